@@ -1,0 +1,55 @@
+# Two commands on a fresh clone do everything: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := demo
+
+.PHONY: help demo test lint types walls tests clean
+
+help:
+	@echo "make demo    set up, make a small data set, train on it, show what came of it"
+	@echo "make test    set up, then lint, types, import walls and tests: all that CI runs"
+	@echo "make clean   remove the environment and the demo"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps are made anew when the list of packages changes.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing (PyTorch with CUDA is about 5 GB; this happens once)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing (PyTorch with CUDA is about 5 GB; this happens once)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	@test -d $(DEMO)/data || $(BIN)/seg-engine data synthesize $(DEMO)/data --images 60 --size 96x192 --seed 1
+	$(BIN)/seg-engine --workspace $(DEMO) run quick --data $(DEMO)/data --name demo --experiment demo
+	@echo
+	@echo "That was one run in the workspace $(DEMO)/. Put the commands on your path and look around:"
+	@echo "    export PATH=\$$PWD/$(BIN):\$$PATH SEG_WORKSPACE=\$$PWD/$(DEMO)"
+	@echo "    seg-engine runs"
+	@echo "    seg-engine --help"
+
+test: lint types walls tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+walls: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.installed-dev
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) $(DEMO)

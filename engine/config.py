@@ -1,0 +1,201 @@
+"""RunConfig: everything that decides what a run does, checked before anything is created.
+
+Each field carries its bounds, its unit and one line of help; the command line's help, the
+documentation and the form of the dashboard are generated from them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+STUDY_SEED = 2147483647
+"""The seed of the study's 80/20 split."""
+
+DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
+
+
+def option(default: Any, help: str, unit: str = "", **bounds: Any) -> Any:
+    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`)."""
+    return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
+
+
+class Section(BaseModel):
+    """A frozen group of fields that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+def _parse_size(value: Any) -> Any:
+    """Accept "256x512" (height x width) beside [256, 512]."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", value)
+        if match is None:
+            raise ValueError('must be HEIGHTxWIDTH such as "256x512"')
+        return int(match[1]), int(match[2])
+    return value
+
+
+Side = Annotated[int, Field(ge=16, le=8192)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
+"""(height, width) in pixels."""
+
+
+class DataConfig(Section):
+    """Which images a run sees, and at what size."""
+
+    root: str = option("", "Folder of the data set; --data sets it")
+    kind: Literal["auto", "cityscapes", "folder"] = option(
+        "auto", "Layout: leftImg8bit/ + gtFine/ (cityscapes) or images/ + labels/ + classes.toml (folder)"
+    )
+    classes: str = option(
+        "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
+    )
+    size: Size = option((128, 128), "Size the network sees, height x width", unit="pixels")
+    split: Literal["random", "official"] = option(
+        "random", "random: divide the training folder; official: the train and val folders"
+    )
+    val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
+    split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+
+class UNetConfig(Section):
+    """U-Net (Ronneberger et al. 2015) with batch norm."""
+
+    name: Literal["unet"] = option("unet", "Architecture")
+    width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the input must be multiples of this, in pixels."""
+        return 16
+
+
+class OptimizerConfig(Section):
+    """How weights follow gradients."""
+
+    name: Literal["sgd", "adamw"] = option("sgd", "Optimizer")
+    lr: float = option(0.001, "Peak learning rate", gt=0, le=100)
+    momentum: float = option(0.0, "Momentum of SGD; beta1 of AdamW is 0.9", ge=0, lt=1)
+    weight_decay: float = option(
+        0.0, "Weight decay of every parameter with two or more dimensions", ge=0, le=10
+    )
+    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0)
+
+
+class ScheduleConfig(Section):
+    """The learning rate over time; it changes after every step."""
+
+    name: Literal["constant", "cosine", "poly"] = option(
+        "constant", "Shape after the warm-up: constant, half a cosine to 0, or (1 - t)^0.9"
+    )
+    warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0)
+
+
+class LossConfig(Section):
+    """What is minimised."""
+
+    name: Literal["cross_entropy", "cross_entropy_dice"] = option(
+        "cross_entropy", "Pixel cross-entropy, alone or plus soft Dice loss in equal parts"
+    )
+    label_smoothing: float = option(0.0, "Probability moved from the true class to all classes", ge=0, lt=1)
+
+
+class AugmentConfig(Section):
+    """Random changes of the training images, drawn anew each time an image is seen."""
+
+    flip: float = option(0.0, "Probability of a left-right mirror image", ge=0, le=1)
+
+
+class EvaluationConfig(Section):
+    """When the validation split is scored."""
+
+    every: int = option(
+        1, "Score the validation split each time this many epochs are done", unit="epochs", ge=1
+    )
+    batch_size: int = option(
+        0, "Images a batch while scoring; 0: as in training", unit="images", ge=0, le=65536
+    )
+
+
+class GalleryConfig(Section):
+    """A fixed handful of validation images whose predictions are kept as training advances."""
+
+    every: int = option(
+        10,
+        "Keep predictions each time this many epochs are done, and at the end; 0: never",
+        unit="epochs",
+        ge=0,
+    )
+    images: int = option(6, "How many validation images", unit="images", ge=1, le=64)
+
+
+class CheckpointConfig(Section):
+    """How much work a crash may cost."""
+
+    seconds: float = option(
+        30.0,
+        "Age of the last checkpoint at which the end of an epoch writes the next; 0: every epoch",
+        unit="seconds",
+        ge=0,
+    )
+
+
+class RuntimeConfig(Section):
+    """How the machine is used. Nothing here changes what is learned, beyond rounding."""
+
+    threads: int = option(0, "CPU threads of the worker; 0: the cores this process may use", ge=0, le=1024)
+    keep_memory: bool = option(
+        True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
+    )
+    channels_last: bool = option(True, "Store activations with the channels innermost")
+    deterministic: bool = option(False, "Use only algorithms that repeat bit by bit (CUDA; costs speed)")
+
+
+class RunConfig(Section):
+    """All of a run. Frozen: a run keeps the config it was queued with."""
+
+    task: Literal["train"] = option("train", "What the run does")
+    recipe: str = option("", "Name of the recipe this config came from")
+    seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
+    epochs: int = option(60, "Passes over the training split", unit="epochs", ge=1, le=1_000_000)
+    batch_size: int = option(64, "Images a step", unit="images", ge=1, le=65536)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto",
+        "auto: bf16 where the hardware has it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN)
+    data: DataConfig = DataConfig()
+    model: UNetConfig = UNetConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _sides_divide_by_stride(self) -> Self:
+        height, width = self.data.size
+        stride = self.model.stride
+        if height % stride or width % stride:
+            nearest = "x".join(str(max(stride, round(side / stride) * stride)) for side in (height, width))
+            raise ValueError(
+                f"data.size: {height}x{width} does not suit {self.model.name}, "
+                f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_is_shorter_than_the_run(self) -> Self:
+        if self.schedule.warmup_epochs >= self.epochs and self.schedule.warmup_epochs > 0:
+            raise ValueError(
+                f"schedule.warmup_epochs: {self.schedule.warmup_epochs:g} leaves nothing of "
+                f"{self.epochs} epochs; it must be smaller than epochs"
+            )
+        return self

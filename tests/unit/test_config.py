@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from engine.config import STUDY_SEED, RunConfig
+from engine.config_keys import (
+    ConfigError,
+    config_keys,
+    differences,
+    format_value,
+    load_config,
+    parse_assignments,
+    to_toml,
+    value_of,
+    with_values,
+)
+from engine.recipes import RECIPES, UnknownRecipe, get_recipe
+
+
+def change(*assignments: str) -> RunConfig:
+    return with_values(get_recipe("paper-unet"), parse_assignments(assignments))
+
+
+def problem(*assignments: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        change(*assignments)
+    return str(caught.value)
+
+
+def test_the_paper_recipe_is_the_study_baseline() -> None:
+    config = get_recipe("paper-unet")
+    assert config.data.size == (128, 128)
+    assert (config.data.split, config.data.val_fraction, config.data.split_seed) == (
+        "random",
+        0.2,
+        2147483647,
+    )
+    assert (config.optimizer.name, config.optimizer.lr, config.batch_size, config.epochs) == (
+        "sgd",
+        0.001,
+        64,
+        60,
+    )
+    assert config.loss.name == "cross_entropy"
+    assert config.model.width == 64
+    assert STUDY_SEED == 2147483647
+
+
+def test_text_is_converted_to_the_type_of_the_key() -> None:
+    config = change("optimizer.lr=0.01", "seed=7", "data.skip_bad=true", "data.size=256x512", "device=cuda:1")
+    assert (config.optimizer.lr, config.seed, config.data.skip_bad) == (0.01, 7, True)
+    assert config.data.size == (256, 512)
+    assert change("data.size=[64, 96]").data.size == (64, 96)
+    assert config.device == "cuda:1"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "value", "allowed"),
+    [
+        ("optimizer.lr=fast", "optimizer.lr", "'fast'", "> 0, <= 100"),
+        ("optimizer.lr=-1", "optimizer.lr", "'-1'", "> 0, <= 100"),
+        ("optimizer.lr=nan", "optimizer.lr", "'nan'", "> 0, <= 100"),
+        ("epochs=0", "epochs", "'0'", ">= 1"),
+        ("seed=1.5", "seed", "'1.5'", "whole number"),
+        ("precision=bf17", "precision", "'bf17'", "did you mean bf16?"),
+        ("data.size=12", "data.size", "'12'", "256x512"),
+        ("data.size=8x8", "data.size", "", "16 to 8192"),
+        ("data.skip_bad=maybe", "data.skip_bad", "'maybe'", "true or false"),
+        ("device=gpu", "device", "'gpu'", "cuda:N"),
+        ("task=dance", "task", "'dance'", "train"),
+    ],
+)
+def test_a_bad_value_names_key_value_and_what_is_allowed(
+    assignment: str, key: str, value: str, allowed: str
+) -> None:
+    line = problem(assignment)
+    assert line.startswith(f"{key}: ")
+    assert value in line
+    assert allowed in line
+
+
+@pytest.mark.parametrize(
+    ("assignment", "near"),
+    [
+        ("lr=1", "optimizer.lr"),
+        ("optimzer.lr=1", "optimizer.lr"),
+        ("batchsize=1", "batch_size"),
+        ("data.sizes=1", "data.size"),
+        ("model.witdh=1", "model.width"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(assignment: str, near: str) -> None:
+    assert f"did you mean {near}?" in problem(assignment)
+
+
+def test_every_problem_has_a_line_of_its_own() -> None:
+    lines = problem("epochs=0", "optimizer.lr=x").splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["epochs", "optimizer.lr"]
+    assert problem("epochs").startswith("'epochs': is not key=value")
+
+
+def test_the_input_must_suit_the_network() -> None:
+    line = problem("data.size=100x130")
+    assert line.startswith("data.size: 100x130 does not suit unet, whose input sides must divide by 16")
+    assert line.endswith("the nearest that do are 96x128")
+
+
+def test_warmup_must_leave_something_of_the_run() -> None:
+    assert problem("epochs=5", "schedule.warmup_epochs=5").startswith("schedule.warmup_epochs: 5 ")
+
+
+def test_a_config_cannot_be_changed() -> None:
+    config = get_recipe("quick")
+    with pytest.raises(ValidationError, match="frozen"):
+        config.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_survives_its_own_toml(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(to_toml(get_recipe(name)))
+    assert load_config(path) == get_recipe(name)
+    assert get_recipe(name).recipe == name
+
+
+def test_a_toml_file_with_errors_names_file_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('epochz = 3\n[optimizer]\nlr = "x"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert sorted(caught.value.problems) == [
+        f"{path}: epochz: no such key; did you mean epochs?",
+        f"{path}: optimizer.lr: 'x' is not allowed; it must be a number (> 0, <= 100)",
+    ]
+    path.write_text("epochs = = 3")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load_config(path)
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "absent.toml")
+
+
+def test_every_key_has_help_and_a_value_that_reads_back() -> None:
+    config = get_recipe("paper-unet")
+    for key, about in config_keys().items():
+        assert about.help, key
+        if about.kind != "text":
+            assert about.allowed or about.kind == "true/false", key
+        text = format_value(value_of(config, key))
+        if text:
+            assert value_of(with_values(config, {key: text}), key) == value_of(config, key), key
+
+
+def test_differences_are_the_keys_that_differ() -> None:
+    assert differences(change(), change("seed=1", "model.width=8")) == {
+        "seed": (STUDY_SEED, 1),
+        "model.width": (64, 8),
+    }
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UnknownRecipe, match="did you mean paper-unet"):
+        get_recipe("paper_unet")
