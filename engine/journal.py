@@ -1,0 +1,307 @@
+"""The journal: a run's append-only event log, `runs/<id>/journal.jsonl`, one JSON object a line.
+
+The worker alone writes it; everybody else reads. Each line carries `seq` (0, 1, 2, ... through all
+attempts of the run), `t` (UTC seconds), `attempt` (1, 2, ...), `event` and that event's own fields.
+A last line without its newline is torn: readers leave it alone and the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+Split = Literal["train", "val", "test"]
+FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout"]
+ClassScores = dict[str, float | None]
+"""Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
+
+
+class JournalError(Exception):
+    """A journal that is damaged before its last line; the message names file and byte."""
+
+
+class Event(BaseModel):
+    """What every line has."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    seq: int = -1
+    t: float = 0.0
+    attempt: int = 0
+
+
+class Started(Event):
+    """A worker has come up."""
+
+    event: Literal["started"] = "started"
+    host: str
+    pid: int
+    device: str
+    device_name: str
+    precision: str
+    threads: int
+    versions: dict[str, str]
+    import_seconds: float
+    resumed_from_epoch: int = 0
+
+
+class Data(Event):
+    """The data is at hand; `seconds` includes building the cache when that was needed."""
+
+    event: Literal["data"] = "data"
+    train_images: int
+    val_images: int
+    classes: list[str]
+    colors: list[str]
+    seconds: float
+    cache: list[str]
+    skipped: list[str] = []
+
+
+class Model(Event):
+    """The network. FLOPs are of one forward pass of one sample, a multiply-add counting as two."""
+
+    event: Literal["model"] = "model"
+    name: str
+    parameters: int
+    flops_per_sample: int
+
+
+class Progress(Event):
+    """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
+
+    event: Literal["progress"] = "progress"
+    phase: Literal["cache", "train", "val"]
+    epoch: int
+    step: int
+    steps: int
+    loss: float | None = None
+    images_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class Epoch(Event):
+    """The scores of one epoch on one split, at the input size.
+
+    The training scores are of the predictions made while training, each before its own step.
+    `data_wait` is the share of the time in which the step waited for data, 0 to 1.
+    """
+
+    event: Literal["epoch"] = "epoch"
+    epoch: int
+    split: Split
+    loss: float | None
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    class_dice: ClassScores
+    class_iou: ClassScores
+    lr: float
+    seconds: float
+    images_per_second: float
+    data_wait: float
+    peak_memory_bytes: int
+
+
+class Checkpoint(Event):
+    """A checkpoint is on disk; `dice` is the validation Dice of its epoch."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    kind: Literal["last", "best"]
+    epoch: int
+    path: str
+    dice: float | None
+
+
+class Gallery(Event):
+    """Predictions of the gallery's images are on disk, in the folder `path` of the run directory."""
+
+    event: Literal["gallery"] = "gallery"
+    epoch: int
+    path: str
+    samples: list[str]
+
+
+class Result(Event):
+    """The scores of one checkpoint on one split. `confusion` is [C][C + 1]: rows are ground truth, the
+    last column is predicted void."""
+
+    event: Literal["result"] = "result"
+    split: Split
+    at: Literal["input", "original"]
+    epoch: int
+    images: int
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    class_dice: ClassScores
+    class_iou: ClassScores
+    confusion: list[list[int]]
+
+
+class Warned(Event):
+    """Something a person should know that did not end the run."""
+
+    event: Literal["warning"] = "warning"
+    message: str
+
+
+class Finished(Event):
+    event: Literal["finished"] = "finished"
+    epoch: int
+    seconds: float
+
+
+class Failed(Event):
+    event: Literal["failed"] = "failed"
+    cause: FailureCause
+    message: str
+    traceback: str = ""
+
+
+class Stopped(Event):
+    """The run ended before its time on request; `epoch` epochs are complete and kept."""
+
+    event: Literal["stopped"] = "stopped"
+    cause: Literal["stopped", "preempted"]
+    epoch: int
+
+
+AnyEvent = Annotated[
+    Started
+    | Data
+    | Model
+    | Progress
+    | Epoch
+    | Checkpoint
+    | Gallery
+    | Result
+    | Warned
+    | Finished
+    | Failed
+    | Stopped,
+    Field(discriminator="event"),
+]
+_PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+_DURABLE = (Epoch, Checkpoint, Result, Finished, Failed, Stopped)
+
+
+class JournalWriter:
+    """Appends events. The only writer of its file.
+
+    Opening it removes a torn last line and begins the run's next attempt.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._end, last = _repair_tail(self._descriptor, path)
+        self._seq = last.seq + 1
+        self.attempt = last.attempt + 1
+
+    def write(self, event: AnyEvent) -> None:
+        """Append one event with its `seq`, `t` and `attempt`.
+
+        Raises OSError when the disk refuses it; the file is then as it was before.
+        """
+        stamped = event.model_copy(
+            update={"seq": self._seq, "t": round(time.time(), 3), "attempt": self.attempt}
+        )
+        line = stamped.model_dump_json().encode() + b"\n"
+        try:
+            written = os.pwrite(self._descriptor, line, self._end)
+            if written != len(line):
+                raise OSError(28, "No space left on device")
+            if isinstance(event, _DURABLE):
+                os.fsync(self._descriptor)
+        except OSError:
+            os.ftruncate(self._descriptor, self._end)
+            raise
+        self._end += len(line)
+        self._seq += 1
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_events(path: Path, offset: int = 0, limit: int = 4 << 20) -> tuple[list[AnyEvent], int]:
+    """The whole events from byte `offset` on, and the offset behind the last of them.
+
+    Reads at most about `limit` bytes, so that a long journal is taken in pieces. A missing file has no
+    events. Raises JournalError when a whole line is no event, or when the file is shorter than `offset`.
+    """
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size < offset:
+                raise JournalError(
+                    f"{path}: has {size} bytes where {offset} had been read; it was cut or replaced"
+                )
+            stream.seek(offset)
+            chunk = stream.read(limit)
+            if b"\n" not in chunk and len(chunk) == limit:
+                chunk += stream.readline()
+    except FileNotFoundError:
+        return [], offset
+    whole, _, _ = chunk.rpartition(b"\n")
+    if not whole:
+        return [], offset
+    events = []
+    position = offset
+    for line in whole.split(b"\n"):
+        try:
+            events.append(_PARSER.validate_json(line))
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise JournalError(f"{path}: the line at byte {position} is no event: {reason}") from error
+        position += len(line) + 1
+    return events, position
+
+
+def read_all(path: Path) -> list[AnyEvent]:
+    """All whole events of a journal."""
+    events: list[AnyEvent] = []
+    offset = 0
+    while True:
+        more, offset = read_events(path, offset)
+        if not more:
+            return events
+        events += more
+
+
+def _repair_tail(descriptor: int, path: Path) -> tuple[int, Event]:
+    """Cut a torn last line off; returns the file's end and its last event (seq -1 without one)."""
+    size = os.fstat(descriptor).st_size
+    block = 1 << 16
+    tail = b""
+    start = size
+    # Read backwards until the last whole line, and the newline before it, are in `tail`.
+    while start > 0 and tail.rpartition(b"\n")[0].count(b"\n") < 1:
+        step = min(block, start)
+        start -= step
+        tail = os.pread(descriptor, step, start) + tail
+    whole, newline, torn = tail.rpartition(b"\n")
+    if torn:
+        os.ftruncate(descriptor, size - len(torn))
+    if not newline:
+        return 0, Event()
+    line = whole.rpartition(b"\n")[2]
+    try:
+        return size - len(torn), _PARSER.validate_json(line)
+    except ValidationError as error:
+        raise JournalError(f"{path}: its last line is no event") from error

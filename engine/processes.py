@@ -1,0 +1,67 @@
+"""Which process is this, and is it still the same one? A pid alone cannot say: pids are reused.
+
+A process is known by its host, its pid, the kernel's start time of that pid and the boot of the host
+it lives in (Linux, proc(5)).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """One process for all time. `start_time` is in clock ticks since boot, raw from /proc/<pid>/stat."""
+
+    host: str
+    pid: int
+    start_time: int
+    boot_id: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ProcessIdentity:
+        return cls(str(value["host"]), int(value["pid"]), int(value["start_time"]), str(value["boot_id"]))
+
+
+def identify(pid: int | None = None) -> ProcessIdentity:
+    """The identity of process `pid` (default: this one). Raises ProcessLookupError when it is gone."""
+    pid = os.getpid() if pid is None else pid
+    stat = _stat_fields(pid)
+    if stat is None:
+        raise ProcessLookupError(f"no process {pid}")
+    return ProcessIdentity(socket.gethostname(), pid, int(stat[19]), boot_id())
+
+
+def boot_id() -> str:
+    """Names this boot of this host."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def is_alive(process: ProcessIdentity) -> bool | None:
+    """True or False for a process of this host, None where only its own host could tell.
+
+    A zombie has done its last deed and counts as dead.
+    """
+    if process.host != socket.gethostname():
+        return None
+    if process.boot_id != boot_id():
+        return False
+    stat = _stat_fields(process.pid)
+    return stat is not None and int(stat[19]) == process.start_time and stat[0] not in ("Z", "X")
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat from the third (state) on; index 19 is the start time."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets and may itself hold spaces and brackets.
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,177 @@
+"""The run directory `runs/<id>/`: everything one run is and leaves behind.
+
+A worker knows this folder and nothing else, so it can be copied to another machine, run there and
+be brought home.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import string
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config import RunConfig
+from engine.files import write_json
+from engine.processes import ProcessIdentity
+
+ID_LENGTH = 8
+ID_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def new_run_id() -> str:
+    """Eight characters of `[a-z0-9]`: 2.8e12 ids, so that machines need not agree on them."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+class RunDirError(Exception):
+    """A run directory that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What people call a run: all of it that is not the config. `created` is UTC seconds."""
+
+    id: str
+    name: str
+    experiment: str
+    created: float
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ExitRecord:
+    """How an attempt ended, as the worker itself saw it."""
+
+    attempt: int
+    status: str
+    cause: str
+    message: str
+    time: float
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Names the files of one run directory, and reads and writes the small ones."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def card_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def proc_file(self) -> Path:
+        return self.path / "proc.json"
+
+    @property
+    def exit_file(self) -> Path:
+        return self.path / "exit.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def gallery(self) -> Path:
+        return self.path / "gallery"
+
+    @property
+    def outputs(self) -> Path:
+        return self.path / "outputs"
+
+    def create(self, card: RunCard, config: RunConfig) -> None:
+        """Make the folder with its card and its frozen config. Raises FileExistsError if it exists."""
+        self.path.mkdir(parents=True)
+        for folder in (self.checkpoints, self.gallery, self.outputs):
+            folder.mkdir()
+        write_json(self.config_file, config.model_dump(mode="json"))
+        self.write_card(card)
+
+    def write_card(self, card: RunCard) -> None:
+        write_json(self.card_file, asdict(card))
+
+    def read_card(self) -> RunCard:
+        """Raises RunDirError when the folder has no readable card."""
+        value = self._read_json(self.card_file)
+        try:
+            return RunCard(
+                id=str(value["id"]),
+                name=str(value["name"]),
+                experiment=str(value["experiment"]),
+                created=float(value["created"]),
+                tags=tuple(str(tag) for tag in value.get("tags", ())),
+                note=str(value.get("note", "")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunDirError(f"{self.card_file}: is not a run's card: {error!r}") from error
+
+    def read_config(self) -> RunConfig:
+        """Raises RunDirError when the folder has no readable config."""
+        value = self._read_json(self.config_file)
+        try:
+            return RunConfig.model_validate(value)
+        except ValueError as error:
+            raise RunDirError(f"{self.config_file}: is not a config this version reads: {error}") from error
+
+    def write_proc(self, process: ProcessIdentity, attempt: int) -> None:
+        write_json(self.proc_file, {**process.as_json(), "attempt": attempt})
+
+    def read_proc(self) -> ProcessIdentity | None:
+        """The process of the latest attempt, or None when no worker has come up yet."""
+        try:
+            return ProcessIdentity.from_json(json.loads(self.proc_file.read_bytes()))
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def beat(self) -> None:
+        """Say that the worker is alive: the modification time of proc.json is the heartbeat."""
+        os.utime(self.proc_file)
+
+    def last_beat(self) -> float | None:
+        """UTC seconds of the last heartbeat, None before the first."""
+        try:
+            return self.proc_file.stat().st_mtime
+        except OSError:
+            return None
+
+    def write_exit(self, attempt: int, status: str, cause: str, message: str = "") -> None:
+        write_json(self.exit_file, asdict(ExitRecord(attempt, status, cause, message, time.time())))
+
+    def read_exit(self) -> ExitRecord | None:
+        try:
+            return ExitRecord(**json.loads(self.exit_file.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            value = json.loads(path.read_bytes())
+        except OSError as error:
+            raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise RunDirError(f"{path}: is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise RunDirError(f"{path}: holds no JSON object")
+        return value

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.files import replacing, sweep_temporaries, write_json
+from engine.processes import identify, is_alive
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+
+    def fail_half_way() -> None:
+        with replacing(path) as stream:
+            stream.write(b"half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert os.listdir(tmp_path) == ["value.json"]
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from engine.files import replacing
+with replacing(Path({str(tmp_path / "value.json")!r})) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert not (tmp_path / "value.json").exists()
+    assert len(sweep_temporaries(tmp_path)) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_this_process_is_alive_and_a_reused_pid_is_not() -> None:
+    me = identify()
+    assert is_alive(me) is True
+    assert is_alive(replace(me, start_time=me.start_time + 1)) is False
+    assert is_alive(replace(me, boot_id="another boot")) is False
+    assert is_alive(replace(me, host="another-host")) is None
+
+
+def test_a_zombie_is_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = identify(child.pid)
+    assert is_alive(process) is True
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, nobody has reaped it
+    assert is_alive(process) is False
+    child.communicate()
+    assert is_alive(process) is False
+    with pytest.raises(ProcessLookupError):
+        identify(child.pid)
