@@ -1,0 +1,119 @@
+"""Decoding and resizing: labels stay the numbers that the file stores."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.data.decode import FileFault, map_in_order, read_image, read_labels, resize_image, resize_labels
+
+# --- Resizing -----------------------------------------------------------------------------------
+
+
+def test_labels_take_the_pixel_under_the_centre() -> None:
+    labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert resize_labels(labels, (2, 2)).tolist() == [[5, 7], [13, 15]]
+    assert resize_labels(labels, (4, 4)).tolist() == labels.tolist()
+    assert resize_labels(labels, (3, 1)).tolist() == [[2], [10], [14]]
+    assert resize_labels(labels[:1, :2], (2, 4)).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+@given(source=st.integers(1, 300), target=st.integers(1, 300))
+def test_nearest_is_that_of_exact_arithmetic(source: int, target: int) -> None:
+    positions = (np.arange(source) % 251).astype(np.uint8)[None, :]
+    expected = [floor((i + Fraction(1, 2)) * source / target) % 251 for i in range(target)]
+    assert resize_labels(positions, (1, target))[0].tolist() == expected
+
+
+def test_images_are_antialiased() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255  # any single source pixel would be 0 or 255
+    small = resize_image(Image.fromarray(stripes), (8, 4))
+    assert small.shape == (8, 4, 3)
+    assert (abs(small.astype(int) - 127) <= 4).all()
+
+
+# --- Reading files ------------------------------------------------------------------------------
+
+
+def write_grey_png(path: Path, values: NDArray[np.uint8], bits: int) -> None:
+    """A greyscale PNG of 1, 2, 4 or 8 bits, by the specification: Pillow writes only 8 and 1."""
+    unpacked = np.unpackbits(values[:, :, None], axis=2)[:, :, 8 - bits :]
+    rows = np.packbits(unpacked.reshape(len(values), -1), axis=1)
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(raw))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_greyscale_labels_of_few_bits_are_read_as_stored(tmp_path: Path, bits: int) -> None:
+    values = (np.arange(35).reshape(5, 7) * 7 % (1 << bits)).astype(np.uint8)
+    write_grey_png(tmp_path / "label.png", values, bits)
+    assert read_labels(tmp_path / "label.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("colours", [2, 4, 16, 256])
+def test_palette_labels_are_read_as_indices(tmp_path: Path, colours: int) -> None:
+    values = (np.arange(35).reshape(5, 7) * 7 % colours).astype(np.uint8)
+    image = Image.fromarray(values)
+    image.putpalette(bytes(range(colours)) * 3)
+    image.save(tmp_path / "label.png")
+    assert Image.open(tmp_path / "label.png").mode == "P"
+    assert read_labels(tmp_path / "label.png").tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [("RGB", "is an RGB image; a label is"), ("I;16", "is 16-bit greyscale; a label is"), ("LA", "type LA")],
+)
+def test_labels_of_other_types_are_refused(tmp_path: Path, mode: str, line: str) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / "label.png")
+    with pytest.raises(FileFault, match=line) as caught:
+        read_labels(tmp_path / "label.png")
+    assert caught.value.kind == "format"
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("L", "png"), ("RGBA", "png"), ("RGB", "jpg"), ("P", "bmp")])
+def test_images_of_every_common_type_become_rgb(tmp_path: Path, mode: str, suffix: str) -> None:
+    Image.new("L", (4, 2), 90).convert(mode).save(tmp_path / f"image.{suffix}")
+    image = read_image(tmp_path / f"image.{suffix}")
+    assert (image.mode, image.size, image.getpixel((3, 1))) == ("RGB", (4, 2), (90, 90, 90))
+
+
+def test_a_16_bit_image_is_refused(tmp_path: Path) -> None:
+    Image.new("I;16", (4, 4)).save(tmp_path / "image.png")
+    with pytest.raises(FileFault, match="I;16; 8 bits a channel would be right"):
+        read_image(tmp_path / "image.png")
+
+
+# --- Threads ------------------------------------------------------------------------------------
+
+
+def test_mapping_keeps_the_order_and_stops_when_closed() -> None:
+    assert list(map_in_order(lambda i: i * i, range(100), workers=3)) == [i * i for i in range(100)]
+    begun: list[int] = []
+    results = map_in_order(begun.append, range(10_000), workers=2)
+    next(results)
+    results.close()
+    assert len(begun) < 100

@@ -1,0 +1,120 @@
+"""The split rules: the same on every machine, whatever the order of the files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.classes import CITYSCAPES
+from engine.data.catalog import Catalog, DataError, Sample
+from engine.data.split import split_random, split_samples
+
+STUDY_SEED = 2147483647
+
+
+def samples_named(*names: str) -> tuple[Sample, ...]:
+    return tuple(Sample(name, Path(f"{name}.png"), Path(f"{name}_label.png")) for name in names)
+
+
+def numbered(count: int) -> tuple[Sample, ...]:
+    return samples_named(*(f"train/city/city_{i:06d}_000019" for i in range(count)))
+
+
+def test_the_study_sizes_and_a_fixed_membership() -> None:
+    training, validating = split_random(numbered(2975), 0.2, STUDY_SEED)
+    assert (len(training), len(validating)) == (2380, 595)
+    names = "\n".join(sample.name for sample in validating)
+    assert (
+        hashlib.sha256(names.encode()).hexdigest()
+        == "db8e39ba54b0d9703e69569feaadf8e019aad68e0625029e89ca12a55c1eda31"
+    )
+
+
+def test_by_hand() -> None:
+    by_hand = sorted("abcd", key=lambda name: hashlib.sha256(f"7:{name}".encode()).hexdigest())
+    training, validating = split_random(samples_named("d", "a", "c", "b"), 0.5, 7)
+    assert [sample.name for sample in training] == sorted(by_hand[:2])
+    assert [sample.name for sample in validating] == sorted(by_hand[2:])
+
+
+@given(
+    names=st.lists(st.text(max_size=8), min_size=2, max_size=40, unique=True),
+    fraction=st.floats(0.05, 0.95),
+    seed=st.integers(0, 2**63 - 1),
+    data=st.data(),
+)
+def test_every_sample_once_and_the_order_does_not_matter(
+    names: list[str], fraction: float, seed: int, data: st.DataObject
+) -> None:
+    samples = samples_named(*names)
+    try:
+        training, validating = split_random(samples, fraction, seed)
+    except DataError:
+        assert abs(len(names) * fraction - len(names) * round(fraction)) <= 0.5  # one side rounds to nothing
+        return
+    assert sorted(training + validating, key=lambda s: s.name) == sorted(samples, key=lambda s: s.name)
+    assert abs(len(validating) - len(names) * fraction) <= 0.5
+    assert list(training) == sorted(training, key=lambda s: s.name)
+    assert list(validating) == sorted(validating, key=lambda s: s.name)
+    assert split_random(data.draw(st.permutations(samples)), fraction, seed) == (training, validating)
+
+
+def test_another_seed_is_another_split() -> None:
+    assert split_random(numbered(100), 0.2, 1) != split_random(numbered(100), 0.2, 2)
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "validating"),
+    [(5, 0.1, 1), (5, 0.3, 2), (100, 0.145, 15), (10, 0.25, 3), (10, 0.24, 2), (2, 0.5, 1)],
+)
+def test_the_number_validating_rounds_halves_up(count: int, fraction: float, validating: int) -> None:
+    assert len(split_random(numbered(count), fraction, 0)[1]) == validating
+
+
+def test_a_file_name_that_is_no_utf8_can_be_split() -> None:
+    training, validating = split_random(samples_named("a\udcff", "b"), 0.5, 0)
+    assert {s.name for s in training + validating} == {"a\udcff", "b"}
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (3, 0.1), (3, 0.9), (0, 0.2)])
+def test_a_side_without_samples_is_refused(count: int, fraction: float) -> None:
+    with pytest.raises(DataError, match=f"{count} samples cannot be split.*each needs at least one"):
+        split_random(numbered(count), fraction, 0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, 1.5, float("nan")])
+def test_a_fraction_out_of_bounds_is_refused(fraction: float) -> None:
+    with pytest.raises(DataError, match="must lie between 0 and 1"):
+        split_random(numbered(10), fraction, 0)
+
+
+def catalog_of(**splits: tuple[Sample, ...]) -> Catalog:
+    return Catalog(Path("root"), "cityscapes", CITYSCAPES, splits, ())
+
+
+def test_random_uses_the_train_folder_alone() -> None:
+    catalog = catalog_of(train=numbered(10), val=samples_named("val/x"))
+    assert split_samples(catalog, "random", 0.2, 3) == split_random(numbered(10), 0.2, 3)
+
+
+def test_official_uses_the_folders() -> None:
+    catalog = catalog_of(train=numbered(10), val=samples_named("val/x"))
+    assert split_samples(catalog, "official", 0.2, 3) == (numbered(10), samples_named("val/x"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "there", "missing"),
+    [("official", "train", "val"), ("official", "val", "train"), ("random", "val", "train")],
+)
+def test_a_missing_folder_is_named_with_those_there(rule: str, there: str, missing: str) -> None:
+    with pytest.raises(DataError, match=rf"{rule} split needs .* in {missing}; there are: {there} \(10\)"):
+        split_samples(catalog_of(**{there: numbered(10)}), rule, 0.2, 0)
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(DataError, match="'k-fold': use random or official"):
+        split_samples(catalog_of(train=numbered(10)), "k-fold", 0.2, 0)
