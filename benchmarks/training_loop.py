@@ -1,0 +1,140 @@
+"""The engine's training loop against a bare hand-written one: same network, precision, batches and memory.
+
+    python benchmarks/training_loop.py [--width 64] [--batch-size 16] [--images 64] [--rounds 5]
+
+Both train the 2015 U-Net on the same cached images. The bare loop is what one would write for speed alone: no
+metrics, no progress, no journal, no checkpoints. Epochs of the two take turns, so that a machine that
+slows down slows both; the ratio is of their medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from engine.config_keys import with_values
+from engine.recipes import get_recipe
+from engine.worker import prepare_process
+
+CONFIG = get_recipe("paper-unet")
+prepare_process(CONFIG.runtime)  # threads and allocator, before torch is imported
+
+import torch  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from engine.config import RunConfig  # noqa: E402
+from engine.data.batches import make_batches, normalise  # noqa: E402
+from engine.data.dataset import Dataset, open_dataset  # noqa: E402
+from engine.data.synthetic import synthesize  # noqa: E402
+from engine.journal import JournalWriter  # noqa: E402
+from engine.learning.hardware import Hardware, choose_hardware  # noqa: E402
+from engine.learning.losses import build_loss  # noqa: E402
+from engine.models.registry import build_model  # noqa: E402
+from engine.rundir import RunDir  # noqa: E402
+from engine.tasks.job import Job  # noqa: E402
+from engine.tasks.state import TrainState, new_state  # noqa: E402
+from engine.tasks.train import train_epoch  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--images", type=int, default=64, help="training images, synthetic")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        synthesize(root / "data", images=options.images * 5 // 4, size=(128, 256), seed=0)
+        config = with_values(
+            CONFIG,
+            {
+                "data.root": str(root / "data"),
+                "data.split": "official",
+                "model.width": options.width,
+                "batch_size": options.batch_size,
+                "epochs": 10_000,
+            },
+        )
+        data = open_dataset(config.data, root / "cache")
+        compare(config, data, root, options.rounds)
+
+
+def compare(config: RunConfig, data: Dataset, root: Path, rounds: int) -> None:
+    hardware = choose_hardware(config)
+    classes = list(data.class_set.names)
+    run = RunDir(root / "runs" / "bench")
+    run.path.mkdir(parents=True)
+    with JournalWriter(run.journal) as journal:
+        job = Job(run, config, journal, root / "cache")
+        state = new_state(config, hardware, classes)
+        bare = BareLoop(config, data, hardware)
+        engine_epoch(job, state, data, hardware), bare.epoch()  # warm-up
+        times: dict[str, list[float]] = {"engine": [], "bare loop": []}
+        waits = []
+        for _ in range(rounds):
+            seconds, wait = engine_epoch(job, state, data, hardware)
+            times["engine"].append(seconds)
+            waits.append(wait)
+            times["bare loop"].append(bare.epoch())
+    images = len(data.train)
+    print(f"U-Net, width {config.model.width}, 128x128, batch {config.batch_size}, {images} images an epoch")
+    print(
+        f"{hardware.name}, {hardware.precision}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    for name, seconds_of in times.items():
+        median = statistics.median(seconds_of)
+        print(
+            f"{name:<10} {images / median:8.2f} images/s  "
+            f"(epochs {min(seconds_of):.2f} to {max(seconds_of):.2f} s)"
+        )
+    ratio = statistics.median(times["bare loop"]) / statistics.median(times["engine"])
+    print(f"engine / bare loop: {ratio:.3f}   data wait: {100 * statistics.median(waits):.2f} % of the epoch")
+
+
+def engine_epoch(job: Job, state: TrainState, data: Dataset, hardware: Hardware) -> tuple[float, float]:
+    """Seconds of one whole epoch of the engine, scores included, and the share that waited for data."""
+    batches, _ = make_batches([data.train, data.val], hardware.device)
+    begun = time.perf_counter()
+    meter = train_epoch(job, state, batches, len(data.train), build_loss(job.config.loss), hardware)
+    meter.confusion.compute()
+    seconds = time.perf_counter() - begun
+    state.finish_epoch()
+    return seconds, meter.waited / seconds
+
+
+class BareLoop:
+    """The least that trains: tensors in memory, forward, backward, step."""
+
+    def __init__(self, config: RunConfig, data: Dataset, hardware: Hardware) -> None:
+        self.batch_size, self.hardware = config.batch_size, hardware
+        self.model = build_model(config.model, len(data.class_set)).to(
+            hardware.device, memory_format=torch.channels_last
+        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.optimizer.lr, fused=True)
+        rows = data.train.indices
+        self.images = torch.from_numpy(data.train.cache.images[rows]).to(hardware.device)
+        self.labels = torch.from_numpy(data.train.cache.labels[rows]).to(hardware.device)
+
+    def epoch(self) -> float:
+        begun = time.perf_counter()
+        self.model.train()
+        for chosen in torch.randperm(len(self.images), device=self.images.device).split(self.batch_size):
+            with self.hardware.autocast():
+                logits = self.model(normalise(self.images[chosen]))
+            rows = logits.movedim(1, -1).flatten(0, 2).float()
+            loss = functional.cross_entropy(rows, self.labels[chosen].flatten().long(), ignore_index=255)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+        if self.hardware.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Batches from the cache: one interface, two implementations.
+
+`ResidentBatches` gathers rows of arrays that already lie where the network computes: the memory-mapped
+cache itself on the CPU, a copy of it in device memory on CUDA. `StreamedBatches` serves a device whose memory
+the cache does not fit: a thread gathers ahead into pinned memory while the device computes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.data.cache import Cache
+from engine.data.dataset import SplitData
+
+# Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
+# normalisation pre-trained networks expect, close enough to that of street scenes.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+RESIDENT_SHARE = 0.5
+"""Largest share of a device's free memory that the caches may take."""
+
+AHEAD = 2
+"""Batches a stream prepares while the device computes."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images` uint8 [B, H, W, 3] and `labels` uint8 [B, H, W] of train ids, on the run's device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Batches(Protocol):
+    """The batches of one split, in the order one asks for."""
+
+    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the samples `order` (int64 [N], positions in the split) from batch `start` on."""
+
+
+class ResidentBatches:
+    """Rows of `images` [N, H, W, 3] and `labels` [N, H, W], both uint8, which lie on the run's device."""
+
+    def __init__(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
+        self._images, self._labels, self._rows = images, labels, rows
+
+    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        rows = self._rows[order.to(self._rows.device)]
+        for chosen in torch.split(rows, batch_size)[start:]:
+            yield Batch(self._images.index_select(0, chosen), self._labels.index_select(0, chosen))
+
+
+class StreamedBatches:
+    """Rows of the memory-mapped cache, gathered ahead by a thread and copied without blocking."""
+
+    def __init__(self, split: SplitData, device: torch.device) -> None:
+        self._split, self._device = split, device
+
+    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        rows = self._split.indices[order.numpy()]
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        try:
+            ahead: deque[Future[Batch]] = deque()
+            for first in range(start * batch_size, len(rows), batch_size):
+                ahead.append(pool.submit(self._gather, rows[first : first + batch_size]))
+                if len(ahead) > AHEAD:
+                    yield self._to_device(ahead.popleft().result())
+            while ahead:
+                yield self._to_device(ahead.popleft().result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _gather(self, rows: NDArray[np.int64]) -> Batch:
+        cache = self._split.cache
+        batch = Batch(torch.from_numpy(cache.images[rows]), torch.from_numpy(cache.labels[rows]))
+        if self._device.type == "cuda":  # only pinned memory is copied without blocking
+            return Batch(batch.images.pin_memory(), batch.labels.pin_memory())
+        return batch
+
+    def _to_device(self, batch: Batch) -> Batch:
+        return Batch(
+            batch.images.to(self._device, non_blocking=True),
+            batch.labels.to(self._device, non_blocking=True),
+        )
+
+
+def make_batches(splits: Sequence[SplitData], device: torch.device) -> list[Batches]:
+    """One source of batches a split: resident when all caches fit, streamed when they do not."""
+    if not _fits(splits, device):
+        return [StreamedBatches(split, device) for split in splits]
+    resident: dict[str, tuple[Tensor, Tensor]] = {}  # splits of one folder share its cache
+    sources: list[Batches] = []
+    for split in splits:
+        if split.cache.key not in resident:
+            resident[split.cache.key] = _tensors(split.cache, device)
+        rows = torch.from_numpy(split.indices).to(device)
+        sources.append(ResidentBatches(*resident[split.cache.key], rows))
+    return sources
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] about 0, in channels-last memory without a copy."""
+    mean = torch.tensor(MEAN, device=images.device)
+    std = torch.tensor(STD, device=images.device)
+    return images.float().sub_(mean).div_(std).movedim(-1, 1)
+
+
+def _fits(splits: Sequence[SplitData], device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True
+    caches = {split.cache.key: split.cache for split in splits}
+    size = sum(cache.images.nbytes + cache.labels.nbytes for cache in caches.values())
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= RESIDENT_SHARE * free
+
+
+def _tensors(cache: Cache, device: torch.device) -> tuple[Tensor, Tensor]:
+    with warnings.catch_warnings():
+        # The mapping is read-only and torch has no such tensors; nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        images, labels = torch.from_numpy(cache.images), torch.from_numpy(cache.labels)
+    return images.to(device), labels.to(device)

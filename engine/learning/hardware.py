@@ -1,0 +1,81 @@
+"""Device and precision: what a config asks for, what the machine has, and what is used."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.config import RunConfig
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class HardwareError(Exception):
+    """The config asks for hardware that is not here; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run computes and in what precision; `name` is the device's own name."""
+
+    device: torch.device
+    name: str
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.precision]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Matrix products and convolutions in `precision`; weights, norms and losses stay in float32."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.precision != "fp32")
+
+
+def choose_hardware(config: RunConfig) -> Hardware:
+    """Resolve `auto`. Raises HardwareError for a device that is not there or a precision it lacks."""
+    device = _device(config.device)
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        name = cpu_name()
+        bf16 = cpu_has_bf16()
+    precision = ("bf16" if bf16 else "fp32") if config.precision == "auto" else config.precision
+    if precision == "fp16" and device.type == "cpu":
+        raise HardwareError("precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32")
+    return Hardware(device, name, precision)
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "cpu":
+        return torch.device("cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    index = int(wanted.partition(":")[2] or 0)
+    if index >= count:
+        here = f"this machine has {count} CUDA devices" if count else "this machine has no usable CUDA device"
+        raise HardwareError(f"device: {wanted} is not here; {here}; device=cpu runs on the CPU")
+    return torch.device("cuda", index)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 matrices in hardware (AMX or AVX512-BF16)."""
+    return bool({"amx_bf16", "avx512_bf16"} & set(_cpu_field("flags").split()))
+
+
+def cpu_name() -> str:
+    return _cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_field(field: str) -> str:
+    """The first value of a field of /proc/cpuinfo, empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")

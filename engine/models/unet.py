@@ -1,0 +1,55 @@
+"""U-Net (Ronneberger, Fischer, Brox: "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+MICCAI 2015) with batch norm and same-size convolutions.
+
+The paper's network has neither batch norm nor padding; with both, as nearly everybody builds it today, the
+prediction has the size of the input and no image needs mirrored borders. Four levels down, four up by
+transposed convolutions, widths `width` x (1, 2, 4, 8, 16). 31,038,803 parameters for 3 -> 19 at width 64.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+    """Twice 3x3 convolution, batch norm, ReLU. [B, inputs, H, W] -> [B, outputs, H, W]."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),  # the norm's own shift is the bias
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class UNet(nn.Module):
+    """[B, channels, H, W] -> logits [B, classes, H, W]; H and W must be multiples of 16."""
+
+    def __init__(self, channels: int, classes: int, width: int = 64) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(5)]
+        self.down = nn.ModuleList(
+            double_convolution(inputs, outputs)
+            for inputs, outputs in zip([channels, *widths[:-1]], widths, strict=True)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(2 * outputs, outputs, 2, stride=2) for outputs in reversed(widths[:-1])
+        )
+        self.merge = nn.ModuleList(
+            double_convolution(2 * outputs, outputs) for outputs in reversed(widths[:-1])
+        )
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for level, convolve in enumerate(self.down):
+            x = convolve(x if level == 0 else self.pool(x))  # [B, width * 2^level, H / 2^level, W / 2^level]
+            skips.append(x)
+        skips.pop()
+        for rise, convolve in zip(self.up, self.merge, strict=True):
+            x = convolve(torch.cat([skips.pop(), rise(x)], dim=1))
+        logits: Tensor = self.head(x)
+        return logits

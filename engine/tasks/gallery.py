@@ -1,0 +1,71 @@
+"""The gallery: what the network makes of a fixed handful of validation images, kept as training advances.
+
+gallery/inputs/<sample>_image.png     RGB, at the input size
+gallery/inputs/<sample>_target.png    train ids, indexed, with the class colours
+gallery/epoch_0010/<sample>.png       predicted train ids, indexed, with the class colours
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from engine.classes import ClassSet
+from engine.data.batches import normalise
+from engine.data.dataset import SplitData
+from engine.files import replacing
+from engine.journal import Gallery
+from engine.learning.hardware import Hardware
+from engine.tasks.job import Job
+
+
+def gallery_positions(split: SplitData, images: int) -> list[int]:
+    """Which images of a split: evenly spread over it, so that one clip does not fill the gallery."""
+    count = min(images, len(split))
+    return [round(position) for position in np.linspace(0, len(split) - 1, count)]
+
+
+@torch.inference_mode()
+def write_gallery(
+    job: Job, model: nn.Module, split: SplitData, class_set: ClassSet, hardware: Hardware, epoch: int
+) -> None:
+    """Predict the gallery's images and keep the class maps; the images themselves are written once."""
+    positions = gallery_positions(split, job.config.gallery.images)
+    names = [split.name(position).replace("/", "__") for position in positions]
+    inputs = job.run.gallery / "inputs"
+    folder = job.run.gallery / f"epoch_{epoch:04d}"
+    for wanted in (inputs, folder):
+        wanted.mkdir(parents=True, exist_ok=True)
+
+    model.eval()
+    for position, name in zip(positions, names, strict=True):
+        row = split.indices[position]
+        image, target = split.cache.images[row], split.cache.labels[row]
+        if not (inputs / f"{name}_target.png").exists():
+            _write_png(inputs / f"{name}_image.png", Image.fromarray(np.array(image)))
+            _write_png(inputs / f"{name}_target.png", _class_map(np.array(target), class_set))
+        batch = torch.from_numpy(np.array(image)).unsqueeze(0).to(hardware.device)
+        with hardware.autocast():
+            logits = model(normalise(batch))
+        prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        _write_png(folder / f"{name}.png", _class_map(prediction, class_set))
+    job.record(Gallery(epoch=epoch, path=str(folder.relative_to(job.run.path)), samples=names))
+
+
+def _class_map(train_ids: NDArray[np.uint8], class_set: ClassSet) -> Image.Image:
+    picture = Image.fromarray(train_ids, mode="P")
+    picture.putpalette(class_set.palette())
+    return picture
+
+
+def _write_png(path: Path, picture: Image.Image) -> None:
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG")
+    with replacing(path) as stream:
+        stream.write(encoded.getvalue())

@@ -1,0 +1,111 @@
+"""What is counted while a split passes through the network once."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.journal import ClassScores, Epoch, Split
+from engine.metrics.confusion import ConfusionSum
+from engine.metrics.scores import Scores
+
+
+class EpochMeter:
+    """Loss, confusion and time of one pass; the sums stay on the device until they are asked for.
+
+    `state` and `load` carry a half-done pass through a checkpoint.
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.confusion = ConfusionSum(classes, device)
+        self.images = 0
+        self.seconds = 0.0
+        self.waited = 0.0
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._clock = time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def start_clock(self) -> None:
+        self._clock = time.perf_counter()
+
+    def data_arrived(self) -> None:
+        """The step has its batch: what passed since the last step was waiting."""
+        now = time.perf_counter()
+        self.waited += now - self._clock
+        self._advance(now)
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """A batch: its mean loss, logits [B, C, H, W] and train ids [B, H, W]."""
+        self.confusion.update(logits.detach().argmax(dim=1).to(torch.uint8), labels)
+        self._loss += loss.detach().double() * len(labels)
+        self.images += len(labels)
+        self._advance(time.perf_counter())
+
+    def mean_loss(self) -> float:
+        """Mean over images of the loss of their batch; waits for the device."""
+        return float(self._loss) / max(1, self.images)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+    def event(self, epoch: int, split: Split, class_names: list[str], lr: float) -> tuple[Epoch, Scores]:
+        """The pass as a journal event; waits for the device."""
+        scores, loss = self.confusion.compute(), self.mean_loss()
+        self._advance(time.perf_counter())
+        event = Epoch(
+            epoch=epoch,
+            split=split,
+            loss=loss,
+            **score_fields(scores, class_names),
+            lr=lr,
+            seconds=round(self.seconds, 3),
+            images_per_second=round(self.images_per_second, 3),
+            data_wait=round(self.waited / self.seconds, 5) if self.seconds > 0 else 0.0,
+            peak_memory_bytes=peak_memory(self.confusion.state.device),
+        )
+        return event, scores
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "confusion": self.confusion.state.clone(),
+            "loss": self._loss.clone(),
+            "images": self.images,
+            "seconds": self.seconds,
+            "waited": self.waited,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.confusion.state.copy_(state["confusion"])
+        self._loss.copy_(state["loss"])
+        self.images, self.seconds, self.waited = state["images"], state["seconds"], state["waited"]
+
+    def _advance(self, now: float) -> None:
+        self.seconds += now - self._clock
+        self._clock = now
+
+
+def score_fields(scores: Scores, class_names: list[str]) -> dict[str, Any]:
+    """The fields that the journal's `epoch` and `result` events share."""
+    class_dice: ClassScores = dict(zip(class_names, scores.class_dice, strict=True))
+    class_iou: ClassScores = dict(zip(class_names, scores.class_iou, strict=True))
+    return {
+        "dice": scores.dice,
+        "dice_image": scores.dice_image,
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "class_dice": class_dice,
+        "class_iou": class_iou,
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the pass on CUDA, of the whole life of the process on the CPU (its resident set)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

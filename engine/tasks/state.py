@@ -1,0 +1,168 @@
+"""All that changes while a run trains, and its way into checkpoints and back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from engine.config import RunConfig
+from engine.journal import Checkpoint
+from engine.learning.checkpoint import (
+    check_fits,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from engine.learning.hardware import Hardware
+from engine.learning.optimizers import build_optimizer
+from engine.metrics.confusion import ConfusionSum
+from engine.metrics.scores import Scores
+from engine.models.registry import build_model
+from engine.tasks.job import Job
+from engine.tasks.meter import EpochMeter
+
+
+@dataclass
+class Best:
+    """The best validation epoch so far. `weights` is None once they are in best.pt."""
+
+    epoch: int
+    dice: float
+    confusion: Tensor
+    weights: dict[str, Tensor] | None = None
+
+    def read(self, classes: int) -> tuple[list[list[int]], Scores]:
+        """The confusion matrix [C][C + 1] of that epoch, and its scores."""
+        total = ConfusionSum(classes)
+        total.state.copy_(self.confusion)
+        return total.matrix().tolist(), total.compute()
+
+
+@dataclass
+class TrainState:
+    """`epoch` epochs are complete; `step` of `steps` steps of the next are done and counted in `meter`."""
+
+    config: RunConfig
+    classes: list[str]
+    model: nn.Module
+    optimizer: Optimizer
+    scaler: GradScaler
+    device: torch.device
+    meter: EpochMeter
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    best: Best | None = None
+    val_dice: float | None = None
+    """Validation Dice of the last epoch that was scored."""
+    _saved_at: float = field(default_factory=time.monotonic)
+    _epochs_begun: float = field(default_factory=time.monotonic)
+    _epochs_here: int = 0
+
+    def finish_epoch(self) -> None:
+        self.epoch += 1
+        self.step = 0
+        self.meter = EpochMeter(len(self.classes), self.device)
+        self._epochs_here += 1
+
+    def save_is_due(self, seconds: float) -> bool:
+        return time.monotonic() - self._saved_at >= seconds
+
+    def eta(self, epochs: int, images: int) -> float | None:
+        """Seconds to the end of the run: by this attempt's epochs, before its first by the rate so far."""
+        left = epochs - self.epoch - self.step / self.steps
+        if self._epochs_here:
+            done = self._epochs_here + self.step / self.steps
+            return round(left * (time.monotonic() - self._epochs_begun) / done, 1)
+        rate = self.meter.images_per_second
+        return round(left * images / rate, 1) if rate > 0 else None
+
+
+def new_state(config: RunConfig, hardware: Hardware, classes: list[str]) -> TrainState:
+    """The state before the first step: weights drawn from the config's seed."""
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, len(classes)).to(hardware.device)
+    if config.runtime.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return TrainState(
+        config=config,
+        classes=classes,
+        model=model,
+        optimizer=build_optimizer(config.optimizer, model),
+        # fp16 gradients underflow without scaling; bf16 has the range of fp32 and needs none.
+        scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
+        device=hardware.device,
+        meter=EpochMeter(len(classes), hardware.device),
+    )
+
+
+def read_last(job: Job, hardware: Hardware) -> dict[str, Any] | None:
+    """The run's last checkpoint on the run's device, None when it has none. Raises CheckpointError."""
+    path = job.run.checkpoints / "last.pt"
+    return load_checkpoint(path, hardware.device) if path.exists() else None
+
+
+def restore(job: Job, state: TrainState, content: dict[str, Any]) -> None:
+    """Put a checkpoint into a new state. Raises CheckpointError if network or classes are others."""
+    check_fits(
+        job.run.checkpoints / "last.pt", content, state.config.model.model_dump(mode="json"), state.classes
+    )
+    state.model.load_state_dict(content["model"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.scaler.load_state_dict(content["scaler"])
+    state.meter.load(content["meter"])
+    state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
+    state.val_dice = content["val_dice"]
+    if content["best"] is not None:
+        state.best = Best(**content["best"])
+    restore_random_state(content["random"])
+    job.epochs_done = state.epoch
+    job.say(f"going on after {state.epoch} epochs and {state.step} steps")
+
+
+def save(job: Job, state: TrainState) -> None:
+    """Write best.pt when there is a new best, then last.pt.
+
+    In this order: a crash between the two leaves a last.pt from which the same best is found again.
+    """
+    if state.best is not None and state.best.weights is not None:
+        path = job.run.checkpoints / "best.pt"
+        save_checkpoint(path, {**_identity(state), "epoch": state.best.epoch, "model": state.best.weights})
+        job.record(
+            Checkpoint(kind="best", epoch=state.best.epoch, path="checkpoints/best.pt", dice=state.best.dice)
+        )
+        state.best.weights = None
+    content = {
+        **_identity(state),
+        "epoch": state.epoch,
+        "step": state.step,
+        "steps": state.steps,
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "meter": state.meter.state(),
+        "random": random_state(),
+        "val_dice": state.val_dice,
+        "best": _best_content(state.best),
+    }
+    save_checkpoint(job.run.checkpoints / "last.pt", content)
+    job.record(Checkpoint(kind="last", epoch=state.epoch, path="checkpoints/last.pt", dice=state.val_dice))
+    state._saved_at = time.monotonic()
+
+
+def _identity(state: TrainState) -> dict[str, Any]:
+    """What says whose weights these are."""
+    return {"model_config": state.config.model.model_dump(mode="json"), "classes": state.classes}
+
+
+def _best_content(best: Best | None) -> dict[str, Any] | None:
+    if best is None:
+        return None
+    return {"epoch": best.epoch, "dice": best.dice, "confusion": best.confusion}

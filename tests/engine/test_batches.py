@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.config import AugmentConfig, DataConfig
+from engine.data.augment import augment
+from engine.data.batches import MEAN, STD, Batches, ResidentBatches, StreamedBatches, make_batches, normalise
+from engine.data.dataset import Dataset, open_dataset
+from engine.data.synthetic import synthesize
+from engine.tasks.train import shuffled, step_generator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    root = tmp_path_factory.mktemp("batches")
+    synthesize(root / "data", images=12, size=(64, 64), seed=5)
+    return open_dataset(DataConfig(root=str(root / "data"), size=(32, 48)), root / "cache")
+
+
+@pytest.fixture(params=["resident", "streamed"])
+def batches(request: pytest.FixtureRequest, dataset: Dataset) -> Batches:
+    """Both implementations must be the same to whoever trains."""
+    if request.param == "resident":
+        source = make_batches([dataset.train, dataset.val], CPU)[0]
+        assert isinstance(source, ResidentBatches)
+        return source
+    return StreamedBatches(dataset.train, CPU)
+
+
+def test_batches_are_the_cached_samples_in_the_order_asked_for(batches: Batches, dataset: Dataset) -> None:
+    order = torch.tensor([3, 1, 4, 0, 5])
+    got = list(batches(order, batch_size=2))
+    assert [len(batch.labels) for batch in got] == [2, 2, 1]
+    assert got[0].images.shape == (2, 32, 48, 3)
+    assert got[0].images.dtype == got[0].labels.dtype == torch.uint8
+    rows = dataset.train.indices[order.numpy()]
+    np.testing.assert_array_equal(
+        torch.cat([b.images for b in got]).numpy(), dataset.train.cache.images[rows]
+    )
+    np.testing.assert_array_equal(
+        torch.cat([b.labels for b in got]).numpy(), dataset.train.cache.labels[rows]
+    )
+
+
+def test_starting_later_leaves_out_the_first_batches(batches: Batches) -> None:
+    order = torch.randperm(6)
+    whole, rest = list(batches(order, 2)), list(batches(order, 2, start=2))
+    assert len(rest) == len(whole) - 2
+    torch.testing.assert_close(rest[0].images, whole[2].images)
+    assert list(batches(order, 2, start=3)) == []
+
+
+def test_leaving_early_does_not_hang(batches: Batches) -> None:
+    for _ in range(5):
+        for _ in batches(torch.arange(8), 1):
+            break
+
+
+def test_training_and_validation_do_not_overlap(dataset: Dataset) -> None:
+    train = {dataset.train.name(i) for i in range(len(dataset.train))}
+    val = {dataset.val.name(i) for i in range(len(dataset.val))}
+    assert not train & val
+    assert len(dataset.train) == len(train) == 8
+    assert len(dataset.val) == len(val) == 2
+
+
+def test_normalised_images_are_channels_last_without_a_copy() -> None:
+    images = torch.randint(0, 256, (2, 4, 6, 3), dtype=torch.uint8)
+    out = normalise(images)
+    assert out.shape == (2, 3, 4, 6)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    expected = (float(images[1, 2, 3, 0]) - MEAN[0]) / STD[0]
+    assert float(out[1, 0, 2, 3]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_mirror_image_keeps_image_and_label_together() -> None:
+    images = torch.randint(0, 256, (64, 4, 6, 3), dtype=torch.uint8)
+    labels = images[..., 0].clone()
+    flipped, labels_flipped = augment(AugmentConfig(flip=0.5), images, labels, step_generator(0, 0, 0))
+    torch.testing.assert_close(flipped[..., 0], labels_flipped)
+    mirrored = [
+        torch.equal(a, b.flip(1)) and not torch.equal(a, b) for a, b in zip(flipped, images, strict=True)
+    ]
+    assert 16 < sum(mirrored) < 48
+    again, _ = augment(AugmentConfig(flip=0.5), images, labels, step_generator(0, 0, 0))
+    torch.testing.assert_close(again, flipped)
+    same, _ = augment(AugmentConfig(flip=0.0), images, labels, step_generator(0, 0, 0))
+    assert same is images
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    assert sorted(shuffled(50, seed=1, epoch=0).tolist()) == list(range(50))
+    torch.testing.assert_close(shuffled(50, 1, 2), shuffled(50, 1, 2))
+    assert not torch.equal(shuffled(50, 1, 2), shuffled(50, 1, 3))
+    assert not torch.equal(shuffled(50, 1, 2), shuffled(50, 2, 2))
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_bad_images_are_refused_or_left_out_on_the_record(tmp_path: Path, skip_bad: bool) -> None:
+    synthesize(tmp_path / "data", images=6, size=(64, 64), seed=5)
+    victim = sorted((tmp_path / "data" / "leftImg8bit" / "train").rglob("*.png"))[0]
+    victim.write_bytes(victim.read_bytes()[:200])
+    config = DataConfig(root=str(tmp_path / "data"), size=(32, 32), skip_bad=skip_bad)
+    if skip_bad:
+        data = open_dataset(config, tmp_path / "cache")
+        assert len(data.train) + len(data.val) == 4
+        assert [fault.kind for fault in data.skipped] == ["unreadable"]
+    else:
+        with pytest.raises(Exception, match=r"seg-engine data check .*--skip-bad") as caught:
+            open_dataset(config, tmp_path / "cache")
+        assert victim.name in str(caught.value)

@@ -1,0 +1,99 @@
+"""Real data sets and real workers, small enough to be started by the dozen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.data.synthetic import synthesize
+from engine.journal import AnyEvent, read_events
+from engine.recipes import get_recipe
+from engine.rundir import RunCard, RunDir, new_run_id
+from engine.workspace import Workspace
+
+WAIT_SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten synthetic street scenes of 64x64: eight for training, two for validation."""
+    root = tmp_path_factory.mktemp("street")
+    synthesize(root / "data", images=10, size=(64, 64), seed=3)
+    return root / "data"
+
+
+@pytest.fixture
+def tiny(street: Path) -> RunConfig:
+    """A run of a second or two once torch is imported: 32x32, four channels, three epochs of three steps."""
+    return with_values(
+        get_recipe("quick"),
+        {
+            "data.root": str(street),
+            "data.size": "32x32",
+            "data.val_fraction": "0.25",
+            "model.width": 4,
+            "batch_size": 2,
+            "epochs": 3,
+            "gallery.every": 2,
+            "gallery.images": 2,
+            "checkpoint.seconds": 0,
+            "runtime.threads": 1,
+        },
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def new_run(workspace: Workspace) -> Callable[[RunConfig], RunDir]:
+    """Makes a run directory, without a database."""
+
+    def make(config: RunConfig) -> RunDir:
+        run = workspace.run_dir(new_run_id())
+        run.create(RunCard(run.id, "a test", "tests", time.time()), config)
+        return run
+
+    return make
+
+
+def start_worker(run: RunDir) -> subprocess.Popen[bytes]:
+    with open(run.log, "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "engine.worker", str(run.path)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+
+def work(run: RunDir) -> int:
+    """Run a worker to its end; returns its exit status."""
+    return start_worker(run).wait(timeout=WAIT_SECONDS)
+
+
+def wait_for_event(
+    run: RunDir, worker: subprocess.Popen[bytes], wanted: Callable[[AnyEvent], bool], offset: int = 0
+) -> AnyEvent:
+    """Follow the journal until an event comes; fails when the worker ends first."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        ended = worker.poll() is not None
+        events, offset = read_events(run.journal, offset)
+        for event in events:
+            if wanted(event):
+                return event
+        if ended and not events:
+            pytest.fail(f"the worker ended before the event came:\n{run.log.read_text()}")
+        time.sleep(0.005)
+    pytest.fail("the event did not come")

@@ -1,0 +1,220 @@
+"""The worker as a process of its own: config in; journal, checkpoints and pictures out."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine import journal
+from engine.classes import CITYSCAPES
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.journal import read_all
+from engine.processes import is_alive
+from engine.rundir import RunDir
+from tests.system.conftest import start_worker, wait_for_event, work
+
+MakeRun = Callable[[RunConfig], RunDir]
+
+
+def digest(checkpoint: Path) -> str:
+    """One hash of all weights of a checkpoint."""
+    weights = torch.load(checkpoint, weights_only=True)["model"]
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        sha.update(name.encode() + weights[name].numpy().tobytes())
+    return sha.hexdigest()
+
+
+def curve(run: RunDir) -> dict[tuple[int, str], tuple[float | None, float | None, float | None]]:
+    """What was measured in each epoch; a later attempt's word replaces an earlier one's."""
+    return {
+        (event.epoch, event.split): (event.loss, event.dice, event.dice_image)
+        for event in read_all(run.journal)
+        if isinstance(event, journal.Epoch)
+    }
+
+
+def test_a_run_leaves_its_whole_story(new_run: MakeRun, tiny: RunConfig) -> None:
+    run = new_run(tiny)
+    assert work(run) == 0, run.log.read_text()
+
+    events = read_all(run.journal)
+    kinds = [event.event for event in events]
+    assert kinds[0] == "started"
+    assert kinds[-2:] == ["result", "finished"]
+    assert [event.seq for event in events] == list(range(len(events)))
+    data = next(event for event in events if isinstance(event, journal.Data))
+    assert (data.train_images, data.val_images) == (6, 2)
+    assert data.classes == list(CITYSCAPES.names)
+
+    epochs = [event for event in events if isinstance(event, journal.Epoch)]
+    assert [(event.epoch, event.split) for event in epochs] == [
+        (epoch, split) for epoch in (1, 2, 3) for split in ("train", "val")
+    ]
+    for event in epochs:
+        assert event.dice is not None
+        assert 0 <= event.dice <= 1
+        assert event.loss is not None
+        assert event.loss > 0
+        defined = [value for value in event.class_dice.values() if value is not None]
+        assert event.dice == pytest.approx(sum(defined) / len(defined), abs=1e-12)
+
+    result = next(event for event in events if isinstance(event, journal.Result))
+    validation = {event.epoch: event.dice for event in epochs if event.split == "val"}
+    assert result.dice == max(value for value in validation.values() if value is not None)
+    assert validation[result.epoch] == result.dice
+    valid_pixels = sum(sum(row) for row in result.confusion)
+    assert 0 < valid_pixels <= 2 * 32 * 32
+
+    best = torch.load(run.checkpoints / "best.pt", weights_only=True)
+    assert (best["epoch"], best["classes"]) == (result.epoch, list(CITYSCAPES.names))
+    assert (run.outputs / "picture.png").exists()
+    record = run.read_exit()
+    assert record is not None
+    assert (record.status, record.cause) == ("finished", "completed")
+    process = run.read_proc()
+    assert process is not None
+    assert is_alive(process) is False
+    assert list(run.path.rglob("*.tmp")) == []
+
+
+def test_the_gallery_holds_class_maps_in_the_class_colours(new_run: MakeRun, tiny: RunConfig) -> None:
+    run = new_run(tiny)
+    assert work(run) == 0, run.log.read_text()
+    pictures = [event for event in read_all(run.journal) if isinstance(event, journal.Gallery)]
+    assert [event.epoch for event in pictures] == [2, 3]
+    for event in pictures:
+        assert len(event.samples) == 2
+        for sample in event.samples:
+            prediction = Image.open(run.path / event.path / f"{sample}.png")
+            assert (prediction.mode, prediction.size) == ("P", (32, 32))
+            assert np.asarray(prediction).max() < len(CITYSCAPES)
+            assert bytes(prediction.getpalette() or [])[:3] == bytes(CITYSCAPES.classes[0].color)
+            assert Image.open(run.gallery / "inputs" / f"{sample}_image.png").size == (32, 32)
+            assert Image.open(run.gallery / "inputs" / f"{sample}_target.png").mode == "P"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_stopped_run_goes_on_to_the_same_bits(new_run: MakeRun, tiny: RunConfig, precision: str) -> None:
+    config = with_values(tiny, {"precision": precision, "epochs": 4})
+    whole = new_run(config)
+    assert work(whole) == 0, whole.log.read_text()
+
+    broken = new_run(config)
+    stopped_after = []
+    for _ in range(2):  # stop in the middle of the first epoch, then wherever the second signal meets it
+        seen = broken.journal.stat().st_size if broken.journal.exists() else 0
+        worker = start_worker(broken)
+        wait_for_event(broken, worker, lambda event: event.event == "progress", seen)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=120) == 3, broken.log.read_text()
+        record = broken.read_exit()
+        assert record is not None
+        assert (record.status, record.cause) == ("stopped", "stopped")
+        stopped_after.append(torch.load(broken.checkpoints / "last.pt", weights_only=True)["step"])
+    assert any(step > 0 for step in stopped_after), "no stop fell inside an epoch"
+    assert work(broken) == 0, broken.log.read_text()
+
+    assert digest(broken.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
+    assert digest(broken.checkpoints / "best.pt") == digest(whole.checkpoints / "best.pt")
+    assert curve(broken) == curve(whole)
+    attempts = [event.attempt for event in read_all(broken.journal) if isinstance(event, journal.Started)]
+    assert attempts == [1, 2, 3]
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(new_run: MakeRun, tiny: RunConfig) -> None:
+    whole = new_run(tiny)
+    assert work(whole) == 0, whole.log.read_text()
+    broken = new_run(tiny)
+    worker = start_worker(broken)
+    wait_for_event(broken, worker, lambda event: event.event == "checkpoint")
+    worker.kill()
+    assert worker.wait(timeout=120) == -signal.SIGKILL
+    assert broken.read_exit() is None
+    assert work(broken) == 0, broken.log.read_text()
+    assert digest(broken.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
+    assert curve(broken) == curve(whole)
+
+
+def test_preemption_is_told_from_a_stop(new_run: MakeRun, tiny: RunConfig) -> None:
+    run = new_run(with_values(tiny, {"epochs": 50}))
+    worker = start_worker(run)
+    wait_for_event(run, worker, lambda event: event.event == "epoch")
+    worker.send_signal(signal.SIGUSR2)
+    assert worker.wait(timeout=120) == 3
+    last = read_all(run.journal)[-1]
+    assert isinstance(last, journal.Stopped)
+    assert last.cause == "preempted"
+    assert last.epoch >= 1
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(new_run: MakeRun, tiny: RunConfig) -> None:
+    # Each step multiplies the weights by 1 - lr * weight_decay = -9, until they overflow.
+    hopeless = {"optimizer.lr": 1, "optimizer.weight_decay": 10, "schedule.name": "constant", "epochs": 200}
+    run = new_run(with_values(tiny, hopeless))
+    assert work(run) == 1
+    failed = read_all(run.journal)[-1]
+    assert isinstance(failed, journal.Failed)
+    assert failed.cause == "diverged"
+    assert "the loss became" in failed.message
+    assert "optimizer.lr" in failed.message
+    kept = torch.load(run.checkpoints / "last.pt", weights_only=True)
+    assert kept["epoch"] == max(epoch for epoch, _ in curve(run))
+    assert all(weight.isfinite().all() for weight in kept["model"].values())
+
+
+def test_a_run_directory_runs_wherever_it_is_copied(
+    new_run: MakeRun, tiny: RunConfig, tmp_path: Path
+) -> None:
+    run = new_run(tiny)
+    away = RunDir(tmp_path / "elsewhere" / "runs" / run.id)
+    shutil.copytree(run.path, away.path)
+    assert work(away) == 0, away.log.read_text()
+    assert (tmp_path / "elsewhere" / "cache").is_dir()
+    assert read_all(away.journal)[-1].event == "finished"
+    assert read_all(run.journal) == []
+
+
+def test_bad_data_fails_the_run_with_one_line(new_run: MakeRun, tiny: RunConfig, tmp_path: Path) -> None:
+    run = new_run(with_values(tiny, {"data.root": str(tmp_path / "nowhere")}))
+    assert work(run) == 1
+    failed = read_all(run.journal)[-1]
+    assert isinstance(failed, journal.Failed)
+    assert failed.cause == "exception"
+    assert "nowhere" in failed.message
+    assert "\n" not in failed.message
+    assert "Traceback" in failed.traceback
+    record = run.read_exit()
+    assert record is not None
+    assert (record.status, record.message) == ("failed", failed.message)
+
+
+def test_a_device_that_is_not_here_is_refused_in_words(new_run: MakeRun, tiny: RunConfig) -> None:
+    run = new_run(with_values(tiny, {"device": "cuda:63"}))
+    assert work(run) == 1
+    failed = read_all(run.journal)[-1]
+    assert isinstance(failed, journal.Failed)
+    assert failed.message.startswith("device: cuda:63 is not here;")
+
+
+def test_a_checkpoint_of_other_classes_or_another_network_is_refused(
+    new_run: MakeRun, tiny: RunConfig
+) -> None:
+    run = new_run(with_values(tiny, {"epochs": 1}))
+    assert work(run) == 0, run.log.read_text()
+    wider = new_run(with_values(tiny, {"epochs": 2, "model.width": 8}))
+    shutil.copy(run.checkpoints / "last.pt", wider.checkpoints / "last.pt")
+    assert work(wider) == 1
+    failed = read_all(wider.journal)[-1]
+    assert isinstance(failed, journal.Failed)
+    assert "is of the model" in failed.message
+    assert "last.pt" in failed.message
