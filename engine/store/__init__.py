@@ -1,0 +1,32 @@
+"""The database of runs: the only room that speaks SQL.
+
+Front ends and the agent use the verbs of `Store` and get frozen snapshots; people who query the database
+themselves use the views that `docs/database.md` describes.
+"""
+
+from engine.store.errors import IngestConflict, StoreError
+from engine.store.rows import (
+    CAUSES,
+    END_STATUSES,
+    STATUSES,
+    EpochRow,
+    EvaluationRow,
+    EventRow,
+    ExperimentRow,
+    RunRow,
+)
+from engine.store.store import Store
+
+__all__ = [
+    "CAUSES",
+    "END_STATUSES",
+    "STATUSES",
+    "EpochRow",
+    "EvaluationRow",
+    "EventRow",
+    "ExperimentRow",
+    "IngestConflict",
+    "RunRow",
+    "Store",
+    "StoreError",
+]

@@ -1,0 +1,151 @@
+"""What people type to pick and order runs, as SQL: `dice>0.6`, `model.name=unet`, `tag:night`, `-created_at`.
+
+A term is one of
+    NAME OP VALUE   OP is one of = != > >= < <=, or ~ for "contains"; NAME is a field of a run or a config key
+    tag:TAG         runs that have the tag
+    WORD            runs whose name contains it
+Text compares exactly, `~` and a bare word ignore upper and lower case. Times compare with UTC seconds or an
+ISO date such as 2026-03-01 (UTC).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.config_keys import config_keys
+from engine.store.errors import StoreError
+from engine.store.rows import RUN_FIELDS
+from engine.store.schema import runs, tags
+
+ALIASES = {
+    "created": "created_at",
+    "dice": "best_dice",
+    "ended": "ended_at",
+    "flops": "flops_per_sample",
+    "last": "last_dice",
+    "loss": "last_loss",
+    "memory": "peak_memory_bytes",
+    "miou": "best_miou",
+    "queued": "queued_at",
+    "run": "id",
+    "started": "started_at",
+    "train_dice": "last_train_dice",
+    "val_loss": "last_val_loss",
+}
+"""Names people type, and the field of a run that they mean."""
+
+Element = sa.ColumnElement[Any]
+
+_TERM = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|>=|<=|=|>|<|~)\s*(.*)", re.DOTALL)
+
+_COMPARE: dict[str, Callable[[Element, Any], sa.ColumnElement[bool]]] = {
+    "=": lambda column, value: column == value,
+    "!=": lambda column, value: column.is_distinct_from(value),
+    ">": lambda column, value: column > value,
+    ">=": lambda column, value: column >= value,
+    "<": lambda column, value: column < value,
+    "<=": lambda column, value: column <= value,
+}
+
+
+def condition(term: str) -> sa.ColumnElement[bool]:
+    """One filter term as a condition on `runs`. Raises StoreError."""
+    term = term.strip()
+    if not term:
+        raise StoreError("an empty filter; write one such as dice>0.6, status=failed or tag:night")
+    if term.startswith("tag:"):
+        tag = term.removeprefix("tag:").strip()
+        return sa.exists().where(tags.c.run_id == runs.c.id, tags.c.tag == tag)
+    match = _TERM.fullmatch(term)
+    if match is None:
+        return runs.c.name.icontains(term, autoescape=True)
+    name, operator, text = match.groups()
+    column, kind = _column(name)
+    if operator == "~":
+        return sa.cast(column, sa.Text).icontains(text, autoescape=True)
+    return _COMPARE[operator](column, _value(name, kind, text))
+
+
+def ordering(sort: str) -> list[sa.ColumnElement[Any]]:
+    """`dice` or `-dice` (falling) as an ORDER BY, empty values last, ties newest first. Raises StoreError."""
+    column, _ = _column(sort.removeprefix("-"))
+    first = column.desc() if sort.startswith("-") else column.asc()
+    return [first.nulls_last(), runs.c.created_at.desc(), runs.c.id]
+
+
+def sortable_names() -> list[str]:
+    """Every name that filters and `sort` know."""
+    return [*_FIELDS, *ALIASES, *config_keys()]
+
+
+def _kind_of(name: str, column: Element) -> str:
+    if name.endswith("_at"):
+        return "time"
+    return "text" if isinstance(column.type, sa.Text) else "number"
+
+
+_FIELDS = {
+    name: (column, _kind_of(name, column))
+    for name, column in RUN_FIELDS.items()
+    if not isinstance(column.type, sa.JSON)
+}
+
+
+def _column(name: str) -> tuple[Element, str]:
+    """A field of a run, or a value of its config, and the kind of it."""
+    field = ALIASES.get(name, name)
+    if field in _FIELDS:
+        return _FIELDS[field]
+    key = config_keys().get(name)
+    if key is None:
+        near = difflib.get_close_matches(name, sortable_names(), n=1, cutoff=0.5)
+        near += [known for known in config_keys() if known.rpartition(".")[2] == name]
+        hint = f"did you mean {near[-1]}?" if near else "such as dice, status, name or model.name"
+        raise StoreError(f"{name}: is neither a field of a run nor a config key; {hint}")
+    value = runs.c.config[tuple(name.split("."))]
+    if key.kind in ("number", "whole number"):
+        return value.as_float() if key.kind == "number" else value.as_integer(), "number"
+    if key.kind == "true/false":
+        return value.as_boolean(), "true/false"
+    return value.as_string(), key.kind
+
+
+def _value(name: str, kind: str, text: str) -> Any:
+    """What was typed behind the operator, as a value of that kind."""
+    if kind == "number":
+        try:
+            return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        except ValueError:
+            raise StoreError(f"{name}: {text!r} is no number") from None
+    if kind == "time":
+        return _time(name, text)
+    if kind == "true/false":
+        if text.lower() not in ("true", "false"):
+            raise StoreError(f"{name}: {text!r} must be true or false")
+        return text.lower() == "true"
+    if kind == "size":
+        sides = re.fullmatch(r"(\d+)\s*[x×,]\s*(\d+)", text)
+        if sides is None:
+            raise StoreError(f"{name}: {text!r} is no size; it must be HEIGHTxWIDTH such as 256x512")
+        return f"[{sides[1]},{sides[2]}]"  # as SQLite's JSON functions write a list
+    return text
+
+
+def _time(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise StoreError(
+            f"{name}: {text!r} is no time; write a date such as 2026-03-01 or UTC seconds"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

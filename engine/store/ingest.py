@@ -1,0 +1,189 @@
+"""Folding the events of a journal into the rows of its run.
+
+`fold` is called within a transaction and leaves what a reader of the whole journal would find: the rows of
+the last attempt's curve, the scores of the best and the last epoch, the status the worker last told.
+
+Status. The first event of a new attempt sets the run running and clears how the attempt before had
+ended. An end event ends the run; it is the worker's own word and also replaces an end that somebody else
+presumed ("lost"). Events older than the present status do not change it: those of an attempt that had ended
+before the run was queued again, and the first of an attempt whose worker was since found dead. A stop that
+was asked for while the worker came up stays asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.journal import (
+    AnyEvent,
+    Data,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Model,
+    Progress,
+    Result,
+    Started,
+    Stopped,
+)
+from engine.store.rows import END_STATUSES
+from engine.store.schema import epochs, events, results, runs
+
+NO_PROGRESS: dict[str, Any] = {"phase": "", "eta_seconds": None}
+NO_END: dict[str, Any] = {"cause": "", "message": "", "traceback": "", "ended_at": None}
+
+_HEAD = {"seq", "t", "attempt", "event"}
+_SCORES = {"dice", "dice_image", "miou", "pixel_accuracy", "class_dice", "class_iou"}
+_IN_OTHER_TABLES: dict[type[Event], set[str]] = {
+    Epoch: _SCORES | {"loss", "lr", "seconds", "images_per_second", "data_wait", "peak_memory_bytes"},
+    Result: _SCORES | {"images", "confusion"},
+}
+"""Fields of an event that have a table of their own and are not stored a second time in `events`."""
+
+
+def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEvent], offset: int) -> None:
+    """Write `new` events, and `offset` behind the last of them, for the run whose columns are `before`.
+
+    Events up to the run's `journal_seq` are left out: they are there already.
+    """
+    run = dict(before, journal_offset=offset)
+    event_rows: list[dict[str, Any]] = []
+    epoch_rows: dict[tuple[str, int], dict[str, Any]] = {}
+    result_rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    kept_epochs: int | None = None
+
+    for event in new:
+        if event.seq <= run["journal_seq"]:
+            continue
+        run["journal_seq"] = event.seq
+        known = event.attempt <= run["attempt"]
+        if not known:
+            _begin_attempt(run, event)
+        if isinstance(event, Progress):
+            _fold_progress(run, event)
+            continue
+        event_rows.append(_event_row(run["id"], event))
+        match event:
+            case Started():
+                _fold_start(run, event)
+                kept = event.resumed_from_epoch
+                kept_epochs = kept if kept_epochs is None else min(kept_epochs, kept)
+                epoch_rows = {key: row for key, row in epoch_rows.items() if row["epoch"] <= kept}
+                result_rows = {key: row for key, row in result_rows.items() if row["epoch"] <= kept}
+            case Data():
+                run |= event.model_dump(include={"train_images", "val_images", "classes", "colors"})
+            case Model():
+                run |= event.model_dump(include={"parameters", "flops_per_sample"})
+            case Epoch():
+                row = event.model_dump(exclude={"event", "seq"}) | {"run_id": run["id"]}
+                epoch_rows[event.split, event.epoch] = row
+                run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, event.peak_memory_bytes)
+            case Result():
+                row = event.model_dump(exclude={"event", "attempt"}) | {"run_id": run["id"]}
+                result_rows[event.split, event.at, event.epoch] = row
+            case Finished() | Failed() | Stopped():
+                if not (known and run["status"] in ("queued", "starting")):
+                    _fold_end(run, event)
+
+    if kept_epochs is not None:
+        for table in (epochs, results):
+            connection.execute(table.delete().where(table.c.run_id == run["id"], table.c.epoch > kept_epochs))
+    _replace(connection, epochs, list(epoch_rows.values()))
+    _replace(connection, results, list(result_rows.values()))
+    if event_rows:
+        connection.execute(events.insert(), event_rows)
+    if epoch_rows or kept_epochs is not None:
+        run |= _summary(connection, run["id"])
+    changed = {name: value for name, value in run.items() if value != before[name]}
+    if changed:
+        connection.execute(runs.update().where(runs.c.id == run["id"]).values(changed))
+
+
+def _begin_attempt(run: dict[str, Any], event: AnyEvent) -> None:
+    presumed_over = run["status"] in END_STATUSES and event.t < (run["ended_at"] or 0.0)
+    if not presumed_over:
+        run |= NO_END
+        if run["status"] != "stopping":
+            run["status"] = "running"
+    run |= NO_PROGRESS | {"step": None, "steps": None, "images_per_second": None, "progress_at": None}
+    run["attempt"] = event.attempt
+    if run["started_at"] is None:
+        run["started_at"] = event.t
+
+
+def _fold_start(run: dict[str, Any], event: Started) -> None:
+    for name in ("host", "pid", "device", "device_name", "precision"):
+        run[name] = getattr(event, name)
+
+
+def _fold_progress(run: dict[str, Any], event: Progress) -> None:
+    run |= {"phase": event.phase, "step": event.step, "steps": event.steps, "progress_at": event.t}
+    # A phase that does not know a figure leaves the last one known.
+    if event.images_per_second is not None:
+        run["images_per_second"] = event.images_per_second
+    if event.eta_seconds is not None:
+        run["eta_seconds"] = event.eta_seconds
+
+
+def _fold_end(run: dict[str, Any], event: Finished | Failed | Stopped) -> None:
+    run |= NO_END | NO_PROGRESS | {"status": event.event, "ended_at": event.t}
+    run["cause"] = "completed" if isinstance(event, Finished) else event.cause
+    if isinstance(event, Failed):
+        run |= {"message": event.message, "traceback": event.traceback}
+
+
+def _event_row(run_id: str, event: AnyEvent) -> dict[str, Any]:
+    payload = event.model_dump(mode="json", exclude=_HEAD | _IN_OTHER_TABLES.get(type(event), set()))
+    return {
+        "run_id": run_id,
+        "seq": event.seq,
+        "t": event.t,
+        "attempt": event.attempt,
+        "event": event.event,
+        "payload": payload,
+    }
+
+
+def _replace(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """Insert rows; those with the same key make way."""
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    same = sa.and_(*(table.c[name] == sa.bindparam(f"old_{name}") for name in keys))
+    old = [{f"old_{name}": row[name] for name in keys} for row in rows]
+    connection.execute(table.delete().where(same), old)
+    connection.execute(table.insert(), rows)
+
+
+def _summary(connection: sa.Connection, run_id: str) -> dict[str, Any]:
+    """The columns of a run that sum up its curve, from the curve itself; of equal bests the earliest.
+
+    Each query finds its row by an index, so that it costs the same after 10 epochs and after 10,000.
+    """
+
+    def one(*columns: sa.ColumnElement[Any], split: str) -> sa.Select[Any]:
+        return sa.select(*columns).where(epochs.c.run_id == run_id, epochs.c.split == split).limit(1)
+
+    e = epochs.c
+    val = one(e.epoch, e.dice, e.miou, e.loss, split="val")
+    best = connection.execute(val.where(e.dice.is_not(None)).order_by(e.dice.desc(), e.epoch)).first()
+    last = connection.execute(val.order_by(e.epoch.desc())).first()
+    train = one(e.epoch, e.dice, e.loss, split="train")
+    last_train = connection.execute(train.order_by(e.epoch.desc())).first()
+    best_train = connection.execute(train.where(e.epoch == best.epoch)).first() if best else None
+    return {
+        "epoch": max(row.epoch if row else 0 for row in (last, last_train)),
+        "best_epoch": best.epoch if best else None,
+        "best_dice": best.dice if best else None,
+        "best_miou": best.miou if best else None,
+        "best_train_dice": best_train.dice if best_train else None,
+        "last_dice": last.dice if last else None,
+        "last_miou": last.miou if last else None,
+        "last_val_loss": last.loss if last else None,
+        "last_train_dice": last_train.dice if last_train else None,
+        "last_loss": last_train.loss if last_train else None,
+    }

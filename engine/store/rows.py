@@ -1,0 +1,187 @@
+"""What the store hands out: frozen snapshots. Nothing in them changes when the database does.
+
+All times are UTC seconds; a score is in [0, 1], None where there is none. `docs/database.md` describes
+each field under the column of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.store.schema import epochs, events, experiments, results, runs, tags
+
+STATUSES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost")
+END_STATUSES = ("finished", "failed", "stopped", "lost")
+CAUSES = (
+    "completed",
+    "exception",
+    "out_of_memory",
+    "diverged",
+    "killed",
+    "preempted",
+    "timeout",
+    "lost_host",
+    "stopped",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run as it is now. `config` is the frozen RunConfig as plain JSON values."""
+
+    id: str
+    name: str
+    experiment: str
+    task: str
+    recipe: str
+    status: str
+    cause: str
+    message: str
+    traceback: str
+    tags: tuple[str, ...]
+    note: str
+    seed: int
+    created_at: float
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    attempt: int
+    host: str
+    pid: int | None
+    device: str
+    device_name: str
+    precision: str
+    epochs: int
+    epoch: int
+    phase: str
+    step: int | None
+    steps: int | None
+    images_per_second: float | None
+    eta_seconds: float | None
+    progress_at: float | None
+    best_epoch: int | None
+    best_dice: float | None
+    best_train_dice: float | None
+    best_miou: float | None
+    last_dice: float | None
+    last_train_dice: float | None
+    last_miou: float | None
+    last_loss: float | None
+    last_val_loss: float | None
+    parameters: int | None
+    flops_per_sample: int | None
+    peak_memory_bytes: int | None
+    train_images: int | None
+    val_images: int | None
+    classes: tuple[str, ...]
+    colors: tuple[str, ...]
+    config: dict[str, Any]
+    journal_offset: int
+    journal_seq: int
+
+    @property
+    def ended(self) -> bool:
+        return self.status in END_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    """The scores of one epoch on one split; the fields are those of the `epoch` event."""
+
+    epoch: int
+    split: str
+    attempt: int
+    t: float
+    loss: float | None
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    lr: float
+    seconds: float
+    images_per_second: float
+    data_wait: float
+    peak_memory_bytes: int
+    class_dice: dict[str, float | None]
+    class_iou: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of the journal. The scores of `epoch` and `result` events are not in `payload` again."""
+
+    seq: int
+    t: float
+    attempt: int
+    event: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """The scores of one checkpoint on one split; the fields are those of the `result` event."""
+
+    seq: int
+    t: float
+    split: str
+    at: str
+    epoch: int
+    images: int
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    class_dice: dict[str, float | None]
+    class_iou: dict[str, float | None]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRow:
+    """One experiment; `active` counts its runs that have not ended."""
+
+    name: str
+    created_at: float
+    runs: int
+    active: int
+    best_dice: float | None
+
+
+TAG_SEPARATOR = ","
+
+_OF_RUN: dict[str, sa.ColumnElement[Any]] = {
+    "experiment": experiments.c.name,
+    "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
+    .where(tags.c.run_id == runs.c.id)
+    .scalar_subquery(),
+}
+
+RUN_FIELDS: dict[str, sa.ColumnElement[Any]] = {
+    field.name: _OF_RUN[field.name] if field.name in _OF_RUN else runs.c[field.name]
+    for field in fields(RunRow)
+}
+"""Field of a RunRow -> where it comes from in `select_runs()`."""
+
+_TAGS, _CLASSES, _COLORS = (list(RUN_FIELDS).index(name) for name in ("tags", "classes", "colors"))
+
+
+def select_runs() -> sa.Select[Any]:
+    """Runs with their experiment, as `run_row` takes them."""
+    return sa.select(*RUN_FIELDS.values()).join_from(runs, experiments)
+
+
+def run_row(row: Sequence[Any]) -> RunRow:
+    values = list(row)
+    values[_TAGS] = tuple(sorted(values[_TAGS].split(TAG_SEPARATOR))) if values[_TAGS] else ()
+    values[_CLASSES] = tuple(values[_CLASSES])
+    values[_COLORS] = tuple(values[_COLORS])
+    return RunRow(*values)
+
+
+EPOCH_COLUMNS = [epochs.c[field.name] for field in fields(EpochRow)]
+EVENT_COLUMNS = [events.c[field.name] for field in fields(EventRow)]
+EVALUATION_COLUMNS = [results.c[field.name] for field in fields(EvaluationRow)]

@@ -1,0 +1,153 @@
+"""The tables as SQLAlchemy Core objects: what the queries are written with.
+
+The tables are made by the migrations; a test keeps both equal. `docs/database.md` says what each column
+means. All times are UTC seconds.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+
+def _text(name: str) -> sa.Column[str]:
+    """Text that is empty, never NULL, where there is none."""
+    return sa.Column(name, sa.Text, nullable=False)
+
+
+def _run_id() -> sa.Column[str]:
+    return sa.Column("run_id", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE"), nullable=False)
+
+
+def _scores() -> list[sa.Column[float]]:
+    return [sa.Column(name, sa.Float) for name in ("dice", "dice_image", "miou", "pixel_accuracy")]
+
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+# The wide columns come last: SQLite reads a row from its start and stops at the last column it needs, and
+# what does not fit into the row's page lies on further ones.
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, nullable=False),
+    sa.Column("experiment_id", sa.Integer, sa.ForeignKey("experiments.id"), nullable=False),
+    _text("name"),
+    _text("task"),
+    _text("recipe"),
+    _text("status"),
+    _text("cause"),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("queued_at", sa.Float),
+    sa.Column("started_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    _text("host"),
+    sa.Column("pid", sa.Integer),
+    _text("device"),
+    _text("device_name"),
+    _text("precision"),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    _text("phase"),
+    sa.Column("step", sa.Integer),
+    sa.Column("steps", sa.Integer),
+    sa.Column("images_per_second", sa.Float),
+    sa.Column("eta_seconds", sa.Float),
+    sa.Column("progress_at", sa.Float),
+    sa.Column("best_epoch", sa.Integer),
+    sa.Column("best_dice", sa.Float),
+    sa.Column("best_train_dice", sa.Float),
+    sa.Column("best_miou", sa.Float),
+    sa.Column("last_dice", sa.Float),
+    sa.Column("last_train_dice", sa.Float),
+    sa.Column("last_miou", sa.Float),
+    sa.Column("last_loss", sa.Float),
+    sa.Column("last_val_loss", sa.Float),
+    sa.Column("parameters", sa.BigInteger),
+    sa.Column("flops_per_sample", sa.BigInteger),
+    sa.Column("peak_memory_bytes", sa.BigInteger),
+    sa.Column("train_images", sa.Integer),
+    sa.Column("val_images", sa.Integer),
+    sa.Column("journal_offset", sa.BigInteger, nullable=False),
+    sa.Column("journal_seq", sa.Integer, nullable=False),
+    _text("message"),
+    _text("note"),
+    sa.Column("classes", sa.JSON, nullable=False),
+    sa.Column("colors", sa.JSON, nullable=False),
+    sa.Column("config", sa.JSON, nullable=False),
+    _text("traceback"),
+    sa.Index("runs_by_dice", "best_dice"),
+    sa.Index("runs_by_experiment", "experiment_id", "best_dice"),
+    sa.Index("runs_by_creation", "created_at"),
+    sa.Index("runs_by_status", "status"),
+    sa.Index("runs_by_name", "name"),
+)
+
+tags = sa.Table(
+    "tags",
+    metadata,
+    _run_id(),
+    sa.Column("tag", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "tag"),
+    sa.Index("tags_by_tag", "tag"),
+)
+
+epochs = sa.Table(
+    "epochs",
+    metadata,
+    _run_id(),
+    _text("split"),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    sa.Column("loss", sa.Float),
+    *_scores(),
+    sa.Column("lr", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("images_per_second", sa.Float, nullable=False),
+    sa.Column("data_wait", sa.Float, nullable=False),
+    sa.Column("peak_memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("class_dice", sa.JSON, nullable=False),
+    sa.Column("class_iou", sa.JSON, nullable=False),
+    # In this order a curve, one split of one run, is one stretch of the index.
+    sa.PrimaryKeyConstraint("run_id", "split", "epoch"),
+    sa.Index("epochs_by_dice", "run_id", "split", "dice"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _run_id(),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    _text("event"),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "seq"),
+)
+
+results = sa.Table(
+    "results",
+    metadata,
+    _run_id(),
+    _text("split"),
+    _text("at"),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    *_scores(),
+    sa.Column("class_dice", sa.JSON, nullable=False),
+    sa.Column("class_iou", sa.JSON, nullable=False),
+    sa.Column("confusion", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "split", "at", "epoch"),
+)

@@ -1,0 +1,346 @@
+"""The Store: every way in which the program reads and changes the database, one transaction a verb."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.config import RunConfig
+from engine.journal import AnyEvent, JournalError, read_events
+from engine.rundir import RunCard, RunDir, RunDirError
+from engine.store import filters as terms
+from engine.store.database import database_path, explained, open_database, writer
+from engine.store.errors import IngestConflict, StoreError
+from engine.store.ingest import NO_END, NO_PROGRESS, fold
+from engine.store.rows import (
+    END_STATUSES,
+    EPOCH_COLUMNS,
+    EVALUATION_COLUMNS,
+    EVENT_COLUMNS,
+    STATUSES,
+    EpochRow,
+    EvaluationRow,
+    EventRow,
+    ExperimentRow,
+    RunRow,
+    run_row,
+    select_runs,
+)
+from engine.store.schema import epochs, events, experiments, results, runs, tags
+
+MAX_CANDIDATES = 5
+
+
+class Store:
+    """The database of a workspace. Safe to use from several threads and processes at once.
+
+    Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
+    StoreError, with one line that says what to do, when the database cannot be used.
+    """
+
+    def __init__(self, url: str, timeout: float = 30.0) -> None:
+        """Open `sqlite:///PATH`, making or migrating it first; wait for others at most `timeout` s."""
+        self.path = database_path(url)
+        self.timeout = timeout
+        self._engine = open_database(self.path, timeout)
+        self._writer = writer(self._engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with explained(self.path, self.timeout), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with explained(self.path, self.timeout), self._writer.begin() as connection:
+            yield connection
+
+    # ------------------------------------------------------------------ intentions
+
+    def create_run(self, card: RunCard, config: RunConfig, status: str = "queued") -> None:
+        """Enter a run, and its experiment when that is new. Raises StoreError when the id is taken."""
+        _check_status(status)
+        with self._write() as connection:
+            if _exists(connection, card.id):
+                raise StoreError(f"run {card.id} is in the database already")
+            _insert_run(connection, card, config, status)
+
+    def set_status(
+        self,
+        run_id: str,
+        status: str,
+        cause: str = "",
+        message: str = "",
+        expect: Collection[str] | None = None,
+    ) -> bool:
+        """Say what is to become of a run, or what has become of a worker that cannot say it any more.
+
+        With `expect` only when the status is one of those, in one step: of two who claim a run, one gets
+        True. Returns whether the status was set.
+        """
+        _check_status(status)
+        now = time.time()
+        change: dict[str, Any] = NO_END | {"status": status, "cause": cause, "message": message}
+        if status == "queued":
+            change["queued_at"] = now
+        if status in END_STATUSES:
+            change |= NO_PROGRESS | {"ended_at": now}
+        with self._write() as connection:
+            _require(connection, run_id)
+            statement = runs.update().where(runs.c.id == run_id).values(change)
+            if expect is not None:
+                statement = statement.where(runs.c.status.in_(list(expect)))
+            return connection.execute(statement).rowcount == 1
+
+    def update_card(
+        self,
+        run_id: str,
+        name: str | None = None,
+        tags: Iterable[str] | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Rename, tag or annotate a run; None leaves a part as it is, `tags` replaces all of them."""
+        change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
+        with self._write() as connection:
+            _require(connection, run_id)
+            if change:
+                connection.execute(runs.update().where(runs.c.id == run_id).values(change))
+            if tags is not None:
+                _set_tags(connection, run_id, tags)
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove a run with all its rows, and its experiment when it was the last. Its folder stays."""
+        with self._write() as connection:
+            _require(connection, run_id)
+            connection.execute(runs.delete().where(runs.c.id == run_id))
+            unused = ~sa.exists().where(runs.c.experiment_id == experiments.c.id)
+            connection.execute(experiments.delete().where(unused))
+
+    # ------------------------------------------------------------------ results
+
+    def ingest(self, run_id: str, events: Sequence[AnyEvent], offset: int, expected_offset: int) -> None:
+        """Fold events of the run's journal into the database, with the `offset` behind the last of them.
+
+        Nothing is written, and IngestConflict raised, when the stored offset is not `expected_offset`:
+        someone else was faster.
+        """
+        with self._write() as connection:
+            _require(connection, run_id)
+            before = dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
+            if before["journal_offset"] != expected_offset:
+                raise IngestConflict(
+                    f"run {run_id}: its journal is read up to byte {before['journal_offset']}, "
+                    f"not {expected_offset}; read on from there"
+                )
+            fold(connection, before, events, offset)
+
+    def import_run(self, run_dir: RunDir) -> str:
+        """Take a run directory with its whole journal into the database; returns the run's id.
+
+        Goes on where an earlier import or ingest ended, so twice changes nothing. The status is what the
+        journal says: a run whose worker was killed still seems to run. Raises StoreError when card, config or
+        journal cannot be read; what was read of the journal before that is kept.
+        """
+        try:
+            card, config = run_dir.read_card(), run_dir.read_config()
+            if card.id != run_dir.id:
+                raise StoreError(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
+            with self._write() as connection:
+                if not _exists(connection, card.id):
+                    _insert_run(connection, card, config, "queued")
+            while True:
+                offset = self.run(card.id).journal_offset
+                new, end = read_events(run_dir.journal, offset)
+                if not new:
+                    return card.id
+                with contextlib.suppress(IngestConflict):
+                    self.ingest(card.id, new, end, offset)
+        except (RunDirError, JournalError) as error:
+            raise StoreError(str(error)) from error
+
+    # ------------------------------------------------------------------ snapshots
+
+    def resolve(self, prefix: str) -> str:
+        """The id of the one run whose id begins with `prefix` or whose name is exactly that.
+
+        Raises StoreError when there is none, or more than one; the message then lists some of them.
+        """
+        text = prefix.strip()
+        if not text:
+            raise StoreError("which run? give its id, the beginning of it, or its name")
+        wanted = runs.c.id.startswith(text, autoescape=True) | (runs.c.name == text)
+        found = sa.select(runs.c.id, runs.c.name).where(wanted)
+        newest_first = found.order_by(runs.c.created_at.desc(), runs.c.id).limit(MAX_CANDIDATES + 1)
+        with self._read() as connection:
+            if _exists(connection, text):
+                return text
+            candidates = connection.execute(newest_first).all()
+        if not candidates:
+            raise StoreError(f"{text}: no run has that id or name; `seg-engine runs` lists them")
+        if len(candidates) > 1:
+            shown = ", ".join(f"{row.id} ({row.name})" for row in candidates[:MAX_CANDIDATES])
+            more = ", ..." if len(candidates) > MAX_CANDIDATES else ""
+            raise StoreError(f"{text}: could be {shown}{more}; give more of the id")
+        return str(candidates[0].id)
+
+    def run(self, run_id: str) -> RunRow:
+        with self._read() as connection:
+            row = connection.execute(select_runs().where(runs.c.id == run_id)).first()
+        if row is None:
+            raise _no_run(run_id)
+        return run_row(row)
+
+    def runs(
+        self,
+        filters: Sequence[str] = (),
+        sort: str = "-created_at",
+        limit: int | None = None,
+        experiment: str | None = None,
+        status: str | None = None,
+    ) -> list[RunRow]:
+        """Runs that meet all `filters` (see engine/store/filters.py), ordered by a field or config key.
+
+        A leading `-` means falling; empty values come last either way. Raises StoreError for a filter or
+        sort that means nothing, with the nearest that does.
+        """
+        chosen = select_runs().where(*(terms.condition(term) for term in filters))
+        if experiment is not None:
+            chosen = chosen.where(experiments.c.name == experiment)
+        if status is not None:
+            _check_status(status)
+            chosen = chosen.where(runs.c.status == status)
+        chosen = chosen.order_by(*terms.ordering(sort)).limit(limit)
+        with self._read() as connection:
+            return [run_row(row) for row in connection.execute(chosen)]
+
+    def leaderboard(
+        self, limit: int | None = 100, experiment: str | None = None, filters: Sequence[str] = ()
+    ) -> list[RunRow]:
+        """The runs with the best validation Dice, best first; runs without any score are left out."""
+        return self.runs([*filters, "best_dice>=0"], "-best_dice", limit, experiment)
+
+    def experiments(self) -> list[ExperimentRow]:
+        """Every experiment, the newest first."""
+        active = sa.func.count(sa.case((runs.c.status.not_in(END_STATUSES), 1)))
+        summary = (
+            sa.select(
+                experiments.c.name,
+                experiments.c.created_at,
+                sa.func.count(runs.c.id),
+                active,
+                sa.func.max(runs.c.best_dice),
+            )
+            .join_from(experiments, runs, isouter=True)
+            .group_by(experiments.c.id)
+            .order_by(experiments.c.created_at.desc(), experiments.c.id.desc())
+        )
+        with self._read() as connection:
+            return [ExperimentRow(*row) for row in connection.execute(summary)]
+
+    def epochs(self, run_id: str, split: str | None = None) -> list[EpochRow]:
+        """A run's curve, in the order of the epochs (then by split)."""
+        curve = sa.select(*EPOCH_COLUMNS).where(epochs.c.run_id == run_id)
+        if split is not None:
+            curve = curve.where(epochs.c.split == split)
+        rows = self._rows_of(run_id, curve.order_by(epochs.c.epoch, epochs.c.split))
+        return [EpochRow(*row) for row in rows]
+
+    def events(self, run_id: str) -> list[EventRow]:
+        """What the worker reported through all attempts, but its progress; in order."""
+        log = sa.select(*EVENT_COLUMNS).where(events.c.run_id == run_id).order_by(events.c.seq)
+        return [EventRow(*row) for row in self._rows_of(run_id, log)]
+
+    def evaluations(self, run_id: str) -> list[EvaluationRow]:
+        """The scores of the run's checkpoints, in the order in which they were made."""
+        scores = sa.select(*EVALUATION_COLUMNS).where(results.c.run_id == run_id).order_by(results.c.seq)
+        return [EvaluationRow(*row) for row in self._rows_of(run_id, scores)]
+
+    def _rows_of(self, run_id: str, select: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        with self._read() as connection:
+            _require(connection, run_id)
+            return [tuple(row) for row in connection.execute(select)]
+
+
+_FOLDED = sa.select(*(c for c in runs.c if c.name not in ("config", "note", "name")))
+
+
+def _insert_run(connection: sa.Connection, card: RunCard, config: RunConfig, status: str) -> None:
+    row = {
+        "id": card.id,
+        "experiment_id": _experiment_id(connection, card.experiment, card.created),
+        "name": card.name,
+        "task": config.task,
+        "recipe": config.recipe,
+        "status": status,
+        "seed": config.seed,
+        "created_at": card.created,
+        "queued_at": card.created if status == "queued" else None,
+        "attempt": 0,
+        "host": "",
+        "device": "",
+        "device_name": "",
+        "precision": "",
+        "epochs": config.epochs,
+        "epoch": 0,
+        "journal_offset": 0,
+        "journal_seq": -1,
+        "note": card.note,
+        "classes": [],
+        "colors": [],
+        "config": config.model_dump(mode="json"),
+    }
+    connection.execute(runs.insert(), row | NO_END | NO_PROGRESS)
+    _set_tags(connection, card.id, card.tags)
+
+
+def _experiment_id(connection: sa.Connection, name: str, created: float) -> int:
+    found = connection.execute(sa.select(experiments.c.id).where(experiments.c.name == name)).scalar()
+    if found is not None:
+        return int(found)
+    new = experiments.insert().values(name=name, created_at=created).returning(experiments.c.id)
+    return int(connection.execute(new).scalar_one())
+
+
+def _set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> None:
+    unique = sorted(set(wanted))
+    for tag in unique:
+        if not re.fullmatch(r"[^\s,]+", tag):
+            raise StoreError(f"{tag!r}: is no tag; a tag is one word without spaces and commas")
+    connection.execute(tags.delete().where(tags.c.run_id == run_id))
+    if unique:
+        connection.execute(tags.insert(), [{"run_id": run_id, "tag": tag} for tag in unique])
+
+
+def _check_status(status: str) -> None:
+    if status not in STATUSES:
+        raise StoreError(f"{status}: is no status; it must be one of {', '.join(STATUSES)}")
+
+
+def _exists(connection: sa.Connection, run_id: str) -> bool:
+    return connection.execute(sa.select(runs.c.id).where(runs.c.id == run_id)).first() is not None
+
+
+def _require(connection: sa.Connection, run_id: str) -> None:
+    if not _exists(connection, run_id):
+        raise _no_run(run_id)
+
+
+def _no_run(run_id: str) -> StoreError:
+    return StoreError(f"{run_id}: no such run in the database; `seg-engine runs` lists them")

@@ -1,0 +1,65 @@
+"""The views: the public interface of those who query the database themselves.
+
+They hold no data, so they are no part of the migrations' history: each migration drops them, changes the
+tables and makes them anew. A change of a view therefore needs a migration too, be it an empty one, and a
+note in the changelog.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+_WHOSE = """
+    FROM {table} AS s
+    JOIN runs AS r ON r.id = s.run_id
+    JOIN experiments AS x ON x.id = r.experiment_id
+"""
+
+_SQLITE = {
+    "leaderboard": """
+        SELECT
+            r.id AS run, r.name, x.name AS experiment, r.task, r.recipe, r.status, r.cause, r.message,
+            r.best_dice, r.best_epoch, r.best_train_dice, r.best_miou,
+            r.last_dice, r.last_train_dice, r.last_miou, r.last_loss, r.last_val_loss,
+            r.epoch, r.epochs, r.attempt, r.seed, r.parameters, r.flops_per_sample, r.peak_memory_bytes,
+            r.train_images, r.val_images, r.host, r.device_name, r.precision,
+            r.created_at, r.started_at, r.ended_at,
+            coalesce((SELECT group_concat(t.tag, ',') FROM tags AS t WHERE t.run_id = r.id), '') AS tags,
+            r.note, r.config
+        FROM runs AS r JOIN experiments AS x ON x.id = r.experiment_id
+    """,
+    "epoch_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, s.attempt, s.t,
+            s.loss, s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.lr, s.seconds,
+            s.images_per_second, s.data_wait, s.peak_memory_bytes
+        {_WHOSE.format(table="epochs")}
+    """,
+    # json_each for the IoU too, not a JSON path made of the class's name: a path cannot hold every name.
+    "class_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, d.key AS class, d.value AS dice,
+            (SELECT i.value FROM json_each(s.class_iou) AS i WHERE i.key = d.key) AS iou
+        {_WHOSE.format(table="epochs")}
+        JOIN json_each(s.class_dice) AS d
+    """,
+    "evaluations": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, s.split, s.at, s.epoch, s.t, s.images,
+            s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.class_dice, s.class_iou, s.confusion
+        {_WHOSE.format(table="results")}
+    """,
+}
+
+VIEWS = {"sqlite": _SQLITE}
+"""Dialect -> name of the view -> its SELECT."""
+
+
+def drop_views(connection: sa.Connection) -> None:
+    for name in VIEWS[connection.dialect.name]:
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+
+
+def create_views(connection: sa.Connection) -> None:
+    for name, select in VIEWS[connection.dialect.name].items():
+        connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")

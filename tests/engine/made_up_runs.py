@@ -1,0 +1,208 @@
+"""Runs that never ran: their journals, folders and rows, for tests of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from engine.config import RunConfig
+from engine.journal import AnyEvent, Data, Epoch, Failed, Finished, Model, Progress, Result, Split, Started
+from engine.rundir import RunCard, RunDir
+from engine.store import RunRow, Store
+from engine.store.schema import metadata
+
+CLASSES = ("road", "person", "car")
+COLORS = ("#804080", "#dc143c", "#00008e")
+
+
+class MadeUpJournal:
+    """Collects events and stamps them as the worker's writer does, with a clock of its own."""
+
+    def __init__(self, begins: float = 1000.0) -> None:
+        self.t = begins
+        self.attempt = 0
+        self.events: list[AnyEvent] = []
+
+    def begin(self, resumed_from_epoch: int = 0, device_name: str = "Some CPU") -> None:
+        """Begin the next attempt."""
+        self.attempt += 1
+        self.add(
+            Started(
+                host="box",
+                pid=4000 + self.attempt,
+                device="cpu",
+                device_name=device_name,
+                precision="fp32",
+                threads=2,
+                versions={"torch": "2.10"},
+                import_seconds=1.5,
+                resumed_from_epoch=resumed_from_epoch,
+            )
+        )
+        self.add(
+            Data(
+                train_images=80,
+                val_images=20,
+                classes=list(CLASSES),
+                colors=list(COLORS),
+                seconds=0.5,
+                cache=[],
+            )
+        )
+        self.add(Model(name="unet", parameters=31_000_000, flops_per_sample=10**11))
+
+    def add(self, event: AnyEvent, after: float = 1.0) -> None:
+        """Append one event, `after` seconds after the one before."""
+        self.t += after
+        stamp = {"seq": len(self.events), "t": self.t, "attempt": self.attempt}
+        self.events.append(event.model_copy(update=stamp))
+
+    def epoch(self, epoch: int, train: float | None, val: float | None, seconds: float = 10.0) -> None:
+        """A whole epoch with its progress: the Dice of both splits."""
+        self.add(progress(epoch, "train"))
+        self.add(epoch_event(epoch, "train", train, seconds=seconds), after=seconds)
+        self.add(progress(epoch, "val"))
+        self.add(epoch_event(epoch, "val", val, seconds=1.0))
+
+    def finish(self, epoch: int) -> None:
+        self.add(Finished(epoch=epoch, seconds=self.t - 1000.0))
+
+    def write(self, path: Path) -> None:
+        path.write_text("".join(event.model_dump_json() + "\n" for event in self.events))
+
+
+def epoch_event(
+    epoch: int,
+    split: Split,
+    dice: float | None,
+    class_dice: dict[str, float | None] | None = None,
+    seconds: float = 10.0,
+) -> Epoch:
+    """Scores that follow from the Dice: IoU = Dice / (2 - Dice), loss = 1 - Dice."""
+    if class_dice is None:
+        class_dice = dict.fromkeys(CLASSES, dice)
+    images = 80 if split == "train" else 20
+    return Epoch(
+        epoch=epoch,
+        split=split,
+        loss=None if dice is None else 1 - dice,
+        dice=dice,
+        dice_image=dice,
+        miou=iou(dice),
+        pixel_accuracy=dice,
+        class_dice=class_dice,
+        class_iou={name: iou(score) for name, score in class_dice.items()},
+        lr=0.001,
+        seconds=seconds,
+        images_per_second=images / seconds,
+        data_wait=0.1,
+        peak_memory_bytes=epoch * 1000,
+    )
+
+
+def result_event(epoch: int, dice: float, at: str = "input") -> Result:
+    return Result.model_validate(
+        {
+            "split": "val",
+            "at": at,
+            "epoch": epoch,
+            "images": 20,
+            "dice": dice,
+            "dice_image": dice,
+            "miou": iou(dice),
+            "pixel_accuracy": dice,
+            "class_dice": dict.fromkeys(CLASSES, dice),
+            "class_iou": dict.fromkeys(CLASSES, iou(dice)),
+            "confusion": [[10, 1, 0, 0], [1, 10, 0, 0], [0, 0, 10, 1]],
+        }
+    )
+
+
+def progress(epoch: int, phase: str, step: int = 5) -> Progress:
+    training = phase == "train"
+    return Progress.model_validate(
+        {
+            "phase": phase,
+            "epoch": epoch,
+            "step": step,
+            "steps": 10,
+            "loss": 0.5 if training else None,
+            "images_per_second": 8.0 if training else 25.0,
+            "eta_seconds": 60.0 if training else None,
+        }
+    )
+
+
+def iou(dice: float | None) -> float | None:
+    return None if dice is None else dice / (2 - dice)
+
+
+def make_run_dir(
+    runs: Path,
+    run_id: str,
+    journal: MadeUpJournal | None = None,
+    config: RunConfig | None = None,
+    **card: object,
+) -> RunDir:
+    """A run directory as the engine makes it, with its journal so far."""
+    values = {"name": f"run {run_id}", "experiment": "test", "created": 900.0} | card
+    run = RunDir(runs / run_id)
+    run.create(RunCard(id=run_id, **values), config or RunConfig())  # type: ignore[arg-type]
+    if journal is not None:
+        journal.write(run.journal)
+    return run
+
+
+def finished_journal() -> MadeUpJournal:
+    """Three epochs, the second of them the best."""
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.epoch(1, 0.2, 0.3)
+    journal.epoch(2, 0.4, 0.6)
+    journal.epoch(3, 0.5, 0.5)
+    journal.add(result_event(2, 0.6))
+    journal.finish(3)
+    return journal
+
+
+def resumed_journal() -> MadeUpJournal:
+    """Four epochs, then a crash; the second attempt goes on behind epoch 2 and does worse."""
+    journal = MadeUpJournal()
+    journal.begin()
+    for epoch, dice in enumerate((0.1, 0.2, 0.9, 0.8), start=1):
+        journal.epoch(epoch, dice, dice)
+    journal.add(result_event(1, 0.1))
+    journal.add(result_event(3, 0.9))
+    journal.add(Failed(cause="out_of_memory", message="no memory left", traceback="Traceback ..."))
+    journal.begin(resumed_from_epoch=2)
+    journal.epoch(3, 0.3, 0.4)
+    journal.epoch(4, 0.4, 0.35)
+    journal.epoch(5, 0.5, 0.38)
+    journal.add(result_event(3, 0.4))
+    journal.finish(5)
+    return journal
+
+
+def open_store(folder: Path, timeout: float = 5.0) -> Store:
+    return Store(f"sqlite:///{folder / 'experiments.db'}", timeout)
+
+
+def add_run(store: Store, run_id: str = "aaaaaaaa", config: RunConfig | None = None, **card: object) -> str:
+    values = {"name": f"run {run_id}", "experiment": "test", "created": 900.0} | card
+    store.create_run(RunCard(id=run_id, **values), config or RunConfig())  # type: ignore[arg-type]
+    return run_id
+
+
+def ingest(store: Store, run_id: str, events: list[AnyEvent]) -> RunRow:
+    """Fold events; each counts as a byte of the journal."""
+    offset = store.run(run_id).journal_offset
+    store.ingest(run_id, events, offset + len(events), offset)
+    return store.run(run_id)
+
+
+def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of all tables."""
+    with sqlite3.connect(store.path) as connection:
+        return {
+            table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in metadata.tables
+        }

@@ -1,0 +1,210 @@
+"""docs/database.md: every column is described, and every query answers its question."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.journal import Event, Failed
+from engine.rundir import RunCard
+from engine.store import CAUSES, STATUSES, Store
+from tests.engine.made_up_runs import MadeUpJournal, epoch_event, iou, make_run_dir, result_event
+
+DOCS = Path(__file__).parents[2] / "docs" / "database.md"
+QUERIES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```sql\n(.*?)^```", DOCS.read_text(), re.M | re.S))
+
+FIRST, SECOND, THIRD, WIDE, BROKEN = "a1b2c3d4", "e5f6a7b8", "11111111", "22222222", "33333333"
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rows]]:
+    """Every query of the page with its rows, asked of a database that was made by importing journals."""
+    folder = tmp_path_factory.mktemp("workspace")
+    with Store(f"sqlite:///{folder / 'experiments.db'}") as store:
+        fill(store, folder / "runs")
+        with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as connection:
+            connection.row_factory = sqlite3.Row
+            yield {
+                title: [dict(row) for row in connection.execute(query)] for title, query in QUERIES.items()
+            }
+
+
+def fill(store: Store, runs: Path) -> None:
+    """Three seeds of one setup, a wider network in another experiment, and a run that failed."""
+
+    def add(run_id: str, config: RunConfig, journal: MadeUpJournal, **card: object) -> None:
+        store.import_run(make_run_dir(runs, run_id, journal, config, **card))
+
+    for run_id, seed, best in ((FIRST, 0, 0.5), (SECOND, 1, 0.6), (THIRD, 2, 0.55)):
+        config = with_values(RunConfig(), {"seed": seed})
+        tags = ("night", "lab") if seed == 0 else ("lab",)
+        add(run_id, config, seed_journal(best), name=f"unet-{seed}", experiment="paper", tags=tags)
+
+    wide = MadeUpJournal()
+    wide.begin()
+    for epoch, dice in enumerate((0.6, 0.8, 0.7), start=1):
+        wide.epoch(epoch, dice + 0.1, dice, seconds=100.0)
+    wide.finish(3)
+    config = with_values(RunConfig(), {"model.width": 128, "optimizer.lr": 0.01})
+    add(WIDE, config, wide, name="wide", experiment="width")
+
+    broken = MadeUpJournal()
+    broken.begin()
+    broken.add(Failed(cause="out_of_memory", message="2 GiB are not to be had"))
+    add(BROKEN, RunConfig(), broken, name="too wide", experiment="width")
+
+
+def seed_journal(best: float) -> MadeUpJournal:
+    """Two epochs; in the second, "person" is worse and "car" better the better the run is."""
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.epoch(1, 0.3, 0.2)
+    journal.add(epoch_event(2, "train", 0.7))
+    classes = {"road": best, "person": best - (best - 0.5) * 2, "car": best + (best - 0.5) * 2}
+    journal.add(epoch_event(2, "val", best, dict(classes), seconds=1.0))
+    journal.add(result_event(2, best))
+    journal.add(result_event(2, best - 0.1, at="original"))
+    journal.finish(2)
+    return journal
+
+
+def check_best_of_each(rows: Rows) -> None:
+    assert [(r["experiment"], r["run"], r["best_dice"], r["best_epoch"]) for r in rows] == [
+        ("width", WIDE, 0.8, 2),
+        ("paper", SECOND, 0.6, 2),
+    ]
+
+
+def check_one_class(rows: Rows) -> None:
+    assert rows == [{"epoch": 1, "dice": 0.2, "iou": iou(0.2)}, {"epoch": 2, "dice": 0.5, "iou": iou(0.5)}]
+
+
+def check_seeds(rows: Rows) -> None:
+    (row,) = rows
+    assert (row["experiment"], row["example"], row["runs"]) == ("paper", "unet-0", 3)
+    assert row["dice"] == pytest.approx(0.55)
+    assert row["deviation"] == pytest.approx(statistics.stdev([0.5, 0.6, 0.55]))
+
+
+def check_failed(rows: Rows) -> None:
+    (row,) = rows
+    assert (row["run"], row["status"], row["cause"]) == (BROKEN, "failed", "out_of_memory")
+    assert row["message"] == "2 GiB are not to be had"
+    assert row["ended"] == "1970-01-01 00:16:44"
+
+
+def check_speed(rows: Rows) -> None:
+    assert rows[0]["images_per_second"] == pytest.approx(8.0)
+    assert (rows[-1]["name"], rows[-1]["images_per_second"]) == ("wide", pytest.approx(0.8))
+    assert len(rows) == 4
+    assert rows[0]["data_wait"] == pytest.approx(0.1)
+
+
+def check_gap(rows: Rows) -> None:
+    assert [r["name"] for r in rows] == ["unet-0", "unet-2", "unet-1", "wide"]
+    assert rows[0]["gap"] == pytest.approx(0.2)
+    assert rows[-1]["last_gap"] == pytest.approx(0.1)
+
+
+def check_differing_keys(rows: Rows) -> None:
+    assert rows == [{"key": "seed", "first": 0, "second": 1}]
+
+
+def check_classes(rows: Rows) -> None:
+    assert [r["class"] for r in rows] == ["car", "road", "person"]
+    assert [r["gain"] for r in rows] == pytest.approx([0.3, 0.1, -0.1])
+    assert rows[0]["first"] == pytest.approx(0.5)
+
+
+def check_time_to_reach(rows: Rows) -> None:
+    assert [(r["run"], r["epoch"]) for r in rows] == [
+        (FIRST, 2),
+        (SECOND, 2),
+        (THIRD, 2),
+        (WIDE, 1),
+    ]
+    assert rows[0]["seconds"] == pytest.approx(22.0)
+    assert rows[-1]["seconds"] == pytest.approx(101.0)
+
+
+def check_tags(rows: Rows) -> None:
+    assert [(r["tag"], r["run"], r["place"]) for r in rows] == [
+        ("lab", SECOND, 1),
+        ("lab", THIRD, 2),
+        ("lab", FIRST, 3),
+        ("night", FIRST, 1),
+    ]
+
+
+def check_paper(rows: Rows) -> None:
+    assert [r["run"] for r in rows] == [SECOND, THIRD, FIRST]
+    assert rows[0]["dice"] == pytest.approx(0.5)
+    assert rows[0]["miou"] == pytest.approx(iou(0.5))
+    assert [r["flattered"] for r in rows] == pytest.approx([0.1] * 3)
+
+
+def check_cost(rows: Rows) -> None:
+    assert [(r["experiment"], r["runs"]) for r in rows] == [("width", 1), ("paper", 3)]
+    assert rows[0]["hours"] == pytest.approx(303 / 3600)
+
+
+CHECKS: dict[str, Callable[[Rows], None]] = {
+    "The best run of each experiment": check_best_of_each,
+    "How one class came along": check_one_class,
+    "Mean and standard deviation over seeds": check_seeds,
+    "Which runs failed, and why": check_failed,
+    "The fastest and the slowest": check_speed,
+    "Who learns the training images by heart": check_gap,
+    "In which config keys two runs differ": check_differing_keys,
+    "Which classes one run does better than another": check_classes,
+    "How long it took to reach a Dice": check_time_to_reach,
+    "A leaderboard for each tag": check_tags,
+    "What to print in the paper": check_paper,
+    "What an experiment cost": check_cost,
+}
+
+
+def test_every_query_of_the_page_has_a_check() -> None:
+    assert set(QUERIES) == set(CHECKS)
+    assert DOCS.read_text().count("```sql") == len(QUERIES)
+
+
+@pytest.mark.parametrize("title", CHECKS)
+def test_the_query_answers_its_question(answers: dict[str, Rows], title: str) -> None:
+    CHECKS[title](answers[title])
+
+
+def test_every_column_of_every_view_and_table_is_described(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path / 'experiments.db'}") as store:
+        store.create_run(RunCard("aaaaaaaa", "run", "test", 1.0), RunConfig())
+        with sqlite3.connect(store.path) as connection:
+            names = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view')")
+            real = {
+                f"{kind.capitalize()} `{name}`": [
+                    c[0] for c in connection.execute(f"SELECT * FROM {name}").description
+                ]
+                for kind, name in names.fetchall()
+            }
+    sections = re.findall(r"^### ((?:Table|View) `\w+`)\n(.*?)(?=^##|\Z)", DOCS.read_text(), re.M | re.S)
+    described = {title: re.findall(r"^\| `(\w+)` \| \S", text, re.M) for title, text in sections}
+    assert described == real
+
+
+def test_every_word_that_a_column_can_hold_is_described() -> None:
+    (events,) = re.findall(r"^\| `event` \| (.*) \|$", DOCS.read_text(), re.M)
+    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {"progress"}
+    assert set(re.findall(r"`(\w+)`", events)) == kinds
+    (statuses,) = re.findall(r"^\| `status` \| (`queued`.*) \|$", DOCS.read_text(), re.M)
+    assert set(re.findall(r"`(\w+)`", statuses)) == set(STATUSES)
+    (causes,) = re.findall(r"^\| `cause` \| (.*`completed`.*) \|$", DOCS.read_text(), re.M)
+    assert set(re.findall(r"`(\w+)`", causes)) == set(CAUSES)

@@ -1,0 +1,405 @@
+"""The database of runs: opening it, intentions and lists."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.store import Store, StoreError, database
+from engine.store.schema import metadata
+from engine.store.views import VIEWS
+from tests.engine.made_up_runs import MadeUpJournal, add_run, everything, finished_journal, ingest, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path) as opened:
+        yield opened
+
+
+# ---------------------------------------------------------------------- opening
+
+
+def test_a_new_database_logs_ahead_and_keeps_foreign_keys(tmp_path: Path, store: Store) -> None:
+    with sqlite3.connect(store.path) as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    assert mode == ("delete" if database.is_on_network(tmp_path) else "wal")
+    with store._read() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_opening_again_keeps_the_runs(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        add_run(store)
+    with open_store(tmp_path) as store:
+        assert [run.id for run in store.runs()] == ["aaaaaaaa"]
+
+
+def test_the_migrations_make_the_tables_that_the_queries_expect(store: Store) -> None:
+    with store._read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        views = {
+            row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'view'")
+        }
+    assert views == set(VIEWS["sqlite"])
+
+
+def test_the_known_head_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [database.HEAD]
+
+
+def test_migrating_an_older_schema_makes_the_views_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(tmp_path) as store:
+        add_run(store)
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:
+        connection.execute("DROP VIEW leaderboard")
+        connection.execute("CREATE VIEW leaderboard AS SELECT 1 AS old")
+    monkeypatch.setattr(database, "HEAD", "none so far")  # so that the file counts as behind
+    open_store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:
+        assert connection.execute("SELECT run FROM leaderboard").fetchall() == [("aaaaaaaa",)]
+
+
+def test_opening_an_up_to_date_database_imports_neither_alembic_nor_torch(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    program = (
+        "import sys; from engine.store import Store; Store(sys.argv[1]).runs();"
+        "print([name for name in ('alembic', 'torch', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, f"sqlite:///{tmp_path / 'experiments.db'}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"nowhere: no such folder; make it"):
+        open_store(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(StoreError, match=r"/proc/experiments.db: cannot be opened for writing .* /proc and"):
+        open_store(Path("/proc"))
+
+
+@pytest.mark.parametrize("content", [b"this is a text file" * 100, b"\xff" * 5000])
+def test_a_file_that_is_no_database_tells_how_to_make_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "experiments.db").write_bytes(content)
+    with pytest.raises(
+        StoreError, match=r"experiments\.db: is damaged or no database .*seg-engine db rebuild"
+    ):
+        open_store(tmp_path)
+    assert (tmp_path / "experiments.db").read_bytes() == content
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    with pytest.raises(StoreError, match="a database of another program"):
+        open_store(tmp_path)
+
+
+def test_a_newer_database_asks_for_a_newer_program(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(
+        StoreError, match=r"newer version of this program \(its schema is 9999.*update seg-engine"
+    ):
+        open_store(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["experiments.db", "sqlite://", "postgresql://host/name"])
+def test_a_url_of_something_else_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="must be sqlite:///PATH"):
+        Store(url)
+
+
+def test_a_path_may_hold_what_means_something_in_urls(tmp_path: Path) -> None:
+    folder = tmp_path / "50% of #1? %41"
+    folder.mkdir()
+    open_store(folder).close()
+    assert (folder / "experiments.db").is_file()
+
+
+def test_a_lock_that_others_hold_too_long_is_named(tmp_path: Path) -> None:
+    with open_store(tmp_path, timeout=0.1) as store:
+        run_id = add_run(store)
+        holder = sqlite3.connect(store.path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"another program has held the database for more than 0\.1 s"):
+            store.set_status(run_id, "stopping")
+        assert store.run(run_id).status == "queued"  # readers do not wait
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert store.set_status(run_id, "stopping")
+
+
+MOUNTS = """\
+21 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw
+31 21 0:40 / /home rw shared:1 - nfs4 server:/home rw,vers=4.2
+32 31 0:41 / /home/me/scratch\\040disk rw - xfs /dev/vdb rw
+33 21 0:50 / /mnt/share rw - fuse.sshfs me@host: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "on_network"),
+    [
+        ("/data/experiments.db", False),
+        ("/home/me/experiments.db", True),
+        ("/home/me/scratch disk/experiments.db", False),
+        ("/homework/experiments.db", False),
+        ("/mnt/share/a/experiments.db", True),
+    ],
+)
+def test_network_file_systems_are_recognised(place: str, on_network: bool) -> None:
+    assert database.is_on_network(Path(place), MOUNTS) is on_network
+
+
+# ---------------------------------------------------------------------- intentions
+
+
+def test_a_new_run_is_queued_with_its_config(store: Store) -> None:
+    config = RunConfig(recipe="quick", seed=7, epochs=12)
+    add_run(store, "abcd1234", config, name="first", experiment="paper", tags=("night", "lab"), note="hi")
+    run = store.run("abcd1234")
+    assert (run.name, run.experiment, run.tags, run.note) == ("first", "paper", ("lab", "night"), "hi")
+    assert (run.status, run.recipe, run.seed, run.epochs, run.created_at) == ("queued", "quick", 7, 12, 900.0)
+    assert RunConfig.model_validate(run.config) == config
+    assert not run.ended
+    assert run.best_dice is None
+
+
+def test_an_id_is_taken_once(store: Store) -> None:
+    add_run(store)
+    with pytest.raises(StoreError, match="aaaaaaaa is in the database already"):
+        add_run(store)
+
+
+def test_a_run_that_is_refused_leaves_no_trace(store: Store) -> None:
+    with pytest.raises(StoreError, match="one word without spaces and commas"):
+        add_run(store, experiment="new", tags=("two words",))
+    assert store.runs() == []
+    assert store.experiments() == []
+
+
+def test_resolve_takes_ids_beginnings_and_names(store: Store) -> None:
+    add_run(store, "abc11111", name="unet")
+    add_run(store, "abc22222", name="wide")
+    add_run(store, "xyz00000", name="wide")
+    assert store.resolve("abc11111") == "abc11111"
+    assert store.resolve("abc2") == "abc22222"
+    assert store.resolve("unet") == "abc11111"
+    with pytest.raises(StoreError, match=r"abc: could be abc11111 \(unet\), abc22222 \(wide\); give more"):
+        store.resolve("abc")
+    with pytest.raises(StoreError, match=r"wide: could be abc22222 \(wide\), xyz00000 \(wide\)"):
+        store.resolve("wide")
+    for text in ("nothing", "%", "a_c"):
+        with pytest.raises(StoreError, match="no run has that id or name"):
+            store.resolve(text)
+    with pytest.raises(StoreError, match="which run"):
+        store.resolve(" ")
+
+
+def test_resolve_lists_at_most_five_candidates(store: Store) -> None:
+    for index in range(7):
+        add_run(store, f"q{index}aaaaaa", created=float(index))
+    with pytest.raises(StoreError) as caught:
+        store.resolve("q")
+    assert str(caught.value).count("(run q") == 5
+    assert "q6aaaaaa" in str(caught.value)  # the newest are the likeliest
+    assert ", ...;" in str(caught.value)
+
+
+def test_of_two_who_claim_a_run_one_gets_it(store: Store) -> None:
+    run_id = add_run(store)
+    assert store.set_status(run_id, "starting", expect=["queued"])
+    assert not store.set_status(run_id, "starting", expect=["queued"])
+    with pytest.raises(StoreError, match="bbbbbbbb: no such run"):
+        store.set_status("bbbbbbbb", "starting")
+    with pytest.raises(StoreError, match="paused: is no status; it must be one of queued, starting"):
+        store.set_status(run_id, "paused")
+
+
+def test_an_end_set_from_outside_has_time_cause_and_message_until_queued_again(store: Store) -> None:
+    run_id = add_run(store)
+    before = time.time()
+    store.set_status(run_id, "lost", "lost_host", "box does not answer")
+    run = store.run(run_id)
+    assert (run.status, run.cause, run.message) == ("lost", "lost_host", "box does not answer")
+    assert run.ended_at is not None
+    assert before <= run.ended_at <= time.time()
+    store.set_status(run_id, "queued")
+    again = store.run(run_id)
+    assert (again.status, again.cause, again.message, again.ended_at) == ("queued", "", "", None)
+    assert again.queued_at is not None
+    assert again.queued_at >= run.ended_at
+
+
+def test_the_card_changes_in_part(store: Store) -> None:
+    run_id = add_run(store, tags=("old",), note="first")
+    store.update_card(run_id, name="better")
+    store.update_card(run_id, tags=["x", "y", "x"])
+    run = store.run(run_id)
+    assert (run.name, run.tags, run.note) == ("better", ("x", "y"), "first")
+    store.update_card(run_id, tags=(), note="")
+    assert (store.run(run_id).tags, store.run(run_id).note) == ((), "")
+    with pytest.raises(StoreError, match="no such run"):
+        store.update_card("bbbbbbbb", note="x")
+
+
+def test_deleting_a_run_takes_all_its_rows_and_an_empty_experiment(store: Store) -> None:
+    add_run(store, "aaaaaaaa", experiment="one", tags=("t",))
+    add_run(store, "bbbbbbbb", experiment="two")
+    ingest(store, "aaaaaaaa", finished_journal().events)
+    store.delete_run("aaaaaaaa")
+    left = everything(store)
+    assert {table: len(rows) for table, rows in left.items() if rows} == {"experiments": 1, "runs": 1}
+    assert [e.name for e in store.experiments()] == ["two"]
+    with pytest.raises(StoreError, match="no such run"):
+        store.delete_run("aaaaaaaa")
+
+
+def test_experiments_sum_up_their_runs(store: Store) -> None:
+    add_run(store, "aaaaaaaa", experiment="old", created=1.0)
+    add_run(store, "bbbbbbbb", experiment="new", created=2.0)
+    add_run(store, "cccccccc", experiment="new", created=3.0)
+    ingest(store, "bbbbbbbb", finished_journal().events)
+    new, old = store.experiments()
+    assert (new.name, new.runs, new.active, new.best_dice, new.created_at) == ("new", 2, 1, 0.6, 2.0)
+    assert (old.name, old.runs, old.active, old.best_dice) == ("old", 1, 1, None)
+
+
+# ---------------------------------------------------------------------- listing
+
+
+@pytest.fixture
+def listed(store: Store) -> Store:
+    """Three runs: a finished one with scores, a failed one, a queued one."""
+    night = with_values(RunConfig(), {"optimizer.lr": 0.01, "data.size": "64x128"})
+    narrow = with_values(RunConfig(), {"seed": 3, "model.width": 16})
+    add_run(
+        store, "aaaaaaaa", night, name="CamVid unet", experiment="paper", tags=("night", "lab"), created=1e9
+    )
+    add_run(store, "bbbbbbbb", name="wide", experiment="paper", tags=("day",), created=1.1e9)
+    add_run(store, "cccccccc", narrow, name="100%_narrow", created=1.2e9)
+    ingest(store, "aaaaaaaa", finished_journal().events)
+    store.set_status("bbbbbbbb", "failed", "killed")
+    return store
+
+
+@pytest.mark.parametrize(
+    ("term", "ids"),
+    [
+        ("dice>0.5", "a"),
+        ("dice>=0.6", "a"),
+        ("best_dice < 0.6", ""),
+        ("last=0.5", "a"),
+        ("tag:night", "a"),
+        ("tag:nigh", ""),
+        ("tags~day", "b"),
+        ("status=failed", "b"),
+        ("status!=failed", "ac"),
+        ("cause!=killed", "ac"),
+        ("dice!=0.6", "bc"),
+        ("experiment=paper", "ab"),
+        ("name~camvid", "a"),
+        ("UNET", "a"),
+        ("100%", "c"),
+        ("%", "c"),
+        ("model.width=16", "c"),
+        ("model.width>16", "ab"),
+        ("model.name=unet", "abc"),
+        ("optimizer.lr>=0.01", "a"),
+        ("optimizer.name~SGD", "abc"),
+        ("data.size=64x128", "a"),
+        ("data.skip_bad=false", "abc"),
+        ("runtime.deterministic=true", ""),
+        ("batch_size=64", "abc"),
+        ("seed=3", "c"),
+        ("created>2004-11-01", "bc"),
+        ("created<2001-09-09T01:46:41", "a"),
+        ("run=bbbbbbbb", "b"),
+    ],
+)
+def test_filters_pick_runs(listed: Store, term: str, ids: str) -> None:
+    assert sorted(run.id[0] for run in listed.runs([term])) == list(ids)
+
+
+def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) -> None:
+    assert [run.id for run in listed.runs(["experiment=paper", "dice>0"])] == ["aaaaaaaa"]
+    assert [run.id for run in listed.runs(experiment="paper", status="failed")] == ["bbbbbbbb"]
+    with pytest.raises(StoreError, match="done: is no status"):
+        listed.runs(status="done")
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("bset_dice>0.5", "bset_dice: is neither a field of a run nor a config key; did you mean best_dice?"),
+        ("modle.width=3", "did you mean model.width?"),
+        ("lr>0.1", "did you mean optimizer.lr?"),
+        ("dice>high", "dice: 'high' is no number"),
+        ("created>yesterday", "created: 'yesterday' is no time; write a date such as 2026-03-01"),
+        ("data.size=big", "data.size: 'big' is no size"),
+        ("data.skip_bad=perhaps", "data.skip_bad: 'perhaps' must be true or false"),
+        ("  ", "an empty filter"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused(store: Store, term: str, message: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        store.runs([term])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sort", "ids"),
+    [
+        ("-created_at", "cba"),
+        ("created", "abc"),
+        ("dice", "acb"),  # empty values last, the newest of them first
+        ("-dice", "acb"),
+        ("model.width", "cba"),
+        ("-optimizer.lr", "acb"),
+        ("name", "cab"),
+        ("experiment", "bac"),
+    ],
+)
+def test_runs_are_sorted_with_empty_values_last(listed: Store, sort: str, ids: str) -> None:
+    assert "".join(run.id[0] for run in listed.runs(sort=sort)) == ids
+
+
+def test_an_unknown_sort_names_the_nearest(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"dcie: .*did you mean dice\?"):
+        store.runs(sort="-dcie")
+
+
+def test_the_leaderboard_has_scored_runs_best_first(listed: Store) -> None:
+    better = MadeUpJournal()
+    better.begin()
+    better.epoch(1, 0.9, 0.7)
+    ingest(listed, "cccccccc", better.events)
+    assert [run.id for run in listed.leaderboard()] == ["cccccccc", "aaaaaaaa"]
+    assert [run.id for run in listed.leaderboard(limit=1)] == ["cccccccc"]
+    assert [run.id for run in listed.leaderboard(experiment="paper")] == ["aaaaaaaa"]
+    assert [run.id for run in listed.leaderboard(filters=["seed=3"])] == ["cccccccc"]
