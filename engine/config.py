@@ -108,6 +108,19 @@ class AugmentConfig(Section):
     """Random changes of the training images, drawn anew each time an image is seen."""
 
     flip: float = option(0.0, "Probability of a left-right mirror image", ge=0, le=1)
+    scale_min: float = option(1.0, "Smallest zoom; below 1 the border is padded with void", ge=0.1, le=10)
+    scale_max: float = option(1.0, "Largest zoom; above 1 the image is cropped at random", ge=0.1, le=10)
+    brightness: float = option(0.0, "Largest relative change of brightness", ge=0, le=1)
+    contrast: float = option(0.0, "Largest relative change of contrast", ge=0, le=1)
+    saturation: float = option(0.0, "Largest relative change of saturation", ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _scales_are_in_order(self) -> Self:
+        if self.scale_min > self.scale_max:
+            raise ValueError(
+                f"augment.scale_min: {self.scale_min:g} is above augment.scale_max, {self.scale_max:g}"
+            )
+        return self
 
 
 class EvaluationConfig(Section):
@@ -152,6 +165,20 @@ class RuntimeConfig(Section):
         True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
     )
     channels_last: bool = option(True, "Store activations with the channels innermost")
+    micro_batch: int = option(
+        0,
+        "Images a forward pass; gradients add up to batch_size; 0: all at once",
+        unit="images",
+        ge=0,
+        le=65536,
+    )
+    recompute: bool = option(
+        False, "Forget activations and compute them again for the gradient: less memory, a third more time"
+    )
+    compile: Literal["off", "auto", "on"] = option(
+        "auto",
+        "torch.compile; auto: on CUDA, when steps measured at the start say that it pays within the run",
+    )
     deterministic: bool = option(False, "Use only algorithms that repeat bit by bit (CUDA; costs speed)")
 
 

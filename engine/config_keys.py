@@ -226,7 +226,7 @@ def _plain(key: str, value: Any) -> Any:
 def _problem(detail: Any) -> str:
     """One pydantic error as a line: key, value, what is allowed."""
     location = [str(part) for part in detail["loc"]]
-    if detail["type"] == "value_error" and not location:
+    if detail["type"] == "value_error" and ".".join(location) not in config_keys():
         return str(detail["ctx"]["error"])
     if detail["type"] == "extra_forbidden":
         return unknown_key(".".join(location))

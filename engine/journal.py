@@ -72,6 +72,17 @@ class Model(Event):
     flops_per_sample: int
 
 
+class Compiled(Event):
+    """Whether torch.compile is used from here on, and why; step times are medians in seconds."""
+
+    event: Literal["compiled"] = "compiled"
+    kept: bool
+    reason: str
+    compile_seconds: float = 0.0
+    plain_step_seconds: float = 0.0
+    compiled_step_seconds: float = 0.0
+
+
 class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
 
@@ -178,6 +189,7 @@ AnyEvent = Annotated[
     Started
     | Data
     | Model
+    | Compiled
     | Progress
     | Epoch
     | Checkpoint

@@ -1,23 +1,82 @@
-"""Random changes of training images, as tensor operations on a whole batch on its own device."""
+"""Random changes of training images, as tensor operations on a whole batch on its own device.
+
+What is random is drawn from a CPU generator whatever the device, so that the CPU and every GPU draw the
+same and a resumed run repeats what the unbroken one would have drawn.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
+from engine.classes import VOID
 from engine.config import AugmentConfig
+
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in perceived brightness (ITU-R BT.601)."""
 
 
 def augment(
     config: AugmentConfig, images: Tensor, labels: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Images uint8 [B, H, W, 3] and labels uint8 [B, H, W], changed alike.
+    """Images uint8 [B, H, W, 3] and labels uint8 [B, H, W], changed alike; same shapes and types back.
 
-    `generator` is a CPU generator whatever the device, so that the CPU and every GPU draw the same.
+    In this order: mirror, zoom and crop, colour. Draws only what the config asks for.
     """
     if config.flip > 0:
-        chosen = torch.rand(len(images), generator=generator) < config.flip  # [B]
-        chosen = chosen.to(images.device, non_blocking=True)
-        images = torch.where(chosen[:, None, None, None], images.flip(2), images)
-        labels = torch.where(chosen[:, None, None], labels.flip(2), labels)
+        images, labels = _flip(config.flip, images, labels, generator)
+    if (config.scale_min, config.scale_max) != (1.0, 1.0):
+        images, labels = _zoom(config.scale_min, config.scale_max, images, labels, generator)
+    if config.brightness > 0 or config.contrast > 0 or config.saturation > 0:
+        images = _jitter(config, images, generator)
     return images, labels
+
+
+def _flip(probability: float, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    chosen = torch.rand(len(images), generator=generator) < probability  # [B]
+    chosen = chosen.to(images.device, non_blocking=True)
+    images = torch.where(chosen[:, None, None, None], images.flip(2), images)
+    return images, torch.where(chosen[:, None, None], labels.flip(2), labels)
+
+
+def _zoom(
+    smallest: float, largest: float, images: Tensor, labels: Tensor, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Scale each sample by its own factor and crop or pad it back to its size at a random place.
+
+    One grid of sampling positions serves images (bilinear) and labels (nearest, so that no class is
+    invented). What lies outside is black and void.
+    """
+    count = len(images)
+    draws = torch.rand(3, count, generator=generator).to(images.device, non_blocking=True)
+    scale = smallest * (largest / smallest) ** draws[0]  # log-uniform: halving is as likely as doubling
+    # In grid coordinates the sample is [-1, 1]; the window of half-width 1 / scale moves within it.
+    room = (1 - 1 / scale).abs()
+    shift = (2 * draws[1:] - 1) * room  # [2, B]: x, y
+    theta = torch.zeros(count, 2, 3, device=images.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale
+    theta[:, :, 2] = shift.T
+    grid = functional.affine_grid(theta, [count, 1, *labels.shape[1:]], align_corners=False)
+
+    pixels = images.movedim(-1, 1).float()
+    pixels = functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+    images = pixels.round_().clamp_(0, 255).to(torch.uint8).movedim(1, -1)
+    # Outside is 0 in the sampled tensor: with ids one higher, that is void once they are lowered again.
+    ids = (labels.float() + 1).remainder_(VOID + 1).unsqueeze(1)
+    ids = functional.grid_sample(ids, grid, mode="nearest", align_corners=False).squeeze(1)
+    return images, (ids + VOID).remainder_(VOID + 1).to(torch.uint8)
+
+
+def _jitter(config: AugmentConfig, images: Tensor, generator: Generator) -> Tensor:
+    """Scale brightness, contrast about the mean and saturation about grey, each by its own factor."""
+    strengths = torch.tensor([config.brightness, config.contrast, config.saturation])
+    draws = 1 + (2 * torch.rand(3, len(images), generator=generator) - 1) * strengths[:, None]
+    brightness, contrast, saturation = draws.to(images.device, non_blocking=True)[..., None, None, None]
+    pixels = images.float() * brightness
+    luma = torch.tensor(LUMA, device=images.device)
+    grey = (pixels * luma).sum(-1, keepdim=True)  # [B, H, W, 1]
+    pixels = grey + (pixels - grey) * saturation
+    mean = grey.mean(dim=(1, 2), keepdim=True)
+    pixels = mean + (pixels - mean) * contrast
+    return torch.round(pixels).clamp_(0, 255).to(torch.uint8)

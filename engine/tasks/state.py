@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,10 @@ from engine.learning.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
+from engine.learning.compiling import CompileTrial, CompileVerdict
 from engine.learning.hardware import Hardware
 from engine.learning.optimizers import build_optimizer
+from engine.learning.recompute import recompute_blocks
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 from engine.models.registry import build_model
@@ -56,6 +59,7 @@ class TrainState:
     scaler: GradScaler
     device: torch.device
     meter: EpochMeter
+    trial: CompileTrial
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -65,6 +69,14 @@ class TrainState:
     _saved_at: float = field(default_factory=time.monotonic)
     _epochs_begun: float = field(default_factory=time.monotonic)
     _epochs_here: int = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images [B, 3, H, W]. A part of a batch runs uncompiled: compiling serves one shape."""
+        full = self.config.runtime.micro_batch or self.config.batch_size
+        return self.trial.forward(images) if len(images) == full else cast(Tensor, self.model(images))
+
+    def step_done(self) -> None:
+        self.trial.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
 
     def finish_epoch(self) -> None:
         self.epoch += 1
@@ -85,12 +97,22 @@ class TrainState:
         return round(left * images / rate, 1) if rate > 0 else None
 
 
-def new_state(config: RunConfig, hardware: Hardware, classes: list[str]) -> TrainState:
-    """The state before the first step: weights drawn from the config's seed."""
+def new_state(
+    config: RunConfig,
+    hardware: Hardware,
+    classes: list[str],
+    on_verdict: Callable[[CompileVerdict], None] = lambda verdict: None,
+) -> TrainState:
+    """The state before the first step: weights drawn from the config's seed.
+
+    `on_verdict` hears whether torch.compile is worth it, once that has been measured.
+    """
     torch.manual_seed(config.seed)
     model = build_model(config.model, len(classes)).to(hardware.device)
     if config.runtime.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    if config.runtime.recompute:
+        recompute_blocks(model)
     return TrainState(
         config=config,
         classes=classes,
@@ -100,6 +122,7 @@ def new_state(config: RunConfig, hardware: Hardware, classes: list[str]) -> Trai
         scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
         device=hardware.device,
         meter=EpochMeter(len(classes), hardware.device),
+        trial=CompileTrial(model, hardware.device, config.runtime.compile, on_verdict),
     )
 
 
@@ -120,6 +143,8 @@ def restore(job: Job, state: TrainState, content: dict[str, Any]) -> None:
     state.meter.load(content["meter"])
     state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
     state.val_dice = content["val_dice"]
+    if content["compiled"] is not None:
+        state.trial.settle(content["compiled"], "as in the attempt before")
     if content["best"] is not None:
         state.best = Best(**content["best"])
     restore_random_state(content["random"])
@@ -150,6 +175,7 @@ def save(job: Job, state: TrainState) -> None:
         "meter": state.meter.state(),
         "random": random_state(),
         "val_dice": state.val_dice,
+        "compiled": None if state.trial.verdict is None else state.trial.verdict.kept,
         "best": _best_content(state.best),
     }
     save_checkpoint(job.run.checkpoints / "last.pt", content)

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from engine.classes import VOID
 from engine.data.augment import augment
 from engine.data.batches import Batches, make_batches, normalise
 from engine.data.dataset import Dataset, open_dataset
-from engine.journal import Data, Epoch, Finished, Model, Progress, Result
+from engine.journal import Compiled, Data, Epoch, Finished, Model, Progress, Result
+from engine.learning.compiling import CompileVerdict
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware
 from engine.learning.losses import Loss, build_loss
@@ -44,7 +48,7 @@ def train(job: Job) -> None:
     record_start(job, hardware, checkpoint["epoch"] if checkpoint else 0)
     data = open_data(job)
     class_names = list(data.class_set.names)
-    state = new_state(config, hardware, class_names)
+    state = new_state(config, hardware, class_names, lambda verdict: record_verdict(job, verdict))
     if checkpoint:
         restore(job, state, checkpoint)
     describe_model(job, state.model, len(class_names))
@@ -112,19 +116,21 @@ def train_epoch(
         for group in state.optimizer.param_groups:
             group["lr"] = lr
 
-        with hardware.autocast():
-            logits = state.model(normalise(pixels))  # [B, C, H, W]
-        loss = loss_function(logits, labels)
         state.optimizer.zero_grad(set_to_none=True)
-        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        for part, part_labels, share in micro_batches(pixels, labels, config.runtime.micro_batch):
+            with hardware.autocast():
+                logits = state.forward(normalise(part))  # [B, C, H, W]
+            loss = loss_function(logits, part_labels)
+            state.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
+            meter.add(loss, logits, part_labels)
         if config.optimizer.clip_norm > 0:
             state.scaler.unscale_(state.optimizer)
             nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
         state.scaler.step(state.optimizer)
         state.scaler.update()
 
-        meter.add(loss, logits, labels)
         state.step += 1
+        state.step_done()
         if job.progress_is_due():
             value = float(loss.detach())
             _refuse_divergence(value, epoch + 1)
@@ -141,6 +147,22 @@ def train_epoch(
             )
         job.check_stop()
     return meter
+
+
+def micro_batches(
+    pixels: Tensor, labels: Tensor, size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor | float]]:
+    """Parts of at most `size` images (0: all) with their share of the batch's valid pixels.
+
+    A mean over pixels is the sum over parts of the part's mean times this share, so gradients add up to those
+    of the whole batch, but for batch norm, which sees the part alone.
+    """
+    if size == 0 or size >= len(labels):
+        yield pixels, labels, 1.0
+        return
+    total = (labels != VOID).sum().clamp(min=1)
+    for part, part_labels in zip(torch.split(pixels, size), torch.split(labels, size), strict=True):
+        yield part, part_labels, (part_labels != VOID).sum() / total
 
 
 def open_data(job: Job) -> Dataset:
@@ -176,6 +198,14 @@ def describe_model(job: Job, model: nn.Module, classes: int) -> None:
     parameters, flops = count_parameters(model), flops_per_sample(job.config, classes)
     job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
     job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
+
+
+def record_verdict(job: Job, verdict: CompileVerdict) -> None:
+    """Put what came of torch.compile on the record; a failure is a warning, as the run is slower for it."""
+    job.record(Compiled(**asdict(verdict)))
+    job.say(f"torch.compile {'kept' if verdict.kept else 'not used'}: {verdict.reason}")
+    if verdict.reason.startswith("torch.compile failed"):
+        job.warn(f"{verdict.reason}; going on without it")
 
 
 def shuffled(images: int, seed: int, epoch: int) -> Tensor:

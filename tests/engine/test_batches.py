@@ -94,6 +94,44 @@ def test_a_mirror_image_keeps_image_and_label_together() -> None:
     assert same is images
 
 
+def test_zoom_moves_image_and_label_together_and_invents_no_class() -> None:
+    # Each class has a colour of its own in large patches: wherever a label lands, its colour must be.
+    labels = (
+        torch.randint(0, 5, (16, 4, 4), dtype=torch.uint8).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    )
+    images = (labels * 50)[..., None].expand(-1, -1, -1, 3).contiguous()
+    config = AugmentConfig(scale_min=0.5, scale_max=2.0)
+    zoomed, moved = augment(config, images, labels, step_generator(1, 0, 0))
+    assert zoomed.shape == images.shape
+    assert moved.shape == labels.shape
+    assert set(moved.unique().tolist()) <= {0, 1, 2, 3, 4, 255}
+    assert not torch.equal(moved, labels)
+    valid = moved != 255
+    assert 0.4 < float(valid.float().mean()) < 1
+    close = (zoomed[..., 0].int() - moved.int() * 50).abs() <= 1
+    assert float(close[valid].float().mean()) > 0.85  # all but the blended edges of the patches
+
+
+def test_zoom_above_one_leaves_no_border() -> None:
+    labels = torch.randint(0, 5, (8, 32, 48), dtype=torch.uint8)
+    images = labels[..., None].expand(-1, -1, -1, 3)
+    config = AugmentConfig(scale_min=1.2, scale_max=2.0)
+    _, moved = augment(config, images, labels, step_generator(1, 0, 0))
+    assert int(moved.max()) < 5
+
+
+def test_colour_jitter_leaves_labels_alone_and_changes_each_image_by_itself() -> None:
+    images = torch.randint(60, 180, (1, 16, 16, 3), dtype=torch.uint8).expand(4, -1, -1, -1).contiguous()
+    labels = torch.zeros(4, 16, 16, dtype=torch.uint8)
+    config = AugmentConfig(brightness=0.3, contrast=0.3, saturation=0.3)
+    changed, same = augment(config, images, labels, step_generator(2, 0, 0))
+    assert same is labels
+    assert changed.dtype == torch.uint8
+    means = changed.float().mean(dim=(1, 2, 3))
+    assert len(set(means.tolist())) == 4
+    assert float((means / images.float().mean()).sub(1).abs().max()) <= 0.31
+
+
 def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert sorted(shuffled(50, seed=1, epoch=0).tolist()) == list(range(50))
     torch.testing.assert_close(shuffled(50, 1, 2), shuffled(50, 1, 2))

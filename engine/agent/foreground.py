@@ -1,0 +1,61 @@
+"""One run, started here and followed to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from engine.agent.executors.local import ask_to_stop, kill, start_worker
+from engine.agent.ingest import catch_up, settle
+from engine.journal import AnyEvent
+from engine.rundir import RunDir
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class StopSwitch:
+    """How often a stop was asked for: once saves and leaves, twice kills. Signal handlers may press it."""
+
+    pressed: int = 0
+    _seen: int = field(default=0, repr=False)
+
+    def press(self) -> None:
+        self.pressed += 1
+
+    def news(self) -> int:
+        """The count when it changed since the last call, else 0."""
+        changed = self.pressed if self.pressed != self._seen else 0
+        self._seen = self.pressed
+        return changed
+
+
+def follow_run(
+    store: Store,
+    workspace: Workspace,
+    run_id: str,
+    on_events: Callable[[list[AnyEvent]], None],
+    switch: StopSwitch,
+) -> RunRow:
+    """Start the worker of a queued run, fold its journal into the database as it grows, return the run's end.
+
+    `on_events` is called with new events, also with none, about five times a second.
+    """
+    run: RunDir = workspace.run_dir(run_id)
+    store.set_status(run_id, "starting")
+    worker = start_worker(run, workspace.cache)
+    while worker.poll() is None:
+        presses = switch.news()
+        if presses == 1:
+            store.set_status(run_id, "stopping", expect=("starting", "running"))
+            ask_to_stop(worker)
+        elif presses > 1:
+            kill(worker)
+        on_events(catch_up(store, run))
+        time.sleep(POLL_SECONDS)
+    on_events(catch_up(store, run))
+    settle(store, run, worker.returncode)
+    return store.run(run_id)

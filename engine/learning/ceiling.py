@@ -1,0 +1,39 @@
+"""How fast this device multiplies matrices: the ceiling that a network's speed is held against."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from engine.learning.hardware import Hardware
+
+SECONDS = 0.3
+"""Time spent measuring, warm-up aside."""
+
+
+def matrix_ceiling(hardware: Hardware) -> float:
+    """FLOP/s of the best of several square matrix products in the run's precision and threads.
+
+    A convolution is a matrix product in disguise, so no network on this device exceeds it by much. The
+    matrices are as large as a layer's (2048 on the CPU, 8192 on CUDA), so that memory is no limit.
+    """
+    size = 8192 if hardware.device.type == "cuda" else 2048
+    left = torch.randn(size, size, device=hardware.device).to(hardware.dtype)
+    right = torch.randn(size, size, device=hardware.device).to(hardware.dtype)
+    best = float("inf")
+    spent = 0.0
+    torch.mm(left, right)
+    _wait(hardware)
+    while spent < SECONDS:
+        begun = time.perf_counter()
+        torch.mm(left, right)
+        _wait(hardware)
+        seconds = time.perf_counter() - begun
+        best, spent = min(best, seconds), spent + seconds
+    return 2 * size**3 / best
+
+
+def _wait(hardware: Hardware) -> None:
+    if hardware.device.type == "cuda":
+        torch.cuda.synchronize(hardware.device)

@@ -1,0 +1,147 @@
+"""Whether torch.compile pays: measured on the run's own steps, kept only when it does.
+
+Compiling takes a minute or more and makes the steps that follow somewhat faster. Nobody knows by how much
+before it was tried, so `auto` tries: it times a few steps as they are, compiles, times a few more, and keeps
+what saves time within what is left of the run. On the CPU `auto` leaves it: it gains little there and the
+choice of kernels, hence the last bits, would hang on a measurement.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+WARM_STEPS = 3
+TIMED_STEPS = 5
+WORTH_SECONDS = 300.0
+"""With less than this left of the run, compiling is not tried."""
+WORTH_SHARE = 0.02
+"""A gain below this share is noise."""
+
+
+@dataclass(frozen=True)
+class CompileVerdict:
+    """What came of it. Step times are medians in seconds, 0 where nothing was measured."""
+
+    kept: bool
+    reason: str
+    compile_seconds: float = 0.0
+    plain_step_seconds: float = 0.0
+    compiled_step_seconds: float = 0.0
+
+
+@dataclass
+class CompileTrial:
+    """Chooses between a network and its compiled self while the steps go on.
+
+    `mode` is `runtime.compile`. Call the network through `forward`, for batches of the full size, and
+    `step_done` after each step. The verdict is given once, to `on_verdict`.
+    """
+
+    model: nn.Module
+    device: torch.device
+    mode: str
+    on_verdict: Callable[[CompileVerdict], None]
+    verdict: CompileVerdict | None = field(default=None, init=False)
+    _network: Callable[[Tensor], Tensor] = field(init=False)
+    _plain: list[float] = field(default_factory=list, init=False)
+    _compiled: list[float] = field(default_factory=list, init=False)
+    _clock: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._network = self.model
+        self._clock = time.perf_counter()
+        if self.mode == "on":
+            self.settle(kept=True, reason="runtime.compile=on")
+        elif self.mode == "off" or self.device.type == "cpu":
+            self.settle(kept=False, reason="runtime.compile=off, or auto on the CPU")
+
+    def settle(self, kept: bool, reason: str) -> None:
+        """Leave out the trial: it is known what to do."""
+        self._network = compiled(self.model, self.device) if kept else self.model
+        self.verdict = CompileVerdict(kept, reason)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch by the network of the moment; one that fails to compile is given up."""
+        try:
+            return self._network(images)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._network is self.model:
+                raise
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._decide(False, f"torch.compile failed: {line}")
+            return self.forward(images)
+
+    def step_done(self, steps_left: int) -> None:
+        """Count a step of the run; `steps_left` are still to come."""
+        if self.verdict is not None:
+            return
+        seconds = self._lap()
+        if self._network is self.model:
+            self._plain.append(seconds)
+            if len(self._plain) == WARM_STEPS + TIMED_STEPS:
+                self._start(steps_left)
+        else:
+            self._compiled.append(seconds)
+            if len(self._compiled) == WARM_STEPS + TIMED_STEPS:
+                self._judge(steps_left)
+
+    def _start(self, steps_left: int) -> None:
+        left = steps_left * self._plain_median()
+        if left < WORTH_SECONDS:
+            self._decide(False, f"only {left:.0f} s are left of the run")
+            return
+        self._network = compiled(self.model, self.device)
+
+    def _judge(self, steps_left: int) -> None:
+        plain, fast = self._plain_median(), self._compiled_median()
+        if fast > (1 - WORTH_SHARE) * plain:
+            self._decide(False, "it is not faster")
+        elif (plain - fast) * steps_left < self._cost():
+            self._decide(True, "it is faster, though it will not earn back its start")
+        else:
+            self._decide(True, "it pays within the run")
+
+    def _decide(self, kept: bool, reason: str) -> None:
+        if not kept:
+            self._network = self.model
+        self.verdict = CompileVerdict(
+            kept=kept,
+            reason=reason,
+            compile_seconds=round(self._cost(), 3),
+            plain_step_seconds=round(self._plain_median(), 6),
+            compiled_step_seconds=round(self._compiled_median(), 6),
+        )
+        self.on_verdict(self.verdict)
+
+    def _cost(self) -> float:
+        """Seconds that the first compiled steps took beyond what they take later."""
+        return max(0.0, sum(self._compiled[:WARM_STEPS]) - WARM_STEPS * self._compiled_median())
+
+    def _plain_median(self) -> float:
+        return statistics.median(self._plain[WARM_STEPS:] or [0.0])
+
+    def _compiled_median(self) -> float:
+        return statistics.median(self._compiled[WARM_STEPS:] or [0.0])
+
+    def _lap(self) -> float:
+        """Seconds since the last lap, the device's work included."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        return seconds
+
+
+def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """`model` through torch.compile; on CUDA its steps are replayed as CUDA graphs, as shapes are fixed."""
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    network: Callable[[Tensor], Tensor] = torch.compile(model, mode=mode, dynamic=False)
+    return network
