@@ -34,6 +34,11 @@ class ClassInfo:
     color: tuple[int, int, int]
     ids: tuple[int, ...]
 
+    @property
+    def hex_color(self) -> str:
+        """The colour as "#rrggbb"."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
 
 @dataclass(frozen=True)
 class ClassSet:

@@ -179,7 +179,9 @@ class RuntimeConfig(Section):
         "auto",
         "torch.compile; auto: on CUDA, when steps measured at the start say that it pays within the run",
     )
-    deterministic: bool = option(False, "Use only algorithms that repeat bit by bit (CUDA; costs speed)")
+    deterministic: bool = option(
+        False, "Use only algorithms that repeat bit by bit on CUDA, too; some are slower"
+    )
 
 
 class RunConfig(Section):

@@ -83,6 +83,21 @@ class Compiled(Event):
     compiled_step_seconds: float = 0.0
 
 
+class Speed(Event):
+    """What the machine can do and what the run gets out of it, in FLOP/s.
+
+    Recorded after an attempt's first epoch and at the run's end. `achieved_flops` is of training: three times
+    the forward pass, as the gradient counts twice. `ceiling_flops` is of a large matrix product in the run's
+    precision. `first_step_seconds` is from the start of the worker to the end of its first step.
+    """
+
+    event: Literal["speed"] = "speed"
+    images_per_second: float
+    achieved_flops: float
+    ceiling_flops: float
+    first_step_seconds: float | None = None
+
+
 class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
 
@@ -190,6 +205,7 @@ AnyEvent = Annotated[
     | Data
     | Model
     | Compiled
+    | Speed
     | Progress
     | Epoch
     | Checkpoint

@@ -32,6 +32,7 @@ BEAT_SECONDS = 2.0
 
 
 def main() -> int:
+    begun = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m engine.worker", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path, help="the run directory, with its config.json")
     parser.add_argument("--cache", type=Path, help="folder of data caches (default: beside runs/)")
@@ -48,10 +49,11 @@ def main() -> int:
         listen_for_stops(causes)
         prepare_process(config.runtime)
         try:
-            begun = time.monotonic()
+            imports_begun = time.monotonic()
             from engine.tasks.job import Job
 
-            job = Job(run, config, journal, cache_dir, time.monotonic() - begun, causes)
+            imported = time.monotonic() - imports_begun
+            job = Job(run, config, journal, cache_dir, begun, imported, stop_causes=causes)
         except BaseException as error:
             return end_failed(run, journal, error)
         return execute(job)
@@ -138,6 +140,8 @@ def prepare_process(config: RuntimeConfig) -> None:
     threads = config.threads or available_cores()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(threads)
+    if config.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in any order
     if config.keep_memory:
         keep_freed_memory()
 

@@ -19,8 +19,11 @@ def matrix_ceiling(hardware: Hardware) -> float:
     matrices are as large as a layer's (2048 on the CPU, 8192 on CUDA), so that memory is no limit.
     """
     size = 8192 if hardware.device.type == "cuda" else 2048
-    left = torch.randn(size, size, device=hardware.device).to(hardware.dtype)
-    right = torch.randn(size, size, device=hardware.device).to(hardware.dtype)
+    # A generator of its own: the run's must not be moved by a measurement.
+    generator = torch.Generator(hardware.device).manual_seed(0)
+    left, right = (
+        torch.randn(size, size, device=hardware.device, generator=generator).to(hardware.dtype) for _ in "ab"
+    )
     best = float("inf")
     spent = 0.0
     torch.mm(left, right)

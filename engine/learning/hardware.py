@@ -50,6 +50,20 @@ def choose_hardware(config: RunConfig) -> Hardware:
     return Hardware(device, name, precision)
 
 
+def settle_arithmetic(config: RunConfig, hardware: Hardware) -> None:
+    """Set what torch keeps for the whole process.
+
+    `fp32` on CUDA means 24 bits of mantissa: TF32, which multiplies with 11, is only for what autocast
+    leaves in float32. Unless bits must repeat, cuDNN times its algorithms for each new shape.
+    """
+    torch.use_deterministic_algorithms(config.runtime.deterministic, warn_only=False)
+    if hardware.device.type == "cuda":
+        precision = "ieee" if hardware.precision == "fp32" else "tf32"
+        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = not config.runtime.deterministic
+
+
 def _device(wanted: str) -> torch.device:
     if wanted == "cpu":
         return torch.device("cpu")

@@ -27,6 +27,7 @@ from engine.journal import (
     Model,
     Progress,
     Result,
+    Speed,
     Started,
     Stopped,
 )
@@ -78,10 +79,16 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
                 run |= event.model_dump(include={"train_images", "val_images", "classes", "colors"})
             case Model():
                 run |= event.model_dump(include={"parameters", "flops_per_sample"})
+            case Speed():
+                run |= event.model_dump(
+                    include={"first_step_seconds", "achieved_flops", "ceiling_flops"}, exclude_none=True
+                )
             case Epoch():
                 row = event.model_dump(exclude={"event", "seq"}) | {"run_id": run["id"]}
                 epoch_rows[event.split, event.epoch] = row
                 run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, event.peak_memory_bytes)
+                if event.split == "train":
+                    run["images_per_second"] = event.images_per_second
             case Result():
                 row = event.model_dump(exclude={"event", "attempt"}) | {"run_id": run["id"]}
                 result_rows[event.split, event.at, event.epoch] = row
@@ -122,8 +129,9 @@ def _fold_start(run: dict[str, Any], event: Started) -> None:
 
 def _fold_progress(run: dict[str, Any], event: Progress) -> None:
     run |= {"phase": event.phase, "step": event.step, "steps": event.steps, "progress_at": event.t}
-    # A phase that does not know a figure leaves the last one known.
-    if event.images_per_second is not None:
+    # The speed of a run is that of its training; scoring is faster and says nothing of the time left. A phase
+    # that does not know the time left leaves the last one known.
+    if event.phase == "train" and event.images_per_second is not None:
         run["images_per_second"] = event.images_per_second
     if event.eta_seconds is not None:
         run["eta_seconds"] = event.eta_seconds

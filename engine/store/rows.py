@@ -82,10 +82,20 @@ class RunRow:
     config: dict[str, Any]
     journal_offset: int
     journal_seq: int
+    first_step_seconds: float | None
+    achieved_flops: float | None
+    ceiling_flops: float | None
 
     @property
     def ended(self) -> bool:
         return self.status in END_STATUSES
+
+    @property
+    def utilisation(self) -> float | None:
+        """Achieved over possible FLOP/s, often called MFU; None where either is unknown."""
+        if self.achieved_flops is None or not self.ceiling_flops:
+            return None
+        return self.achieved_flops / self.ceiling_flops
 
 
 @dataclass(frozen=True, slots=True)

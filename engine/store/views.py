@@ -22,6 +22,7 @@ _SQLITE = {
             r.best_dice, r.best_epoch, r.best_train_dice, r.best_miou,
             r.last_dice, r.last_train_dice, r.last_miou, r.last_loss, r.last_val_loss,
             r.epoch, r.epochs, r.attempt, r.seed, r.parameters, r.flops_per_sample, r.peak_memory_bytes,
+            r.achieved_flops, r.ceiling_flops, r.first_step_seconds,
             r.train_images, r.val_images, r.host, r.device_name, r.precision,
             r.created_at, r.started_at, r.ended_at,
             coalesce((SELECT group_concat(t.tag, ',') FROM tags AS t WHERE t.run_id = r.id), '') AS tags,

@@ -22,6 +22,7 @@ from engine.data.dataset import SplitData
 from engine.files import replacing
 from engine.journal import Gallery
 from engine.learning.hardware import Hardware
+from engine.report.triptych import PictureError, gallery_picture
 from engine.tasks.job import Job
 
 
@@ -56,6 +57,17 @@ def write_gallery(
         prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
         _write_png(folder / f"{name}.png", _class_map(prediction, class_set))
     job.record(Gallery(epoch=epoch, path=str(folder.relative_to(job.run.path)), samples=names))
+
+
+def write_picture(job: Job, class_set: ClassSet) -> None:
+    """Compose the last gallery into one picture, outputs/picture.png."""
+    colors = [c.hex_color for c in class_set.classes]
+    try:
+        picture = gallery_picture(job.run.gallery, class_set.names, colors, title=job.run.read_card().name)
+    except PictureError as error:  # somebody tidied the gallery away; the run is none the worse for it
+        job.warn(f"no picture was made: {error}")
+        return
+    _write_png(job.run.outputs / "picture.png", picture)
 
 
 def _class_map(train_ids: NDArray[np.uint8], class_set: ClassSet) -> Image.Image:

@@ -42,7 +42,11 @@ class Job:
     config: RunConfig
     journal: JournalWriter
     cache_dir: Path
+    begun: float = field(default_factory=time.monotonic)
+    """When the worker came up, on the monotonic clock."""
     import_seconds: float = 0.0
+    first_step_seconds: float | None = None
+    """From `begun` to the end of the first step, the device's work not waited for."""
     stop_causes: list[str] = field(default_factory=list)
     """Filled by the worker's signal handlers with "stopped" or "preempted"."""
     epochs_done: int = 0
@@ -67,6 +71,10 @@ class Job:
     def report(self, progress: Progress) -> None:
         self._last_progress = time.monotonic()
         self.record(progress)
+
+    def step_done(self) -> None:
+        if self.first_step_seconds is None:
+            self.first_step_seconds = round(time.monotonic() - self.begun, 3)
 
     def check_stop(self) -> None:
         """Raise StopRequested when a stop was asked for."""

@@ -9,6 +9,7 @@ was not.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,15 +22,16 @@ from engine.classes import VOID
 from engine.data.augment import augment
 from engine.data.batches import Batches, make_batches, normalise
 from engine.data.dataset import Dataset, open_dataset
-from engine.journal import Compiled, Data, Epoch, Finished, Model, Progress, Result
+from engine.journal import Compiled, Data, Epoch, Finished, Model, Progress, Result, Speed
+from engine.learning.ceiling import matrix_ceiling
 from engine.learning.compiling import CompileVerdict
 from engine.learning.flops import flops_per_sample
-from engine.learning.hardware import Hardware, choose_hardware
+from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.learning.losses import Loss, build_loss
 from engine.learning.optimizers import learning_rate
 from engine.metrics.scores import Scores
 from engine.models.registry import count_parameters
-from engine.tasks.gallery import write_gallery
+from engine.tasks.gallery import write_gallery, write_picture
 from engine.tasks.job import Diverged, Job, StopRequested, record_start
 from engine.tasks.meter import EpochMeter, score_fields
 from engine.tasks.score import score_split
@@ -44,6 +46,7 @@ def train(job: Job) -> None:
     """
     config = job.config
     hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
     checkpoint = read_last(job, hardware)
     record_start(job, hardware, checkpoint["epoch"] if checkpoint else 0)
     data = open_data(job)
@@ -51,10 +54,11 @@ def train(job: Job) -> None:
     state = new_state(config, hardware, class_names, lambda verdict: record_verdict(job, verdict))
     if checkpoint:
         restore(job, state, checkpoint)
-    describe_model(job, state.model, len(class_names))
+    flops = describe_model(job, state.model, len(class_names))
 
     train_batches, val_batches = make_batches([data.train, data.val], hardware.device)
     loss_function = build_loss(config.loss)
+    rates: list[float] = []
     begun = time.monotonic()
     while state.epoch < config.epochs:
         try:
@@ -86,12 +90,19 @@ def train(job: Job) -> None:
         for event in events:
             job.record(event)
         say_epoch(job, events)
+        rates.append(train_event.images_per_second)
+        if len(rates) == 1:
+            record_speed(job, hardware, flops, rates)
         state.finish_epoch()
         job.epochs_done = state.epoch
         if config.gallery.every and (epoch % config.gallery.every == 0 or epoch == config.epochs):
             write_gallery(job, state.model, data.val, data.class_set, hardware, epoch)
         if epoch == config.epochs or state.save_is_due(config.checkpoint.seconds):
             save(job, state)
+    if len(rates) > 1:
+        record_speed(job, hardware, flops, rates)
+    if config.gallery.every:
+        write_picture(job, data.class_set)
     finish(job, state, class_names, len(data.val), time.monotonic() - begun)
 
 
@@ -131,6 +142,7 @@ def train_epoch(
 
         state.step += 1
         state.step_done()
+        job.step_done()
         if job.progress_is_due():
             value = float(loss.detach())
             _refuse_divergence(value, epoch + 1)
@@ -185,7 +197,7 @@ def open_data(job: Job) -> Dataset:
             train_images=len(data.train),
             val_images=len(data.val),
             classes=list(data.class_set.names),
-            colors=["#{:02x}{:02x}{:02x}".format(*c.color) for c in data.class_set.classes],
+            colors=[c.hex_color for c in data.class_set.classes],
             seconds=round(time.monotonic() - begun, 3),
             cache=[str(cache.path) for cache in data.caches],
             skipped=[f"{fault.path}: {fault.problem}" for fault in data.skipped],
@@ -194,10 +206,27 @@ def open_data(job: Job) -> Dataset:
     return data
 
 
-def describe_model(job: Job, model: nn.Module, classes: int) -> None:
+def describe_model(job: Job, model: nn.Module, classes: int) -> int:
+    """Put the network's size on the record; returns the FLOPs of one forward pass of one sample."""
     parameters, flops = count_parameters(model), flops_per_sample(job.config, classes)
     job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
     job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
+    return flops
+
+
+def record_speed(job: Job, hardware: Hardware, flops: int, rates: list[float]) -> None:
+    """Hold the median speed of the epochs so far against what the device could do."""
+    rate = statistics.median(rates)
+    achieved, ceiling = 3 * flops * rate, matrix_ceiling(hardware)
+    job.record(
+        Speed(
+            images_per_second=rate,
+            achieved_flops=achieved,
+            ceiling_flops=ceiling,
+            first_step_seconds=job.first_step_seconds,
+        )
+    )
+    job.say(f"{achieved / 1e9:.1f} of {ceiling / 1e9:.1f} GFLOP/s, {100 * achieved / ceiling:.0f} %")
 
 
 def record_verdict(job: Job, verdict: CompileVerdict) -> None:

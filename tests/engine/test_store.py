@@ -76,6 +76,23 @@ def test_migrating_an_older_schema_makes_the_views_anew(
         assert connection.execute("SELECT run FROM leaderboard").fetchall() == [("aaaaaaaa",)]
 
 
+def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        add_run(store)
+        ingest(store, "aaaaaaaa", finished_journal().events)
+        before = store.run("aaaaaaaa")
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
+        for view in VIEWS["sqlite"]:
+            connection.execute(f"DROP VIEW {view}")
+        for column in ("first_step_seconds", "achieved_flops", "ceiling_flops"):
+            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    with open_store(tmp_path) as store:
+        assert store.run("aaaaaaaa") == before
+        assert [run.id for run in store.leaderboard()] == ["aaaaaaaa"]
+        assert len(store.epochs("aaaaaaaa")) == 6
+
+
 def test_opening_an_up_to_date_database_imports_neither_alembic_nor_torch(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     program = (

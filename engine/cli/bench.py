@@ -1,0 +1,111 @@
+"""`seg-engine bench`: how fast a recipe is on this machine, without data and without a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from engine.cli.console import notices, output
+from engine.cli.run import base_config, check_hardware
+from engine.config import RunConfig
+from engine.config_keys import format_value, parse_assignments, with_values
+from engine.report.tables import Column, data_size, large, text_table
+
+
+class BenchError(Exception):
+    """The measuring process failed; the message is its last line."""
+
+
+def bench(target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool) -> None:
+    """Measure training speed by batch size and the latency of one image. Raises ConfigError, BenchError."""
+    config = with_values(base_config(target), parse_assignments(assignments))
+    check_hardware(config)
+    lines = []
+    notices.say("importing torch")
+    for line in measured(config, largest, seconds):
+        lines.append(line)
+        if line["kind"] == "training":
+            speed = f"{line['images_per_second']:.1f} images/s" if "error" not in line else line["error"]
+            notices.say(f"batch {line['batch_size']}: {speed}")
+    if as_json:
+        print(json.dumps(lines, indent=2))
+    else:
+        print_report(config, lines)
+
+
+def measured(config: RunConfig, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """The findings of `engine.tasks.bench`, as they come from a process of its own."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(config.model_dump_json())
+        file.flush()
+        command = [sys.executable, "-m", "engine.tasks.bench", file.name]
+        command += ["--largest", str(largest), "--seconds", str(seconds)]
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    yield json.loads(line)
+            except BaseException:
+                process.kill()
+                raise
+            if process.wait() != 0:
+                errors.seek(0)
+                last = (errors.read().strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+                raise BenchError(f"measuring failed: {last}")
+
+
+def print_report(config: RunConfig, lines: Sequence[dict[str, Any]]) -> None:
+    machine, latency = lines[0], lines[1]
+    training = [line for line in lines if line["kind"] == "training"]
+    output.say(
+        f"{config.recipe or config.model.name}: {large(machine['parameters'])} parameters, "
+        f"{large(machine['flops_per_sample'], 'FLOP')} a sample at {format_value(config.data.size)}"
+    )
+    output.say(
+        f"{machine['device_name']} ({machine['device']}), {machine['precision']}, "
+        f"{machine['threads']} threads, torch {machine['torch']}; "
+        f"a matrix product runs at {large(machine['ceiling_flops'], 'FLOP/s')}"
+    )
+    output.say(
+        f"one image: {1000 * latency['median_seconds']:.1f} ms "
+        f"(95 %: {1000 * latency['p95_seconds']:.1f} ms), {latency['frames_per_second']:.1f} frames/s"
+    )
+    output.say()
+    done = [line for line in training if "error" not in line]
+    columns = [
+        Column("batch", [str(line["batch_size"]) for line in done], right=True),
+        Column("images/s", [f"{line['images_per_second']:.1f}" for line in done], right=True),
+        Column("step", [f"{1000 * line['step_seconds']:.1f} ms" for line in done], right=True),
+        Column("FLOP/s", [large(line["achieved_flops"]) for line in done], right=True),
+        Column("of the product's", [f"{100 * line['utilisation']:.0f} %" for line in done], right=True),
+        Column("memory", [data_size(line["peak_memory_bytes"]) for line in done], right=True),
+    ]
+    output.print(text_table(columns, output.table_width))
+    output.say()
+    output.say(_what_fits(machine, training))
+
+
+def _what_fits(machine: dict[str, Any], training: Sequence[dict[str, Any]]) -> str:
+    """The largest batch: found where memory ran out, else estimated from what two batches took."""
+    done = [line for line in training if "error" not in line]
+    if not done:
+        return "not even one image fits"
+    best = max(done, key=lambda line: line["images_per_second"])
+    words = f"fastest: batch {best['batch_size']}"
+    if len(done) < len(training):
+        return f"{words}; largest that fits, by doubling: {done[-1]['batch_size']}"
+    if len(done) >= 2:
+        images = done[-1]["batch_size"] - done[-2]["batch_size"]
+        each = (done[-1]["peak_memory_bytes"] - done[-2]["peak_memory_bytes"]) / images
+        if each > 0:
+            room = machine["memory_bytes"] - done[-1]["peak_memory_bytes"]
+            fits = done[-1]["batch_size"] + max(0, int(room / each))
+            return f"{words}; largest that fits, estimated at {data_size(each)} an image: about {fits}"
+    return f"{words}; the largest tried, {done[-1]['batch_size']}, fits"

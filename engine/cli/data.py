@@ -1,0 +1,186 @@
+"""`seg-engine data`: look at a data set, make one, and the caches of images."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.classes import VOID
+from engine.cli.console import notices, output, progress_bar
+from engine.config_keys import ConfigError
+from engine.data.catalog import Catalog, Fault, scan
+from engine.data.decode import map_in_order, read_pair, train_id_table
+from engine.data.prune import CacheInfo, list_caches, prune_caches
+from engine.data.synthetic import synthesize
+from engine.report.tables import Column, age, bar, data_size, text_table
+from engine.workspace import Workspace
+
+
+def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
+    """Decode every pair of a data set and say all that is in it and wrong with it.
+
+    Returns 1 when there are faults, else 0. Raises DataError when there is nothing to check.
+    """
+    catalog = scan(root, kind, classes)
+    begun = time.monotonic()
+    report = read_everything(catalog)
+    faults = [*catalog.faults, *report["faults"]]
+    if as_json:
+        record = {
+            "root": str(root.absolute()),
+            "kind": catalog.kind,
+            "class_set": catalog.class_set.name,
+            "splits": {name: len(samples) for name, samples in catalog.splits.items()},
+            "sizes": [
+                {"height": height, "width": width, "pairs": count}
+                for (width, height), count in report["sizes"]
+            ],
+            "class_shares": report["shares"],
+            "void_share": report["void"],
+            "faults": [asdict(fault) for fault in faults],
+        }
+        print(json.dumps(record, indent=1))
+        return 1 if faults else 0
+    print_contents(catalog, report, time.monotonic() - begun)
+    print_faults(faults)
+    if not faults:
+        output.say(f"no faults; next: seg-engine run quick --data {shlex.quote(str(root))}")
+    return 1 if faults else 0
+
+
+def read_everything(catalog: Catalog) -> dict[str, Any]:
+    """Faults, sizes and pixel counts of all pairs: what opening each of them shows."""
+    samples = [sample for split in catalog.splits.values() for sample in split]
+    class_set = catalog.class_set
+    table = train_id_table(class_set)
+
+    def look(index: int) -> tuple[tuple[int, int] | None, Any, tuple[Fault, ...]]:
+        pair, found = read_pair(samples[index], class_set, catalog.root)
+        if pair is None:
+            return None, None, found
+        image, labels = pair
+        values = np.bincount(labels.ravel(), minlength=256)
+        return image.size, np.bincount(table, weights=values, minlength=256), ()
+
+    faults: list[Fault] = []
+    sizes: Counter[tuple[int, int]] = Counter()
+    pixels = np.zeros(256)
+    with progress_bar("checking") as report:
+        for done, (size, counts, found) in enumerate(map_in_order(look, range(len(samples))), start=1):
+            faults += found
+            if size is not None:
+                sizes[size] += 1
+                pixels += counts
+            report(done, len(samples))
+    valid = pixels[: len(class_set)].sum()
+    shares = {name: float(pixels[i] / valid) if valid else 0.0 for i, name in enumerate(class_set.names)}
+    void = float(pixels[VOID] / pixels.sum()) if pixels.sum() else 0.0
+    return {"faults": faults, "sizes": sizes.most_common(), "shares": shares, "void": void}
+
+
+def print_contents(catalog: Catalog, report: dict[str, Any], seconds: float) -> None:
+    splits = ", ".join(f"{name} {len(samples)}" for name, samples in catalog.splits.items())
+    sizes = ", ".join(f"{height}x{width} ({count})" for (width, height), count in report["sizes"][:6])
+    more = f" and {len(report['sizes']) - 6} more" if len(report["sizes"]) > 6 else ""
+    pairs = sum(len(samples) for samples in catalog.splits.values())
+    output.say(f"{catalog.root.absolute()}: {catalog.kind} layout, class set {catalog.class_set.name}")
+    output.say(f"pairs   {splits}")
+    output.say(f"sizes   {sizes or '-'}{more}  (height x width)")
+    output.say(f"checked {pairs} pairs in {seconds:.1f} s, {pairs / max(seconds, 1e-9):.0f} a second\n")
+    shares = report["shares"]
+    largest = max(shares.values(), default=0.0) or 1.0
+    colors = ["#{:02x}{:02x}{:02x}".format(*c.color) for c in catalog.class_set.classes]
+    columns = [
+        Column("", [("  ", f"on {color}") for color in colors]),
+        Column("class", list(shares), least=12),
+        Column(
+            "pixels", [f"{100 * share:.2f} %" if share else "none" for share in shares.values()], right=True
+        ),
+        Column("", [(bar(share / largest, 30), "cyan") for share in shares.values()], rank=1),
+    ]
+    output.say(text_table(columns, output.table_width))
+    output.say(f"\nof all pixels {100 * report['void']:.2f} % belong to no class and count nowhere\n")
+
+
+def print_faults(faults: Sequence[Fault]) -> None:
+    if not faults:
+        return
+    counts = Counter(fault.kind.replace("_", " ") for fault in faults)
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    output.print(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}: {summary}", style="bold red")
+    for fault in faults:
+        output.say(f"  {fault.path}: {fault.problem}")
+    output.say("\n--skip-bad lets a run go on without these samples")
+
+
+def make_scenes(folder: Path, images: int, size: str, seed: int, val_fraction: float) -> None:
+    """Draw a synthetic data set. Raises ConfigError for the size, SyntheticError for all else."""
+    height, width = parse_size(size)
+    with progress_bar("drawing") as report:
+        summary = synthesize(folder, images, (height, width), seed, val_fraction, report)
+    output.say(
+        f"{folder}: {summary.train} training and {summary.val} validation images of {height}x{width}, "
+        f"{len(summary.classes)} of the Cityscapes classes"
+    )
+    output.say(f"next: seg-engine run quick --data {shlex.quote(str(folder))}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "256x512" as (height, width). Raises ConfigError."""
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError([f"--size: {text!r} is not allowed; it must be HEIGHTxWIDTH such as 256x512"])
+    return int(parts[0]), int(parts[1])
+
+
+def list_or_prune(
+    workspace: Workspace,
+    prune: bool,
+    keys: Sequence[str],
+    older_than: float | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """List the caches, or remove those in `keys`, those unused for `older_than` days, or all.
+
+    Raises DataError for a key that is not there and for a cache that cannot be removed.
+    """
+    if prune:
+        found = prune_caches(workspace.cache, older_than, keys, everything)
+    else:
+        found = list_caches(workspace.cache)
+    if as_json:
+        print(json.dumps([cache_record(info) for info in found], indent=1))
+        return
+    total = data_size(sum(info.bytes for info in found))
+    if not found:
+        notices.say(f"{workspace.cache}: {'nothing to remove' if prune else 'no caches'}")
+        return
+    output.say(cache_table(found, time.time()))
+    output.say(f"\n{'removed' if prune else 'there are'} {len(found)}, {total} in all")
+
+
+def cache_table(found: Sequence[CacheInfo], now: float) -> Any:
+    columns = [
+        Column("key", [(info.key, "bold") for info in found]),
+        Column("images", [str(info.samples) for info in found], right=True, rank=1),
+        Column("size", ["x".join(map(str, info.size)) for info in found], right=True, rank=2),
+        Column("on disk", [data_size(info.bytes) for info in found], right=True),
+        Column("used", [f"{age(now - info.last_used)} ago" for info in found], right=True, rank=3),
+        Column(
+            "data set", [f"damaged: {info.damage}" if info.damage else info.root for info in found], least=20
+        ),
+    ]
+    return text_table(columns, output.table_width)
+
+
+def cache_record(info: CacheInfo) -> dict[str, Any]:
+    return {**asdict(info), "path": str(info.path)}

@@ -1,0 +1,259 @@
+"""What a run in the foreground shows: a live bar on a terminal, plain lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from engine import journal
+from engine.cli.console import notices, output
+from engine.config import RunConfig
+from engine.config_keys import format_value
+from engine.journal import AnyEvent
+from engine.report.tables import class_table, duration
+from engine.rundir import RunDir
+from engine.store import RunRow, Store
+
+HEADER = "    epoch  loss train      val  Dice train      val     mIoU    img/s    time"
+
+
+class Display(Protocol):
+    """Shows a run while it lasts."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, events: list[AnyEvent]) -> None:
+        """New events, in order; called about five times a second, also without any."""
+
+    def interrupted(self, times: int) -> None:
+        """Ctrl-C was pressed for the `times`-th time. Called from a signal handler."""
+
+    def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
+        """The run is over."""
+
+
+class EpochLines:
+    """Turns events into one line an epoch, with a mark at each new best validation Dice."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.best: float | None = None
+        self.best_epoch = 0
+        self._train: journal.Epoch | None = None
+
+    def line(self, event: journal.Epoch, val_follows: bool) -> str | None:
+        """The line of an epoch, once its last split has come."""
+        if event.split == "train":
+            self._train = event
+            return None if val_follows else self._format(event, None)
+        best = event.dice is not None and (self.best is None or event.dice > self.best)
+        if best:
+            self.best, self.best_epoch = event.dice, event.epoch
+        return self._format(self._train, event) + (" *" if best else "")
+
+    def _format(self, train: journal.Epoch | None, val: journal.Epoch | None) -> str:
+        shown = val or train
+        assert shown is not None
+        seconds = sum(event.seconds for event in (train, val) if event is not None)
+        losses = f"{_number(train, 'loss', 10)} {_number(val, 'loss', 8)}"
+        dices = f"{_number(train, 'dice', 10)} {_number(val, 'dice', 8)}"
+        rate = train.images_per_second if train is not None else 0.0
+        return (
+            f"{shown.epoch:>4}/{self.epochs:<4}  {losses}  {dices}  {_number(val, 'miou', 7)}  "
+            f"{rate:>7.1f}  {duration(seconds):>6}"
+        )
+
+
+class PlainDisplay:
+    """One line an epoch and for what else a person should know."""
+
+    def __init__(self, row: RunRow, config: RunConfig, console: Console = output) -> None:
+        self._row, self._config, self._console = row, config, console
+        self._lines = EpochLines(config.epochs)
+
+    def __enter__(self) -> Self:
+        self._say(f"run {self._row.id}  {self._row.name}  (experiment {self._row.experiment})")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def show(self, events: list[AnyEvent]) -> None:
+        for event in events:
+            match event:
+                case journal.Started():
+                    again = f", going on after epoch {event.resumed_from_epoch}" if event.attempt > 1 else ""
+                    self._say(
+                        f"worker {event.pid} on {event.device_name} ({event.device}), {event.precision}, "
+                        f"{event.threads} threads{again}"
+                    )
+                case journal.Data():
+                    self._say(
+                        f"{event.train_images} training and {event.val_images} validation images at "
+                        f"{format_value(self._config.data.size)}, {len(event.classes)} classes"
+                    )
+                case journal.Model():
+                    self._say(
+                        f"{event.name}: {event.parameters:,} parameters, "
+                        f"{event.flops_per_sample / 1e9:.2f} GFLOPs a sample"
+                    )
+                    self._say(HEADER)
+                case journal.Epoch():
+                    line = self._lines.line(event, self._is_scored(event.epoch))
+                    if line:
+                        self._say(line)
+                case journal.Warned():
+                    self._say(f"warning: {event.message}")
+
+    def interrupted(self, times: int) -> None:
+        # A console takes a lock that the interrupted code may hold; a bare write does not.
+        line = (
+            "stopping after this step, with its checkpoint saved; Ctrl-C again kills the run\n"
+            if times == 1
+            else "killing the run\n"
+        )
+        sys.stderr.write(line)
+
+    def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
+        print_end(row, store, run, self._console)
+
+    def _is_scored(self, epoch: int) -> bool:
+        return epoch % self._config.evaluation.every == 0 or epoch == self._config.epochs
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveDisplay(PlainDisplay):
+    """The same lines, above a bar that says where the run is now."""
+
+    def __init__(self, row: RunRow, config: RunConfig) -> None:
+        super().__init__(row, config)
+        self._now: journal.Progress | None = None
+        self._hint = ""
+        self._live = Live(self._render(), console=output, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, events: list[AnyEvent]) -> None:
+        super().show(events)
+        for event in events:
+            if isinstance(event, journal.Progress):
+                self._now = event
+        self._live.update(self._render())
+
+    def interrupted(self, times: int) -> None:
+        self._hint = "stopping after this step (Ctrl-C again kills)" if times == 1 else "killing"
+
+    def _render(self) -> Text | Table:
+        if self._now is None:
+            return Text(self._hint or "waiting for the worker to import torch", style="dim")
+        now = self._now
+        doing = {"cache": "reading images", "train": "training", "val": "scoring"}[now.phase]
+        bar = ProgressBar(total=now.steps, completed=now.step, width=24)
+        parts = [f"epoch {now.epoch}/{self._config.epochs}"] if now.epoch else []
+        parts.append(f"{doing} {now.step}/{now.steps}")
+        tail = []
+        if now.images_per_second is not None:
+            tail.append(f"{now.images_per_second:.1f} img/s")
+        if now.eta_seconds is not None:
+            tail.append(f"{duration(now.eta_seconds)} left")
+        if self._lines.best is not None:
+            tail.append(f"best Dice {self._lines.best:.4f} @ {self._lines.best_epoch}")
+        if self._hint:
+            tail = [self._hint]
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(Text("  ".join(parts)), bar, Text("  ".join(tail)))
+        return grid
+
+
+class JsonDisplay:
+    """One JSON object a line: the run, then its events as in the journal, then its end."""
+
+    def __init__(self, row: RunRow) -> None:
+        self._row = row
+
+    def __enter__(self) -> Self:
+        self._write({"event": "created", "run": self._row.id, "name": self._row.name})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def show(self, events: list[AnyEvent]) -> None:
+        for event in events:
+            print(event.model_dump_json(), flush=True)
+
+    def interrupted(self, times: int) -> None:
+        return
+
+    def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
+        self._write(
+            {
+                "event": "ended",
+                "run": row.id,
+                "status": row.status,
+                "cause": row.cause,
+                "message": row.message,
+                "best_dice": row.best_dice,
+                "best_epoch": row.best_epoch,
+                "path": str(run.path),
+            }
+        )
+
+    def _write(self, value: dict[str, object]) -> None:
+        import json
+
+        print(json.dumps(value), flush=True)
+
+
+def print_end(row: RunRow, store: Store, run: RunDir, console: Console) -> None:
+    """How the run ended, its per-class table, where its files are and what to type next."""
+    if row.status == "finished":
+        best = [r for r in store.epochs(row.id, "val") if r.epoch == row.best_epoch]
+        if best:
+            console.print(
+                Text(f"\nbest validation Dice {row.best_dice:.5f} at epoch {row.best_epoch}, by class:")
+            )
+            console.print(class_table(best[0].class_dice, best[0].class_iou, row.colors))
+        picture = run.outputs / "picture.png"
+        if picture.exists():
+            console.print(Text(f"picture: {picture}"), soft_wrap=True)
+        console.print(Text(f"files:   {run.path}"), soft_wrap=True)
+        console.print(
+            Text(f"next:    seg-engine show {row.id}    seg-engine runs    seg-engine picture {row.id}")
+        )
+    elif row.status == "stopped":
+        console.print(Text(f"{row.id} stopped after {row.epoch or 0} complete epochs, its checkpoint saved."))
+        console.print(Text(f"next:    seg-engine resume {row.id}"))
+    else:
+        notices.print(Text(f"{row.id} {row.status} ({row.cause}): {row.message}"), soft_wrap=True)
+        notices.print(Text(f"next:    seg-engine show {row.id}    log: {run.log}"), soft_wrap=True)
+
+
+def _number(event: journal.Epoch | None, field: str, width: int) -> str:
+    value = getattr(event, field, None)
+    return f"{'-':>{width}}" if value is None else f"{value:>{width}.4f}"

@@ -1,0 +1,261 @@
+"""`seg-engine doctor`: is this machine fit, and if not, what would help?"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.text import Text
+
+from engine.cli.console import output
+from engine.report.tables import data_size
+from engine.workspace import Workspace
+
+PROBE_SECONDS = 180
+LOW_DISK_BYTES = 5 << 30
+LOW_MEMORY_BYTES = 2 << 30
+
+SAFE_SQLITE = (3, 51, 3)
+"""In older ones, two connections that write and checkpoint in one instant can, very rarely, spoil a database
+in write-ahead mode (https://www.sqlite.org/wal.html, "The WAL-reset bug")."""
+
+PROBE = """
+import json, sqlite3, time
+found = {"sqlite": sqlite3.sqlite_version}
+try:
+    begun = time.monotonic()
+    import torch
+    found["seconds"] = time.monotonic() - begun
+    import torchvision
+    found["torch"], found["torchvision"] = torch.__version__, torchvision.__version__
+    found["cuda"] = torch.version.cuda
+    found["devices"] = []
+    for index in range(torch.cuda.device_count()):
+        about, (free, total) = torch.cuda.get_device_properties(index), torch.cuda.mem_get_info(index)
+        capability = f"{about.major}.{about.minor}"
+        found["devices"].append({"name": about.name, "capability": capability, "free": free, "total": total})
+except Exception as error:
+    found["problem"] = f"{type(error).__name__}: {error}"
+print(json.dumps(found))
+"""
+
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `advice` is "" when nothing needs to be done."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    advice: str = ""
+
+
+def examine(workspace: Workspace, as_json: bool) -> int:
+    """Print what there is, each line with advice where there is some; 1 when something fails, else 0."""
+    checks: tuple[Callable[[Workspace], Iterator[Finding]], ...] = (
+        _packages,
+        _torch_and_sqlite,
+        _processor,
+        _disk,
+        _database,
+        _terminal,
+    )
+    findings = []
+    for check in checks:
+        for finding in check(workspace):
+            findings.append(finding)
+            if not as_json:
+                _print(finding)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    return 1 if any(finding.state == "fail" for finding in findings) else 0
+
+
+def _print(finding: Finding) -> None:
+    said = f"{finding.found}; {finding.advice}" if finding.advice else finding.found
+    width = output.table_width
+    lines = textwrap.wrap(said, max(20, width - 20), break_long_words=False) if width else [said]
+    output.say(
+        Text.assemble((f"{finding.state:<4}", STYLES[finding.state]), f"  {finding.name:<12}  {lines[0]}")
+    )
+    for line in lines[1:]:
+        output.say(" " * 20 + line)
+
+
+def _packages(workspace: Workspace) -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()}, {sys.executable}")
+    for package in ("seg-engine", "numpy", "pillow", "sqlalchemy", "textual"):
+        try:
+            yield Finding(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Finding(package, "fail", "not installed", "pip install -e . installs all that is needed")
+
+
+def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
+    """Asked of a process of its own, as this one never imports torch."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        advice = "a very slow disk? the first import after a start of the machine is the slowest"
+        yield Finding("torch", "fail", f"not imported within {PROBE_SECONDS} s", advice)
+        return
+    except ValueError:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        yield Finding("torch", "fail", f"the import ended the process: {reason}", "install torch again")
+        return
+    yield _sqlite(found["sqlite"])
+    if "problem" in found:
+        yield Finding("torch", "fail", found["problem"], "pip install -e . installs all that is needed")
+        return
+    built = f"built for CUDA {found['cuda']}" if found["cuda"] else "built without CUDA"
+    slow = found["seconds"] > 30
+    advice = "each run waits for this; a faster disk for the Python environment helps" if slow else ""
+    state: Literal["ok", "warn"] = "warn" if slow else "ok"
+    yield Finding("torch", state, f"{found['torch']}, {built}, import takes {found['seconds']:.1f} s", advice)
+    yield Finding("torchvision", "ok", found["torchvision"])
+    yield from _cuda(found)
+
+
+def _sqlite(installed: str) -> Finding:
+    if tuple(int(part) for part in installed.split(".")) >= SAFE_SQLITE:
+        return Finding("sqlite", "ok", installed)
+    return Finding(
+        "sqlite",
+        "warn",
+        f"{installed} has the WAL-reset bug: two programs that write at once can, very rarely, spoil it",
+        f"{'.'.join(map(str, SAFE_SQLITE))} has not; `seg-engine db rebuild` makes the database again",
+    )
+
+
+def _cuda(found: dict[str, Any]) -> Iterator[Finding]:
+    for index, device in enumerate(found["devices"]):
+        memory = f"{data_size(device['free'])} of {data_size(device['total'])} free"
+        said = f"{device['name']}, {memory}, compute capability {device['capability']}"
+        full = device["free"] < LOW_MEMORY_BYTES
+        advice = "another program holds its memory; nvidia-smi tells which" if full else ""
+        yield Finding(f"cuda:{index}", "warn" if full else "ok", said, advice)
+    if found["devices"]:
+        return
+    if not Path("/proc/driver/nvidia").exists():
+        yield Finding("cuda", "ok", "no NVIDIA driver here; runs use the CPU")
+    elif found["cuda"]:
+        advice = "nvidia-smi tells whether the driver works and is new enough; is CUDA_VISIBLE_DEVICES empty?"
+        yield Finding("cuda", "warn", "a driver is here, but torch sees no device", advice)
+    else:
+        yield Finding(
+            "cuda", "warn", "a driver is here, but torch is built without CUDA", "install another torch"
+        )
+
+
+def _processor(workspace: Workspace) -> Iterator[Finding]:
+    allowed, there = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    quota = _cgroup_cores()
+    said = f"{allowed} of {there} may be used"
+    if quota is not None and quota < allowed:
+        advice = f"runtime.threads={max(1, int(quota))} suits a run better than its default, {allowed}"
+        yield Finding("cores", "warn", f"{said}, the container grants time for {quota:g}", advice)
+    else:
+        yield Finding("cores", "ok", said)
+    flags = set(_read("/proc/cpuinfo").split())
+    fast = sorted(flags & {"amx_bf16", "avx512_bf16"})
+    bf16 = (
+        f"bf16 in hardware ({', '.join(fast)})" if fast else "no bf16 in hardware: runs on the CPU use fp32"
+    )
+    yield Finding("processor", "ok", f"{_cpu_name()}, {bf16}")
+    memory = dict(line.split()[:2] for line in _read("/proc/meminfo").splitlines())
+    if "MemAvailable:" in memory:
+        free, total = int(memory["MemAvailable:"]) * 1024, int(memory["MemTotal:"]) * 1024
+        low = free < LOW_MEMORY_BYTES
+        advice = "a run may be killed; a smaller batch_size or runtime.micro_batch takes less" if low else ""
+        found = f"{data_size(free)} of {data_size(total)} free"
+        yield Finding("memory", "warn" if low else "ok", found, advice)
+
+
+def _cgroup_cores() -> float | None:
+    """Cores' worth of time that a container may use (cgroup v2, else v1), None without a limit."""
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
+    if not period:
+        quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
+        period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
+
+
+def _cpu_name() -> str:
+    lines = _read("/proc/cpuinfo").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _disk(workspace: Workspace) -> Iterator[Finding]:
+    from engine.store.database import is_on_network
+
+    folder = next(path for path in (workspace.root, *workspace.root.parents) if path.is_dir())
+    missing = "" if folder == workspace.root else " (made by the first run)"
+    if os.access(folder, os.W_OK):
+        yield Finding("workspace", "ok", f"{workspace.root}{missing}")
+    else:
+        yield Finding("workspace", "fail", f"{folder} cannot be written", "--workspace names another folder")
+    free = shutil.disk_usage(folder).free
+    low = free < LOW_DISK_BYTES
+    advice = "a run of the widest U-Net keeps 0.4 GiB of checkpoints" if low else ""
+    yield Finding("disk", "warn" if low else "ok", f"{data_size(free)} free", advice)
+    if is_on_network(workspace.database):
+        advice = "write-ahead mode is unsafe there: readers and writers wait for each other; use a local disk"
+        yield Finding("file system", "warn", "a network file system", advice)
+    else:
+        yield Finding("file system", "ok", "a local one")
+
+
+def _database(workspace: Workspace) -> Iterator[Finding]:
+    from engine.store import StoreError
+    from engine.store.database import HEAD
+
+    if not workspace.database.exists():
+        yield Finding("database", "ok", "none yet; the first run makes it")
+        return
+    try:
+        with workspace.open_store() as store:
+            runs = sum(experiment.runs for experiment in store.experiments())
+    except StoreError as error:
+        yield Finding("database", "fail", str(error))
+        return
+    size = data_size(workspace.database.stat().st_size)
+    yield Finding("database", "ok", f"{runs} runs, {size}, schema {HEAD}, as this version wants it")
+
+
+def _terminal(workspace: Workspace) -> Iterator[Finding]:
+    if not output.is_terminal:
+        yield Finding("terminal", "ok", "stdout is none, so without colours")
+    else:
+        colors = {"standard": "16 colours", "256": "256 colours", "truecolor": "true colour"}
+        known = colors.get(output.color_system or "", "no colours")
+        within = ", in tmux" if "TMUX" in os.environ else ""
+        small = output.width < 80 or output.height < 24
+        said = f"{output.width}x{output.height}, TERM={os.environ.get('TERM', '')}{within}, {known}"
+        yield Finding("terminal", "warn" if small else "ok", said, "80x24 shows all of it" if small else "")
+    encoding = sys.stdout.encoding or "unknown"
+    utf8 = encoding.lower().replace("-", "") == "utf8"
+    advice = "" if utf8 else "export LANG=C.UTF-8 shows curves and bars"
+    yield Finding("encoding", "ok" if utf8 else "warn", encoding, advice)

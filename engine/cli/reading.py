@@ -1,0 +1,48 @@
+"""Opening a workspace to look at it: nothing is made, and what runs have written meanwhile is folded in."""
+
+from __future__ import annotations
+
+from engine.agent.ingest import refresh
+from engine.cli.console import notices
+from engine.journal import JournalError
+from engine.store import END_STATUSES, Store, StoreError
+from engine.workspace import Workspace
+
+UNFINISHED = tuple(f"status!={status}" for status in END_STATUSES)
+"""Filters that leave the runs that have not ended."""
+
+FIRST_RUN = "`seg-engine run quick --data FOLDER` makes the first, --workspace looks elsewhere"
+
+
+def has_database(workspace: Workspace) -> bool:
+    """Whether there is one to read; opening it would make it. StoreError: no such folder."""
+    if not workspace.root.is_dir():
+        raise StoreError(f"{workspace.root}: no such folder; a workspace is where runs and database lie")
+    return workspace.database.exists()
+
+
+def open_existing(workspace: Workspace) -> Store:
+    """The store of a workspace that has one, brought up to date. Raises StoreError."""
+    if not has_database(workspace):
+        raise StoreError(no_database(workspace))
+    store = workspace.open_store()
+    catch_up(store, workspace)
+    return store
+
+
+def catch_up(store: Store, workspace: Workspace) -> None:
+    """Fold in what runs have written that nobody watches: their terminal may be gone, they are not."""
+    for row in store.runs(UNFINISHED):
+        try:
+            refresh(store, [workspace.run_dir(row.id)])
+        except JournalError as error:
+            notices.say(f"{row.id} is shown as it was: {error}")
+
+
+def no_database(workspace: Workspace) -> str:
+    """What to say where there is no database."""
+    folders = workspace.runs.iterdir() if workspace.runs.is_dir() else ()
+    count = sum(1 for folder in folders if (folder / "config.json").is_file())
+    if count:
+        return f"{workspace.root}: has {count} run folders and no database; `seg-engine db rebuild` makes it"
+    return f"{workspace.root}: no runs here yet; {FIRST_RUN}"

@@ -1,0 +1,151 @@
+"""`seg-engine run` and `seg-engine resume`: one run in the foreground, from its config to its scores."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from engine.agent.foreground import StopSwitch, follow_run
+from engine.cli.console import notices, progress_bar
+from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from engine.config import RunConfig
+from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
+from engine.data.dataset import open_dataset
+from engine.recipes import RECIPES, get_recipe
+from engine.rundir import RunCard, new_run_id
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+EXIT_BY_STATUS = {"finished": 0, "stopped": 3}
+RESUMABLE = ("stopped", "failed", "lost")
+
+
+def run(
+    workspace: Workspace,
+    target: str,
+    assignments: Sequence[str],
+    data: Path | None,
+    name: str,
+    experiment: str,
+    tags: Sequence[str],
+    note: str,
+    as_json: bool,
+) -> int:
+    """Check everything, make the run, follow it to its end; returns the exit status."""
+    config = resolve_config(target, assignments, data)
+    check_hardware(config)
+    check_data(config, workspace)
+    run_id = new_run_id()
+    card = RunCard(
+        id=run_id,
+        name=name or default_name(config),
+        experiment=experiment,
+        created=time.time(),
+        tags=tuple(dict.fromkeys(tags)),
+        note=note,
+    )
+    with workspace.open_store() as store:
+        workspace.run_dir(run_id).create(card, config)
+        store.create_run(card, config)
+        return follow(workspace, store, run_id, as_json)
+
+
+def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
+    """Go on with a run that stopped, failed or was lost, as the same run; returns the exit status."""
+    with workspace.open_store() as store:
+        row = store.run(store.resolve(prefix))
+        if row.status not in RESUMABLE:
+            raise ConfigError([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
+        config = workspace.run_dir(row.id).read_config()
+        check_hardware(config)
+        check_data(config, workspace)
+        return follow(workspace, store, row.id, as_json)
+
+
+def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
+    """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
+    values = parse_assignments(assignments)
+    if data is not None:
+        values["data.root"] = str(data)
+    config = with_values(base_config(target), values)
+    if not config.data.root:
+        raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
+    root = Path(config.data.root).expanduser().absolute()
+    return with_values(config, {"data.root": str(root)})
+
+
+def base_config(target: str) -> RunConfig:
+    """A recipe by name, or the config in a TOML file. Raises ConfigError and UnknownRecipe."""
+    path = Path(target)
+    if target not in RECIPES and (path.suffix == ".toml" or path.is_file()):
+        return load_config(path)
+    return get_recipe(target)
+
+
+def check_hardware(config: RunConfig) -> None:
+    """Refuse a device that this machine lacks, asked of the driver itself. Raises ConfigError."""
+    if not config.device.startswith("cuda"):
+        if config.device == "cpu" and config.precision == "fp16":
+            raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+        return
+    count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
+    if index >= count:
+        raise ConfigError(
+            [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
+        )
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices the driver shows, without importing torch; 0 without a driver."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def check_data(config: RunConfig, workspace: Workspace) -> None:
+    """Find, check and cache the data before a run is made. Raises DataError."""
+    with progress_bar("reading images") as report:
+        data = open_dataset(config.data, workspace.cache, report, lambda line: notices.print(line))
+    if data.skipped:
+        notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
+
+
+def default_name(config: RunConfig) -> str:
+    return config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
+
+
+def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:
+    """Run the worker under a display; the first Ctrl-C saves and stops, the second kills."""
+    config = workspace.run_dir(run_id).read_config()
+    row = store.run(run_id)
+    display = choose_display(as_json, row, config)
+    switch = StopSwitch()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        switch.press()
+        display.interrupted(switch.pressed)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with display:
+            end = follow_run(store, workspace, run_id, display.show, switch)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    display.ended(end, store, workspace.run_dir(run_id))
+    return EXIT_BY_STATUS.get(end.status, 1)
+
+
+def choose_display(as_json: bool, row: RunRow, config: RunConfig) -> Display:
+    if as_json:
+        return JsonDisplay(row)
+    return LiveDisplay(row, config) if notices.is_terminal else PlainDisplay(row, config)

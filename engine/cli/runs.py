@@ -1,0 +1,75 @@
+"""`seg-engine runs`: the runs of a workspace, the best first."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from collections.abc import Iterable, Sequence
+
+from engine.cli.console import notices, output
+from engine.cli.reading import FIRST_RUN, UNFINISHED, has_database, no_database, open_existing
+from engine.report.runs import run_record, runs_csv, runs_table
+from engine.store import RunRow, Store, StoreError
+from engine.workspace import Workspace
+
+TABLE_ROWS = 50
+"""Rows of the table when --limit does not say how many."""
+
+
+def list_runs(
+    workspace: Workspace,
+    filters: Sequence[str],
+    sort: str,
+    limit: int | None,
+    experiment: str | None,
+    status: str | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print the runs that match. `limit` 0 is all; None is all for programs and TABLE_ROWS for people, who
+    then see the unfinished runs too. Raises StoreError for filters, sort keys and names that do not exist.
+    """
+    for_people = not (as_json or as_csv)
+    found: list[RunRow] = []
+    if has_database(workspace):
+        with open_existing(workspace) as store:
+            if experiment is not None:
+                check_experiment(store, experiment)
+            most = TABLE_ROWS + 1 if limit is None and for_people else limit or None
+            found = store.runs(filters, sort, most, experiment, status)
+            if limit is None and for_people and len(found) > TABLE_ROWS:
+                unfinished = store.runs([*filters, *UNFINISHED], sort, None, experiment, status)
+                found = first_and_unfinished(found, unfinished)
+    elif for_people:
+        notices.say(no_database(workspace))
+        return
+    if as_json:
+        print(json.dumps([run_record(row) for row in found], indent=1))
+    elif as_csv:
+        print(runs_csv(found), end="")
+    elif found:
+        output.say(runs_table(found, time.time(), output.table_width))
+    elif filters or experiment or status:
+        notices.say("no run is like that; `seg-engine runs` shows all of them")
+    else:
+        notices.say(f"{workspace.root}: no runs here yet; {FIRST_RUN}")
+
+
+def first_and_unfinished(found: Sequence[RunRow], unfinished: Iterable[RunRow]) -> list[RunRow]:
+    """The first rows of a long table and, wherever the order puts them, the runs that have not ended."""
+    notices.say(f"the first {TABLE_ROWS}, and those that have not ended; --limit 0 shows all")
+    shown = list(found[:TABLE_ROWS])
+    ids = {row.id for row in shown}
+    return shown + [row for row in unfinished if row.id not in ids]
+
+
+def check_experiment(store: Store, name: str) -> None:
+    """Raises StoreError, with the nearest name, when there is no such experiment."""
+    names = [experiment.name for experiment in store.experiments()]
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    there = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    hint = f"did you mean {near[0]}?" if near else f"there are: {there or 'none'}"
+    raise StoreError(f"{name}: no such experiment; {hint}")

@@ -1,0 +1,69 @@
+"""`seg-engine show`: all that is known of one run."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+from engine.cli.console import output
+from engine.cli.reading import open_existing
+from engine.processes import is_alive
+from engine.report.run import Files, RunPage, next_commands, run_page
+from engine.rundir import RunDir
+from engine.workspace import Workspace
+
+
+def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
+    """Print one run. Raises StoreError when there is none of that id or name."""
+    with open_existing(workspace) as store:
+        run_id = store.resolve(prefix)
+        page = RunPage(
+            row=store.run(run_id),
+            epochs=store.epochs(run_id),
+            events=store.events(run_id),
+            evaluations=store.evaluations(run_id),
+            files=files_of(workspace.run_dir(run_id)),
+            now=time.time(),
+        )
+    if as_json:
+        print(json.dumps(as_record(page), indent=1))
+    else:
+        output.say(run_page(page, output.table_width))
+
+
+def as_record(page: RunPage) -> dict[str, Any]:
+    """The run with everything that belongs to it, as JSON values."""
+    record: dict[str, Any] = asdict(page.row)
+    record["curve"] = [asdict(row) for row in page.epochs]
+    record["events"] = [asdict(row) for row in page.events]
+    record["evaluations"] = [asdict(row) for row in page.evaluations]
+    record["files"] = {
+        name: [str(path) for path in value] if isinstance(value, tuple) else str(value) if value else None
+        for name, value in (
+            ("folder", page.files.folder),
+            ("log", page.files.log),
+            ("checkpoints", page.files.checkpoints),
+            ("gallery", page.files.gallery),
+            ("picture", page.files.picture),
+        )
+    }
+    record["alive"], record["last_beat"] = page.files.alive, page.files.last_beat
+    record["next"] = next_commands(page)
+    return record
+
+
+def files_of(run: RunDir) -> Files:
+    """What there is of a run on this machine."""
+    process = run.read_proc()
+    picture = run.outputs / "picture.png"
+    return Files(
+        folder=run.path.absolute(),
+        log=run.log if run.log.exists() else None,
+        checkpoints=tuple(sorted(run.checkpoints.glob("*.pt"))),
+        gallery=tuple(sorted(run.gallery.glob("epoch_*"), key=lambda path: (len(path.name), path.name))),
+        picture=picture if picture.exists() else None,
+        alive=is_alive(process) if process is not None else None,
+        last_beat=run.last_beat(),
+    )

@@ -1,0 +1,323 @@
+"""One run as a page of text: how it fares or ended, its curves, its classes, its config, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from engine.config import RunConfig
+from engine.config_keys import config_keys, format_value, value_of
+from engine.recipes import RECIPES, get_recipe
+from engine.report.runs import STATUS_STYLES
+from engine.report.tables import (
+    Column,
+    age,
+    class_table,
+    data_size,
+    duration,
+    large,
+    score,
+    sparkline,
+    text_table,
+)
+from engine.store import EpochRow, EvaluationRow, EventRow, RunRow
+
+CURVE_WIDTH = 40
+
+_NOT_OF_A_RECIPE = ("data.root", "recipe")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a run lies on this machine. `alive` is None when only another machine could tell; times in UTC
+    seconds."""
+
+    folder: Path
+    log: Path | None
+    checkpoints: tuple[Path, ...]
+    gallery: tuple[Path, ...]
+    picture: Path | None
+    alive: bool | None
+    last_beat: float | None
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """All that is known of one run, to be shown at `now` (UTC seconds)."""
+
+    row: RunRow
+    epochs: Sequence[EpochRow]
+    events: Sequence[EventRow]
+    evaluations: Sequence[EvaluationRow]
+    files: Files
+    now: float
+
+
+def run_page(page: RunPage, width: int | None) -> Text:
+    """The page, for `width` columns (None: no limit). A failed run begins with its traceback."""
+    parts = [
+        _heading(page),
+        _failure(page.row),
+        _curves(page.epochs),
+        _classes(page),
+        _evaluations(page.evaluations),
+        _facts(page),
+        _config(page.row, width or 100),
+        _warnings(page.events),
+        _files(page.files),
+        Text.assemble(("next", "bold"), "  " + "\n      ".join(next_commands(page))),
+    ]
+    return Text("\n\n", no_wrap=True, overflow="ignore").join(part for part in parts if part)
+
+
+def next_commands(page: RunPage) -> list[str]:
+    """What to type next."""
+    row, files = page.row, page.files
+    commands = []
+    if row.status in ("stopped", "failed", "lost"):
+        commands.append(f"seg-engine resume {row.id}")
+    if files.log is not None and row.status != "finished":
+        commands.append(f"tail -f {files.log}" if not row.ended else f"less {files.log}")
+    if files.gallery:
+        commands.append(f"seg-engine picture {row.id}")
+    return [*commands, f"seg-engine runs --experiment {_quoted(row.experiment)}"]
+
+
+def changed_keys(row: RunRow) -> dict[str, tuple[str, str]]:
+    """Config keys in which a run differs from its recipe (from the defaults without one): (run, recipe)."""
+    base = get_recipe(row.recipe) if row.recipe in RECIPES else RunConfig()
+    changed = {}
+    for key in config_keys():
+        own, usual = _stored_value(row.config, key), format_value(value_of(base, key))
+        if own is not None and own != usual and key not in _NOT_OF_A_RECIPE:
+            changed[key] = (own, usual)
+    return changed
+
+
+def _heading(page: RunPage) -> Text:
+    row = page.row
+    lines = [Text.assemble((row.id, "bold"), "  ", (row.name, "bold"))]
+    cause = f" ({row.cause})" if row.cause and row.cause not in ("completed", row.status) else ""
+    state = Text.assemble((row.status + cause, STATUS_STYLES.get(row.status, "")))
+    state.append(f"  epoch {row.epoch}/{row.epochs}")
+    if row.phase and not row.ended:
+        state.append(f", {row.phase} step {row.step}/{row.steps}")
+    if row.best_dice is not None:
+        state.append("  best Dice ")
+        state.append(f"{score(row.best_dice)} @ {row.best_epoch}", "bold")
+    lines.append(state)
+    if not row.ended:
+        lines.append(_pulse(page))
+    labels = [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
+    labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
+    lines.append(Text("  ".join(labels)))
+    lines += [Text(f"note: {row.note}")] if row.note else []
+    return _lines(lines)
+
+
+def _pulse(page: RunPage) -> Text:
+    """Whether the worker lives and whether it gets on: two things that people confuse at their cost."""
+    row, files = page.row, page.files
+    process = f"process {row.pid} on {row.host}" if row.pid is not None else "no process yet"
+    lives = {True: "alive", False: "gone", None: "not to be seen from this machine"}[files.alive]
+    parts = [f"{process}: {lives}" if row.pid is not None else process]
+    if files.last_beat is not None:
+        parts.append(f"heartbeat {age(page.now - files.last_beat)} ago")
+    if row.progress_at is not None:
+        parts.append(f"progress {age(page.now - row.progress_at)} ago")
+    if row.eta_seconds is not None:
+        parts.append(f"about {duration(row.eta_seconds)} left")
+    return Text(", ".join(parts))
+
+
+def _failure(row: RunRow) -> Text | None:
+    if row.status not in ("failed", "lost"):
+        return None
+    lines = [Text(f"{row.cause or row.status}: {row.message or 'it left no message'}", "bold red")]
+    lines += [Text("  " + line) for line in row.traceback.rstrip().splitlines()]
+    return _lines(lines)
+
+
+def _curves(epochs: Sequence[EpochRow]) -> Text | None:
+    """Dice and loss over the epochs, with the first, the last and the best value."""
+    rows = []
+    for measure, best_of in (("dice", max), ("loss", min)):
+        for split in ("val", "train"):
+            curve = [(row.epoch, getattr(row, measure)) for row in epochs if row.split == split]
+            known = [(value, epoch) for epoch, value in curve if value is not None]
+            if not known:
+                continue
+            best = best_of(value for value, _ in known)
+            first_epoch = next(epoch for value, epoch in known if value == best)
+            name = f"{'Dice' if measure == 'dice' else measure} {split}"
+            line = sparkline([value for _, value in curve], CURVE_WIDTH)
+            rows.append((name, line, score(known[0][0]), score(known[-1][0]), f"{best:.4f} @ {first_epoch}"))
+    if not rows:
+        return None
+    names, lines, firsts, lasts, bests = zip(*rows, strict=True)
+    columns = [
+        Column("curves", names),
+        Column("", [(line, "cyan") for line in lines], rank=1),
+        Column("first", firsts, right=True),
+        Column("last", lasts, right=True),
+        Column("best", bests, right=True),
+    ]
+    return text_table(columns)
+
+
+def _classes(page: RunPage) -> Text | None:
+    best = [row for row in page.epochs if row.split == "val" and row.epoch == page.row.best_epoch]
+    if not best:
+        return None
+    title = Text(f"by class, validation, epoch {page.row.best_epoch}\n", "bold")
+    return title + class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
+
+
+def _evaluations(evaluations: Sequence[EvaluationRow]) -> Text | None:
+    if not evaluations:
+        return None
+    columns = [
+        Column("scored", [row.split for row in evaluations]),
+        Column("size", [row.at for row in evaluations]),
+        Column("epoch", [str(row.epoch) for row in evaluations], right=True),
+        Column("images", [str(row.images) for row in evaluations], right=True),
+        Column("Dice", [score(row.dice) for row in evaluations], right=True),
+        Column("image Dice", [score(row.dice_image) for row in evaluations], right=True),
+        Column("mIoU", [score(row.miou) for row in evaluations], right=True),
+        Column("pixel accuracy", [score(row.pixel_accuracy) for row in evaluations], right=True),
+    ]
+    return text_table(columns)
+
+
+def _facts(page: RunPage) -> Text:
+    """What it ran on and what it cost."""
+    row = page.row
+    training = [epoch for epoch in page.epochs if epoch.split == "train"]
+    scoring = [epoch for epoch in page.epochs if epoch.split == "val"]
+    facts: list[tuple[str, str]] = []
+    if row.parameters is not None:
+        flops = large(row.flops_per_sample, "FLOP")
+        facts.append(("model", f"{row.parameters:,} parameters, {flops} a sample (forward)"))
+    if row.train_images is not None:
+        facts.append(("images", f"{row.train_images} training, {row.val_images} validation"))
+    if row.device:
+        name = f"{row.device_name} ({row.device})" if row.device_name else row.device
+        facts.append(("device", f"{name}, {row.precision}, host {row.host}, attempt {row.attempt}"))
+    if row.images_per_second is not None:
+        facts.append(("speed", f"{row.images_per_second:.1f} images/s{_utilisation(row)}"))
+    if training:
+        seconds = sum(epoch.seconds for epoch in training)
+        waited = sum(epoch.data_wait * epoch.seconds for epoch in training) / seconds if seconds else 0.0
+        a_epoch = f"{duration(seconds / len(training))} training an epoch"
+        if scoring:
+            a_epoch += f", {duration(sum(e.seconds for e in scoring) / len(scoring))} scoring"
+        facts.append(("epochs", f"{a_epoch}; {100 * waited:.1f} % of training waited for data"))
+    if row.peak_memory_bytes is not None:
+        facts.append(("memory", f"{data_size(row.peak_memory_bytes)} at most"))
+    starts = {event.event: event.payload for event in page.events if event.event in ("started", "data")}
+    waits = [
+        f"{duration(starts[event][field])} {what}"
+        for event, field, what in (
+            ("started", "import_seconds", "to import torch"),
+            ("data", "seconds", "to open the data"),
+        )
+        if event in starts
+    ]
+    waits += [f"{duration(row.first_step_seconds)} to the first step"] if row.first_step_seconds else []
+    facts += [("start", ", ".join(waits))] if waits else []
+    facts.append(("times", _times(row, page.now)))
+    label = max(len(name) for name, _ in facts)
+    return _lines([Text.assemble((f"{name:<{label}}", "bold"), f"  {value}") for name, value in facts])
+
+
+def _utilisation(row: RunRow) -> str:
+    """What the arithmetic reaches of what the device can do; "" where it was not measured."""
+    if row.utilisation is None:
+        return ""
+    achieved, ceiling = large(row.achieved_flops, "FLOP/s"), large(row.ceiling_flops, "FLOP/s")
+    return f", {achieved} of {ceiling} ({100 * row.utilisation:.0f} %)"
+
+
+def _times(row: RunRow, now: float) -> str:
+    parts = [f"made {_moment(row.created_at)}"]
+    if row.started_at is not None:
+        parts.append(f"started {_moment(row.started_at)}")
+    if row.ended_at is not None:
+        parts.append(f"ended {_moment(row.ended_at)}")
+    if row.started_at is not None:
+        whole = (row.ended_at if row.ended_at is not None else now) - row.started_at
+        parts.append(f"{duration(whole)} {'in all' if row.ended else 'so far'}")
+    return ", ".join(parts)
+
+
+def _config(row: RunRow, width: int) -> Text:
+    """Every key, a line a group, with those that the recipe has otherwise marked and told apart below."""
+    changed = changed_keys(row)
+    groups: dict[str, list[tuple[str, bool]]] = {}
+    for key in config_keys():
+        value = _stored_value(row.config, key)
+        group, _, leaf = key.rpartition(".")
+        if value is not None:
+            shown = f"{leaf} {_quoted(value)}"
+            groups.setdefault(group or "run", []).append((shown + "*" * (key in changed), key in changed))
+    usual = f"recipe {row.recipe}" if row.recipe in RECIPES else "default"
+    told = f", * differs from the {usual}" if changed else f", all as in the {usual}"
+    lines = [Text.assemble(("config", "bold"), told)]
+    label = max(len(group) for group in groups)
+    for group, entries in groups.items():
+        lines += _wrapped(f"  {group:<{label}}", entries, width)
+    for key, (own, base) in changed.items():
+        lines.append(Text(f"  * {key}: {_quoted(own)}, not {_quoted(base)}", "yellow"))
+    return _lines(lines)
+
+
+def _wrapped(label: str, entries: Iterable[tuple[str, bool]], width: int) -> list[Text]:
+    """Entries behind their label, on as many lines as they need."""
+    lines = [Text(label)]
+    for shown, marked in entries:
+        if len(lines[-1]) + 2 + len(shown) > width and len(lines[-1]) > len(label):
+            lines.append(Text(" " * len(label)))
+        lines[-1].append("  ")
+        lines[-1].append(shown, "yellow" if marked else None)
+    return lines
+
+
+def _warnings(events: Sequence[EventRow]) -> Text | None:
+    messages = [str(event.payload["message"]) for event in events if event.event == "warning"]
+    return _lines([Text(f"warning: {message}", "yellow") for message in messages]) if messages else None
+
+
+def _files(files: Files) -> Text:
+    lines = [Text.assemble(("files", "bold"), f"  {files.folder}")]
+    if files.log is None and not files.checkpoints:
+        lines.append(Text("       (not on this machine)"))
+    named = [files.log, *files.checkpoints, *files.gallery[-1:], files.picture]
+    lines += [Text(f"       {path}") for path in named if path is not None]
+    return _lines(lines)
+
+
+def _stored_value(config: Mapping[str, Any], key: str) -> str | None:
+    """A dotted key of a config in the database, as it would be typed; None when it has no such key."""
+    value: Any = config
+    for name in key.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return format_value(tuple(value) if isinstance(value, list) else value)
+
+
+def _quoted(value: str) -> str:
+    return value if value and " " not in value else f'"{value}"'
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _lines(lines: Iterable[Text]) -> Text:
+    return Text("\n", no_wrap=True, overflow="ignore").join(lines)

@@ -1,0 +1,333 @@
+"""The gallery of a run as one picture: image | ground truth | prediction | error, a row for each sample.
+
+A class map is only ever enlarged or thinned by a whole factor with the nearest pixel, so that every
+colour in it is the colour of a class. Wrong pixels are vermilion, a colour of the palette that Okabe
+and Ito ("Color Universal Design", 2008) chose to be told apart with any kind of colour vision.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from engine.classes import VOID
+from engine.metrics.scores import Scores, scores_from_confusion
+
+PANEL_WIDTH = 288
+"""The width in pixels that a panel comes as near to as a whole factor allows."""
+
+MARGIN = 24
+GAP = 8
+
+WRONG = (213, 94, 0)
+VOID_COLOR = (0, 0, 0)
+HATCH_DARK = (38, 38, 38)
+HATCH_LIGHT = (92, 92, 92)
+
+_COLUMNS = ("Image", "Ground truth", "Prediction", "Error")
+_INK = (28, 28, 30)
+_FAINT_INK = (96, 96, 102)
+_SWATCH = 16
+_LEGEND_LINE = 24
+_HEADER_HEIGHT = 28
+_CAPTION_HEIGHT = 30
+_TITLE_HEIGHT = 40
+
+Color = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class PictureError(Exception):
+    """A gallery that cannot be drawn; the message is one line a person can act on."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row: image uint8 [H, W, 3], target and prediction uint8 [H, W] train ids (255 is void)."""
+
+    name: str
+    image: NDArray[np.uint8]
+    target: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+
+
+def gallery_picture(
+    gallery: Path,
+    class_names: Sequence[str],
+    colors: Sequence[str],
+    epoch: int | None = None,
+    samples: int = 6,
+    title: str = "",
+) -> Image.Image:
+    """Draw at most `samples` of the gallery's samples, evenly spread, as they were at `epoch`.
+
+    `gallery` is the gallery folder of a run; `colors` holds a "#rrggbb" for each of `class_names`.
+    Without `epoch` it is the last one that has predictions. Below a row stand the sample's name, the
+    mean Dice of that image and its pixel accuracy; below all rows, the classes that occur in them.
+
+    Raises PictureError when there is no gallery or no such epoch, when a PNG is missing or damaged,
+    when the PNGs differ in size, or when one holds a train id that is not of `class_names`.
+    """
+    if samples < 1:
+        raise PictureError(f"a gallery picture shows at least 1 sample, {samples} asked for")
+    class_colors = _parse_colors(class_names, colors)
+    epoch, predictions = _predictions_of(gallery, epoch)
+    chosen = np.linspace(0, len(predictions) - 1, min(samples, len(predictions))).round().astype(int)
+    rows = [_read_sample(gallery, predictions[position], len(class_names)) for position in chosen]
+    for row in rows:
+        if row.target.shape != rows[0].target.shape:
+            raise PictureError(
+                f"the samples of {gallery} differ in size: {rows[0].name} is {_size(rows[0].target)}, "
+                f"{row.name} is {_size(row.target)}"
+            )
+    return _compose(rows, class_names, class_colors, title, f"epoch {epoch}")
+
+
+def panel_factor(width: int) -> tuple[int, int]:
+    """(enlarge by, keep every n-th pixel): one of them is 1; the panel comes nearest to PANEL_WIDTH."""
+    up = max(1, PANEL_WIDTH // width)
+    down = max(1, width // PANEL_WIDTH)
+    candidates = [(up, 1), (up + 1, 1)] if width <= PANEL_WIDTH else [(1, down), (1, down + 1)]
+    return min(candidates, key=lambda factor: abs(math.log(width * factor[0] / factor[1] / PANEL_WIDTH)))
+
+
+def image_panel(image: NDArray[np.uint8], factor: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image [H, W, 3], resampled smoothly to the size that `class_map_panel` has."""
+    up, down = factor
+    height, width = image.shape[0] // down, image.shape[1] // down
+    covered = (0, 0, width * down, height * down)
+    resized = Image.fromarray(image).resize((width * up, height * up), Image.Resampling.LANCZOS, box=covered)
+    return np.asarray(resized)
+
+
+def class_map_panel(
+    train_ids: NDArray[np.uint8], colors: Sequence[Color], factor: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Train ids [H, W] in the colours of their classes, uint8 [h, w, 3]; void is black."""
+    palette = np.full((256, 3), VOID_COLOR, dtype=np.uint8)
+    palette[: len(colors)] = colors
+    return palette[_scale_nearest(train_ids, factor)]
+
+
+def error_panel(sample: Sample, factor: tuple[int, int]) -> NDArray[np.uint8]:
+    """Where the prediction is wrong, uint8 [h, w, 3].
+
+    Wrong pixels are WRONG, correct ones the image in pale grey; pixels whose ground truth is void are
+    hatched, whatever was predicted there, for they are not scored.
+    """
+    target = _scale_nearest(sample.target, factor)
+    wrong = target != _scale_nearest(sample.prediction, factor)
+    grey = np.asarray(Image.fromarray(image_panel(sample.image, factor)).convert("L"), dtype=np.float64)
+    panel = np.repeat((96 + 0.55 * grey).astype(np.uint8)[..., None], 3, axis=2)
+    panel[wrong] = WRONG
+    void = target == VOID
+    panel[void] = _hatch(*target.shape)[void]
+    return panel
+
+
+def image_scores(sample: Sample, classes: int) -> Scores:
+    """The scores of one image, over the pixels whose ground truth is not void."""
+    valid = sample.target != VOID
+    target = sample.target[valid].astype(np.int64)
+    predicted = np.minimum(sample.prediction[valid].astype(np.int64), classes)  # void: the last column
+    counts = np.bincount(target * (classes + 1) + predicted, minlength=classes * (classes + 1))
+    return scores_from_confusion(counts.reshape(classes, classes + 1))
+
+
+def classes_present(rows: Sequence[Sample]) -> list[int]:
+    """The train ids that occur in a ground truth or a prediction, ascending, void left out."""
+    maps = [train_ids for row in rows for train_ids in (row.target, row.prediction)]
+    present = set().union(*(np.unique(train_ids).tolist() for train_ids in maps))
+    return sorted(present - {VOID})
+
+
+def _compose(
+    rows: Sequence[Sample],
+    class_names: Sequence[str],
+    colors: Sequence[Color],
+    title: str,
+    epoch_label: str,
+) -> Image.Image:
+    factor = panel_factor(rows[0].target.shape[1])
+    panel_height, panel_width = _scale_nearest(rows[0].target, factor).shape
+    content = len(_COLUMNS) * panel_width + (len(_COLUMNS) - 1) * GAP
+    lefts = [MARGIN + column * (panel_width + GAP) for column in range(len(_COLUMNS))]
+    small, medium, large = (ImageFont.load_default(size=size) for size in (14, 16, 22))
+
+    class_entries = [
+        (_shorten_end(class_names[train_id], small, content // 2 - 60), _plain_swatch(colors[train_id]))
+        for train_id in classes_present(rows)
+    ]
+    error_entries = [("wrong", _plain_swatch(WRONG))]
+    if any((row.target == VOID).any() for row in rows):
+        error_entries.append(("void, not scored", _void_swatch()))
+    cell = max(int(small.getlength(name)) for name, _ in class_entries + error_entries) + _SWATCH + 30
+    most_per_line = max(2, (content + 22) // cell)
+    class_lines = math.ceil(len(class_entries) / most_per_line)
+    # The lines are made even, so that no class is left alone on the last one.
+    per_line = max(len(error_entries), math.ceil(len(class_entries) / max(1, class_lines)))
+    legend_lines = class_lines + 1
+
+    rows_top = MARGIN + (_TITLE_HEIGHT if title else 0) + _HEADER_HEIGHT
+    legend_top = rows_top + len(rows) * (panel_height + _CAPTION_HEIGHT) + 14
+    height = legend_top + legend_lines * _LEGEND_LINE + MARGIN - 6
+    picture = Image.new("RGB", (content + 2 * MARGIN, height), "white")
+    draw = ImageDraw.Draw(picture)
+
+    right = MARGIN + content
+    if title:
+        room = content - int(medium.getlength(epoch_label)) - 24
+        shown = _shorten_end(title, large, room)
+        draw.text((MARGIN, MARGIN + 22), shown, font=large, fill=_INK, anchor="ls")
+    for left, name in zip(lefts, _COLUMNS, strict=True):
+        draw.text((left, rows_top - 9), name, font=medium, fill=_INK, anchor="ls")
+    epoch_baseline = MARGIN + 22 if title else rows_top - 9
+    draw.text((right, epoch_baseline), epoch_label, font=medium, fill=_FAINT_INK, anchor="rs")
+
+    for position, row in enumerate(rows):
+        top = rows_top + position * (panel_height + _CAPTION_HEIGHT)
+        panels = (
+            image_panel(row.image, factor),
+            class_map_panel(row.target, colors, factor),
+            class_map_panel(row.prediction, colors, factor),
+            error_panel(row, factor),
+        )
+        scores = image_scores(row, len(class_names))
+        captions = (row.name, "", f"Dice {_number(scores.dice)}", _accuracy(scores))
+        for left, panel, caption in zip(lefts, panels, captions, strict=True):
+            picture.paste(Image.fromarray(panel), (left, top))
+            caption = _shorten_front(caption, small, panel_width)
+            draw.text((left, top + panel_height + 16), caption, font=small, fill=_FAINT_INK, anchor="ls")
+
+    draw.line((MARGIN, legend_top - 8, right - 1, legend_top - 8), fill=(222, 222, 226))
+    error_line = class_lines * per_line
+    places = [*range(len(class_entries)), *range(error_line, error_line + len(error_entries))]
+    for place, (name, swatch) in zip(places, class_entries + error_entries, strict=True):
+        line, column = divmod(place, per_line)
+        left, top = MARGIN + column * cell, legend_top + 4 + line * _LEGEND_LINE
+        picture.paste(Image.fromarray(swatch), (left, top))
+        draw.text((left + _SWATCH + 8, top + 13), name, font=small, fill=_INK, anchor="ls")
+    return picture
+
+
+def _accuracy(scores: Scores) -> str:
+    if scores.pixel_accuracy is None:
+        return "all void, not scored"
+    return f"pixel accuracy {100 * scores.pixel_accuracy:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _shorten_front(text: str, font: Font, room: int) -> str:
+    """Cut at the front: it is the end of a file's name that tells samples apart."""
+    cuts = (text, *("…" + text[kept:] for kept in range(1, len(text) + 1)))
+    return next((cut for cut in cuts if font.getlength(cut) <= room), "")
+
+
+def _shorten_end(text: str, font: Font, room: int) -> str:
+    cuts = (text, *(text[:kept].rstrip() + "…" for kept in range(len(text) - 1, -1, -1)))
+    return next((cut for cut in cuts if font.getlength(cut) <= room), "")
+
+
+def _plain_swatch(color: Color) -> NDArray[np.uint8]:
+    return np.full((_SWATCH, _SWATCH, 3), color, dtype=np.uint8)
+
+
+def _void_swatch() -> NDArray[np.uint8]:
+    """Void as the ground truth shows it on the left, as the error panel shows it on the right."""
+    swatch = _hatch(_SWATCH, _SWATCH)
+    swatch[:, : _SWATCH // 2] = VOID_COLOR
+    return swatch
+
+
+def _hatch(height: int, width: int) -> NDArray[np.uint8]:
+    diagonal = np.add.outer(np.arange(height), np.arange(width)) % 7
+    return np.where(diagonal[..., None] < 2, HATCH_LIGHT, HATCH_DARK).astype(np.uint8)
+
+
+def _scale_nearest(train_ids: NDArray[np.uint8], factor: tuple[int, int]) -> NDArray[np.uint8]:
+    up, down = factor
+    height, width = train_ids.shape[0] // down, train_ids.shape[1] // down
+    thinned = train_ids[down // 2 :: down, down // 2 :: down][:height, :width]
+    return thinned.repeat(up, axis=0).repeat(up, axis=1)
+
+
+def _parse_colors(class_names: Sequence[str], colors: Sequence[str]) -> list[Color]:
+    if len(class_names) != len(colors):
+        raise PictureError(f"{len(class_names)} class names and {len(colors)} colours: one colour a class")
+    parsed: list[Color] = []
+    for name, color in zip(class_names, colors, strict=True):
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
+            raise PictureError(f"the colour of class {name!r} is {color!r}, wanted #rrggbb")
+        red, green, blue = bytes.fromhex(color[1:])
+        parsed.append((red, green, blue))
+    return parsed
+
+
+def _predictions_of(gallery: Path, epoch: int | None) -> tuple[int, list[Path]]:
+    """The epoch to draw and its PNGs; an epoch whose folder is still empty does not count."""
+    found: dict[int, list[Path]] = {}
+    for folder in gallery.glob("epoch_*"):
+        number = folder.name.removeprefix("epoch_")
+        predictions = sorted(folder.glob("*.png"))
+        if number.isdecimal() and predictions:
+            found[int(number)] = predictions
+    if not found:
+        raise PictureError(f"no gallery yet: {gallery} holds no predictions of any epoch")
+    wanted = max(found) if epoch is None else epoch
+    if wanted not in found:
+        there = ", ".join(str(number) for number in sorted(found))
+        raise PictureError(f"the gallery has no epoch {wanted}; it has {there}")
+    return wanted, found[wanted]
+
+
+def _read_sample(gallery: Path, prediction_path: Path, classes: int) -> Sample:
+    name = prediction_path.stem
+    target_path = gallery / "inputs" / f"{name}_target.png"
+    image_path = gallery / "inputs" / f"{name}_image.png"
+    prediction = _read_class_map(prediction_path, classes)
+    target = _read_class_map(target_path, classes)
+    image = np.asarray(_read_png(image_path).convert("RGB"))
+    for path, other in ((prediction_path, prediction), (image_path, image)):
+        if other.shape[:2] != target.shape:
+            raise PictureError(f"{path} is {_size(other)}, its ground truth is {_size(target)}")
+    # A sample is named by its path below the split with "/" as "__"; its last part is the file's name.
+    return Sample(name.rsplit("__", 1)[-1], image, target, prediction)
+
+
+def _read_class_map(path: Path, classes: int) -> NDArray[np.uint8]:
+    picture = _read_png(path)
+    if picture.mode not in ("P", "L"):
+        raise PictureError(f"{path} is no class map: wanted an indexed 8-bit PNG, got mode {picture.mode}")
+    train_ids = np.asarray(picture)
+    strangers = np.unique(train_ids[(train_ids >= classes) & (train_ids != VOID)])
+    if strangers.size:
+        raise PictureError(f"{path} holds train id {strangers[0]}; with {classes} classes 0 to {classes - 1}")
+    return train_ids
+
+
+def _read_png(path: Path) -> Image.Image:
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.verify()  # the checksums, which load() leaves unread; it takes a second opening to load
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            return picture
+    except FileNotFoundError:
+        raise PictureError(f"{path} is missing from the gallery") from None
+    # A damaged PNG meets Pillow as any of these, depending on the chunk that is hit.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _size(array: NDArray[np.uint8]) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

@@ -1,0 +1,172 @@
+"""Measuring a config on this machine, without data or a run: `python -m engine.tasks.bench CONFIG.json`.
+
+Prints one JSON object a line: the device, then training speed by batch size, then the latency of one image.
+The steps are those of a run (same network, loss, optimizer, precision, memory layout) on random images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.config import RunConfig
+from engine.worker import prepare_process
+
+WARM_STEPS = 2
+LATENCY_PASSES = 20
+OUT_OF_MEMORY = "out of memory"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m engine.tasks.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="a RunConfig as JSON")
+    parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument("--largest", type=int, default=0, help="largest batch tried; 0: twice the config's")
+    parser.add_argument("--seconds", type=float, default=3.0, help="time spent on each batch size")
+    options = parser.parse_args()
+    config = RunConfig.model_validate_json(options.config.read_bytes())
+    prepare_process(config.runtime)
+    try:
+        for line in measure(config, options.classes, options.largest, options.seconds):
+            print(json.dumps(line), flush=True)
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """What there is to know about a config on this machine, one finding after the other."""
+    import torch
+
+    from engine.learning.ceiling import matrix_ceiling
+    from engine.learning.flops import flops_per_sample
+    from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.models.registry import count_parameters
+    from engine.tasks.state import new_state
+
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    flops = flops_per_sample(config, classes)
+    ceiling = matrix_ceiling(hardware)
+    state = new_state(config, hardware, [str(index) for index in range(classes)])
+    yield {
+        "kind": "machine",
+        "device": str(hardware.device),
+        "device_name": hardware.name,
+        "precision": hardware.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "parameters": count_parameters(state.model),
+        "flops_per_sample": flops,
+        "ceiling_flops": ceiling,
+        "memory_bytes": _memory_at_hand(hardware.device),
+    }
+    yield {"kind": "latency", **_latency(state, hardware)}
+    for batch_size in _batch_sizes(largest or 2 * config.batch_size):
+        line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
+        try:
+            line |= _training(config, state, hardware, batch_size, classes, seconds)
+        except (torch.OutOfMemoryError, MemoryError):
+            yield line | {"error": OUT_OF_MEMORY}
+            return
+        line["achieved_flops"] = 3 * flops * line["images_per_second"]
+        line["utilisation"] = line["achieved_flops"] / ceiling
+        yield line
+
+
+def _batch_sizes(largest: int) -> Iterator[int]:
+    batch_size = 1
+    while batch_size <= largest:
+        yield batch_size
+        batch_size *= 2
+
+
+def _training(
+    config: RunConfig, state: Any, hardware: Any, batch_size: int, classes: int, seconds: float
+) -> dict[str, float]:
+    """Median step of a few, in images a second, and the most memory it took in bytes."""
+    import torch
+
+    from engine.data.batches import normalise
+    from engine.learning.losses import build_loss
+    from engine.tasks.meter import EpochMeter, peak_memory
+
+    height, width = config.data.size
+    loss_function = build_loss(config.loss)
+    images = torch.randint(0, 256, (batch_size, height, width, 3), dtype=torch.uint8, device=hardware.device)
+    labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
+    meter = EpochMeter(classes, hardware.device)
+    state.model.train()
+    times: list[float] = []
+    while len(times) < WARM_STEPS + 1 or (sum(times) < seconds and len(times) < 100):
+        begun = time.perf_counter()
+        state.optimizer.zero_grad(set_to_none=True)
+        with hardware.autocast():
+            logits = state.model(normalise(images))
+        loss = loss_function(logits, labels)
+        state.scaler.scale(loss).backward()
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        meter.add(loss, logits, labels)
+        _wait(hardware.device)
+        times.append(time.perf_counter() - begun)
+    step = statistics.median(times[WARM_STEPS:])
+    return {
+        "step_seconds": step,
+        "images_per_second": batch_size / step,
+        "peak_memory_bytes": peak_memory(hardware.device),
+    }
+
+
+def _latency(state: Any, hardware: Any) -> dict[str, float]:
+    """Seconds from one image to its class map: median and 95th percentile, after a warm-up."""
+    import torch
+
+    from engine.data.batches import normalise
+
+    height, width = state.config.data.size
+    image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=hardware.device)
+    state.model.eval()
+    times = []
+    with torch.inference_mode(), hardware.autocast():
+        for _ in range(WARM_STEPS + LATENCY_PASSES):
+            begun = time.perf_counter()
+            state.model(normalise(image)).argmax(1)
+            _wait(hardware.device)
+            times.append(time.perf_counter() - begun)
+    ordered = sorted(times[WARM_STEPS:])
+    median = statistics.median(ordered)
+    return {
+        "median_seconds": median,
+        "p95_seconds": ordered[int(0.95 * (len(ordered) - 1))],
+        "frames_per_second": 1 / median,
+    }
+
+
+def _memory_at_hand(device: Any) -> int:
+    """Bytes that a run could take: free memory of the GPU, or available memory of the machine."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _wait(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""The command line: what it prints where, with which exit status, and what it says to wrong words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.cli.main import BAD_USE
+from engine.config_keys import load_config
+from engine.processes import identify
+from engine.recipes import RECIPES, get_recipe
+from engine.rundir import RunDir
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir
+
+# --- Wrong words -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("rnus", "rnus: no such command; did you mean runs?"),
+        ("xyzzy", "xyzzy: no such command; there are run, resume, runs"),
+        ("data chek x", "chek: no such command; did you mean check?"),
+        ("runs --limt 3", "--limt: no such option; did you mean --limit?"),
+        ("runs --qqq", "--qqq: no such option; see `seg-engine runs --help`"),
+        ("runs --workspace x", "--workspace: goes before the command: seg-engine --workspace DIR COMMAND"),
+        ("show", "missing argument 'RUN'; see `seg-engine show --help`"),
+        ("runs --json --csv", "--json and --csv: choose one"),
+        ("runs --sort dise", "dise: is neither a field of a run nor a config key; did you mean dice?"),
+        ("runs dcie>0.5", "dcie: is neither a field of a run nor a config key; did you mean dice?"),
+        ("runs --status done", "done: is no status; it must be one of queued"),
+        ("runs --experiment papr", "papr: no such experiment; did you mean paper?"),
+        ("show zzzz", "zzzz: no run has that id or name; `seg-engine runs` lists them"),
+        ("recipes show quik", "quik: no such recipe; did you mean quick?"),
+        ("config optimzer", "optimzer: no such key or group of keys; did you mean optimizer?"),
+        ("run quick epochs=3", "data.root: is not set; --data FOLDER"),
+        ("run quick --data . epoch=3", "epoch: no such key; did you mean epochs?"),
+        ("data cache --all", "say what to remove; add --prune"),
+        ("data cache --prune", "--prune: which?"),
+        ("data cache --prune abc", "there is no cache 'abc'"),
+        ("data synthesize x --size 64", "--size: '64' is not allowed; it must be HEIGHTxWIDTH such as"),
+        ("data synthesize x --images 1", "images is 1; at least 2"),
+        ("data check nowhere", "nowhere: there is no such folder"),
+        ("db import nowhere", "run.json: cannot be read: No such file or directory"),
+        ("picture good", "no gallery yet"),
+        ("--workspace nowhere runs", "nowhere: no such folder"),
+    ],
+)
+@pytest.mark.usefixtures("two_runs")
+def test_wrong_words_are_one_line_and_status_2(
+    seg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = seg(line)
+    assert done.status == BAD_USE
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_each_problem_of_a_config_has_its_line(seg: Command, tmp_path: Path) -> None:
+    done = seg(f"run quick --data {tmp_path} epochs=0 optimizer.lr=-1 model.width=big")
+    lines = done.err.splitlines()
+    assert done.status == BAD_USE
+    assert len(lines) == 3
+    assert all(line.startswith("error: ") for line in lines)
+    assert {line.split()[1] for line in lines} == {"epochs:", "optimizer.lr:", "model.width:"}
+
+
+def test_a_file_that_the_system_refuses_is_one_line(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    run = import_made_up_run(workspace, "aaaa1111", finished_journal(), name="good")
+    write_gallery(run, epoch=3)
+    (tmp_path / "file").touch()
+    done = seg(f"picture good --out {tmp_path / 'file' / 'x.png'}")
+    assert done.status == BAD_USE
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith(f"error: {tmp_path / 'file'}")
+
+
+def test_a_fault_of_the_program_is_not_dressed_up(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(as_json: bool) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("engine.cli.recipes.list_recipes", broken)
+    with pytest.raises(ZeroDivisionError):
+        seg("recipes")
+
+
+def test_ctrl_c_is_status_130(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(as_json: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine.cli.recipes.list_recipes", interrupted)
+    assert seg("recipes").status == 130
+
+
+@pytest.mark.parametrize("line", ["", "--help", "run -h", "runs --help", "data", "db", "data check -h"])
+def test_help_fits_80_columns(seg: Command, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = seg(line)
+    assert done.status == 0
+    assert done.out.startswith("Usage: seg-engine")
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = seg("--help").out.partition("Commands:")[2]
+    commands = [line.split()[0] for line in listed.splitlines() if line[:2] == "  " and line[2:3].isalpha()]
+    order = ["run", "resume", "runs", "show", "picture", "recipes", "config", "data", "db", "doctor"]
+    assert commands[: len(order)] == order
+    assert "..." not in listed
+
+
+def test_version(seg: Command) -> None:
+    done = seg("--version")
+    assert done.status == 0
+    assert done.out.startswith("seg-engine 0.")
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def test_looking_at_an_empty_folder_says_what_to_do_and_makes_nothing(
+    seg: Command, workspace: Workspace
+) -> None:
+    done = seg("runs")
+    assert (done.status, done.out) == (0, "")
+    assert "no runs here yet; `seg-engine run quick --data FOLDER`" in done.err
+    assert seg("runs --json").json == []
+    assert seg("show x").status == BAD_USE
+    assert "no runs here yet" in seg("picture x").err
+    assert list(workspace.root.iterdir()) == []
+
+
+def test_run_folders_without_a_database_point_to_rebuild(seg: Command, workspace: Workspace) -> None:
+    make_run_dir(workspace.runs, "aaaa1111", finished_journal())
+    assert "has 1 run folders and no database; `seg-engine db rebuild`" in seg("runs").err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_runs_is_plain_aligned_text_in_a_pipe(seg: Command) -> None:
+    done = seg("runs")
+    lines = done.out.splitlines()
+    assert done.err == ""
+    assert "\x1b" not in done.out
+    assert [line.split()[0] for line in lines] == ["id", "aaaa1111", "bbbb2222"]
+    assert "0.6000 @   2" in lines[1]
+    assert "failed: diverged" in lines[2]
+    column = lines[0].index("name")
+    assert [line[column:].split()[0] for line in lines[1:]] == ["good", "bad"]
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_runs_can_be_filtered_sorted_and_cut(seg: Command) -> None:
+    def ids(line: str) -> list[str]:
+        return [run["id"] for run in seg(f"runs --json {line}").json]
+
+    assert ids("") == ["aaaa1111", "bbbb2222"]
+    assert ids("--sort created") == ["aaaa1111", "bbbb2222"]
+    assert ids("--sort -created") == ["bbbb2222", "aaaa1111"]
+    assert ids("--limit 1") == ["aaaa1111"]
+    assert ids("'dice>0.5'") == ids("tag:night") == ids("--experiment paper") == ["aaaa1111"]
+    assert ids("--status failed") == ["bbbb2222"]
+    assert "no run is like that" in seg("runs 'dice>0.99'").err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_runs_as_json_and_csv_hold_what_the_database_knows(seg: Command) -> None:
+    run = seg("runs --json good").json[0]
+    assert (run["best_dice"], run["best_epoch"], run["tags"]) == (0.6, 2, ["night"])
+    assert run["config"]["model"]["name"] == "unet"
+    records = list(csv.DictReader(io.StringIO(seg("runs --csv").out)))
+    assert [(record["name"], record["cause"]) for record in records] == [
+        ("good", "completed"),
+        ("bad", "diverged"),
+    ]
+
+
+def test_a_long_table_is_cut_but_never_hides_what_has_not_ended(seg: Command, workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        for i in range(55):
+            run = make_run_dir(workspace.runs, f"done{i:04d}", finished_journal(), created=900.0 + i)
+            store.import_run(run)
+        store.import_run(make_run_dir(workspace.runs, "fresh000", created=1.0))
+    done = seg("runs")
+    ids = [line.split()[0] for line in done.out.splitlines()[1:]]
+    assert len(ids) == 51
+    assert ids[-1] == "fresh000"
+    assert "the first 50, and those that have not ended; --limit 0 shows all" in done.err
+    assert len(seg("runs --limit 0").out.splitlines()) == 57
+    assert len(seg("runs --json").json) == 56
+
+
+def test_a_worker_that_died_unwatched_is_not_said_to_run(seg: Command, workspace: Workspace) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.epoch(1, 0.1, 0.2)
+    run = import_made_up_run(workspace, "aaaa1111", journal)
+    alive = identify()
+    run.write_proc(alive, attempt=1)
+    assert seg("runs --json").json[0]["status"] == "running"
+    gone = alive.as_json() | {"start_time": alive.start_time + 1}  # the same pid, another process
+    run.proc_file.write_text(json.dumps(gone))
+    run_now = seg("runs --json").json[0]
+    assert (run_now["status"], run_now["cause"]) == ("failed", "killed")
+
+
+def test_a_damaged_journal_of_one_run_does_not_hide_the_others(seg: Command, workspace: Workspace) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    run = import_made_up_run(workspace, "aaaa1111", journal)
+    import_made_up_run(workspace, "bbbb2222", finished_journal())
+    with run.journal.open("a") as stream:
+        stream.write("no event\n")
+    done = seg("runs")
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 3
+    assert "aaaa1111 is shown as it was" in done.err
+
+
+# --- show and picture --------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_show_takes_the_beginning_of_an_id_or_a_name(seg: Command, workspace: Workspace) -> None:
+    done = seg("show aaa")
+    assert done.out == seg("show good").out
+    assert str(workspace.runs / "aaaa1111") in done.out
+    assert "Diverged" in seg("show bad").out
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_show_as_json_holds_curve_events_scores_and_files(seg: Command, workspace: Workspace) -> None:
+    run = seg("show good --json").json
+    assert [row["dice"] for row in run["curve"] if row["split"] == "val"] == [0.3, 0.6, 0.5]
+    assert run["evaluations"][0]["confusion"][0] == [10, 1, 0, 0]
+    assert run["events"][0]["event"] == "started"
+    assert run["files"]["folder"] == str(workspace.runs / "aaaa1111")
+    assert run["next"][-1] == "seg-engine runs --experiment paper"
+
+
+def write_gallery(run: RunDir, epoch: int) -> None:
+    """One sample of 32x48 whose left half is right and whose right half is wrong."""
+    target = np.zeros((32, 48), dtype=np.uint8)
+    prediction = target.copy()
+    prediction[:, 24:] = 1
+    inputs, folder = run.gallery / "inputs", run.gallery / f"epoch_{epoch:04d}"
+    for wanted in (inputs, folder):
+        wanted.mkdir(exist_ok=True)
+    Image.fromarray(np.full((32, 48, 3), 90, dtype=np.uint8)).save(inputs / "val__one_image.png")
+    for train_ids, path in ((target, inputs / "val__one_target.png"), (prediction, folder / "val__one.png")):
+        picture = Image.fromarray(train_ids, mode="P")
+        picture.putpalette([0, 0, 0] * 256)
+        picture.save(path)
+
+
+def test_picture_writes_a_png_and_prints_where(seg: Command, workspace: Workspace, tmp_path: Path) -> None:
+    run = import_made_up_run(workspace, "aaaa1111", finished_journal(), name="good")
+    write_gallery(run, epoch=3)
+    done = seg("picture good")
+    assert done.out.strip() == str(run.outputs / "picture.png")
+    with Image.open(run.outputs / "picture.png") as picture:
+        assert picture.width > 4 * 48
+    there = tmp_path / "new folder" / "p.png"
+    assert seg(f"picture good --epoch 3 --samples 1 --out '{there}'").status == 0
+    assert there.exists()
+    wrong = seg("picture good --epoch 7")
+    assert wrong.status == BAD_USE
+    assert "no epoch 7; it has 3" in wrong.err
+    assert "must end in .png" in seg("picture good --out p.jpg").err
+
+
+# --- recipes and config ------------------------------------------------------------------------
+
+
+def test_recipes_lists_all_and_show_prints_what_run_takes(seg: Command, tmp_path: Path) -> None:
+    listed = seg("recipes").out
+    assert all(name in listed for name in RECIPES)
+    assert [recipe["name"] for recipe in seg("recipes --json").json] == list(RECIPES)
+    for name in RECIPES:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(seg(f"recipes show {name}").out)
+        assert load_config(path) == get_recipe(name)
+        assert path.read_text().startswith(f"# {(RECIPES[name].__doc__ or '').splitlines()[0]}")
+        assert seg(f"recipes show {name} --json").json["config"] == get_recipe(name).model_dump(mode="json")
+
+
+def test_config_tells_each_key_with_default_bounds_unit_and_help(seg: Command) -> None:
+    out = seg("config optimizer").out
+    assert len(out.splitlines()) == 1 + len(tomllib.loads(seg("recipes show quick").out)["optimizer"])
+    lr = next(line for line in out.splitlines() if line.startswith("optimizer.lr"))
+    assert "0.001" in lr
+    assert "> 0, <= 100" in lr
+    assert "Peak learning rate" in lr
+    keys = {key["key"]: key for key in seg("config --json").json}
+    assert keys["data.size"]["default"] == [128, 128]
+    assert keys["data.size"]["unit"] == "pixels"
+    assert [key["key"] for key in seg("config data.size --json").json] == ["data.size"]

@@ -1,0 +1,182 @@
+"""The command line as a process: what it imports, and how it ends when a pipe or a person ends it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.workspace import Workspace
+from tests.engine.made_up_runs import finished_journal, make_run_dir
+
+COMMAND = [sys.executable, "-c", "from engine.cli.main import main; main()"]
+
+NEVER = ("torch", "torchvision", "textual", "alembic")
+"""What no command that only looks may import: each takes longer than all else together."""
+
+REPORT_IMPORTS = """
+import sys
+from engine.cli.main import command_line
+status = command_line(sys.argv[1:])
+print(*sys.modules, sep="\\n", file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.fixture
+def two_runs(workspace: Workspace) -> Workspace:
+    workspace.root.mkdir()
+    with workspace.open_store() as store:
+        for run_id in ("aaaa1111", "bbbb2222"):
+            store.import_run(make_run_dir(workspace.runs, run_id, finished_journal(), name=f"run {run_id}"))
+    return workspace
+
+
+def imports_of(workspace: Workspace, *arguments: str) -> set[str]:
+    """The modules that a command has imported when it is done."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT_IMPORTS, "-w", str(workspace.root), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs",),
+        ("show", "aaaa"),
+        ("recipes",),
+        ("config",),
+        ("data", "cache"),
+        ("db", "path"),
+        ("db", "upgrade"),
+    ],
+    ids=" ".join,
+)
+def test_looking_never_waits_for_torch(two_runs: Workspace, arguments: tuple[str, ...]) -> None:
+    imported = imports_of(two_runs, *arguments)
+    assert "engine.cli.main" in imported
+    assert imported.isdisjoint(NEVER)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("--version",), ("db", "path")], ids=" ".join
+)
+def test_help_needs_neither_database_nor_rich_nor_arrays(
+    two_runs: Workspace, arguments: tuple[str, ...]
+) -> None:
+    imported = imports_of(two_runs, *arguments)
+    assert imported.isdisjoint({*NEVER, "sqlalchemy", "numpy", "PIL"})
+    if arguments in (("--help",), ("--version",)):
+        assert imported.isdisjoint({"pydantic", "rich"})
+
+
+def test_runs_needs_no_arrays(two_runs: Workspace) -> None:
+    assert imports_of(two_runs, "runs").isdisjoint({"numpy", "PIL"})
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(two_runs: Workspace) -> None:
+    with two_runs.open_store() as store:
+        for i in range(300):
+            store.import_run(make_run_dir(two_runs.runs, f"many{i:04d}"))
+    for arguments in (["runs", "--limit", "0"], ["runs", "--json"]):
+        process = subprocess.Popen(
+            [*COMMAND, "-w", str(two_runs.root), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
+        process.stderr.close()
+
+
+def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "data", "synthesize", str(tmp_path / "d"), "--images", "5000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    drawn = tmp_path / "d" / "leftImg8bit"
+    while not any(drawn.rglob("*.png")):
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        select.select([], [], [], 0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def in_terminal(arguments: list[str], columns: int, **environment: str) -> str:
+    """What a command shows on a terminal of that width."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color", **environment},
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(leader, 1 << 16)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(leader)
+    assert process.wait(timeout=60) == 0
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_colours_and_lines_that_fit_unless_it_says_no(
+    two_runs: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    arguments = ["-w", str(two_runs.root), "runs"]
+    assert "\x1b[32mfinished" in in_terminal(arguments, 80)
+    plain = in_terminal(arguments, 80, NO_COLOR="1")
+    assert "\x1b[3" not in plain
+    text = plain.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "device" not in text
+    assert "device" in in_terminal(arguments, 160)
+
+
+def test_an_encoding_without_blocks_is_no_reason_to_fail(two_runs: Workspace) -> None:
+    done = subprocess.run(
+        [*COMMAND, "-w", str(two_runs.root), "show", "aaaa"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert b"Dice val" in done.stdout
+
+
+def test_the_dashboard_says_that_it_is_not_built_yet() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from seg_tui.app import main; main()"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "not built yet; `seg-engine runs`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
