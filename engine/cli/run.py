@@ -12,6 +12,7 @@ from types import FrameType
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from engine.cli.reading import open_existing
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.dataset import open_dataset
@@ -56,7 +57,7 @@ def run(
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
     """Go on with a run that stopped, failed or was lost, as the same run; returns the exit status."""
-    with workspace.open_store() as store:
+    with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
         if row.status not in RESUMABLE:
             raise ConfigError([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
