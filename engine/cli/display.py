@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from engine import journal
-from engine.cli.console import notices, output
+from engine.cli.console import Stream, notices, output
 from engine.config import RunConfig
 from engine.config_keys import format_value
 from engine.journal import AnyEvent
@@ -78,8 +78,8 @@ class EpochLines:
 class PlainDisplay:
     """One line an epoch and for what else a person should know."""
 
-    def __init__(self, row: RunRow, config: RunConfig, console: Console = output) -> None:
-        self._row, self._config, self._console = row, config, console
+    def __init__(self, row: RunRow, config: RunConfig, stream: Stream = output) -> None:
+        self._row, self._config, self._stream = row, config, stream
         self._lines = EpochLines(config.epochs)
 
     def __enter__(self) -> Self:
@@ -128,13 +128,13 @@ class PlainDisplay:
         sys.stderr.write(line)
 
     def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
-        print_end(row, store, run, self._console)
+        print_end(row, store, run, self._stream)
 
     def _is_scored(self, epoch: int) -> bool:
         return epoch % self._config.evaluation.every == 0 or epoch == self._config.epochs
 
     def _say(self, line: str) -> None:
-        self._console.print(Text(line), soft_wrap=True)
+        self._stream.say(line)
 
 
 class LiveDisplay(PlainDisplay):
@@ -225,33 +225,26 @@ class JsonDisplay:
         )
 
     def _write(self, value: dict[str, object]) -> None:
-        import json
-
         print(json.dumps(value), flush=True)
 
 
-def print_end(row: RunRow, store: Store, run: RunDir, console: Console) -> None:
+def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     """How the run ended, its per-class table, where its files are and what to type next."""
     if row.status == "finished":
-        best = [r for r in store.epochs(row.id, "val") if r.epoch == row.best_epoch]
-        if best:
-            console.print(
-                Text(f"\nbest validation Dice {row.best_dice:.5f} at epoch {row.best_epoch}, by class:")
-            )
-            console.print(class_table(best[0].class_dice, best[0].class_iou, row.colors))
+        for best in (scored for scored in store.epochs(row.id, "val") if scored.epoch == row.best_epoch):
+            stream.say(f"\nbest validation Dice {best.dice:.5f} at epoch {best.epoch}, by class:")
+            stream.say(class_table(best.class_dice, best.class_iou, row.colors))
         picture = run.outputs / "picture.png"
         if picture.exists():
-            console.print(Text(f"picture: {picture}"), soft_wrap=True)
-        console.print(Text(f"files:   {run.path}"), soft_wrap=True)
-        console.print(
-            Text(f"next:    seg-engine show {row.id}    seg-engine runs    seg-engine picture {row.id}")
-        )
+            stream.say(f"picture: {picture}")
+        stream.say(f"files:   {run.path}")
+        stream.say(f"next:    seg-engine show {row.id}")
     elif row.status == "stopped":
-        console.print(Text(f"{row.id} stopped after {row.epoch or 0} complete epochs, its checkpoint saved."))
-        console.print(Text(f"next:    seg-engine resume {row.id}"))
+        stream.say(f"{row.id} stopped after {row.epoch} complete epochs, its checkpoint saved")
+        stream.say(f"next:    seg-engine resume {row.id}")
     else:
-        notices.print(Text(f"{row.id} {row.status} ({row.cause}): {row.message}"), soft_wrap=True)
-        notices.print(Text(f"next:    seg-engine show {row.id}    log: {run.log}"), soft_wrap=True)
+        notices.say(f"{row.id} {row.status} ({row.cause}): {row.message}")
+        notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
 
 
 def _number(event: journal.Epoch | None, field: str, width: int) -> str:
