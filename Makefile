@@ -4,11 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 
-.PHONY: help demo test lint types walls tests clean
+.PHONY: help demo test lint types walls tests benchmarks clean
 
 help:
 	@echo "make demo    set up, make a small data set, train on it, show what came of it"
 	@echo "make test    set up, then lint, types, import walls and tests: all that CI runs"
+	@echo "make benchmarks    measure everything again and write docs/benchmarks.md"
 	@echo "make clean   remove the environment and the demo"
 
 $(BIN)/python:
@@ -50,6 +51,11 @@ walls: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	$(BIN)/pytest
+
+# Half an hour on two quiet cores; writes docs/benchmarks.md.
+benchmarks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
+	$(BIN)/python -m benchmarks.all
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -28,7 +28,8 @@ class JournalError(Exception):
 class Event(BaseModel):
     """What every line has."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    # Built when first used: listing runs reads no journal and should not wait for validators.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
     seq: int = -1
     t: float = 0.0
@@ -217,7 +218,7 @@ AnyEvent = Annotated[
     | Stopped,
     Field(discriminator="event"),
 ]
-_PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+_PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 
 _DURABLE = (Epoch, Checkpoint, Result, Finished, Failed, Stopped)
 

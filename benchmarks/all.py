@@ -1,0 +1,163 @@
+"""Measure everything and write docs/benchmarks.md: `make benchmarks`, or `python -m benchmarks.all [NAME ...]`.
+
+With names, only those are measured again and the other sections stay. Run it on a quiet machine: each section
+notes the load that it met.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.learning.hardware import cpu_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question, the command that answers it, and what the answer should be."""
+
+    name: str
+    title: str
+    command: str
+    about: str
+
+
+SECTIONS = (
+    Section(
+        "training_loop",
+        "The training loop against a bare one",
+        "python benchmarks/training_loop.py --width 64 --batch-size 16 --images 48 --rounds 3",
+        "The same network, precision, batches and allocator; the bare loop keeps no metrics, journal or progress. "
+        "Wanted: at least 0.97 of its speed, data wait under 2 %.",
+    ),
+    Section(
+        "peers",
+        "Against the ways people train this network today",
+        "python -m benchmarks.peers.run --width 64 --batch-size 16 --images 60 --epochs 3",
+        "Each peer in a process of its own, one after the other, on the same 1024x2048 PNGs: a plain PyTorch script, "
+        "PyTorch Lightning with torchmetrics, torchvision's reference way. Wanted: 5 times the plain script.",
+    ),
+    Section(
+        "precision",
+        "bf16 against fp32",
+        "python benchmarks/precision.py",
+        "Final validation Dice of the same runs in both. Wanted: means within 0.01.",
+    ),
+    Section(
+        "start_up",
+        "From the command to the first step",
+        "python benchmarks/start_up.py",
+        "Warm cache, CPU; `import torch` apart. Wanted: under 12 s.",
+    ),
+    Section(
+        "data_cache",
+        "An epoch from the cache against decoding PNGs",
+        "python benchmarks/data_cache.py",
+        "2048x1024 to 128x128. Wanted: at least 50 times faster.",
+    ),
+    Section(
+        "metrics_speed",
+        "Counting a confusion matrix",
+        "python benchmarks/metrics_speed.py",
+        "Ways to count; all give the same matrix.",
+    ),
+    Section(
+        "evaluation",
+        "What metrics cost at full size",
+        "python benchmarks/evaluation.py",
+        "One 1024x2048 image after the other. Wanted: under 15 % of the network's time, flat memory.",
+    ),
+    Section(
+        "cli_start",
+        "Starting the command line",
+        "python benchmarks/cli_start.py",
+        "Whole processes, 1,000 runs in the database. Wanted: under 0.5 s, torch not imported.",
+    ),
+    Section(
+        "leaderboard",
+        "Asking a database of 10,000 runs x 200 epochs",
+        "python benchmarks/leaderboard.py",
+        "Wanted: the first 100 rows of the leaderboard under 20 ms.",
+    ),
+    Section(
+        "ingest",
+        "Folding journals into the database",
+        "python benchmarks/ingest.py",
+        "Wanted: at least 10,000 events a second.",
+    ),
+)
+
+HEAD = """# Benchmarks
+
+Every figure here was measured by the command above it; `make benchmarks` makes this page again, and
+`python -m benchmarks.all NAME` one section of it. Machines are noisy and differ: compare ratios within a
+section, not seconds between machines.
+
+The limit of a network on the CPU is how fast it multiplies matrices, which the training loop and the peers'
+section measure beside it; what a run reaches of it stands on its page (`seg-engine show RUN`, "speed").
+"""
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    known = {section.name: section for section in SECTIONS}
+    for name in wanted:
+        if name not in known:
+            print(f"{name}: no such section; there are {', '.join(known)}", file=sys.stderr)
+            return 2
+    texts = written_sections()
+    failed = 0
+    for section in SECTIONS:
+        if not wanted or section.name in wanted:
+            print(f"--- {section.command}", flush=True)
+            try:
+                texts[section.name] = measure(section)
+            except subprocess.CalledProcessError as error:
+                print(f"failed: {error.stderr or error.output}", file=sys.stderr)
+                failed = 1
+                continue
+            write_page(texts)
+    return failed
+
+
+def measure(section: Section) -> str:
+    """Run a section's command; returns its part of the page."""
+    load = os.getloadavg()[0]
+    command = [sys.executable, *section.command.split()[1:]]
+    done = subprocess.run(command, cwd=ROOT, check=True, text=True, capture_output=True)
+    print(done.stdout, flush=True)
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    machine = f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    return (
+        f"<!-- {section.name} -->\n## {section.title}\n\n{section.about}\n\n"
+        f"```\n$ {section.command}\n{done.stdout.rstrip()}\n```\n\n"
+        f"{day}, {machine}, load {load:.1f} at the start.\n"
+    )
+
+
+def written_sections() -> dict[str, str]:
+    """The sections that the page has now, by name."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = re.split(r"^<!-- (\w+) -->\n", text, flags=re.MULTILINE)[1:]
+    return {
+        name: f"<!-- {name} -->\n{body.rstrip()}\n"
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def write_page(texts: dict[str, str]) -> None:
+    body = "\n".join(texts[section.name] for section in SECTIONS if section.name in texts)
+    PAGE.write_text(f"{HEAD}\n{body}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
