@@ -1,4 +1,4 @@
-"""Measure everything and write docs/benchmarks.md: `make benchmarks`, or `python -m benchmarks.all [NAME ...]`.
+"""Measure everything and write docs/benchmarks.md: `make benchmarks`, or `python -m benchmarks.all NAME ...`.
 
 With names, only those are measured again and the other sections stay. Run it on a quiet machine: each section
 notes the load that it met.
@@ -36,15 +36,16 @@ SECTIONS = (
         "training_loop",
         "The training loop against a bare one",
         "python benchmarks/training_loop.py --width 64 --batch-size 16 --images 48 --rounds 3",
-        "The same network, precision, batches and allocator; the bare loop keeps no metrics, journal or progress. "
-        "Wanted: at least 0.97 of its speed, data wait under 2 %.",
+        "The same network, precision, batches and allocator; the bare loop keeps no metrics, journal or "
+        "progress. Wanted: at least 0.97 of its speed, data wait under 2 %.",
     ),
     Section(
         "peers",
         "Against the ways people train this network today",
         "python -m benchmarks.peers.run --width 64 --batch-size 16 --images 60 --epochs 3",
-        "Each peer in a process of its own, one after the other, on the same 1024x2048 PNGs: a plain PyTorch script, "
-        "PyTorch Lightning with torchmetrics, torchvision's reference way. Wanted: 5 times the plain script.",
+        "Each peer in a process of its own, one after the other, on the same 1024x2048 PNGs: a plain "
+        "PyTorch script, PyTorch Lightning with torchmetrics, torchvision's reference way. Wanted: 5 times "
+        "the plain script.",
     ),
     Section(
         "precision",
