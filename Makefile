@@ -50,7 +50,7 @@ walls: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Half an hour on two quiet cores; writes docs/benchmarks.md.
 benchmarks: $(VENV)/.installed

@@ -22,6 +22,7 @@ from engine.worker import prepare_process
 CONFIG = get_recipe("paper-unet")
 prepare_process(CONFIG.runtime)  # threads and allocator, before torch is imported
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -116,9 +117,9 @@ class BareLoop:
             hardware.device, memory_format=torch.channels_last
         )
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.optimizer.lr, fused=True)
-        rows = data.train.indices
-        self.images = torch.from_numpy(data.train.cache.images[rows]).to(hardware.device)
-        self.labels = torch.from_numpy(data.train.cache.labels[rows]).to(hardware.device)
+        pairs = [data.train.sample(position) for position in range(len(data.train))]
+        self.images = torch.from_numpy(np.stack([image for image, _ in pairs])).to(hardware.device)
+        self.labels = torch.from_numpy(np.stack([labels for _, labels in pairs])).to(hardware.device)
 
     def epoch(self) -> float:
         begun = time.perf_counter()

@@ -59,6 +59,12 @@ class DataConfig(Section):
     )
     val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
     split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    cache: bool = option(
+        True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
+    )
+    workers: int = option(
+        0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
+    )
     skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
 
 
@@ -155,6 +161,21 @@ class CheckpointConfig(Section):
         unit="seconds",
         ge=0,
     )
+    keep_every: int = option(
+        0, "Keep the weights for good each time this many epochs are done; 0: none", unit="epochs", ge=0
+    )
+
+
+class LimitsConfig(Section):
+    """What a run may use up."""
+
+    hours: float = option(
+        0.0,
+        "Wall time of one attempt; when it is over the step ends, a checkpoint is written and the run fails "
+        "with the cause timeout; 0: no limit",
+        unit="hours",
+        ge=0,
+    )
 
 
 class RuntimeConfig(Section):
@@ -206,6 +227,7 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")

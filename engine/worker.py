@@ -2,30 +2,37 @@
 
 It knows its run directory and nothing of database, agent or screen: config in, journal, checkpoints and
 pictures out. The one place that imports torch. SIGTERM or SIGINT: finish the step, save, leave as `stopped`
-(exit status 3). SIGUSR2: the same as `preempted`.
+(exit status 3). SIGUSR2: the same as `preempted`. Whatever else ends it leaves exit status 1 and a cause on
+the record: exception, out_of_memory, diverged, timeout.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import faulthandler
+import fcntl
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from engine.config import RuntimeConfig
-from engine.journal import Failed, FailureCause, JournalWriter, Stopped
+from engine.files import sweep_temporaries
+from engine.journal import Failed, FailureCause, JournalError, JournalWriter, Stopped
 from engine.processes import identify
-from engine.rundir import RunDir
+from engine.rundir import RunDir, RunDirError
+from engine.tasks.log import complain
 
 if TYPE_CHECKING:
-    from engine.tasks.job import Job
+    from engine.tasks.job import Job, StopCause
 
 EXIT_FINISHED, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
 BEAT_SECONDS = 2.0
@@ -39,79 +46,158 @@ def main() -> int:
     arguments = parser.parse_args()
     run = RunDir(arguments.run_dir.absolute())
     cache_dir = (arguments.cache or run.path.parent.parent / "cache").absolute()
+    faulthandler.enable()  # a crash in C leaves its stack in log.txt
+    try:
+        return attempt(run, cache_dir, begun)
+    except (OSError, RunDirError, JournalError) as error:
+        # The run directory refuses even the first or the last word: say it where somebody may hear it.
+        complain(f"{run.path}: the run cannot be worked on: {_line(error)}")
+        return EXIT_FAILED
+
+
+def attempt(run: RunDir, cache_dir: Path, begun: float) -> int:
+    """One attempt at a run, from taking possession of its directory to its exit status."""
     config = run.read_config()
-    run.exit_file.unlink(missing_ok=True)
-    with JournalWriter(run.journal) as journal:
-        run.write_proc(identify(), journal.attempt)
-        beat_forever(run)
-        # A stop may come while torch is still being imported, which takes seconds: note it from the start.
-        causes: list[str] = []
-        listen_for_stops(causes)
-        prepare_process(config.runtime)
+    with possession(run), JournalWriter(run.journal) as journal:
+        run.exit_file.unlink(missing_ok=True)
         try:
+            tidy(run)
+            run.write_proc(identify(), journal.attempt)
+            beat_forever(run)
+            # A stop may come while torch is still being imported, which takes seconds: listen from the start.
+            causes: list[StopCause] = []
+            listen_for_stops(causes)
+            prepare_process(config.runtime)
             imports_begun = time.monotonic()
             from engine.tasks.job import Job
 
             imported = time.monotonic() - imports_begun
             job = Job(run, config, journal, cache_dir, begun, imported, stop_causes=causes)
         except BaseException as error:
-            return end_failed(run, journal, error)
+            return end_failed(run, journal, "exception", *explain(error))
         return execute(job)
+
+
+@contextlib.contextmanager
+def possession(run: RunDir) -> Iterator[None]:
+    """Hold the run directory against a second worker. Raises RunDirError when there is a first.
+
+    The kernel lets go when the process ends, however it ends. Network file systems that cannot lock a folder
+    are left to the agent, which starts no second worker.
+    """
+    folder = os.open(run.path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(folder)
+        raise RunDirError("another worker is at work in it") from error
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+def tidy(run: RunDir) -> None:
+    """Make sure of the folders and remove what a killed writer left half-written."""
+    for folder in (run.checkpoints, run.gallery, run.outputs):
+        folder.mkdir(exist_ok=True)
+    for folder in (
+        run.path,
+        run.checkpoints,
+        run.outputs,
+        *(path for path in run.gallery.iterdir() if path.is_dir()),
+    ):
+        sweep_temporaries(folder)
 
 
 def execute(job: Job) -> int:
     """Run the job's task and put its end on the record; returns the exit status."""
-    from engine.tasks.job import StopRequested
+    from engine.tasks.fit import describe_shortage, is_out_of_memory
+    from engine.tasks.job import Diverged, StopRequested
     from engine.tasks.train import train
 
+    run, journal = job.run, job.journal
     try:
         train(job)
     except StopRequested as stop:
-        job.record(
-            Stopped(cause="preempted" if stop.cause == "preempted" else "stopped", epoch=job.epochs_done)
-        )
-        job.run.write_exit(job.journal.attempt, "stopped", stop.cause)
-        job.say(f"{stop.cause} after {job.epochs_done} complete epochs; the checkpoint is saved")
+        if stop.cause == "timeout":
+            return end_failed(run, journal, "timeout", timeout_message(job))
+        job.record(Stopped(cause=stop.cause, epoch=job.epochs_done))
+        write_exit(run, journal.attempt, "stopped", stop.cause)
+        job.say(f"{stop.cause} after {job.epochs_done} complete epochs")
         return EXIT_STOPPED
+    except Diverged as error:
+        return end_failed(run, journal, "diverged", *explain(error))
     except BaseException as error:
-        return end_failed(job.run, job.journal, error)
-    job.run.write_exit(job.journal.attempt, "finished", "completed")
-    job.say("finished")
-    return EXIT_FINISHED
+        if not is_out_of_memory(error):
+            return end_failed(run, journal, "exception", *explain(error))
+        trace = "".join(traceback.format_exception(error))
+        what = describe_shortage(error)
+        traceback.clear_frames(error.__traceback__)  # the network, its gradients and activations live there
+    else:
+        write_exit(run, journal.attempt, "finished", "completed")
+        job.say("finished")
+        return EXIT_FINISHED
+    # Outside of the handler, which would hold what the advice needs to have freed.
+    return end_failed(run, journal, "out_of_memory", f"{what}; {memory_advice(job)}", trace)
 
 
-def end_failed(run: RunDir, journal: JournalWriter, error: BaseException) -> int:
-    """Put a failure on the record: in the log first, which needs no more than a few bytes of disk."""
-    trace = "".join(traceback.format_exception(error))
-    cause, message = classify(error)
-    print(trace, file=sys.stderr, flush=True)
-    journal.write(Failed(cause=cause, message=message, traceback=trace))
-    run.write_exit(journal.attempt, "failed", cause, message)
+def end_failed(
+    run: RunDir, journal: JournalWriter, cause: FailureCause, message: str, trace: str = ""
+) -> int:
+    """Put a failure on the record wherever there is still room for it, shorter if need be."""
+    complain(trace or message)
+    try:
+        journal.write(Failed(cause=cause, message=message, traceback=trace))
+    except OSError:
+        with contextlib.suppress(OSError):
+            journal.write(Failed(cause=cause, message=message))
+    write_exit(run, journal.attempt, "failed", cause, message)
     return EXIT_FAILED
 
 
-def classify(error: BaseException) -> tuple[FailureCause, str]:
-    """The cause and a one-line message of whatever ended the task."""
-    import torch
+def write_exit(run: RunDir, attempt: int, status: str, cause: str, message: str = "") -> None:
+    """Leave exit.json. On a full disk it is only said: the journal is the truth."""
+    try:
+        run.write_exit(attempt, status, cause, message)
+    except OSError as error:
+        complain(f"{run.exit_file}: cannot be written: {error.strerror}")
 
-    from engine.tasks.job import Diverged
 
+def explain(error: BaseException) -> tuple[str, str]:
+    """A one-line message, and the traceback, of whatever ended the task."""
+    trace = "".join(traceback.format_exception(error))
+    # This program's own errors speak for themselves.
+    own = type(error).__module__.startswith("engine.") or type(error).__module__ == "__main__"
+    return _line(error) if own else f"{type(error).__name__}: {_line(error)}", trace
+
+
+def _line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    line = text[0] if text else "no message"
-    if isinstance(error, Diverged):
-        return "diverged", line
-    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    if out_of_memory or "DefaultCPUAllocator: can't allocate memory" in str(error):
-        return "out_of_memory", f"{line} (a smaller batch_size needs less)"
-    return "exception", line if _speaks_for_itself(error) else f"{type(error).__name__}: {line}"
+    return text[0] if text else "no message"
 
 
-def _speaks_for_itself(error: BaseException) -> bool:
-    """Whether the error is one of this program's own, whose message is a line for people."""
-    return type(error).__module__.startswith("engine.")
+def timeout_message(job: Job) -> str:
+    return (
+        f"limits.hours={job.config.limits.hours:g} is over after {job.epochs_done} complete epochs; "
+        "what was learned is saved, and resuming goes on for as long again"
+    )
 
 
-def listen_for_stops(causes: list[str]) -> None:
+def memory_advice(job: Job) -> str:
+    """What to change. Looking for it must never cost the report."""
+    from engine.tasks.fit import advise, release_memory
+
+    if job.classes == 0:
+        return "it was not the network, which had not been made yet: the machine is short of memory"
+    job.say("out of memory; looking for a batch size that fits")
+    release_memory()
+    return advise(job.run.config_file, job.config, job.classes, job.train_images, job.data_bytes)
+
+
+def listen_for_stops(causes: list[StopCause]) -> None:
     """From now on signals put a cause into `causes`; the task looks there after every step."""
 
     def note(number: int, frame: FrameType | None) -> None:

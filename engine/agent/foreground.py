@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.agent.executors.local import ask_to_stop, kill, start_worker
+from engine.agent.executors.local import ask_to_stop, kill_group, start_worker
 from engine.agent.ingest import catch_up, settle
 from engine.journal import AnyEvent
-from engine.rundir import RunDir
+from engine.processes import identify
+from engine.rundir import RunDir, RunDirError
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -40,20 +41,28 @@ def follow_run(
     on_events: Callable[[list[AnyEvent]], None],
     switch: StopSwitch,
 ) -> RunRow:
-    """Start the worker of a queued run, fold its journal into the database as it grows, return the run's end.
+    """Start the worker of a run that this process has taken, fold its journal into the database as it grows,
+    return the run's end.
 
-    `on_events` is called with new events, also with none, about five times a second.
+    `on_events` is called with new events, also with none, about five times a second. A stop that another
+    program asks for in the database is passed on as the switch's first press is.
     """
     run: RunDir = workspace.run_dir(run_id)
-    store.set_status(run_id, "starting")
-    worker = start_worker(run, workspace.cache)
+    try:
+        worker = start_worker(run, workspace.cache)
+    except (OSError, RunDirError) as error:
+        store.set_status(run_id, "failed", "exception", f"its worker cannot be started: {error}")
+        return store.run(run_id)
+    process, asked = identify(worker.pid), False
     while worker.poll() is None:
         presses = switch.news()
-        if presses == 1:
+        if presses > 1:
+            kill_group(run, worker.pid)
+        elif presses == 1:
             store.set_status(run_id, "stopping", expect=("starting", "running"))
-            ask_to_stop(worker)
-        elif presses > 1:
-            kill(worker)
+        if not asked and store.run(run_id).status == "stopping":
+            ask_to_stop(process)
+            asked = True
         on_events(catch_up(store, run))
         time.sleep(POLL_SECONDS)
     on_events(catch_up(store, run))

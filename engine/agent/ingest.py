@@ -1,11 +1,14 @@
-"""Folding journals into the database."""
+"""Folding journals into the database, and giving an end to runs whose worker can tell none."""
 
 from __future__ import annotations
 
-from engine.journal import AnyEvent, read_events
-from engine.processes import is_alive
+import signal
+
+from engine.agent.executors.local import is_held, kill_group
+from engine.journal import AnyEvent, JournalError, read_events
+from engine.processes import ProcessIdentity, boot_id, is_alive
 from engine.rundir import RunDir
-from engine.store import END_STATUSES, IngestConflict, Store
+from engine.store import END_STATUSES, IngestConflict, RunRow, Store
 
 
 def catch_up(store: Store, run: RunDir) -> list[AnyEvent]:
@@ -26,29 +29,83 @@ def catch_up(store: Store, run: RunDir) -> list[AnyEvent]:
         folded += events
 
 
-def settle(store: Store, run: RunDir, exit_status: int | None = None) -> None:
+def owner_of(row: RunRow) -> ProcessIdentity | None:
+    """The process that looks after a run, or did so last."""
+    return ProcessIdentity.from_json(row.claimed_by) if row.claimed_by else None
+
+
+def is_over(run: RunDir) -> bool | None:
+    """Whether a run that was started has no worker any more; None where only another machine could tell.
+
+    Before its worker has come up there is nothing but the lock on its log.
+    """
+    process = run.read_proc()
+    if process is None:
+        return not is_held(run)
+    alive = is_alive(process)
+    return None if alive is None else not alive
+
+
+def settle(store: Store, run: RunDir, exit_status: int | None = None, killed_because: str = "") -> None:
     """Give a run whose worker is gone a true end when its journal tells none.
 
-    `exit_status` is the worker's, negative for a signal, where its parent knows it.
+    `exit_status` is the worker's, negative for a signal, where its parent knows it. A queued run whose
+    worker never came up, as its agent died while starting it, goes back to the queue.
     """
-    catch_up(store, run)
+    process = run.read_proc()
+    if process is not None and is_alive(process) is False and process.boot_id == boot_id():
+        kill_group(run, process.pid)  # children that outlived their leader
+    damage = ""
+    try:
+        catch_up(store, run)
+    except JournalError as error:
+        damage = str(error)
     row = store.run(run.id)
-    if row.status in END_STATUSES:
+    if row.status in END_STATUSES or row.status == "queued":
         return
-    if exit_status is not None and exit_status < 0:
-        cause, message = "killed", f"the worker was killed by signal {-exit_status}"
-    elif exit_status is not None:
-        cause, message = "exception", f"the worker left with exit status {exit_status}; see {run.log}"
+    if row.status == "stopping" and (process is None or exit_status == -signal.SIGTERM):
+        # The signal met a worker that was still coming up.
+        store.set_status(run.id, "stopped", "stopped", expect=("stopping",))
+    elif row.status == "starting" and process is None and exit_status is None and row.queued_at is not None:
+        store.set_status(run.id, "queued", expect=("starting",))
     else:
-        cause, message = "killed", "the worker is gone and left no word"
-    store.set_status(run.id, "failed", cause, message, expect=(row.status,))
+        status, cause, message = _end(run, row, process, exit_status)
+        message = damage or killed_because or message
+        store.set_status(run.id, status, cause, message, expect=(row.status,))
+
+
+def _end(
+    run: RunDir, row: RunRow, process: ProcessIdentity | None, exit_status: int | None
+) -> tuple[str, str, str]:
+    """Status, cause and message of a run whose journal has no end."""
+    if not run.path.is_dir():
+        return "failed", "exception", f"its folder {run.path} is gone"
+    if process is not None and process.boot_id != boot_id():
+        return "lost", "lost_host", f"{process.host} was restarted while the run went on"
+    told = run.read_exit()
+    if told is not None and told.attempt >= row.attempt and told.status in END_STATUSES:
+        return told.status, told.cause, told.message
+    if exit_status == -signal.SIGKILL:
+        why = "the worker was killed by signal 9; if nobody did it, memory may have run out (`dmesg` tells)"
+        return "failed", "killed", why
+    if exit_status is not None and exit_status < 0:
+        return "failed", "killed", f"the worker was killed by signal {-exit_status}"
+    if exit_status is not None:
+        return "failed", "exception", f"the worker left with exit status {exit_status}; see {run.log}"
+    return "failed", "killed", "the worker is gone and left no word"
 
 
 def refresh(store: Store, runs: list[RunDir]) -> None:
-    """Bring the database up to date with runs that it holds for unfinished."""
+    """Bring the database up to date with runs that it holds for unfinished.
+
+    A run whose worker is gone gets its end here when nobody who lives looks after it.
+    """
     for run in runs:
-        process = run.read_proc()
-        gone = process is not None and is_alive(process) is False
+        row = store.run(run.id)
+        owner = owner_of(row)
+        unwatched = owner is None or is_alive(owner) is False
+        started = owner is not None or run.read_proc() is not None
+        gone = row.status != "queued" and unwatched and started and is_over(run) is True
         catch_up(store, run)
         if gone:
             settle(store, run)

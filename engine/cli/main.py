@@ -12,46 +12,24 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from engine.cli.usage import PROGRAM, CommandGroup, WrongUse, usage_line
-
-if TYPE_CHECKING:
-    from engine.workspace import Workspace
+from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
+from engine.cli.queueing import add_to, check_place
+from engine.cli.usage import PROGRAM, WrongUse, usage_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
 
 
-def _group(help: str, **options: Any) -> typer.Typer:
-    return typer.Typer(
-        cls=CommandGroup,
-        help=help,
-        add_completion=False,
-        invoke_without_command=True,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-        **options,
-    )
-
-
-app = _group(
+app = group(
     "Train segmentation networks and keep every epoch's scores in a database.",
     epilog="Begin with: seg-engine data synthesize demo-data && seg-engine run quick --data demo-data",
 )
-recipes_app = _group("List the recipes; `recipes show NAME` prints one.")
-data_app = _group("Check, make and cache data sets.")
-db_app = _group("Look after the database.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its id, the beginning of it, or its name.")]
-
-
-def _workspace(context: typer.Context) -> Workspace:
-    from engine.workspace import find_workspace
-
-    return find_workspace(context.obj)
+recipes_app = group("List the recipes; `recipes show NAME` prints one.")
+data_app = group("Check, make and cache data sets.")
+db_app = group("Look after the database.")
 
 
 def _show_version(wanted: bool) -> None:
@@ -106,15 +84,21 @@ def run(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Go on without faulty images and labels.")
     ] = False,
+    queue: Queue = False,
+    after: After = "",
+    priority: Priority = 0,
     as_json: Json = False,
 ) -> None:
     """Train: check everything, start a worker, show its epochs. Ctrl-C saves and stops."""
+    from engine.cli.queue import Place
     from engine.cli.run import run as command
 
-    workspace = _workspace(context)
+    check_place(queue, after, priority)
+    place = Place(priority, after) if queue else None
+    workspace = workspace_of(context)
     assignments = [*(changes or ()), *(["data.skip_bad=true"] if skip_bad else ())]
     raise typer.Exit(
-        command(workspace, recipe, assignments, data, name, experiment, tag or [], note, as_json)
+        command(workspace, recipe, assignments, data, name, experiment, tag or [], note, as_json, place)
     )
 
 
@@ -123,7 +107,7 @@ def resume(context: typer.Context, run: RunName, as_json: Json = False) -> None:
     """Go on with a run that stopped, failed or was lost."""
     from engine.cli.run import resume as command
 
-    raise typer.Exit(command(_workspace(context), run, as_json))
+    raise typer.Exit(command(workspace_of(context), run, as_json))
 
 
 @app.command()
@@ -150,7 +134,7 @@ def runs(
 
     if as_json and as_csv:
         raise WrongUse("--json and --csv: choose one")
-    list_runs(_workspace(context), filters or [], sort, limit, experiment, status, as_json, as_csv)
+    list_runs(workspace_of(context), filters or [], sort, limit, experiment, status, as_json, as_csv)
 
 
 @app.command()
@@ -158,7 +142,7 @@ def show(context: typer.Context, run: RunName, as_json: Json = False) -> None:
     """Show one run: its end, curves, classes, config and files."""
     from engine.cli.show import show_run
 
-    show_run(_workspace(context), run, as_json)
+    show_run(workspace_of(context), run, as_json)
 
 
 @app.command()
@@ -176,7 +160,7 @@ def picture(
     """Draw image, target, prediction and error side by side."""
     from engine.cli.picture import draw_picture
 
-    draw_picture(_workspace(context), run, epoch, samples, out)
+    draw_picture(workspace_of(context), run, epoch, samples, out)
 
 
 @app.command()
@@ -261,7 +245,7 @@ def data_cache(
         raise WrongUse("KEY, --older-than and --all say what to remove; add --prune")
     if prune and not chosen:
         raise WrongUse("--prune: which? name keys, or add --older-than DAYS or --all")
-    list_or_prune(_workspace(context), prune, keys or [], older_than, everything, as_json)
+    list_or_prune(workspace_of(context), prune, keys or [], older_than, everything, as_json)
 
 
 @db_app.callback()
@@ -272,7 +256,7 @@ def _db(context: typer.Context) -> None:
 @db_app.command("path")
 def db_path(context: typer.Context) -> None:
     """Print where the database is."""
-    print(_workspace(context).database)
+    print(workspace_of(context).database)
 
 
 @db_app.command("upgrade")
@@ -280,7 +264,7 @@ def db_upgrade(context: typer.Context) -> None:
     """Bring the database to this version, as every command that opens it does."""
     from engine.cli.database import upgrade
 
-    upgrade(_workspace(context))
+    upgrade(workspace_of(context))
 
 
 @db_app.command("rebuild")
@@ -288,7 +272,7 @@ def db_rebuild(context: typer.Context, as_json: Json = False) -> None:
     """Make the database again from the run folders; the old one is kept beside it."""
     from engine.cli.database import rebuild_database
 
-    raise typer.Exit(rebuild_database(_workspace(context), as_json))
+    raise typer.Exit(rebuild_database(workspace_of(context), as_json))
 
 
 @db_app.command("import")
@@ -299,7 +283,7 @@ def db_import(
     """Take run folders from elsewhere into the workspace; twice changes nothing."""
     from engine.cli.database import import_runs
 
-    import_runs(_workspace(context), folders)
+    import_runs(workspace_of(context), folders)
 
 
 @app.command()
@@ -325,12 +309,13 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Look whether this machine is fit, and say what would help."""
     from engine.cli.doctor import examine
 
-    raise typer.Exit(examine(_workspace(context), as_json))
+    raise typer.Exit(examine(workspace_of(context), as_json))
 
 
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
+add_to(app)
 
 
 def main() -> None:

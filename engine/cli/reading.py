@@ -32,7 +32,7 @@ def open_existing(workspace: Workspace) -> Store:
 
 def catch_up(store: Store, workspace: Workspace) -> None:
     """Fold in what runs have written that nobody watches: their terminal may be gone, they are not."""
-    for row in store.runs(UNFINISHED):
+    for row in store.active():
         try:
             refresh(store, [workspace.run_dir(row.id)])
         except JournalError as error:

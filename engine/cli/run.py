@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from engine.agent.devices import cuda_devices
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from engine.cli.queue import Place, enqueue, tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.dataset import open_dataset
+from engine.processes import identify
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, Store
@@ -35,8 +37,12 @@ def run(
     tags: Sequence[str],
     note: str,
     as_json: bool,
+    place: Place | None = None,
 ) -> int:
-    """Check everything, make the run, follow it to its end; returns the exit status."""
+    """Check everything, make the run, follow it to its end; returns the exit status.
+
+    With a `place` the run goes into the queue instead, for an agent to start.
+    """
     config = resolve_config(target, assignments, data)
     check_hardware(config)
     check_data(config, workspace)
@@ -50,8 +56,12 @@ def run(
         note=note,
     )
     with workspace.open_store() as store:
+        if place is not None:
+            enqueue(workspace, store, card, config, place)
+            tell_queued(workspace, [card], as_json)
+            return 0
         workspace.run_dir(run_id).create(card, config)
-        store.create_run(card, config)
+        store.create_run(card, config, "starting", owner=identify())
         return follow(workspace, store, run_id, as_json)
 
 
@@ -64,6 +74,8 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
         check_data(config, workspace)
+        if not store.take(row.id, identify(), RESUMABLE):
+            raise ConfigError([f"{row.id}: was started by somebody else just now"])
         return follow(workspace, store, row.id, as_json)
 
 
@@ -98,18 +110,6 @@ def check_hardware(config: RunConfig) -> None:
         raise ConfigError(
             [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
         )
-
-
-def cuda_devices() -> int:
-    """How many CUDA devices the driver shows, without importing torch; 0 without a driver."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:

@@ -10,7 +10,10 @@ from typer.core import TyperGroup
 
 PROGRAM = "seg-engine"
 
-ORDER = ("run", "resume", "runs", "show", "picture", "recipes", "config", "data", "db", "doctor", "bench")
+ORDER = (
+    *("run", "resume", "runs", "show", "picture", "recipes", "config", "data", "db", "doctor", "bench"),
+    *("queue", "watch", "logs", "stop", "requeue", "rerun", "sweep", "tag", "note", "delete", "agent"),
+)
 """The commands as help lists them: along the way that people take."""
 
 

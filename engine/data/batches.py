@@ -1,12 +1,15 @@
-"""Batches from the cache: one interface, two implementations.
+"""Batches: one interface, an implementation for each place where the samples may lie.
 
 `ResidentBatches` gathers rows of arrays that already lie where the network computes: the memory-mapped
 cache itself on the CPU, a copy of it in device memory on CUDA. `StreamedBatches` serves a device whose memory
-the cache does not fit: a thread gathers ahead into pinned memory while the device computes.
+the cache does not fit: a thread gathers ahead into pinned memory while the device computes. `LoaderBatches`
+decodes files in processes of its own, for data sets that no disk can hold decoded.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,9 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from engine.data.cache import Cache
-from engine.data.dataset import SplitData
+from engine.data.dataset import CachedSplit, FileSplit, Split
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
 # normalisation pre-trained networks expect, close enough to that of street scenes.
@@ -64,7 +68,7 @@ class ResidentBatches:
 class StreamedBatches:
     """Rows of the memory-mapped cache, gathered ahead by a thread and copied without blocking."""
 
-    def __init__(self, split: SplitData, device: torch.device) -> None:
+    def __init__(self, split: CachedSplit, device: torch.device) -> None:
         self._split, self._device = split, device
 
     def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
@@ -95,17 +99,63 @@ class StreamedBatches:
         )
 
 
-def make_batches(splits: Sequence[SplitData], device: torch.device) -> list[Batches]:
-    """One source of batches a split: resident when all caches fit, streamed when they do not."""
-    if not _fits(splits, device):
-        return [StreamedBatches(split, device) for split in splits]
+class LoaderBatches:
+    """Samples decoded from their files by the processes of a torch DataLoader, ahead of the device."""
+
+    def __init__(self, split: FileSplit, device: torch.device) -> None:
+        self._split, self._device = split, device
+
+    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+            _Files(self._split),
+            batch_size=batch_size,
+            sampler=order[start * batch_size :].tolist(),
+            num_workers=self._split.workers or len(os.sched_getaffinity(0)),
+            pin_memory=self._device.type == "cuda",
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+        for images, labels in loader:
+            yield Batch(
+                images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+            )
+
+
+class _Files(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, split: FileSplit) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        image, labels = self._split.sample(position)
+        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(labels))
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A stop is for the worker of the run, which saves first; its loader ends with it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def make_batches(splits: Sequence[Split], device: torch.device) -> list[Batches]:
+    """One source of batches a split: resident when all caches fit, streamed or loaded when they do not."""
+    cached = [split for split in splits if isinstance(split, CachedSplit)]
+    fits = _fits(cached, device)
     resident: dict[str, tuple[Tensor, Tensor]] = {}  # splits of one folder share its cache
     sources: list[Batches] = []
     for split in splits:
-        if split.cache.key not in resident:
-            resident[split.cache.key] = _tensors(split.cache, device)
-        rows = torch.from_numpy(split.indices).to(device)
-        sources.append(ResidentBatches(*resident[split.cache.key], rows))
+        if isinstance(split, FileSplit):
+            sources.append(LoaderBatches(split, device))
+        elif isinstance(split, CachedSplit) and not fits:
+            sources.append(StreamedBatches(split, device))
+        elif isinstance(split, CachedSplit):
+            if split.cache.key not in resident:
+                resident[split.cache.key] = _tensors(split.cache, device)
+            rows = torch.from_numpy(split.indices).to(device)
+            sources.append(ResidentBatches(*resident[split.cache.key], rows))
+        else:
+            raise TypeError(f"no batches can be made of a {type(split).__name__}")
     return sources
 
 
@@ -116,7 +166,7 @@ def normalise(images: Tensor) -> Tensor:
     return images.float().sub_(mean).div_(std).movedim(-1, 1)
 
 
-def _fits(splits: Sequence[SplitData], device: torch.device) -> bool:
+def _fits(splits: Sequence[CachedSplit], device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     caches = {split.cache.key: split.cache for split in splits}

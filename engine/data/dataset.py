@@ -1,27 +1,45 @@
-"""From a data config to the arrays a task reads: find the pairs, check them, cache them, split them.
+"""From a data config to the samples a task reads: find the pairs, check them, cache them, split them.
 
 Free of torch, so that a front end can refuse bad data before a run exists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.classes import ClassSet
 from engine.config import DataConfig
-from engine.data.cache import Cache, open_cache
+from engine.data.cache import Cache, cache_key, open_cache
 from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan
+from engine.data.decode import check_samples, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.split import split_samples
+from engine.files import write_json
+
+Pixels = NDArray[np.uint8]
+Report = Callable[[int, int], None]
+
+
+class Split(Protocol):
+    """One split of a data set, in the order of its names."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, position: int) -> str: ...
+
+    def sample(self, position: int) -> tuple[Pixels, Pixels]:
+        """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run."""
 
 
 @dataclass(frozen=True)
-class SplitData:
-    """One split of a data set: `indices` [N] int64 are its rows in the cache."""
+class CachedSplit:
+    """A split whose samples lie decoded in a cache: `indices` [N] int64 are its rows there."""
 
     cache: Cache
     indices: NDArray[np.int64]
@@ -32,31 +50,59 @@ class SplitData:
     def name(self, position: int) -> str:
         return self.cache.names[int(self.indices[position])]
 
+    def sample(self, position: int) -> tuple[Pixels, Pixels]:
+        row = self.indices[position]
+        return np.array(self.cache.images[row]), np.array(self.cache.labels[row])
+
+
+@dataclass(frozen=True)
+class FileSplit:
+    """A split that is decoded and resized from its files each time; the pixels are those of a cache."""
+
+    samples: tuple[Sample, ...]
+    size: tuple[int, int]
+    class_set: ClassSet
+    root: Path
+    workers: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def name(self, position: int) -> str:
+        return self.samples[position].name
+
+    def sample(self, position: int) -> tuple[Pixels, Pixels]:
+        """Raises DataError when a file has become unusable since it was checked."""
+        pair, faults = read_pair(self.samples[position], self.class_set, self.root)
+        if pair is None:
+            raise DataError(describe_faults(faults, self.root))
+        image, labels = pair
+        return resize_image(image, self.size), train_id_table(self.class_set)[
+            resize_labels(labels, self.size)
+        ]
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set at one size, ready to be read. `skipped` are the faults gone on without."""
 
     class_set: ClassSet
-    train: SplitData
-    val: SplitData
+    train: Split
+    val: Split
     skipped: tuple[Fault, ...]
-
-    @property
-    def caches(self) -> tuple[Cache, ...]:
-        return tuple(dict.fromkeys((self.train.cache, self.val.cache)))
+    caches: tuple[Cache, ...]
 
 
 def open_dataset(
     config: DataConfig,
     cache_dir: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Report | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Find, check, cache and split the data of a run.
 
-    `on_progress(done, total)` counts image pairs while a cache is built, `on_wait(line)` says what is
-    waited for. Raises DataError: no data there, or faults that `skip_bad` does not allow.
+    `on_progress(done, total)` counts image pairs while they are decoded, `on_wait(line)` says what is waited
+    for. Raises DataError: no data there, or faults that `skip_bad` does not allow.
     """
     root = Path(config.root).expanduser().absolute()
     catalog = scan(root, config.kind, config.classes)
@@ -64,22 +110,72 @@ def open_dataset(
     _refuse(catalog.faults, config, root)
 
     # Folders are cached whole: two runs that split the same folder differently share one cache.
-    caches = {
-        name: open_cache(samples, config.size, catalog.class_set, root, cache_dir, on_progress, on_wait)
-        for name, samples in parts.items()
-    }
-    faults = catalog.faults + tuple(fault for cache in caches.values() for fault in cache.faults)
+    caches: dict[str, Cache] = {}
+    faults = list(catalog.faults)
+    good: dict[str, tuple[Sample, ...]] = {}
+    for name, samples in parts.items():
+        if config.cache:
+            cache = open_cache(samples, config.size, catalog.class_set, root, cache_dir, on_progress, on_wait)
+            caches[name] = cache
+            usable = set(cache.names)
+            faults += cache.faults
+        else:
+            found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
+            usable = {sample.name for sample in samples} - found.keys()
+            faults += [fault for of_sample in found.values() for fault in of_sample]
+        good[name] = tuple(sample for sample in samples if sample.name in usable)
     _refuse(faults, config, root)
 
-    good = _without_faulty(catalog, caches)
-    train, val = split_samples(good, config.split, config.val_fraction, config.split_seed)
-    val_cache = caches["train" if config.split == "random" else "val"]
+    kept = Catalog(catalog.root, catalog.kind, catalog.class_set, good, catalog.faults)
+    train, val = split_samples(kept, config.split, config.val_fraction, config.split_seed)
+    val_folder = "train" if config.split == "random" else "val"
+
+    def split(folder: str, samples: tuple[Sample, ...]) -> Split:
+        if config.cache:
+            return _rows(caches[folder], samples)
+        return FileSplit(samples, config.size, catalog.class_set, root, config.workers)
+
     return Dataset(
         class_set=catalog.class_set,
-        train=_rows(caches["train"], train),
-        val=_rows(val_cache, val),
-        skipped=faults,
+        train=split("train", train),
+        val=split(val_folder, val),
+        skipped=tuple(faults),
+        caches=tuple(caches.values()),
     )
+
+
+def checked(
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    class_set: ClassSet,
+    root: Path,
+    cache_dir: Path,
+    on_progress: Report | None = None,
+) -> dict[str, list[Fault]]:
+    """The faults of samples that are not cached, by name. Every file is opened, once: the result is kept.
+
+    Raises DataError when no sample is usable or the result cannot be written.
+    """
+    memory = cache_dir / f"{cache_key(samples, size, class_set, root)}.checked.json"
+    try:
+        known: dict[str, list[dict[str, Any]]] = json.loads(memory.read_bytes())
+        return {name: [Fault(**fault) for fault in faults] for name, faults in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        pass  # not checked yet, or not by this version
+    found: dict[str, list[Fault]] = {}
+    paths = {str(path.relative_to(root)): s.name for s in samples for path in (s.image, s.label)}
+    for fault in check_samples(samples, class_set, root, on_progress):
+        found.setdefault(paths[fault.path], []).append(fault)
+    if len(found) == len(samples):
+        raise DataError(
+            f"{root}: none of the {len(samples)} samples can be used; `seg-engine data check {root}`"
+        )
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        write_json(memory, {name: [asdict(fault) for fault in faults] for name, faults in found.items()})
+    except OSError as error:
+        raise DataError(f"{cache_dir}: cannot be written: {error.strerror}") from error
+    return found
 
 
 def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sample, ...]]:
@@ -89,19 +185,11 @@ def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sampl
     return {name: catalog.splits[name] for name in names}
 
 
-def _refuse(faults: tuple[Fault, ...], config: DataConfig, root: Path) -> None:
+def _refuse(faults: Sequence[Fault], config: DataConfig, root: Path) -> None:
     if faults and not config.skip_bad:
         raise DataError(describe_faults(faults, root))
 
 
-def _without_faulty(catalog: Catalog, caches: dict[str, Cache]) -> Catalog:
-    splits = {}
-    for name, cache in caches.items():
-        kept = set(cache.names)
-        splits[name] = tuple(sample for sample in catalog.splits[name] if sample.name in kept)
-    return Catalog(catalog.root, catalog.kind, catalog.class_set, splits, catalog.faults)
-
-
-def _rows(cache: Cache, samples: tuple[Sample, ...]) -> SplitData:
+def _rows(cache: Cache, samples: tuple[Sample, ...]) -> CachedSplit:
     row = {name: index for index, name in enumerate(cache.names)}
-    return SplitData(cache, np.array([row[sample.name] for sample in samples], dtype=np.int64))
+    return CachedSplit(cache, np.array([row[sample.name] for sample in samples], dtype=np.int64))

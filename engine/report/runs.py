@@ -24,7 +24,7 @@ STATUS_STYLES = {
     "lost": "bold magenta",
 }
 
-_NOT_IN_CSV = ("config", "classes", "colors", "traceback", "journal_offset", "journal_seq")
+_NOT_IN_CSV = ("config", "classes", "colors", "traceback", "journal_offset", "journal_seq", "claimed_by")
 
 
 def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:

@@ -26,6 +26,7 @@ CAUSES = (
     "timeout",
     "lost_host",
     "stopped",
+    "dependency",
 )
 
 
@@ -85,6 +86,10 @@ class RunRow:
     first_step_seconds: float | None
     achieved_flops: float | None
     ceiling_flops: float | None
+    priority: int
+    paused: bool
+    after: str
+    claimed_by: dict[str, Any] | None
 
     @property
     def ended(self) -> bool:

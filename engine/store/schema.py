@@ -88,11 +88,17 @@ runs = sa.Table(
     sa.Column("first_step_seconds", sa.Float),
     sa.Column("achieved_flops", sa.Float),
     sa.Column("ceiling_flops", sa.Float),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("after", sa.Text, nullable=False, server_default=""),
+    sa.Column("claimed_by", sa.JSON(none_as_null=True)),
     sa.Index("runs_by_dice", "best_dice"),
     sa.Index("runs_by_experiment", "experiment_id", "best_dice"),
     sa.Index("runs_by_creation", "created_at"),
     sa.Index("runs_by_status", "status"),
     sa.Index("runs_by_name", "name"),
+    sa.Index("runs_by_predecessor", "after"),
+    sa.Index("runs_queue", "status", "priority", "queued_at", "id"),
 )
 
 tags = sa.Table(

@@ -13,11 +13,14 @@ import sqlalchemy as sa
 
 from engine.config import RunConfig
 from engine.journal import AnyEvent, JournalError, read_events
+from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
 from engine.store.database import database_path, explained, open_database, writer
 from engine.store.errors import IngestConflict, StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
+from engine.store.lookup import exists, no_run, require
+from engine.store.queue import QueueVerbs
 from engine.store.rows import (
     END_STATUSES,
     EPOCH_COLUMNS,
@@ -37,7 +40,7 @@ from engine.store.schema import epochs, events, experiments, results, runs, tags
 MAX_CANDIDATES = 5
 
 
-class Store:
+class Store(QueueVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
@@ -74,13 +77,26 @@ class Store:
 
     # ------------------------------------------------------------------ intentions
 
-    def create_run(self, card: RunCard, config: RunConfig, status: str = "queued") -> None:
-        """Enter a run, and its experiment when that is new. Raises StoreError when the id is taken."""
+    def create_run(
+        self,
+        card: RunCard,
+        config: RunConfig,
+        status: str = "queued",
+        priority: int = 0,
+        after: str = "",
+        owner: ProcessIdentity | None = None,
+    ) -> None:
+        """Enter a run, and its experiment when that is new. Raises StoreError when the id is taken.
+
+        `after` is the id of the run that must finish first. A run that its `owner` starts at once is entered
+        as `starting`, so that no agent takes it.
+        """
         _check_status(status)
+        place = {"priority": priority, "after": after, "claimed_by": owner.as_json() if owner else None}
         with self._write() as connection:
-            if _exists(connection, card.id):
+            if exists(connection, card.id):
                 raise StoreError(f"run {card.id} is in the database already")
-            _insert_run(connection, card, config, status)
+            _insert_run(connection, card, config, status, place)
 
     def set_status(
         self,
@@ -103,7 +119,7 @@ class Store:
         if status in END_STATUSES:
             change |= NO_PROGRESS | {"ended_at": now}
         with self._write() as connection:
-            _require(connection, run_id)
+            require(connection, run_id)
             statement = runs.update().where(runs.c.id == run_id).values(change)
             if expect is not None:
                 statement = statement.where(runs.c.status.in_(list(expect)))
@@ -119,19 +135,25 @@ class Store:
         """Rename, tag or annotate a run; None leaves a part as it is, `tags` replaces all of them."""
         change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
         with self._write() as connection:
-            _require(connection, run_id)
+            require(connection, run_id)
             if change:
                 connection.execute(runs.update().where(runs.c.id == run_id).values(change))
             if tags is not None:
                 _set_tags(connection, run_id, tags)
 
-    def delete_run(self, run_id: str) -> None:
-        """Remove a run with all its rows, and its experiment when it was the last. Its folder stays."""
+    def delete_run(self, run_id: str, expect: Collection[str] = STATUSES) -> bool:
+        """Remove a run with all its rows, and its experiment when it was the last. Its folder stays.
+
+        Only when its status is one of `expect`; returns whether it was.
+        """
         with self._write() as connection:
-            _require(connection, run_id)
-            connection.execute(runs.delete().where(runs.c.id == run_id))
+            require(connection, run_id)
+            chosen = runs.delete().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
+            if connection.execute(chosen).rowcount != 1:
+                return False
             unused = ~sa.exists().where(runs.c.experiment_id == experiments.c.id)
             connection.execute(experiments.delete().where(unused))
+            return True
 
     # ------------------------------------------------------------------ results
 
@@ -142,7 +164,7 @@ class Store:
         someone else was faster.
         """
         with self._write() as connection:
-            _require(connection, run_id)
+            require(connection, run_id)
             before = dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
             if before["journal_offset"] != expected_offset:
                 raise IngestConflict(
@@ -163,7 +185,7 @@ class Store:
             if card.id != run_dir.id:
                 raise StoreError(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
             with self._write() as connection:
-                if not _exists(connection, card.id):
+                if not exists(connection, card.id):
                     _insert_run(connection, card, config, "queued")
             while True:
                 offset = self.run(card.id).journal_offset
@@ -189,7 +211,7 @@ class Store:
         found = sa.select(runs.c.id, runs.c.name).where(wanted)
         newest_first = found.order_by(runs.c.created_at.desc(), runs.c.id).limit(MAX_CANDIDATES + 1)
         with self._read() as connection:
-            if _exists(connection, text):
+            if exists(connection, text):
                 return text
             candidates = connection.execute(newest_first).all()
         if not candidates:
@@ -204,7 +226,7 @@ class Store:
         with self._read() as connection:
             row = connection.execute(select_runs().where(runs.c.id == run_id)).first()
         if row is None:
-            raise _no_run(run_id)
+            raise no_run(run_id)
         return run_row(row)
 
     def runs(
@@ -274,14 +296,21 @@ class Store:
 
     def _rows_of(self, run_id: str, select: sa.Select[Any]) -> list[tuple[Any, ...]]:
         with self._read() as connection:
-            _require(connection, run_id)
+            require(connection, run_id)
             return [tuple(row) for row in connection.execute(select)]
 
 
-_FOLDED = sa.select(*(c for c in runs.c if c.name not in ("config", "note", "name")))
+_NOT_FOLDED = ("config", "note", "name", "priority", "paused", "after", "claimed_by")
+_FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
 
 
-def _insert_run(connection: sa.Connection, card: RunCard, config: RunConfig, status: str) -> None:
+def _insert_run(
+    connection: sa.Connection,
+    card: RunCard,
+    config: RunConfig,
+    status: str,
+    place: dict[str, Any] | None = None,
+) -> None:
     row = {
         "id": card.id,
         "experiment_id": _experiment_id(connection, card.experiment, card.created),
@@ -306,7 +335,7 @@ def _insert_run(connection: sa.Connection, card: RunCard, config: RunConfig, sta
         "colors": [],
         "config": config.model_dump(mode="json"),
     }
-    connection.execute(runs.insert(), row | NO_END | NO_PROGRESS)
+    connection.execute(runs.insert(), row | NO_END | NO_PROGRESS | (place or {}))
     _set_tags(connection, card.id, card.tags)
 
 
@@ -331,16 +360,3 @@ def _set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> 
 def _check_status(status: str) -> None:
     if status not in STATUSES:
         raise StoreError(f"{status}: is no status; it must be one of {', '.join(STATUSES)}")
-
-
-def _exists(connection: sa.Connection, run_id: str) -> bool:
-    return connection.execute(sa.select(runs.c.id).where(runs.c.id == run_id)).first() is not None
-
-
-def _require(connection: sa.Connection, run_id: str) -> None:
-    if not _exists(connection, run_id):
-        raise _no_run(run_id)
-
-
-def _no_run(run_id: str) -> StoreError:
-    return StoreError(f"{run_id}: no such run in the database; `seg-engine runs` lists them")

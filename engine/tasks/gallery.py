@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.classes import ClassSet
 from engine.data.batches import normalise
-from engine.data.dataset import SplitData
+from engine.data.dataset import Split
 from engine.files import replacing
 from engine.journal import Gallery
 from engine.learning.hardware import Hardware
@@ -26,7 +26,7 @@ from engine.report.triptych import PictureError, gallery_picture
 from engine.tasks.job import Job
 
 
-def gallery_positions(split: SplitData, images: int) -> list[int]:
+def gallery_positions(split: Split, images: int) -> list[int]:
     """Which images of a split: evenly spread over it, so that one clip does not fill the gallery."""
     count = min(images, len(split))
     return [round(position) for position in np.linspace(0, len(split) - 1, count)]
@@ -34,7 +34,7 @@ def gallery_positions(split: SplitData, images: int) -> list[int]:
 
 @torch.inference_mode()
 def write_gallery(
-    job: Job, model: nn.Module, split: SplitData, class_set: ClassSet, hardware: Hardware, epoch: int
+    job: Job, model: nn.Module, split: Split, class_set: ClassSet, hardware: Hardware, epoch: int
 ) -> None:
     """Predict the gallery's images and keep the class maps; the images themselves are written once."""
     positions = gallery_positions(split, job.config.gallery.images)
@@ -42,16 +42,15 @@ def write_gallery(
     inputs = job.run.gallery / "inputs"
     folder = job.run.gallery / f"epoch_{epoch:04d}"
     for wanted in (inputs, folder):
-        wanted.mkdir(parents=True, exist_ok=True)
+        wanted.mkdir(exist_ok=True)  # without parents: a run directory that was deleted stays deleted
 
     model.eval()
     for position, name in zip(positions, names, strict=True):
-        row = split.indices[position]
-        image, target = split.cache.images[row], split.cache.labels[row]
+        image, target = split.sample(position)
         if not (inputs / f"{name}_target.png").exists():
-            _write_png(inputs / f"{name}_image.png", Image.fromarray(np.array(image)))
-            _write_png(inputs / f"{name}_target.png", _class_map(np.array(target), class_set))
-        batch = torch.from_numpy(np.array(image)).unsqueeze(0).to(hardware.device)
+            _write_png(inputs / f"{name}_image.png", Image.fromarray(image))
+            _write_png(inputs / f"{name}_target.png", _class_map(target, class_set))
+        batch = torch.from_numpy(image).unsqueeze(0).to(hardware.device)
         with hardware.autocast():
             logits = model(normalise(batch))
         prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from engine.config import RunConfig
 from engine.journal import Checkpoint
 from engine.learning.checkpoint import (
+    DamagedCheckpoint,
     check_fits,
     load_checkpoint,
     random_state,
@@ -126,18 +128,76 @@ def new_state(
     )
 
 
-def read_last(job: Job, hardware: Hardware) -> dict[str, Any] | None:
-    """The run's last checkpoint on the run's device, None when it has none. Raises CheckpointError."""
-    path = job.run.checkpoints / "last.pt"
-    return load_checkpoint(path, hardware.device) if path.exists() else None
+@dataclass(frozen=True)
+class Resumption:
+    """Where a run goes on: at a checkpoint, or without one (`content` is None) at its beginning."""
+
+    path: Path
+    content: dict[str, Any] | None
+    warnings: list[str]
+    """What a person should know about it, a line each."""
+
+    @property
+    def epoch(self) -> int:
+        return int(self.content["epoch"]) if self.content else 0
 
 
-def restore(job: Job, state: TrainState, content: dict[str, Any]) -> None:
+def find_resumption(checkpoints: Path, hardware: Hardware) -> Resumption:
+    """The run's last.pt on the run's device; when that is damaged best.pt, or else the beginning.
+
+    Damaged files are moved aside, as `<name>.damaged`. A run that finds one aside and no last.pt was ended
+    before it could save again and falls back once more. Raises CheckpointError for a file that cannot be
+    read or is of another format: going on without it would be a guess.
+    """
+    last, best = checkpoints / "last.pt", checkpoints / "best.pt"
+    warnings: list[str] = []
+    content = _load_or_move_aside(last, hardware, warnings)
+    if content is not None or not _aside(last).exists():
+        return Resumption(last, content, warnings)
+    content = _load_or_move_aside(best, hardware, warnings)
+    if content is None:
+        warnings.append("last.pt was damaged and there is no best.pt: the run begins anew")
+    else:
+        warnings.append(
+            f"last.pt was damaged: going on from the weights of best.pt, after epoch {content['epoch']}; "
+            "the optimizer begins anew"
+        )
+    return Resumption(best, content, warnings)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _load_or_move_aside(path: Path, hardware: Hardware, warnings: list[str]) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return load_checkpoint(path, hardware.device)
+    except DamagedCheckpoint as error:
+        path.replace(_aside(path))
+        warnings.append(f"{error}; moved to {_aside(path).name}")
+        return None
+
+
+def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
     """Put a checkpoint into a new state. Raises CheckpointError if network or classes are others."""
-    check_fits(
-        job.run.checkpoints / "last.pt", content, state.config.model.model_dump(mode="json"), state.classes
-    )
+    content = resumption.content
+    if content is None:
+        return
+    check_fits(resumption.path, content, state.config.model.model_dump(mode="json"), state.classes)
     state.model.load_state_dict(content["model"])
+    if resumption.path.name == "best.pt":
+        state.epoch, state.val_dice = content["epoch"], content["dice"]
+        state.best = Best(content["epoch"], content["dice"], content["confusion"])
+    else:
+        _restore_the_rest(state, content)
+    job.epochs_done = state.epoch
+    job.say(f"going on after {state.epoch} epochs and {state.step} steps")
+
+
+def _restore_the_rest(state: TrainState, content: dict[str, Any]) -> None:
+    """All that last.pt has beyond the weights."""
     state.optimizer.load_state_dict(content["optimizer"])
     state.scaler.load_state_dict(content["scaler"])
     state.meter.load(content["meter"])
@@ -148,8 +208,6 @@ def restore(job: Job, state: TrainState, content: dict[str, Any]) -> None:
     if content["best"] is not None:
         state.best = Best(**content["best"])
     restore_random_state(content["random"])
-    job.epochs_done = state.epoch
-    job.say(f"going on after {state.epoch} epochs and {state.step} steps")
 
 
 def save(job: Job, state: TrainState) -> None:
@@ -159,7 +217,8 @@ def save(job: Job, state: TrainState) -> None:
     """
     if state.best is not None and state.best.weights is not None:
         path = job.run.checkpoints / "best.pt"
-        save_checkpoint(path, {**_identity(state), "epoch": state.best.epoch, "model": state.best.weights})
+        content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
+        save_checkpoint(path, content)
         job.record(
             Checkpoint(kind="best", epoch=state.best.epoch, path="checkpoints/best.pt", dice=state.best.dice)
         )
@@ -176,11 +235,19 @@ def save(job: Job, state: TrainState) -> None:
         "random": random_state(),
         "val_dice": state.val_dice,
         "compiled": None if state.trial.verdict is None else state.trial.verdict.kept,
-        "best": _best_content(state.best),
+        "best": None if state.best is None else _scores(state.best),
     }
     save_checkpoint(job.run.checkpoints / "last.pt", content)
     job.record(Checkpoint(kind="last", epoch=state.epoch, path="checkpoints/last.pt", dice=state.val_dice))
     state._saved_at = time.monotonic()
+
+
+def keep_epoch(job: Job, state: TrainState) -> None:
+    """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt."""
+    path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
+    content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
+    save_checkpoint(path, content)
+    job.say(f"kept {path.name}")
 
 
 def _identity(state: TrainState) -> dict[str, Any]:
@@ -188,7 +255,5 @@ def _identity(state: TrainState) -> dict[str, Any]:
     return {"model_config": state.config.model.model_dump(mode="json"), "classes": state.classes}
 
 
-def _best_content(best: Best | None) -> dict[str, Any] | None:
-    if best is None:
-        return None
+def _scores(best: Best) -> dict[str, Any]:
     return {"epoch": best.epoch, "dice": best.dice, "confusion": best.confusion}

@@ -35,7 +35,7 @@ from engine.tasks.gallery import write_gallery, write_picture
 from engine.tasks.job import Diverged, Job, StopRequested, record_start
 from engine.tasks.meter import EpochMeter, score_fields
 from engine.tasks.score import score_split
-from engine.tasks.state import Best, TrainState, new_state, read_last, restore, save
+from engine.tasks.state import Best, TrainState, find_resumption, keep_epoch, new_state, restore, save
 
 
 def train(job: Job) -> None:
@@ -47,13 +47,16 @@ def train(job: Job) -> None:
     config = job.config
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    checkpoint = read_last(job, hardware)
-    record_start(job, hardware, checkpoint["epoch"] if checkpoint else 0)
+    resumption = find_resumption(job.run.checkpoints, hardware)
+    record_start(job, hardware, resumption.epoch)
+    for warning in resumption.warnings:
+        job.warn(warning)
     data = open_data(job)
+    job.classes, job.train_images = len(data.class_set), len(data.train)
+    job.data_bytes = sum(cache.images.nbytes + cache.labels.nbytes for cache in data.caches)
     class_names = list(data.class_set.names)
     state = new_state(config, hardware, class_names, lambda verdict: record_verdict(job, verdict))
-    if checkpoint:
-        restore(job, state, checkpoint)
+    restore(job, state, resumption)
     flops = describe_model(job, state.model, len(class_names))
 
     train_batches, val_batches = make_batches([data.train, data.val], hardware.device)
@@ -97,6 +100,8 @@ def train(job: Job) -> None:
         job.epochs_done = state.epoch
         if config.gallery.every and (epoch % config.gallery.every == 0 or epoch == config.epochs):
             write_gallery(job, state.model, data.val, data.class_set, hardware, epoch)
+        if config.checkpoint.keep_every and epoch % config.checkpoint.keep_every == 0:
+            keep_epoch(job, state)
         if epoch == config.epochs or state.save_is_due(config.checkpoint.seconds):
             save(job, state)
     if len(rates) > 1:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,17 @@ import torch
 
 from engine.config import AugmentConfig, DataConfig
 from engine.data.augment import augment
-from engine.data.batches import MEAN, STD, Batches, ResidentBatches, StreamedBatches, make_batches, normalise
-from engine.data.dataset import Dataset, open_dataset
+from engine.data.batches import (
+    MEAN,
+    STD,
+    Batches,
+    LoaderBatches,
+    ResidentBatches,
+    StreamedBatches,
+    make_batches,
+    normalise,
+)
+from engine.data.dataset import CachedSplit, Dataset, open_dataset
 from engine.data.synthetic import synthesize
 from engine.tasks.train import shuffled, step_generator
 
@@ -23,14 +33,28 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(DataConfig(root=str(root / "data"), size=(32, 48)), root / "cache")
 
 
-@pytest.fixture(params=["resident", "streamed"])
-def batches(request: pytest.FixtureRequest, dataset: Dataset) -> Batches:
-    """Both implementations must be the same to whoever trains."""
-    if request.param == "resident":
-        source = make_batches([dataset.train, dataset.val], CPU)[0]
-        assert isinstance(source, ResidentBatches)
-        return source
-    return StreamedBatches(dataset.train, CPU)
+@pytest.fixture(scope="module")
+def uncached(dataset: Dataset) -> Dataset:
+    """The same samples, decoded anew each time."""
+    (cache,) = dataset.caches
+    root = Path(json.loads((cache.path / "meta.json").read_text())["root"])
+    config = DataConfig(root=str(root), size=(32, 48), cache=False, workers=2)
+    opened = open_dataset(config, root.parent / "uncached")
+    assert opened.caches == ()
+    assert not list((root.parent / "uncached").rglob("*.npy"))
+    return opened
+
+
+@pytest.fixture(params=["resident", "streamed", "loader"])
+def batches(request: pytest.FixtureRequest, dataset: Dataset, uncached: Dataset) -> Batches:
+    """All implementations must be the same to whoever trains."""
+    if request.param == "streamed":
+        assert isinstance(dataset.train, CachedSplit)
+        return StreamedBatches(dataset.train, CPU)
+    chosen = dataset if request.param == "resident" else uncached
+    source = make_batches([chosen.train, chosen.val], CPU)[0]
+    assert isinstance(source, ResidentBatches if request.param == "resident" else LoaderBatches)
+    return source
 
 
 def test_batches_are_the_cached_samples_in_the_order_asked_for(batches: Batches, dataset: Dataset) -> None:
@@ -39,6 +63,7 @@ def test_batches_are_the_cached_samples_in_the_order_asked_for(batches: Batches,
     assert [len(batch.labels) for batch in got] == [2, 2, 1]
     assert got[0].images.shape == (2, 32, 48, 3)
     assert got[0].images.dtype == got[0].labels.dtype == torch.uint8
+    assert isinstance(dataset.train, CachedSplit)
     rows = dataset.train.indices[order.numpy()]
     np.testing.assert_array_equal(
         torch.cat([b.images for b in got]).numpy(), dataset.train.cache.images[rows]
@@ -139,12 +164,15 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert not torch.equal(shuffled(50, 1, 2), shuffled(50, 2, 2))
 
 
+@pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("skip_bad", [False, True])
-def test_bad_images_are_refused_or_left_out_on_the_record(tmp_path: Path, skip_bad: bool) -> None:
+def test_bad_images_are_refused_or_left_out_on_the_record(
+    tmp_path: Path, skip_bad: bool, cache: bool
+) -> None:
     synthesize(tmp_path / "data", images=6, size=(64, 64), seed=5)
     victim = sorted((tmp_path / "data" / "leftImg8bit" / "train").rglob("*.png"))[0]
     victim.write_bytes(victim.read_bytes()[:200])
-    config = DataConfig(root=str(tmp_path / "data"), size=(32, 32), skip_bad=skip_bad)
+    config = DataConfig(root=str(tmp_path / "data"), size=(32, 32), skip_bad=skip_bad, cache=cache)
     if skip_bad:
         data = open_dataset(config, tmp_path / "cache")
         assert len(data.train) + len(data.val) == 4

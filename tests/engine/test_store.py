@@ -84,7 +84,10 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for column in ("first_step_seconds", "achieved_flops", "ceiling_flops"):
+        for index in ("runs_queue", "runs_by_predecessor"):
+            connection.execute(f"DROP INDEX {index}")
+        since = ("first_step_seconds", "achieved_flops", "ceiling_flops")
+        for column in (*since, "priority", "paused", "after", "claimed_by"):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with open_store(tmp_path) as store:

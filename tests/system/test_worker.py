@@ -218,3 +218,11 @@ def test_a_checkpoint_of_other_classes_or_another_network_is_refused(
     assert isinstance(failed, journal.Failed)
     assert "is of the model" in failed.message
     assert "last.pt" in failed.message
+
+
+def test_without_a_cache_the_same_is_learnt(new_run: MakeRun, tiny: RunConfig) -> None:
+    cached, uncached = new_run(tiny), new_run(with_values(tiny, {"data.cache": False, "data.workers": 1}))
+    assert work(cached) == 0, cached.log.read_text()
+    assert work(uncached) == 0, uncached.log.read_text()
+    assert curve(cached) == curve(uncached)
+    assert digest(cached.checkpoints / "last.pt") == digest(uncached.checkpoints / "last.pt")

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
+import io
 import math
+import os
+import random
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional
 
+from engine import files
 from engine.config import LossConfig
 from engine.config_keys import with_values
-from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint, save_checkpoint
+from engine.files import sweep_temporaries
+from engine.learning.checkpoint import (
+    CheckpointError,
+    DamagedCheckpoint,
+    check_fits,
+    load_checkpoint,
+    save_checkpoint,
+)
 from engine.learning.losses import build_loss, soft_dice_loss
 from engine.learning.optimizers import build_optimizer, learning_rate
 from engine.models.unet import UNet
@@ -111,6 +124,89 @@ def test_a_checkpoint_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> N
         load_checkpoint(path)
     with pytest.raises(CheckpointError, match="is not there"):
         load_checkpoint(tmp_path / "absent.pt")
+
+
+def test_a_flipped_bit_anywhere_is_noticed_or_means_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    weights = torch.arange(300.0)
+    save_checkpoint(path, {"model": {"w": weights}, "epoch": 3})
+    whole = path.read_bytes()
+    rng = random.Random(0)
+    noticed = 0
+    for position in range(len(whole)):
+        content = bytearray(whole)
+        content[position] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        try:
+            loaded = load_checkpoint(path)
+        except DamagedCheckpoint:
+            noticed += 1
+        else:
+            assert loaded["epoch"] == 3, position
+            assert torch.equal(loaded["model"]["w"], weights), position
+    assert noticed > 4 * weights.numel(), "every bit of the weights counts"
+
+
+def test_no_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"epoch": 3})
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_checkpoint(path)
+
+
+class DeadlyFile(io.FileIO):
+    """Kills its process once `left` more bytes are written."""
+
+    left = 0
+
+    def write(self, data: Any, /) -> int:
+        view = memoryview(data).cast("B")
+        if len(view) >= self.left:
+            super().write(view[: self.left])
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.left -= len(view)
+        return super().write(view)
+
+
+def test_a_kill_at_any_byte_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"model": {"w": torch.zeros(300)}, "epoch": 1})
+    size = path.stat().st_size
+    rng = random.Random(0)
+    for killed_at in [1, size - 1, *(rng.randrange(size) for _ in range(30))]:
+        child = os.fork()
+        if child == 0:
+            DeadlyFile.left = killed_at
+            monkeypatch.setattr(files, "open", DeadlyFile, raising=False)
+            save_checkpoint(path, {"model": {"w": torch.ones(300)}, "epoch": 2})
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        assert load_checkpoint(path)["epoch"] == 1
+        assert len(sweep_temporaries(tmp_path)) == 1
+    assert [child.name for child in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"epoch": 1})
+
+    class Full(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "open", Full, raising=False)
+    with pytest.raises(CheckpointError, match=r"last\.pt: cannot be written: No space left on device$"):
+        save_checkpoint(path, {"epoch": 2, "model": torch.zeros(1000)})
+    monkeypatch.undo()
+    assert load_checkpoint(path)["epoch"] == 1
+    assert [child.name for child in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_a_checkpoint_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:

@@ -2,38 +2,101 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import BinaryIO
 
-from engine.rundir import RunDir
+from engine.processes import ProcessIdentity, is_alive
+from engine.rundir import RunDir, RunDirError
+
+LOCK_SECONDS = 1.0
+"""How long a start waits for those who only look whether the log is held."""
 
 
-def start_worker(run: RunDir, cache_dir: Path) -> subprocess.Popen[bytes]:
+class StillHeld(RunDirError):
+    """An earlier worker of the run, or a child of it, still lives."""
+
+
+def start_worker(run: RunDir, cache_dir: Path, visible_device: str | None = None) -> subprocess.Popen[bytes]:
     """Start the worker of a run in a session of its own, its output appended to log.txt.
 
     In its own session it meets neither the terminal's Ctrl-C nor its hang-up: whoever starts a run may leave.
+    `visible_device` is the one CUDA device that it gets to see. The log is locked, and the worker and its
+    children inherit the lock with the open file: the kernel itself says whether any of them lives, also
+    before the worker has come up and after it was killed. Raises StillHeld when one does, OSError when the
+    folder cannot be written.
     """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if visible_device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = visible_device
     with open(run.log, "ab") as log:
+        _lock(run, log)
+        # What it says of an earlier attempt would be taken for this one's until the worker has come up.
+        run.proc_file.unlink(missing_ok=True)
         return subprocess.Popen(
             [sys.executable, "-m", "engine.worker", str(run.path), "--cache", str(cache_dir)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment,
         )
 
 
-def ask_to_stop(worker: subprocess.Popen[bytes]) -> None:
-    """Let the worker finish its step and save. The leader alone is told; its children live by it."""
-    if worker.poll() is None:
-        worker.send_signal(signal.SIGTERM)
+def is_held(run: RunDir) -> bool:
+    """Whether a worker of the run, or a child of one, lives on this machine."""
+    try:
+        with open(run.log, "rb") as log:
+            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # no log: nothing was ever started
+    return False
 
 
-def kill(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and its children now."""
-    if worker.poll() is None:
-        os.killpg(worker.pid, signal.SIGKILL)
+def ask_to_stop(process: ProcessIdentity) -> None:
+    """Let a worker finish its step and save. The leader alone is told; its children live by it."""
+    _send(process, signal.SIGTERM)
+
+
+def kill_group(run: RunDir, leader: int) -> None:
+    """End what lives of a worker and its children now. While one of them does, the group's number is taken
+    and cannot mean another group."""
+    if is_held(run):
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+def _send(process: ProcessIdentity, number: signal.Signals) -> None:
+    """Signal this very process and no later one of its pid."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if is_alive(process):
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _lock(run: RunDir, log: BinaryIO) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StillHeld(f"{run.id}: an earlier worker of it still lives; try again later") from None
+            time.sleep(0.02)

@@ -1,0 +1,136 @@
+"""How close a recipe's training comes to the device's ceiling, and where the rest goes.
+
+    python benchmarks/gpu.py [--recipe paper-unet] [--device cuda] [--images 1024] [--epochs 4] [KEY=VALUE]
+
+Trains on synthetic scenes that lie in the device's memory, once as it is and once through torch.compile, and
+prints images a second, FLOP/s against a large matrix product, and the share of time that waited for data.
+Then a profile of some plain steps: device time by kind of work. Runs on the CPU, too (`--device cpu`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from engine.config import RunConfig
+from engine.config_keys import format_value, parse_assignments, with_values
+from engine.data.batches import make_batches, normalise
+from engine.data.dataset import Dataset, open_dataset
+from engine.data.synthetic import synthesize
+from engine.journal import JournalWriter
+from engine.learning.ceiling import matrix_ceiling
+from engine.learning.flops import flops_per_sample
+from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
+from engine.learning.losses import build_loss
+from engine.recipes import get_recipe
+from engine.rundir import RunDir
+from engine.tasks.job import Job
+from engine.tasks.state import new_state
+from engine.tasks.train import train_epoch
+
+KINDS = (
+    ("convolution and matrix product", ("conv", "gemm", "cutlass", "xmma", "wgrad", "dgrad", "mm", "sm90")),
+    ("batch norm", ("batch_norm", "bn_", "batchnorm")),
+    ("optimizer", ("sgd", "adam", "multi_tensor")),
+    ("loss and metrics", ("softmax", "nll", "argmax", "scatter", "reduce", "bincount")),
+    ("copies and layout", ("memcpy", "memset", "copy", "nchw", "nhwc", "cat")),
+    ("pointwise", ("elementwise", "relu", "vectorized", "threshold", "add", "mul", "max_pool", "triton")),
+)
+PROFILED_STEPS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", default="paper-unet")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
+    options = parser.parse_args()
+    base = with_values(get_recipe(options.recipe), parse_assignments(options.changes))
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        synthesize(root / "data", images=options.images * 5 // 4, size=(128, 256), seed=0)
+        values = {"data.root": str(root / "data"), "data.split": "official", "device": options.device}
+        config = with_values(base, {**values, "epochs": 10_000, "gallery.every": 0})
+        hardware = choose_hardware(config)
+        settle_arithmetic(config, hardware)
+        data = open_dataset(config.data, root / "cache")
+        ceiling = matrix_ceiling(hardware)
+        print(
+            f"{options.recipe} at {format_value(config.data.size)}, batch {config.batch_size}, "
+            f"{hardware.name}, {hardware.precision}, torch {torch.__version__}; "
+            f"a matrix product runs at {ceiling / 1e12:.2f} TFLOP/s"
+        )
+        for mode in ("off", "on"):
+            changed = with_values(config, {"runtime.compile": mode})
+            measure(changed, data, hardware, root / mode, ceiling, options.epochs)
+        show_profile(config, data, hardware)
+
+
+def measure(
+    config: RunConfig, data: Dataset, hardware: Hardware, folder: Path, ceiling: float, epochs: int
+) -> None:
+    """Print what whole epochs of the engine's own loop reach; the first, which compiles, apart."""
+    classes = list(data.class_set.names)
+    run = RunDir(folder / "runs" / "bench")
+    run.path.mkdir(parents=True)
+    reasons: list[str] = []
+    with JournalWriter(run.journal) as journal:
+        job = Job(run, config, journal, folder)
+        state = new_state(config, hardware, classes, lambda verdict: reasons.append(verdict.reason))
+        batches, _ = make_batches([data.train, data.val], hardware.device)
+        seconds, waits = [], []
+        for _ in range(epochs + 1):
+            begun = time.perf_counter()
+            meter = train_epoch(job, state, batches, len(data.train), build_loss(config.loss), hardware)
+            meter.confusion.compute()
+            seconds.append(time.perf_counter() - begun)
+            waits.append(meter.waited / seconds[-1])
+            state.finish_epoch()
+    rate = len(data.train) / statistics.median(seconds[1:])
+    achieved = 3 * flops_per_sample(config, len(classes)) * rate
+    print(
+        f"compile {config.runtime.compile:<3}: {rate:9.1f} images/s, {achieved / 1e12:7.2f} TFLOP/s, "
+        f"{100 * achieved / ceiling:5.1f} % of the ceiling, "
+        f"data wait {100 * statistics.median(waits[1:]):.2f} %, "
+        f"first epoch {seconds[0]:.1f} s" + "".join(f"; {reason}" for reason in reasons)
+    )
+
+
+def show_profile(config: RunConfig, data: Dataset, hardware: Hardware) -> None:
+    """Print the device time of plain steps by kind of work."""
+    on_cuda = hardware.device.type == "cuda"
+    state = new_state(config, hardware, list(data.class_set.names))
+    batches, _ = make_batches([data.train, data.val], hardware.device)
+    loss_function = build_loss(config.loss)
+    activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
+    order = torch.arange(len(data.train)).repeat(PROFILED_STEPS)[: PROFILED_STEPS * config.batch_size]
+    state.model.train()
+    with profile(activities=[activity]) as profiler:
+        for batch in batches(order, config.batch_size):
+            state.optimizer.zero_grad(set_to_none=True)
+            with hardware.autocast():
+                logits = state.model(normalise(batch.images))
+            loss_function(logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+            state.optimizer.step()
+    shares: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        spent = event.self_device_time_total if on_cuda else event.self_cpu_time_total
+        name = event.key.lower()
+        kind = next((kind for kind, words in KINDS if any(word in name for word in words)), "other")
+        shares[kind] += spent
+    total = sum(shares.values()) or 1
+    for kind, spent in shares.most_common():
+        print(f"    {kind:<32} {100 * spent / total:5.1f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The agent: takes queued runs, starts their workers, watches them, and gives each a true end.
+
+It holds nothing that would be lost with it. The database says what is to be done, run directories and the
+kernel say what is; whichever agent comes next goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.agent.devices import slot_of, visible_device, words_for
+from engine.agent.executors.local import ask_to_stop, is_held, kill_group, start_worker
+from engine.agent.ingest import catch_up, is_over, owner_of, settle
+from engine.journal import JournalError
+from engine.processes import identify, is_alive
+from engine.rundir import RunDir, RunDirError
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+GRACE_SECONDS = 60.0
+"""How long a worker may take to end its step and save before it is killed."""
+
+LEASE_SECONDS = 120.0
+"""How long the heartbeat of a run on another host may rest before the run counts as lost."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Watched:
+    """A run in this agent's care. `worker` is None when an earlier process started it; `asked` is the
+    monotonic time at which it was told to stop."""
+
+    run: RunDir
+    slot: str
+    worker: subprocess.Popen[bytes] | None
+    asked: float | None = None
+    killed: bool = False
+    damage: str = ""
+
+
+class Agent:
+    """Does all that is to be done now at each `step`, and never waits in one."""
+
+    def __init__(
+        self,
+        store: Store,
+        workspace: Workspace,
+        slots: dict[str, int],
+        say: Say,
+        grace: float = GRACE_SECONDS,
+        lease: float = LEASE_SECONDS,
+    ) -> None:
+        self.store, self.workspace, self.slots, self.say = store, workspace, slots, say
+        self.grace, self.lease = grace, lease
+        self.me = identify()
+        self.watched: dict[str, Watched] = {}
+        self._others: Counter[str] = Counter()
+        self._beats: dict[str, tuple[float | None, float]] = {}
+
+    def step(self) -> None:
+        """Raises StoreError when the database cannot be used; the next step goes on from there."""
+        self._look_around()
+        for watched in list(self.watched.values()):
+            self._look_after(watched)
+        self._requeue_preempted()
+        for run_id in self.store.fail_dependents():
+            self.say(f"{run_id} failed: {self.store.run(run_id).message}")
+        for slot, room in self.slots.items():
+            while self._taken(slot) < room and self._start_next(slot):
+                pass
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in its care and nothing waits that may start some day by itself."""
+        return not self.watched and not self.store.runs(["paused=0"], status="queued", limit=1)
+
+    # ------------------------------------------------------------------ runs that others started
+
+    def _look_around(self) -> None:
+        """Adopt the active runs of this host that nobody looks after, and count those of living others."""
+        self._others.clear()
+        elsewhere = set()
+        for row in self.store.active():
+            if row.id in self.watched:
+                continue
+            owner, run = owner_of(row), self.workspace.run_dir(row.id)
+            process = run.read_proc()
+            here = process is None or is_alive(process) is not None
+            alive = is_alive(owner) if owner is not None else False
+            if alive and owner != self.me:
+                self._others[slot_of(row, self.slots)] += 1
+            elif alive is None or not here:
+                elsewhere.add(row.id)
+                self._watch_from_afar(row, run)
+            else:
+                self._adopt(row, run)
+        self._beats = {run_id: seen for run_id, seen in self._beats.items() if run_id in elsewhere}
+
+    def _adopt(self, row: RunRow, run: RunDir) -> None:
+        slot = slot_of(row, self.slots)
+        if self.store.adopt(row.id, self.me, slot, row.claimed_by):
+            self.watched[row.id] = Watched(run, slot, worker=None)
+            process = run.read_proc()
+            self.say(f"{row.id} adopted ({f'process {process.pid}' if process else 'not up yet'})")
+
+    def _watch_from_afar(self, row: RunRow, run: RunDir) -> None:
+        """Call a run of another host lost when its heartbeat has rested for a whole lease.
+
+        The time is measured by this agent's own monotonic clock: the clocks of two hosts differ, and any of
+        them may be set back.
+        """
+        beat, now = run.last_beat(), time.monotonic()
+        last, since = self._beats.get(row.id, (None, now))
+        if beat != last or row.id not in self._beats:
+            self._beats[row.id] = beat, now
+            with contextlib.suppress(JournalError):
+                catch_up(self.store, run)
+        elif now - since > self.lease:
+            owner = owner_of(row)
+            host = row.host or (owner.host if owner else "its host")
+            message = f"no heartbeat from {host} for {self.lease:g} s"
+            if self.store.set_status(row.id, "lost", "lost_host", message, expect=(row.status,)):
+                self.say(f"{row.id} lost: {message}")
+
+    # ------------------------------------------------------------------ runs in its care
+
+    def _look_after(self, watched: Watched) -> None:
+        run = watched.run
+        exit_status = watched.worker.poll() if watched.worker is not None else None
+        over = is_over(run) if watched.worker is None else exit_status is not None
+        if over:
+            self._end(watched, exit_status)
+            return
+        try:
+            catch_up(self.store, run)
+        except (JournalError, OSError) as error:
+            if str(error) != watched.damage:
+                watched.damage = str(error)
+                self.say(f"{run.id}: {error}")
+        status = self.store.run(run.id).status
+        if status == "stopping":
+            self._stop(watched)
+        elif status == "lost":
+            # Another host could not see it any more; this one can.
+            self.store.set_status(run.id, "running", expect=("lost",))
+
+    def _stop(self, watched: Watched) -> None:
+        process = watched.run.read_proc()
+        if process is None and watched.worker is not None:
+            process = identify(watched.worker.pid)
+        if process is None:
+            return  # it is coming up; the next step sees it
+        if watched.asked is None:
+            ask_to_stop(process)
+            watched.asked = time.monotonic()
+            self.say(f"{watched.run.id} asked to stop (process {process.pid})")
+        elif not watched.killed and time.monotonic() - watched.asked > self.grace:
+            watched.killed = True
+            kill_group(watched.run, process.pid)
+            self.say(f"{watched.run.id} killed: it had not stopped within {self.grace:g} s")
+
+    def _end(self, watched: Watched, exit_status: int | None) -> None:
+        run = watched.run
+        why = f"it had not stopped within {self.grace:g} s and was killed" if watched.killed else ""
+        settle(self.store, run, exit_status, why)
+        del self.watched[run.id]
+        row = self.store.run(run.id)
+        told = f" ({row.cause}) {row.message}" if row.status in ("failed", "lost") else ""
+        self.say(f"{run.id} {row.status}{told}")
+
+    def _requeue_preempted(self) -> None:
+        """Runs of the queue that had to make room go back to it; those of a terminal are left to it."""
+        for row in self.store.runs(["cause=preempted"], status="stopped"):
+            waits = row.id not in self.watched and not is_held(self.workspace.run_dir(row.id))
+            if waits and row.queued_at is not None:
+                self.store.set_status(row.id, "queued", expect=("stopped",))
+                self.say(f"{row.id} preempted, queued again")
+
+    # ------------------------------------------------------------------ starting
+
+    def _taken(self, slot: str) -> int:
+        return self._others[slot] + sum(watched.slot == slot for watched in self.watched.values())
+
+    def _start_next(self, slot: str) -> bool:
+        """Claim the next run for a slot and start it; False when none is there."""
+        row = self.store.claim_next(self.me, slot, words_for(slot, self.slots))
+        if row is None:
+            return False
+        run = self.workspace.run_dir(row.id)
+        try:
+            visible = visible_device(slot, str(row.config["device"]))
+            worker = start_worker(run, self.workspace.cache, visible)
+        except (OSError, RunDirError) as error:
+            message = str(error) if run.path.is_dir() else f"its folder {run.path} is gone"
+            self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
+            self.say(f"{row.id} failed: {message}")
+            return True
+        self.watched[row.id] = Watched(run, slot, worker)
+        self.say(f"{row.id} {row.name}: worker {worker.pid} on {slot}, attempt {row.attempt + 1}")
+        return True

@@ -1,0 +1,55 @@
+"""The devices of this host, and which runs may have them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from engine.store import RunRow
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices the driver shows, without importing torch; 0 without a driver."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def device_slots(runs_a_device: int = 1) -> dict[str, int]:
+    """How many runs each device takes at once. Beside GPUs the CPU takes one, as it feeds them too."""
+    gpus = {f"cuda:{index}": runs_a_device for index in range(cuda_devices())}
+    return {**gpus, "cpu": 1 if gpus else runs_a_device}
+
+
+def words_for(slot: str, slots: dict[str, int]) -> tuple[str, ...]:
+    """What a run's `device` key may say for the run to be given this slot."""
+    if slot != "cpu":
+        return "auto", "cuda", slot
+    return ("cpu",) if len(slots) > 1 else ("cpu", "auto")
+
+
+def visible_device(slot: str, device: str) -> str | None:
+    """The value of CUDA_VISIBLE_DEVICES that gives a worker its slot; None where its own config does.
+
+    Numbers count within what this process itself gets to see.
+    """
+    if slot == "cpu" or device == slot:
+        return None
+    index = int(slot.partition(":")[2])
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return seen[index] if index < len(seen) else str(index)
+
+
+def slot_of(row: RunRow, slots: dict[str, int]) -> str:
+    """The slot that a run takes up which another process started."""
+    claimed = (row.claimed_by or {}).get("slot", "")
+    wanted = str(row.config.get("device", "auto"))
+    for slot in (claimed, row.device, wanted):
+        if slot in slots:
+            return str(slot)
+    return next(iter(slots)) if wanted != "cpu" else "cpu"

@@ -1,0 +1,105 @@
+"""One agent for each workspace and host: who it is, and starting one where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from engine.files import write_json
+from engine.processes import ProcessIdentity, identify, is_alive
+from engine.workspace import Workspace
+
+LOCK_SECONDS = 5.0
+"""How long a new agent waits for one that is just leaving."""
+
+AUTOMATIC_IDLE_SECONDS = 60.0
+"""After how long without work an agent leaves that nobody started by hand."""
+
+
+class AgentError(Exception):
+    """The agent cannot do its work; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """The files by which the agent of a workspace on this host is known."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Presence:
+        return cls(workspace.root / "agents")
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{socket.gethostname()}.log"
+
+    @property
+    def _card(self) -> Path:
+        return self.folder / f"{socket.gethostname()}.json"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the agent for as long as the block lasts. Raises AgentError when another one is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / f"{socket.gethostname()}.lock")
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            other = self.living()
+            who = f" (process {other.pid})" if other else ""
+            raise AgentError(f"{self.folder.parent}: an agent is at work here already{who}") from None
+        try:
+            self.announce()
+            yield
+        finally:
+            self.withdraw()
+            lock.release()
+
+    def announce(self) -> None:
+        write_json(self._card, identify().as_json())
+
+    def withdraw(self) -> None:
+        """Say that no agent is here any more; what is queued from now on starts another."""
+        self._card.unlink(missing_ok=True)
+
+    def living(self) -> ProcessIdentity | None:
+        """The agent on this host, None where none lives."""
+        try:
+            agent = ProcessIdentity.from_json(json.loads(self._card.read_bytes()))
+        except (OSError, ValueError, KeyError):
+            return None
+        return agent if is_alive(agent) else None
+
+
+def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:
+    """Start an agent that outlives this process unless one lives; returns the one that did.
+
+    To be called after the database says what there is to do: an agent that leaves looks there once more
+    after it has withdrawn. Of two that are started at once the second finds the lock taken and leaves.
+    """
+    presence = Presence.of(workspace)
+    living = presence.living()
+    if living is None:
+        presence.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "engine.agent", str(workspace.root)]
+        with open(presence.log, "ab") as log:
+            subprocess.Popen(
+                [*command, "--idle-exit", str(AUTOMATIC_IDLE_SECONDS)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=workspace.root,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+    return living

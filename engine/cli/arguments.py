@@ -1,0 +1,43 @@
+"""What the commands' arguments have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.cli.usage import CommandGroup
+
+if TYPE_CHECKING:
+    from engine.workspace import Workspace
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its id, the beginning of it, or its name.")]
+RunNames = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="Their ids, the beginnings of them, or their names.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Queue = Annotated[bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")]
+After = Annotated[str, typer.Option(metavar="RUN", help="With --queue: start when that run has finished.")]
+Priority = Annotated[
+    int, typer.Option(metavar="N", help="With --queue: higher ones start first.", show_default=True)
+]
+
+
+def group(help: str, **options: Any) -> typer.Typer:
+    """A group of commands that shows its help when called without one."""
+    return typer.Typer(
+        cls=CommandGroup,
+        help=help,
+        add_completion=False,
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        **options,
+    )
+
+
+def workspace_of(context: typer.Context) -> Workspace:
+    from engine.workspace import find_workspace
+
+    return find_workspace(context.obj)

@@ -1,0 +1,158 @@
+"""`seg-engine queue`, and putting runs into it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.agent.presence import Presence, ensure_agent
+from engine.cli.console import notices, output
+from engine.cli.reading import has_database, no_database, open_existing
+from engine.config import RunConfig
+from engine.config_keys import ConfigError
+from engine.report.tables import Column, age, text_table
+from engine.rundir import RunCard
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+HOPELESS = ("failed", "lost")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the queue a run goes. `after` names the run that must finish first, as a person types it."""
+
+    priority: int = 0
+    after: str = ""
+
+
+def predecessor(store: Store, place: Place) -> str:
+    """The id of the run to wait for, "" for none. Raises ConfigError when it can never finish."""
+    if not place.after:
+        return ""
+    row = store.run(store.resolve(place.after))
+    if row.status in HOPELESS:
+        raise ConfigError(
+            [f"--after {place.after}: {row.id} is {row.status}; `seg-engine requeue {row.id}` first"]
+        )
+    return row.id
+
+
+def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
+    """Make a run that an agent will start."""
+    after = predecessor(store, place)
+    workspace.run_dir(card.id).create(card, config)
+    store.create_run(card, config, priority=place.priority, after=after)
+
+
+def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -> None:
+    """See to it that an agent is there, and say what was queued."""
+    living = ensure_agent(workspace)
+    for card in cards:
+        if as_json:
+            print(json.dumps({"event": "queued", "run": card.id, "name": card.name}))
+        else:
+            output.say(f"{card.id}  {card.name}  queued")
+    if as_json:
+        return
+    agent = (
+        f"agent {living.pid} is at work" if living else f"an agent was started: {Presence.of(workspace).log}"
+    )
+    notices.say(agent)
+    notices.say(f"next: seg-engine watch {cards[0].id}" if len(cards) == 1 else "next: seg-engine queue")
+
+
+def list_queue(workspace: Workspace, as_json: bool) -> None:
+    """Print what is at work and what waits, the next first."""
+    if not has_database(workspace):
+        if as_json:
+            print(json.dumps({"agent": None, "active": [], "queued": []}))
+        else:
+            notices.say(no_database(workspace))
+        return
+    with open_existing(workspace) as store:
+        active, queued = store.active(), store.queue()
+    agent = Presence.of(workspace).living()
+    if as_json:
+        record = {
+            "agent": agent.as_json() if agent else None,
+            "active": [queue_record(row) for row in active],
+            "queued": [queue_record(row) for row in queued],
+        }
+        print(json.dumps(record, indent=1))
+        return
+    if active or queued:
+        output.say(queue_table(active, queued, time.time(), output.table_width))
+    else:
+        notices.say("nothing is running and nothing waits")
+    if agent is not None:
+        notices.say(f"agent: process {agent.pid}")
+    elif queued:
+        notices.say("no agent is at work on this host; `seg-engine agent` starts one")
+
+
+def queue_record(row: RunRow) -> dict[str, Any]:
+    fields = ("id", "name", "experiment", "status", "priority", "paused", "after", "queued_at", "claimed_by")
+    return {name: getattr(row, name) for name in fields}
+
+
+def queue_table(active: Sequence[RunRow], queued: Sequence[RunRow], now: float, width: int | None) -> Any:
+    rows = [*active, *queued]
+    places = ["-"] * len(active) + [str(place) for place in range(1, len(queued) + 1)]
+    columns = [
+        Column("place", places, right=True),
+        Column("id", [row.id for row in rows]),
+        Column("state", [state(row) for row in rows]),
+        Column("name", [row.name for row in rows], least=10),
+        Column("experiment", [row.experiment for row in rows], rank=3, least=10),
+        Column("priority", [str(row.priority) for row in rows], right=True, rank=1),
+        Column("device", [slot_or_wish(row) for row in rows], rank=2),
+        Column("queued", [age(now - row.queued_at) if row.queued_at else "-" for row in rows], right=True),
+    ]
+    return text_table(columns, width)
+
+
+def state(row: RunRow) -> str:
+    if row.status != "queued":
+        return row.status
+    if row.paused:
+        return "paused"
+    return f"after {row.after}" if row.after else "queued"
+
+
+def slot_or_wish(row: RunRow) -> str:
+    """The device that a run has, or the one that it asks for."""
+    return str((row.claimed_by or {}).get("slot") or row.config["device"])
+
+
+def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -> None:
+    """Give queued runs another place: higher priorities start first. Raises ConfigError, StoreError."""
+    with open_existing(workspace) as store:
+        rows = _queued(store, prefixes)
+        for row in rows:
+            store.set_queue(row.id, priority=priority)
+            output.say(f"{row.id}  {row.name}  priority {priority}")
+
+
+def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
+    """Hold queued runs back, or let them go; without names all that are queued now."""
+    with open_existing(workspace) as store:
+        rows = _queued(store, prefixes) if prefixes else store.queue()
+        for row in rows:
+            store.set_queue(row.id, paused=paused)
+            output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
+    if not rows:
+        notices.say("nothing waits in the queue")
+    elif not paused:
+        ensure_agent(workspace)
+
+
+def _queued(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
+    rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
+    problems = [f"{row.id}: is {row.status}, not queued" for row in rows if row.status != "queued"]
+    if problems:
+        raise ConfigError(problems)
+    return rows

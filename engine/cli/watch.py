@@ -1,0 +1,82 @@
+"""`seg-engine watch` and `seg-engine logs`: follow a run that somebody else looks after."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from engine.agent.ingest import refresh
+from engine.cli.console import notices
+from engine.cli.reading import open_existing
+from engine.cli.run import EXIT_BY_STATUS, choose_display
+from engine.journal import read_events
+from engine.rundir import RunDirError
+from engine.workspace import Workspace
+
+POLL_SECONDS = 0.2
+REFRESH_SECONDS = 1.0
+
+INTERRUPTED = 130
+
+
+def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
+    """Show a run from its first event to its end, as `run` does; returns the same exit status.
+
+    Ctrl-C ends the looking, not the run.
+    """
+    with open_existing(workspace) as store:
+        run = workspace.run_dir(store.resolve(prefix))
+        row, offset, refreshed = store.run(run.id), 0, time.monotonic()
+        if row.status == "queued":
+            notices.say("it waits in the queue")
+        display = choose_display(as_json, row, run.read_config())
+        try:
+            with display:
+                while True:
+                    ended = store.run(run.id).ended  # looked up first: all its events are there by now
+                    events, offset = read_events(run.journal, offset)
+                    display.show(events)
+                    if ended and not events:
+                        break
+                    if time.monotonic() - refreshed > REFRESH_SECONDS:
+                        refresh(store, [run])
+                        refreshed = time.monotonic()
+                    if not events:
+                        time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            notices.say(f"{run.id} goes on; `seg-engine stop {run.id}` stops it")
+            return INTERRUPTED
+        row = store.run(run.id)
+        display.ended(row, store, run)
+        return EXIT_BY_STATUS.get(row.status, 1)
+
+
+def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
+    """Print what the worker printed, the last `lines` of it (0: all), and with `follow` what comes until the
+    run ends."""
+    with open_existing(workspace) as store:
+        run = workspace.run_dir(store.resolve(prefix))
+        if not run.log.exists() and not follow:
+            raise RunDirError(f"{run.log}: is not there yet; the run was never started")
+        offset, refreshed, first = 0, time.monotonic(), True
+        try:
+            while True:
+                ended = store.run(run.id).ended
+                if run.log.exists():
+                    with open(run.log, "rb") as log:
+                        log.seek(offset)
+                        text = log.read()
+                    offset += len(text)
+                    if first and lines:
+                        text = b"".join(text.splitlines(keepends=True)[-lines:])
+                    first = False
+                    sys.stdout.write(text.decode(errors="replace"))
+                    sys.stdout.flush()
+                if ended or not follow:
+                    return 0
+                if time.monotonic() - refreshed > REFRESH_SECONDS:
+                    refresh(store, [run])
+                    refreshed = time.monotonic()
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            return INTERRUPTED

@@ -1,0 +1,174 @@
+"""Which queued run is next, and taking it so that nobody else does.
+
+A queued run may start when it is not paused, its device has room, and the run that it comes after, if any,
+has finished. Of those the one of the highest priority is next, of equal ones the one that was queued first.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.processes import ProcessIdentity
+from engine.store.ingest import NO_END, NO_PROGRESS
+from engine.store.lookup import require
+from engine.store.rows import RunRow, run_row, select_runs
+from engine.store.schema import runs
+
+ACTIVE_STATUSES = ("starting", "running", "stopping")
+
+STARTING: dict[str, Any] = NO_END | NO_PROGRESS | {"status": "starting"}
+
+IN_ORDER = (runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
+
+_QUEUED, _EARLIER = runs.alias("queued"), runs.alias("earlier")
+
+
+class QueueVerbs(abc.ABC):
+    """The verbs of the `Store` that keep the queue."""
+
+    @abc.abstractmethod
+    def _read(self) -> AbstractContextManager[sa.Connection]: ...
+
+    @abc.abstractmethod
+    def _write(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def claim_next(self, owner: ProcessIdentity, slot: str, devices: Collection[str]) -> RunRow | None:
+        """Take the next queued run whose config asks for one of `devices`, to run it in `slot`.
+
+        No two owners ever get the same one.
+        """
+        with self._read() as connection:  # an agent asks all the time and shall not keep others from writing
+            if _next(connection, devices) is None:
+                return None
+        with self._write() as connection:
+            run_id = _claim_next(connection, owner, slot, devices)
+            found = connection.execute(select_runs().where(runs.c.id == run_id)).first()
+        return run_row(found) if found is not None else None
+
+    def take(self, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
+        """Let `owner` start this very run, past the queue, if its status is one of `expect`; else False."""
+        with self._write() as connection:
+            require(connection, run_id)
+            return _take(connection, run_id, owner, expect)
+
+    def adopt(self, run_id: str, owner: ProcessIdentity, slot: str, before: dict[str, Any] | None) -> bool:
+        """Let `owner` look after an active run whose `claimed_by` is still `before`."""
+        with self._write() as connection:
+            return _adopt(connection, run_id, owner, slot, before)
+
+    def fail_dependents(self) -> list[str]:
+        """Fail the queued runs whose predecessor failed, was lost or is gone; returns their ids."""
+        with self._read() as connection:
+            if not _hopeless(connection):
+                return []
+        with self._write() as connection:
+            found = _hopeless(connection)
+            for run_id, why in found:
+                end = {"status": "failed", "cause": "dependency", "message": why, "ended_at": time.time()}
+                connection.execute(runs.update().where(runs.c.id == run_id).values(NO_END | end))
+        return [run_id for run_id, _ in found]
+
+    def set_queue(self, run_id: str, priority: int | None = None, paused: bool | None = None) -> None:
+        """Change a run's place in the queue; None leaves a part as it is."""
+        change = {
+            key: value for key, value in (("priority", priority), ("paused", paused)) if value is not None
+        }
+        with self._write() as connection:
+            require(connection, run_id)
+            connection.execute(runs.update().where(runs.c.id == run_id).values(change))
+
+    def queue(self) -> list[RunRow]:
+        """The queued runs, the next first."""
+        chosen = select_runs().where(runs.c.status == "queued").order_by(*IN_ORDER)
+        with self._read() as connection:
+            return [run_row(row) for row in connection.execute(chosen)]
+
+    def active(self) -> list[RunRow]:
+        """The runs that somebody has taken and that have not ended, the oldest first."""
+        chosen = select_runs().where(runs.c.status.in_(ACTIVE_STATUSES)).order_by(runs.c.created_at)
+        with self._read() as connection:
+            return [run_row(row) for row in connection.execute(chosen)]
+
+
+def _claim_next(
+    connection: sa.Connection, owner: ProcessIdentity, slot: str, devices: Collection[str]
+) -> str | None:
+    """Take the next run whose config asks for one of `devices`; returns its id, None when there is none.
+
+    The transaction holds the write lock from its beginning, so of many who claim at once no two get one run.
+    """
+    found = _next(connection, devices)
+    if found is not None:
+        change = STARTING | {"claimed_by": owner.as_json() | {"slot": slot}}
+        connection.execute(runs.update().where(runs.c.id == found).values(change))
+    return found
+
+
+def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
+    """The run that is next. Within one priority the index `runs_queue` gives the oldest first, so that a
+    claim costs the same however many runs wait; over all priorities at once it would sort them all."""
+    finished = sa.exists().where(_EARLIER.c.id == _QUEUED.c.after, _EARLIER.c.status == "finished")
+    oldest = (
+        sa.select(_QUEUED.c.id)
+        .where(
+            _QUEUED.c.status == "queued",
+            _QUEUED.c.priority == sa.bindparam("priority"),
+            ~_QUEUED.c.paused,
+            (_QUEUED.c.after == "") | finished,
+            _QUEUED.c.config["device"].as_string().in_(list(devices)),
+        )
+        .order_by(_QUEUED.c.queued_at, _QUEUED.c.id)
+        .limit(1)
+    )
+    highest = sa.select(sa.func.max(_QUEUED.c.priority)).where(_QUEUED.c.status == "queued")
+    priority = connection.execute(highest).scalar()
+    while priority is not None:
+        found = connection.execute(oldest, {"priority": priority}).scalar()
+        if found is not None:
+            return str(found)
+        priority = connection.execute(highest.where(_QUEUED.c.priority < priority)).scalar()
+    return None
+
+
+def _take(connection: sa.Connection, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
+    """Let `owner` start the run past the queue if its status is one of `expect`; False when not."""
+    change = STARTING | {"claimed_by": owner.as_json(), "queued_at": None}
+    statement = runs.update().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
+    return connection.execute(statement.values(change)).rowcount == 1
+
+
+def _adopt(
+    connection: sa.Connection, run_id: str, owner: ProcessIdentity, slot: str, before: dict[str, Any] | None
+) -> bool:
+    """Let `owner` look after a run that `before` looked after; False when somebody else was faster."""
+    known = connection.execute(
+        sa.select(runs.c.claimed_by).where(runs.c.id == run_id, runs.c.status.in_(ACTIVE_STATUSES))
+    ).first()
+    if known is None or known[0] != before:
+        return False
+    claim = owner.as_json() | {"slot": slot}
+    connection.execute(runs.update().where(runs.c.id == run_id).values(claimed_by=claim))
+    return True
+
+
+def _hopeless(connection: sa.Connection) -> list[tuple[str, str]]:
+    """The queued runs that come after one that failed, was lost or is gone, and why they cannot start."""
+    found = (
+        sa.select(_QUEUED.c.id, _QUEUED.c.after, _EARLIER.c.status)
+        .join_from(_QUEUED, _EARLIER, _EARLIER.c.id == _QUEUED.c.after, isouter=True)
+        .where(_QUEUED.c.after > "", _QUEUED.c.status == "queued")  # most runs come after none
+        .where(_EARLIER.c.id.is_(None) | _EARLIER.c.status.in_(("failed", "lost")))
+    )
+    return [
+        (row.id, f"it was to start after {row.after}, which {_FATES[row.status]}")
+        for row in connection.execute(found)
+    ]
+
+
+_FATES = {"failed": "failed", "lost": "was lost", None: "was deleted"}

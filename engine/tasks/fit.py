@@ -1,0 +1,184 @@
+"""How many images a step would have fitted into memory: `python -m engine.tasks.fit CONFIG.json`.
+
+Asked by a worker that ran out of memory, in a process of its own: it begins with clean memory, under the same
+limits, and should the kernel kill somebody for want of memory, it is not the one that has to report.
+Prints the largest size that passes, found by halving; 0 when not even one image does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config import RunConfig
+from engine.config_keys import with_values
+
+if TYPE_CHECKING:
+    import torch
+
+SECONDS = 120.0
+"""Longest time that looking for an advice may take."""
+CPU_RESERVE, CUDA_RESERVE = 200 * 10**6, 10**9
+"""Bytes left free beside a step, most of them for the matrices of `matrix_ceiling`."""
+STEPS = 2
+"""The first step makes the optimizer's state, the second has it beside activations and gradients."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the device or the host, in torch, Python or C++."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    marks = ["DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"]
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        # oneDNN gives no reason; where memory is limited, this is it.
+        marks += ["could not create a primitive", "could not execute a primitive"]
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)
+
+
+def describe_shortage(error: BaseException) -> str:
+    """What could not be had, in a few words."""
+    wanted = re.search(r"ried to allocate ([\d.]+) (\w+)", str(error))
+    if wanted is None:
+        return "out of memory"
+    amount = f"{int(wanted[1]) / 1e6:.3g} MB" if wanted[2] == "bytes" else f"{wanted[1]} {wanted[2]}"
+    return f"out of memory: no room for {amount} more"
+
+
+def advise(config_file: Path, config: RunConfig, classes: int, images: int, data_bytes: int) -> str:
+    """The change that would fit, as it is typed on the command line. Never raises, takes SECONDS at most.
+
+    `images` is the size of the training split: no batch is larger. `data_bytes` is that of all its caches.
+    """
+    command = [sys.executable, "-m", "engine.tasks.fit", str(config_file)]
+    command += ["--classes", str(classes), "--images", str(images), "--data-bytes", str(data_bytes)]
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=SECONDS, check=True, text=True)
+        size = int(answer.stdout.split()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return "a smaller batch_size needs less"
+    if size == 0:
+        return "not even one image a step fits; a smaller data.size or model.width needs less"
+    if size == images_a_pass(config, images):
+        return f"evaluation.batch_size={size} fits"
+    parts = f"runtime.micro_batch={size} evaluation.batch_size={size}"
+    if config.runtime.micro_batch:
+        return f"{parts} fits"
+    scoring = " evaluation.batch_size=0" if config.evaluation.batch_size > size else ""
+    return f"batch_size={size}{scoring} fits; or {parts}, which keeps {config.batch_size} images a step"
+
+
+def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: int) -> int:
+    """Halve the images a pass until a training step passes; 0 when not even one image does."""
+    size = images_a_pass(config, images)
+    # Training at this size has failed, unless it was scoring, in larger batches, that did.
+    if config.evaluation.batch_size <= size:
+        size //= 2
+    while size > 0 and not _fits(config, classes, size, data_bytes):
+        size //= 2
+    return size
+
+
+def images_a_pass(config: RunConfig, images: int) -> int:
+    """How many images the largest training pass of a run holds."""
+    return min(config.batch_size, config.runtime.micro_batch or config.batch_size, images)
+
+
+def _fits(config: RunConfig, classes: int, size: int, data_bytes: int) -> bool:
+    """Try a few steps on random images, and nothing left over when they fail."""
+    try:
+        _steps(config, classes, size, data_bytes)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fits = False
+    else:
+        fits = True
+    release_memory()  # outside of the handler, whose traceback holds the network and all its activations
+    return fits
+
+
+def release_memory() -> None:
+    """Collect what nobody holds any more, and give the device's part of it back."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> None:
+    import torch
+
+    from engine.data.batches import normalise
+    from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.learning.losses import build_loss
+    from engine.tasks.state import new_state
+
+    # Compiling would take minutes and save little memory.
+    config = with_values(config, {"runtime.compile": "off"})
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    state = new_state(config, hardware, [str(index) for index in range(classes)])
+    kept = [tensor.clone() for tensor in state.model.state_dict().values()]  # a run holds its best weights
+    kept.append(
+        torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
+    )
+    loss_function = build_loss(config.loss)
+    height, width = config.data.size
+    images = torch.randint(0, 256, (size, height, width, 3), dtype=torch.uint8, device=hardware.device)
+    labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
+    state.model.train()
+    for _ in range(STEPS):
+        state.optimizer.zero_grad(set_to_none=True)
+        with hardware.autocast():
+            logits = state.model(normalise(images))
+        loss = loss_function(logits, labels)
+        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        state.meter.add(loss, logits, labels)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+    del kept
+
+
+def _held_beside(device: torch.device, data_bytes: int) -> int:
+    """Bytes that a run holds beside its steps: a measurement of the device, the data where it is resident."""
+    import torch
+
+    from engine.data.batches import RESIDENT_SHARE
+
+    if device.type == "cpu":
+        return CPU_RESERVE
+    resident = data_bytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    return CUDA_RESERVE + (data_bytes if resident else 0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m engine.tasks.fit", description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="a RunConfig as JSON")
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--images", type=int, required=True, help="size of the training split")
+    parser.add_argument("--data-bytes", type=int, default=0, help="size of the data's caches")
+    options = parser.parse_args()
+    with contextlib.suppress(
+        OSError
+    ):  # for want of memory the kernel is to take this process, not the worker
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    config = RunConfig.model_validate_json(options.config.read_bytes())
+    from engine.worker import prepare_process
+
+    prepare_process(config.runtime)
+    print(largest_that_fits(config, options.classes, options.images, options.data_bytes))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,337 @@
+"""The queue: who is next, what people do to runs, and sweeps; nothing here starts a process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.agent.devices import slot_of, visible_device, words_for
+from engine.cli.main import BAD_USE
+from engine.cli.sweep import grid, point_name, values_of
+from engine.config import RunConfig
+from engine.config_keys import ConfigError, with_values
+from engine.data.synthetic import synthesize
+from engine.processes import identify
+from engine.rundir import RunCard
+from engine.store import Store
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import MadeUpJournal, finished_journal
+
+ANY = ("auto", "cpu", "cuda")
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    with workspace.open_store() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
+    """The workspaces for which the commands wanted an agent; none is started."""
+    wanted: list[Workspace] = []
+    for module in ("queue", "control"):
+        monkeypatch.setattr(f"engine.cli.{module}.ensure_agent", wanted.append)
+    return wanted
+
+
+def add(store: Store, run_id: str, device: str = "auto", priority: int = 0, after: str = "") -> None:
+    config = with_values(RunConfig(), {"device": device})
+    store.create_run(RunCard(run_id, run_id, "queue", 1.0), config, priority=priority, after=after)
+    with store._write() as connection:  # one after the other, however coarse the clock
+        count = connection.exec_driver_sql("SELECT count(*) FROM runs").scalar()
+        connection.exec_driver_sql(f"UPDATE runs SET queued_at = {count} WHERE id = '{run_id}'")
+
+
+def claim_all(store: Store, devices: tuple[str, ...] = ANY) -> list[str]:
+    ids = []
+    while (row := store.claim_next(identify(), "cpu", devices)) is not None:
+        ids.append(row.id)
+    return ids
+
+
+# --- Who is next ---------------------------------------------------------------------------------
+
+
+def test_priority_goes_before_age(store: Store) -> None:
+    for run_id, priority in (("old", 0), ("urgent", 5), ("young", 0), ("patient", -1), ("urgent2", 5)):
+        add(store, run_id, priority=priority)
+    order = ["urgent", "urgent2", "old", "young", "patient"]
+    assert [row.id for row in store.queue()] == order
+    assert claim_all(store) == order
+
+
+def test_a_claim_says_who_and_where(store: Store) -> None:
+    add(store, "aaaaaaaa")
+    row = store.claim_next(identify(), "cuda:1", ANY)
+    assert row is not None
+    assert row.status == "starting"
+    assert row.claimed_by == {**identify().as_json(), "slot": "cuda:1"}
+
+
+def test_paused_runs_and_those_for_other_devices_are_passed_over(store: Store) -> None:
+    add(store, "paused00", priority=3)
+    add(store, "gpu00000", device="cuda", priority=2)
+    add(store, "gpu10000", device="cuda:1", priority=1)
+    add(store, "cpu00000", device="cpu")
+    store.set_queue("paused00", paused=True)
+    assert claim_all(store, ("cpu", "auto")) == ["cpu00000"]
+    assert claim_all(store, ("cuda", "cuda:0", "auto")) == ["gpu00000"]
+    store.set_queue("paused00", paused=False)
+    assert claim_all(store, ("cpu", "auto")) == ["paused00"]
+
+
+def test_a_run_waits_until_the_one_before_it_has_finished(store: Store) -> None:
+    add(store, "first000")
+    add(store, "second00", after="first000", priority=9)
+    assert claim_all(store) == ["first000"]
+    for status in ("running", "stopped"):  # a stopped one may still go on and finish
+        store.set_status("first000", status)
+        assert claim_all(store) == []
+        assert store.fail_dependents() == []
+    store.set_status("first000", "finished", "completed")
+    assert claim_all(store) == ["second00"]
+
+
+@pytest.mark.parametrize(("end", "fate"), [("failed", "failed"), ("lost", "was lost"), (None, "was deleted")])
+def test_a_run_fails_with_the_one_before_it(store: Store, end: str | None, fate: str) -> None:
+    add(store, "first000")
+    add(store, "second00", after="first000")
+    if end is None:
+        store.delete_run("first000")
+    else:
+        store.set_status("first000", end, "exception")
+    assert store.fail_dependents() == ["second00"]
+    row = store.run("second00")
+    assert (row.status, row.cause) == ("failed", "dependency")
+    assert row.message == f"it was to start after first000, which {fate}"
+    assert store.fail_dependents() == []
+
+
+def test_of_two_who_adopt_one_run_one_does(store: Store) -> None:
+    add(store, "aaaaaaaa")
+    store.take("aaaaaaaa", identify(), ("queued",))
+    before = store.run("aaaaaaaa").claimed_by
+    assert store.adopt("aaaaaaaa", identify(1), "cpu", before)
+    assert not store.adopt("aaaaaaaa", identify(), "cpu", before)
+
+
+def test_what_was_deleted_meanwhile_or_taken_is_not_deleted(store: Store) -> None:
+    add(store, "aaaaaaaa")
+    assert claim_all(store) == ["aaaaaaaa"]
+    assert not store.delete_run("aaaaaaaa", expect=("queued", "finished"))
+    assert store.run("aaaaaaaa").status == "starting"
+
+
+# --- Devices -------------------------------------------------------------------------------------
+
+
+def test_each_gpu_takes_what_asks_for_it_and_the_cpu_what_asks_for_no_gpu() -> None:
+    box = {"cuda:0": 1, "cuda:1": 1, "cpu": 1}
+    assert words_for("cuda:1", box) == ("auto", "cuda", "cuda:1")
+    assert words_for("cpu", box) == ("cpu",)
+    assert words_for("cpu", {"cpu": 1}) == ("cpu", "auto")
+
+
+def test_a_worker_sees_the_gpu_of_its_slot_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_device("cuda:1", "auto") == "1"
+    assert visible_device("cuda:1", "cuda:1") is None  # its config says so, and counts among all
+    assert visible_device("cpu", "cpu") is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
+    assert visible_device("cuda:1", "auto") == "GPU-77"
+
+
+def test_the_slot_of_a_run_that_another_started_is_told_or_guessed(store: Store) -> None:
+    box = {"cuda:0": 1, "cuda:1": 1, "cpu": 1}
+    add(store, "aaaaaaaa", device="cuda")
+    assert slot_of(store.run("aaaaaaaa"), box) == "cuda:0"
+    store.claim_next(identify(), "cuda:1", ANY)
+    assert slot_of(store.run("aaaaaaaa"), box) == "cuda:1"
+    add(store, "bbbbbbbb", device="cpu")
+    assert slot_of(store.run("bbbbbbbb"), box) == "cpu"
+
+
+# --- Commands ------------------------------------------------------------------------------------
+
+
+def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, store: Store) -> None:
+    add(store, "aaaaaaaa")
+    add(store, "bbbbbbbb", priority=2, after="aaaaaaaa")
+    assert seg("queue pause aaa").status == 0
+    lines = [line.split() for line in seg("queue").out.splitlines()[1:]]
+    assert [line[:4] for line in lines] == [
+        ["1", "bbbbbbbb", "after", "aaaaaaaa"],
+        ["2", "aaaaaaaa", "paused", "aaaaaaaa"],
+    ]
+    assert seg("queue priority 3 aaa").status == 0
+    assert [run["id"] for run in seg("queue --json").json["queued"]] == ["aaaaaaaa", "bbbbbbbb"]
+    assert seg("queue unpause").status == 0
+    assert not any(run["paused"] for run in seg("queue --json").json["queued"])
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("stop good", "aaaa1111: is finished; is over"),
+        ("requeue good", "aaaa1111: is finished; only stopped, failed and lost runs are queued again"),
+        ("delete busy -y", "cccc3333: is running; `seg-engine stop` it first"),
+        ("queue priority 3 good", "aaaa1111: is finished, not queued"),
+        ("queue pause good", "aaaa1111: is finished, not queued"),
+        ("tag good --remove day", "aaaa1111: has no tag day"),
+        ("tag good 'two words'", "'two words': is no tag"),
+        ("run quick --priority 3 --data .", "--after and --priority order the queue; add --queue"),
+        ("sweep quick seed=5..1 --data .", "seed: '5..1' is no range; it must be FIRST..LAST"),
+        ("sweep quick sed=0..4 --data .", "sed: no such key; did you mean seed?"),
+        ("sweep quick seed=0, --data .", "seed: '0,' has an empty value"),
+    ],
+)
+@pytest.mark.usefixtures("two_runs")
+def test_wrong_words_are_one_line_and_change_nothing(
+    seg: Command, workspace: Workspace, line: str, says: str
+) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    import_made_up_run(workspace, "cccc3333", journal, name="busy").write_proc(identify(), 1)
+    before = seg("runs --json").json
+    done = seg(line)
+    assert done.status == BAD_USE
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1
+    assert says in done.err
+    assert seg("runs --json").json == before
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_requeue_puts_a_failed_run_back_and_wants_an_agent(seg: Command, no_agent: list[Workspace]) -> None:
+    done = seg("requeue bad --priority 4 --json")
+    assert done.json == {"event": "queued", "run": "bbbb2222", "name": "bad"}
+    (row,) = seg("runs bad --json").json
+    assert (row["status"], row["priority"], row["cause"]) == ("queued", 4, "")
+    assert len(no_agent) == 1
+    assert "stopped: it left the queue" in seg("stop bad").out
+    assert seg("runs bad --json").json[0]["status"] == "stopped"
+
+
+def test_stopping_a_run_that_nobody_looks_after_wants_an_agent(
+    seg: Command, workspace: Workspace, store: Store, no_agent: list[Workspace]
+) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    import_made_up_run(workspace, "aaaa1111", journal).write_proc(identify(), 1)
+    assert seg("stop aaaa").status == 0
+    assert store.run("aaaa1111").status == "stopping"
+    assert len(no_agent) == 1
+    store.take("aaaa1111", identify(), ("stopping",))  # now somebody who lives does
+    assert seg("stop aaaa").status == 0
+    assert len(no_agent) == 1
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_tags_and_notes_survive_a_rebuild(seg: Command) -> None:
+    assert "tags: best, night" in seg("tag good best").out
+    assert "tags: best" in seg("tag good --remove night").out
+    assert seg("note good 'with the old labels'").status == 0
+    assert seg("db rebuild").status == 0
+    (row,) = seg("runs good --json").json
+    assert (row["tags"], row["note"]) == (["best"], "with the old labels")
+    assert seg("note good").out == "with the old labels\n"
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_delete_asks_and_removes_files_and_rows(
+    seg: Command, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def no(question: str, **options: object) -> bool:
+        asked.append(question)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.confirm", no)
+    assert seg("delete good bad").status == 130
+    assert asked == ["delete these 2 runs for good?"]
+    assert len(seg("runs --json").json) == 2
+    assert seg("delete good --yes").status == 0
+    assert [row["id"] for row in seg("runs --json").json] == ["bbbb2222"]
+    assert [folder.name for folder in workspace.runs.iterdir()] == ["bbbb2222"]
+
+
+def test_a_run_whose_worker_still_lives_is_neither_deleted_nor_queued(
+    seg: Command, workspace: Workspace, store: Store
+) -> None:
+    run = import_made_up_run(workspace, "aaaa1111", finished_journal())
+    run.write_proc(identify(), 1)
+    store.set_status("aaaa1111", "lost", "lost_host")
+    for line in ("delete aaaa -y", "requeue aaaa"):
+        done = seg(line)
+        assert done.status == BAD_USE
+        assert "its worker still lives" in done.err
+    assert run.path.is_dir()
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_watching_a_run_that_is_over_shows_it_whole(seg: Command) -> None:
+    done = seg("watch good")
+    assert done.status == 0
+    assert "best validation Dice 0.60000 at epoch 2" in done.out
+    lines = seg("watch bad --json").out.splitlines()
+    assert json.loads(lines[-1])["cause"] == "diverged"
+    assert seg("watch bad").status == 1
+
+
+def test_logs_are_what_the_worker_printed(seg: Command, workspace: Workspace) -> None:
+    run = import_made_up_run(workspace, "aaaa1111", finished_journal())
+    assert "is not there yet; the run was never started" in seg("logs aaaa").err
+    run.log.write_text("one\ntwo\nthree\n")
+    assert seg("logs aaaa").out == "one\ntwo\nthree\n"
+    assert seg("logs aaaa -f -n 2").out == "two\nthree\n"
+
+
+# --- Sweeps --------------------------------------------------------------------------------------
+
+
+def test_a_grid_is_every_combination() -> None:
+    points = grid(["optimizer.lr=0.1,0.01", "epochs=5", "seed=0..2"])
+    assert len(points) == 6
+    assert points[1] == ["optimizer.lr=0.1", "epochs=5", "seed=1"]
+    assert values_of("seed", "7,0..2,1") == ["7", "0", "1", "2"]
+    assert point_name("quick", points[1], ["optimizer.lr", "seed"]) == "quick lr=0.1 seed=1"
+    with pytest.raises(ConfigError, match="is no range"):
+        values_of("seed", "0..1000000000")
+
+
+def test_a_sweep_queues_the_grid_after_it_was_checked_and_confirmed(
+    seg: Command, workspace: Workspace, store: Store, tmp_path: Path
+) -> None:
+    synthesize(tmp_path / "data", images=6, size=(64, 64), seed=1)
+    line = f"sweep quick optimizer.lr=0.1,0.01 seed=0..2 data.size=32x32 --data {tmp_path / 'data'}"
+    bad = seg(line.replace("0.01", "-1"))
+    assert (bad.status, store.queue()) == (BAD_USE, [])
+    unsure = seg(line)
+    assert "this would queue 6 runs; add --yes" in unsure.err
+    assert store.queue() == []
+    assert seg(f"{line} --yes --experiment lr --priority 2").status == 0
+    rows = store.queue()
+    assert len({row.id for row in rows}) == 6
+    assert {row.experiment for row in rows} == {"lr"}
+    assert {row.priority for row in rows} == {2}
+    assert sorted((row.config["optimizer"]["lr"], row.seed) for row in rows) == [
+        (lr, seed) for lr in (0.01, 0.1) for seed in (0, 1, 2)
+    ]
+    assert {row.name for row in rows} >= {"quick lr=0.1 seed=0", "quick lr=0.01 seed=2"}
+    assert all((workspace.run_dir(row.id).config_file).exists() for row in rows)
+
+
+def test_a_sample_of_a_sweep_is_the_same_each_time(seg: Command, store: Store, tmp_path: Path) -> None:
+    synthesize(tmp_path / "data", images=6, size=(64, 64), seed=1)
+    line = f"sweep quick seed=0..99 data.size=32x32 --data {tmp_path / 'data'} --yes --sample 4"
+    for experiment in ("one", "two"):
+        assert seg(f"{line} --experiment {experiment}").status == 0
+    seeds = [[run.seed for run in store.runs(experiment=name, sort="seed")] for name in ("one", "two")]
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == 4

@@ -1,0 +1,392 @@
+"""The agent with real workers: it queues, stops, dies, comes back, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.agent.agent import Agent
+from engine.agent.executors.local import StillHeld, is_held, kill_group, start_worker
+from engine.agent.presence import Presence
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.journal import read_all
+from engine.processes import identify, is_alive
+from engine.rundir import RunCard, RunDir, new_run_id
+from engine.store import RunRow, Store, StoreError
+from engine.workspace import Workspace
+
+WAIT_SECONDS = 120
+
+Queue = Callable[..., RunDir]
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    workspace.root.mkdir()
+    with workspace.open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(workspace: Workspace, store: Store, tiny: RunConfig) -> Queue:
+    """Queues a tiny run; keywords `priority` and `after` place it, others change its config."""
+
+    def add(priority: int = 0, after: str = "", **values: object) -> RunDir:
+        run = workspace.run_dir(new_run_id())
+        card = RunCard(run.id, "a test", "tests", time.time())
+        config = with_values(tiny, {"device": "cpu", **{k.replace("__", "."): v for k, v in values.items()}})
+        run.create(card, config)
+        store.create_run(card, config, priority=priority, after=after)
+        return run
+
+    return add
+
+
+@pytest.fixture
+def agents(workspace: Workspace) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts agents as processes, and ends whatever is left of them and their workers."""
+    started = []
+
+    def start(*options: str) -> subprocess.Popen[bytes]:
+        with open(workspace.root / "agent.out", "ab") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", "from engine.cli.main import main; main()"),
+                    *("--workspace", str(workspace.root), "agent", *options),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    for folder in workspace.runs.iterdir() if workspace.runs.is_dir() else ():
+        worker = RunDir(folder).read_proc()
+        if worker is not None:
+            kill_group(RunDir(folder), worker.pid)
+
+
+def wait_for(what: Callable[[], object], workspace: Workspace) -> Any:
+    """The first true value of `what`; fails with the agent's words when there is none in time."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.03)
+    said = workspace.root / "agent.out"
+    pytest.fail(f"it did not come about; the agent said:\n{said.read_text() if said.exists() else 'nothing'}")
+
+
+def ended(store: Store, run: RunDir, workspace: Workspace) -> RunRow:
+    wait_for(lambda: store.run(run.id).ended, workspace)
+    return store.run(run.id)
+
+
+def advanced(store: Store, run: RunDir, workspace: Workspace, epoch: int = 1) -> None:
+    wait_for(lambda: store.run(run.id).epoch >= epoch, workspace)
+
+
+def test_the_queue_runs_in_order_and_the_agent_leaves_when_it_is_empty(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    late = queue()
+    dependent = queue(priority=9, after=late.id)
+    urgent = queue(priority=1)
+    held = queue(priority=10)
+    store.set_queue(held.id, paused=True)
+    agent = agents("--idle-exit", "0.5")
+    assert agent.wait(timeout=WAIT_SECONDS) == 0
+    rows = [store.run(run.id) for run in (urgent, late, dependent)]
+    assert [(row.status, row.epoch) for row in rows] == [("finished", 3)] * 3
+    for earlier, later in ((rows[0], rows[1]), (rows[1], rows[2])):
+        assert later.started_at is not None
+        assert earlier.ended_at is not None
+        assert later.started_at >= earlier.ended_at  # one run at a time on the CPU
+    assert store.run(held.id).status == "queued"
+    assert Presence.of(workspace).living() is None
+
+
+def test_a_stop_through_the_database_saves_and_a_requeued_run_finishes(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run = queue(epochs=400)
+    agents()
+    advanced(store, run, workspace)
+    assert store.set_status(run.id, "stopping", expect=("running",))
+    row = ended(store, run, workspace)
+    assert (row.status, row.cause) == ("stopped", "stopped")
+    assert (run.checkpoints / "last.pt").exists()
+    wait_for(lambda: not is_held(run), workspace)
+    store.set_status(run.id, "queued")
+    advanced(store, run, workspace, row.epoch + 1)
+    assert store.run(run.id).attempt == 2
+    epochs = [epoch.epoch for epoch in store.epochs(run.id, "val")]
+    assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_workers_outlive_their_agent_and_the_next_one_adopts_them(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run = queue(epochs=60)
+    first = agents()
+    advanced(store, run, workspace)
+    process = run.read_proc()
+    first.kill()
+    first.wait()
+    assert process is not None
+    assert is_alive(process)
+    agents("--idle-exit", "0.5").wait(timeout=WAIT_SECONDS)
+    row = store.run(run.id)
+    assert (row.status, row.attempt, row.epoch) == ("finished", 1, 60)
+    events = [event.seq for event in read_all(run.journal) if event.event != "progress"]
+    assert [event.seq for event in store.events(run.id)] == events
+
+
+def test_a_worker_that_died_while_no_agent_lived_is_found_dead(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run = queue(epochs=400)
+    first = agents()
+    advanced(store, run, workspace)
+    first.kill()
+    first.wait()
+    process = run.read_proc()
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    agents()
+    row = ended(store, run, workspace)
+    assert (row.status, row.cause) == ("failed", "killed")
+
+
+def test_a_killed_worker_is_told_with_its_signal_and_what_waited_for_it_fails(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run = queue(epochs=400)
+    child = queue(after=run.id)
+    grandchild = queue(after=child.id)
+    agents()
+    advanced(store, run, workspace)
+    process = run.read_proc()
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    row = ended(store, run, workspace)
+    assert (row.status, row.cause) == ("failed", "killed")
+    assert "signal 9" in row.message
+    last = ended(store, grandchild, workspace)
+    assert (last.status, last.cause) == ("failed", "dependency")
+    assert last.message == f"it was to start after {child.id}, which failed"
+
+
+def test_a_preempted_run_is_queued_again_and_goes_on(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run = queue(epochs=400)
+    agents()
+    advanced(store, run, workspace)
+    process = run.read_proc()
+    assert process is not None
+    os.kill(process.pid, signal.SIGUSR2)
+    wait_for(lambda: store.run(run.id).attempt == 2 and store.run(run.id).status == "running", workspace)
+    causes = [event.payload["cause"] for event in store.events(run.id) if event.event == "stopped"]
+    assert causes == ["preempted"]
+
+
+def test_a_worker_that_does_not_stop_is_killed_after_the_grace_time(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run = queue(epochs=400)
+    agents("--grace", "0.5")
+    advanced(store, run, workspace)
+    process = run.read_proc()
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    store.set_status(run.id, "stopping")
+    row = ended(store, run, workspace)
+    assert (row.status, row.cause) == ("failed", "killed")
+    assert row.message == "it had not stopped within 0.5 s and was killed"
+    assert not is_alive(process)
+
+
+def test_a_second_agent_is_refused_by_name(
+    workspace: Workspace, store: Store, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    first = agents()
+    wait_for(Presence.of(workspace).living, workspace)
+    second = agents()
+    assert second.wait(timeout=WAIT_SECONDS) == 2
+    assert (
+        f"an agent is at work here already (process {first.pid})"
+        in (workspace.root / "agent.out").read_text()
+    )
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=WAIT_SECONDS) == 0
+    assert Presence.of(workspace).living() is None
+
+
+# --- One step at a time, in this process ---------------------------------------------------------
+
+
+@pytest.fixture
+def agent(workspace: Workspace, store: Store) -> Agent:
+    return Agent(store, workspace, {"cpu": 1}, lambda line: None, lease=0.05)
+
+
+def test_a_run_whose_agent_died_before_its_worker_was_started_goes_back_to_the_queue(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    gone = identify()
+    dead = type(gone)(gone.host, gone.pid, gone.start_time + 1, gone.boot_id)
+    assert store.claim_next(dead, "cpu", ("cpu",)) is not None
+    agent.slots = {"cpu": 0}  # so that it starts nothing itself
+    agent.step()
+    assert store.run(run.id).status == "queued"
+
+
+def test_a_run_that_lived_through_a_reboot_is_lost_with_its_host(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    here = identify()
+    before = type(here)(here.host, here.pid, here.start_time, "another boot")
+    assert store.claim_next(before, "cpu", ("cpu",)) is not None
+    store.set_status(run.id, "running")
+    run.write_proc(before, 1)
+    agent.slots = {"cpu": 0}
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause) == ("lost", "lost_host")
+
+
+def test_a_heartbeat_of_another_host_that_rests_is_lost_whatever_the_clocks_say(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    here = identify()
+    far = type(here)("another-host", here.pid, here.start_time, "its boot")
+    assert store.claim_next(far, "cuda:0", ("cpu",)) is not None
+    store.set_status(run.id, "running")
+    run.write_proc(far, 1)
+    beat = time.time() + 7200  # its clock is two hours ahead
+    for _ in range(3):
+        beat += 1
+        os.utime(run.proc_file, (beat, beat))
+        agent.step()
+        time.sleep(agent.lease * 1.5)  # longer than the lease in all, but it beats
+    assert store.run(run.id).status == "running"
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause) == ("lost", "lost_host")
+    assert row.message == "no heartbeat from another-host for 0.05 s"
+
+
+def test_a_run_whose_folder_is_gone_fails_and_says_so(
+    workspace: Workspace, store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    run.path.rename(workspace.runs / ".elsewhere")
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.message) == ("failed", f"its folder {run.path} is gone")
+
+
+def test_a_run_that_a_terminal_looks_after_is_left_to_it_and_takes_up_its_device(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    foreground, waiting = queue(), queue()
+    with subprocess.Popen(["sleep", "60"]) as terminal:
+        assert store.take(foreground.id, identify(terminal.pid), ("queued",))
+        agent.step()
+        assert store.run(foreground.id).status == "starting"
+        assert store.run(waiting.id).status == "queued"
+        assert agent.watched == {}
+        terminal.kill()
+
+
+def test_a_journal_that_outlives_a_locked_database_is_ingested_when_it_is_back(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run = queue()
+    with Store(workspace.database_url, timeout=0.05) as impatient:
+        agent = Agent(impatient, workspace, {"cpu": 1}, lambda line: None)
+        agent.step()
+        worker = agent.watched[run.id].worker
+        assert worker is not None
+        locker = sqlite3.connect(workspace.database, isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
+        wait_for(lambda: run.read_exit() is not None, workspace)
+        with pytest.raises(StoreError, match="another program has held the database"):
+            agent.step()
+        locker.close()
+        worker.wait()
+        agent.step()
+        assert agent.idle
+    row = store.run(run.id)
+    assert (row.status, row.epoch) == ("finished", 3)
+    events = [event.seq for event in read_all(run.journal) if event.event != "progress"]
+    assert [event.seq for event in store.events(run.id)] == events
+
+
+def test_two_workers_never_share_a_run(workspace: Workspace, queue: Queue) -> None:
+    run = queue()
+    worker = start_worker(run, workspace.cache)
+    try:
+        with pytest.raises(StillHeld, match="an earlier worker of it still lives"):
+            start_worker(run, workspace.cache)
+    finally:
+        kill_group(run, worker.pid)
+        worker.wait()
+    assert not is_held(run)
+
+
+# --- From the command line -----------------------------------------------------------------------
+
+
+def seg(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, "-c", "from engine.cli.main import main; main()"),
+            *("--workspace", str(workspace.root), *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_queueing_starts_an_agent_that_outlives_the_command(
+    workspace: Workspace, store: Store, street: Path
+) -> None:
+    tiny = ("data.size=32x32", "model.width=4", "batch_size=2", "epochs=2", "runtime.threads=1", "device=cpu")
+    done = seg(workspace, "run", "quick", *tiny, "--data", str(street), "--queue", "--json")
+    assert done.returncode == 0, done.stderr
+    run_id = json.loads(done.stdout)["run"]
+    try:
+        watched = seg(workspace, "watch", run_id, "--json")
+        assert watched.returncode == 0, watched.stderr
+        assert json.loads(watched.stdout.splitlines()[-1])["status"] == "finished"
+        assert "finished" in seg(workspace, "logs", run_id, "-n", "1").stdout
+    finally:
+        agent = Presence.of(workspace).living()
+        assert agent is not None
+        os.kill(agent.pid, signal.SIGTERM)
+    wait_for(lambda: Presence.of(workspace).living() is None, workspace)

@@ -1,0 +1,149 @@
+"""A fleet of real runs while agents, workers and readers are killed at random: nothing is lost or doubled.
+
+SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_SEED which schedule; both are printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import torch
+
+from engine.agent.executors.local import is_held
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.journal import read_all
+from engine.processes import ProcessIdentity, is_alive
+from engine.rundir import RunCard, RunDir, new_run_id
+from engine.store import Store
+from engine.workspace import Workspace
+
+KILLS = int(os.environ.get("SEG_KILLS", "12"))
+SEED = int(os.environ.get("SEG_SEED", str(random.SystemRandom().randrange(10**6))))
+RUNS = 3
+SLOTS = 2
+WAIT_SECONDS = 240 + 10 * KILLS
+
+
+class Fleet:
+    """The processes that the schedule starts and kills."""
+
+    def __init__(self, workspace: Workspace, store: Store, runs: list[RunDir]) -> None:
+        self.workspace, self.store, self.runs = workspace, store, runs
+        self.kills: Counter[str] = Counter()
+        self.agent = self.start("agent", "--slots", str(SLOTS))
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with open(self.workspace.root / "said.txt", "ab") as said:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-c", "from engine.cli.main import main; main()"),
+                    *("--workspace", str(self.workspace.root), *arguments),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+            )
+
+    def workers(self) -> list[ProcessIdentity]:
+        processes = [run.read_proc() for run in self.runs]
+        return [process for process in processes if process is not None and is_alive(process)]
+
+    def kill_agent(self) -> None:
+        self.agent.kill()
+        self.agent.wait()
+        self.kills["agent"] += 1
+        self.agent = self.start("agent", "--slots", str(SLOTS))
+
+    def kill_reader(self, after: float) -> None:
+        reader = self.start("runs", "--json")
+        time.sleep(after)
+        reader.kill()
+        reader.wait()
+        self.kills["reader"] += 1
+
+    def kill_worker(self, chance: random.Random) -> None:
+        workers = self.workers()
+        if workers:
+            number = chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGUSR2))
+            os.kill(chance.choice(workers).pid, number)
+            self.kills["worker" if number == signal.SIGKILL else "preempted"] += 1
+
+    def queue_the_fallen(self) -> None:
+        for run in self.runs:
+            if self.store.run(run.id).status in ("failed", "lost", "stopped") and not is_held(run):
+                self.store.set_status(run.id, "queued", expect=("failed", "lost", "stopped"))
+
+
+def test_nothing_is_lost_or_doubled_under_random_kills(workspace: Workspace, tiny: RunConfig) -> None:
+    print(f"SEG_SEED={SEED} SEG_KILLS={KILLS}")
+    chance = random.Random(SEED)
+    workspace.root.mkdir()
+    with workspace.open_store() as store:
+        runs = queue_runs(workspace, store, with_values(tiny, {"epochs": 20000, "device": "cpu"}))
+        fleet = Fleet(workspace, store, runs)
+        deadline = time.monotonic() + WAIT_SECONDS
+        try:
+            while fleet.kills.total() < KILLS:
+                assert time.monotonic() < deadline, (workspace.root / "said.txt").read_text()
+                match chance.randrange(4):
+                    case 0:
+                        fleet.kill_agent()
+                    case 1:
+                        fleet.kill_worker(chance)
+                    case _:
+                        fleet.kill_reader(chance.uniform(0.0, 0.6))
+                time.sleep(chance.uniform(0.0, 1.0))
+                fleet.queue_the_fallen()
+            for run in runs:
+                while not store.run(run.id).ended:
+                    if not store.set_status(run.id, "stopped", "stopped", expect=("queued",)):
+                        store.set_status(run.id, "stopping", expect=("starting", "running"))
+                    assert time.monotonic() < deadline, (workspace.root / "said.txt").read_text()
+                    time.sleep(0.1)
+            while any(is_held(run) for run in runs):  # the last word is written before the process is gone
+                assert time.monotonic() < deadline, fleet.workers()
+                time.sleep(0.1)
+        finally:
+            fleet.agent.terminate()
+            fleet.agent.wait()
+            for process in fleet.workers():
+                os.killpg(process.pid, signal.SIGKILL)
+        print(dict(fleet.kills), sum(check(store, run) for run in runs), "events")
+
+
+def queue_runs(workspace: Workspace, store: Store, config: RunConfig) -> list[RunDir]:
+    runs = [workspace.run_dir(new_run_id()) for _ in range(RUNS)]
+    for run in runs:
+        card = RunCard(run.id, "a test", "fleet", time.time())
+        run.create(card, config)
+        store.create_run(card, config)
+    return runs
+
+
+def check(store: Store, run: RunDir) -> int:
+    """Compare a run's journal with the database and load each of its files; returns its events."""
+    row = store.run(run.id)
+    journal = read_all(run.journal)
+    assert [event.seq for event in journal] == list(range(len(journal)))
+    kept = [event for event in journal if event.event != "progress"]
+    assert [event.seq for event in store.events(run.id)] == [event.seq for event in kept]
+    assert row.journal_offset == run.journal.stat().st_size if journal else row.journal_offset == 0
+    assert row.status in ("stopped", "failed")
+    process = run.read_proc()
+    assert process is None or not is_alive(process)
+    for split in ("train", "val"):
+        epochs = [epoch.epoch for epoch in store.epochs(run.id, split)]
+        assert epochs == list(range(1, len(epochs) + 1))
+    for path in run.checkpoints.glob("*.pt"):
+        torch.load(path, map_location="cpu", weights_only=True)
+    for path in (run.config_file, run.card_file):
+        json.loads(path.read_bytes())
+    return len(journal)
