@@ -182,14 +182,14 @@ def test_a_damaged_checkpoint_costs_work_and_not_the_run(
 def test_a_run_whose_time_is_over_says_how_to_go_on(
     new_run: MakeRun, tiny: RunConfig, nursery: Nursery
 ) -> None:
-    run = new_run(with_values(tiny, {"limits.hours": 0.0008, "epochs": 1_000_000, "gallery.every": 0}))
+    run = new_run(with_values(tiny, {"limits.hours": 0.002, "epochs": 1_000_000, "gallery.every": 0}))
     reached = (0, 0)
     for attempt in (1, 2):
         assert nursery.work(run) == 1, run.log.read_text()
         assert failure(run).cause == "timeout"
         content = torch.load(run.checkpoints / "last.pt", weights_only=True)
         kept = (content["epoch"], content["step"])
-        assert f"limits.hours=0.0008 is over after {kept[0]} complete epochs" in failure(run).message
+        assert f"limits.hours=0.002 is over after {kept[0]} complete epochs" in failure(run).message
         assert kept > reached
         reached = kept
         record = run.read_exit()
