@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
-from engine.worker import prepare_process
+from engine.tasks.process import prepare_process
 
 WARM_STEPS = 2
 LATENCY_PASSES = 20
