@@ -34,7 +34,11 @@ class RunDirError(Exception):
 
 @dataclass(frozen=True)
 class RunCard:
-    """What people call a run: all of it that is not the config. `created` is UTC seconds."""
+    """What people call a run and want of it: all that is not the config. Times are UTC seconds.
+
+    `queued_for` is the attempt that it was last queued for, 0 when it was started past the queue or taken out
+    of it; `queued_at` says when, None for `created`.
+    """
 
     id: str
     name: str
@@ -42,6 +46,11 @@ class RunCard:
     created: float
     tags: tuple[str, ...] = ()
     note: str = ""
+    priority: int = 0
+    paused: bool = False
+    after: str = ""
+    queued_for: int = 1
+    queued_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,11 @@ class RunDir:
                 created=float(value["created"]),
                 tags=tuple(str(tag) for tag in value.get("tags", ())),
                 note=str(value.get("note", "")),
+                priority=int(value.get("priority", 0)),
+                paused=bool(value.get("paused", False)),
+                after=str(value.get("after", "")),
+                queued_for=int(value.get("queued_for", 1)),
+                queued_at=float(value["queued_at"]) if value.get("queued_at") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunDirError(f"{self.card_file}: is not a run's card: {error!r}") from error
@@ -144,6 +158,13 @@ class RunDir:
             return ProcessIdentity.from_json(json.loads(self.proc_file.read_bytes()))
         except (OSError, ValueError, KeyError):
             return None
+
+    def read_proc_attempt(self) -> int:
+        """The attempt whose worker came up last, 0 when none did."""
+        try:
+            return int(json.loads(self.proc_file.read_bytes())["attempt"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
 
     def beat(self) -> None:
         """Say that the worker is alive: the modification time of proc.json is the heartbeat."""

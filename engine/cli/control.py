@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import typer
 
-from engine.agent.executors.local import is_held
 from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
 from engine.cli.console import notices, output
-from engine.cli.queue import Place, enqueue, tell_queued
+from engine.cli.queue import Place, enqueue, keep, tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import RESUMABLE, check_data, check_hardware, follow
+from engine.cli.run import RESUMABLE, check_data, check_hardware, refuse_living, start_here
 from engine.config_keys import ConfigError, parse_assignments, with_values
-from engine.processes import identify, is_alive
+from engine.processes import is_alive
 from engine.rundir import RunCard, new_run_id
 from engine.store import END_STATUSES, RunRow, Store
 from engine.workspace import Workspace
@@ -29,6 +27,7 @@ def stop(workspace: Workspace, prefixes: Sequence[str]) -> None:
         rows = chosen(store, prefixes, ("queued", "starting", "running", "stopping"), "is over")
         for row in rows:
             if store.set_status(row.id, "stopped", "stopped", expect=("queued",)):
+                keep(workspace, store, row.id)
                 output.say(f"{row.id}  {row.name}  stopped: it left the queue")
             elif store.set_status(row.id, "stopping", expect=("starting", "running", "stopping")):
                 output.say(f"{row.id}  {row.name}  stopping: it ends its step and saves")
@@ -50,6 +49,7 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
             if priority is not None:
                 store.set_queue(row.id, priority=priority)
             store.set_status(row.id, "queued", expect=RESUMABLE)
+            keep(workspace, store, row.id)
     tell_queued(workspace, cards, as_json)
 
 
@@ -64,14 +64,13 @@ def rerun(
         config = with_values(before.read_config(), values)
         check_hardware(config)
         check_data(config, workspace)
-        card = replace(before.read_card(), id=new_run_id(), created=time.time(), note="")
+        model = before.read_card()
+        card = RunCard(new_run_id(), model.name, model.experiment, time.time(), model.tags)
         if place is not None:
             enqueue(workspace, store, card, config, place)
             tell_queued(workspace, [card], as_json)
             return 0
-        workspace.run_dir(card.id).create(card, config)
-        store.create_run(card, config, "starting", owner=identify())
-        return follow(workspace, store, card.id, as_json)
+        return start_here(workspace, store, card, config, as_json)
 
 
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
@@ -114,7 +113,7 @@ def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequenc
         tags = tuple(sorted({*row.tags, *words} - set(remove)))
         if tags != row.tags:
             store.update_card(row.id, tags=tags)
-            rewrite_card(workspace, store, row.id)
+            keep(workspace, store, row.id)
         output.say(f"{row.id}  {row.name}  tags: {', '.join(tags) or 'none'}")
 
 
@@ -126,17 +125,8 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
             output.say(row.note)
             return
         store.update_card(row.id, note=text)
-        rewrite_card(workspace, store, row.id)
+        keep(workspace, store, row.id)
         output.say(f"{row.id}  {row.name}  note: {text or 'none'}")
-
-
-def rewrite_card(workspace: Workspace, store: Store, run_id: str) -> None:
-    """Put what people call a run into its folder too, so that rebuilding the database keeps it."""
-    row, run = store.run(run_id), workspace.run_dir(run_id)
-    if run.path.is_dir():
-        run.write_card(RunCard(row.id, row.name, row.experiment, row.created_at, row.tags, row.note))
-    else:
-        notices.say(f"{run.path} is gone; only the database knows this")
 
 
 def chosen(store: Store, prefixes: Sequence[str], statuses: Sequence[str], otherwise: str) -> list[RunRow]:
@@ -146,12 +136,3 @@ def chosen(store: Store, prefixes: Sequence[str], statuses: Sequence[str], other
     if problems:
         raise ConfigError(problems)
     return rows
-
-
-def refuse_living(workspace: Workspace, row: RunRow) -> None:
-    """Raises ConfigError when a worker of the run lives on this machine, whatever its status says."""
-    run = workspace.run_dir(row.id)
-    process = run.read_proc()
-    if is_held(run) or (process is not None and is_alive(process)):
-        pid = f" (process {process.pid})" if process is not None else ""
-        raise ConfigError([f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later"])

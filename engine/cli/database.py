@@ -74,8 +74,9 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
     with workspace.open_store() as store:
         for run in runs:
             here = workspace.run_dir(run.id)
-            news = "" if run.path.resolve() == here.path.resolve() else bring(run, here)
-            store.import_run(here)
+            is_home = run.path.resolve() == here.path.resolve()
+            news = "" if is_home else bring(run, here)
+            store.import_run(here, queued=is_home)
             refresh(store, [here])
             row = store.run(run.id)
             output.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{news}")

@@ -239,6 +239,8 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             stream.say(f"picture: {picture}")
         stream.say(f"files:   {run.path}")
         stream.say(f"next:    seg-engine show {row.id}")
+    elif row.cause == "preempted":
+        stream.say(f"{row.id} preempted after {row.epoch} complete epochs, its checkpoint saved")
     elif row.status == "stopped":
         stream.say(f"{row.id} stopped after {row.epoch} complete epochs, its checkpoint saved")
         stream.say(f"next:    seg-engine resume {row.id}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.agent.presence import Presence, ensure_agent
@@ -16,6 +16,7 @@ from engine.config_keys import ConfigError
 from engine.report.tables import Column, age, text_table
 from engine.rundir import RunCard
 from engine.store import RunRow, Store
+from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
 HOPELESS = ("failed", "lost")
@@ -43,9 +44,9 @@ def predecessor(store: Store, place: Place) -> str:
 
 def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
     """Make a run that an agent will start."""
-    after = predecessor(store, place)
+    card = replace(card, priority=place.priority, after=predecessor(store, place))
     workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config, priority=place.priority, after=after)
+    store.create_run(card, config)
 
 
 def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -> None:
@@ -134,6 +135,7 @@ def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -
         rows = _queued(store, prefixes)
         for row in rows:
             store.set_queue(row.id, priority=priority)
+            keep(workspace, store, row.id)
             output.say(f"{row.id}  {row.name}  priority {priority}")
 
 
@@ -143,11 +145,19 @@ def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
         rows = _queued(store, prefixes) if prefixes else store.queue()
         for row in rows:
             store.set_queue(row.id, paused=paused)
+            keep(workspace, store, row.id)
             output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
     if not rows:
         notices.say("nothing waits in the queue")
     elif not paused:
         ensure_agent(workspace)
+
+
+def keep(workspace: Workspace, store: Store, run_id: str) -> None:
+    """Put what people want of a run into its folder too, so that rebuilding the database keeps it."""
+    problem = keep_card(store, workspace.run_dir(run_id))
+    if problem:
+        notices.say(problem)
 
 
 def _queued(store: Store, prefixes: Sequence[str]) -> list[RunRow]:

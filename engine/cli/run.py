@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from engine.agent.devices import cuda_devices
+from engine.agent.executors.local import is_held
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
@@ -17,10 +19,11 @@ from engine.cli.reading import open_existing
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.dataset import open_dataset
-from engine.processes import identify
+from engine.processes import identify, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, Store
+from engine.store.cards import card_of
 from engine.workspace import Workspace
 
 EXIT_BY_STATUS = {"finished": 0, "stopped": 3}
@@ -46,9 +49,8 @@ def run(
     config = resolve_config(target, assignments, data)
     check_hardware(config)
     check_data(config, workspace)
-    run_id = new_run_id()
     card = RunCard(
-        id=run_id,
+        id=new_run_id(),
         name=name or default_name(config),
         experiment=experiment,
         created=time.time(),
@@ -60,9 +62,15 @@ def run(
             enqueue(workspace, store, card, config, place)
             tell_queued(workspace, [card], as_json)
             return 0
-        workspace.run_dir(run_id).create(card, config)
-        store.create_run(card, config, "starting", owner=identify())
-        return follow(workspace, store, run_id, as_json)
+        return start_here(workspace, store, card, config, as_json)
+
+
+def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
+    """Make a run past the queue and follow it to its end; returns the exit status."""
+    card = replace(card, queued_for=0)
+    workspace.run_dir(card.id).create(card, config)
+    store.create_run(card, config, "starting", owner=identify())
+    return follow(workspace, store, card.id, as_json)
 
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
@@ -71,12 +79,22 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         row = store.run(store.resolve(prefix))
         if row.status not in RESUMABLE:
             raise ConfigError([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
+        refuse_living(workspace, row)
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
         check_data(config, workspace)
         if not store.take(row.id, identify(), RESUMABLE):
             raise ConfigError([f"{row.id}: was started by somebody else just now"])
         return follow(workspace, store, row.id, as_json)
+
+
+def refuse_living(workspace: Workspace, row: RunRow) -> None:
+    """Raises ConfigError when a worker of the run lives on this machine, whatever its status says."""
+    run = workspace.run_dir(row.id)
+    process = run.read_proc()
+    if is_held(run) or (process is not None and is_alive(process)):
+        pid = f" (process {process.pid})" if process is not None else ""
+        raise ConfigError([f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later"])
 
 
 def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
@@ -138,11 +156,13 @@ def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> in
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with display:
-            end = follow_run(store, workspace, run_id, display.show, switch)
+            end = follow_run(store, workspace, run_id, display.show, switch, notices.say)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     display.ended(end, store, workspace.run_dir(run_id))
+    if end.cause == "preempted" and not store.run(run_id).ended:
+        tell_queued(workspace, [card_of(end)], as_json)
     return EXIT_BY_STATUS.get(end.status, 1)
 
 

@@ -4,7 +4,7 @@ Front ends and the agent use the verbs of `Store` and get frozen snapshots; peop
 themselves use the views that `docs/database.md` describes.
 """
 
-from engine.store.errors import IngestConflict, StoreError
+from engine.store.errors import IngestConflict, NoSuchRun, StoreError
 from engine.store.rows import (
     CAUSES,
     END_STATUSES,
@@ -26,6 +26,7 @@ __all__ = [
     "EventRow",
     "ExperimentRow",
     "IngestConflict",
+    "NoSuchRun",
     "RunRow",
     "Store",
     "StoreError",

@@ -6,7 +6,8 @@ the last attempt's curve, the scores of the best and the last epoch, the status 
 Status. The first event of a new attempt sets the run running and clears how the attempt before had
 ended. An end event ends the run; it is the worker's own word and also replaces an end that somebody else
 presumed ("lost"). Events older than the present status do not change it: those of an attempt that had ended
-before the run was queued again, and the first of an attempt whose worker was since found dead. A stop that
+before the run was queued again, and the first of an attempt whose worker was since found dead. Attempts have
+numbers, which say what is older; clocks do not, as they differ between hosts and may be set back. A stop that
 was asked for while the worker came up stays asked for.
 """
 
@@ -111,7 +112,8 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
 
 
 def _begin_attempt(run: dict[str, Any], event: AnyEvent) -> None:
-    presumed_over = run["status"] in END_STATUSES and event.t < (run["ended_at"] or 0.0)
+    claimed = (run["claimed_by"] or {}).get("attempt", 0)
+    presumed_over = run["status"] in END_STATUSES and event.attempt <= claimed
     if not presumed_over:
         run |= NO_END
         if run["status"] != "stopping":
