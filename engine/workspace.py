@@ -37,7 +37,7 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        """Where data sets are cached. SEG_CACHE names a folder that workspaces share, each cache built once."""
+        """Where data sets are cached. SEG_CACHE names a folder that several workspaces share."""
         shared = os.environ.get(CACHE_VARIABLE)
         return Path(shared).expanduser().absolute() if shared else self.root / "cache"
 

@@ -5,48 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from engine import intentions
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output
 from engine.cli.reading import has_database, no_database, open_existing
-from engine.config import RunConfig
-from engine.config_keys import ConfigError
 from engine.report.tables import Column, age, text_table
 from engine.rundir import RunCard
-from engine.store import RunRow, Store
-from engine.store.cards import keep_card
+from engine.store import RunRow
 from engine.workspace import Workspace
-
-HOPELESS = ("failed", "lost")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in the queue a run goes. `after` names the run that must finish first, as a person types it."""
-
-    priority: int = 0
-    after: str = ""
-
-
-def predecessor(store: Store, place: Place) -> str:
-    """The id of the run to wait for, "" for none. Raises ConfigError when it can never finish."""
-    if not place.after:
-        return ""
-    row = store.run(store.resolve(place.after))
-    if row.status in HOPELESS:
-        raise ConfigError(
-            [f"--after {place.after}: {row.id} is {row.status}; `seg-engine requeue {row.id}` first"]
-        )
-    return row.id
-
-
-def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
-    """Make a run that an agent will start."""
-    card = replace(card, priority=place.priority, after=predecessor(store, place))
-    workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config)
 
 
 def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -> None:
@@ -130,39 +98,32 @@ def slot_or_wish(row: RunRow) -> str:
 
 
 def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -> None:
-    """Give queued runs another place: higher priorities start first. Raises ConfigError, StoreError."""
+    """Give queued runs another place: higher priorities start first. Raises Refused, StoreError."""
     with open_existing(workspace) as store:
-        rows = _queued(store, prefixes)
-        for row in rows:
-            store.set_queue(row.id, priority=priority)
-            keep(workspace, store, row.id)
-            output.say(f"{row.id}  {row.name}  priority {priority}")
+        rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
+        for row in intentions.set_place(workspace, store, rows, priority=priority):
+            tell_lost(workspace, row.id)
+    for row in rows:
+        output.say(f"{row.id}  {row.name}  priority {priority}")
 
 
 def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
     """Hold queued runs back, or let them go; without names all that are queued now."""
     with open_existing(workspace) as store:
-        rows = _queued(store, prefixes) if prefixes else store.queue()
-        for row in rows:
-            store.set_queue(row.id, paused=paused)
-            keep(workspace, store, row.id)
-            output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
+        rows = [store.run(store.resolve(prefix)) for prefix in prefixes] if prefixes else store.queue()
+        for row in intentions.set_place(workspace, store, rows, paused=paused):
+            tell_lost(workspace, row.id)
+    for row in rows:
+        output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
     if not rows:
         notices.say("nothing waits in the queue")
     elif not paused:
         ensure_agent(workspace)
 
 
-def keep(workspace: Workspace, store: Store, run_id: str) -> None:
-    """Put what people want of a run into its folder too, so that rebuilding the database keeps it."""
-    problem = keep_card(store, workspace.run_dir(run_id))
-    if problem:
-        notices.say(problem)
-
-
-def _queued(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
-    rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
-    problems = [f"{row.id}: is {row.status}, not queued" for row in rows if row.status != "queued"]
-    if problems:
-        raise ConfigError(problems)
-    return rows
+def tell_lost(workspace: Workspace, run_id: str) -> None:
+    """Say that a run's folder did not take what the database has."""
+    folder = workspace.run_dir(run_id).path
+    notices.say(
+        f"{folder} {'cannot be written' if folder.is_dir() else 'is gone'}; only the database knows this"
+    )

@@ -16,11 +16,13 @@ from engine.store.rows import (
     RunRow,
 )
 from engine.store.store import Store
+from engine.store.summaries import Changes, RunSummary
 
 __all__ = [
     "CAUSES",
     "END_STATUSES",
     "STATUSES",
+    "Changes",
     "EpochRow",
     "EvaluationRow",
     "EventRow",
@@ -28,6 +30,7 @@ __all__ = [
     "IngestConflict",
     "NoSuchRun",
     "RunRow",
+    "RunSummary",
     "Store",
     "StoreError",
 ]

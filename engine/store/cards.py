@@ -26,13 +26,13 @@ def card_of(row: RunRow) -> RunCard:
     )
 
 
-def keep_card(store: Store, run: RunDir) -> str:
-    """Write a run's card as the database has it; returns "", or why only the database knows it now."""
+def keep_card(store: Store, run: RunDir) -> bool:
+    """Write a run's card as the database has it; False when the folder does not take it."""
     card = card_of(store.run(run.id))
     if not run.path.is_dir():
-        return f"{run.path} is gone; only the database knows this"
+        return False
     try:
         run.write_card(card)
-    except OSError as error:
-        return f"{run.card_file}: cannot be written: {error.strerror}; only the database knows this"
-    return ""
+    except OSError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from engine.rundir import RunCard
 from engine.store.errors import StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS
 from engine.store.schema import experiments, runs, tags
+from engine.store.variant import variant_of
 
 
 def insert_run(
@@ -22,6 +23,7 @@ def insert_run(
     status: str,
     place: dict[str, Any] | None = None,
 ) -> None:
+    stored = config.model_dump(mode="json")
     row = {
         "id": card.id,
         "experiment_id": _experiment_id(connection, card.experiment, card.created),
@@ -47,7 +49,8 @@ def insert_run(
         "after": card.after,
         "classes": [],
         "colors": [],
-        "config": config.model_dump(mode="json"),
+        "config": stored,
+        "variant": variant_of(stored),
     }
     connection.execute(runs.insert(), row | NO_END | NO_PROGRESS | (place or {}))
     set_tags(connection, card.id, card.tags)

@@ -36,11 +36,12 @@ from engine.store.rows import (
     select_runs,
 )
 from engine.store.schema import epochs, events, experiments, results, runs
+from engine.store.summaries import SummaryVerbs
 
 MAX_CANDIDATES = 5
 
 
-class Store(QueueVerbs):
+class Store(QueueVerbs, SummaryVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
@@ -141,8 +142,8 @@ class Store(QueueVerbs):
         change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
         with self._write() as connection:
             require(connection, run_id)
-            if change:
-                connection.execute(runs.update().where(runs.c.id == run_id).values(change))
+            # Also when only tags change: who follows the run is to see it.
+            connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
             if tags is not None:
                 set_tags(connection, run_id, tags)
 
@@ -317,7 +318,7 @@ class Store(QueueVerbs):
             return [tuple(row) for row in connection.execute(select)]
 
 
-_NOT_FOLDED = ("config", "note", "name", "priority", "paused", "after")
+_NOT_FOLDED = ("config", "note", "name", "priority", "paused", "after", "changed", "variant")
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
 
 

@@ -17,8 +17,8 @@ from tests.engine.made_up_runs import MadeUpJournal, add_run, ingest, make_run_d
 
 @pytest.fixture(autouse=True)
 def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("queue", "control"):
-        monkeypatch.setattr(f"engine.cli.{module}.ensure_agent", lambda workspace: None)
+    for module in ("engine.cli.queue", "engine.intentions"):
+        monkeypatch.setattr(f"{module}.ensure_agent", lambda workspace: None)
 
 
 def stopped_journal(began: float = 1000.0) -> MadeUpJournal:
