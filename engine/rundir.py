@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.files import write_json
+from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
 
 ID_LENGTH = 8
@@ -150,21 +151,32 @@ class RunDir:
             raise RunDirError(f"{self.config_file}: is not a config this version reads: {error}") from error
 
     def write_proc(self, process: ProcessIdentity, attempt: int) -> None:
-        write_json(self.proc_file, {**process.as_json(), "attempt": attempt})
+        """Say which process works on which attempt, and how often the kernel has killed for memory so far."""
+        write_json(self.proc_file, {**process.as_json(), "attempt": attempt, "oom_kills": oom_kills()})
 
     def read_proc(self) -> ProcessIdentity | None:
         """The process of the latest attempt, or None when no worker has come up yet."""
         try:
-            return ProcessIdentity.from_json(json.loads(self.proc_file.read_bytes()))
-        except (OSError, ValueError, KeyError):
+            return ProcessIdentity.from_json(self._proc())
+        except (KeyError, TypeError, ValueError):
             return None
 
     def read_proc_attempt(self) -> int:
         """The attempt whose worker came up last, 0 when none did."""
+        attempt = self._proc().get("attempt")
+        return attempt if isinstance(attempt, int) else 0
+
+    def met_oom_killer(self) -> bool:
+        """Whether the kernel has killed for want of memory since the latest worker came up, where it did."""
+        before = self._proc().get("oom_kills")
+        return isinstance(before, dict) and oom_killed_since(before)
+
+    def _proc(self) -> dict[str, Any]:
         try:
-            return int(json.loads(self.proc_file.read_bytes())["attempt"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
+            value = json.loads(self.proc_file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def beat(self) -> None:
         """Say that the worker is alive: the modification time of proc.json is the heartbeat."""

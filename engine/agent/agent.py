@@ -211,6 +211,7 @@ class Agent:
             if not (isinstance(error, StillHeld) and has_living_worker(run)):
                 message = str(error) if run.path.is_dir() else f"its folder {run.path} is gone"
                 self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
+                keep_card(self.store, run)
                 self.say(f"{row.id} failed: {message}")
                 return True
             # The database was made again while the run was at work, and took it for one that waits.

@@ -122,6 +122,12 @@ def _end(
         and told.status in END_STATUSES
     ):
         return told.status, told.cause, told.message
+    if exit_status in (-signal.SIGKILL, None) and run.met_oom_killer():
+        return (
+            "failed",
+            "out_of_memory",
+            f"the kernel ended the worker for want of memory; {_less(row.config)}",
+        )
     if exit_status == -signal.SIGKILL:
         why = "the worker was killed by signal 9; if nobody did it, memory may have run out (`dmesg` tells)"
         return "failed", "killed", why
@@ -130,6 +136,19 @@ def _end(
     if exit_status is not None:
         return "failed", "exception", f"the worker left with exit status {exit_status}; see {run.log}"
     return "failed", "killed", "the worker is gone and left no word"
+
+
+def _less(config: dict[str, Any]) -> str:
+    """What needs less memory. Nobody has tried it: the worker that could have is dead."""
+    batch = int(config["batch_size"])
+    size = min(batch, int(config["runtime"]["micro_batch"]) or batch)
+    if size == 1:
+        return "a smaller data.size or model.width needs less"
+    half = size // 2
+    parts = f"runtime.micro_batch={half} evaluation.batch_size={half}"
+    if size < batch:
+        return f"{parts} needs less"
+    return f"batch_size={half} needs less; or {parts}, which keeps {batch} images a step"
 
 
 def refresh(store: Store, runs: list[RunDir]) -> None:

@@ -276,6 +276,18 @@ def db_rebuild(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(rebuild_database(workspace_of(context), as_json))
 
 
+@db_app.command("check")
+def db_check(
+    context: typer.Context,
+    fix: Annotated[bool, typer.Option("--fix", help="Ingest or rebuild what can be.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the database with the run folders; exit status 1 when something differs."""
+    from engine.cli.database import check_database
+
+    raise typer.Exit(check_database(workspace_of(context), fix, as_json))
+
+
 @db_app.command("import")
 def db_import(
     context: typer.Context,

@@ -23,17 +23,30 @@ def insert_run(
     status: str,
     place: dict[str, Any] | None = None,
 ) -> None:
-    stored = config.model_dump(mode="json")
-    row = {
+    """Enter a run. `place` overrules what the card says of its place in the queue and its end."""
+    wanted = {
         "id": card.id,
         "experiment_id": _experiment_id(connection, card.experiment, card.created),
         "name": card.name,
+        "created_at": card.created,
+        "note": card.note,
+        "priority": card.priority,
+        "paused": card.paused,
+        "after": card.after,
+        "status": status,
+        "queued_at": (card.queued_at or card.created) if status == "queued" else None,
+    }
+    connection.execute(runs.insert(), unheard(config) | NO_END | wanted | (place or {}))
+    set_tags(connection, card.id, card.tags)
+
+
+def unheard(config: RunConfig) -> dict[str, Any]:
+    """The columns that config and journal decide, before anything of the journal is known."""
+    stored = config.model_dump(mode="json")
+    return NO_PROGRESS | {
         "task": config.task,
         "recipe": config.recipe,
-        "status": status,
         "seed": config.seed,
-        "created_at": card.created,
-        "queued_at": (card.queued_at or card.created) if status == "queued" else None,
         "attempt": 0,
         "host": "",
         "device": "",
@@ -43,17 +56,11 @@ def insert_run(
         "epoch": 0,
         "journal_offset": 0,
         "journal_seq": -1,
-        "note": card.note,
-        "priority": card.priority,
-        "paused": card.paused,
-        "after": card.after,
         "classes": [],
         "colors": [],
         "config": stored,
         "variant": variant_of(stored),
     }
-    connection.execute(runs.insert(), row | NO_END | NO_PROGRESS | (place or {}))
-    set_tags(connection, card.id, card.tags)
 
 
 def first_status(card: RunCard, queued: bool) -> tuple[str, dict[str, Any]]:

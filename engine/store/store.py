@@ -15,6 +15,7 @@ from engine.journal import AnyEvent, JournalError, read_events
 from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
+from engine.store.checks import CheckVerbs
 from engine.store.database import database_path, explained, open_database, writer
 from engine.store.errors import IngestConflict, StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
@@ -41,7 +42,7 @@ from engine.store.summaries import SummaryVerbs
 MAX_CANDIDATES = 5
 
 
-class Store(QueueVerbs, SummaryVerbs):
+class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
