@@ -17,10 +17,10 @@ from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
-from engine.processes import is_alive
+from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard
-from engine.store import END_STATUSES, RunRow, Store
+from engine.store import END_STATUSES, RunRow, Store, StoreError
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
@@ -108,8 +108,26 @@ def predecessor(store: Store, place: Place) -> str:
 def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
     """Make a run that an agent will start; `ensure_agent` sees to it that there is one."""
     card = replace(card, priority=place.priority, after=predecessor(store, place))
+    make_run(workspace, store, card, config)
+
+
+def make_run(
+    workspace: Workspace,
+    store: Store,
+    card: RunCard,
+    config: RunConfig,
+    owner: ProcessIdentity | None = None,
+) -> None:
+    """Make a run, its folder and its row or neither: queued, or for `owner` to start at once.
+
+    Raises StoreError, and OSError when the disk refuses it.
+    """
     workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config)
+    try:
+        store.create_run(card, config, "queued" if owner is None else "starting", owner)
+    except StoreError:
+        remove_folder(workspace, card.id)
+        raise
 
 
 def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str]:

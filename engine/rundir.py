@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import string
 import time
 from dataclasses import asdict, dataclass
@@ -112,12 +113,19 @@ class RunDir:
         return self.path / "outputs"
 
     def create(self, card: RunCard, config: RunConfig) -> None:
-        """Make the folder with its card and its frozen config. Raises FileExistsError if it exists."""
+        """Make the folder with its card and its frozen config, or nothing.
+
+        Raises FileExistsError if it exists, OSError when the disk refuses it.
+        """
         self.path.mkdir(parents=True)
-        for folder in (self.checkpoints, self.gallery, self.outputs):
-            folder.mkdir()
-        write_json(self.config_file, config.model_dump(mode="json"))
-        self.write_card(card)
+        try:
+            for folder in (self.checkpoints, self.gallery, self.outputs):
+                folder.mkdir()
+            write_json(self.config_file, config.model_dump(mode="json"))
+            self.write_card(card)
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def write_card(self, card: RunCard) -> None:
         write_json(self.card_file, asdict(card))

@@ -23,6 +23,7 @@ from engine.intentions import (
     check_hardware,
     default_name,
     enqueue,
+    make_run,
     refuse_living,
     resolve_config,
 )
@@ -72,9 +73,7 @@ def run(
 
 def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
     """Make a run past the queue and follow it to its end; returns the exit status."""
-    card = replace(card, queued_for=0)
-    workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config, "starting", owner=identify())
+    make_run(workspace, store, replace(card, queued_for=0), config, identify())
     return follow(workspace, store, card.id, as_json)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from engine.agent.agent import Agent, Watched
 from engine.agent.executors.local import is_held, kill_group, start_worker
+from engine.agent.foreground import StopSwitch, follow_run
 from engine.agent.ingest import refresh, settle
 from engine.agent.presence import Presence
 from engine.journal import read_all
@@ -177,3 +180,58 @@ def test_a_run_whose_worker_lives_is_not_resumed_a_second_time(
     assert done.returncode == 2
     assert "its worker still lives" in done.stderr
     assert store.run(run.id).status == "lost"
+
+
+def test_a_terminal_outlives_a_database_that_is_locked_until_after_the_end(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run = queue()
+    assert store.take(run.id, me, ("queued",))
+    locker = sqlite3.connect(workspace.database, isolation_level=None, check_same_thread=False)
+    locker.execute("BEGIN IMMEDIATE")
+    said: list[str] = []
+
+    def let_go_when_it_is_over() -> None:
+        wait_for(lambda: said and run.read_exit() is not None, workspace)
+        locker.close()
+
+    other = threading.Thread(target=let_go_when_it_is_over)
+    other.start()
+    shown: list[str] = []
+    with Store(workspace.database_url, timeout=0.05) as impatient:
+        row = follow_run(
+            impatient,
+            workspace,
+            run.id,
+            lambda events: shown.extend(event.event for event in events),
+            StopSwitch(),
+            said.append,
+        )
+    other.join()
+    assert (row.status, row.epoch) == ("finished", 3)
+    assert len(said) == 1
+    assert "another program has held the database" in said[0]
+    assert shown == [event.event for event in read_all(run.journal)]
+
+
+def test_ctrl_c_stops_a_run_while_the_database_is_locked(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run = queue(epochs=100_000)
+    assert store.take(run.id, me, ("queued",))
+    switch = StopSwitch()
+    locker = sqlite3.connect(workspace.database, isolation_level=None, check_same_thread=False)
+    locker.execute("BEGIN IMMEDIATE")
+
+    def stop_then_let_go() -> None:
+        wait_for(lambda: any(event.event == "epoch" for event in read_all(run.journal)), workspace)
+        switch.press()
+        wait_for(lambda: run.read_exit() is not None, workspace)
+        locker.close()
+
+    other = threading.Thread(target=stop_then_let_go)
+    other.start()
+    with Store(workspace.database_url, timeout=0.05) as impatient:
+        row = follow_run(impatient, workspace, run.id, lambda events: None, switch, lambda line: None)
+    other.join()
+    assert (row.status, row.cause) == ("stopped", "stopped")
