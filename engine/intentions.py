@@ -136,20 +136,26 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
     Returns what became of each: `stopped`, `stopping`, or `ended` by itself meanwhile. Raises Refused, and
     stops none, when one is over.
     """
-    refuse_others(rows, STOPPABLE, "is over")
-    fates = []
-    for row in rows:
-        if store.set_status(row.id, "stopped", "stopped", expect=("queued",)):
-            keep_card(store, workspace.run_dir(row.id))
-            fates.append("stopped")
-        elif store.set_status(row.id, "stopping", expect=("starting", "running", "stopping")):
-            fates.append("stopping")
-        else:
-            fates.append("ended")
+    refuse_others([row for row in rows if row.cause != "preempted"], STOPPABLE, "is over")
+    fates = [_stop(workspace, store, row.id) for row in rows]
     owners = [owner_of(row) for row in (store.run(row.id) for row in rows) if not row.ended]
     if any(owner is None or is_alive(owner) is False for owner in owners):
         ensure_agent(workspace)  # nobody else would pass the wish on
     return fates
+
+
+def _stop(workspace: Workspace, store: Store, run_id: str) -> str:
+    while True:
+        if store.set_status(run_id, "stopped", "stopped", expect=("queued",)):
+            keep_card(store, workspace.run_dir(run_id))
+            return "stopped"
+        if store.set_status(run_id, "stopping", expect=("starting", "running", "stopping")):
+            return "stopping"
+        row = store.run(run_id)
+        if (row.status, row.cause) != ("stopped", "preempted"):
+            return "ended"
+        if store.set_status(run_id, "stopped", "stopped", seen=row):
+            return "stopped"  # before somebody queues it again
 
 
 def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority: int | None = None) -> None:

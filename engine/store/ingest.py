@@ -140,8 +140,11 @@ def _fold_progress(run: dict[str, Any], event: Progress) -> None:
 
 
 def _fold_end(run: dict[str, Any], event: Finished | Failed | Stopped) -> None:
+    wanted = run["status"] == "stopping"
     run |= NO_END | NO_PROGRESS | {"status": event.event, "ended_at": event.t}
     run["cause"] = "completed" if isinstance(event, Finished) else event.cause
+    if wanted and isinstance(event, Stopped):
+        run["cause"] = "stopped"  # also when it was preempted at the same time: it is not to be queued again
     if isinstance(event, Failed):
         run |= {"message": event.message, "traceback": event.traceback}
 

@@ -156,6 +156,19 @@ def test_who_is_queued_later_starts_later_whatever_the_clock_says(
     assert [row.id for row in store.queue()] == ["first000", "second00", "third000", "fourth00"]
 
 
+def test_a_run_that_is_preempted_while_it_was_asked_to_stop_is_stopped(store: Store) -> None:
+    run_id = add_run(store)
+    store.take(run_id, identify(), ("queued",))
+    journal = MadeUpJournal()
+    journal.begin()
+    ingest(store, run_id, journal.events)
+    assert store.set_status(run_id, "stopping", expect=("running",))
+    known = len(journal.events)
+    journal.add(Stopped(cause="preempted", epoch=0))
+    row = ingest(store, run_id, journal.events[known:])
+    assert (row.status, row.cause) == ("stopped", "stopped")
+
+
 def test_what_was_found_out_about_one_worker_is_not_said_of_the_next(store: Store) -> None:
     run_id = add_run(store)
     store.take(run_id, identify(1), ("queued",))

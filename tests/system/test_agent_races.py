@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from engine import intentions
 from engine.agent.agent import Agent, Watched
 from engine.agent.executors.local import is_held, kill_group, start_worker
 from engine.agent.foreground import StopSwitch, follow_run
@@ -117,6 +118,17 @@ def test_a_preempted_run_from_elsewhere_is_not_started_here(
     store.import_run(run, queued=False)
     agent.step()
     assert store.run(run.id).status == "stopped"
+
+
+def test_a_preempted_run_that_is_stopped_before_it_is_queued_again_stays_stopped(
+    workspace: Workspace, store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    store.set_status(run.id, "stopped", "preempted")
+    assert intentions.stop(workspace, store, [store.run(run.id)]) == ["stopped"]
+    agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
 
 
 # --- Preempted in a terminal -----------------------------------------------------------------------
