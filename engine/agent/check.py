@@ -36,7 +36,8 @@ class Difference:
     run: str
     kind: Kind
     what: str
-    fixed: bool
+    fixable: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def check(
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
-        return CheckReport(0, (Difference("", "database", what, False),))
+        return CheckReport(0, (Difference("", "database", what),))
     known = {row.id for row in store.runs()}
     folders = run_folders(workspace.runs)
     ids = sorted(known | folders)
@@ -133,7 +134,7 @@ class _Comparison:
                 raise
             except (StoreError, JournalError, RunDirError, OSError) as error:
                 what = f"{what}; it cannot be mended: {error}"
-        self.found.append(Difference(self.run.id, kind, what, fixed))
+        self.found.append(Difference(self.run.id, kind, what, mend is not None, fixed))
         return fixed
 
     def _without_folder(self) -> None:

@@ -82,8 +82,9 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
     if not done.differences:
         output.say(f"{compared}: the database is what their folders say")
         return 0
-    output.say(f"{compared}: {len(done.differences)} differences, {len(done.differences) - len(left)} fixed")
-    if left and not fix:
+    count = f"{len(done.differences)} difference{'s' if len(done.differences) > 1 else ''}"
+    output.say(f"{compared}: {count}, {len(done.differences) - len(left)} fixed")
+    if not fix and any(difference.fixable for difference in left):
         notices.say("next: seg-engine db check --fix")
     return 1 if left else 0
 

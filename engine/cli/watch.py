@@ -44,7 +44,8 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
                     if not events:
                         time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            notices.say(f"{run.id} goes on; `seg-engine stop {run.id}` stops it")
+            goes_on = "waits in the queue" if store.run(run.id).status == "queued" else "goes on"
+            notices.say(f"{run.id} {goes_on}; `seg-engine stop {run.id}` stops it")
             return INTERRUPTED
         row = store.run(run.id)
         display.ended(row, store, run)
@@ -56,8 +57,10 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
     run ends."""
     with open_existing(workspace) as store:
         run = workspace.run_dir(store.resolve(prefix))
-        if not run.log.exists() and not follow:
-            raise RunDirError(f"{run.log}: is not there yet; the run was never started")
+        if not run.log.exists():
+            if not follow or store.run(run.id).ended:
+                raise RunDirError(f"{run.log}: is not there yet; the run was never started")
+            notices.say("it waits in the queue")
         offset, refreshed, first = 0, time.monotonic(), True
         try:
             while True:

@@ -232,6 +232,7 @@ def test_what_cannot_be_mended_stays_a_difference(seg: Command, workspace: Works
     assert "is no event" in said.out
     assert "bbbb2222 is gone; `seg-engine delete bbbb2222` removes its rows, too" in said.out
     assert "run.json: is not JSON" in said.out
+    assert "next:" not in said.err + seg("db check").err
 
 
 def test_a_waiting_run_without_a_folder_fails(seg: Command, workspace: Workspace) -> None:

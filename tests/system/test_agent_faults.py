@@ -1,6 +1,7 @@
 """A fleet of real runs while agents, workers and readers are killed at random: nothing is lost or doubled.
 
-SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_SEED which schedule; both are printed.
+SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_PAUSE how many seconds to wait between two at most,
+SEG_SEED which schedule; they are printed.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from engine.workspace import Workspace
 
 KILLS = int(os.environ.get("SEG_KILLS", "12"))
 SEED = int(os.environ.get("SEG_SEED", str(random.SystemRandom().randrange(10**6))))
+PAUSE = float(os.environ.get("SEG_PAUSE", "1.0"))
 RUNS = 3
 SLOTS = 2
-WAIT_SECONDS = 240 + 10 * KILLS
+WAIT_SECONDS = 240 + (10 + PAUSE) * KILLS
 
 
 class Fleet:
@@ -85,7 +87,7 @@ class Fleet:
 
 
 def test_nothing_is_lost_or_doubled_under_random_kills(workspace: Workspace, tiny: RunConfig) -> None:
-    print(f"SEG_SEED={SEED} SEG_KILLS={KILLS}")
+    print(f"SEG_SEED={SEED} SEG_KILLS={KILLS} SEG_PAUSE={PAUSE:g}")
     chance = random.Random(SEED)
     workspace.root.mkdir()
     with workspace.open_store() as store:
@@ -102,7 +104,7 @@ def test_nothing_is_lost_or_doubled_under_random_kills(workspace: Workspace, tin
                         fleet.kill_worker(chance)
                     case _:
                         fleet.kill_reader(chance.uniform(0.0, 0.6))
-                time.sleep(chance.uniform(0.0, 1.0))
+                time.sleep(chance.uniform(0.0, PAUSE))
                 fleet.queue_the_fallen()
             stop(workspace, store, [row for row in store.runs() if not row.ended or row.cause == "preempted"])
             # The last word is written before the process is gone.
