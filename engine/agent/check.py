@@ -14,7 +14,7 @@ from engine.config import RunConfig
 from engine.journal import AnyEvent, JournalError, read_events
 from engine.processes import is_alive
 from engine.rundir import RunCard, RunDir, RunDirError
-from engine.store import END_STATUSES, NoSuchRun, RunRow, Store, StoreError
+from engine.store import NoSuchRun, RunRow, Store, StoreError
 from engine.store.cards import card_of, keep_card
 from engine.store.checks import belied, unlike
 from engine.store.queue import ACTIVE_STATUSES
@@ -115,7 +115,7 @@ class _Comparison:
             card = self.run.read_card()
         try:
             self._compare_rows(config)
-            self._compare_status()
+            self._compare_status(config)
         except JournalError as error:
             self._note("journal", str(error))
         finally:
@@ -187,13 +187,12 @@ class _Comparison:
             offset = new
         return offset
 
-    def _compare_status(self) -> None:
+    def _compare_status(self, config: RunConfig) -> None:
         """Hold the status against the whole journal, and against what lives on this machine."""
         row = self.store.run(self.run.id)
-        config = self.run.read_config()
         self._fold(config, None)
-        folded = self.folded.rows_of_run(self.run.id).run
-        why = belied(self.store.rows_of_run(self.run.id).run, folded)
+        folded = self.folded.run(self.run.id)
+        why = belied(_as_told(row), _as_told(folded))
         owner, process = owner_of(row), self.run.read_proc()
         if row.status in ACTIVE_STATUSES and owner is not None and is_alive(owner) is not False:
             return  # it is about to say so itself
@@ -201,7 +200,7 @@ class _Comparison:
             self._note("status", why, lambda: self._refold(config))
         elif row.status in ACTIVE_STATUSES and is_over(self.run) is True:
             self._note("status", f"is {row.status}, no worker of it lives", self._settle)
-        elif row.ended and folded["status"] not in END_STATUSES and process and is_alive(process):
+        elif row.ended and not folded.ended and process and is_alive(process):
             what = f"is {row.status}, its worker lives (process {process.pid})"
             self._note("status", what, lambda: self.store.set_status(row.id, "running", seen=row))
 
@@ -254,6 +253,10 @@ class _Comparison:
             self.folded.delete_run(self.run.id)
         except NoSuchRun:
             return
+
+
+def _as_told(row: RunRow) -> dict[str, object]:
+    return {name: getattr(row, name) for name in ("status", "cause", "attempt", "claimed_by")}
 
 
 def _rests(row: RunRow) -> bool:

@@ -1,7 +1,7 @@
 """A fleet of real runs while agents, workers and readers are killed at random: nothing is lost or doubled.
 
-SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_PAUSE how many seconds to wait between two at most,
-SEG_SEED which schedule; they are printed.
+SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_PAUSE how many seconds lie between two at
+most, SEG_SEED which schedule; they are printed.
 """
 
 from __future__ import annotations

@@ -141,17 +141,12 @@ def test_a_run_that_is_preempted_in_a_terminal_is_queued_again(
     run = queue(epochs=100_000)
     store.set_status(run.id, "stopped", "stopped")
     arguments = ["resume", run.id, *(["--json"] if how == "--json" else [])]
-    terminal = subprocess.Popen(
-        [
-            *(sys.executable, "-c", "from engine.cli.main import main; main()"),
-            *("--workspace", str(workspace.root), *arguments),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    terminal, watcher = command(workspace, *arguments), None
     try:
         wait_for(lambda: store.run(run.id).epoch >= 1, workspace)
+        watcher = command(workspace, "watch", run.id, "--json")
+        assert watcher.stdout is not None
+        assert json.loads(watcher.stdout.readline())["event"] == "created"
         process = run.read_proc()
         assert process is not None
         os.kill(process.pid, signal.SIGUSR2)
@@ -168,9 +163,27 @@ def test_a_run_that_is_preempted_in_a_terminal_is_queued_again(
         wait_for(lambda: store.run(run.id).attempt == 2, workspace)
         assert seg(workspace, "stop", run.id).returncode == 0
         wait_for(lambda: store.run(run.id).status == "stopped", workspace)
+        events = [json.loads(line) for line in watcher.communicate(timeout=WAIT_SECONDS)[0].splitlines()]
+        assert watcher.returncode == 3
+        assert [event["attempt"] for event in events if event["event"] == "started"] == [1, 2]
+        assert events[-1]["cause"] == "stopped"
     finally:
-        terminal.kill()
+        for process_here in (terminal, watcher):
+            if process_here is not None:
+                process_here.kill()
         leave(workspace)
+
+
+def command(workspace: Workspace, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from engine.cli.main import main; main()"),
+            *("--workspace", str(workspace.root), *arguments),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def leave(workspace: Workspace) -> None:
