@@ -7,9 +7,18 @@ documentation and the form of the dashboard are generated from them.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -17,15 +26,27 @@ STUDY_SEED = 2147483647
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
 
 
-def option(default: Any, help: str, unit: str = "", **bounds: Any) -> Any:
-    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`)."""
-    return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
+def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
+    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
+
+    `form` says in words what a text must look like.
+    """
+    return Field(default, description=help, json_schema_extra={"unit": unit, "form": form}, **bounds)
 
 
 class Section(BaseModel):
     """A frozen group of fields that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        # A key may be a word that Python keeps for itself.
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
 
 
 def _parse_size(value: Any) -> Any:
@@ -47,8 +68,10 @@ class DataConfig(Section):
     """Which images a run sees, and at what size."""
 
     root: str = option("", "Folder of the data set; --data sets it")
-    kind: Literal["auto", "cityscapes", "folder"] = option(
-        "auto", "Layout: leftImg8bit/ + gtFine/ (cityscapes) or images/ + labels/ + classes.toml (folder)"
+    kind: Literal["auto", "cityscapes", "folder", "images"] = option(
+        "auto",
+        "Layout: leftImg8bit/ + gtFine/ (cityscapes), images/ + labels/ + classes.toml (folder) or, for "
+        "task=pretrain, any folder of images, found however deep (images)",
     )
     classes: str = option(
         "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
@@ -59,6 +82,9 @@ class DataConfig(Section):
     )
     val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
     split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    label_fraction: float = option(
+        1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
+    )
     cache: bool = option(
         True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
     )
@@ -71,6 +97,9 @@ class DataConfig(Section):
 class UNetConfig(Section):
     """U-Net (Ronneberger et al. 2015) with batch norm."""
 
+    BREADTH: ClassVar[str] = "width"
+    """The key that makes the network smaller."""
+
     name: Literal["unet"] = option("unet", "Architecture")
     width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
 
@@ -78,6 +107,58 @@ class UNetConfig(Section):
     def stride(self) -> int:
         """Both sides of the input must be multiples of this, in pixels."""
         return 16
+
+
+def _ordered_places(text: str) -> str:
+    """Accept the places of attention in any order, and keep them in one."""
+    places = text.replace(" ", "").split("+")
+    if places != ["none"] and not set(places) <= set(ATTENTION_PLACES):
+        raise ValueError("unknown place")
+    return "+".join(place for place in ATTENTION_PLACES if place in places) or "none"
+
+
+ATTENTION_PLACES = ("1", "2", "3", "4", "middle")
+Attention = Annotated[str, AfterValidator(_ordered_places)]
+
+
+class ModernUNetConfig(Section):
+    """Modern U-Net: the residual U-Net of DDPM (Ho et al. 2020), its channel multipliers compounding."""
+
+    BREADTH: ClassVar[str] = "hidden"
+
+    name: Literal["modern_unet"] = option("modern_unet", "Architecture")
+    hidden: int = option(
+        64, "Channels of the first level; the levels below have 2, 4 and 16 times as many", ge=1, le=1024
+    )
+    norm: bool = option(True, "Group norm before each activation")
+    attention: Attention = option(
+        "none",
+        "Where each pixel attends to all others: after the blocks of a level, 1 being the full size, or in "
+        "the middle",
+        form="none, or some of 1 2 3 4 middle joined by +, such as 4+middle",
+    )
+    use1x1: bool = option(False, "First and last convolution of one pixel instead of 3x3")
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the input must be multiples of this, in pixels."""
+        return 8
+
+    @property
+    def attention_places(self) -> tuple[str, ...]:
+        """Those of ATTENTION_PLACES that have attention."""
+        return () if self.attention == "none" else tuple(self.attention.split("+"))
+
+
+def _model_name(value: Any) -> Any:
+    """Which model a table means; one without a name is a U-Net."""
+    return value.get("name", "unet") if isinstance(value, dict) else getattr(value, "name", None)
+
+
+ModelConfig = Annotated[
+    Annotated[UNetConfig, Tag("unet")] | Annotated[ModernUNetConfig, Tag("modern_unet")],
+    Discriminator(_model_name),
+]
 
 
 class OptimizerConfig(Section):
@@ -178,6 +259,35 @@ class LimitsConfig(Section):
     )
 
 
+class PretrainConfig(Section):
+    """Learning to see without labels, by removing noise from images (Brempong et al. 2022)."""
+
+    noise: float = option(
+        0.22, "Standard deviation of the noise, that of the images being about 1", gt=0, le=10
+    )
+    epochs: int = option(
+        0,
+        "For a training run: epochs of the pre-training run that is made before it, whose weights it starts "
+        "from; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class InitConfig(Section):
+    """Where the weights come from; without a source they are drawn from the seed."""
+
+    source: str = option(
+        "",
+        "A run (its best checkpoint) or the path of a checkpoint, to start from its weights",
+        alias="from",
+    )
+    strict: bool = option(
+        True, "Refuse a source of another network; false: take those weights that fit, and say which"
+    )
+
+
 class RuntimeConfig(Section):
     """How the machine is used. Nothing here changes what is learned, beyond rounding."""
 
@@ -208,7 +318,9 @@ class RuntimeConfig(Section):
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train"] = option("train", "What the run does")
+    task: Literal["train", "pretrain"] = option(
+        "train", "train: learn classes from labels; pretrain: learn to remove noise, from images alone"
+    )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
     epochs: int = option(60, "Passes over the training split", unit="epochs", ge=1, le=1_000_000)
@@ -217,18 +329,26 @@ class RunConfig(Section):
         "auto",
         "auto: bf16 where the hardware has it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
     )
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN)
+    device: str = option(
+        "auto", "What to compute on", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN
+    )
     data: DataConfig = DataConfig()
-    model: UNetConfig = UNetConfig()
+    model: ModelConfig = option(UNetConfig(), "The network; each architecture has keys of its own")
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    init: InitConfig = InitConfig()
     augment: AugmentConfig = AugmentConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def needs_labels(self) -> bool:
+        return self.task != "pretrain"
 
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
@@ -240,6 +360,21 @@ class RunConfig(Section):
                 f"data.size: {height}x{width} does not suit {self.model.name}, "
                 f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _images_alone_teach_no_classes(self) -> Self:
+        if self.data.kind == "images" and self.task != "pretrain":
+            raise ValueError(
+                f"data.kind: images have no labels, which task={self.task} needs; "
+                "it must be auto, cityscapes or folder, or the task pretrain"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pretraining_has_no_pretraining(self) -> Self:
+        if self.task == "pretrain" and self.pretrain.epochs > 0:
+            raise ValueError("pretrain.epochs: is for task=train; the epochs of task=pretrain are epochs")
         return self
 
     @model_validator(mode="after")
