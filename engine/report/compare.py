@@ -85,6 +85,11 @@ class Entry:
     def ids(self) -> tuple[str, ...]:
         return tuple(row.id for row in self.rows)
 
+    @property
+    def title(self) -> str:
+        """The label, with the number of seeds where there are several."""
+        return self.label if len(self.rows) == 1 else f"{self.label}, {len(self.rows)} seeds"
+
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
