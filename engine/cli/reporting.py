@@ -70,5 +70,20 @@ def figure(
     draw_figure(workspace_of(context), kind, runs, options, out)
 
 
+@commands.command()
+def report(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
+    ] = None,
+) -> None:
+    """Write an experiment up: Markdown, one HTML file, figures and data."""
+    from engine.cli.report import write_report
+
+    write_report(workspace_of(context), experiment, out)
+
+
 def add_to(app: typer.Typer) -> None:
     app.registered_commands += commands.registered_commands

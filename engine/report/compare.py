@@ -246,11 +246,12 @@ def _measures(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> list
 
 
 def _measured(group: Sequence[ComparedRun], measures: Sequence[Measure]) -> dict[str, Value]:
-    values = {metric.name: _value(map(measure, group)) for metric, measure in measures}
+    values = {metric.name: summarised(map(measure, group)) for metric, measure in measures}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _value(numbers: Iterable[float | None]) -> Value | None:
+def summarised(numbers: Iterable[float | None]) -> Value | None:
+    """The numbers that are there as one value, None when there is none."""
     known = [number for number in numbers if number is not None]
     if not known:
         return None
@@ -294,7 +295,7 @@ def _class_rows(
     colors = dict(zip(scored.row.classes, scored.row.colors, strict=False))
     rows = []
     for name in names:
-        values = [_value(run.best.class_dice.get(name) for run in group if run.best) for group in groups]
+        values = [summarised(run.best.class_dice.get(name) for run in group if run.best) for group in groups]
         base = values[pinned]
         dice = tuple(
             value if value is None or i == pinned else _minus(value, base) for i, value in enumerate(values)

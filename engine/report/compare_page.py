@@ -17,6 +17,8 @@ from engine.report.compare_formats import (
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
 from engine.report.published import PublishedResult
 
+MOST_COLUMNS = 4
+
 
 def comparison_markdown(comparison: Comparison) -> str:
     """Tables for a README, an issue or a page, with their notes."""
@@ -40,13 +42,21 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
 
 
 def numbers_block(comparison: Comparison) -> Table:
-    """A row for each entry, a column for each metric."""
+    """Entries against metrics; few entries are columns, so that all of it fits a page, many are rows."""
     entries = comparison.entries
-    rows: list[list[Cell]] = []
-    for i, entry in enumerate(entries):
-        pinned = " (baseline)" if len(entries) > 1 and i == comparison.baseline else ""
-        values = [value_cell(metric, entry.values.get(metric.name)) for metric in comparison.metrics]
-        rows.append([entry.letter, f"{entry.title}{pinned}", *values])
+    names = [
+        f"{entry.title} (baseline)" if len(entries) > 1 and i == comparison.baseline else entry.title
+        for i, entry in enumerate(entries)
+    ]
+    cells = [[value_cell(m, entry.values.get(m.name)) for entry in entries] for m in comparison.metrics]
+    if len(entries) <= MOST_COLUMNS:
+        header = ["", *(f"{entry.letter}: {name}" for entry, name in zip(entries, names, strict=True))]
+        titles = [metric.title for metric in comparison.metrics]
+        return table(header, ([title, *row] for title, row in zip(titles, cells, strict=True)))
+    rows: list[list[Cell]] = [
+        [entry.letter, name, *(row[i] for row in cells)]
+        for i, (entry, name) in enumerate(zip(entries, names, strict=True))
+    ]
     return table(["", "run", *(metric.title for metric in comparison.metrics)], rows, numbers_from=2)
 
 

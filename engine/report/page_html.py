@@ -49,6 +49,7 @@ th.number, td.number { text-align: right; }
 code, pre { font: .84rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre { background: var(--shade); border: 1px solid var(--line); border-radius: 6px;
   padding: .8rem 1rem; overflow-x: auto; }
+pre.commands { white-space: pre-wrap; overflow-wrap: anywhere; }
 figure { margin: 1.25rem 0; }
 figure img { display: block; max-width: 100%; background: #ffffff; border-radius: 6px; padding: 10px;
   border: 1px solid var(--line); }
@@ -64,7 +65,9 @@ _MIDDLE_LEVEL = 2
 
 def to_html(title: str, blocks: Sequence[Block], read: Callable[[str], bytes]) -> str:
     """The page; `read` gives the bytes of a picture by its path below the page's folder."""
-    head, rest = blocks[:1], blocks[1:]
+    # The table of contents stands behind what is said before the first section.
+    first = next((i for i, b in enumerate(blocks) if isinstance(b, Heading) and b.level > 1), len(blocks))
+    head, rest = blocks[:first], blocks[first:]
     contents = "".join(
         f'<a href="#{block.anchor}">{escape(block.text)}</a>'
         for block in rest
@@ -113,7 +116,8 @@ def _html(block: Block, read: Callable[[str], bytes]) -> str:
             )
             return f"<figure>{image}<figcaption>{escape(block.caption)}</figcaption></figure>"
         case Code():
-            return f"<pre><code>{escape(block.text.rstrip())}</code></pre>"
+            kind = ' class="commands"' if block.language == "sh" else ""
+            return f"<pre{kind}><code>{escape(block.text.rstrip())}</code></pre>"
         case Details():
             inner = "\n".join(_all(block.blocks, read))
             return f"<details><summary>{escape(block.summary)}</summary>\n{inner}\n</details>"
