@@ -322,15 +322,16 @@ def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]
 
 def _labels(groups: Sequence[Sequence[ComparedRun]]) -> list[str]:
     """Names as people gave them, with the id where two entries would be called the same."""
-    names = [_shared_words([run.row.name or run.row.id for run in group]) for group in groups]
+    names = [group_name(group) for group in groups]
     return [
         f"{name} ({group[0].row.id})" if names.count(name) > 1 else name
         for name, group in zip(names, groups, strict=True)
     ]
 
 
-def _shared_words(names: Sequence[str]) -> str:
+def group_name(group: Sequence[ComparedRun]) -> str:
     """The words that all names have, such as "wide" of "wide seed=0" and "wide seed=1"."""
+    names = [run.row.name or run.row.id for run in group]
     words = [word for word in names[0].split() if all(word in name.split() for name in names)]
     return " ".join(words) or names[0]
 

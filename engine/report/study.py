@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
+from engine.classes import CITYSCAPES
 from engine.recipes import RECIPES, get_recipe
-from engine.report.compare import ComparedRun, Metric, Value, same_but_for_the_seed, summarised
+from engine.report.compare import ComparedRun, Metric, Value, group_name, same_but_for_the_seed, summarised
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
@@ -16,6 +18,9 @@ from engine.report.run import changed_keys
 from engine.store import EvaluationRow
 
 STUDY_RECIPES = tuple(dict.fromkeys(result.recipe for result in PUBLISHED_RESULTS))
+
+_STUDY_IMAGES = 2380
+"""Training images of the study: 80 % of Cityscapes' 2975."""
 
 _DICE = Metric("dice", "Dice", "higher", "score")
 
@@ -118,7 +123,7 @@ def _on_test(
 
 
 def _label(group: Sequence[ComparedRun]) -> str:
-    name = group[0].row.name or group[0].row.id
+    name = group_name(group)
     return name if len(group) == 1 else f"{name}, {len(group)} seeds"
 
 
@@ -179,7 +184,10 @@ def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
             for key, (own, usual) in changed_keys(row).items()
             if not key.startswith(_SAME_RESULT)
         ]
-        images = f"{row.train_images} training images instead of 2380"
-        told = ([images] if row.train_images not in (None, 2380) else []) + changed
-        if told:
-            yield f"{row.name or row.id} is not the study's setting: {', '.join(told)}."
+        if row.train_images not in (None, _STUDY_IMAGES):
+            root = PurePath(str(row.config.get("data", {}).get("root", ""))).name
+            changed.insert(0, f"{row.train_images} training images of {root} instead of {_STUDY_IMAGES}")
+        if row.classes and row.classes != CITYSCAPES.names:
+            changed.insert(0, f"{len(row.classes)} classes of its own")
+        if changed:
+            yield f"{group_name(group)} is not the study's setting: {', '.join(changed)}."
