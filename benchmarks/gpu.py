@@ -21,19 +21,19 @@ from torch.profiler import ProfilerActivity, profile
 
 from engine.config import RunConfig
 from engine.config_keys import format_value, parse_assignments, with_values
-from engine.data.batches import make_batches, normalise
+from engine.data.batches import make_batches
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.synthetic import synthesize
 from engine.journal import JournalWriter
 from engine.learning.ceiling import matrix_ceiling
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
-from engine.learning.losses import build_loss
 from engine.recipes import get_recipe
 from engine.rundir import RunDir
 from engine.tasks.job import Job
+from engine.tasks.loop import train_epoch
+from engine.tasks.objectives import build_objective
 from engine.tasks.state import new_state
-from engine.tasks.train import train_epoch
 
 KINDS = (
     ("convolution and matrix product", ("conv", "gemm", "cutlass", "xmma", "wgrad", "dgrad", "mm", "sm90")),
@@ -90,7 +90,7 @@ def measure(
         seconds, waits = [], []
         for _ in range(epochs + 1):
             begun = time.perf_counter()
-            meter = train_epoch(job, state, batches, len(data.train), build_loss(config.loss), hardware)
+            meter = train_epoch(job, state, batches, len(data.train), build_objective(config), hardware)
             meter.confusion.compute()
             seconds.append(time.perf_counter() - begun)
             waits.append(meter.waited / seconds[-1])
@@ -110,16 +110,18 @@ def show_profile(config: RunConfig, data: Dataset, hardware: Hardware) -> None:
     on_cuda = hardware.device.type == "cuda"
     state = new_state(config, hardware, list(data.class_set.names))
     batches, _ = make_batches([data.train, data.val], hardware.device)
-    loss_function = build_loss(config.loss)
+    objective = build_objective(config)
+    generator = torch.Generator(hardware.device)
     activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
     order = torch.arange(len(data.train)).repeat(PROFILED_STEPS)[: PROFILED_STEPS * config.batch_size]
     state.model.train()
     with profile(activities=[activity]) as profiler:
         for batch in batches(order, config.batch_size):
             state.optimizer.zero_grad(set_to_none=True)
+            targets = objective.targets(batch.images, batch.labels, generator)
             with hardware.autocast():
-                logits = state.model(normalise(batch.images))
-            loss_function(logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+                answers = state.model(objective.inputs(batch.images, targets))
+            objective.loss(answers, targets).backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
     shares: Counter[str] = Counter()
     for event in profiler.key_averages():

@@ -108,6 +108,9 @@ def _cityscapes() -> ClassSet:
 
 CITYSCAPES = _cityscapes()
 
+UNLABELLED = ClassSet("unlabelled", (ClassInfo("image", (128, 128, 128), (0,)),))
+"""What images without labels have instead: every pixel is of the one class 0."""
+
 
 def load_class_set(path: Path) -> ClassSet:
     """Read a class set from a TOML file.

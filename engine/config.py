@@ -37,7 +37,16 @@ def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: An
 class Section(BaseModel):
     """A frozen group of fields that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        # A key may be a word that Python keeps for itself.
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
 
 
 def _parse_size(value: Any) -> Any:
@@ -59,8 +68,10 @@ class DataConfig(Section):
     """Which images a run sees, and at what size."""
 
     root: str = option("", "Folder of the data set; --data sets it")
-    kind: Literal["auto", "cityscapes", "folder"] = option(
-        "auto", "Layout: leftImg8bit/ + gtFine/ (cityscapes) or images/ + labels/ + classes.toml (folder)"
+    kind: Literal["auto", "cityscapes", "folder", "images"] = option(
+        "auto",
+        "Layout: leftImg8bit/ + gtFine/ (cityscapes), images/ + labels/ + classes.toml (folder) or, for "
+        "task=pretrain, any folder of images, found however deep (images)",
     )
     classes: str = option(
         "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
@@ -71,6 +82,9 @@ class DataConfig(Section):
     )
     val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
     split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    label_fraction: float = option(
+        1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
+    )
     cache: bool = option(
         True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
     )
@@ -245,6 +259,35 @@ class LimitsConfig(Section):
     )
 
 
+class PretrainConfig(Section):
+    """Learning to see without labels, by removing noise from images (Brempong et al. 2022)."""
+
+    noise: float = option(
+        0.22, "Standard deviation of the noise, that of the images being about 1", gt=0, le=10
+    )
+    epochs: int = option(
+        0,
+        "For a training run: epochs of the pre-training run that is made before it, whose weights it starts "
+        "from; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class InitConfig(Section):
+    """Where the weights come from; without a source they are drawn from the seed."""
+
+    source: str = option(
+        "",
+        "A run (its best checkpoint) or the path of a checkpoint, to start from its weights",
+        alias="from",
+    )
+    strict: bool = option(
+        True, "Refuse a source of another network; false: take those weights that fit, and say which"
+    )
+
+
 class RuntimeConfig(Section):
     """How the machine is used. Nothing here changes what is learned, beyond rounding."""
 
@@ -275,7 +318,9 @@ class RuntimeConfig(Section):
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train"] = option("train", "What the run does")
+    task: Literal["train", "pretrain"] = option(
+        "train", "train: learn classes from labels; pretrain: learn to remove noise, from images alone"
+    )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
     epochs: int = option(60, "Passes over the training split", unit="epochs", ge=1, le=1_000_000)
@@ -292,12 +337,18 @@ class RunConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    init: InitConfig = InitConfig()
     augment: AugmentConfig = AugmentConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def needs_labels(self) -> bool:
+        return self.task != "pretrain"
 
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
@@ -309,6 +360,21 @@ class RunConfig(Section):
                 f"data.size: {height}x{width} does not suit {self.model.name}, "
                 f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _images_alone_teach_no_classes(self) -> Self:
+        if self.data.kind == "images" and self.task != "pretrain":
+            raise ValueError(
+                f"data.kind: images have no labels, which task={self.task} needs; "
+                "it must be auto, cityscapes or folder, or the task pretrain"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pretraining_has_no_pretraining(self) -> Self:
+        if self.task == "pretrain" and self.pretrain.epochs > 0:
+            raise ValueError("pretrain.epochs: is for task=train; the epochs of task=pretrain are epochs")
         return self
 
     @model_validator(mode="after")

@@ -30,10 +30,12 @@ class ConfigError(ValueError):
 class ConfigKey:
     """One dotted key as people see it. `allowed` is a phrase such as "> 0, <= 100" or "sgd | adamw".
 
-    `variants` are the values of its section's `name` that have the key; none: it is always there.
+    `variants` are the values of its section's `name` that have the key; none: it is always there. `field` is
+    what Python calls it.
     """
 
     key: str
+    field: str
     kind: str
     default: Any
     allowed: str
@@ -147,12 +149,12 @@ def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 def value_of(config: RunConfig, key: str) -> Any:
     """The value of a dotted key; None when it belongs to another model than the config's."""
-    *path, leaf = key.split(".")
+    path = key.split(".")[:-1]
     section: Any = config
     for name in path:
         section = getattr(section, name)
     about = config_keys()[key]
-    return None if about.variants and section.name not in about.variants else getattr(section, leaf)
+    return None if about.variants and section.name not in about.variants else getattr(section, about.field)
 
 
 def to_toml(config: RunConfig) -> str:
@@ -188,7 +190,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterable[ConfigKey]:
         elif variants := _variants(info):
             yield from _walk_variants(variants, f"{prefix}{name}.")
         else:
-            yield _describe(f"{prefix}{name}", info)
+            yield _describe(f"{prefix}{info.alias or name}", name, info)
 
 
 def _walk_variants(variants: Mapping[str, type[BaseModel]], prefix: str) -> Iterable[ConfigKey]:
@@ -222,7 +224,7 @@ def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, 
     return {key: value for key, value in table.items() if new is not None and key in new.model_fields}
 
 
-def _describe(key: str, info: FieldInfo) -> ConfigKey:
+def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     extra = info.json_schema_extra
     unit, form = (str(extra[name]) if isinstance(extra, dict) else "" for name in ("unit", "form"))
     choices = (
@@ -239,7 +241,7 @@ def _describe(key: str, info: FieldInfo) -> ConfigKey:
     if _is_size(info):
         bounds.append("each 16 to 8192")
     allowed = form or " | ".join(choices) or ", ".join(bounds)
-    return ConfigKey(key, _kind(info), info.default, allowed, choices, unit, info.description or "")
+    return ConfigKey(key, field, _kind(info), info.default, allowed, choices, unit, info.description or "")
 
 
 def _bound(limit: Any) -> str:

@@ -86,7 +86,9 @@ def check_hardware(config: RunConfig) -> None:
 
 
 def default_name(config: RunConfig) -> str:
-    return config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
+    """What a run is called when nobody says it: its recipe, or its network and size."""
+    name = config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
+    return name if config.task == "train" else f"{name} {config.task}"
 
 
 # ---------------------------------------------------------------------- the queue

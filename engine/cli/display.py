@@ -44,12 +44,14 @@ class Display(Protocol):
 
 
 class EpochLines:
-    """Turns events into one line an epoch, with a mark at each new best validation Dice."""
+    """Turns events into one line an epoch, with a mark at each new best.
+
+    That is the highest validation Dice or, where there are no classes, the lowest validation loss.
+    """
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self.best: float | None = None
-        self.best_epoch = 0
+        self.best: journal.Epoch | None = None
         self._train: journal.Epoch | None = None
 
     def line(self, event: journal.Epoch, val_follows: bool) -> str | None:
@@ -57,10 +59,19 @@ class EpochLines:
         if event.split == "train":
             self._train = event
             return None if val_follows else self._format(event, None)
-        best = event.dice is not None and (self.best is None or event.dice > self.best)
+        best = _better(event, self.best)
         if best:
-            self.best, self.best_epoch = event.dice, event.epoch
+            self.best = event
         return self._format(self._train, event) + (" *" if best else "")
+
+    @property
+    def standing(self) -> str:
+        """The best so far, "" before there is one."""
+        if self.best is None:
+            return ""
+        if self.best.dice is not None:
+            return f"best Dice {self.best.dice:.4f} @ {self.best.epoch}"
+        return f"lowest loss {self.best.loss:.4f} @ {self.best.epoch}"
 
     def _format(self, train: journal.Epoch | None, val: journal.Epoch | None) -> str:
         shown = val or train
@@ -103,7 +114,7 @@ class PlainDisplay:
                 case journal.Data():
                     self._say(
                         f"{event.train_images} training and {event.val_images} validation images at "
-                        f"{format_value(self._config.data.size)}, {len(event.classes)} classes"
+                        f"{format_value(self._config.data.size)}, {len(event.classes) or 'no'} classes"
                     )
                 case journal.Model():
                     self._say(
@@ -179,8 +190,8 @@ class LiveDisplay(PlainDisplay):
             tail.append(f"{now.images_per_second:.1f} img/s")
         if now.eta_seconds is not None:
             tail.append(f"{duration(now.eta_seconds)} left")
-        if self._lines.best is not None:
-            tail.append(f"best Dice {self._lines.best:.4f} @ {self._lines.best_epoch}")
+        if self._lines.standing:
+            tail.append(self._lines.standing)
         if self._hint:
             tail = [self._hint]
         grid = Table.grid(padding=(0, 1))
@@ -219,6 +230,7 @@ class JsonDisplay:
                 "cause": row.cause,
                 "message": row.message,
                 "best_dice": row.best_dice,
+                "best_val_loss": row.best_val_loss,
                 "best_epoch": row.best_epoch,
                 "path": str(run.path),
             }
@@ -232,6 +244,9 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     """How the run ended, its per-class table, where its files are and what to type next."""
     if row.status == "finished":
         for best in (scored for scored in store.epochs(row.id, "val") if scored.epoch == row.best_epoch):
+            if best.dice is None:
+                stream.say(f"\nlowest validation loss {best.loss:.5f} at epoch {best.epoch}")
+                continue
             stream.say(f"\nbest validation Dice {best.dice:.5f} at epoch {best.epoch}, by class:")
             stream.say(class_table(best.class_dice, best.class_iou, row.colors))
         picture = run.outputs / "picture.png"
@@ -245,6 +260,12 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     else:
         notices.say(f"{row.id} {row.status} ({row.cause}): {row.message}")
         notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
+
+
+def _better(event: journal.Epoch, best: journal.Epoch | None) -> bool:
+    if not event.class_dice:
+        return event.loss is not None and (best is None or best.loss is None or event.loss < best.loss)
+    return event.dice is not None and (best is None or best.dice is None or event.dice > best.dice)
 
 
 def _number(event: journal.Epoch | None, field: str, width: int) -> str:

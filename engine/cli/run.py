@@ -79,7 +79,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 def check_data(config: RunConfig, workspace: Workspace) -> None:
     """Find, check and cache the data before a run is made. Raises DataError."""
     with progress_bar("reading images") as report:
-        data = open_dataset(config.data, workspace.cache, report, lambda line: notices.print(line))
+        data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
 

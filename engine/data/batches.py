@@ -170,7 +170,7 @@ def _fits(splits: Sequence[CachedSplit], device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     caches = {split.cache.key: split.cache for split in splits}
-    size = sum(cache.images.nbytes + cache.labels.nbytes for cache in caches.values())
+    size = sum(cache.nbytes for cache in caches.values())
     free, _ = torch.cuda.mem_get_info(device)
     return size <= RESIDENT_SHARE * free
 
@@ -179,5 +179,7 @@ def _tensors(cache: Cache, device: torch.device) -> tuple[Tensor, Tensor]:
     with warnings.catch_warnings():
         # The mapping is read-only and torch has no such tensors; nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        images, labels = torch.from_numpy(cache.images), torch.from_numpy(cache.labels)
-    return images.to(device), labels.to(device)
+        images = torch.from_numpy(cache.images).to(device)
+        if cache.labelled:
+            return images, torch.from_numpy(cache.labels).to(device)
+    return images, torch.zeros(1, 1, 1, dtype=torch.uint8, device=device).expand(images.shape[:3])

@@ -3,7 +3,7 @@
 A cache is one folder, `<cache_dir>/<key>/`:
 
     images.npy   uint8 [N, height, width, 3], RGB
-    labels.npy   uint8 [N, height, width], train ids, 255 is void
+    labels.npy   uint8 [N, height, width], train ids, 255 is void; absent where there are no labels
     meta.json    names, faults, and the size and CRC-32 of both arrays
 
 It appears by a rename, whole or not at all. The key covers everything that the content depends on, so a
@@ -56,8 +56,6 @@ FORMAT = 1
 WAIT_REPORT_SECONDS = 10.0
 """How often a process that waits for another's build says how far that is."""
 
-_ARRAYS = ("images.npy", "labels.npy")
-
 Array = np.memmap[Any, np.dtype[np.uint8]]
 
 
@@ -66,17 +64,23 @@ class Cache:
     """An open cache: read-only memory maps, in the order of `names` (sorted).
 
     `images` is uint8 [N, height, width, 3], `labels` uint8 [N, height, width] of train ids with 255 for
-    void. `faults` tells of the samples that were left out. `rebuilt_because` is "", or what was wrong with
-    the cache that was found and replaced.
+    void; without labels it is all 0 and takes no room. `faults` tells of the samples that were left out.
+    `rebuilt_because` is "", or what was wrong with the cache that was found and replaced.
     """
 
     key: str
     path: Path
     names: tuple[str, ...]
     images: Array
-    labels: Array
+    labels: NDArray[np.uint8]
     faults: tuple[Fault, ...]
+    labelled: bool = True
     rebuilt_because: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Length of its arrays in bytes."""
+        return self.images.nbytes + (self.labels.nbytes if self.labelled else 0)
 
 
 class DamagedCache(Exception):
@@ -95,7 +99,7 @@ def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: Class
     digest.update(json.dumps([FORMAT, list(size), class_set.names, known]).encode())
     for sample in _by_name(samples):
         entry: list[str | int] = [sample.name]
-        for path in (sample.image, sample.label):
+        for path in files_of(sample):
             try:
                 status = path.stat()
             except OSError as error:
@@ -136,7 +140,8 @@ def open_cache(
 
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(cache_dir, key, needed=_bytes_needed(len(samples), size), say=say):
+        needed = _bytes_needed(samples, size)
+        with _lock(cache_dir, key, needed, say):
             damage = ""
             try:
                 return _load(folder, key, samples, size)  # built by another while this one waited
@@ -146,7 +151,7 @@ def open_cache(
                 damage = str(error)
                 say(f"the image cache {folder} is damaged ({damage}); building it again")
             remove_cache(cache_dir, key)
-            _check_space(cache_dir, _bytes_needed(len(samples), size))
+            _check_space(cache_dir, needed)
             _build(folder, key, samples, size, class_set, root, on_progress, workers)
             return _load(folder, key, samples, size, rebuilt_because=damage)
     except DamagedCache as error:
@@ -180,6 +185,7 @@ def _build(
         (building / "builder.json").write_text(json.dumps(builder))
 
         height, width = size
+        labelled = _are_labelled(samples)
         names: list[str] = []
         faults: list[Fault] = []
         decode = partial(_decode, size=size, class_set=class_set, table=train_id_table(class_set), root=root)
@@ -197,7 +203,8 @@ def _build(
                     if arrays is not None:
                         names.append(samples[done - 1].name)
                         image_file.write(arrays[0].data)
-                        label_file.write(arrays[1].data)
+                        if labelled:
+                            label_file.write(arrays[1].data)
                     if on_progress:
                         on_progress(done, len(samples))
             if not names:
@@ -210,6 +217,8 @@ def _build(
             for file in (image_file, label_file):
                 file.flush()
                 os.fsync(file.fileno())
+        if not labelled:
+            (building / "labels.npy").unlink()
 
         meta = {
             "format": FORMAT,
@@ -222,7 +231,7 @@ def _build(
             "faults": [asdict(fault) for fault in faults],
             "arrays": {
                 name: {"bytes": (building / name).stat().st_size, "crc32": _crc32(building / name)}
-                for name in _ARRAYS
+                for name in _arrays(labelled)
             },
         }
         with open(building / "meta.json", "w", encoding="utf-8") as meta_file:
@@ -261,8 +270,18 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _bytes_needed(samples: int, size: tuple[int, int]) -> int:
-    return samples * size[0] * size[1] * 4 + samples * 300 + 4096  # both arrays; meta.json with its names
+def _arrays(labelled: bool) -> tuple[str, ...]:
+    return ("images.npy", "labels.npy") if labelled else ("images.npy",)
+
+
+def _are_labelled(samples: Sequence[Sample]) -> bool:
+    return samples[0].label is not None  # of one catalog all samples have labels, or none
+
+
+def _bytes_needed(samples: Sequence[Sample], size: tuple[int, int]) -> int:
+    """Length of the arrays and of meta.json with its names."""
+    channels = 4 if _are_labelled(samples) else 3
+    return len(samples) * (size[0] * size[1] * channels + 300) + 4096
 
 
 def _check_space(cache_dir: Path, needed: int) -> None:
@@ -297,7 +316,7 @@ def _lock(cache_dir: Path, key: str, needed: int, say: Callable[[str], None]) ->
 def _what_for(building: Path, needed: int) -> str:
     try:
         builder = json.loads((building / "builder.json").read_text())
-        written = sum((building / name).stat().st_size for name in _ARRAYS)
+        written = sum((building / name).stat().st_size for name in _arrays(labelled=True))
         who = f"process {builder['pid']} on {builder['host']}"
     except (OSError, ValueError, KeyError, TypeError):  # it has just begun or just ended
         return f"waiting for another process that uses the image cache {building.stem}"
@@ -313,12 +332,14 @@ def _load(
     """Open the cache in `folder`. Raises FileNotFoundError if there is none, DamagedCache if it is bad."""
     if not folder.is_dir():
         raise FileNotFoundError(folder)
+    labelled = _are_labelled(samples)
     meta = read_meta(folder)
     try:
         names = tuple(meta["names"])
         kept = set(names)
         faults = tuple(Fault(**fault) for fault in meta["faults"])
-        expected = {name: (meta["arrays"][name]["bytes"], meta["arrays"][name]["crc32"]) for name in _ARRAYS}
+        stored = {name: meta["arrays"][name] for name in _arrays(labelled)}
+        expected = {name: (array["bytes"], array["crc32"]) for name, array in stored.items()}
     except (KeyError, TypeError) as error:
         raise DamagedCache(f"meta.json lacks what it should hold: {error}") from error
     wanted = tuple(sample.name for sample in samples if sample.name in kept)
@@ -326,8 +347,9 @@ def _load(
         raise DamagedCache("meta.json belongs to other samples")
 
     arrays: list[Array] = []
-    for name, shape in zip(_ARRAYS, ((len(names), *size, 3), (len(names), *size)), strict=True):
-        length, checksum = expected[name]
+    shapes = {"images.npy": (len(names), *size, 3), "labels.npy": (len(names), *size)}
+    for name, (length, checksum) in expected.items():
+        shape = shapes[name]
         try:
             found = (folder / name).stat().st_size
             if found != length:
@@ -344,7 +366,8 @@ def _load(
         arrays.append(array)
     with suppress(OSError):  # a cache that someone else owns is used all the same
         os.utime(folder / "meta.json")
-    return Cache(key, folder, names, arrays[0], arrays[1], faults, rebuilt_because)
+    labels = arrays[1] if labelled else np.broadcast_to(np.uint8(0), shapes["labels.npy"])
+    return Cache(key, folder, names, arrays[0], labels, faults, labelled, rebuilt_because)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -392,6 +415,11 @@ def sweep(cache_dir: Path, key: str) -> None:
             pass
         except OSError as error:
             raise DataError(f"{left}: cannot be removed: {error.strerror}") from error
+
+
+def files_of(sample: Sample) -> tuple[Path, ...]:
+    """The files that a sample is read from."""
+    return (sample.image,) if sample.label is None else (sample.image, sample.label)
 
 
 def _by_name(samples: Sequence[Sample]) -> tuple[Sample, ...]:

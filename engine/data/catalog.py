@@ -12,6 +12,8 @@ Semantic Urban Scene Understanding", CVPR 2016; file names as in the README of c
     images/[<split>/]<name>.png, .jpg, .jpeg or .bmp
     labels/[<split>/]<name>.png
 
+Where labels are not wanted, `scan_images` takes the images of either layout, or of any folder.
+
 No image is opened here: what is inside the files is checked by `engine.data.decode`.
 """
 
@@ -20,11 +22,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.classes import CITYSCAPES, ClassSet, ClassSetError, load_class_set
+from engine.classes import CITYSCAPES, UNLABELLED, ClassSet, ClassSetError, load_class_set
 
 LAYOUTS: Mapping[str, tuple[str, str]] = {
     "cityscapes": ("leftImg8bit", "gtFine"),
@@ -54,7 +56,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its label file.
+    """One image with its label file, or without one.
 
     `name` is the path of the image below the image folder, with "/" and without the suffix, such as
     "train/aachen/aachen_000000_000019"; it is unique in a catalog.
@@ -62,7 +64,7 @@ class Sample:
 
     name: str
     image: Path
-    label: Path
+    label: Path | None
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,7 @@ def scan(root: Path, kind: str = "auto", classes: str = "auto") -> Catalog:
     a class set that cannot be read.
     """
     root = Path(root)
-    if not root.exists():
-        raise DataError(f"{root}: there is no such folder")
-    if not root.is_dir():
-        raise DataError(f"{root}: is a file; a data set is a folder (unpack an archive first)")
+    _refuse_no_folder(root)
     kind = _layout_of(root, kind)
     class_set = _class_set(root, kind, classes)
 
@@ -128,6 +127,40 @@ def scan(root: Path, kind: str = "auto", classes: str = "auto") -> Catalog:
     if not splits:
         raise DataError(_nothing_found(root, kind, images, labels))
     return Catalog(root, kind, class_set, splits, tuple(faults))
+
+
+def scan_images(root: Path, kind: str = "auto") -> Catalog:
+    """Find the images below `root`, whether they have labels or not; no sample has one in the result.
+
+    `kind` is "auto", "cityscapes", "folder" or "images". Of the two layouts the image folder is taken, with
+    names and splits as `scan` has them. Of any other folder ("images") every image counts, however deep, in
+    one split, "train", and its name is its path below `root`, suffix included.
+
+    Raises DataError when there is no such folder or no image in it.
+    """
+    root = Path(root)
+    _refuse_no_folder(root)
+    if kind == "auto" and not any(_is_layout(root, name) for name in LAYOUTS):
+        kind = "images"
+    faults: list[Fault] = []
+    split_of: Callable[[str], str] = _all_in_train
+    if kind == "images":
+        images = {file: file for file in _files_below(root) if file.lower().endswith(IMAGE_SUFFIXES)}
+    else:
+        kind = _layout_of(root, kind)
+        if kind == "cityscapes":
+            folder = LAYOUTS[kind][0]
+            images = _named(folder, _files_below(root / folder), _CITYSCAPES_IMAGE)
+        else:
+            images, _, faults = _folder_files(root)
+        split_of = _split_rule(kind, images)
+    if not images:
+        raise DataError(f"{root}: has no images; looked for {', '.join(IMAGE_SUFFIXES)}")
+    splits: dict[str, list[Sample]] = {}
+    for name in sorted(images):
+        splits.setdefault(split_of(name), []).append(Sample(name, root / images[name], None))
+    samples = {split: tuple(found) for split, found in splits.items()}
+    return Catalog(root, kind, UNLABELLED, samples, tuple(faults))
 
 
 def describe_faults(faults: Sequence[Fault], root: Path, shown: int = 10) -> str:
@@ -149,6 +182,13 @@ def describe_faults(faults: Sequence[Fault], root: Path, shown: int = 10) -> str
 
 
 # --- Which layout ------------------------------------------------------------------------------
+
+
+def _refuse_no_folder(root: Path) -> None:
+    if not root.exists():
+        raise DataError(f"{root}: there is no such folder")
+    if not root.is_dir():
+        raise DataError(f"{root}: is a file; a data set is a folder (unpack an archive first)")
 
 
 def _layout_of(root: Path, kind: str) -> str:
@@ -312,12 +352,7 @@ def _pair(
     root: Path, kind: str, images: Mapping[str, str], labels: Mapping[str, str]
 ) -> tuple[dict[str, tuple[Sample, ...]], list[Fault]]:
     image_folder, label_folder = LAYOUTS[kind]
-    tops = {name.split("/", 1)[0] for name in images if "/" in name}
-    has_splits = kind == "cityscapes" or not tops.isdisjoint(_SPLITS)
-
-    def split_of(name: str) -> str:
-        return name.split("/", 1)[0] if has_splits else "train"
-
+    split_of = _split_rule(kind, images)
     labelled_splits = {split_of(name) for name in images if name in labels} | {"train", "val"}
     splits: dict[str, list[Sample]] = {}
     faults: list[Fault] = []
@@ -334,6 +369,18 @@ def _pair(
         problem = f"has no image; {image_folder}/{name}{suffix} is missing"
         faults.append(Fault("missing_image", labels[name], problem))
     return {split: tuple(samples) for split, samples in splits.items()}, faults
+
+
+def _split_rule(kind: str, images: Iterable[str]) -> Callable[[str], str]:
+    """Which split an image belongs to, by its name: its first folder, where there are split folders."""
+    tops = {name.split("/", 1)[0] for name in images if "/" in name}
+    if kind == "cityscapes" or not tops.isdisjoint(_SPLITS):
+        return lambda name: name.split("/", 1)[0]
+    return _all_in_train
+
+
+def _all_in_train(name: str) -> str:
+    return "train"
 
 
 def _nothing_found(root: Path, kind: str, images: Mapping[str, str], labels: Mapping[str, str]) -> str:

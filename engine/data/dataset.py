@@ -6,24 +6,27 @@ Free of torch, so that a front end can refuse bad data before a run exists.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.classes import ClassSet
+from engine.classes import UNLABELLED, ClassSet
 from engine.config import DataConfig
-from engine.data.cache import Cache, cache_key, open_cache
-from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan
+from engine.data.cache import Cache, cache_key, files_of, open_cache
+from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan, scan_images
 from engine.data.decode import check_samples, read_pair, resize_image, resize_labels, train_id_table
-from engine.data.split import split_samples
+from engine.data.split import labelled_part, split_samples
 from engine.files import write_json
 
 Pixels = NDArray[np.uint8]
 Report = Callable[[int, int], None]
+
+EXTRA = "train_extra"
+"""The split of Cityscapes that has no fine labels: for training without labels, never for validation."""
 
 
 class Split(Protocol):
@@ -84,7 +87,10 @@ class FileSplit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set at one size, ready to be read. `skipped` are the faults gone on without."""
+    """A data set at one size, ready to be read. `skipped` are the faults gone on without.
+
+    Without labels, `class_set` is `UNLABELLED` and every sample's train ids are 0.
+    """
 
     class_set: ClassSet
     train: Split
@@ -98,14 +104,16 @@ def open_dataset(
     cache_dir: Path,
     on_progress: Report | None = None,
     on_wait: Callable[[str], None] | None = None,
+    labels: bool = True,
 ) -> Dataset:
-    """Find, check, cache and split the data of a run.
+    """Find, check, cache and split the data of a run. With `labels` false no label file is opened: the images
+    of a data set, split as with labels, or those of any folder.
 
     `on_progress(done, total)` counts image pairs while they are decoded, `on_wait(line)` says what is waited
     for. Raises DataError: no data there, or faults that `skip_bad` does not allow.
     """
     root = Path(config.root).expanduser().absolute()
-    catalog = scan(root, config.kind, config.classes)
+    catalog = scan(root, config.kind, config.classes) if labels else scan_images(root, config.kind)
     parts = _folders_used(catalog, config)
     _refuse(catalog.faults, config, root)
 
@@ -127,7 +135,9 @@ def open_dataset(
     _refuse(faults, config, root)
 
     kept = Catalog(catalog.root, catalog.kind, catalog.class_set, good, catalog.faults)
-    train, val = split_samples(kept, config.split, config.val_fraction, config.split_seed)
+    train, val = _divide(kept, {sample.name for sample in _extra(catalog)}, config)
+    if labels:
+        train = labelled_part(train, config.label_fraction, config.split_seed)
     val_folder = "train" if config.split == "random" else "val"
 
     def split(folder: str, samples: tuple[Sample, ...]) -> Split:
@@ -163,7 +173,7 @@ def checked(
     except (OSError, ValueError, TypeError, AttributeError):
         pass  # not checked yet, or not by this version
     found: dict[str, list[Fault]] = {}
-    paths = {str(path.relative_to(root)): s.name for s in samples for path in (s.image, s.label)}
+    paths = {str(path.relative_to(root)): sample.name for sample in samples for path in files_of(sample)}
     for fault in check_samples(samples, class_set, root, on_progress):
         found.setdefault(paths[fault.path], []).append(fault)
     if len(found) == len(samples):
@@ -182,7 +192,25 @@ def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sampl
     """The folders whose images the split needs; splitting once up front refuses an impossible split early."""
     split_samples(catalog, config.split, config.val_fraction, config.split_seed)
     names = ("train",) if config.split == "random" else ("train", "val")
-    return {name: catalog.splits[name] for name in names}
+    parts = {name: catalog.splits[name] for name in names}
+    parts["train"] += _extra(catalog)
+    return parts
+
+
+def _extra(catalog: Catalog) -> tuple[Sample, ...]:
+    """Images that train beside those of the train folder, where no labels are wanted."""
+    return catalog.splits.get(EXTRA, ()) if catalog.class_set is UNLABELLED else ()
+
+
+def _divide(
+    catalog: Catalog, extra_names: Collection[str], config: DataConfig
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Training and validation samples. The extra ones move no others across the split."""
+    extra = tuple(s for s in catalog.splits["train"] if s.name in extra_names)
+    others = tuple(s for s in catalog.splits["train"] if s.name not in extra_names)
+    plain = replace(catalog, splits={**catalog.splits, "train": others})
+    train, val = split_samples(plain, config.split, config.val_fraction, config.split_seed)
+    return train + extra, val
 
 
 def _refuse(faults: Sequence[Fault], config: DataConfig, root: Path) -> None:

@@ -97,7 +97,8 @@ def read_pair(
     """Decode a sample and check it: the pair, or None with all that is wrong with it.
 
     The pair is the RGB image and its source ids, uint8 [H, W], of the same height and width and with every
-    value known to `class_set`. The paths in the faults are relative to `root`.
+    value known to `class_set`; all ids are 0 where the sample has no label file. The paths in the faults are
+    relative to `root`.
     """
     faults: list[Fault] = []
     image: Image.Image | None = None
@@ -106,6 +107,9 @@ def read_pair(
         image = read_image(sample.image)
     except FileFault as fault:
         faults.append(Fault(fault.kind, relative_path(fault.path, root), fault.problem))
+    if sample.label is None:
+        pair = None if image is None else (image, np.zeros(image.size[::-1], dtype=np.uint8))
+        return pair, tuple(faults)
     try:
         labels = read_labels(sample.label)
     except FileFault as fault:

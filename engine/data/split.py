@@ -47,6 +47,19 @@ def split_random(
     return _by_name(ranked[:training]), _by_name(ranked[training:])
 
 
+def labelled_part(samples: Iterable[Sample], fraction: float, seed: int) -> tuple[Sample, ...]:
+    """The `fraction` (0 < fraction <= 1) of training samples whose labels are used, sorted by name.
+
+    The first of them as `split_random` ranks them, their number rounded, halves up: of two fractions the
+    smaller is part of the larger. Raises DataError when none would be left.
+    """
+    ranked = sorted(samples, key=lambda sample: (_rank(seed, sample.name), sample.name))
+    kept = math.floor(len(ranked) * Fraction(repr(float(fraction))) + Fraction(1, 2))
+    if kept < 1:
+        raise DataError(f"data.label_fraction={fraction:g} of {len(ranked)} training images leaves none")
+    return _by_name(ranked[:kept])
+
+
 def split_samples(
     catalog: Catalog, rule: str, val_fraction: float, seed: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
@@ -60,9 +73,7 @@ def split_samples(
     for needed in ("train",) if rule == "random" else ("train", "val"):
         if needed not in catalog.splits:
             there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
-            raise DataError(
-                f"{catalog.root}: the {rule} split needs labelled images in {needed}; there are: {there}"
-            )
+            raise DataError(f"{catalog.root}: the {rule} split needs images in {needed}; there are: {there}")
     if rule == "random":
         return split_random(catalog.splits["train"], val_fraction, seed)
     return catalog.splits["train"], catalog.splits["val"]

@@ -9,13 +9,13 @@ from engine.config import RunConfig
 from engine.models.registry import CHANNELS, build_model
 
 
-def flops_per_sample(config: RunConfig, classes: int) -> int:
-    """FLOPs of one forward pass of one image, a multiply-add counting as two, by torch's own counter.
+def flops_per_sample(config: RunConfig, outputs: int) -> int:
+    """FLOPs of one forward pass of one image, answered with `outputs` channels, by torch's own counter.
 
-    Counted on meta tensors: shapes only, no memory, no time.
+    A multiply-add counts as two. Counted on meta tensors: shapes only, no memory, no time.
     """
     with torch.device("meta"):
-        model = build_model(config.model, classes)
+        model = build_model(config.model, outputs)
         image = torch.empty(1, CHANNELS, *config.data.size)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

@@ -110,10 +110,14 @@ def _heading(page: RunPage) -> Text:
     if row.best_dice is not None:
         state.append("  best Dice ")
         state.append(f"{score(row.best_dice)} @ {row.best_epoch}", "bold")
+    elif row.best_val_loss is not None:
+        state.append("  lowest validation loss ")
+        state.append(f"{score(row.best_val_loss)} @ {row.best_epoch}", "bold")
     lines.append(state)
     if not row.ended:
         lines.append(_pulse(page))
-    labels = [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
+    labels = [] if row.task == "train" else [f"task {row.task}"]
+    labels += [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
     labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
     lines.append(Text("  ".join(labels)))
     lines += [Text(f"note: {row.note}")] if row.note else []
@@ -172,7 +176,7 @@ def _curves(epochs: Sequence[EpochRow]) -> Text | None:
 
 def _classes(page: RunPage) -> Text | None:
     best = [row for row in page.epochs if row.split == "val" and row.epoch == page.row.best_epoch]
-    if not best:
+    if not best or not best[0].class_dice:
         return None
     title = Text(f"by class, validation, epoch {page.row.best_epoch}\n", "bold")
     return title + class_table(best[0].class_dice, best[0].class_iou, page.row.colors)

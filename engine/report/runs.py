@@ -36,7 +36,7 @@ def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
         Column("experiment", [row.experiment for row in rows], rank=7, least=10),
         Column("recipe", [row.recipe or "-" for row in rows], rank=9),
         Column("epoch", [f"{row.epoch}/{row.epochs}" for row in rows], right=True, rank=2),
-        Column("best Dice @ epoch", [(best_dice(row), "bold") for row in rows], right=True),
+        Column("best Dice @ epoch", [(best_score(row), "bold") for row in rows], right=True),
         Column("last Dice", [score(row.last_dice) for row in rows], right=True, rank=3),
         Column("mIoU", [score(row.best_miou) for row in rows], right=True, rank=5),
         Column("images/s", [_rate(row) for row in rows], right=True, rank=6),
@@ -52,8 +52,11 @@ def status_cell(row: RunRow) -> Cell:
     return f"{row.status}: {row.cause}" if told else row.status, STATUS_STYLES.get(row.status, "")
 
 
-def best_dice(row: RunRow) -> str:
-    return "-" if row.best_dice is None else f"{row.best_dice:.4f} @ {row.best_epoch:>3}"
+def best_score(row: RunRow) -> str:
+    """The best Dice; of a run that learns no classes the lowest validation loss, called so."""
+    if row.best_dice is not None:
+        return f"{row.best_dice:.4f} @ {row.best_epoch:>3}"
+    return "-" if row.best_val_loss is None else f"loss {row.best_val_loss:.4f} @ {row.best_epoch:>3}"
 
 
 def run_record(row: RunRow) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from engine.store.rows import RUN_FIELDS
 from engine.store.schema import runs, tags
 
 ALIASES = {
+    "best_loss": "best_val_loss",
     "created": "created_at",
     "dice": "best_dice",
     "ended": "ended_at",

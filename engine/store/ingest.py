@@ -104,7 +104,7 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
     if event_rows:
         connection.execute(events.insert(), event_rows)
     if epoch_rows or kept_epochs is not None:
-        run |= _summary(connection, run["id"])
+        run |= _summary(connection, run["id"], run["task"] == "pretrain")
     changed = {name: value for name, value in run.items() if value != before[name]}
     if changed:
         connection.execute(runs.update().where(runs.c.id == run["id"]).values(changed))
@@ -167,8 +167,9 @@ def _replace(connection: sa.Connection, table: sa.Table, rows: list[dict[str, An
     connection.execute(table.insert(), rows)
 
 
-def _summary(connection: sa.Connection, run_id: str) -> dict[str, Any]:
-    """The columns of a run that sum up its curve, from the curve itself; of equal bests the earliest.
+def _summary(connection: sa.Connection, run_id: str, by_loss: bool) -> dict[str, Any]:
+    """The columns of a run that sum up its curve, from the curve itself; of equal bests the earliest. Where
+    there is no Dice, the best epoch is that of the lowest loss.
 
     Each query finds its row by an index, so that it costs the same after 10 epochs and after 10,000.
     """
@@ -178,7 +179,8 @@ def _summary(connection: sa.Connection, run_id: str) -> dict[str, Any]:
 
     e = epochs.c
     val = one(e.epoch, e.dice, e.miou, e.loss, split="val")
-    best = connection.execute(val.where(e.dice.is_not(None)).order_by(e.dice.desc(), e.epoch)).first()
+    score = e.loss.asc() if by_loss else e.dice.desc()
+    best = connection.execute(val.where(score.element.is_not(None)).order_by(score, e.epoch)).first()
     last = connection.execute(val.order_by(e.epoch.desc())).first()
     train = one(e.epoch, e.dice, e.loss, split="train")
     last_train = connection.execute(train.order_by(e.epoch.desc())).first()

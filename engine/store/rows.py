@@ -32,7 +32,8 @@ CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run as it is now. `config` is the frozen RunConfig as plain JSON values."""
+    """One run as it is now. `config` is the frozen RunConfig as plain JSON values; `best_val_loss` is the
+    validation loss at `best_epoch`."""
 
     id: str
     name: str
@@ -66,6 +67,7 @@ class RunRow:
     progress_at: float | None
     best_epoch: int | None
     best_dice: float | None
+    best_val_loss: float | None
     best_train_dice: float | None
     best_miou: float | None
     last_dice: float | None
@@ -172,6 +174,9 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
     "experiment": experiments.c.name,
     "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
     .where(tags.c.run_id == runs.c.id)
+    .scalar_subquery(),
+    "best_val_loss": sa.select(epochs.c.loss)
+    .where(epochs.c.run_id == runs.c.id, epochs.c.split == "val", epochs.c.epoch == runs.c.best_epoch)
     .scalar_subquery(),
 }
 """Fields of a run that come from other tables than `runs`, within a select that joins `experiments`."""

@@ -53,6 +53,7 @@ class RunSummary:
     progress_at: float | None
     best_epoch: int | None
     best_dice: float | None
+    best_val_loss: float | None
     best_train_dice: float | None
     best_miou: float | None
     last_dice: float | None

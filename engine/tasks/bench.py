@@ -48,13 +48,15 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     from engine.learning.flops import flops_per_sample
     from engine.learning.hardware import choose_hardware, settle_arithmetic
     from engine.models.registry import count_parameters
+    from engine.tasks.objectives import output_channels
     from engine.tasks.state import new_state
 
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    flops = flops_per_sample(config, classes)
+    flops = flops_per_sample(config, output_channels(config, classes))
     ceiling = matrix_ceiling(hardware)
-    state = new_state(config, hardware, [str(index) for index in range(classes)])
+    names = [str(index) for index in range(classes)] if config.needs_labels else []
+    state = new_state(config, hardware, names)
     yield {
         "kind": "machine",
         "device": str(hardware.device),
@@ -93,27 +95,28 @@ def _training(
     """Median step of a few, in images a second, and the most memory it took in bytes."""
     import torch
 
-    from engine.data.batches import normalise
-    from engine.learning.losses import build_loss
     from engine.tasks.meter import EpochMeter, peak_memory
+    from engine.tasks.objectives import build_objective
 
     height, width = config.data.size
-    loss_function = build_loss(config.loss)
+    objective = build_objective(config)
+    generator = torch.Generator(hardware.device)
     images = torch.randint(0, 256, (batch_size, height, width, 3), dtype=torch.uint8, device=hardware.device)
     labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
-    meter = EpochMeter(classes, hardware.device)
+    meter = EpochMeter(len(state.classes), hardware.device)
     state.model.train()
     times: list[float] = []
     while len(times) < WARM_STEPS + 1 or (sum(times) < seconds and len(times) < 100):
         begun = time.perf_counter()
         state.optimizer.zero_grad(set_to_none=True)
+        targets = objective.targets(images, labels, generator)
         with hardware.autocast():
-            logits = state.model(normalise(images))
-        loss = loss_function(logits, labels)
+            answers = state.model(objective.inputs(images, targets))
+        loss = objective.loss(answers, targets)
         state.scaler.scale(loss).backward()
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        meter.add(loss, logits, labels)
+        meter.add(loss, answers, targets)
         _wait(hardware.device)
         times.append(time.perf_counter() - begun)
     step = statistics.median(times[WARM_STEPS:])

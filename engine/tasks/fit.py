@@ -119,32 +119,34 @@ def release_memory() -> None:
 def _steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> None:
     import torch
 
-    from engine.data.batches import normalise
     from engine.learning.hardware import choose_hardware, settle_arithmetic
-    from engine.learning.losses import build_loss
+    from engine.tasks.objectives import build_objective
     from engine.tasks.state import new_state
 
     # Compiling would take minutes and save little memory.
     config = with_values(config, {"runtime.compile": "off"})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    state = new_state(config, hardware, [str(index) for index in range(classes)])
+    names = [str(index) for index in range(classes)] if config.needs_labels else []
+    state = new_state(config, hardware, names)
     kept = [tensor.clone() for tensor in state.model.state_dict().values()]  # a run holds its best weights
     kept.append(
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
     )
-    loss_function = build_loss(config.loss)
+    objective = build_objective(config)
+    generator = torch.Generator(hardware.device)
     height, width = config.data.size
     images = torch.randint(0, 256, (size, height, width, 3), dtype=torch.uint8, device=hardware.device)
     labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
     state.model.train()
     for _ in range(STEPS):
         state.optimizer.zero_grad(set_to_none=True)
+        targets = objective.targets(images, labels, generator)
         with hardware.autocast():
-            logits = state.model(normalise(images))
-        loss = loss_function(logits, labels)
+            answers = state.model(objective.inputs(images, targets))
+        loss = objective.loss(answers, targets)
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        state.meter.add(loss, logits, labels)
+        state.meter.add(loss, answers, targets)
         state.scaler.step(state.optimizer)
         state.scaler.update()
     del kept

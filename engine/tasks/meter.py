@@ -13,15 +13,18 @@ from engine.journal import ClassScores, Epoch, Split
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 
+NO_SCORES = Scores(None, None, None, None, (), (), 0)
+
 
 class EpochMeter:
-    """Loss, confusion and time of one pass; the sums stay on the device until they are asked for.
+    """Loss, confusion and time of one pass; the sums stay on the device until they are asked for. With 0
+    classes there is no confusion, and no Dice.
 
     `state` and `load` carry a half-done pass through a checkpoint.
     """
 
     def __init__(self, classes: int, device: torch.device) -> None:
-        self.confusion = ConfusionSum(classes, device)
+        self.confusion = ConfusionSum(classes, device) if classes else None
         self.images = 0
         self.seconds = 0.0
         self.waited = 0.0
@@ -39,11 +42,12 @@ class EpochMeter:
         self.waited += now - self._clock
         self._advance(now)
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """A batch: its mean loss, logits [B, C, H, W] and train ids [B, H, W]."""
-        self.confusion.update(logits.detach().argmax(dim=1).to(torch.uint8), labels)
-        self._loss += loss.detach().double() * len(labels)
-        self.images += len(labels)
+    def add(self, loss: Tensor, answers: Tensor, targets: Tensor) -> None:
+        """A batch: its mean loss; with classes its logits [B, C, H, W] and train ids [B, H, W]."""
+        if self.confusion is not None:
+            self.confusion.update(answers.detach().argmax(dim=1).to(torch.uint8), targets)
+        self._loss += loss.detach().double() * len(targets)
+        self.images += len(targets)
         self._advance(time.perf_counter())
 
     def mean_loss(self) -> float:
@@ -54,11 +58,12 @@ class EpochMeter:
     def images_per_second(self) -> float:
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
-    def event(self, epoch: int, split: Split, class_names: list[str], lr: float) -> tuple[Epoch, Scores]:
+    def event(self, epoch: int, split: Split, class_names: list[str], lr: float) -> Epoch:
         """The pass as a journal event; waits for the device."""
-        scores, loss = self.confusion.compute(), self.mean_loss()
+        scores = NO_SCORES if self.confusion is None else self.confusion.compute()
+        loss = self.mean_loss()
         self._advance(time.perf_counter())
-        event = Epoch(
+        return Epoch(
             epoch=epoch,
             split=split,
             loss=loss,
@@ -67,13 +72,12 @@ class EpochMeter:
             seconds=round(self.seconds, 3),
             images_per_second=round(self.images_per_second, 3),
             data_wait=round(self.waited / self.seconds, 5) if self.seconds > 0 else 0.0,
-            peak_memory_bytes=peak_memory(self.confusion.state.device),
+            peak_memory_bytes=peak_memory(self._loss.device),
         )
-        return event, scores
 
     def state(self) -> dict[str, Any]:
         return {
-            "confusion": self.confusion.state.clone(),
+            "confusion": None if self.confusion is None else self.confusion.state.clone(),
             "loss": self._loss.clone(),
             "images": self.images,
             "seconds": self.seconds,
@@ -81,7 +85,8 @@ class EpochMeter:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.confusion.state.copy_(state["confusion"])
+        if self.confusion is not None:
+            self.confusion.state.copy_(state["confusion"])
         self._loss.copy_(state["loss"])
         self.images, self.seconds, self.waited = state["images"], state["seconds"], state["waited"]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.tasks.job import Job
+from engine.tasks.pretrain import pretrain
 from engine.tasks.train import train
 
 TASKS: dict[str, Callable[[Job], None]] = {
     "train": train,
+    "pretrain": pretrain,
 }
 """Each puts its end on the record, or raises StopRequested after saving, Diverged, or what goes wrong."""

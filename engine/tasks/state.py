@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from engine.config import RunConfig
-from engine.journal import Checkpoint
+from engine.journal import Checkpoint, Epoch
 from engine.learning.checkpoint import (
     DamagedCheckpoint,
     check_fits,
@@ -32,19 +32,42 @@ from engine.metrics.scores import Scores
 from engine.models.registry import build_model
 from engine.tasks.job import Job
 from engine.tasks.meter import EpochMeter
+from engine.tasks.objectives import output_channels
 
 
 @dataclass
 class Best:
-    """The best validation epoch so far. `weights` is None once they are in best.pt."""
+    """The best validation epoch so far: that of the highest Dice or, without classes, of the lowest loss.
+
+    `weights` is None once they are in best.pt.
+    """
 
     epoch: int
-    dice: float
-    confusion: Tensor
+    dice: float | None
+    confusion: Tensor | None
+    loss: float | None = None
     weights: dict[str, Tensor] | None = None
+
+    @classmethod
+    def of(cls, event: Epoch, meter: EpochMeter) -> Best:
+        confusion = None if meter.confusion is None else meter.confusion.state.clone()
+        return cls(event.epoch, event.dice, confusion, event.loss)
+
+    @property
+    def score(self) -> float | None:
+        """Higher is better; None where it is not defined."""
+        if self.confusion is not None:
+            return self.dice
+        return None if self.loss is None else -self.loss
+
+    def beats(self, other: Best | None) -> bool:
+        if self.score is None:
+            return False
+        return other is None or other.score is None or self.score > other.score
 
     def read(self, classes: int) -> tuple[list[list[int]], Scores]:
         """The confusion matrix [C][C + 1] of that epoch, and its scores."""
+        assert self.confusion is not None
         total = ConfusionSum(classes)
         total.state.copy_(self.confusion)
         return total.matrix().tolist(), total.compute()
@@ -110,7 +133,7 @@ def new_state(
     `on_verdict` hears whether torch.compile is worth it, once that has been measured.
     """
     torch.manual_seed(config.seed)
-    model = build_model(config.model, len(classes)).to(hardware.device)
+    model = build_model(config.model, output_channels(config, len(classes))).to(hardware.device)
     if config.runtime.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.runtime.recompute:
@@ -189,7 +212,7 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
     state.model.load_state_dict(content["model"])
     if resumption.path.name == "best.pt":
         state.epoch, state.val_dice = content["epoch"], content["dice"]
-        state.best = Best(content["epoch"], content["dice"], content["confusion"])
+        state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
     else:
         _restore_the_rest(state, content)
     job.epochs_done = state.epoch
@@ -256,4 +279,4 @@ def _identity(state: TrainState) -> dict[str, Any]:
 
 
 def _scores(best: Best) -> dict[str, Any]:
-    return {"epoch": best.epoch, "dice": best.dice, "confusion": best.confusion}
+    return {"epoch": best.epoch, "dice": best.dice, "loss": best.loss, "confusion": best.confusion}

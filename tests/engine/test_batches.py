@@ -21,7 +21,7 @@ from engine.data.batches import (
 )
 from engine.data.dataset import CachedSplit, Dataset, open_dataset
 from engine.data.synthetic import synthesize
-from engine.tasks.train import shuffled, step_generator
+from engine.tasks.loop import shuffled, step_generator
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.config import RunConfig
+from engine.config_keys import with_values
 from engine.journal import AnyEvent, Failed, Finished, Started, Stopped, read_events
+from engine.report.runs import runs_table
 from engine.rundir import RunDir
 from engine.store import IngestConflict, Store, StoreError
 from engine.store import rebuild as rebuild_module
@@ -121,6 +124,23 @@ def test_scores_that_are_missing_are_no_best(store: Store) -> None:
     assert store.epochs(run.id)[-1].class_dice["person"] is None
 
 
+def test_without_classes_the_best_epoch_is_that_of_the_lowest_loss(store: Store) -> None:
+    config = with_values(RunConfig(), {"task": "pretrain"})
+    journal = MadeUpJournal()
+    journal.begin()
+    for epoch, loss in enumerate((0.9, 0.7, 0.8), start=1):
+        none: dict[str, object] = dict.fromkeys(("dice", "dice_image", "miou", "pixel_accuracy"))
+        scores = {**none, "class_dice": {}, "class_iou": {}, "loss": loss}
+        for split in ("train", "val"):
+            journal.add(epoch_event(epoch, split, 0.5).model_copy(update=scores))  # type: ignore[arg-type]
+    run = ingest(store, add_run(store, config=config), journal.events)
+    assert (run.task, run.best_epoch, run.best_val_loss, run.best_dice) == ("pretrain", 2, 0.7, None)
+    assert store.changes().runs[0].best_val_loss == 0.7
+    assert [row.id for row in store.runs(["best_loss<0.75"])] == [run.id]
+    assert store.leaderboard() == []
+    assert "loss 0.7000 @   2" in runs_table([run], now=0.0, width=None).plain
+
+
 def test_of_equal_bests_the_earliest_counts(store: Store) -> None:
     journal = MadeUpJournal()
     journal.begin()
@@ -173,7 +193,7 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store, monkeypatch: pyte
     run_id = add_run(store)
     before = everything(store)
 
-    def fail(connection: object, run_id: str) -> None:
+    def fail(connection: object, run_id: str, by_loss: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("engine.store.ingest._summary", fail)  # after the rows, before the offset

@@ -33,7 +33,7 @@ NURSERY = """
 import json, os, sys
 import torch
 from engine import worker
-import engine.tasks.fit, engine.tasks.train
+import engine.tasks.fit, engine.tasks.registry
 
 torch.set_num_threads(1)
 for line in sys.stdin:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from engine.config import LossConfig, ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.compiling import TIMED_STEPS, WARM_STEPS, CompileTrial, CompileVerdict
-from engine.learning.losses import build_loss
 from engine.learning.recompute import recompute_blocks
 from engine.models.registry import build_model
-from engine.tasks.train import micro_batches
+from engine.tasks.loop import micro_batches
+from engine.tasks.objectives import Segmentation
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -58,17 +58,17 @@ def test_recomputing_activations_changes_nothing_but_memory(config: ModelConfig)
 def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> None:
     torch.manual_seed(0)
     model = nn.Conv2d(3, 4, 3, padding=1)  # without batch norm, which sees a part alone
-    loss_function = build_loss(LossConfig())
+    objective = Segmentation(LossConfig())
     images = torch.randn(5, 3, 8, 8)
     labels = torch.randint(0, 4, (5, 8, 8), dtype=torch.uint8)
     labels[0] = 255
     labels[1, :5] = 255
-    loss_function(model(images), labels).backward()
+    objective.loss(model(images), labels).backward()
     expected = gradients(model)
     model.zero_grad()
-    parts = list(micro_batches(images, labels, size))
+    parts = list(micro_batches(images, labels, size, objective))
     for part, part_labels, share in parts:
-        (loss_function(model(part), part_labels) * share).backward()
+        (objective.loss(model(part), part_labels) * share).backward()
     assert sum(len(part) for part, _, _ in parts) == 5
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, expected[name])

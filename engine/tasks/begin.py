@@ -1,0 +1,99 @@
+"""What a task that learns does first: settle hardware, open data, make the network or find it again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+from torch import nn
+
+from engine.data.dataset import Dataset, open_dataset
+from engine.journal import Compiled, Data, Model, Progress
+from engine.learning.compiling import CompileVerdict
+from engine.learning.flops import flops_per_sample
+from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
+from engine.models.registry import count_parameters
+from engine.tasks.job import Job, record_start
+from engine.tasks.objectives import Objective, build_objective, output_channels
+from engine.tasks.state import TrainState, find_resumption, new_state, restore
+
+
+@dataclass(frozen=True)
+class Learning:
+    """All that the epochs need. `flops` are those of one forward pass of one sample."""
+
+    hardware: Hardware
+    data: Dataset
+    objective: Objective
+    state: TrainState
+    flops: int
+
+
+def begin(job: Job) -> Learning:
+    """Come up, where the run began or where it was left, with all of it on the record."""
+    config = job.config
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    resumption = find_resumption(job.run.checkpoints, hardware)
+    record_start(job, hardware, resumption.epoch)
+    for warning in resumption.warnings:
+        job.warn(warning)
+    data = open_data(job)
+    classes = class_names(job, data)
+    state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict))
+    restore(job, state, resumption)
+    flops = describe_model(job, state.model, output_channels(config, len(classes)))
+    return Learning(hardware, data, build_objective(config), state, flops)
+
+
+def open_data(job: Job) -> Dataset:
+    """The data set at the config's size, with its cache built when it is not there; on the record."""
+    begun = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        if job.progress_is_due():
+            job.report(Progress(phase="cache", epoch=0, step=done, steps=total))
+        job.check_stop()
+
+    data = open_dataset(job.config.data, job.cache_dir, report, job.say, labels=job.config.needs_labels)
+    job.classes, job.train_images = len(data.class_set), len(data.train)
+    job.data_bytes = sum(cache.nbytes for cache in data.caches)
+    for cache in data.caches:
+        if cache.rebuilt_because:
+            job.warn(f"cache {cache.key} was built again: {cache.rebuilt_because}")
+    if data.skipped:
+        job.warn(f"{len(data.skipped)} faulty images or labels are left out (data.skip_bad)")
+    classes = data.class_set.classes if job.config.needs_labels else ()
+    job.record(
+        Data(
+            train_images=len(data.train),
+            val_images=len(data.val),
+            classes=[c.name for c in classes],
+            colors=[c.hex_color for c in classes],
+            seconds=round(time.monotonic() - begun, 3),
+            cache=[str(cache.path) for cache in data.caches],
+            skipped=[f"{fault.path}: {fault.problem}" for fault in data.skipped],
+        )
+    )
+    return data
+
+
+def class_names(job: Job, data: Dataset) -> list[str]:
+    """The classes that the network learns; none from images alone."""
+    return list(data.class_set.names) if job.config.needs_labels else []
+
+
+def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
+    """Put the network's size on the record; returns the FLOPs of one forward pass of one sample."""
+    parameters, flops = count_parameters(model), flops_per_sample(job.config, outputs)
+    job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
+    job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
+    return flops
+
+
+def record_verdict(job: Job, verdict: CompileVerdict) -> None:
+    """Put what came of torch.compile on the record; a failure is a warning, as the run is slower for it."""
+    job.record(Compiled(**asdict(verdict)))
+    job.say(f"torch.compile {'kept' if verdict.kept else 'not used'}: {verdict.reason}")
+    if verdict.reason.startswith("torch.compile failed"):
+        job.warn(f"{verdict.reason}; going on without it")
