@@ -6,6 +6,7 @@ import json
 import time
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
@@ -31,9 +32,7 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
             ReportedRun(compared_run(store, row.id), store.events(row.id), store.evaluations(row.id))
             for row in store.runs(experiment=name, sort="created_at")
         ]
-    folder = out or workspace.root / "reports" / "".join(
-        c if c.isalnum() or c in "-_." else "-" for c in name
-    )
+    folder = out or workspace.root / "reports" / folder_name(name)
     experiment = experiment_of(name, runs, time.time(), version(PROGRAM))
     pictures = draw_figures(experiment, lambda run_id: workspace.run_dir(run_id).gallery, folder)
     blocks = report_blocks(experiment, pictures)
@@ -52,3 +51,9 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
             stream.write(content.encode())
     print((folder / "report.html").absolute())
     notices.say(f"beside it: report.md, {len(pictures)} figures as PNG and PDF, the tables as CSV and JSON")
+
+
+def folder_name(experiment: str) -> str:
+    """The experiment's name as that of a folder; two experiments never share one."""
+    name = "".join(quote(c, safe="") if c in "/\\%" or not c.isprintable() else c for c in experiment)
+    return f"%2E{name[1:]}" if name.startswith(".") else name

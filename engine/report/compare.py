@@ -43,6 +43,11 @@ class ComparedRun:
         """The validation scores of the epoch with the best Dice."""
         return next((e for e in self.epochs if e.split == "val" and e.epoch == self.row.best_epoch), None)
 
+    @property
+    def classes(self) -> dict[str, float | None]:
+        """Dice by class at the best epoch; nothing for a run without scores or one that learns no classes."""
+        return self.best.class_dice if self.best is not None else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -239,7 +244,7 @@ def _measures(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> list
     """What is measured of these runs."""
     measures = list(_MEASURES)
     if common:
-        measures.append((COMMON_DICE, lambda run: _mean_dice(run.best, common)))
+        measures.append((COMMON_DICE, lambda run: _mean_dice(run.classes, common)))
     if any(pretraining_epochs(run.row) for run in runs):
         measures.append((TOTAL_EPOCHS, lambda run: run.row.epoch + pretraining_epochs(run.row)))
     return measures
@@ -258,8 +263,8 @@ def summarised(numbers: Iterable[float | None]) -> Value | None:
     return Value(mean(known), stdev(known) if len(known) > 1 else None, len(known))
 
 
-def _mean_dice(scores: EpochRow | None, classes: Sequence[str]) -> float | None:
-    known = [dice for name in classes if scores and (dice := scores.class_dice.get(name)) is not None]
+def _mean_dice(scores: Mapping[str, float | None], classes: Sequence[str]) -> float | None:
+    known = [dice for name in classes if (dice := scores.get(name)) is not None]
     return mean(known) if known else None
 
 
@@ -279,7 +284,7 @@ def _minus(value: Value, base: Value | None) -> Value:
 
 def _common_classes(runs: Sequence[ComparedRun]) -> list[str] | None:
     """The classes that all runs with scores have, None when they all have the same ones."""
-    sets = [list(run.best.class_dice) for run in runs if run.best is not None]
+    sets = [list(run.classes) for run in runs if run.classes]
     if not sets or all(set(names) == set(sets[0]) for names in sets):
         return None
     return [name for name in sets[0] if all(name in names for names in sets)]
@@ -288,14 +293,14 @@ def _common_classes(runs: Sequence[ComparedRun]) -> list[str] | None:
 def _class_rows(
     groups: Sequence[Sequence[ComparedRun]], pinned: int, common: Sequence[str] | None
 ) -> tuple[ClassRow, ...]:
-    scored = next((run for group in groups for run in group if run.best is not None), None)
-    if scored is None or scored.best is None:
+    scored = next((run for group in groups for run in group if run.classes), None)
+    if scored is None:
         return ()
-    names = list(scored.best.class_dice) if common is None else common
+    names = list(scored.classes) if common is None else common
     colors = dict(zip(scored.row.classes, scored.row.colors, strict=False))
     rows = []
     for name in names:
-        values = [summarised(run.best.class_dice.get(name) for run in group if run.best) for group in groups]
+        values = [summarised(run.classes.get(name) for run in group) for group in groups]
         base = values[pinned]
         dice = tuple(
             value if value is None or i == pinned else _minus(value, base) for i, value in enumerate(values)
@@ -338,7 +343,7 @@ def group_name(group: Sequence[ComparedRun]) -> str:
 
 def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterable[str]:
     """What a reader has to know before believing a difference."""
-    scored = [run for run in runs if run.best is not None]
+    scored = [run for run in runs if run.classes]
     if common is not None:
         count = f"the {len(common)} that all share are" if common else "none is shared and none is"
         yield f"class sets differ: {count} compared by class, and each mean Dice is of a run's own classes"

@@ -78,6 +78,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += study_blocks([run.compared for run in experiment.trainings], evaluations)
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []
+    blocks += _pretrainings(experiment)
     blocks += _pictured("Curves", pictures, ("curves", "loss"))
     if comparison.classes:
         blocks += [*_pictured("Classes", pictures, ("classes",)), *_class_tables(experiment)]
@@ -123,6 +124,23 @@ def _results_story(experiment: Experiment) -> Iterator[Block]:
     if left_out > 0:
         story += f" These are the best {len(entries)}; {left_out} other runs are left out."
     yield text(story)
+
+
+def _pretrainings(experiment: Experiment) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [
+            row.name or row.id,
+            Marked(row.id, "code"),
+            f"{row.epoch}/{row.epochs}",
+            str(row.train_images or "-"),
+            score(row.best_val_loss),
+            score(row.last_loss),
+        ]
+        for row in (run.row for run in experiment.runs)
+        if row.task == "pretrain"
+    ]
+    header = ["run", "id", "epochs", "images", "lowest val loss", "last train loss"]
+    return [Heading("Pre-training"), table(header, rows, numbers_from=2)] if rows else []
 
 
 def _pictured(title: str, pictures: Mapping[str, Picture], kinds: Sequence[str]) -> list[Block]:

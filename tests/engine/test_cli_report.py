@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.report import folder_name
 from engine.config_keys import load_config, with_values
 from engine.recipes import get_recipe
 from engine.report.compare import MOST_RUNS
@@ -25,7 +26,7 @@ def test_a_report_holds_all_that_is_known(seg: Command, workspace: Workspace) ->
     write_gallery(run, epoch=3)
     import_made_up_run(workspace, "bbbb2222", failed_journal(), name="bad", experiment="my study")
     done = seg("report 'my study'")
-    folder = workspace.root / "reports" / "my-study"
+    folder = workspace.root / "reports" / "my study"
     assert (done.status, done.out.strip()) == (0, str(folder / "report.html"))
     figures = {path.name for path in (folder / "figures").iterdir()}
     kinds = ("curves", "loss", "classes", "samples", "confusion")
@@ -42,6 +43,14 @@ def test_a_report_holds_all_that_is_known(seg: Command, workspace: Workspace) ->
     assert load_config(folder / "configs" / "aaaa1111.toml") == config
     assert [row["id"] for row in csv.DictReader((folder / "runs.csv").open())] == ["aaaa1111", "bbbb2222"]
     assert json.loads((folder / "comparison.json").read_text())["entries"][0]["runs"] == ["aaaa1111"]
+
+
+def test_no_two_experiments_share_a_folder_and_none_leaves_it() -> None:
+    names = ["a b", "a-b", "a/b", "a%2Fb", "..", ".", "straße", "a\n"]
+    folders = [folder_name(name) for name in names]
+    assert folders[:2] == ["a b", "a-b"]
+    assert len(set(folders)) == len(names)
+    assert all("/" not in folder and not folder.startswith(".") for folder in folders)
 
 
 def test_an_experiment_without_any_score_has_a_report_without_figures(

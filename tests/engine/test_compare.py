@@ -122,6 +122,31 @@ def test_a_run_without_scores_has_no_numbers_and_is_told_of(make: Make) -> None:
     assert comparison.notes == ("run aaaaaaaa (aaaaaaaa) is queued, epoch 0/12",)
 
 
+def test_a_run_that_learns_no_classes_takes_none_from_the_others(make: Make, store: Store) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    for split in ("train", "val"):
+        journal.add(epoch_event(1, split, None, {}).model_copy(update={"loss": 0.25}))
+    journal.finish(1)
+    add_run(
+        store, "pppppppp", with_values(get_recipe("quick"), {"task": "pretrain", "data.root": "/data/city"})
+    )
+    ingest(store, "pppppppp", journal.events)
+    pretrained = ComparedRun(store.run("pppppppp"), store.epochs("pppppppp"))
+    comparison = compare([pretrained, make("aaaaaaaa", 0.5)])
+    assert [row.name for row in comparison.classes] == list(CLASSES)
+    assert "common_dice" not in [metric.name for metric in comparison.metrics]
+    assert named(comparison, "A").values["val_loss"].mean == 0.25
+    assert comparison.notes == ()
+
+
+def test_pretraining_is_counted_in_the_epochs_of_all(make: Make) -> None:
+    runs = [make("aaaaaaaa"), make("bbbbbbbb", keys={"pretrain.epochs": 40})]
+    totals = [entry.values["total_epochs"].mean for entry in compare(runs).entries]
+    assert totals == [1, 41]
+    assert "total_epochs" not in named(compare(runs[:1]), "A").values
+
+
 def test_nobody_has_scores(make: Make) -> None:
     comparison = compare([make("aaaaaaaa", None), make("bbbbbbbb", None)])
     assert (comparison.metrics, comparison.classes) == ((), ())
