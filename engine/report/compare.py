@@ -7,10 +7,8 @@ dashboard show.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import mean, median, stdev
-from typing import Literal
 
 from engine.report.compare_config import (
     SCORED_ON,
@@ -18,10 +16,11 @@ from engine.report.compare_config import (
     KeyRow,
     comparable_config,
     differing_keys,
-    pretraining_epochs,
 )
+from engine.report.measures import ComparedRun as ComparedRun
+from engine.report.measures import Measure, Metric, Value, measures_of, summarised
 from engine.report.published import PublishedResult
-from engine.store import EpochRow, RunRow
+from engine.store import RunRow
 
 MOST_RUNS = 12
 """More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""
@@ -29,54 +28,6 @@ MOST_RUNS = 12
 
 class CompareError(ValueError):
     """Runs that cannot be compared; the message is one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedRun:
-    """A run with its curve; only the rows of its best epoch and its speeds are looked at."""
-
-    row: RunRow
-    epochs: Sequence[EpochRow]
-
-    @property
-    def best(self) -> EpochRow | None:
-        """The validation scores of the epoch with the best Dice."""
-        return next((e for e in self.epochs if e.split == "val" and e.epoch == self.row.best_epoch), None)
-
-    @property
-    def classes(self) -> dict[str, float | None]:
-        """Dice by class at the best epoch; nothing for a run without scores or one that learns no classes."""
-        return self.best.class_dice if self.best is not None else {}
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A number by which runs are compared. `better` says which way is up; "neither" has no better."""
-
-    name: str
-    title: str
-    better: Literal["higher", "lower", "neither"]
-    kind: Literal["score", "loss", "epochs", "seconds", "images/s", "count", "FLOP", "bytes"]
-
-    def verdict(self, difference: float | None) -> Literal["better", "worse", ""]:
-        """What a difference to the baseline means."""
-        if not difference or self.better == "neither":
-            return ""
-        return "better" if (difference > 0) == (self.better == "higher") else "worse"
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One number of an entry: of its run, or the mean over the `n` of its runs that have it.
-
-    `sd` is the sample standard deviation, None for fewer than two; `difference` is to the baseline's mean,
-    None for the baseline itself and where it has no such number.
-    """
-
-    mean: float
-    sd: float | None
-    n: int
-    difference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +101,7 @@ def compare(
         raise CompareError(f"{len(groups)} runs are too many to compare; at most {MOST_RUNS}")
     pinned = next(i for i, group in enumerate(groups) if any(run.row.id == baseline for run in group))
     common = _common_classes(runs)
-    measures = _measures(runs, common)
+    measures = list(measures_of(runs, common))
     measured = [_measured(group, measures) for group in groups]
     labels = _labels(groups)
     entries = tuple(
@@ -165,7 +116,7 @@ def compare(
     return Comparison(
         entries=entries,
         baseline=pinned,
-        metrics=tuple(m for m in METRICS if any(m.name in entry.values for entry in entries)),
+        metrics=tuple(m for m, _ in measures if any(m.name in entry.values for entry in entries)),
         classes=_class_rows(groups, pinned, common),
         config=differing_keys([entry.rows for entry in entries], fold_seeds),
         notes=tuple(_notes(runs, common)),
@@ -186,86 +137,9 @@ def _check(ids: Sequence[str], baseline: str) -> None:
 # ---------------------------------------------------------------------- the numbers
 
 
-def _at_best(name: str) -> Callable[[ComparedRun], float | None]:
-    return lambda run: getattr(run.best, name, None)
-
-
-def _of_row(name: str) -> Callable[[ComparedRun], float | None]:
-    return lambda run: getattr(run.row, name)
-
-
-def _epochs_done(run: ComparedRun) -> float | None:
-    return run.row.epoch or None
-
-
-def _seconds(run: ComparedRun) -> float | None:
-    """Time spent on training and scoring, pauses between attempts left out."""
-    return sum(epoch.seconds for epoch in run.epochs) or None
-
-
-def _images_per_second(run: ComparedRun) -> float | None:
-    """The median over the training epochs, so that neither the first nor a disturbed one counts."""
-    speeds = [epoch.images_per_second for epoch in run.epochs if epoch.split == "train"]
-    return median(speeds) if speeds else None
-
-
-Measure = tuple[Metric, Callable[[ComparedRun], float | None]]
-
-_MEASURES: tuple[Measure, ...] = (
-    (Metric("best_dice", "best Dice", "higher", "score"), _of_row("best_dice")),
-    (Metric("best_epoch", "@ epoch", "neither", "epochs"), _of_row("best_epoch")),
-    (Metric("best_train_dice", "train Dice", "higher", "score"), _of_row("best_train_dice")),
-    (Metric("best_miou", "mIoU", "higher", "score"), _of_row("best_miou")),
-    (Metric("dice_image", "image Dice", "higher", "score"), _at_best("dice_image")),
-    (Metric("pixel_accuracy", "pixel accuracy", "higher", "score"), _at_best("pixel_accuracy")),
-    (Metric("last_dice", "last Dice", "higher", "score"), _of_row("last_dice")),
-    (Metric("val_loss", "val loss", "lower", "loss"), _at_best("loss")),
-    (Metric("epochs", "epochs", "neither", "epochs"), _epochs_done),
-    (Metric("seconds", "time", "lower", "seconds"), _seconds),
-    (Metric("images_per_second", "images/s", "higher", "images/s"), _images_per_second),
-    (Metric("parameters", "parameters", "neither", "count"), _of_row("parameters")),
-    (Metric("flops_per_sample", "FLOP/sample", "neither", "FLOP"), _of_row("flops_per_sample")),
-    (Metric("peak_memory_bytes", "memory", "lower", "bytes"), _of_row("peak_memory_bytes")),
-)
-COMMON_DICE = Metric("common_dice", "Dice, common classes", "higher", "score")
-"""Mean over the classes that all runs have, when their class sets differ: their own means are of others."""
-
-TOTAL_EPOCHS = Metric("total_epochs", "epochs with pre-training", "neither", "epochs")
-"""For all runs as soon as one of them was pre-trained: what its score cost is more than its own epochs."""
-
-METRICS = (
-    *(_MEASURES[0][0], COMMON_DICE, *(metric for metric, _ in _MEASURES[1:9])),
-    *(TOTAL_EPOCHS, *(metric for metric, _ in _MEASURES[9:])),
-)
-"""Every metric, in the order in which they are shown. Scores are of validation, at the best epoch."""
-
-
-def _measures(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> list[Measure]:
-    """What is measured of these runs."""
-    measures = list(_MEASURES)
-    if common:
-        measures.append((COMMON_DICE, lambda run: _mean_dice(run.classes, common)))
-    if any(pretraining_epochs(run.row) for run in runs):
-        measures.append((TOTAL_EPOCHS, lambda run: run.row.epoch + pretraining_epochs(run.row)))
-    return measures
-
-
 def _measured(group: Sequence[ComparedRun], measures: Sequence[Measure]) -> dict[str, Value]:
     values = {metric.name: summarised(map(measure, group)) for metric, measure in measures}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def summarised(numbers: Iterable[float | None]) -> Value | None:
-    """The numbers that are there as one value, None when there is none."""
-    known = [number for number in numbers if number is not None]
-    if not known:
-        return None
-    return Value(mean(known), stdev(known) if len(known) > 1 else None, len(known))
-
-
-def _mean_dice(scores: Mapping[str, float | None], classes: Sequence[str]) -> float | None:
-    known = [dice for name in classes if (dice := scores.get(name)) is not None]
-    return mean(known) if known else None
 
 
 def _against(own: Mapping[str, Value], base: Mapping[str, Value], pinned: bool) -> dict[str, Value]:

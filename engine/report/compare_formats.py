@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.report.compare import Comparison, Metric, Value
+from engine.report.compare import Comparison
+from engine.report.measures import Metric, Value
 from engine.report.published import PUBLISHED, PublishedResult
 from engine.report.tables import Cell, Column, data_size, duration, large, score, text_table
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.report.compare import Comparison, Metric, Value
+from engine.report.compare import Comparison
 from engine.report.compare_formats import CLASS_DICE, number, or_dash, published_score
+from engine.report.measures import Metric, Value
 from engine.report.published import TABLES, PublishedResult
 
 # A paper has room for what it argues with; the other formats hold every metric.

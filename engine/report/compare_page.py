@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.report.compare import Comparison, Metric, Value
+from engine.report.compare import Comparison
 from engine.report.compare_formats import (
     CLASS_DICE,
     PUBLISHED_SCORES,
@@ -14,6 +14,7 @@ from engine.report.compare_formats import (
     or_dash,
     published_score,
 )
+from engine.report.measures import Metric, Value
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
 from engine.report.published import PublishedResult
 

@@ -8,9 +8,10 @@ from pathlib import PurePath
 
 from engine.classes import CITYSCAPES
 from engine.recipes import RECIPES, get_recipe
-from engine.report.compare import ComparedRun, Metric, Value, group_name, same_but_for_the_seed, summarised
+from engine.report.compare import group_name, same_but_for_the_seed
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
+from engine.report.measures import ComparedRun, Metric, Value, summarised
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
-from engine.report.compare import ClassRow, Comparison, Value
+from engine.report.compare import ClassRow, Comparison
 from engine.report.figures.style import (
     FAINT,
     INK,
@@ -22,6 +22,7 @@ from engine.report.figures.style import (
     new_figure,
     paper_style,
 )
+from engine.report.measures import Value
 
 MOST_ENTRIES = 6
 
