@@ -57,6 +57,9 @@ def imports_of(workspace: Workspace, *arguments: str) -> set[str]:
         ("show", "aaaa"),
         ("recipes",),
         ("config",),
+        ("compare", "aaaa", "bbbb"),
+        ("figure", "curves", "aaaa"),
+        ("report", "test"),
         ("data", "cache"),
         ("db", "path"),
         ("db", "upgrade"),
@@ -81,8 +84,9 @@ def test_help_needs_neither_database_nor_rich_nor_arrays(
         assert imported.isdisjoint({"pydantic", "rich"})
 
 
-def test_runs_needs_no_arrays(two_runs: Workspace) -> None:
-    assert imports_of(two_runs, "runs").isdisjoint({"numpy", "PIL"})
+def test_tables_need_no_arrays(two_runs: Workspace) -> None:
+    for arguments in (("runs",), ("compare", "aaaa", "bbbb", "--published")):
+        assert imports_of(two_runs, *arguments).isdisjoint({"numpy", "PIL", "matplotlib"})
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(two_runs: Workspace) -> None:

@@ -1,0 +1,59 @@
+"""`seg-engine report`: an experiment as Markdown, as one HTML file, and as data."""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote
+
+from engine.cli.compare import compared_run
+from engine.cli.console import notices
+from engine.cli.reading import open_existing
+from engine.cli.runs import check_experiment
+from engine.cli.usage import PROGRAM
+from engine.files import replacing
+from engine.report.commands import config_file
+from engine.report.compare_formats import comparison_csv, comparison_record
+from engine.report.experiment import ReportedRun, config_toml, experiment_of, report_blocks
+from engine.report.experiment_figures import draw_figures
+from engine.report.page import to_markdown
+from engine.report.page_html import to_html
+from engine.report.runs import runs_csv
+from engine.workspace import Workspace
+
+
+def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
+    """Write the report and print where. Raises StoreError when there is no such experiment."""
+    with open_existing(workspace) as store:
+        check_experiment(store, name)
+        runs = [
+            ReportedRun(compared_run(store, row.id), store.events(row.id), store.evaluations(row.id))
+            for row in store.runs(experiment=name, sort="created_at")
+        ]
+    folder = out or workspace.root / "reports" / folder_name(name)
+    experiment = experiment_of(name, runs, time.time(), version(PROGRAM))
+    pictures = draw_figures(experiment, lambda run_id: workspace.run_dir(run_id).gallery, folder)
+    blocks = report_blocks(experiment, pictures)
+    files = {
+        "report.md": to_markdown(blocks),
+        "report.html": to_html(name, blocks, lambda path: (folder / path).read_bytes()),
+        "runs.csv": runs_csv([run.row for run in runs]),
+        "comparison.csv": comparison_csv(experiment.comparison),
+        "comparison.json": json.dumps(comparison_record(experiment.comparison), indent=1) + "\n",
+        **{config_file(run.row): config_toml(run.row) for run in runs},
+    }
+    for file, content in files.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as stream:
+            stream.write(content.encode())
+    print((folder / "report.html").absolute())
+    notices.say(f"beside it: report.md, {len(pictures)} figures as PNG and PDF, the tables as CSV and JSON")
+
+
+def folder_name(experiment: str) -> str:
+    """The experiment's name as that of a folder; two experiments never share one."""
+    name = "".join(quote(c, safe="") if c in "/\\%" or not c.isprintable() else c for c in experiment)
+    return f"%2E{name[1:]}" if name.startswith(".") else name

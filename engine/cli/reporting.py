@@ -1,0 +1,89 @@
+"""The commands that put runs side by side and on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.arguments import RunNames, workspace_of
+
+commands = typer.Typer()
+
+
+@commands.command()
+def compare(
+    context: typer.Context,
+    runs: RunNames,
+    baseline: Annotated[
+        str, typer.Option(metavar="RUN", help="Differences are to this one [default: the first].")
+    ] = "",
+    fold_seeds: Annotated[
+        bool, typer.Option("--fold-seeds", help="Runs equal but for the seed become mean ± deviation.")
+    ] = False,
+    form: Annotated[
+        str, typer.Option("--format", metavar="WORD", help="table, csv, md, latex or json.")
+    ] = "table",
+    published: Annotated[
+        bool, typer.Option("--published", help="Add the study's numbers, marked as published.")
+    ] = False,
+) -> None:
+    """Put runs side by side: numbers, classes and the keys that differ."""
+    from engine.cli.compare import compare_runs
+
+    compare_runs(workspace_of(context), runs, baseline, fold_seeds, form, published)
+
+
+@commands.command()
+def figure(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="samples, curves, classes or confusion.")],
+    runs: RunNames,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .png, a .pdf, or both without ending [default: in outputs/]."),
+    ] = None,
+    columns: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=2, help="Of a two-column paper, how many it spans.")
+    ] = None,
+    fold_seeds: Annotated[
+        bool, typer.Option("--fold-seeds", help="Runs equal but for the seed become mean ± deviation.")
+    ] = False,
+    measure: Annotated[
+        str, typer.Option(metavar="WORD", help="Of curves: dice, dice_image, miou, pixel_accuracy or loss.")
+    ] = "dice",
+    published: Annotated[
+        bool, typer.Option("--published", help="Of curves: mark the study's numbers.")
+    ] = False,
+    epoch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of samples [default: the last kept].")
+    ] = None,
+    samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 4,
+    split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val",
+    at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = "",
+) -> None:
+    """Draw a figure for a paper, as PNG and PDF."""
+    from engine.cli.figure import FigureOptions, draw_figure
+
+    options = FigureOptions(columns, fold_seeds, measure, published, epoch, samples, split, at)
+    draw_figure(workspace_of(context), kind, runs, options, out)
+
+
+@commands.command()
+def report(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
+    ] = None,
+) -> None:
+    """Write an experiment up: Markdown, one HTML file, figures and data."""
+    from engine.cli.report import write_report
+
+    write_report(workspace_of(context), experiment, out)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.registered_commands += commands.registered_commands

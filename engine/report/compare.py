@@ -1,0 +1,236 @@
+"""Runs side by side: their numbers against a pinned baseline, their classes, the config keys that differ.
+
+Pure functions from the store's snapshots to one immutable Comparison, which `compare_formats` and the
+dashboard show.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.report.compare_config import (
+    SCORED_ON,
+    SEED,
+    KeyRow,
+    comparable_config,
+    differing_keys,
+)
+from engine.report.measures import ComparedRun as ComparedRun
+from engine.report.measures import Measure, Metric, Value, measures_of, summarised
+from engine.report.published import PublishedResult
+from engine.store import RunRow
+
+MOST_RUNS = 12
+"""More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""
+
+
+class CompareError(ValueError):
+    """Runs that cannot be compared; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the comparison: a run, or several that are equal but for the seed."""
+
+    letter: str
+    label: str
+    rows: tuple[RunRow, ...]
+    values: Mapping[str, Value]
+    """Metric's name -> value; a metric without a value is left out."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(row.id for row in self.rows)
+
+    @property
+    def title(self) -> str:
+        """The label, with the number of seeds where there are several."""
+        return self.label if len(self.rows) == 1 else f"{self.label}, {len(self.rows)} seeds"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """Dice of one class, a value for each entry (None: in neither truth nor prediction, or no scores)."""
+
+    name: str
+    color: str
+    dice: tuple[Value | None, ...]
+
+    @property
+    def worst(self) -> float | None:
+        """The lowest difference to the baseline: below 0 when an entry lost on this class."""
+        return min((v.difference for v in self.dice if v and v.difference is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All there is to say of some runs side by side.
+
+    `metrics` are those that any entry has. `classes` are those that all entries with scores share, the
+    biggest loss against the baseline first. `notes` are whole sentences on what is not comparable.
+    `published` are the study's own numbers: reference, not entries.
+    """
+
+    entries: tuple[Entry, ...]
+    baseline: int
+    metrics: tuple[Metric, ...]
+    classes: tuple[ClassRow, ...]
+    config: tuple[KeyRow, ...]
+    notes: tuple[str, ...]
+    published: tuple[PublishedResult, ...] = field(default=())
+
+
+def compare(
+    runs: Sequence[ComparedRun],
+    baseline: str = "",
+    fold_seeds: bool = False,
+    published: Sequence[PublishedResult] = (),
+) -> Comparison:
+    """Compare 1 to MOST_RUNS runs with the run whose id is `baseline`, by default the first.
+
+    With `fold_seeds`, runs equal in all but their seed become one entry. Raises CompareError for a run that
+    is named twice, too many or no runs, and a baseline that is not among them.
+    """
+    ids = [run.row.id for run in runs]
+    baseline = baseline or (ids[0] if ids else "")
+    _check(ids, baseline)
+    groups = same_but_for_the_seed(runs) if fold_seeds else [[run] for run in runs]
+    if len(groups) > MOST_RUNS:
+        raise CompareError(f"{len(groups)} runs are too many to compare; at most {MOST_RUNS}")
+    pinned = next(i for i, group in enumerate(groups) if any(run.row.id == baseline for run in group))
+    common = _common_classes(runs)
+    measures = list(measures_of(runs, common))
+    measured = [_measured(group, measures) for group in groups]
+    labels = _labels(groups)
+    entries = tuple(
+        Entry(
+            letter=string.ascii_uppercase[i],
+            label=labels[i],
+            rows=tuple(run.row for run in group),
+            values=_against(measured[i], measured[pinned], i == pinned),
+        )
+        for i, group in enumerate(groups)
+    )
+    return Comparison(
+        entries=entries,
+        baseline=pinned,
+        metrics=tuple(m for m, _ in measures if any(m.name in entry.values for entry in entries)),
+        classes=_class_rows(groups, pinned, common),
+        config=differing_keys([entry.rows for entry in entries], fold_seeds),
+        notes=tuple(_notes(runs, common)),
+        published=tuple(published),
+    )
+
+
+def _check(ids: Sequence[str], baseline: str) -> None:
+    if not ids:
+        raise CompareError("which runs? name at least one")
+    twice = next((run_id for run_id in ids if ids.count(run_id) > 1), None)
+    if twice is not None:
+        raise CompareError(f"{twice}: is named twice; a run is compared with others")
+    if baseline not in ids:
+        raise CompareError(f"--baseline {baseline}: is not among the runs compared: {', '.join(ids)}")
+
+
+# ---------------------------------------------------------------------- the numbers
+
+
+def _measured(group: Sequence[ComparedRun], measures: Sequence[Measure]) -> dict[str, Value]:
+    values = {metric.name: summarised(map(measure, group)) for metric, measure in measures}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _against(own: Mapping[str, Value], base: Mapping[str, Value], pinned: bool) -> dict[str, Value]:
+    if pinned:
+        return dict(own)
+    return {name: _minus(value, base.get(name)) for name, value in own.items()}
+
+
+def _minus(value: Value, base: Value | None) -> Value:
+    difference = None if base is None else value.mean - base.mean
+    return Value(value.mean, value.sd, value.n, difference)
+
+
+# ---------------------------------------------------------------------- classes
+
+
+def _common_classes(runs: Sequence[ComparedRun]) -> list[str] | None:
+    """The classes that all runs with scores have, None when they all have the same ones."""
+    sets = [list(run.classes) for run in runs if run.classes]
+    if not sets or all(set(names) == set(sets[0]) for names in sets):
+        return None
+    return [name for name in sets[0] if all(name in names for names in sets)]
+
+
+def _class_rows(
+    groups: Sequence[Sequence[ComparedRun]], pinned: int, common: Sequence[str] | None
+) -> tuple[ClassRow, ...]:
+    scored = next((run for group in groups for run in group if run.classes), None)
+    if scored is None:
+        return ()
+    names = list(scored.classes) if common is None else common
+    colors = dict(zip(scored.row.classes, scored.row.colors, strict=False))
+    rows = []
+    for name in names:
+        values = [summarised(run.classes.get(name) for run in group) for group in groups]
+        base = values[pinned]
+        dice = tuple(
+            value if value is None or i == pinned else _minus(value, base) for i, value in enumerate(values)
+        )
+        rows.append(ClassRow(name, colors.get(name, ""), dice))
+    # Python's sort is stable: classes on which nobody lost or won stay in the order of the class set.
+    return tuple(sorted(rows, key=lambda row: float("inf") if row.worst is None else row.worst))
+
+
+# ---------------------------------------------------------------------- seeds
+
+
+def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """Groups of runs that differ in nothing but their seed, in the order of their first."""
+    groups: dict[tuple[tuple[str, str], ...], list[ComparedRun]] = {}
+    for run in runs:
+        config = comparable_config(run.row) | {SEED: ""}
+        groups.setdefault(tuple(sorted(config.items())), []).append(run)
+    return list(groups.values())
+
+
+# ---------------------------------------------------------------------- labels and notes
+
+
+def _labels(groups: Sequence[Sequence[ComparedRun]]) -> list[str]:
+    """Names as people gave them, with the id where two entries would be called the same."""
+    names = [group_name(group) for group in groups]
+    return [
+        f"{name} ({group[0].row.id})" if names.count(name) > 1 else name
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def group_name(group: Sequence[ComparedRun]) -> str:
+    """The words that all names have, such as "wide" of "wide seed=0" and "wide seed=1"."""
+    names = [run.row.name or run.row.id for run in group]
+    words = [word for word in names[0].split() if all(word in name.split() for name in names)]
+    return " ".join(words) or names[0]
+
+
+def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterable[str]:
+    """What a reader has to know before believing a difference."""
+    scored = [run for run in runs if run.classes]
+    if common is not None:
+        count = f"the {len(common)} that all share are" if common else "none is shared and none is"
+        yield f"class sets differ: {count} compared by class, and each mean Dice is of a run's own classes"
+    configs = [comparable_config(run.row) for run in scored]
+    differing = [key for key in SCORED_ON if len({config.get(key) for config in configs}) > 1]
+    if differing:
+        yield f"not scored on the same pixels: {', '.join(differing)} differ"
+    devices = {run.row.device_name or run.row.device for run in runs if run.row.device}
+    if len(devices) > 1:
+        yield f"time, images/s and memory are of different devices: {', '.join(sorted(devices))}"
+    for run in runs:
+        row = run.row
+        if row.status != "finished":
+            yield f"{row.name or row.id} ({row.id}) is {row.status}, epoch {row.epoch}/{row.epochs}"
+        elif run.best is None:
+            yield f"{row.name or row.id} ({row.id}) has no scores"

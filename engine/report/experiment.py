@@ -1,0 +1,262 @@
+"""The report of an experiment as blocks: its tables, figures, costs and configs, and how to repeat it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.config_keys import ConfigError, to_toml, validate
+from engine.report.commands import command_line
+from engine.report.compare import MOST_RUNS as MOST_ENTRIES
+from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
+from engine.report.compare_page import classes_block, keys_block, numbers_block
+from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
+from engine.report.study import study_blocks
+from engine.report.tables import data_size, duration, large, score
+from engine.store import EvaluationRow, EventRow, RunRow
+
+MOST_CONFIGS = 30
+"""Of more runs the whole configs are files only."""
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """All that is known of one run of the experiment."""
+
+    compared: ComparedRun
+    events: Sequence[EventRow]
+    evaluations: Sequence[EvaluationRow]
+
+    @property
+    def row(self) -> RunRow:
+        return self.compared.row
+
+    def last(self, event: str) -> dict[str, Any]:
+        """What its latest event of that kind says; nothing without one."""
+        found = [entry.payload for entry in self.events if entry.event == event]
+        return found[-1] if found else {}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as it is at `now` (UTC seconds), seen by `version` of seg-engine.
+
+    `leading` are the runs that are compared: all, or those of the best MOST_ENTRIES entries.
+    """
+
+    name: str
+    runs: Sequence[ReportedRun]
+    leading: Sequence[ComparedRun]
+    comparison: Comparison
+    now: float
+    version: str
+
+    @property
+    def trainings(self) -> list[ReportedRun]:
+        return [run for run in self.runs if run.row.task == "train"]
+
+
+def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: str) -> Experiment:
+    """The experiment with its best entries compared to its first; `runs` in the order of their making."""
+    trained = [run.compared for run in runs if run.row.task == "train"] or [run.compared for run in runs]
+    groups = same_but_for_the_seed(trained)
+    if len(groups) > MOST_ENTRIES:
+        best_first = sorted(groups, key=_best_dice, reverse=True)[:MOST_ENTRIES]
+        groups = [group for group in groups if group in best_first]
+    leading = [run for group in groups for run in group]
+    return Experiment(name, runs, leading, compare(leading, fold_seeds=True), now, version)
+
+
+def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
+    """The report. `pictures` are the figures that could be drawn, by their kind."""
+    comparison = experiment.comparison
+    evaluations = {run.row.id: run.evaluations for run in experiment.runs}
+    blocks: list[Block] = [*_head(experiment)]
+    blocks += study_blocks([run.compared for run in experiment.trainings], evaluations)
+    blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
+    blocks += [Bullets(comparison.notes)] if comparison.notes else []
+    blocks += _pretrainings(experiment)
+    blocks += _pictured("Curves", pictures, ("curves", "loss"))
+    if comparison.classes:
+        blocks += [*_pictured("Classes", pictures, ("classes",)), *_class_tables(experiment)]
+    blocks += _pictured("Predictions", pictures, ("samples", "confusion"))
+    blocks += _evaluations(experiment)
+    blocks += [Heading("Speed"), *_speed(experiment)]
+    blocks += [Heading("Configuration"), *_configs(experiment)]
+    blocks += [Heading("How to repeat it"), *_repetition(experiment)]
+    return blocks
+
+
+def _best_dice(group: Sequence[ComparedRun]) -> float:
+    return max((run.row.best_dice for run in group if run.row.best_dice is not None), default=-1.0)
+
+
+def _head(experiment: Experiment) -> Iterator[Block]:
+    rows = [run.row for run in experiment.runs]
+    finished = sum(row.status == "finished" for row in rows)
+    made = datetime.fromtimestamp(experiment.now, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    yield Heading(experiment.name, 1)
+    runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    state = "finished" if finished == len(rows) else f"{finished} finished"
+    yield text(f"{runs}, {state}. Written {made} by seg-engine {experiment.version}.")
+    scored = [row for row in rows if row.best_dice is not None and row.task == "train"]
+    if scored:
+        best = max(scored, key=lambda row: row.best_dice or 0.0)
+        yield text(
+            "Best validation Dice: ",
+            Marked(score(best.best_dice), "strong"),
+            f" by {best.name or best.id} ({best.id}) after {best.best_epoch} of {best.epochs} epochs.",
+        )
+
+
+def _results_story(experiment: Experiment) -> Iterator[Block]:
+    entries = experiment.comparison.entries
+    base = entries[experiment.comparison.baseline]
+    story = "Scores are of the validation split at the input size, at each run's best epoch."
+    if any(len(entry.rows) > 1 for entry in entries):
+        story += " Runs equal but for the seed are one line: mean ± sample standard deviation."
+    if len(entries) > 1:
+        story += f" In brackets: the difference to {base.letter}, {base.label}."
+    left_out = len(experiment.trainings) - len(experiment.leading)
+    if left_out > 0:
+        story += f" These are the best {len(entries)}; {left_out} other runs are left out."
+    yield text(story)
+
+
+def _pretrainings(experiment: Experiment) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [
+            row.name or row.id,
+            Marked(row.id, "code"),
+            f"{row.epoch}/{row.epochs}",
+            str(row.train_images or "-"),
+            score(row.best_val_loss),
+            score(row.last_loss),
+        ]
+        for row in (run.row for run in experiment.runs)
+        if row.task == "pretrain"
+    ]
+    header = ["run", "id", "epochs", "images", "lowest val loss", "last train loss"]
+    return [Heading("Pre-training"), table(header, rows, numbers_from=2)] if rows else []
+
+
+def _pictured(title: str, pictures: Mapping[str, Picture], kinds: Sequence[str]) -> list[Block]:
+    """A section of those figures that could be drawn; no section without any."""
+    found = [pictures[kind] for kind in kinds if kind in pictures]
+    return [Heading(title), *found] if found else []
+
+
+def _class_tables(experiment: Experiment) -> Iterator[Block]:
+    entries = experiment.comparison.entries
+    order = ", the biggest loss first" if len(entries) > 1 else ""
+    yield Details(f"Dice by class as numbers{order}", (classes_block(experiment.comparison),))
+
+
+def _evaluations(experiment: Experiment) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [
+            run.row.name or run.row.id,
+            f"{scores.split}, {scores.at} size",
+            str(scores.epoch),
+            str(scores.images),
+            *map(score, (scores.dice, scores.dice_image, scores.miou, scores.pixel_accuracy)),
+        ]
+        for run in experiment.runs
+        for scores in run.evaluations
+    ]
+    if not rows:
+        return []
+    header = ["run", "scored on", "epoch", "images", "Dice", "image Dice", "mIoU", "pixel accuracy"]
+    about = "Each line is a checkpoint scored on all images of a split: dice pools the pixels of all images, "
+    about += "image Dice is the mean of each image's own."
+    return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=2)]
+
+
+def _speed(experiment: Experiment) -> Iterator[Block]:
+    rows: list[list[Cell]] = []
+    for run in experiment.runs:
+        row = run.row
+        seconds = sum(epoch.seconds for epoch in run.compared.epochs)
+        share = "-" if row.utilisation is None else f"{100 * row.utilisation:.0f} %"
+        rows.append(
+            [
+                row.name or row.id,
+                f"{row.device_name or row.device or '-'}, {row.precision or '-'}",
+                "-" if row.images_per_second is None else f"{row.images_per_second:.1f}",
+                large(row.achieved_flops, "FLOP/s"),
+                share,
+                large(row.parameters),
+                large(row.flops_per_sample, "FLOP"),
+                data_size(row.peak_memory_bytes),
+                duration(row.first_step_seconds),
+                duration(seconds or None),
+            ]
+        )
+    header = ["run", "device and precision", "images/s", "achieved", "of the ceiling", "parameters"]
+    header += ["a sample", "memory", "first step", "all epochs"]
+    yield text(
+        "Images a second are of training. What is achieved counts three times the forward pass; the ceiling "
+        "is a large matrix product on the same device in the same precision."
+    )
+    yield table(header, rows, numbers_from=2)
+
+
+def _configs(experiment: Experiment) -> Iterator[Block]:
+    if experiment.comparison.config:
+        names = ", ".join(f"{entry.letter} {entry.title}" for entry in experiment.comparison.entries)
+        yield text(f"Keys that differ ({names}):")
+        yield keys_block(experiment.comparison)
+    else:
+        yield text("All runs have the same config." if len(experiment.runs) > 1 else "The whole config:")
+    for run in experiment.runs if len(experiment.runs) <= MOST_CONFIGS else ():
+        name = f"{run.row.name or run.row.id} ({run.row.id})"
+        yield Details(f"Config of {name}", (Code(config_toml(run.row), "toml"),))
+
+
+def config_toml(row: RunRow) -> str:
+    """The config of a run as a file that `seg-engine run FILE` takes; one that this version cannot read, as
+    it lies in the database."""
+    try:
+        return to_toml(validate(row.config))
+    except ConfigError as error:
+        told = [*(f"# {problem}" for problem in error.problems), json.dumps(row.config, indent=1)]
+        return "\n# ".join("\n".join(told).splitlines()) + "\n"
+
+
+def _repetition(experiment: Experiment) -> Iterator[Block]:
+    yield text(
+        "With the versions named below and the same data, these lines make the runs again. On the same kind "
+        "of CPU with as many threads they repeat to the same bits, on CUDA with runtime.deterministic=true; "
+        "elsewhere rounding differs, which in the end may matter as much as another seed does."
+    )
+    yield Code("\n".join(command_line(run.row) for run in experiment.runs), "sh")
+    yield text(
+        "The whole configs lie beside this page in ",
+        Marked("configs/", "code"),
+        "; ",
+        Marked("seg-engine run configs/ID.toml", "code"),
+        " takes one.",
+    )
+    header = ["run", "id", "seed", "split seed", "images", "classes", "host", "device", "versions"]
+    rows: list[list[Cell]] = []
+    for run in experiment.runs:
+        row, started = run.row, run.last("started")
+        versions = started.get("versions", {})
+        images = "-" if row.train_images is None else f"{row.train_images} + {row.val_images}"
+        rows.append(
+            [
+                row.name or row.id,
+                Marked(row.id, "code"),
+                str(row.seed),
+                str(row.config.get("data", {}).get("split_seed", "-")),
+                images,
+                str(len(row.classes) or "-"),
+                row.host or "-",
+                f"{row.device_name or '-'} ({row.device or '-'}), {row.precision or '-'}",
+                ", ".join(f"{name} {version}" for name, version in versions.items()) or "-",
+            ]
+        )
+    yield table(header, rows, numbers_from=len(header))

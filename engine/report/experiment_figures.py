@@ -1,0 +1,118 @@
+"""The figures of an experiment's report: those that its runs have something for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from engine.report.compare import Comparison, Entry
+from engine.report.experiment import Experiment
+from engine.report.figures.classes import MOST_ENTRIES, classes_figure
+from engine.report.figures.confusion import confusion_figure
+from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.samples import Predictions, samples_figure
+from engine.report.figures.style import SUFFIXES, FigureError, save_figure
+from engine.report.page import Picture
+from engine.report.published import published_results
+from engine.report.study import STUDY_RECIPES
+from engine.report.triptych import PictureError, gallery_samples, parse_colors
+
+FOLDER = "figures"
+"""Where they lie below the report."""
+
+_SAMPLES = 4
+_RUNS_OF_SAMPLES = 2
+
+
+def draw_figures(
+    experiment: Experiment, gallery_of: Callable[[str], Path], folder: Path
+) -> dict[str, Picture]:
+    """Draw what can be drawn below `folder`, as PNG and PDF; kind -> picture.
+
+    `gallery_of` names the gallery folder of a run. A figure for which the runs have nothing is left out.
+    """
+    pictures = {}
+    drawings: dict[str, Callable[[], tuple[Figure, str]]] = {
+        "curves": lambda: _curves(experiment, "dice"),
+        "loss": lambda: _curves(experiment, "loss"),
+        "classes": lambda: _classes(experiment),
+        "samples": lambda: _samples(experiment, gallery_of),
+        "confusion": lambda: _confusion(experiment),
+    }
+    about = f"seg-engine experiment {experiment.name}"
+    for kind, draw in drawings.items():
+        try:
+            figure, caption = draw()
+        except (FigureError, PictureError):
+            continue
+        for suffix in SUFFIXES:
+            save_figure(figure, folder / FOLDER / f"{kind}{suffix}", about)
+        width = min(1.0, figure.get_figwidth() / 6.9)
+        pictures[kind] = Picture(f"{FOLDER}/{kind}.png", caption, width)
+    return pictures
+
+
+def _curves(experiment: Experiment, measure: str) -> tuple[Figure, str]:
+    epochs = {run.row.id: run.epochs for run in experiment.leading}
+    entries = experiment.comparison.entries
+    curves = [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in entries]
+    ours = {row.recipe for entry in entries for row in entry.rows} & set(STUDY_RECIPES)
+    published = published_results(ours) if ours and measure == "dice" else ()
+    caption = f"{'Dice' if measure == 'dice' else 'Loss'} over the epochs, of validation and of training."
+    if any(len(entry.rows) > 1 for entry in entries):
+        caption += " Of several seeds: the mean, with a band of one standard deviation."
+    if published:
+        caption += " Hollow marks are the study's published validation Dice."
+    return curves_figure(curves, measure, 2, published), caption
+
+
+def _classes(experiment: Experiment) -> tuple[Figure, str]:
+    comparison = experiment.comparison
+    caption = "Dice by class on the validation split, at each run's best epoch."
+    if len(comparison.entries) > MOST_ENTRIES:
+        chosen = sorted(_scored(comparison), key=_dice, reverse=True)[:MOST_ENTRIES]
+        raise FigureError(f"{len(chosen)} of {len(comparison.entries)} entries fit")
+    return classes_figure(comparison, 2), caption
+
+
+def _samples(experiment: Experiment, gallery_of: Callable[[str], Path]) -> tuple[Figure, str]:
+    """The best entries, each by its best run, as long as they kept predictions of the same classes."""
+    best = sorted(_scored(experiment.comparison), key=_dice, reverse=True)
+    shown: list[Predictions] = []
+    told: list[str] = []
+    classes, colors = best[0].rows[0].classes if best else (), best[0].rows[0].colors if best else ()
+    for entry in best:
+        row = max(entry.rows, key=lambda row: row.best_dice or 0.0)
+        if len(shown) == _RUNS_OF_SAMPLES or row.classes != classes:
+            continue
+        try:
+            epoch, samples = gallery_samples(gallery_of(row.id), len(classes), None, _SAMPLES)
+        except PictureError:
+            continue
+        shown.append(Predictions(entry.label, samples))
+        told.append(f"{entry.label} after epoch {epoch}")
+    if not shown:
+        raise PictureError("no run has a gallery")
+    figure = samples_figure(shown, classes, parse_colors(classes, colors))
+    return figure, f"Validation images: {', '.join(told)}."
+
+
+def _confusion(experiment: Experiment) -> tuple[Figure, str]:
+    evaluated = [run for run in experiment.trainings if run.evaluations]
+    if not evaluated:
+        raise FigureError("no run has an evaluation")
+    best = max(evaluated, key=lambda run: run.row.best_dice or 0.0)
+    scores = best.evaluations[-1]
+    caption = f"{best.row.name or best.row.id}, epoch {scores.epoch}: of the pixels of each class, the "
+    caption += f"percentage predicted as each class ({scores.split} split, {scores.at} size)."
+    return confusion_figure(scores.confusion, best.row.classes), caption
+
+
+def _scored(comparison: Comparison) -> Iterator[Entry]:
+    return (entry for entry in comparison.entries if "best_dice" in entry.values)
+
+
+def _dice(entry: Entry) -> float:
+    return entry.values["best_dice"].mean

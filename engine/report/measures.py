@@ -1,0 +1,163 @@
+"""What runs are compared by: their metrics, which way is better, and how each is read off a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import mean, median, stdev
+from typing import Literal
+
+from engine.report.compare_config import pretraining_epochs
+from engine.store import EpochRow, EvaluationRow, RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """A run with its curve, and the evaluations that were made of it after it had ended."""
+
+    row: RunRow
+    epochs: Sequence[EpochRow]
+    evaluations: Sequence[EvaluationRow] = ()
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The validation scores of the epoch with the best Dice."""
+        return next((e for e in self.epochs if e.split == "val" and e.epoch == self.row.best_epoch), None)
+
+    @property
+    def classes(self) -> dict[str, float | None]:
+        """Dice by class at the best epoch; nothing for a run without scores or one that learns no classes."""
+        return self.best.class_dice if self.best is not None else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number by which runs are compared. `better` says which way is up; "neither" has no better."""
+
+    name: str
+    title: str
+    better: Literal["higher", "lower", "neither"]
+    kind: Literal["score", "loss", "epochs", "seconds", "images/s", "count", "FLOP", "bytes"]
+
+    def verdict(self, difference: float | None) -> Literal["better", "worse", ""]:
+        """What a difference to the baseline means."""
+        if not difference or self.better == "neither":
+            return ""
+        return "better" if (difference > 0) == (self.better == "higher") else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One number of an entry: of its run, or the mean over the `n` of its runs that have it.
+
+    `sd` is the sample standard deviation, None for fewer than two; `difference` is to the baseline's mean,
+    None for the baseline itself and where it has no such number.
+    """
+
+    mean: float
+    sd: float | None
+    n: int
+    difference: float | None = None
+
+
+def _at_best(name: str) -> Callable[[ComparedRun], float | None]:
+    return lambda run: getattr(run.best, name, None)
+
+
+def _of_row(name: str) -> Callable[[ComparedRun], float | None]:
+    return lambda run: getattr(run.row, name)
+
+
+def _epochs_done(run: ComparedRun) -> float | None:
+    return run.row.epoch or None
+
+
+def _seconds(run: ComparedRun) -> float | None:
+    """Time spent on training and scoring, pauses between attempts left out."""
+    return sum(epoch.seconds for epoch in run.epochs) or None
+
+
+def _images_per_second(run: ComparedRun) -> float | None:
+    """The median over the training epochs, so that neither the first nor a disturbed one counts."""
+    speeds = [epoch.images_per_second for epoch in run.epochs if epoch.split == "train"]
+    return median(speeds) if speeds else None
+
+
+Measure = tuple[Metric, Callable[[ComparedRun], float | None]]
+
+_BEST: Measure = (Metric("best_dice", "best Dice", "higher", "score"), _of_row("best_dice"))
+
+_SCORES: tuple[Measure, ...] = (
+    (Metric("best_epoch", "@ epoch", "neither", "epochs"), _of_row("best_epoch")),
+    (Metric("best_train_dice", "train Dice", "higher", "score"), _of_row("best_train_dice")),
+    (Metric("best_miou", "mIoU", "higher", "score"), _of_row("best_miou")),
+    (Metric("dice_image", "image Dice", "higher", "score"), _at_best("dice_image")),
+    (Metric("pixel_accuracy", "pixel accuracy", "higher", "score"), _at_best("pixel_accuracy")),
+    (Metric("last_dice", "last Dice", "higher", "score"), _of_row("last_dice")),
+    (Metric("val_loss", "val loss", "lower", "loss"), _at_best("loss")),
+)
+
+_EPOCHS: Measure = (Metric("epochs", "epochs", "neither", "epochs"), _epochs_done)
+
+_COSTS: tuple[Measure, ...] = (
+    (Metric("seconds", "time", "lower", "seconds"), _seconds),
+    (Metric("images_per_second", "images/s", "higher", "images/s"), _images_per_second),
+    (Metric("parameters", "parameters", "neither", "count"), _of_row("parameters")),
+    (Metric("flops_per_sample", "FLOP/sample", "neither", "FLOP"), _of_row("flops_per_sample")),
+    (Metric("peak_memory_bytes", "memory", "lower", "bytes"), _of_row("peak_memory_bytes")),
+)
+
+
+def measures_of(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterator[Measure]:
+    """What these runs are compared by, in the order in which it is shown. Scores are of validation, at the
+    best epoch.
+
+    `common` are the classes that all runs share where their class sets differ: the runs' own means are then
+    of different classes, and a mean over the common ones comes beside them. As soon as one run was
+    pre-trained, the epochs with pre-training are told of all.
+    """
+    yield _BEST
+    if common:
+        metric = Metric("common_dice", "Dice, common classes", "higher", "score")
+        yield metric, lambda run: _mean_dice(run.classes, common)
+    yield from _SCORES
+    yield from _evaluations(runs)
+    yield _EPOCHS
+    if any(pretraining_epochs(run.row) for run in runs):
+        metric = Metric("total_epochs", "epochs with pre-training", "neither", "epochs")
+        yield metric, lambda run: run.row.epoch + pretraining_epochs(run.row)
+    yield from _COSTS
+
+
+def _evaluations(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
+    """Dice and mean IoU of each kind of evaluation that any run has."""
+    kinds = dict.fromkeys(evaluation_kind(scores) for run in runs for scores in run.evaluations)
+    for kind in kinds:
+        for field, title in (("dice", "Dice"), ("miou", "mIoU")):
+            metric = Metric(f"{field}: {kind}", f"{title}, {kind}", "higher", "score")
+            yield metric, partial(_of_kind, kind, field)
+
+
+def _of_kind(kind: str, field: str, run: ComparedRun) -> float | None:
+    """Of the latest evaluation of that kind."""
+    found = [scores for scores in run.evaluations if evaluation_kind(scores) == kind]
+    return getattr(found[-1], field) if found else None
+
+
+def evaluation_kind(scores: EvaluationRow) -> str:
+    """What makes two evaluations comparable, in words: "val at original, 500 images"."""
+    return f"{scores.split} at {scores.at}, {scores.images} images"
+
+
+def summarised(numbers: Iterable[float | None]) -> Value | None:
+    """The numbers that are there as one value, None when there is none."""
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return None
+    return Value(mean(known), stdev(known) if len(known) > 1 else None, len(known))
+
+
+def _mean_dice(scores: Mapping[str, float | None], classes: Sequence[str]) -> float | None:
+    known = [dice for name in classes if (dice := scores.get(name)) is not None]
+    return mean(known) if known else None

@@ -1,0 +1,99 @@
+"""`seg-engine report`: an experiment written up, whatever state its runs are in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.cli.report import folder_name
+from engine.config_keys import load_config, with_values
+from engine.recipes import get_recipe
+from engine.report.compare import MOST_RUNS
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, failed_journal, import_made_up_run
+from tests.engine.made_up_runs import finished_journal
+from tests.engine.test_cli import write_gallery
+
+
+def test_a_report_holds_all_that_is_known(seg: Command, workspace: Workspace) -> None:
+    config = with_values(get_recipe("paper-unet"), {"data.root": "/data/city"})
+    run = import_made_up_run(
+        workspace, "aaaa1111", finished_journal(), config=config, name="good", experiment="my study"
+    )
+    write_gallery(run, epoch=3)
+    import_made_up_run(workspace, "bbbb2222", failed_journal(), name="bad", experiment="my study")
+    done = seg("report 'my study'")
+    folder = workspace.root / "reports" / "my study"
+    assert (done.status, done.out.strip()) == (0, str(folder / "report.html"))
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    kinds = ("curves", "loss", "classes", "samples", "confusion")
+    assert figures == {f"{kind}.{ending}" for kind in kinds for ending in ("png", "pdf")}
+    page, markdown = (folder / "report.html").read_text(), (folder / "report.md").read_text()
+    assert page.count("data:image/png;base64,") == len(kinds)
+    for fact in ("0.31719", "0.6000", "31.0 M", "torch 2.10", "Some CPU", "bad (bbbb2222)"):
+        assert fact in page
+        assert fact in markdown
+    assert "seg-engine run paper-unet --data /data/city --name good --experiment 'my study'" in markdown
+    assert all(
+        (folder / f"figures/{kind}.png").is_file() for kind in kinds if f"figures/{kind}.png" in markdown
+    )
+    assert load_config(folder / "configs" / "aaaa1111.toml") == config
+    assert [row["id"] for row in csv.DictReader((folder / "runs.csv").open())] == ["aaaa1111", "bbbb2222"]
+    assert json.loads((folder / "comparison.json").read_text())["entries"][0]["runs"] == ["aaaa1111"]
+
+
+def test_no_two_experiments_share_a_folder_and_none_leaves_it() -> None:
+    names = ["a b", "a-b", "a/b", "a%2Fb", "..", ".", "straße", "a\n"]
+    folders = [folder_name(name) for name in names]
+    assert folders[:2] == ["a b", "a-b"]
+    assert len(set(folders)) == len(names)
+    assert all("/" not in folder and not folder.startswith(".") for folder in folders)
+
+
+def test_an_experiment_without_any_score_has_a_report_without_figures(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    import_made_up_run(workspace, "aaaa1111", name="waits", experiment="new")
+    done = seg(f"report new --out {tmp_path / 'there'}")
+    assert done.status == 0
+    markdown = (tmp_path / "there" / "report.md").read_text()
+    assert "waits (aaaa1111) is queued, epoch 0/60" in markdown
+    assert "## Curves" not in markdown
+    assert not (tmp_path / "there" / "figures").exists()
+
+
+def test_of_many_runs_the_best_are_compared_and_that_is_said(seg: Command, workspace: Workspace) -> None:
+    for i in range(MOST_RUNS + 2):
+        config = with_values(get_recipe("quick"), {"model.width": i + 1})
+        journal = finished_journal() if i > 1 else failed_journal()
+        import_made_up_run(
+            workspace, f"run{i:05d}", journal, config=config, name=f"w{i}", experiment="x", created=900.0 + i
+        )
+    assert seg("report x").status == 0
+    markdown = (workspace.root / "reports" / "x" / "report.md").read_text()
+    assert "These are the best 12; 2 other runs are left out." in markdown
+    assert "seg-engine run quick model.width=1 " in markdown
+
+
+def test_a_report_is_written_again_over_itself(seg: Command, workspace: Workspace) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal(), name="good", experiment="x")
+    assert seg("report x").status == 0
+    assert seg("report x").status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("report papr", "papr: no such experiment; did you mean paper?"), ("report", "missing argument")],
+)
+@pytest.mark.usefixtures("two_runs")
+def test_what_cannot_be_reported_is_one_line(
+    seg: Command, workspace: Workspace, line: str, says: str
+) -> None:
+    done = seg(line)
+    assert (done.status, done.out) == (2, "")
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not (workspace.root / "reports").exists()

@@ -1,0 +1,250 @@
+"""Pages, the study's tables beside ours, and the command lines of a report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config import RunConfig
+from engine.config_keys import parse_assignments, with_values
+from engine.recipes import get_recipe
+from engine.report.commands import command_line
+from engine.report.compare import ComparedRun
+from engine.report.experiment import config_toml
+from engine.report.page import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Heading,
+    Marked,
+    Picture,
+    Table,
+    table,
+    text,
+    to_markdown,
+)
+from engine.report.page_html import to_html
+from engine.report.published import PUBLISHED_RESULTS, PublishedResult
+from engine.report.study import own_epoch, own_results, study_blocks
+from engine.store import Store
+from tests.engine.made_up_runs import MadeUpJournal, add_run, ingest, open_store, result_event
+
+EVIL = "<script>alert(1)</script> a|b *c* `d`"
+
+BLOCKS: list[Block] = [
+    Heading(EVIL, 1),
+    text("About ", Marked(EVIL, "strong"), "."),
+    Heading("Numbers & so on"),
+    table(
+        ["run", "Dice"],
+        [[EVIL, ("0.6000", Marked(" (+0.1000)", "better"))], ["b", Marked("0.5", "published")]],
+    ),
+    Bullets((EVIL,)),
+    Picture("figures/a.png", "what it shows", 0.5),
+    Details("more", (Code("a < b\n", "toml"),)),
+]
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path)
+
+
+@pytest.fixture
+def make(store: Store) -> Callable[..., ComparedRun]:
+    """A run of a recipe with the given validation Dice, epoch by epoch; training is 0.01 below."""
+
+    def made(
+        run_id: str, recipe: str, *dice: float, keys: Mapping[str, Any] | None = None, **card: object
+    ) -> ComparedRun:
+        journal = MadeUpJournal()
+        journal.begin()
+        for epoch, value in enumerate(dice, start=1):
+            journal.epoch(epoch, value - 0.01, value)
+        config = with_values(
+            get_recipe(recipe), {"epochs": len(dice), "data.root": "/data/city", **(keys or {})}
+        )
+        ingest(store, add_run(store, run_id, config, **card), journal.events)
+        return ComparedRun(store.run(run_id), store.epochs(run_id))
+
+    return made
+
+
+def published(table: str, recipe: str, epochs: int | None) -> PublishedResult:
+    return next(r for r in PUBLISHED_RESULTS if (r.table, r.recipe, r.epochs) == (table, recipe, epochs))
+
+
+# --- Pages -------------------------------------------------------------------------------------
+
+
+def test_html_needs_nothing_else_and_shows_names_as_they_are() -> None:
+    html = to_html(EVIL, BLOCKS, lambda path: path.encode())
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == []
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags.seen}
+    sources = [attributes["src"] for tag, attributes in tags.seen if tag == "img"]
+    assert sources == ["data:image/png;base64,ZmlndXJlcy9hLnBuZw=="]
+    assert "http" not in html
+    assert "&lt;script&gt;" in html
+    assert "prefers-color-scheme: dark" in html
+    assert '<a href="#numbers-so-on">Numbers &amp; so on</a>' in html
+    assert '<h2 id="numbers-so-on">' in html
+    assert '0.6000<span class="better"> (+0.1000)</span>' in html
+    assert "<code>a &lt; b</code>" in html
+
+
+def test_markdown_shows_names_as_they_are_and_keeps_its_tables_whole() -> None:
+    markdown = to_markdown(BLOCKS)
+    assert markdown.startswith("# \\<script>alert(1)\\</script> a\\|b \\*c\\* \\`d\\`\n")
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert rows[1] == "| --- | ---: |"
+    assert rows[2].endswith("| 0.6000 (+0.1000) |")
+    assert rows[3] == "| b | *0.5* |"
+    assert {row.replace("\\|", "").count("|") for row in rows} == {3}
+    assert "![what it shows](figures/a.png)" in markdown
+    assert "```toml\na < b\n```" in markdown
+
+
+# --- The study's tables ------------------------------------------------------------------------
+
+
+def cells_of(blocks: list[Block], table_name: str) -> list[list[str]]:
+    """The text of a table's rows."""
+    at = next(
+        i for i, b in enumerate(blocks) if isinstance(b, Heading) and b.text.startswith(table_name + ":")
+    )
+    block = blocks[at + 1]
+    assert isinstance(block, Table)
+    return [[c.text if isinstance(c, Marked) else str(c) for c in row] for row in block.rows]
+
+
+def test_ours_stand_at_the_same_share_of_the_schedule() -> None:
+    assert [own_epoch(epoch, "paper-unet", 60) for epoch in (25, 35, 60)] == [25, 35, 60]
+    assert [own_epoch(epoch, "paper-unet", 6) for epoch in (25, 35, 60)] == [2, 4, 6]
+    assert own_epoch(25, "paper-unet", 1) == 1
+    assert own_epoch(None, "paper-unet", 6) == 6
+
+
+def test_the_baselines_curve_stands_beside_table_one(make: Callable[..., ComparedRun]) -> None:
+    run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, 0.25, 0.3, 0.31, 0.36, name="ours")
+    blocks = study_blocks([run], {})
+    rows = cells_of(blocks, "Table I")
+    assert [row[:4] for row in rows] == [
+        ["U-Net (2015)", "25", "0.21858", "0.22154"],
+        ["U-Net (2015)", "35", "0.25815", "0.26083"],
+        ["U-Net (2015)", "60", "0.31615", "0.31719"],
+    ]
+    assert [row[4:] for row in rows] == [
+        ["ours", "2", "0.1900", "0.2000", "-0.0215"],
+        ["ours", "4", "0.2900", "0.3000", "+0.0392"],
+        ["ours", "6", "0.3500", "0.3600", "+0.0428"],
+    ]
+    # What was not run here is a dash, not a gap in the study's table.
+    assert cells_of(blocks, "Table II")[0] == ["Modern U-Net", "100", "0.57843", "0.55278"] + ["-"] * 5
+    notes = blocks[-1]
+    assert isinstance(notes, Bullets)
+    assert notes.points == (
+        "ours is not the study's setting: 3 classes of its own, 80 training images of city instead of 2380, "
+        "epochs 6 instead of 60.",
+    )
+
+
+def test_seeds_are_one_result_with_a_deviation(make: Callable[..., ComparedRun]) -> None:
+    runs = [
+        make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours", keys={"seed": 1}),
+        make("bbbbbbbb", "paper-unet", 0.1, 0.4, name="ours", keys={"seed": 2}),
+    ]
+    last = cells_of(study_blocks(runs, {}), "Table I")[-1]
+    assert last[4:] == ["ours, 2 seeds", "2", "0.2900 ± 0.1414", "0.3000 ± 0.1414", "-0.0172"]
+
+
+def test_a_test_score_is_of_images_that_chose_nothing(make: Callable[..., ComparedRun], store: Store) -> None:
+    run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours")
+    validation = result_event(2, 0.9)
+    test = result_event(2, 0.25, at="original").model_copy(update={"split": "test"})
+    ingest(
+        store, "aaaaaaaa", [e.model_copy(update={"seq": 90 + i}) for i, e in enumerate((validation, test))]
+    )
+    evaluations = {"aaaaaaaa": store.evaluations("aaaaaaaa")}
+    (own,) = own_results(published("III", "paper-unet", None), [[run]], evaluations)
+    assert own.test_dice is not None
+    assert (own.test_dice.mean, own.scored_on) == (0.25, "20 images, original size")
+    assert cells_of(study_blocks([run], {}), "Table III")[0] == [
+        *("U-Net (2015)", "-", "0.24736"),
+        *(["-"] * 5),
+    ]
+
+
+def test_an_experiment_of_other_recipes_has_no_tables_of_the_study(
+    make: Callable[..., ComparedRun],
+) -> None:
+    assert study_blocks([make("aaaaaaaa", "quick", 0.5)], {}) == []
+
+
+def test_a_run_that_is_not_so_far_has_no_number_yet(make: Callable[..., ComparedRun]) -> None:
+    run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, keys={"epochs": 60})
+    assert own_results(published("I", "paper-unet", 25), [[run]], {}) == []
+
+
+# --- How to repeat it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        get_recipe("quick"),
+        with_values(get_recipe("paper-unet"), {"seed": 3, "data.size": "64x96", "optimizer.lr": 0.0625}),
+        with_values(get_recipe("quick"), {"model.name": "modern_unet", "data.classes": "my classes.toml"}),
+    ],
+)
+def test_a_command_line_makes_the_config_again(store: Store, config: RunConfig) -> None:
+    config = with_values(config, {"data.root": "/data/my city"})
+    add_run(store, config=config, name="it's 1", experiment="two words")
+    words = shlex.split(command_line(store.run("aaaaaaaa")))
+    assert words[:2] == ["seg-engine", "run"]
+    options = dict(zip(words[-6::2], words[-5::2], strict=True))
+    assert options == {"--data": "/data/my city", "--name": "it's 1", "--experiment": "two words"}
+    again = with_values(get_recipe(words[2]), parse_assignments(words[3:-6]))
+    assert with_values(again, {"data.root": options["--data"]}) == config
+
+
+def test_a_recipe_that_is_no_more_is_repeated_from_its_file(store: Store, tmp_path: Path) -> None:
+    config = with_values(get_recipe("quick"), {"recipe": "gone"})
+    add_run(store, config=config)
+    row = store.run("aaaaaaaa")
+    assert "run configs/aaaaaaaa.toml" in command_line(row)
+    from engine.config_keys import load_config
+
+    (tmp_path / "a.toml").write_text(config_toml(row))
+    assert load_config(tmp_path / "a.toml") == config
+
+
+def test_a_config_that_this_version_cannot_read_is_kept_as_comment(store: Store) -> None:
+    add_run(store)
+    row = store.run("aaaaaaaa")
+    row.config["optimizer"] = {"name": "lion"}
+    kept = config_toml(row)
+    assert '"lion"' in kept
+    assert all(line.startswith("#") for line in kept.splitlines())
