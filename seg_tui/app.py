@@ -184,12 +184,11 @@ class SegTui(App[None]):
                 )
 
     def _has_few_colors(self) -> bool:
-        return self.console.color_system in ("standard", None) and not os.environ.get("NO_COLOR")
+        few = self.console.color_system in ("standard", None)
+        return few and not self.is_headless and not os.environ.get("NO_COLOR")
 
     def _hint_at_terminal(self) -> None:
-        if self.is_headless or self.settings.theme:
-            return
-        if self._has_few_colors():
+        if self._has_few_colors() and not self.settings.theme:
             kind = os.environ.get("TERM", "")
             self._notify(
                 f"TERM={kind} says that this terminal has 16 colours; if it has more, "
