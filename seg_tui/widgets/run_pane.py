@@ -31,7 +31,7 @@ class RunPane(Vertical):
     DEFAULT_CSS = """
     RunPane {
         width: 44; height: 1fr; background: $surface; padding: 0 1;
-        & > #pane-head { height: auto; max-height: 5; }
+        & > #pane-head { height: auto; max-height: 6; }
         & > #pane-views { height: 1; color: $text-muted; }
         & > #pane-curves { height: 13; }
         & > #pane-curves > CurveStrip { height: 1fr; }
@@ -196,13 +196,13 @@ def _pulse(detail: Detail, now: float) -> str:
     process = f"pid {row.pid} on {row.host}" if row.pid else "its worker is starting"
     if detail.alive is False and row.pid:
         return f"{process}: is gone"
-    parts = [process]
+    parts = []
     if detail.beat is not None:
         late = now - detail.beat > BEAT_SECONDS
         parts.append(f"heartbeat {age(now - detail.beat)} ago" + (", late" if late else ""))
     if row.progress_at is not None:
         parts.append(f"progress {age(now - row.progress_at)} ago")
-    return ", ".join(parts)
+    return "\n".join((process, ", ".join(parts))) if parts else process
 
 
 def class_bars(detail: Detail, width: int) -> Text:
