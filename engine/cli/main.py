@@ -17,8 +17,9 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import queueing, reporting
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
-from engine.cli.queueing import add_to, check_place
+from engine.cli.queueing import check_place
 from engine.cli.usage import PROGRAM, WrongUse, usage_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
@@ -316,7 +317,8 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
-add_to(app)
+reporting.add_to(app)
+queueing.add_to(app)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ PROGRAM = "seg-engine"
 
 ORDER = (
     *("run", "resume", "runs", "show", "picture", "recipes", "config", "data", "db", "doctor", "bench"),
+    *("compare", "figure", "report", "study"),
     *("queue", "watch", "logs", "stop", "requeue", "rerun", "sweep", "tag", "note", "delete", "agent"),
 )
 """The commands as help lists them: along the way that people take."""

@@ -1,0 +1,58 @@
+"""`seg-engine compare`: runs side by side, against a pinned baseline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from engine.cli.console import output
+from engine.cli.reading import open_existing
+from engine.config_keys import ConfigError
+from engine.report.compare import ComparedRun, Comparison, compare
+from engine.report.compare_formats import (
+    comparison_csv,
+    comparison_markdown,
+    comparison_record,
+    comparison_text,
+)
+from engine.report.compare_latex import comparison_latex
+from engine.report.published import published_results
+from engine.store import Store
+from engine.workspace import Workspace
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "csv": comparison_csv,
+    "md": comparison_markdown,
+    "latex": comparison_latex,
+    "json": lambda comparison: json.dumps(comparison_record(comparison), indent=1) + "\n",
+}
+"""The formats that are text of no particular width; "table" is the other one."""
+
+
+def compare_runs(
+    workspace: Workspace,
+    prefixes: Sequence[str],
+    baseline: str,
+    fold_seeds: bool,
+    form: str,
+    with_published: bool,
+) -> None:
+    """Print the comparison. Raises StoreError, CompareError, and ConfigError for a format that is none."""
+    if form != "table" and form not in FORMATS:
+        raise ConfigError(
+            [f"--format: {form!r} is not allowed; it must be one of table, {', '.join(FORMATS)}"]
+        )
+    with open_existing(workspace) as store:
+        runs = [compared_run(store, prefix) for prefix in prefixes]
+        pinned = store.resolve(baseline) if baseline else ""
+    published = published_results([run.row.recipe for run in runs]) if with_published else ()
+    comparison = compare(runs, pinned, fold_seeds, published)
+    if form == "table":
+        output.say(comparison_text(comparison, output.table_width))
+    else:
+        print(FORMATS[form](comparison), end="")
+
+
+def compared_run(store: Store, prefix: str) -> ComparedRun:
+    run_id = store.resolve(prefix)
+    return ComparedRun(store.run(run_id), store.epochs(run_id))

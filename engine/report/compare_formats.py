@@ -1,0 +1,305 @@
+"""A Comparison as a table for the terminal, as CSV and JSON for programs, as Markdown for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from engine.report.compare import Comparison, Metric, Value
+from engine.report.published import PUBLISHED, PublishedResult
+from engine.report.tables import Cell, Column, data_size, duration, large, score, text_table
+
+VERDICT_STYLES = {"better": "green", "worse": "red", "": "dim"}
+
+_PUBLISHED_TITLE = "published by the study, not measured here (mean Dice)"
+
+
+def number(metric: Metric, value: Value | None) -> str:
+    """A value as people read it, with its deviation over seeds: "0.6123 ± 0.0040"."""
+    if value is None:
+        return "-"
+    varies = value.sd is not None and (value.sd > 0 or metric.kind in ("score", "loss"))
+    deviation = f" ± {_plain(metric, value.sd)}" if varies and value.sd is not None else ""
+    return _plain(metric, value.mean) + deviation
+
+
+def difference(metric: Metric, value: Value | None) -> str:
+    """The difference to the baseline: of scores and losses itself, of all else its share of the baseline."""
+    if value is None or value.difference is None:
+        return ""
+    if metric.kind in ("score", "loss"):
+        return f"{value.difference:+.4f}"
+    if metric.kind == "epochs":
+        return f"{round(value.difference, 1):+g}"
+    base = value.mean - value.difference
+    return f"{100 * value.difference / base:+.0f} %" if base else ""
+
+
+def _plain(metric: Metric, value: float) -> str:
+    return _PLAIN[metric.kind](value)
+
+
+_PLAIN: dict[str, Callable[[float], str]] = {
+    "score": score,
+    "loss": score,
+    "epochs": lambda value: f"{round(value, 1):g}",
+    "seconds": duration,
+    "images/s": lambda value: f"{value:.1f}",
+    "count": large,
+    "FLOP": lambda value: large(value, "FLOP"),
+    "bytes": data_size,
+}
+
+CLASS_DICE = Metric("class_dice", "Dice", "higher", "score")
+"""The metric that the rows of a table of classes are of."""
+
+
+# ---------------------------------------------------------------------- the terminal
+
+
+def comparison_text(comparison: Comparison, width: int | None) -> Text:
+    """All of it for `width` columns (None: no limit): numbers, classes, keys, published rows, notes."""
+    base = comparison.entries[comparison.baseline].letter
+    several = len(comparison.entries) > 1
+    parts = [_numbers_table(comparison, width)]
+    if comparison.classes:
+        order = f", the biggest loss against {base} first" if several else ""
+        parts.append(_titled(f"Dice by class{order}", _class_table(comparison, width)))
+    if comparison.config:
+        parts.append(_titled("config keys that differ", _key_table(comparison, width)))
+    elif several:
+        parts.append(Text("no config key differs"))
+    if comparison.published:
+        parts.append(_titled(_PUBLISHED_TITLE, _published_table(comparison.published, width)))
+    if comparison.notes:
+        parts.append(Text("\n").join(Text(f"note: {note}", "yellow") for note in comparison.notes))
+    return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
+
+
+def _titled(title: str, table: Text) -> Text:
+    return Text.assemble((title, "bold"), "\n", table)
+
+
+def _numbers_table(comparison: Comparison, width: int | None) -> Text:
+    entries = comparison.entries
+    several = len(entries) > 1
+    columns = [
+        Column("", [entry.letter for entry in entries]),
+        Column("run", [entry.ids[0] for entry in entries]),
+        Column("name", [entry.label for entry in entries], least=10),
+    ]
+    if any(len(entry.rows) > 1 for entry in entries):
+        columns.append(Column("seeds", [str(len(entry.rows)) for entry in entries], right=True, rank=1))
+    for rank, metric in enumerate(comparison.metrics, start=2):
+        values = [entry.values.get(metric.name) for entry in entries]
+        columns.append(Column(metric.title, [number(metric, v) for v in values], right=True, rank=rank))
+        if several and metric.better != "neither":
+            cells = _differences(metric, values)
+            if metric is comparison.metrics[0]:
+                cells[comparison.baseline] = ("baseline", "dim")
+            columns.append(Column("", cells, right=True, rank=rank))
+    return text_table(columns, width)
+
+
+def _differences(metric: Metric, values: Sequence[Value | None]) -> list[Cell]:
+    return [
+        (difference(metric, value), VERDICT_STYLES[metric.verdict(value.difference if value else None)])
+        for value in values
+    ]
+
+
+def _class_table(comparison: Comparison, width: int | None) -> Text:
+    rows = comparison.classes
+    columns = [
+        Column("", [("  ", f"on {row.color}" if row.color else "") for row in rows]),
+        Column("class", [row.name for row in rows], least=10),
+    ]
+    for i, entry in enumerate(comparison.entries):
+        values = [row.dice[i] for row in rows]
+        columns.append(Column(entry.letter, [number(CLASS_DICE, v) for v in values], right=True, rank=2 * i))
+        if i != comparison.baseline:
+            columns.append(Column("", _differences(CLASS_DICE, values), right=True, rank=2 * i + 1))
+    return text_table(columns, width)
+
+
+def _key_table(comparison: Comparison, width: int | None) -> Text:
+    rows = comparison.config
+    columns = [Column("key", [row.key for row in rows])]
+    for i, entry in enumerate(comparison.entries):
+        cells = [or_dash(row.values[i]) for row in rows]
+        columns.append(Column(entry.letter, cells, rank=i, least=6))
+    return text_table(columns, width)
+
+
+def _published_table(results: Sequence[PublishedResult], width: int | None) -> Text:
+    columns = [
+        Column("table", [result.table for result in results], rank=1),
+        Column("system", [result.system for result in results], least=10),
+        Column("size", [f"{result.size[0]}x{result.size[1]}" for result in results], rank=2),
+        Column("epochs", [or_dash(result.epochs) for result in results], right=True),
+        *(
+            Column(title, [published_score(getattr(result, name)) for result in results], right=True)
+            for title, name in PUBLISHED_SCORES.items()
+        ),
+    ]
+    return text_table(columns, width)
+
+
+PUBLISHED_SCORES = {"train Dice": "train_dice", "val Dice": "val_dice", "test Dice": "test_dice"}
+"""Title -> field of a PublishedResult."""
+
+
+def published_score(value: float | None) -> str:
+    """A published score with all the digits it was published with."""
+    return "-" if value is None else f"{value:.5f}"
+
+
+def or_dash(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+# ---------------------------------------------------------------------- programs
+
+
+def comparison_record(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values."""
+    letters = [entry.letter for entry in comparison.entries]
+    return {
+        "baseline": letters[comparison.baseline],
+        "metrics": [asdict(metric) for metric in comparison.metrics],
+        "entries": [
+            {
+                "letter": entry.letter,
+                "label": entry.label,
+                "runs": list(entry.ids),
+                "seeds": [row.seed for row in entry.rows],
+                "status": [row.status for row in entry.rows],
+                "values": {name: asdict(value) for name, value in entry.values.items()},
+            }
+            for entry in comparison.entries
+        ],
+        "classes": [
+            {
+                "name": row.name,
+                "color": row.color,
+                "dice": {
+                    letter: asdict(value) if value else None
+                    for letter, value in zip(letters, row.dice, strict=True)
+                },
+            }
+            for row in comparison.classes
+        ],
+        "config": {row.key: dict(zip(letters, row.values, strict=True)) for row in comparison.config},
+        "notes": list(comparison.notes),
+        "published": [asdict(result) for result in comparison.published],
+    }
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """One line an entry, `source` "measured": every number with its deviation and difference, the Dice of
+    each class, each key that differs. Published lines have columns of their own: no mean can mix them."""
+    lines: list[dict[str, object]] = []
+    for i, entry in enumerate(comparison.entries):
+        line: dict[str, object] = {
+            "source": "measured",
+            "letter": entry.letter,
+            "label": entry.label,
+            "runs": " ".join(entry.ids),
+            "baseline": int(i == comparison.baseline),
+        }
+        for metric in comparison.metrics:
+            value = entry.values.get(metric.name)
+            line[metric.name] = value.mean if value else None
+            line[f"{metric.name}_sd"] = value.sd if value else None
+            line[f"{metric.name}_n"] = value.n if value else 0
+            line[f"{metric.name}_difference"] = value.difference if value else None
+        for row in comparison.classes:
+            value = row.dice[i]
+            line[f"dice:{row.name}"] = value.mean if value else None
+        line |= {key.key: key.values[i] for key in comparison.config}
+        lines.append(line)
+    for result in comparison.published:
+        scores = {f"{PUBLISHED}_{name}": getattr(result, name) for name in PUBLISHED_SCORES.values()}
+        told = {"source": PUBLISHED, "label": result.label, f"{PUBLISHED}_epochs": result.epochs}
+        lines.append({**told, **scores})
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+# ---------------------------------------------------------------------- people
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Tables for a README, an issue or a report, with their notes."""
+    entries = comparison.entries
+    base = entries[comparison.baseline].letter
+    letters = [entry.letter for entry in entries]
+    names = [
+        f"{entry.title}{' (baseline)' if len(entries) > 1 and i == comparison.baseline else ''}"
+        for i, entry in enumerate(entries)
+    ]
+    parts = [
+        markdown_table(
+            ["", "run", *(metric.title for metric in comparison.metrics)],
+            [
+                [
+                    entry.letter,
+                    name,
+                    *(_with_difference(m, entry.values.get(m.name)) for m in comparison.metrics),
+                ]
+                for entry, name in zip(entries, names, strict=True)
+            ],
+            numbers_from=2,
+        )
+    ]
+    if comparison.classes:
+        rows = [
+            [row.name, *(_with_difference(CLASS_DICE, v) for v in row.dice)] for row in comparison.classes
+        ]
+        order = f" The biggest loss against {base} comes first." if len(entries) > 1 else ""
+        parts += [f"Dice by class.{order}", markdown_table(["class", *letters], rows)]
+    if comparison.config:
+        keys = [[f"`{row.key}`", *map(or_dash, row.values)] for row in comparison.config]
+        parts += ["Config keys that differ.", markdown_table(["key", *letters], keys)]
+    if comparison.published:
+        parts += [
+            f"{_PUBLISHED_TITLE[0].upper()}{_PUBLISHED_TITLE[1:]}.",
+            published_markdown(comparison.published),
+        ]
+    if comparison.notes:
+        parts.append("\n".join(f"- Note: {note}" for note in comparison.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def published_markdown(results: Sequence[PublishedResult]) -> str:
+    rows = [
+        [
+            f"{result.table}: {result.system}",
+            f"{result.size[0]}x{result.size[1]}",
+            or_dash(result.epochs),
+            *(published_score(getattr(result, name)) for name in PUBLISHED_SCORES.values()),
+        ]
+        for result in results
+    ]
+    return markdown_table(["table and system", "size", "epochs", *PUBLISHED_SCORES], rows, numbers_from=2)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> str:
+    """A table in Markdown; columns from `numbers_from` on are set flush right."""
+    rules = ["---" if i < numbers_from else "---:" for i in range(len(header))]
+    lines = [header, rules, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _with_difference(metric: Metric, value: Value | None) -> str:
+    told = difference(metric, value) if metric.better != "neither" else ""
+    return f"{number(metric, value)} ({told})" if told else number(metric, value)

@@ -1,0 +1,117 @@
+"""`seg-engine compare`: every format, against a pinned baseline, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from engine.config_keys import with_values
+from engine.recipes import get_recipe
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, failed_journal, import_made_up_run
+from tests.engine.made_up_runs import MadeUpJournal, epoch_event
+
+
+def scored(dice: float, by_class: dict[str, float | None] | None = None) -> MadeUpJournal:
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.add(epoch_event(1, "train", dice))
+    journal.add(epoch_event(1, "val", dice, by_class, seconds=1.0))
+    journal.finish(1)
+    return journal
+
+
+@pytest.fixture(autouse=True)
+def _runs(workspace: Workspace) -> None:
+    def make(run_id: str, name: str, dice: float, lr: float, seed: int) -> None:
+        config = with_values(get_recipe("paper-unet"), {"optimizer.lr": lr, "seed": seed})
+        by_class = {"road": dice + 0.25, "person": 0.5, "car": dice - 0.25}
+        import_made_up_run(workspace, run_id, scored(dice, by_class), config=config, name=name)
+
+    make("aaaa1111", "slow seed=0", 0.50, 0.001, 0)
+    make("bbbb2222", "slow seed=1", 0.54, 0.001, 1)
+    make("cccc3333", "fast_100%", 0.60, 0.1, 0)
+    import_made_up_run(workspace, "dddd4444", failed_journal(), name="broken")
+
+
+def test_the_table_shows_differences_classes_keys_and_notes(seg: Command) -> None:
+    done = seg("compare aaaa cccc broken")
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert lines[0].split()[:3] == ["run", "name", "best"]
+    assert lines[1].startswith("A  aaaa1111  slow seed=0     0.5000  baseline")
+    assert lines[2].startswith("B  cccc3333  fast_100%       0.6000   +0.1000")
+    assert "Dice by class, the biggest loss against A first" in lines
+    assert "optimizer.lr" in done.out
+    assert lines[-1] == "note: broken (dddd4444) is failed, epoch 0/60"
+    assert "published" not in done.out
+
+
+def test_another_baseline_and_folded_seeds(seg: Command) -> None:
+    done = seg("compare aaaa bbbb cccc --fold-seeds --baseline cccc")
+    row = next(line for line in done.out.splitlines() if line.startswith("A"))
+    assert row.split()[:7] == ["A", "aaaa1111", "slow", "2", "0.5200", "±", "0.0283"]
+    assert "-0.0800" in row
+
+
+def test_json_holds_values_and_the_published_rows_apart_from_them(seg: Command) -> None:
+    record = seg("compare aaaa cccc --published --format json").json
+    assert record["baseline"] == "A"
+    one, other = record["entries"]
+    assert one["runs"] == ["aaaa1111"]
+    assert other["values"]["best_dice"]["difference"] == pytest.approx(0.1)
+    assert record["config"] == {"optimizer.lr": {"A": "0.001", "B": "0.1"}}
+    assert record["classes"][0]["name"] == "person"
+    assert {row["recipe"] for row in record["published"]} == {"paper-unet"}
+    assert [row["val_dice"] for row in record["published"]] == [0.22154, 0.26083, 0.31719, None]
+
+
+def test_csv_keeps_measured_and_published_in_columns_of_their_own(seg: Command) -> None:
+    rows = list(csv.DictReader(io.StringIO(seg("compare aaaa cccc --published --format csv").out)))
+    assert [row["source"] for row in rows] == ["measured"] * 2 + ["published"] * 4
+    assert float(rows[1]["best_dice_difference"]) == pytest.approx(0.1)
+    assert float(rows[1]["dice:road"]) == pytest.approx(0.85)
+    assert rows[1]["optimizer.lr"] == "0.1"
+    assert {row["best_dice"] for row in rows[2:]} == {""}
+    assert rows[5]["published_test_dice"] == "0.24736"
+
+
+def test_markdown_has_a_table_for_each_question(seg: Command) -> None:
+    out = seg("compare aaaa cccc --published --format md").out
+    tables = [part for part in out.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 4
+    assert all(len({line.count("|") for line in table.splitlines()}) == 1 for table in tables)
+    assert "| B | fast_100% | 0.6000 (+0.1000) |" in out
+    assert "slow seed=0 (baseline)" in out
+    assert "| I: U-Net (2015) | 128x128 | 60 | 0.31615 | 0.31719 | - |" in out
+
+
+def test_latex_is_escaped_bold_where_best_and_marks_what_was_published(seg: Command) -> None:
+    out = seg("compare aaaa bbbb cccc --fold-seeds --published --format latex").out
+    assert r"fast\_100\% & \textbf{0.6000}" in out
+    assert r"slow, 2 seeds & 0.5200 $\pm$ 0.0283" in out
+    assert r"U-Net (2015)$^\dagger$ & 0.31719 & 0.31615" in out
+    assert out.count(r"\begin{tabular}") == out.count(r"\end{tabular}") == 2
+    for table in out.split(r"\begin{tabular}")[1:]:
+        rows = [line for line in table.splitlines() if line.endswith(r"\\")]
+        assert len({row.count(" & ") for row in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("compare", "missing argument 'RUN...'"),
+        ("compare zzzz", "zzzz: no run has that id or name"),
+        ("compare aaaa aaaa", "aaaa1111: is named twice"),
+        ("compare aaaa --baseline bbbb", "--baseline bbbb2222: is not among the runs compared: aaaa1111"),
+        ("compare aaaa --format tex", "--format: 'tex' is not allowed; it must be one of table, csv, md,"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(seg: Command, line: str, says: str) -> None:
+    done = seg(line)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1

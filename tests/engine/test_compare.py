@@ -1,0 +1,310 @@
+"""Comparisons: what is subtracted from what, what is left aside, and what a reader is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.config_keys import with_values
+from engine.recipes import get_recipe
+from engine.report.compare import (
+    METRICS,
+    MOST_RUNS,
+    ComparedRun,
+    CompareError,
+    Comparison,
+    Entry,
+    compare,
+)
+from engine.report.published import PUBLISHED_RESULTS, TABLES, published_results
+from engine.store import Store
+from tests.engine.made_up_runs import CLASSES, MadeUpJournal, add_run, epoch_event, ingest, open_store
+
+Make = Callable[..., ComparedRun]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path)
+
+
+@pytest.fixture
+def make(store: Store) -> Make:
+    """A finished run of one epoch with the given validation Dice, by class where asked for."""
+
+    def made(
+        run_id: str,
+        dice: float | None = 0.5,
+        keys: Mapping[str, Any] | None = None,
+        by_class: dict[str, float | None] | None = None,
+        device_name: str = "Some CPU",
+        **card: object,
+    ) -> ComparedRun:
+        config = with_values(get_recipe("quick"), {"data.root": "/data/city", **(keys or {})})
+        add_run(store, run_id, config, **card)
+        if dice is not None:
+            journal = MadeUpJournal()
+            journal.begin(device_name=device_name)
+            journal.add(epoch_event(1, "train", dice))
+            journal.add(epoch_event(1, "val", dice, by_class, seconds=1.0))
+            journal.finish(1)
+            ingest(store, run_id, journal.events)
+        return ComparedRun(store.run(run_id), store.epochs(run_id))
+
+    return made
+
+
+def differences(comparison: Comparison, metric: str) -> list[float | None]:
+    return [entry.values[metric].difference for entry in comparison.entries]
+
+
+def named(comparison: Comparison, letter: str) -> Entry:
+    return next(entry for entry in comparison.entries if entry.letter == letter)
+
+
+def keys_of(comparison: Comparison) -> dict[str, tuple[str | None, ...]]:
+    return {row.key: row.values for row in comparison.config}
+
+
+# --- Numbers -----------------------------------------------------------------------------------
+
+
+def test_every_number_is_told_against_the_pinned_baseline(make: Make) -> None:
+    runs = [make("aaaaaaaa", 0.5), make("bbbbbbbb", 0.625), make("cccccccc", 0.25)]
+    assert differences(compare(runs), "best_dice") == [None, 0.125, -0.25]
+    pinned = compare(runs, baseline="bbbbbbbb")
+    assert pinned.baseline == 1
+    assert differences(pinned, "best_dice") == [-0.125, None, -0.375]
+    # The order is the one asked for; pinning moves nothing.
+    assert [entry.ids for entry in pinned.entries] == [("aaaaaaaa",), ("bbbbbbbb",), ("cccccccc",)]
+    assert [entry.letter for entry in pinned.entries] == ["A", "B", "C"]
+
+
+def test_which_way_is_better_belongs_to_the_metric(make: Make) -> None:
+    comparison = compare([make("aaaaaaaa", 0.5), make("bbbbbbbb", 0.625)])
+    metrics = {metric.name: metric for metric in comparison.metrics}
+    values = named(comparison, "B").values
+    verdicts = {name: metrics[name].verdict(value.difference) for name, value in values.items()}
+    assert verdicts["best_dice"] == "better"
+    assert values["val_loss"].difference == -0.125
+    assert verdicts["val_loss"] == "better"
+    assert verdicts["parameters"] == ""
+    assert metrics["best_dice"].verdict(-0.1) == "worse"
+    assert metrics["seconds"].verdict(+5) == "worse"
+    assert metrics["parameters"].verdict(+5) == ""
+    assert metrics["best_dice"].verdict(None) == ""
+
+
+def test_time_and_speed_come_of_the_epochs(make: Make) -> None:
+    (entry,) = compare([make("aaaaaaaa")]).entries
+    assert entry.values["seconds"].mean == 11.0
+    assert entry.values["images_per_second"].mean == 8.0
+    assert entry.values["epochs"].mean == 1
+
+
+def test_one_run_is_its_own_baseline_and_has_no_differences(make: Make) -> None:
+    comparison = compare([make("aaaaaaaa")])
+    assert set(differences(comparison, "best_dice")) == {None}
+    assert [row.name for row in comparison.classes] == list(CLASSES)
+    assert comparison.config == ()
+    assert comparison.notes == ()
+
+
+def test_a_run_without_scores_has_no_numbers_and_is_told_of(make: Make) -> None:
+    comparison = compare([make("aaaaaaaa", None), make("bbbbbbbb", 0.5)])
+    assert dict(named(comparison, "A").values) == {}
+    # The baseline has none, so there is nothing to subtract.
+    assert named(comparison, "B").values["best_dice"].difference is None
+    assert comparison.classes[0].dice[0] is None
+    assert comparison.notes == ("run aaaaaaaa (aaaaaaaa) is queued, epoch 0/12",)
+
+
+def test_nobody_has_scores(make: Make) -> None:
+    comparison = compare([make("aaaaaaaa", None), make("bbbbbbbb", None)])
+    assert (comparison.metrics, comparison.classes) == ((), ())
+    assert len(comparison.notes) == 2
+
+
+def test_metrics_come_in_one_order_and_only_those_that_anyone_has(make: Make) -> None:
+    names = [metric.name for metric in compare([make("aaaaaaaa")]).metrics]
+    order = [metric.name for metric in METRICS]
+    assert names == [name for name in order if name in names]
+    assert names[0] == "best_dice"
+    assert "common_dice" not in names
+
+
+# --- Classes -----------------------------------------------------------------------------------
+
+
+def test_the_class_that_lost_most_comes_first(make: Make) -> None:
+    one = make("aaaaaaaa", by_class={"road": 0.9, "person": 0.5, "car": 0.5})
+    two = make("bbbbbbbb", by_class={"road": 0.9, "person": 0.75, "car": 0.25})
+    three = make("cccccccc", by_class={"road": 0.8, "person": None, "car": 0.5})
+    rows = compare([one, two, three]).classes
+    assert [row.name for row in rows] == ["car", "road", "person"]
+    assert rows[0].worst == -0.25
+    assert [value.difference if value else None for value in rows[2].dice] == [None, 0.25, None]
+    assert rows[0].color == "#00008e"
+
+
+def test_of_different_class_sets_only_the_common_classes_are_compared_and_that_is_said(make: Make) -> None:
+    one = make("aaaaaaaa", by_class={"road": 0.9, "person": 0.5, "car": 0.1})
+    two = make("bbbbbbbb", by_class={"car": 0.3, "road": 0.7})
+    comparison = compare([one, two])
+    assert [row.name for row in comparison.classes] == ["road", "car"]
+    assert named(comparison, "A").values["common_dice"].mean == pytest.approx(0.5)
+    assert named(comparison, "B").values["common_dice"].difference == pytest.approx(0.0)
+    assert comparison.notes[0].startswith("class sets differ: the 2 that all share are compared by class")
+
+
+def test_class_sets_with_nothing_in_common(make: Make) -> None:
+    one = make("aaaaaaaa", by_class={"road": 0.9})
+    two = make("bbbbbbbb", by_class={"sky": 0.3})
+    comparison = compare([one, two])
+    assert comparison.classes == ()
+    assert "common_dice" not in [metric.name for metric in comparison.metrics]
+    assert "none is shared" in comparison.notes[0]
+
+
+# --- Config ------------------------------------------------------------------------------------
+
+
+def test_only_keys_that_differ_are_told(make: Make) -> None:
+    runs = [make("aaaaaaaa"), make("bbbbbbbb", keys={"optimizer.lr": 0.1, "data.size": "64x96"})]
+    assert keys_of(compare(runs)) == {
+        "data.size": ("96x192", "64x96"),
+        "optimizer.lr": ("0.003", "0.1"),
+    }
+
+
+def test_paths_and_names_are_aside_until_they_mean_something_else(make: Make) -> None:
+    here = make("aaaaaaaa")
+    moved = make("bbbbbbbb", keys={"data.root": "/mnt/other/city", "recipe": "mine"})
+    other = make("cccccccc", keys={"data.root": "/data/village"})
+    assert keys_of(compare([here, moved])) == {}
+    assert keys_of(compare([here, other])) == {"data.root": ("/data/city", "/data/village")}
+
+
+def test_a_config_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know(make: Make) -> None:
+    run = make("aaaaaaaa", keys={"limits.hours": 0.0})
+    other = make("bbbbbbbb", keys={"limits.hours": 0.0})
+    del other.row.config["limits"]
+    assert keys_of(compare([run, other])) == {}
+
+
+def test_a_config_that_this_version_cannot_read_is_compared_as_it_is(make: Make) -> None:
+    run, other = make("aaaaaaaa"), make("bbbbbbbb")
+    other.row.config["optimizer"] = {"name": "lion", "rho": 0.5}
+    told = keys_of(compare([run, other]))
+    assert told["optimizer.name"] == ("adamw", "lion")
+    assert told["optimizer.rho"] == (None, "0.5")
+
+
+def test_scores_of_other_pixels_and_times_of_other_devices_are_told(make: Make) -> None:
+    runs = [
+        make("aaaaaaaa"),
+        make("bbbbbbbb", keys={"data.split_seed": 1, "data.size": "64x96"}, device_name="Some GPU"),
+    ]
+    assert compare(runs).notes == (
+        "not scored on the same pixels: data.size, data.split_seed differ",
+        "time, images/s and memory are of different devices: Some CPU, Some GPU",
+    )
+
+
+# --- Seeds -------------------------------------------------------------------------------------
+
+
+def test_runs_equal_but_for_the_seed_fold_into_mean_and_deviation(make: Make) -> None:
+    runs = [
+        make("aaaaaaaa", 0.4, {"seed": 0}, name="narrow seed=0"),
+        make("bbbbbbbb", 0.7, {"seed": 0, "model.width": 32}, name="wide seed=0"),
+        make("cccccccc", 0.6, {"seed": 1}, name="narrow seed=1"),
+        make("dddddddd", 0.8, {"seed": 1, "model.width": 32}, name="wide seed=1"),
+    ]
+    comparison = compare(runs, fold_seeds=True)
+    assert [(entry.label, entry.ids) for entry in comparison.entries] == [
+        ("narrow", ("aaaaaaaa", "cccccccc")),
+        ("wide", ("bbbbbbbb", "dddddddd")),
+    ]
+    narrow, wide = (entry.values["best_dice"] for entry in comparison.entries)
+    assert (narrow.mean, narrow.n) == (0.5, 2)
+    assert narrow.sd == pytest.approx(0.2 / 2**0.5)
+    assert wide.difference == pytest.approx(0.25)
+    assert comparison.classes[0].dice[1] is not None
+    assert comparison.classes[0].dice[1].n == 2
+    assert keys_of(comparison) == {"model.width": ("16", "32")}
+    # Any of the folded runs names its entry as the baseline.
+    assert compare(runs, baseline="dddddddd", fold_seeds=True).baseline == 1
+
+
+def test_seeds_are_told_when_the_folded_entries_do_not_have_the_same(make: Make) -> None:
+    runs = [
+        make("aaaaaaaa", keys={"seed": 0}),
+        make("bbbbbbbb", keys={"seed": 1}),
+        make("cccccccc", keys={"seed": 7, "epochs": 3}),
+    ]
+    assert keys_of(compare(runs, fold_seeds=True)) == {"seed": ("0 1", "7"), "epochs": ("12", "3")}
+    assert keys_of(compare(runs[:2])) == {"seed": ("0", "1")}
+
+
+def test_a_seed_without_scores_is_not_counted(make: Make) -> None:
+    runs = [make("aaaaaaaa", 0.4, {"seed": 0}), make("bbbbbbbb", None, {"seed": 1})]
+    folded = compare(runs, fold_seeds=True)
+    value = folded.entries[0].values["best_dice"]
+    assert (value.mean, value.sd, value.n) == (0.4, None, 1)
+
+
+# --- Labels and limits -------------------------------------------------------------------------
+
+
+def test_entries_of_one_name_are_told_apart_by_their_ids(make: Make) -> None:
+    runs = [make("aaaaaaaa", name="same"), make("bbbbbbbb", name="same"), make("cccccccc", name="")]
+    assert [entry.label for entry in compare(runs).entries] == [
+        "same (aaaaaaaa)",
+        "same (bbbbbbbb)",
+        "cccccccc",
+    ]
+
+
+def test_what_cannot_be_compared_is_one_line(make: Make) -> None:
+    runs = [make(f"{i:08d}") for i in range(MOST_RUNS + 1)]
+    assert len(compare(runs[:-1]).entries) == MOST_RUNS
+    with pytest.raises(CompareError, match="13 runs are too many to compare; at most 12"):
+        compare(runs)
+    with pytest.raises(CompareError, match="00000001: is named twice"):
+        compare([runs[1], runs[1]])
+    with pytest.raises(CompareError, match="--baseline zzzz: is not among the runs compared: 00000000"):
+        compare(runs[:1], baseline="zzzz")
+    with pytest.raises(CompareError, match="name at least one"):
+        compare([])
+
+
+# --- Published ---------------------------------------------------------------------------------
+
+
+def test_the_studys_tables_as_they_are_printed() -> None:
+    table = {
+        (result.table, result.system, result.epochs): (result.train_dice, result.val_dice, result.test_dice)
+        for result in PUBLISHED_RESULTS
+    }
+    assert len(table) == len(PUBLISHED_RESULTS) == 11
+    assert table["I", "U-Net (2015)", 60] == (0.31615, 0.31719, None)
+    assert table["II", "Modern U-Net", 100] == (0.57843, 0.55278, None)
+    assert table["II", "Modern U-Net PT", 180] == (0.68704, 0.63450, None)
+    assert table["III", "Modern U-Net PT", 180] == (None, None, 0.48619)
+    assert {result.table for result in PUBLISHED_RESULTS} == set(TABLES)
+    assert all(result.label.endswith("(published)") for result in PUBLISHED_RESULTS)
+
+
+def test_reference_rows_are_of_the_systems_compared() -> None:
+    assert {result.recipe for result in published_results(["paper-unet", "quick"])} == {"paper-unet"}
+    assert published_results(["quick"]) == PUBLISHED_RESULTS
+
+
+def test_published_numbers_are_no_entries(make: Make) -> None:
+    comparison = compare([make("aaaaaaaa")], published=published_results(["paper-unet"]))
+    assert len(comparison.entries) == 1
+    assert comparison.published == published_results(["paper-unet"])
