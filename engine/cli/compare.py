@@ -11,11 +11,11 @@ from engine.config_keys import ConfigError
 from engine.report.compare import ComparedRun, Comparison, compare
 from engine.report.compare_formats import (
     comparison_csv,
-    comparison_markdown,
     comparison_record,
     comparison_text,
 )
 from engine.report.compare_latex import comparison_latex
+from engine.report.compare_page import comparison_markdown
 from engine.report.published import published_results
 from engine.store import Store
 from engine.workspace import Workspace

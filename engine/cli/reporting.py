@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,6 +33,41 @@ def compare(
     from engine.cli.compare import compare_runs
 
     compare_runs(workspace_of(context), runs, baseline, fold_seeds, form, published)
+
+
+@commands.command()
+def figure(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="samples, curves, classes or confusion.")],
+    runs: RunNames,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .png, a .pdf, or both without ending [default: in outputs/]."),
+    ] = None,
+    columns: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=2, help="Of a two-column paper, how many it spans.")
+    ] = None,
+    fold_seeds: Annotated[
+        bool, typer.Option("--fold-seeds", help="Runs equal but for the seed become mean ± deviation.")
+    ] = False,
+    measure: Annotated[
+        str, typer.Option(metavar="WORD", help="Of curves: dice, dice_image, miou, pixel_accuracy or loss.")
+    ] = "dice",
+    published: Annotated[
+        bool, typer.Option("--published", help="Of curves: mark the study's numbers.")
+    ] = False,
+    epoch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of samples [default: the last kept].")
+    ] = None,
+    samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 4,
+    split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val",
+    at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = "",
+) -> None:
+    """Draw a figure for a paper, as PNG and PDF."""
+    from engine.cli.figure import FigureOptions, draw_figure
+
+    options = FigureOptions(columns, fold_seeds, measure, published, epoch, samples, split, at)
+    draw_figure(workspace_of(context), kind, runs, options, out)
 
 
 def add_to(app: typer.Typer) -> None:

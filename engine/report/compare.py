@@ -9,14 +9,17 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from statistics import mean, median, stdev
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ValidationError
-
-from engine.config import RunConfig
-from engine.config_keys import config_keys, format_value
+from engine.report.compare_config import (
+    SCORED_ON,
+    SEED,
+    KeyRow,
+    comparable_config,
+    differing_keys,
+    pretraining_epochs,
+)
 from engine.report.published import PublishedResult
 from engine.store import EpochRow, RunRow
 
@@ -106,14 +109,6 @@ class ClassRow:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRow:
-    """A config key in which entries differ, with each one's value as it would be typed; None: no such key."""
-
-    key: str
-    values: tuple[str | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """All there is to say of some runs side by side.
 
@@ -145,12 +140,13 @@ def compare(
     ids = [run.row.id for run in runs]
     baseline = baseline or (ids[0] if ids else "")
     _check(ids, baseline)
-    groups = _same_but_for_the_seed(runs) if fold_seeds else [[run] for run in runs]
+    groups = same_but_for_the_seed(runs) if fold_seeds else [[run] for run in runs]
     if len(groups) > MOST_RUNS:
         raise CompareError(f"{len(groups)} runs are too many to compare; at most {MOST_RUNS}")
     pinned = next(i for i, group in enumerate(groups) if any(run.row.id == baseline for run in group))
     common = _common_classes(runs)
-    measured = [_measured(group, common) for group in groups]
+    measures = _measures(runs, common)
+    measured = [_measured(group, measures) for group in groups]
     labels = _labels(groups)
     entries = tuple(
         Entry(
@@ -166,7 +162,7 @@ def compare(
         baseline=pinned,
         metrics=tuple(m for m in METRICS if any(m.name in entry.values for entry in entries)),
         classes=_class_rows(groups, pinned, common),
-        config=_key_rows(groups, fold_seeds),
+        config=differing_keys([entry.rows for entry in entries], fold_seeds),
         notes=tuple(_notes(runs, common)),
         published=tuple(published),
     )
@@ -208,7 +204,9 @@ def _images_per_second(run: ComparedRun) -> float | None:
     return median(speeds) if speeds else None
 
 
-_MEASURES: tuple[tuple[Metric, Callable[[ComparedRun], float | None]], ...] = (
+Measure = tuple[Metric, Callable[[ComparedRun], float | None]]
+
+_MEASURES: tuple[Measure, ...] = (
     (Metric("best_dice", "best Dice", "higher", "score"), _of_row("best_dice")),
     (Metric("best_epoch", "@ epoch", "neither", "epochs"), _of_row("best_epoch")),
     (Metric("best_train_dice", "train Dice", "higher", "score"), _of_row("best_train_dice")),
@@ -227,14 +225,28 @@ _MEASURES: tuple[tuple[Metric, Callable[[ComparedRun], float | None]], ...] = (
 COMMON_DICE = Metric("common_dice", "Dice, common classes", "higher", "score")
 """Mean over the classes that all runs have, when their class sets differ: their own means are of others."""
 
-METRICS = (_MEASURES[0][0], COMMON_DICE, *(metric for metric, _ in _MEASURES[1:]))
+TOTAL_EPOCHS = Metric("total_epochs", "epochs with pre-training", "neither", "epochs")
+"""For all runs as soon as one of them was pre-trained: what its score cost is more than its own epochs."""
+
+METRICS = (
+    *(_MEASURES[0][0], COMMON_DICE, *(metric for metric, _ in _MEASURES[1:9])),
+    *(TOTAL_EPOCHS, *(metric for metric, _ in _MEASURES[9:])),
+)
 """Every metric, in the order in which they are shown. Scores are of validation, at the best epoch."""
 
 
-def _measured(group: Sequence[ComparedRun], common: Sequence[str] | None) -> dict[str, Value]:
-    values = {metric.name: _value(map(measure, group)) for metric, measure in _MEASURES}
+def _measures(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> list[Measure]:
+    """What is measured of these runs."""
+    measures = list(_MEASURES)
     if common:
-        values[COMMON_DICE.name] = _value(_mean_dice(run.best, common) for run in group)
+        measures.append((COMMON_DICE, lambda run: _mean_dice(run.best, common)))
+    if any(pretraining_epochs(run.row) for run in runs):
+        measures.append((TOTAL_EPOCHS, lambda run: run.row.epoch + pretraining_epochs(run.row)))
+    return measures
+
+
+def _measured(group: Sequence[ComparedRun], measures: Sequence[Measure]) -> dict[str, Value]:
+    values = {metric.name: _value(map(measure, group)) for metric, measure in measures}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -292,70 +304,16 @@ def _class_rows(
     return tuple(sorted(rows, key=lambda row: float("inf") if row.worst is None else row.worst))
 
 
-# ---------------------------------------------------------------------- config
-
-_NAMES = ("recipe",)
-_PATHS = ("data.root", "data.classes")
-SEED = "seed"
+# ---------------------------------------------------------------------- seeds
 
 
-def flat_config(config: Mapping[str, Any]) -> dict[str, str]:
-    """A config as the database has it, by dotted key and as it would be typed.
-
-    A key that the program knows and the stored config does not has its default, so that runs of an earlier
-    version compare with new ones; a config that this version cannot read is taken as it is.
-    """
-    try:
-        config = RunConfig.model_validate(config).model_dump(mode="json")
-    except ValidationError:
-        config = dict(config)
-    return dict(_leaves(config, ""))
-
-
-def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", format_value(tuple(value) if isinstance(value, list) else value)
-
-
-def _comparable(run: ComparedRun) -> dict[str, str]:
-    """The config without names, its paths cut down to what they mean: the last part and what was there."""
-    row = run.row
-    flat = {key: value for key, value in flat_config(row.config).items() if key not in _NAMES}
-    for key in _PATHS:
-        flat[key] = PurePath(flat.get(key, "")).name
-    if row.train_images is not None:
-        flat["data.root"] += f" {row.train_images}/{row.val_images}"
-    flat["data.classes"] += " " + ",".join(row.classes)
-    return flat
-
-
-def _same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
     """Groups of runs that differ in nothing but their seed, in the order of their first."""
     groups: dict[tuple[tuple[str, str], ...], list[ComparedRun]] = {}
     for run in runs:
-        config = _comparable(run) | {SEED: ""}
+        config = comparable_config(run.row) | {SEED: ""}
         groups.setdefault(tuple(sorted(config.items())), []).append(run)
     return list(groups.values())
-
-
-def _key_rows(groups: Sequence[Sequence[ComparedRun]], folded: bool) -> tuple[KeyRow, ...]:
-    meanings = [_comparable(group[0]) for group in groups]
-    shown = [flat_config(group[0].row.config) for group in groups]
-    if folded:
-        for group, meaning, values in zip(groups, meanings, shown, strict=True):
-            seeds = sorted(run.row.seed for run in group)
-            meaning[SEED] = values[SEED] = " ".join(map(str, seeds))
-    known = list(dict.fromkeys(key for meaning in meanings for key in meaning))
-    order = {key: place for place, key in enumerate(config_keys())}
-    known.sort(key=lambda key: order.get(key, len(order)))
-    return tuple(
-        KeyRow(key, tuple(values.get(key) for values in shown))
-        for key in known
-        if len({meaning.get(key) for meaning in meanings}) > 1 and len({v.get(key) for v in shown}) > 1
-    )
 
 
 # ---------------------------------------------------------------------- labels and notes
@@ -376,17 +334,14 @@ def _shared_words(names: Sequence[str]) -> str:
     return " ".join(words) or names[0]
 
 
-_SCORED_ON = ("data.root", "data.classes", "data.size", "data.split", "data.val_fraction", "data.split_seed")
-
-
 def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterable[str]:
     """What a reader has to know before believing a difference."""
     scored = [run for run in runs if run.best is not None]
     if common is not None:
         count = f"the {len(common)} that all share are" if common else "none is shared and none is"
         yield f"class sets differ: {count} compared by class, and each mean Dice is of a run's own classes"
-    configs = [_comparable(run) for run in scored]
-    differing = [key for key in _SCORED_ON if len({config.get(key) for config in configs}) > 1]
+    configs = [comparable_config(run.row) for run in scored]
+    differing = [key for key in SCORED_ON if len({config.get(key) for config in configs}) > 1]
     if differing:
         yield f"not scored on the same pixels: {', '.join(differing)} differ"
     devices = {run.row.device_name or run.row.device for run in runs if run.row.device}

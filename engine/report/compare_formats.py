@@ -1,10 +1,10 @@
-"""A Comparison as a table for the terminal, as CSV and JSON for programs, as Markdown for people."""
+"""A Comparison as tables for the terminal, as CSV and JSON for programs."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from engine.report.tables import Cell, Column, data_size, duration, large, score
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "": "dim"}
 
-_PUBLISHED_TITLE = "published by the study, not measured here (mean Dice)"
+PUBLISHED_TITLE = "published by the study, not measured here (mean Dice)"
 
 
 def number(metric: Metric, value: Value | None) -> str:
@@ -75,7 +75,7 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
     elif several:
         parts.append(Text("no config key differs"))
     if comparison.published:
-        parts.append(_titled(_PUBLISHED_TITLE, _published_table(comparison.published, width)))
+        parts.append(_titled(PUBLISHED_TITLE, _published_table(comparison.published, width)))
     if comparison.notes:
         parts.append(Text("\n").join(Text(f"note: {note}", "yellow") for note in comparison.notes))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
@@ -233,73 +233,3 @@ def comparison_csv(comparison: Comparison) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
-
-
-# ---------------------------------------------------------------------- people
-
-
-def comparison_markdown(comparison: Comparison) -> str:
-    """Tables for a README, an issue or a report, with their notes."""
-    entries = comparison.entries
-    base = entries[comparison.baseline].letter
-    letters = [entry.letter for entry in entries]
-    names = [
-        f"{entry.title}{' (baseline)' if len(entries) > 1 and i == comparison.baseline else ''}"
-        for i, entry in enumerate(entries)
-    ]
-    parts = [
-        markdown_table(
-            ["", "run", *(metric.title for metric in comparison.metrics)],
-            [
-                [
-                    entry.letter,
-                    name,
-                    *(_with_difference(m, entry.values.get(m.name)) for m in comparison.metrics),
-                ]
-                for entry, name in zip(entries, names, strict=True)
-            ],
-            numbers_from=2,
-        )
-    ]
-    if comparison.classes:
-        rows = [
-            [row.name, *(_with_difference(CLASS_DICE, v) for v in row.dice)] for row in comparison.classes
-        ]
-        order = f" The biggest loss against {base} comes first." if len(entries) > 1 else ""
-        parts += [f"Dice by class.{order}", markdown_table(["class", *letters], rows)]
-    if comparison.config:
-        keys = [[f"`{row.key}`", *map(or_dash, row.values)] for row in comparison.config]
-        parts += ["Config keys that differ.", markdown_table(["key", *letters], keys)]
-    if comparison.published:
-        parts += [
-            f"{_PUBLISHED_TITLE[0].upper()}{_PUBLISHED_TITLE[1:]}.",
-            published_markdown(comparison.published),
-        ]
-    if comparison.notes:
-        parts.append("\n".join(f"- Note: {note}" for note in comparison.notes))
-    return "\n\n".join(parts) + "\n"
-
-
-def published_markdown(results: Sequence[PublishedResult]) -> str:
-    rows = [
-        [
-            f"{result.table}: {result.system}",
-            f"{result.size[0]}x{result.size[1]}",
-            or_dash(result.epochs),
-            *(published_score(getattr(result, name)) for name in PUBLISHED_SCORES.values()),
-        ]
-        for result in results
-    ]
-    return markdown_table(["table and system", "size", "epochs", *PUBLISHED_SCORES], rows, numbers_from=2)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> str:
-    """A table in Markdown; columns from `numbers_from` on are set flush right."""
-    rules = ["---" if i < numbers_from else "---:" for i in range(len(header))]
-    lines = [header, rules, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _with_difference(metric: Metric, value: Value | None) -> str:
-    told = difference(metric, value) if metric.better != "neither" else ""
-    return f"{number(metric, value)} ({told})" if told else number(metric, value)

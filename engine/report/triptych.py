@@ -75,19 +75,27 @@ def gallery_picture(
     Raises PictureError when there is no gallery or no such epoch, when a PNG is missing or damaged,
     when the PNGs differ in size, or when one holds a train id that is not of `class_names`.
     """
+    class_colors = parse_colors(class_names, colors)
+    epoch, rows = gallery_samples(gallery, len(class_names), epoch, samples)
+    return _compose(rows, class_names, class_colors, title, f"epoch {epoch}")
+
+
+def gallery_samples(
+    gallery: Path, classes: int, epoch: int | None = None, samples: int = 6
+) -> tuple[int, list[Sample]]:
+    """The epoch shown, and at most `samples` of the gallery's samples, evenly spread; raises as above."""
     if samples < 1:
         raise PictureError(f"a gallery picture shows at least 1 sample, {samples} asked for")
-    class_colors = _parse_colors(class_names, colors)
     epoch, predictions = _predictions_of(gallery, epoch)
     chosen = np.linspace(0, len(predictions) - 1, min(samples, len(predictions))).round().astype(int)
-    rows = [_read_sample(gallery, predictions[position], len(class_names)) for position in chosen]
+    rows = [_read_sample(gallery, predictions[position], classes) for position in chosen]
     for row in rows:
         if row.target.shape != rows[0].target.shape:
             raise PictureError(
                 f"the samples of {gallery} differ in size: {rows[0].name} is {_size(rows[0].target)}, "
                 f"{row.name} is {_size(row.target)}"
             )
-    return _compose(rows, class_names, class_colors, title, f"epoch {epoch}")
+    return epoch, rows
 
 
 def panel_factor(width: int) -> tuple[int, int]:
@@ -261,7 +269,7 @@ def _scale_nearest(train_ids: NDArray[np.uint8], factor: tuple[int, int]) -> NDA
     return thinned.repeat(up, axis=0).repeat(up, axis=1)
 
 
-def _parse_colors(class_names: Sequence[str], colors: Sequence[str]) -> list[Color]:
+def parse_colors(class_names: Sequence[str], colors: Sequence[str]) -> list[Color]:
     if len(class_names) != len(colors):
         raise PictureError(f"{len(class_names)} class names and {len(colors)} colours: one colour a class")
     parsed: list[Color] = []

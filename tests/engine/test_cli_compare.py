@@ -83,9 +83,9 @@ def test_markdown_has_a_table_for_each_question(seg: Command) -> None:
     tables = [part for part in out.split("\n\n") if part.startswith("|")]
     assert len(tables) == 4
     assert all(len({line.count("|") for line in table.splitlines()}) == 1 for table in tables)
-    assert "| B | fast_100% | 0.6000 (+0.1000) |" in out
+    assert r"| B | fast\_100% | 0.6000 (+0.1000) |" in out
     assert "slow seed=0 (baseline)" in out
-    assert "| I: U-Net (2015) | 128x128 | 60 | 0.31615 | 0.31719 | - |" in out
+    assert "| *I: U-Net (2015)* | *128x128* | *60* | *0.31615* | *0.31719* | *-* |" in out
 
 
 def test_latex_is_escaped_bold_where_best_and_marks_what_was_published(seg: Command) -> None:

@@ -1,0 +1,129 @@
+"""`seg-engine figure`: a figure of one or more runs for a paper, as PNG and PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from engine.cli.compare import compared_run
+from engine.cli.reading import open_existing
+from engine.config_keys import ConfigError
+from engine.report.compare import ComparedRun, Comparison, compare
+from engine.report.figures.classes import classes_figure
+from engine.report.figures.confusion import confusion_figure
+from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.samples import Predictions, samples_figure
+from engine.report.figures.style import SUFFIXES, Columns, FigureError, save_figure
+from engine.report.published import PublishedResult, published_results
+from engine.report.triptych import gallery_samples, parse_colors
+from engine.store import EvaluationRow, Store
+from engine.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """What a person may choose; each kind of figure takes what concerns it."""
+
+    columns: int | None = None
+    fold_seeds: bool = False
+    measure: str = "dice"
+    published: bool = False
+    epoch: int | None = None
+    samples: int = 4
+    split: str = "val"
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a figure is drawn of."""
+
+    workspace: Workspace
+    store: Store
+    runs: Sequence[ComparedRun]
+    comparison: Comparison
+    options: FigureOptions
+    columns: Columns
+
+
+def draw_figure(
+    workspace: Workspace, kind: str, prefixes: Sequence[str], options: FigureOptions, out: Path | None
+) -> None:
+    """Write the figure and print its paths. Raises StoreError, ConfigError, FigureError, PictureError."""
+    if kind not in KINDS:
+        raise ConfigError([f"{kind}: is no kind of figure; it must be one of {', '.join(KINDS)}"])
+    if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
+        raise FigureError(f"{out}: a figure is a PNG or a PDF; its name must end in .png, .pdf or neither")
+    draw, usual = KINDS[kind]
+    with open_existing(workspace) as store:
+        runs = [compared_run(store, prefix) for prefix in prefixes]
+        comparison = compare(runs, fold_seeds=options.fold_seeds)
+        columns: Columns = 1 if (options.columns or usual) == 1 else 2
+        figure = draw(_Material(workspace, store, runs, comparison, options, columns))
+    out = out or workspace.run_dir(runs[0].row.id).outputs / kind
+    about = "seg-engine runs " + ", ".join(run.row.id for run in runs)
+    for path in [out] if out.suffix else [out.with_suffix(suffix) for suffix in SUFFIXES]:
+        save_figure(figure, path, about)
+        print(path.absolute())
+
+
+def _samples(material: _Material) -> Figure:
+    options, first = material.options, material.runs[0].row
+    shown = []
+    for entry in material.comparison.entries:
+        row = entry.rows[0]
+        if row.classes != first.classes:
+            raise FigureError(f"{first.id} and {row.id} have different classes; they cannot share a legend")
+        gallery = material.workspace.run_dir(row.id).gallery
+        _, samples = gallery_samples(gallery, len(row.classes), options.epoch, options.samples)
+        shown.append(Predictions(entry.label, samples))
+    return samples_figure(shown, first.classes, parse_colors(first.classes, first.colors), material.columns)
+
+
+def _curves(material: _Material) -> Figure:
+    options = material.options
+    reference: tuple[PublishedResult, ...] = ()
+    if options.published:
+        reference = published_results([run.row.recipe for run in material.runs])
+    curves = entry_curves(material.comparison, material.runs)
+    return curves_figure(curves, options.measure, material.columns, reference)
+
+
+def entry_curves(comparison: Comparison, runs: Sequence[ComparedRun]) -> list[Curve]:
+    """The curves of each entry of a comparison of `runs`."""
+    epochs = {run.row.id: run.epochs for run in runs}
+    return [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in comparison.entries]
+
+
+def _classes(material: _Material) -> Figure:
+    return classes_figure(material.comparison, material.columns)
+
+
+def _confusion(material: _Material) -> Figure:
+    if len(material.runs) > 1:
+        raise FigureError(f"a confusion matrix is of one run, {len(material.runs)} were named")
+    row = material.runs[0].row
+    scores = _evaluation(material.store.evaluations(row.id), row.id, material.options)
+    return confusion_figure(scores.confusion, row.classes, material.columns)
+
+
+def _evaluation(found: Sequence[EvaluationRow], run_id: str, options: FigureOptions) -> EvaluationRow:
+    """The last evaluation on the split asked for, at the size asked for if there is one."""
+    chosen = [scores for scores in found if scores.split == options.split and options.at in ("", scores.at)]
+    if not chosen:
+        there = ", ".join(sorted({f"{scores.split} at {scores.at}" for scores in found}))
+        wanted = f"{options.split}{' at ' + options.at if options.at else ''}"
+        raise FigureError(f"{run_id} has no evaluation of {wanted}; it has {there or 'none yet'}")
+    return chosen[-1]
+
+
+KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
+    "samples": (_samples, 2),
+    "curves": (_curves, 1),
+    "classes": (_classes, 1),
+    "confusion": (_confusion, 2),
+}
+"""Kind of figure -> what draws it, and the columns that it usually spans."""

@@ -1,0 +1,90 @@
+"""A Comparison as blocks of a page: for Markdown, and for the report of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.report.compare import Comparison, Metric, Value
+from engine.report.compare_formats import (
+    CLASS_DICE,
+    PUBLISHED_SCORES,
+    PUBLISHED_TITLE,
+    difference,
+    number,
+    or_dash,
+    published_score,
+)
+from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
+from engine.report.published import PublishedResult
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Tables for a README, an issue or a page, with their notes."""
+    return to_markdown(comparison_blocks(comparison))
+
+
+def comparison_blocks(comparison: Comparison) -> list[Block]:
+    base = comparison.entries[comparison.baseline].letter
+    blocks: list[Block] = [numbers_block(comparison)]
+    if comparison.classes:
+        order = f" The biggest loss against {base} comes first." if len(comparison.entries) > 1 else ""
+        blocks += [text(f"Dice by class.{order}"), classes_block(comparison)]
+    if comparison.config:
+        blocks += [text("Config keys that differ."), keys_block(comparison)]
+    if comparison.published:
+        blocks += [text(f"{PUBLISHED_TITLE[0].upper()}{PUBLISHED_TITLE[1:]}.")]
+        blocks += [published_block(comparison.published)]
+    if comparison.notes:
+        blocks.append(Bullets(tuple(f"Note: {note}" for note in comparison.notes)))
+    return blocks
+
+
+def numbers_block(comparison: Comparison) -> Table:
+    """A row for each entry, a column for each metric."""
+    entries = comparison.entries
+    rows: list[list[Cell]] = []
+    for i, entry in enumerate(entries):
+        pinned = " (baseline)" if len(entries) > 1 and i == comparison.baseline else ""
+        values = [value_cell(metric, entry.values.get(metric.name)) for metric in comparison.metrics]
+        rows.append([entry.letter, f"{entry.title}{pinned}", *values])
+    return table(["", "run", *(metric.title for metric in comparison.metrics)], rows, numbers_from=2)
+
+
+def classes_block(comparison: Comparison) -> Table:
+    """A row for each class, a column for each entry."""
+    rows = [[row.name, *(value_cell(CLASS_DICE, value) for value in row.dice)] for row in comparison.classes]
+    return table(["class", *(entry.letter for entry in comparison.entries)], rows)
+
+
+def keys_block(comparison: Comparison) -> Table:
+    """A row for each config key that differs, a column for each entry."""
+    rows: list[list[Cell]] = [
+        [Marked(row.key, "code"), *map(or_dash, row.values)] for row in comparison.config
+    ]
+    return table(["key", *(entry.letter for entry in comparison.entries)], rows)
+
+
+def published_block(results: Sequence[PublishedResult]) -> Table:
+    """The study's rows, each cell marked as published."""
+    rows = [
+        [
+            Marked(cell, "published")
+            for cell in (
+                f"{result.table}: {result.system}",
+                f"{result.size[0]}x{result.size[1]}",
+                or_dash(result.epochs),
+                *(published_score(getattr(result, name)) for name in PUBLISHED_SCORES.values()),
+            )
+        ]
+        for result in results
+    ]
+    return table(["table and system", "size", "epochs", *PUBLISHED_SCORES], rows, numbers_from=2)
+
+
+def value_cell(metric: Metric, value: Value | None) -> Cell:
+    """A value and, told apart by what it means, its difference to the baseline."""
+    told = difference(metric, value) if metric.better != "neither" else ""
+    if not told or value is None:
+        return number(metric, value)
+    verdict = metric.verdict(value.difference)
+    return number(metric, value), Marked(f" ({told})", verdict) if verdict else f" ({told})"

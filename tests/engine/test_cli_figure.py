@@ -1,0 +1,71 @@
+"""`seg-engine figure`: where the files go, and what is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import finished_journal
+from tests.engine.test_cli import write_gallery
+
+
+@pytest.fixture(autouse=True)
+def _runs(workspace: Workspace) -> None:
+    write_gallery(import_made_up_run(workspace, "aaaa1111", finished_journal(), name="good"), epoch=3)
+    import_made_up_run(workspace, "bbbb2222", name="empty")
+
+
+@pytest.mark.parametrize("kind", ["samples", "curves", "classes", "confusion"])
+def test_each_kind_becomes_a_png_and_a_pdf_in_the_folder_of_the_run(
+    seg: Command, workspace: Workspace, kind: str
+) -> None:
+    done = seg(f"figure {kind} good")
+    folder = workspace.run_dir("aaaa1111").outputs
+    assert done.status == 0
+    assert done.out.splitlines() == [str(folder / f"{kind}.png"), str(folder / f"{kind}.pdf")]
+    with Image.open(folder / f"{kind}.png") as picture:
+        picture.load()
+        assert picture.info["Description"] == "seg-engine runs aaaa1111"
+    assert (folder / f"{kind}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) -> None:
+    there = tmp_path / "new folder" / "curve.pdf"
+    assert seg(f"figure curves good --published --columns 2 --out '{there}'").out.strip() == str(there)
+    assert [path.name for path in there.parent.iterdir()] == ["curve.pdf"]
+    assert len(seg(f"figure curves good --out '{there.parent / 'both'}'").out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "figure curve good",
+            "curve: is no kind of figure; it must be one of samples, curves, classes, conf",
+        ),
+        ("figure curves good --out x.jpg", "x.jpg: a figure is a PNG or a PDF"),
+        ("figure curves empty", "no epoch of these runs has a Dice"),
+        ("figure curves good --measure dise", "dise: is nothing a curve can be of"),
+        ("figure classes empty", "these runs have no scores by class"),
+        ("figure confusion good empty", "a confusion matrix is of one run, 2 were named"),
+        ("figure confusion empty", "bbbb2222 has no evaluation of val; it has none yet"),
+        ("figure confusion good --at original", "no evaluation of val at original; it has val at input"),
+        ("figure samples empty", "no gallery yet"),
+        ("figure samples good --epoch 2", "the gallery has no epoch 2; it has 3"),
+        ("figure samples good empty", "aaaa1111 and bbbb2222 have different classes"),
+        ("figure curves good --columns 3", "should be less than or equal to 2"),
+        ("figure curves zzzz", "zzzz: no run has that id or name"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(
+    seg: Command, workspace: Workspace, line: str, says: str
+) -> None:
+    done = seg(line)
+    assert (done.status, done.out) == (2, "")
+    assert says in done.err
+    assert len(done.err.splitlines()) == 1
+    assert list(workspace.run_dir("aaaa1111").outputs.iterdir()) == []
