@@ -21,7 +21,7 @@ from textual.widget import Widget
 
 from seg_tui.palette import legible
 from seg_tui.widgets import curves as axes
-from seg_tui.widgets.curves import Curve, finite, reading, smoothed
+from seg_tui.widgets.curves import Curve, Window, finite, reading, smoothed
 from seg_tui.widgets.legend import legend_lines
 
 __all__ = ["Chart", "Curve"]
@@ -61,20 +61,24 @@ class Chart(Widget, can_focus=True):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "chart--label", "chart--title", "chart--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "read(-1)", "Read off", key_display="←→"),
-        Binding("right", "read(1)", "Read off", show=False),
-        Binding("plus,equals_sign", "zoom(1)", "Zoom", key_display="+-"),
-        Binding("minus", "zoom(-1)", "Zoom out", show=False),
-        Binding("shift+left", "pan(-1)", "Pan left", show=False),
-        Binding("shift+right", "pan(1)", "Pan right", show=False),
-        Binding("0", "whole", "Whole", show=False),
-        Binding("w", "smooth", "Smooth"),
-        Binding("L", "log_scale", "Log scale"),
+        Binding("left", "read(-1)", "read off", key_display="← →", tooltip="Read every curve off at a point"),
+        Binding("right", "read(1)", "read off", show=False),
+        Binding(
+            "plus,equals_sign", "zoom(1)", "zoom", key_display="+ -", tooltip="Closer or farther; 0: all"
+        ),
+        Binding("minus", "zoom(-1)", "zoom out", show=False),
+        Binding("shift+left", "pan(-1)", "pan left", show=False),
+        Binding("shift+right", "pan(1)", "pan right", show=False),
+        Binding("0", "whole", "all", show=False),
+        Binding("w", "smooth", "smooth", tooltip="Weight of the moving average: 0, 0.6, 0.9, 0.97"),
+        Binding("L", "log_scale", "log scale", tooltip="Logarithmic y axis"),
     ]
 
     smoothing: reactive[float] = reactive(0.0)
     """Weight of the past in the moving average, in [0, 1); above 0 the raw curves stand dimmed behind."""
     log_scale: reactive[bool] = reactive(False)
+    sight: reactive[Window | None] = reactive(None)
+    """The x from left to right that are in sight; None: all."""
     cursor: reactive[float | None] = reactive(None)
     """The x at which the legend reads every curve off; None: it shows the last values."""
 
@@ -94,7 +98,6 @@ class Chart(Widget, can_focus=True):
         """How often it was drawn anew."""
         self._x_kind: Literal["epoch", "time"] = "epoch"
         self._smooth: dict[int, list[float | None]] = {}
-        self._sight: tuple[float, float] | None = None
         self._plot_left, self._plot_width = 0, 1
         self._grabbed: int | None = None
         self._strips: list[Strip] | None = None
@@ -111,8 +114,7 @@ class Chart(Widget, can_focus=True):
         if tuple(curves) == self.curves and (x_kind, title) == (self._x_kind, self.title):
             return
         if x_kind != self._x_kind:
-            self._sight = None
-            self.cursor = None
+            self.sight, self.cursor = None, None
         self.curves, self._x_kind, self.title = tuple(curves), x_kind, title
         self._smooth = {}
         self._redraw()
@@ -121,38 +123,34 @@ class Chart(Widget, can_focus=True):
 
     def action_read(self, by: int = 0) -> None:
         """Move the cursor to the next point of any curve; what is in sight follows it."""
-        points = self._points()
-        if not points:
+        found = axes.points(self.curves)
+        if not found:
             return
+        left, right = self.sight or axes.extent(self.curves)
         if self.cursor is None:
-            left, right = self._sight or (points[0], points[-1])
-            seen = [x for x in points if left <= x <= right] or points
-            self.cursor = seen[-1]
+            self.cursor = next((x for x in reversed(found) if left <= x <= right), found[-1])
             return
-        place = bisect_left(points, self.cursor)
-        self.cursor = points[max(0, min(len(points) - 1, place + by))]
-        if self._sight is not None:
-            left, right = self._sight
-            outside = min(0.0, self.cursor - left) + max(0.0, self.cursor - right)
-            self._look_at(left + outside, right + outside)
+        place = bisect_left(found, self.cursor) + by
+        self.cursor = found[max(0, min(len(found) - 1, place))]
+        outside = min(0.0, self.cursor - left) + max(0.0, self.cursor - right)
+        self._look_at((left + outside, right + outside))
 
     def action_zoom(self, by: int) -> None:
         """Closer (1) or farther (-1), around the cursor or the middle."""
-        left, right = self._sight or self._whole()
-        middle = (left + right) / 2
-        around = self.cursor if self.cursor is not None and left <= self.cursor <= right else middle
+        left, right = self.sight or axes.extent(self.curves)
+        at_cursor = self.cursor is not None and left <= self.cursor <= right
+        around = self.cursor if at_cursor and self.cursor is not None else (left + right) / 2
         self._zoom(around, _ZOOM if by > 0 else 1 / _ZOOM)
 
     def action_pan(self, by: int) -> None:
-        if self._sight is not None:
-            left, right = self._sight
+        if self.sight is not None:
+            left, right = self.sight
             shift = by * _PAN * (right - left)
-            self._look_at(left + shift, right + shift)
+            self._look_at((left + shift, right + shift))
 
     def action_whole(self) -> None:
         """Everything in sight again, and no cursor."""
-        self._sight, self.cursor = None, None
-        self._redraw()
+        self.sight, self.cursor = None, None
 
     def action_smooth(self) -> None:
         place = next((i for i, weight in enumerate(SMOOTHINGS) if weight > self.smoothing), 0)
@@ -178,49 +176,30 @@ class Chart(Widget, can_focus=True):
         self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        if self._grabbed is not None and self._sight is not None:
-            left, right = self._sight
+        if self._grabbed is not None and self.sight is not None:
+            left, right = self.sight
             shift = (self._grabbed - event.x) * (right - left) / self._plot_width
             self._grabbed = event.x
-            self._look_at(left + shift, right + shift)
+            self._look_at((left + shift, right + shift))
             return
-        points = self._points()
-        if points:
+        found = axes.points(self.curves)
+        if found:
             x = self._x_under(event.offset)
-            place = bisect_left(points, x)
-            self.cursor = min(points[max(0, place - 1) : place + 1], key=lambda point: abs(point - x))
+            place = bisect_left(found, x)
+            self.cursor = min(found[max(0, place - 1) : place + 1], key=lambda point: abs(point - x))
 
     def _x_under(self, offset: Offset) -> float:
-        left, right = self._sight or self._whole()
+        left, right = self.sight or axes.extent(self.curves)
         share = (offset.x - self._plot_left + 0.5) / self._plot_width
         return left + max(0.0, min(1.0, share)) * (right - left)
 
     def _zoom(self, around: float, factor: float) -> None:
-        left, right = self._sight or self._whole()
-        points = self._points()
-        if factor < 1 and sum(left <= x <= right for x in points) <= 2:
-            return
-        self._look_at(around - (around - left) * factor, around + (right - around) * factor)
+        window = self.sight or axes.extent(self.curves)
+        if factor > 1 or sum(window[0] <= x <= window[1] for x in axes.points(self.curves)) > 2:
+            self._look_at(axes.zoomed(window, around, factor))
 
-    def _look_at(self, left: float, right: float) -> None:
-        """Bring x from `left` to `right` in sight, moved to where there is something."""
-        least, most = self._whole()
-        width = right - left
-        if width >= most - least:
-            self._sight = None
-        else:
-            left = max(least, min(left, most - width))
-            self._sight = (left, left + width)
-        self._redraw()
-
-    def _points(self) -> list[float]:
-        return sorted({x for curve in self.curves for x in curve.x})
-
-    def _whole(self) -> tuple[float, float]:
-        """The whole extent in x, never of no width."""
-        ends = [(curve.x[0], curve.x[-1]) for curve in self.curves if len(curve.x)]
-        left, right = min((a for a, _ in ends), default=0.0), max((b for _, b in ends), default=1.0)
-        return (left, right) if right > left else (left - 0.5, right + 0.5)
+    def _look_at(self, window: Window) -> None:
+        self.sight = axes.moved_into(window, axes.extent(self.curves))
 
     # ------------------------------------------------------------------ when to draw
 
@@ -229,6 +208,9 @@ class Chart(Widget, can_focus=True):
         self._redraw()
 
     def watch_log_scale(self) -> None:
+        self._redraw()
+
+    def watch_sight(self) -> None:
         self._redraw()
 
     def watch_cursor(self) -> None:
@@ -274,11 +256,11 @@ class Chart(Widget, can_focus=True):
 
     def _view(self) -> _View | None:
         """What is in sight, None when that is nothing."""
-        left, right = self._sight or self._whole()
+        left, right = self.sight or axes.extent(self.curves)
         seen = [
             value
             for position, curve in enumerate(self.curves)
-            for line in ([curve.y] if not self.smoothing else [curve.y, self._smoothed(position)])
+            for line in ([curve.y, self._smoothed(position)] if self.smoothing else [curve.y])
             for x, y in zip(curve.x, line, strict=True)
             if left <= x <= right and (value := self._scaled(y)) is not None
         ]
@@ -329,8 +311,8 @@ class Chart(Widget, can_focus=True):
         behind, front = Raster(columns, rows), Raster(columns, rows)
         for position, curve in enumerate(self.curves):
             x = (np.asarray(curve.x, dtype=float) - view.left) / (view.right - view.left)
-            lines = [(front, curve.y)]
-            if self.smoothing:
+            lines = [(behind if curve.behind else front, curve.y)]
+            if self.smoothing and not curve.behind:
                 lines = [(behind, curve.y), (front, self._smoothed(position))]
             for raster, line in lines:
                 scaled = np.array([self._scaled(y) for y in line], dtype=float)
@@ -413,6 +395,7 @@ class Chart(Widget, can_focus=True):
         entries += [
             [Segment("━ ", Style(color=color)), Segment(f"{curve.name} ", label), Segment(value)]
             for curve, color, value in zip(self.curves, colors, self._values(), strict=True)
+            if not curve.behind
         ]
         return legend_lines(entries, width, most, label, self.rich_style)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,12 +14,14 @@ from engine.report.tables import duration
 @dataclass(frozen=True)
 class Curve:
     """A named line. `x` rises; `y` has as many values, None (or NaN) where there is none: the line then has
-    a gap. `color` is "#rrggbb"; the chart shades it until it can be told from the background."""
+    a gap. `color` is "#rrggbb"; the chart shades it until it can be told from the background. One that stands
+    `behind` is drawn faint, as it is, and not named."""
 
     name: str
     color: str
     x: Sequence[float]
     y: Sequence[float | None]
+    behind: bool = False
 
     def at(self, x: float) -> float | None:
         """The value at the point whose x is exactly that, None without one."""
@@ -30,6 +32,37 @@ class Curve:
     def last(self) -> float | None:
         """The last value that is one."""
         return next((y for y in map(finite, reversed(self.y)) if y is not None), None)
+
+
+Window = tuple[float, float]
+"""x from left to right."""
+
+
+def points(curves: Iterable[Curve]) -> list[float]:
+    """The x of every point of any curve, rising."""
+    return sorted({x for curve in curves for x in curve.x})
+
+
+def extent(curves: Sequence[Curve]) -> Window:
+    """From the first to the last x, never of no width."""
+    ends = [(curve.x[0], curve.x[-1]) for curve in curves if len(curve.x)]
+    left, right = min((a for a, _ in ends), default=0.0), max((b for _, b in ends), default=1.0)
+    return (left, right) if right > left else (left - 0.5, right + 0.5)
+
+
+def moved_into(window: Window, whole: Window) -> Window | None:
+    """The window moved to where there is something; None when it would hold everything."""
+    width = window[1] - window[0]
+    if width >= whole[1] - whole[0]:
+        return None
+    left = max(whole[0], min(window[0], whole[1] - width))
+    return left, left + width
+
+
+def zoomed(window: Window, around: float, factor: float) -> Window:
+    """The window `factor` times as wide, with `around` where it was."""
+    left, right = window
+    return around - (around - left) * factor, around + (right - around) * factor
 
 
 def finite(value: float | None) -> float | None:
