@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -23,10 +22,9 @@ from seg_tui.live import Snapshot
 from seg_tui.run_text import FileEntry, config_text, events_text, files_text, list_files, page_of
 from seg_tui.series import Score, epochs_in_order
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
-from seg_tui.widgets.chart import Chart
 from seg_tui.widgets.chart_grid import ChartGrid
 from seg_tui.widgets.class_table import ClassTable
-from seg_tui.widgets.log_pager import LogLines, LogPager
+from seg_tui.widgets.log_pager import LogPager
 from seg_tui.widgets.text_pane import TextPane
 
 TICK_SECONDS = 1.0
@@ -154,7 +152,7 @@ class RunScreen(Acting):
         run = snapshot.runs.get(self.run_id)
         if run is None and self._summary is not None and snapshot.there:
             self.notify(f"{self._summary.name}: is gone", severity="warning", markup=False)
-            self.dismiss()
+            self.app.pop_screen()
         elif run is not self._summary:
             self._summary = run
             self.read()
@@ -177,8 +175,7 @@ class RunScreen(Acting):
     @work(thread=True, group="run", exit_on_error=False)
     def _read(self, before: Detail | None, with_files: bool) -> None:
         try:
-            with self.tui.workspace.open_store() as store:
-                detail = load_detail(store, self.run_dir, before)
+            detail = load_detail(self.tui.store.get(), self.run_dir, before)
             files = list_files(self.run_dir) if with_files else None
         except (StoreError, OSError) as error:
             self.post_message(RunUnreadable(str(error)))
@@ -217,10 +214,10 @@ class RunScreen(Acting):
         told = self.query_one("#run-heading", Static)
         if str(told.content) != text.plain:
             told.update(text)
-        row = detail.row
+        row, palette = detail.row, self.tui.settings.curves
         match self._tab:
             case "curves":
-                self.query_one("#curves ChartGrid", ChartGrid).show(detail.epochs)
+                self.query_one("#curves ChartGrid", ChartGrid).show(detail.epochs, palette)
             case "classes":
                 scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
                 self.query_one(ClassTable).show_classes(scored, row.best_epoch, row.colors)
@@ -238,10 +235,10 @@ class RunScreen(Acting):
                 scores = evaluations_table(detail.evaluations)
                 parts = [facts(page), *([scores] if scores is not None else [])]
                 pane.show(lambda width: Text("\n\n").join(parts))
-                self.query_one("#speeds", ChartGrid).show(detail.epochs)
+                self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
 
-    def _text(self, name: str, make: object) -> None:
-        self.query_one(f"#{name}-text", TextPane).show(make)  # type: ignore[arg-type]
+    def _text(self, name: str, make: Callable[[int], Text]) -> None:
+        self.query_one(f"#{name}-text", TextPane).show(make)
 
     def _allow_failure(self, failed: bool) -> None:
         tabs = self.query_one(TabbedContent)
@@ -288,4 +285,4 @@ class RunScreen(Acting):
         ]
 
     def action_back(self) -> None:
-        self.dismiss()
+        self.app.pop_screen()

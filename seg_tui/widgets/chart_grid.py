@@ -10,11 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid
 
 from engine.store import EpochRow
-from seg_tui.palette import CURVES
+from seg_tui.palette import curve_color
 from seg_tui.series import SCORES, Score, XKind, epoch_curve
 from seg_tui.widgets.chart import Chart
 
-_SPLIT_COLORS = {"val": CURVES[0], "train": CURVES[1]}
+_PLACES = {"val": 0, "train": 1}
+"""Which colour of the palette a split has on every chart."""
 
 
 class ChartGrid(Grid):
@@ -35,6 +36,7 @@ class ChartGrid(Grid):
         self.scores = tuple(scores)
         self.x_kind: XKind = "epoch"
         self._epochs: tuple[EpochRow, ...] = ()
+        self._palette = "okabe-ito"
 
     def compose(self) -> ComposeResult:
         for score in self.scores:
@@ -45,18 +47,25 @@ class ChartGrid(Grid):
             for name in self.TOGETHER:
                 self.watch(chart, name, lambda value, name=name: self._set_all(name, value), init=False)
 
-    def show(self, epochs: Sequence[EpochRow]) -> None:
-        self._epochs = tuple(epochs)
+    def show(self, epochs: Sequence[EpochRow], palette: str) -> None:
+        self._epochs, self._palette = tuple(epochs), palette
         for score in self.scores:
             curves = [
-                epoch_curve(self._epochs, split, score.field, self.x_kind, split, _SPLIT_COLORS[split])
+                epoch_curve(
+                    self._epochs,
+                    split,
+                    score.field,
+                    self.x_kind,
+                    split,
+                    curve_color(_PLACES[split], palette),
+                )
                 for split in score.splits
             ]
             self.query_one(f"#chart-{score.field}", Chart).show(curves, self.x_kind)
 
     def action_x_axis(self) -> None:
         self.x_kind = "time" if self.x_kind == "epoch" else "epoch"
-        self.show(self._epochs)
+        self.show(self._epochs, self._palette)
 
     def action_one(self) -> None:
         focused = self.screen.focused
