@@ -161,12 +161,12 @@ def config_text(row: RunRow, width: int) -> Text:
 
 
 def _unit(value: str, unit: str) -> str:
-    return f"{value or '""'} {unit}".rstrip()
+    return f"{value} {unit}".rstrip() if value else '""'
 
 
 def list_files(run: RunDir) -> tuple[FileEntry, ...]:
     """The files in the run's folder, at most MOST_FILES, as they are found; none where it is not here."""
-    found = []
+    found: list[FileEntry] = []
     for path in sorted(run.path.rglob("*")):
         if len(found) == MOST_FILES:
             break

@@ -42,7 +42,7 @@ TABS = {
 }
 SPEEDS = (
     Score("images_per_second", "images/s"),
-    Score("data_wait", "share of time waiting for data", ("train",)),
+    Score("data_wait", "data wait", ("train",)),
 )
 
 
@@ -74,7 +74,8 @@ class RunScreen(Acting):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "back", "back"),
+        Binding("escape", "back", "back", key_display="esc"),
+        Binding("q", "back", "back", show=False),
         Binding("v", "tab(1)", "next tab", tooltip="The next tab; 1 to 8 go to one"),
         Binding("s", "stop", "stop", tooltip="Stop after the step, with a checkpoint"),
         Binding("r", "resume", "resume", tooltip="Queue a stopped, failed or lost run again; it goes on"),
@@ -122,7 +123,7 @@ class RunScreen(Acting):
             with TabPane(TABS["log"], id="log"):
                 yield LogPager(self.run_dir.log)
             with TabPane(TABS["failure"], id="failure"):
-                yield TextPane(id="failure-text")
+                yield TextPane(id="failure-text", classes="wide")
             with TabPane(TABS["config"], id="config"):
                 yield TextPane(id="config-text")
             with TabPane(TABS["files"], id="files"):
@@ -130,10 +131,10 @@ class RunScreen(Acting):
             with TabPane(TABS["system"], id="system-tab"), Vertical(id="system"):
                 yield TextPane(id="system-facts")
                 yield ChartGrid(SPEEDS, id="speeds")
-        yield KeyBar(1)
+        yield KeyBar(2)
 
     def on_mount(self) -> None:
-        name = self._name()
+        name = self._run_name()
         self.query_one(TitleBar).say(f"run {name}", self.run_id)
         self._summary = self.tui.snapshot.runs.get(self.run_id)
         failed = self._summary is not None and self._summary.status in ("failed", "lost")
@@ -142,7 +143,7 @@ class RunScreen(Acting):
         self.set_interval(TICK_SECONDS, self._tick)
         self.read()
 
-    def _name(self) -> str:
+    def _run_name(self) -> str:
         run = self.tui.snapshot.runs.get(self.run_id)
         return run.name if run is not None else self.run_id
 
@@ -209,8 +210,9 @@ class RunScreen(Acting):
         if detail is None:
             return
         page = page_of(detail, self.run_dir.path, self.tui.now())
-        text = heading(page)
-        text.overflow, text.no_wrap = "ellipsis", True
+        # Its first line, id and name, is in the title bar.
+        lines = list(heading(page).split("\n"))[1:]
+        text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
         told = self.query_one("#run-heading", Static)
         if str(told.content) != text.plain:
             told.update(text)

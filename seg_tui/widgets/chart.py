@@ -56,16 +56,15 @@ class Chart(Widget, can_focus=True):
     Chart > .chart--axis { color: $foreground 35%; }
     Chart > .chart--label { color: $foreground 60%; }
     Chart > .chart--title { color: $foreground; text-style: bold; }
-    Chart > .chart--cursor { color: $accent; }
-    Chart:focus > .chart--title { color: $accent; text-style: bold; }
+    Chart > .chart--cursor { color: $text-accent; }
+    Chart:focus > .chart--title { color: $text-accent; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "chart--label", "chart--title", "chart--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "read(-1)", "read off", key_display="← →", tooltip="Read every curve off at a point"),
         Binding("right", "read(1)", "read off", show=False),
-        Binding(
-            "plus,equals_sign", "zoom(1)", "zoom", key_display="+ -", tooltip="Closer or farther; 0: all"
-        ),
+        Binding("plus", "zoom(1)", "zoom", key_display="+ -", tooltip="Closer or farther; 0: all"),
+        Binding("equals_sign", "zoom(1)", "zoom in", show=False),
         Binding("minus", "zoom(-1)", "zoom out", show=False),
         Binding("shift+left", "pan(-1)", "pan left", show=False),
         Binding("shift+right", "pan(1)", "pan right", show=False),
@@ -245,7 +244,7 @@ class Chart(Widget, can_focus=True):
         head = self._legend(width, max(1, height // 4), colors)
         has_axis = height >= _LEAST_HEIGHT_FOR_AXIS
         rows = max(1, height - len(head) - 1 - has_axis)
-        y_ticks, y_labels = self._y_ticks(view, max(2, rows // 3))
+        y_ticks, y_labels = self._y_ticks(view, max(2, min(3, rows // 2), rows // 3))
         margin = max(map(len, y_labels), default=0)
         self._plot_left, self._plot_width = margin + 1, max(1, width - margin - 1)
         return [
@@ -309,7 +308,7 @@ class Chart(Widget, can_focus=True):
         axis, label, cursor = map(self._style, ("chart--axis", "chart--label", "chart--cursor"))
         columns = self._plot_width
         behind, front = Raster(columns, rows), Raster(columns, rows)
-        for position, curve in enumerate(self.curves):
+        for position, curve in reversed(list(enumerate(self.curves))):  # the first on top
             x = (np.asarray(curve.x, dtype=float) - view.left) / (view.right - view.left)
             lines = [(behind if curve.behind else front, curve.y)]
             if self.smoothing and not curve.behind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -45,7 +45,7 @@ class ChartGrid(Grid):
     def on_mount(self) -> None:
         for chart in self.query(Chart):
             for name in self.TOGETHER:
-                self.watch(chart, name, lambda value, name=name: self._set_all(name, value), init=False)
+                self.watch(chart, name, self._follower(name), init=False)
 
     def show(self, epochs: Sequence[EpochRow], palette: str) -> None:
         self._epochs, self._palette = tuple(epochs), palette
@@ -74,6 +74,11 @@ class ChartGrid(Grid):
             chart.display = alone or chart is focused
         self.set_class(not alone, "narrow")
 
-    def _set_all(self, name: str, value: object) -> None:
-        for chart in self.query(Chart):
-            setattr(chart, name, value)
+    def _follower(self, name: str) -> Callable[[object], None]:
+        """Sets a property of all charts."""
+
+        def follow(value: object) -> None:
+            for chart in self.query(Chart):
+                setattr(chart, name, value)
+
+        return follow

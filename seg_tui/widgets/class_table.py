@@ -134,7 +134,7 @@ class ClassTable(TextPane):
             Column("", [(bar(line.now, bar_width).ljust(bar_width), ink) for line in lines], rank=1),
             Column("vs best", [self._change(line.now, line.best) for line in lines], right=True, rank=4),
             Column("vs first", [self._change(line.now, line.first) for line in lines], right=True, rank=3),
-            Column("over epochs", [(sparkline(line.dice, curve_width), ink) for line in lines], rank=5),
+            Column("curve", [(sparkline(line.dice, curve_width), ink) for line in lines], rank=5),
         ]
 
     def _history(self, lines: Sequence[_Line], width: int) -> list[Column]:

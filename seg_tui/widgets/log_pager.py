@@ -153,6 +153,11 @@ class LogPager(Vertical):
     def on_mount(self) -> None:
         self.refresh_end()
 
+    def on_show(self) -> None:
+        """Lines that came while it was hidden were scrolled to in no room at all."""
+        if self.follow:
+            self.view.scroll_end(animate=False)
+
     @property
     def view(self) -> LogLines:
         return self.query_one(LogLines)

@@ -17,7 +17,7 @@ _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
 
 class Raster:
-    """Dots of `width` x `height` cells. Lines add their dots; a cell takes the mark of its last line."""
+    """Dots of `width` x `height` cells. A cell has one colour, so it shows the dots of one line: the last."""
 
     def __init__(self, width: int, height: int) -> None:
         self.dots = np.zeros((DOWN * height, ACROSS * width), dtype=bool)
@@ -43,8 +43,12 @@ class Raster:
         row = np.rint(np.repeat(y, counts) + share * np.repeat(to_y, counts)).astype(np.int64)
         seen = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
         row, column = row[seen], column[seen]
+        fresh = np.zeros_like(self.marks, dtype=bool)
+        fresh[row // DOWN, column // ACROSS] = True
+        height, width = self.marks.shape
+        self.dots.reshape(height, DOWN, width, ACROSS).transpose(0, 2, 1, 3)[fresh] = False
         self.dots[row, column] = True
-        self.marks[row // DOWN, column // ACROSS] = mark
+        self.marks[fresh] = mark
 
     def characters(self) -> list[list[str]]:
         """The cells as characters, row by row; blank where there is no dot."""

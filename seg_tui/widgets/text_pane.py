@@ -11,11 +11,17 @@ from textual.widgets import Static
 
 
 class TextPane(ScrollableContainer):
-    """Scrolls text that is made for the pane's width. What is scrolled to stays when the text changes."""
+    """Scrolls text that is made for the pane's width; of class `wide`, text that is as wide as it is. What
+    is scrolled to stays when the text changes."""
 
     DEFAULT_CSS = """
-    TextPane { padding: 0 1; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
-    TextPane > Static { width: auto; min-width: 100%; }
+    TextPane {
+        padding: 0 1; overflow-x: hidden; overflow-y: auto; scrollbar-gutter: stable;
+        scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1;
+    }
+    TextPane > Static { width: 100%; }
+    TextPane.wide { overflow-x: auto; }
+    TextPane.wide > Static { width: auto; min-width: 100%; }
     """
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

@@ -74,12 +74,12 @@ def test_a_line_is_cut_where_it_leaves_what_is_in_sight() -> None:
     assert (raster.dots == inside.dots).all()
 
 
-def test_curves_share_a_cell_without_erasing_each_other() -> None:
-    raster = Raster(1, 1)
+def test_a_cell_shows_the_dots_of_one_line_in_its_colour() -> None:
+    raster = Raster(2, 1)
     raster.line(np.array([0.0, 1.0]), np.array([1.0, 1.0]), 0)
-    raster.line(np.array([0.0, 1.0]), np.array([0.0, 0.0]), 1)
-    assert raster.characters() == [["⣉"]]
-    assert raster.marks[0, 0] == 1
+    raster.line(np.array([0.0, 0.3]), np.array([0.0, 0.0]), 1)
+    assert raster.characters() == [["⣀", "⠉"]]
+    assert raster.marks.tolist() == [[1, 0]]
 
 
 # ---------------------------------------------------------------------- numbers
