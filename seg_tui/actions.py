@@ -6,7 +6,10 @@ They ask `engine.intentions`, as the command line does, so both refuse the same 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,21 +27,13 @@ class Abandoned(Exception):
     """Nobody waits for it any more."""
 
 
-def engine_errors() -> tuple[type[Exception], ...]:
-    """What the engine raises for something that people can mend; the message says how."""
-    from engine.agent.presence import AgentError
-    from engine.config_keys import ConfigError
-    from engine.data.synthetic import SyntheticError
-    from engine.intentions import Refused
-    from engine.journal import JournalError
-    from engine.recipes import UnknownRecipe
-    from engine.rundir import RunDirError
-    from engine.store import StoreError
-
-    return (
-        AgentError, ConfigError, JournalError, OSError, Refused, RunDirError, StoreError, SyntheticError,
-        UnknownRecipe,
-    )  # fmt: skip
+def words_of(error: Exception) -> str:
+    """The engine's own words on what people can mend; any other error is a fault and is raised again."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if not type(error).__module__.startswith("engine."):
+        raise error
+    return str(error)
 
 
 def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
@@ -112,18 +107,11 @@ def make_demo(
     """Draw a demo data set below the workspace unless it is there, queue the quick recipe on it, and see to
     an agent; returns the run's id.
 
-    `on_progress` gets images done and in all. Raises Abandoned as soon as `is_unwanted`, and what
-    `engine_errors` names.
+    `on_progress` gets images done and in all. Raises Abandoned as soon as `is_unwanted`.
     """
     from engine.agent.presence import ensure_agent
-    from engine.data.synthetic import synthesize
     from engine.intentions import Place, enqueue, resolve_config
     from engine.rundir import RunCard, new_run_id
-
-    def advance(done: int, total: int) -> None:
-        if is_unwanted():
-            raise Abandoned
-        on_progress(done, total)
 
     data = workspace.root / "demo-data"
     if not data.is_dir():
@@ -131,7 +119,7 @@ def make_demo(
         partial = workspace.root / ".demo-data.partial"
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            synthesize(partial, DEMO_IMAGES, DEMO_SIZE, DEMO_SEED, on_progress=advance)
+            _draw_demo(partial, on_progress, is_unwanted)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -143,11 +131,52 @@ def make_demo(
     return card.id
 
 
+def _draw_demo(
+    folder: Path, on_progress: Callable[[int, int], None], is_unwanted: Callable[[], bool]
+) -> None:
+    """Draw the demo data set in a process of its own, so that the screen stays quick and it can be ended.
+
+    Raises Abandoned and SyntheticError.
+    """
+    from engine.data.synthetic import SyntheticError
+
+    size = "x".join(map(str, DEMO_SIZE))
+    words = [
+        "data",
+        "synthesize",
+        str(folder),
+        "--images",
+        str(DEMO_IMAGES),
+        "--size",
+        size,
+        "--seed",
+        str(DEMO_SEED),
+    ]
+    drawing = subprocess.Popen(
+        [sys.executable, "-c", "from engine.cli.main import main; main()", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        while drawing.poll() is None:
+            if is_unwanted():
+                raise Abandoned
+            on_progress(sum(1 for _ in folder.glob("leftImg8bit/*/*/*.png")), DEMO_IMAGES)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                drawing.wait(0.2)
+    finally:
+        if drawing.poll() is None:
+            drawing.terminate()
+        said = drawing.communicate()[1]
+    if drawing.returncode != 0:
+        raise SyntheticError((said.strip().splitlines() or ["drawing ended without a word"])[-1])
+
+
 def open_folder(folder: Path) -> bool:
     """Show a folder in the desktop's file manager; returns False where there is no desktop."""
-    import os
-    import subprocess
-
     opener = shutil.which("xdg-open")
     if opener is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False

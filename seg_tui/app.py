@@ -22,6 +22,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from engine.store import StoreError
 from engine.workspace import Workspace, find_workspace
 from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
 from seg_tui.settings import Settings, load_settings
@@ -111,15 +112,15 @@ class SegTui(App[None]):
 
     # ------------------------------------------------------------------ what people want done
 
-    @work(thread=True, group="actions", exit_on_error=False)
+    @work(thread=True, group="actions")
     def act(self, action: Callable[..., str], *arguments: Any) -> None:
         """Do one of `seg_tui.actions` in a thread, and tell what became of it in the engine's own words."""
-        from seg_tui.actions import engine_errors
+        from seg_tui.actions import words_of
 
         try:
             line = action(self.workspace, self.store.get(), *arguments)
-        except engine_errors() as error:
-            self.post_message(ActionEnded(str(error), refused=True))
+        except Exception as error:
+            self.post_message(ActionEnded(words_of(error), refused=True))
         else:
             self.post_message(ActionEnded(line, refused=False))
         self.live.nudge()
@@ -130,14 +131,12 @@ class SegTui(App[None]):
         shown = lines[:5] + ([f"… and {len(lines) - 5} more"] if len(lines) > 5 else [])
         self._notify("\n".join(shown), "error" if message.refused else "information")
 
-    @work(thread=True, group="actions", exit_on_error=False)
+    @work(thread=True, group="actions")
     def read_note(self, run_id: str, then: Callable[[str], None]) -> None:
         """Read a run's note in a thread, then hand it to `then`."""
-        from seg_tui.actions import engine_errors
-
         try:
             note = self.store.get().run(run_id).note
-        except engine_errors() as error:
+        except (StoreError, OSError) as error:
             self.post_message(ActionEnded(str(error), refused=True))
         else:
             self.post_message(NoteRead(note, then))
@@ -161,7 +160,7 @@ class SegTui(App[None]):
             self._take_theme()
         self._keep_settings(self.settings)
 
-    @work(thread=True, exclusive=True, group="settings", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="settings")
     def _keep_settings(self, settings: Settings) -> None:
         from seg_tui.settings import save_settings
 
@@ -184,12 +183,11 @@ class SegTui(App[None]):
                 )
 
     def _has_few_colors(self) -> bool:
-        return self.console.color_system in ("standard", None) and not os.environ.get("NO_COLOR")
+        few = self.console.color_system in ("standard", None)
+        return few and not self.is_headless and not os.environ.get("NO_COLOR")
 
     def _hint_at_terminal(self) -> None:
-        if self.is_headless or self.settings.theme:
-            return
-        if self._has_few_colors():
+        if self._has_few_colors() and not self.settings.theme:
             kind = os.environ.get("TERM", "")
             self._notify(
                 f"TERM={kind} says that this terminal has 16 colours; if it has more, "

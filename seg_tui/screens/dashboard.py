@@ -250,7 +250,7 @@ class Dashboard(Acting, Screen[None]):
             return
         self._load(message.run_id, SETTLE_SECONDS if self._detail else 0.0)
 
-    @work(thread=True, exclusive=True, group="detail", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="detail")
     def _load(self, run_id: str, wait: float = 0.0) -> None:
         from textual.worker import get_current_worker
 
@@ -299,7 +299,7 @@ class Dashboard(Acting, Screen[None]):
         if not self._query:
             self.query_one("#filter").remove_class("shown")
 
-    @work(thread=True, exclusive=True, group="filter", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="filter")
     def _resolve(self, query: str, wait: float = 0.0) -> None:
         from textual.worker import get_current_worker
 

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import ProgressBar, Static
 from textual.worker import get_current_worker
 
-from seg_tui.actions import Abandoned, engine_errors, make_demo
+from seg_tui.actions import Abandoned, make_demo, words_of
 from seg_tui.live import Snapshot
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Welcome(ModalScreen[str]):
         text = Text("No runs in this workspace yet\n", style="bold")
         text.append(f"{self.tui.workspace.root}\n\n", "not bold dim")
         for key, what, more in (
-            ("d", "try it on demo data", "draws 120 street scenes into demo-data/, trains the quick recipe"),
+            ("d", "try it on demo data", "draws 120 street scenes into demo-data/ and trains on them"),
             ("n", "start a run of your own", "recipe, data folder, settings: a form"),
             ("esc", "go to the dashboard", "runs that others start appear there by themselves"),
             ("q", "leave", ""),
@@ -112,7 +112,7 @@ class Welcome(ModalScreen[str]):
             self._say("drawing street scenes; escape ends it")
             self._make()
 
-    @work(thread=True, group="demo", exit_on_error=False)
+    @work(thread=True, group="demo")
     def _make(self) -> None:
         worker = get_current_worker()
         try:
@@ -124,8 +124,8 @@ class Welcome(ModalScreen[str]):
             )
         except Abandoned:
             return
-        except engine_errors() as error:
-            self.post_message(DemoEnded("", str(error)))
+        except Exception as error:
+            self.post_message(DemoEnded("", words_of(error)))
         else:
             self.post_message(DemoEnded(run_id))
 

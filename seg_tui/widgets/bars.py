@@ -12,7 +12,7 @@ class TitleBar(Static):
     """Where one is, and on the right how things stand."""
 
     DEFAULT_CSS = """
-    TitleBar { height: 1; background: $panel; color: $foreground; padding: 0 1; }
+    TitleBar { height: 1; background: $panel; color: $foreground; padding: 0 1; text-wrap: nowrap; }
     """
 
     def __init__(self, id: str | None = None) -> None:
@@ -66,7 +66,11 @@ class KeyBar(Static):
     """The keys of the screen, as many as fit into `lines`; what does not fit is said to be behind "?"."""
 
     DEFAULT_CSS = """
-    KeyBar { height: auto; background: $panel; color: $foreground; padding: 0 1; }
+    KeyBar {
+        height: auto; background: $panel; color: $foreground; padding: 0 1; text-wrap: nowrap;
+        link-color: $foreground; link-style: none; link-background: $panel;
+        link-color-hover: $background; link-background-hover: $primary; link-style-hover: none;
+    }
     """
 
     def __init__(self, lines: int = 2) -> None:

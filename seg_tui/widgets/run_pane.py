@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.report.runs import status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
 from seg_tui.detail import Detail
 from seg_tui.widgets.curve_strip import Curve, CurveStrip
+from seg_tui.widgets.run_table import fitted
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
@@ -29,12 +31,13 @@ class RunPane(Vertical):
     DEFAULT_CSS = """
     RunPane {
         width: 44; height: 1fr; background: $surface; padding: 0 1;
-        & > #pane-head { height: auto; max-height: 5; }
+        & > #pane-head { height: auto; max-height: 6; }
         & > #pane-views { height: 1; color: $text-muted; }
         & > #pane-curves { height: 13; }
         & > #pane-curves > CurveStrip { height: 1fr; }
         & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
         & > #pane-log { height: 1fr; margin-top: 1; }
+        & Static { text-wrap: nowrap; text-overflow: ellipsis; }
         & > #pane-config { height: 1fr; display: none; }
         &.classes, &.log, &.config { & > #pane-curves { display: none; } }
         &.log, &.config { & > #pane-classes { display: none; } }
@@ -68,7 +71,7 @@ class RunPane(Vertical):
             yield CurveStrip("Dice", id="pane-dice")
             yield CurveStrip("loss", id="pane-loss")
         yield Static(id="pane-classes", markup=False)
-        yield Static(id="pane-log", markup=False)
+        yield Tail(id="pane-log")
         yield Static(id="pane-config", markup=False)
 
     def on_mount(self) -> None:
@@ -98,8 +101,9 @@ class RunPane(Vertical):
         self.set_class(detail is None, "empty")
         if detail is None:
             self._say("pane-head", Text(why_not, style="dim"))
-            for part in ("pane-classes", "pane-log", "pane-config"):
+            for part in ("pane-classes", "pane-config"):
                 self._say(part, Text())
+            self.query_one("#pane-log", Tail).show("", (), "")
             return
         self._fill(detail)
 
@@ -114,23 +118,16 @@ class RunPane(Vertical):
         self.query_one("#pane-loss", CurveStrip).show(loss, self._palette)
         width = max(20, self.size.width - 2)
         self._say("pane-classes", class_bars(detail, width))
-        self._say("pane-log", self._log(detail, broken, width))
+        self._show_log(detail, broken)
         self._say("pane-config", config_text(row.config))
 
-    def _log(self, detail: Detail, broken: bool, width: int) -> Text:
+    def _show_log(self, detail: Detail, broken: bool) -> None:
         """The end of the log; of a failed run the end of its traceback, which is why one looks at it."""
-        room = self.query_one("#pane-log").size.height or 8
-        lines: Iterable[str]
-        title, lines, style = "log", detail.log, ""
+        row, tail = detail.row, self.query_one("#pane-log", Tail)
         if broken and self.view == "overview":
-            title, style = "why it failed", "red"
-            lines = (row.traceback if (row := detail.row).traceback else row.message).splitlines()
-        text = Text(title, style="bold", no_wrap=True, overflow="ellipsis")
-        for line in list(lines)[-max(1, room - 1) :]:
-            text.append("\n" + "".join(c if c.isprintable() else " " for c in line), f"not bold {style}")
-        if not detail.log and title == "log":
-            text.append("\nnothing was printed", "not bold dim")
-        return text
+            tail.show("why it failed", (row.traceback or row.message).splitlines(), "red")
+        else:
+            tail.show("log", detail.log or ("nothing was printed",), "" if detail.log else "dim")
 
     def _say(self, part: str, text: Text) -> None:
         """Update a part only when it says something else, as an update lays out the pane anew."""
@@ -138,6 +135,29 @@ class RunPane(Vertical):
         if self._said.get(part) != mark:
             self._said[part] = mark
             self.query_one(f"#{part}", Static).update(text)
+
+
+class Tail(Widget):
+    """A title and the last lines that there is room for."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title, self._style = "", ""
+        self._lines: tuple[str, ...] = ()
+
+    def show(self, title: str, lines: Sequence[str], style: str) -> None:
+        """Show other lines; nothing is repainted when they are the same."""
+        if (title, tuple(lines), style) != (self._title, self._lines, self._style):
+            self._title, self._lines, self._style = title, tuple(lines), style
+            self.refresh()
+
+    def render(self) -> Text:
+        width, height = self.size
+        text = Text(self._title, style="bold", no_wrap=True)
+        for line in self._lines[-max(1, height - 1) :]:
+            clean = "".join(c if c.isprintable() else " " for c in line.expandtabs(4))
+            text.append("\n" + fitted(clean, width).rstrip(), f"not bold {self._style}")
+        return text
 
 
 def head(detail: Detail, now: float, one_line: bool) -> Text:
@@ -160,7 +180,7 @@ def head(detail: Detail, now: float, one_line: bool) -> Text:
     parts = [
         f"attempt {row.attempt}" if row.attempt > 1 else "",
         f"{large(row.parameters)} parameters" if row.parameters else "",
-        f"{data_size(row.peak_memory_bytes)} memory" if row.peak_memory_bytes else "",
+        f"peak {data_size(row.peak_memory_bytes)}" if row.peak_memory_bytes else "",
         f"took {duration(took)}" if took is not None and row.ended else "",
     ]
     text.append("\n" + " · ".join(part for part in parts if part), "dim")
@@ -176,13 +196,13 @@ def _pulse(detail: Detail, now: float) -> str:
     process = f"pid {row.pid} on {row.host}" if row.pid else "its worker is starting"
     if detail.alive is False and row.pid:
         return f"{process}: is gone"
-    parts = [process]
+    parts = []
     if detail.beat is not None:
         late = now - detail.beat > BEAT_SECONDS
         parts.append(f"heartbeat {age(now - detail.beat)} ago" + (", late" if late else ""))
     if row.progress_at is not None:
         parts.append(f"progress {age(now - row.progress_at)} ago")
-    return ", ".join(parts)
+    return "\n".join((process, ", ".join(parts))) if parts else process
 
 
 def class_bars(detail: Detail, width: int) -> Text:
@@ -193,14 +213,18 @@ def class_bars(detail: Detail, width: int) -> Text:
     scores = last.class_dice
     colors = [*detail.row.colors, *[""] * len(scores)]
     longest = max((len(name) for name in scores), default=0)
-    room = max(4, width - longest - 12)
+    room = max(4, width - max(longest, len("class")) - 14)
     columns = [
         Column(
             "", [("  ", f"on {color}" if color else "") for color, _ in zip(colors, scores, strict=False)]
         ),
-        Column(f"class, val, epoch {last.epoch}", list(scores), least=8),
+        Column("class", list(scores), least=8),
         Column("Dice", [score(value) for value in scores.values()], right=True),
-        Column("", [(bar(value, room), "cyan") for value in scores.values()], rank=1),
+        Column(
+            f"val, epoch {last.epoch}"[:room],
+            [(bar(value, room), "cyan") for value in scores.values()],
+            rank=1,
+        ),
     ]
     return text_table(columns, width)
 

@@ -84,7 +84,7 @@ def some_runs(workspace: Workspace) -> None:
             tags=("night",) if seed else (),
             log="".join(f"epoch {epoch} done\n" for epoch in range(1, 31)),
         )
-    add(workspace, "bbbb0000", broken_journal(), {"batch_size": 64}, name="too-big", experiment="sizes")
+    add(workspace, "bbbb0000", broken_journal(), {"batch_size": 128}, name="too-big", experiment="sizes")
     add(
         workspace,
         "cccc0000",
