@@ -110,6 +110,26 @@ def numbers_table(
     return text_table(columns, width)
 
 
+def numbers_by_metric(comparison: Comparison, styles: Mapping[str, str] = VERDICT_STYLES) -> Text:
+    """The same with one line a metric, which is narrower for few entries; a letter stands for each."""
+    entries, metrics = comparison.entries, comparison.metrics
+    columns = [Column("", ["run", "seeds", *(metric.title for metric in metrics)])]
+    for i, entry in enumerate(entries):
+        values = [entry.values.get(metric.name) for metric in metrics]
+        about: list[Cell] = [(entry.ids[0], styles.get(entry.letter, "")), str(len(entry.rows))]
+        told = [number(metric, value) for metric, value in zip(metrics, values, strict=True)]
+        columns.append(Column(entry.letter, [*about, *told], right=True))
+        if i == comparison.baseline:
+            differences: list[Cell] = [("baseline", "dim")] * (len(entries) > 1) + [""] * len(told)
+        else:
+            differences = [""]
+            for metric, value in zip(metrics, values, strict=True):
+                both_ways = metric.better != "neither"
+                differences += _differences(metric, [value], styles) if both_ways else [""]
+        columns.append(Column("", [*differences[:1], "", *differences[1:]], right=True))
+    return text_table(columns)
+
+
 def _differences(metric: Metric, values: Sequence[Value | None], styles: Mapping[str, str]) -> list[Cell]:
     return [
         (difference(metric, value), styles[metric.verdict(value.difference if value else None)])

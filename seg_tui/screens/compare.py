@@ -19,6 +19,7 @@ from engine.report.compare_formats import (
     PUBLISHED_TITLE,
     class_table,
     key_table,
+    numbers_by_metric,
     numbers_table,
     published_table,
 )
@@ -111,6 +112,10 @@ class CompareScreen(Acting):
         Binding("p", "preview", "preview", tooltip="What these runs predict, side by side"),
         Binding("y", "copy_id", "copy ids", tooltip="Copy the runs' ids"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
+        Binding("up", "scroll_table(-1)", show=False),
+        Binding("down", "scroll_table(1)", show=False),
+        Binding("pageup", "scroll_table(-10)", show=False),
+        Binding("pagedown", "scroll_table(10)", show=False),
         *(Binding(str(place), f"nth_tab({place})", f"table {place}", show=False) for place in range(1, 5)),
     ]
 
@@ -299,6 +304,11 @@ class CompareScreen(Acting):
         if place <= len(shown):
             self.query_one(TabbedContent).active = shown[place - 1]
 
+    def action_scroll_table(self, lines: int) -> None:
+        """Scroll the table while the chart has the focus."""
+        pane = self.query_one(f"#{self.query_one(TabbedContent).active}-text", TextPane)
+        pane.scroll_relative(y=lines, animate=False)
+
     def _shown_tabs(self) -> list[str]:
         return [name for name in TABS if name != "published" or self.choice.published]
 
@@ -348,11 +358,15 @@ def read_runs(store: Store, run_ids: Sequence[str], before: Sequence[ComparedRun
 
 
 def _numbers(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
-    """Every number, wider than the screen if need be; names give way first."""
-    entries = [replace(entry, label=_cut(entry.label, max(12, width // 5))) for entry in comparison.entries]
-    comparison = replace(comparison, entries=tuple(entries))
+    """Every number: one line a metric where the runs fit beside each other, else one line a run."""
+    table = numbers_by_metric(comparison, styles)
+    if max(map(len, table.plain.splitlines())) > width:
+        entries = [
+            replace(entry, label=_cut(entry.label, max(12, width // 5))) for entry in comparison.entries
+        ]
+        table = numbers_table(replace(comparison, entries=tuple(entries)), None, styles)
     notes = [Text(f"note: {note}", "yellow") for note in comparison.notes]
-    return Text("\n").join([numbers_table(comparison, None, styles), *([Text()] if notes else []), *notes])
+    return Text("\n").join([table, *([Text()] if notes else []), *notes])
 
 
 def _classes(comparison: Comparison, styles: dict[str, str]) -> Text:

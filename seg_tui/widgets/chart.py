@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -21,8 +20,11 @@ from textual.widget import Widget
 
 from seg_tui.palette import legible
 from seg_tui.widgets import curves as axes
-from seg_tui.widgets.curves import Curve, Window, finite, reading, smoothed
+from seg_tui.widgets.curves import Curve, Window, reading, smoothed
 from seg_tui.widgets.legend import legend_lines
+
+if TYPE_CHECKING:
+    from seg_tui.widgets.plot import Plot, View
 
 __all__ = ["Chart", "Curve"]
 
@@ -31,16 +33,6 @@ SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 
 _ZOOM, _PAN = 0.7, 0.25
 _LEAST_HEIGHT_FOR_AXIS, _LEAST_WIDTH_FOR_NAME = 10, 40
-
-
-@dataclass(frozen=True)
-class _View:
-    """What is in sight: x from `left` to `right`, y (a logarithm on a log scale) from `low` to `high`."""
-
-    left: float
-    right: float
-    low: float
-    high: float
 
 
 class Chart(Widget, can_focus=True):
@@ -96,7 +88,8 @@ class Chart(Widget, can_focus=True):
         self.draws = 0
         """How often it was drawn anew."""
         self._x_kind: Literal["epoch", "time"] = "epoch"
-        self._smooth: dict[int, list[float | None]] = {}
+        self._smooth: list[list[float | None] | None] | None = None
+        self._plot: Plot | None = None
         self._plot_left, self._plot_width = 0, 1
         self._grabbed: int | None = None
         self._strips: list[Strip] | None = None
@@ -115,7 +108,7 @@ class Chart(Widget, can_focus=True):
         if x_kind != self._x_kind:
             self.sight, self.cursor = None, None
         self.curves, self._x_kind, self.title = tuple(curves), x_kind, title
-        self._smooth = {}
+        self._smooth = self._plot = None
         self._redraw()
 
     # ------------------------------------------------------------------ keys and mouse
@@ -203,10 +196,11 @@ class Chart(Widget, can_focus=True):
     # ------------------------------------------------------------------ when to draw
 
     def watch_smoothing(self) -> None:
-        self._smooth = {}
+        self._smooth = self._plot = None
         self._redraw()
 
     def watch_log_scale(self) -> None:
+        self._plot = None
         self._redraw()
 
     def watch_sight(self) -> None:
@@ -236,7 +230,11 @@ class Chart(Widget, can_focus=True):
     def _draw(self) -> list[Strip]:
         self.draws += 1
         width, height = self.size
-        view = self._view()
+        from seg_tui.widgets.plot import Plot  # brings NumPy: not before there is something to draw
+
+        if self._plot is None:
+            self._plot = Plot(self.curves, self._averages(), self.log_scale)
+        plot, view = self._plot, self._plot.view(self.sight or axes.extent(self.curves))
         if view is None:
             return self._say_empty(width, height)
         background = self.background_colors[1].hex6
@@ -249,36 +247,18 @@ class Chart(Widget, can_focus=True):
         self._plot_left, self._plot_width = margin + 1, max(1, width - margin - 1)
         return [
             *head,
-            *self._plot(view, rows, margin, y_ticks, y_labels, colors),
+            *self._drawn(plot, view, rows, margin, y_ticks, y_labels, colors),
             *self._x_axis(view, width, margin, has_axis),
         ]
 
-    def _view(self) -> _View | None:
-        """What is in sight, None when that is nothing."""
-        left, right = self.sight or axes.extent(self.curves)
-        seen = [
-            value
-            for position, curve in enumerate(self.curves)
-            for line in ([curve.y, self._smoothed(position)] if self.smoothing else [curve.y])
-            for x, y in zip(curve.x, line, strict=True)
-            if left <= x <= right and (value := self._scaled(y)) is not None
-        ]
-        if not seen:
-            return None
-        low, high = min(seen), max(seen)
-        room = 0.04 * (high - low) or 0.05 * abs(high) or 0.5
-        return _View(left, right, low - room, high + room)
-
-    def _scaled(self, y: float | None) -> float | None:
-        value = finite(y)
-        if value is None or not self.log_scale:
-            return value
-        return math.log10(value) if value > 0 else None
-
-    def _smoothed(self, position: int) -> list[float | None]:
-        if position not in self._smooth:
-            self._smooth[position] = smoothed(self.curves[position].y, self.smoothing)
-        return self._smooth[position]
+    def _averages(self) -> list[list[float | None] | None]:
+        """The moving average of each curve that has one."""
+        if self._smooth is None:
+            self._smooth = [
+                smoothed(curve.y, self.smoothing) if self.smoothing and not curve.behind else None
+                for curve in self.curves
+            ]
+        return self._smooth
 
     def _say_empty(self, width: int, height: int) -> list[Strip]:
         told = self.empty
@@ -291,9 +271,10 @@ class Chart(Widget, can_focus=True):
             lines[height // 2] = Strip([Segment(_cut(told, width).center(width), label)])
         return [line.adjust_cell_length(width) for line in lines]
 
-    def _plot(
+    def _drawn(
         self,
-        view: _View,
+        plot: Plot,
+        view: View,
         rows: int,
         margin: int,
         y_ticks: Sequence[float],
@@ -301,21 +282,9 @@ class Chart(Widget, can_focus=True):
         colors: Sequence[str],
     ) -> list[Strip]:
         """The curves with the y axis at their left."""
-        import numpy as np  # not before something is drawn: the dashboard paints sooner
-
-        from seg_tui.widgets.raster import Raster
-
         axis, label, cursor = map(self._style, ("chart--axis", "chart--label", "chart--cursor"))
         columns = self._plot_width
-        behind, front = Raster(columns, rows), Raster(columns, rows)
-        for position, curve in reversed(list(enumerate(self.curves))):  # the first on top
-            x = (np.asarray(curve.x, dtype=float) - view.left) / (view.right - view.left)
-            lines = [(behind if curve.behind else front, curve.y)]
-            if self.smoothing and not curve.behind:
-                lines = [(behind, curve.y), (front, self._smoothed(position))]
-            for raster, line in lines:
-                scaled = np.array([self._scaled(y) for y in line], dtype=float)
-                raster.line(x, (scaled - view.low) / (view.high - view.low), position)
+        front, behind = plot.rasters(view, columns, rows)
         inks = [Style(color=color) for color in colors]
         background = self.background_colors[1]
         faint = [Style(color=background.blend(Color.parse(color), 0.4).rich_color) for color in colors]
@@ -345,19 +314,19 @@ class Chart(Widget, can_focus=True):
             strips.append(Strip(segments, margin + 1 + columns).simplify().apply_style(self.rich_style))
         return strips
 
-    def _column_of(self, x: float | None, view: _View, columns: int) -> int | None:
+    def _column_of(self, x: float | None, view: View, columns: int) -> int | None:
         if x is None or not view.left <= x <= view.right:
             return None
         return min(columns - 1, int((x - view.left) / (view.right - view.left) * columns))
 
-    def _y_ticks(self, view: _View, most: int) -> tuple[list[float], list[str]]:
+    def _y_ticks(self, view: View, most: int) -> tuple[list[float], list[str]]:
         if self.log_scale:
             found = axes.log_ticks(view.low, view.high, most)
             return found, [f"{10**tick:.3g}" for tick in found]
         found = axes.ticks(view.low, view.high, most)
         return found, axes.tick_labels(found)
 
-    def _x_axis(self, view: _View, width: int, margin: int, has_axis: bool) -> list[Strip]:
+    def _x_axis(self, view: View, width: int, margin: int, has_axis: bool) -> list[Strip]:
         """The line with ticks, where there is room for it, and the labels below with what x counts."""
         columns = self._plot_width
         timed = self._x_kind == "time"
@@ -400,12 +369,11 @@ class Chart(Widget, can_focus=True):
 
     def _values(self) -> list[str]:
         """Each curve's value under the cursor, or its last; the smoothed one where they are smoothed."""
-        values = []
-        for position, curve in enumerate(self.curves):
-            if self.smoothing:
-                curve = Curve(curve.name, curve.color, curve.x, self._smoothed(position))
-            values.append(reading(curve.last() if self.cursor is None else curve.at(self.cursor)))
-        return values
+        shown = [
+            curve if average is None else replace(curve, y=average)
+            for curve, average in zip(self.curves, self._averages(), strict=True)
+        ]
+        return [reading(curve.last() if self.cursor is None else curve.at(self.cursor)) for curve in shown]
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name)

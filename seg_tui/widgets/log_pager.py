@@ -9,6 +9,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.text import Text
 from textual import on, work
+from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -127,6 +128,7 @@ class LogPager(Vertical):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", "search", key_display="/"),
+        Binding("escape", "close_search", show=False),
         Binding("n", "found(1)", "next", show=False),
         Binding("N", "found(-1)", "previous", show=False),
         Binding("F", "follow", "follow"),
@@ -180,11 +182,12 @@ class LogPager(Vertical):
         self._tell()
         self.view.refresh()
 
-    def key_escape(self) -> None:
+    def action_close_search(self) -> None:
         box = self.query_one("#log-search", Input)
-        if box.has_class("shown"):
-            box.remove_class("shown")
-            self.view.focus()
+        if not box.has_class("shown"):
+            raise SkipAction  # escape then means what it means on the screen
+        box.remove_class("shown")
+        self.view.focus()
 
     def action_found(self, by: int) -> None:
         if self.view.search:
