@@ -61,12 +61,12 @@ class RunPage:
 def run_page(page: RunPage, width: int | None) -> Text:
     """The page, for `width` columns (None: no limit). A failed run begins with its traceback."""
     parts = [
-        _heading(page),
-        _failure(page.row),
+        heading(page),
+        failure(page.row),
         _curves(page.epochs),
         _classes(page),
-        _evaluations(page.evaluations),
-        _facts(page),
+        evaluations_table(page.evaluations),
+        facts(page),
         _config(page.row, width or 100),
         _warnings(page.events),
         _files(page.files),
@@ -99,7 +99,8 @@ def changed_keys(row: RunRow) -> dict[str, tuple[str, str]]:
     return changed
 
 
-def _heading(page: RunPage) -> Text:
+def heading(page: RunPage) -> Text:
+    """Name, status with cause, best Dice, whether it lives and gets on, and what people call it."""
     row = page.row
     lines = [Text.assemble((row.id, "bold"), "  ", (row.name, "bold"))]
     cause = f" ({row.cause})" if row.cause and row.cause not in ("completed", row.status) else ""
@@ -139,7 +140,8 @@ def _pulse(page: RunPage) -> Text:
     return Text(", ".join(parts))
 
 
-def _failure(row: RunRow) -> Text | None:
+def failure(row: RunRow) -> Text | None:
+    """Why a run failed or was lost, with its traceback; None for every other run."""
     if row.status not in ("failed", "lost"):
         return None
     lines = [Text(f"{row.cause or row.status}: {row.message or 'it left no message'}", "bold red")]
@@ -182,7 +184,8 @@ def _classes(page: RunPage) -> Text | None:
     return title + class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
 
 
-def _evaluations(evaluations: Sequence[EvaluationRow]) -> Text | None:
+def evaluations_table(evaluations: Sequence[EvaluationRow]) -> Text | None:
+    """The scores of a run's checkpoints; None without any."""
     if not evaluations:
         return None
     columns = [
@@ -198,7 +201,7 @@ def _evaluations(evaluations: Sequence[EvaluationRow]) -> Text | None:
     return text_table(columns)
 
 
-def _facts(page: RunPage) -> Text:
+def facts(page: RunPage) -> Text:
     """What it ran on and what it cost."""
     row = page.row
     training = [epoch for epoch in page.epochs if epoch.split == "train"]
