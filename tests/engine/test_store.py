@@ -395,6 +395,15 @@ def test_a_filter_that_means_nothing_is_refused(store: Store, term: str, message
 
 
 @pytest.mark.parametrize(
+    ("term", "ids"), [("model.hidden=8", "d"), ("model.name=modern_unet", "d"), ("model.width>0", "abc")]
+)
+def test_a_key_of_one_model_finds_runs_of_that_model(listed: Store, term: str, ids: str) -> None:
+    modern = with_values(RunConfig(), {"model.name": "modern_unet", "model.hidden": 8})
+    add_run(listed, "dddddddd", modern)
+    assert "".join(sorted(run.id[0] for run in listed.runs([term]))) == ids
+
+
+@pytest.mark.parametrize(
     ("sort", "ids"),
     [
         ("-created_at", "cba"),
