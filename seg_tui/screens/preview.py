@@ -84,36 +84,55 @@ class PreviewScreen(Screen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "back", "Back"),
-        Binding("left_square_bracket", "epoch(-1)", "Epoch", key_display="[ ]"),
-        Binding("right_square_bracket", "epoch(1)", "Next epoch", show=False),
-        Binding("comma", "sample(-1)", "Image", key_display=", ."),
-        Binding("full_stop", "sample(1)", "Next image", show=False),
-        Binding("enter", "full", "Full screen"),
-        Binding("f", "flicker", "Flicker"),
-        Binding("a", "play", "Play"),
-        Binding("b", "best", "Best epoch"),
-        Binding("w", "worst", "Worst first"),
-        Binding("plus,equals_sign", "overlay(0.1)", "Overlay", key_display="+ -"),
-        Binding("minus", "overlay(-0.1)", "Fainter overlay", show=False),
-        Binding("z", "zoom(0.5)", "Zoom", key_display="z Z"),
-        Binding("Z", "zoom(2)", "Zoom out", show=False),
-        Binding("e", "errors", "Errors"),
-        Binding("k", "legend", "Legend"),
-        Binding("m", "rule", "Thin objects"),
-        Binding("R", "rerun", "Rerun", show=False),
-        Binding("home", "epoch(-1000000)", "First epoch", show=False),
-        Binding("end", "epoch(1000000)", "Last epoch", show=False),
-        Binding("up", "move(-1, 0)", "Cross up", show=False),
-        Binding("down", "move(1, 0)", "Cross down", show=False),
-        Binding("left", "move(0, -1)", "Cross left", show=False),
-        Binding("right", "move(0, 1)", "Cross right", show=False),
-        Binding("shift+up", "move(-8, 0)", "Cross far up", show=False),
-        Binding("shift+down", "move(8, 0)", "Cross far down", show=False),
-        Binding("shift+left", "move(0, -8)", "Cross far left", show=False),
-        Binding("shift+right", "move(0, 8)", "Cross far right", show=False),
+        Binding("escape,q", "back", "back", tooltip="Out of the full screen, the zoom, the screen"),
+        Binding(
+            "left_square_bracket", "epoch(-1)", "epoch", key_display="[ ]", tooltip="Previous kept epoch"
+        ),
+        Binding("right_square_bracket", "epoch(1)", "next epoch", show=False, tooltip="Next kept epoch"),
+        Binding("comma", "sample(-1)", "image", key_display=", .", tooltip="Previous image"),
+        Binding("full_stop", "sample(1)", "next image", show=False, tooltip="Next image"),
+        Binding("enter", "full", "full", tooltip="The picture in the frame fills the screen"),
+        Binding("k", "flicker", "flicker", tooltip="Two runs, or prediction and truth, in turns"),
+        Binding("P", "play", "play", tooltip="Go through the epochs; again: stop"),
+        Binding("b", "best", "best", tooltip="Each run at the kept epoch nearest to its best"),
+        Binding("w", "worst", "worst first", tooltip="Images with the lowest Dice first"),
+        Binding(
+            "plus,equals_sign",
+            "overlay(0.1)",
+            "overlay",
+            key_display="+ -",
+            tooltip="Class maps cover more of the image",
+        ),
+        Binding(
+            "minus",
+            "overlay(-0.1)",
+            "fainter overlay",
+            show=False,
+            tooltip="Class maps cover less of the image",
+        ),
+        Binding("z", "zoom(0.5)", "zoom", key_display="z Z", tooltip="Closer, around the cross"),
+        Binding("Z", "zoom(2)", "zoom out", show=False, tooltip="Further away"),
+        Binding("e", "errors", "errors", tooltip="Errors of the runs instead of their predictions"),
+        Binding("V", "legend", "legend", tooltip="Show or hide the classes with their Dice"),
+        Binding(
+            "m",
+            "rule",
+            "cells",
+            tooltip="What a cell shows of the classes in it: rare ones first, most, middle",
+        ),
+        Binding("R", "rerun", "rerun", show=False, tooltip="A form for a new run with this one's config"),
+        Binding("home", "epoch(-1000000)", "first epoch", show=False, tooltip="First kept epoch"),
+        Binding("end", "epoch(1000000)", "last epoch", show=False, tooltip="Last kept epoch"),
+        Binding("up", "move(-1, 0)", "up", show=False, tooltip="Move the cross; with shift by 8"),
+        Binding("down", "move(1, 0)", "down", show=False, tooltip="Move the cross; with shift by 8"),
+        Binding("left", "move(0, -1)", "left", show=False, tooltip="Move the cross; with shift by 8"),
+        Binding("right", "move(0, 1)", "right", show=False, tooltip="Move the cross; with shift by 8"),
+        Binding("shift+up", "move(-8, 0)", show=False),
+        Binding("shift+down", "move(8, 0)", show=False),
+        Binding("shift+left", "move(0, -8)", show=False),
+        Binding("shift+right", "move(0, 8)", show=False),
+        Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
     ]
-
     _OWN: ClassVar[frozenset[str]] = frozenset(
         {"epoch", "sample", "full", "flicker", "play", "best", "worst", "overlay", "zoom", "errors", "legend"}
         | {"rule", "move"}
@@ -141,7 +160,7 @@ class PreviewScreen(Screen[None]):
                 yield Static(id="legend")
         yield Static("Looking for predictions…", id="nothing")
         yield Static(id="place")
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self.add_class("empty")

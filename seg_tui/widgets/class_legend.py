@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,9 +79,10 @@ def legend(
 def _heads(names: Sequence[str]) -> list[str]:
     """Names short enough for a column; what they begin with in common says nothing and is cut first."""
     room = COLUMN_WIDTH - 1
-    common = len(os.path.commonprefix(list(names))) if len(set(names)) > 1 else 0
+    columns = zip(*names, strict=False)
+    common = sum(1 for _ in itertools.takewhile(lambda letters: len(set(letters)) == 1, columns))
     return [
-        name if len(name) <= room else shorten("…" + name[common:] if common else name, room)
+        name if len(name) <= room else shorten("…" + name[common:] if 0 < common < len(name) else name, room)
         for name in names
     ]
 
