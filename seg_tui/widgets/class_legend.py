@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from engine.report.tables import bar
 from seg_tui.widgets.class_colors import Color, hex_of
 from seg_tui.widgets.label_image import shorten
 
@@ -15,8 +16,6 @@ NAME_WIDTH = 14
 COLUMN_WIDTH = 7
 BAR_WIDTH = 8
 MOST_COLUMNS = 4
-
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def legend(
         text.append("   " + shorten(name, NAME_WIDTH + COLUMN_WIDTH).ljust(NAME_WIDTH + COLUMN_WIDTH))
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in values[:shown]), style="bold")
         if shown == 1:
-            text.append(" " + bar(values[0]))
+            text.append(" " + bar(values[0], BAR_WIDTH))
         text.append("\n")
     text.append("\n")
     for row in rows:
@@ -71,7 +70,7 @@ def legend(
         text.append(percent(row.share).rjust(COLUMN_WIDTH), style=faint)
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in row.dice[:shown]))
         if shown == 1:
-            text.append(" " + bar(row.dice[0] if row.dice else None), style=faint)
+            text.append(" " + bar(row.dice[0] if row.dice else None, BAR_WIDTH), style=faint)
         text.append("\n")
     return text
 
@@ -95,10 +94,3 @@ def number(value: float | None) -> str:
 def percent(share: float) -> str:
     """A share in 0..1; one that is there never reads as nothing."""
     return "–" if share == 0 else "<0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
-
-
-def bar(value: float | None) -> str:
-    """A score in 0..1 as a bar of BAR_WIDTH cells."""
-    eighths = round((value or 0.0) * BAR_WIDTH * 8)
-    whole, rest = divmod(eighths, 8)
-    return ("█" * whole + (_EIGHTHS[rest] if rest else "")).ljust(BAR_WIDTH)
