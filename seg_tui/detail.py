@@ -34,18 +34,23 @@ class Detail:
         return [epoch for epoch, _ in known], [value for _, value in known]
 
 
-def load_detail(store: Store, run: RunDir, before: Detail | None = None) -> Detail:
-    """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept.
+def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:
+    """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept. A `glance` goes
+    without events and evaluations.
 
     Raises StoreError, also when the run is gone.
     """
     row = store.run(run.id)
     process = run.read_proc()
+    events: tuple[EventRow, ...] = ()
+    evaluations: tuple[EvaluationRow, ...] = ()
     if before is not None and before.row.id == row.id and before.row.journal_seq == row.journal_seq:
         epochs, events, evaluations = before.epochs, before.events, before.evaluations
     else:
-        epochs, events = tuple(store.epochs(row.id)), tuple(store.events(row.id))
-        evaluations = tuple(store.evaluations(row.id))
+        same = before is not None and _curve_of(before.row) == _curve_of(row)
+        epochs = before.epochs if before is not None and same else tuple(store.epochs(row.id))
+        if not glance:
+            events, evaluations = tuple(store.events(row.id)), tuple(store.evaluations(row.id))
     return Detail(
         row=row,
         epochs=epochs,
@@ -54,6 +59,19 @@ def load_detail(store: Store, run: RunDir, before: Detail | None = None) -> Deta
         log=log_tail(run),
         alive=is_alive(process) if process is not None else False,
         beat=run.last_beat(),
+    )
+
+
+def _curve_of(row: RunRow) -> tuple[object, ...]:
+    """Equal for two rows of a run between which no epoch was folded: progress leaves a curve as it is."""
+    return (
+        row.id,
+        row.attempt,
+        row.epoch,
+        row.last_dice,
+        row.last_train_dice,
+        row.last_val_loss,
+        row.last_loss,
     )
 
 

@@ -19,6 +19,10 @@ from engine.agent.presence import Presence, ensure_agent
 from engine.processes import is_alive
 from engine.store import RunSummary, Store, StoreError
 from engine.workspace import Workspace
+from seg_tui.stores import file_identity
+
+WAIT_SECONDS = 2.0
+"""How long a look waits for somebody who holds the database, before that is called trouble."""
 
 LOOK_AFTER_SECONDS = 5.0
 """How often it is made sure that somebody looks after the runs that are under way or wait."""
@@ -68,22 +72,28 @@ class StoreRecovered(Message):
 
 
 class Live:
-    """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds.
+    """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds; with
+    `look_after` it sees to it that an agent is there when runs need one.
 
     The store it has open is its own; screens open theirs through `Workspace.open_store`.
     """
 
     def __init__(
-        self, workspace: Workspace, post: Callable[[Message], object], interval: float = 0.5
+        self,
+        workspace: Workspace,
+        post: Callable[[Message], object],
+        interval: float = 0.5,
+        look_after: bool = True,
     ) -> None:
         self.workspace, self.interval = workspace, interval
-        self._post = post
+        self._post, self._cares = post, look_after
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None
         self._runs: dict[str, RunSummary] = {}
         self._latest = -1
         self._told = False
+        self._known = False
         self._trouble = ""
         self._looked_after = 0.0
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
@@ -121,16 +131,22 @@ class Live:
 
     def _look(self) -> None:
         """Read what changed; post a snapshot if anything did. Raises StoreError."""
-        file = self._identity()
+        file = file_identity(self.workspace)
         if file is None:
             self._close()
+            if self._known:
+                raise StoreError(
+                    f"{self.workspace.database}: is gone; what is shown is how it was. Put it back, or make "
+                    "it again from runs/ with `seg-engine db rebuild`"
+                )
             if not self._told:
                 self._tell(there=False)
             return
         if self._store is None or file != self._file:
             # A rebuilt database is another file under the same name; who has the old one open reads the old.
             self._close()
-            self._store, self._file = self.workspace.open_store(), self._identity()
+            self._store = Store(self.workspace.database_url, WAIT_SECONDS)
+            self._file = file_identity(self.workspace)
         changes = self._store.changes(self._latest)
         fresh = {run.id: run for run in changes.runs}
         if not fresh and changes.count == len(self._runs) and self._told:
@@ -140,6 +156,7 @@ class Live:
             left = set(self._store.run_ids())
             self._runs = {run_id: run for run_id, run in self._runs.items() if run_id in left}
         self._latest = changes.latest
+        self._known = True
         self._tell(there=True)
 
     def _tell(self, there: bool) -> None:
@@ -148,7 +165,11 @@ class Live:
 
     def _look_after(self) -> None:
         """Start an agent when runs are under way or wait and nobody looks after them."""
-        if self._store is None or time.monotonic() - self._looked_after < LOOK_AFTER_SECONDS:
+        if (
+            not self._cares
+            or self._store is None
+            or time.monotonic() - self._looked_after < LOOK_AFTER_SECONDS
+        ):
             return
         self._looked_after = time.monotonic()
         if Presence.of(self.workspace).living() is not None:
@@ -157,14 +178,6 @@ class Live:
         orphaned = any(owner is None or is_alive(owner) is False for owner in owners)
         if orphaned or any(not row.paused for row in self._store.queue()):
             ensure_agent(self.workspace)
-
-    def _identity(self) -> tuple[int, int] | None:
-        """Which file the database is, None while there is none."""
-        try:
-            status = self.workspace.database.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino
 
     def _close(self) -> None:
         if self._store is not None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.report.tables import Cell, Column, age, score, text_table
-from engine.store import RunRow
+from engine.report.tables import Column, age, score, text_table
+from engine.store import RunRow, RunSummary
 
 STATUS_STYLES = {
     "queued": "dim",
@@ -46,13 +46,13 @@ def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
     return text_table(columns, width)
 
 
-def status_cell(row: RunRow) -> Cell:
+def status_cell(row: RunRow | RunSummary) -> tuple[str, str]:
     """The status, with its cause when the run ended badly."""
     told = (row.cause and row.status in ("failed", "lost")) or row.cause == "preempted"
     return f"{row.status}: {row.cause}" if told else row.status, STATUS_STYLES.get(row.status, "")
 
 
-def best_dice(row: RunRow) -> str:
+def best_dice(row: RunRow | RunSummary) -> str:
     return "-" if row.best_dice is None else f"{row.best_dice:.4f} @ {row.best_epoch:>3}"
 
 
