@@ -89,7 +89,7 @@ class Draft:
     @property
     def title(self) -> str:
         """What it began with."""
-        return f"run {self.like}" if self.like else self.base.recipe
+        return self.like or self.base.recipe
 
     @property
     def variant(self) -> str:
@@ -103,8 +103,8 @@ class Draft:
         return not variants or self.variant in variants
 
     def usual(self, key: str) -> str:
-        """The text of a key's value before anything was typed."""
-        value = value_of(self._reference(), key)
+        """The text of a key's value before anything was typed, beside the choice of a model."""
+        value = value_of(self.base if key == "model.name" else self._reference(), key)
         return format_value(config_keys()[key].default if value is None else value)
 
     def text(self, key: str) -> str:
@@ -159,10 +159,13 @@ def command_line(draft: Draft, config: RunConfig, card: Card, workspace: str = "
     else:
         base = draft.base
         words += ["rerun", draft.like]
-    # A model's own keys follow its name: they mean nothing to another model.
-    changed = [key for key in differences(base, config) if key != "data.root" or config.recipe not in RECIPES]
-    changed.sort(key=lambda key: key != "model.name")
-    words += [f"{key}={exact_text(value)}" for key in changed if (value := value_of(config, key)) is not None]
+        words += [f"data.root={config.data.root}"] if config.data.root != base.data.root else []
+    if config.model.name != base.model.name:
+        # It comes first and brings its own values: what follows is said only where it differs from those.
+        words.append(f"model.name={config.model.name}")
+        base = with_values(base, {"model.name": config.model.name})
+    changed = [key for key in differences(base, config) if key not in NOT_TYPED]
+    words += [f"{key}={exact_text(value_of(config, key))}" for key in changed]
     if config.recipe in RECIPES:
         words += _card_words(config, card)
     words.append("--queue")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config import RunConfig
@@ -12,11 +12,12 @@ from engine.data.catalog import DataError, scan
 from engine.intentions import Place, check_hardware, default_name, enqueue, with_data_root
 from engine.report.tables import data_size, duration
 from engine.rundir import RunCard, new_run_id
-from engine.store import RunRow, Store
+from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
 from engine.workspace import Workspace
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card
 from seg_tui.live import Snapshot
+from seg_tui.stores import SharedStore
 
 MOST_PRIORITY = 2**31 - 1
 
@@ -114,3 +115,30 @@ def queue_run(
     enqueue(workspace, store, run, config, Place(priority, card.after.strip()))
     ensure_agent(workspace)
     return run.id
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a form begins with: the config and the card of a run to be like, else only a data folder."""
+
+    config: RunConfig | None = None
+    card: Card = field(default_factory=Card)
+    data: str = ""
+
+
+def read_origin(
+    workspace: Workspace, stores: SharedStore, like: str | None, newest: RunSummary | None
+) -> Origin:
+    """Of the run `like`, as it was queued; without one the data folder of the `newest` run.
+
+    Raises StoreError, and RunDirError when this version cannot read the config.
+    """
+    if like is None:
+        if newest is None:
+            return Origin()
+        root = stores.get().run(newest.id).config.get("data", {}).get("root", "")
+        return Origin(data=str(root))
+    row = stores.get().run(like)
+    config = workspace.run_dir(row.id).read_config()
+    card = Card(name=row.name, experiment=row.experiment, tags=" ".join(row.tags))
+    return Origin(config, card, config.data.root)

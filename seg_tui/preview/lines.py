@@ -14,29 +14,22 @@ from seg_tui.preview.look import Look, Panel
 from seg_tui.preview.studio import Drawn, Shown, Studio
 from seg_tui.widgets.class_colors import VOID_COLOR, Depth, class_letters, hex_of
 from seg_tui.widgets.class_legend import LegendRow, legend, number
-from seg_tui.widgets.label_image import shorten
 
 TRACK_WIDTH = 40
 
 _TITLES = {"image": "Image", "target": "Ground truth", "prediction": "Prediction", "error": "Error"}
 
 
-def heading_line(look: Look, width: int) -> Text:
-    """Which runs, which sample, and what is not as usual."""
+def heading(look: Look) -> tuple[str, str]:
+    """Which runs and which sample; and what is not as usual."""
     runs = list(look.galleries.values())
-    names = f"{runs[0].name} {runs[0].id}" if len(runs) == 1 else f"{len(runs)} runs side by side"
+    names = f"{runs[0].name} ({runs[0].id})" if len(runs) == 1 else f"{len(runs)} runs side by side"
     marks = [f"image {look.samples.index(look.sample) + 1} of {len(look.samples)}"]
     marks += ["worst first"] if look.worst_first else []
     marks += [f"zoom {1 / look.box.size:g}x"] if look.box.size < 1 else []
     marks += [f"overlay {100 * look.overlay:.0f} %"] if look.overlay < 1 else []
     marks += [f"cells: {look.rule}"] if look.rule != "rare" else []
-    right = " · ".join(marks)
-    text = Text(no_wrap=True)
-    text.append(shorten(names, max(8, width // 3)), style="bold")
-    room = width - len(text) - len(right) - 4
-    text.append(f"  {shorten(short_name(look.sample), room)}")
-    text.append(right.rjust(width - len(text)), style="dim")
-    return text
+    return f"preview · {names} · {short_name(look.sample)}", " · ".join(marks)
 
 
 def track_line(look: Look, playing: bool) -> Text:

@@ -23,6 +23,8 @@ from seg_tui.launch.queueing import DataLook, look_at_data
 class FolderTree(DirectoryTree):
     """Folders only; hidden ones are left out."""
 
+    ICON_NODE = "▸ "
+    ICON_NODE_EXPANDED = "▾ "
     auto_expand = False
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:

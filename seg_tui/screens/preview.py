@@ -6,7 +6,7 @@ the picture, ...); a change makes a new `View`, a thread draws it, the newest on
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -15,18 +15,22 @@ from textual.containers import Container, Horizontal, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from engine.store import StoreError
 from seg_tui.live import Snapshot
 from seg_tui.preview.galleries import Ranking, RunGallery, find_gallery
-from seg_tui.preview.lines import caption, heading_line, legend_of, place_line, titles, track_line
+from seg_tui.preview.lines import caption, heading, legend_of, place_line, titles, track_line
 from seg_tui.preview.look import Box, Look, View
 from seg_tui.preview.studio import Cancelled, Shown, Studio
+from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.class_colors import color_depth
 from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import RULES, LabelImage
+
+if TYPE_CHECKING:
+    from seg_tui.app import SegTui
 
 TURN_SECONDS = 0.5
 """How long a picture stands while playing or flickering: two redraws a second."""
@@ -70,7 +74,6 @@ class PreviewScreen(Screen[None]):
 
     DEFAULT_CSS = """
     PreviewScreen {
-        #heading { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #track { height: 1; padding: 0 1; margin-bottom: 1; color: $text-muted; }
         #pictures { layout: grid; grid-gutter: 1 2; width: 1fr; height: 1fr; margin: 0 1; }
         #side { width: auto; height: 1fr; margin: 0 1 0 0; padding: 0 0 0 1; display: none; }
@@ -151,8 +154,13 @@ class PreviewScreen(Screen[None]):
         self._flickering: Timer | None = None
         self._turned = False
 
+    @property
+    def tui(self) -> SegTui:
+        return cast("SegTui", self.app)
+
     def compose(self) -> ComposeResult:
-        yield Static(id="heading")
+        yield TitleBar()
+        yield TroubleLine()
         yield Static(id="track")
         with Horizontal(id="body"):
             yield Container(id="pictures")
@@ -160,9 +168,10 @@ class PreviewScreen(Screen[None]):
                 yield Static(id="legend")
         yield Static("Looking for predictions…", id="nothing")
         yield Static(id="place")
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
+        self.query_one(TitleBar).say("preview", "")
         self.add_class("empty")
         self.find()
         self.watch(self.app, "snapshot", self._on_snapshot, init=False)
@@ -172,10 +181,9 @@ class PreviewScreen(Screen[None]):
     @work(thread=True, exclusive=True, group="find")
     def find(self) -> None:
         """Look up which epochs and samples the runs have kept by now."""
-        workspace = self.app.workspace  # type: ignore[attr-defined]
         try:
-            with workspace.open_store() as store:
-                found = tuple(find_gallery(workspace, store, run_id) for run_id in self.run_ids)
+            store = self.tui.store.get()
+            found = tuple(find_gallery(self.tui.workspace, store, run_id) for run_id in self.run_ids)
         except StoreError as error:
             self.post_message(GalleriesFound((), str(error)))
         else:
@@ -194,7 +202,6 @@ class PreviewScreen(Screen[None]):
         problems = [gallery.problem for gallery in message.galleries if gallery.problem]
         problems += [message.problem] if message.problem else []
         if not there and not self.look.galleries:
-            self.query_one("#heading", Static).update("Preview")
             self.query_one("#nothing", Static).update("\n\n".join(problems))
             return
         if message.problem or not self.look.galleries:
@@ -298,14 +305,14 @@ class PreviewScreen(Screen[None]):
 
     def _tell(self) -> None:
         """The words around the pictures."""
-        look, shown, width = self.look, self.shown, self.size.width - 2
+        look, shown = self.look, self.shown
         if not look.galleries:
             return
         wanted = self.size.width >= LEGEND_FROM if self._legend_asked is None else self._legend_asked
         side = self.query_one("#side")
         side.set_class(wanted and look.full is None, "shown")
         side.styles.width = legend_width(len(look.galleries)) + 3
-        self.query_one("#heading", Static).update(heading_line(look, width))
+        self.query_one(TitleBar).say(*heading(look))
         self.query_one("#track", Static).update(track_line(look, self._playing is not None))
         if shown is not None:
             self.query_one("#legend", Static).update(legend_of(look, shown, self.studio))
@@ -415,7 +422,7 @@ class PreviewScreen(Screen[None]):
         self._hang()
 
     def action_rerun(self) -> None:
-        self.app.show_launch(self.run_ids[0])  # type: ignore[attr-defined]
+        self.tui.show_launch(self.run_ids[0])
 
     # ------------------------------------------------------------------ the cross
 

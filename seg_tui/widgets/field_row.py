@@ -76,6 +76,15 @@ class FieldRow(Widget):
     def text(self) -> str:
         return self.editor.value
 
+    @property
+    def is_wrong(self) -> bool:
+        return self._wrong
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is something to be said about it: it differs, or it is wrong."""
+        return self._changed or self._wrong
+
     def put(self, text: str) -> None:
         """Show another text without anybody having typed it."""
         if self.editor.value != text:
