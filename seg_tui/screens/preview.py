@@ -81,13 +81,15 @@ class PreviewScreen(Screen[None]):
         #legend { width: auto; height: auto; }
         #place { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         #nothing { display: none; width: 1fr; height: 1fr; padding: 1 2; color: $text-muted; }
+        &.-low #track { margin-bottom: 0; }
         &.empty #nothing { display: block; }
         &.empty #body, &.empty #track, &.empty #place { display: none; }
     }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "back", "back", tooltip="Out of the full screen, the zoom, the screen"),
+        Binding("escape", "back", "back", tooltip="Out of the full screen, the zoom, the screen"),
+        Binding("q", "back", "back", show=False, tooltip="Out of the full screen, the zoom, the screen"),
         Binding(
             "left_square_bracket", "epoch(-1)", "epoch", key_display="[ ]", tooltip="Previous kept epoch"
         ),
@@ -100,7 +102,7 @@ class PreviewScreen(Screen[None]):
         Binding("b", "best", "best", tooltip="Each run at the kept epoch nearest to its best"),
         Binding("w", "worst", "worst first", tooltip="Images with the lowest Dice first"),
         Binding(
-            "plus,equals_sign",
+            "plus",
             "overlay(0.1)",
             "overlay",
             key_display="+ -",
@@ -113,6 +115,7 @@ class PreviewScreen(Screen[None]):
             show=False,
             tooltip="Class maps cover less of the image",
         ),
+        Binding("equals_sign", "overlay(0.1)", show=False),
         Binding("z", "zoom(0.5)", "zoom", key_display="z Z", tooltip="Closer, around the cross"),
         Binding("Z", "zoom(2)", "zoom out", show=False, tooltip="Further away"),
         Binding("e", "errors", "errors", tooltip="Errors of the runs instead of their predictions"),
@@ -136,6 +139,8 @@ class PreviewScreen(Screen[None]):
         Binding("shift+right", "move(0, 8)", show=False),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
     ]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
+
     _OWN: ClassVar[frozenset[str]] = frozenset(
         {"epoch", "sample", "full", "flicker", "play", "best", "worst", "overlay", "zoom", "errors", "legend"}
         | {"rule", "move"}

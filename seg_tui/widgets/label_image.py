@@ -53,14 +53,16 @@ def class_map_at(labels: Pixels, rows: int, cols: int, rule: Rule = "rare") -> P
     fine = labels[np.ix_(_centres(height, tall), _centres(width, wide))]
     totals = np.bincount(fine.ravel(), minlength=256)
     present = np.flatnonzero(totals)
+    present = present[
+        np.argsort(totals[present], kind="stable")
+    ]  # rarest first: of equal claims the first wins
     code = np.zeros(256, dtype=np.int64)
     code[present] = np.arange(len(present))
     cells = (np.arange(tall) * rows // tall)[:, None] * cols + np.arange(wide) * cols // wide
     index = cells * len(present) + code[fine]
     counts = np.bincount(index.ravel(), minlength=rows * cols * len(present)).reshape(-1, len(present))
 
-    of_picture = totals[present]
-    claim = counts / of_picture if rule == "rare" else counts + 0.5 - 0.5 * of_picture / (tall * wide + 1)
+    claim = counts / totals[present] if rule == "rare" else counts.astype(np.float64)
     claim = np.where(counts > 0, claim, -1.0)
     if VOID in present and len(present) > 1:
         void = int(code[VOID])
