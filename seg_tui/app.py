@@ -218,15 +218,9 @@ class SegTui(App[None]):
 
     def show_welcome(self) -> None:
         """What to do in an empty workspace; after the demo began, watch it."""
-        from seg_tui.screens.dashboard import Dashboard
         from seg_tui.screens.welcome import Welcome
 
-        def answered(run_id: str | None) -> None:
-            for screen in self.screen_stack:
-                if run_id and isinstance(screen, Dashboard):
-                    screen.table.put_cursor(run_id)
-
-        self.push_screen(Welcome(), answered)
+        self.push_screen(Welcome(), self._go_to)
 
     def show_settings(self) -> None:
         from seg_tui.screens.settings import SettingsScreen
@@ -274,7 +268,15 @@ class SegTui(App[None]):
         """A form for a new run; with `like` it begins with the config of that run."""
         from seg_tui.screens.launch import LaunchScreen
 
-        self.push_screen(LaunchScreen(like))
+        self.push_screen(LaunchScreen(like), self._go_to)
+
+    def _go_to(self, run_id: str | None) -> None:
+        """Put the dashboard's cursor on a run that was just made."""
+        from seg_tui.screens.dashboard import Dashboard
+
+        for screen in self.screen_stack:
+            if run_id and isinstance(screen, Dashboard):
+                screen.table.put_cursor(run_id)
 
 
 def main() -> None:
