@@ -415,9 +415,7 @@ class LaunchScreen(Screen[str | None]):
         try:
             line = estimate(self.tui.store.get(), self.tui.snapshot, config)
         except Exception as error:
-            words_of(
-                error
-            )  # the trouble line says what ails the store; without earlier runs nothing is known
+            words_of(error)  # what ails the store is told elsewhere; nothing is known here
             line = ""
         self.post_message(RunEstimated(config, line))
 
