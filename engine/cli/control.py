@@ -56,8 +56,7 @@ def rerun(
         model = before.read_card()
         card = RunCard(new_run_id(), model.name, model.experiment, time.time(), model.tags)
         if place is not None:
-            enqueue(workspace, store, card, config, place)
-            tell_queued(workspace, [card], as_json)
+            tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0
         return start_here(workspace, store, card, config, as_json)
 

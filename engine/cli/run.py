@@ -29,6 +29,7 @@ from engine.intentions import (
 )
 from engine.processes import identify
 from engine.rundir import RunCard, new_run_id
+from engine.sources import names_a_run, pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import RunRow, Store
 from engine.store.cards import card_of
 from engine.workspace import Workspace
@@ -63,16 +64,32 @@ def run(
         tags=tuple(dict.fromkeys(tags)),
         note=note,
     )
-    with workspace.open_store() as store:
+    # What names a run is looked up in a database that is there; to look must not make one.
+    with open_existing(workspace) if names_a_run(config) else workspace.open_store() as store:
         if place is not None:
-            enqueue(workspace, store, card, config, place)
-            tell_queued(workspace, [card], as_json)
+            tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0
         return start_here(workspace, store, card, config, as_json)
 
 
 def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
-    """Make a run past the queue and follow it to its end; returns the exit status."""
+    """Make a run past the queue, after its pre-training run where it wants one, and follow it to its end.
+
+    Returns the exit status, that of the pre-training run when it does not finish.
+    """
+    config = settle_source(workspace, store, config)
+    pretraining = pretraining_of(config)
+    if pretraining is not None:
+        first = pretraining_card(card)
+        notices.say(
+            f"two runs: {pretraining.epochs} epochs of pre-training, then {config.epochs} of training, "
+            f"{pretraining.epochs + config.epochs} in all"
+        )
+        status = start_here(workspace, store, first, pretraining, as_json)
+        if status != 0:
+            notices.say(f"then:    the same command with init.from={first.id}, for the training")
+            return status
+        config = starting_from(config, first.id)
     make_run(workspace, store, replace(card, queued_for=0), config, identify())
     return follow(workspace, store, card.id, as_json)
 
@@ -93,7 +110,10 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
-    """Find, check and cache the data before a run is made. Raises DataError."""
+    """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError."""
+    pretraining = pretraining_of(config)
+    if pretraining is not None:
+        check_data(pretraining, workspace)
     with progress_bar("reading images") as report:
         data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
     if data.skipped:
