@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 from engine.agent.executors.local import ask_to_stop, kill_group, start_worker
 from engine.agent.ingest import catch_up, queue_again, settle
-from engine.journal import AnyEvent
+from engine.journal import AnyEvent, JournalError
 from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
 from engine.store import RunRow, Store, StoreError
@@ -68,11 +69,11 @@ def follow_run(
                 return followed.end()
             followed.step()
             trouble = ""
-        except StoreError as error:
+        except (StoreError, JournalError) as error:
             if worker.poll() is not None and presses:
                 raise
             if not trouble:
-                on_trouble(f"{error}; the run goes on, its journal is read when that is over")
+                on_trouble(f"{error}; the run goes on, and so does its journal")
             trouble = str(error)
         time.sleep(POLL_SECONDS)
 
@@ -112,7 +113,8 @@ class _Followed:
         if self.asked and not self.told:
             self.store.set_status(self.run.id, "stopping", expect=("starting", "running"))
             self.told = True
-        self.on_events(catch_up(self.store, self.run))
+        with contextlib.suppress(JournalError):  # which the end that follows tells of
+            self.on_events(catch_up(self.store, self.run))
         settle(self.store, self.run, self.worker.returncode)
         row = self.store.run(self.run.id)
         if row.cause == "preempted":

@@ -144,7 +144,9 @@ def wait_for(what: Callable[[], object], workspace: Workspace) -> Any:
     pytest.fail(f"it did not come about; the agent said:\n{said.read_text() if said.exists() else 'nothing'}")
 
 
-def seg(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+def seg(
+    workspace: Workspace, *arguments: str, preexec_fn: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             *(sys.executable, "-c", "from engine.cli.main import main; main()"),
@@ -154,4 +156,5 @@ def seg(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[st
         text=True,
         timeout=WAIT_SECONDS,
         stdin=subprocess.DEVNULL,
+        preexec_fn=preexec_fn,
     )

@@ -9,8 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-
-import pytest
+from typing import IO
 
 from engine import intentions
 from engine.agent.agent import Agent, Watched
@@ -134,53 +133,50 @@ def test_a_preempted_run_that_is_stopped_before_it_is_queued_again_stays_stopped
 # --- Preempted in a terminal -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["--json", "plain"])
-def test_a_run_that_is_preempted_in_a_terminal_is_queued_again(
-    workspace: Workspace, store: Store, queue: Queue, how: str
+def test_a_run_that_is_preempted_in_a_terminal_is_queued_again_and_watched_on(
+    workspace: Workspace, store: Store, queue: Queue
 ) -> None:
     run = queue(epochs=100_000)
     store.set_status(run.id, "stopped", "stopped")
-    arguments = ["resume", run.id, *(["--json"] if how == "--json" else [])]
-    terminal, watcher = command(workspace, *arguments), None
+    seen = workspace.root / "seen.jsonl"
+    terminal, watcher = command(workspace, "resume", run.id), None
     try:
         wait_for(lambda: store.run(run.id).epoch >= 1, workspace)
-        watcher = command(workspace, "watch", run.id, "--json")
-        assert watcher.stdout is not None
-        assert json.loads(watcher.stdout.readline())["event"] == "created"
+        with open(seen, "w") as file:
+            watcher = command(workspace, "watch", run.id, "--json", stdout=file)
+        wait_for(lambda: '"event":"started"' in seen.read_text(), workspace)
         process = run.read_proc()
         assert process is not None
         os.kill(process.pid, signal.SIGUSR2)
         out, err = terminal.communicate(timeout=WAIT_SECONDS)
         assert terminal.returncode == 3, err
-        if how == "--json":
-            last = [json.loads(line) for line in out.splitlines()[-2:]]
-            assert (last[0]["event"], last[0]["cause"], last[1]["event"]) == ("ended", "preempted", "queued")
-        else:
-            assert "preempted after" in out
-            assert out.splitlines()[-1].split() == [run.id, "a", "test", "queued"]
-            assert "an agent was started" in err
-            assert f"next: seg-engine watch {run.id}" in err
+        assert "preempted after" in out
+        assert out.splitlines()[-1].split() == [run.id, "a", "test", "queued"]
+        assert "an agent was started" in err
+        assert f"next: seg-engine watch {run.id}" in err
         wait_for(lambda: store.run(run.id).attempt == 2, workspace)
         assert seg(workspace, "stop", run.id).returncode == 0
-        wait_for(lambda: store.run(run.id).status == "stopped", workspace)
-        events = [json.loads(line) for line in watcher.communicate(timeout=WAIT_SECONDS)[0].splitlines()]
-        assert watcher.returncode == 3
+        assert watcher.wait(timeout=WAIT_SECONDS) == 3
+        events = [json.loads(line) for line in seen.read_text().splitlines()]
         assert [event["attempt"] for event in events if event["event"] == "started"] == [1, 2]
-        assert events[-1]["cause"] == "stopped"
+        assert (events[-1]["status"], events[-1]["cause"]) == ("stopped", "stopped")
     finally:
         for process_here in (terminal, watcher):
             if process_here is not None:
                 process_here.kill()
+                process_here.communicate()
         leave(workspace)
 
 
-def command(workspace: Workspace, *arguments: str) -> subprocess.Popen[str]:
+def command(
+    workspace: Workspace, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-c", "from engine.cli.main import main; main()"),
             *("--workspace", str(workspace.root), *arguments),
         ],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -260,3 +256,19 @@ def test_ctrl_c_stops_a_run_while_the_database_is_locked(
         row = follow_run(impatient, workspace, run.id, lambda events: None, switch, lambda line: None)
     other.join()
     assert (row.status, row.cause) == ("stopped", "stopped")
+
+
+def test_a_terminal_tells_of_a_damaged_journal_and_stays_to_the_end(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run = queue()
+    run.journal.write_text(
+        'no event\n{"seq":0,"t":1.0,"attempt":1,"event":"warning","message":"so that a worker can go on"}\n'
+    )
+    assert store.take(run.id, me, ("queued",))
+    said: list[str] = []
+    row = follow_run(store, workspace, run.id, lambda events: None, StopSwitch(), said.append)
+    assert (row.status, row.cause) == ("failed", "exception")
+    assert "the line at byte 0 is no event" in row.message
+    assert len(said) == 1
+    assert run.read_exit() is not None

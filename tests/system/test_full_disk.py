@@ -25,6 +25,7 @@ from engine.store import Store, StoreError
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 from tests.system.conftest import seg, wait_for
+from tests.system.test_survival import drop_privilege_over_files
 
 SIZE = 12 << 20
 MOUNTERS = ((), ("sudo", "-n"))
@@ -201,3 +202,24 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
         assert {row.id for row in store.runs()} == runs
         assert store.run(run.id).status == "stopped"
     assert seg(workspace, "db", "check").returncode == 0
+
+
+def test_commands_in_a_read_only_workspace_are_one_line(tmp_path: Path, street: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
+    workspace.open_store().close()
+    workspace.database.chmod(0o444)
+    workspace.root.chmod(0o555)
+    try:
+        for command in (
+            ("run", "quick", "data.size=32x32", "--data", str(street)),
+            ("runs",),
+            ("db", "check"),
+        ):
+            done = seg(workspace, *command, preexec_fn=drop_privilege_over_files)
+            assert done.returncode == 2
+            assert len(done.stderr.splitlines()) == 1
+            assert str(workspace.root) in done.stderr
+            assert "yours to write" in done.stderr or "Permission denied" in done.stderr
+    finally:
+        workspace.root.chmod(0o755)
