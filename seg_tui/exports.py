@@ -19,8 +19,6 @@ TEXTS: dict[str, Callable[[Comparison], str]] = {
 }
 """Ending of a file -> what writes it."""
 
-FIELDS_OF_FIGURES = ("dice", "dice_image", "miou", "pixel_accuracy", "loss")
-
 
 class ExportError(Exception):
     """Nothing was written; the message is one line."""

@@ -26,7 +26,7 @@ from engine.report.compare_formats import (
 from engine.report.published import PublishedResult, published_results
 from engine.store import RunSummary, Store, StoreError
 from seg_tui.acting import Acting
-from seg_tui.exports import FIELDS_OF_FIGURES, ExportError, export_comparison
+from seg_tui.exports import ExportError, export_comparison
 from seg_tui.live import Snapshot
 from seg_tui.palette import BETTER, CURVE_PALETTES, WORSE, curve_color, legible
 from seg_tui.screens.dialogs import Pick
@@ -41,7 +41,7 @@ EXPORTS = (
     (".csv", "CSV      every number, for programs"),
     (".md", "Markdown tables for a README or a report"),
     (".tex", "LaTeX    tables for a paper"),
-    (".png", "PNG      the curves, for a paper"),
+    (".png", "PNG      the curves of both splits over the epochs"),
 )
 LONGEST_NAME = 28
 _OF_TEXT = 4.5
@@ -217,7 +217,8 @@ class CompareScreen(Acting):
         return self.choice.split if self.choice.split in splits else splits[0]
 
     def _curves(self, place: int, entry: Entry) -> list[Curve]:
-        """The curve of an entry; of several seeds their mean, with each of them faint behind it."""
+        """The curve of an entry; of several seeds their mean, with each of them faint behind it, or over the
+        time each of them."""
         choice = self.choice
         name, color = f"{entry.letter} {_cut(entry.title, LONGEST_NAME)}", self._color(place)
         epochs = {run.row.id: run.epochs for run in self.runs}
@@ -227,10 +228,13 @@ class CompareScreen(Acting):
         ]
         if len(each) == 1:
             return each
-        faint = [replace(curve, behind=True) for curve in each]
-        # The seconds of two runs never agree, so over the time there is no mean, only its runs.
+        # The seconds of two runs never agree, so over the time there is no mean, only each run.
         if choice.x_kind == "time":
-            return [each[0], *faint[1:]]
+            seeds = [
+                f"{entry.letter} {_cut(entry.label, LONGEST_NAME)} seed {row.seed}" for row in entry.rows
+            ]
+            return [replace(curve, name=seed) for curve, seed in zip(each, seeds, strict=True)]
+        faint = [replace(curve, behind=True) for curve in each]
         return [mean_curve(each, name, color), *faint]
 
     def _color(self, place: int) -> str:
@@ -327,8 +331,6 @@ class CompareScreen(Acting):
     @work(thread=True, group="export", exit_on_error=False)
     def _export(self, comparison: Comparison, runs: Sequence[ComparedRun], suffix: str, field: str) -> None:
         folder = self.tui.workspace.root / "exports"
-        if suffix == ".png" and field not in FIELDS_OF_FIGURES:
-            field = "dice"
         try:
             path = export_comparison(folder, comparison, runs, suffix, field, self.tui.now())
         except ExportError as error:

@@ -237,8 +237,11 @@ class Chart(Widget, can_focus=True):
         plot, view = self._plot, self._plot.view(self.sight or axes.extent(self.curves))
         if view is None:
             return self._say_empty(width, height)
-        background = self.background_colors[1].hex6
-        colors = [legible(curve.color, background) for curve in self.curves]
+        background = self.background_colors[1]
+        colors = [
+            curve.color if background.ansi is not None else legible(curve.color, background.hex6)
+            for curve in self.curves
+        ]
         head = self._legend(width, max(1, height // 4), colors)
         has_axis = height >= _LEAST_HEIGHT_FOR_AXIS
         rows = max(1, height - len(head) - 1 - has_axis)
@@ -287,7 +290,13 @@ class Chart(Widget, can_focus=True):
         front, behind = plot.rasters(view, columns, rows)
         inks = [Style(color=color) for color in colors]
         background = self.background_colors[1]
-        faint = [Style(color=background.blend(Color.parse(color), 0.4).rich_color) for color in colors]
+        faint = [
+            # A terminal's own background is not known: nothing can be mixed with it.
+            Style(color=color, dim=True)
+            if background.ansi is not None
+            else Style(color=background.blend(Color.parse(color), 0.4).rich_color)
+            for color in colors
+        ]
         at_row = {
             round((view.high - tick) / (view.high - view.low) * (rows - 1)): text
             for tick, text in zip(y_ticks, y_labels, strict=True)

@@ -88,7 +88,9 @@ async def test_seeds_fold_into_mean_and_deviation(compared: Workspace) -> None:
         assert sum(curve.behind for curve in chart.curves) == 3
         first = [chart.curves[place].at(10) for place in range(4)]
         assert first[0] == pytest.approx(sum(first[1:]) / 3)
-        await press(pilot, "f")
+        await press(pilot, "T")
+        assert [name[-6:] for name in names(screen)[:3]] == ["seed 0", "seed 1", "seed 2"]
+        await press(pilot, "T", "f")
         assert len(names(screen)) == 4
 
 
@@ -162,6 +164,14 @@ async def test_an_export_that_cannot_be_written_says_why(compared: Workspace) ->
         await press(pilot, "x", "enter")
         await until(pilot, lambda: any("cannot be written" in n.message for n in app._notifications))
         assert app.screen is screen
+
+
+@pytest.mark.asyncio
+async def test_a_metric_that_no_figure_draws_is_refused_not_replaced(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, _):
+        await press(pilot, "m", "m", "m", "x", "down", "down", "down", "enter")
+        await until(pilot, lambda: any("lr: is nothing a curve" in n.message for n in app._notifications))
+        assert not list((compared.root / "exports").glob("*.png"))
 
 
 @pytest.mark.asyncio
