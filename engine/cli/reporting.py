@@ -79,7 +79,7 @@ def report(
         typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
     ] = None,
 ) -> None:
-    """Write an experiment up: Markdown, one HTML file, figures and data."""
+    """Write an experiment up: HTML, Markdown, figures, data."""
     from engine.cli.report import write_report
 
     write_report(workspace_of(context), experiment, out)

@@ -295,6 +295,8 @@ class PreviewScreen(Screen[None]):
         elif self._turned:
             here = self._current()
             order[here] = self.look.partner(here)
+        if len(order) != len(frames):
+            return  # they are being laid anew, which ends in hanging them
         names = titles(shown.view.panels, self.look)
         for frame, position in zip(frames, order, strict=True):
             if position < len(shown.drawn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,8 @@ def test_a_run_that_wants_pretraining_is_queued_behind_it(workspace: Workspace, 
     config = with_values(CONFIG, {"pretrain.epochs": 5, "data.label_fraction": 0.1, "epochs": 20})
     card = RunCard("bbbbbbbb", "two", "tests", 2.0, ("night",))
     first, second = enqueue(workspace, store, card, config, Place(3, "aaa"))
-    assert (first.name, first.tags, second) == ("two pretrain", ("night",), card)
+    assert (first.name, first.tags) == ("two pretrain", ("night",))
+    assert second == replace(card, priority=3, after=first.id)
     rows = [store.run(first.id), store.run(second.id)]
     assert [row.after for row in rows] == ["aaaaaaaa", first.id]
     assert [row.priority for row in rows] == [3, 3]

@@ -160,7 +160,7 @@ async def test_flicker_shows_two_runs_in_turns_in_one_place(gallery_workspace: W
         await press(pilot, "enter")
         await until(pilot, lambda: titles(screen) == ["poor"])
         await press(pilot, "k", "escape")
-        assert titles(screen) == ["Image", "Ground truth", "good", "poor"]
+        await until(pilot, lambda: titles(screen) == ["Image", "Ground truth", "good", "poor"])
 
 
 async def test_full_screen_zoom_and_the_way_back(gallery_workspace: Workspace) -> None:
