@@ -20,6 +20,7 @@ from engine.config_keys import ConfigError, load_config, parse_assignments, with
 from engine.processes import is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard
+from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import END_STATUSES, RunRow, Store
 from engine.workspace import Workspace
 
@@ -106,11 +107,34 @@ def predecessor(store: Store, place: Place) -> str:
     return row.id
 
 
-def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
-    """Make a run that an agent will start; `ensure_agent` sees to it that there is one."""
+def enqueue(
+    workspace: Workspace,
+    store: Store,
+    card: RunCard,
+    config: RunConfig,
+    place: Place,
+    pretrained: dict[RunConfig, str] | None = None,
+) -> list[RunCard]:
+    """Make a run that an agent will start; `ensure_agent` sees to it that there is one.
+
+    A run that wants pre-training has that run queued before it. Runs that are queued together share
+    `pretrained`, by config the id of each pre-training run, so that none is made twice. Returns the cards of
+    the runs that were made, in the order in which they will start.
+    """
     after = predecessor(store, place)
+    config = settle_source(workspace, store, config, waits_for=after)
+    made = []
+    pretraining, known = pretraining_of(config), {} if pretrained is None else pretrained
+    if pretraining is not None:
+        if pretraining not in known:
+            first = pretraining_card(card)
+            made += enqueue(workspace, store, first, pretraining, place)
+            known[pretraining] = first.id
+        after = known[pretraining]
+        config = starting_from(config, after)
     workspace.run_dir(card.id).create(card, config)
     store.create_run(card, config, priority=place.priority, after=after)
+    return [*made, card]
 
 
 def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str]:

@@ -73,6 +73,31 @@ class Model(Event):
     flops_per_sample: int
 
 
+class WarmStart(Event):
+    """The run begins with the weights of a checkpoint, after `epoch` epochs: `taken` tensors of it.
+
+    `new` are the tensors of this network that it had no weights for, `unused` those of the checkpoint that
+    this network has no place for.
+    """
+
+    event: Literal["warm_start"] = "warm_start"
+    source: str
+    epoch: int
+    taken: int
+    new: list[str]
+    unused: list[str]
+
+    @property
+    def told(self) -> str:
+        """The event as a line for people."""
+        parts = [f"weights from {self.source}, after epoch {self.epoch}: {self.taken} tensors taken"]
+        for what, names in (("new here", self.new), ("not used", self.unused)):
+            if names:
+                more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+                parts.append(f"{what}: {', '.join(names[:4])}{more}")
+        return "; ".join(parts)
+
+
 class Compiled(Event):
     """Whether torch.compile is used from here on, and why; step times are medians in seconds."""
 
@@ -205,6 +230,7 @@ AnyEvent = Annotated[
     Started
     | Data
     | Model
+    | WarmStart
     | Compiled
     | Speed
     | Progress

@@ -12,10 +12,9 @@ from engine import intentions
 from engine.cli.console import notices, output
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_data, follow
+from engine.cli.run import check_data, start_here
 from engine.config_keys import parse_assignments, with_values
 from engine.intentions import Place, Refused, check_hardware, enqueue
-from engine.processes import identify
 from engine.rundir import new_run_id
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -57,12 +56,9 @@ def rerun(
         check_data(config, workspace)
         card = replace(before.read_card(), id=new_run_id(), created=time.time(), note="")
         if place is not None:
-            enqueue(workspace, store, card, config, place)
-            tell_queued(workspace, [card], as_json)
+            tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0
-        workspace.run_dir(card.id).create(card, config)
-        store.create_run(card, config, "starting", owner=identify())
-        return follow(workspace, store, card.id, as_json)
+        return start_here(workspace, store, card, config, as_json)
 
 
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:

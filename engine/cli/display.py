@@ -126,6 +126,8 @@ class PlainDisplay:
                     line = self._lines.line(event, self._is_scored(event.epoch))
                     if line:
                         self._say(line)
+                case journal.WarmStart():
+                    self._say(event.told)
                 case journal.Warned():
                     self._say(f"warning: {event.message}")
 

@@ -7,6 +7,7 @@ import inspect
 import json
 
 from engine.cli.console import output
+from engine.config import RunConfig
 from engine.config_keys import ConfigError, ConfigKey, config_keys, format_value, to_toml
 from engine.recipes import RECIPES, get_recipe
 from engine.report.tables import Column, text_table
@@ -25,11 +26,16 @@ def list_recipes(as_json: bool) -> None:
     columns = [
         Column("recipe", [(name, "bold") for name in configs]),
         Column("size", [format_value(config.data.size) for config in configs.values()], right=True, rank=3),
-        Column("epochs", [str(config.epochs) for config in configs.values()], right=True, rank=1),
+        Column("epochs", [epochs(config) for config in configs.values()], right=True, rank=1),
         Column("batch", [str(config.batch_size) for config in configs.values()], right=True, rank=2),
         Column("what it is", [description(name).split("\n")[0] for name in configs], least=30),
     ]
     output.say(text_table(columns, output.table_width))
+
+
+def epochs(config: RunConfig) -> str:
+    """The epochs of a run, those of the pre-training run before it first."""
+    return f"{config.pretrain.epochs} + {config.epochs}" if config.pretrain.epochs else str(config.epochs)
 
 
 def show_recipe(name: str, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from engine.data.dataset import open_dataset
 from engine.intentions import RESUMABLE, Place, Refused, check_hardware, default_name, enqueue, resolve_config
 from engine.processes import identify
 from engine.rundir import RunCard, new_run_id
+from engine.sources import names_a_run, pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -43,23 +44,43 @@ def run(
     config = resolve_config(target, assignments, data)
     check_hardware(config)
     check_data(config, workspace)
-    run_id = new_run_id()
     card = RunCard(
-        id=run_id,
+        id=new_run_id(),
         name=name or default_name(config),
         experiment=experiment,
         created=time.time(),
         tags=tuple(dict.fromkeys(tags)),
         note=note,
     )
-    with workspace.open_store() as store:
+    # What names a run is looked up in a database that is there; to look must not make one.
+    with open_existing(workspace) if names_a_run(config) else workspace.open_store() as store:
         if place is not None:
-            enqueue(workspace, store, card, config, place)
-            tell_queued(workspace, [card], as_json)
+            tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0
-        workspace.run_dir(run_id).create(card, config)
-        store.create_run(card, config, "starting", owner=identify())
-        return follow(workspace, store, run_id, as_json)
+        return start_here(workspace, store, card, config, as_json)
+
+
+def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
+    """Make a run past the queue, after its pre-training run where it wants one, and follow it to its end.
+
+    Returns the exit status, that of the pre-training run when it does not finish.
+    """
+    config = settle_source(workspace, store, config)
+    pretraining = pretraining_of(config)
+    if pretraining is not None:
+        first = pretraining_card(card)
+        notices.say(
+            f"two runs: {pretraining.epochs} epochs of pre-training, then {config.epochs} of training, "
+            f"{pretraining.epochs + config.epochs} in all"
+        )
+        status = start_here(workspace, store, first, pretraining, as_json)
+        if status != 0:
+            notices.say(f"then:    the same command with init.from={first.id}, for the training")
+            return status
+        config = starting_from(config, first.id)
+    workspace.run_dir(card.id).create(card, config)
+    store.create_run(card, config, "starting", owner=identify())
+    return follow(workspace, store, card.id, as_json)
 
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
@@ -77,7 +98,10 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
-    """Find, check and cache the data before a run is made. Raises DataError."""
+    """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError."""
+    pretraining = pretraining_of(config)
+    if pretraining is not None:
+        check_data(pretraining, workspace)
     with progress_bar("reading images") as report:
         data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
     if data.skipped:

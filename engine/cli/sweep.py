@@ -15,9 +15,11 @@ import typer
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data
+from engine.config import RunConfig
 from engine.config_keys import ConfigError, parse_assignments
 from engine.intentions import Place, check_hardware, default_name, enqueue, predecessor, resolve_config
 from engine.rundir import RunCard, new_run_id
+from engine.sources import pretraining_of
 from engine.workspace import Workspace
 
 MOST_VALUES = 100_000
@@ -48,14 +50,15 @@ def sweep(
     configs = [resolve_config(target, point, data) for point in points]
     for config in {config.device: config for config in configs}.values():
         check_hardware(config)
-    for config in {config.data: config for config in configs}.values():
+    for config in {(config.data, pretraining_of(config) is None): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
     if not sure:
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
-    cards = []
+    cards: list[RunCard] = []
+    pretrained: dict[RunConfig, str] = {}
     with workspace.open_store() as store:
         predecessor(store, place)
         for point, config in zip(points, configs, strict=True):
@@ -67,8 +70,7 @@ def sweep(
                 tags=tuple(dict.fromkeys(tags)),
                 note=note,
             )
-            enqueue(workspace, store, card, config, place)
-            cards.append(card)
+            cards += enqueue(workspace, store, card, config, place, pretrained)
     tell_queued(workspace, cards, as_json)
     notices.say(f"{count} queued in experiment {experiment}")
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from engine.config import RunConfig
 from engine.config_keys import config_keys, format_value, value_of
+from engine.journal import WarmStart
 from engine.recipes import RECIPES, get_recipe
 from engine.report.runs import STATUS_STYLES
 from engine.report.tables import (
@@ -207,6 +208,8 @@ def _facts(page: RunPage) -> Text:
     if row.parameters is not None:
         flops = large(row.flops_per_sample, "FLOP")
         facts.append(("model", f"{row.parameters:,} parameters, {flops} a sample (forward)"))
+    starts_from = [WarmStart(**event.payload) for event in page.events if event.event == "warm_start"]
+    facts += [("from", starts_from[-1].told)] if starts_from else []
     if row.train_images is not None:
         facts.append(("images", f"{row.train_images} training, {row.val_images} validation"))
     if row.device:

@@ -16,6 +16,7 @@ from engine.models.registry import count_parameters
 from engine.tasks.job import Job, record_start
 from engine.tasks.objectives import Objective, build_objective, output_channels
 from engine.tasks.state import TrainState, find_resumption, new_state, restore
+from engine.tasks.warm_start import start_from_source
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ def begin(job: Job) -> Learning:
     data = open_data(job)
     classes = class_names(job, data)
     state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict))
-    restore(job, state, resumption)
+    if resumption.content is not None:
+        restore(job, state, resumption)
+    elif config.init.source:
+        start_from_source(job, state)
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
     return Learning(hardware, data, build_objective(config), state, flops)
 

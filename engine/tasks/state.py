@@ -206,8 +206,7 @@ def _load_or_move_aside(path: Path, hardware: Hardware, warnings: list[str]) -> 
 def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
     """Put a checkpoint into a new state. Raises CheckpointError if network or classes are others."""
     content = resumption.content
-    if content is None:
-        return
+    assert content is not None
     check_fits(resumption.path, content, state.config.model.model_dump(mode="json"), state.classes)
     state.model.load_state_dict(content["model"])
     if resumption.path.name == "best.pt":

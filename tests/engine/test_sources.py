@@ -1,0 +1,131 @@
+"""Where weights come from, as people say it: a run, a checkpoint, a pre-training run that is made first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.config import RunConfig
+from engine.config_keys import ConfigError, with_values
+from engine.intentions import Place, enqueue
+from engine.rundir import RunCard, RunDir
+from engine.sources import pretraining_of, settle_source
+from engine.store import Store
+from engine.workspace import Workspace
+
+CONFIG = with_values(RunConfig(), {"model.width": 8})
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    with workspace.open_store() as opened:
+        yield opened
+
+
+def made(
+    workspace: Workspace, store: Store, run_id: str, *checkpoints: str, status: str = "finished"
+) -> RunDir:
+    """A run that left checkpoints."""
+    card = RunCard(run_id, f"run {run_id}", "tests", 1.0)
+    run = workspace.run_dir(run_id)
+    run.create(card, CONFIG)
+    store.create_run(card, CONFIG, status)
+    for name in checkpoints:
+        (run.checkpoints / name).write_bytes(b"weights")
+    return run
+
+
+def settled(workspace: Workspace, store: Store, source: str, waits_for: str = "", **values: object) -> str:
+    config = with_values(CONFIG, {"init.from": source, **values})
+    return settle_source(workspace, store, config, waits_for).init.source
+
+
+def test_a_run_stands_for_its_best_checkpoint_beside_the_new_run(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt", "last.pt")
+    made(workspace, store, "bbbbbbbb", "last.pt", status="stopped")
+    for name in ("aaaaaaaa", "aaa", "run aaaaaaaa"):
+        assert settled(workspace, store, name) == "../aaaaaaaa/checkpoints/best.pt"
+    assert settled(workspace, store, "bbb") == "../bbbbbbbb/checkpoints/last.pt"
+    again = "../aaaaaaaa/checkpoints/best.pt"
+    assert settled(workspace, store, again) == again  # a run made anew from its config
+    path = workspace.run_dir("aaaaaaaa").checkpoints / "last.pt"
+    assert settled(workspace, store, str(path)) == "../aaaaaaaa/checkpoints/last.pt"
+
+
+def test_a_checkpoint_anywhere_is_named_by_its_path(
+    workspace: Workspace, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere.pt").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    assert settled(workspace, store, "elsewhere.pt") == str(tmp_path / "elsewhere.pt")
+    with pytest.raises(ConfigError, match=rf"init\.from: {tmp_path}/gone\.pt is not there; it must be a run"):
+        settled(workspace, store, "gone.pt")
+
+
+def test_what_is_no_source_is_said(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", status="running")
+    with pytest.raises(ConfigError, match=r"init\.from: .*nobody"):
+        settled(workspace, store, "nobody")
+    with pytest.raises(
+        ConfigError, match=r"aaaaaaaa is running and has no checkpoint; with --queue --after aaaaaaaa"
+    ):
+        settled(workspace, store, "aaaaaaaa")
+    assert settled(workspace, store, "aaa", waits_for="aaaaaaaa") == "../aaaaaaaa/checkpoints/best.pt"
+    with pytest.raises(ConfigError, match=r"cccccccc/checkpoints/best\.pt is not there"):
+        settled(workspace, store, "../cccccccc/checkpoints/best.pt")
+
+
+def test_another_network_is_refused_before_anything_is_made(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    with pytest.raises(ConfigError) as refusal:
+        settled(workspace, store, "aaa", **{"model.width": 16})
+    assert str(refusal.value) == (
+        "init.from: aaaaaaaa has another network: model.width 8, not 16; "
+        "init.strict=false takes the weights that fit"
+    )
+    assert settled(workspace, store, "aaa", **{"model.width": 16, "init.strict": False}).startswith("../aaa")
+
+
+def test_a_run_that_wants_pretraining_is_queued_behind_it(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", status="queued")
+    config = with_values(CONFIG, {"pretrain.epochs": 5, "data.label_fraction": 0.1, "epochs": 20})
+    card = RunCard("bbbbbbbb", "two", "tests", 2.0, ("night",))
+    first, second = enqueue(workspace, store, card, config, Place(3, "aaa"))
+    assert (first.name, first.tags, second) == ("two pretrain", ("night",), card)
+    rows = [store.run(first.id), store.run(second.id)]
+    assert [row.after for row in rows] == ["aaaaaaaa", first.id]
+    assert [row.priority for row in rows] == [3, 3]
+    assert [row.task for row in rows] == ["pretrain", "train"]
+    pretraining = workspace.run_dir(first.id).read_config()
+    assert (pretraining.epochs, pretraining.data.label_fraction) == (5, 1.0)
+    assert pretraining.model == config.model
+    training = workspace.run_dir(second.id).read_config()
+    assert training.init.source == f"../{first.id}/checkpoints/best.pt"
+    assert (training.epochs, training.pretrain.epochs) == (20, 5)
+    # Made anew, it starts from the same weights and makes no pre-training again.
+    again = RunCard("cccccccc", "again", "tests", 3.0)
+    (workspace.run_dir(first.id).checkpoints / "best.pt").write_bytes(b"weights")
+    assert enqueue(workspace, store, again, training, Place()) == [again]
+
+
+def test_runs_queued_together_share_what_pretrains_alike(workspace: Workspace, store: Store) -> None:
+    shared: dict[RunConfig, str] = {}
+    cards = []
+    for index, values in enumerate(
+        ({"data.label_fraction": 0.1}, {"data.label_fraction": 0.5}, {"optimizer.lr": 0.5})
+    ):
+        config = with_values(CONFIG, {"pretrain.epochs": 5, **values})
+        card = RunCard(f"{index}" * 8, str(index), "tests", float(index))
+        cards += enqueue(workspace, store, card, config, Place(), shared)
+    assert [card.name for card in cards] == ["0 pretrain", "0", "1", "2 pretrain", "2"]
+    assert store.run("1" * 8).after == cards[0].id
+
+
+def test_a_schedule_that_does_not_suit_the_pretraining_is_refused() -> None:
+    config = with_values(CONFIG, {"pretrain.epochs": 3, "schedule.warmup_epochs": 5})
+    with pytest.raises(ConfigError, match=r"of the pre-training run, schedule\.warmup_epochs: 5 "):
+        pretraining_of(config)
+    with pytest.raises(ConfigError, match=r"pretrain\.epochs: is for task=train"):
+        with_values(CONFIG, {"task": "pretrain", "pretrain.epochs": 3})
