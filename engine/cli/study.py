@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.text import Text
@@ -65,9 +66,9 @@ def _evaluate(
 ) -> RunCard:
     """Queue an evaluation of the best checkpoint that a queued training will have."""
     row = store.run(trained.id)
-    about = {"split": planned.split, "at": AT, "source": row.id}
+    about: dict[str, Any] = {"split": planned.split, "at": AT, "source": row.id}
     about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
-    config = derived_config(workspace, row, about, planned.assignments, "evaluate")
+    config = derived_config(workspace, row, "evaluate", about, planned.assignments)
     name = f"{trained.name}-{planned.name}-{AT}"
     card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
     enqueue(workspace, store, card, config, Place(priority, trained.id))
