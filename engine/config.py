@@ -7,9 +7,18 @@ documentation and the form of the dashboard are generated from them.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -17,9 +26,12 @@ STUDY_SEED = 2147483647
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
 
 
-def option(default: Any, help: str, unit: str = "", **bounds: Any) -> Any:
-    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`)."""
-    return Field(default, description=help, json_schema_extra={"unit": unit}, **bounds)
+def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
+    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
+
+    `form` says in words what a text must look like.
+    """
+    return Field(default, description=help, json_schema_extra={"unit": unit, "form": form}, **bounds)
 
 
 class Section(BaseModel):
@@ -71,6 +83,9 @@ class DataConfig(Section):
 class UNetConfig(Section):
     """U-Net (Ronneberger et al. 2015) with batch norm."""
 
+    BREADTH: ClassVar[str] = "width"
+    """The key that makes the network smaller."""
+
     name: Literal["unet"] = option("unet", "Architecture")
     width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
 
@@ -78,6 +93,58 @@ class UNetConfig(Section):
     def stride(self) -> int:
         """Both sides of the input must be multiples of this, in pixels."""
         return 16
+
+
+def _ordered_places(text: str) -> str:
+    """Accept the places of attention in any order, and keep them in one."""
+    places = text.replace(" ", "").split("+")
+    if places != ["none"] and not set(places) <= set(ATTENTION_PLACES):
+        raise ValueError("unknown place")
+    return "+".join(place for place in ATTENTION_PLACES if place in places) or "none"
+
+
+ATTENTION_PLACES = ("1", "2", "3", "4", "middle")
+Attention = Annotated[str, AfterValidator(_ordered_places)]
+
+
+class ModernUNetConfig(Section):
+    """Modern U-Net: the residual U-Net of DDPM (Ho et al. 2020), its channel multipliers compounding."""
+
+    BREADTH: ClassVar[str] = "hidden"
+
+    name: Literal["modern_unet"] = option("modern_unet", "Architecture")
+    hidden: int = option(
+        64, "Channels of the first level; the levels below have 2, 4 and 16 times as many", ge=1, le=1024
+    )
+    norm: bool = option(True, "Group norm before each activation")
+    attention: Attention = option(
+        "none",
+        "Where each pixel attends to all others: after the blocks of a level, 1 being the full size, or in "
+        "the middle",
+        form="none, or some of 1 2 3 4 middle joined by +, such as 4+middle",
+    )
+    use1x1: bool = option(False, "First and last convolution of one pixel instead of 3x3")
+
+    @property
+    def stride(self) -> int:
+        """Both sides of the input must be multiples of this, in pixels."""
+        return 8
+
+    @property
+    def attention_places(self) -> tuple[str, ...]:
+        """Those of ATTENTION_PLACES that have attention."""
+        return () if self.attention == "none" else tuple(self.attention.split("+"))
+
+
+def _model_name(value: Any) -> Any:
+    """Which model a table means; one without a name is a U-Net."""
+    return value.get("name", "unet") if isinstance(value, dict) else getattr(value, "name", None)
+
+
+ModelConfig = Annotated[
+    Annotated[UNetConfig, Tag("unet")] | Annotated[ModernUNetConfig, Tag("modern_unet")],
+    Discriminator(_model_name),
+]
 
 
 class OptimizerConfig(Section):
@@ -217,9 +284,11 @@ class RunConfig(Section):
         "auto",
         "auto: bf16 where the hardware has it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
     )
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN)
+    device: str = option(
+        "auto", "What to compute on", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN
+    )
     data: DataConfig = DataConfig()
-    model: UNetConfig = UNetConfig()
+    model: ModelConfig = option(UNetConfig(), "The network; each architecture has keys of its own")
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()

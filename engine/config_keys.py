@@ -6,10 +6,10 @@ import difflib
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
@@ -28,7 +28,10 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ConfigKey:
-    """One dotted key as people see it. `allowed` is a phrase such as "> 0, <= 100" or "sgd | adamw"."""
+    """One dotted key as people see it. `allowed` is a phrase such as "> 0, <= 100" or "sgd | adamw".
+
+    `variants` are the values of its section's `name` that have the key; none: it is always there.
+    """
 
     key: str
     kind: str
@@ -37,6 +40,12 @@ class ConfigKey:
     choices: tuple[str, ...]
     unit: str
     help: str
+    variants: tuple[str, ...] = ()
+
+    @property
+    def story(self) -> str:
+        """The help, and whose key it is."""
+        return f"{self.help} ({', '.join(self.variants)} only)" if self.variants else self.help
 
 
 @cache
@@ -66,9 +75,12 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """`base` with dotted keys changed; text is converted to the key's type.
 
+    Another `model.name` brings that model's defaults; keys that both models have keep their value.
     Raises ConfigError, one line a problem: the key, the value, what is allowed.
     """
     table = base.model_dump()
+    if "model.name" in values:
+        table["model"] = _of_variant(table["model"], "model", str(values["model.name"]))
     for key, value in values.items():
         *path, leaf = key.split(".")
         section = table
@@ -114,7 +126,9 @@ def unknown_key(key: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A config value as it would be typed on the command line."""
+    """A config value as it would be typed on the command line; "-" for None, a key that a config lacks."""
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
@@ -123,7 +137,7 @@ def format_value(value: Any) -> str:
 
 
 def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """The dotted keys in which two configs differ, with both values."""
+    """The dotted keys in which two configs differ, with both values; None where a config lacks the key."""
     return {
         key: (value, value_of(other, key))
         for key in config_keys()
@@ -132,11 +146,13 @@ def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
 
 
 def value_of(config: RunConfig, key: str) -> Any:
-    """The value of a dotted key."""
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
+    """The value of a dotted key; None when it belongs to another model than the config's."""
+    *path, leaf = key.split(".")
+    section: Any = config
+    for name in path:
+        section = getattr(section, name)
+    about = config_keys()[key]
+    return None if about.variants and section.name not in about.variants else getattr(section, leaf)
 
 
 def to_toml(config: RunConfig) -> str:
@@ -146,6 +162,8 @@ def to_toml(config: RunConfig) -> str:
     document = tomlkit.document()
     table = config.model_dump(mode="json")
     for key, about in config_keys().items():
+        if value_of(config, key) is None:
+            continue
         *path, leaf = key.split(".")
         value: Any = table
         section: Any = document
@@ -167,13 +185,46 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterable[ConfigKey]:
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _walk(kind, f"{prefix}{name}.")
+        elif variants := _variants(info):
+            yield from _walk_variants(variants, f"{prefix}{name}.")
         else:
             yield _describe(f"{prefix}{name}", info)
 
 
+def _walk_variants(variants: Mapping[str, type[BaseModel]], prefix: str) -> Iterable[ConfigKey]:
+    """The keys of a section that has one of several forms, each key once."""
+    found: dict[str, ConfigKey] = {}
+    for variant, model in variants.items():
+        for about in _walk(model, prefix):
+            same = found.get(about.key, about)
+            choices = tuple(dict.fromkeys(same.choices + about.choices))
+            allowed = " | ".join(choices) or same.allowed
+            found[about.key] = replace(
+                same, choices=choices, allowed=allowed, variants=(*same.variants, variant)
+            )
+    for about in found.values():
+        yield replace(about, variants=() if len(about.variants) == len(variants) else about.variants)
+
+
+def _variants(info: FieldInfo) -> dict[str, type[BaseModel]]:
+    """The forms of a section, by the value of its `name`; none for a plain field."""
+    kinds = [
+        get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(info.annotation)
+    ]
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
+        return {}
+    return {str(kind.model_fields["name"].default): kind for kind in kinds}
+
+
+def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
+    """What a section's table keeps when it becomes another variant: the keys that the other has, too."""
+    new = _variants(RunConfig.model_fields[section]).get(name)
+    return {key: value for key, value in table.items() if new is not None and key in new.model_fields}
+
+
 def _describe(key: str, info: FieldInfo) -> ConfigKey:
     extra = info.json_schema_extra
-    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+    unit, form = (str(extra[name]) if isinstance(extra, dict) else "" for name in ("unit", "form"))
     choices = (
         tuple(str(c) for c in get_args(info.annotation)) if get_origin(info.annotation) is Literal else ()
     )
@@ -187,7 +238,7 @@ def _describe(key: str, info: FieldInfo) -> ConfigKey:
             bounds.append("not empty")
     if _is_size(info):
         bounds.append("each 16 to 8192")
-    allowed = " | ".join(choices) or ", ".join(bounds)
+    allowed = form or " | ".join(choices) or ", ".join(bounds)
     return ConfigKey(key, _kind(info), info.default, allowed, choices, unit, info.description or "")
 
 
@@ -226,31 +277,55 @@ def _plain(key: str, value: Any) -> Any:
 def _problem(detail: Any) -> str:
     """One pydantic error as a line: key, value, what is allowed."""
     location = [str(part) for part in detail["loc"]]
+    given = detail["input"]
+    if detail["type"] == "union_tag_invalid":  # a section whose name is that of no variant
+        location.append("name")
+        given = detail["ctx"]["tag"]
+    variant = location.pop(1) if len(location) > 2 and _is_variant(*location[:2]) else ""
     if detail["type"] == "value_error" and ".".join(location) not in config_keys():
         return str(detail["ctx"]["error"])
     if detail["type"] == "extra_forbidden":
-        return unknown_key(".".join(location))
+        key = ".".join(location)
+        return _key_of_another(key, variant) if key in config_keys() else unknown_key(key)
     while location and ".".join(location) not in config_keys() and location[-1].isdigit():
         location.pop()
     key = ".".join(location)
     about = config_keys().get(key)
     if about is None:
-        return f"{key or 'config'}: must be a table of keys, got {detail['input']!r}"
+        return f"{key or 'config'}: must be a table of keys, got {given!r}"
     wanted = {
         "size": "a size HEIGHTxWIDTH such as 256x512",
         "choice": "one of",
         "text": "text",
         "true/false": "true or false",
     }.get(about.kind, f"a {about.kind}")
-    if about.key == "device":
-        wanted = "auto, cpu, cuda or cuda:N"
     allowed = (
         f" {about.allowed}" if about.kind == "choice" else f" ({about.allowed})" if about.allowed else ""
     )
-    near = difflib.get_close_matches(str(detail["input"]), about.choices, n=1)
+    near = difflib.get_close_matches(str(given), about.choices, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     unit = f", in {about.unit}" if about.unit else ""
-    return f"{key}: {_shown(detail['input'])} is not allowed; it must be {wanted}{allowed}{unit}{hint}"
+    return f"{key}: {_shown(given)} is not allowed; it must be {wanted}{allowed}{unit}{hint}"
+
+
+def _is_variant(section: str, name: str) -> bool:
+    about = config_keys().get(f"{section}.name")
+    return about is not None and name in about.choices
+
+
+def _key_of_another(key: str, variant: str) -> str:
+    """The line that says a key belongs to another variant of its section than the config's."""
+    section = key.rpartition(".")[0]
+    owners = config_keys()[key].variants
+    own = [
+        about.key
+        for about in config_keys().values()
+        if about.key.startswith(f"{section}.") and variant in about.variants
+    ]
+    return (
+        f"{key}: is a key of {section}.name={' or '.join(owners)}; here {section}.name is {variant}, "
+        f"which has {', '.join(own)}"
+    )
 
 
 def _shown(value: Any) -> str:

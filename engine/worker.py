@@ -116,11 +116,11 @@ def execute(job: Job) -> int:
     """Run the job's task and put its end on the record; returns the exit status."""
     from engine.tasks.fit import describe_shortage, is_out_of_memory
     from engine.tasks.job import Diverged, StopRequested
-    from engine.tasks.train import train
+    from engine.tasks.registry import TASKS
 
     run, journal = job.run, job.journal
     try:
-        train(job)
+        TASKS[job.config.task](job)
     except StopRequested as stop:
         if stop.cause == "timeout":
             return end_failed(run, journal, "timeout", timeout_message(job))

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.cli.console import notices, output
-from engine.cli.run import base_config, check_hardware
 from engine.config import RunConfig
 from engine.config_keys import format_value, parse_assignments, with_values
+from engine.intentions import base_config, check_hardware
 from engine.report.tables import Column, data_size, large, text_table
 
 

@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import typer
 
-from engine.agent.executors.local import is_held
-from engine.agent.ingest import owner_of
-from engine.agent.presence import ensure_agent
+from engine import intentions
 from engine.cli.console import notices, output
-from engine.cli.queue import Place, enqueue, tell_queued
+from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import RESUMABLE, check_data, check_hardware, follow
-from engine.config_keys import ConfigError, parse_assignments, with_values
-from engine.processes import identify, is_alive
-from engine.rundir import RunCard, new_run_id
-from engine.store import END_STATUSES, RunRow, Store
+from engine.cli.run import check_data, follow
+from engine.config_keys import parse_assignments, with_values
+from engine.intentions import Place, Refused, check_hardware, enqueue
+from engine.processes import identify
+from engine.rundir import new_run_id
+from engine.store import RunRow, Store
 from engine.workspace import Workspace
+
+_FATES = {
+    "stopped": "stopped: it left the queue",
+    "stopping": "stopping: it ends its step and saves",
+    "ended": "ended by itself just now",
+}
 
 
 def stop(workspace: Workspace, prefixes: Sequence[str]) -> None:
-    """Let runs end their step and save; queued ones leave the queue. Raises ConfigError for ended ones."""
+    """Let runs end their step and save; queued ones leave the queue. Raises Refused for ended ones."""
     with open_existing(workspace) as store:
-        rows = chosen(store, prefixes, ("queued", "starting", "running", "stopping"), "is over")
-        for row in rows:
-            if store.set_status(row.id, "stopped", "stopped", expect=("queued",)):
-                output.say(f"{row.id}  {row.name}  stopped: it left the queue")
-            elif store.set_status(row.id, "stopping", expect=("starting", "running", "stopping")):
-                output.say(f"{row.id}  {row.name}  stopping: it ends its step and saves")
-            else:
-                output.say(f"{row.id}  {row.name}  ended by itself just now")
-        owners = [owner_of(store.run(row.id)) for row in rows if not store.run(row.id).ended]
-    if any(owner is None or is_alive(owner) is False for owner in owners):
-        ensure_agent(workspace)  # nobody else would pass the wish on
+        rows = named(store, prefixes)
+        for row, fate in zip(rows, intentions.stop(workspace, store, rows), strict=True):
+            output.say(f"{row.id}  {row.name}  {_FATES[fate]}")
 
 
 def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None, as_json: bool) -> None:
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint."""
     with open_existing(workspace) as store:
-        rows = chosen(store, prefixes, RESUMABLE, "only stopped, failed and lost runs are queued again")
-        for row in rows:
-            refuse_living(workspace, row)
+        rows = named(store, prefixes)
         cards = [workspace.run_dir(row.id).read_card() for row in rows]
-        for row in rows:
-            if priority is not None:
-                store.set_queue(row.id, priority=priority)
-            store.set_status(row.id, "queued", expect=RESUMABLE)
+        intentions.requeue(workspace, store, rows, priority)
     tell_queued(workspace, cards, as_json)
 
 
@@ -77,10 +68,8 @@ def rerun(
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
     """Remove runs with their files and rows, never a living one. Asks unless `sure`."""
     with open_existing(workspace) as store:
-        removable = (*END_STATUSES, "queued")
-        rows = chosen(store, prefixes, removable, "`seg-engine stop` it first")
-        for row in rows:
-            refuse_living(workspace, row)
+        rows = named(store, prefixes)
+        intentions.refuse_undeletable(workspace, rows)
         if not sure:
             for row in rows:
                 best = f", best Dice {row.best_dice:.4f}" if row.best_dice is not None else ""
@@ -88,20 +77,8 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
             question = f"delete {'this run' if len(rows) == 1 else f'these {len(rows)} runs'} for good?"
             typer.confirm(question, abort=True, err=True)
         for row in rows:
-            # The row first: from then on no agent can start what is about to lose its files.
-            if not store.delete_run(row.id, expect=removable):
-                raise ConfigError([f"{row.id}: was started just now and is kept"])
-            remove_folder(workspace, row.id)
+            intentions.delete(workspace, store, row)
             output.say(f"{row.id}  {row.name}  deleted")
-
-
-def remove_folder(workspace: Workspace, run_id: str) -> None:
-    """Remove a run's folder, under a hidden name first so that half of one never looks like a run."""
-    folder = workspace.run_dir(run_id).path
-    if folder.is_dir():
-        doomed = folder.with_name(f".deleted-{run_id}")
-        folder.rename(doomed)
-        shutil.rmtree(doomed)
 
 
 def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequence[str]) -> None:
@@ -110,11 +87,10 @@ def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequenc
         row = store.run(store.resolve(prefix))
         missing = [word for word in remove if word not in row.tags]
         if missing:
-            raise ConfigError([f"{row.id}: has no tag {word}" for word in missing])
+            raise Refused([f"{row.id}: has no tag {word}" for word in missing])
         tags = tuple(sorted({*row.tags, *words} - set(remove)))
         if tags != row.tags:
-            store.update_card(row.id, tags=tags)
-            rewrite_card(workspace, store, row.id)
+            tell_if_gone(workspace, row.id, intentions.set_tags(workspace, store, row.id, tags))
         output.say(f"{row.id}  {row.name}  tags: {', '.join(tags) or 'none'}")
 
 
@@ -125,33 +101,15 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
         if text is None:
             output.say(row.note)
             return
-        store.update_card(row.id, note=text)
-        rewrite_card(workspace, store, row.id)
+        tell_if_gone(workspace, row.id, intentions.set_note(workspace, store, row.id, text))
         output.say(f"{row.id}  {row.name}  note: {text or 'none'}")
 
 
-def rewrite_card(workspace: Workspace, store: Store, run_id: str) -> None:
-    """Put what people call a run into its folder too, so that rebuilding the database keeps it."""
-    row, run = store.run(run_id), workspace.run_dir(run_id)
-    if run.path.is_dir():
-        run.write_card(RunCard(row.id, row.name, row.experiment, row.created_at, row.tags, row.note))
-    else:
-        notices.say(f"{run.path} is gone; only the database knows this")
+def tell_if_gone(workspace: Workspace, run_id: str, kept: bool) -> None:
+    if not kept:
+        notices.say(f"{workspace.run_dir(run_id).path} is gone; only the database knows this")
 
 
-def chosen(store: Store, prefixes: Sequence[str], statuses: Sequence[str], otherwise: str) -> list[RunRow]:
-    """The runs that were named, each once. Raises ConfigError when one has none of `statuses`."""
-    rows = [store.run(run_id) for run_id in dict.fromkeys(store.resolve(prefix) for prefix in prefixes)]
-    problems = [f"{row.id}: is {row.status}; {otherwise}" for row in rows if row.status not in statuses]
-    if problems:
-        raise ConfigError(problems)
-    return rows
-
-
-def refuse_living(workspace: Workspace, row: RunRow) -> None:
-    """Raises ConfigError when a worker of the run lives on this machine, whatever its status says."""
-    run = workspace.run_dir(row.id)
-    process = run.read_proc()
-    if is_held(run) or (process is not None and is_alive(process)):
-        pid = f" (process {process.pid})" if process is not None else ""
-        raise ConfigError([f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later"])
+def named(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
+    """The runs that were named, each once. Raises StoreError for a name of none."""
+    return [store.run(run_id) for run_id in dict.fromkeys(store.resolve(prefix) for prefix in prefixes)]

@@ -91,8 +91,8 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train: check everything, start a worker, show its epochs. Ctrl-C saves and stops."""
-    from engine.cli.queue import Place
     from engine.cli.run import run as command
+    from engine.intentions import Place
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None

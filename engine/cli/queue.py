@@ -5,47 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output
 from engine.cli.reading import has_database, no_database, open_existing
-from engine.config import RunConfig
-from engine.config_keys import ConfigError
+from engine.intentions import Refused
 from engine.report.tables import Column, age, text_table
 from engine.rundir import RunCard
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
-
-HOPELESS = ("failed", "lost")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in the queue a run goes. `after` names the run that must finish first, as a person types it."""
-
-    priority: int = 0
-    after: str = ""
-
-
-def predecessor(store: Store, place: Place) -> str:
-    """The id of the run to wait for, "" for none. Raises ConfigError when it can never finish."""
-    if not place.after:
-        return ""
-    row = store.run(store.resolve(place.after))
-    if row.status in HOPELESS:
-        raise ConfigError(
-            [f"--after {place.after}: {row.id} is {row.status}; `seg-engine requeue {row.id}` first"]
-        )
-    return row.id
-
-
-def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
-    """Make a run that an agent will start."""
-    after = predecessor(store, place)
-    workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config, priority=place.priority, after=after)
 
 
 def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -> None:
@@ -129,7 +98,7 @@ def slot_or_wish(row: RunRow) -> str:
 
 
 def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -> None:
-    """Give queued runs another place: higher priorities start first. Raises ConfigError, StoreError."""
+    """Give queued runs another place: higher priorities start first. Raises Refused, StoreError."""
     with open_existing(workspace) as store:
         rows = _queued(store, prefixes)
         for row in rows:
@@ -154,5 +123,5 @@ def _queued(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
     rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
     problems = [f"{row.id}: is {row.status}, not queued" for row in rows if row.status != "queued"]
     if problems:
-        raise ConfigError(problems)
+        raise Refused(problems)
     return rows

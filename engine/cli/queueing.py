@@ -112,7 +112,7 @@ def rerun(
 ) -> None:
     """Make a new run of another one's config."""
     from engine.cli.control import rerun as command
-    from engine.cli.queue import Place
+    from engine.intentions import Place
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None
@@ -140,8 +140,8 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Queue every combination of some values."""
-    from engine.cli.queue import Place
     from engine.cli.sweep import sweep as command
+    from engine.intentions import Place
 
     place = Place(priority, after)
     workspace = workspace_of(context)

@@ -58,7 +58,7 @@ def show_config(prefix: str, as_json: bool) -> None:
         Column("default", [typed(key) for key in keys], least=8),
         Column("allowed", [key.allowed or key.kind for key in keys], rank=1, least=16),
         Column("unit", [key.unit or "-" for key in keys], rank=2),
-        Column("what it is", [key.help for key in keys], rank=3, least=40),
+        Column("what it is", [key.story for key in keys], rank=3, least=40),
     ]
     width = output.table_width
     if width is None or width >= 140:
@@ -68,7 +68,7 @@ def show_config(prefix: str, as_json: bool) -> None:
     for key in keys:
         unit = f" {key.unit}" if key.unit else ""
         output.print(f"{key.key} = {typed(key)}{unit}", style="bold")
-        output.print(f"    {key.help}")
+        output.print(f"    {key.story}")
         output.print(f"    {key.allowed or key.kind}", style="dim")
 
 
@@ -99,4 +99,5 @@ def record_of(key: ConfigKey) -> dict[str, object]:
         "choices": list(key.choices),
         "unit": key.unit,
         "help": key.help,
+        "variants": list(key.variants),
     }

@@ -8,23 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from engine.agent.devices import cuda_devices
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
-from engine.cli.queue import Place, enqueue, tell_queued
+from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig
-from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.dataset import open_dataset
+from engine.intentions import RESUMABLE, Place, Refused, check_hardware, default_name, enqueue, resolve_config
 from engine.processes import identify
-from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
 EXIT_BY_STATUS = {"finished": 0, "stopped": 3}
-RESUMABLE = ("stopped", "failed", "lost")
 
 
 def run(
@@ -70,46 +67,13 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
     with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
         if row.status not in RESUMABLE:
-            raise ConfigError([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
+            raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
         check_data(config, workspace)
         if not store.take(row.id, identify(), RESUMABLE):
-            raise ConfigError([f"{row.id}: was started by somebody else just now"])
+            raise Refused([f"{row.id}: was started by somebody else just now"])
         return follow(workspace, store, row.id, as_json)
-
-
-def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
-    """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
-    values = parse_assignments(assignments)
-    if data is not None:
-        values["data.root"] = str(data)
-    config = with_values(base_config(target), values)
-    if not config.data.root:
-        raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
-    root = Path(config.data.root).expanduser().absolute()
-    return with_values(config, {"data.root": str(root)})
-
-
-def base_config(target: str) -> RunConfig:
-    """A recipe by name, or the config in a TOML file. Raises ConfigError and UnknownRecipe."""
-    path = Path(target)
-    if target not in RECIPES and (path.suffix == ".toml" or path.is_file()):
-        return load_config(path)
-    return get_recipe(target)
-
-
-def check_hardware(config: RunConfig) -> None:
-    """Refuse a device that this machine lacks, asked of the driver itself. Raises ConfigError."""
-    if not config.device.startswith("cuda"):
-        if config.device == "cpu" and config.precision == "fp16":
-            raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
-        return
-    count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
-    if index >= count:
-        raise ConfigError(
-            [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
-        )
 
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
@@ -118,10 +82,6 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
         data = open_dataset(config.data, workspace.cache, report, lambda line: notices.print(line))
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
-
-
-def default_name(config: RunConfig) -> str:
-    return config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
 
 
 def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 import typer
 
 from engine.cli.console import notices
-from engine.cli.queue import Place, enqueue, predecessor, tell_queued
-from engine.cli.run import check_data, check_hardware, default_name, resolve_config
+from engine.cli.queue import tell_queued
+from engine.cli.run import check_data
 from engine.config_keys import ConfigError, parse_assignments
+from engine.intentions import Place, check_hardware, default_name, enqueue, predecessor, resolve_config
 from engine.rundir import RunCard, new_run_id
 from engine.workspace import Workspace
 

@@ -13,14 +13,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from engine.models.registry import BLOCKS
+
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Make every `nn.Sequential` of the model, its building blocks, forget and recompute. In place.
+    """Make the building blocks of the model forget and recompute. In place.
 
     Results are the same to the last bit; the names of the weights stay.
     """
     for block in model.modules():
-        if isinstance(block, nn.Sequential):
+        if isinstance(block, BLOCKS):
             plain = block.forward
             block.forward = partial(  # type: ignore[method-assign]
                 checkpoint, plain, use_reentrant=False, context_fn=partial(_contexts, block)

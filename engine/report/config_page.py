@@ -24,14 +24,15 @@ def config_page() -> str:
 def _groups() -> Iterator[str]:
     for group, keys in groupby(config_keys().values(), key=lambda about: about.key.rpartition(".")[0]):
         title = f"{group}: {_story(group)}" if group else "the run"
-        rows = [f"| `{k.key}` | {_default(k)} | {_allowed(k)} | {k.help} |" for k in keys]
+        rows = [f"| `{k.key}` | {_default(k)} | {_allowed(k)} | {k.story} |" for k in keys]
         table = ["| key | default | allowed | what it is |", "|---|---|---|---|", *rows]
         yield "\n".join([f"## {title}", "", *table, ""])
 
 
 def _story(group: str) -> str:
-    """The first line of the docstring of a section of the config, without its full stop."""
-    story = getattr(RunConfig.model_fields[group].annotation, "__doc__", None) or group
+    """What a section of the config says of itself, or the first line of its docstring; no full stop."""
+    section = RunConfig.model_fields[group]
+    story = section.description or getattr(section.annotation, "__doc__", None) or group
     return str(story).strip().splitlines()[0].rstrip(".")
 
 

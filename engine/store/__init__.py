@@ -16,17 +16,20 @@ from engine.store.rows import (
     RunRow,
 )
 from engine.store.store import Store
+from engine.store.summaries import Changes, RunSummary
 
 __all__ = [
     "CAUSES",
     "END_STATUSES",
     "STATUSES",
+    "Changes",
     "EpochRow",
     "EvaluationRow",
     "EventRow",
     "ExperimentRow",
     "IngestConflict",
     "RunRow",
+    "RunSummary",
     "Store",
     "StoreError",
 ]

@@ -168,16 +168,16 @@ class ExperimentRow:
 
 TAG_SEPARATOR = ","
 
-_OF_RUN: dict[str, sa.ColumnElement[Any]] = {
+OF_RUN: dict[str, sa.ColumnElement[Any]] = {
     "experiment": experiments.c.name,
     "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
     .where(tags.c.run_id == runs.c.id)
     .scalar_subquery(),
 }
+"""Fields of a run that come from other tables than `runs`, within a select that joins `experiments`."""
 
 RUN_FIELDS: dict[str, sa.ColumnElement[Any]] = {
-    field.name: _OF_RUN[field.name] if field.name in _OF_RUN else runs.c[field.name]
-    for field in fields(RunRow)
+    field.name: OF_RUN[field.name] if field.name in OF_RUN else runs.c[field.name] for field in fields(RunRow)
 }
 """Field of a RunRow -> where it comes from in `select_runs()`."""
 

@@ -32,6 +32,9 @@ experiments = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
 )
 
+# Writers hold the write lock, so that no two get one number and none commits below one that was seen.
+_NEXT_CHANGE = sa.text("(SELECT coalesce(max(changed), 0) + 1 FROM runs)")
+
 # The wide columns come last: SQLite reads a row from its start and stops at the last column it needs, and
 # what does not fit into the row's page lies on further ones.
 runs = sa.Table(
@@ -92,6 +95,9 @@ runs = sa.Table(
     sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("after", sa.Text, nullable=False, server_default=""),
     sa.Column("claimed_by", sa.JSON(none_as_null=True)),
+    sa.Column("changed", sa.BigInteger, nullable=False, default=_NEXT_CHANGE, onupdate=_NEXT_CHANGE),
+    sa.Column("variant", sa.Text, nullable=False, server_default=""),
+    sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_dice", "best_dice"),
     sa.Index("runs_by_experiment", "experiment_id", "best_dice"),
     sa.Index("runs_by_creation", "created_at"),

@@ -36,11 +36,13 @@ from engine.store.rows import (
     select_runs,
 )
 from engine.store.schema import epochs, events, experiments, results, runs, tags
+from engine.store.summaries import SummaryVerbs
+from engine.store.variant import variant_of
 
 MAX_CANDIDATES = 5
 
 
-class Store(QueueVerbs):
+class Store(QueueVerbs, SummaryVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
@@ -136,8 +138,8 @@ class Store(QueueVerbs):
         change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
         with self._write() as connection:
             require(connection, run_id)
-            if change:
-                connection.execute(runs.update().where(runs.c.id == run_id).values(change))
+            # Also when only tags change: who follows the run is to see it.
+            connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
             if tags is not None:
                 _set_tags(connection, run_id, tags)
 
@@ -300,7 +302,7 @@ class Store(QueueVerbs):
             return [tuple(row) for row in connection.execute(select)]
 
 
-_NOT_FOLDED = ("config", "note", "name", "priority", "paused", "after", "claimed_by")
+_NOT_FOLDED = ["config", "note", "name", "priority", "paused", "after", "claimed_by", "changed", "variant"]
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
 
 
@@ -311,6 +313,7 @@ def _insert_run(
     status: str,
     place: dict[str, Any] | None = None,
 ) -> None:
+    stored = config.model_dump(mode="json")
     row = {
         "id": card.id,
         "experiment_id": _experiment_id(connection, card.experiment, card.created),
@@ -333,7 +336,8 @@ def _insert_run(
         "note": card.note,
         "classes": [],
         "colors": [],
-        "config": config.model_dump(mode="json"),
+        "config": stored,
+        "variant": variant_of(stored),
     }
     connection.execute(runs.insert(), row | NO_END | NO_PROGRESS | (place or {}))
     _set_tags(connection, card.id, card.tags)

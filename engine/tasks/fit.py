@@ -66,7 +66,8 @@ def advise(config_file: Path, config: RunConfig, classes: int, images: int, data
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return "a smaller batch_size needs less"
     if size == 0:
-        return "not even one image a step fits; a smaller data.size or model.width needs less"
+        smaller = f"a smaller data.size or model.{config.model.BREADTH}"
+        return f"not even one image a step fits; {smaller} needs less"
     if size == images_a_pass(config, images):
         return f"evaluation.batch_size={size} fits"
     parts = f"runtime.micro_batch={size} evaluation.batch_size={size}"

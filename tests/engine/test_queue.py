@@ -34,8 +34,8 @@ def store(workspace: Workspace) -> Iterator[Store]:
 def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
     """The workspaces for which the commands wanted an agent; none is started."""
     wanted: list[Workspace] = []
-    for module in ("queue", "control"):
-        monkeypatch.setattr(f"engine.cli.{module}.ensure_agent", wanted.append)
+    for module in ("engine.cli.queue", "engine.intentions"):
+        monkeypatch.setattr(f"{module}.ensure_agent", wanted.append)
     return wanted
 
 

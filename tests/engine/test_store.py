@@ -19,6 +19,7 @@ from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.store import Store, StoreError, database
 from engine.store.schema import metadata
+from engine.store.variant import variant_of
 from engine.store.views import VIEWS
 from tests.engine.made_up_runs import MadeUpJournal, add_run, everything, finished_journal, ingest, open_store
 
@@ -84,16 +85,17 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for index in ("runs_queue", "runs_by_predecessor"):
+        for index in ("runs_queue", "runs_by_predecessor", "runs_by_change"):
             connection.execute(f"DROP INDEX {index}")
         since = ("first_step_seconds", "achieved_flops", "ceiling_flops")
-        for column in (*since, "priority", "paused", "after", "claimed_by"):
+        for column in (*since, "priority", "paused", "after", "claimed_by", "changed", "variant"):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
         assert [run.id for run in store.leaderboard()] == ["aaaaaaaa"]
         assert len(store.epochs("aaaaaaaa")) == 6
+        assert store.changes().runs[0].variant == variant_of(RunConfig().model_dump(mode="json"))
 
 
 def test_opening_an_up_to_date_database_imports_neither_alembic_nor_torch(tmp_path: Path) -> None:
@@ -390,6 +392,15 @@ def test_a_filter_that_means_nothing_is_refused(store: Store, term: str, message
     with pytest.raises(StoreError) as caught:
         store.runs([term])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("term", "ids"), [("model.hidden=8", "d"), ("model.name=modern_unet", "d"), ("model.width>0", "abc")]
+)
+def test_a_key_of_one_model_finds_runs_of_that_model(listed: Store, term: str, ids: str) -> None:
+    modern = with_values(RunConfig(), {"model.name": "modern_unet", "model.hidden": 8})
+    add_run(listed, "dddddddd", modern)
+    assert "".join(sorted(run.id[0] for run in listed.runs([term]))) == ids
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.config import STUDY_SEED, RunConfig
+from engine.config import STUDY_SEED, ModernUNetConfig, RunConfig, UNetConfig
 from engine.config_keys import (
     ConfigError,
     config_keys,
@@ -118,6 +118,45 @@ def test_a_config_cannot_be_changed() -> None:
         config.epochs = 3  # type: ignore[misc]
 
 
+def test_another_model_brings_its_own_keys() -> None:
+    config = change("model.hidden=8", "model.name=modern_unet", "model.attention=middle + 3")
+    assert config.model == ModernUNetConfig(hidden=8, attention="3+middle")
+    assert with_values(config, {"model.norm": "false"}).model == ModernUNetConfig(
+        hidden=8, attention="3+middle", norm=False
+    )
+    assert with_values(config, {"model.name": "unet"}).model == UNetConfig()
+    assert with_values(config, {"model.name": "modern_unet"}) == config
+
+
+def test_a_key_of_another_model_says_whose_it_is() -> None:
+    assert problem("model.hidden=8") == (
+        "model.hidden: is a key of model.name=modern_unet; here model.name is unet, which has model.width"
+    )
+    assert problem("model.name=modern_unet", "model.width=8").startswith(
+        "model.width: is a key of model.name=unet; here model.name is modern_unet, which has model.hidden, "
+    )
+    assert problem("model.name=modern_unett") == (
+        "model.name: 'modern_unett' is not allowed; it must be one of unet | modern_unet; "
+        "did you mean modern_unet?"
+    )
+    assert problem("model.name=modern_unet", "model.attention=5").startswith("model.attention: '5' is not")
+    line = problem("model.name=modern_unet", "data.size=100x130")
+    assert line.endswith("must divide by 8; the nearest that do are 96x128")
+
+
+def test_a_config_file_may_leave_out_the_name_of_the_usual_model(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[model]\nwidth = 8\n")
+    assert load_config(path).model == UNetConfig(width=8)
+    path.write_text('[model]\nname = "modern_unet"\nwidth = 8\n')
+    with pytest.raises(ConfigError, match=r"mine.toml: model\.width: is a key of model\.name=unet"):
+        load_config(path)
+    modern = change("model.name=modern_unet", "model.hidden=8")
+    path.write_text(to_toml(modern))
+    assert "\nwidth = " not in path.read_text()
+    assert load_config(path) == modern
+
+
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_a_recipe_survives_its_own_toml(name: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
@@ -143,8 +182,9 @@ def test_a_toml_file_with_errors_names_file_and_key(tmp_path: Path) -> None:
 
 
 def test_every_key_has_help_and_a_value_that_reads_back() -> None:
-    config = get_recipe("paper-unet")
+    unet, modern = change(), change("model.name=modern_unet")
     for key, about in config_keys().items():
+        config = unet if not about.variants or "unet" in about.variants else modern
         assert about.help, key
         if about.kind != "text":
             assert about.allowed or about.kind == "true/false", key
@@ -158,6 +198,16 @@ def test_differences_are_the_keys_that_differ() -> None:
         "seed": (STUDY_SEED, 1),
         "model.width": (64, 8),
     }
+    modern = change("model.name=modern_unet", "model.hidden=8")
+    assert differences(change(), modern) == {
+        "model.name": ("unet", "modern_unet"),
+        "model.width": (64, None),
+        "model.hidden": (None, 8),
+        "model.norm": (None, True),
+        "model.attention": (None, "none"),
+        "model.use1x1": (None, False),
+    }
+    assert format_value(None) == "-"
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

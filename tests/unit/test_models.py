@@ -2,31 +2,79 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from engine.config import UNetConfig
+from engine.config import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.config_keys import with_values
 from engine.learning.flops import flops_per_sample
+from engine.models.modern_unet import Attention
 from engine.models.registry import build_model, count_parameters
 from engine.recipes import get_recipe
 
 
 def test_the_unet_of_2015_has_its_known_number_of_parameters() -> None:
-    assert count_parameters(build_model(UNetConfig(width=64), classes=19)) == 31_038_803
+    assert count_parameters(build_model(UNetConfig(width=64), outputs=19)) == 31_038_803
 
 
+@pytest.mark.parametrize(
+    ("norm", "attention", "use1x1", "parameters"),
+    [
+        (False, "none", False, 144_226_899),
+        (True, "none", False, 144_267_731),
+        (True, "middle", False, 148_468_179),
+        (True, "none", True, 144_256_467),
+    ],
+)
+def test_the_modern_unet_has_its_known_number_of_parameters(
+    norm: bool, attention: str, use1x1: bool, parameters: int
+) -> None:
+    config = ModernUNetConfig(hidden=64, norm=norm, attention=attention, use1x1=use1x1)
+    with torch.device("meta"):
+        assert count_parameters(build_model(config, outputs=19)) == parameters
+
+
+MODELS = [
+    UNetConfig(width=2),
+    ModernUNetConfig(hidden=2),
+    ModernUNetConfig(hidden=3, norm=False, attention="1+2+3+4+middle", use1x1=True),
+]
+
+
+@pytest.mark.parametrize("config", MODELS)
 @pytest.mark.parametrize(("height", "width"), [(16, 32), (48, 16), (64, 64)])
-def test_the_prediction_has_the_size_of_the_input(height: int, width: int) -> None:
-    model = build_model(UNetConfig(width=2), classes=5).eval()
+def test_the_prediction_has_the_size_of_the_input(config: ModelConfig, height: int, width: int) -> None:
+    model = build_model(config, outputs=5).eval()
     assert model(torch.zeros(2, 3, height, width)).shape == (2, 5, height, width)
 
 
-def test_every_level_takes_part_in_the_prediction() -> None:
-    model = build_model(UNetConfig(width=2), classes=3)
+@pytest.mark.parametrize("config", MODELS)
+def test_every_level_takes_part_in_the_prediction(config: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model = build_model(config, outputs=3)
     model(torch.randn(2, 3, 32, 32)).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         if not name.endswith("0.bias"):
             assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("config", MODELS)
+def test_the_last_layer_is_called_head(config: ModelConfig) -> None:
+    names = {name for name, _ in build_model(config, outputs=5).named_parameters()}
+    assert {name for name in names if name.startswith("head.")} == {"head.weight", "head.bias"}
+    assert build_model(config, outputs=5).head.out_channels == 5
+
+
+def test_attention_is_over_the_keys_of_normed_pixels() -> None:
+    torch.manual_seed(0)
+    attention = Attention(4)
+    nn.init.normal_(attention.norm.weight)
+    x = torch.randn(2, 4, 3, 5)
+    pixels = attention.norm(x).reshape(2, 4, 15).transpose(1, 2)
+    query, key, value = attention.project(pixels).split(4, dim=-1)
+    weights = (query @ key.transpose(1, 2) / 2).softmax(dim=-1)  # each row, of one query, adds up to 1
+    added = attention.output(weights @ value).transpose(1, 2).reshape(2, 4, 3, 5)
+    torch.testing.assert_close(attention(x), x + added)
 
 
 def test_flops_are_counted_without_touching_memory_and_grow_with_the_area() -> None:

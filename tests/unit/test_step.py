@@ -8,25 +8,41 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config import LossConfig
+from engine.config import LossConfig, ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.compiling import TIMED_STEPS, WARM_STEPS, CompileTrial, CompileVerdict
 from engine.learning.losses import build_loss
 from engine.learning.recompute import recompute_blocks
-from engine.models.unet import UNet
+from engine.models.registry import build_model
 from engine.tasks.train import micro_batches
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def saved_bytes(model: nn.Module) -> int:
+    """Bytes of activations that a forward pass keeps for its gradient."""
+    kept = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        copy.deepcopy(model)(torch.zeros(1, 3, 64, 64))
+    return kept
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_recomputing_activations_changes_nothing_but_memory() -> None:
+@pytest.mark.parametrize("config", [UNetConfig(width=2), ModernUNetConfig(hidden=2, attention="4+middle")])
+def test_recomputing_activations_changes_nothing_but_memory(config: ModelConfig) -> None:
     torch.manual_seed(0)
-    plain = UNet(3, 4, width=2)
+    plain = build_model(config, outputs=4)
     thrifty = copy.deepcopy(plain)
     recompute_blocks(thrifty)
+    assert saved_bytes(thrifty) < saved_bytes(plain) / 2
     images = torch.randn(3, 3, 32, 32)
     for model in (plain, thrifty):
         model.train()

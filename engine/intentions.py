@@ -1,0 +1,220 @@
+"""What people want done: runs queued, stopped, queued again, deleted, tagged, annotated.
+
+Both front ends ask here, so that they refuse the same things in the same words. Nothing is printed, and
+nothing but the database and the run's own folder is changed; agents and workers do the rest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.agent.devices import cuda_devices
+from engine.agent.executors.local import is_held
+from engine.agent.ingest import owner_of
+from engine.agent.presence import ensure_agent
+from engine.config import RunConfig
+from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
+from engine.processes import is_alive
+from engine.recipes import RECIPES, get_recipe
+from engine.rundir import RunCard
+from engine.store import END_STATUSES, RunRow, Store
+from engine.workspace import Workspace
+
+STOPPABLE = ("queued", "starting", "running", "stopping")
+RESUMABLE = ("stopped", "failed", "lost")
+DELETABLE = (*END_STATUSES, "queued")
+HOPELESS = ("failed", "lost")
+
+
+class Refused(ValueError):
+    """What was wanted cannot be done to these runs. `problems` holds one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the queue a run goes. `after` names the run that must finish first, as a person types it."""
+
+    priority: int = 0
+    after: str = ""
+
+
+# ---------------------------------------------------------------------- configs
+
+
+def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
+    """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
+    values = parse_assignments(assignments)
+    if data is not None:
+        values["data.root"] = str(data)
+    return with_data_root(with_values(base_config(target), values))
+
+
+def with_data_root(config: RunConfig) -> RunConfig:
+    """The config with the folder of its data made absolute. Raises ConfigError when it names none."""
+    if not config.data.root:
+        raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
+    root = Path(config.data.root).expanduser().absolute()
+    return with_values(config, {"data.root": str(root)})
+
+
+def base_config(target: str) -> RunConfig:
+    """A recipe by name, or the config in a TOML file. Raises ConfigError and UnknownRecipe."""
+    path = Path(target)
+    if target not in RECIPES and (path.suffix == ".toml" or path.is_file()):
+        return load_config(path)
+    return get_recipe(target)
+
+
+def check_hardware(config: RunConfig) -> None:
+    """Refuse a device that this machine lacks, asked of the driver itself. Raises ConfigError."""
+    if not config.device.startswith("cuda"):
+        if config.device == "cpu" and config.precision == "fp16":
+            raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+        return
+    count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
+    if index >= count:
+        raise ConfigError(
+            [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
+        )
+
+
+def default_name(config: RunConfig) -> str:
+    return config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
+
+
+# ---------------------------------------------------------------------- the queue
+
+
+def predecessor(store: Store, place: Place) -> str:
+    """The id of the run to wait for, "" for none. Raises Refused when it can never finish."""
+    if not place.after:
+        return ""
+    row = store.run(store.resolve(place.after))
+    if row.status in HOPELESS:
+        raise Refused(
+            [f"--after {place.after}: {row.id} is {row.status}; `seg-engine requeue {row.id}` first"]
+        )
+    return row.id
+
+
+def enqueue(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> None:
+    """Make a run that an agent will start; `ensure_agent` sees to it that there is one."""
+    after = predecessor(store, place)
+    workspace.run_dir(card.id).create(card, config)
+    store.create_run(card, config, priority=place.priority, after=after)
+
+
+def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str]:
+    """Let runs end their step and save; queued ones leave the queue.
+
+    Returns what became of each: `stopped`, `stopping`, or `ended` by itself meanwhile. Raises Refused, and
+    stops none, when one is over.
+    """
+    refuse_others(rows, STOPPABLE, "is over")
+    fates = []
+    for row in rows:
+        if store.set_status(row.id, "stopped", "stopped", expect=("queued",)):
+            fates.append("stopped")
+        elif store.set_status(row.id, "stopping", expect=("starting", "running", "stopping")):
+            fates.append("stopping")
+        else:
+            fates.append("ended")
+    owners = [owner_of(row) for row in (store.run(row.id) for row in rows) if not row.ended]
+    if any(owner is None or is_alive(owner) is False for owner in owners):
+        ensure_agent(workspace)  # nobody else would pass the wish on
+    return fates
+
+
+def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority: int | None = None) -> None:
+    """Queue runs that stopped, failed or were lost; they go on from their last checkpoint. `ensure_agent`
+    sees to it that somebody starts them.
+
+    Raises Refused, and queues none, when one is of another status or its worker still lives.
+    """
+    refuse_others(rows, RESUMABLE, "only stopped, failed and lost runs are queued again")
+    refuse_living(workspace, rows)
+    for row in rows:
+        if priority is not None:
+            store.set_queue(row.id, priority=priority)
+        store.set_status(row.id, "queued", expect=RESUMABLE)
+
+
+# ---------------------------------------------------------------------- what people call a run
+
+
+def set_tags(workspace: Workspace, store: Store, run_id: str, tags: Iterable[str]) -> bool:
+    """Replace a run's tags; returns whether its folder is there to keep them, too. Raises StoreError."""
+    store.update_card(run_id, tags=tags)
+    return rewrite_card(workspace, store, run_id)
+
+
+def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
+    """Replace a run's note, "" removes it; returns whether its folder is there to keep it, too."""
+    store.update_card(run_id, note=note)
+    return rewrite_card(workspace, store, run_id)
+
+
+def rewrite_card(workspace: Workspace, store: Store, run_id: str) -> bool:
+    """Put what people call a run into its folder too, so that rebuilding the database keeps it.
+
+    Returns False when the folder is gone and only the database knows.
+    """
+    row, run = store.run(run_id), workspace.run_dir(run_id)
+    if not run.path.is_dir():
+        return False
+    run.write_card(RunCard(row.id, row.name, row.experiment, row.created_at, row.tags, row.note))
+    return True
+
+
+# ---------------------------------------------------------------------- the end of a run
+
+
+def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when one of the runs lives."""
+    refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
+    refuse_living(workspace, rows)
+
+
+def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
+    """Remove a run with its files and rows, never a living one. Raises Refused."""
+    refuse_undeletable(workspace, [row])
+    # The row first: from then on no agent can start what is about to lose its files.
+    if not store.delete_run(row.id, expect=DELETABLE):
+        raise Refused([f"{row.id}: was started just now and is kept"])
+    remove_folder(workspace, row.id)
+
+
+def remove_folder(workspace: Workspace, run_id: str) -> None:
+    """Remove a run's folder, under a hidden name first so that half of one never looks like a run."""
+    folder = workspace.run_dir(run_id).path
+    if folder.is_dir():
+        doomed = folder.with_name(f".deleted-{run_id}")
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def refuse_others(rows: Sequence[RunRow], statuses: Sequence[str], otherwise: str) -> None:
+    """Raises Refused when one has none of `statuses`."""
+    problems = [f"{row.id}: is {row.status}; {otherwise}" for row in rows if row.status not in statuses]
+    if problems:
+        raise Refused(problems)
+
+
+def refuse_living(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when a worker of one lives on this machine, whatever its status says."""
+    problems = []
+    for row in rows:
+        run = workspace.run_dir(row.id)
+        process = run.read_proc()
+        if is_held(run) or (process is not None and is_alive(process)):
+            pid = f" (process {process.pid})" if process is not None else ""
+            problems.append(f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later")
+    if problems:
+        raise Refused(problems)

@@ -1,0 +1,124 @@
+"""Modern U-Net: the residual U-Net of DDPM (Ho, Jain, Abbeel: "Denoising Diffusion Probabilistic Models",
+NeurIPS 2020) without time, as Gupta and Brandstetter use it on grids ("Towards Multi-spatiotemporal-scale
+Generalized PDE Modeling", TMLR 2023).
+
+Four levels, whose channels are those of the level above times 1, 2, 2, 4: the multipliers compound, so that
+hidden 64 gives 64, 128, 256, 1024. Two residual blocks a level down, three up, with a skip connection into
+each of the latter; stride-2 convolutions down, transposed ones up. Parameters for 3 -> 19 at hidden 64:
+144,226,899 without norm, 144,267,731 with it, 144,256,467 with norm and 1x1, 148,468,179 with norm and
+attention in the middle.
+
+Attention is not that of pdearena, the published code of the latter paper, which takes the softmax over the
+queries and makes a norm that it never applies: here it is the usual one, over the keys, of normed inputs.
+The number of parameters is the same.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.config import ModernUNetConfig
+
+MULTIPLIERS = (1, 2, 2, 4)
+"""Channels of a level over those of the level above."""
+BLOCKS_DOWN = 2
+"""Residual blocks a level; one more on the way up."""
+FINAL_GROUPS = 8
+"""Groups of the norm before the head; the others have one, a norm over all channels and pixels."""
+
+
+class Attention(nn.Module):
+    """One head of self-attention over all pixels, added to its input. [B, C, H, W] -> [B, C, H, W]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.project = nn.Linear(channels, 3 * channels)
+        self.output = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = self.norm(x).flatten(2).transpose(1, 2)  # [B, H * W, C]
+        query, key, value = self.project(pixels).unsqueeze(1).chunk(3, dim=-1)  # each [B, 1, H * W, C]
+        attended = functional.scaled_dot_product_attention(query, key, value).squeeze(1)  # [B, H * W, C]
+        added: Tensor = self.output(attended).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + added
+
+
+class ResidualBlock(nn.Module):
+    """Twice norm, GELU, 3x3 convolution, added to the input; attention after it on demand.
+
+    [B, inputs, H, W] -> [B, outputs, H, W]; where they differ a 1x1 convolution widens what is added to.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: bool, attention: bool = False) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(1, inputs) if norm else nn.Identity()
+        self.norm2 = nn.GroupNorm(1, outputs) if norm else nn.Identity()
+        self.convolve1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.convolve2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.attention = Attention(outputs) if attention else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        change = self.convolve1(functional.gelu(self.norm1(x)))
+        change = self.convolve2(functional.gelu(self.norm2(change)))
+        attended: Tensor = self.attention(self.shortcut(x) + change)
+        return attended
+
+
+class ModernUNet(nn.Module):
+    """[B, channels, H, W] -> logits [B, outputs, H, W]; H and W must be multiples of 8."""
+
+    def __init__(self, channels: int, outputs: int, config: ModernUNetConfig) -> None:
+        super().__init__()
+        attention = config.attention_places
+        widths = [config.hidden * math.prod(MULTIPLIERS[: level + 1]) for level in range(len(MULTIPLIERS))]
+        above = [config.hidden, *widths[:-1]]
+        kernel = 1 if config.use1x1 else 3
+
+        def block(inputs: int, outputs: int, place: str) -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, config.norm, place in attention)
+
+        self.stem = nn.Conv2d(channels, config.hidden, kernel, padding=kernel // 2)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for level, (inputs, width) in enumerate(zip(above, widths, strict=True), start=1):
+            down = [block(inputs if index == 0 else width, width, str(level)) for index in range(BLOCKS_DOWN)]
+            up = [block(2 * width, width, str(level)) for _ in range(BLOCKS_DOWN)]
+            up.append(block(width + inputs, inputs, str(level)))
+            self.down.append(nn.ModuleList(down))
+            self.up.insert(0, nn.ModuleList(up))
+        self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in above[1:])
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(width, width, 4, stride=2, padding=1) for width in reversed(above[1:])
+        )
+        self.middle = nn.ModuleList(
+            [block(widths[-1], widths[-1], "middle"), ResidualBlock(widths[-1], widths[-1], config.norm)]
+        )
+        groups = math.gcd(FINAL_GROUPS, config.hidden)
+        self.norm = nn.GroupNorm(groups, config.hidden) if config.norm else nn.Identity()
+        self.head = nn.Conv2d(config.hidden, outputs, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)  # [B, hidden, H, W]
+        skips = [x]
+        for level, blocks in enumerate(self.down):
+            if level > 0:
+                x = self.shrink[level - 1](x)
+                skips.append(x)
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(x)  # [B, width of the level, H / 2^level, W / 2^level]
+                skips.append(x)
+        for block in self.middle:
+            x = block(x)
+        for step, blocks in enumerate(self.up):
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(torch.cat([x, skips.pop()], dim=1))
+            if step < len(self.grow):
+                x = self.grow[step](x)  # [B, width of the level above, twice the height, twice the width]
+        logits: Tensor = self.head(functional.gelu(self.norm(x)))
+        return logits

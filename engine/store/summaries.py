@@ -1,0 +1,136 @@
+"""Following thousands of runs: narrow rows, and only those that changed.
+
+Every write to a run gives it the next number in `changed`. Who remembers the highest one seen asks for what
+lies above it, and pays for what happened since instead of for all that there is.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.store import filters as terms
+from engine.store.rows import END_STATUSES, OF_RUN, TAG_SEPARATOR
+from engine.store.schema import experiments, runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run as a line of a table: a `RunRow` without what is long. Fields as there; `variant` is equal
+    for runs that differ in their seed alone, `changed` rises with every write to the run."""
+
+    id: str
+    name: str
+    experiment: str
+    task: str
+    recipe: str
+    status: str
+    cause: str
+    tags: tuple[str, ...]
+    seed: int
+    variant: str
+    created_at: float
+    queued_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    attempt: int
+    host: str
+    device: str
+    device_name: str
+    precision: str
+    epochs: int
+    epoch: int
+    phase: str
+    step: int | None
+    steps: int | None
+    images_per_second: float | None
+    eta_seconds: float | None
+    progress_at: float | None
+    best_epoch: int | None
+    best_dice: float | None
+    best_train_dice: float | None
+    best_miou: float | None
+    last_dice: float | None
+    last_train_dice: float | None
+    last_miou: float | None
+    last_loss: float | None
+    last_val_loss: float | None
+    parameters: int | None
+    peak_memory_bytes: int | None
+    achieved_flops: float | None
+    ceiling_flops: float | None
+    priority: int
+    paused: bool
+    after: str
+    changed: int
+
+    @property
+    def ended(self) -> bool:
+        return self.status in END_STATUSES
+
+    @property
+    def utilisation(self) -> float | None:
+        """Achieved over possible FLOP/s, often called MFU; None where either is unknown."""
+        if self.achieved_flops is None or not self.ceiling_flops:
+            return None
+        return self.achieved_flops / self.ceiling_flops
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the runs since a number: the changed ones, oldest change first; the highest number
+    given out by now; and how many runs there are, which says whether some are gone."""
+
+    runs: tuple[RunSummary, ...]
+    latest: int
+    count: int
+
+
+_COLUMNS: dict[str, sa.ColumnElement[Any]] = {
+    field.name: OF_RUN[field.name] if field.name in OF_RUN else runs.c[field.name]
+    for field in fields(RunSummary)
+}
+_TAGS = list(_COLUMNS).index("tags")
+
+
+class SummaryVerbs(abc.ABC):
+    """The verbs of the `Store` for those who follow all runs."""
+
+    @abc.abstractmethod
+    def _read(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def changes(self, since: int = -1) -> Changes:
+        """The runs written to after the number `since` (-1: all of them), in one snapshot."""
+        chosen = (
+            sa.select(*_COLUMNS.values())
+            .join_from(runs, experiments)
+            .where(runs.c.changed > since)
+            .order_by(runs.c.changed)
+        )
+        totals = sa.select(sa.func.coalesce(sa.func.max(runs.c.changed), 0), sa.func.count())
+        with self._read() as connection:
+            latest, count = connection.execute(totals).one()
+            rows = connection.execute(chosen).all() if latest > since else []
+        return Changes(tuple(map(_summary, rows)), int(latest), int(count))
+
+    def run_ids(self, filters: Sequence[str] = (), sort: str = "-created_at") -> list[str]:
+        """The ids of the runs that meet all `filters`, in order; both as for `runs`. Raises StoreError."""
+        chosen = (
+            sa.select(runs.c.id)
+            .join_from(runs, experiments)
+            .where(*(terms.condition(term) for term in filters))
+            .order_by(*terms.ordering(sort))
+        )
+        with self._read() as connection:
+            return list(connection.execute(chosen).scalars())
+
+
+def _summary(row: Sequence[Any]) -> RunSummary:
+    values = list(row)
+    values[_TAGS] = tuple(sorted(values[_TAGS].split(TAG_SEPARATOR))) if values[_TAGS] else ()
+    return RunSummary(*values)

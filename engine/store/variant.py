@@ -1,0 +1,29 @@
+"""The variant of a run: what its config has beside the seed, as a short word that can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from engine.config import RunConfig
+
+_NAMES_ONLY = ("seed", "recipe")
+"""Keys in which two runs of one variant may differ: the seed, and the name by which people found the rest."""
+
+_LENGTH = 12
+
+
+def variant_of(config: Mapping[str, Any]) -> str:
+    """Equal for two stored configs that differ in their seed alone.
+
+    A key that has its default counts as absent, so that a version with more keys gives old configs the same
+    word. A config that this version cannot read is taken as it is.
+    """
+    try:
+        told = RunConfig.model_validate(config).model_dump(mode="json", exclude_defaults=True)
+    except ValueError:
+        told = dict(config)
+    rest = {key: value for key, value in told.items() if key not in _NAMES_ONLY}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:_LENGTH]

@@ -1,0 +1,13 @@
+"""The tasks: what `task` in a config names, and the function that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.tasks.job import Job
+from engine.tasks.train import train
+
+TASKS: dict[str, Callable[[Job], None]] = {
+    "train": train,
+}
+"""Each puts its end on the record, or raises StopRequested after saving, Diverged, or what goes wrong."""
