@@ -272,10 +272,43 @@ class RuntimeConfig(Section):
     )
 
 
+class OfCheckpoint(Section):
+    """What a run that looks at the network of another run is told of it."""
+
+    source: str = option("", "Id of the run whose network it is", min_length=1)
+    checkpoint: str = option(
+        "", "Its checkpoint: a path, from the folder of this run or absolute", min_length=1
+    )
+    tta: Literal["none", "flip", "scales", "flip,scales"] = option(
+        "none", "Test-time augmentation: mirror image, several sizes, or both"
+    )
+    label_resize: Literal["bilinear-logits", "nearest"] = option(
+        "bilinear-logits",
+        "To the labels' size: logits bilinearly before the argmax, or classes nearest",
+    )
+
+
+class EvaluateConfig(OfCheckpoint):
+    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+
+    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+    at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+
+
+class PredictConfig(OfCheckpoint):
+    """Predicting images without labels; `seg-engine predict` fills it in, with the list in `inputs.json`."""
+
+    out: str = option("", "Folder of the pictures, absolute; empty: outputs/ of the run")
+    formats: tuple[Literal["ids", "label-ids", "color", "overlay"], ...] = option(
+        ("ids",), "Kinds of pictures", min_length=1
+    )
+    overwrite: bool = option(False, "Replace pictures that are there already")
+
+
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train"] = option("train", "What the run does")
+    task: Literal["train", "evaluate", "predict"] = option("train", "What the run does")
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
     epochs: int = option(60, "Passes over the training split", unit="epochs", ge=1, le=1_000_000)
@@ -298,6 +331,25 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    evaluate: EvaluateConfig | None = None
+    predict: PredictConfig | None = None
+
+    @property
+    def of_checkpoint(self) -> EvaluateConfig | PredictConfig | None:
+        """The section that names another run's network, in a run that looks at one."""
+        return {"evaluate": self.evaluate, "predict": self.predict}.get(self.task)
+
+    @property
+    def source(self) -> str:
+        """Id of the run whose network this one looks at; empty for a run that trains its own."""
+        return self.of_checkpoint.source if self.of_checkpoint else ""
+
+    @model_validator(mode="after")
+    def _task_has_its_section(self) -> Self:
+        if self.task in ("evaluate", "predict") and self.of_checkpoint is None:
+            command = f"seg-engine {self.task} RUN"
+            raise ValueError(f"task: {self.task} is of a network that a run has trained; use `{command}`")
+        return self
 
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:

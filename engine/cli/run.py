@@ -15,6 +15,7 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig
 from engine.data.dataset import open_dataset
+from engine.data.pairs import open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.intentions import RESUMABLE, Place, Refused, check_hardware, default_name, enqueue, resolve_config
 from engine.processes import identify
 from engine.rundir import RunCard, new_run_id
@@ -57,9 +58,14 @@ def run(
             enqueue(workspace, store, card, config, place)
             tell_queued(workspace, [card], as_json)
             return 0
-        workspace.run_dir(run_id).create(card, config)
-        store.create_run(card, config, "starting", owner=identify())
-        return follow(workspace, store, run_id, as_json)
+        return start(workspace, store, card, config, as_json)
+
+
+def start(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
+    """Make a run and follow it to its end; returns the exit status."""
+    workspace.run_dir(card.id).create(card, config)
+    store.create_run(card, config, "starting", owner=identify())
+    return follow(workspace, store, card.id, as_json)
 
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
@@ -78,10 +84,26 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
     """Find, check and cache the data before a run is made. Raises DataError."""
+    if config.task == "evaluate":
+        check_pairs(config, workspace)
+    if config.task != "train":
+        return
     with progress_bar("reading images") as report:
         data = open_dataset(config.data, workspace.cache, report, lambda line: notices.print(line))
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
+
+
+def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look at what an evaluation is to score. Raises DataError when the split is not there, has other classes
+    than the run `row`, or no label."""
+    about = config.evaluate
+    assert about is not None
+    with progress_bar("reading labels") as report:
+        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        if row is not None and row.classes:
+            refuse_other_classes(pairs, row.classes, row.id)
+        refuse_unlabelled(pairs, about.split, report)
 
 
 def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:
