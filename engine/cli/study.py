@@ -67,7 +67,7 @@ def _evaluate(
     row = store.run(trained.id)
     about = {"split": planned.split, "at": AT, "source": row.id}
     about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
-    config = derived_config(workspace, row, about, planned.assignments, "evaluate")
+    config = derived_config(workspace, row, about, planned.assignments)
     name = f"{trained.name}-{planned.name}-{AT}"
     card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
     enqueue(workspace, store, card, config, Place(priority, trained.id))
