@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.config_keys import with_values
 from engine.recipes import get_recipe
-from engine.worker import prepare_process
+from engine.tasks.process import prepare_process
 
 CONFIG = get_recipe("paper-unet")
 prepare_process(CONFIG.runtime)  # threads and allocator, before torch is imported

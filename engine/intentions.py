@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.agent.devices import cuda_devices
@@ -17,11 +17,12 @@ from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
-from engine.processes import is_alive
+from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
-from engine.store import END_STATUSES, RunRow, Store
+from engine.store import END_STATUSES, RunRow, Store, StoreError
+from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
 STOPPABLE = ("queued", "starting", "running", "stopping")
@@ -132,9 +133,28 @@ def enqueue(
             known[pretraining] = first.id
         after = known[pretraining]
         config = starting_from(config, after)
-    workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config, priority=place.priority, after=after)
+    card = replace(card, priority=place.priority, after=after)
+    make_run(workspace, store, card, config)
     return [*made, card]
+
+
+def make_run(
+    workspace: Workspace,
+    store: Store,
+    card: RunCard,
+    config: RunConfig,
+    owner: ProcessIdentity | None = None,
+) -> None:
+    """Make a run, its folder and its row or neither: queued, or for `owner` to start at once.
+
+    Raises StoreError, and OSError when the disk refuses it.
+    """
+    workspace.run_dir(card.id).create(card, config)
+    try:
+        store.create_run(card, config, "queued" if owner is None else "starting", owner)
+    except StoreError:
+        remove_folder(workspace, card.id)
+        raise
 
 
 def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str]:
@@ -143,19 +163,26 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
     Returns what became of each: `stopped`, `stopping`, or `ended` by itself meanwhile. Raises Refused, and
     stops none, when one is over.
     """
-    refuse_others(rows, STOPPABLE, "is over")
-    fates = []
-    for row in rows:
-        if store.set_status(row.id, "stopped", "stopped", expect=("queued",)):
-            fates.append("stopped")
-        elif store.set_status(row.id, "stopping", expect=("starting", "running", "stopping")):
-            fates.append("stopping")
-        else:
-            fates.append("ended")
+    refuse_others([row for row in rows if row.cause != "preempted"], STOPPABLE, "is over")
+    fates = [_stop(workspace, store, row.id) for row in rows]
     owners = [owner_of(row) for row in (store.run(row.id) for row in rows) if not row.ended]
     if any(owner is None or is_alive(owner) is False for owner in owners):
         ensure_agent(workspace)  # nobody else would pass the wish on
     return fates
+
+
+def _stop(workspace: Workspace, store: Store, run_id: str) -> str:
+    while True:
+        if store.set_status(run_id, "stopped", "stopped", expect=("queued",)):
+            keep_card(store, workspace.run_dir(run_id))
+            return "stopped"
+        if store.set_status(run_id, "stopping", expect=("starting", "running", "stopping")):
+            return "stopping"
+        row = store.run(run_id)
+        if (row.status, row.cause) != ("stopped", "preempted"):
+            return "ended"
+        if store.set_status(run_id, "stopped", "stopped", seen=row):
+            return "stopped"  # before somebody queues it again
 
 
 def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority: int | None = None) -> None:
@@ -170,33 +197,42 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
         if priority is not None:
             store.set_queue(row.id, priority=priority)
         store.set_status(row.id, "queued", expect=RESUMABLE)
+        keep_card(store, workspace.run_dir(row.id))
+
+
+def set_place(
+    workspace: Workspace,
+    store: Store,
+    rows: Sequence[RunRow],
+    priority: int | None = None,
+    paused: bool | None = None,
+) -> list[RunRow]:
+    """Change the places of queued runs; None leaves a part as it is. A higher priority starts first, a paused
+    one not at all.
+
+    Returns those whose folder does not keep it. Raises Refused, and changes none, when one is not queued.
+    """
+    problems = [f"{row.id}: is {row.status}, not queued" for row in rows if row.status != "queued"]
+    if problems:
+        raise Refused(problems)
+    for row in rows:
+        store.set_queue(row.id, priority=priority, paused=paused)
+    return [row for row in rows if not keep_card(store, workspace.run_dir(row.id))]
 
 
 # ---------------------------------------------------------------------- what people call a run
 
 
 def set_tags(workspace: Workspace, store: Store, run_id: str, tags: Iterable[str]) -> bool:
-    """Replace a run's tags; returns whether its folder is there to keep them, too. Raises StoreError."""
+    """Replace a run's tags; returns whether its folder keeps them, too. Raises StoreError."""
     store.update_card(run_id, tags=tags)
-    return rewrite_card(workspace, store, run_id)
+    return keep_card(store, workspace.run_dir(run_id))
 
 
 def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
-    """Replace a run's note, "" removes it; returns whether its folder is there to keep it, too."""
+    """Replace a run's note, "" removes it; returns whether its folder keeps it, too."""
     store.update_card(run_id, note=note)
-    return rewrite_card(workspace, store, run_id)
-
-
-def rewrite_card(workspace: Workspace, store: Store, run_id: str) -> bool:
-    """Put what people call a run into its folder too, so that rebuilding the database keeps it.
-
-    Returns False when the folder is gone and only the database knows.
-    """
-    row, run = store.run(run_id), workspace.run_dir(run_id)
-    if not run.path.is_dir():
-        return False
-    run.write_card(RunCard(row.id, row.name, row.experiment, row.created_at, row.tags, row.note))
-    return True
+    return keep_card(store, workspace.run_dir(run_id))
 
 
 # ---------------------------------------------------------------------- the end of a run

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import string
 import time
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.files import write_json
+from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
 
 ID_LENGTH = 8
@@ -34,7 +36,11 @@ class RunDirError(Exception):
 
 @dataclass(frozen=True)
 class RunCard:
-    """What people call a run: all of it that is not the config. `created` is UTC seconds."""
+    """What people call a run and want of it: all that is not the config. Times are UTC seconds.
+
+    `queued_for` is the attempt that it was last queued for, 0 when it was started past the queue or taken out
+    of it; `queued_at` says when, None for `created`.
+    """
 
     id: str
     name: str
@@ -42,6 +48,11 @@ class RunCard:
     created: float
     tags: tuple[str, ...] = ()
     note: str = ""
+    priority: int = 0
+    paused: bool = False
+    after: str = ""
+    queued_for: int = 1
+    queued_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +113,19 @@ class RunDir:
         return self.path / "outputs"
 
     def create(self, card: RunCard, config: RunConfig) -> None:
-        """Make the folder with its card and its frozen config. Raises FileExistsError if it exists."""
+        """Make the folder with its card and its frozen config, or nothing.
+
+        Raises FileExistsError if it exists, OSError when the disk refuses it.
+        """
         self.path.mkdir(parents=True)
-        for folder in (self.checkpoints, self.gallery, self.outputs):
-            folder.mkdir()
-        write_json(self.config_file, config.model_dump(mode="json"))
-        self.write_card(card)
+        try:
+            for folder in (self.checkpoints, self.gallery, self.outputs):
+                folder.mkdir()
+            write_json(self.config_file, config.model_dump(mode="json"))
+            self.write_card(card)
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def write_card(self, card: RunCard) -> None:
         write_json(self.card_file, asdict(card))
@@ -123,6 +141,11 @@ class RunDir:
                 created=float(value["created"]),
                 tags=tuple(str(tag) for tag in value.get("tags", ())),
                 note=str(value.get("note", "")),
+                priority=int(value.get("priority", 0)),
+                paused=bool(value.get("paused", False)),
+                after=str(value.get("after", "")),
+                queued_for=int(value.get("queued_for", 1)),
+                queued_at=float(value["queued_at"]) if value.get("queued_at") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunDirError(f"{self.card_file}: is not a run's card: {error!r}") from error
@@ -136,14 +159,32 @@ class RunDir:
             raise RunDirError(f"{self.config_file}: is not a config this version reads: {error}") from error
 
     def write_proc(self, process: ProcessIdentity, attempt: int) -> None:
-        write_json(self.proc_file, {**process.as_json(), "attempt": attempt})
+        """Say which process works on which attempt, and how often the kernel has killed for memory so far."""
+        write_json(self.proc_file, {**process.as_json(), "attempt": attempt, "oom_kills": oom_kills()})
 
     def read_proc(self) -> ProcessIdentity | None:
         """The process of the latest attempt, or None when no worker has come up yet."""
         try:
-            return ProcessIdentity.from_json(json.loads(self.proc_file.read_bytes()))
-        except (OSError, ValueError, KeyError):
+            return ProcessIdentity.from_json(self._proc())
+        except (KeyError, TypeError, ValueError):
             return None
+
+    def read_proc_attempt(self) -> int:
+        """The attempt whose worker came up last, 0 when none did."""
+        attempt = self._proc().get("attempt")
+        return attempt if isinstance(attempt, int) else 0
+
+    def met_oom_killer(self) -> bool:
+        """Whether the kernel has killed for want of memory since the latest worker came up, where it did."""
+        before = self._proc().get("oom_kills")
+        return isinstance(before, dict) and oom_killed_since(before)
+
+    def _proc(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.proc_file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def beat(self) -> None:
         """Say that the worker is alive: the modification time of proc.json is the heartbeat."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import faulthandler
 import fcntl
 import os
@@ -24,12 +23,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from engine.config import RuntimeConfig
 from engine.files import sweep_temporaries
 from engine.journal import Failed, FailureCause, JournalError, JournalWriter, Stopped
 from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
 from engine.tasks.log import complain
+from engine.tasks.process import prepare_process
 
 if TYPE_CHECKING:
     from engine.tasks.job import Job, StopCause
@@ -219,45 +218,6 @@ def beat_forever(run: RunDir) -> None:
                 continue  # a full or vanished disk is for the task to meet; the heart goes on
 
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
-
-
-def prepare_process(config: RuntimeConfig) -> None:
-    """Settle what must be settled before torch starts its threads and takes its first memory."""
-    threads = config.threads or available_cores()
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    if config.deterministic:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in any order
-    if config.keep_memory:
-        keep_freed_memory()
-
-
-def available_cores() -> int:
-    """Cores this process may really use: its affinity, capped by the quota of its cgroup (v2)."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed blocks for the next step.
-
-    It gives large blocks back to the kernel at once, and the kernel hands them out again page by page, each
-    zeroed: for activations of hundreds of MB that is more work than the arithmetic of a small network.
-    Another C library has no mallopt and no such habit.
-    """
-    M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(M_MMAP_MAX, 0)  # no block gets a mapping of its own, which dies with it
-    mallopt(M_TRIM_THRESHOLD, -1)  # the heap never shrinks
-    mallopt(M_ARENA_MAX, 1)  # side heaps of threads hold at most 64 MB and would be mapped after all
 
 
 if __name__ == "__main__":

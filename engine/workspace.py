@@ -1,4 +1,4 @@
-"""The workspace: the folder that holds `experiments.db`, `runs/` and `cache/`."""
+"""The workspace: the folder that holds `experiments.db`, `runs/` and, unless it is shared, `cache/`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from engine.store import Store
 
 WORKSPACE_VARIABLE = "SEG_WORKSPACE"
+CACHE_VARIABLE = "SEG_CACHE"
 DATABASE_NAME = "experiments.db"
 
 
@@ -36,7 +37,9 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        return self.root / "cache"
+        """Where data sets are cached. SEG_CACHE names a folder that several workspaces share."""
+        shared = os.environ.get(CACHE_VARIABLE)
+        return Path(shared).expanduser().absolute() if shared else self.root / "cache"
 
     def run_dir(self, run_id: str) -> RunDir:
         return RunDir(self.runs / run_id)

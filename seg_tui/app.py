@@ -1,14 +1,313 @@
-"""The dashboard; not built yet."""
+"""seg-tui: the dashboard. Starts runs, follows them, compares them, shows what they predict.
+
+It writes intentions into the database and reads snapshots of it, as `seg-engine` does; agents and workers
+do the work in processes of their own. Leaving it, or losing it, stops no run.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from engine.store import StoreError
+from engine.workspace import Workspace, find_workspace
+from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
+from seg_tui.settings import Settings, load_settings
+from seg_tui.stores import SharedStore
+
+NOTICE_SECONDS = 6.0
+ANSI_THEME, DARK_THEME = "ansi-dark", "textual-dark"
+
+
+class ActionEnded(Message):
+    """An action came to its end: `line` says what became of it, or why it was not done."""
+
+    def __init__(self, line: str, refused: bool) -> None:
+        super().__init__()
+        self.line, self.refused = line, refused
+
+
+class NoteRead(Message):
+    """The note of a run, for those who asked for it."""
+
+    def __init__(self, note: str, then: Callable[[str], None]) -> None:
+        super().__init__()
+        self.note, self.then = note, then
+
+
+class SegTui(App[None]):
+    """The app: owns the snapshot of all runs, and the way from screen to screen."""
+
+    TITLE = "seg-tui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q,ctrl+c", "quit", "quit", show=False, priority=True, tooltip="Leave; no run stops"),
+        Binding("ctrl+p", "command_palette", "palette", show=False, tooltip="Every action by its name"),
+    ]
+
+    snapshot: reactive[Snapshot] = reactive(Snapshot, init=False)
+    """All runs as they are now. Screens `watch(self.app, "snapshot", ...)`."""
+    trouble: reactive[str] = reactive("", init=False)
+    """A line on why the database cannot be read, empty when it can."""
+    settings: reactive[Settings] = reactive(Settings, init=False)
+    """What the person likes; `change_settings` changes and keeps it."""
+
+    def __init__(
+        self, workspace: Workspace, now: Callable[[], float] = time.time, look_after: bool = True
+    ) -> None:
+        """`now` tells UTC seconds; with `look_after` agents are started for runs that need one."""
+        super().__init__()
+        self.workspace = workspace
+        self.store = SharedStore(workspace)
+        self.now = now
+        settings, self._settings_problem = load_settings(workspace)
+        self.set_reactive(SegTui.settings, settings)
+        self.live = Live(workspace, self.post_message, settings.refresh, look_after)
+        self._welcomed = False
+
+    def on_mount(self) -> None:
+        self.sub_title = str(self.workspace.root)
+        self._take_theme()
+        self.show_dashboard()
+        self.live.start()
+        if self._settings_problem:
+            self._notify(self._settings_problem, "warning")
+        self._hint_at_terminal()
+
+    def on_unmount(self) -> None:
+        self.live.stop()
+        self.store.close()
+
+    # ------------------------------------------------------------------ what the database says
+
+    @on(SnapshotTaken)
+    def keep_snapshot(self, message: SnapshotTaken) -> None:
+        self.snapshot = message.snapshot
+        if not self._welcomed:
+            self._welcomed = True
+            if not message.snapshot.runs:
+                self.show_welcome()
+
+    @on(StoreTroubled)
+    def tell_trouble(self, message: StoreTroubled) -> None:
+        self.trouble = message.problem
+
+    @on(StoreRecovered)
+    def forget_trouble(self) -> None:
+        self.trouble = ""
+
+    # ------------------------------------------------------------------ what people want done
+
+    @work(thread=True, group="actions")
+    def act(self, action: Callable[..., str], *arguments: Any) -> None:
+        """Do one of `seg_tui.actions` in a thread, and tell what became of it in the engine's own words."""
+        from seg_tui.actions import words_of
+
+        try:
+            line = action(self.workspace, self.store.get(), *arguments)
+        except Exception as error:
+            self.post_message(ActionEnded(words_of(error), refused=True))
+        else:
+            self.post_message(ActionEnded(line, refused=False))
+        self.live.nudge()
+
+    @on(ActionEnded)
+    def _tell_end(self, message: ActionEnded) -> None:
+        lines = message.line.splitlines() or [""]
+        shown = lines[:5] + ([f"… and {len(lines) - 5} more"] if len(lines) > 5 else [])
+        self._notify("\n".join(shown), "error" if message.refused else "information")
+
+    @work(thread=True, group="actions")
+    def read_note(self, run_id: str, then: Callable[[str], None]) -> None:
+        """Read a run's note in a thread, then hand it to `then`."""
+        try:
+            note = self.store.get().run(run_id).note
+        except (StoreError, OSError) as error:
+            self.post_message(ActionEnded(str(error), refused=True))
+        else:
+            self.post_message(NoteRead(note, then))
+
+    @on(NoteRead)
+    def _hand_over_note(self, message: NoteRead) -> None:
+        message.then(message.note)
+
+    def _notify(self, text: str, severity: Any) -> None:
+        # A refusal stays longer: it has to be read, and nothing else says it.
+        timeout = NOTICE_SECONDS * (2 if severity == "error" else 1)
+        self.notify(text, severity=severity, timeout=timeout, markup=False)
+
+    # ------------------------------------------------------------------ settings
+
+    def change_settings(self, **changes: Any) -> None:
+        """Take other settings at once and keep them in the workspace."""
+        self.settings = replace(self.settings, **changes)
+        self.live.interval = self.settings.refresh
+        if "theme" in changes:
+            self._take_theme()
+        self._keep_settings(self.settings)
+
+    @work(thread=True, exclusive=True, group="settings")
+    def _keep_settings(self, settings: Settings) -> None:
+        from seg_tui.settings import save_settings
+
+        try:
+            save_settings(self.workspace, settings)
+        except OSError as error:
+            reason = f"the setting holds until you leave; it cannot be kept: {error.strerror or error}"
+            self.post_message(ActionEnded(reason, refused=True))
+
+    def _take_theme(self) -> None:
+        """The theme that was chosen; else one of the terminal's own colours where it has only sixteen."""
+        wanted = self.settings.theme
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            self.theme = ANSI_THEME if self._has_few_colors() else DARK_THEME
+            if wanted and not self._settings_problem:
+                self._settings_problem = (
+                    f"theme: {wanted!r} is not there; {self.theme} is shown, f2 lists those that are"
+                )
+
+    def _has_few_colors(self) -> bool:
+        few = self.console.color_system in ("standard", None)
+        return few and not self.is_headless and not os.environ.get("NO_COLOR")
+
+    def _hint_at_terminal(self) -> None:
+        if self._has_few_colors() and not self.settings.theme:
+            kind = os.environ.get("TERM", "")
+            self._notify(
+                f"TERM={kind} says that this terminal has 16 colours; if it has more, "
+                "TERM=xterm-256color seg-tui shows them",
+                "information",
+            )
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every key of the screen by its name, then what Textual itself offers."""
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.description and binding.action != "command_palette" and active.enabled:
+                what = binding.tooltip or binding.description
+                title = f"{binding.description[:1].upper()}{binding.description[1:]}"
+                key = self.get_key_display(binding)
+                yield SystemCommand(title, f"{key}  {what}", self._presser(binding.key))
+        yield from super().get_system_commands(screen)
+
+    def _presser(self, key: str) -> Callable[[], None]:
+        return lambda: self.simulate_key(key)
+
+    # ------------------------------------------------------------------ from screen to screen
+
+    def show_dashboard(self) -> None:
+        from seg_tui.screens.dashboard import Dashboard
+
+        self.push_screen(Dashboard(self.now))
+
+    def show_welcome(self) -> None:
+        """What to do in an empty workspace; after the demo began, watch it."""
+        from seg_tui.screens.welcome import Welcome
+
+        self.push_screen(Welcome(), self._go_to)
+
+    def show_settings(self) -> None:
+        from seg_tui.screens.settings import SettingsScreen
+
+        self.push_screen(SettingsScreen())
+
+    def action_help(self) -> None:
+        """The keys of the screen that is shown."""
+        from seg_tui.screens.help import HelpScreen
+
+        keys = {
+            active.binding.action: (
+                self.get_key_display(active.binding),
+                active.binding.tooltip or active.binding.description,
+            )
+            for active in self.screen.active_bindings.values()
+            if active.binding.description
+        }
+        self.push_screen(HelpScreen(list(keys.values())))
+
+    def show_log(self, run_id: str) -> None:
+        from seg_tui.screens.log import LogScreen
+
+        run = self.snapshot.runs.get(run_id)
+        self.push_screen(LogScreen(self.workspace.run_dir(run_id), run.name if run else run_id))
+
+    def show_run(self, run_id: str) -> None:
+        from seg_tui.screens.run import RunScreen
+
+        self.push_screen(RunScreen(run_id))
+
+    def show_comparison(self, run_ids: Sequence[str]) -> None:
+        """Compare two to twelve runs."""
+        from seg_tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(tuple(run_ids)))
+
+    def show_predictions(self, run_ids: Sequence[str]) -> None:
+        """Show the gallery of one run, or of some side by side."""
+        from seg_tui.screens.preview import PreviewScreen
+
+        self.push_screen(PreviewScreen(tuple(run_ids)))
+
+    def show_launch(self, like: str | None = None) -> None:
+        """A form for a new run; with `like` it begins with the config of that run."""
+        from seg_tui.screens.launch import LaunchScreen
+
+        self.push_screen(LaunchScreen(like), self._go_to)
+
+    def _go_to(self, run_id: str | None) -> None:
+        """Put the dashboard's cursor on a run that was just made."""
+        from seg_tui.screens.dashboard import Dashboard
+
+        for screen in self.screen_stack:
+            if run_id and isinstance(screen, Dashboard):
+                screen.table.put_cursor(run_id)
 
 
 def main() -> None:
-    """The console script. Its exit status is that of wrong use: what was asked for was not done."""
-    print(
-        "seg-tui is not built yet; `seg-engine runs` lists the runs, `seg-engine show RUN` shows one",
-        file=sys.stderr,
+    """The console script."""
+    parser = argparse.ArgumentParser(prog="seg-tui", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "-w",
+        "--workspace",
+        type=Path,
+        metavar="DIR",
+        help="folder of experiments.db, runs/ and cache/ (default: SEG_WORKSPACE, else this folder)",
     )
-    sys.exit(2)
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    options = parser.parse_args()
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"seg-tui {version('seg-engine')}")
+        return
+    workspace = find_workspace(options.workspace)
+    problem = _why_not(workspace)
+    if problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    SegTui(workspace).run()
+
+
+def _why_not(workspace: Workspace) -> str:
+    """Why the dashboard cannot be opened here, in a line; empty when it can."""
+    if not workspace.root.is_dir():
+        return f"{workspace.root}: no such folder; a workspace is where runs and database lie"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return "seg-tui needs a terminal; `seg-engine runs` prints into pipes and files"
+    return ""

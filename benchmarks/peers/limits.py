@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.config import RunConfig
-from engine.worker import prepare_process
+from engine.tasks.process import prepare_process
 
 
 def main() -> None:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.agent.devices import slot_of, visible_device, words_for
-from engine.agent.executors.local import ask_to_stop, is_held, kill_group, start_worker
-from engine.agent.ingest import catch_up, is_over, owner_of, settle
+from engine.agent.executors.local import StillHeld, ask_to_stop, is_held, kill_group, start_worker
+from engine.agent.ingest import catch_up, has_living_worker, is_over, owner_of, queue_again, settle
 from engine.journal import JournalError
 from engine.processes import identify, is_alive
 from engine.rundir import RunDir, RunDirError
-from engine.store import RunRow, Store
+from engine.store import NoSuchRun, RunRow, Store
+from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
 GRACE_SECONDS = 60.0
@@ -67,9 +68,13 @@ class Agent:
         """Raises StoreError when the database cannot be used; the next step goes on from there."""
         self._look_around()
         for watched in list(self.watched.values()):
-            self._look_after(watched)
+            try:
+                self._look_after(watched)
+            except NoSuchRun:  # it ended, was seen to have, and was deleted since the last step
+                del self.watched[watched.run.id]
         self._requeue_preempted()
         for run_id in self.store.fail_dependents():
+            keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {self.store.run(run_id).message}")
         for slot, room in self.slots.items():
             while self._taken(slot) < room and self._start_next(slot):
@@ -125,7 +130,7 @@ class Agent:
             owner = owner_of(row)
             host = row.host or (owner.host if owner else "its host")
             message = f"no heartbeat from {host} for {self.lease:g} s"
-            if self.store.set_status(row.id, "lost", "lost_host", message, expect=(row.status,)):
+            if self.store.set_status(row.id, "lost", "lost_host", message, seen=row):
                 self.say(f"{row.id} lost: {message}")
 
     # ------------------------------------------------------------------ runs in its care
@@ -175,11 +180,16 @@ class Agent:
         self.say(f"{run.id} {row.status}{told}")
 
     def _requeue_preempted(self) -> None:
-        """Runs of the queue that had to make room go back to it; those of a terminal are left to it."""
+        """Runs that had to make room go back to the queue, once their last process is gone.
+
+        Those that some other process looks after are left to it, and those that were never claimed in this
+        database came from elsewhere, where they may be queued already.
+        """
         for row in self.store.runs(["cause=preempted"], status="stopped"):
-            waits = row.id not in self.watched and not is_held(self.workspace.run_dir(row.id))
-            if waits and row.queued_at is not None:
-                self.store.set_status(row.id, "queued", expect=("stopped",))
+            owner, run = owner_of(row), self.workspace.run_dir(row.id)
+            if owner is None or row.id in self.watched or (owner != self.me and is_alive(owner)):
+                continue
+            if not is_held(run) and queue_again(self.store, run):
                 self.say(f"{row.id} preempted, queued again")
 
     # ------------------------------------------------------------------ starting
@@ -193,14 +203,20 @@ class Agent:
         if row is None:
             return False
         run = self.workspace.run_dir(row.id)
+        worker = None
         try:
             visible = visible_device(slot, str(row.config["device"]))
             worker = start_worker(run, self.workspace.cache, visible)
         except (OSError, RunDirError) as error:
-            message = str(error) if run.path.is_dir() else f"its folder {run.path} is gone"
-            self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
-            self.say(f"{row.id} failed: {message}")
-            return True
+            if not (isinstance(error, StillHeld) and has_living_worker(run)):
+                message = str(error) if run.path.is_dir() else f"its folder {run.path} is gone"
+                self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
+                keep_card(self.store, run)
+                self.say(f"{row.id} failed: {message}")
+                return True
+            # The database was made again while the run was at work, and took it for one that waits.
+            self.say(f"{row.id} adopted: its worker lives")
+        else:
+            self.say(f"{row.id} {row.name}: worker {worker.pid} on {slot}, attempt {row.attempt + 1}")
         self.watched[row.id] = Watched(run, slot, worker)
-        self.say(f"{row.id} {row.name}: worker {worker.pid} on {slot}, attempt {row.attempt + 1}")
         return True

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.agent.executors.local import ask_to_stop, kill_group, start_worker
-from engine.agent.ingest import catch_up, settle
+from engine.agent.ingest import catch_up, queue_again, settle
 from engine.journal import AnyEvent
 from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
-from engine.store import RunRow, Store
+from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
 
 POLL_SECONDS = 0.2
@@ -40,12 +41,15 @@ def follow_run(
     run_id: str,
     on_events: Callable[[list[AnyEvent]], None],
     switch: StopSwitch,
+    on_trouble: Callable[[str], None],
 ) -> RunRow:
     """Start the worker of a run that this process has taken, fold its journal into the database as it grows,
-    return the run's end.
+    return the run's end. A run that was preempted is queued again by then.
 
     `on_events` is called with new events, also with none, about five times a second. A stop that another
-    program asks for in the database is passed on as the switch's first press is.
+    program asks for in the database is passed on as the switch's first press is. While the database cannot be
+    used the worker goes on and its journal with it; `on_trouble` is told once. Raises StoreError when it
+    still cannot be used after the worker's end and the switch is pressed.
     """
     run: RunDir = workspace.run_dir(run_id)
     try:
@@ -53,18 +57,64 @@ def follow_run(
     except (OSError, RunDirError) as error:
         store.set_status(run_id, "failed", "exception", f"its worker cannot be started: {error}")
         return store.run(run_id)
-    process, asked = identify(worker.pid), False
-    while worker.poll() is None:
+    followed = _Followed(store, run, worker, on_events)
+    trouble = ""
+    while True:
         presses = switch.news()
-        if presses > 1:
-            kill_group(run, worker.pid)
-        elif presses == 1:
-            store.set_status(run_id, "stopping", expect=("starting", "running"))
-        if not asked and store.run(run_id).status == "stopping":
-            ask_to_stop(process)
-            asked = True
-        on_events(catch_up(store, run))
+        if presses:
+            followed.interrupt(presses)
+        try:
+            if worker.poll() is not None:
+                return followed.end()
+            followed.step()
+            trouble = ""
+        except StoreError as error:
+            if worker.poll() is not None and presses:
+                raise
+            if not trouble:
+                on_trouble(f"{error}; the run goes on, its journal is read when that is over")
+            trouble = str(error)
         time.sleep(POLL_SECONDS)
-    on_events(catch_up(store, run))
-    settle(store, run, worker.returncode)
-    return store.run(run_id)
+
+
+class _Followed:
+    """A worker and what is to be done for it."""
+
+    def __init__(
+        self,
+        store: Store,
+        run: RunDir,
+        worker: subprocess.Popen[bytes],
+        on_events: Callable[[list[AnyEvent]], None],
+    ) -> None:
+        self.store, self.run, self.worker, self.on_events = store, run, worker, on_events
+        self.process = identify(worker.pid)
+        self.asked = self.told = False
+
+    def interrupt(self, presses: int) -> None:
+        """Needs no database: who presses Ctrl-C wants the run to stop, whatever ails that."""
+        if presses > 1:
+            kill_group(self.run, self.worker.pid)
+        else:
+            ask_to_stop(self.process)
+            self.asked = True
+
+    def step(self) -> None:
+        if self.asked and not self.told:
+            self.store.set_status(self.run.id, "stopping", expect=("starting", "running"))
+            self.told = True
+        if not self.asked and self.store.run(self.run.id).status == "stopping":
+            ask_to_stop(self.process)
+            self.asked = self.told = True
+        self.on_events(catch_up(self.store, self.run))
+
+    def end(self) -> RunRow:
+        if self.asked and not self.told:
+            self.store.set_status(self.run.id, "stopping", expect=("starting", "running"))
+            self.told = True
+        self.on_events(catch_up(self.store, self.run))
+        settle(self.store, self.run, self.worker.returncode)
+        row = self.store.run(self.run.id)
+        if row.cause == "preempted":
+            queue_again(self.store, self.run)
+        return row

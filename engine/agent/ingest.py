@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 from engine.agent.executors.local import is_held, kill_group
 from engine.journal import AnyEvent, JournalError, read_events
 from engine.processes import ProcessIdentity, boot_id, is_alive
 from engine.rundir import RunDir
 from engine.store import END_STATUSES, IngestConflict, RunRow, Store
+from engine.store.cards import keep_card
 
 
 def catch_up(store: Store, run: RunDir) -> list[AnyEvent]:
@@ -46,11 +48,32 @@ def is_over(run: RunDir) -> bool | None:
     return None if alive is None else not alive
 
 
-def settle(store: Store, run: RunDir, exit_status: int | None = None, killed_because: str = "") -> None:
+def has_living_worker(run: RunDir) -> bool:
+    """Whether a worker is at the run on this machine or coming up; an earlier one's child does not count."""
+    process = run.read_proc()
+    return is_held(run) if process is None else is_alive(process) is True
+
+
+def queue_again(store: Store, run: RunDir) -> bool:
+    """Put a stopped run back into the queue; False when it is not stopped any more."""
+    queued = store.set_status(run.id, "queued", expect=("stopped",))
+    if queued:
+        keep_card(store, run)
+    return queued
+
+
+def settle(
+    store: Store,
+    run: RunDir,
+    exit_status: int | None = None,
+    killed_because: str = "",
+    claimed_by: dict[str, Any] | None = None,
+) -> None:
     """Give a run whose worker is gone a true end when its journal tells none.
 
     `exit_status` is the worker's, negative for a signal, where its parent knows it. A queued run whose
-    worker never came up, as its agent died while starting it, goes back to the queue.
+    worker never came up, as its agent died while starting it, goes back to the queue. Nothing happens when
+    somebody else than `claimed_by` has claimed the run meanwhile, if that is given.
     """
     process = run.read_proc()
     if process is not None and is_alive(process) is False and process.boot_id == boot_id():
@@ -58,20 +81,30 @@ def settle(store: Store, run: RunDir, exit_status: int | None = None, killed_bec
     damage = ""
     try:
         catch_up(store, run)
-    except JournalError as error:
+    except (JournalError, OSError) as error:
         damage = str(error)
     row = store.run(run.id)
     if row.status in END_STATUSES or row.status == "queued":
         return
-    if row.status == "stopping" and (process is None or exit_status == -signal.SIGTERM):
+    if claimed_by is not None and row.claimed_by != claimed_by:
+        return
+    # What proc.json says of an earlier attempt says nothing of this one.
+    came_up = process is not None and run.read_proc_attempt() >= _claimed_attempt(row)
+    if row.status == "stopping" and (not came_up or exit_status == -signal.SIGTERM):
         # The signal met a worker that was still coming up.
-        store.set_status(run.id, "stopped", "stopped", expect=("stopping",))
-    elif row.status == "starting" and process is None and exit_status is None and row.queued_at is not None:
-        store.set_status(run.id, "queued", expect=("starting",))
+        store.set_status(run.id, "stopped", "stopped", seen=row)
+    elif row.status == "starting" and not came_up and exit_status is None and row.queued_at is not None:
+        store.set_status(run.id, "queued", seen=row)
     else:
         status, cause, message = _end(run, row, process, exit_status)
         message = damage or killed_because or message
-        store.set_status(run.id, status, cause, message, expect=(row.status,))
+        store.set_status(run.id, status, cause, message, seen=row)
+    keep_card(store, run)
+
+
+def _claimed_attempt(row: RunRow) -> int:
+    """The attempt that a run was last claimed for; 0 when nobody in this database claimed it."""
+    return int((row.claimed_by or {}).get("attempt", 0))
 
 
 def _end(
@@ -83,8 +116,18 @@ def _end(
     if process is not None and process.boot_id != boot_id():
         return "lost", "lost_host", f"{process.host} was restarted while the run went on"
     told = run.read_exit()
-    if told is not None and told.attempt >= row.attempt and told.status in END_STATUSES:
+    if (
+        told is not None
+        and told.attempt >= max(row.attempt, _claimed_attempt(row))
+        and told.status in END_STATUSES
+    ):
         return told.status, told.cause, told.message
+    if exit_status in (-signal.SIGKILL, None) and run.met_oom_killer():
+        return (
+            "failed",
+            "out_of_memory",
+            f"the kernel ended the worker for want of memory; {_less(row.config)}",
+        )
     if exit_status == -signal.SIGKILL:
         why = "the worker was killed by signal 9; if nobody did it, memory may have run out (`dmesg` tells)"
         return "failed", "killed", why
@@ -93,6 +136,19 @@ def _end(
     if exit_status is not None:
         return "failed", "exception", f"the worker left with exit status {exit_status}; see {run.log}"
     return "failed", "killed", "the worker is gone and left no word"
+
+
+def _less(config: dict[str, Any]) -> str:
+    """What needs less memory. Nobody has tried it: the worker that could have is dead."""
+    batch = int(config["batch_size"])
+    size = min(batch, int(config["runtime"]["micro_batch"]) or batch)
+    if size == 1:
+        return "a smaller data.size or model.width needs less"
+    half = size // 2
+    parts = f"runtime.micro_batch={half} evaluation.batch_size={half}"
+    if size < batch:
+        return f"{parts} needs less"
+    return f"batch_size={half} needs less; or {parts}, which keeps {batch} images a step"
 
 
 def refresh(store: Store, runs: list[RunDir]) -> None:
@@ -108,4 +164,4 @@ def refresh(store: Store, runs: list[RunDir]) -> None:
         gone = row.status != "queued" and unwatched and started and is_over(run) is True
         catch_up(store, run)
         if gone:
-            settle(store, run)
+            settle(store, run, claimed_by=row.claimed_by)

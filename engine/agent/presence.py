@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from engine.files import write_json
 from engine.processes import ProcessIdentity, identify, is_alive
-from engine.workspace import Workspace
+from engine.workspace import CACHE_VARIABLE, Workspace
 
 LOCK_SECONDS = 5.0
 """How long a new agent waits for one that is just leaving."""
@@ -92,6 +92,9 @@ def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:
     if living is None:
         presence.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "engine.agent", str(workspace.root)]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if CACHE_VARIABLE in os.environ:
+            environment[CACHE_VARIABLE] = str(workspace.cache)  # it may be relative to this folder
         with open(presence.log, "ab") as log:
             subprocess.Popen(
                 [*command, "--idle-exit", str(AUTOMATIC_IDLE_SECONDS)],
@@ -100,6 +103,6 @@ def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:
                 stderr=subprocess.STDOUT,
                 cwd=workspace.root,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=environment,
             )
     return living

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import typer
 
 from engine import intentions
 from engine.cli.console import notices, output
-from engine.cli.queue import tell_queued
+from engine.cli.queue import tell_lost, tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, start_here
 from engine.config_keys import parse_assignments, with_values
 from engine.intentions import Place, Refused, check_hardware, enqueue
-from engine.rundir import new_run_id
+from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -54,7 +53,8 @@ def rerun(
         config = with_values(before.read_config(), values)
         check_hardware(config)
         check_data(config, workspace)
-        card = replace(before.read_card(), id=new_run_id(), created=time.time(), note="")
+        model = before.read_card()
+        card = RunCard(new_run_id(), model.name, model.experiment, time.time(), model.tags)
         if place is not None:
             tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0
@@ -85,8 +85,8 @@ def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequenc
         if missing:
             raise Refused([f"{row.id}: has no tag {word}" for word in missing])
         tags = tuple(sorted({*row.tags, *words} - set(remove)))
-        if tags != row.tags:
-            tell_if_gone(workspace, row.id, intentions.set_tags(workspace, store, row.id, tags))
+        if tags != row.tags and not intentions.set_tags(workspace, store, row.id, tags):
+            tell_lost(workspace, row.id)
         output.say(f"{row.id}  {row.name}  tags: {', '.join(tags) or 'none'}")
 
 
@@ -97,13 +97,9 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
         if text is None:
             output.say(row.note)
             return
-        tell_if_gone(workspace, row.id, intentions.set_note(workspace, store, row.id, text))
+        if not intentions.set_note(workspace, store, row.id, text):
+            tell_lost(workspace, row.id)
         output.say(f"{row.id}  {row.name}  note: {text or 'none'}")
-
-
-def tell_if_gone(workspace: Workspace, run_id: str, kept: bool) -> None:
-    if not kept:
-        notices.say(f"{workspace.run_dir(run_id).path} is gone; only the database knows this")
 
 
 def named(store: Store, prefixes: Sequence[str]) -> list[RunRow]:

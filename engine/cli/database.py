@@ -6,13 +6,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from engine.agent.check import check
 from engine.agent.ingest import refresh
 from engine.cli.console import notices, output, progress_bar
 from engine.cli.reading import no_database
 from engine.rundir import RunDir, RunDirError
 from engine.store import StoreError
+from engine.store.cards import keep_card
 from engine.store.database import HEAD
 from engine.store.rebuild import rebuild
 from engine.workspace import Workspace
@@ -58,6 +61,34 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
     return 1 if done.unreadable else 0
 
 
+def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
+    """Compare the database with the run folders; with `fix` ingest or rebuild what can be.
+
+    Returns 1 when something differs that was not fixed, else 0. Raises StoreError.
+    """
+    if not workspace.database.exists():
+        raise StoreError(no_database(workspace))
+    with workspace.open_store() as store, progress_bar("comparing runs") as report:
+        done = check(store, workspace, fix, report)
+    left = [difference for difference in done.differences if not difference.fixed]
+    if as_json:
+        record = {"runs": done.runs, "differences": [asdict(difference) for difference in done.differences]}
+        print(json.dumps(record, indent=1))
+        return 1 if left else 0
+    for difference in done.differences:
+        state = "fixed" if difference.fixed else difference.kind
+        output.say(f"{difference.run or workspace.database}  {state:10}  {difference.what}")
+    compared = f"{done.runs} runs compared" if done.runs != 1 else "1 run compared"
+    if not done.differences:
+        output.say(f"{compared}: the database is what their folders say")
+        return 0
+    count = f"{len(done.differences)} difference{'s' if len(done.differences) > 1 else ''}"
+    output.say(f"{compared}: {count}, {len(done.differences) - len(left)} fixed")
+    if not fix and any(difference.fixable for difference in left):
+        notices.say("next: seg-engine db check --fix")
+    return 1 if left else 0
+
+
 def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
     """Take run folders from elsewhere into the workspace; twice changes nothing.
 
@@ -74,8 +105,10 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
     with workspace.open_store() as store:
         for run in runs:
             here = workspace.run_dir(run.id)
-            news = "" if run.path.resolve() == here.path.resolve() else bring(run, here)
-            store.import_run(here)
+            is_home = run.path.resolve() == here.path.resolve()
+            news = "" if is_home else bring(run, here)
+            store.import_run(here, queued=is_home)
+            keep_card(store, here)
             refresh(store, [here])
             row = store.run(run.id)
             output.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{news}")

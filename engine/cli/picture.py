@@ -6,7 +6,8 @@ from pathlib import Path
 
 from engine.cli.reading import open_existing
 from engine.files import replacing
-from engine.report.triptych import PictureError, gallery_picture
+from engine.report.gallery import PictureError
+from engine.report.triptych import gallery_picture
 from engine.workspace import Workspace
 
 

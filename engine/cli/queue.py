@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from engine import intentions
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output
 from engine.cli.reading import has_database, no_database, open_existing
-from engine.intentions import Refused
 from engine.report.tables import Column, age, text_table
 from engine.rundir import RunCard
-from engine.store import RunRow, Store
+from engine.store import RunRow
 from engine.workspace import Workspace
 
 
@@ -100,28 +100,30 @@ def slot_or_wish(row: RunRow) -> str:
 def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -> None:
     """Give queued runs another place: higher priorities start first. Raises Refused, StoreError."""
     with open_existing(workspace) as store:
-        rows = _queued(store, prefixes)
-        for row in rows:
-            store.set_queue(row.id, priority=priority)
-            output.say(f"{row.id}  {row.name}  priority {priority}")
+        rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
+        for row in intentions.set_place(workspace, store, rows, priority=priority):
+            tell_lost(workspace, row.id)
+    for row in rows:
+        output.say(f"{row.id}  {row.name}  priority {priority}")
 
 
 def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
     """Hold queued runs back, or let them go; without names all that are queued now."""
     with open_existing(workspace) as store:
-        rows = _queued(store, prefixes) if prefixes else store.queue()
-        for row in rows:
-            store.set_queue(row.id, paused=paused)
-            output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
+        rows = [store.run(store.resolve(prefix)) for prefix in prefixes] if prefixes else store.queue()
+        for row in intentions.set_place(workspace, store, rows, paused=paused):
+            tell_lost(workspace, row.id)
+    for row in rows:
+        output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
     if not rows:
         notices.say("nothing waits in the queue")
     elif not paused:
         ensure_agent(workspace)
 
 
-def _queued(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
-    rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
-    problems = [f"{row.id}: is {row.status}, not queued" for row in rows if row.status != "queued"]
-    if problems:
-        raise Refused(problems)
-    return rows
+def tell_lost(workspace: Workspace, run_id: str) -> None:
+    """Say that a run's folder did not take what the database has."""
+    folder = workspace.run_dir(run_id).path
+    notices.say(
+        f"{folder} {'cannot be written' if folder.is_dir() else 'is gone'}; only the database knows this"
+    )

@@ -120,7 +120,7 @@ def study_paper(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Queue the study: U-Net, modern U-Net, and that pre-trained, each evaluated."""
+    """Queue U-Net, modern U-Net and that pre-trained, each evaluated."""
     from engine.cli.study import queue_study
     from engine.study import Scale
 

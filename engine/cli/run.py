@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -15,11 +16,23 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig
 from engine.data.dataset import open_dataset
-from engine.intentions import RESUMABLE, Place, Refused, check_hardware, default_name, enqueue, resolve_config
+from engine.data.pairs import open_pairs, refuse_other_classes, refuse_unlabelled
+from engine.intentions import (
+    RESUMABLE,
+    Place,
+    Refused,
+    check_hardware,
+    default_name,
+    enqueue,
+    make_run,
+    refuse_living,
+    resolve_config,
+)
 from engine.processes import identify
 from engine.rundir import RunCard, new_run_id
 from engine.sources import names_a_run, pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import RunRow, Store
+from engine.store.cards import card_of
 from engine.workspace import Workspace
 
 EXIT_BY_STATUS = {"finished": 0, "stopped": 3}
@@ -78,8 +91,7 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
             notices.say(f"then:    the same command with init.from={first.id}, for the training")
             return status
         config = starting_from(config, first.id)
-    workspace.run_dir(card.id).create(card, config)
-    store.create_run(card, config, "starting", owner=identify())
+    make_run(workspace, store, replace(card, queued_for=0), config, identify())
     return follow(workspace, store, card.id, as_json)
 
 
@@ -89,6 +101,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         row = store.run(store.resolve(prefix))
         if row.status not in RESUMABLE:
             raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
+        refuse_living(workspace, [row])
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
         check_data(config, workspace)
@@ -99,6 +112,9 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
     """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError."""
+    if config.task == "evaluate":
+        check_pairs(config, workspace)
+        return
     pretraining = pretraining_of(config)
     if pretraining is not None:
         check_data(pretraining, workspace)
@@ -106,6 +122,18 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
         data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
+
+
+def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look at what an evaluation is to score. Raises DataError when the split is not there, has other classes
+    than the run `row`, or no label."""
+    about = config.evaluate
+    assert about is not None
+    with progress_bar("reading labels") as report:
+        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        if row is not None and row.classes:
+            refuse_other_classes(pairs, row.classes, row.id)
+        refuse_unlabelled(pairs, about.split, report)
 
 
 def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:
@@ -122,11 +150,13 @@ def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> in
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with display:
-            end = follow_run(store, workspace, run_id, display.show, switch)
+            end = follow_run(store, workspace, run_id, display.show, switch, notices.say)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     display.ended(end, store, workspace.run_dir(run_id))
+    if end.cause == "preempted" and not store.run(run_id).ended:
+        tell_queued(workspace, [card_of(end)], as_json)
     return EXIT_BY_STATUS.get(end.status, 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from engine.cli.run import check_data
 from engine.config import RunConfig
 from engine.config_keys import ConfigError
 from engine.evaluation import checkpoint_of, derived_config
-from engine.intentions import Place, check_hardware, default_name, enqueue
+from engine.intentions import Place, Refused, check_hardware, default_name, delete, enqueue
 from engine.report.tables import Column, text_table
 from engine.rundir import RunCard, new_run_id
 from engine.sources import pretraining_of
@@ -53,10 +54,18 @@ def queue_study(
         typer.confirm(f"queue {count}?", abort=True, err=True)
     cards: list[RunCard] = []
     with workspace.open_store() as store:
-        for config, evaluations in plan:
-            card = RunCard(new_run_id(), default_name(config), experiment, time.time(), ("study",))
-            cards += enqueue(workspace, store, card, config, Place(priority))
-            cards += [_evaluate(workspace, store, card, planned, priority) for planned in evaluations]
+        try:
+            for config, evaluations in plan:
+                card = RunCard(new_run_id(), default_name(config), experiment, time.time(), ("study",))
+                cards += enqueue(workspace, store, card, config, Place(priority))
+                for planned in evaluations:
+                    cards.append(_evaluate(workspace, store, card, planned, priority))
+        except BaseException:
+            # Half a study is none. No agent has been called yet; one that is at work may have begun the first.
+            for made in reversed(cards):
+                with contextlib.suppress(Refused):
+                    delete(workspace, store, store.run(made.id))
+            raise
     tell_queued(workspace, cards, as_json)
     notices.say(f"{count} queued; when they have finished: seg-engine report {experiment}")
 
@@ -68,7 +77,7 @@ def _evaluate(
     row = store.run(trained.id)
     about: dict[str, Any] = {"split": planned.split, "at": AT, "source": row.id}
     about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
-    config = derived_config(workspace, row, "evaluate", about, planned.assignments)
+    config = derived_config(workspace, row, about, planned.assignments)
     name = f"{trained.name}-{planned.name}-{AT}"
     card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
     enqueue(workspace, store, card, config, Place(priority, trained.id))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 
-from engine.agent.ingest import refresh
+from engine.agent.ingest import owner_of, refresh
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.run import EXIT_BY_STATUS, choose_display
 from engine.journal import read_events
+from engine.processes import is_alive
 from engine.rundir import RunDirError
+from engine.store import RunRow
 from engine.workspace import Workspace
 
 POLL_SECONDS = 0.2
@@ -33,7 +35,7 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
         try:
             with display:
                 while True:
-                    ended = store.run(run.id).ended  # looked up first: all its events are there by now
+                    ended = is_over(store.run(run.id))  # looked up first: all its events are there by now
                     events, offset = read_events(run.journal, offset)
                     display.show(events)
                     if ended and not events:
@@ -44,11 +46,19 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
                     if not events:
                         time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            notices.say(f"{run.id} goes on; `seg-engine stop {run.id}` stops it")
+            goes_on = "waits in the queue" if store.run(run.id).status == "queued" else "goes on"
+            notices.say(f"{run.id} {goes_on}; `seg-engine stop {run.id}` stops it")
             return INTERRUPTED
         row = store.run(run.id)
         display.ended(row, store, run)
         return EXIT_BY_STATUS.get(row.status, 1)
+
+
+def is_over(row: RunRow) -> bool:
+    """Whether nothing more comes of a run by itself; who looks after a preempted one is to queue it again."""
+    owner = owner_of(row)
+    to_be_queued = row.cause == "preempted" and owner is not None and is_alive(owner) is True
+    return row.ended and not to_be_queued
 
 
 def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
@@ -56,12 +66,14 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
     run ends."""
     with open_existing(workspace) as store:
         run = workspace.run_dir(store.resolve(prefix))
-        if not run.log.exists() and not follow:
-            raise RunDirError(f"{run.log}: is not there yet; the run was never started")
+        if not run.log.exists():
+            if not follow or store.run(run.id).ended:
+                raise RunDirError(f"{run.log}: is not there yet; the run was never started")
+            notices.say("it waits in the queue")
         offset, refreshed, first = 0, time.monotonic(), True
         try:
             while True:
-                ended = store.run(run.id).ended
+                ended = is_over(store.run(run.id))
                 if run.log.exists():
                     with open(run.log, "rb") as log:
                         log.seek(offset)

@@ -6,27 +6,26 @@ code from the file, reads them.
 
 from __future__ import annotations
 
-import errno
 import pickle
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from engine.checkpoint_file import CheckpointError, DamagedCheckpoint, first_line, verify_checkpoint
 from engine.files import replacing
 
+__all__ = [
+    "CheckpointError",
+    "DamagedCheckpoint",
+    "check_fits",
+    "load_checkpoint",
+    "random_state",
+    "restore_random_state",
+    "save_checkpoint",
+]
+
 FORMAT = 1
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be written or used; the message is one line that names the file."""
-
-
-class DamagedCheckpoint(CheckpointError):
-    """Its bytes are not those that were written."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -51,48 +50,14 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, ValueError, KeyError, EOFError) as error:
-        raise DamagedCheckpoint(f"{path}: is damaged: {_line(error)}") from error
+        raise DamagedCheckpoint(f"{path}: is damaged: {first_line(error)}") from error
     except RuntimeError as error:
         if "PytorchStreamReader" not in str(error):  # no memory, or no device, says nothing about the file
             raise
-        raise DamagedCheckpoint(f"{path}: is damaged: {_line(error)}") from error
+        raise DamagedCheckpoint(f"{path}: is damaged: {first_line(error)}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: is no checkpoint of this program (format {FORMAT})")
     return content
-
-
-def verify_checkpoint(path: Path) -> None:
-    """Compare every record of the file with its checksum.
-
-    `torch.load` itself does not: a flipped bit comes back as another weight. 124 MB take 0.04 s.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            changed = next(filter(_is_odd, archive.infolist()), None) or archive.testzip()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: is not there") from error
-    except OSError as error:
-        if error.errno in (errno.EIO, errno.EINVAL):  # a bad sector; an offset that points out of the file
-            raise DamagedCheckpoint(f"{path}: is damaged: {error.strerror}") from error
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error) as error:
-        raise DamagedCheckpoint(f"{path}: is damaged: {_line(error)}") from error
-    if isinstance(changed, zipfile.ZipInfo):
-        raise DamagedCheckpoint(f"{path}: is damaged: the entry of {changed.filename} was changed")
-    if changed is not None:
-        raise DamagedCheckpoint(f"{path}: is damaged: the checksum of {changed} does not match")
-
-
-def _is_odd(entry: zipfile.ZipInfo) -> bool:
-    """Whether the table of contents, which has no checksum, says what torch never writes.
-
-    Its records are neither compressed nor folders, and for a "folder" torch returns memory as it finds it.
-    """
-    return entry.file_size != entry.compress_size or entry.external_attr != 0
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def check_fits(path: Path, content: dict[str, Any], model: dict[str, Any], classes: list[str]) -> None:

@@ -13,7 +13,7 @@ from engine.store import RunRow
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
-_MADE_BY_TASK = ("task", "evaluate.", "predict.", "init.from")
+_MADE_BY_TASK = ("task", "evaluate.", "init.from")
 
 
 def config_file(row: RunRow) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -68,16 +68,16 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
     """All of it for `width` columns (None: no limit): numbers, classes, keys, published rows, notes."""
     base = comparison.entries[comparison.baseline].letter
     several = len(comparison.entries) > 1
-    parts = [_numbers_table(comparison, width)]
+    parts = [numbers_table(comparison, width)]
     if comparison.classes:
         order = f", the biggest loss against {base} first" if several else ""
-        parts.append(_titled(f"Dice by class{order}", _class_table(comparison, width)))
+        parts.append(_titled(f"Dice by class{order}", class_table(comparison, width)))
     if comparison.config:
-        parts.append(_titled("config keys that differ", _key_table(comparison, width)))
+        parts.append(_titled("config keys that differ", key_table(comparison, width)))
     elif several:
         parts.append(Text("no config key differs"))
     if comparison.published:
-        parts.append(_titled(PUBLISHED_TITLE, _published_table(comparison.published, width)))
+        parts.append(_titled(PUBLISHED_TITLE, published_table(comparison.published, width)))
     if comparison.notes:
         parts.append(Text("\n").join(Text(f"note: {note}", "yellow") for note in comparison.notes))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
@@ -87,11 +87,15 @@ def _titled(title: str, table: Text) -> Text:
     return Text.assemble((title, "bold"), "\n", table)
 
 
-def _numbers_table(comparison: Comparison, width: int | None) -> Text:
+def numbers_table(
+    comparison: Comparison, width: int | None, styles: Mapping[str, str] = VERDICT_STYLES
+) -> Text:
+    """One line an entry with its numbers and their differences. `styles` are those of the verdicts and, where
+    there are any, of the entries' letters; so below."""
     entries = comparison.entries
     several = len(entries) > 1
     columns = [
-        Column("", [entry.letter for entry in entries]),
+        Column("", [(entry.letter, styles.get(entry.letter, "")) for entry in entries]),
         Column("run", [entry.ids[0] for entry in entries]),
         Column("name", [entry.label for entry in entries], least=10),
     ]
@@ -101,21 +105,44 @@ def _numbers_table(comparison: Comparison, width: int | None) -> Text:
         values = [entry.values.get(metric.name) for entry in entries]
         columns.append(Column(metric.title, [number(metric, v) for v in values], right=True, rank=rank))
         if several and metric.better != "neither":
-            cells = _differences(metric, values)
+            cells = _differences(metric, values, styles)
             if metric is comparison.metrics[0]:
                 cells[comparison.baseline] = ("baseline", "dim")
             columns.append(Column("", cells, right=True, rank=rank))
     return text_table(columns, width)
 
 
-def _differences(metric: Metric, values: Sequence[Value | None]) -> list[Cell]:
+def numbers_by_metric(comparison: Comparison, styles: Mapping[str, str] = VERDICT_STYLES) -> Text:
+    """The same with one line a metric, which is narrower for few entries; a letter stands for each."""
+    entries, metrics = comparison.entries, comparison.metrics
+    columns = [Column("", ["run", "seeds", *(metric.title for metric in metrics)])]
+    for i, entry in enumerate(entries):
+        values = [entry.values.get(metric.name) for metric in metrics]
+        about: list[Cell] = [(entry.ids[0], styles.get(entry.letter, "")), str(len(entry.rows))]
+        told = [number(metric, value) for metric, value in zip(metrics, values, strict=True)]
+        columns.append(Column(entry.letter, [*about, *told], right=True))
+        if i == comparison.baseline:
+            differences: list[Cell] = [("baseline", "dim")] * (len(entries) > 1) + [""] * len(told)
+        else:
+            differences = [""]
+            for metric, value in zip(metrics, values, strict=True):
+                both_ways = metric.better != "neither"
+                differences += _differences(metric, [value], styles) if both_ways else [""]
+        columns.append(Column("", [*differences[:1], "", *differences[1:]], right=True))
+    return text_table(columns)
+
+
+def _differences(metric: Metric, values: Sequence[Value | None], styles: Mapping[str, str]) -> list[Cell]:
     return [
-        (difference(metric, value), VERDICT_STYLES[metric.verdict(value.difference if value else None)])
+        (difference(metric, value), styles[metric.verdict(value.difference if value else None)])
         for value in values
     ]
 
 
-def _class_table(comparison: Comparison, width: int | None) -> Text:
+def class_table(
+    comparison: Comparison, width: int | None, styles: Mapping[str, str] = VERDICT_STYLES
+) -> Text:
+    """Dice of each class in each entry, the biggest loss first."""
     rows = comparison.classes
     columns = [
         Column("", [("  ", f"on {row.color}" if row.color else "") for row in rows]),
@@ -125,11 +152,12 @@ def _class_table(comparison: Comparison, width: int | None) -> Text:
         values = [row.dice[i] for row in rows]
         columns.append(Column(entry.letter, [number(CLASS_DICE, v) for v in values], right=True, rank=2 * i))
         if i != comparison.baseline:
-            columns.append(Column("", _differences(CLASS_DICE, values), right=True, rank=2 * i + 1))
+            columns.append(Column("", _differences(CLASS_DICE, values, styles), right=True, rank=2 * i + 1))
     return text_table(columns, width)
 
 
-def _key_table(comparison: Comparison, width: int | None) -> Text:
+def key_table(comparison: Comparison, width: int | None) -> Text:
+    """The config keys that differ, with the value of each entry."""
     rows = comparison.config
     columns = [Column("key", [row.key for row in rows])]
     for i, entry in enumerate(comparison.entries):
@@ -138,7 +166,8 @@ def _key_table(comparison: Comparison, width: int | None) -> Text:
     return text_table(columns, width)
 
 
-def _published_table(results: Sequence[PublishedResult], width: int | None) -> Text:
+def published_table(results: Sequence[PublishedResult], width: int | None) -> Text:
+    """What the study reports."""
     columns = [
         Column("table", [result.table for result in results], rank=1),
         Column("system", [result.system for result in results], least=10),

@@ -172,9 +172,9 @@ def _evaluations(experiment: Experiment) -> list[Block]:
     header += ["latency", "frames/s"]
     about = (
         "Each line is a checkpoint scored on all images of a split: Dice pools the pixels of all images, "
-        "image Dice is the mean of each image's own. At original, predictions are brought to the labels' size. "
-        "External images took part neither in the training nor in choosing its best epoch. Latency is the "
-        "median of single images at the input size."
+        "image Dice is the mean of each image's own. At original, predictions are brought to the labels' "
+        "size. External images took part neither in the training nor in choosing its best epoch. Latency is "
+        "the median of single images at the input size."
     )
     return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=3)]
 

@@ -14,10 +14,11 @@ from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import Curve, curves_figure
 from engine.report.figures.samples import Predictions, samples_figure
 from engine.report.figures.style import SUFFIXES, FigureError, save_figure
+from engine.report.gallery import PictureError
 from engine.report.page import Picture
 from engine.report.published import published_results
 from engine.report.study import STUDY_RECIPES
-from engine.report.triptych import PictureError, gallery_samples, parse_colors
+from engine.report.triptych import gallery_samples, parse_colors
 
 FOLDER = "figures"
 """Where they lie below the report."""

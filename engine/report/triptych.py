@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.classes import VOID
-from engine.metrics.scores import Scores, scores_from_confusion
+from engine.metrics.scores import Scores
+from engine.report.gallery import (
+    PictureError,
+    Sample,
+    gallery_epochs,
+    image_scores,
+    read_sample,
+    size_text,
+)
 
 PANEL_WIDTH = 288
 """The width in pixels that a panel comes as near to as a whole factor allows."""
@@ -42,20 +49,6 @@ _TITLE_HEIGHT = 40
 
 Color = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-class PictureError(Exception):
-    """A gallery that cannot be drawn; the message is one line a person can act on."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One row: image uint8 [H, W, 3], target and prediction uint8 [H, W] train ids (255 is void)."""
-
-    name: str
-    image: NDArray[np.uint8]
-    target: NDArray[np.uint8]
-    prediction: NDArray[np.uint8]
 
 
 def gallery_picture(
@@ -88,12 +81,12 @@ def gallery_samples(
         raise PictureError(f"a gallery picture shows at least 1 sample, {samples} asked for")
     epoch, predictions = _predictions_of(gallery, epoch)
     chosen = np.linspace(0, len(predictions) - 1, min(samples, len(predictions))).round().astype(int)
-    rows = [_read_sample(gallery, predictions[position], classes) for position in chosen]
+    rows = [read_sample(gallery, predictions[position], classes) for position in chosen]
     for row in rows:
         if row.target.shape != rows[0].target.shape:
             raise PictureError(
-                f"the samples of {gallery} differ in size: {rows[0].name} is {_size(rows[0].target)}, "
-                f"{row.name} is {_size(row.target)}"
+                f"the samples of {gallery} differ in size: {rows[0].name} is {size_text(rows[0].target)}, "
+                f"{row.name} is {size_text(row.target)}"
             )
     return epoch, rows
 
@@ -138,15 +131,6 @@ def error_panel(sample: Sample, factor: tuple[int, int]) -> NDArray[np.uint8]:
     void = target == VOID
     panel[void] = _hatch(*target.shape)[void]
     return panel
-
-
-def image_scores(sample: Sample, classes: int) -> Scores:
-    """The scores of one image, over the pixels whose ground truth is not void."""
-    valid = sample.target != VOID
-    target = sample.target[valid].astype(np.int64)
-    predicted = np.minimum(sample.prediction[valid].astype(np.int64), classes)  # void: the last column
-    counts = np.bincount(target * (classes + 1) + predicted, minlength=classes * (classes + 1))
-    return scores_from_confusion(counts.reshape(classes, classes + 1))
 
 
 def classes_present(rows: Sequence[Sample]) -> list[int]:
@@ -282,60 +266,12 @@ def parse_colors(class_names: Sequence[str], colors: Sequence[str]) -> list[Colo
 
 
 def _predictions_of(gallery: Path, epoch: int | None) -> tuple[int, list[Path]]:
-    """The epoch to draw and its PNGs; an epoch whose folder is still empty does not count."""
-    found: dict[int, list[Path]] = {}
-    for folder in gallery.glob("epoch_*"):
-        number = folder.name.removeprefix("epoch_")
-        predictions = sorted(folder.glob("*.png"))
-        if number.isdecimal() and predictions:
-            found[int(number)] = predictions
+    """The epoch to draw and its PNGs."""
+    found = gallery_epochs(gallery)
     if not found:
         raise PictureError(f"no gallery yet: {gallery} holds no predictions of any epoch")
     wanted = max(found) if epoch is None else epoch
     if wanted not in found:
-        there = ", ".join(str(number) for number in sorted(found))
+        there = ", ".join(map(str, found))
         raise PictureError(f"the gallery has no epoch {wanted}; it has {there}")
     return wanted, found[wanted]
-
-
-def _read_sample(gallery: Path, prediction_path: Path, classes: int) -> Sample:
-    name = prediction_path.stem
-    target_path = gallery / "inputs" / f"{name}_target.png"
-    image_path = gallery / "inputs" / f"{name}_image.png"
-    prediction = _read_class_map(prediction_path, classes)
-    target = _read_class_map(target_path, classes)
-    image = np.asarray(_read_png(image_path).convert("RGB"))
-    for path, other in ((prediction_path, prediction), (image_path, image)):
-        if other.shape[:2] != target.shape:
-            raise PictureError(f"{path} is {_size(other)}, its ground truth is {_size(target)}")
-    # A sample is named by its path below the split with "/" as "__"; its last part is the file's name.
-    return Sample(name.rsplit("__", 1)[-1], image, target, prediction)
-
-
-def _read_class_map(path: Path, classes: int) -> NDArray[np.uint8]:
-    picture = _read_png(path)
-    if picture.mode not in ("P", "L"):
-        raise PictureError(f"{path} is no class map: wanted an indexed 8-bit PNG, got mode {picture.mode}")
-    train_ids = np.asarray(picture)
-    strangers = np.unique(train_ids[(train_ids >= classes) & (train_ids != VOID)])
-    if strangers.size:
-        raise PictureError(f"{path} holds train id {strangers[0]}; with {classes} classes 0 to {classes - 1}")
-    return train_ids
-
-
-def _read_png(path: Path) -> Image.Image:
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.verify()  # the checksums, which load() leaves unread; it takes a second opening to load
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()
-            return picture
-    except FileNotFoundError:
-        raise PictureError(f"{path} is missing from the gallery") from None
-    # A damaged PNG meets Pillow as any of these, depending on the chunk that is hit.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PictureError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-
-
-def _size(array: NDArray[np.uint8]) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

@@ -4,7 +4,7 @@ Front ends and the agent use the verbs of `Store` and get frozen snapshots; peop
 themselves use the views that `docs/database.md` describes.
 """
 
-from engine.store.errors import IngestConflict, StoreError
+from engine.store.errors import IngestConflict, NoSuchRun, StoreError
 from engine.store.rows import (
     CAUSES,
     END_STATUSES,
@@ -13,6 +13,7 @@ from engine.store.rows import (
     EvaluationRow,
     EventRow,
     ExperimentRow,
+    ImageRow,
     RunRow,
 )
 from engine.store.store import Store
@@ -27,7 +28,9 @@ __all__ = [
     "EvaluationRow",
     "EventRow",
     "ExperimentRow",
+    "ImageRow",
     "IngestConflict",
+    "NoSuchRun",
     "RunRow",
     "RunSummary",
     "Store",

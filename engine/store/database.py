@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ from pydantic_core import from_json, to_json
 
 from engine.store.errors import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration. Known here so that opening a database that is up to date needs no Alembic, whose
 import takes longer than all else that `seg-engine runs` does."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+
+ROOM_TO_OPEN = 1 << 16
+"""Bytes that opening a database may take beside it."""
 
 _SQLITE_PREFIX = "sqlite:///"
 
@@ -84,9 +88,17 @@ def _advice(error: BaseException | None, path: Path, timeout: float) -> str:
         return f"is damaged or no database ({error}); `seg-engine db rebuild` makes it again from runs/"
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return f"cannot be opened for writing ({error}); {path.parent} and the file must be yours to write"
-    if code == sqlite3.SQLITE_FULL:
+    # Opening needs room for the log's index, for want of which SQLite only says that the disk failed.
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent)):
         return "the disk is full; free some space and try again, nothing of this change was written"
     return str(error)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < ROOM_TO_OPEN
+    except OSError:
+        return False
 
 
 def _make_engine(path: Path, timeout: float) -> sa.Engine:

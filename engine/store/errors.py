@@ -9,3 +9,7 @@ class StoreError(Exception):
 
 class IngestConflict(StoreError):
     """Somebody else took the same piece of the journal first; read on from the stored offset."""
+
+
+class NoSuchRun(StoreError):
+    """The database has no run of that id, or has it no more."""

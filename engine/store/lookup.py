@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from engine.store.errors import StoreError
+from engine.store.errors import NoSuchRun
 from engine.store.schema import runs
 
 
@@ -13,10 +13,10 @@ def exists(connection: sa.Connection, run_id: str) -> bool:
 
 
 def require(connection: sa.Connection, run_id: str) -> None:
-    """Raises StoreError when there is no run of this id."""
+    """Raises NoSuchRun when there is none of this id."""
     if not exists(connection, run_id):
         raise no_run(run_id)
 
 
-def no_run(run_id: str) -> StoreError:
-    return StoreError(f"{run_id}: no such run in the database; `seg-engine runs` lists them")
+def no_run(run_id: str) -> NoSuchRun:
+    return NoSuchRun(f"{run_id}: no such run in the database; `seg-engine runs` lists them")

@@ -105,9 +105,24 @@ def _claim_next(
     """
     found = _next(connection, devices)
     if found is not None:
-        change = STARTING | {"claimed_by": owner.as_json() | {"slot": slot}}
+        claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, found)
+        change = STARTING | {"claimed_by": claim}
         connection.execute(runs.update().where(runs.c.id == found).values(change))
     return found
+
+
+def _attempt_to_come(connection: sa.Connection, run_id: str) -> dict[str, int]:
+    """What a claim is for. Whoever later says that its worker is dead means this attempt: see `fold`."""
+    attempt = connection.execute(sa.select(runs.c.attempt).where(runs.c.id == run_id)).scalar_one()
+    return {"attempt": int(attempt) + 1}
+
+
+def place_in_line(connection: sa.Connection, now: float) -> float:
+    """When a run counts as queued: `now`, or just behind the last in line when the clock was set back."""
+    last = connection.execute(
+        sa.select(sa.func.max(runs.c.queued_at)).where(runs.c.status == "queued")
+    ).scalar()
+    return now if last is None or last < now else float(last) + 1e-6
 
 
 def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
@@ -138,7 +153,8 @@ def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
 
 def _take(connection: sa.Connection, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
     """Let `owner` start the run past the queue if its status is one of `expect`; False when not."""
-    change = STARTING | {"claimed_by": owner.as_json(), "queued_at": None}
+    claim = owner.as_json() | _attempt_to_come(connection, run_id)
+    change = STARTING | {"claimed_by": claim, "queued_at": None}
     statement = runs.update().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
     return connection.execute(statement.values(change)).rowcount == 1
 
@@ -152,7 +168,7 @@ def _adopt(
     ).first()
     if known is None or known[0] != before:
         return False
-    claim = owner.as_json() | {"slot": slot}
+    claim = (before or {}) | owner.as_json() | {"slot": slot}
     connection.execute(runs.update().where(runs.c.id == run_id).values(claimed_by=claim))
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -108,16 +109,7 @@ def _into_one_file(database: Path) -> None:
 
 def _swap(fresh: Path, database: Path, held: bool) -> Path | None:
     """Put `fresh` in the place of `database`, which gets a second name first and so is never gone."""
-    backup = None
-    if database.exists():
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        backup = database.with_name(f"{database.name}.bak-{stamp}")
-        try:
-            os.link(database, backup)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            shutil.copy2(database, backup)
+    backup = _second_name(database) if database.exists() else None
     if not held:
         # The log of a damaged database would be replayed into the new one.
         for suffix in ("-wal", "-shm"):
@@ -127,3 +119,20 @@ def _swap(fresh: Path, database: Path, held: bool) -> Path | None:
     os.replace(fresh, database)
     sync_folder(database.parent)
     return backup
+
+
+def _second_name(database: Path) -> Path:
+    """Give the database a second name that says when, and a number where there is one of that second."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for number in itertools.count(1):
+        backup = database.with_name(f"{database.name}.bak-{stamp}" + (f"-{number}" if number > 1 else ""))
+        if backup.exists():
+            continue
+        try:
+            os.link(database, backup)
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without links
+            shutil.copy2(database, backup)
+        return backup
+    raise AssertionError("numbers do not end")

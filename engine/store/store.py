@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -16,33 +15,36 @@ from engine.journal import AnyEvent, JournalError, read_events
 from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
+from engine.store.checks import CheckVerbs
 from engine.store.database import database_path, explained, open_database, writer
 from engine.store.errors import IngestConflict, StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
+from engine.store.insert import first_status, insert_run, set_tags
 from engine.store.lookup import exists, no_run, require
-from engine.store.queue import QueueVerbs
+from engine.store.queue import QueueVerbs, place_in_line
 from engine.store.rows import (
     END_STATUSES,
     EPOCH_COLUMNS,
     EVALUATION_COLUMNS,
     EVENT_COLUMNS,
+    IMAGE_COLUMNS,
     STATUSES,
     EpochRow,
     EvaluationRow,
     EventRow,
     ExperimentRow,
+    ImageRow,
     RunRow,
     run_row,
     select_runs,
 )
-from engine.store.schema import epochs, events, experiments, results, runs, tags
+from engine.store.schema import epochs, events, experiments, images, results, runs
 from engine.store.summaries import SummaryVerbs
-from engine.store.variant import variant_of
 
 MAX_CANDIDATES = 5
 
 
-class Store(QueueVerbs, SummaryVerbs):
+class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
@@ -84,21 +86,20 @@ class Store(QueueVerbs, SummaryVerbs):
         card: RunCard,
         config: RunConfig,
         status: str = "queued",
-        priority: int = 0,
-        after: str = "",
         owner: ProcessIdentity | None = None,
     ) -> None:
         """Enter a run, and its experiment when that is new. Raises StoreError when the id is taken.
 
-        `after` is the id of the run that must finish first. A run that its `owner` starts at once is entered
-        as `starting`, so that no agent takes it.
+        A run that its `owner` starts at once is entered as `starting`, so that no agent takes it.
         """
         _check_status(status)
-        place = {"priority": priority, "after": after, "claimed_by": owner.as_json() if owner else None}
+        place: dict[str, Any] = {"claimed_by": owner.as_json() | {"attempt": 1} if owner else None}
         with self._write() as connection:
             if exists(connection, card.id):
                 raise StoreError(f"run {card.id} is in the database already")
-            _insert_run(connection, card, config, status, place)
+            if status == "queued":
+                place["queued_at"] = place_in_line(connection, card.queued_at or card.created)
+            insert_run(connection, card, config, status, place)
 
     def set_status(
         self,
@@ -107,24 +108,30 @@ class Store(QueueVerbs, SummaryVerbs):
         cause: str = "",
         message: str = "",
         expect: Collection[str] | None = None,
+        seen: RunRow | None = None,
     ) -> bool:
         """Say what is to become of a run, or what has become of a worker that cannot say it any more.
 
-        With `expect` only when the status is one of those, in one step: of two who claim a run, one gets
-        True. Returns whether the status was set.
+        With `expect` only when the status is one of those, in one step: of two who change it, one gets True.
+        With `seen` only while status and claim are those of this snapshot: what was found out of its worker
+        says nothing about the next one. Returns whether the status was set.
         """
         _check_status(status)
         now = time.time()
         change: dict[str, Any] = NO_END | {"status": status, "cause": cause, "message": message}
-        if status == "queued":
-            change["queued_at"] = now
         if status in END_STATUSES:
             change |= NO_PROGRESS | {"ended_at": now}
         with self._write() as connection:
             require(connection, run_id)
+            if status == "queued":
+                change["queued_at"] = place_in_line(connection, now)
             statement = runs.update().where(runs.c.id == run_id).values(change)
             if expect is not None:
                 statement = statement.where(runs.c.status.in_(list(expect)))
+            if seen is not None:
+                now_there = sa.select(runs.c.status, runs.c.claimed_by).where(runs.c.id == run_id)
+                if tuple(connection.execute(now_there).one()) != (seen.status, seen.claimed_by):
+                    return False
             return connection.execute(statement).rowcount == 1
 
     def update_card(
@@ -141,7 +148,7 @@ class Store(QueueVerbs, SummaryVerbs):
             # Also when only tags change: who follows the run is to see it.
             connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
             if tags is not None:
-                _set_tags(connection, run_id, tags)
+                set_tags(connection, run_id, tags)
 
     def delete_run(self, run_id: str, expect: Collection[str] = STATUSES) -> bool:
         """Remove a run with all its rows, and its experiment when it was the last. Its folder stays.
@@ -175,29 +182,41 @@ class Store(QueueVerbs, SummaryVerbs):
                 )
             fold(connection, before, events, offset)
 
-    def import_run(self, run_dir: RunDir) -> str:
+    def import_run(self, run_dir: RunDir, queued: bool = True) -> str:
         """Take a run directory with its whole journal into the database; returns the run's id.
 
         Goes on where an earlier import or ingest ended, so twice changes nothing. The status is what the
-        journal says: a run whose worker was killed still seems to run. Raises StoreError when card, config or
-        journal cannot be read; what was read of the journal before that is kept.
+        journal says: a run whose worker was killed still seems to run. A new run that waits in the queue, by
+        its card, does so here too if `queued`; else it is stopped, as it may still wait elsewhere. Raises
+        StoreError when card, config or journal cannot be read; what was read of the journal before is kept.
         """
         try:
             card, config = run_dir.read_card(), run_dir.read_config()
             if card.id != run_dir.id:
                 raise StoreError(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
             with self._write() as connection:
-                if not exists(connection, card.id):
-                    _insert_run(connection, card, config, "queued")
+                is_new = not exists(connection, card.id)
+                if is_new:
+                    insert_run(connection, card, config, *first_status(card, queued))
             while True:
                 offset = self.run(card.id).journal_offset
                 new, end = read_events(run_dir.journal, offset)
                 if not new:
-                    return card.id
+                    break
                 with contextlib.suppress(IngestConflict):
                     self.ingest(card.id, new, end, offset)
         except (RunDirError, JournalError) as error:
             raise StoreError(str(error)) from error
+        if is_new and queued:
+            self._queue_again(card)
+        return card.id
+
+    def _queue_again(self, card: RunCard) -> None:
+        """Put a run back into its place in the queue that waits for an attempt of which nothing came yet."""
+        change = NO_END | NO_PROGRESS | {"status": "queued", "queued_at": card.queued_at or card.created}
+        waits = (runs.c.id == card.id) & (runs.c.attempt < card.queued_for)
+        with self._write() as connection:
+            connection.execute(runs.update().where(waits).values(change))
 
     # ------------------------------------------------------------------ snapshots
 
@@ -293,8 +312,26 @@ class Store(QueueVerbs, SummaryVerbs):
 
     def evaluations(self, run_id: str) -> list[EvaluationRow]:
         """The scores of the run's checkpoints, in the order in which they were made."""
-        scores = sa.select(*EVALUATION_COLUMNS).where(results.c.run_id == run_id).order_by(results.c.seq)
+        scores = _EVALUATIONS.where(results.c.run_id == run_id).order_by(results.c.seq)
         return [EvaluationRow(*row) for row in self._rows_of(run_id, scores)]
+
+    def evaluations_of(self, run_id: str) -> list[EvaluationRow]:
+        """The scores that other runs, of the task `evaluate`, gave the checkpoints of this one; in order of
+        time."""
+        scores = _EVALUATIONS.where(runs.c.source == run_id).order_by(results.c.t)
+        return [EvaluationRow(*row) for row in self._rows_of(run_id, scores)]
+
+    def image_scores(self, run_id: str, sort: str = "dice", limit: int | None = None) -> list[ImageRow]:
+        """The scores of each image of an evaluation: the worst first, or by `sort`.
+
+        `sort` is image, dice, miou, pixel_accuracy, valid_pixels or class:NAME, the Dice of a class; with a
+        "-" before it largest first; images without that score last. Raises StoreError for another word.
+        """
+        column = _image_order(sort.removeprefix("-"))
+        order = column.desc() if sort.startswith("-") else column.asc()
+        chosen = sa.select(*IMAGE_COLUMNS).where(images.c.run_id == run_id)
+        chosen = chosen.order_by(order.nulls_last(), images.c.image).limit(limit)
+        return [ImageRow(*row) for row in self._rows_of(run_id, chosen)]
 
     def _rows_of(self, run_id: str, select: sa.Select[Any]) -> list[tuple[Any, ...]]:
         with self._read() as connection:
@@ -302,63 +339,22 @@ class Store(QueueVerbs, SummaryVerbs):
             return [tuple(row) for row in connection.execute(select)]
 
 
-_NOT_FOLDED = ["config", "note", "name", "priority", "paused", "after", "claimed_by", "changed", "variant"]
+_EVALUATIONS = sa.select(*EVALUATION_COLUMNS).join_from(results, runs)
+_IMAGE_ORDERS = ("image", "dice", "miou", "pixel_accuracy", "valid_pixels")
+
+
+def _image_order(name: str) -> sa.ColumnElement[Any]:
+    kind, _, class_name = name.partition(":")
+    if kind == "class" and class_name:
+        dice: sa.ColumnElement[Any] = images.c.class_dice[class_name].as_float()
+        return dice
+    if name not in _IMAGE_ORDERS:
+        raise StoreError(f"{name}: images have {', '.join(_IMAGE_ORDERS)} and class:NAME to sort by")
+    return images.c[name]
+
+
+_NOT_FOLDED = ["source", "config", "note", "name", "priority", "paused", "after", "changed", "variant"]
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
-
-
-def _insert_run(
-    connection: sa.Connection,
-    card: RunCard,
-    config: RunConfig,
-    status: str,
-    place: dict[str, Any] | None = None,
-) -> None:
-    stored = config.model_dump(mode="json")
-    row = {
-        "id": card.id,
-        "experiment_id": _experiment_id(connection, card.experiment, card.created),
-        "name": card.name,
-        "task": config.task,
-        "recipe": config.recipe,
-        "status": status,
-        "seed": config.seed,
-        "created_at": card.created,
-        "queued_at": card.created if status == "queued" else None,
-        "attempt": 0,
-        "host": "",
-        "device": "",
-        "device_name": "",
-        "precision": "",
-        "epochs": config.epochs,
-        "epoch": 0,
-        "journal_offset": 0,
-        "journal_seq": -1,
-        "note": card.note,
-        "classes": [],
-        "colors": [],
-        "config": stored,
-        "variant": variant_of(stored),
-    }
-    connection.execute(runs.insert(), row | NO_END | NO_PROGRESS | (place or {}))
-    _set_tags(connection, card.id, card.tags)
-
-
-def _experiment_id(connection: sa.Connection, name: str, created: float) -> int:
-    found = connection.execute(sa.select(experiments.c.id).where(experiments.c.name == name)).scalar()
-    if found is not None:
-        return int(found)
-    new = experiments.insert().values(name=name, created_at=created).returning(experiments.c.id)
-    return int(connection.execute(new).scalar_one())
-
-
-def _set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> None:
-    unique = sorted(set(wanted))
-    for tag in unique:
-        if not re.fullmatch(r"[^\s,]+", tag):
-            raise StoreError(f"{tag!r}: is no tag; a tag is one word without spaces and commas")
-    connection.execute(tags.delete().where(tags.c.run_id == run_id))
-    if unique:
-        connection.execute(tags.insert(), [{"run_id": run_id, "tag": tag} for tag in unique])
 
 
 def _check_status(status: str) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
+from engine.tasks.process import prepare_process
 
 if TYPE_CHECKING:
     import torch
@@ -176,8 +177,6 @@ def main() -> int:
     ):  # for want of memory the kernel is to take this process, not the worker
         Path("/proc/self/oom_score_adj").write_text("1000")
     config = RunConfig.model_validate_json(options.config.read_bytes())
-    from engine.worker import prepare_process
-
     prepare_process(config.runtime)
     print(largest_that_fits(config, options.classes, options.images, options.data_bytes))
     return 0

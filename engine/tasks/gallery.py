@@ -22,7 +22,8 @@ from engine.data.dataset import Split
 from engine.files import replacing
 from engine.journal import Gallery
 from engine.learning.hardware import Hardware
-from engine.report.triptych import PictureError, gallery_picture
+from engine.report.gallery import PictureError
+from engine.report.triptych import gallery_picture
 from engine.tasks.job import Job
 
 

@@ -103,7 +103,8 @@ class Job:
     def check_stop(self) -> None:
         """Raise StopRequested when a stop was asked for or the attempt has had its time."""
         if self.stop_causes:
-            raise StopRequested(self.stop_causes[0])
+            # Who asked for a stop wants no new attempt, whoever else needs the machine.
+            raise StopRequested("stopped" if "stopped" in self.stop_causes else self.stop_causes[0])
         hours = self.config.limits.hours
         if hours > 0 and time.monotonic() - self.begun >= 3600 * hours:
             raise StopRequested("timeout")

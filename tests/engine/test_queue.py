@@ -41,10 +41,7 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
 
 def add(store: Store, run_id: str, device: str = "auto", priority: int = 0, after: str = "") -> None:
     config = with_values(RunConfig(), {"device": device})
-    store.create_run(RunCard(run_id, run_id, "queue", 1.0), config, priority=priority, after=after)
-    with store._write() as connection:  # one after the other, however coarse the clock
-        count = connection.exec_driver_sql("SELECT count(*) FROM runs").scalar()
-        connection.exec_driver_sql(f"UPDATE runs SET queued_at = {count} WHERE id = '{run_id}'")
+    store.create_run(RunCard(run_id, run_id, "queue", 1.0, priority=priority, after=after), config)
 
 
 def claim_all(store: Store, devices: tuple[str, ...] = ANY) -> list[str]:
@@ -70,7 +67,7 @@ def test_a_claim_says_who_and_where(store: Store) -> None:
     row = store.claim_next(identify(), "cuda:1", ANY)
     assert row is not None
     assert row.status == "starting"
-    assert row.claimed_by == {**identify().as_json(), "slot": "cuda:1"}
+    assert row.claimed_by == {**identify().as_json(), "slot": "cuda:1", "attempt": 1}
 
 
 def test_paused_runs_and_those_for_other_devices_are_passed_over(store: Store) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.journal import AnyEvent, Failed, Finished, Started, Stopped, read_events
+from engine.processes import identify
 from engine.report.runs import runs_table
 from engine.rundir import RunDir
 from engine.store import IngestConflict, Store, StoreError
@@ -302,6 +303,7 @@ def test_the_word_of_a_worker_replaces_what_others_presumed(store: Store) -> Non
 def test_old_news_of_a_dead_worker_does_not_revive_it(store: Store) -> None:
     journal = finished_journal()
     run_id = add_run(store)
+    assert store.take(run_id, identify(), ("queued",))
     store.set_status(run_id, "failed", "killed", "signal 9")
     run = ingest(store, run_id, journal.events[:-1])  # written long before the worker was found dead
     assert (run.status, run.cause, run.message) == ("failed", "killed", "signal 9")

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.report.gallery import PictureError, Sample, image_scores
 from engine.report.triptych import (
     GAP,
     HATCH_DARK,
@@ -16,14 +17,11 @@ from engine.report.triptych import (
     MARGIN,
     VOID_COLOR,
     WRONG,
-    PictureError,
-    Sample,
     class_map_panel,
     classes_present,
     error_panel,
     gallery_picture,
     image_panel,
-    image_scores,
     panel_factor,
 )
 

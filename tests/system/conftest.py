@@ -6,17 +6,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.agent.agent import Agent
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
 from engine.journal import AnyEvent, read_events
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir, new_run_id
+from engine.store import Store
 from engine.workspace import Workspace
 
 WAIT_SECONDS = 120
@@ -97,3 +100,58 @@ def wait_for_event(
             pytest.fail(f"the worker ended before the event came:\n{run.log.read_text()}")
         time.sleep(0.005)
     pytest.fail("the event did not come")
+
+
+Queue = Callable[..., RunDir]
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    workspace.root.mkdir()
+    with workspace.open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(workspace: Workspace, store: Store, tiny: RunConfig) -> Queue:
+    """Queues a tiny run; keywords `priority` and `after` place it, others change its config."""
+
+    def add(priority: int = 0, after: str = "", **values: object) -> RunDir:
+        run = workspace.run_dir(new_run_id())
+        card = RunCard(run.id, "a test", "tests", time.time(), priority=priority, after=after)
+        config = with_values(tiny, {"device": "cpu", **{k.replace("__", "."): v for k, v in values.items()}})
+        run.create(card, config)
+        store.create_run(card, config)
+        return run
+
+    return add
+
+
+@pytest.fixture
+def agent(workspace: Workspace, store: Store) -> Agent:
+    return Agent(store, workspace, {"cpu": 1}, lambda line: None, lease=0.05)
+
+
+def wait_for(what: Callable[[], object], workspace: Workspace) -> Any:
+    """The first true value of `what`; fails with the agent's words when there is none in time."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.03)
+    said = workspace.root / "agent.out"
+    pytest.fail(f"it did not come about; the agent said:\n{said.read_text() if said.exists() else 'nothing'}")
+
+
+def seg(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, "-c", "from engine.cli.main import main; main()"),
+            *("--workspace", str(workspace.root), *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        stdin=subprocess.DEVNULL,
+    )

@@ -11,46 +11,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.agent.agent import Agent
 from engine.agent.executors.local import StillHeld, is_held, kill_group, start_worker
 from engine.agent.presence import Presence
-from engine.config import RunConfig
-from engine.config_keys import with_values
 from engine.journal import read_all
 from engine.processes import identify, is_alive
-from engine.rundir import RunCard, RunDir, new_run_id
+from engine.rundir import RunDir
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
-
-WAIT_SECONDS = 120
-
-Queue = Callable[..., RunDir]
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    workspace.root.mkdir()
-    with workspace.open_store() as opened:
-        yield opened
-
-
-@pytest.fixture
-def queue(workspace: Workspace, store: Store, tiny: RunConfig) -> Queue:
-    """Queues a tiny run; keywords `priority` and `after` place it, others change its config."""
-
-    def add(priority: int = 0, after: str = "", **values: object) -> RunDir:
-        run = workspace.run_dir(new_run_id())
-        card = RunCard(run.id, "a test", "tests", time.time())
-        config = with_values(tiny, {"device": "cpu", **{k.replace("__", "."): v for k, v in values.items()}})
-        run.create(card, config)
-        store.create_run(card, config, priority=priority, after=after)
-        return run
-
-    return add
+from tests.system.conftest import WAIT_SECONDS, Queue, seg, wait_for
 
 
 @pytest.fixture
@@ -81,18 +53,6 @@ def agents(workspace: Workspace) -> Iterator[Callable[..., subprocess.Popen[byte
         worker = RunDir(folder).read_proc()
         if worker is not None:
             kill_group(RunDir(folder), worker.pid)
-
-
-def wait_for(what: Callable[[], object], workspace: Workspace) -> Any:
-    """The first true value of `what`; fails with the agent's words when there is none in time."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        value = what()
-        if value:
-            return value
-        time.sleep(0.03)
-    said = workspace.root / "agent.out"
-    pytest.fail(f"it did not come about; the agent said:\n{said.read_text() if said.exists() else 'nothing'}")
 
 
 def ended(store: Store, run: RunDir, workspace: Workspace) -> RunRow:
@@ -244,11 +204,6 @@ def test_a_second_agent_is_refused_by_name(
 # --- One step at a time, in this process ---------------------------------------------------------
 
 
-@pytest.fixture
-def agent(workspace: Workspace, store: Store) -> Agent:
-    return Agent(store, workspace, {"cpu": 1}, lambda line: None, lease=0.05)
-
-
 def test_a_run_whose_agent_died_before_its_worker_was_started_goes_back_to_the_queue(
     store: Store, queue: Queue, agent: Agent
 ) -> None:
@@ -358,19 +313,6 @@ def test_two_workers_never_share_a_run(workspace: Workspace, queue: Queue) -> No
 
 
 # --- From the command line -----------------------------------------------------------------------
-
-
-def seg(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, "-c", "from engine.cli.main import main; main()"),
-            *("--workspace", str(workspace.root), *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_SECONDS,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 def test_queueing_starts_an_agent_that_outlives_the_command(

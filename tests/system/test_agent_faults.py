@@ -1,6 +1,7 @@
 """A fleet of real runs while agents, workers and readers are killed at random: nothing is lost or doubled.
 
-SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_SEED which schedule; both are printed.
+SEG_KILLS says how many kills (SEG_KILLS=200 takes minutes), SEG_PAUSE how many seconds lie between two at
+most, SEG_SEED which schedule; they are printed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from collections import Counter
 
 import torch
 
+from engine.agent.check import check as compare
 from engine.agent.executors.local import is_held
 from engine.config import RunConfig
 from engine.config_keys import with_values
+from engine.intentions import stop
 from engine.journal import read_all
 from engine.processes import ProcessIdentity, is_alive
 from engine.rundir import RunCard, RunDir, new_run_id
@@ -27,9 +30,10 @@ from engine.workspace import Workspace
 
 KILLS = int(os.environ.get("SEG_KILLS", "12"))
 SEED = int(os.environ.get("SEG_SEED", str(random.SystemRandom().randrange(10**6))))
+PAUSE = float(os.environ.get("SEG_PAUSE", "1.0"))
 RUNS = 3
 SLOTS = 2
-WAIT_SECONDS = 240 + 10 * KILLS
+WAIT_SECONDS = 240 + (10 + PAUSE) * KILLS
 
 
 class Fleet:
@@ -83,7 +87,7 @@ class Fleet:
 
 
 def test_nothing_is_lost_or_doubled_under_random_kills(workspace: Workspace, tiny: RunConfig) -> None:
-    print(f"SEG_SEED={SEED} SEG_KILLS={KILLS}")
+    print(f"SEG_SEED={SEED} SEG_KILLS={KILLS} SEG_PAUSE={PAUSE:g}")
     chance = random.Random(SEED)
     workspace.root.mkdir()
     with workspace.open_store() as store:
@@ -100,23 +104,22 @@ def test_nothing_is_lost_or_doubled_under_random_kills(workspace: Workspace, tin
                         fleet.kill_worker(chance)
                     case _:
                         fleet.kill_reader(chance.uniform(0.0, 0.6))
-                time.sleep(chance.uniform(0.0, 1.0))
+                time.sleep(chance.uniform(0.0, PAUSE))
                 fleet.queue_the_fallen()
-            for run in runs:
-                while not store.run(run.id).ended:
-                    if not store.set_status(run.id, "stopped", "stopped", expect=("queued",)):
-                        store.set_status(run.id, "stopping", expect=("starting", "running"))
-                    assert time.monotonic() < deadline, (workspace.root / "said.txt").read_text()
-                    time.sleep(0.1)
-            while any(is_held(run) for run in runs):  # the last word is written before the process is gone
-                assert time.monotonic() < deadline, fleet.workers()
+            stop(workspace, store, [row for row in store.runs() if not row.ended or row.cause == "preempted"])
+            # The last word is written before the process is gone.
+            while any(is_held(run) or not store.run(run.id).ended for run in runs):
+                assert time.monotonic() < deadline, (workspace.root / "said.txt").read_text()
                 time.sleep(0.1)
         finally:
             fleet.agent.terminate()
             fleet.agent.wait()
             for process in fleet.workers():
                 os.killpg(process.pid, signal.SIGKILL)
-        print(dict(fleet.kills), sum(check(store, run) for run in runs), "events")
+        events = sum(check(store, run) for run in runs)
+        print(f"{fleet.kills.total()} kills {dict(fleet.kills)}, {events} events, none lost, none doubled")
+        left = compare(store, workspace).differences
+        assert not left, left
 
 
 def queue_runs(workspace: Workspace, store: Store, config: RunConfig) -> list[RunDir]:

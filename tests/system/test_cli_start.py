@@ -174,13 +174,20 @@ def test_an_encoding_without_blocks_is_no_reason_to_fail(two_runs: Workspace) ->
     assert b"Dice val" in done.stdout
 
 
-def test_the_dashboard_says_that_it_is_not_built_yet() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "seg-tui needs a terminal; `seg-engine runs` prints into pipes"),
+        (("-w", "/no/such/folder"), "/no/such/folder: no such folder"),
+    ],
+)
+def test_the_dashboard_says_in_a_line_why_it_cannot_open(arguments: tuple[str, ...], problem: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from seg_tui.app import main; main()"],
+        [sys.executable, "-c", "from seg_tui.app import main; main()", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 2
-    assert "not built yet; `seg-engine runs`" in done.stderr
+    assert problem in done.stderr
     assert len(done.stderr.splitlines()) == 1

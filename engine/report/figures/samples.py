@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from engine.classes import VOID
 from engine.report.figures.style import FAINT, WIDTHS, Columns, FigureError, new_figure, paper_style
+from engine.report.gallery import Sample
 from engine.report.triptych import (
     HATCH_DARK,
     HATCH_LIGHT,
     WRONG,
     Color,
-    Sample,
     class_map_panel,
     classes_present,
     error_panel,

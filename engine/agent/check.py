@@ -1,0 +1,272 @@
+"""Comparing the database with the run folders and with what lives, and mending what can be mended."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.agent.ingest import catch_up, is_over, owner_of, refresh
+from engine.checkpoint_file import CheckpointError, verify_checkpoint
+from engine.config import RunConfig
+from engine.journal import AnyEvent, JournalError, read_events
+from engine.processes import is_alive
+from engine.rundir import RunCard, RunDir, RunDirError
+from engine.store import NoSuchRun, RunRow, Store, StoreError
+from engine.store.cards import card_of, keep_card
+from engine.store.checks import belied, unlike
+from engine.store.queue import ACTIVE_STATUSES
+from engine.workspace import Workspace
+
+Kind = Literal["database", "folder", "missing", "journal", "behind", "rows", "card", "status", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it should be. `run` is "" where it is the database as a whole.
+
+    `kind`: the `database` file is damaged; a `folder` is unreadable or gone; a run is `missing` in the
+    database; its `journal` is damaged or another than the one that was read; the database is `behind` it;
+    `rows` are not what it gives; the `card` in the folder says otherwise; the `status` cannot be true; a
+    `checkpoint` is missing or damaged.
+    """
+
+    run: str
+    kind: Kind
+    what: str
+    fixable: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """How many runs were compared, and what was found."""
+
+    runs: int
+    differences: tuple[Difference, ...]
+
+
+def check(
+    store: Store,
+    workspace: Workspace,
+    fix: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckReport:
+    """Compare everything, run by run; with `fix` mend it. `on_progress` gets (done, total) runs.
+
+    May be used while runs are going on: what their agent is about to do is no difference. Raises StoreError
+    when the database cannot be read.
+    """
+    faults = store.faults()
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
+        return CheckReport(0, (Difference("", "database", what),))
+    known = {row.id for row in store.runs()}
+    folders = run_folders(workspace.runs)
+    ids = sorted(known | folders)
+    found: list[Difference] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="seg-check-") as scratch,
+        Store(f"sqlite:///{Path(scratch) / 'folded.db'}") as folded,
+    ):
+        for done, run_id in enumerate(ids):
+            on_progress(done, len(ids))
+            one = _Comparison(store, folded, workspace.run_dir(run_id), fix)
+            try:
+                one.compare(run_id in known, run_id in folders)
+            except NoSuchRun:
+                continue  # deleted meanwhile
+            found += one.found
+        on_progress(len(ids), len(ids))
+    return CheckReport(len(ids), tuple(found))
+
+
+def run_folders(runs: Path) -> set[str]:
+    """Names of the folders that are runs, or would like to be."""
+    if not runs.is_dir():
+        return set()
+    return {path.name for path in runs.iterdir() if path.is_dir() and not path.name.startswith(".")}
+
+
+class _Comparison:
+    """One run, in the database and in its folder."""
+
+    def __init__(self, store: Store, folded: Store, run: RunDir, fix: bool) -> None:
+        self.store, self.folded, self.run, self.fix = store, folded, run, fix
+        self.found: list[Difference] = []
+
+    def compare(self, known: bool, has_folder: bool) -> None:
+        if not has_folder:
+            self._without_folder()
+            return
+        try:
+            card, config = self.run.read_card(), self.run.read_config()
+            if card.id != self.run.id:
+                raise RunDirError(f"{self.run.path}: belongs to run {card.id}; name the folder so")
+        except RunDirError as error:
+            self._note("folder", str(error))
+            return
+        if not known:
+            if not self._note("missing", "is in runs/ and not in the database", self._import):
+                return
+            card = self.run.read_card()
+        try:
+            self._compare_rows(config)
+            self._compare_status(config)
+        except JournalError as error:
+            self._note("journal", str(error))
+        finally:
+            self._forget_folded()
+        self._compare_card(card)
+        self._compare_checkpoints()
+
+    def _note(self, kind: Kind, what: str, mend: Callable[[], object] | None = None) -> bool:
+        """Put a difference on the list, mended if that is wanted and works; returns whether it was."""
+        fixed = False
+        if self.fix and mend is not None:
+            try:
+                mend()
+                fixed = True
+            except NoSuchRun:
+                raise
+            except (StoreError, JournalError, RunDirError, OSError) as error:
+                what = f"{what}; it cannot be mended: {error}"
+        self.found.append(Difference(self.run.id, kind, what, mend is not None, fixed))
+        return fixed
+
+    def _without_folder(self) -> None:
+        row = self.store.run(self.run.id)
+        gone = f"its folder {self.run.path} is gone"
+        if not row.ended:
+            self._note(
+                "status",
+                f"is {row.status}, {gone}",
+                lambda: self.store.set_status(row.id, "failed", "exception", gone, seen=row),
+            )
+        self._note("folder", f"{gone}; `seg-engine delete {row.id}` removes its rows, too")
+
+    def _compare_rows(self, config: RunConfig) -> None:
+        """Hold what is stored against what the same stretch of the journal gives. Raises JournalError."""
+        rows = self.store.rows_of_run(self.run.id)
+        offset = int(rows.run["journal_offset"])
+        reached = self._fold(config, offset)
+        if reached != offset:
+            what = f"was read up to byte {offset}, where no line of it ends: it was cut or replaced"
+            self._note("journal", what, lambda: self._refold(config))
+            return
+        lines = unlike(rows, self.folded.rows_of_run(self.run.id))
+        if not _same_config(rows.run["config"], config):
+            lines.append("the config is not that of config.json")
+        if lines:
+            self._note("rows", "; ".join(lines), lambda: self._refold(config))
+        row = self.store.run(self.run.id)
+        owner = owner_of(row)
+        watched = row.status in ACTIVE_STATUSES and owner is not None and is_alive(owner) is not False
+        _, end = read_events(self.run.journal, offset)
+        if end > row.journal_offset and not watched:
+            what = f"its journal goes on after byte {offset}, up to which it was read"
+            self._note("behind", what, lambda: catch_up(self.store, self.run))
+
+    def _fold(self, config: RunConfig, end: int | None) -> int:
+        """Fold the journal up to byte `end`, None for all of it, into the second database; returns where it
+        ends there."""
+        try:
+            offset = self.folded.run(self.run.id).journal_offset
+        except NoSuchRun:
+            self.folded.create_run(RunCard(self.run.id, "", "", 0.0), config)
+            offset = 0
+        while end is None or offset < end:
+            limit = 4 << 20 if end is None else min(4 << 20, end - offset)
+            events, new = read_events(self.run.journal, offset, limit)
+            if not events or (end is not None and new > end):
+                return new
+            self.folded.ingest(self.run.id, events, new, offset)
+            offset = new
+        return offset
+
+    def _compare_status(self, config: RunConfig) -> None:
+        """Hold the status against the whole journal, and against what lives on this machine."""
+        row = self.store.run(self.run.id)
+        self._fold(config, None)
+        folded = self.folded.run(self.run.id)
+        why = belied(_as_told(row), _as_told(folded))
+        owner, process = owner_of(row), self.run.read_proc()
+        if row.status in ACTIVE_STATUSES and owner is not None and is_alive(owner) is not False:
+            return  # it is about to say so itself
+        if why:
+            self._note("status", why, lambda: self._refold(config))
+        elif row.status in ACTIVE_STATUSES and is_over(self.run) is True:
+            self._note("status", f"is {row.status}, no worker of it lives", self._settle)
+        elif row.ended and not folded.ended and process and is_alive(process):
+            what = f"is {row.status}, its worker lives (process {process.pid})"
+            self._note("status", what, lambda: self.store.set_status(row.id, "running", seen=row))
+
+    def _compare_card(self, card: RunCard) -> None:
+        row = self.store.run(self.run.id)
+        wanted = card_of(row)
+        odd = [
+            f"{name} is {getattr(card, name)!r} in run.json and {getattr(wanted, name)!r} in the database"
+            for name in ("name", "experiment", "tags", "note", "priority", "paused", "after")
+            if getattr(card, name) != getattr(wanted, name)
+        ]
+        if (card.queued_for > row.attempt) != (row.status == "queued") and _rests(row):
+            odd.append(f"run.json has it {'not ' if row.status == 'queued' else ''}waiting in the queue")
+        if odd:
+            self._note("card", "; ".join(odd), lambda: self._keep_card())
+
+    def _compare_checkpoints(self) -> None:
+        told = [event for event in self.store.events(self.run.id) if event.event == "checkpoint"]
+        for path in dict.fromkeys(str(event.payload["path"]) for event in told):
+            try:
+                verify_checkpoint(self.run.path / path)
+            except CheckpointError as error:
+                self._note("checkpoint", str(error))
+
+    # ------------------------------------------------------------------ mending
+
+    def _import(self) -> None:
+        self.store.import_run(self.run)
+        self._settle()
+
+    def _settle(self) -> None:
+        refresh(self.store, [self.run])
+
+    def _keep_card(self) -> None:
+        if not keep_card(self.store, self.run):
+            raise OSError(f"{self.run.card_file} cannot be written")
+
+    def _refold(self, config: RunConfig) -> None:
+        events: list[AnyEvent] = []
+        offset = 0
+        while True:
+            more, offset = read_events(self.run.journal, offset)
+            if not more:
+                break
+            events += more
+        self.store.refold(self.run.id, config, events, offset)
+
+    def _forget_folded(self) -> None:
+        try:
+            self.folded.delete_run(self.run.id)
+        except NoSuchRun:
+            return
+
+
+def _as_told(row: RunRow) -> dict[str, object]:
+    return {name: getattr(row, name) for name in ("status", "cause", "attempt", "claimed_by")}
+
+
+def _rests(row: RunRow) -> bool:
+    """Whether nobody has taken the run just now."""
+    return row.status not in ACTIVE_STATUSES
+
+
+def _same_config(stored: object, config: RunConfig) -> bool:
+    """Whether a stored config means this one; it may be of a version that knew fewer keys."""
+    try:
+        return RunConfig.model_validate(stored) == config
+    except ValueError:
+        return False

@@ -1,0 +1,130 @@
+"""Holding the rows of a run against its journal, and making them again."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.config import RunConfig
+from engine.journal import AnyEvent
+from engine.store.ingest import NO_END, fold
+from engine.store.insert import unheard
+from engine.store.lookup import no_run
+from engine.store.rows import END_STATUSES
+from engine.store.schema import epochs, events, results, runs
+
+_OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "eta_seconds")
+_OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
+_OF_THE_QUEUE = ("queued_at", "claimed_by", "changed")
+_NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
+_CHILDREN = (epochs, results, events)
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """All that the database has of a run: its row by column; those of `epochs`, `results` and `events` by
+    table and key."""
+
+    run: Mapping[str, Any]
+    children: Mapping[str, Mapping[tuple[Any, ...], Mapping[str, Any]]]
+
+
+class CheckVerbs(abc.ABC):
+    """The verbs of the `Store` that look for bit rot and mend it."""
+
+    @abc.abstractmethod
+    def _read(self) -> AbstractContextManager[sa.Connection]: ...
+
+    @abc.abstractmethod
+    def _write(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def faults(self) -> list[str]:
+        """What SQLite itself finds wrong with the file; none when it is sound."""
+        with self._read() as connection:
+            found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+            orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
+        faults = [line for line in found if line != "ok"]
+        return faults + ([f"{orphans} rows belong to no run"] if orphans else [])
+
+    def rows_of_run(self, run_id: str) -> RunRows:
+        """Everything of one run, as it is at one moment."""
+        with self._read() as connection:
+            run = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
+            if run is None:
+                raise no_run(run_id)
+            return RunRows(dict(run), {table.name: _rows(connection, table, run_id) for table in _CHILDREN})
+
+    def refold(self, run_id: str, config: RunConfig, journal: Sequence[AnyEvent], offset: int) -> None:
+        """Make a run's rows again from its config and its whole journal, which ends at byte `offset`.
+
+        What people call it and want of it stays, and so does its status unless the journal belies that.
+        """
+        with self._write() as connection:
+            mine = runs.c.id == run_id
+            row = connection.execute(sa.select(runs).where(mine)).mappings().first()
+            if row is None:
+                raise no_run(run_id)
+            before = dict(row)
+            for table in _CHILDREN:
+                connection.execute(table.delete().where(table.c.run_id == run_id))
+            kept = {name: before[name] for name in (*_OF_PEOPLE, *_OF_THE_QUEUE)}
+            blank = {column.name: None for column in runs.c if column.nullable}
+            fresh = blank | unheard(config) | NO_END | kept | {"status": "queued"}
+            del fresh["changed"]  # it counts on by itself
+            connection.execute(runs.update().where(mine).values(fresh))
+            fold(connection, before | fresh, journal, offset)
+            folded = connection.execute(sa.select(runs).where(mine)).mappings().one()
+            if not belied(before, dict(folded)):
+                status = {name: before[name] for name in _OF_STATUS}
+                connection.execute(runs.update().where(mine).values(status))
+
+
+def _rows(
+    connection: sa.Connection, table: sa.Table, run_id: str
+) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    keys = [column.name for column in table.primary_key]
+    found = connection.execute(sa.select(table).where(table.c.run_id == run_id)).mappings()
+    return {tuple(row[name] for name in keys): dict(row) for row in found}
+
+
+def unlike(found: RunRows, folded: RunRows) -> list[str]:
+    """In what the rows of a run differ from those that its journal gives, a line for each kind."""
+    names = [column.name for column in runs.c if column.name not in _NOT_COMPARED]
+    odd = [name for name in names if found.run[name] != folded.run[name]]
+    lines = [f"{name} is {found.run[name]!r}, the journal gives {folded.run[name]!r}" for name in odd[:3]]
+    if len(odd) > 3:
+        lines.append(f"and so do {len(odd) - 3} other columns")
+    for table, right in folded.children.items():
+        there = found.children[table]
+        wrong = sum(there.get(key) != row for key, row in right.items())
+        extra = len(there.keys() - right.keys())
+        if wrong:
+            lines.append(f"{wrong} of {len(right)} rows in {table} are missing or wrong")
+        if extra:
+            lines.append(f"{extra} rows in {table} are of no event")
+    return lines
+
+
+def belied(said: Mapping[str, Any], folded: Mapping[str, Any]) -> str:
+    """Why the status that a run has cannot be true after its journal, "" when it can.
+
+    `folded` is the run as its whole journal gives it. A journal may be silent about a later attempt, whose
+    worker never wrote anything; and it does not know what is wanted of the run.
+    """
+    status, told = said["status"], folded["status"]
+    both = f"is {status}, its journal says {told}"
+    if (status == "finished") != (told == "finished") or (status == "running" and told in END_STATUSES):
+        return both
+    latest = (said["claimed_by"] or {}).get("attempt", 0) <= folded["attempt"]
+    if told not in END_STATUSES or status not in END_STATUSES or not latest:
+        return ""
+    if (status, said["cause"]) in (("stopped", "stopped"), ("failed", "dependency")):
+        return ""  # it was queued again and left the queue
+    if (status, said["cause"]) != (told, folded["cause"]):
+        return f"is {status} ({said['cause']}), its journal says {told} ({folded['cause']})"
+    return ""

@@ -1,0 +1,88 @@
+"""The rows of a run of which nothing has been heard yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.config import RunConfig
+from engine.rundir import RunCard
+from engine.store.errors import StoreError
+from engine.store.ingest import NO_END, NO_PROGRESS
+from engine.store.schema import experiments, runs, tags
+from engine.store.variant import variant_of
+
+
+def insert_run(
+    connection: sa.Connection,
+    card: RunCard,
+    config: RunConfig,
+    status: str,
+    place: dict[str, Any] | None = None,
+) -> None:
+    """Enter a run. `place` overrules what the card says of its place in the queue and its end."""
+    wanted = {
+        "id": card.id,
+        "experiment_id": _experiment_id(connection, card.experiment, card.created),
+        "name": card.name,
+        "created_at": card.created,
+        "note": card.note,
+        "priority": card.priority,
+        "paused": card.paused,
+        "after": card.after,
+        "status": status,
+        "queued_at": (card.queued_at or card.created) if status == "queued" else None,
+    }
+    connection.execute(runs.insert(), unheard(config) | NO_END | wanted | (place or {}))
+    set_tags(connection, card.id, card.tags)
+
+
+def unheard(config: RunConfig) -> dict[str, Any]:
+    """The columns that config and journal decide, before anything of the journal is known."""
+    stored = config.model_dump(mode="json")
+    return NO_PROGRESS | {
+        "task": config.task,
+        "recipe": config.recipe,
+        "seed": config.seed,
+        "attempt": 0,
+        "host": "",
+        "device": "",
+        "device_name": "",
+        "precision": "",
+        "epochs": config.epochs,
+        "epoch": 0,
+        "journal_offset": 0,
+        "journal_seq": -1,
+        "classes": [],
+        "colors": [],
+        "config": stored,
+        "variant": variant_of(stored),
+    }
+
+
+def first_status(card: RunCard, queued: bool) -> tuple[str, dict[str, Any]]:
+    """Status, and what goes with it, of an imported run before its journal is read."""
+    if card.queued_for and queued:
+        return "queued", {}
+    return "stopped", {"cause": "stopped", "ended_at": card.created}
+
+
+def _experiment_id(connection: sa.Connection, name: str, created: float) -> int:
+    found = connection.execute(sa.select(experiments.c.id).where(experiments.c.name == name)).scalar()
+    if found is not None:
+        return int(found)
+    new = experiments.insert().values(name=name, created_at=created).returning(experiments.c.id)
+    return int(connection.execute(new).scalar_one())
+
+
+def set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> None:
+    unique = sorted(set(wanted))
+    for tag in unique:
+        if not re.fullmatch(r"[^\s,]+", tag):
+            raise StoreError(f"{tag!r}: is no tag; a tag is one word without spaces and commas")
+    connection.execute(tags.delete().where(tags.c.run_id == run_id))
+    if unique:
+        connection.execute(tags.insert(), [{"run_id": run_id, "tag": tag} for tag in unique])

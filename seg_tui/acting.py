@@ -1,0 +1,161 @@
+"""The keys that do something to runs, for every screen that shows some.
+
+A screen says which runs are meant (`targets`); what is done is in `seg_tui.actions`, in threads of the app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from textual.screen import Screen
+
+from engine.store import RunSummary
+
+if TYPE_CHECKING:
+    from seg_tui.app import SegTui
+
+MOST_COMPARED = 12
+
+
+class Acting(Screen[None]):
+    """A screen whose keys act on runs."""
+
+    @property
+    def tui(self) -> SegTui:
+        return cast("SegTui", self.app)
+
+    def targets(self) -> Sequence[RunSummary]:
+        """The runs that an action is for."""
+        raise NotImplementedError
+
+    def _ids(self) -> list[str]:
+        ids = [run.id for run in self.targets()]
+        if not ids:
+            self.notify("No run is under the cursor and none is marked.", severity="warning", markup=False)
+        return ids
+
+    def action_new(self) -> None:
+        self.tui.show_launch()
+
+    def action_rerun(self) -> None:
+        ids = self._ids()
+        if len(ids) > 1:
+            self.notify(
+                "Rerun starts from one run; unmark the others with u.", severity="warning", markup=False
+            )
+        elif ids:
+            self.tui.show_launch(like=ids[0])
+
+    def action_stop(self) -> None:
+        from seg_tui import actions
+
+        if ids := self._ids():
+            self.tui.act(actions.stop, ids)
+
+    def action_resume(self) -> None:
+        from seg_tui import actions
+
+        if ids := self._ids():
+            self.tui.act(actions.resume, ids)
+
+    def action_delete(self) -> None:
+        """Ask, then delete; the only action that asks, as it cannot be undone."""
+        from seg_tui import actions
+        from seg_tui.screens.dialogs import Confirm
+
+        runs = list(self.targets())
+        ids = self._ids()
+        if not ids:
+            return
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self.tui.act(actions.delete, ids)
+
+        what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
+        lines = [_described(run) for run in runs[:10]]
+        if len(runs) > 10:
+            lines.append(f"… and {len(runs) - 10} more")
+        self.app.push_screen(Confirm(f"Delete {what}, files and all, for good?", lines), answered)
+
+    def action_tag(self) -> None:
+        from seg_tui import actions
+        from seg_tui.screens.dialogs import Ask
+
+        runs = list(self.targets())
+        ids = self._ids()
+        if not ids:
+            return
+        before = sorted(set.intersection(*(set(run.tags) for run in runs)))
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                after = list(dict.fromkeys(text.replace(",", " ").split()))
+                self.tui.act(actions.change_tags, ids, before, after)
+
+        hint = "words, separated by blanks" + ("; tags that not all have stay" if len(runs) > 1 else "")
+        self.app.push_screen(Ask(f"Tags of {_all_of(runs)}", hint, " ".join(before)), answered)
+
+    def action_note(self) -> None:
+        if ids := self._ids():
+            self.tui.read_note(ids[0], lambda note: self._ask_note(ids, note))
+
+    def _ask_note(self, ids: Sequence[str], note: str) -> None:
+        from seg_tui import actions
+        from seg_tui.screens.dialogs import Ask
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self.tui.act(actions.set_note, ids, text)
+
+        runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
+        value = note if len(ids) == 1 else ""
+        self.app.push_screen(Ask(f"Note on {_all_of(runs)}", "an empty one removes it", value), answered)
+
+    def action_compare(self) -> None:
+        ids = [run.id for run in self.targets()]
+        if len(ids) < 2:
+            self.notify("Mark two runs or more with space, then compare.", severity="warning", markup=False)
+        elif len(ids) > MOST_COMPARED:
+            self.notify(
+                f"{len(ids)} runs are marked; at most {MOST_COMPARED} can be compared.",
+                severity="warning",
+                markup=False,
+            )
+        else:
+            self.tui.show_comparison(ids)
+
+    def action_preview(self) -> None:
+        if ids := self._ids():
+            self.tui.show_predictions(ids[:MOST_COMPARED])
+
+    def action_log(self) -> None:
+        if ids := self._ids():
+            self.tui.show_log(ids[0])
+
+    def action_folder(self) -> None:
+        from seg_tui.actions import open_folder
+
+        if ids := self._ids():
+            folder = self.tui.workspace.run_dir(ids[0]).path
+            self.app.copy_to_clipboard(str(folder))
+            opened = "opened; " if open_folder(folder) else ""
+            self.notify(f"{folder}\n{opened}the path is in the clipboard", title="folder", markup=False)
+
+    def action_copy_id(self) -> None:
+        if ids := self._ids():
+            self.app.copy_to_clipboard(" ".join(ids))
+            self.notify(f"{' '.join(ids[:6])}{' …' if len(ids) > 6 else ''}", title="copied", markup=False)
+
+    def action_settings(self) -> None:
+        self.tui.show_settings()
+
+
+def _described(run: RunSummary) -> str:
+    best = f", best Dice {run.best_dice:.4f}" if run.best_dice is not None else ""
+    return f"{run.id}  {run.name}  {run.status}, epoch {run.epoch}/{run.epochs}{best}"
+
+
+def _all_of(runs: Sequence[RunSummary]) -> str:
+    return runs[0].name if len(runs) == 1 else f"{len(runs)} runs"

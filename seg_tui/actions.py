@@ -1,0 +1,209 @@
+"""What the keys do to runs. Each action runs in a thread and returns a line that says what became of it.
+
+They ask `engine.intentions`, as the command line does, so both refuse the same things in the same words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+DEMO_IMAGES, DEMO_SIZE, DEMO_SEED = 120, (96, 192), 1
+"""The demo data set: as many street scenes as a first look needs (height, width in pixels)."""
+
+DEMO_EXPERIMENT = "demo"
+
+
+class Abandoned(Exception):
+    """Nobody waits for it any more."""
+
+
+def words_of(error: Exception) -> str:
+    """The engine's own words on what people can mend; any other error is a fault and is raised again."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if not type(error).__module__.startswith("engine."):
+        raise error
+    return str(error)
+
+
+def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
+    """Runs that run end their step and save; queued ones leave the queue. Raises Refused, StoreError."""
+    from engine import intentions
+
+    rows = _rows(store, ids)
+    fates = intentions.stop(workspace, store, rows)
+    words = {
+        "stopped": "left the queue",
+        "stopping": "ends its step and saves",
+        "ended": "ended by itself just now",
+    }
+    if len(rows) == 1:
+        return f"{rows[0].name}: {words[fates[0]]}"
+    return f"{_runs(len(rows))}: " + ", ".join(
+        f"{fates.count(fate)} {word}" for fate, word in words.items() if fate in fates
+    )
+
+
+def resume(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
+    """Queue stopped, failed and lost runs again, as the same runs. Raises Refused, StoreError."""
+    from engine import intentions
+    from engine.agent.presence import ensure_agent
+
+    rows = _rows(store, ids)
+    intentions.requeue(workspace, store, rows)
+    ensure_agent(workspace)
+    return f"{_named(rows)}: queued; goes on from the last checkpoint"
+
+
+def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
+    """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError."""
+    from engine import intentions
+
+    rows = _rows(store, ids)
+    intentions.refuse_undeletable(workspace, rows)
+    for row in rows:
+        intentions.delete(workspace, store, row)
+    return f"{_named(rows)}: deleted"
+
+
+def change_tags(
+    workspace: Workspace, store: Store, ids: Sequence[str], before: Sequence[str], after: Sequence[str]
+) -> str:
+    """Give runs the tags `after` in place of those `before`; others that they have stay."""
+    from engine import intentions
+
+    rows = _rows(store, ids)
+    kept = [
+        intentions.set_tags(workspace, store, row.id, [*(set(row.tags) - set(before)), *after])
+        for row in rows
+    ]
+    return f"{_named(rows)}: " + (" ".join(after) if after else "no tags") + _only_in_database(kept)
+
+
+def set_note(workspace: Workspace, store: Store, ids: Sequence[str], note: str) -> str:
+    from engine import intentions
+
+    rows = _rows(store, ids)
+    kept = [intentions.set_note(workspace, store, row.id, note) for row in rows]
+    return f"{_named(rows)}: note {'kept' if note else 'removed'}" + _only_in_database(kept)
+
+
+def make_demo(
+    workspace: Workspace,
+    store: Store,
+    on_progress: Callable[[int, int], None],
+    is_unwanted: Callable[[], bool],
+) -> str:
+    """Draw a demo data set below the workspace unless it is there, queue the quick recipe on it, and see to
+    an agent; returns the run's id.
+
+    `on_progress` gets images done and in all. Raises Abandoned as soon as `is_unwanted`.
+    """
+    from engine.agent.presence import ensure_agent
+    from engine.intentions import Place, enqueue, resolve_config
+    from engine.rundir import RunCard, new_run_id
+
+    data = workspace.root / "demo-data"
+    if not data.is_dir():
+        # Under another name until it is whole: half a data set must never look like one.
+        partial = workspace.root / ".demo-data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _draw_demo(partial, on_progress, is_unwanted)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(data)
+    config = resolve_config("quick", [], data)
+    card = RunCard(new_run_id(), "demo", DEMO_EXPERIMENT, time.time())
+    enqueue(workspace, store, card, config, Place())
+    ensure_agent(workspace)
+    return card.id
+
+
+def _draw_demo(
+    folder: Path, on_progress: Callable[[int, int], None], is_unwanted: Callable[[], bool]
+) -> None:
+    """Draw the demo data set in a process of its own, so that the screen stays quick and it can be ended.
+
+    Raises Abandoned and SyntheticError.
+    """
+    from engine.data.synthetic import SyntheticError
+
+    size = "x".join(map(str, DEMO_SIZE))
+    words = [
+        "data",
+        "synthesize",
+        str(folder),
+        "--images",
+        str(DEMO_IMAGES),
+        "--size",
+        size,
+        "--seed",
+        str(DEMO_SEED),
+    ]
+    drawing = subprocess.Popen(
+        [sys.executable, "-c", "from engine.cli.main import main; main()", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        while drawing.poll() is None:
+            if is_unwanted():
+                raise Abandoned
+            on_progress(sum(1 for _ in folder.glob("leftImg8bit/*/*/*.png")), DEMO_IMAGES)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                drawing.wait(0.2)
+    finally:
+        if drawing.poll() is None:
+            drawing.terminate()
+        said = drawing.communicate()[1]
+    if drawing.returncode != 0:
+        raise SyntheticError((said.strip().splitlines() or ["drawing ended without a word"])[-1])
+
+
+def open_folder(folder: Path) -> bool:
+    """Show a folder in the desktop's file manager; returns False where there is no desktop."""
+    opener = shutil.which("xdg-open")
+    if opener is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    with contextlib.suppress(OSError):
+        subprocess.Popen(
+            [opener, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return True
+    return False
+
+
+def _rows(store: Store, ids: Sequence[str]) -> list[RunRow]:
+    return [store.run(run_id) for run_id in ids]
+
+
+def _named(rows: Sequence[RunRow]) -> str:
+    return rows[0].name if len(rows) == 1 else _runs(len(rows))
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _only_in_database(kept: Sequence[bool]) -> str:
+    """A warning when the folder of a run is gone, so that only the database knows."""
+    return "" if all(kept) else "; the run's folder is gone, so only the database has it"

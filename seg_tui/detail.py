@@ -1,0 +1,85 @@
+"""All of one run, as a screen shows it: read in a thread, handed over whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from engine.processes import is_alive
+from engine.rundir import RunDir
+from engine.store import EpochRow, EvaluationRow, EventRow, RunRow, Store
+
+LOG_BYTES = 64 * 1024
+"""How much of the end of a log is read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """One run at one moment. `alive` is None when only another machine could tell, False before the first
+    worker; `beat` is the UTC time of its last heartbeat; `log` the end of its log, in lines."""
+
+    row: RunRow
+    epochs: tuple[EpochRow, ...]
+    events: tuple[EventRow, ...]
+    evaluations: tuple[EvaluationRow, ...]
+    log: tuple[str, ...]
+    alive: bool | None
+    beat: float | None
+
+    def curve(self, split: str, score: str) -> tuple[list[int], list[float]]:
+        """Epochs and values of a field of `EpochRow`, such as `dice`, where it is defined."""
+        points = [(e.epoch, getattr(e, score)) for e in self.epochs if e.split == split]
+        known = [(epoch, value) for epoch, value in points if value is not None]
+        return [epoch for epoch, _ in known], [value for _, value in known]
+
+
+def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:
+    """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept. A `glance` goes
+    without events and evaluations.
+
+    Raises StoreError, also when the run is gone.
+    """
+    row = store.run(run.id)
+    process = run.read_proc()
+    events: tuple[EventRow, ...] = ()
+    evaluations: tuple[EvaluationRow, ...] = ()
+    if before is not None and before.row.id == row.id and before.row.journal_seq == row.journal_seq:
+        epochs, events, evaluations = before.epochs, before.events, before.evaluations
+    else:
+        same = before is not None and _curve_of(before.row) == _curve_of(row)
+        epochs = before.epochs if before is not None and same else tuple(store.epochs(row.id))
+        if not glance:
+            events, evaluations = tuple(store.events(row.id)), tuple(store.evaluations(row.id))
+    return Detail(
+        row=row,
+        epochs=epochs,
+        events=events,
+        evaluations=evaluations,
+        log=log_tail(run),
+        alive=is_alive(process) if process is not None else False,
+        beat=run.last_beat(),
+    )
+
+
+def _curve_of(row: RunRow) -> tuple[object, ...]:
+    """Equal for two rows of a run between which no epoch was folded: progress leaves a curve as it is."""
+    return (
+        row.id,
+        row.attempt,
+        row.epoch,
+        row.last_dice,
+        row.last_train_dice,
+        row.last_val_loss,
+        row.last_loss,
+    )
+
+
+def log_tail(run: RunDir, length: int = LOG_BYTES) -> tuple[str, ...]:
+    """The last whole lines of a run's log within its last `length` bytes; none where there is no log."""
+    with contextlib.suppress(OSError), open(run.log, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(max(0, size - length))
+        lines = stream.read().decode(errors="replace").splitlines()
+        return tuple(lines[1:] if size > length else lines)
+    return ()

@@ -1,0 +1,62 @@
+"""What the compare screen shows, as files in the workspace's `exports/`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.files import replacing
+from engine.report.compare import ComparedRun, Comparison
+from engine.report.compare_formats import comparison_csv
+from engine.report.compare_latex import comparison_latex
+from engine.report.compare_page import comparison_markdown
+
+TEXTS: dict[str, Callable[[Comparison], str]] = {
+    ".csv": comparison_csv,
+    ".md": comparison_markdown,
+    ".tex": comparison_latex,
+}
+"""Ending of a file -> what writes it."""
+
+FIELDS_OF_FIGURES = ("dice", "dice_image", "miou", "pixel_accuracy", "loss")
+
+
+class ExportError(Exception):
+    """Nothing was written; the message is one line."""
+
+
+def export_comparison(
+    folder: Path, comparison: Comparison, runs: Sequence[ComparedRun], suffix: str, field: str, now: float
+) -> Path:
+    """Write the tables (CSV, Markdown, LaTeX) or the curves of `field` (PNG); returns the file's path.
+
+    Named by the runs and the time, so that none replaces an earlier one. Raises ExportError.
+    """
+    ids = [run.row.id for run in runs]
+    named = "-".join(ids[:3]) + (f"-and-{len(ids) - 3}-more" if len(ids) > 3 else "")
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    path = folder / f"compare-{named}-{stamp}{suffix}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if suffix in TEXTS:
+            with replacing(path) as stream:
+                stream.write(TEXTS[suffix](comparison).encode())
+        else:
+            _write_curves(path, comparison, runs, field)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def _write_curves(path: Path, comparison: Comparison, runs: Sequence[ComparedRun], field: str) -> None:
+    from engine.report.figures.curves import Curve, curves_figure
+    from engine.report.figures.style import FigureError, save_figure
+
+    epochs = {run.row.id: run.epochs for run in runs}
+    curves = [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in comparison.entries]
+    try:
+        figure = curves_figure(curves, field, 2, comparison.published)
+        save_figure(figure, path, "seg-tui compare " + " ".join(epochs))
+    except FigureError as error:
+        raise ExportError(str(error)) from error

@@ -1,0 +1,183 @@
+"""A run that is being written down: a config to begin with, what was typed over it, and what people call it.
+
+Plain values without a screen. All that is said about a config is the engine's word.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.config import RunConfig
+from engine.config_keys import (
+    ConfigError,
+    ConfigKey,
+    config_keys,
+    differences,
+    format_value,
+    value_of,
+    with_values,
+)
+from engine.intentions import default_name
+from engine.recipes import RECIPES, get_recipe
+
+NOT_TYPED = ("task", "recipe", "data.root")
+"""Keys that follow from elsewhere in the form."""
+
+DEFAULT_EXPERIMENT = "default"
+
+
+def form_keys() -> dict[str, ConfigKey]:
+    """The keys of a config that the form has fields for, in their order."""
+    return {key: about for key, about in config_keys().items() if key not in NOT_TYPED}
+
+
+def exact_text(value: Any) -> str:
+    """A config value as text from which the same value is read again."""
+    return repr(value) if isinstance(value, float) else format_value(value)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What people call a run and where it goes, as typed."""
+
+    name: str = ""
+    experiment: str = ""
+    tags: str = ""
+    note: str = ""
+    priority: str = "0"
+    after: str = ""
+
+    def words(self) -> tuple[str, ...]:
+        """The tags, each once."""
+        return tuple(dict.fromkeys(self.tags.replace(",", " ").split()))
+
+    def priority_problem(self) -> str:
+        """Why the priority cannot be that, "" when it can."""
+        text = self.priority.strip()
+        if text.removeprefix("-").isdecimal() and abs(int(text)) < 2**31:
+            return ""
+        return f"{text!r} is not allowed; it must be a whole number, higher ones start first"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the engine says of a draft: its config, or None and what is wrong by key. A problem of no field is
+    under ""."""
+
+    config: RunConfig | None
+    problems: Mapping[str, str]
+
+
+@dataclass
+class Draft:
+    """`base` is a recipe's config, or that of the run `like`; `texts` holds what was typed, where it differs;
+    `data` is the folder of the data set."""
+
+    base: RunConfig
+    like: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    data: str = ""
+
+    @classmethod
+    def of_recipe(cls, name: str) -> Draft:
+        """Raises UnknownRecipe."""
+        return cls(get_recipe(name))
+
+    @property
+    def title(self) -> str:
+        """What it began with."""
+        return self.like or self.base.recipe
+
+    @property
+    def variant(self) -> str:
+        """The model, as far as the engine knows what was typed."""
+        typed = self.texts.get("model.name", self.base.model.name)
+        return typed if typed in config_keys()["model.name"].choices else self.base.model.name
+
+    def is_there(self, key: str) -> bool:
+        """Whether the chosen model has the key."""
+        variants = config_keys()[key].variants
+        return not variants or self.variant in variants
+
+    def usual(self, key: str) -> str:
+        """The text of a key's value before anything was typed, beside the choice of a model."""
+        value = value_of(self.base if key == "model.name" else self._reference(), key)
+        return format_value(config_keys()[key].default if value is None else value)
+
+    def text(self, key: str) -> str:
+        """What the field of a key shows."""
+        return self.texts.get(key, self.usual(key))
+
+    def type(self, key: str, text: str) -> None:
+        """Take what was typed; the usual value counts as nothing typed."""
+        if text.strip() == self.usual(key):
+            self.texts.pop(key, None)
+        else:
+            self.texts[key] = text.strip()
+
+    def changes(self) -> dict[str, str]:
+        """What was typed into fields that are there, the model first as others depend on it."""
+        there = {key: text for key, text in self.texts.items() if self.is_there(key)}
+        return dict(sorted(there.items(), key=lambda item: item[0] != "model.name"))
+
+    def check(self) -> Checked:
+        """Ask the engine."""
+        try:
+            return Checked(with_values(self.base, {**self.changes(), "data.root": self.data}), {})
+        except ConfigError as error:
+            problems: dict[str, str] = {}
+            for line in error.problems:
+                key, _, rest = line.partition(": ")
+                known = key in config_keys() and key not in NOT_TYPED
+                problems.setdefault(key if known else "", rest if known else line)
+            return Checked(None, problems)
+
+    def _reference(self) -> RunConfig:
+        """The config before anything was typed, but with the chosen model."""
+        if self.variant == self.base.model.name:
+            return self.base
+        try:
+            return with_values(self.base, {"model.name": self.variant})
+        except ConfigError:
+            return self.base
+
+
+def command_line(draft: Draft, config: RunConfig, card: Card, workspace: str = "") -> str:
+    """The `seg-engine` command that queues the same run, for a shell.
+
+    From the recipe with only what differs; `rerun` where the config came from no recipe of this version.
+    `workspace` is named when it is not the one that the command would find by itself.
+    """
+    words = ["seg-engine"] + (["--workspace", workspace] if workspace else [])
+    if config.recipe in RECIPES:
+        base = get_recipe(config.recipe)
+        words += ["run", config.recipe]
+        words += ["--data", config.data.root] if config.data.root else []
+    else:
+        base = draft.base
+        words += ["rerun", draft.like]
+        words += [f"data.root={config.data.root}"] if config.data.root != base.data.root else []
+    if config.model.name != base.model.name:
+        # It comes first and brings its own values: what follows is said only where it differs from those.
+        words.append(f"model.name={config.model.name}")
+        base = with_values(base, {"model.name": config.model.name})
+    changed = [key for key in differences(base, config) if key not in NOT_TYPED]
+    words += [f"{key}={exact_text(value_of(config, key))}" for key in changed]
+    if config.recipe in RECIPES:
+        words += _card_words(config, card)
+    words.append("--queue")
+    words += ["--priority", card.priority.strip()] if card.priority.strip() not in ("", "0") else []
+    words += ["--after", card.after.strip()] if card.after.strip() else []
+    return shlex.join(words)
+
+
+def _card_words(config: RunConfig, card: Card) -> list[str]:
+    words = ["--name", card.name.strip()] if card.name.strip() not in ("", default_name(config)) else []
+    if card.experiment.strip() not in ("", DEFAULT_EXPERIMENT):
+        words += ["--experiment", card.experiment.strip()]
+    for tag in card.words():
+        words += ["--tag", tag]
+    return words + (["--note", card.note.strip()] if card.note.strip() else [])

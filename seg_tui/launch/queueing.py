@@ -1,0 +1,144 @@
+"""What the form asks in threads: is the data there, what will a run take, queue it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.config import RunConfig
+from engine.data.catalog import DataError, scan
+from engine.intentions import Place, check_hardware, default_name, enqueue, with_data_root
+from engine.report.tables import data_size, duration
+from engine.rundir import RunCard, new_run_id
+from engine.store import RunRow, RunSummary, Store
+from engine.store.variant import variant_of
+from engine.workspace import Workspace
+from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card
+from seg_tui.live import Snapshot
+from seg_tui.stores import SharedStore
+
+MOST_PRIORITY = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class DataLook:
+    """What a folder has: a line, and whether a run can use it."""
+
+    line: str
+    usable: bool
+
+
+def look_at_data(folder: str, kind: str = "auto", classes: str = "auto") -> DataLook:
+    """Find the pairs below a folder; no image is opened, so that it takes a moment only."""
+    if not folder.strip():
+        return DataLook("The folder of a data set: as Cityscapes is laid out, or images/ and labels/.", False)
+    try:
+        catalog = scan(Path(folder.strip()).expanduser(), kind, classes)
+    except DataError as error:
+        return DataLook(str(error), False)
+    images = ", ".join(f"{len(samples)} {name}" for name, samples in catalog.splits.items())
+    line = f"{images} images · {len(catalog.class_set)} classes ({catalog.class_set.name})"
+    if catalog.faults:
+        counts = Counter(fault.kind.replace("_", " ") for fault in catalog.faults)
+        line += " · " + ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
+        line += f"; first {catalog.faults[0].path}: {catalog.faults[0].problem}"
+    return DataLook(line, True)
+
+
+def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
+    """Time and memory that an earlier run makes likely, and which run; "" when none is alike.
+
+    A run of the same variant is best; else the newest finished one with the same model, image size and batch
+    size, whose time counts only when it saw the same data. Raises StoreError.
+    """
+    variant = variant_of(config.model_dump(mode="json"))
+    same = [run for run in snapshot.runs.values() if run.variant == variant and run.status == "finished"]
+    if same:
+        row = store.run(max(same, key=lambda run: run.created_at).id)
+        return _taken(store, row, config, "the same config")
+    height, width = config.data.size
+    alike = store.runs(
+        [
+            "status=finished",
+            f"model.name={config.model.name}",
+            f"data.size={height}x{width}",
+            f"batch_size={config.batch_size}",
+        ],
+        limit=20,
+    )
+    model = config.model.model_dump(mode="json")
+    row_alike = next((row for row in alike if row.config.get("model") == model), None)
+    return "" if row_alike is None else _taken(store, row_alike, config, "the same model and sizes")
+
+
+def _taken(store: Store, row: RunRow, config: RunConfig, how: str) -> str:
+    """What a run took, made to fit the number of epochs."""
+    parts = []
+    known = store.epochs(row.id)
+    epochs = {epoch.epoch for epoch in known}
+    if epochs and row.config.get("data", {}).get("root") == config.data.root:
+        each = sum(epoch.seconds for epoch in known) / len(epochs)
+        parts.append(f"about {duration(each * config.epochs)} ({duration(each)} an epoch)")
+    if row.peak_memory_bytes:
+        parts.append(f"{data_size(row.peak_memory_bytes)} of memory")
+    if not parts:
+        return ""
+    device = row.device_name or row.device
+    return f"{', '.join(parts)}, as {row.name} ({row.id}, {how}) took on {device}"
+
+
+def queue_run(
+    workspace: Workspace, store: Store, config: RunConfig, card: Card, first: bool, now: float | None = None
+) -> str:
+    """Queue a run, `first` before all others that wait, and see to an agent; returns its id.
+
+    Raises ConfigError, Refused, StoreError, AgentError or OSError: then nothing was queued.
+    """
+    from engine.agent.presence import ensure_agent
+
+    config = with_data_root(config)
+    check_hardware(config)
+    priority = int(card.priority)
+    if first:
+        waiting = [row.priority for row in store.queue()]
+        priority = min(max([priority, *(other + 1 for other in waiting)]), MOST_PRIORITY)
+    run = RunCard(
+        id=new_run_id(),
+        name=card.name.strip() or default_name(config),
+        experiment=card.experiment.strip() or DEFAULT_EXPERIMENT,
+        created=time.time() if now is None else now,
+        tags=card.words(),
+        note=card.note.strip(),
+    )
+    enqueue(workspace, store, run, config, Place(priority, card.after.strip()))
+    ensure_agent(workspace)
+    return run.id
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a form begins with: the config and the card of a run to be like, else only a data folder."""
+
+    config: RunConfig | None = None
+    card: Card = field(default_factory=Card)
+    data: str = ""
+
+
+def read_origin(
+    workspace: Workspace, stores: SharedStore, like: str | None, newest: RunSummary | None
+) -> Origin:
+    """Of the run `like`, as it was queued; without one the data folder of the `newest` run.
+
+    Raises StoreError, and RunDirError when this version cannot read the config.
+    """
+    if like is None:
+        if newest is None:
+            return Origin()
+        root = stores.get().run(newest.id).config.get("data", {}).get("root", "")
+        return Origin(data=str(root))
+    row = stores.get().run(like)
+    config = workspace.run_dir(row.id).read_config()
+    card = Card(name=row.name, experiment=row.experiment, tags=" ".join(row.tags))
+    return Origin(config, card, config.data.root)

@@ -1,0 +1,187 @@
+"""What the database says now: read in a thread, told to the app as immutable snapshots.
+
+A screen never waits for the database. It watches `app.snapshot`, which a newer snapshot replaces whole, also
+in the queue of messages: who was busy for a while sees the present, not the past in slow motion.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from textual.message import Message
+
+from engine.agent.ingest import owner_of
+from engine.agent.presence import Presence, ensure_agent
+from engine.processes import is_alive
+from engine.store import RunSummary, Store, StoreError
+from engine.workspace import Workspace
+from seg_tui.stores import file_identity
+
+WAIT_SECONDS = 2.0
+"""How long a look waits for somebody who holds the database, before that is called trouble."""
+
+LOOK_AFTER_SECONDS = 5.0
+"""How often it is made sure that somebody looks after the runs that are under way or wait."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All runs at one moment, by id. A run that did not change is the same object in the next snapshot.
+
+    `there` says whether the workspace has a database at all; `at` is UTC seconds.
+    """
+
+    runs: Mapping[str, RunSummary] = field(default_factory=lambda: MappingProxyType({}))
+    there: bool = False
+    at: float = 0.0
+
+    def changed_since(self, before: Snapshot) -> list[str]:
+        """The ids of the runs that are new or have changed."""
+        return [run_id for run_id, run in self.runs.items() if before.runs.get(run_id) is not run]
+
+    def gone_since(self, before: Snapshot) -> list[str]:
+        """The ids of the runs that are no longer there."""
+        return [run_id for run_id in before.runs if run_id not in self.runs]
+
+
+class SnapshotTaken(Message):
+    """Something changed; `snapshot` is how it is now."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, SnapshotTaken)
+
+
+class StoreTroubled(Message):
+    """The database cannot be read; `problem` is a line that says why and what to do."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__()
+        self.problem = problem
+
+
+class StoreRecovered(Message):
+    """The database can be read again."""
+
+
+class Live:
+    """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds; with
+    `look_after` it sees to it that an agent is there when runs need one.
+
+    The store it has open is its own; screens open theirs through `Workspace.open_store`.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        post: Callable[[Message], object],
+        interval: float = 0.5,
+        look_after: bool = True,
+    ) -> None:
+        self.workspace, self.interval = workspace, interval
+        self._post, self._cares = post, look_after
+        self._wake, self._stopped = threading.Event(), threading.Event()
+        self._store: Store | None = None
+        self._file: tuple[int, int] | None = None
+        self._runs: dict[str, RunSummary] = {}
+        self._latest = -1
+        self._told = False
+        self._known = False
+        self._trouble = ""
+        self._looked_after = 0.0
+        self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Look now, not only when the interval is over: somebody has just changed something."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread and close the database; returns when it is done, or after two seconds."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _follow(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._look()
+                self._look_after()
+                if self._trouble:
+                    self._trouble = ""
+                    self._post(StoreRecovered())
+            except (StoreError, OSError) as error:
+                self._close()
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    self._post(StoreTroubled(self._trouble))
+            self._wake.wait(self.interval)
+            self._wake.clear()
+        self._close()
+
+    def _look(self) -> None:
+        """Read what changed; post a snapshot if anything did. Raises StoreError."""
+        file = file_identity(self.workspace)
+        if file is None:
+            self._close()
+            if self._known:
+                raise StoreError(
+                    f"{self.workspace.database}: is gone; what is shown is how it was. Put it back, or make "
+                    "it again from runs/ with `seg-engine db rebuild`"
+                )
+            if not self._told:
+                self._tell(there=False)
+            return
+        if self._store is None or file != self._file:
+            # A rebuilt database is another file under the same name; who has the old one open reads the old.
+            self._close()
+            self._store = Store(self.workspace.database_url, WAIT_SECONDS)
+            self._file = file_identity(self.workspace)
+        changes = self._store.changes(self._latest)
+        fresh = {run.id: run for run in changes.runs}
+        if not fresh and changes.count == len(self._runs) and self._told:
+            return
+        self._runs = {**self._runs, **fresh}
+        if changes.count != len(self._runs):
+            left = set(self._store.run_ids())
+            self._runs = {run_id: run for run_id, run in self._runs.items() if run_id in left}
+        self._latest = changes.latest
+        self._known = True
+        self._tell(there=True)
+
+    def _tell(self, there: bool) -> None:
+        self._told = True
+        self._post(SnapshotTaken(Snapshot(MappingProxyType(self._runs), there, time.time())))
+
+    def _look_after(self) -> None:
+        """Start an agent when runs are under way or wait and nobody looks after them."""
+        if (
+            not self._cares
+            or self._store is None
+            or time.monotonic() - self._looked_after < LOOK_AFTER_SECONDS
+        ):
+            return
+        self._looked_after = time.monotonic()
+        if Presence.of(self.workspace).living() is not None:
+            return
+        owners = [owner_of(row) for row in self._store.active()]
+        orphaned = any(owner is None or is_alive(owner) is False for owner in owners)
+        if orphaned or any(not row.paused for row in self._store.queue()):
+            ensure_agent(self.workspace)
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        if self._store is not None or self._file is not None:
+            self._told = False
+        self._store, self._file, self._runs, self._latest = None, None, {}, -1

@@ -1,0 +1,157 @@
+"""The words around the pictures: where one is, what the classes are, what is under the cross."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from engine.classes import VOID
+from engine.metrics.scores import Scores
+from engine.report.gallery import short_name
+from seg_tui.preview.galleries import RunGallery
+from seg_tui.preview.look import Look, Panel
+from seg_tui.preview.studio import Drawn, Shown, Studio
+from seg_tui.widgets.class_colors import VOID_COLOR, Depth, class_letters, hex_of
+from seg_tui.widgets.class_legend import LegendRow, legend, number
+
+TRACK_WIDTH = 40
+
+_TITLES = {"image": "Image", "target": "Ground truth", "prediction": "Prediction", "error": "Error"}
+
+
+def heading(look: Look) -> tuple[str, str]:
+    """Which runs and which sample; and what is not as usual."""
+    runs = list(look.galleries.values())
+    names = f"{runs[0].name} ({runs[0].id})" if len(runs) == 1 else f"{len(runs)} runs side by side"
+    marks = [f"image {look.samples.index(look.sample) + 1} of {len(look.samples)}"]
+    marks += ["worst first"] if look.worst_first else []
+    marks += [f"zoom {1 / look.box.size:g}x"] if look.box.size < 1 else []
+    marks += [f"overlay {100 * look.overlay:.0f} %"] if look.overlay < 1 else []
+    marks += [f"cells: {look.rule}"] if look.rule != "rare" else []
+    return f"preview · {names} · {short_name(look.sample)}", " · ".join(marks)
+
+
+def track_line(look: Look, playing: bool) -> Text:
+    """The epochs that are kept as points of a line, the one that is shown marked; ★ is the best one."""
+    text = Text(no_wrap=True)
+    if look.each_best and len(look.galleries) > 1:
+        text.append("each run at the kept epoch nearest to its best")
+    else:
+        epoch = look.epoch_of(look.first)
+        text.append(f"epoch {epoch}", style="bold")
+        text.append(f" of {look.epochs[-1]}  ", style="dim")
+        text.append_text(_points(look, epoch))
+        if look.each_best:
+            best = look.first.best_epoch
+            text.append("  the best" if best == epoch else f"  nearest to the best, {best}")
+    for word in (["playing"] if playing else []) + (["flickering"] if look.flicker else []):
+        text.append(f"  {word}", style="bold")
+    return text
+
+
+def _points(look: Look, epoch: int) -> Text:
+    count = len(look.epochs)
+    spread = min(TRACK_WIDTH, 4 * (count - 1) + 1)
+    places = [round(position * (spread - 1) / max(1, count - 1)) for position in range(count)]
+    line = ["─"] * spread
+    for place in places if 2 * count <= TRACK_WIDTH else []:
+        line[place] = "┴"
+    run = look.first
+    best = run.nearest_to_best() if run.best_epoch is not None and len(look.galleries) == 1 else None
+    if best is not None:
+        line[places[look.epochs.index(best)]] = "★"
+    here = places[look.epochs.index(epoch)]
+    text = Text("".join(line[:here]), style="dim")
+    text.append("●", style="not dim bold")
+    text.append("".join(line[here + 1 :]))
+    return text
+
+
+def titles(panels: Sequence[Panel], look: Look) -> list[str]:
+    """What is written above each panel; with several runs, a prediction is called by its run."""
+    if len(look.galleries) == 1:
+        return [_TITLES[panel.kind] for panel in panels]
+    return [
+        _TITLES[panel.kind]
+        if panel.epoch is None
+        else look.galleries[panel.run].name + (" error" if panel.kind == "error" else "")
+        for panel in panels
+    ]
+
+
+def caption(drawn: Drawn, shown: Shown, look: Look) -> str:
+    """What stands at the right above a picture: its score."""
+    panel = drawn.panel
+    if panel.epoch is None or (panel.run, panel.epoch) not in shown.scores:
+        return ""
+    scores = shown.scores[panel.run, panel.epoch]
+    if panel.kind == "error" and scores.pixel_accuracy is not None:
+        score = f"{100 * (1 - scores.pixel_accuracy):.1f} % wrong"
+    else:
+        score = f"Dice {number(scores.dice)}"
+    return f"ep {panel.epoch} · {score}" if look.each_best and len(look.galleries) > 1 else score
+
+
+def legend_of(look: Look, shown: Shown, studio: Studio) -> Text:
+    """The classes of what is shown, those with most pixels first, and the means above them."""
+    if shown.target_pixels is None:
+        return Text("")
+    first, runs, depth = look.first, list(look.galleries.values()), shown.view.depth
+    of_run = {run: score for (run, _), score in shown.scores.items()}
+    predicted = {
+        int(position) for counts in shown.predicted_pixels.values() for position in counts.nonzero()[0]
+    }
+    total = max(1, int(shown.target_pixels.sum()))
+    paints, letters = studio.paints(first, depth), class_letters(first.classes)
+    rows = []
+    for position, name in enumerate(first.classes):
+        pixels = int(shown.target_pixels[position])
+        if pixels or position in predicted:
+            dice = tuple(_class_dice(of_run.get(run.id), position) for run in runs)
+            rows.append(LegendRow(name, paints[position], letters[position], pixels / total, dice))
+    rows.sort(key=lambda row: -row.share)
+    if shown.target_pixels[VOID]:
+        share = int(shown.target_pixels[VOID]) / total
+        rows.append(LegendRow("void", VOID_COLOR, " ", share, (None,) * len(runs)))
+    totals = [("this image", tuple(of_run[run.id].dice if run.id in of_run else None for run in runs))]
+    rankings = [look.ranking(run) for run in runs]
+    if any(rankings):
+        pooled = tuple(ranking.pooled.dice if ranking else None for ranking in rankings)
+        totals.append((f"all {len(look.samples)} images", pooled))
+    columns = ["Dice"] if len(runs) == 1 else [run.name for run in runs]
+    return legend(rows, columns, totals, depth != "none", "dim")
+
+
+def _class_dice(scores: Scores | None, position: int) -> float | None:
+    """A class's Dice; None also for a run that does not know the class."""
+    if scores is None or position >= len(scores.class_dice):
+        return None
+    return scores.class_dice[position]
+
+
+def place_line(look: Look, shown: Shown | None, studio: Studio) -> Text:
+    """The classes under the cross, as they are shown there."""
+    text = Text(no_wrap=True)
+    if shown is None or look.cross is None:
+        return text.append("the mouse or the arrow keys tell the class at a place")
+    height, width = look.first.size
+    text.append(f"row {int(look.cross[0] * height)}, column {int(look.cross[1] * width)}")
+    down, right = look.box.relative(look.cross)
+    for drawn, title in zip(shown.drawn, titles(shown.view.panels, look), strict=True):
+        if drawn.labels is None or not (0 <= down < 1 and 0 <= right < 1):
+            continue
+        rows, cols = drawn.labels.shape
+        label = int(drawn.labels[int(down * rows), int(right * cols)])
+        text.append(f"   {title} ")
+        text.append_text(_class_name(look.galleries[drawn.panel.run], label, studio, shown.view.depth))
+    return text
+
+
+def _class_name(gallery: RunGallery, label: int, studio: Studio, depth: Depth) -> Text:
+    if label == VOID:
+        return Text("void", style="bold")
+    text = Text()
+    if depth != "none":
+        text.append("██ ", style=hex_of(studio.paints(gallery, depth)[label]))
+    return text.append(gallery.classes[label], style="bold")

@@ -1,0 +1,252 @@
+"""What the preview shows: decoded, brought to the size of the screen, scored. Runs in threads.
+
+A `View` says what is wanted, a `Shown` is what came of it. The same view is drawn once: decoded files and
+drawn pictures are kept, the least used of them given up first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.classes import VOID
+from engine.metrics.scores import Scores, scores_from_confusion
+from engine.report.gallery import (
+    Inputs,
+    PictureError,
+    confusion,
+    read_inputs,
+    read_prediction,
+)
+from engine.report.triptych import HATCH_DARK, HATCH_LIGHT, WRONG
+from seg_tui.preview.galleries import Ranking, RunGallery
+from seg_tui.preview.look import Panel, View
+from seg_tui.widgets.class_colors import (
+    VOID_COLOR,
+    Color,
+    Depth,
+    class_letters,
+    class_paints,
+)
+from seg_tui.widgets.label_image import (
+    Picture,
+    Pixels,
+    class_map_at,
+    fit,
+    halfblock_strips,
+    letter_strips,
+    photo_at,
+    share_at,
+)
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A panel as it is shown. `labels` are the train ids in its cells, uint8 [halves * rows, cols]."""
+
+    panel: Panel
+    picture: Picture | None
+    labels: Pixels | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What came of a view. `scores` are of the sample, by (run, epoch); `target_pixels` counts its ground
+    truth by train id, int64 [256]."""
+
+    view: View
+    drawn: tuple[Drawn, ...]
+    scores: Mapping[tuple[str, int], Scores]
+    predicted_pixels: Mapping[tuple[str, int], NDArray[np.int64]]
+    target_pixels: NDArray[np.int64] | None
+
+
+class Cancelled(Exception):
+    """Something newer is wanted."""
+
+
+Check = Callable[[], None]
+"""Raises Cancelled when what is being made is not wanted any more."""
+
+
+class Keep:
+    """Values by key, the least used given up beyond `capacity`. Safe to use from several threads."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._values: OrderedDict[Hashable, object] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]  # type: ignore[return-value]
+        value = make()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self.capacity:
+                self._values.popitem(last=False)
+        return value
+
+
+class Studio:
+    """Draws views of some galleries. Every method may be called in any thread."""
+
+    def __init__(self) -> None:
+        self._arrays = Keep(160)
+        self._counts = Keep(8192)
+        self._pictures = Keep(96)
+        self._paints = Keep(64)
+
+    def draw(self, galleries: Mapping[str, RunGallery], view: View, check: Check) -> Shown:
+        """Raises Cancelled, between two pictures, when `check` does."""
+        drawn = []
+        scores: dict[tuple[str, int], Scores] = {}
+        predicted: dict[tuple[str, int], NDArray[np.int64]] = {}
+        target: NDArray[np.int64] | None = None
+        for panel in view.panels:
+            check()
+            gallery = galleries[panel.run]
+            try:
+                drawn.append(self._draw(gallery, panel, view))
+                if target is None:
+                    inputs = self.inputs(gallery, view.sample)
+                    target = np.bincount(inputs.target.ravel(), minlength=256)
+                if panel.epoch is not None and (panel.run, panel.epoch) not in scores:
+                    counts = self.confusion(gallery, panel.epoch, view.sample)
+                    scores[panel.run, panel.epoch] = scores_from_confusion(counts)
+                    predicted[panel.run, panel.epoch] = counts.sum(axis=0)
+            except PictureError as error:
+                drawn.append(Drawn(panel, None, problem=str(error)))
+        return Shown(view, tuple(drawn), scores, predicted, target)
+
+    def rank(self, gallery: RunGallery, epoch: int, check: Check) -> Ranking:
+        """Score every sample at an epoch; those that cannot be read are left out. Raises Cancelled."""
+        classes = len(gallery.classes)
+        total = np.zeros((classes, classes + 1), dtype=np.int64)
+        dice: dict[str, float | None] = {}
+        for sample in gallery.files[epoch]:
+            check()
+            try:
+                counts = self.confusion(gallery, epoch, sample)
+            except PictureError:
+                continue
+            dice[sample] = scores_from_confusion(counts).dice
+            total += counts
+        return Ranking(gallery.id, epoch, dice, scores_from_confusion(total))
+
+    # ------------------------------------------------------------------ decoded files
+
+    def inputs(self, gallery: RunGallery, sample: str) -> Inputs:
+        """Raises PictureError."""
+        return self._arrays.get(
+            ("inputs", gallery.folder, sample),
+            lambda: read_inputs(gallery.folder, sample, len(gallery.classes)),
+        )
+
+    def prediction(self, gallery: RunGallery, epoch: int, sample: str) -> Pixels:
+        """Train ids uint8 [H, W]. Raises PictureError."""
+        path = gallery.files.get(epoch, {}).get(sample)
+        if path is None:
+            there = ", ".join(map(str, gallery.epochs)) or "none"
+            raise PictureError(f"{gallery.name} kept no epoch {epoch} of this sample; it has {there}")
+        inputs = self.inputs(gallery, sample)
+        key = (path, _written_at(path))
+        return self._arrays.get(key, lambda: read_prediction(path, inputs, len(gallery.classes)))
+
+    def confusion(self, gallery: RunGallery, epoch: int, sample: str) -> NDArray[np.int64]:
+        """int64 [C, C+1] of a sample at an epoch. Raises PictureError."""
+        path = gallery.files.get(epoch, {}).get(sample)
+        key = ("confusion", path, _written_at(path)) if path is not None else None
+        if key is None:
+            self.prediction(gallery, epoch, sample)  # says what is missing
+        return self._counts.get(
+            key,
+            lambda: confusion(
+                self.inputs(gallery, sample).target,
+                self.prediction(gallery, epoch, sample),
+                len(gallery.classes),
+            ),
+        )
+
+    # ------------------------------------------------------------------ pictures
+
+    def paints(self, gallery: RunGallery, depth: Depth) -> list[Color]:
+        """The colours in which the terminal shows the classes."""
+        return self._paints.get((gallery.colors, depth), lambda: class_paints(gallery.colors, depth))
+
+    def _draw(self, gallery: RunGallery, panel: Panel, view: View) -> Drawn:
+        inputs = self.inputs(gallery, view.sample)
+        predicted = (
+            self.prediction(gallery, panel.epoch, view.sample) if panel.epoch is not None else inputs.target
+        )
+        stamp = _written_at(gallery.files[panel.epoch][view.sample]) if panel.epoch is not None else 0
+        key = (gallery.folder, panel, stamp, view.sample, view.lines, view.cols, view.box, view.overlay)
+        return self._pictures.get(
+            (*key, view.rule, view.depth), lambda: self._drawn(gallery, panel, view, inputs, predicted)
+        )
+
+    def _drawn(
+        self, gallery: RunGallery, panel: Panel, view: View, inputs: Inputs, predicted: Pixels
+    ) -> Drawn:
+        part = view.box.pixels(*inputs.target.shape)
+        image, target, prediction = inputs.image[part], inputs.target[part], predicted[part]
+        lines, cols = fit(target.shape[0], target.shape[1], view.lines, view.cols)
+        halves = 1 if view.depth == "none" and panel.kind != "image" else 2
+        rows = halves * lines
+        if panel.kind == "image":
+            strips = halfblock_strips(photo_at(image, rows, cols))
+            return Drawn(panel, Picture(tuple(strips), cols))
+        if panel.kind == "error":
+            return Drawn(panel, _error_picture(image, target, prediction, rows, cols, view))
+        labels = class_map_at(target if panel.kind == "target" else prediction, rows, cols, view.rule)
+        if view.depth == "none":
+            strips = letter_strips(labels, class_letters(gallery.classes))
+            return Drawn(panel, Picture(tuple(strips), cols, halves), labels)
+        palette = np.full((256, 3), VOID_COLOR, dtype=np.uint8)
+        palette[: len(gallery.colors)] = self.paints(gallery, view.depth)
+        rgb = palette[labels]
+        if view.overlay < 1:
+            photo = photo_at(image, rows, cols)
+            rgb = (view.overlay * rgb + (1 - view.overlay) * photo).round().astype(np.uint8)
+        return Drawn(panel, Picture(tuple(halfblock_strips(rgb)), cols), labels)
+
+
+def _error_picture(
+    image: Pixels, target: Pixels, prediction: Pixels, rows: int, cols: int, view: View
+) -> Picture:
+    """The photograph in pale grey; the more of a pixel is wrong, the redder it is. Void is hatched."""
+    void = target == VOID
+    wrong = share_at((target != prediction) & ~void, rows, cols)
+    is_void = share_at(void, rows, cols) > 0.5
+    if view.depth == "none":
+        marks = np.where(is_void, 2, (wrong >= 0.5).astype(np.uint8)).astype(np.uint8)
+        return Picture(tuple(letter_strips(marks, ("·", "x", "/"))), cols, 1)
+    grey = np.asarray(Image.fromarray(photo_at(image, rows, cols)).convert("L"), dtype=np.float64)
+    pale = (96 + 0.55 * grey)[..., None]
+    # Colours between two classes would lie; colours between right and wrong tell how much of a cell is wrong.
+    share = wrong[..., None] if view.depth == "true" else (wrong[..., None] >= 0.5).astype(np.float32)
+    rgb = (share * np.array(WRONG) + (1 - share) * pale).round().astype(np.uint8)
+    diagonal = np.add.outer(np.arange(rows), np.arange(cols)) % 4 < 1
+    rgb[is_void] = np.where(diagonal[..., None], HATCH_LIGHT, HATCH_DARK)[is_void]
+    return Picture(tuple(halfblock_strips(rgb)), cols)
+
+
+def _written_at(path: Path) -> int:
+    """When a file was last written, in nanoseconds: a resumed run writes an epoch anew. 0: it is gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

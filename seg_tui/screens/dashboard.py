@@ -1,0 +1,432 @@
+"""The dashboard: all runs, the one under the cursor at a glance, the devices, and what can be done to runs.
+
+The keys; the same key means the same on every screen:
+
+    n new                s stop             r resume           R rerun with edits
+    enter open           p preview          c compare          l log
+    d delete             t tag              o note             f folder            y copy id
+    space mark           a mark all         u unmark
+    / filter             S sort by          < > sort by the column beside           i other way round
+    g group              left right fold    F follow latest
+    v next view          V side pane        f2 settings        ? help              q quit
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from engine.store import RunSummary, StoreError
+from seg_tui.acting import Acting
+from seg_tui.detail import Detail, load_detail
+from seg_tui.live import Snapshot
+from seg_tui.run_order import GROUPINGS
+from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
+from seg_tui.widgets.columns import BY_KEY, COLUMNS, UNDER_WAY
+from seg_tui.widgets.meters import Meters
+from seg_tui.widgets.run_pane import VIEWS, RunPane
+from seg_tui.widgets.run_table import RunTable
+
+BESIDE_COLUMNS = 110
+"""From this width on the pane is beside the table, else below it."""
+
+SETTLE_SECONDS = 0.12
+"""How long the cursor rests, or nobody types, before the database is asked."""
+
+TICK_SECONDS = 2.0
+"""How often ages and heartbeats are looked at while nothing else happens."""
+
+
+class DetailLoaded(Message):
+    """The run under the cursor was read; `detail` is None when it could not be, and `problem` says why."""
+
+    def __init__(self, run_id: str, detail: Detail | None, problem: str = "") -> None:
+        super().__init__()
+        self.run_id, self.detail, self.problem = run_id, detail, problem
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, DetailLoaded)
+
+
+class FilterResolved(Message):
+    """A filter was asked of the database: the ids that meet it, or what is wrong with it."""
+
+    def __init__(self, query: str, ids: frozenset[str] | None, problem: str = "") -> None:
+        super().__init__()
+        self.query, self.ids, self.problem = query, ids, problem
+
+
+class Dashboard(Acting, Screen[None]):
+    """All runs of the workspace."""
+
+    DEFAULT_CSS = """
+    Dashboard {
+        & > #filter { height: 1; display: none; layout: horizontal; background: $surface; padding: 0 1; }
+        & > #filter.shown { display: block; }
+        & > #filter > #filter-query { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
+        & > #filter > #filter-label { width: auto; text-style: bold; }
+        & > #filter > #filter-says { width: 3fr; height: 1; color: $text-muted; padding: 0 0 0 2; }
+        & > #filter > #filter-says.wrong { color: $error; text-style: bold; }
+        & > #body { height: 1fr; layout: horizontal; }
+        & > #body > #table-side { width: 1fr; height: 1fr; }
+        & #empty { display: none; height: 1fr; color: $text-muted; padding: 1 2; }
+        &.no-runs #empty { display: block; }
+        &.no-runs RunTable { display: none; }
+        &.below > #body { layout: vertical; }
+        &.no-pane RunPane { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "new", "new", tooltip="A form for a new run"),
+        Binding(
+            "s",
+            "stop",
+            "stop",
+            tooltip="Stop after the step, with a checkpoint; a queued run leaves the queue",
+        ),
+        Binding("r", "resume", "resume", tooltip="Queue a stopped, failed or lost run again; it goes on"),
+        Binding("enter", "open", "open", tooltip="Everything of the run; on the head of a group: fold it"),
+        Binding("p", "preview", "preview", tooltip="What the marked runs, or this one, predict"),
+        Binding("c", "compare", "compare", tooltip="The marked runs side by side"),
+        Binding("space", "mark", "mark", key_display="space", tooltip="Mark a run, or all of a group"),
+        Binding("slash", "filter", "filter", key_display="/", tooltip="Show only runs that meet a query"),
+        Binding("S", "sort", "sort", tooltip="Choose the column to sort by; a click on its head does, too"),
+        Binding("g", "group", "group", tooltip="Group by experiment, by all but the seed, or not"),
+        Binding("l", "log", "log", tooltip="What the worker printed"),
+        Binding("R", "rerun", "rerun", tooltip="A form for a new run that begins with this one's config"),
+        Binding("d", "delete", "delete", tooltip="Remove runs with their files; asks first"),
+        Binding("t", "tag", "tag", tooltip="Change the tags"),
+        Binding("o", "note", "note", tooltip="Change the note"),
+        Binding("v", "view", "view", tooltip="Side pane: overview, classes, log, config"),
+        Binding("V", "pane", "pane", tooltip="Show or hide the side pane"),
+        Binding("a", "mark_all", "all", tooltip="Mark all runs that meet the filter; again: none"),
+        Binding("u", "unmark", "unmark", tooltip="Unmark all"),
+        Binding("F", "follow", "follow", tooltip="Keep the cursor on the newest run"),
+        Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
+        Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
+        Binding("i", "invert", "invert", tooltip="Sort the other way round"),
+        Binding(
+            "less_than_sign",
+            "sort_beside(-1)",
+            "sort ←",
+            key_display="<",
+            tooltip="Sort by the column before",
+        ),
+        Binding(
+            "greater_than_sign",
+            "sort_beside(1)",
+            "sort →",
+            key_display=">",
+            tooltip="Sort by the next column",
+        ),
+        Binding("f2", "settings", "settings", tooltip="Theme, columns, refresh, curves, images"),
+        Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
+        Binding("q", "app.quit", "quit", tooltip="Leave; no run stops"),
+        Binding("escape", "back", "clear filter", show=False, tooltip="Close the filter; then unmark"),
+    ]
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._now = now
+        self._matching: frozenset[str] | None = None
+        self._query = ""
+        self._detail: Detail | None = None
+        self._run_id = ""
+        self._seen: RunSummary | None = None
+        self._painted = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield TroubleLine()
+        with Container(id="filter"):
+            yield Static("/ ", id="filter-label", markup=False)
+            yield Input(
+                id="filter-query", compact=True, placeholder="dice>0.6 model.name=unet tag:night word"
+            )
+            yield Static(id="filter-says", markup=False)
+        with Container(id="body"):
+            with Container(id="table-side"):
+                yield RunTable(self._now, id="runs")
+                yield Static("looking for runs ...", id="empty", markup=False)
+            yield RunPane(id="pane")
+        yield Meters()
+        yield KeyBar()
+
+    @property
+    def table(self) -> RunTable:
+        return self.query_one(RunTable)
+
+    @property
+    def pane(self) -> RunPane:
+        return self.query_one(RunPane)
+
+    def on_mount(self) -> None:
+        settings = self.tui.settings
+        self.add_class("no-runs")
+        self.set_class(not settings.pane, "no-pane")
+        self.table.choose_columns(settings.columns)
+        self.table.order = self.table.order.with_active(settings.active_first)
+        self.table.focus()
+        self.watch(self.app, "snapshot", self._show_snapshot)
+        self.watch(self.app, "settings", self._obey, init=False)
+        self.set_interval(TICK_SECONDS, self._tick)
+
+    def on_resize(self, event: events.Resize) -> None:
+        below = event.size.width < BESIDE_COLUMNS
+        self.set_class(below, "below")
+        self.pane.set_class(below, "below")
+
+    # ------------------------------------------------------------------ what is there
+
+    def _show_snapshot(self, snapshot: Snapshot) -> None:
+        if not snapshot.at:
+            return
+        self._painted = time.monotonic()
+        self.set_class(not snapshot.runs, "no-runs")
+        if not snapshot.runs:
+            self.query_one("#empty", Static).update(
+                "No runs yet: n makes one.  Runs that `seg-engine` or another dashboard starts appear here."
+            )
+        self.table.show(snapshot, self._matching)
+        self._say_title()
+        if self._query:
+            self._resolve(self._query)
+        run = snapshot.runs.get(self._run_id)
+        if run is not None and run is not self._seen:
+            self._seen = run
+            self._load(self._run_id)
+
+    def _tick(self) -> None:
+        if time.monotonic() - self._painted < TICK_SECONDS / 2 or self.app.screen is not self:
+            return
+        self.table.tick()
+        run = self.table.cursor_run
+        if run is not None and run.status in UNDER_WAY:
+            self._load(run.id)
+
+    def _say_title(self) -> None:
+        runs = self.tui.snapshot.runs.values()
+        active = sum(run.status in UNDER_WAY for run in runs)
+        queued = sum(run.status == "queued" for run in runs)
+        marked, hidden = len(self.table.marked), 0
+        if marked:
+            hidden = len(self.table.marked - {run.id for run in self.table.shown})
+        parts = [
+            f"{marked} marked" + (f", {hidden} of them hidden" if hidden else "") if marked else "",
+            "follows the newest" if self.table.following else "",
+            f"by {'all but the seed' if self.table.grouping == 'variant' else self.table.grouping}"
+            if self.table.grouping
+            else "",
+            f"{active} running" if active else "",
+            f"{queued} queued" if queued else "",
+            "1 run" if len(runs) == 1 else f"{len(runs):,} runs",
+        ]
+        right = " · ".join(part for part in parts if part)
+        self.query_one(TitleBar).say(str(self.tui.workspace.root), right)
+
+    @on(RunTable.Changed)
+    def _marks_changed(self) -> None:
+        self._say_title()
+
+    # ------------------------------------------------------------------ the run under the cursor
+
+    @on(RunTable.CursorMoved)
+    def _look_at(self, message: RunTable.CursorMoved) -> None:
+        self._run_id = message.run_id
+        self._seen = self.tui.snapshot.runs.get(message.run_id)
+        if not message.run_id:
+            self._detail = None
+            self.pane.show(None, "no run under the cursor")
+            return
+        self._load(message.run_id, SETTLE_SECONDS if self._detail else 0.0)
+
+    @work(thread=True, exclusive=True, group="detail")
+    def _load(self, run_id: str, wait: float = 0.0) -> None:
+        from textual.worker import get_current_worker
+
+        worker = get_current_worker()
+        if wait:
+            time.sleep(wait)
+        if worker.is_cancelled:
+            return
+        before = self._detail if self._detail and self._detail.row.id == run_id else None
+        try:
+            run = self.tui.workspace.run_dir(run_id)
+            detail = load_detail(self.tui.store.get(), run, before, glance=True)
+        except (StoreError, OSError) as error:
+            self.post_message(DetailLoaded(run_id, None, str(error)))
+        else:
+            self.post_message(DetailLoaded(run_id, detail))
+
+    @on(DetailLoaded)
+    def _show_detail(self, message: DetailLoaded) -> None:
+        if message.run_id != self._run_id:
+            return
+        if message.detail is None and self.tui.trouble:
+            return  # what is shown stays; the notice says why
+        self._detail = message.detail
+        self.pane.show(message.detail, message.problem, self.tui.settings.curves, self._now())
+
+    # ------------------------------------------------------------------ filter
+
+    def action_filter(self) -> None:
+        self.query_one("#filter").add_class("shown")
+        self.query_one("#filter-query", Input).focus()
+
+    @on(Input.Changed, "#filter-query")
+    def _filter_typed(self, event: Input.Changed) -> None:
+        self._query = event.value.strip()
+        if self._query:
+            self._resolve(self._query, SETTLE_SECONDS)
+        else:
+            self.workers.cancel_group(self, "filter")
+            self._filter_by(None)
+            self._filter_says("")
+
+    @on(Input.Submitted, "#filter-query")
+    def _filter_done(self) -> None:
+        self.table.focus()
+        if not self._query:
+            self.query_one("#filter").remove_class("shown")
+
+    @work(thread=True, exclusive=True, group="filter")
+    def _resolve(self, query: str, wait: float = 0.0) -> None:
+        from textual.worker import get_current_worker
+
+        worker = get_current_worker()
+        if wait:
+            time.sleep(wait)
+        if worker.is_cancelled:
+            return
+        try:
+            ids = frozenset(self.tui.store.get().run_ids(terms_of(query)))
+        except (StoreError, OSError) as error:
+            self.post_message(FilterResolved(query, None, str(error)))
+        else:
+            self.post_message(FilterResolved(query, ids))
+
+    @on(FilterResolved)
+    def _filter_resolved(self, message: FilterResolved) -> None:
+        if message.query != self._query:
+            return
+        if message.problem:
+            self._filter_says(message.problem, wrong=True)
+            return
+        self._filter_by(message.ids)
+        found = len(self.table.shown)
+        self._filter_says(f"{found:,} of {len(self.tui.snapshot.runs):,} runs")
+
+    def _filter_by(self, ids: frozenset[str] | None) -> None:
+        if ids != self._matching:
+            self._matching = ids
+            self.table.show(self.tui.snapshot, ids)
+            self._say_title()
+
+    def _filter_says(self, text: str, wrong: bool = False) -> None:
+        says = self.query_one("#filter-says", Static)
+        says.set_class(wrong, "wrong")
+        says.update(text)
+
+    def action_back(self) -> None:
+        """Close the filter; without one unmark."""
+        line = self.query_one("#filter")
+        if line.has_class("shown"):
+            self.query_one("#filter-query", Input).value = ""
+            line.remove_class("shown")
+            self.table.focus()
+        else:
+            self.table.unmark()
+
+    # ------------------------------------------------------------------ order
+
+    def action_sort(self) -> None:
+        from seg_tui.screens.dialogs import Pick
+
+        def sort(column: str | None) -> None:
+            if column is not None:
+                self.table.order_by(self.table.order.by(column))
+
+        options = [(column.key, column.title) for column in COLUMNS]
+        self.app.push_screen(
+            Pick("Sort by; the same again: the other way round", options, self.table.order.column), sort
+        )
+
+    @on(RunTable.SortWanted)
+    def _sort_by(self, message: RunTable.SortWanted) -> None:
+        self.table.order_by(self.table.order.by(message.column))
+
+    def action_sort_beside(self, step: int) -> None:
+        keys = list(BY_KEY)
+        beside = keys[(keys.index(self.table.order.column) + step) % len(keys)]
+        self.table.order_by(self.table.order.by(beside))
+
+    def action_invert(self) -> None:
+        self.table.order_by(self.table.order.inverted())
+
+    def action_group(self) -> None:
+        following = GROUPINGS[(GROUPINGS.index(self.table.grouping) + 1) % len(GROUPINGS)]
+        self.table.group_by(following)
+
+    def action_follow(self) -> None:
+        self.table.follow(not self.table.following)
+
+    # ------------------------------------------------------------------ marks and pane
+
+    def action_mark(self) -> None:
+        self.table.toggle_mark()
+
+    def action_mark_all(self) -> None:
+        self.table.mark_all()
+
+    def action_unmark(self) -> None:
+        self.table.unmark()
+
+    def action_view(self) -> None:
+        self.set_class(False, "no-pane")
+        self.pane.show_view(VIEWS[(VIEWS.index(self.pane.view) + 1) % len(VIEWS)])
+
+    def action_pane(self) -> None:
+        self.tui.change_settings(pane=self.has_class("no-pane"))
+
+    def _obey(self) -> None:
+        settings = self.tui.settings
+        self.set_class(not settings.pane, "no-pane")
+        self.table.choose_columns(settings.columns)
+        if settings.active_first != self.table.order.active_first:
+            self.table.order_by(self.table.order.with_active(settings.active_first))
+        if self._detail is not None:
+            self.pane.show(self._detail, "", settings.curves, self._now())
+
+    # ------------------------------------------------------------------ to other screens
+
+    def action_open(self) -> None:
+        line = self.table.cursor_line
+        if line is not None and line.group is not None:
+            self.table.toggle_fold()
+        elif line is not None:
+            self.tui.show_run(line.key)
+
+    @on(RunTable.OpenWanted)
+    def _open_clicked(self, message: RunTable.OpenWanted) -> None:
+        self.tui.show_run(message.run_id)
+
+    def targets(self) -> Sequence[RunSummary]:
+        return self.table.targets()
+
+
+def terms_of(query: str) -> list[str]:
+    """A query as the terms that `Store.run_ids` takes. Raises StoreError for a quote that does not end."""
+    try:
+        return shlex.split(query)
+    except ValueError:
+        raise StoreError(f"{query}: a quote is opened and not closed") from None

@@ -1,0 +1,98 @@
+"""Small questions over a screen: a line of text, yes or no, one of some. Escape answers none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+_BOX = """
+    align: center middle;
+    & > Vertical {
+        width: 70; max-width: 95%; height: auto; max-height: 90%;
+        background: $surface; border: round $primary; padding: 0 1;
+    }
+    & .title { text-style: bold; }
+    & .hint { color: $text-muted; }
+"""
+
+
+class Ask(ModalScreen[str | None]):
+    """One line of text; None when it was left with escape."""
+
+    DEFAULT_CSS = f"Ask {{ {_BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "back")]
+
+    def __init__(self, title: str, hint: str, value: str = "") -> None:
+        super().__init__()
+        self._title, self._hint, self._value = title, hint, value
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._title, classes="title", markup=False)
+            yield Input(self._value, compact=True)
+            yield Static(
+                f"{self._hint}  ·  enter keeps it, escape leaves all as it is", classes="hint", markup=False
+            )
+
+    @on(Input.Submitted)
+    def answer(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value.strip())
+
+
+class Confirm(ModalScreen[bool]):
+    """Whether to do what cannot be undone; only `y` says yes."""
+
+    DEFAULT_CSS = f"Confirm {{ {_BOX} & > Vertical {{ border: round $error; }} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "yes"),
+        Binding("n,escape,q", "dismiss(False)", "no"),
+    ]
+
+    def __init__(self, question: str, lines: Sequence[str]) -> None:
+        super().__init__()
+        self._question, self._lines = question, lines
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._question, classes="title", markup=False)
+            yield Static("\n".join(self._lines), markup=False)
+            yield Static("y does it, n or escape leaves all as it is", classes="hint", markup=False)
+
+
+class Pick(ModalScreen[str | None]):
+    """One of some; None when it was left with escape."""
+
+    DEFAULT_CSS = (
+        f"Pick {{ {_BOX} & > Vertical {{ width: 44; }} & OptionList {{ height: auto; max-height: 16; }} }}"
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
+
+    def __init__(self, title: str, options: Sequence[tuple[str, str]], current: str = "") -> None:
+        """`options` are pairs of what is returned and what is shown."""
+        super().__init__()
+        self._title, self._options, self._current = title, options, current
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._title, classes="title", markup=False)
+            yield OptionList(
+                *(Option(text, id=key) for key, text in self._options), markup=False, compact=True
+            )
+            yield Static("enter takes it, escape leaves all as it is", classes="hint", markup=False)
+
+    def on_mount(self) -> None:
+        keys = [key for key, _ in self._options]
+        if self._current in keys:
+            self.query_one(OptionList).highlighted = keys.index(self._current)
+
+    @on(OptionList.OptionSelected)
+    def answer(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)

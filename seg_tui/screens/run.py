@@ -1,0 +1,291 @@
+"""The run screen: everything of one run, live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Static, TabbedContent, TabPane
+
+from engine.report.evaluation import evaluations_table
+from engine.report.run import facts, failure, heading
+from engine.rundir import RunDir
+from engine.store import RunSummary, StoreError
+from seg_tui.acting import Acting
+from seg_tui.detail import Detail, load_detail
+from seg_tui.live import Snapshot
+from seg_tui.run_text import FileEntry, config_text, events_text, files_text, list_files, page_of
+from seg_tui.series import Score, epochs_in_order
+from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
+from seg_tui.widgets.chart_grid import ChartGrid
+from seg_tui.widgets.class_table import ClassTable
+from seg_tui.widgets.log_pager import LogPager
+from seg_tui.widgets.text_pane import TextPane
+
+TICK_SECONDS = 1.0
+"""How often heartbeat and log are looked at while the run is under way."""
+
+TABS = {
+    "curves": "Curves",
+    "classes": "Classes",
+    "events": "Events",
+    "log": "Log",
+    "failure": "Failure",
+    "config": "Config",
+    "files": "Files",
+    "system": "System",
+}
+SPEEDS = (
+    Score("images_per_second", "images/s"),
+    Score("data_wait", "data wait", ("train",)),
+)
+
+
+class RunRead(Message):
+    """The run was read; `files` is None when they were not asked for."""
+
+    def __init__(self, detail: Detail, files: tuple[FileEntry, ...] | None) -> None:
+        super().__init__()
+        self.detail, self.files = detail, files
+
+
+class RunUnreadable(Message):
+    def __init__(self, problem: str) -> None:
+        super().__init__()
+        self.problem = problem
+
+
+class RunScreen(Acting):
+    """One run. A failed one opens at its traceback."""
+
+    DEFAULT_CSS = """
+    RunScreen {
+        & #run-heading { height: auto; max-height: 6; padding: 0 1; }
+        & TabbedContent { height: 1fr; }
+        & TabPane { padding: 0; height: 1fr; }
+        & ContentSwitcher { height: 1fr; }
+        & #system-facts { height: auto; max-height: 60%; }
+        & #system { height: 1fr; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", key_display="esc"),
+        Binding("q", "back", "back", show=False),
+        Binding("v", "tab(1)", "next tab", tooltip="The next tab; 1 to 8 go to one"),
+        Binding("s", "stop", "stop", tooltip="Stop after the step, with a checkpoint"),
+        Binding("r", "resume", "resume", tooltip="Queue a stopped, failed or lost run again; it goes on"),
+        Binding("p", "preview", "preview", tooltip="What the run predicts"),
+        Binding("l", "to_tab('log')", "log", tooltip="What the worker printed"),
+        Binding("R", "rerun", "rerun", tooltip="A form for a new run that begins with this one's config"),
+        Binding("d", "delete", "delete", tooltip="Remove the run with its files; asks first"),
+        Binding("t", "tag", "tag", tooltip="Change the tags"),
+        Binding("o", "note", "note", tooltip="Change the note"),
+        Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
+        Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
+        Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
+        *(Binding(str(place), f"nth_tab({place})", f"tab {place}", show=False) for place in range(1, 9)),
+    ]
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.detail: Detail | None = None
+        self.files: tuple[FileEntry, ...] | None = None
+        self._summary: RunSummary | None = None
+        self._reading = self._read_again = False
+
+    @property
+    def run_dir(self) -> RunDir:
+        return self.tui.workspace.run_dir(self.run_id)
+
+    def targets(self) -> Sequence[RunSummary]:
+        run = self.tui.snapshot.runs.get(self.run_id)
+        return [] if run is None else [run]
+
+    def compose(self) -> ComposeResult:
+        run = self.tui.snapshot.runs.get(self.run_id)
+        failed = run is not None and run.status in ("failed", "lost")
+        yield TitleBar()
+        yield TroubleLine()
+        yield Static(id="run-heading", markup=False)
+        with TabbedContent(initial="failure" if failed else "curves"):
+            with TabPane(TABS["curves"], id="curves"):
+                yield ChartGrid()
+            with TabPane(TABS["classes"], id="classes"):
+                yield ClassTable(id="class-table")
+            with TabPane(TABS["events"], id="events"):
+                yield TextPane(id="events-text")
+            with TabPane(TABS["log"], id="log"):
+                yield LogPager(self.run_dir.log)
+            with TabPane(TABS["failure"], id="failure"):
+                yield TextPane(id="failure-text", classes="wide")
+            with TabPane(TABS["config"], id="config"):
+                yield TextPane(id="config-text")
+            with TabPane(TABS["files"], id="files"):
+                yield TextPane(id="files-text")
+            with TabPane(TABS["system"], id="system-tab"), Vertical(id="system"):
+                yield TextPane(id="system-facts")
+                yield ChartGrid(SPEEDS, id="speeds")
+        yield KeyBar(2)
+
+    def on_mount(self) -> None:
+        name = self._run_name()
+        self.query_one(TitleBar).say(f"run {name}", self.run_id)
+        self._summary = self.tui.snapshot.runs.get(self.run_id)
+        failed = self._summary is not None and self._summary.status in ("failed", "lost")
+        self._allow_failure(failed)
+        self.watch(self.app, "snapshot", self._on_snapshot, init=False)
+        self.set_interval(TICK_SECONDS, self._tick)
+        self.read()
+
+    def _run_name(self) -> str:
+        run = self.tui.snapshot.runs.get(self.run_id)
+        return run.name if run is not None else self.run_id
+
+    # ------------------------------------------------------------------ reading
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        run = snapshot.runs.get(self.run_id)
+        if run is None and self._summary is not None and snapshot.there:
+            self.notify(f"{self._summary.name}: is gone", severity="warning", markup=False)
+            self.app.pop_screen()
+        elif run is not self._summary:
+            self._summary = run
+            self.read()
+
+    def _tick(self) -> None:
+        """Heartbeat and log change without the database's knowing."""
+        if self.detail is None or not self.detail.row.ended:
+            self.read()
+        if self._tab == "log" and (self.detail is None or not self.detail.row.ended):
+            self.query_one(LogPager).refresh_end()
+
+    def read(self) -> None:
+        """Read the run in a thread; while that goes on, another wish is kept for its end."""
+        if self._reading:
+            self._read_again = True
+            return
+        self._reading = True
+        self._read(self.detail, with_files=self._tab == "files")
+
+    @work(thread=True, group="run", exit_on_error=False)
+    def _read(self, before: Detail | None, with_files: bool) -> None:
+        try:
+            detail = load_detail(self.tui.store.get(), self.run_dir, before)
+            files = list_files(self.run_dir) if with_files else None
+        except (StoreError, OSError) as error:
+            self.post_message(RunUnreadable(str(error)))
+        else:
+            self.post_message(RunRead(detail, files))
+
+    @on(RunRead)
+    def keep(self, message: RunRead) -> None:
+        self.detail = message.detail
+        self.files = message.files if message.files is not None else self.files
+        self._allow_failure(self.detail.row.status in ("failed", "lost"))
+        self._fill()
+        self._read_done()
+
+    @on(RunUnreadable)
+    def tell_problem(self, message: RunUnreadable) -> None:
+        self.query_one("#run-heading", Static).update(Text(message.problem, "bold red"))
+        self._read_done()
+
+    def _read_done(self) -> None:
+        self._reading = False
+        if self._read_again:
+            self._read_again = False
+            self.read()
+
+    # ------------------------------------------------------------------ showing
+
+    def _fill(self) -> None:
+        """Show the detail in the heading and in the tab that is open; the others wait until they are."""
+        detail = self.detail
+        if detail is None:
+            return
+        page = page_of(detail, self.run_dir.path, self.tui.now())
+        # Its first line, id and name, is in the title bar.
+        lines = list(heading(page).split("\n"))[1:]
+        text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+        told = self.query_one("#run-heading", Static)
+        if str(told.content) != text.plain:
+            told.update(text)
+        row, palette = detail.row, self.tui.settings.curves
+        match self._tab:
+            case "curves":
+                self.query_one("#curves ChartGrid", ChartGrid).show(detail.epochs, palette)
+            case "classes":
+                scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
+                self.query_one(ClassTable).show_classes(scored, row.best_epoch, row.colors)
+            case "events":
+                self._text("events", lambda width: events_text(detail.events, width))
+            case "failure":
+                self._text("failure", lambda width: failure(row) or Text("the run has not failed", "dim"))
+            case "config":
+                self._text("config", lambda width: config_text(row, width))
+            case "files" if self.files is not None:
+                files = self.files
+                self._text("files", lambda width: files_text(self.run_dir.path, files, width))
+            case "system-tab":
+                pane = self.query_one("#system-facts", TextPane)
+                scores = evaluations_table(detail.evaluations)
+                parts = [facts(page), *([scores] if scores is not None else [])]
+                pane.show(lambda width: Text("\n\n").join(parts))
+                self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
+
+    def _text(self, name: str, make: Callable[[int], Text]) -> None:
+        self.query_one(f"#{name}-text", TextPane).show(make)
+
+    def _allow_failure(self, failed: bool) -> None:
+        tabs = self.query_one(TabbedContent)
+        if failed:
+            tabs.show_tab("failure")
+        else:
+            tabs.hide_tab("failure")
+
+    # ------------------------------------------------------------------ tabs
+
+    @property
+    def _tab(self) -> str:
+        return self.query_one(TabbedContent).active
+
+    @on(TabbedContent.TabActivated)
+    def fill_tab(self) -> None:
+        self._fill()
+        if self._tab == "files":
+            self.read()
+        focusable = {
+            "curves": "#curves Chart",
+            "classes": "#class-table",
+            "log": "LogLines",
+            "system-tab": "#system-facts",
+        }
+        self.query(focusable.get(self._tab, f"#{self._tab}-text")).first().focus(scroll_visible=False)
+
+    def action_to_tab(self, tab: str) -> None:
+        self.query_one(TabbedContent).active = tab
+
+    def action_nth_tab(self, place: int) -> None:
+        shown = self._shown_tabs()
+        if place <= len(shown):
+            self.action_to_tab(shown[place - 1])
+
+    def action_tab(self, by: int) -> None:
+        shown = self._shown_tabs()
+        self.action_to_tab(shown[(shown.index(self._tab) + by) % len(shown)])
+
+    def _shown_tabs(self) -> list[str]:
+        tabs = self.query_one(TabbedContent)
+        return [
+            pane.id for pane in tabs.query(TabPane) if pane.id is not None and tabs.get_tab(pane.id).display
+        ]
+
+    def action_back(self) -> None:
+        self.app.pop_screen()

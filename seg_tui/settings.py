@@ -1,0 +1,113 @@
+"""What a person likes, kept in the workspace as `tui.toml`: theme, columns, refresh, curves, images.
+
+The file is read when the dashboard starts and written when a setting is changed there; keys that this version
+does not know stay as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from engine.workspace import Workspace
+from seg_tui.palette import CURVE_PALETTES
+from seg_tui.widgets.columns import BY_KEY
+
+FILE_NAME = "tui.toml"
+IMAGES = ("halfcell", "kitty", "sixel")
+SLOWEST_REFRESH = 60.0
+FASTEST_REFRESH = 0.5
+
+COLUMN_KEYS = tuple(BY_KEY)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`theme` "" follows the terminal; `refresh` is seconds between two looks at the database, from 0.5."""
+
+    theme: str = ""
+    columns: tuple[str, ...] = COLUMN_KEYS
+    refresh: float = FASTEST_REFRESH
+    curves: str = "okabe-ito"
+    images: str = "halfcell"
+    active_first: bool = True
+    pane: bool = True
+
+
+def load_settings(workspace: Workspace) -> tuple[Settings, str]:
+    """The settings of a workspace, and a line on what is wrong with the file, "" when nothing is.
+
+    What cannot be read counts as not said; the rest of the file still does.
+    """
+    path = workspace.root / FILE_NAME
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings(), ""
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return Settings(), f"{path}: cannot be read ({reason}); the usual settings are used"
+    problems = [problem for key, value in values.items() if (problem := problem_with(key, value))]
+    fine: dict[str, Any] = {key: value for key, value in values.items() if not problem_with(key, value)}
+    if "columns" in fine:
+        fine["columns"] = tuple(fine["columns"])
+    settings = replace(Settings(), **fine)
+    if not problems:
+        return settings, ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return settings, f"{path}: {problems[0]}{more}; the usual setting is used"
+
+
+def problem_with(key: str, value: Any) -> str:
+    """Why a setting cannot be that, "" when it can."""
+    known = [field.name for field in fields(Settings)]
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        return f"{key}: is no setting; " + (
+            f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        )
+    if key in ("active_first", "pane"):
+        return "" if isinstance(value, bool) else f"{key}: must be true or false"
+    if key == "refresh":
+        fine = isinstance(value, int | float) and FASTEST_REFRESH <= value <= SLOWEST_REFRESH
+        return "" if fine else f"refresh: must be from {FASTEST_REFRESH:g} to {SLOWEST_REFRESH:g} seconds"
+    if key == "columns":
+        if not isinstance(value, list | tuple) or not value:
+            return "columns: must be a list such as " + '["status", "name", "best"]'
+        wrong = [name for name in value if name not in COLUMN_KEYS]
+        return f"columns: {wrong[0]!r} is no column; there are {', '.join(COLUMN_KEYS)}" if wrong else ""
+    allowed: Mapping[str, tuple[str, ...]] = {"curves": tuple(CURVE_PALETTES), "images": IMAGES}
+    if key in allowed:
+        return "" if value in allowed[key] else f"{key}: must be one of {', '.join(allowed[key])}"
+    return "" if isinstance(value, str) else f"{key}: must be text"
+
+
+def save_settings(workspace: Workspace, settings: Settings) -> None:
+    """Write what differs from the usual; comments and unknown keys of the file stay. Raises OSError."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    from engine.files import replacing
+
+    path = workspace.root / FILE_NAME
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, TOMLKitError, UnicodeDecodeError):
+        document = tomlkit.document()
+    usual = Settings()
+    for field in fields(Settings):
+        value = getattr(settings, field.name)
+        if value != getattr(usual, field.name):
+            document[field.name] = list(value) if isinstance(value, tuple) else value
+        elif field.name in document:
+            del document[field.name]
+    with replacing(path) as stream:
+        stream.write(tomlkit.dumps(document).encode())
+
+
+def settings_path(workspace: Workspace) -> Path:
+    return workspace.root / FILE_NAME

@@ -1,0 +1,51 @@
+"""The database for screens: opened once for all of them, and anew when the file is another one."""
+
+from __future__ import annotations
+
+import threading
+
+from engine.store import Store, StoreError
+from engine.workspace import Workspace
+
+WAIT_SECONDS = 5.0
+"""How long somebody who wants to change something waits for others that hold the database."""
+
+
+class SharedStore:
+    """Hands out one open Store to any thread."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+        self._file: tuple[int, int] | None = None
+
+    def get(self, make: bool = False) -> Store:
+        """The database as it is now; with `make` an empty one where there is none. Raises StoreError."""
+        with self._lock:
+            file = file_identity(self._workspace)
+            if file is None and not make:
+                raise StoreError(f"{self._workspace.database}: is not there")
+            if self._store is None or file != self._file:
+                self._close()
+                self._store = Store(self._workspace.database_url, WAIT_SECONDS)
+                self._file = file_identity(self._workspace)
+            return self._store
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+
+def file_identity(workspace: Workspace) -> tuple[int, int] | None:
+    """Which file the database is, None while there is none. Raises OSError when it cannot be asked."""
+    try:
+        status = workspace.database.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,204 @@
+"""The columns of the run table: what each says of a run and of a group of runs, and how it sorts.
+
+Pure functions of summaries and the time: a line costs the same with ten runs and with ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.report.runs import best_score, status_cell
+from engine.report.tables import age, bar, duration, score
+from engine.store import RunSummary
+
+BAR_CELLS = 8
+"""Width of a progress bar in characters."""
+
+UNDER_WAY = ("starting", "running", "stopping")
+
+Cell = tuple[str, str]
+"""Text and its Rich style; "" is the style of the line."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. Where there is little room, columns of the highest `rank` are left out first; those that
+    `grow` share what is left over, down from `width` to `least` and up to `most`."""
+
+    key: str
+    title: str
+    cell: Callable[[RunSummary, float], Cell]
+    value: Callable[[RunSummary], Any]
+    width: int
+    rank: int
+    right: bool = False
+    falling: bool = False
+    grow: bool = False
+    least: int = 0
+    most: int = 0
+
+
+def progress_of(run: RunSummary) -> float:
+    """The share of its epochs that a run has done, in [0, 1]; steps of the epoch at hand count."""
+    if run.status == "finished":
+        return 1.0
+    done = float(run.epoch)
+    if run.phase == "train" and run.step is not None and run.steps:
+        done += run.step / run.steps
+    return min(1.0, done / run.epochs) if run.epochs else 0.0
+
+
+def _progress(run: RunSummary, now: float) -> Cell:
+    share = progress_of(run)
+    if run.status == "queued" and run.epoch == 0:
+        return ("held back", "dim") if run.paused else ("waits", "dim")
+    drawn = bar(share, BAR_CELLS).ljust(BAR_CELLS, "·")
+    if run.status not in UNDER_WAY:
+        return f"{drawn} {share:4.0%}", "dim"
+    left = duration(run.eta_seconds) if run.eta_seconds is not None else run.phase or "..."
+    return f"{drawn} {left:>6}", ""
+
+
+def _plain(text: str) -> Cell:
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text), ""
+
+
+def _best(run: RunSummary, now: float) -> Cell:
+    return best_score(run), "bold" if run.best_dice is not None else "dim"
+
+
+def _score(value: float | None) -> Cell:
+    return score(value), "" if value is not None else "dim"
+
+
+def _speed(run: RunSummary, now: float) -> Cell:
+    return ("-", "dim") if run.images_per_second is None else (f"{run.images_per_second:.1f}", "")
+
+
+def device_of(run: RunSummary) -> str:
+    """What a run computes on, as short as it is clear: "cuda:0 H100 80GB", "cpu"."""
+    name = run.device_name.removeprefix("NVIDIA ").strip()
+    return f"{run.device} {name}".strip() if run.device != "cpu" else run.device or "-"
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "status",
+        "status",
+        lambda r, n: status_cell(r),
+        lambda r: r.status,
+        21,
+        1,
+        grow=True,
+        least=13,
+        most=21,
+    ),
+    Column(
+        "name",
+        "name",
+        lambda r, n: _plain(r.name),
+        lambda r: r.name.casefold(),
+        24,
+        0,
+        grow=True,
+        least=12,
+        most=40,
+    ),
+    Column(
+        "experiment",
+        "experiment",
+        lambda r, n: _plain(r.experiment),
+        lambda r: r.experiment.casefold(),
+        14,
+        7,
+        grow=True,
+        least=10,
+        most=24,
+    ),
+    Column(
+        "recipe",
+        "recipe",
+        lambda r, n: _plain(r.recipe or "-"),
+        lambda r: r.recipe,
+        12,
+        9,
+        grow=True,
+        least=10,
+        most=20,
+    ),
+    Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 3, falling=True),
+    Column("best", "best Dice @ epoch", _best, lambda r: r.best_dice, 18, 0, right=True, falling=True),
+    Column(
+        "last",
+        "last Dice",
+        lambda r, n: _score(r.last_dice),
+        lambda r: r.last_dice,
+        9,
+        4,
+        right=True,
+        falling=True,
+    ),
+    Column(
+        "miou",
+        "mIoU",
+        lambda r, n: _score(r.best_miou),
+        lambda r: r.best_miou,
+        6,
+        6,
+        right=True,
+        falling=True,
+    ),
+    Column(
+        "epoch",
+        "epoch",
+        lambda r, n: (f"{r.epoch}/{r.epochs}", ""),
+        lambda r: r.epoch,
+        9,
+        2,
+        grow=True,
+        least=5,
+        most=11,
+        right=True,
+        falling=True,
+    ),
+    Column("speed", "images/s", _speed, lambda r: r.images_per_second, 8, 8, right=True, falling=True),
+    Column("age", "age", lambda r, n: (age(n - r.created_at), ""), lambda r: -r.created_at, 4, 5, right=True),
+    Column(
+        "device", "device", lambda r, n: _plain(device_of(r)), device_of, 12, 10, grow=True, least=6, most=24
+    ),
+)
+"""In the order of the table. `falling` columns sort from high to low first."""
+
+BY_KEY = {column.key: column for column in COLUMNS}
+
+GAP = 2
+"""Blanks between two columns."""
+
+
+def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) -> list[tuple[Column, int]]:
+    """The columns that fit into `room` characters, each with its width.
+
+    `longest` says how wide the widest text of a growing column is, by key; none becomes wider than that.
+    """
+
+    def wish(column: Column) -> int:
+        if not column.grow:
+            return column.width
+        return max(len(column.title), column.least, min(column.most, longest.get(column.key, 0)))
+
+    def least(column: Column) -> int:
+        return min(wish(column), max(column.least, len(column.title))) if column.grow else column.width
+
+    kept = list(columns)
+    while len(kept) > 1 and sum(map(least, kept)) + GAP * (len(kept) - 1) > room:
+        kept.remove(max(kept, key=lambda column: column.rank))
+    widths = {column.key: least(column) for column in kept}
+    spare = room - sum(widths.values()) - GAP * (len(kept) - 1)
+    # What is most needed to tell runs apart grows first.
+    for column in sorted((c for c in kept if c.grow), key=lambda column: column.rank):
+        more = max(0, min(spare, wish(column) - widths[column.key]))
+        widths[column.key] += more
+        spare -= more
+    return [(column, widths[column.key]) for column in kept]

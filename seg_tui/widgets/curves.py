@@ -1,0 +1,190 @@
+"""Curves as values: what a chart shows, how it is smoothed, where its axes have ticks."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from engine.report.tables import duration
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named line. `x` rises; `y` has as many values, None (or NaN) where there is none: the line then has
+    a gap. `color` is "#rrggbb"; the chart shades it until it can be told from the background. One that stands
+    `behind` is drawn faint, as it is, and not named."""
+
+    name: str
+    color: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    behind: bool = False
+
+    def at(self, x: float) -> float | None:
+        """The value at the point whose x is exactly that, None without one."""
+        place = bisect_left(self.x, x)
+        known = place < len(self.x) and self.x[place] == x
+        return finite(self.y[place]) if known else None
+
+    def last(self) -> float | None:
+        """The last value that is one."""
+        return next((y for y in map(finite, reversed(self.y)) if y is not None), None)
+
+
+Window = tuple[float, float]
+"""x from left to right."""
+
+
+def points(curves: Iterable[Curve]) -> list[float]:
+    """The x of every point of any curve, rising."""
+    return sorted({x for curve in curves for x in curve.x})
+
+
+def extent(curves: Sequence[Curve]) -> Window:
+    """From the first to the last x, never of no width."""
+    ends = [(curve.x[0], curve.x[-1]) for curve in curves if len(curve.x)]
+    left, right = min((a for a, _ in ends), default=0.0), max((b for _, b in ends), default=1.0)
+    return (left, right) if right > left else (left - 0.5, right + 0.5)
+
+
+def moved_into(window: Window, whole: Window) -> Window | None:
+    """The window moved to where there is something; None when it would hold everything."""
+    width = window[1] - window[0]
+    if width >= whole[1] - whole[0]:
+        return None
+    left = max(whole[0], min(window[0], whole[1] - width))
+    return left, left + width
+
+
+def zoomed(window: Window, around: float, factor: float) -> Window:
+    """The window `factor` times as wide, with `around` where it was."""
+    left, right = window
+    return around - (around - left) * factor, around + (right - around) * factor
+
+
+def finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def smoothed(values: Sequence[float | None], weight: float) -> list[float | None]:
+    """The exponential moving average with `weight` in [0, 1) on the past, corrected for its start as in Adam
+    (Kingma and Ba 2015, section 3), so that the first value is itself. Gaps stay gaps."""
+    average, known = 0.0, 0
+    line: list[float | None] = []
+    for value in map(finite, values):
+        if value is None:
+            line.append(None)
+            continue
+        known += 1
+        average = weight * average + (1 - weight) * value
+        line.append(average / (1 - weight**known))
+    return line
+
+
+# ---------------------------------------------------------------------- axes
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` round values (1, 2 or 5 times a power of ten apart) from `low` to `high`."""
+    if not high > low or most < 1:
+        return [low]
+    step = _round_step((high - low) / most, (1, 2, 5, 10))
+    return _multiples(low, high, step)
+
+
+def whole_ticks(low: float, high: float, most: int) -> list[float]:
+    """The same among whole numbers, such as epochs."""
+    if not high > low or most < 1:
+        return [low]
+    step = max(1.0, _round_step((high - low) / most, (1, 2, 5, 10)))
+    return _multiples(low, high, step)
+
+
+_CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+
+
+def time_ticks(low: float, high: float, most: int) -> list[float]:
+    """The same in seconds: apart by what a clock counts in."""
+    if not high > low or most < 1:
+        return [low]
+    least = (high - low) / most
+    days = 86400 * _round_step(least / 86400, (1, 2, 5, 10))
+    step = next((float(s) for s in _CLOCK if s >= least), days)
+    return _multiples(low, high, step)
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` values between 10**low and 10**high, as exponents: powers of ten, or 1, 2 and 5 times
+    them where few powers lie in between."""
+    for leading in ((1, 2, 5), (1,)):
+        found = [
+            math.log10(factor) + power
+            for power in range(math.floor(low), math.ceil(high) + 1)
+            for factor in leading
+            if low <= math.log10(factor) + power <= high
+        ]
+        if 2 <= len(found) <= most:
+            return found
+    if len(found) > most:
+        return found[:: math.ceil(len(found) / most)]
+    return ticks(low, high, most)
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Numbers with as many decimals as tell them apart."""
+    if not values:
+        return []
+    step = min((b - a for a, b in pairwise(values)), default=abs(values[0]))
+    largest = max(map(abs, values))
+    if largest >= 1e5 or (largest and largest < 1e-3):
+        return [f"{value:.2g}" for value in values]
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+    return [f"{value:.{min(decimals, 6)}f}" for value in values]
+
+
+def time_label(seconds: float) -> str:
+    """Seconds since the start, as short as the clock allows: "0", "45s", "30m", "2h30m"."""
+    return "0" if seconds == 0 else duration(seconds).replace("m00s", "m").replace("h00m", "h")
+
+
+def reading(value: float | None) -> str:
+    """A value read off a curve, in at most nine characters; "-" where there is none."""
+    if value is None:
+        return "-"
+    size = abs(value)
+    if size and (size < 1e-3 or size >= 1e5):
+        return f"{value:.2e}"
+    return f"{value:.4f}" if size < 10 else f"{value:.2f}"
+
+
+def place_labels(
+    columns: Sequence[int | None], labels: Sequence[str], width: int, right: str = ""
+) -> tuple[str, list[int]]:
+    """Labels centred under their columns on a line of `width` cells, with `right` flush at its end; and the
+    columns of those for which there was room. None is a column out of sight."""
+    line, placed, free = [" "] * width, [], 0
+    end = width - len(right) - bool(right)
+    for column, text in zip(columns, labels, strict=True):
+        if column is None:
+            continue
+        begin = max(0, min(column - len(text) // 2, width - len(text)))
+        if begin >= free and begin + len(text) <= end:
+            line[begin : begin + len(text)] = text
+            free = begin + len(text) + 1
+            placed.append(column)
+    line[width - len(right) :] = right
+    return "".join(line), placed
+
+
+def _round_step(least: float, factors: Sequence[int]) -> float:
+    """The smallest round number that is not below `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (*factors, 20) if factor * power >= least * (1 - 1e-9))
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [place * step for place in range(first, last + 1)]

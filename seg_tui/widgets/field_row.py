@@ -1,0 +1,132 @@
+"""A line of a form: what it is, where it is typed, what it was; below it what is wrong with it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widget import Widget
+from textual.widgets import Input
+
+from seg_tui.widgets.choice import Choice
+from seg_tui.widgets.label_image import shorten
+
+LABEL_WIDTH = 24
+EDITOR_WIDTH = 38
+
+
+class FieldRow(Widget):
+    """One field. The label, the remark behind it and the lines below it are its own; only the editor is a
+    widget, so that a form of sixty fields is there at once."""
+
+    DEFAULT_CSS = """
+    FieldRow {
+        height: 1;
+        layout: horizontal;
+        color: $text-muted;
+        & > Input, & > Choice { margin-left: 24; width: 38; height: 1; }
+        & > Input { background: $surface; color: $foreground; }
+        & > Input:focus { background: $panel; }
+        & > .field-row--label { color: $foreground; }
+        & > .field-row--changed { color: $primary; text-style: bold; }
+        & > .field-row--wrong { color: $text-error; }
+        &.hidden { display: none; }
+    }
+    """
+    COMPONENT_CLASSES = {"field-row--label", "field-row--changed", "field-row--wrong"}  # noqa: RUF012
+
+    class Typed(Message):
+        """The text of a field is another now."""
+
+        def __init__(self, row: FieldRow, text: str) -> None:
+            super().__init__()
+            self.row, self.text = row, text
+
+    def __init__(
+        self,
+        key: str,
+        label: str,
+        help: str,
+        text: str,
+        choices: Sequence[str] = (),
+        placeholder: str = "",
+        suggester: Suggester | None = None,
+    ) -> None:
+        """`help` is the line that is shown while the field has the focus."""
+        super().__init__()
+        self.key, self.label, self.help = key, label, help
+        self.editor: Input | Choice
+        if choices:
+            self.editor = Choice(choices, text)
+        else:
+            self.editor = Input(
+                text, placeholder=placeholder, compact=True, suggester=suggester, select_on_focus=False
+            )
+        self._changed, self._remark, self._below, self._wrong = False, "", "", False
+
+    def compose(self) -> ComposeResult:
+        yield self.editor
+
+    @property
+    def text(self) -> str:
+        return self.editor.value
+
+    @property
+    def is_wrong(self) -> bool:
+        return self._wrong
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is something to be said about it: it differs, or it is wrong."""
+        return self._changed or self._wrong
+
+    def put(self, text: str) -> None:
+        """Show another text without anybody having typed it."""
+        if self.editor.value != text:
+            with self.prevent(Input.Changed, Choice.Changed):
+                self.editor.value = text
+
+    def say(self, changed: bool, remark: str, below: str, wrong: bool) -> None:
+        """Whether it differs, what stands behind it, what stands below it and whether that is a fault."""
+        if (changed, remark, below, wrong) != (self._changed, self._remark, self._below, self._wrong):
+            self._changed, self._remark, self._below, self._wrong = changed, remark, below, wrong
+            self._fit()
+            self.refresh()
+
+    def _lines_below(self) -> list[str]:
+        return textwrap.wrap(self._below, max(20, self.size.width - LABEL_WIDTH)) if self._below else []
+
+    def _fit(self) -> None:
+        self.styles.height = 1 + len(self._lines_below())
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit()
+
+    def render(self) -> Text:
+        label = self.get_component_rich_style(
+            "field-row--changed" if self._changed else "field-row--label", partial=True
+        )
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{'●' if self._changed else ' '} ", label)
+        text.append(shorten(self.label, LABEL_WIDTH - 4).ljust(LABEL_WIDTH - 2), label)
+        text.append(" " * (EDITOR_WIDTH + 2))
+        text.append(shorten(self._remark, self.size.width - LABEL_WIDTH - EDITOR_WIDTH - 3))
+        wrong = self.get_component_rich_style("field-row--wrong", partial=True) if self._wrong else ""
+        for line in self._lines_below():
+            text.append("\n" + " " * LABEL_WIDTH)
+            text.append(line, wrong)
+        return text
+
+    def on_click(self) -> None:
+        self.editor.focus()
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _tell(self, event: Input.Changed | Choice.Changed) -> None:
+        event.stop()
+        self.post_message(self.Typed(self, event.value))

@@ -1,0 +1,127 @@
+"""The device strip: how busy GPUs, processors and memory are, and which run has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.text import Text
+from textual import on, work
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.report.tables import bar, data_size
+from engine.store import RunSummary
+from seg_tui.devices import Gpu, Load, LoadReader
+from seg_tui.live import Snapshot
+from seg_tui.widgets.columns import UNDER_WAY
+
+READ_SECONDS = 2.0
+BAR_CELLS = 8
+
+
+class LoadRead(Message):
+    """The machine was looked at."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__()
+        self.load = load
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, LoadRead)
+
+
+class Meters(Static):
+    """One line a GPU, or one for processors and memory where there is none."""
+
+    DEFAULT_CSS = """
+    Meters { height: auto; max-height: 4; background: $surface; color: $foreground; padding: 0 1; }
+    """
+
+    def __init__(self, reader: LoadReader | None = None, id: str | None = None) -> None:
+        super().__init__("", id=id, markup=False)
+        self._reader = reader or LoadReader()
+        self._load: Load | None = None
+        self._said = ""
+
+    def on_mount(self) -> None:
+        self.watch(self.app, "snapshot", self._say, init=False)
+        self.set_interval(READ_SECONDS, self._read)
+        self._read()
+
+    @work(thread=True, exclusive=True, group="meters")
+    def _read(self) -> None:
+        self.post_message(LoadRead(self._reader.read()))
+
+    @on(LoadRead)
+    def keep(self, message: LoadRead) -> None:
+        self._load = message.load
+        self._say()
+
+    def on_resize(self) -> None:
+        self._said = ""
+        self._say()
+
+    def _say(self) -> None:
+        """Repaint only when it says something else: not for every epoch of every run."""
+        if self._load is None:
+            return
+        snapshot: Snapshot = getattr(self.app, "snapshot", Snapshot())
+        text = load_text(self._load, held_by(snapshot.runs), self.size.width - 2)
+        if text.markup != self._said:
+            self._said = text.markup
+            self.update(text)
+
+
+def held_by(runs: Mapping[str, RunSummary]) -> dict[str, list[RunSummary]]:
+    """The runs under way by the device that they compute on."""
+    holders: dict[str, list[RunSummary]] = {}
+    for run in runs.values():
+        if run.status in UNDER_WAY:
+            holders.setdefault(run.device or "cpu", []).append(run)
+    return holders
+
+
+def load_text(load: Load, holders: Mapping[str, Sequence[RunSummary]], width: int) -> Text:
+    """The strip for a width in characters; what there is no room for is left out, the holder last."""
+    lines = [_gpu_line(gpu, holders.get(f"cuda:{gpu.index}", ()), width) for gpu in load.gpus]
+    if not load.gpus:
+        everyone = [run for runs in holders.values() for run in runs]
+        lines.append(_machine_line(load, everyone, width))
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+
+
+def _gpu_line(gpu: Gpu, holders: Sequence[RunSummary], width: int) -> Text:
+    share = None if gpu.utilisation is None else gpu.utilisation / 100
+    parts = [
+        _meter(f"cuda:{gpu.index} {gpu.name}" if width >= 100 else f"cuda:{gpu.index}", share),
+        _memory(gpu.memory_used, gpu.memory_total),
+        "" if gpu.watts is None else f"{gpu.watts:.0f} W",
+        "" if gpu.celsius is None else f"{gpu.celsius} °C",
+    ]
+    return _line(parts, holders)
+
+
+def _machine_line(load: Load, holders: Sequence[RunSummary], width: int) -> Text:
+    cores = f"CPU {load.cores} cores" if width >= 100 else "CPU"
+    return _line([_meter(cores, load.cpu), _memory(load.memory_used, load.memory_total, "memory ")], holders)
+
+
+def _meter(label: str, share: float | None) -> str:
+    if share is None:
+        return f"{label}  {'·' * BAR_CELLS}   - %"
+    return f"{label}  {bar(share, BAR_CELLS).ljust(BAR_CELLS, '·')} {round(share * 100):3d} %"
+
+
+def _memory(used: int | None, total: int | None, label: str = "") -> str:
+    return "" if used is None or total is None else f"{label}{data_size(used)} of {data_size(total)}"
+
+
+def _line(parts: Sequence[str], holders: Sequence[RunSummary]) -> Text:
+    line = Text("  ".join(part for part in parts if part), no_wrap=True, overflow="ellipsis")
+    if holders:
+        names = ", ".join(run.name for run in holders[:3]) + (", …" if len(holders) > 3 else "")
+        line.append("  held by ", "dim")
+        line.append(names, "bold")
+    else:
+        line.append("  free", "dim")
+    return line

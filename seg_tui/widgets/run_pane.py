@@ -1,0 +1,254 @@
+"""The run under the cursor at a glance: curves, classes, the end of its log, its config."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.report.runs import status_cell
+from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
+from seg_tui.detail import Detail
+from seg_tui.widgets.curve_strip import Curve, CurveStrip
+from seg_tui.widgets.run_table import fitted
+
+View = Literal["overview", "classes", "log", "config"]
+VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
+
+BEAT_SECONDS = 30.0
+"""A worker whose heartbeat is older than this may hang."""
+
+
+class RunPane(Vertical):
+    """One run at a glance. `view` says which part of it; in the overview all parts share the room."""
+
+    DEFAULT_CSS = """
+    RunPane {
+        width: 44; height: 1fr; background: $surface; padding: 0 1;
+        & > #pane-head { height: auto; max-height: 6; }
+        & > #pane-views { height: 1; color: $text-muted; }
+        & > #pane-curves { height: 13; }
+        & > #pane-curves > CurveStrip { height: 1fr; }
+        & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
+        & > #pane-log { height: 1fr; margin-top: 1; }
+        & Static { text-wrap: nowrap; text-overflow: ellipsis; }
+        & > #pane-config { height: 1fr; display: none; }
+        &.classes, &.log, &.config { & > #pane-curves { display: none; } }
+        &.log, &.config { & > #pane-classes { display: none; } }
+        &.classes, &.config { & > #pane-log { display: none; } }
+        &.classes > #pane-classes { max-height: 100%; height: 1fr; }
+        &.config > #pane-config { display: block; }
+        &.traceback > #pane-curves { display: none; }
+        &.empty > #pane-curves { display: none; }
+    }
+    RunPane.below {
+        width: 1fr; height: 9;
+        & > #pane-head { max-height: 1; }
+        & > #pane-curves { height: 1fr; layout: horizontal; }
+        & > #pane-curves > CurveStrip { height: 1fr; margin-right: 1; }
+        &.overview { & > #pane-classes, & > #pane-log { display: none; } }
+        &.overview.traceback > #pane-log { display: block; }
+        & > #pane-log, & > #pane-classes { margin-top: 0; }
+    }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id, classes="overview empty")
+        self.view: View = "overview"
+        self._detail: Detail | None = None
+        self._said: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="pane-head", markup=False)
+        yield Static(id="pane-views", markup=False)
+        with Vertical(id="pane-curves"):
+            yield CurveStrip("Dice", id="pane-dice")
+            yield CurveStrip("loss", id="pane-loss")
+        yield Static(id="pane-classes", markup=False)
+        yield Tail(id="pane-log")
+        yield Static(id="pane-config", markup=False)
+
+    def on_mount(self) -> None:
+        self.show_view("overview")
+
+    def on_resize(self) -> None:
+        if self._detail is not None:
+            self._fill(self._detail)
+
+    def show_view(self, view: View) -> None:
+        self.view = view
+        for known in VIEWS:
+            self.set_class(known == view, known)
+        line = Text(no_wrap=True, overflow="ellipsis")
+        for known in VIEWS:
+            line.append(f" {known} ", "reverse" if known == view else "")
+        self.query_one("#pane-views", Static).update(line)
+        if self._detail is not None:
+            self._fill(self._detail)
+
+    def show(
+        self, detail: Detail | None, why_not: str = "", palette: str = "okabe-ito", now: float = 0.0
+    ) -> None:
+        """Show a run at a moment; without one the reason, such as that none is under the cursor."""
+        self._palette, self._now = palette, now
+        self._detail = detail
+        self.set_class(detail is None, "empty")
+        if detail is None:
+            self._say("pane-head", Text(why_not, style="dim"))
+            for part in ("pane-classes", "pane-config"):
+                self._say(part, Text())
+            self.query_one("#pane-log", Tail).show("", (), "")
+            return
+        self._fill(detail)
+
+    def _fill(self, detail: Detail) -> None:
+        row = detail.row
+        broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
+        self.set_class(broken and not detail.epochs, "traceback")
+        self._say("pane-head", head(detail, self._now, one_line=self.has_class("below")))
+        dice = [Curve(split, *_points(detail, split, "dice")) for split in ("val", "train")]
+        loss = [Curve(split, *_points(detail, split, "loss")) for split in ("val", "train")]
+        self.query_one("#pane-dice", CurveStrip).show(dice, self._palette)
+        self.query_one("#pane-loss", CurveStrip).show(loss, self._palette)
+        width = max(20, self.size.width - 2)
+        self._say("pane-classes", class_bars(detail, width))
+        self._show_log(detail, broken)
+        self._say("pane-config", config_text(row.config))
+
+    def _show_log(self, detail: Detail, broken: bool) -> None:
+        """The end of the log; of a failed run the end of its traceback, which is why one looks at it."""
+        row, tail = detail.row, self.query_one("#pane-log", Tail)
+        if broken and self.view == "overview":
+            tail.show("why it failed", (row.traceback or row.message).splitlines(), "red")
+        else:
+            tail.show("log", detail.log or ("nothing was printed",), "" if detail.log else "dim")
+
+    def _say(self, part: str, text: Text) -> None:
+        """Update a part only when it says something else, as an update lays out the pane anew."""
+        mark = text.markup
+        if self._said.get(part) != mark:
+            self._said[part] = mark
+            self.query_one(f"#{part}", Static).update(text)
+
+
+class Tail(Widget):
+    """A title and the last lines that there is room for."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._title, self._style = "", ""
+        self._lines: tuple[str, ...] = ()
+
+    def show(self, title: str, lines: Sequence[str], style: str) -> None:
+        """Show other lines; nothing is repainted when they are the same."""
+        if (title, tuple(lines), style) != (self._title, self._lines, self._style):
+            self._title, self._lines, self._style = title, tuple(lines), style
+            self.refresh()
+
+    def render(self) -> Text:
+        width, height = self.size
+        text = Text(self._title, style="bold", no_wrap=True)
+        for line in self._lines[-max(1, height - 1) :]:
+            clean = "".join(c if c.isprintable() else " " for c in line.expandtabs(4))
+            text.append("\n" + fitted(clean, width).rstrip(), f"not bold {self._style}")
+        return text
+
+
+def head(detail: Detail, now: float, one_line: bool) -> Text:
+    """Name, status with cause, whether the worker lives and moves, and what the run costs."""
+    row = detail.row
+    status, style = status_cell(row)
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(row.name, "bold")
+    text.append(f"  {row.id}  ", "dim")
+    text.append(status, style)
+    if one_line:
+        if row.message:
+            text.append(f"  {row.message}", "dim")
+        return text
+    if row.message:
+        text.append(f"\n{row.message}", "red" if row.status in ("failed", "lost") else "yellow")
+    if row.status in ("starting", "running", "stopping"):
+        text.append(f"\n{_pulse(detail, now)}", "dim")
+    took = (row.ended_at or now) - row.started_at if row.started_at else None
+    parts = [
+        f"attempt {row.attempt}" if row.attempt > 1 else "",
+        f"{large(row.parameters)} parameters" if row.parameters else "",
+        f"peak {data_size(row.peak_memory_bytes)}" if row.peak_memory_bytes else "",
+        f"took {duration(took)}" if took is not None and row.ended else "",
+    ]
+    text.append("\n" + " · ".join(part for part in parts if part), "dim")
+    if row.tags or row.note:
+        text.append("\n" + " ".join(f"#{tag}" for tag in row.tags), "cyan")
+        text.append(("  " if row.tags else "") + row.note.splitlines()[0] if row.note else "", "italic")
+    return text
+
+
+def _pulse(detail: Detail, now: float) -> str:
+    """Alive and advancing are two things: the heartbeat's age, and the progress'."""
+    row = detail.row
+    process = f"pid {row.pid} on {row.host}" if row.pid else "its worker is starting"
+    if detail.alive is False and row.pid:
+        return f"{process}: is gone"
+    parts = []
+    if detail.beat is not None:
+        late = now - detail.beat > BEAT_SECONDS
+        parts.append(f"heartbeat {age(now - detail.beat)} ago" + (", late" if late else ""))
+    if row.progress_at is not None:
+        parts.append(f"progress {age(now - row.progress_at)} ago")
+    return "\n".join((process, ", ".join(parts))) if parts else process
+
+
+def class_bars(detail: Detail, width: int) -> Text:
+    """Dice of each class on the validation split at the newest epoch, in the order of the class set."""
+    last = next((epoch for epoch in reversed(detail.epochs) if epoch.split == "val"), None)
+    if last is None:
+        return Text()
+    scores = last.class_dice
+    colors = [*detail.row.colors, *[""] * len(scores)]
+    longest = max((len(name) for name in scores), default=0)
+    room = max(4, width - max(longest, len("class")) - 14)
+    columns = [
+        Column(
+            "", [("  ", f"on {color}" if color else "") for color, _ in zip(colors, scores, strict=False)]
+        ),
+        Column("class", list(scores), least=8),
+        Column("Dice", [score(value) for value in scores.values()], right=True),
+        Column(
+            f"val, epoch {last.epoch}"[:room],
+            [(bar(value, room), "cyan") for value in scores.values()],
+            rank=1,
+        ),
+    ]
+    return text_table(columns, width)
+
+
+def config_text(config: dict[str, Any]) -> Text:
+    """The config as dotted keys and values, one a line."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for key, value in _flat(config):
+        text.append(f"{key:<26} ", "dim")
+        text.append(f"{value}\n")
+    return text
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    from engine.config_keys import format_value
+
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", format_value(value)
+
+
+def _points(detail: Detail, split: str, field: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    xs, ys = detail.curve(split, field)
+    finite = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
+    return tuple(x for x, _ in finite), tuple(y for _, y in finite)

@@ -1,0 +1,262 @@
+"""Two who act on one run at once: the agent one step at a time, and others in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from engine import intentions
+from engine.agent.agent import Agent, Watched
+from engine.agent.executors.local import is_held, kill_group, start_worker
+from engine.agent.foreground import StopSwitch, follow_run
+from engine.agent.ingest import refresh, settle
+from engine.agent.presence import Presence
+from engine.journal import read_all
+from engine.processes import ProcessIdentity, identify
+from engine.rundir import RunDir
+from engine.store import Store
+from engine.workspace import Workspace
+from tests.system.conftest import WAIT_SECONDS, Queue, seg, wait_for, work
+
+me = identify()
+DEAD = ProcessIdentity(me.host, me.pid, me.start_time + 1, me.boot_id)
+
+
+def test_a_run_that_ended_and_was_deleted_between_two_steps_does_not_hold_up_the_rest(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    gone, next_one = queue(), queue()
+    agent.slots = {"cpu": 0}
+    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    agent.watched[gone.id] = Watched(gone, "cpu", worker=None)
+    store.set_status(gone.id, "finished", "completed")
+    store.delete_run(gone.id)
+    agent.step()
+    assert agent.watched == {}
+    assert store.run(next_one.id).status == "queued"
+
+
+def test_a_second_attempt_that_was_claimed_and_never_started_goes_back_to_the_queue(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    assert store.claim_next(me, "cpu", ("cpu",)) is not None
+    run.write_proc(DEAD, 1)
+    with run.journal.open("w") as journal:
+        journal.write(
+            '{"seq":0,"t":1.0,"attempt":1,"event":"failed","cause":"exception","message":"the first one"}\n'
+        )
+    run.write_exit(1, "failed", "exception", "the first one")
+    refresh(store, [run])
+    assert store.run(run.id).message == "the first one"
+    store.set_status(run.id, "queued")
+    assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None  # by an agent that dies before it starts it
+    agent.slots = {"cpu": 0}
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause) == ("queued", "")
+
+
+def test_a_stop_of_a_run_that_was_claimed_and_never_started_is_a_stop(
+    store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    run.write_proc(DEAD, 0)
+    assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None
+    assert store.set_status(run.id, "stopping", expect=("starting",))
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause) == ("stopped", "stopped")
+
+
+def test_a_reader_who_found_a_worker_dead_leaves_the_next_one_alone(store: Store, queue: Queue) -> None:
+    run = queue()
+    assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None
+    seen = store.run(run.id)
+    # Between its look and its word somebody else has taken the run.
+    assert store.adopt(run.id, me, "cpu", seen.claimed_by)
+    settle(store, run, claimed_by=seen.claimed_by)
+    assert store.run(run.id).status == "starting"
+
+
+def test_a_run_that_is_at_work_while_the_database_takes_it_for_queued_is_adopted(
+    workspace: Workspace, store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue(epochs=100_000)
+    worker = start_worker(run, workspace.cache)
+    try:
+        wait_for(lambda: run.read_proc() is not None, workspace)
+        agent.step()
+        assert agent.watched[run.id].worker is None
+        wait_for(lambda: read_all(run.journal), workspace)
+        agent.step()
+        assert store.run(run.id).status == "running"
+        store.set_status(run.id, "stopping")
+        agent.step()
+        assert worker.wait(timeout=WAIT_SECONDS) == 3
+        wait_for(lambda: not is_held(run), workspace)
+        agent.step()
+        assert store.run(run.id).status == "stopped"
+    finally:
+        kill_group(run, worker.pid)
+
+
+def test_a_preempted_run_from_elsewhere_is_not_started_here(
+    store: Store, queue: Queue, agent: Agent, workspace: Workspace
+) -> None:
+    run = queue()
+    with run.journal.open("w") as journal:
+        journal.write('{"seq":0,"t":1.0,"attempt":1,"event":"stopped","cause":"preempted","epoch":0}\n')
+    store.delete_run(run.id)
+    store.import_run(run, queued=False)
+    agent.step()
+    assert store.run(run.id).status == "stopped"
+
+
+def test_a_preempted_run_that_is_stopped_before_it_is_queued_again_stays_stopped(
+    workspace: Workspace, store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    store.set_status(run.id, "stopped", "preempted")
+    assert intentions.stop(workspace, store, [store.run(run.id)]) == ["stopped"]
+    agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
+
+
+# --- Preempted in a terminal -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["--json", "plain"])
+def test_a_run_that_is_preempted_in_a_terminal_is_queued_again(
+    workspace: Workspace, store: Store, queue: Queue, how: str
+) -> None:
+    run = queue(epochs=100_000)
+    store.set_status(run.id, "stopped", "stopped")
+    arguments = ["resume", run.id, *(["--json"] if how == "--json" else [])]
+    terminal, watcher = command(workspace, *arguments), None
+    try:
+        wait_for(lambda: store.run(run.id).epoch >= 1, workspace)
+        watcher = command(workspace, "watch", run.id, "--json")
+        assert watcher.stdout is not None
+        assert json.loads(watcher.stdout.readline())["event"] == "created"
+        process = run.read_proc()
+        assert process is not None
+        os.kill(process.pid, signal.SIGUSR2)
+        out, err = terminal.communicate(timeout=WAIT_SECONDS)
+        assert terminal.returncode == 3, err
+        if how == "--json":
+            last = [json.loads(line) for line in out.splitlines()[-2:]]
+            assert (last[0]["event"], last[0]["cause"], last[1]["event"]) == ("ended", "preempted", "queued")
+        else:
+            assert "preempted after" in out
+            assert out.splitlines()[-1].split() == [run.id, "a", "test", "queued"]
+            assert "an agent was started" in err
+            assert f"next: seg-engine watch {run.id}" in err
+        wait_for(lambda: store.run(run.id).attempt == 2, workspace)
+        assert seg(workspace, "stop", run.id).returncode == 0
+        wait_for(lambda: store.run(run.id).status == "stopped", workspace)
+        events = [json.loads(line) for line in watcher.communicate(timeout=WAIT_SECONDS)[0].splitlines()]
+        assert watcher.returncode == 3
+        assert [event["attempt"] for event in events if event["event"] == "started"] == [1, 2]
+        assert events[-1]["cause"] == "stopped"
+    finally:
+        for process_here in (terminal, watcher):
+            if process_here is not None:
+                process_here.kill()
+        leave(workspace)
+
+
+def command(workspace: Workspace, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from engine.cli.main import main; main()"),
+            *("--workspace", str(workspace.root), *arguments),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def leave(workspace: Workspace) -> None:
+    agent = Presence.of(workspace).living()
+    if agent is not None:
+        os.kill(agent.pid, signal.SIGTERM)
+        wait_for(lambda: Presence.of(workspace).living() is None, workspace)
+
+
+def test_a_run_whose_worker_lives_is_not_resumed_a_second_time(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run: RunDir = queue()
+    assert work(run) == 0
+    run.write_proc(identify(), 1)
+    refresh(store, [run])
+    store.set_status(run.id, "lost", "lost_host")
+    done = seg(workspace, "resume", run.id)
+    assert done.returncode == 2
+    assert "its worker still lives" in done.stderr
+    assert store.run(run.id).status == "lost"
+
+
+def test_a_terminal_outlives_a_database_that_is_locked_until_after_the_end(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run = queue()
+    assert store.take(run.id, me, ("queued",))
+    locker = sqlite3.connect(workspace.database, isolation_level=None, check_same_thread=False)
+    locker.execute("BEGIN IMMEDIATE")
+    said: list[str] = []
+
+    def let_go_when_it_is_over() -> None:
+        wait_for(lambda: said and run.read_exit() is not None, workspace)
+        locker.close()
+
+    other = threading.Thread(target=let_go_when_it_is_over)
+    other.start()
+    shown: list[str] = []
+    with Store(workspace.database_url, timeout=0.05) as impatient:
+        row = follow_run(
+            impatient,
+            workspace,
+            run.id,
+            lambda events: shown.extend(event.event for event in events),
+            StopSwitch(),
+            said.append,
+        )
+    other.join()
+    assert (row.status, row.epoch) == ("finished", 3)
+    assert len(said) == 1
+    assert "another program has held the database" in said[0]
+    assert shown == [event.event for event in read_all(run.journal)]
+
+
+def test_ctrl_c_stops_a_run_while_the_database_is_locked(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    run = queue(epochs=100_000)
+    assert store.take(run.id, me, ("queued",))
+    switch = StopSwitch()
+    locker = sqlite3.connect(workspace.database, isolation_level=None, check_same_thread=False)
+    locker.execute("BEGIN IMMEDIATE")
+
+    def stop_then_let_go() -> None:
+        wait_for(lambda: any(event.event == "epoch" for event in read_all(run.journal)), workspace)
+        switch.press()
+        wait_for(lambda: run.read_exit() is not None, workspace)
+        locker.close()
+
+    other = threading.Thread(target=stop_then_let_go)
+    other.start()
+    with Store(workspace.database_url, timeout=0.05) as impatient:
+        row = follow_run(impatient, workspace, run.id, lambda events: None, switch, lambda line: None)
+    other.join()
+    assert (row.status, row.cause) == ("stopped", "stopped")

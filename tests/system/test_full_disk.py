@@ -1,0 +1,203 @@
+"""A disk that is really full: a small one of its own, filled to its last byte while somebody works on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import journal
+from engine.agent.agent import Agent
+from engine.agent.executors.local import is_held
+from engine.config import RunConfig
+from engine.config_keys import with_values
+from engine.data.cache import open_cache
+from engine.data.catalog import DataError, scan
+from engine.journal import read_all
+from engine.rundir import RunCard, RunDir, new_run_id
+from engine.store import Store, StoreError
+from engine.store.cards import keep_card
+from engine.workspace import Workspace
+from tests.system.conftest import seg, wait_for
+
+SIZE = 12 << 20
+MOUNTERS = ((), ("sudo", "-n"))
+
+
+class Disk:
+    """A file system of SIZE bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self, leave: int = 0) -> None:
+        """Take all that is free but about `leave` bytes."""
+        with open(self._filler, "ab", buffering=0) as filler:
+            try:
+                while True:
+                    filler.write(bytes(1 << 16))
+            except OSError:
+                pass
+            try:
+                while True:
+                    filler.write(bytes(512))
+            except OSError:
+                pass
+            if leave:
+                filler.truncate(max(0, filler.tell() - leave))
+
+    def free(self) -> None:
+        self._filler.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A tmpfs, which takes the right to mount: root's, or that of sudo without a password."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = f"size={SIZE},uid={os.getuid()},gid={os.getgid()},mode=0755"
+    for mounter in MOUNTERS:
+        try:
+            subprocess.run(
+                [*mounter, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
+                check=True,
+                capture_output=True,
+            )
+            break
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    else:
+        pytest.skip("no right to mount a small disk")
+    yield Disk(folder)
+    subprocess.run([*mounter, "umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def workspace(disk: Disk) -> Workspace:
+    return Workspace(disk.folder / "workspace")
+
+
+def sound(database: Path) -> bool:
+    with sqlite3.connect(database) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def add(workspace: Workspace, store: Store, config: RunConfig) -> RunDir:
+    run = workspace.run_dir(new_run_id())
+    card = RunCard(run.id, "a test", "tests", 1.0)
+    run.create(card, config)
+    store.create_run(card, config)
+    return run
+
+
+def test_a_cache_that_fills_the_disk_is_refused_whole_and_built_when_there_is_room(
+    disk: Disk, street: Path
+) -> None:
+    catalog = scan(street)
+    samples, where = catalog.splits["train"], disk.folder / "cache"
+
+    def fill_half_way(done: int, total: int) -> None:
+        if done == total // 2:
+            disk.fill()
+
+    with pytest.raises(DataError, match=r"cache cannot be written: No space left on device; free some space"):
+        open_cache(samples, (256, 256), catalog.class_set, street, where, fill_half_way)
+    assert [path.suffix for path in where.iterdir()] == [".lock"]
+    with pytest.raises(DataError, match=r"needs \d+\.\d MB and \d+\.\d MB are free"):
+        open_cache(samples, (256, 256), catalog.class_set, street, where)
+    disk.free()
+    cache = open_cache(samples, (256, 256), catalog.class_set, street, where)
+    assert len(cache.names) == len(samples)
+
+
+@pytest.mark.parametrize("leave", [0, 40_000], ids=["no room", "room for the journal alone"])
+def test_a_run_whose_disk_fills_up_fails_whole_and_goes_on_when_there_is_room(
+    disk: Disk, workspace: Workspace, tiny: RunConfig, leave: int
+) -> None:
+    workspace.root.mkdir()
+    with Store(f"sqlite:///{workspace.database}", timeout=5) as store:
+        run = add(workspace, store, with_values(tiny, {"epochs": 300, "device": "cpu", "gallery.every": 0}))
+        said: list[str] = []
+        agent = Agent(store, workspace, {"cpu": 1}, said.append)
+        agent.step()
+        worker = agent.watched[run.id].worker
+        assert worker is not None
+        wait_for(lambda: any(isinstance(e, journal.Checkpoint) for e in read_all(run.journal)), workspace)
+        worker.send_signal(signal.SIGSTOP)  # so that it meets a disk that is full already
+        disk.fill(leave)
+        worker.send_signal(signal.SIGCONT)
+        assert worker.wait(timeout=60) == 1
+        assert "No space left on device" in run.log.read_text() or leave == 0  # the log is on that disk, too
+        for path in run.checkpoints.glob("*.pt"):
+            torch.load(path, weights_only=True)
+        assert list(run.path.rglob("*.tmp")) == []
+        before = read_all(run.journal)
+        assert [event.seq for event in before] == list(range(len(before)))
+        kept = torch.load(run.checkpoints / "last.pt", weights_only=True)["epoch"]
+        refusals = []
+        try:
+            agent.step()  # which may find room for its few bytes in the database's log
+        except StoreError as error:
+            refusals.append(str(error))
+        assert all("the disk is full; free some space" in refusal for refusal in refusals)
+
+        disk.free()
+        agent.slots = {"cpu": 0}
+        agent.step()
+        row = store.run(run.id)
+        assert (row.status, row.cause) == ("failed", "exception")
+        assert sound(workspace.database)
+        wait_for(lambda: not is_held(run), workspace)
+        store.set_status(run.id, "queued")
+        agent.slots = {"cpu": 1}
+        agent.step()
+        wait_for(lambda: agent.step() or store.run(run.id).epoch >= kept + 2, workspace)
+        assert store.run(run.id).attempt == 2
+        started = [e for e in read_all(run.journal) if isinstance(e, journal.Started)]
+        assert started[1].resumed_from_epoch == kept
+        curve = [epoch.epoch for epoch in store.epochs(run.id, "val")]
+        assert curve == list(range(1, len(curve) + 1))
+        store.set_status(run.id, "stopping")
+        wait_for(lambda: agent.step() or store.run(run.id).status == "stopped", workspace)
+        assert seg(workspace, "db", "check").returncode == 0
+
+
+def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
+    disk: Disk, workspace: Workspace, tiny: RunConfig, street: Path
+) -> None:
+    workspace.root.mkdir()
+    with workspace.open_store() as store:
+        run = add(workspace, store, tiny)
+        store.set_status(run.id, "stopped", "stopped")
+        assert keep_card(store, run)
+    # The data is cached, so that the run itself is what there is no room for.
+    sizes = ("data.size=32x32", "data.val_fraction=0.25", "device=cpu", "model.width=4")
+    assert seg(workspace, "run", "quick", *sizes, "epochs=1", "--data", str(street)).returncode == 0
+    runs = {path.name for path in workspace.runs.iterdir()}
+    disk.fill()
+    for command in (
+        ("run", "quick", *sizes, "--data", str(street)),
+        ("run", "quick", *sizes, "--data", str(street), "--queue"),
+        ("requeue", run.id),
+        ("runs",),
+    ):
+        done = seg(workspace, *command)
+        assert done.returncode in (0, 2) if command == ("runs",) else done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        if done.returncode == 2:
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+            assert "disk is full" in done.stderr or "No space left" in done.stderr, done.stderr
+        assert {path.name for path in workspace.runs.iterdir()} == runs
+    disk.free()
+    assert sound(workspace.database)
+    with workspace.open_store() as store:
+        assert {row.id for row in store.runs()} == runs
+        assert store.run(run.id).status == "stopped"
+    assert seg(workspace, "db", "check").returncode == 0

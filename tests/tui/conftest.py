@@ -1,0 +1,89 @@
+"""The dashboard in the test's own process, driven by keys, on workspaces full of made-up runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.workspace import Workspace
+from seg_tui import devices
+from seg_tui.app import SegTui
+from seg_tui.devices import Load
+from tests.tui.made_up_workspace import NOW, some_runs, workspace_in
+
+WAIT_SECONDS = 15.0
+"""How long a test waits for what must come."""
+
+for _variable in ("NO_COLOR", "COLORTERM"):
+    os.environ.pop(_variable, None)
+
+
+@pytest.fixture
+def empty_workspace(tmp_path: Path) -> Workspace:
+    """A folder without a database."""
+    return workspace_in(tmp_path / "ws")
+
+
+@pytest.fixture
+def workspace(empty_workspace: Workspace) -> Workspace:
+    """Six made-up runs: `some_runs` of `made_up_workspace`."""
+    some_runs(empty_workspace)
+    return empty_workspace
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device strip shows the same load on every machine."""
+    load = Load(gpus=(), cpu=0.37, cores=8, memory_used=6 * 2**30, memory_total=32 * 2**30)
+    monkeypatch.setattr(devices.LoadReader, "read", lambda self: load)
+
+
+def make_app(workspace: Workspace, now: float = NOW) -> SegTui:
+    """The app at a fixed time, still, and without starting agents for runs that are made up."""
+    app = SegTui(workspace, now=lambda: now, look_after=False)
+    app.animation_level = "none"
+    return app
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    workspace: Workspace, size: tuple[int, int] = (120, 40), now: float = NOW
+) -> AsyncIterator[tuple[SegTui, Pilot[None]]]:
+    """The app with its first snapshot shown; (columns, lines)."""
+    app = make_app(workspace, now)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.snapshot.at > 0)
+        await settled(pilot)
+        yield app, pilot
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], object], what: str = "") -> None:
+    """Wait until something holds; fails after `WAIT_SECONDS`."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {WAIT_SECONDS:g} s in vain{' for ' + what if what else ''}")
+        await pilot.pause()
+        await asyncio.sleep(0.01)
+    await pilot.pause()
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Wait until no worker is at work and all messages are handled."""
+    await pilot.pause()
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+def screen_text(app: SegTui) -> str:
+    """What stands on the screen, line by line, without colours."""
+    return "\n".join(
+        "".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()
+    )

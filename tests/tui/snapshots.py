@@ -1,0 +1,26 @@
+"""What snapshots of screens need to be the same everywhere: a theme, and everything at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from textual.pilot import Pilot
+
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+from tests.tui.conftest import make_app, settled, until
+
+Step = Callable[[Pilot[None]], Awaitable[None]]
+
+
+def app_at(workspace: Workspace, show: Step) -> tuple[SegTui, Step]:
+    """The app, and what brings it to the screen that `show` opens."""
+    app = make_app(workspace)
+
+    async def before(pilot: Pilot[None]) -> None:
+        app.theme = "textual-dark"
+        await until(pilot, lambda: app.snapshot.at > 0)
+        await settled(pilot)
+        await show(pilot)
+
+    return app, before

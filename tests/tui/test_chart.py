@@ -1,0 +1,213 @@
+"""The chart: what it draws of curves, what it reads off, and when it does not draw at all."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from textual.app import App, ComposeResult
+
+from seg_tui.palette import CURVES, _luminance, legible
+from seg_tui.widgets.chart import Chart, Curve
+from seg_tui.widgets.curves import log_ticks, smoothed, tick_labels, ticks, time_label, time_ticks
+from seg_tui.widgets.raster import DOWN, Raster
+
+
+class ChartApp(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Chart("Dice")
+
+    @property
+    def chart(self) -> Chart:
+        return self.query_one(Chart)
+
+    def text(self) -> list[str]:
+        return [self.chart.render_line(y).text for y in range(self.chart.size.height)]
+
+
+def curve(*values: float | None, name: str = "val") -> Curve:
+    return Curve(name, CURVES[0], tuple(range(1, len(values) + 1)), values)
+
+
+def drawn_columns(width: int, *values: float) -> list[bool]:
+    """Which columns of dots have one, of a line through `values` at equal distances."""
+    raster = Raster(width, 4)
+    raster.line(np.linspace(0, 1, len(values)), np.array(values), 0)
+    return raster.dots.any(axis=0).tolist()
+
+
+# ---------------------------------------------------------------------- dots
+
+
+def test_a_line_is_unbroken_and_goes_up() -> None:
+    raster = Raster(10, 5)
+    raster.line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0)
+    assert raster.dots.any(axis=0).all()
+    assert raster.dots[-1, 0]
+    assert raster.dots[0, -1]
+
+
+def test_none_is_a_gap_and_a_point_alone_a_dot() -> None:
+    nan = float("nan")
+    columns = drawn_columns(10, 0.5, 0.5, nan, nan, 0.5, 0.5)
+    assert columns[:4] == [True] * 4
+    assert not any(columns[5:14])
+    assert columns[-4:] == [True] * 4
+    alone = drawn_columns(10, nan, 0.5, nan, nan)
+    assert sum(alone) == 1
+
+
+def test_one_high_value_among_thousands_is_still_seen() -> None:
+    values = np.full(5000, 0.1)
+    values[2617] = 0.95
+    raster = Raster(20, 10)
+    raster.line(np.linspace(0, 1, 5000), values, 0)
+    assert raster.dots[:DOWN, :].any()
+
+
+def test_a_line_is_cut_where_it_leaves_what_is_in_sight() -> None:
+    raster = Raster(10, 4)
+    raster.line(np.array([-1.0, 2.0]), np.array([-1.0, 2.0]), 0)
+    inside = Raster(10, 4)
+    inside.line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0)
+    assert (raster.dots == inside.dots).all()
+
+
+def test_a_cell_shows_the_dots_of_one_line_in_its_colour() -> None:
+    raster = Raster(2, 1)
+    raster.line(np.array([0.0, 1.0]), np.array([1.0, 1.0]), 0)
+    raster.line(np.array([0.0, 0.3]), np.array([0.0, 0.0]), 1)
+    assert raster.characters() == [["⣀", "⠉"]]
+    assert raster.marks.tolist() == [[1, 0]]
+
+
+# ---------------------------------------------------------------------- numbers
+
+
+def test_smoothing_keeps_a_constant_and_begins_at_the_first_value() -> None:
+    assert smoothed([0.5, 0.5, 0.5], 0.9) == pytest.approx([0.5, 0.5, 0.5])
+    line = smoothed([1.0, None, 0.0, float("nan")], 0.5)
+    assert line == [1.0, None, pytest.approx(1 / 3), None]
+
+
+def test_ticks_are_round_and_not_too_many() -> None:
+    assert ticks(0.03, 0.61, 4) == pytest.approx([0.2, 0.4, 0.6])
+    assert tick_labels([0.2, 0.4, 0.6]) == ["0.2", "0.4", "0.6"]
+    assert time_ticks(0, 7200, 5) == [0, 1800, 3600, 5400, 7200]
+    assert [time_label(t) for t in (0, 1800, 5400)] == ["0", "30m", "1h30m"]
+    assert [10**t for t in log_ticks(-2.2, 0.5, 6)] == pytest.approx([0.01, 0.1, 1.0])
+
+
+@pytest.mark.parametrize("background", ["#121212", "#e0e0e0", "#ffffff", "#282a36"])
+def test_every_curve_can_be_told_from_the_background(background: str) -> None:
+    for color in CURVES:
+        lights = sorted([_luminance(legible(color, background)), _luminance(background)])
+        assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 3
+
+
+# ---------------------------------------------------------------------- the widget
+
+
+@pytest.mark.asyncio
+async def test_it_draws_only_when_something_changed() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(60, 15)) as pilot:
+        app.chart.show([curve(0.1, 0.2, 0.3)])
+        await pilot.pause()
+        before = app.chart.draws
+        app.chart.show([curve(0.1, 0.2, 0.3)])
+        app.chart.refresh()
+        await pilot.pause()
+        assert app.chart.draws == before
+        app.chart.show([curve(0.1, 0.2, 0.3, 0.4)])
+        await pilot.pause()
+        assert app.chart.draws == before + 1
+
+
+@pytest.mark.asyncio
+async def test_the_legend_reads_every_curve_off_under_the_cursor() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(80, 15)) as pilot:
+        app.chart.show([curve(0.1, 0.25, 0.3), curve(0.2, None, 0.6, name="train")])
+        await pilot.pause()
+        assert "val 0.3000" in app.text()[0]
+        app.chart.focus()
+        await pilot.press("left", "left")
+        assert app.chart.cursor == 2
+        assert "@ 2" in app.text()[0]
+        assert "val 0.2500" in app.text()[0]
+        assert "train -" in app.text()[0]
+        await pilot.press("left", "left", "left")
+        assert app.chart.cursor == 1
+
+
+@pytest.mark.asyncio
+async def test_the_mouse_reads_off_and_zooms_where_it_is() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(80, 15)) as pilot:
+        app.chart.show([curve(*(k / 100 for k in range(100)))])
+        await pilot.pause()
+        await pilot.hover(Chart, offset=(79, 6))
+        assert app.chart.cursor >= 99
+        await pilot.hover(Chart, offset=(5, 6))
+        assert app.chart.cursor is not None
+        assert app.chart.cursor <= 3
+
+
+@pytest.mark.asyncio
+async def test_zoom_and_pan_stay_within_the_data_and_survive_new_data() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(80, 20)) as pilot:
+        values = [k / 100 for k in range(100)]
+        app.chart.show([curve(*values)])
+        app.chart.focus()
+        await pilot.press(*["plus"] * 3)
+        await pilot.press(*["shift+right"] * 20)
+        labels = app.text()[-1].split()
+        assert float(labels[0]) > 60
+        app.chart.show([curve(*values, 1.0)])
+        await pilot.pause()
+        assert app.text()[-1].split()[0] == labels[0]
+        await pilot.press("0")
+        assert float(app.text()[-1].split()[0]) < 30
+
+
+@pytest.mark.asyncio
+async def test_a_log_scale_leaves_out_what_is_not_positive_and_says_when_nothing_is() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(60, 15)) as pilot:
+        app.chart.show([curve(1.0, 0.1, 0.0, 0.01)])
+        app.chart.focus()
+        await pilot.press("L")
+        text = "\n".join(app.text())
+        assert "log" in app.text()[0]
+        assert "0.1" in text
+        app.chart.show([curve(0.0, -1.0)])
+        await pilot.pause()
+        assert "no value above 0" in "\n".join(app.text())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [(30, 8), (12, 5), (80, 24)])
+async def test_it_fits_where_it_is_put(size: tuple[int, int]) -> None:
+    app = ChartApp()
+    async with app.run_test(size=size) as pilot:
+        many = [curve(0.1, 0.2, math.nan, 0.4, name=f"a run with a long name {i}") for i in range(12)]
+        app.chart.show(many)
+        await pilot.pause()
+        for weight in (0.0, 0.9):
+            app.chart.smoothing = weight
+            lines = app.text()
+            assert {len(line) for line in lines} == {size[0]}
+            assert any("⠀" < c <= "⣿" for line in lines for c in line)
+            assert size[0] > 40 or any("…" in line for line in lines)
+
+
+@pytest.mark.asyncio
+async def test_without_values_it_says_so() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(60, 15)) as pilot:
+        app.chart.show([curve(None, math.nan)])
+        await pilot.pause()
+        assert "nothing to draw yet" in "\n".join(app.text())

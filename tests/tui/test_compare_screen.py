@@ -1,0 +1,220 @@
+"""The compare screen: runs over each other, against a baseline, folded, exported."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TabbedContent
+
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+from seg_tui.screens.compare import CompareScreen
+from seg_tui.screens.dashboard import Dashboard
+from seg_tui.widgets.chart import Chart
+from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.made_up_workspace import add, learning_journal
+from tests.tui.snapshots import app_at
+
+SEEDS = ("aaaa0000", "aaaa0001", "aaaa0002")
+
+
+@pytest.fixture
+def compared(workspace: Workspace) -> Workspace:
+    """The made-up runs, and one with another optimizer."""
+    journal = learning_journal(0.66, seed=9)
+    journal.finish(30)
+    changes: dict[str, object] = {"optimizer.name": "adamw", "optimizer.lr": 0.05, "seed": 0}
+    add(workspace, "eeee0000", journal, changes, name="unet-adamw", experiment="paper")
+    return workspace
+
+
+@contextlib.asynccontextmanager
+async def comparing(
+    workspace: Workspace, ids: Sequence[str], size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[SegTui, Pilot[None], CompareScreen]]:
+    async with opened(workspace, size) as (app, pilot):
+        app.show_comparison(ids)
+        await until(
+            pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.comparison is not None
+        )
+        await settled(pilot)
+        assert isinstance(app.screen, CompareScreen)
+        yield app, pilot, app.screen
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    await pilot.press(*keys)
+    await settled(pilot)
+
+
+def names(screen: CompareScreen) -> list[str]:
+    return [curve.name for curve in screen.query_one(Chart).curves if not curve.behind]
+
+
+def row(app: SegTui, title: str) -> list[str]:
+    """The cells of a line of the table that begins with `title`."""
+    line = next(line for line in screen_text(app).splitlines() if line.strip().startswith(title))
+    return line.strip().removeprefix(title).split()
+
+
+@pytest.mark.asyncio
+async def test_every_number_is_held_to_the_baseline_and_b_pins_another(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, screen):
+        assert names(screen) == ["A unet-seed0", "B unet-adamw"]
+        own, other = (run.row.best_dice for run in screen.runs)
+        assert row(app, "best Dice") == [f"{own:.4f}", f"{other:.4f}", f"{other - own:+.4f}"]
+        assert row(app, "run")[1] == "baseline"
+        await press(pilot, "b")
+        assert row(app, "best Dice") == [f"{own:.4f}", f"{own - other:+.4f}", f"{other:.4f}"]
+        assert "baseline B unet-adamw" in screen_text(app)
+        await press(pilot, "b")
+        assert "baseline A unet-seed0" in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_seeds_fold_into_mean_and_deviation(compared: Workspace) -> None:
+    async with comparing(compared, (*SEEDS, "eeee0000")) as (app, pilot, screen):
+        assert len(names(screen)) == 4
+        await press(pilot, "f")
+        assert [name.split(",")[-1].strip() for name in names(screen)] == ["3 seeds", "B unet-adamw"]
+        best = [run.row.best_dice for run in screen.runs[:3]]
+        assert f"{sum(best) / 3:.4f} ± " in screen_text(app)
+        assert row(app, "seeds") == ["3", "1"]
+        chart = screen.query_one(Chart)
+        assert sum(curve.behind for curve in chart.curves) == 3
+        first = [chart.curves[place].at(10) for place in range(4)]
+        assert first[0] == pytest.approx(sum(first[1:]) / 3)
+        await press(pilot, "f")
+        assert len(names(screen)) == 4
+
+
+@pytest.mark.asyncio
+async def test_the_curves_can_be_of_any_metric_and_split(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, screen):
+        chart = screen.query_one(Chart)
+        titles = []
+        for key in ("m", "m", "m", "m", "M", "T"):
+            titles.append(chart.title)
+            await press(pilot, key)
+        assert titles == ["Dice val", "loss val", "mIoU val", "learning rate", "Dice val", "Dice train"]
+        assert [line for line in screen_text(app).splitlines() if line.rstrip().endswith("time")]
+
+
+@pytest.mark.asyncio
+async def test_classes_come_with_the_biggest_loss_first_and_only_differing_keys_are_told(
+    compared: Workspace,
+) -> None:
+    async with comparing(compared, ("eeee0000", "aaaa0002")) as (app, pilot, _):
+        await press(pilot, "2")
+        text = screen_text(app)
+        assert "the biggest loss against A first" in text
+        assert row(app, "road")[2].startswith("-")
+        await press(pilot, "v")
+        assert row(app, "optimizer.name") == ["adamw", "sgd"]
+        assert row(app, "seed") == ["0", "2"]
+        assert "epochs " not in screen_text(app).split("Config")[-1]
+
+
+@pytest.mark.asyncio
+async def test_published_rows_are_shown_on_request_and_never_as_runs(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, screen):
+        assert "Published" not in screen_text(app)
+        await press(pilot, "P")
+        assert screen.query_one(TabbedContent).active == "published"
+        text = screen_text(app)
+        assert "published by the study, not measured here" in text
+        assert "0.68704" in text
+        assert len(screen.comparison.entries) == 2
+        await press(pilot, "P")
+        assert "0.68704" not in screen_text(app)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("downs", "suffix", "inside"),
+    [(0, ".csv", b"best_dice"), (1, ".md", b"| best Dice |"), (2, ".tex", b"\\toprule"), (3, ".png", b"PNG")],
+)
+async def test_what_is_seen_is_exported_and_the_path_is_told(
+    compared: Workspace, downs: int, suffix: str, inside: bytes
+) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, _):
+        await press(pilot, "b", "x", *["down"] * downs, "enter")
+        await until(pilot, lambda: list((compared.root / "exports").glob("*")))
+        await settled(pilot)
+        (path,) = (compared.root / "exports").iterdir()
+        assert path.suffix == suffix
+        assert path.name.startswith("compare-aaaa0000-eeee0000-")
+        assert inside in path.read_bytes()
+        assert [notice.message for notice in app._notifications] == [str(path)]
+        if suffix == ".csv":
+            rows = list(csv.DictReader(path.read_text().splitlines()))
+            assert [line["baseline"] for line in rows] == ["0", "1"]
+
+
+@pytest.mark.asyncio
+async def test_an_export_that_cannot_be_written_says_why(compared: Workspace) -> None:
+    (compared.root / "exports").write_text("in the way")
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, screen):
+        await press(pilot, "x", "enter")
+        await until(pilot, lambda: any("cannot be written" in n.message for n in app._notifications))
+        assert app.screen is screen
+
+
+@pytest.mark.asyncio
+async def test_a_compared_run_that_goes_is_left_out_and_runs_that_learn_are_followed(
+    compared: Workspace,
+) -> None:
+    async with comparing(compared, (*SEEDS, "cccc0000")) as (app, pilot, screen):
+        with compared.open_store() as store:
+            store.delete_run("aaaa0001")
+        app.live.nudge()
+        await until(pilot, lambda: len(names(screen)) == 3)
+        assert "D" not in [name.split()[0] for name in names(screen)]
+        learning_journal(0.5, 13).write(compared.run_dir("cccc0000").journal)
+        with compared.open_store() as store:
+            store.import_run(compared.run_dir("cccc0000"))
+        app.live.nudge()
+        await until(pilot, lambda: len(screen.query_one(Chart).curves[-1].x) == 13)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+
+
+@pytest.mark.asyncio
+async def test_runs_without_scores_are_compared_too(compared: Workspace) -> None:
+    async with comparing(compared, ("dddd0000", "bbbb0000"), (80, 24)) as (app, pilot, _):
+        assert "no epoch of these runs has ended yet" in screen_text(app)
+        assert "is queued" in screen_text(app)
+        await press(pilot, "2")
+        assert "no scores by class" in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_marked_runs_are_compared_from_the_dashboard(compared: Workspace) -> None:
+    async with opened(compared) as (app, pilot):
+        await pilot.press("a", "c")
+        await until(
+            pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.comparison is not None
+        )
+        assert len(app.screen.runs) == 7
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("keys", [(), ("f", "b"), ("2",)], ids=["curves", "folded", "classes"])
+def test_snapshot(
+    snap_compare: object, compared: Workspace, size: tuple[int, int], keys: tuple[str, ...]
+) -> None:
+    async def show(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, SegTui)
+        app.show_comparison((*SEEDS, "eeee0000"))
+        await until(
+            pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.comparison is not None
+        )
+        await press(pilot, *keys)
+
+    app, before = app_at(compared, show)
+    assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]

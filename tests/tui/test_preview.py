@@ -1,0 +1,388 @@
+"""The preview: what one sees of galleries, across epochs, samples and runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+from seg_tui.preview.look import Box, best_grid
+from seg_tui.screens.preview import PreviewScreen
+from seg_tui.widgets.label_image import LabelImage
+from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.made_up_gallery import CAR, PERSON, VOID, add_with_gallery, write_epoch
+from tests.tui.made_up_workspace import add, running_journal
+
+
+@pytest.fixture(autouse=True)
+def many_colors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal of the tests has all colours, whatever TERM is outside."""
+    monkeypatch.setenv("COLORTERM", "truecolor")
+
+
+@pytest.fixture
+def gallery_workspace(empty_workspace: Workspace) -> Workspace:
+    add_with_gallery(empty_workspace, "gal00001", name="good")
+    add_with_gallery(empty_workspace, "gal00002", skill=0.5, name="poor")
+    return empty_workspace
+
+
+@asynccontextmanager
+async def preview(
+    workspace: Workspace, *runs: str, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[PreviewScreen, Pilot[None]]]:
+    async with opened(workspace, size) as (app, pilot):
+        app.show_predictions(runs)
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, PreviewScreen)
+        await until(pilot, lambda: screen.shown is not None or screen.query_one("#nothing").display)
+        await settled(pilot)
+        yield screen, pilot
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    await pilot.press(*keys)
+    await settled(pilot)
+
+
+def frames(screen: PreviewScreen) -> list[LabelImage]:
+    return list(screen.query(LabelImage))
+
+
+def titles(screen: PreviewScreen) -> list[str]:
+    return [frame.title for frame in frames(screen)]
+
+
+def text(screen: PreviewScreen) -> str:
+    assert isinstance(screen.app, SegTui)
+    return screen_text(screen.app)
+
+
+def labels_of(screen: PreviewScreen, position: int) -> set[int]:
+    assert screen.shown is not None
+    labels = screen.shown.drawn[position].labels
+    assert labels is not None
+    return {int(label) for label in labels.flat}
+
+
+async def test_one_run_shows_image_truth_prediction_and_error_of_its_last_epoch(
+    gallery_workspace: Workspace,
+) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, _):
+        assert titles(screen) == ["Image", "Ground truth", "Prediction", "Error"]
+        assert labels_of(screen, 1) == {0, PERSON, CAR, VOID}
+        assert labels_of(screen, 2) == {0, PERSON, CAR}
+        assert "Dice 1.000" in text(screen)
+        assert "0.0 % wrong" in text(screen)
+        assert "epoch 30 of 30" in text(screen)
+        for name in ("road", "person", "car", "void"):
+            assert name in text(screen)
+
+
+async def test_epochs_are_scrubbed_and_end_at_the_ends(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        await press(pilot, "left_square_bracket")
+        assert "epoch 20 of 30" in text(screen)
+        assert "Dice 1.000" not in text(screen)
+        await press(pilot, "home", "left_square_bracket")
+        assert screen.look.epoch == 10
+        assert CAR not in labels_of(screen, 2)
+        await press(pilot, "end", "right_square_bracket")
+        assert screen.look.epoch == 30
+        assert CAR in labels_of(screen, 2)
+
+
+async def test_playing_goes_from_the_first_epoch_to_the_last_and_stops(
+    gallery_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seg_tui.screens.preview.TURN_SECONDS", 0.02)
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        seen: list[int] = []
+        go_to_epoch = screen.look.go_to_epoch
+        monkeypatch.setattr(
+            screen.look, "go_to_epoch", lambda step: (go_to_epoch(step), seen.append(screen.look.epoch))
+        )
+        await pilot.press("P")
+        await until(pilot, lambda: seen[-1:] == [30] and "playing" not in text(screen))
+        assert seen == [10, 20, 30]
+
+
+async def test_worst_first_begins_with_the_worst_and_keeps_what_is_looked_at(
+    gallery_workspace: Workspace,
+) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        await press(pilot, "left_square_bracket")
+        assert screen.look.sample == "val__a__one"
+        await press(pilot, "w")
+        assert screen.look.samples == ("val__a__two", "val__b__three", "val__a__one")
+        assert screen.look.sample == "val__a__two"
+        assert "worst first" in text(screen)
+        await press(pilot, "full_stop")
+        assert screen.look.sample == "val__b__three"
+        await press(pilot, "w")
+        assert screen.look.samples == ("val__a__one", "val__a__two", "val__b__three")
+        assert screen.look.sample == "val__b__three"
+        assert "image 3 of 3" in text(screen)
+
+
+async def test_runs_side_by_side_show_the_same_sample_and_each_its_best(gallery_workspace: Workspace) -> None:
+    add_with_gallery(gallery_workspace, "gal00003", epochs=(10, 28), name="other")
+    async with preview(gallery_workspace, "gal00001", "gal00002", "gal00003", size=(160, 50)) as (
+        screen,
+        pilot,
+    ):
+        assert titles(screen) == ["Image", "Ground truth", "good", "poor", "other"]
+        assert frames(screen)[2].value == "Dice 1.000"
+        assert frames(screen)[4].picture is None
+        assert "other kept no epoch 30 of this sample; it has 10, 28" in frames(screen)[4].problem
+        await press(pilot, "b")
+        assert frames(screen)[4].value.startswith("ep 28 · Dice")
+        assert "nearest to its best" in text(screen)
+        await press(pilot, "e")
+        assert titles(screen)[2:] == ["good error", "poor error", "other error"]
+        assert "% wrong" in frames(screen)[3].value
+
+
+async def test_flicker_shows_two_runs_in_turns_in_one_place(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001", "gal00002") as (screen, pilot):
+        await press(pilot, "k")
+        frame = frames(screen)[2]
+        mine = frame.picture
+        await until(pilot, lambda: frame.title == "poor")
+        assert frame.picture is not mine
+        await until(pilot, lambda: frame.title == "good")
+        assert frame.picture is mine
+        await press(pilot, "enter")
+        await until(pilot, lambda: titles(screen) == ["poor"])
+        await press(pilot, "k", "escape")
+        assert titles(screen) == ["Image", "Ground truth", "good", "poor"]
+
+
+async def test_full_screen_zoom_and_the_way_back(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        small = frames(screen)[2].picture
+        await press(pilot, "enter")
+        (frame,) = frames(screen)
+        assert frame.title == "Prediction"
+        assert small is not None
+        assert frame.picture is not None
+        assert frame.picture.cols > small.cols
+        assert not screen.query_one("#side").display
+        await press(pilot, "z", "z")
+        assert "zoom 4x" in text(screen)
+        await press(pilot, "Z", "escape", "escape")
+        assert len(frames(screen)) == 4
+        assert screen.look.box == Box()
+        await press(pilot, "escape")
+        assert not isinstance(screen.app.screen, PreviewScreen)
+
+
+async def test_the_cross_tells_truth_and_prediction_and_takes_the_view_along(
+    gallery_workspace: Workspace,
+) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        await press(pilot, "home")
+        picture = frames(screen)[1].picture
+        assert picture is not None
+        screen.look.cross = (20.5 / 32, 48.5 / 64)
+        await press(pilot, "right")
+        line = text(screen)
+        assert "Ground truth ██ car" in line
+        assert "Prediction ██ road" in line
+        await press(pilot, "z", "z", "z", *["shift+right"] * 12)
+        assert screen.look.box.left == pytest.approx(1 - 1 / 8, abs=0.01)
+        assert "column 63" in text(screen)
+
+
+async def test_the_mouse_points_and_scrolls(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        frame = frames(screen)[1]
+        await pilot.hover(frame, offset=(2, 1))
+        await settled(pilot)
+        assert screen.look.cross is not None
+        assert "Ground truth void" in text(screen)
+        assert all(other.cross == frame.cross for other in frames(screen))
+
+
+async def test_the_overlay_lets_the_photograph_through_and_leaves_the_classes(
+    gallery_workspace: Workspace,
+) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        before, labels = frames(screen)[1].picture, labels_of(screen, 1)
+        await press(pilot, *["minus"] * 4)
+        assert "overlay 60 %" in text(screen)
+        assert frames(screen)[1].picture is not before
+        assert labels_of(screen, 1) == labels
+        await press(pilot, *["minus"] * 9)
+        assert "overlay 0 %" in text(screen)
+        await press(pilot, *["plus"] * 12)
+        assert "overlay" not in text(screen).splitlines()[0]
+
+
+async def test_the_rule_of_the_cells_is_a_choice(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001", size=(80, 18)) as (screen, pilot):
+        assert PERSON in labels_of(screen, 1)
+        await press(pilot, "m")
+        assert "cells: majority" in text(screen)
+        assert PERSON not in labels_of(screen, 1)
+
+
+async def test_the_legend_follows_the_width_until_somebody_chooses(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001", size=(80, 24)) as (screen, pilot):
+        side = screen.query_one("#side")
+        assert not side.display
+        await press(pilot, "V")
+        assert side.display
+        assert "all 3 images" in text(screen)
+        await pilot.resize_terminal(120, 40)
+        await press(pilot, "V")
+        assert not side.display
+
+
+async def test_a_running_run_shows_its_next_epoch_when_it_comes(empty_workspace: Workspace) -> None:
+    run = add(
+        empty_workspace,
+        "live0001",
+        running_journal(epochs=12),
+        {"data.size": "32x64"},
+        status="running",
+        name="live",
+    )
+    gallery = empty_workspace.run_dir(run).gallery
+    write_epoch(gallery, 10, (0.5, 0.5, 0.5))
+    async with preview(empty_workspace, run) as (screen, pilot):
+        assert screen.look.epoch == 10
+        write_epoch(gallery, 20, (0.9, 0.9, 0.9))
+        with empty_workspace.open_store() as store:
+            store.set_status(run, "stopping")
+        assert isinstance(screen.app, SegTui)
+        screen.app.live.nudge()
+        await until(pilot, lambda: screen.look.epoch == 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"gallery.every": "0"}, "keeps no gallery, as gallery.every is 0"),
+        ({}, "the first come after epoch 10 (gallery.every=10); it is running, epoch 12/30"),
+    ],
+)
+async def test_without_a_gallery_it_says_how_to_get_one(
+    empty_workspace: Workspace, changes: dict[str, object], line: str
+) -> None:
+    add(empty_workspace, "none0001", running_journal(), changes, status="running", name="bare")
+    async with preview(empty_workspace, "none0001") as (screen, pilot):
+        shown = " ".join(text(screen).split())
+        assert "none0001 (bare)" in shown
+        assert line in shown
+        await press(pilot, "enter", "right_square_bracket", "z", "k")
+        assert not frames(screen)
+        await press(pilot, "escape")
+        assert not isinstance(screen.app.screen, PreviewScreen)
+
+
+async def test_a_damaged_file_is_named_in_its_frame(gallery_workspace: Workspace) -> None:
+    path = gallery_workspace.run_dir("gal00001").gallery / "epoch_0030" / "val__a__one.png"
+    path.write_bytes(path.read_bytes()[:40])
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        assert "is damaged" in frames(screen)[2].problem
+        assert "is damaged" in text(screen)
+        assert frames(screen)[1].picture is not None
+        await press(pilot, "full_stop")
+        assert frames(screen)[2].picture is not None
+
+
+async def test_a_run_that_is_gone_is_said_to_be(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "nothere1") as (screen, _):
+        assert "nothere1" in text(screen)
+
+
+async def test_without_colours_classes_are_letters(
+    gallery_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with preview(gallery_workspace, "gal00001") as (screen, _):
+        shown = text(screen)
+        assert "cccccccc" in shown
+        assert " c car" in shown
+        assert "rrrrrrrr" in shown
+
+
+@pytest.mark.parametrize(
+    ("panels", "size", "room", "columns"),
+    [
+        (4, (32, 64), (20, 80), 2),
+        (4, (32, 64), (12, 120), 4),
+        (4, (64, 64), (40, 40), 2),
+        (1, (32, 64), (20, 80), 1),
+    ],
+)
+def test_pictures_are_laid_out_so_that_they_are_largest(
+    panels: int, size: tuple[int, int], room: tuple[int, int], columns: int
+) -> None:
+    assert best_grid(panels, *size, *room) == columns
+
+
+def test_a_box_follows_a_place_no_further_than_needed_and_never_leaves_the_picture() -> None:
+    box = Box(0.25, 0.25, 0.5)
+    assert box.around((0.5, 0.5)) == box
+    assert box.around((0.9, 0.3)) == Box(0.4, 0.25, 0.5)
+    assert box.around((1.0, 0.0)) == Box(0.5, 0.0, 0.5)
+    zoomed = Box().zoomed(0.5, (0.5, 0.9))
+    assert zoomed.relative((0.5, 0.9)) == pytest.approx((0.5, 0.9))
+    assert zoomed.zoomed(1.0, (0.5, 0.9)) == Box()
+    assert Box(0.5, 0.5, 0.5).pixels(32, 64) == (slice(16, 32), slice(32, 64))
+
+
+# ---------------------------------------------------------------------- how it looks
+
+SIZES = [(80, 24), (120, 40)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("runs", [("gal00001",), ("gal00001", "gal00002")], ids=["one", "two"])
+def test_the_preview_looks_as_agreed(
+    snap_compare: object, gallery_workspace: Workspace, size: tuple[int, int], runs: Sequence[str]
+) -> None:
+    look_at(snap_compare, gallery_workspace, runs, size, ["right"])
+
+
+def test_the_empty_preview_looks_as_agreed(snap_compare: object, empty_workspace: Workspace) -> None:
+    add(empty_workspace, "none0001", running_journal(), status="running", name="bare")
+    look_at(snap_compare, empty_workspace, ["none0001"], (80, 24), [])
+
+
+def test_the_preview_without_colours_looks_as_agreed(
+    snap_compare: object, gallery_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    look_at(snap_compare, gallery_workspace, ["gal00001"], (120, 40), [])
+
+
+def look_at(
+    snap_compare: object,
+    workspace: Workspace,
+    runs: Sequence[str],
+    size: tuple[int, int],
+    keys: Sequence[str],
+) -> None:
+    from tests.tui.conftest import make_app
+
+    async def show(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, SegTui)
+        await until(pilot, lambda: app.snapshot.at > 0)
+        app.show_predictions(runs)
+        await pilot.pause()
+        await until(
+            pilot, lambda: not app.screen.query_one("#nothing").display or app.screen.has_class("empty")
+        )
+        await settled(pilot)
+        await press(pilot, *keys)
+
+    assert snap_compare(make_app(workspace), terminal_size=size, run_before=show)  # type: ignore[operator]

@@ -1,0 +1,264 @@
+"""The run screen: everything of one run, live."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TabbedContent
+
+from engine.journal import Checkpoint, Warned
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+from seg_tui.screens.dashboard import Dashboard
+from seg_tui.screens.run import TABS, RunScreen
+from seg_tui.widgets.chart import Chart
+from seg_tui.widgets.class_table import ClassTable
+from seg_tui.widgets.text_pane import TextPane
+from tests.engine.made_up_runs import MadeUpJournal, epoch_event
+from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
+
+FINISHED, FAILED, RUNNING, QUEUED = "aaaa0000", "bbbb0000", "cccc0000", "dddd0000"
+
+
+@contextlib.asynccontextmanager
+async def run_screen(
+    workspace: Workspace, run_id: str, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[SegTui, Pilot[None], RunScreen]]:
+    async with opened(workspace, size) as (app, pilot):
+        app.show_run(run_id)
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.detail is not None)
+        await settled(pilot)
+        assert isinstance(app.screen, RunScreen)
+        yield app, pilot, app.screen
+
+
+def tab(screen: RunScreen) -> str:
+    return screen.query_one(TabbedContent).active
+
+
+async def to_tab(pilot: Pilot[None], screen: RunScreen, name: str) -> None:
+    screen.action_to_tab(name)
+    await settled(pilot)
+
+
+@pytest.mark.asyncio
+async def test_a_finished_run_opens_at_its_curves_and_says_how_it_fared(workspace: Workspace) -> None:
+    async with run_screen(workspace, FINISHED) as (app, _, screen):
+        assert tab(screen) == "curves"
+        text = screen_text(app)
+        assert "unet-seed0" in text
+        assert "finished" in text
+        assert f"best Dice {screen.detail.row.best_dice:.4f} @ {screen.detail.row.best_epoch}" in text
+        for title in ("Dice", "loss", "mIoU", "learning rate"):
+            assert title in text
+        assert "Failure" not in text
+
+
+@pytest.mark.asyncio
+async def test_a_failed_run_opens_at_its_traceback(workspace: Workspace) -> None:
+    async with run_screen(workspace, FAILED) as (app, _, screen):
+        assert tab(screen) == "failure"
+        text = screen_text(app)
+        assert "out_of_memory: CUDA memory ran out; batch_size=16 fits" in text
+        assert "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB" in text
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_was_never_started_says_so_in_every_tab(workspace: Workspace) -> None:
+    async with run_screen(workspace, QUEUED) as (app, pilot, screen):
+        told = {
+            "curves": "no epoch has ended yet",
+            "classes": "no epoch has been scored yet",
+            "events": "no worker has reported anything yet",
+            "log": "the log is empty",
+            "config": "optimizer.lr",
+            "files": "config.json",
+            "system-tab": "made ",
+        }
+        for name, words in told.items():
+            await to_tab(pilot, screen, name)
+            await until(pilot, lambda words=words: words in screen_text(app), words)
+
+
+@pytest.mark.asyncio
+async def test_a_new_epoch_arrives_without_a_key_and_the_tab_stays(workspace: Workspace) -> None:
+    async with run_screen(workspace, RUNNING) as (app, pilot, screen):
+        await to_tab(pilot, screen, "classes")
+        assert "epoch 12  val" in screen_text(app)
+        journal = running_journal(0.5, 13)
+        journal.write(workspace.run_dir(RUNNING).journal)
+        with workspace.open_store() as store:
+            store.import_run(workspace.run_dir(RUNNING))
+        app.live.nudge()
+        await until(pilot, lambda: "epoch 13  val" in screen_text(app))
+        assert tab(screen) == "classes"
+
+
+@pytest.mark.asyncio
+async def test_what_did_not_change_is_not_drawn_again(workspace: Workspace) -> None:
+    async with run_screen(workspace, RUNNING) as (_, pilot, screen):
+        drawn = {chart: chart.draws for chart in screen.query("#curves Chart").results(Chart)}
+        assert len(drawn) == 4
+        screen.read()
+        await settled(pilot)
+        assert {chart: chart.draws for chart in drawn} == drawn
+        await to_tab(pilot, screen, "config")
+        pane = screen.query_one("#config-text", TextPane)
+        updates = pane.updates
+        screen.read()
+        await settled(pilot)
+        assert pane.updates == updates
+
+
+@pytest.mark.asyncio
+async def test_heartbeat_and_progress_are_told_apart(workspace: Workspace) -> None:
+    async with run_screen(workspace, RUNNING) as (app, _, _):
+        text = screen_text(app)
+        assert "running  epoch 12/30, train step 4/10" in text
+        assert "process 4001 on box" in text
+        assert "progress " in text
+        assert "left" in text
+
+
+@pytest.mark.asyncio
+async def test_one_cursor_reads_all_charts_off_and_time_takes_the_place_of_epochs(
+    workspace: Workspace,
+) -> None:
+    async with run_screen(workspace, FINISHED) as (app, pilot, screen):
+        await pilot.press("left", "left", "w")
+        charts = list(screen.query("#curves Chart").results(Chart))
+        assert {chart.cursor for chart in charts} == {29}
+        assert {chart.smoothing for chart in charts} == {0.6}
+        assert screen_text(app).count("@ 29") >= 4
+        await pilot.press("T")
+        assert {chart.cursor for chart in charts} == {None}
+        assert "time" in screen_text(app)
+        await pilot.press("enter")
+        assert [chart.display for chart in charts] == [True, False, False, False]
+        await pilot.press("enter")
+        assert all(chart.display for chart in charts)
+
+
+@pytest.mark.asyncio
+async def test_classes_are_sorted_and_shown_over_the_epochs(empty_workspace: Workspace) -> None:
+    journal = MadeUpJournal(NOW - 900.0)
+    journal.begin()
+    for epoch in (1, 2, 3):
+        dice = {"road": 0.3 * epoch, "person": 0.5 - 0.1 * epoch, "car": None if epoch == 1 else 0.4}
+        journal.add(epoch_event(epoch, "val", 0.4, dice))
+    journal.finish(3)
+    add(empty_workspace, "eeee0000", journal, name="classy")
+    async with run_screen(empty_workspace, "eeee0000") as (app, pilot, screen):
+        await pilot.press("2")
+        assert tab(screen) == "classes"
+
+        def order() -> list[str]:
+            lines = screen_text(app).splitlines()
+            return [name for line in lines for name in ("road", "person", "car") if f" {name} " in line]
+
+        assert order() == ["road", "person", "car"]
+        assert "+0.6000" in screen_text(app)
+        assert "-0.2000" in screen_text(app)
+        await pilot.press("S")
+        assert order() == ["person", "car", "road"]
+        await pilot.press("S")
+        assert order() == ["road", "car", "person"]
+        await pilot.press("e")
+        text = screen_text(app)
+        assert "@1" in text
+        assert "@2" in text
+        assert "0.6000" in text
+        assert screen.query_one(ClassTable).over_epochs
+
+
+@pytest.mark.asyncio
+async def test_events_tell_attempts_warnings_and_the_last_of_the_checkpoints(
+    empty_workspace: Workspace,
+) -> None:
+    journal = learning_journal(0.5, 2)
+    for epoch in (1, 2):
+        journal.add(Checkpoint(kind="last", epoch=epoch, path="checkpoints/last.pt", dice=0.1 * epoch))
+    journal.add(Warned(message="an image\nhas no label"))
+    journal.begin(resumed_from_epoch=2)
+    journal.finish(2)
+    add(empty_workspace, "eeee0000", journal, name="eventful")
+    async with run_screen(empty_workspace, "eeee0000") as (app, pilot, screen):
+        await to_tab(pilot, screen, "events")
+        text = screen_text(app)
+        assert "process 4002 on box, Some CPU, fp32, goes on behind epoch 2" in text
+        assert "an image has no label" in text
+        assert "last of epoch 2, Dice 0.2000" in text
+        assert "last of epoch 1" not in text
+
+
+@pytest.mark.asyncio
+async def test_config_marks_what_the_recipe_has_otherwise(workspace: Workspace) -> None:
+    async with run_screen(workspace, FAILED) as (app, pilot, screen):
+        await to_tab(pilot, screen, "config")
+        line = next(line for line in screen_text(app).splitlines() if " batch_size " in line)
+        assert "●" in line
+        assert "128 images" in line
+        seed = next(line for line in screen_text(app).splitlines() if " seed " in line and "Seed of" in line)
+        assert "●" not in seed
+
+
+@pytest.mark.asyncio
+async def test_numbers_and_v_go_through_the_tabs_and_escape_leaves(workspace: Workspace) -> None:
+    async with run_screen(workspace, FINISHED, (80, 24)) as (app, pilot, screen):
+        shown = [name for name in (*list(TABS)[:-1], "system-tab") if name != "failure"]
+        for place, name in enumerate(shown, start=1):
+            await pilot.press(str(place))
+            assert tab(screen) == name
+        await pilot.press("v")
+        assert tab(screen) == "curves"
+        await pilot.press("l")
+        assert tab(screen) == "log"
+        await pilot.press("slash", "q", "escape")
+        assert app.screen is screen
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_is_deleted_elsewhere_closes_its_screen(workspace: Workspace) -> None:
+    async with run_screen(workspace, FINISHED) as (app, pilot, _):
+        with workspace.open_store() as store:
+            store.delete_run(FINISHED)
+        app.live.nudge()
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+
+
+@pytest.mark.asyncio
+async def test_a_tag_is_given_from_here(workspace: Workspace) -> None:
+    async with run_screen(workspace, FINISHED) as (app, pilot, screen):
+        await pilot.press("t", *"keep", "enter")
+        await until(pilot, lambda: "tags keep" in screen_text(app))
+        assert screen.detail.row.tags == ("keep",)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize(
+    ("run_id", "keys"),
+    [(FINISHED, ()), (FINISHED, ("2",)), (FAILED, ()), (QUEUED, ())],
+    ids=["curves", "classes", "failed", "no-epoch-yet"],
+)
+def test_snapshot(
+    snap_compare: object, workspace: Workspace, size: tuple[int, int], run_id: str, keys: tuple[str, ...]
+) -> None:
+    from tests.tui.snapshots import app_at
+
+    async def show(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, SegTui)
+        app.show_run(run_id)
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.detail is not None)
+        await settled(pilot)
+        await pilot.press(*keys)
+        await settled(pilot)
+
+    app, before = app_at(workspace, show)
+    assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
