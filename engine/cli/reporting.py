@@ -31,7 +31,7 @@ def compare(
         bool, typer.Option("--published", help="Add the study's numbers, marked as published.")
     ] = False,
 ) -> None:
-    """Put runs side by side: numbers, classes and the keys that differ."""
+    """Put runs side by side: numbers, classes, keys that differ."""
     from engine.cli.compare import compare_runs
 
     compare_runs(workspace_of(context), runs, baseline, fold_seeds, form, published)

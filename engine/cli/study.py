@@ -61,7 +61,7 @@ def queue_study(
                 for planned in evaluations:
                     cards.append(_evaluate(workspace, store, card, planned, priority))
         except BaseException:
-            # Half a study is none. No agent has been called yet; one that is at work may have begun the first.
+            # Half a study is none. An agent that is at work already may have begun its first run.
             for made in reversed(cards):
                 with contextlib.suppress(Refused):
                     delete(workspace, store, store.run(made.id))
@@ -99,7 +99,7 @@ def plan_table(plan: Sequence[tuple[RunConfig, Sequence[PlannedEvaluation]]]) ->
         lines += [(f"{name}-{planned.name}-{AT}", "", AT, "", name) for planned in evaluations]
     names, epochs, sizes, networks, after_whom = zip(*lines, strict=True)
     columns = [
-        Column("run", names, least=16),
+        Column("run", names),
         Column("epochs", epochs, right=True),
         Column("size", sizes, rank=2),
         Column("network", networks, rank=1),

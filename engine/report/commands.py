@@ -13,7 +13,8 @@ from engine.store import RunRow
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
-_MADE_BY_TASK = ("task", "evaluate.", "init.from")
+_OF_TASK = ("task", "evaluate.", "init.", "pretrain.")
+"""Keys that an evaluation does not take over from the training that it looks at."""
 
 
 def config_file(row: RunRow) -> str:
@@ -39,9 +40,8 @@ def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
 
 def source_id(row: RunRow) -> str:
     """Id of the run whose weights this one began with or looks at, "" for none of the workspace."""
-    config = flat_config(row.config)
-    found = _OF_RUN.match(config.get("init.from", "")) or _OF_RUN.match(config.get("evaluate.checkpoint", ""))
-    return found[1] if found else ""
+    found = _OF_RUN.match(flat_config(row.config).get("init.from", ""))
+    return row.source or (found[1] if found else "")
 
 
 def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
@@ -63,13 +63,13 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
 def _evaluation(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     config, source = flat_config(row.config), source_id(row)
     about = {key: config[f"evaluate.{key}"] for key in ("split", "at", "label_resize", "tta")}
-    words = ["evaluate", _called(source, others) or config["evaluate.source"]]
+    words = ["evaluate", _called(source, others)]
     if source in others:
         trained = flat_config(others[source].config)
         words += [
             f"{key}={value}"
             for key, value in config.items()
-            if trained.get(key, value) != value and key != "data.root" and not key.startswith(_MADE_BY_TASK)
+            if trained.get(key, value) != value and key != "data.root" and not key.startswith(_OF_TASK)
         ]
         words += ["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else []
     for key, value in about.items():
