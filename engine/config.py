@@ -315,11 +315,31 @@ class RuntimeConfig(Section):
     )
 
 
+class EvaluateConfig(Section):
+    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+
+    source: str = option("", "Id of the run whose network it is", min_length=1)
+    checkpoint: str = option(
+        "", "Its checkpoint: a path, from the folder of this run or absolute", min_length=1
+    )
+    tta: Literal["none", "flip", "scales", "flip,scales"] = option(
+        "none", "Test-time augmentation: mirror image, several sizes, or both"
+    )
+    label_resize: Literal["bilinear-logits", "nearest"] = option(
+        "bilinear-logits",
+        "To the labels' size: logits bilinearly before the argmax, or classes nearest",
+    )
+    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+    at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+
+
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain"] = option(
-        "train", "train: learn classes from labels; pretrain: learn to remove noise, from images alone"
+    task: Literal["train", "pretrain", "evaluate"] = option(
+        "train",
+        "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
+        "score what another run has learned",
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -345,6 +365,20 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    evaluate: EvaluateConfig | None = None
+
+    @property
+    def source(self) -> str:
+        """Id of the run whose network this one scores; empty for a run that trains its own."""
+        return self.evaluate.source if self.evaluate is not None else ""
+
+    @model_validator(mode="after")
+    def _task_has_its_section(self) -> Self:
+        if self.task == "evaluate" and self.evaluate is None:
+            raise ValueError(
+                "task: evaluate is of a network that a run has trained; use `seg-engine evaluate RUN`"
+            )
+        return self
 
     @property
     def needs_labels(self) -> bool:

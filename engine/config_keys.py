@@ -185,6 +185,8 @@ def to_toml(config: RunConfig) -> str:
 def _walk(model: type[BaseModel], prefix: str) -> Iterable[ConfigKey]:
     for name, info in model.model_fields.items():
         kind = info.annotation
+        if info.default is None:
+            continue  # a section that a command fills in for its task
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _walk(kind, f"{prefix}{name}.")
         elif variants := _variants(info):

@@ -128,7 +128,7 @@ class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
 
     event: Literal["progress"] = "progress"
-    phase: Literal["cache", "train", "val"]
+    phase: Literal["cache", "train", "val", "evaluate"]
     epoch: int
     step: int
     steps: int
@@ -180,9 +180,51 @@ class Gallery(Event):
     samples: list[str]
 
 
+class Evaluating(Event):
+    """What an evaluation scores, and how: a checkpoint of the run `source` on the images of one split.
+
+    `epoch` is the checkpoint's, `sha256` that of its file, `done` the images that an earlier attempt has
+    scored with the same file and that are not scored again.
+    """
+
+    event: Literal["evaluating"] = "evaluating"
+    source: str
+    checkpoint: str
+    sha256: str
+    epoch: int
+    split: Split
+    at: Literal["input", "original"]
+    label_resize: Literal["bilinear-logits", "nearest"]
+    tta: str
+    images: int
+    done: int
+    root: str
+    classes: list[str]
+    colors: list[str]
+
+
+class ImageScores(Event):
+    """The scores of one image; those of a later attempt replace them. An image whose labels are all void has
+    none."""
+
+    event: Literal["image"] = "image"
+    image: str
+    split: Split
+    at: Literal["input", "original"]
+    dice: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    valid_pixels: int
+    class_dice: ClassScores
+
+
 class Result(Event):
     """The scores of one checkpoint on one split. `confusion` is [C][C + 1]: rows are ground truth, the
-    last column is predicted void."""
+    last column is predicted void.
+
+    An evaluation also says how it got there and how fast the network is: seconds from one image at the input
+    size in the device's memory to its class map, without test-time augmentation.
+    """
 
     event: Literal["result"] = "result"
     split: Split
@@ -196,6 +238,15 @@ class Result(Event):
     class_dice: ClassScores
     class_iou: ClassScores
     confusion: list[list[int]]
+    source: str = ""
+    checkpoint: str = ""
+    label_resize: str = ""
+    tta: str = ""
+    parameters: int | None = None
+    flops_per_sample: int | None = None
+    latency_seconds: float | None = None
+    latency_p95_seconds: float | None = None
+    frames_per_second: float | None = None
 
 
 class Warned(Event):
@@ -237,6 +288,8 @@ AnyEvent = Annotated[
     | Epoch
     | Checkpoint
     | Gallery
+    | Evaluating
+    | ImageScores
     | Result
     | Warned
     | Finished

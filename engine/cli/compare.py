@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from engine.cli.console import output
 from engine.cli.reading import open_existing
 from engine.config_keys import ConfigError
-from engine.report.compare import ComparedRun, Comparison, compare
+from engine.report.compare import Comparison, compare
+from engine.report.compare_config import is_external
 from engine.report.compare_formats import (
     comparison_csv,
     comparison_record,
@@ -16,8 +17,9 @@ from engine.report.compare_formats import (
 )
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_page import comparison_markdown
+from engine.report.measures import ComparedRun, Evaluation
 from engine.report.published import published_results
-from engine.store import Store
+from engine.store import EvaluationRow, Store, StoreError
 from engine.workspace import Workspace
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {
@@ -54,5 +56,17 @@ def compare_runs(
 
 
 def compared_run(store: Store, prefix: str) -> ComparedRun:
-    run_id = store.resolve(prefix)
-    return ComparedRun(store.run(run_id), store.epochs(run_id))
+    """A run with all that it is compared by. Raises StoreError."""
+    row = store.run(store.resolve(prefix))
+    found = store.evaluations(row.id) if row.task == "evaluate" else store.evaluations_of(row.id)
+    return ComparedRun(row, store.epochs(row.id), [_evaluation(store, scores) for scores in found])
+
+
+def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:
+    """Scores with whether they are of images that the training had nothing to do with; when the training is
+    deleted nobody knows, and they are taken for its own."""
+    try:
+        trained, scored = store.run(scores.source), store.run(scores.run_id)
+    except StoreError:
+        return Evaluation(scores, external=scores.split == "test")
+    return Evaluation(scores, is_external(scores.split, trained, scored))

@@ -17,6 +17,7 @@ from engine.cli.console import Stream, notices, output
 from engine.config import RunConfig
 from engine.config_keys import format_value
 from engine.journal import AnyEvent
+from engine.report.evaluation import evaluation_text
 from engine.report.tables import class_table, duration
 from engine.rundir import RunDir
 from engine.store import RunRow, Store
@@ -106,7 +107,8 @@ class PlainDisplay:
         for event in events:
             match event:
                 case journal.Started():
-                    again = f", going on after epoch {event.resumed_from_epoch}" if event.attempt > 1 else ""
+                    after = f" after epoch {event.resumed_from_epoch}" if self._config.task == "train" else ""
+                    again = f", going on{after}" if event.attempt > 1 else ""
                     self._say(
                         f"worker {event.pid} on {event.device_name} ({event.device}), {event.precision}, "
                         f"{event.threads} threads{again}"
@@ -121,7 +123,14 @@ class PlainDisplay:
                         f"{event.name}: {event.parameters:,} parameters, "
                         f"{event.flops_per_sample / 1e9:.2f} GFLOPs a sample"
                     )
-                    self._say(HEADER)
+                    if self._config.task == "train":
+                        self._say(HEADER)
+                case journal.Evaluating():
+                    kept = f", {event.done} of them scored before" if event.done else ""
+                    self._say(
+                        f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} images of "
+                        f"{event.split} at the {event.at} size{kept}"
+                    )
                 case journal.Epoch():
                     line = self._lines.line(event, self._is_scored(event.epoch))
                     if line:
@@ -134,7 +143,7 @@ class PlainDisplay:
     def interrupted(self, times: int) -> None:
         # A console takes a lock that the interrupted code may hold; a bare write does not.
         line = (
-            "stopping after this step, with its checkpoint saved; Ctrl-C again kills the run\n"
+            f"stopping after this {self._step}; Ctrl-C again kills the run\n"
             if times == 1
             else "killing the run\n"
         )
@@ -142,6 +151,11 @@ class PlainDisplay:
 
     def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
         print_end(row, store, run, self._stream)
+
+    @property
+    def _step(self) -> str:
+        """What is finished before a stop."""
+        return "step, with its checkpoint saved" if self._config.task == "train" else "image"
 
     def _is_scored(self, epoch: int) -> bool:
         return epoch % self._config.evaluation.every == 0 or epoch == self._config.epochs
@@ -177,16 +191,17 @@ class LiveDisplay(PlainDisplay):
         self._live.update(self._render())
 
     def interrupted(self, times: int) -> None:
-        self._hint = "stopping after this step (Ctrl-C again kills)" if times == 1 else "killing"
+        step = self._step.partition(",")[0]
+        self._hint = f"stopping after this {step} (Ctrl-C again kills)" if times == 1 else "killing"
 
     def _render(self) -> Text | Table:
         if self._now is None:
             return Text(self._hint or "waiting for the worker to import torch", style="dim")
         now = self._now
-        doing = {"cache": "reading images", "train": "training", "val": "scoring"}[now.phase]
+        doing = {"cache": "reading images", "train": "training"}
         bar = ProgressBar(total=now.steps, completed=now.step, width=24)
         parts = [f"epoch {now.epoch}/{self._config.epochs}"] if now.epoch else []
-        parts.append(f"{doing} {now.step}/{now.steps}")
+        parts.append(f"{doing.get(now.phase, 'scoring')} {now.step}/{now.steps}")
         tail = []
         if now.images_per_second is not None:
             tail.append(f"{now.images_per_second:.1f} img/s")
@@ -245,6 +260,10 @@ class JsonDisplay:
 def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     """How the run ended, its per-class table, where its files are and what to type next."""
     if row.status == "finished":
+        for scored in store.evaluations(row.id) if row.task == "evaluate" else ():
+            stream.say()
+            stream.say(evaluation_text(scored, row.colors))
+            stream.say(f"images:  seg-engine images {row.id}")
         for best in (scored for scored in store.epochs(row.id, "val") if scored.epoch == row.best_epoch):
             if best.dice is None:
                 stream.say(f"\nlowest validation loss {best.loss:.5f} at epoch {best.epoch}")
@@ -259,7 +278,10 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     elif row.cause == "preempted":
         stream.say(f"{row.id} preempted after {row.epoch} complete epochs, its checkpoint saved")
     elif row.status == "stopped":
-        stream.say(f"{row.id} stopped after {row.epoch} complete epochs, its checkpoint saved")
+        done = f"{row.epoch} complete epochs, its checkpoint saved"
+        if row.task != "train":
+            done = f"{row.step or 0} of {row.steps or '?'} images, which are kept"
+        stream.say(f"{row.id} stopped after {done}")
         stream.say(f"next:    seg-engine resume {row.id}")
     else:
         notices.say(f"{row.id} {row.status} ({row.cause}): {row.message}")

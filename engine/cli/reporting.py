@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.arguments import RunNames, workspace_of
+from engine.cli.arguments import Json, Priority, RunNames, Yes, group, workspace_of
+from engine.cli.usage import WrongUse
 
+study_app = group("Queue a whole study.")
 commands = typer.Typer()
 
 
@@ -29,7 +31,7 @@ def compare(
         bool, typer.Option("--published", help="Add the study's numbers, marked as published.")
     ] = False,
 ) -> None:
-    """Put runs side by side: numbers, classes and the keys that differ."""
+    """Put runs side by side: numbers, classes, keys that differ."""
     from engine.cli.compare import compare_runs
 
     compare_runs(workspace_of(context), runs, baseline, fold_seeds, form, published)
@@ -85,5 +87,50 @@ def report(
     write_report(workspace_of(context), experiment, out)
 
 
+@study_app.callback()
+def _study(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@study_app.command("paper")
+def study_paper(
+    context: typer.Context,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE...]", help="Changes of all, such as batch_size=8."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data set.")] = None,
+    fraction: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the training images whose labels are used.")
+    ] = 1.0,
+    epochs_scale: Annotated[
+        float, typer.Option(metavar="FACTOR", help="Of the epochs of each system.")
+    ] = 1.0,
+    hidden: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Channels of the first level; 0: as in the study.")
+    ] = 0,
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="For all systems [default: each its own].")
+    ] = "",
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="The experiment they belong to.", show_default=True)
+    ] = "paper",
+    priority: Priority = 0,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Queue U-Net, modern U-Net and that pre-trained, each evaluated."""
+    from engine.cli.study import queue_study
+    from engine.study import Scale
+
+    if data is None:
+        raise WrongUse("--data: which images? name the folder of the data set")
+    scale = Scale(fraction, epochs_scale, hidden, size)
+    workspace = workspace_of(context)
+    queue_study(workspace, data, scale, changes or [], experiment, priority, yes, as_json)
+
+
 def add_to(app: typer.Typer) -> None:
+    app.add_typer(study_app, name="study")
     app.registered_commands += commands.registered_commands

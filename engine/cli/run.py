@@ -16,6 +16,7 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig
 from engine.data.dataset import open_dataset
+from engine.data.pairs import open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.intentions import (
     RESUMABLE,
     Place,
@@ -111,6 +112,9 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
     """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError."""
+    if config.task == "evaluate":
+        check_pairs(config, workspace)
+        return
     pretraining = pretraining_of(config)
     if pretraining is not None:
         check_data(pretraining, workspace)
@@ -118,6 +122,18 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
         data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
+
+
+def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look at what an evaluation is to score. Raises DataError when the split is not there, has other classes
+    than the run `row`, or no label."""
+    about = config.evaluate
+    assert about is not None
+    with progress_bar("reading labels") as report:
+        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        if row is not None and row.classes:
+            refuse_other_classes(pairs, row.classes, row.id)
+        refuse_unlabelled(pairs, about.split, report)
 
 
 def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:

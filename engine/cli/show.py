@@ -23,7 +23,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             row=store.run(run_id),
             epochs=store.epochs(run_id),
             events=store.events(run_id),
-            evaluations=store.evaluations(run_id),
+            evaluations=[*store.evaluations(run_id), *store.evaluations_of(run_id)],
             files=files_of(workspace.run_dir(run_id)),
             now=time.time(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -11,7 +12,8 @@ from typer.core import TyperGroup
 PROGRAM = "seg-engine"
 
 ORDER = (
-    *("run", "resume", "runs", "show", "picture", "recipes", "config", "data", "db", "doctor", "bench"),
+    *("run", "resume", "runs", "show", "picture", "evaluate", "images"),
+    *("recipes", "config", "data", "db", "doctor", "bench"),
     *("compare", "figure", "report", "study"),
     *("queue", "watch", "logs", "stop", "requeue", "rerun", "sweep", "tag", "note", "delete", "agent"),
 )
@@ -20,6 +22,15 @@ ORDER = (
 
 class WrongUse(typer.TyperException):
     """Arguments that do not go together; the message is one line."""
+
+
+def choice(option: str, value: str, allowed: Sequence[str]) -> str:
+    """`value`, when it is allowed. Raises WrongUse."""
+    if value not in allowed:
+        near = difflib.get_close_matches(value, allowed, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise WrongUse(f"{option}: {value!r} is not allowed; it must be one of {' | '.join(allowed)}{hint}")
+    return value
 
 
 class CommandGroup(TyperGroup):

@@ -1,12 +1,20 @@
-"""The command that makes a run again, so that another person can."""
+"""The commands that make runs again, so that another person can."""
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Mapping, Sequence
 
 from engine.recipes import RECIPES
+from engine.report.compare_config import flat_config, pretraining_epochs
 from engine.report.run import changed_keys
 from engine.store import RunRow
+
+_OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
+
+_OF_TASK = ("task", "evaluate.", "init.", "pretrain.")
+"""Keys that an evaluation does not take over from the training that it looks at."""
 
 
 def config_file(row: RunRow) -> str:
@@ -14,19 +22,66 @@ def config_file(row: RunRow) -> str:
     return f"configs/{row.id}.toml"
 
 
-def command_line(row: RunRow) -> str:
-    """`seg-engine run ...` with every key that the run has otherwise than its recipe.
+def command_lines(rows: Sequence[RunRow]) -> list[str]:
+    """A line for each run, in the order given; none for a pre-training that comes with its training."""
+    by_id = {row.id: row for row in rows}
+    implied = {source_id(row) for row in rows if pretraining_epochs(row)}
+    return [command_line(row, by_id) for row in rows if row.id not in implied]
 
-    A run whose recipe does not ship with this version is made from the file that the report keeps of it.
-    """
-    root = str(row.config.get("data", {}).get("root", ""))
-    words = ["seg-engine", "run"]
+
+def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
+    """The command of one run. Runs that it builds upon are called by their names, which the same commands
+    give again; one that is not among `others`, by its id."""
+    words = ["seg-engine"]
+    words += _evaluation(row, others) if row.task == "evaluate" else _training(row, others)
+    words += ["--name", row.name] if row.name else []
+    return shlex.join([*words, "--experiment", row.experiment])
+
+
+def source_id(row: RunRow) -> str:
+    """Id of the run whose weights this one began with or looks at, "" for none of the workspace."""
+    found = _OF_RUN.match(flat_config(row.config).get("init.from", ""))
+    return row.source or (found[1] if found else "")
+
+
+def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    """A run whose recipe does not ship with this version is made from the file that a report keeps of it."""
+    words = ["run"]
     if row.recipe in RECIPES:
-        words.append(row.recipe)
-        words += [f"{key}={own}" for key, (own, _) in changed_keys(row).items()]
+        changed = {key: own for key, (own, _) in changed_keys(row).items()}
+        began_with = changed.pop("init.from", "")
+        source = source_id(row)
+        if began_with and not (source and pretraining_epochs(row)):
+            changed["init.from"] = _called(source, others) if source else began_with
+        words += [row.recipe, *(f"{key}={value}" for key, value in changed.items())]
     else:
         words.append(config_file(row))
-    words += ["--data", root] if root else []
-    words += ["--name", row.name] if row.name else []
-    words += ["--experiment", row.experiment]
-    return shlex.join(words)
+    root = flat_config(row.config).get("data.root", "")
+    return [*words, "--data", root] if root else words
+
+
+def _evaluation(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    config, source = flat_config(row.config), source_id(row)
+    about = {key: config[f"evaluate.{key}"] for key in ("split", "at", "label_resize", "tta")}
+    words = ["evaluate", _called(source, others)]
+    if source in others:
+        trained = flat_config(others[source].config)
+        words += [
+            f"{key}={value}"
+            for key, value in config.items()
+            if trained.get(key, value) != value and key != "data.root" and not key.startswith(_OF_TASK)
+        ]
+        words += ["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else []
+    for key, value in about.items():
+        words += [f"--{key.replace('_', '-')}", value]
+    checkpoint = config["evaluate.checkpoint"].rpartition("/")[2].removesuffix(".pt")
+    return words if checkpoint == "best" else [*words, "--checkpoint", checkpoint]
+
+
+def _called(run_id: str, others: Mapping[str, RunRow]) -> str:
+    """What a command calls a run."""
+    if run_id not in others:
+        return run_id
+    name = others[run_id].name
+    same = [row for row in others.values() if row.name == name]
+    return name if name and len(same) == 1 else run_id

@@ -78,6 +78,18 @@ def pretraining_epochs(row: RunRow) -> int:
     return int(pretraining.get("epochs", 0)) if isinstance(pretraining, Mapping) else 0
 
 
+def is_external(split: str, trained: RunRow, scored: RunRow) -> bool:
+    """Whether the images of an evaluation took part neither in the training nor in choosing its best epoch.
+
+    So it is with a test split, another data set and, when the training held out a part of the training
+    folder, the folder for validation.
+    """
+    own, others = trained.config["data"], scored.config["data"]
+    if split == "test" or own["root"] != others["root"]:
+        return True
+    return bool(split == "val" and own["split"] == "random" and others["split"] == "official")
+
+
 def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
     for name, value in table.items():
         if isinstance(value, Mapping):

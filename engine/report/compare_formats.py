@@ -51,6 +51,7 @@ _PLAIN: dict[str, Callable[[float], str]] = {
     "epochs": lambda value: f"{round(value, 1):g}",
     "seconds": duration,
     "images/s": lambda value: f"{value:.1f}",
+    "latency": lambda value: f"{1000 * value:.1f} ms",
     "count": large,
     "FLOP": lambda value: large(value, "FLOP"),
     "bytes": data_size,

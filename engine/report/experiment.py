@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.config_keys import ConfigError, to_toml, validate
-from engine.report.commands import command_line
+from engine.report.commands import command_lines, source_id
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
 from engine.report.compare_page import classes_block, keys_block, numbers_block
@@ -73,9 +73,8 @@ def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: s
 def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
     """The report. `pictures` are the figures that could be drawn, by their kind."""
     comparison = experiment.comparison
-    evaluations = {run.row.id: run.evaluations for run in experiment.runs}
     blocks: list[Block] = [*_head(experiment)]
-    blocks += study_blocks([run.compared for run in experiment.trainings], evaluations)
+    blocks += study_blocks([run.compared for run in experiment.trainings])
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []
     blocks += _pretrainings(experiment)
@@ -156,28 +155,33 @@ def _class_tables(experiment: Experiment) -> Iterator[Block]:
 
 
 def _evaluations(experiment: Experiment) -> list[Block]:
-    rows: list[list[Cell]] = [
-        [
-            run.row.name or run.row.id,
-            f"{scores.split}, {scores.at} size",
-            str(scores.epoch),
-            str(scores.images),
-            *map(score, (scores.dice, scores.dice_image, scores.miou, scores.pixel_accuracy)),
-        ]
-        for run in experiment.runs
-        for scores in run.evaluations
-    ]
+    names = {run.row.id: run.row.name or run.row.id for run in experiment.runs}
+    rows: list[list[Cell]] = []
+    for run in experiment.runs:
+        made = {evaluation.scores.run_id: evaluation.kind for evaluation in run.compared.evaluations}
+        for scores in run.evaluations:
+            source = source_id(run.row) if run.row.task == "evaluate" else run.row.id
+            kind = made.get(run.row.id, f"{scores.split} at {scores.at}, {scores.images} images")
+            latency = "-" if scores.latency_seconds is None else f"{1000 * scores.latency_seconds:.1f} ms"
+            frames = "-" if scores.frames_per_second is None else f"{scores.frames_per_second:.1f}"
+            told = map(score, (scores.dice, scores.dice_image, scores.miou, scores.pixel_accuracy))
+            rows.append([names.get(source, source), str(scores.epoch), kind, *told, latency, frames])
     if not rows:
         return []
-    header = ["run", "scored on", "epoch", "images", "Dice", "image Dice", "mIoU", "pixel accuracy"]
-    about = "Each line is a checkpoint scored on all images of a split: dice pools the pixels of all images, "
-    about += "image Dice is the mean of each image's own."
-    return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=2)]
+    header = ["run", "epoch", "scored on", "Dice", "image Dice", "mIoU", "pixel accuracy"]
+    header += ["latency", "frames/s"]
+    about = (
+        "Each line is a checkpoint scored on all images of a split: Dice pools the pixels of all images, "
+        "image Dice is the mean of each image's own. At original, predictions are brought to the labels' "
+        "size. External images took part neither in the training nor in choosing its best epoch. Latency is "
+        "the median of single images at the input size."
+    )
+    return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=3)]
 
 
 def _speed(experiment: Experiment) -> Iterator[Block]:
     rows: list[list[Cell]] = []
-    for run in experiment.runs:
+    for run in (run for run in experiment.runs if run.row.task in ("train", "pretrain")):
         row = run.row
         seconds = sum(epoch.seconds for epoch in run.compared.epochs)
         share = "-" if row.utilisation is None else f"{100 * row.utilisation:.0f} %"
@@ -232,7 +236,7 @@ def _repetition(experiment: Experiment) -> Iterator[Block]:
         "of CPU with as many threads they repeat to the same bits, on CUDA with runtime.deterministic=true; "
         "elsewhere rounding differs, which in the end may matter as much as another seed does."
     )
-    yield Code("\n".join(command_line(run.row) for run in experiment.runs), "sh")
+    yield Code("\n".join(command_lines([run.row for run in experiment.runs])), "sh")
     yield text(
         "The whole configs lie beside this page in ",
         Marked("configs/", "code"),

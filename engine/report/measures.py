@@ -13,12 +13,30 @@ from engine.store import EpochRow, EvaluationRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The scores of a run's checkpoint. `external`: on images that took part neither in its training nor in
+    choosing its best epoch."""
+
+    scores: EvaluationRow
+    external: bool
+
+    @property
+    def kind(self) -> str:
+        """What makes two evaluations comparable, in words: "external at original, 500 images"."""
+        scores = self.scores
+        words = [f"{'external' if self.external else scores.split} at {scores.at}", f"{scores.images} images"]
+        words += [scores.label_resize] if scores.label_resize == "nearest" else []
+        words += [f"tta {scores.tta}"] if scores.tta not in ("", "none") else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedRun:
-    """A run with its curve, and the evaluations that were made of it after it had ended."""
+    """A run with its curve and what `evaluate` made of it; an evaluation with its own result."""
 
     row: RunRow
     epochs: Sequence[EpochRow]
-    evaluations: Sequence[EvaluationRow] = ()
+    evaluations: Sequence[Evaluation] = ()
 
     @property
     def best(self) -> EpochRow | None:
@@ -27,7 +45,10 @@ class ComparedRun:
 
     @property
     def classes(self) -> dict[str, float | None]:
-        """Dice by class at the best epoch; nothing for a run without scores or one that learns no classes."""
+        """Dice by class at the best epoch, of an evaluation its own; nothing for a run without scores and one
+        that learns no classes."""
+        if self.row.task == "evaluate":
+            return self.evaluations[-1].scores.class_dice if self.evaluations else {}
         return self.best.class_dice if self.best is not None else {}
 
 
@@ -38,7 +59,7 @@ class Metric:
     name: str
     title: str
     better: Literal["higher", "lower", "neither"]
-    kind: Literal["score", "loss", "epochs", "seconds", "images/s", "count", "FLOP", "bytes"]
+    kind: Literal["score", "loss", "epochs", "seconds", "images/s", "latency", "count", "FLOP", "bytes"]
 
     def verdict(self, difference: float | None) -> Literal["better", "worse", ""]:
         """What a difference to the baseline means."""
@@ -84,6 +105,11 @@ def _images_per_second(run: ComparedRun) -> float | None:
     return median(speeds) if speeds else None
 
 
+def _of_evaluation(field: str) -> Callable[[ComparedRun], float | None]:
+    """What the latest evaluation measured of the network itself."""
+    return lambda run: getattr(run.evaluations[-1].scores, field) if run.evaluations else None
+
+
 Measure = tuple[Metric, Callable[[ComparedRun], float | None]]
 
 _BEST: Measure = (Metric("best_dice", "best Dice", "higher", "score"), _of_row("best_dice"))
@@ -105,6 +131,8 @@ _COSTS: tuple[Measure, ...] = (
     (Metric("images_per_second", "images/s", "higher", "images/s"), _images_per_second),
     (Metric("parameters", "parameters", "neither", "count"), _of_row("parameters")),
     (Metric("flops_per_sample", "FLOP/sample", "neither", "FLOP"), _of_row("flops_per_sample")),
+    (Metric("latency_seconds", "latency", "lower", "latency"), _of_evaluation("latency_seconds")),
+    (Metric("frames_per_second", "frames/s", "higher", "images/s"), _of_evaluation("frames_per_second")),
     (Metric("peak_memory_bytes", "memory", "lower", "bytes"), _of_row("peak_memory_bytes")),
 )
 
@@ -132,7 +160,7 @@ def measures_of(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> It
 
 def _evaluations(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
     """Dice and mean IoU of each kind of evaluation that any run has."""
-    kinds = dict.fromkeys(evaluation_kind(scores) for run in runs for scores in run.evaluations)
+    kinds = dict.fromkeys(evaluation.kind for run in runs for evaluation in run.evaluations)
     for kind in kinds:
         for field, title in (("dice", "Dice"), ("miou", "mIoU")):
             metric = Metric(f"{field}: {kind}", f"{title}, {kind}", "higher", "score")
@@ -141,13 +169,8 @@ def _evaluations(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
 
 def _of_kind(kind: str, field: str, run: ComparedRun) -> float | None:
     """Of the latest evaluation of that kind."""
-    found = [scores for scores in run.evaluations if evaluation_kind(scores) == kind]
+    found = [evaluation.scores for evaluation in run.evaluations if evaluation.kind == kind]
     return getattr(found[-1], field) if found else None
-
-
-def evaluation_kind(scores: EvaluationRow) -> str:
-    """What makes two evaluations comparable, in words: "val at original, 500 images"."""
-    return f"{scores.split} at {scores.at}, {scores.images} images"
 
 
 def summarised(numbers: Iterable[float | None]) -> Value | None:

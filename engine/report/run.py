@@ -14,6 +14,7 @@ from engine.config import RunConfig
 from engine.config_keys import config_keys, format_value, value_of
 from engine.journal import WarmStart
 from engine.recipes import RECIPES, get_recipe
+from engine.report.evaluation import evaluation_text, evaluations_table
 from engine.report.runs import STATUS_STYLES
 from engine.report.tables import (
     Column,
@@ -66,7 +67,7 @@ def run_page(page: RunPage, width: int | None) -> Text:
         failure(page.row),
         _curves(page.epochs),
         _classes(page),
-        evaluations_table(page.evaluations),
+        _evaluations(page),
         facts(page),
         _config(page.row, width or 100),
         _warnings(page.events),
@@ -84,6 +85,10 @@ def next_commands(page: RunPage) -> list[str]:
         commands.append(f"seg-engine resume {row.id}")
     if files.log is not None and row.status != "finished":
         commands.append(f"tail -f {files.log}" if not row.ended else f"less {files.log}")
+    if row.task == "evaluate":
+        commands.append(f"seg-engine images {row.id}")
+    elif row.task == "train" and files.checkpoints:
+        commands.append(f"seg-engine evaluate {row.id}")
     if files.gallery:
         commands.append(f"seg-engine picture {row.id}")
     return [*commands, f"seg-engine runs --experiment {_quoted(row.experiment)}"]
@@ -106,7 +111,7 @@ def heading(page: RunPage) -> Text:
     lines = [Text.assemble((row.id, "bold"), "  ", (row.name, "bold"))]
     cause = f" ({row.cause})" if row.cause and row.cause not in ("completed", row.status) else ""
     state = Text.assemble((row.status + cause, STATUS_STYLES.get(row.status, "")))
-    state.append(f"  epoch {row.epoch}/{row.epochs}")
+    state.append(f"  epoch {row.epoch}/{row.epochs}" if row.task == "train" else f"  {_of_source(row)}")
     if row.phase and not row.ended:
         state.append(f", {row.phase} step {row.step}/{row.steps}")
     if row.best_dice is not None:
@@ -124,6 +129,13 @@ def heading(page: RunPage) -> Text:
     lines.append(Text("  ".join(labels)))
     lines += [Text(f"note: {row.note}")] if row.note else []
     return _lines(lines)
+
+
+def _of_source(row: RunRow) -> str:
+    """What a run does that looks at the network of another one, and how far it is."""
+    word = {"evaluate": "evaluation", "predict": "prediction"}.get(row.task, row.task)
+    done = f", {row.step or 0}/{row.steps} images" if row.steps and not row.phase else ""
+    return f"{word} of {row.source}{done}"
 
 
 def _pulse(page: RunPage) -> Text:
@@ -185,21 +197,12 @@ def _classes(page: RunPage) -> Text | None:
     return title + class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
 
 
-def evaluations_table(evaluations: Sequence[EvaluationRow]) -> Text | None:
-    """The scores of a run's checkpoints; None without any."""
-    if not evaluations:
+def _evaluations(page: RunPage) -> Text | None:
+    if not page.evaluations:
         return None
-    columns = [
-        Column("scored", [row.split for row in evaluations]),
-        Column("size", [row.at for row in evaluations]),
-        Column("epoch", [str(row.epoch) for row in evaluations], right=True),
-        Column("images", [str(row.images) for row in evaluations], right=True),
-        Column("Dice", [score(row.dice) for row in evaluations], right=True),
-        Column("image Dice", [score(row.dice_image) for row in evaluations], right=True),
-        Column("mIoU", [score(row.miou) for row in evaluations], right=True),
-        Column("pixel accuracy", [score(row.pixel_accuracy) for row in evaluations], right=True),
-    ]
-    return text_table(columns)
+    if page.row.task == "evaluate":
+        return evaluation_text(page.evaluations[-1], page.row.colors)
+    return evaluations_table(page.evaluations)
 
 
 def facts(page: RunPage) -> Text:

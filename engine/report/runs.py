@@ -32,10 +32,11 @@ def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
     columns = [
         Column("id", [row.id for row in rows]),
         Column("status", [status_cell(row) for row in rows], rank=1),
+        *_task_column(rows),
         Column("name", [row.name for row in rows], least=10),
         Column("experiment", [row.experiment for row in rows], rank=7, least=10),
         Column("recipe", [row.recipe or "-" for row in rows], rank=9),
-        Column("epoch", [f"{row.epoch}/{row.epochs}" for row in rows], right=True, rank=2),
+        Column("epoch", [_done(row) for row in rows], right=True, rank=2),
         Column("best Dice @ epoch", [(best_score(row), "bold") for row in rows], right=True),
         Column("last Dice", [score(row.last_dice) for row in rows], right=True, rank=3),
         Column("mIoU", [score(row.best_miou) for row in rows], right=True, rank=5),
@@ -74,6 +75,20 @@ def runs_csv(rows: Sequence[RunRow]) -> str:
         values = ((name, getattr(row, name)) for name in told)
         writer.writerow([",".join(value) if name == "tags" else value for name, value in values])
     return text.getvalue()
+
+
+def _task_column(rows: Sequence[RunRow]) -> list[Column]:
+    """What each run does, where not all of them train."""
+    if all(row.task == "train" for row in rows):
+        return []
+    return [Column("task", [row.task for row in rows], rank=2)]
+
+
+def _done(row: RunRow) -> str:
+    """How far it is, in epochs, or in images where it looks at the network of another run."""
+    if row.source:
+        return f"{row.step or 0}/{row.steps}" if row.steps else "-"
+    return f"{row.epoch}/{row.epochs}"
 
 
 def _rate(row: RunRow) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -16,7 +16,6 @@ from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, tex
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName
 from engine.report.run import changed_keys
-from engine.store import EvaluationRow
 
 STUDY_RECIPES = tuple(dict.fromkeys(result.recipe for result in PUBLISHED_RESULTS))
 
@@ -55,11 +54,9 @@ class OwnResult:
     scored_on: str = ""
 
 
-def study_blocks(
-    runs: Sequence[ComparedRun], evaluations: Mapping[str, Sequence[EvaluationRow]]
-) -> list[Block]:
+def study_blocks(runs: Sequence[ComparedRun]) -> list[Block]:
     """Tables I to III, ours beside the published numbers, and in what ours are otherwise; nothing when no
-    run is of a recipe of the study. `evaluations` are those of each run, by its id."""
+    run is of a recipe of the study."""
     groups = [
         group
         for group in same_but_for_the_seed(runs)
@@ -77,20 +74,16 @@ def study_blocks(
     ]
     for name, about in TABLES.items():
         blocks.append(Heading(f"Table {name}: {about}", 3))
-        blocks.append(_table(name, groups, evaluations))
+        blocks.append(_table(name, groups))
     notes = tuple(_departures(groups))
     return [*blocks, Bullets(notes)] if notes else blocks
 
 
-def own_results(
-    published: PublishedResult,
-    groups: Sequence[Sequence[ComparedRun]],
-    evaluations: Mapping[str, Sequence[EvaluationRow]],
-) -> list[OwnResult]:
+def own_results(published: PublishedResult, groups: Sequence[Sequence[ComparedRun]]) -> list[OwnResult]:
     """What our runs of the same recipe have where the study has `published`; runs not that far have none."""
     same = [group for group in groups if group[0].row.recipe == published.recipe]
     if published.table == "III":
-        found = [_on_test(group, evaluations) for group in same]
+        found = [_on_test(group) for group in same]
     else:
         found = [_at_epoch(group, published.epochs) for group in same]
     return [own for own in found if own is not None]
@@ -106,21 +99,23 @@ def _at_epoch(group: Sequence[ComparedRun], published_epoch: int | None) -> OwnR
     return OwnResult(_label(group), epoch, pretraining_epochs(row), train, val)
 
 
-def _on_test(
-    group: Sequence[ComparedRun], evaluations: Mapping[str, Sequence[EvaluationRow]]
-) -> OwnResult | None:
-    """The latest evaluation of each run on images that took no part in training or choosing the epoch."""
+def _on_test(group: Sequence[ComparedRun]) -> OwnResult | None:
+    """The latest evaluation of each run on images that it had nothing to do with."""
     tests = [
-        scores
+        evaluation
         for run in group
-        for scores in [e for e in evaluations.get(run.row.id, ()) if e.split == "test"][-1:]
+        for evaluation in [found for found in run.evaluations if found.external][-1:]
     ]
     if not tests:
         return None
-    scored_on = f"{tests[0].images} images, {tests[0].at} size"
-    dice = summarised(scores.dice for scores in tests)
-    pretraining = pretraining_epochs(group[0].row)
-    return OwnResult(_label(group), tests[0].epoch, pretraining, test_dice=dice, scored_on=scored_on)
+    dice = summarised(evaluation.scores.dice for evaluation in tests)
+    return OwnResult(
+        _label(group),
+        tests[0].scores.epoch,
+        pretraining_epochs(group[0].row),
+        test_dice=dice,
+        scored_on=tests[0].kind.removeprefix("external "),
+    )
 
 
 def _label(group: Sequence[ComparedRun]) -> str:
@@ -134,15 +129,11 @@ def own_epoch(published: int | None, recipe: str, epochs: int) -> int:
     return epochs if published is None else max(1, min(epochs, round(published * epochs / whole)))
 
 
-def _table(
-    name: TableName,
-    groups: Sequence[Sequence[ComparedRun]],
-    evaluations: Mapping[str, Sequence[EvaluationRow]],
-) -> Block:
+def _table(name: TableName, groups: Sequence[Sequence[ComparedRun]]) -> Block:
     rows: list[list[Cell]] = []
     for published in (result for result in PUBLISHED_RESULTS if result.table == name):
         theirs = _their_cells(published)
-        ours = [_own_cells(own, published) for own in own_results(published, groups, evaluations)]
+        ours = [_own_cells(own, published) for own in own_results(published, groups)]
         for cells in ours or [["-"] * 5]:
             rows.append([*theirs, *cells])
             # The published numbers stand once, beside the first of ours.
@@ -183,7 +174,7 @@ def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
         changed = [
             f"{key} {own} instead of {usual}"
             for key, (own, usual) in changed_keys(row).items()
-            if not key.startswith(_SAME_RESULT)
+            if not key.startswith(_SAME_RESULT) and not (key == "init.from" and pretraining_epochs(row))
         ]
         if row.train_images not in (None, _STUDY_IMAGES):
             root = PurePath(str(row.config.get("data", {}).get("root", ""))).name

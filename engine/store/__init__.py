@@ -13,6 +13,7 @@ from engine.store.rows import (
     EvaluationRow,
     EventRow,
     ExperimentRow,
+    ImageRow,
     RunRow,
 )
 from engine.store.store import Store
@@ -27,6 +28,7 @@ __all__ = [
     "EvaluationRow",
     "EventRow",
     "ExperimentRow",
+    "ImageRow",
     "IngestConflict",
     "NoSuchRun",
     "RunRow",

@@ -22,9 +22,11 @@ from engine.journal import (
     AnyEvent,
     Data,
     Epoch,
+    Evaluating,
     Event,
     Failed,
     Finished,
+    ImageScores,
     Model,
     Progress,
     Result,
@@ -33,7 +35,7 @@ from engine.journal import (
     Stopped,
 )
 from engine.store.rows import END_STATUSES
-from engine.store.schema import epochs, events, results, runs
+from engine.store.schema import epochs, events, images, results, runs
 
 NO_PROGRESS: dict[str, Any] = {"phase": "", "eta_seconds": None}
 NO_END: dict[str, Any] = {"cause": "", "message": "", "traceback": "", "ended_at": None}
@@ -42,7 +44,9 @@ _HEAD = {"seq", "t", "attempt", "event"}
 _SCORES = {"dice", "dice_image", "miou", "pixel_accuracy", "class_dice", "class_iou"}
 _IN_OTHER_TABLES: dict[type[Event], set[str]] = {
     Epoch: _SCORES | {"loss", "lr", "seconds", "images_per_second", "data_wait", "peak_memory_bytes"},
-    Result: _SCORES | {"images", "confusion"},
+    Result: _SCORES
+    | {"images", "confusion", "parameters", "flops_per_sample"}
+    | {"latency_seconds", "latency_p95_seconds", "frames_per_second"},
 }
 """Fields of an event that have a table of their own and are not stored a second time in `events`."""
 
@@ -56,6 +60,8 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
     event_rows: list[dict[str, Any]] = []
     epoch_rows: dict[tuple[str, int], dict[str, Any]] = {}
     result_rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    image_rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    images_anew = False
     kept_epochs: int | None = None
 
     for event in new:
@@ -68,6 +74,10 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
         if isinstance(event, Progress):
             _fold_progress(run, event)
             continue
+        if isinstance(event, ImageScores):
+            row = event.model_dump(exclude={"event", "t", "attempt"}) | {"run_id": run["id"]}
+            image_rows[event.split, event.at, event.image] = row
+            continue
         event_rows.append(_event_row(run["id"], event))
         match event:
             case Started():
@@ -78,6 +88,11 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
                 result_rows = {key: row for key, row in result_rows.items() if row["epoch"] <= kept}
             case Data():
                 run |= event.model_dump(include={"train_images", "val_images", "classes", "colors"})
+            case Evaluating():
+                run |= event.model_dump(include={"classes", "colors"})
+                if event.done == 0:
+                    image_rows.clear()
+                    images_anew = True
             case Model():
                 run |= event.model_dump(include={"parameters", "flops_per_sample"})
             case Speed():
@@ -91,8 +106,11 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
                 if event.split == "train":
                     run["images_per_second"] = event.images_per_second
             case Result():
-                row = event.model_dump(exclude={"event", "attempt"}) | {"run_id": run["id"]}
+                row = event.model_dump(exclude={"event", "attempt", "source"}) | {"run_id": run["id"]}
                 result_rows[event.split, event.at, event.epoch] = row
+                if run["task"] == "evaluate":
+                    # Never among the best: those are what training runs found on their own split.
+                    run |= {"last_dice": event.dice, "last_miou": event.miou}
             case Finished() | Failed() | Stopped():
                 if not (known and run["status"] in ("queued", "starting")):
                     _fold_end(run, event)
@@ -102,9 +120,12 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
             connection.execute(table.delete().where(table.c.run_id == run["id"], table.c.epoch > kept_epochs))
     _replace(connection, epochs, list(epoch_rows.values()))
     _replace(connection, results, list(result_rows.values()))
+    if images_anew:
+        connection.execute(images.delete().where(images.c.run_id == run["id"]))
+    _replace(connection, images, list(image_rows.values()))
     if event_rows:
         connection.execute(events.insert(), event_rows)
-    if epoch_rows or kept_epochs is not None:
+    if run["task"] != "evaluate" and (epoch_rows or kept_epochs is not None):
         run |= _summary(connection, run["id"], run["task"] == "pretrain")
     changed = {name: value for name, value in run.items() if value != before[name]}
     if changed:
@@ -133,7 +154,7 @@ def _fold_progress(run: dict[str, Any], event: Progress) -> None:
     run |= {"phase": event.phase, "step": event.step, "steps": event.steps, "progress_at": event.t}
     # The speed of a run is that of its training; scoring is faster and says nothing of the time left. A phase
     # that does not know the time left leaves the last one known.
-    if event.phase == "train" and event.images_per_second is not None:
+    if event.phase not in ("cache", "val") and event.images_per_second is not None:
         run["images_per_second"] = event.images_per_second
     if event.eta_seconds is not None:
         run["eta_seconds"] = event.eta_seconds

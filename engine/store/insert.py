@@ -60,6 +60,7 @@ def unheard(config: RunConfig) -> dict[str, Any]:
         "colors": [],
         "config": stored,
         "variant": variant_of(stored),
+        "source": config.source,
     }
 
 

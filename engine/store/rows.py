@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.store.schema import epochs, events, experiments, results, runs, tags
+from engine.store.schema import epochs, events, experiments, images, results, runs, tags
 
 STATUSES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost")
 END_STATUSES = ("finished", "failed", "stopped", "lost")
@@ -92,6 +92,7 @@ class RunRow:
     paused: bool
     after: str
     claimed_by: dict[str, Any] | None
+    source: str
 
     @property
     def ended(self) -> bool:
@@ -140,8 +141,11 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """The scores of one checkpoint on one split; the fields are those of the `result` event."""
+    """The scores of one checkpoint on one split; the fields are those of the `result` event. `run_id` is the
+    run that scored, `source` the run whose checkpoint it scored: "" for its own."""
 
+    run_id: str
+    source: str
     seq: int
     t: float
     split: str
@@ -155,6 +159,28 @@ class EvaluationRow:
     class_dice: dict[str, float | None]
     class_iou: dict[str, float | None]
     confusion: list[list[int]]
+    checkpoint: str
+    label_resize: str
+    tta: str
+    parameters: int | None
+    flops_per_sample: int | None
+    latency_seconds: float | None
+    latency_p95_seconds: float | None
+    frames_per_second: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """The scores of one image in one evaluation; the fields are those of the `image` event."""
+
+    image: str
+    split: str
+    at: str
+    dice: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    valid_pixels: int
+    class_dice: dict[str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,4 +230,8 @@ def run_row(row: Sequence[Any]) -> RunRow:
 
 EPOCH_COLUMNS = [epochs.c[field.name] for field in fields(EpochRow)]
 EVENT_COLUMNS = [events.c[field.name] for field in fields(EventRow)]
-EVALUATION_COLUMNS = [results.c[field.name] for field in fields(EvaluationRow)]
+IMAGE_COLUMNS = [images.c[field.name] for field in fields(ImageRow)]
+EVALUATION_COLUMNS = [
+    runs.c.source if field.name == "source" else results.c[field.name] for field in fields(EvaluationRow)
+]
+"""Of results joined with their runs."""

@@ -27,16 +27,18 @@ from engine.store.rows import (
     EPOCH_COLUMNS,
     EVALUATION_COLUMNS,
     EVENT_COLUMNS,
+    IMAGE_COLUMNS,
     STATUSES,
     EpochRow,
     EvaluationRow,
     EventRow,
     ExperimentRow,
+    ImageRow,
     RunRow,
     run_row,
     select_runs,
 )
-from engine.store.schema import epochs, events, experiments, results, runs
+from engine.store.schema import epochs, events, experiments, images, results, runs
 from engine.store.summaries import SummaryVerbs
 
 MAX_CANDIDATES = 5
@@ -310,8 +312,26 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
 
     def evaluations(self, run_id: str) -> list[EvaluationRow]:
         """The scores of the run's checkpoints, in the order in which they were made."""
-        scores = sa.select(*EVALUATION_COLUMNS).where(results.c.run_id == run_id).order_by(results.c.seq)
+        scores = _EVALUATIONS.where(results.c.run_id == run_id).order_by(results.c.seq)
         return [EvaluationRow(*row) for row in self._rows_of(run_id, scores)]
+
+    def evaluations_of(self, run_id: str) -> list[EvaluationRow]:
+        """The scores that other runs, of the task `evaluate`, gave the checkpoints of this one; in order of
+        time."""
+        scores = _EVALUATIONS.where(runs.c.source == run_id).order_by(results.c.t)
+        return [EvaluationRow(*row) for row in self._rows_of(run_id, scores)]
+
+    def image_scores(self, run_id: str, sort: str = "dice", limit: int | None = None) -> list[ImageRow]:
+        """The scores of each image of an evaluation: the worst first, or by `sort`.
+
+        `sort` is image, dice, miou, pixel_accuracy, valid_pixels or class:NAME, the Dice of a class; with a
+        "-" before it largest first; images without that score last. Raises StoreError for another word.
+        """
+        column = _image_order(sort.removeprefix("-"))
+        order = column.desc() if sort.startswith("-") else column.asc()
+        chosen = sa.select(*IMAGE_COLUMNS).where(images.c.run_id == run_id)
+        chosen = chosen.order_by(order.nulls_last(), images.c.image).limit(limit)
+        return [ImageRow(*row) for row in self._rows_of(run_id, chosen)]
 
     def _rows_of(self, run_id: str, select: sa.Select[Any]) -> list[tuple[Any, ...]]:
         with self._read() as connection:
@@ -319,7 +339,21 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
             return [tuple(row) for row in connection.execute(select)]
 
 
-_NOT_FOLDED = ("config", "note", "name", "priority", "paused", "after", "changed", "variant")
+_EVALUATIONS = sa.select(*EVALUATION_COLUMNS).join_from(results, runs)
+_IMAGE_ORDERS = ("image", "dice", "miou", "pixel_accuracy", "valid_pixels")
+
+
+def _image_order(name: str) -> sa.ColumnElement[Any]:
+    kind, _, class_name = name.partition(":")
+    if kind == "class" and class_name:
+        dice: sa.ColumnElement[Any] = images.c.class_dice[class_name].as_float()
+        return dice
+    if name not in _IMAGE_ORDERS:
+        raise StoreError(f"{name}: images have {', '.join(_IMAGE_ORDERS)} and class:NAME to sort by")
+    return images.c[name]
+
+
+_NOT_FOLDED = ["source", "config", "note", "name", "priority", "paused", "after", "changed", "variant"]
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
 
 

@@ -47,8 +47,16 @@ _SQLITE = {
     "evaluations": f"""
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, s.split, s.at, s.epoch, s.t, s.images,
-            s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.class_dice, s.class_iou, s.confusion
+            s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.class_dice, s.class_iou, s.confusion,
+            coalesce(nullif(r.source, ''), r.id) AS source, s.checkpoint, s.label_resize, s.tta,
+            s.parameters, s.flops_per_sample, s.latency_seconds, s.latency_p95_seconds, s.frames_per_second
         {_WHOSE.format(table="results")}
+    """,
+    "image_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.image, s.split, s.at,
+            s.dice, s.miou, s.pixel_accuracy, s.valid_pixels, s.class_dice
+        {_WHOSE.format(table="images")}
     """,
 }
 

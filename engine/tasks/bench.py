@@ -19,7 +19,6 @@ from engine.config import RunConfig
 from engine.tasks.process import prepare_process
 
 WARM_STEPS = 2
-LATENCY_PASSES = 20
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -47,6 +46,7 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     from engine.learning.ceiling import matrix_ceiling
     from engine.learning.flops import flops_per_sample
     from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.learning.latency import measure_latency
     from engine.models.registry import count_parameters
     from engine.tasks.objectives import output_channels
     from engine.tasks.state import new_state
@@ -69,7 +69,7 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
         "ceiling_flops": ceiling,
         "memory_bytes": _memory_at_hand(hardware.device),
     }
-    yield {"kind": "latency", **_latency(state, hardware)}
+    yield {"kind": "latency", **measure_latency(state.model, config.data.size, hardware)}
     for batch_size in _batch_sizes(largest or 2 * config.batch_size):
         line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
         try:
@@ -124,31 +124,6 @@ def _training(
         "step_seconds": step,
         "images_per_second": batch_size / step,
         "peak_memory_bytes": peak_memory(hardware.device),
-    }
-
-
-def _latency(state: Any, hardware: Any) -> dict[str, float]:
-    """Seconds from one image to its class map: median and 95th percentile, after a warm-up."""
-    import torch
-
-    from engine.data.batches import normalise
-
-    height, width = state.config.data.size
-    image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=hardware.device)
-    state.model.eval()
-    times = []
-    with torch.inference_mode(), hardware.autocast():
-        for _ in range(WARM_STEPS + LATENCY_PASSES):
-            begun = time.perf_counter()
-            state.model(normalise(image)).argmax(1)
-            _wait(hardware.device)
-            times.append(time.perf_counter() - begun)
-    ordered = sorted(times[WARM_STEPS:])
-    median = statistics.median(ordered)
-    return {
-        "median_seconds": median,
-        "p95_seconds": ordered[int(0.95 * (len(ordered) - 1))],
-        "frames_per_second": 1 / median,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engine.tasks.evaluate import evaluate
 from engine.tasks.job import Job
 from engine.tasks.pretrain import pretrain
 from engine.tasks.train import train
@@ -11,5 +12,6 @@ from engine.tasks.train import train
 TASKS: dict[str, Callable[[Job], None]] = {
     "train": train,
     "pretrain": pretrain,
+    "evaluate": evaluate,
 }
 """Each puts its end on the record, or raises StopRequested after saving, Diverged, or what goes wrong."""

@@ -13,7 +13,8 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engine.report.run import evaluations_table, facts, failure, heading
+from engine.report.evaluation import evaluations_table
+from engine.report.run import facts, failure, heading
 from engine.rundir import RunDir
 from engine.store import RunSummary, StoreError
 from seg_tui.acting import Acting

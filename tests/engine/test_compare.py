@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,20 @@ from engine.report.compare import (
     Entry,
     compare,
 )
+from engine.report.compare_config import is_external
+from engine.report.measures import Evaluation, Value
 from engine.report.published import PUBLISHED_RESULTS, TABLES, published_results
 from engine.store import Store
-from tests.engine.made_up_runs import CLASSES, MadeUpJournal, add_run, epoch_event, ingest, open_store
+from tests.engine.made_up_runs import (
+    CLASSES,
+    MadeUpJournal,
+    add_run,
+    epoch_event,
+    evaluation_config,
+    evaluation_journal,
+    ingest,
+    open_store,
+)
 
 Make = Callable[..., ComparedRun]
 
@@ -144,6 +156,50 @@ def test_pretraining_is_counted_in_the_epochs_of_all(make: Make) -> None:
     totals = [entry.values["total_epochs"].mean for entry in compare(runs).entries]
     assert totals == [1, 41]
     assert "total_epochs" not in named(compare(runs[:1]), "A").values
+
+
+def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: Store) -> None:
+    runs = []
+    for source, run_id, dice in (("aaaaaaaa", "eeeeeee1", 0.25), ("bbbbbbbb", "eeeeeee2", 0.5)):
+        run = make(source)
+        add_run(store, run_id, evaluation_config(source))
+        ingest(store, run_id, evaluation_journal(source, {"a": dice, "b": dice}).events)
+        found = [Evaluation(scores, external=True) for scores in store.evaluations_of(source)]
+        runs.append(replace(run, evaluations=found))
+    runs.append(make("cccccccc"))
+    comparison = compare(runs)
+    name = "dice: external at original, 20 images"
+    assert [entry.values.get(name) and entry.values[name].difference for entry in comparison.entries] == [
+        None,
+        0.25,
+        None,
+    ]
+    metric = next(metric for metric in comparison.metrics if metric.name == name)
+    assert (metric.title, metric.better) == ("Dice, external at original, 20 images", "higher")
+    assert named(comparison, "A").values["latency_seconds"].mean == 0.02
+    # An evaluation itself is compared by its own scores.
+    (alone,) = store.evaluations("eeeeeee2")
+    itself = ComparedRun(store.run("eeeeeee2"), [], [Evaluation(alone, external=False)])
+    assert compare([itself]).classes[0].dice[0] == Value(0.5, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("split", "trained", "scored", "outside"),
+    [
+        ("val", {}, {}, False),
+        ("train", {}, {"data.split": "official"}, False),
+        ("val", {}, {"data.split": "official"}, True),
+        ("val", {"data.split": "official"}, {"data.split": "official"}, False),
+        ("test", {}, {}, True),
+        ("val", {}, {"data.root": "/other"}, True),
+    ],
+)
+def test_which_images_are_external(
+    store: Store, split: str, trained: dict[str, str], scored: dict[str, str], outside: bool
+) -> None:
+    for run_id, keys in (("aaaaaaaa", trained), ("eeeeeeee", scored)):
+        add_run(store, run_id, with_values(get_recipe("quick"), {"data.root": "/data", **keys}))
+    assert is_external(split, store.run("aaaaaaaa"), store.run("eeeeeeee")) is outside
 
 
 def test_nobody_has_scores(make: Make) -> None:

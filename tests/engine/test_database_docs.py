@@ -16,12 +16,21 @@ from engine.config_keys import with_values
 from engine.journal import Event, Failed
 from engine.rundir import RunCard
 from engine.store import CAUSES, STATUSES, Store
-from tests.engine.made_up_runs import MadeUpJournal, epoch_event, iou, make_run_dir, result_event
+from tests.engine.made_up_runs import (
+    MadeUpJournal,
+    epoch_event,
+    evaluation_config,
+    evaluation_journal,
+    iou,
+    make_run_dir,
+    result_event,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "database.md"
 QUERIES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```sql\n(.*?)^```", DOCS.read_text(), re.M | re.S))
 
 FIRST, SECOND, THIRD, WIDE, BROKEN = "a1b2c3d4", "e5f6a7b8", "11111111", "22222222", "33333333"
+EVALUATED = ("44444444", {"a": 0.42, "b": 0.6, "c": None}), ("55555555", {"a": 0.5, "b": 0.55, "c": None})
 
 Rows = list[dict[str, Any]]
 
@@ -57,6 +66,10 @@ def fill(store: Store, runs: Path) -> None:
     wide.finish(3)
     config = with_values(RunConfig(), {"model.width": 128, "optimizer.lr": 0.01})
     add(WIDE, config, wide, name="wide", experiment="width")
+
+    for run_id, dices in EVALUATED:
+        journal = evaluation_journal(FIRST, dices, begins=5000.0 if run_id == "44444444" else 6000.0)
+        add(run_id, evaluation_config(FIRST), journal, name="full size", experiment="width")
 
     broken = MadeUpJournal()
     broken.begin()
@@ -147,10 +160,31 @@ def check_tags(rows: Rows) -> None:
 
 
 def check_paper(rows: Rows) -> None:
-    assert [r["run"] for r in rows] == [SECOND, THIRD, FIRST]
-    assert rows[0]["dice"] == pytest.approx(0.5)
-    assert rows[0]["miou"] == pytest.approx(iou(0.5))
-    assert [r["flattered"] for r in rows] == pytest.approx([0.1] * 3)
+    assert [(r["source"], r["name"]) for r in rows[:2]] == [(FIRST, "full size"), (FIRST, "full size")]
+    assert [(r["source"], r["name"]) for r in rows[2:]] == [
+        (SECOND, "unet-1"),
+        (THIRD, "unet-2"),
+        (FIRST, "unet-0"),
+    ]
+    assert rows[2]["dice"] == pytest.approx(0.5)
+    assert rows[2]["miou"] == pytest.approx(iou(0.5))
+    assert [r["flattered"] for r in rows] == pytest.approx([-0.025, -0.01, *[0.1] * 3])
+
+
+def check_worst_images(rows: Rows) -> None:
+    assert [(r["image"], r["dice"]) for r in rows] == [("c", None), ("a", 0.5), ("b", 0.55)]
+
+
+def check_better_images(rows: Rows) -> None:
+    assert [(r["image"], r["first"]) for r in rows] == [("a", 0.42), ("b", 0.6), ("c", None)]
+    assert rows[0]["gain"] == pytest.approx(0.08)
+
+
+def check_fast(rows: Rows) -> None:
+    assert [(r["source"], r["milliseconds"], r["parameters"]) for r in rows] == [
+        (FIRST, 20.0, 31_000_000)
+    ] * 2
+    assert rows[0]["dice"] == pytest.approx(0.525)
 
 
 def check_cost(rows: Rows) -> None:
@@ -170,6 +204,9 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "How long it took to reach a Dice": check_time_to_reach,
     "A leaderboard for each tag": check_tags,
     "What to print in the paper": check_paper,
+    "The worst images of a run": check_worst_images,
+    "Which images one network does better than another": check_better_images,
+    "How good and how fast": check_fast,
     "What an experiment cost": check_cost,
 }
 
@@ -202,7 +239,7 @@ def test_every_column_of_every_view_and_table_is_described(tmp_path: Path) -> No
 
 def test_every_word_that_a_column_can_hold_is_described() -> None:
     (events,) = re.findall(r"^\| `event` \| (.*) \|$", DOCS.read_text(), re.M)
-    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {"progress"}
+    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {"progress", "image"}
     assert set(re.findall(r"`(\w+)`", events)) == kinds
     (statuses,) = re.findall(r"^\| `status` \| (`queued`.*) \|$", DOCS.read_text(), re.M)
     assert set(re.findall(r"`(\w+)`", statuses)) == set(STATUSES)

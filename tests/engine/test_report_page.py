@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from engine.config import RunConfig
 from engine.config_keys import parse_assignments, with_values
 from engine.recipes import get_recipe
-from engine.report.commands import command_line
+from engine.report.commands import command_line, command_lines
 from engine.report.compare import ComparedRun
 from engine.report.experiment import config_toml
+from engine.report.measures import Evaluation
 from engine.report.page import (
     Block,
     Bullets,
@@ -33,7 +35,14 @@ from engine.report.page_html import to_html
 from engine.report.published import PUBLISHED_RESULTS, PublishedResult
 from engine.report.study import own_epoch, own_results, study_blocks
 from engine.store import Store
-from tests.engine.made_up_runs import MadeUpJournal, add_run, ingest, open_store, result_event
+from tests.engine.made_up_runs import (
+    MadeUpJournal,
+    add_run,
+    evaluation_config,
+    evaluation_journal,
+    ingest,
+    open_store,
+)
 
 EVIL = "<script>alert(1)</script> a|b *c* `d`"
 
@@ -149,7 +158,7 @@ def test_ours_stand_at_the_same_share_of_the_schedule() -> None:
 
 def test_the_baselines_curve_stands_beside_table_one(make: Callable[..., ComparedRun]) -> None:
     run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, 0.25, 0.3, 0.31, 0.36, name="ours")
-    blocks = study_blocks([run], {})
+    blocks = study_blocks([run])
     rows = cells_of(blocks, "Table I")
     assert [row[:4] for row in rows] == [
         ["U-Net (2015)", "25", "0.21858", "0.22154"],
@@ -176,36 +185,43 @@ def test_seeds_are_one_result_with_a_deviation(make: Callable[..., ComparedRun])
         make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours", keys={"seed": 1}),
         make("bbbbbbbb", "paper-unet", 0.1, 0.4, name="ours", keys={"seed": 2}),
     ]
-    last = cells_of(study_blocks(runs, {}), "Table I")[-1]
+    last = cells_of(study_blocks(runs), "Table I")[-1]
     assert last[4:] == ["ours, 2 seeds", "2", "0.2900 ± 0.1414", "0.3000 ± 0.1414", "-0.0172"]
 
 
-def test_a_test_score_is_of_images_that_chose_nothing(make: Callable[..., ComparedRun], store: Store) -> None:
+def test_a_test_score_is_of_images_that_the_training_had_nothing_to_do_with(
+    make: Callable[..., ComparedRun], store: Store
+) -> None:
     run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours")
-    validation = result_event(2, 0.9)
-    test = result_event(2, 0.25, at="original").model_copy(update={"split": "test"})
-    ingest(
-        store, "aaaaaaaa", [e.model_copy(update={"seq": 90 + i}) for i, e in enumerate((validation, test))]
-    )
-    evaluations = {"aaaaaaaa": store.evaluations("aaaaaaaa")}
-    (own,) = own_results(published("III", "paper-unet", None), [[run]], evaluations)
+    for run_id, dice in (("eeeeeee1", 0.9), ("eeeeeee2", 0.25)):
+        add_run(store, run_id, evaluation_config("aaaaaaaa"))
+        ingest(store, run_id, evaluation_journal("aaaaaaaa", {"a": dice, "b": dice}).events)
+    held_out, outside = store.evaluations_of("aaaaaaaa")
+    run = replace(run, evaluations=[Evaluation(outside, True), Evaluation(held_out, False)])
+    (own,) = own_results(published("III", "paper-unet", None), [[run]])
     assert own.test_dice is not None
-    assert (own.test_dice.mean, own.scored_on) == (0.25, "20 images, original size")
-    assert cells_of(study_blocks([run], {}), "Table III")[0] == [
-        *("U-Net (2015)", "-", "0.24736"),
-        *(["-"] * 5),
-    ]
+    assert (own.test_dice.mean, own.scored_on) == (0.25, "at original, 20 images")
+    rows = cells_of(study_blocks([run]), "Table III")
+    assert rows[0][3:] == ["ours", "2", "0.2500", "at original, 20 images", "+0.0026"]
+    assert rows[1][3:] == ["-"] * 5
+
+
+def test_epochs_of_pretraining_are_told_apart(make: Callable[..., ComparedRun]) -> None:
+    keys = {"pretrain.epochs": 3, "init.from": "../bbbbbbbb/checkpoints/best.pt", "schedule.warmup_epochs": 0}
+    run = make("aaaaaaaa", "paper-modern-unet-pt", 0.1, 0.2, keys=keys)
+    rows = cells_of(study_blocks([run]), "Table II")
+    assert [row[5] for row in rows] == ["-", *(["1 + 3 pre-training"] * 2), *(["2 + 3 pre-training"] * 2)]
 
 
 def test_an_experiment_of_other_recipes_has_no_tables_of_the_study(
     make: Callable[..., ComparedRun],
 ) -> None:
-    assert study_blocks([make("aaaaaaaa", "quick", 0.5)], {}) == []
+    assert study_blocks([make("aaaaaaaa", "quick", 0.5)]) == []
 
 
 def test_a_run_that_is_not_so_far_has_no_number_yet(make: Callable[..., ComparedRun]) -> None:
     run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, keys={"epochs": 60})
-    assert own_results(published("I", "paper-unet", 25), [[run]], {}) == []
+    assert own_results(published("I", "paper-unet", 25), [[run]]) == []
 
 
 # --- How to repeat it --------------------------------------------------------------------------
@@ -222,7 +238,7 @@ def test_a_run_that_is_not_so_far_has_no_number_yet(make: Callable[..., Compared
 def test_a_command_line_makes_the_config_again(store: Store, config: RunConfig) -> None:
     config = with_values(config, {"data.root": "/data/my city"})
     add_run(store, config=config, name="it's 1", experiment="two words")
-    words = shlex.split(command_line(store.run("aaaaaaaa")))
+    words = shlex.split(command_line(store.run("aaaaaaaa"), {}))
     assert words[:2] == ["seg-engine", "run"]
     options = dict(zip(words[-6::2], words[-5::2], strict=True))
     assert options == {"--data": "/data/my city", "--name": "it's 1", "--experiment": "two words"}
@@ -234,11 +250,37 @@ def test_a_recipe_that_is_no_more_is_repeated_from_its_file(store: Store, tmp_pa
     config = with_values(get_recipe("quick"), {"recipe": "gone"})
     add_run(store, config=config)
     row = store.run("aaaaaaaa")
-    assert "run configs/aaaaaaaa.toml" in command_line(row)
+    assert "run configs/aaaaaaaa.toml" in command_line(row, {})
     from engine.config_keys import load_config
 
     (tmp_path / "a.toml").write_text(config_toml(row))
     assert load_config(tmp_path / "a.toml") == config
+
+
+def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> None:
+    def add(run_id: str, name: str, **keys: Any) -> None:
+        values = {"data.root": "/d", **{key.replace("__", "."): value for key, value in keys.items()}}
+        add_run(store, run_id, with_values(get_recipe("quick"), values), name=name)
+
+    add("pppppppp", "pt pretrain", task="pretrain", epochs=3)
+    add("tttttttt", "pt", pretrain__epochs=3, **{"init.from": "../pppppppp/checkpoints/best.pt"})
+    add("ffffffff", "more", **{"init.from": "../tttttttt/checkpoints/best.pt"})
+    add("gggggggg", "file", **{"init.from": "/models/net.pt"})
+    source = store.run("tttttttt")
+    about = {"source": "tttttttt", "checkpoint": "../tttttttt/checkpoints/last.pt", "split": "val"}
+    changes = {"task": "evaluate", "evaluate": about, "init": {}, "pretrain": {}}
+    config = RunConfig.model_validate(source.config | changes)
+    config = with_values(config, {"data.split": "official", "runtime.threads": 1})
+    add_run(store, "eeeeeeee", config, name="outside")
+    lines = command_lines([store.run(f"{c * 8}") for c in "ptfge"])
+    end = "--data /d --name {} --experiment test"
+    assert lines == [
+        f"seg-engine run quick pretrain.epochs=3 {end.format('pt')}",
+        f"seg-engine run quick init.from=pt {end.format('more')}",
+        f"seg-engine run quick init.from=/models/net.pt {end.format('file')}",
+        "seg-engine evaluate pt data.split=official runtime.threads=1 --split val --at original "
+        "--label-resize bilinear-logits --tta none --checkpoint last --name outside --experiment test",
+    ]
 
 
 def test_a_config_that_this_version_cannot_read_is_kept_as_comment(store: Store) -> None:

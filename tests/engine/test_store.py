@@ -85,10 +85,15 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for index in ("runs_queue", "runs_by_predecessor", "runs_by_change"):
+        connection.execute("DROP TABLE images")
+        for column in ("checkpoint", "label_resize", "tta", "parameters", "flops_per_sample"):
+            connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
+        for column in ("latency_seconds", "latency_p95_seconds", "frames_per_second"):
+            connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
+        for index in ("runs_queue", "runs_by_predecessor", "runs_by_change", "runs_by_source"):
             connection.execute(f"DROP INDEX {index}")
         since = ("first_step_seconds", "achieved_flops", "ceiling_flops")
-        for column in (*since, "priority", "paused", "after", "claimed_by", "changed", "variant"):
+        for column in (*since, "priority", "paused", "after", "claimed_by", "changed", "variant", "source"):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with open_store(tmp_path) as store:

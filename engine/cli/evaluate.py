@@ -1,0 +1,120 @@
+"""`seg-engine evaluate` and `seg-engine images`: score a trained network on a split, image by image."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.cli.console import notices, output
+from engine.cli.queue import tell_queued
+from engine.cli.reading import open_existing
+from engine.cli.run import check_pairs, start_here
+from engine.evaluation import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
+from engine.intentions import Place, Refused, enqueue
+from engine.metrics.bootstrap import paired_differences
+from engine.report.evaluation import difference_table, images_csv, images_table
+from engine.rundir import RunCard, new_run_id
+from engine.store import EvaluationRow, RunRow, Store
+from engine.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a person chose to call a run; empty parts follow from the run whose network it looks at."""
+
+    name: str = ""
+    experiment: str = ""
+    tags: Sequence[str] = ()
+    note: str = ""
+
+    def of(self, row: RunRow, name: str) -> RunCard:
+        """The card of a new run of the network of `row`."""
+        tags = tuple(dict.fromkeys(self.tags))
+        experiment = self.experiment or row.experiment
+        return RunCard(new_run_id(), self.name or name, experiment, time.time(), tags, self.note)
+
+
+def evaluate(
+    workspace: Workspace,
+    prefix: str,
+    assignments: Sequence[str],
+    data: Path | None,
+    checkpoint: str,
+    about: Mapping[str, Any],
+    baseline: str,
+    card: Chosen,
+    place: Place | None,
+    as_json: bool,
+) -> int:
+    """Score a run's checkpoint as a run of its own; returns the exit status.
+
+    `about` are the fields of EvaluateConfig. With a `place` it is queued. Raises Refused, ConfigError,
+    DataError and StoreError before anything is made.
+    """
+    with open_existing(workspace) as store:
+        row = source_run(store, prefix)
+        path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
+        about = {**about, "source": row.id, "checkpoint": path}
+        config = derived_config(workspace, row, about, assignments, data)
+        check_pairs(config, workspace, row)
+        other = find_baseline(store, baseline, config) if baseline else None
+        made = card.of(row, f"{row.name}-{about['split']}-{about['at']}")
+        if place is not None:
+            enqueue(workspace, store, made, config, place)
+            tell_queued(workspace, [made], as_json)
+            return 0
+        status = start_here(workspace, store, made, config, as_json)
+        if status == 0 and other is not None:
+            tell_differences(workspace, store, made.id, other, as_json)
+        return status
+
+
+def tell_differences(
+    workspace: Workspace, store: Store, run_id: str, baseline: EvaluationRow, as_json: bool
+) -> None:
+    """Print how the evaluation differs from its baseline, with intervals. Raises MetricsError."""
+    found = paired_differences(
+        confusions_of(workspace.run_dir(run_id)), confusions_of(workspace.run_dir(baseline.run_id))
+    )
+    if as_json:
+        record = {"event": "baseline", "run": run_id, "baseline": baseline.run_id, "source": baseline.source}
+        print(json.dumps(record | {"differences": [asdict(one) for one in found]}), flush=True)
+        return
+    other = store.run(baseline.run_id)
+    whose = f"{other.name} ({baseline.run_id}, of {baseline.source})"
+    output.say(f"\nagainst {whose}, paired bootstrap over images:")
+    output.say(difference_table(found))
+
+
+def list_images(
+    workspace: Workspace, prefix: str, sort: str, limit: int | None, as_json: bool, as_csv: bool
+) -> None:
+    """Print the images of an evaluation, the worst first. Of a training run its newest evaluation is taken.
+
+    Raises Refused when there is none, StoreError for an order that does not exist.
+    """
+    with open_existing(workspace) as store:
+        row = store.run(store.resolve(prefix))
+        if row.task != "evaluate":
+            made = store.evaluations_of(row.id)
+            if not made:
+                raise Refused([f"{row.id}: has no evaluation yet; `seg-engine evaluate {row.id}` makes one"])
+            row = store.run(made[-1].run_id)
+            notices.say(f"images of {row.id} ({row.name})")
+        class_name = sort.removeprefix("-").removeprefix("class:") if "class:" in sort else None
+        if class_name is not None and class_name not in row.classes:
+            raise Refused([f"class:{class_name}: no such class; there are {', '.join(row.classes)}"])
+        shown = limit if limit is not None else None if as_json or as_csv else 20
+        found = store.image_scores(row.id, sort, shown or None)
+    if as_json:
+        print(json.dumps([asdict(image) for image in found], indent=1))
+    elif as_csv:
+        print(images_csv(found), end="")
+    elif found:
+        output.say(images_table(found, class_name, output.table_width))
+    else:
+        notices.say(f"{row.id}: has scored no image yet")

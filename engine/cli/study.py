@@ -1,0 +1,108 @@
+"""`seg-engine study paper`: queue all of the study's systems, pre-training and evaluations included."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.text import Text
+
+from engine.cli.console import notices
+from engine.cli.queue import tell_queued
+from engine.cli.run import check_data
+from engine.config import RunConfig
+from engine.config_keys import ConfigError
+from engine.evaluation import checkpoint_of, derived_config
+from engine.intentions import Place, Refused, check_hardware, default_name, delete, enqueue
+from engine.report.tables import Column, text_table
+from engine.rundir import RunCard, new_run_id
+from engine.sources import pretraining_of
+from engine.store import Store
+from engine.study import PlannedEvaluation, Scale, planned_evaluations, study_configs
+from engine.workspace import Workspace
+
+AT = "original"
+"""The size that the study's systems are evaluated at: that of the labels, whatever the network sees."""
+
+
+def queue_study(
+    workspace: Workspace,
+    root: Path,
+    scale: Scale,
+    assignments: Sequence[str],
+    experiment: str,
+    priority: int,
+    sure: bool,
+    as_json: bool,
+) -> None:
+    """Check everything, show what there will be and ask, queue it all. Raises ConfigError, DataError."""
+    configs = study_configs(root, scale, assignments)
+    for config in configs:
+        check_hardware(config)
+        check_data(config, workspace)
+    plan = [(config, planned_evaluations(config)) for config in configs]
+    count = f"{sum(1 + (pretraining_of(c) is not None) + len(e) for c, e in plan)} runs"
+    if not sure:
+        notices.say(plan_table(plan))
+        if not sys.stdin.isatty():
+            raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
+        typer.confirm(f"queue {count}?", abort=True, err=True)
+    cards: list[RunCard] = []
+    with workspace.open_store() as store:
+        try:
+            for config, evaluations in plan:
+                card = RunCard(new_run_id(), default_name(config), experiment, time.time(), ("study",))
+                cards += enqueue(workspace, store, card, config, Place(priority))
+                for planned in evaluations:
+                    cards.append(_evaluate(workspace, store, card, planned, priority))
+        except BaseException:
+            # Half a study is none. An agent that is at work already may have begun its first run.
+            for made in reversed(cards):
+                with contextlib.suppress(Refused):
+                    delete(workspace, store, store.run(made.id))
+            raise
+    tell_queued(workspace, cards, as_json)
+    notices.say(f"{count} queued; when they have finished: seg-engine report {experiment}")
+
+
+def _evaluate(
+    workspace: Workspace, store: Store, trained: RunCard, planned: PlannedEvaluation, priority: int
+) -> RunCard:
+    """Queue an evaluation of the best checkpoint that a queued training will have."""
+    row = store.run(trained.id)
+    about: dict[str, Any] = {"split": planned.split, "at": AT, "source": row.id}
+    about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
+    config = derived_config(workspace, row, about, planned.assignments)
+    name = f"{trained.name}-{planned.name}-{AT}"
+    card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
+    enqueue(workspace, store, card, config, Place(priority, trained.id))
+    return card
+
+
+def plan_table(plan: Sequence[tuple[RunConfig, Sequence[PlannedEvaluation]]]) -> Text:
+    """A line for each run that there will be, in the order in which they start."""
+    lines: list[tuple[str, str, str, str, str]] = []
+    for config, evaluations in plan:
+        name = default_name(config)
+        size = f"{config.data.size[0]}x{config.data.size[1]}"
+        breadth = f"{config.model.name}, {config.model.BREADTH} {getattr(config.model, config.model.BREADTH)}"
+        pretraining = pretraining_of(config)
+        if pretraining is not None:
+            lines.append((f"{name} pretrain", str(pretraining.epochs), size, breadth, ""))
+        after = f"{name} pretrain" if pretraining is not None else ""
+        lines.append((name, str(config.epochs), size, breadth, after))
+        lines += [(f"{name}-{planned.name}-{AT}", "", AT, "", name) for planned in evaluations]
+    names, epochs, sizes, networks, after_whom = zip(*lines, strict=True)
+    columns = [
+        Column("run", names),
+        Column("epochs", epochs, right=True),
+        Column("size", sizes, rank=2),
+        Column("network", networks, rank=1),
+        Column("after", after_whom),
+    ]
+    return text_table(columns, notices.table_width)

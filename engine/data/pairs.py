@@ -1,0 +1,107 @@
+"""The image and label pairs of one split at their own sizes, read one after the other from their files.
+
+What evaluation needs: no cache, as nothing is read twice. Free of torch, so that a front end can refuse a
+split before a run exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.classes import VOID, ClassSet
+from engine.config import DataConfig
+from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan
+from engine.data.dataset import checked
+from engine.data.decode import FileFault, read_labels, train_id_table
+from engine.data.split import split_samples
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of one split, sorted by name. `skipped` are the faults gone on without."""
+
+    root: Path
+    class_set: ClassSet
+    samples: tuple[Sample, ...]
+    skipped: tuple[Fault, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def open_pairs(
+    config: DataConfig,
+    split: str,
+    cache_dir: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Pairs:
+    """Find the pairs of "train", "val" or "test".
+
+    With the random split, train and val are the parts of the training folder that a run of this config
+    trained on and held out; with the official one they are the folders. `test` is always the folder. With
+    `skip_bad` every file is opened once, and what cannot be used is left out; else faults are found when the
+    pair is read. Raises DataError: no data, no such split, no label in it.
+    """
+    root = Path(config.root).expanduser().absolute()
+    catalog = scan(root, config.kind, config.classes)
+    folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
+    if folder not in catalog.splits:
+        there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
+        raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
+    samples = catalog.splits[folder]
+    faults = [fault for fault in catalog.faults if _lies_in(fault, folder)]
+    if faults and not config.skip_bad:
+        raise DataError(describe_faults(faults, root))
+    if config.skip_bad:
+        found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
+        faults += [fault for of_sample in found.values() for fault in of_sample]
+        samples = tuple(sample for sample in samples if sample.name not in found)
+    if config.split == "random" and split != "test":
+        usable = Catalog(root, catalog.kind, catalog.class_set, {"train": samples}, ())
+        parts = split_samples(usable, "random", config.val_fraction, config.split_seed)
+        samples = parts[0] if split == "train" else parts[1]
+    return Pairs(root, catalog.class_set, samples, tuple(faults))
+
+
+def refuse_unlabelled(
+    pairs: Pairs, split: str, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> None:
+    """Raise DataError when all labels are void everywhere, as those of Cityscapes' test images are.
+
+    Looks no further than the first image that has a labelled pixel; files that cannot be read are left to
+    those who use them.
+    """
+    table = train_id_table(pairs.class_set)
+    for done, sample in enumerate(pairs.samples):
+        on_progress(done, len(pairs))
+        try:
+            if sample.label is not None and (table[np.unique(read_labels(sample.label))] != VOID).any():
+                return
+        except FileFault:
+            return
+    raise DataError(
+        f"{pairs.root}: the labels of all {len(pairs)} images of {split} are void, so nothing can be scored"
+    )
+
+
+def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) -> None:
+    """Raise DataError unless the data has the very classes that the network of `run_id` tells apart."""
+    names = pairs.class_set.names
+    if names == classes:
+        return
+    missing, strange = [n for n in classes if n not in names], [n for n in names if n not in classes]
+    parts = [f"lacks {', '.join(missing)}"] if missing else []
+    parts += [f"has {', '.join(strange)} besides"] if strange else []
+    told = " and ".join(parts) or "has them in another order"
+    raise DataError(
+        f"{pairs.root}: its classes are not those of {run_id}: the data set {told}; both must be equal"
+    )
+
+
+def _lies_in(fault: Fault, folder: str) -> bool:
+    parts = fault.path.split("/")
+    return folder in parts[1:2] or parts[1:2] not in (["train"], ["val"], ["test"])

@@ -1,0 +1,110 @@
+"""Runs that look at the network of another run: which checkpoint, and the config that follows from it.
+
+Both front ends ask here. Nothing is made; what cannot be done is refused before a run exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.config import RunConfig
+from engine.config_keys import parse_assignments, validate, with_values
+from engine.intentions import Refused, check_hardware
+from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.rundir import RunDir, RunDirError
+from engine.store import EvaluationRow, RunRow, Store
+from engine.workspace import Workspace
+
+KEYS = (
+    *("device", "precision", "data.size", "data.kind", "data.classes", "data.split", "data.skip_bad"),
+    *("limits.hours", "checkpoint.seconds"),
+)
+"""Config keys that mean something here, and those of `runtime`; the rest is settled by the training."""
+
+CONFUSIONS = "confusions.npz"
+
+
+def source_run(store: Store, prefix: str) -> RunRow:
+    """The training run that a person means. Raises Refused for a run without a network of its own."""
+    row = store.run(store.resolve(prefix))
+    if row.task != "train":
+        of = f"; {row.source} is the run whose network it looked at" if row.source else ""
+        raise Refused([f"{row.id}: is of the task {row.task}, not train{of}"])
+    return row
+
+
+def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) -> str:
+    """The checkpoint as the config of another run names it: "best", "last", a file of the run, or any file.
+
+    A path from the other run's folder, so that the workspace may move. `waits`: the run that needs it will
+    start later, and the checkpoint may come until then. Raises Refused when there is none.
+    """
+    run = workspace.run_dir(row.id)
+    name = f"{which}.pt" if which in ("best", "last") else which
+    if (run.checkpoints / name).is_file() or (waits and which in ("best", "last") and not row.ended):
+        return f"../{row.id}/checkpoints/{name}"
+    path = Path(which).expanduser().absolute()
+    if which not in ("best", "last") and path.is_file():
+        return str(path)
+    there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
+    raise Refused([f"--checkpoint {which}: {row.id} has no such checkpoint; it has {there or 'none yet'}"])
+
+
+def derived_config(
+    workspace: Workspace,
+    row: RunRow,
+    about: Mapping[str, Any],
+    assignments: Sequence[str],
+    data: Path | None = None,
+) -> RunConfig:
+    """The config of the run `row` made that of an evaluation of it, whose section `about` fills.
+
+    `assignments` are KEY=VALUE of KEYS. `data` is the root of another data set, of which the run has held
+    out no part: its own folders count, unless data.split is among the assignments. Raises Refused and
+    ConfigError.
+    """
+    values = parse_assignments(assignments)
+    strange = [key for key in values if key not in KEYS and not key.startswith("runtime.")]
+    if strange:
+        allowed = f"{', '.join(KEYS)} and runtime.* may change"
+        raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
+    root = str(data.expanduser().absolute()) if data is not None else row.config["data"]["root"]
+    if root != row.config["data"]["root"]:
+        values = {"data.split": "official", "data.root": root} | values
+    try:
+        trained = workspace.run_dir(row.id).read_config()
+    except RunDirError as error:
+        raise Refused([str(error)]) from error
+    table = with_values(trained, values).model_dump()
+    config = validate(table | {"task": "evaluate", "evaluate": dict(about), "init": {}, "pretrain": {}})
+    check_hardware(config)
+    return config
+
+
+def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow:
+    """The evaluation to compare with one of the config `wanted`: the run itself, or the newest made of it.
+
+    Raises Refused when there is none of the same images, size and way to it.
+    """
+    row = store.run(store.resolve(prefix))
+    found = store.evaluations(row.id) if row.task == "evaluate" else store.evaluations_of(row.id)
+    about = wanted.evaluate
+    assert about is not None
+    label_resize = about.label_resize if about.at == "original" else ""
+    kind = (about.split, about.at, label_resize)
+    for evaluation in reversed(found):
+        other = store.run(evaluation.run_id).config["data"]
+        same = (evaluation.split, evaluation.at, evaluation.label_resize) == kind
+        if same and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
+            return evaluation
+    options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
+    options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
+    command = f"seg-engine evaluate {row.source or row.id} {options}"
+    raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
+
+
+def confusions_of(run: RunDir) -> ImageConfusions:
+    """What an evaluation counted in each image. Raises MetricsError when its file is missing or damaged."""
+    return load_image_confusions(run.outputs / CONFUSIONS)

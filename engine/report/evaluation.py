@@ -1,0 +1,113 @@
+"""Evaluations as text: the scores of a split, its images, and how two evaluations differ."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.text import Text
+
+from engine.metrics.bootstrap import Difference
+from engine.report.tables import Column, class_table, large, score, text_table
+from engine.store import EvaluationRow, ImageRow
+
+NAMES = {"dice": "Dice", "dice_image": "image Dice", "miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+
+
+def evaluation_text(row: EvaluationRow, colors: Sequence[str]) -> Text:
+    """One evaluation: its scores, its classes, and the cost of the network."""
+    way = f", {row.label_resize}" if row.label_resize else ""
+    way += f", test-time augmentation: {row.tta}" if row.tta not in ("", "none") else ""
+    title = f"{row.images} images of {row.split} at the {row.at} size{way}, checkpoint of epoch {row.epoch}\n"
+    scores = "   ".join(f"{name} {_precise(getattr(row, field))}" for field, name in NAMES.items())
+    text = Text(title, no_wrap=True, overflow="ignore")
+    text.append(scores, "bold")
+    text.append("\n\n")
+    text.append_text(class_table(row.class_dice, row.class_iou, colors))
+    return text.append(f"\n{speed_line(row)}") if row.latency_seconds is not None else text
+
+
+def speed_line(row: EvaluationRow) -> str:
+    """Parameters, arithmetic and time of one image at the input size."""
+    flops = large(row.flops_per_sample, "FLOP")
+    latency = f"{1000 * (row.latency_seconds or 0):.1f} ms an image (median, batch 1)"
+    return f"{row.parameters:,} parameters, {flops}, {latency}, {row.frames_per_second:.1f} frames/s"
+
+
+def evaluations_table(rows: Sequence[EvaluationRow], width: int | None = None) -> Text:
+    """A line for each evaluation, with the run that made it."""
+    columns = [
+        Column("scored", [row.split for row in rows]),
+        Column("size", [row.at for row in rows]),
+        Column("epoch", [str(row.epoch) for row in rows], right=True),
+        Column("images", [str(row.images) for row in rows], right=True),
+        Column("Dice", [score(row.dice) for row in rows], right=True),
+        Column("image Dice", [score(row.dice_image) for row in rows], right=True),
+        Column("mIoU", [score(row.miou) for row in rows], right=True),
+        Column("pixel accuracy", [score(row.pixel_accuracy) for row in rows], right=True),
+    ]
+    if any(row.source for row in rows):
+        speeds = [f"{row.frames_per_second:.1f}" if row.frames_per_second else "-" for row in rows]
+        ways = [" ".join(part for part in (row.label_resize, _augmented(row)) if part) or "-" for row in rows]
+        columns += [
+            Column("frames/s", speeds, right=True),
+            Column("way", ways),
+            Column("by run", [row.run_id if row.source else "-" for row in rows]),
+        ]
+    return text_table(columns, width)
+
+
+def images_table(rows: Sequence[ImageRow], class_name: str | None, width: int | None) -> Text:
+    """A line for each image; with `class_name` also the Dice of that class."""
+    columns = [
+        Column("image", [row.image for row in rows], least=20),
+        Column("Dice", [score(row.dice) for row in rows], right=True),
+        Column("mIoU", [score(row.miou) for row in rows], right=True),
+        Column("pixel accuracy", [score(row.pixel_accuracy) for row in rows], right=True),
+        Column("labelled pixels", [str(row.valid_pixels) for row in rows], right=True, rank=1),
+    ]
+    if class_name is not None:
+        dices = [score(row.class_dice.get(class_name)) for row in rows]
+        columns.insert(1, Column(class_name, dices, right=True))
+    return text_table(columns, width)
+
+
+def images_csv(rows: Sequence[ImageRow]) -> str:
+    """Images as CSV with a header; the Dice of every class is a column of its own, dice:NAME."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    fields = ("image", "split", "at", "dice", "miou", "pixel_accuracy", "valid_pixels")
+    names = list(rows[0].class_dice) if rows else []
+    writer.writerow([*fields, *(f"dice:{name}" for name in names)])
+    for row in rows:
+        values = asdict(row)
+        writer.writerow([*(values[field] for field in fields), *(row.class_dice.get(name) for name in names)])
+    return text.getvalue()
+
+
+def difference_table(found: Sequence[Difference]) -> Text:
+    """How far an evaluation is from its baseline; an interval that leaves 0 out is bold."""
+    sure = [(one.low or 0.0) * (one.high or 0.0) > 0 for one in found]
+    differences = [(_signed(one.difference), "bold" * clear) for one, clear in zip(found, sure, strict=True)]
+    columns = [
+        Column("measure", [NAMES[one.measure] for one in found]),
+        Column("this", [_precise(one.value) for one in found], right=True),
+        Column("baseline", [_precise(one.baseline) for one in found], right=True),
+        Column("difference", differences, right=True),
+        Column("95 % interval", [f"{_signed(one.low)} to {_signed(one.high)}" for one in found]),
+    ]
+    return text_table(columns)
+
+
+def _augmented(row: EvaluationRow) -> str:
+    return f"+{row.tta}" if row.tta not in ("", "none") else ""
+
+
+def _precise(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.5f}"
