@@ -199,7 +199,7 @@ def test_a_run_whose_time_is_over_says_how_to_go_on(
 
 LIMIT_MEMORY = f"""
 import resource
-room = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 1250 * {MB}
+room = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 1180 * {MB}
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
 """
 
