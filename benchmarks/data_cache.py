@@ -49,7 +49,8 @@ def main() -> None:
         else:
             root, class_set = folder / "data", CITYSCAPES
             samples = [make_pair(root, f"{i}", (1024, 2048)) for i in range(arguments.pairs)]
-        megabytes = sum(s.image.stat().st_size + s.label.stat().st_size for s in samples) / len(samples) / 1e6
+        files = [path for sample in samples for path in (sample.image, sample.label) if path is not None]
+        megabytes = sum(path.stat().st_size for path in files) / len(samples) / 1e6
         print(f"{len(samples)} pairs of {megabytes:.2f} MB, resized to {size[0]}x{size[1]}\n")
 
         decode = partial(decode_all, samples, size, class_set, root, arguments.workers)
@@ -84,12 +85,12 @@ def make_pair(root: Path, name: str, size: tuple[int, int]) -> Sample:
     shading = Image.fromarray(generator.integers(0, 256, (8, 16, 3), np.uint8)).resize((width, height))
     noise = generator.normal(0, 1.3, (height, width, 3))
     blocks = Image.fromarray(generator.integers(0, 34, (16, 32)).astype(np.uint8))
-    sample = Sample(name, root / "images" / f"{name}.png", root / "labels" / f"{name}.png")
-    for path in (sample.image, sample.label):
+    image, label = root / "images" / f"{name}.png", root / "labels" / f"{name}.png"
+    for path in (image, label):
         path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((np.asarray(shading) + noise).clip(0, 255).astype(np.uint8)).save(sample.image)
-    blocks.resize((width, height), Image.Resampling.NEAREST).save(sample.label)
-    return sample
+    Image.fromarray((np.asarray(shading) + noise).clip(0, 255).astype(np.uint8)).save(image)
+    blocks.resize((width, height), Image.Resampling.NEAREST).save(label)
+    return Sample(name, image, label)
 
 
 def decode_all(

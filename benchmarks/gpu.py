@@ -91,6 +91,7 @@ def measure(
         for _ in range(epochs + 1):
             begun = time.perf_counter()
             meter = train_epoch(job, state, batches, len(data.train), build_objective(config), hardware)
+            assert meter.confusion is not None
             meter.confusion.compute()
             seconds.append(time.perf_counter() - begun)
             waits.append(meter.waited / seconds[-1])

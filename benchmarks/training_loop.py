@@ -83,7 +83,8 @@ def compare(config: RunConfig, data: Dataset, root: Path, rounds: int) -> None:
             waits.append(wait)
             times["bare loop"].append(bare.epoch())
     images = len(data.train)
-    print(f"U-Net, width {config.model.width}, 128x128, batch {config.batch_size}, {images} images an epoch")
+    width = config.model.model_dump()[config.model.BREADTH]
+    print(f"U-Net, width {width}, 128x128, batch {config.batch_size}, {images} images an epoch")
     print(
         f"{hardware.name}, {hardware.precision}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
@@ -102,6 +103,7 @@ def engine_epoch(job: Job, state: TrainState, data: Dataset, hardware: Hardware)
     batches, _ = make_batches([data.train, data.val], hardware.device)
     begun = time.perf_counter()
     meter = train_epoch(job, state, batches, len(data.train), build_objective(job.config), hardware)
+    assert meter.confusion is not None
     meter.confusion.compute()
     seconds = time.perf_counter() - begun
     state.finish_epoch()
@@ -113,9 +115,8 @@ class BareLoop:
 
     def __init__(self, config: RunConfig, data: Dataset, hardware: Hardware) -> None:
         self.batch_size, self.hardware = config.batch_size, hardware
-        self.model = build_model(config.model, len(data.class_set)).to(
-            hardware.device, memory_format=torch.channels_last
-        )
+        model = build_model(config.model, len(data.class_set)).to(hardware.device)
+        self.model = model.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.optimizer.lr, fused=True)
         pairs = [data.train.sample(position) for position in range(len(data.train))]
         self.images = torch.from_numpy(np.stack([image for image, _ in pairs])).to(hardware.device)
@@ -124,13 +125,14 @@ class BareLoop:
     def epoch(self) -> float:
         begun = time.perf_counter()
         self.model.train()
-        for chosen in torch.randperm(len(self.images), device=self.images.device).split(self.batch_size):
+        order = torch.randperm(len(self.images), device=self.images.device)
+        for chosen in torch.split(order, self.batch_size):
             with self.hardware.autocast():
                 logits = self.model(normalise(self.images[chosen]))
             rows = logits.movedim(1, -1).flatten(0, 2).float()
             loss = functional.cross_entropy(rows, self.labels[chosen].flatten().long(), ignore_index=255)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
         if self.hardware.device.type == "cuda":
             torch.cuda.synchronize()

@@ -30,7 +30,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "precision": hardware.precision,
-        "forward_flops": flops_per_sample(config, classes=19),
+        "forward_flops": flops_per_sample(config, outputs=19),
         "ceilings": {name: matrix_ceiling(replace(hardware, precision=name)) for name in ("fp32", "bf16")},
     }
     print(json.dumps(limits))

@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import os
 import re
 import resource
+import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,7 @@ SECONDS = 120.0
 """Longest time that looking for an advice may take."""
 CPU_RESERVE, CUDA_RESERVE = 200 * 10**6, 10**9
 """Bytes left free beside a step, most of them for the matrices of `matrix_ceiling`."""
+EXIT_TOO_LARGE, EXIT_BROKEN = 1, 2
 STEPS = 2
 """The first step makes the optimizer's state, the second has it beside activations and gradients."""
 
@@ -39,7 +43,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     marks = ["DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"]
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
         # oneDNN gives no reason; where memory is limited, this is it.
         marks += ["could not create a primitive", "could not execute a primitive"]
     return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)
@@ -95,17 +100,31 @@ def images_a_pass(config: RunConfig, images: int) -> int:
 
 
 def _fits(config: RunConfig, classes: int, size: int, data_bytes: int) -> bool:
-    """Try a few steps on random images, and nothing left over when they fail."""
+    """Try a few steps on random images in a child of their own.
+
+    Nothing of a failed try is left over, and oneDNN, which for want of memory may also crash, takes no more
+    than the child with it; so does the kernel when it kills. Raises RuntimeError when they fail otherwise.
+    """
+    child = os.fork()
+    if child == 0:
+        signal.alarm(int(SECONDS))  # it is not to outlive the search
+        os._exit(_try_steps(config, classes, size, data_bytes))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == EXIT_BROKEN:
+        raise RuntimeError(f"training steps of {size} images failed, and not for want of memory")
+    return status == 0
+
+
+def _try_steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> int:
+    """The exit status of a try."""
     try:
         _steps(config, classes, size, data_bytes)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        fits = False
-    else:
-        fits = True
-    release_memory()  # outside of the handler, whose traceback holds the network and all its activations
-    return fits
+    except BaseException as error:
+        if is_out_of_memory(error):
+            return EXIT_TOO_LARGE
+        traceback.print_exc()
+        return EXIT_BROKEN
+    return 0
 
 
 def release_memory() -> None:
