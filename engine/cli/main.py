@@ -174,6 +174,12 @@ def evaluate(
     baseline: Annotated[
         str, typer.Option(metavar="RUN", help="Compare with its evaluation, by bootstrap over images.")
     ] = "",
+    keep: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=-1, help="Keep the predictions of the N images of the lowest Dice; -1: of all."
+        ),
+    ] = 8,
     name: Annotated[
         str, typer.Option(metavar="NAME", help="What to call the evaluation [default: RUN-SPLIT-AT].")
     ] = "",
@@ -198,6 +204,7 @@ def evaluate(
         "at": choice("--at", at, ("input", "original")),
         "label_resize": choice("--label-resize", label_resize, LABEL_RESIZES),
         "tta": choice("--tta", tta, AUGMENTATIONS),
+        "keep": keep,
     }
     card = Chosen(name, experiment, tag or [], note)
     place = Place(priority, after) if queue else None
