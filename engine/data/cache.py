@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.classes import ClassSet
-from engine.data.cache_lock import cache_lock
+from engine.data.cache_lock import ARRAYS, cache_lock
 from engine.data.catalog import DataError, Fault, Sample
 from engine.data.decode import (
     map_in_order,
