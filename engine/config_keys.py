@@ -135,7 +135,7 @@ def format_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return "x".join(str(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:

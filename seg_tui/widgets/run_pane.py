@@ -15,8 +15,8 @@ from textual.widgets import Static
 from engine.report.runs import status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
 from seg_tui.detail import Detail
+from seg_tui.widgets.columns import fitted
 from seg_tui.widgets.curve_strip import Curve, CurveStrip
-from seg_tui.widgets.run_table import fitted
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
