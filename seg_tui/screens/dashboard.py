@@ -68,7 +68,8 @@ class Dashboard(Acting, Screen[None]):
         & > #body > #table-side { width: 1fr; height: 1fr; }
         & #empty { display: none; height: 1fr; color: $text-muted; padding: 1 2; }
         &.no-runs #empty { display: block; }
-        &.no-runs RunTable { display: none; }
+        &.no-runs RunTable, &.no-runs RunPane { display: none; }
+        & > KeyBar { min-height: 2; }
         &.below > #body { layout: vertical; }
         &.no-pane RunPane { display: none; }
     }
@@ -259,6 +260,10 @@ class Dashboard(Acting, Screen[None]):
         self.pane.show(message.detail, message.problem, self.tui.settings.curves, self._now())
 
     # ------------------------------------------------------------------ filter and order
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a query is typed "/" is a letter of it."""
+        return action != "filter" or not self.filter.has_focus_within
 
     def action_filter(self) -> None:
         self.filter.open()

@@ -188,7 +188,7 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
     def wish(column: Column) -> int:
         if not column.grow:
             return column.width
-        return max(len(column.title), column.least, min(column.most, longest.get(column.key, 0)))
+        return max(len(column.title), min(column.most, longest.get(column.key, 0)))
 
     def least(column: Column) -> int:
         return min(wish(column), max(column.least, len(column.title))) if column.grow else column.width

@@ -16,6 +16,8 @@ from textual.worker import get_current_worker
 from engine.store import Store, StoreError
 from seg_tui.live import Snapshot
 
+HINT = "enter: back to the table   escape: all runs"
+
 SETTLE_SECONDS = 0.12
 """How long nobody types before the database is asked."""
 
@@ -26,14 +28,11 @@ class FilterLine(Horizontal):
 
     DEFAULT_CSS = """
     FilterLine {
-        height: 1; display: none; background: $surface; padding: 0 1;
+        height: auto; display: none; background: $surface; padding: 0 1;
         &.shown { display: block; }
         & > #filter-label { width: auto; text-style: bold; }
         & > #filter-query { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
-        & > #filter-says {
-            width: 3fr; height: 1; padding: 0 0 0 2; color: $text-muted;
-            text-wrap: nowrap; text-overflow: ellipsis;
-        }
+        & > #filter-says { width: 3fr; height: auto; max-height: 3; padding: 0 0 0 2; color: $text-muted; }
         & > #filter-says.wrong { color: $error; text-style: bold; }
     }
     """
@@ -61,7 +60,7 @@ class FilterLine(Horizontal):
     def compose(self) -> ComposeResult:
         yield Static("/ ", id="filter-label", markup=False)
         yield Input(id="filter-query", compact=True, placeholder="dice>0.6 model.name=unet tag:night word")
-        yield Static(id="filter-says", markup=False)
+        yield Static(HINT, id="filter-says", markup=False)
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +91,7 @@ class FilterLine(Horizontal):
         else:
             self.workers.cancel_group(self, "filter")
             self._take(None)
-            self._say("")
+            self._say(HINT)
 
     @on(Input.Submitted)
     def _done(self, event: Input.Submitted) -> None:

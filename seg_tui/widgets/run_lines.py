@@ -41,7 +41,7 @@ def _group_text(group: Group, folded: bool, column: Column, width: int) -> str:
         case "status":
             return group.statuses
         case "progress":
-            return f"n = {len(group.runs)}"
+            return f"n = {len(group.runs):,}"
         case "best" | "last" | "miou":
             spread = Spread.of(column.value(run) for run in group.runs)
             text = "-" if spread is None else spread.text()

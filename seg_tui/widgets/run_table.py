@@ -171,6 +171,7 @@ class RunTable(ScrollView, can_focus=True):
         with self._steady():
             self._list.order = order
             self._list.reorder()
+        self.refresh(Region(0, 0, self.size.width, 1))
         self.post_message(self.Changed())
 
     def group_by(self, grouping: Grouping) -> None:
@@ -264,7 +265,7 @@ class RunTable(ScrollView, can_focus=True):
             self._fit()
 
     def _fit(self) -> None:
-        room = self.scrollable_content_region.width - MARK_CELLS
+        room = self.scrollable_content_region.width - MARK_CELLS - 1  # a blank before the pane
         widths = widths_for(self._chosen_columns, room, self._longest) if room > 0 else []
         if widths != self._widths:
             self._widths = widths
