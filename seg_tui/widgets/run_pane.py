@@ -106,18 +106,23 @@ class RunPane(Vertical):
         self._fill(detail)
 
     def _fill(self, detail: Detail) -> None:
-        row = detail.row
+        """Show what the view has of the run; nothing is made ready that is not seen."""
+        row, width, view = detail.row, max(20, self.size.width), self.view
         broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
         self.set_class(broken and not detail.epochs, "traceback")
-        self._say("pane-head", head(detail, self._now, self.size.width, one_line=self.has_class("below")))
-        dice = [Curve(split, *_points(detail, split, "dice")) for split in ("val", "train")]
-        loss = [Curve(split, *_points(detail, split, "loss")) for split in ("val", "train")]
-        self.query_one("#pane-dice", CurveStrip).show(dice, self._palette)
-        self.query_one("#pane-loss", CurveStrip).show(loss, self._palette)
-        width = max(20, self.size.width)
-        self._say("pane-classes", class_bars(detail, width))
-        self._show_log(detail, broken)
-        self._say("pane-config", config_text(row.config, self.query_one("#pane-config").size.height))
+        about = head(detail, self._now, width, one_line=self.has_class("below"))
+        self._say("pane-head", about)
+        if view == "overview":
+            for part, score_name in (("#pane-dice", "dice"), ("#pane-loss", "loss")):
+                curves = [Curve(split, *_points(detail, split, score_name)) for split in ("val", "train")]
+                self.query_one(part, CurveStrip).show(curves, self._palette)
+        if view in ("overview", "classes"):
+            self._say("pane-classes", class_bars(detail, width))
+        if view in ("overview", "log"):
+            self._show_log(detail, broken)
+        if view == "config":
+            room = self.size.height - about.plain.count("\n") - 2
+            self._say("pane-config", config_text(row.config, room))
 
     def _show_log(self, detail: Detail, broken: bool) -> None:
         """The end of the log; of a failed run the end of its traceback, which is why one looks at it."""
