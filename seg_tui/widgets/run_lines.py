@@ -14,6 +14,9 @@ from seg_tui.widgets.columns import GAP, Cell, Column, fitted
 MARK_CELLS = 2
 """Width of the mark before a line: its sign and a blank."""
 
+INDENT = "  "
+"""What stands before the name of a run in a group."""
+
 Widths = Sequence[tuple[Column, int]]
 """The columns that are shown, each with its width in characters."""
 
@@ -24,7 +27,7 @@ def run_cells(line: Line, widths: Widths, now: float) -> tuple[Cell, ...]:
     cells = [column.cell(line.run, now) for column, _ in widths]
     if line.indented:
         cells = [
-            ("  " + text, style) if column.key == "name" else (text, style)
+            (INDENT + text, style) if column.key == "name" else (text, style)
             for (text, style), (column, _) in zip(cells, widths, strict=True)
         ]
     return tuple(cells)

@@ -47,7 +47,7 @@ class RunPane(Vertical):
         &.empty > #pane-curves { display: none; }
     }
     RunPane.below {
-        width: 1fr; height: 9;
+        width: 1fr; max-width: 100%; height: 9;
         & > #pane-head { max-height: 1; }
         & > #pane-curves { height: 1fr; layout: horizontal; }
         & > #pane-curves > CurveStrip { height: 1fr; margin-right: 1; }

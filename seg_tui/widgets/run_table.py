@@ -26,6 +26,7 @@ from seg_tui.run_list import RunList
 from seg_tui.run_order import Grouping, Line, Order, neighbour
 from seg_tui.widgets.columns import COLUMNS, Cell, Column, widths_for
 from seg_tui.widgets.run_lines import (
+    INDENT,
     MARK_CELLS,
     column_at,
     group_cells,
@@ -177,6 +178,7 @@ class RunTable(ScrollView, can_focus=True):
     def group_by(self, grouping: Grouping) -> None:
         with self._steady():
             self._list.group_by(grouping)
+            self._fit()
         self.post_message(self.Changed())
 
     def choose_columns(self, keys: Iterable[str]) -> None:
@@ -266,7 +268,10 @@ class RunTable(ScrollView, can_focus=True):
 
     def _fit(self) -> None:
         room = self.scrollable_content_region.width - MARK_CELLS - 1  # a blank before the pane
-        widths = widths_for(self._chosen_columns, room, self._longest) if room > 0 else []
+        longest = dict(self._longest)
+        if self.grouping:
+            longest["name"] = longest.get("name", 0) + len(INDENT)
+        widths = widths_for(self._chosen_columns, room, longest) if room > 0 else []
         if widths != self._widths:
             self._widths = widths
             self._drawn.clear()
