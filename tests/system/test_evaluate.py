@@ -179,6 +179,10 @@ def test_a_comparison_and_the_database_made_again(
         tmp_path, f"SELECT image, dice FROM image_scores WHERE run = '{run_id}' ORDER BY dice, image LIMIT 2"
     )
     assert sorted(kept_scores(RunDir(tmp_path / "runs" / str(run_id))).items()) == sorted(worst)
+    status, _, err = done(command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE))
+    assert status == 2, "one with test-time augmentation is no baseline of one without"
+    status, _, err = done(command("evaluate", SOURCE, *FAST, "--split", "train"))
+    assert status == 0, err
     status, out, err = done(
         command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE, "--json")
     )
@@ -191,7 +195,7 @@ def test_a_comparison_and_the_database_made_again(
 
     tables = ("images", "results")
     before = {table: query(tmp_path, f"SELECT * FROM {table} ORDER BY run_id, seq") for table in tables}
-    assert len(before["images"]) == 12
+    assert len(before["images"]) == 18
     status, _, err = done(command("db", "rebuild"))
     assert status == 0, err
     assert {
