@@ -21,7 +21,7 @@ from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import RunCard
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
-from engine.store import END_STATUSES, RunRow, Store, StoreError
+from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
@@ -240,8 +240,13 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
     """Raises Refused when one of the runs lives."""
-    refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
+    refuse_active(rows)
     refuse_living(workspace, rows)
+
+
+def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
+    """Raises Refused when one of the runs has a worker, as far as its status says."""
+    refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
 
 
 def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
@@ -262,7 +267,7 @@ def remove_folder(workspace: Workspace, run_id: str) -> None:
         shutil.rmtree(doomed)
 
 
-def refuse_others(rows: Sequence[RunRow], statuses: Sequence[str], otherwise: str) -> None:
+def refuse_others(rows: Sequence[RunRow | RunSummary], statuses: Sequence[str], otherwise: str) -> None:
     """Raises Refused when one has none of `statuses`."""
     problems = [f"{row.id}: is {row.status}; {otherwise}" for row in rows if row.status not in statuses]
     if problems:

@@ -39,10 +39,21 @@ class Acting(Screen[None]):
         self.tui.show_launch()
 
     def action_rerun(self) -> None:
+        """The form for a run like this one; what works on another run's checkpoint has none."""
+        from seg_tui.launch.draft import RERUN_TASKS
+
+        runs = list(self.targets())
         ids = self._ids()
         if len(ids) > 1:
             self.notify(
                 "Rerun starts from one run; unmark the others with u.", severity="warning", markup=False
+            )
+        elif ids and runs[0].task not in RERUN_TASKS:
+            self.notify(
+                f"{ids[0]}: is of the task {runs[0].task}, whose config comes from the run that it is of; "
+                f"`seg-engine rerun {ids[0]}` repeats it",
+                severity="warning",
+                markup=False,
             )
         elif ids:
             self.tui.show_launch(like=ids[0])
@@ -61,12 +72,18 @@ class Acting(Screen[None]):
 
     def action_delete(self) -> None:
         """Ask, then delete; the only action that asks, as it cannot be undone."""
+        from engine.intentions import Refused, refuse_active
         from seg_tui import actions
         from seg_tui.screens.dialogs import Confirm
 
         runs = list(self.targets())
         ids = self._ids()
         if not ids:
+            return
+        try:
+            refuse_active(runs)
+        except Refused as refusal:
+            self.tui.tell(str(refusal), refused=True)
             return
 
         def answered(sure: bool | None) -> None:

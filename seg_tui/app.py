@@ -141,9 +141,13 @@ class SegTui(App[None]):
 
     @on(ActionEnded)
     def _tell_end(self, message: ActionEnded) -> None:
-        lines = message.line.splitlines() or [""]
+        self.tell(message.line, message.refused)
+
+    def tell(self, text: str, refused: bool = False) -> None:
+        """Say in passing what became of something, or why it was refused; of many lines the first five."""
+        lines = text.splitlines() or [""]
         shown = lines[:5] + ([f"… and {len(lines) - 5} more"] if len(lines) > 5 else [])
-        self._notify("\n".join(shown), "error" if message.refused else "information")
+        self._notify("\n".join(shown), "error" if refused else "information")
 
     @work(thread=True, group="actions")
     def read_note(self, run_id: str, then: Callable[[str], None]) -> None:
@@ -213,14 +217,15 @@ class SegTui(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key of the screen by its name, then what Textual itself offers."""
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.description and binding.action != "command_palette" and active.enabled:
-                what = binding.tooltip or binding.description
-                title = f"{binding.description[:1].upper()}{binding.description[1:]}"
-                key = self.get_key_display(binding)
-                yield SystemCommand(title, f"{key}  {what}", self._presser(binding.key))
-        yield from super().get_system_commands(screen)
+        from seg_tui.keys import keys_of, sentence
+
+        for key in keys_of(self, screen):
+            if key.action != "command_palette":
+                yield SystemCommand(
+                    sentence(key.name), f"{key.shown}  {sentence(key.meaning)}", self._presser(key.key)
+                )
+        # Textual's own choice of a theme would not be kept; that of the settings is.
+        yield from (more for more in super().get_system_commands(screen) if more.title != "Theme")
 
     def _presser(self, key: str) -> Callable[[], None]:
         return lambda: self.simulate_key(key)
@@ -245,17 +250,17 @@ class SegTui(App[None]):
 
     def action_help(self) -> None:
         """The keys of the screen that is shown."""
-        from seg_tui.screens.help import HelpScreen
+        from seg_tui.keys import key_sections
+        from seg_tui.screens import help
+        from seg_tui.screens.dashboard import Dashboard
+        from seg_tui.screens.launch import LaunchScreen
 
-        keys = {
-            active.binding.action: (
-                self.get_key_display(active.binding),
-                active.binding.tooltip or active.binding.description,
-            )
-            for active in self.screen.active_bindings.values()
-            if active.binding.description
-        }
-        self.push_screen(HelpScreen(list(keys.values())))
+        topics: list[tuple[str, str]] = []
+        if isinstance(self.screen, Dashboard):
+            topics = [("Filter", help.FILTER_HELP), ("Statuses", help.STATUS_HELP)]
+        elif isinstance(self.screen, LaunchScreen):
+            topics = [("The form", help.FORM_HELP)]
+        self.push_screen(help.HelpScreen(key_sections(self, self.screen), topics))
 
     def show_log(self, run_id: str) -> None:
         from seg_tui.screens.log import LogScreen

@@ -43,9 +43,20 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
 
 
 def rerun(
-    workspace: Workspace, prefix: str, assignments: Sequence[str], place: Place | None, as_json: bool
+    workspace: Workspace,
+    prefix: str,
+    assignments: Sequence[str],
+    name: str,
+    experiment: str,
+    tags: Sequence[str] | None,
+    note: str,
+    place: Place | None,
+    as_json: bool,
 ) -> int:
-    """Make a new run of the config of another, with changes; returns the exit status."""
+    """Make a new run of the config of another, with changes; returns the exit status.
+
+    `name` and `experiment` are the other's where they are "", `tags` where they are None.
+    """
     values = parse_assignments(assignments)
     with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
@@ -54,7 +65,14 @@ def rerun(
         check_hardware(config)
         check_data(config, workspace)
         model = before.read_card()
-        card = RunCard(new_run_id(), model.name, model.experiment, time.time(), model.tags)
+        card = RunCard(
+            id=new_run_id(),
+            name=name or model.name,
+            experiment=experiment or model.experiment,
+            created=time.time(),
+            tags=model.tags if tags is None else tuple(dict.fromkeys(tag for tag in tags if tag)),
+            note=note,
+        )
         if place is not None:
             tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0

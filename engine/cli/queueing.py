@@ -105,6 +105,13 @@ def rerun(
     context: typer.Context,
     run: RunName,
     changes: Changes = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = "",
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="In place of the other run's tags; may be given again, '': none."),
+    ] = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A note.")] = "",
     queue: Queue = False,
     after: After = "",
     priority: Priority = 0,
@@ -116,7 +123,9 @@ def rerun(
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None
-    raise typer.Exit(command(workspace_of(context), run, changes or [], place, as_json))
+    raise typer.Exit(
+        command(workspace_of(context), run, changes or [], name, experiment, tag, note, place, as_json)
+    )
 
 
 @commands.command()

@@ -26,6 +26,9 @@ from engine.recipes import RECIPES, get_recipe
 NOT_TYPED = ("task", "recipe", "data.root")
 """Keys that follow from elsewhere in the form."""
 
+RERUN_TASKS = ("train", "pretrain")
+"""Tasks whose runs the form can begin with: those that are all config. Others are of a run's checkpoint."""
+
 DEFAULT_EXPERIMENT = "default"
 
 
@@ -36,7 +39,8 @@ def form_keys() -> dict[str, ConfigKey]:
 
 def exact_text(value: Any) -> str:
     """A config value as text from which the same value is read again."""
-    return repr(value) if isinstance(value, float) else format_value(value)
+    short = format_value(value)
+    return repr(value) if isinstance(value, float) and float(short) != value else short
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Draft:
     def usual(self, key: str) -> str:
         """The text of a key's value before anything was typed, beside the choice of a model."""
         value = value_of(self.base if key == "model.name" else self._reference(), key)
-        return format_value(config_keys()[key].default if value is None else value)
+        return exact_text(config_keys()[key].default if value is None else value)
 
     def text(self, key: str) -> str:
         """What the field of a key shows."""
@@ -145,14 +149,16 @@ class Draft:
             return self.base
 
 
-def command_line(draft: Draft, config: RunConfig, card: Card, workspace: str = "") -> str:
+def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, workspace: str = "") -> str:
     """The `seg-engine` command that queues the same run, for a shell.
 
-    From the recipe with only what differs; `rerun` where the config came from no recipe of this version.
-    `workspace` is named when it is not the one that the command would find by itself.
+    From the recipe with only what differs; `rerun` where the config came from no recipe of this version. That
+    takes over `first_card`, the card of the run that it is like. `workspace` is named when it is not the one
+    that the command would find by itself.
     """
     words = ["seg-engine"] + (["--workspace", workspace] if workspace else [])
-    if config.recipe in RECIPES:
+    from_recipe = config.recipe in RECIPES
+    if from_recipe:
         base = get_recipe(config.recipe)
         words += ["run", config.recipe]
         words += ["--data", config.data.root] if config.data.root else []
@@ -164,20 +170,23 @@ def command_line(draft: Draft, config: RunConfig, card: Card, workspace: str = "
         # It comes first and brings its own values: what follows is said only where it differs from those.
         words.append(f"model.name={config.model.name}")
         base = with_values(base, {"model.name": config.model.name})
-    changed = [key for key in differences(base, config) if key not in NOT_TYPED]
+    changed = [key for key in differences(base, config) if key not in ("recipe", "data.root")]
     words += [f"{key}={exact_text(value_of(config, key))}" for key in changed]
-    if config.recipe in RECIPES:
-        words += _card_words(config, card)
+    usual = Card(name=default_name(config), experiment=DEFAULT_EXPERIMENT) if from_recipe else first_card
+    words += _card_words(card, usual)
     words.append("--queue")
     words += ["--priority", card.priority.strip()] if card.priority.strip() not in ("", "0") else []
     words += ["--after", card.after.strip()] if card.after.strip() else []
     return shlex.join(words)
 
 
-def _card_words(config: RunConfig, card: Card) -> list[str]:
-    words = ["--name", card.name.strip()] if card.name.strip() not in ("", default_name(config)) else []
-    if card.experiment.strip() not in ("", DEFAULT_EXPERIMENT):
-        words += ["--experiment", card.experiment.strip()]
-    for tag in card.words():
-        words += ["--tag", tag]
-    return words + (["--note", card.note.strip()] if card.note.strip() else [])
+def _card_words(card: Card, usual: Card) -> list[str]:
+    """The options that say what differs from the card which the command would give by itself."""
+    words = []
+    for option in ("name", "experiment", "note"):
+        text = getattr(card, option).strip()
+        words += [f"--{option}", text] if text not in ("", getattr(usual, option)) else []
+    if set(card.words()) != set(usual.words()):
+        for tag in card.words() or ("",):
+            words += ["--tag", tag]
+    return words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.message import Message
 
 from engine.config import RunConfig
+from engine.rundir import RunCard
 from seg_tui.launch.queueing import DataLook, Origin
 
 
@@ -33,11 +34,11 @@ class RunEstimated(Message):
 
 
 class RunQueued(Message):
-    """The run is in the queue."""
+    """The run is in the queue, the last of `cards`; before it those that it needs."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, cards: list[RunCard]) -> None:
         super().__init__()
-        self.run_id = run_id
+        self.cards = cards
 
 
 class RunRefused(Message):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from engine.config import RunConfig
-from engine.data.catalog import DataError, scan
+from engine.data.catalog import DataError, scan, scan_images
 from engine.intentions import Place, check_hardware, default_name, enqueue, with_data_root
 from engine.report.tables import data_size, duration
 from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
 from engine.workspace import Workspace
-from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card
+from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Draft
 from seg_tui.live import Snapshot
 from seg_tui.stores import SharedStore
 
@@ -30,28 +33,48 @@ class DataLook:
     usable: bool
 
 
-def look_at_data(folder: str, kind: str = "auto", classes: str = "auto") -> DataLook:
-    """Find the pairs below a folder; no image is opened, so that it takes a moment only."""
+def look_at_data(
+    folder: str, kind: str = "auto", classes: str = "auto", skip_bad: bool = False, labels: bool = True
+) -> DataLook:
+    """Find the pairs below a folder, or without `labels` its images; no image is opened, so that it takes a
+    moment only. Faults count as the run would take them: with `skip_bad` it goes on without."""
     if not folder.strip():
         return DataLook("The folder of a data set: as Cityscapes is laid out, or images/ and labels/.", False)
+    root = Path(folder.strip()).expanduser()
     try:
-        catalog = scan(Path(folder.strip()).expanduser(), kind, classes)
+        catalog = scan(root, kind, classes) if labels else scan_images(root, kind)
     except DataError as error:
         return DataLook(str(error), False)
-    images = ", ".join(f"{len(samples)} {name}" for name, samples in catalog.splits.items())
-    line = f"{images} images · {len(catalog.class_set)} classes ({catalog.class_set.name})"
-    if catalog.faults:
-        counts = Counter(fault.kind.replace("_", " ") for fault in catalog.faults)
-        line += " · " + ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
-        line += f"; first {catalog.faults[0].path}: {catalog.faults[0].problem}"
-    return DataLook(line, True)
+    line = ", ".join(f"{len(samples)} {name}" for name, samples in catalog.splits.items()) + " images"
+    line += f" · {len(catalog.class_set)} classes ({catalog.class_set.name})" if labels else ""
+    if not catalog.faults:
+        return DataLook(line, True)
+    counts = Counter(fault.kind.replace("_", " ") for fault in catalog.faults)
+    line += " · " + ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
+    line += f"; first {catalog.faults[0].path}: {catalog.faults[0].problem}"
+    return DataLook(line if skip_bad else f"{line}; data.skip_bad=true goes on without", skip_bad)
+
+
+Look = Callable[[str], DataLook]
+"""Says what a folder has."""
+
+
+def looker(draft: Draft) -> Look:
+    """`look_at_data` as the draft is now: with its kind, its class set and its care for faults."""
+    return partial(
+        look_at_data,
+        kind=draft.text("data.kind"),
+        classes=draft.text("data.classes"),
+        skip_bad=draft.text("data.skip_bad") == "true",
+        labels=draft.base.needs_labels,
+    )
 
 
 def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
     """Time and memory that an earlier run makes likely, and which run; "" when none is alike.
 
-    A run of the same variant is best; else the newest finished one with the same model, image size and batch
-    size, whose time counts only when it saw the same data. Raises StoreError.
+    A run of the same variant is best; else the newest finished one with the same task, model, image size and
+    batch size, whose time counts only when it saw the same data. Raises StoreError.
     """
     variant = variant_of(config.model_dump(mode="json"))
     same = [run for run in snapshot.runs.values() if run.variant == variant and run.status == "finished"]
@@ -62,6 +85,7 @@ def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
     alike = store.runs(
         [
             "status=finished",
+            f"task={config.task}",
             f"model.name={config.model.name}",
             f"data.size={height}x{width}",
             f"batch_size={config.batch_size}",
@@ -91,10 +115,11 @@ def _taken(store: Store, row: RunRow, config: RunConfig, how: str) -> str:
 
 def queue_run(
     workspace: Workspace, store: Store, config: RunConfig, card: Card, first: bool, now: float | None = None
-) -> str:
-    """Queue a run, `first` before all others that wait, and see to an agent; returns its id.
+) -> list[RunCard]:
+    """Queue a run, `first` before all others that wait, and see to an agent; returns the cards of what was
+    queued in the order in which it starts: a pre-training run that the config wants comes before its own.
 
-    Raises ConfigError, Refused, StoreError, AgentError or OSError: then nothing was queued.
+    Raises ConfigError, Refused, StoreError or OSError: then nothing was queued.
     """
     from engine.agent.presence import ensure_agent
 
@@ -112,9 +137,11 @@ def queue_run(
         tags=card.words(),
         note=card.note.strip(),
     )
-    enqueue(workspace, store, run, config, Place(priority, card.after.strip()))
-    ensure_agent(workspace)
-    return run.id
+    queued = enqueue(workspace, store, run, config, Place(priority, card.after.strip()))
+    # It is in the queue now, whatever comes: `Live` tries again to start an agent, and says what fails.
+    with contextlib.suppress(OSError):
+        ensure_agent(workspace)
+    return queued
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,8 @@ class Ask(ModalScreen[str | None]):
         with Vertical():
             yield Static(self._title, classes="title", markup=False)
             yield Input(self._value, compact=True)
-            yield Static(
-                f"{self._hint}  ·  enter keeps it, escape leaves all as it is", classes="hint", markup=False
-            )
+            yield Static(self._hint, classes="hint", markup=False)
+            yield Static("enter keeps it, escape leaves all as it is", classes="hint", markup=False)
 
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:
@@ -71,7 +70,7 @@ class Pick(ModalScreen[str | None]):
     """One of some; None when it was left with escape."""
 
     DEFAULT_CSS = (
-        f"Pick {{ {_BOX} & > Vertical {{ width: 44; }} & OptionList {{ height: auto; max-height: 16; }} }}"
+        f"Pick {{ {_BOX} & > Vertical {{ width: 52; }} & OptionList {{ height: auto; max-height: 16; }} }}"
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
 

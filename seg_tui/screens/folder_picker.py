@@ -17,7 +17,8 @@ from textual.widgets import DirectoryTree, Static
 from textual.widgets._directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
-from seg_tui.launch.queueing import DataLook, look_at_data
+from seg_tui.launch.queueing import DataLook, Look
+from seg_tui.widgets.clipped import Clipped
 
 
 class FolderTree(DirectoryTree):
@@ -66,7 +67,6 @@ class FolderPicker(ModalScreen[str | None]):
         }
         & .title { text-style: bold; }
         & FolderTree { height: 1fr; background: $surface; padding: 0; margin: 1 0; }
-        & #seen { height: auto; max-height: 4; }
         & .hint { color: $text-muted; }
     }
     """
@@ -77,15 +77,16 @@ class FolderPicker(ModalScreen[str | None]):
         Binding("left", "fold", "fold, or up", priority=True),
     ]
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, start: str, look: Look) -> None:
         super().__init__()
         self._start = nearest_folder(start)
+        self._look = look
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static("Folder of the data set", classes="title")
             yield FolderTree(self._start)
-            yield Static("", id="seen", markup=False)
+            yield Clipped(5, id="seen")
             yield Static("enter takes it · → unfolds, ← folds or goes up · escape leaves", classes="hint")
 
     @property
@@ -98,19 +99,19 @@ class FolderPicker(ModalScreen[str | None]):
     @on(DirectoryTree.NodeHighlighted)
     def look(self, event: DirectoryTree.NodeHighlighted[DirEntry]) -> None:
         if event.node.data is not None:
-            self.query_one("#seen", Static).update(f"{shown(event.node.data.path)}\n…")
-            self._look(event.node.data.path)
+            self.query_one("#seen", Clipped).say(f"{shown(event.node.data.path)}\n…")
+            self._look_at(event.node.data.path)
 
     @work(thread=True, exclusive=True, group="look", exit_on_error=False)
-    def _look(self, folder: Path) -> None:
-        self.post_message(FolderSeen(folder, look_at_data(str(folder))))
+    def _look_at(self, folder: Path) -> None:
+        self.post_message(FolderSeen(folder, self._look(str(folder))))
 
     @on(FolderSeen)
     def tell(self, message: FolderSeen) -> None:
         node = self._node()
         if node is not None and node.data is not None and node.data.path == message.folder:
             words = message.look.line.removeprefix(f"{message.folder}: ")
-            self.query_one("#seen", Static).update(f"{shown(message.folder)}\n{words}")
+            self.query_one("#seen", Clipped).say(f"{shown(message.folder)}\n{words}")
 
     def action_choose(self) -> None:
         node = self._node()

@@ -1,4 +1,4 @@
-"""Help: every key of the screen one came from, and the words one meets."""
+"""Help: every key of the screen one came from, and the words one meets there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from seg_tui.keys import Section
 
 FILTER_HELP = """\
 dice>0.6            best validation Dice above 0.6; also >= < <= = !=
@@ -26,6 +28,12 @@ queued  starting  running  stopping    on their way
 finished  failed  stopped  lost        ended; a bad end shows its cause, and r resumes it"""
 
 
+FORM_HELP = """\
+Fields are the keys of `seg-engine config`; ● marks what differs from where the form began.
+What is wrong stands below its field, in the engine's words; nothing is queued before it is right.
+"Start now" goes before all that wait, "queue" to its priority's place; both wait for a free device."""
+
+
 class HelpScreen(ModalScreen[None]):
     """The keys of a screen with what they do."""
 
@@ -33,7 +41,7 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen {
         align: center middle;
         & > VerticalScroll {
-            width: 92; max-width: 98%; height: auto; max-height: 96%;
+            width: 96; max-width: 98%; height: auto; max-height: 96%;
             background: $surface; border: round $primary; padding: 0 2;
         }
         & .title { text-style: bold; margin-top: 1; }
@@ -42,18 +50,19 @@ class HelpScreen(ModalScreen[None]):
         & .hint { color: $text-muted; margin-top: 1; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1", "dismiss", "back")]
 
-    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
-        """`keys` are pairs of the key as it is shown and what it does."""
+    def __init__(self, sections: Sequence[Section], topics: Sequence[tuple[str, str]] = ()) -> None:
+        """`sections` are of keys; `topics` are titles and texts below them."""
         super().__init__()
-        self._keys = keys
+        self._sections, self._topics = sections, topics
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static("Keys", classes="title")
-            yield Static(_pairs(self._keys), markup=False)
-            for title, body in (("Filter", FILTER_HELP), ("Statuses", STATUS_HELP)):
+            for title, keys in self._sections:
+                yield Static(title, classes="title")
+                yield Static(_pairs(keys), markup=False)
+            for title, body in self._topics:
                 yield Static(title, classes="title")
                 yield Static(body, classes="body", markup=False)
             yield Static(

@@ -21,10 +21,11 @@ from engine.config import RunConfig
 from engine.workspace import find_workspace
 from seg_tui.launch.draft import Card, Draft, command_line
 from seg_tui.launch.messages import DataSeen, OriginRead, RunEstimated, RunQueued, RunRefused
-from seg_tui.launch.queueing import Origin, estimate, look_at_data, queue_run, read_origin
+from seg_tui.launch.queueing import Look, Origin, estimate, looker, queue_run, read_origin
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.screens.folder_picker import FolderPicker
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
+from seg_tui.widgets.clipped import Clipped
 from seg_tui.widgets.config_form import ConfigForm
 from seg_tui.widgets.field_row import FieldRow
 from seg_tui.widgets.recipe_chooser import RecipeChooser
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 0.3
 """How long nobody types before a folder is looked at and earlier runs are asked."""
+
+SMALL_LINES = 30
+"""Below this height no line is left empty but between sections."""
 
 IN_FORM = {"queue", "folder", "search", "changed", "copy", "restore", "focus_beside"}
 """Actions of the form; there are none before a recipe is chosen."""
@@ -50,10 +54,9 @@ class LaunchScreen(Screen[str | None]):
         #count { width: 1fr; color: $text-muted; text-align: right; }
         #count { text-wrap: nowrap; text-overflow: ellipsis; }
         #foot { height: auto; padding: 0 1; background: $surface; }
-        #help { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        #estimate { height: auto; max-height: 2; color: $text-muted; }
-        #estimate.hidden { display: none; }
-        #command { height: auto; max-height: 3; color: $text-muted; }
+        #help { min-height: 2; }
+        &.small #tools { margin-top: 0; }
+        #estimate, #command { color: $text-muted; }
         #buttons { height: 1; }
         #buttons Button { margin-right: 2; }
     }
@@ -100,9 +103,9 @@ class LaunchScreen(Screen[str | None]):
                     yield Static(id="count", markup=False)
                 yield ConfigForm()
                 with Vertical(id="foot"):
-                    yield Static(id="help", markup=False)
-                    yield Static(id="estimate", markup=False, classes="hidden")
-                    yield Static(id="command", markup=False)
+                    yield Clipped(3, id="help")
+                    yield Clipped(2, id="estimate")
+                    yield Clipped(3, "… ctrl+y copies all of it", id="command")
                     with Horizontal(id="buttons"):
                         yield Button("Start now", variant="primary", id="start", compact=True)
                         yield Button("Queue", id="queue", compact=True)
@@ -113,6 +116,9 @@ class LaunchScreen(Screen[str | None]):
         if self.like is None:
             self.query_one(RecipeChooser).take_focus()
         self.read_origin()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.height < SMALL_LINES, "small")
 
     # ------------------------------------------------------------------ what it begins with
 
@@ -138,7 +144,9 @@ class LaunchScreen(Screen[str | None]):
             self.notify(message.problem, severity="error", timeout=10, markup=False)
             self.dismiss(None)
             return
-        await self._fill(Draft(message.origin.config, self.like), message.origin.card)
+        card = message.origin.card
+        await self._fill(Draft(message.origin.config, self.like), card)
+        self.query_one(TitleBar).say(f"new run from {card.name} ({self.like})", "")
 
     @on(RecipeChooser.Chosen)
     async def choose_recipe(self, message: RecipeChooser.Chosen) -> None:
@@ -168,7 +176,7 @@ class LaunchScreen(Screen[str | None]):
         parts += [f"{wrong} to be mended"] if wrong else []
         parts += ["only changed shown"] if self.only_changed else []
         self.query_one("#count", Static).update(" · ".join(parts))
-        text = Text(overflow="ellipsis")
+        text = Text()
         general = form.checked.problems.get("")
         if general:
             text.append(general, self.app.theme_variables.get("text-error", "red"))
@@ -176,7 +184,7 @@ class LaunchScreen(Screen[str | None]):
             text.append("the command is here when all fields are right")
         else:
             text.append("$ ", "dim").append(self._command())
-        self.query_one("#command", Static).update(text)
+        self.query_one("#command", Clipped).say(text)
 
     def _command(self) -> str:
         """The equal `seg-engine` line; "" while something is wrong."""
@@ -184,15 +192,13 @@ class LaunchScreen(Screen[str | None]):
         if form.checked.config is None:
             return ""
         elsewhere = "" if find_workspace().root == root else str(root)
-        return command_line(form.draft, form.checked.config, form.card, elsewhere)
+        return command_line(form.draft, form.checked.config, form.card, form.first_card, elsewhere)
 
     @on(events.DescendantFocus)
     def tell_help(self, event: events.DescendantFocus) -> None:
         row = event.widget.parent
         if isinstance(row, FieldRow):
-            text = Text(no_wrap=True, overflow="ellipsis")
-            text.append(f"{row.key}  ", "bold").append(row.help)
-            self.query_one("#help", Static).update(text)
+            self.query_one("#help", Clipped).say(Text(f"{row.key}  ", "bold").append(row.help, "not bold"))
 
     # ------------------------------------------------------------------ looking things up
 
@@ -203,15 +209,15 @@ class LaunchScreen(Screen[str | None]):
         self._wait = self.set_timer(max(seconds, 0.001), self._ask)
 
     def _ask(self) -> None:
-        draft, config = self.form.draft, self.form.checked.config
-        self.look_at(draft.data, draft.text("data.kind"), draft.text("data.classes"))
+        config = self.form.checked.config
+        self.look_at(looker(self.form.draft), self.form.draft.data)
         if config is not None and config != self._asked:
             self._asked = config
             self.estimate(config)
 
     @work(thread=True, exclusive=True, group="data", exit_on_error=False)
-    def look_at(self, folder: str, kind: str, classes: str) -> None:
-        self.post_message(DataSeen(folder, look_at_data(folder, kind, classes)))
+    def look_at(self, look: Look, folder: str) -> None:
+        self.post_message(DataSeen(folder, look(folder)))
 
     @on(DataSeen)
     def tell_data(self, message: DataSeen) -> None:
@@ -231,9 +237,7 @@ class LaunchScreen(Screen[str | None]):
     @on(RunEstimated)
     def tell_estimate(self, message: RunEstimated) -> None:
         if message.config == self._asked:
-            shown = self.query_one("#estimate", Static)
-            shown.update(message.line)
-            shown.set_class(not message.line, "hidden")
+            self.query_one("#estimate", Clipped).say(message.line)
 
     # ------------------------------------------------------------------ queueing
 
@@ -253,7 +257,7 @@ class LaunchScreen(Screen[str | None]):
         elif not form.draft.data:
             form.refuse("data", "is not set; name the folder of the data set, or press ctrl+o")
         else:
-            self.queue(form.checked.config, form.card, first)
+            self.queue(form.checked.config, form.card, first, looker(form.draft))
 
     def _reveal(self, row: FieldRow) -> None:
         """A search may hide the field that is to be mended."""
@@ -262,25 +266,27 @@ class LaunchScreen(Screen[str | None]):
             self.form.show_only([], self.only_changed)
 
     @work(thread=True, group="queue", exit_on_error=False)
-    def queue(self, config: RunConfig, card: Card, first: bool) -> None:
+    def queue(self, config: RunConfig, card: Card, first: bool, look: Look) -> None:
         from seg_tui.actions import words_of
 
-        look = look_at_data(config.data.root, config.data.kind, config.data.classes)
-        if not look.usable:
-            self.post_message(RunRefused([look.line], data=True))
+        seen = look(config.data.root)
+        if not seen.usable:
+            self.post_message(RunRefused([seen.line], data=True))
             return
         try:
-            run_id = queue_run(self.tui.workspace, self.tui.store.get(make=True), config, card, first)
+            cards = queue_run(self.tui.workspace, self.tui.store.get(make=True), config, card, first)
         except Exception as error:
             self.post_message(RunRefused(getattr(error, "problems", None) or [words_of(error)]))
         else:
-            self.post_message(RunQueued(run_id))
+            self.post_message(RunQueued(cards))
         self.tui.live.nudge()
 
     @on(RunQueued)
     def leave(self, message: RunQueued) -> None:
-        self.notify(f"queued as {message.run_id}; it starts when its device is free", markup=False)
-        self.dismiss(message.run_id)
+        *before, run = message.cards
+        when = f"after {before[-1].name} ({before[-1].id})" if before else "when its device is free"
+        self.notify(f"queued as {run.id}; it starts {when}", markup=False)
+        self.dismiss(run.id)
 
     @on(RunRefused)
     def tell_refusal(self, message: RunRefused) -> None:
@@ -309,7 +315,7 @@ class LaunchScreen(Screen[str | None]):
         search = self.query_one("#search", Input)
         if self.query_one(ContentSwitcher).current != "form":
             self.dismiss(None)
-        elif search.has_focus and search.value:
+        elif search.value:
             search.value = ""
         elif typed := self.form.typed_lines():
             shown = typed[:8] + ([f"… and {len(typed) - 8} more"] if len(typed) > 8 else [])
@@ -333,7 +339,7 @@ class LaunchScreen(Screen[str | None]):
             if folder is not None:
                 self.form.rows()["data"].editor.value = folder
 
-        self.app.push_screen(FolderPicker(self.form.draft.data), chosen)
+        self.app.push_screen(FolderPicker(self.form.draft.data, looker(self.form.draft)), chosen)
 
     def action_search(self) -> None:
         self.query_one("#search").focus()
@@ -372,4 +378,4 @@ class LaunchScreen(Screen[str | None]):
             return
         here = next((place for place, editor in enumerate(editors) if editor is self.focused), None)
         target = 0 if here is None else min(max(here + step, 0), len(editors) - 1)
-        editors[target].focus()
+        self.set_focus(editors[target])  # at once: of keys that come fast none must be lost

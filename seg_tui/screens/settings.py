@@ -9,16 +9,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Checkbox, Input, Select, SelectionList, Static
+from textual.widgets import Input, Select, Static
 
 from seg_tui.palette import CURVE_PALETTES
 from seg_tui.settings import IMAGES, problem_with, settings_path
+from seg_tui.widgets.choice import Choice
 from seg_tui.widgets.columns import COLUMNS
+from seg_tui.widgets.ticks import Ticks
 
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
 
 AS_TERMINAL = "as the terminal can"
+YES_NO = ("yes", "no")
 
 
 class SettingsScreen(ModalScreen[None]):
@@ -33,8 +36,8 @@ class SettingsScreen(ModalScreen[None]):
         }
         & Horizontal { height: auto; }
         & .name { width: 20; text-style: bold; }
-        & Select, & Input { width: 1fr; }
-        & SelectionList { width: 1fr; height: auto; max-height: 14; border: none; padding: 0; }
+        & Select, & Input, & Choice { width: 1fr; }
+        & Ticks { width: 1fr; height: auto; border: none; padding: 0; background: $surface; }
         & #wrong { color: $error; height: auto; }
         & .title { text-style: bold; margin-bottom: 1; }
         & .hint { color: $text-muted; }
@@ -66,11 +69,11 @@ class SettingsScreen(ModalScreen[None]):
                 "refresh, seconds", Input(f"{settings.refresh:g}", compact=True, id="refresh")
             )
             yield from self._line(
-                "running on top", Checkbox("", settings.active_first, compact=True, id="active_first")
+                "running on top", Choice(YES_NO, yes_no(settings.active_first), "active_first")
             )
-            yield from self._line("side pane", Checkbox("", settings.pane, compact=True, id="pane"))
-            chosen = [(column.title, column.key, column.key in settings.columns) for column in COLUMNS]
-            yield from self._line("columns", SelectionList[str](*chosen, compact=True, id="columns"))
+            yield from self._line("side pane", Choice(YES_NO, yes_no(settings.pane), "pane"))
+            columns = [(column.key, column.title) for column in COLUMNS]
+            yield from self._line("columns", Ticks(columns, settings.columns, "columns"))
             yield Static("", id="wrong", markup=False)
             yield Static(
                 f"kept in {settings_path(self.tui.workspace)}  ·  escape goes back",
@@ -87,14 +90,13 @@ class SettingsScreen(ModalScreen[None]):
     def _selected(self, event: Select.Changed) -> None:
         self._change(str(event.select.id), event.value)
 
-    @on(Checkbox.Changed)
-    def _checked(self, event: Checkbox.Changed) -> None:
-        self._change(str(event.checkbox.id), event.value)
+    @on(Choice.Changed)
+    def _chosen(self, event: Choice.Changed) -> None:
+        self._change(str(event.choice.id), event.value == "yes")
 
-    @on(SelectionList.SelectedChanged)
-    def _chosen(self, event: SelectionList.SelectedChanged[str]) -> None:
-        chosen = set(event.selection_list.selected)
-        self._change("columns", tuple(column.key for column in COLUMNS if column.key in chosen))
+    @on(Ticks.Changed)
+    def _ticked(self, event: Ticks.Changed) -> None:
+        self._change("columns", event.chosen)
 
     @on(Input.Changed, "#refresh")
     def _typed(self, event: Input.Changed) -> None:
@@ -110,3 +112,7 @@ class SettingsScreen(ModalScreen[None]):
         self.query_one("#wrong", Static).update(problem)
         if not problem and getattr(self.tui.settings, key) != value:
             self.tui.change_settings(**{key: value})
+
+
+def yes_no(value: bool) -> str:
+    return YES_NO[0] if value else YES_NO[1]

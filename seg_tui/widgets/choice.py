@@ -24,6 +24,8 @@ class Choice(Widget, can_focus=True):
         color: $text-muted;
         & > .choice--chosen { color: $foreground; background: $panel; text-style: bold; }
         &:focus > .choice--chosen { color: $background; background: $primary; }
+        &:ansi > .choice--chosen { text-style: bold reverse; }
+        &:ansi:focus > .choice--chosen { text-style: bold reverse underline; }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"choice--chosen"}
@@ -46,8 +48,8 @@ class Choice(Widget, can_focus=True):
         def control(self) -> Choice:
             return self.choice
 
-    def __init__(self, words: Sequence[str], value: str) -> None:
-        super().__init__()
+    def __init__(self, words: Sequence[str], value: str, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.words = tuple(words)
         self.set_reactive(Choice.value, value)
 

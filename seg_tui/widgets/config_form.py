@@ -93,11 +93,13 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
                 self.draft.data,
                 placeholder="/path/to/cityscapes",
                 suggester=FolderSuggester(),
+                wide=True,
             ),
         ]
         for name, help in CARD_FIELDS.items():
             hint = {"name": self.draft.base.recipe, "experiment": DEFAULT_EXPERIMENT}.get(name, "")
-            fields.append(FieldRow(name, name, help, getattr(self.card, name), placeholder=hint))
+            text = getattr(self.card, name)
+            fields.append(FieldRow(name, name, help, text, placeholder=hint, wide=name == "note"))
         section = None
         for key, about in form_keys().items():
             path, _, leaf = key.rpartition(".")
@@ -105,7 +107,8 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
                 section = path
                 fields.append(Static(_section_head(path), classes="section"))
             choices = about.choices or (("true", "false") if about.kind == "true/false" else ())
-            help = " · ".join(part for part in (about.story, about.unit, about.allowed) if part)
+            allowed = "" if choices else about.allowed
+            help = " · ".join(part for part in (about.story, about.unit, allowed) if part)
             fields.append(FieldRow(key, leaf, help, self.draft.text(key), choices))
         return fields
 
@@ -172,18 +175,18 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         changes = self.draft.changes()
         for key, row in self.rows().items():
             if key == "data":
-                row.say(self.draft.data != self.first_data, "", *self._data_remark())
+                row.say(self.draft.data != self.first_data, (), *self._data_remark())
             elif key in CARD_FIELDS:
                 first = getattr(self.first_card, key)
                 changed = getattr(self.card, key) != first
                 below = self.refused.get(key, "")
                 if key == "priority":
                     below = below or self.card.priority_problem()
-                row.say(changed, f"was {first}" if changed and first else "", below, bool(below))
+                row.say(changed, (f"was {first}" if changed and first else "",), below, bool(below))
             else:
-                parts = (f"was {self.draft.usual(key)}" if key in changes else "", config_keys()[key].unit)
+                remarks = (f"was {self.draft.usual(key)}" if key in changes else "", config_keys()[key].unit)
                 below = self.checked.problems.get(key) or self.refused.get(key, "")
-                row.say(key in changes, " · ".join(part for part in parts if part), below, bool(below))
+                row.say(key in changes, remarks, below, bool(below))
         self._choose_rows()
         self.post_message(self.Judged(typed))
 

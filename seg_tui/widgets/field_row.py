@@ -30,6 +30,7 @@ class FieldRow(Widget):
         layout: horizontal;
         color: $text-muted;
         & > Input, & > Choice { margin-left: 24; width: 38; height: 1; }
+        &.wide > Input { width: 1fr; max-width: 100; }
         & > Input { background: $surface; color: $foreground; }
         & > Input:focus { background: $panel; }
         & > .field-row--label { color: $foreground; }
@@ -56,8 +57,11 @@ class FieldRow(Widget):
         choices: Sequence[str] = (),
         placeholder: str = "",
         suggester: Suggester | None = None,
+        wide: bool = False,
     ) -> None:
-        """`help` is the line that is shown while the field has the focus."""
+        """`help` is the line that is shown while the field has the focus. A `wide` one is for
+        text that people edit and not only replace: it takes the room of the remark, and keeps its text when
+        typing begins."""
         super().__init__()
         self.key, self.label, self.help = key, label, help
         self.editor: Input | Choice
@@ -65,9 +69,12 @@ class FieldRow(Widget):
             self.editor = Choice(choices, text)
         else:
             self.editor = Input(
-                text, placeholder=placeholder, compact=True, suggester=suggester, select_on_focus=False
+                text, placeholder=placeholder, compact=True, suggester=suggester, select_on_focus=not wide
             )
-        self._changed, self._remark, self._below, self._wrong = False, "", "", False
+        self.set_class(wide, "wide")
+        self._changed, self._wrong = False, False
+        self._remarks: tuple[str, ...] = ()
+        self._below = ""
 
     def compose(self) -> ComposeResult:
         yield self.editor
@@ -91,12 +98,22 @@ class FieldRow(Widget):
             with self.prevent(Input.Changed, Choice.Changed):
                 self.editor.value = text
 
-    def say(self, changed: bool, remark: str, below: str, wrong: bool) -> None:
-        """Whether it differs, what stands behind it, what stands below it and whether that is a fault."""
-        if (changed, remark, below, wrong) != (self._changed, self._remark, self._below, self._wrong):
-            self._changed, self._remark, self._below, self._wrong = changed, remark, below, wrong
+    def say(self, changed: bool, remarks: Sequence[str], below: str, wrong: bool) -> None:
+        """Whether it differs; what stands behind it, as many of `remarks` as fit; what stands below it and
+        whether that is a fault."""
+        said = (changed, tuple(remark for remark in remarks if remark), below, wrong)
+        if said != (self._changed, self._remarks, self._below, self._wrong):
+            self._changed, self._remarks, self._below, self._wrong = said
             self._fit()
             self.refresh()
+
+    def _remark(self) -> str:
+        room = self.size.width - LABEL_WIDTH - EDITOR_WIDTH - 3
+        for count in range(len(self._remarks), 1, -1):
+            whole = " · ".join(self._remarks[:count])
+            if len(whole) <= room:
+                return whole
+        return shorten(self._remarks[0], room) if self._remarks else ""
 
     def _lines_below(self) -> list[str]:
         return textwrap.wrap(self._below, max(20, self.size.width - LABEL_WIDTH)) if self._below else []
@@ -112,15 +129,22 @@ class FieldRow(Widget):
             "field-row--changed" if self._changed else "field-row--label", partial=True
         )
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(f"{'●' if self._changed else ' '} ", label)
+        text.append("●" if self._changed else " ", label)
+        text.append("▸" if self.has_focus_within else " ", label)
         text.append(shorten(self.label, LABEL_WIDTH - 4).ljust(LABEL_WIDTH - 2), label)
         text.append(" " * (EDITOR_WIDTH + 2))
-        text.append(shorten(self._remark, self.size.width - LABEL_WIDTH - EDITOR_WIDTH - 3))
+        text.append(self._remark())
         wrong = self.get_component_rich_style("field-row--wrong", partial=True) if self._wrong else ""
         for line in self._lines_below():
             text.append("\n" + " " * LABEL_WIDTH)
             text.append(line, wrong)
         return text
+
+    def on_descendant_focus(self) -> None:
+        self.refresh()
+
+    def on_descendant_blur(self) -> None:
+        self.refresh()
 
     def on_click(self) -> None:
         self.editor.focus()

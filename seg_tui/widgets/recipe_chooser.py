@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
 from textual.widgets import OptionList, Static
@@ -29,9 +31,14 @@ class RecipeChooser(Horizontal):
         padding: 1 1 0 1;
         & > OptionList { width: 24; height: 1fr; border: none; padding: 0; background: $background; }
         & > VerticalScroll { padding: 0 1 0 2; }
-        & Static { height: auto; }
+        & Static { height: auto; max-width: 100; }
     }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pagedown", "page(1)", "read on", priority=True, tooltip="Read on about the recipe"),
+        Binding("pageup", "page(-1)", "read back", priority=True, show=False, tooltip="Read back"),
+    ]
 
     class Chosen(Message):
         """A recipe was taken."""
@@ -45,12 +52,17 @@ class RecipeChooser(Horizontal):
         with VerticalScroll(can_focus=False):
             yield Static(markup=False)
 
+    def action_page(self, step: int) -> None:
+        text = self.query_one(VerticalScroll)
+        text.scroll_relative(y=step * max(1, text.size.height - 1), animate=False)
+
     def take_focus(self) -> None:
         self.query_one(OptionList).focus()
 
     @on(OptionList.OptionHighlighted)
     def _tell(self, event: OptionList.OptionHighlighted) -> None:
         self.query_one(Static).update(recipe_text(event.option.id or ""))
+        self.query_one(VerticalScroll).scroll_home(animate=False)
 
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:

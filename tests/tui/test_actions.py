@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from seg_tui.app import SegTui
 from seg_tui.screens.dialogs import Ask, Confirm
 from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.run_table import RunTable
+from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import notices, opened, screen_text, until
+from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
 
@@ -97,13 +100,37 @@ async def test_a_living_run_is_not_deleted_nor_any_that_are_marked_with_it(works
     async with opened(workspace) as (app, pilot):
         await press_on(app, pilot, "aaaa0001", "space")
         await press_on(app, pilot, "cccc0000", "space", "d")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "these 2 runs" in screen_text(app)
-        await pilot.press("y")
-        await until(pilot, lambda: notices(app), "the refusal")
-        assert "cccc0000" in notices(app)[-1]
+        assert notices(app) == ["cccc0000: is running; `seg-engine stop` it first"]
+        assert not isinstance(app.screen, Confirm), "what cannot be done is not asked for"
     assert workspace.run_dir("aaaa0001").path.is_dir()
     assert status(workspace, "aaaa0001") == "finished"
+
+
+async def test_a_run_that_starts_while_one_is_asked_is_not_deleted(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "dddd0000", "d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        with workspace.open_store() as store:
+            store.set_status("dddd0000", "running")
+        await pilot.press("y")
+        await told(app, pilot, "dddd0000: is running")
+    assert workspace.run_dir("dddd0000").path.is_dir()
+
+
+async def test_many_marked_runs_are_named_up_to_ten_and_deleted_together(workspace: Workspace) -> None:
+    for number in range(11):
+        add(workspace, f"ffff{number:04d}", finished_journal(), name=f"many-{number}")
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("slash", *"many", "enter")
+        await until(pilot, lambda: len(app.screen.query_one(RunTable).shown) == 11)
+        await pilot.press("a", "d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "these 11 runs" in screen_text(app)
+        assert "… and 1 more" in screen_text(app)
+        await pilot.press("y")
+        await told(app, pilot, "11 runs: deleted")
+        await until(pilot, lambda: len(app.snapshot.runs) == 6)
+        assert not app.screen.query_one(RunTable).marked
 
 
 async def test_tags_of_several_runs_are_changed_together_and_others_stay(workspace: Workspace) -> None:
@@ -168,6 +195,32 @@ async def test_rerun_and_compare_say_how_many_runs_they_need(workspace: Workspac
         await press_on(app, pilot, "aaaa0002", "space", "R")
         assert "Rerun starts from one run" in notices(app)[-1]
         assert not isinstance(app.screen, LaunchScreen)
+
+
+async def test_what_works_on_another_runs_checkpoint_has_no_form(workspace: Workspace) -> None:
+    add(workspace, "eeee0000", None, {"task": "pretrain"}, name="repeatable")
+    with sqlite3.connect(workspace.database) as connection:
+        connection.execute("UPDATE runs SET task = 'evaluate' WHERE id = 'aaaa0001'")
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "R")
+        assert "`seg-engine rerun aaaa0001` repeats it" in notices(app)[-1]
+        assert not isinstance(app.screen, LaunchScreen)
+        await press_on(app, pilot, "eeee0000", "R")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+
+
+async def test_marked_runs_are_stopped_and_queued_again_together(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    add(workspace, "eeee0000", None, name="waits too")
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "dddd0000", "space")
+        await press_on(app, pilot, "eeee0000", "space", "s")
+        await told(app, pilot, "2 runs: 2 left the queue")
+        await until(pilot, lambda: app.snapshot.runs["eeee0000"].status == "stopped")
+        await pilot.press("r")
+        await told(app, pilot, "2 runs: queued")
+    assert [status(workspace, run_id) for run_id in ("dddd0000", "eeee0000")] == ["queued", "queued"]
 
 
 async def test_keys_without_any_run_say_so(empty_workspace: Workspace) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from dataclasses import replace
 
 import pytest
-from textual.widgets import Checkbox, Input, Select
+from textual.widgets import Input, Select
 
 from engine.journal import read_all
 from engine.workspace import Workspace
+from seg_tui.keys import sentence
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.settings import SettingsScreen
 from seg_tui.screens.welcome import Welcome
-from seg_tui.settings import load_settings, settings_path
+from seg_tui.settings import Settings, load_settings, settings_path
+from seg_tui.widgets.choice import Choice
 from seg_tui.widgets.run_table import RunTable
+from seg_tui.widgets.ticks import Ticks
 from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import make_app, opened, screen_text, settled, until
 from tests.tui.made_up_workspace import add
@@ -104,9 +106,14 @@ async def test_settings_hold_at_once_and_are_kept_in_the_workspace(workspace: Wo
         await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
         app.screen.query_one("#theme", Select).value = "textual-light"
         app.screen.query_one("#refresh", Input).value = "2.5"
-        app.screen.query_one("#pane", Checkbox).value = False
+        app.screen.query_one("#pane", Choice).value = "no"
+        app.screen.query_one("#curves", Select).value = "bright"
+        app.screen.query_one("#columns", Ticks).focus()
+        await pilot.press("home", "down", "down", "space")
         await settled(pilot)
         assert app.theme == "textual-light"
+        assert "  experiment" in screen_text(app)
+        assert "✓ recipe" in screen_text(app)
         assert app.live.interval == 2.5
         app.screen.query_one("#refresh", Input).value = "0"
         await settled(pilot)
@@ -114,8 +121,24 @@ async def test_settings_hold_at_once_and_are_kept_in_the_workspace(workspace: Wo
         assert app.live.interval == 2.5, "what is not allowed changes nothing"
         await pilot.press("escape")
         kept = app.settings
+        assert "experiment" not in screen_text(app).splitlines()[1]
+    columns = tuple(key for key in Settings().columns if key != "experiment")
     async with opened(workspace) as (app, _):
-        assert app.settings == kept == replace(kept, theme="textual-light", refresh=2.5, pane=False)
+        assert app.settings == kept
+        assert kept == Settings("textual-light", columns, 2.5, "bright", pane=False)
+        assert "experiment" not in screen_text(app).splitlines()[1]
+
+
+async def test_a_table_without_any_column_is_refused(workspace: Workspace) -> None:
+    settings_path(workspace).write_text('columns = ["name"]\n')
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        app.screen.query_one("#columns", Ticks).focus()
+        await pilot.press("home", "down", "space")
+        await settled(pilot)
+        assert "columns: must be a list such as" in screen_text(app)
+        assert app.settings.columns == ("name",)
 
 
 async def test_broken_settings_are_told_and_cost_nothing(workspace: Workspace) -> None:
@@ -127,21 +150,45 @@ async def test_broken_settings_are_told_and_cost_nothing(workspace: Workspace) -
         await until(pilot, lambda: any("refresh" in n.message for n in app._notifications), "the notice")
 
 
-async def test_help_and_palette_know_every_key_of_the_dashboard(workspace: Workspace) -> None:
-    async with opened(workspace, size=(120, 60)) as (app, pilot):
+@pytest.mark.parametrize(
+    "keys",
+    [(), ("n",), ("n", "enter"), ("enter",), ("p",), ("l",), ("a", "c")],
+    ids=lambda keys: "-".join(keys),
+)
+async def test_help_and_palette_know_every_key_of_a_screen(
+    workspace: Workspace, keys: tuple[str, ...]
+) -> None:
+    async with opened(workspace, size=(120, 90)) as (app, pilot):
+        await pilot.press(*keys)
+        await settled(pilot)
+        screen = app.screen
+        assert keys == () or not isinstance(screen, Dashboard)
         wanted = {
-            active.binding.description
-            for active in app.screen.active_bindings.values()
-            if active.binding.show and active.binding.description
+            active.binding.action: (active.binding.description, active.binding.tooltip)
+            for active in screen.active_bindings.values()
+            if active.binding.show and active.enabled and type(active.node).__module__.startswith("seg_tui")
         }
-        commands = {command.title.lower() for command in app.get_system_commands(app.screen)}
-        assert {description.lower() for description in wanted} <= commands
-        for word in ("new", "stop", "resume", "rerun", "delete", "tag", "note", "mark", "compare", "preview"):
-            assert word in {description.lower() for description in wanted}, word
-        await pilot.press("question_mark")
+        assert len(wanted) >= 2
+        commands = {command.title for command in app.get_system_commands(screen)}
+        app.action_help()
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
-        for word in ("Stop", "filter", "sort"):
-            assert word.lower() in screen_text(app).lower()
+        shown = " ".join(screen_text(app).replace("│", " ").split())
+        for description, tooltip in wanted.values():
+            assert sentence(description) in commands
+            assert sentence(tooltip or description) in shown
+        assert "Move cursor left a word" not in shown, "how one edits text anywhere is no key of a screen"
+        await pilot.press("escape")
+        assert app.screen is screen
+
+
+async def test_the_palette_does_what_it_names(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        app.screen.query_one(RunTable).put_cursor("aaaa0001")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"copy id")
+        await until(pilot, lambda: "Copy the run's id" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.clipboard == "aaaa0001", "the id in the clipboard")
 
 
 async def test_a_workspace_that_is_removed_and_comes_back_is_read_again(workspace: Workspace) -> None:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncIterator
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from textual.pilot import Pilot
-from textual.widgets import ContentSwitcher, Input, Static
+from textual.widgets import ContentSwitcher, Input
 
+from engine.cli.main import command_line as run_seg_engine
+from engine.config import RunConfig
 from engine.config_keys import ConfigError, differences
 from engine.data.synthetic import synthesize
 from engine.intentions import resolve_config
 from engine.recipes import RECIPES, get_recipe
+from engine.rundir import RunCard
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
-from seg_tui.launch.draft import Draft, command_line, form_keys
+from seg_tui.launch.draft import Draft, form_keys
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.screens.folder_picker import FolderPicker
 from seg_tui.screens.launch import LaunchScreen
+from seg_tui.widgets.clipped import Clipped
 from seg_tui.widgets.config_form import CARD_FIELDS, ConfigForm
 from seg_tui.widgets.field_row import FieldRow
 from tests.tui.conftest import notices, opened, screen_text, settled, until
@@ -53,6 +60,26 @@ async def form(workspace: Workspace) -> AsyncIterator[tuple[LaunchScreen, Pilot[
         yield await open_form(app, pilot, "quick"), pilot
 
 
+RunCommand = Callable[[str], tuple[RunCard, RunConfig]]
+
+
+@pytest.fixture
+def run_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> RunCommand:
+    """Runs a line of the form as a shell would; returns the card and the config of the run that it made."""
+    monkeypatch.setattr("engine.cli.queue.ensure_agent", lambda workspace: None)
+
+    def run(line: str) -> tuple[RunCard, RunConfig]:
+        before = set(workspace.runs.iterdir())
+        dollar, program, *words = shlex.split(line)
+        assert (dollar, program) == ("$", "seg-engine")
+        assert run_seg_engine(words) == 0
+        (folder,) = set(workspace.runs.iterdir()) - before
+        made = workspace.run_dir(folder.name)
+        return made.read_card(), made.read_config()
+
+    return run
+
+
 async def open_form(app: SegTui, pilot: Pilot[None], recipe: str) -> LaunchScreen:
     app.show_launch()
     await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
@@ -63,6 +90,16 @@ async def open_form(app: SegTui, pilot: Pilot[None], recipe: str) -> LaunchScree
         await pilot.press("down")
     await pilot.press("enter")
     await until(pilot, lambda: screen.query_one(ContentSwitcher).current == "form")
+    await settled(pilot)
+    return screen
+
+
+async def open_rerun(app: SegTui, pilot: Pilot[None], run_id: str) -> LaunchScreen:
+    app.screen.query_one("RunTable").put_cursor(run_id)
+    await pilot.press("R")
+    await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and app.screen.form.rows(), "the form")
+    screen = app.screen
+    assert isinstance(screen, LaunchScreen)
     await settled(pilot)
     return screen
 
@@ -88,7 +125,8 @@ def shown(screen: LaunchScreen) -> list[str]:
 
 
 def said(screen: LaunchScreen, name: str) -> str:
-    return str(screen.query_one(f"#{name}", Static).visual)
+    widget = screen.query_one(f"#{name}")
+    return widget.text if isinstance(widget, Clipped) else str(widget.visual)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -126,7 +164,7 @@ async def test_a_value_out_of_bounds_is_told_at_its_field_in_the_engines_words(
     assert "1 to be mended" in said(screen, "count")
     assert "when all fields are right" in said(screen, "command")
 
-    await pilot.press("backspace", "4")
+    await pilot.press("ctrl+u", "4")
     assert not row(screen, "batch_size").is_wrong
     assert "1 key differs from quick" in said(screen, "count")
     assert "batch_size=4" in said(screen, "command")
@@ -213,8 +251,8 @@ async def test_what_is_shown_is_what_is_queued(
     assert no_agent == [workspace], "an agent is seen to"
 
 
-async def test_the_command_that_is_shown_queues_the_same_config(
-    form: tuple[LaunchScreen, Pilot[None]], scenes: Path
+async def test_the_command_that_is_shown_queues_the_same_run(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path, workspace: Workspace, run_command: RunCommand
 ) -> None:
     screen, pilot = form
     await use_data(screen, pilot, scenes)
@@ -223,11 +261,48 @@ async def test_the_command_that_is_shown_queues_the_same_config(
     row(screen, "model.name").editor.value = "modern_unet"
     await pilot.pause()
     await put(screen, pilot, "model.hidden", "8")
-    config = screen.form.checked.config
-    assert config is not None
-    words = shlex.split(command_line(screen.form.draft, config, screen.form.card))
-    assert words[:3] == ["seg-engine", "run", "quick"]
-    assert resolve_config("quick", [word for word in words if "=" in word], scenes) == config
+    await put(screen, pilot, "name", "it's mine")
+    await put(screen, pilot, "tags", "night long")
+    await put(screen, pilot, "priority", "-3")
+    assert said(screen, "command").startswith("$ seg-engine --workspace ")
+    card, config = run_command(said(screen, "command"))
+    assert config == screen.form.checked.config
+    assert (card.name, card.experiment, set(card.tags)) == ("it's mine", "default", {"night", "long"})
+    assert card.priority == -3
+
+
+@pytest.mark.parametrize(
+    ("kind", "verb"),
+    [
+        ({"recipe": "", "optimizer.lr": 0.0123456789}, "rerun"),
+        ({"recipe": "quick", "task": "pretrain", "data.kind": "images"}, "run"),
+    ],
+    ids=["of no recipe", "pre-training"],
+)
+async def test_the_command_of_a_rerun_queues_the_same_run(
+    workspace: Workspace, scenes: Path, run_command: RunCommand, kind: dict[str, object], verb: str
+) -> None:
+    pictures = scenes / "leftImg8bit"
+    root = pictures if kind.get("task") else scenes
+    add(workspace, "eeee0000", None, {"data.root": str(root), **kind}, name="old", tags=("one", "two"))
+    async with opened(workspace) as (app, pilot):
+        screen = await open_rerun(app, pilot, "eeee0000")
+        assert f" {verb} " in said(screen, "command")
+        await put(screen, pilot, "epochs", "7")
+        await put(screen, pilot, "name", "new")
+        await put(screen, pilot, "tags", "")
+        await put(screen, pilot, "note", "what if")
+        await until(pilot, lambda: screen.form.data_look.usable, screen.form.data_look.line)
+        command, config = said(screen, "command"), screen.form.checked.config
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+    with workspace.open_store() as store:
+        (run,) = [run for run in store.runs() if run.name == "new"]
+    card, same = run_command(command)
+    assert same == workspace.run_dir(run.id).read_config() == config
+    queued = workspace.run_dir(run.id).read_card()
+    assert replace(card, id="", created=0.0) == replace(queued, id="", created=0.0)
+    assert (card.name, card.tags, card.note) == ("new", (), "what if")
 
 
 async def test_another_model_brings_its_own_keys_and_takes_the_others_away(
@@ -244,12 +319,87 @@ async def test_another_model_brings_its_own_keys_and_takes_the_others_away(
     assert screen.form.draft.changes() == {"model.name": "modern_unet"}
 
 
+async def test_a_run_with_pre_training_is_queued_behind_it(workspace: Workspace, scenes: Path) -> None:
+    async with opened(workspace) as (app, pilot):
+        screen = await open_form(app, pilot, "paper-modern-unet-pt")
+        await use_data(screen, pilot, scenes)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard) and len(app.snapshot.runs) == 8)
+        run = app.screen_stack[-1].query_one("RunTable").cursor_run
+        assert (run.task, run.name) == ("train", "paper-modern-unet-pt")
+        (first,) = [other for other in app.snapshot.runs.values() if other.task == "pretrain"]
+        assert run.after == first.id
+        assert f"it starts after {first.name} ({first.id})" in notices(app)[-1]
+
+
+async def test_faults_of_the_data_are_refused_unless_they_are_to_be_skipped(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path, tmp_path: Path
+) -> None:
+    screen, pilot = form
+    faulty = tmp_path / "faulty"
+    shutil.copytree(scenes, faulty)
+    next(faulty.glob("gtFine/train/*/*_labelIds.png")).unlink()
+    await use_data(screen, pilot, faulty)
+    assert "1 missing label" in screen.form.data_look.line
+    assert "data.skip_bad=true goes on without" in screen.form.data_look.line
+    assert row(screen, "data").is_wrong
+    row(screen, "data.skip_bad").editor.value = "true"
+    await until(pilot, lambda: not row(screen, "data").is_wrong, "another look")
+    assert "12 train" in screen.form.data_look.line
+
+
+async def test_what_is_typed_survives_a_database_that_cannot_be_asked(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path, workspace: Workspace
+) -> None:
+    screen, pilot = form
+    await use_data(screen, pilot, scenes)
+    await put(screen, pilot, "name", "mine")
+    with sqlite3.connect(workspace.database) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    screen.tui.store.close()
+    await pilot.press("ctrl+t")
+    await until(pilot, lambda: notices(screen.app), "the refusal")
+    assert "newer" in notices(screen.app)[-1]
+    assert screen.app.screen is screen
+    assert row(screen, "name").text == "mine"
+    with sqlite3.connect(workspace.database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    await pilot.press("ctrl+t")
+    await until(pilot, lambda: isinstance(screen.app.screen, Dashboard), "the dashboard")
+    with workspace.open_store() as store:
+        assert [run.status for run in store.runs() if run.name == "mine"] == ["queued"]
+
+
+async def test_a_long_command_is_cut_with_a_sign_and_copied_whole(workspace: Workspace) -> None:
+    async with opened(workspace, size=(80, 24)) as (app, pilot):
+        screen = await open_rerun(app, pilot, "aaaa0001")
+        assert "… ctrl+y copies all of it" in screen_text(app)
+        await pilot.press("ctrl+y")
+        assert app.clipboard == said(screen, "command").removeprefix("$ ")
+        assert app.clipboard.endswith("--queue")
+
+
+async def test_typing_replaces_a_number_and_goes_on_in_a_path(
+    form: tuple[LaunchScreen, Pilot[None]],
+) -> None:
+    screen, pilot = form
+    await put(screen, pilot, "data", "/some")
+    row(screen, "epochs").editor.focus()
+    await pilot.press("7")
+    row(screen, "data").editor.focus()
+    await pilot.press("x")
+    await pilot.pause()
+    assert (row(screen, "epochs").text, row(screen, "data").text) == ("7", "/somex")
+
+
 async def test_search_and_only_changed_narrow_the_form(form: tuple[LaunchScreen, Pilot[None]]) -> None:
     screen, pilot = form
     everything = shown(screen)
     await pilot.press("ctrl+f", *"checkpoint")
     await pilot.pause()
     assert 0 < len(shown(screen)) < len(everything)
+    await pilot.press("down")
     assert all("checkpoint" in f"{key} {row(screen, key).help}".lower() for key in shown(screen))
     await pilot.press("escape")
     await pilot.pause()
@@ -307,11 +457,7 @@ async def test_leaving_asks_only_when_something_would_be_lost(
 async def test_rerun_with_edits_begins_with_the_config_of_the_run(workspace: Workspace, scenes: Path) -> None:
     add(workspace, "eeee0000", None, {"data.root": str(scenes), "seed": 5}, name="again", tags=("old",))
     async with opened(workspace) as (app, pilot):
-        app.screen.query_one("RunTable").put_cursor("eeee0000")
-        await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and app.screen.form.rows())
-        screen = app.screen
-        await settled(pilot)
+        screen = await open_rerun(app, pilot, "eeee0000")
         assert row(screen, "seed").text == "5"
         assert row(screen, "name").text == "again"
         assert row(screen, "tags").text == "old"
