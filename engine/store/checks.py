@@ -14,7 +14,7 @@ from engine.config import RunConfig
 from engine.journal import AnyEvent
 from engine.store.ingest import NO_END, fold
 from engine.store.insert import unheard
-from engine.store.lookup import no_run
+from engine.store.lookup import hold, no_run
 from engine.store.rows import END_STATUSES
 from engine.store.schema import epochs, events, results, runs
 
@@ -43,14 +43,6 @@ class CheckVerbs(abc.ABC):
     @abc.abstractmethod
     def _write(self) -> AbstractContextManager[sa.Connection]: ...
 
-    def faults(self) -> list[str]:
-        """What SQLite itself finds wrong with the file; none when it is sound."""
-        with self._read() as connection:
-            found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
-            orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
-        faults = [line for line in found if line != "ok"]
-        return faults + ([f"{orphans} rows belong to no run"] if orphans else [])
-
     def rows_of_run(self, run_id: str) -> RunRows:
         """Everything of one run, as it is at one moment."""
         with self._read() as connection:
@@ -66,10 +58,8 @@ class CheckVerbs(abc.ABC):
         """
         with self._write() as connection:
             mine = runs.c.id == run_id
-            row = connection.execute(sa.select(runs).where(mine)).mappings().first()
-            if row is None:
-                raise no_run(run_id)
-            before = dict(row)
+            hold(connection, run_id)
+            before = dict(connection.execute(sa.select(runs).where(mine)).mappings().one())
             for table in _CHILDREN:
                 connection.execute(table.delete().where(table.c.run_id == run_id))
             kept = {name: before[name] for name in (*_OF_PEOPLE, *_OF_THE_QUEUE)}

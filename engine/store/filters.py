@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.config_keys import config_keys
+from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
 from engine.store.rows import RUN_FIELDS
 from engine.store.schema import runs, tags
@@ -88,6 +89,8 @@ def sortable_names() -> list[str]:
 def _kind_of(name: str, column: Element) -> str:
     if name.endswith("_at"):
         return "time"
+    if isinstance(column.type, sa.Boolean):
+        return "true/false"
     return "text" if isinstance(column.type, sa.Text) else "number"
 
 
@@ -111,9 +114,9 @@ def _column(name: str) -> tuple[Element, str]:
         raise StoreError(f"{name}: is neither a field of a run nor a config key; {hint}")
     value = runs.c.config[tuple(name.split("."))]
     if key.kind in ("number", "whole number"):
-        return value.as_float() if key.kind == "number" else value.as_integer(), "number"
+        return NumberInJson(value), "number"
     if key.kind == "true/false":
-        return value.as_boolean(), "true/false"
+        return BooleanInJson(value), "true/false"
     return value.as_string(), key.kind
 
 
@@ -127,9 +130,9 @@ def _value(name: str, kind: str, text: str) -> Any:
     if kind == "time":
         return _time(name, text)
     if kind == "true/false":
-        if text.lower() not in ("true", "false"):
+        if text.lower() not in ("true", "false", "1", "0"):
             raise StoreError(f"{name}: {text!r} must be true or false")
-        return text.lower() == "true"
+        return text.lower() in ("true", "1")
     if kind == "size":
         sides = re.fullmatch(r"(\d+)\s*[x×,]\s*(\d+)", text)
         if sides is None:

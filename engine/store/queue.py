@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from engine.processes import ProcessIdentity
 from engine.store.ingest import NO_END, NO_PROGRESS
-from engine.store.lookup import require
+from engine.store.lookup import hold
 from engine.store.rows import RunRow, run_row, select_runs
 from engine.store.schema import runs
 
@@ -54,7 +54,7 @@ class QueueVerbs(abc.ABC):
     def take(self, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
         """Let `owner` start this very run, past the queue, if its status is one of `expect`; else False."""
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             return _take(connection, run_id, owner, expect)
 
     def adopt(self, run_id: str, owner: ProcessIdentity, slot: str, before: dict[str, Any] | None) -> bool:
@@ -68,7 +68,7 @@ class QueueVerbs(abc.ABC):
             if not _hopeless(connection):
                 return []
         with self._write() as connection:
-            found = _hopeless(connection)
+            found = _hopeless(connection, to_change=True)
             for run_id, why in found:
                 end = {"status": "failed", "cause": "dependency", "message": why, "ended_at": time.time()}
                 connection.execute(runs.update().where(runs.c.id == run_id).values(NO_END | end))
@@ -80,7 +80,7 @@ class QueueVerbs(abc.ABC):
             key: value for key, value in (("priority", priority), ("paused", paused)) if value is not None
         }
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             connection.execute(runs.update().where(runs.c.id == run_id).values(change))
 
     def queue(self) -> list[RunRow]:
@@ -101,9 +101,10 @@ def _claim_next(
 ) -> str | None:
     """Take the next run whose config asks for one of `devices`; returns its id, None when there is none.
 
-    The transaction holds the write lock from its beginning, so of many who claim at once no two get one run.
+    Of many who claim at once no two get one run: on SQLite the transaction holds the write lock from its
+    beginning, on PostgreSQL each passes over the runs that another is at.
     """
-    found = _next(connection, devices)
+    found = _next(connection, devices, to_take=True)
     if found is not None:
         claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, found)
         change = STARTING | {"claimed_by": claim}
@@ -125,7 +126,7 @@ def place_in_line(connection: sa.Connection, now: float) -> float:
     return now if last is None or last < now else float(last) + 1e-6
 
 
-def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
+def _next(connection: sa.Connection, devices: Collection[str], to_take: bool = False) -> str | None:
     """The run that is next. Within one priority the index `runs_queue` gives the oldest first, so that a
     claim costs the same however many runs wait; over all priorities at once it would sort them all."""
     finished = sa.exists().where(_EARLIER.c.id == _QUEUED.c.after, _EARLIER.c.status == "finished")
@@ -141,6 +142,8 @@ def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
         .order_by(_QUEUED.c.queued_at, _QUEUED.c.id)
         .limit(1)
     )
+    if to_take:
+        oldest = oldest.with_for_update(of=_QUEUED, skip_locked=True)
     highest = sa.select(sa.func.max(_QUEUED.c.priority)).where(_QUEUED.c.status == "queued")
     priority = connection.execute(highest).scalar()
     while priority is not None:
@@ -164,7 +167,9 @@ def _adopt(
 ) -> bool:
     """Let `owner` look after a run that `before` looked after; False when somebody else was faster."""
     known = connection.execute(
-        sa.select(runs.c.claimed_by).where(runs.c.id == run_id, runs.c.status.in_(ACTIVE_STATUSES))
+        sa.select(runs.c.claimed_by)
+        .where(runs.c.id == run_id, runs.c.status.in_(ACTIVE_STATUSES))
+        .with_for_update()
     ).first()
     if known is None or known[0] != before:
         return False
@@ -173,14 +178,17 @@ def _adopt(
     return True
 
 
-def _hopeless(connection: sa.Connection) -> list[tuple[str, str]]:
+def _hopeless(connection: sa.Connection, to_change: bool = False) -> list[tuple[str, str]]:
     """The queued runs that come after one that failed, was lost or is gone, and why they cannot start."""
     found = (
         sa.select(_QUEUED.c.id, _QUEUED.c.after, _EARLIER.c.status)
         .join_from(_QUEUED, _EARLIER, _EARLIER.c.id == _QUEUED.c.after, isouter=True)
         .where(_QUEUED.c.after > "", _QUEUED.c.status == "queued")  # most runs come after none
         .where(_EARLIER.c.id.is_(None) | _EARLIER.c.status.in_(("failed", "lost")))
+        .order_by(_QUEUED.c.id)
     )
+    if to_change:
+        found = found.with_for_update(of=_QUEUED, skip_locked=True)
     return [
         (row.id, f"it was to start after {row.after}, which {_FATES[row.status]}")
         for row in connection.execute(found)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from engine.files import sync_folder
 from engine.rundir import RunDir
-from engine.store.database import explained
 from engine.store.errors import StoreError
+from engine.store.sqlite import advice
 from engine.store.store import Store
 
 LOCK_SECONDS = 5.0
@@ -82,20 +82,20 @@ def _held(database: Path) -> Iterator[bool]:
     if not database.is_file():
         yield False
         return
-    with (
-        explained(database, LOCK_SECONDS),
-        contextlib.closing(sqlite3.connect(database, LOCK_SECONDS, isolation_level=None)) as connection,
-    ):
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-            connection.execute("BEGIN EXCLUSIVE")
-            held = True
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                raise
-            held = False
-        yield held
+    try:
+        with contextlib.closing(sqlite3.connect(database, LOCK_SECONDS, isolation_level=None)) as connection:
+            try:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+                connection.execute("BEGIN EXCLUSIVE")
+                held = True
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                    raise
+                held = False
+            yield held
+    except sqlite3.Error as error:
+        raise StoreError(f"{database}: {advice(error, database, LOCK_SECONDS)}") from error
 
 
 def _into_one_file(database: Path) -> None:

@@ -16,11 +16,11 @@ from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
 from engine.store.checks import CheckVerbs
-from engine.store.database import database_path, explained, open_database, writer
+from engine.store.database import open_database
 from engine.store.errors import IngestConflict, StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
 from engine.store.insert import first_status, insert_run, set_tags
-from engine.store.lookup import exists, no_run, require
+from engine.store.lookup import exists, hold, hold_list, no_run, require
 from engine.store.queue import QueueVerbs, place_in_line
 from engine.store.rows import (
     END_STATUSES,
@@ -51,15 +51,20 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
     StoreError, with one line that says what to do, when the database cannot be used.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0) -> None:
-        """Open `sqlite:///PATH`, making or migrating it first; wait for others at most `timeout` s."""
-        self.path = database_path(url)
-        self.timeout = timeout
-        self._engine = open_database(self.path, timeout)
-        self._writer = writer(self._engine)
+    def __init__(self, url: str, timeout: float = 30.0, upgrade: bool = False) -> None:
+        """Open `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE`, making the tables where there are none.
+
+        Waits for others at most `timeout` s. Tables of an older version on a server want `upgrade`.
+        """
+        self._database = open_database(url, timeout, upgrade)
+
+    @property
+    def label(self) -> str:
+        """What to call the database in a message: its path, or its URL without a password."""
+        return self._database.label
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Store:
         return self
@@ -71,13 +76,18 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        with explained(self.path, self.timeout), self._engine.begin() as connection:
+        with self._database.explained(), self._database.reader.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with explained(self.path, self.timeout), self._writer.begin() as connection:
+        with self._database.explained(), self._database.writer.begin() as connection:
             yield connection
+
+    def faults(self) -> list[str]:
+        """What the database itself finds damaged; none when it is sound."""
+        with self._read() as connection:
+            return self._database.faults(connection)
 
     # ------------------------------------------------------------------ intentions
 
@@ -95,6 +105,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         _check_status(status)
         place: dict[str, Any] = {"claimed_by": owner.as_json() | {"attempt": 1} if owner else None}
         with self._write() as connection:
+            hold_list(connection)
             if exists(connection, card.id):
                 raise StoreError(f"run {card.id} is in the database already")
             if status == "queued":
@@ -122,7 +133,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         if status in END_STATUSES:
             change |= NO_PROGRESS | {"ended_at": now}
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             if status == "queued":
                 change["queued_at"] = place_in_line(connection, now)
             statement = runs.update().where(runs.c.id == run_id).values(change)
@@ -144,7 +155,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         """Rename, tag or annotate a run; None leaves a part as it is, `tags` replaces all of them."""
         change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             # Also when only tags change: who follows the run is to see it.
             connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
             if tags is not None:
@@ -156,7 +167,8 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         Only when its status is one of `expect`; returns whether it was.
         """
         with self._write() as connection:
-            require(connection, run_id)
+            hold_list(connection)
+            hold(connection, run_id)
             chosen = runs.delete().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
             if connection.execute(chosen).rowcount != 1:
                 return False
@@ -173,7 +185,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         someone else was faster.
         """
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             before = dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
             if before["journal_offset"] != expected_offset:
                 raise IngestConflict(
@@ -195,6 +207,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
             if card.id != run_dir.id:
                 raise StoreError(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
             with self._write() as connection:
+                hold_list(connection)
                 is_new = not exists(connection, card.id)
                 if is_new:
                     insert_run(connection, card, config, *first_status(card, queued))

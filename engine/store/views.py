@@ -60,7 +60,21 @@ _SQLITE = {
     """,
 }
 
-VIEWS = {"sqlite": _SQLITE}
+_POSTGRESQL = _SQLITE | {
+    "leaderboard": _SQLITE["leaderboard"].replace(
+        "group_concat(t.tag, ',')", "string_agg(t.tag, ',' ORDER BY t.tag)"
+    ),
+    "class_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, d.key AS class,
+            CAST(d.value AS double precision) AS dice,
+            CAST(s.class_iou ->> d.key AS double precision) AS iou
+        {_WHOSE.format(table="epochs")}
+        CROSS JOIN json_each_text(s.class_dice) AS d
+    """,
+}
+
+VIEWS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 """Dialect -> name of the view -> its SELECT."""
 
 
