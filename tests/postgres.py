@@ -74,6 +74,7 @@ class Server:
         (self._data / "pg_hba.conf").write_text(_WHO_MAY)
         self.start()
         self.execute("CREATE ROLE needs_password LOGIN PASSWORD 'right'")
+        self.execute("CREATE ROLE looker LOGIN")
 
     def _run(self, program: str, *arguments: object) -> None:
         done = subprocess.run(

@@ -222,7 +222,9 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
     advice = "a run of the widest U-Net keeps 0.4 GiB of checkpoints" if low else ""
     yield Finding("disk", "warn" if low else "ok", f"{data_size(free)} free", advice)
     where = file_system(folder)
-    if where.locks_stay_here:
+    if where.on_network and workspace.on_server:
+        yield Finding("file system", "ok", f"{where.name}; the database is on a server")
+    elif where.locks_stay_here:
         advice = "keep the database on a server (SEG_DATABASE_URL) or the workspace on a local disk"
         found = f"{where.name}, where locks do not reach other machines; run folders are safe here"
         yield Finding("file system", "fail", found, advice)
@@ -239,16 +241,17 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
     from engine.store import StoreError
     from engine.store.database import HEAD
 
-    if not workspace.database.exists():
+    if not workspace.on_server and not workspace.database.exists():
         yield Finding("database", "ok", "none yet; the first run makes it")
         return
     try:
-        with workspace.open_store() as store:
+        with workspace.open_store(look=True) as store:
+            label = store.label
             runs = sum(experiment.runs for experiment in store.experiments())
     except StoreError as error:
         yield Finding("database", "fail", str(error))
         return
-    size = data_size(workspace.database.stat().st_size)
+    size = label if workspace.on_server else data_size(workspace.database.stat().st_size)
     yield Finding("database", "ok", f"{runs} runs, {size}, schema {HEAD}, as this version wants it")
 
 

@@ -20,7 +20,7 @@ from engine.store.schema import epochs, events, results, runs
 
 _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "eta_seconds")
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
-_OF_THE_QUEUE = ("queued_at", "claimed_by", "changed")
+_OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
 _CHILDREN = (epochs, results, events)
 

@@ -130,9 +130,9 @@ def _value(name: str, kind: str, text: str) -> Any:
     if kind == "time":
         return _time(name, text)
     if kind == "true/false":
-        if text.lower() not in ("true", "false", "1", "0"):
+        if text.lower() not in ("true", "false"):
             raise StoreError(f"{name}: {text!r} must be true or false")
-        return text.lower() in ("true", "1")
+        return text.lower() == "true"
     if kind == "size":
         sides = re.fullmatch(r"(\d+)\s*[x×,]\s*(\d+)", text)
         if sides is None:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from engine.store.database import HEAD, JSON, POSTGRESQL, Database, migrate, newer, revision_of
+from engine.store.database import (
+    HEAD,
+    JSON,
+    POSTGRESQL,
+    Database,
+    migrate,
+    newer,
+    printable,
+    revision_of,
+    without_nul,
+)
 from engine.store.dialects import CURRENT_TRANSACTION
 from engine.store.errors import StoreError
 
 try:
     import psycopg
-    from psycopg import conninfo
+    from psycopg import conninfo, sql
 except ImportError as problem:
     raise StoreError(
         f"PostgreSQL needs the package psycopg ({problem}); `pip install 'seg-engine[postgres]'` brings it"
@@ -47,6 +58,7 @@ class PostgresDatabase(Database):
         # A server that a network cut off silently answers nothing: without limits one waits for hours.
         patience: dict[str, Any] = {
             "application_name": "seg-engine",
+            "client_encoding": "UTF8",
             "connect_timeout": max(2, round(min(timeout, 10.0))),
             "keepalives_idle": 30,
             "tcp_user_timeout": 30_000,
@@ -57,11 +69,10 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,
             pool_size=_KEPT_CONNECTIONS,
             max_overflow=_MORE_CONNECTIONS,
-            json_serializer=_json,
-            json_deserializer=JSON["json_deserializer"],
+            **JSON,
         )
         sa.event.listen(engine, "connect", self._configure)
-        sa.event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
+        sa.event.listen(engine, "before_cursor_execute", without_nul, retval=True)
         # All statements of a reader see one moment. Each of a writer's sees what is committed by then; what
         # it reads before it changes it, it holds.
         self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -141,6 +152,16 @@ class PostgresDatabase(Database):
         """None: the server sees to foreign keys itself, and to damaged pages if made with checksums."""
         return []
 
+    def insert(
+        self, connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        own: Any = connection.connection.driver_connection
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
+        with own.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row([printable(value) for value in row])
+
 
 def _is_from_another_server(connection: sa.Connection) -> bool:
     """Whether rows have numbers that this server has not given out yet: they were restored from a dump."""
@@ -163,26 +184,3 @@ def _last_line(error: BaseException | None) -> str:
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     said = str(primary) if primary else lines[0] if len(lines) < 3 else lines[-1]
     return re.sub(r"^.*?(FATAL|ERROR): +", "", said)
-
-
-def _json(value: object) -> str:
-    """JSON that the server's operators take apart: they refuse the escape of the character NUL."""
-    text: str = JSON["json_serializer"](value)
-    return re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1\\ufffd", text) if r"\u0000" in text else text
-
-
-def _without_nul(
-    connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> tuple[str, Any]:
-    """Text without the character NUL, which the server cannot keep: a U+FFFD stands in its place."""
-
-    def clean(values: Any) -> Any:
-        if not any(isinstance(value, str) and "\0" in value for value in values.values()):
-            return values
-        return {k: v.replace("\0", "\ufffd") if isinstance(v, str) else v for k, v in values.items()}
-
-    if isinstance(parameters, dict):
-        return statement, clean(parameters)
-    if isinstance(parameters, list):
-        return statement, [clean(one) if isinstance(one, dict) else one for one in parameters]
-    return statement, parameters

@@ -97,6 +97,7 @@ runs = sa.Table(
     sa.Column("changed", sa.BigInteger, nullable=False, default=NextChange(), onupdate=NextChange()),
     sa.Column("variant", sa.Text, nullable=False, server_default=""),
     sa.Column("source", sa.Text, nullable=False, server_default=""),
+    sa.Column("workspace", sa.Text, nullable=False, server_default=""),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),
     sa.Index("runs_by_dice", "best_dice"),
@@ -105,7 +106,7 @@ runs = sa.Table(
     sa.Index("runs_by_status", "status"),
     sa.Index("runs_by_name", "name"),
     sa.Index("runs_by_predecessor", "after"),
-    sa.Index("runs_queue", "status", "priority", "queued_at", "id"),
+    sa.Index("runs_queue", "workspace", "status", "priority", "queued_at", "id"),
 )
 
 tags = sa.Table(

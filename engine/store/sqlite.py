@@ -6,12 +6,13 @@ import contextlib
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from engine.store.database import HEAD, JSON, Database, migrate, revision_of
+from engine.store.database import HEAD, JSON, Database, migrate, revision_of, without_nul
 from engine.store.errors import StoreError
 from engine.store.filesystem import file_system
 
@@ -34,6 +35,7 @@ class SqliteDatabase(Database):
         self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
         sa.event.listen(self.reader, "connect", _configure)
         sa.event.listen(self.reader, "begin", _begin)
+        sa.event.listen(self.reader, "before_cursor_execute", without_nul, retval=True)
 
     @classmethod
     def open(cls, path: Path, timeout: float) -> Self:
@@ -98,6 +100,13 @@ class SqliteDatabase(Database):
         orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
         faults = [line for line in found if line != "ok"]
         return faults + ([f"{orphans} rows belong to no run"] if orphans else [])
+
+    def insert(
+        self, connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+        own: Any = connection.connection.driver_connection
+        own.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
 
 
 def advice(error: BaseException | None, path: Path, timeout: float) -> str:

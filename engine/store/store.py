@@ -51,17 +51,24 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
     StoreError, with one line that says what to do, when the database cannot be used.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0, upgrade: bool = False) -> None:
+    def __init__(self, url: str, timeout: float = 30.0, workspace: str = "", upgrade: bool = False) -> None:
         """Open `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE`, making the tables where there are none.
 
-        Waits for others at most `timeout` s. Tables of an older version on a server want `upgrade`.
+        Waits for others at most `timeout` s. `workspace` says whose runs are made and taken from the queue,
+        where several workspaces share a server. Tables of an older version on a server want `upgrade`.
         """
         self._database = open_database(url, timeout, upgrade)
+        self.workspace = workspace
 
     @property
     def label(self) -> str:
         """What to call the database in a message: its path, or its URL without a password."""
         return self._database.label
+
+    @property
+    def mine(self) -> str:
+        """A filter for the runs of this workspace."""
+        return f"workspace={self.workspace}"
 
     def close(self) -> None:
         self._database.close()
@@ -109,8 +116,8 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
             if exists(connection, card.id):
                 raise StoreError(f"run {card.id} is in the database already")
             if status == "queued":
-                place["queued_at"] = place_in_line(connection, card.queued_at or card.created)
-            insert_run(connection, card, config, status, place)
+                place["queued_at"] = place_in_line(connection, self.workspace, card.queued_at or card.created)
+            insert_run(connection, card, config, status, self.workspace, place)
 
     def set_status(
         self,
@@ -135,7 +142,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         with self._write() as connection:
             hold(connection, run_id)
             if status == "queued":
-                change["queued_at"] = place_in_line(connection, now)
+                change["queued_at"] = place_in_line(connection, self.workspace, now)
             statement = runs.update().where(runs.c.id == run_id).values(change)
             if expect is not None:
                 statement = statement.where(runs.c.status.in_(list(expect)))
@@ -210,7 +217,12 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
                 hold_list(connection)
                 is_new = not exists(connection, card.id)
                 if is_new:
-                    insert_run(connection, card, config, *first_status(card, queued))
+                    status, place = first_status(card, queued)
+                    insert_run(connection, card, config, status, self.workspace, place)
+                elif (theirs := self._workspace_of(connection, card.id)) != self.workspace:
+                    raise StoreError(
+                        f"run {card.id} is in the database already, as one of the workspace {theirs}"
+                    )
             while True:
                 offset = self.run(card.id).journal_offset
                 new, end = read_events(run_dir.journal, offset)
@@ -223,6 +235,9 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         if is_new and queued:
             self._queue_again(card)
         return card.id
+
+    def _workspace_of(self, connection: sa.Connection, run_id: str) -> str:
+        return str(connection.execute(sa.select(runs.c.workspace).where(runs.c.id == run_id)).scalar_one())
 
     def _queue_again(self, card: RunCard) -> None:
         """Put a run back into its place in the queue that waits for an attempt of which nothing came yet."""
@@ -366,7 +381,10 @@ def _image_order(name: str) -> sa.ColumnElement[Any]:
     return images.c[name]
 
 
-_NOT_FOLDED = ["source", "config", "note", "name", "priority", "paused", "after", "changed", "variant"]
+_NOT_FOLDED = {
+    *("source", "config", "note", "name", "priority", "paused", "after"),
+    *("changed", "variant", "workspace"),
+}
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
 
 

@@ -56,7 +56,17 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
         for index in ("runs_queue", "runs_by_predecessor", "runs_by_change", "runs_by_source"):
             connection.execute(f"DROP INDEX {index}")
         since = ("first_step_seconds", "achieved_flops", "ceiling_flops")
-        for column in (*since, "priority", "paused", "after", "claimed_by", "changed", "variant", "source"):
+        for column in (
+            *since,
+            "priority",
+            "paused",
+            "after",
+            "claimed_by",
+            "changed",
+            "variant",
+            "source",
+            "workspace",
+        ):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with open_store(tmp_path) as store:
