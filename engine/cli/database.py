@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +10,10 @@ from pathlib import Path
 from engine.agent.check import check
 from engine.agent.ingest import refresh
 from engine.agent.presence import Presence
+from engine.cli.bring import bring
 from engine.cli.console import notices, output, progress_bar
 from engine.cli.reading import has_database, no_database
+from engine.intentions import Refused
 from engine.rundir import RunDir, RunDirError
 from engine.store import Store, StoreError
 from engine.store.cards import keep_card
@@ -141,7 +141,7 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
     """Take run folders from elsewhere into the workspace; twice changes nothing.
 
     A folder that lies outside `runs/` is copied into it, so that the run is found there later. All are
-    looked at before the first is taken. Raises StoreError and RunDirError.
+    looked at before the first is taken. Raises Refused, StoreError and RunDirError.
     """
     runs = [RunDir(folder.absolute()) for folder in folders]
     for run in runs:
@@ -151,6 +151,10 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
             raise RunDirError(f"{run.path}: belongs to run {card.id}; name the folder so")
     workspace.root.mkdir(parents=True, exist_ok=True)
     with workspace.open_store() as store:
+        elsewhere = f"workspace!={store.workspace}"
+        theirs = [store.run(run.id) for run in runs if store.run_ids([f"run={run.id}", elsewhere])]
+        if theirs:
+            raise Refused([f"{row.id}: is one of the workspace {row.workspace} already" for row in theirs])
         for run in runs:
             here = workspace.run_dir(run.id)
             is_home = run.path.resolve() == here.path.resolve()
@@ -160,41 +164,3 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
             refresh(store, [here])
             row = store.run(run.id)
             output.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{news}")
-
-
-def bring(run: RunDir, here: RunDir) -> str:
-    """Copy a run folder to its place, or put a newer copy there; returns what was done, for a person.
-
-    Raises StoreError when the two have different histories.
-    """
-    if here.path.exists():
-        ours, theirs = _journal(here), _journal(run)
-        if ours.startswith(theirs):
-            return ", was here already"
-        if not theirs.startswith(ours):
-            raise StoreError(
-                f"{run.path}: its journal is another than that of {here.path}; move one of them away"
-            )
-    try:
-        here.path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: a copy that was interrupted would look like a run.
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=here.path.parent) as scratch:
-            fresh = Path(scratch) / "new"
-            shutil.copytree(run.path, fresh)
-            if here.path.exists():
-                here.path.rename(Path(scratch) / "old")
-                fresh.rename(here.path)
-                return ", brought up to date"
-            fresh.rename(here.path)
-    except (OSError, shutil.Error) as error:
-        raise StoreError(f"{run.path}: cannot be copied to {here.path}: {error}") from error
-    return f", copied to {here.path}"
-
-
-def _journal(run: RunDir) -> bytes:
-    try:
-        return run.journal.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise StoreError(f"{run.journal}: cannot be read: {error.strerror}") from error

@@ -223,3 +223,15 @@ def test_what_needs_the_folder_of_another_workspace_says_where_it_is(
     assert seg("note theirs 'see me'").status == 0
     with Store(url) as store:
         assert store.run("bbbb9999").note == "see me"
+
+
+def test_a_copied_folder_of_another_workspace_is_not_taken(
+    seg: Command, ours: Workspace, url: str, tmp_path: Path
+) -> None:
+    theirs = make_run_dir(tmp_path / "theirs", "bbbb9999", finished_journal())
+    with Store(url, workspace="ben@lab:/b") as ben:
+        ben.import_run(theirs)
+    done = seg(f"db import {theirs.path}")
+    assert (done.status, done.out) == (BAD_USE, "")
+    assert "bbbb9999: is one of the workspace ben@lab:/b already" in done.err
+    assert not ours.run_dir("bbbb9999").path.exists()
