@@ -87,3 +87,8 @@ def screen_text(app: SegTui) -> str:
     return "\n".join(
         "".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()
     )
+
+
+def notices(app: SegTui) -> list[str]:
+    """What the app has told in passing, the newest last."""
+    return [notice.message for notice in app._notifications]

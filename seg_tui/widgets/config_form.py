@@ -1,0 +1,236 @@
+"""The form of a new run: a field for every config key, what was typed there, and the engine's word on it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import ClassVar, cast
+
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.config import RunConfig
+from engine.config_keys import config_keys
+from engine.recipes import RECIPES
+from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Checked, Draft, form_keys
+from seg_tui.launch.queueing import DataLook
+from seg_tui.screens.folder_picker import FolderSuggester
+from seg_tui.widgets.field_row import FieldRow
+
+CARD_FIELDS = {
+    "name": "What to call the run; empty: as its recipe",
+    "experiment": "The question that groups runs; a new name makes a new experiment",
+    "tags": "Words to find it by, separated by blanks",
+    "note": "A line about it",
+    "priority": "Higher ones start first; 0 is usual",
+    "after": "Start when that run has finished: its id, the beginning of it, or its name",
+}
+
+LOOKING = DataLook("…", False)
+"""The data folder is being looked at."""
+
+
+class ConfigForm(VerticalScroll, inherit_bindings=False):
+    """The fields; the arrow keys go from one to the next instead of scrolling.
+
+    Owns what is typed (`draft`, `card`) and what is wrong with it (`checked`, and `refused` by those who were
+    asked to queue it).
+    """
+
+    DEFAULT_CSS = """
+    ConfigForm {
+        padding: 0 1;
+        scrollbar-gutter: stable;
+        scrollbar-size-vertical: 1;
+        & > .section { height: 2; padding-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        & > .section.hidden { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page_up", "page up", show=False),
+        Binding("pagedown", "page_down", "page down", show=False),
+    ]
+
+    class Judged(Message):
+        """What is typed, or what is known of it, is another; `typed` when somebody typed."""
+
+        def __init__(self, typed: bool) -> None:
+            super().__init__()
+            self.typed = typed
+
+    def __init__(self) -> None:
+        super().__init__(can_focus=False)
+        self.draft = Draft.of_recipe(next(iter(RECIPES)))
+        self.card = self.first_card = Card()
+        self.first_data = ""
+        self.data_look = DataLook("", False)
+        self.refused: dict[str, str] = {}
+        self.checked = Checked(None, {})
+        self._words: list[str] = []
+        self._only_changed = False
+
+    async def fill(self, draft: Draft, card: Card, data: str) -> None:
+        """Make the fields of a draft; `data` is the data folder of one that names none."""
+        draft.data = draft.base.data.root or data
+        self.draft, self.card, self.first_card, self.first_data = draft, card, card, draft.data
+        self.refused, self.data_look = {}, DataLook("", False)
+        await self.remove_children()
+        await self.mount_all(self._fields())
+        self.judge()
+
+    def _fields(self) -> list[Static | FieldRow]:
+        """The fields, each section below its head."""
+        fields: list[Static | FieldRow] = [
+            Static(_head("run", "what people call it, and when it starts"), classes="section"),
+            FieldRow(
+                "data",
+                "data folder",
+                "Folder of the data set; ctrl+o shows a tree, → takes the completion",
+                self.draft.data,
+                placeholder="/path/to/cityscapes",
+                suggester=FolderSuggester(),
+            ),
+        ]
+        for name, help in CARD_FIELDS.items():
+            hint = {"name": self.draft.base.recipe, "experiment": DEFAULT_EXPERIMENT}.get(name, "")
+            fields.append(FieldRow(name, name, help, getattr(self.card, name), placeholder=hint))
+        section = None
+        for key, about in form_keys().items():
+            path, _, leaf = key.rpartition(".")
+            if path != section:
+                section = path
+                fields.append(Static(_section_head(path), classes="section"))
+            choices = about.choices or (("true", "false") if about.kind == "true/false" else ())
+            help = " · ".join(part for part in (about.story, about.unit, about.allowed) if part)
+            fields.append(FieldRow(key, leaf, help, self.draft.text(key), choices))
+        return fields
+
+    def rows(self) -> dict[str, FieldRow]:
+        return {row.key: row for row in self.query(FieldRow)}
+
+    # ------------------------------------------------------------------ typing
+
+    @on(FieldRow.Typed)
+    def _take(self, message: FieldRow.Typed) -> None:
+        key, text = message.row.key, message.text
+        self.refused.pop(key, None)
+        if key == "data":
+            self.draft.data = text.strip()
+            self.data_look = LOOKING
+        elif key in CARD_FIELDS:
+            self.card = replace(self.card, **{key: text})
+        else:
+            self.draft.type(key, text)
+            if key == "model.name":
+                self._put_usual()
+        self.judge(typed=True)
+
+    def _put_usual(self) -> None:
+        """Another model has other usual values."""
+        for key, row in self.rows().items():
+            if key in form_keys():
+                row.put(self.draft.text(key))
+
+    def see_data(self, folder: str, look: DataLook) -> None:
+        """What the data folder has, unless another was typed meanwhile."""
+        if folder == self.draft.data and look != self.data_look:
+            self.data_look = look
+            self.judge()
+
+    def refuse(self, key: str, line: str) -> None:
+        """Say at a field why the run was not queued, and go there."""
+        self.refused[key] = line
+        self.judge()
+        self.rows()[key].editor.focus()
+
+    def restore(self, row: FieldRow) -> None:
+        """Give a field the value it had."""
+        if row.key in form_keys():
+            row.editor.value = self.draft.usual(row.key)
+        else:
+            row.editor.value = self.first_data if row.key == "data" else getattr(self.first_card, row.key)
+
+    def typed_lines(self) -> list[str]:
+        """All that was typed, a line each."""
+        lines = [f"{key} = {text}" for key, text in self.draft.changes().items()]
+        lines += [f"data folder = {self.draft.data}"] if self.draft.data != self.first_data else []
+        return lines + [
+            f"{name} = {getattr(self.card, name)}"
+            for name in CARD_FIELDS
+            if getattr(self.card, name) != getattr(self.first_card, name)
+        ]
+
+    # ------------------------------------------------------------------ judging
+
+    def judge(self, typed: bool = False) -> None:
+        """Ask the engine about what is typed, and say at each field what it says."""
+        self.checked = self.draft.check()
+        changes = self.draft.changes()
+        for key, row in self.rows().items():
+            if key == "data":
+                row.say(self.draft.data != self.first_data, "", *self._data_remark())
+            elif key in CARD_FIELDS:
+                first = getattr(self.first_card, key)
+                changed = getattr(self.card, key) != first
+                below = self.refused.get(key, "")
+                if key == "priority":
+                    below = below or self.card.priority_problem()
+                row.say(changed, f"was {first}" if changed and first else "", below, bool(below))
+            else:
+                parts = (config_keys()[key].unit, f"was {self.draft.usual(key)}" if key in changes else "")
+                below = self.checked.problems.get(key) or self.refused.get(key, "")
+                row.say(key in changes, " · ".join(part for part in parts if part), below, bool(below))
+        self._choose_rows()
+        self.post_message(self.Judged(typed))
+
+    def _data_remark(self) -> tuple[str, bool]:
+        """What stands below the data folder, and whether it is a fault."""
+        if "data" in self.refused:
+            return self.refused["data"], True
+        looked = self.data_look != LOOKING and bool(self.draft.data)
+        return self.data_look.line, looked and not self.data_look.usable
+
+    # ------------------------------------------------------------------ which fields are shown
+
+    def show_only(self, words: list[str], changed: bool) -> None:
+        """Show only fields with all the words in key or help, or only those that differ or are wrong."""
+        self._words, self._only_changed = words, changed
+        self._choose_rows()
+
+    def _choose_rows(self) -> None:
+        """Show the fields that were asked for, and heads only above fields."""
+        head: Static | None = None
+        used = False
+        for child in self.children:
+            if isinstance(child, FieldRow):
+                shown = self._is_shown(child)
+                child.set_class(not shown, "hidden")
+                used = used or shown
+                continue
+            if head is not None:
+                head.set_class(not used, "hidden")
+            head, used = cast(Static, child), False
+        if head is not None:
+            head.set_class(not used, "hidden")
+
+    def _is_shown(self, row: FieldRow) -> bool:
+        if row.key in form_keys() and not self.draft.is_there(row.key):
+            return False
+        about = f"{row.key} {row.help}".lower()
+        return all(word in about for word in self._words) and (row.is_told or not self._only_changed)
+
+
+def _section_head(path: str) -> Text:
+    if not path:
+        return _head("training", "what all the rest serves")
+    about = RunConfig.model_fields[path].description or type(getattr(RunConfig(), path)).__doc__ or ""
+    return _head(path, inspect.cleandoc(about).partition("\n")[0].rstrip("."))
+
+
+def _head(name: str, about: str) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    return text.append(name, "bold").append(f"  {about}", "dim")

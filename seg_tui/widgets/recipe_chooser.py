@@ -1,0 +1,83 @@
+"""Which recipe a new run begins with: their names, and what the one under the cursor is."""
+
+from __future__ import annotations
+
+import inspect
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.config import RunConfig
+from engine.config_keys import format_value, value_of
+from engine.recipes import RECIPES, get_recipe
+from seg_tui.launch.draft import form_keys
+
+TOLD_KEYS = ("epochs", "batch_size", "data.size", "optimizer.name", "optimizer.lr", "schedule.name")
+"""Keys whose value is told of every recipe."""
+
+
+class RecipeChooser(Horizontal):
+    """The recipes; enter takes one."""
+
+    DEFAULT_CSS = """
+    RecipeChooser {
+        padding: 1 1 0 1;
+        & > OptionList { width: 24; height: 1fr; border: none; padding: 0; background: $background; }
+        & > VerticalScroll { padding: 0 1 0 2; }
+        & Static { height: auto; }
+    }
+    """
+
+    class Chosen(Message):
+        """A recipe was taken."""
+
+        def __init__(self, recipe: str) -> None:
+            super().__init__()
+            self.recipe = recipe
+
+    def compose(self) -> ComposeResult:
+        yield OptionList(*(Option(name, id=name) for name in RECIPES), compact=True)
+        with VerticalScroll(can_focus=False):
+            yield Static(markup=False)
+
+    def take_focus(self) -> None:
+        self.query_one(OptionList).focus()
+
+    @on(OptionList.OptionHighlighted)
+    def _tell(self, event: OptionList.OptionHighlighted) -> None:
+        self.query_one(Static).update(recipe_text(event.option.id or ""))
+
+    @on(OptionList.OptionSelected)
+    def _choose(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Chosen(event.option.id or ""))
+
+
+def recipe_text(name: str) -> Text:
+    """What a recipe is for, and what it sets. Raises UnknownRecipe."""
+    config = get_recipe(name)
+    first, _, rest = inspect.cleandoc(RECIPES[name].__doc__ or "").partition("\n")
+    text = Text(f"{name}\n", style="bold")
+    text.append(f"{first}\n", "not bold")
+    rest = " ".join(line if line else "\n\n" for line in rest.strip().splitlines())
+    text.append(f"\n{rest}\n\n", "not bold dim")
+    for key, value in _facts(config):
+        text.append(f"{key:<26}", "not bold dim")
+        text.append(f"{value}\n", "not bold")
+    return text
+
+
+def _facts(config: RunConfig) -> list[tuple[str, str]]:
+    """What tells a recipe from others: what it trains and how, and whatever is not as usual."""
+    usual = RunConfig()
+    return [
+        (key, format_value(value))
+        for key in form_keys()
+        if (value := value_of(config, key)) is not None
+        and (key in TOLD_KEYS or key.startswith("model.") or value != value_of(usual, key))
+    ]

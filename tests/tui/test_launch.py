@@ -1,0 +1,414 @@
+"""The form of a new run: what it says as one types, what it refuses, and what is queued in the end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from textual.pilot import Pilot
+from textual.widgets import ContentSwitcher, Input, Static
+
+from engine.config_keys import ConfigError, differences
+from engine.data.synthetic import synthesize
+from engine.intentions import resolve_config
+from engine.recipes import RECIPES, get_recipe
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+from seg_tui.launch.draft import Draft, command_line, form_keys
+from seg_tui.screens.dashboard import Dashboard
+from seg_tui.screens.dialogs import Confirm
+from seg_tui.screens.folder_picker import FolderPicker
+from seg_tui.screens.launch import LaunchScreen
+from seg_tui.widgets.config_form import CARD_FIELDS, ConfigForm
+from seg_tui.widgets.field_row import FieldRow
+from tests.tui.conftest import notices, opened, screen_text, settled, until
+from tests.tui.made_up_workspace import add
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen street scenes in Cityscapes' layout."""
+    root = tmp_path_factory.mktemp("scenes") / "data"
+    synthesize(root, images=16, size=(64, 128), seed=0)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
+    """Queued runs stay in the queue; the workspaces for which an agent was wanted."""
+    wanted: list[Workspace] = []
+    monkeypatch.setattr("engine.agent.presence.ensure_agent", wanted.append)
+    return wanted
+
+
+@pytest_asyncio.fixture
+async def form(workspace: Workspace) -> AsyncIterator[tuple[LaunchScreen, Pilot[None]]]:
+    """The form of the recipe `quick`, over six made-up runs."""
+    async with opened(workspace) as (app, pilot):
+        yield await open_form(app, pilot, "quick"), pilot
+
+
+async def open_form(app: SegTui, pilot: Pilot[None], recipe: str) -> LaunchScreen:
+    app.show_launch()
+    await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+    screen = app.screen
+    assert isinstance(screen, LaunchScreen)
+    await settled(pilot)
+    for _ in range(list(RECIPES).index(recipe)):
+        await pilot.press("down")
+    await pilot.press("enter")
+    await until(pilot, lambda: screen.query_one(ContentSwitcher).current == "form")
+    await settled(pilot)
+    return screen
+
+
+def row(screen: LaunchScreen, key: str) -> FieldRow:
+    return screen.form.rows()[key]
+
+
+async def put(screen: LaunchScreen, pilot: Pilot[None], key: str, text: str) -> None:
+    """Type into a field what is to stand there."""
+    row(screen, key).editor.focus()
+    await pilot.pause()
+    row(screen, key).editor.value = ""
+    await pilot.press(*(character if character.isalnum() else _key(character) for character in text))
+    await pilot.pause()
+    assert row(screen, key).text == text
+
+
+def _key(character: str) -> str:
+    names = {".": "full_stop", "-": "minus", " ": "space", "/": "slash", "_": "underscore"}
+    return names[character]
+
+
+async def use_data(screen: LaunchScreen, pilot: Pilot[None], folder: Path) -> None:
+    row(screen, "data").editor.value = str(folder)
+    await until(pilot, lambda: "images" in screen.form.data_look.line, "the look at the data")
+
+
+def shown(screen: LaunchScreen) -> list[str]:
+    return [key for key, row in screen.form.rows().items() if row.display]
+
+
+def said(screen: LaunchScreen, name: str) -> str:
+    return str(screen.query_one(f"#{name}", Static).visual)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+async def test_every_recipe_fills_a_form_that_is_right_as_it_is(workspace: Workspace, recipe: str) -> None:
+    async with opened(workspace) as (app, pilot):
+        screen = await open_form(app, pilot, recipe)
+        assert screen.form.checked.problems == {}
+        config = screen.form.checked.config
+        assert config is not None
+        assert set(differences(get_recipe(recipe), config)) <= {"data.root"}
+        assert f"0 keys differ from {recipe}" in said(screen, "count")
+        assert set(form_keys()) >= set(shown(screen)) - set(CARD_FIELDS) - {"data"}
+
+
+async def test_the_recipes_say_what_they_are_for(workspace: Workspace) -> None:
+    async with opened(workspace, size=(120, 60)) as (app, pilot):
+        app.show_launch()
+        await until(pilot, lambda: "The study's baseline" in screen_text(app))
+        assert "data.size                 128x128" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+
+
+async def test_a_value_out_of_bounds_is_told_at_its_field_in_the_engines_words(
+    form: tuple[LaunchScreen, Pilot[None]],
+) -> None:
+    screen, pilot = form
+    await put(screen, pilot, "batch_size", "0")
+    assert row(screen, "batch_size").is_wrong
+    with pytest.raises(ConfigError) as refusal:
+        resolve_config("quick", ["batch_size=0"], None)
+    (problem,) = refusal.value.problems
+    assert problem == f"batch_size: {screen.form.checked.problems['batch_size']}"
+    assert screen.form.checked.problems["batch_size"] in screen_text(screen.app)
+    assert "1 to be mended" in said(screen, "count")
+    assert "when all fields are right" in said(screen, "command")
+
+    await put(screen, pilot, "batch_size", "4")
+    assert not row(screen, "batch_size").is_wrong
+    assert "1 key differs from quick" in said(screen, "count")
+    assert "batch_size=4" in said(screen, "command")
+
+
+async def test_nothing_is_queued_before_it_is_right_and_the_fault_gets_the_focus(
+    form: tuple[LaunchScreen, Pilot[None]], workspace: Workspace
+) -> None:
+    screen, pilot = form
+    await put(screen, pilot, "optimizer.lr", "-1")
+    await pilot.press("ctrl+f", *"epochs")
+    await pilot.pause()
+    assert "optimizer.lr" not in shown(screen)
+    await pilot.press("ctrl+s")
+    await settled(pilot)
+    assert screen.focused is row(screen, "optimizer.lr").editor
+    assert "optimizer.lr" in shown(screen), "a search must not hide what is to be mended"
+    with workspace.open_store() as store:
+        assert len(store.runs()) == 6
+
+
+async def test_a_folder_without_data_is_refused_at_its_field(
+    form: tuple[LaunchScreen, Pilot[None]], tmp_path: Path
+) -> None:
+    screen, pilot = form
+    row(screen, "data").editor.value = str(tmp_path / "nowhere")
+    await until(pilot, lambda: "there is no such folder" in screen.form.data_look.line)
+    assert row(screen, "data").is_wrong
+    await pilot.press("ctrl+s")
+    await settled(pilot)
+    assert isinstance(screen.app.screen, LaunchScreen)
+    row(screen, "data").editor.value = ""
+    await pilot.press("ctrl+s")
+    await until(pilot, lambda: "data" in screen.form.refused)
+    assert "is not set" in screen.form.refused["data"]
+
+
+async def test_a_data_folder_is_looked_at_while_one_types(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path
+) -> None:
+    screen, pilot = form
+    await use_data(screen, pilot, scenes)
+    assert screen.form.data_look.line == "13 train, 3 val images · 19 classes (cityscapes)"
+    assert not row(screen, "data").is_wrong
+    assert f"--data {scenes}" in said(screen, "command")
+
+
+@pytest.mark.parametrize(
+    ("press", "priorities"), [("ctrl+s", (5, 6)), ("ctrl+t", (5, 0))], ids=["start now", "queue"]
+)
+async def test_what_is_shown_is_what_is_queued(
+    workspace: Workspace,
+    scenes: Path,
+    no_agent: list[Workspace],
+    press: str,
+    priorities: tuple[int, int],
+) -> None:
+    with workspace.open_store() as store:
+        store.set_queue("dddd0000", priority=priorities[0])
+    async with opened(workspace) as (app, pilot):
+        screen = await open_form(app, pilot, "quick")
+        await use_data(screen, pilot, scenes)
+        await put(screen, pilot, "epochs", "3")
+        await put(screen, pilot, "optimizer.lr", "0.05")
+        await put(screen, pilot, "name", "mine")
+        await put(screen, pilot, "experiment", "question")
+        await put(screen, pilot, "tags", "night long")
+        await put(screen, pilot, "note", "why not")
+        config = screen.form.checked.config
+        await pilot.press(press)
+        await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+        await until(pilot, lambda: len(app.snapshot.runs) == 7, "the new run")
+        table = app.screen_stack[-1].query_one("RunTable")
+        assert table.cursor_run.name == "mine", "the cursor goes to the new run"
+    with workspace.open_store() as store:
+        run = next(row for row in store.runs() if row.name == "mine")
+        assert (run.status, run.experiment, set(run.tags)) == ("queued", "question", {"night", "long"})
+        assert store.run(run.id).note == "why not"
+        queued = {row.id: row.priority for row in store.queue()}
+        assert (queued["dddd0000"], queued[run.id]) == priorities
+    stored = workspace.run_dir(run.id).read_config()
+    assert stored == config
+    assert differences(get_recipe("quick"), stored).keys() == {"data.root", "epochs", "optimizer.lr"}
+    assert no_agent == [workspace], "an agent is seen to"
+
+
+async def test_the_command_that_is_shown_queues_the_same_config(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path
+) -> None:
+    screen, pilot = form
+    await use_data(screen, pilot, scenes)
+    await put(screen, pilot, "optimizer.lr", "0.0123456789")
+    await put(screen, pilot, "data.size", "64x96")
+    row(screen, "model.name").editor.value = "modern_unet"
+    await pilot.pause()
+    await put(screen, pilot, "model.hidden", "8")
+    config = screen.form.checked.config
+    assert config is not None
+    words = shlex.split(command_line(screen.form.draft, config, screen.form.card))
+    assert words[:3] == ["seg-engine", "run", "quick"]
+    assert resolve_config("quick", [word for word in words if "=" in word], scenes) == config
+
+
+async def test_another_model_brings_its_own_keys_and_takes_the_others_away(
+    form: tuple[LaunchScreen, Pilot[None]],
+) -> None:
+    screen, pilot = form
+    assert "model.width" in shown(screen)
+    assert "model.hidden" not in shown(screen)
+    row(screen, "model.name").editor.focus()
+    await pilot.press("right")
+    await pilot.pause()
+    assert "model.width" not in shown(screen)
+    assert "model.hidden" in shown(screen)
+    assert screen.form.draft.changes() == {"model.name": "modern_unet"}
+
+
+async def test_search_and_only_changed_narrow_the_form(form: tuple[LaunchScreen, Pilot[None]]) -> None:
+    screen, pilot = form
+    everything = shown(screen)
+    await pilot.press("ctrl+f", *"checkpoint")
+    await pilot.pause()
+    assert 0 < len(shown(screen)) < len(everything)
+    assert all("checkpoint" in f"{key} {row(screen, key).help}".lower() for key in shown(screen))
+    await pilot.press("escape")
+    await pilot.pause()
+    assert shown(screen) == everything
+    await put(screen, pilot, "seed", "3")
+    await pilot.press("ctrl+g")
+    await pilot.pause()
+    assert shown(screen) == ["seed"]
+
+
+async def test_a_field_gets_its_first_value_back(form: tuple[LaunchScreen, Pilot[None]]) -> None:
+    screen, pilot = form
+    first = row(screen, "epochs").text
+    await put(screen, pilot, "epochs", "77")
+    assert "● epochs" in screen_text(screen.app)
+    assert f"was {first}" in screen_text(screen.app)
+    await pilot.press("ctrl+r")
+    await pilot.pause()
+    assert row(screen, "epochs").text == first
+    assert screen.form.draft.changes() == {}
+
+
+async def test_the_arrow_keys_go_from_field_to_field(form: tuple[LaunchScreen, Pilot[None]]) -> None:
+    screen, pilot = form
+    assert screen.focused is row(screen, "data").editor
+    await pilot.press("down")
+    assert screen.focused is row(screen, "name").editor
+    await pilot.press("enter")
+    assert screen.focused is row(screen, "experiment").editor
+    await pilot.press("up", "up", "up")
+    assert screen.focused is row(screen, "data").editor
+    assert "Folder of the data set" in said(screen, "help")
+
+
+async def test_leaving_asks_only_when_something_would_be_lost(
+    form: tuple[LaunchScreen, Pilot[None]], workspace: Workspace
+) -> None:
+    screen, pilot = form
+    await put(screen, pilot, "epochs", "77")
+    await pilot.press("escape")
+    await until(pilot, lambda: isinstance(screen.app.screen, Confirm))
+    assert "epochs = 77" in screen_text(screen.app)
+    await pilot.press("n")
+    await until(pilot, lambda: screen.app.screen is screen)
+    assert row(screen, "epochs").text == "77"
+    await pilot.press("escape")
+    await pilot.press("y")
+    await until(pilot, lambda: screen.query_one(ContentSwitcher).current == "recipes")
+    await pilot.press("escape")
+    await until(pilot, lambda: isinstance(screen.app.screen, Dashboard))
+    with workspace.open_store() as store:
+        assert len(store.runs()) == 6
+
+
+async def test_rerun_with_edits_begins_with_the_config_of_the_run(workspace: Workspace, scenes: Path) -> None:
+    add(workspace, "eeee0000", None, {"data.root": str(scenes), "seed": 5}, name="again", tags=("old",))
+    async with opened(workspace) as (app, pilot):
+        app.screen.query_one("RunTable").put_cursor("eeee0000")
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and app.screen.form.rows())
+        screen = app.screen
+        await settled(pilot)
+        assert row(screen, "seed").text == "5"
+        assert row(screen, "name").text == "again"
+        assert row(screen, "tags").text == "old"
+        assert row(screen, "data").text == str(scenes)
+        assert "from eeee0000" in said(screen, "count")
+        await put(screen, pilot, "seed", "6")
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: len(app.snapshot.runs) == 8)
+    with workspace.open_store() as store:
+        (new,) = [row for row in store.runs() if row.name == "again" and row.id != "eeee0000"]
+        assert new.seed == 6
+        assert store.run("eeee0000").seed == 5
+    assert set(
+        differences(workspace.run_dir("eeee0000").read_config(), workspace.run_dir(new.id).read_config())
+    ) == {"seed"}
+
+
+async def test_a_run_to_wait_for_must_be_there(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path, workspace: Workspace
+) -> None:
+    screen, pilot = form
+    await use_data(screen, pilot, scenes)
+    await put(screen, pilot, "after", "nosuchrun")
+    await pilot.press("ctrl+t")
+    await until(pilot, lambda: "after" in screen.form.refused, "the refusal")
+    assert "nosuchrun" in screen.form.refused["after"]
+    assert screen.focused is row(screen, "after").editor
+    await put(screen, pilot, "after", "cccc")
+    await pilot.press("ctrl+t")
+    await until(pilot, lambda: isinstance(screen.app.screen, Dashboard))
+    with workspace.open_store() as store:
+        assert [row.after for row in store.queue() if row.id != "dddd0000"] == ["cccc0000"]
+
+
+async def test_a_priority_is_a_whole_number(form: tuple[LaunchScreen, Pilot[None]]) -> None:
+    screen, pilot = form
+    await put(screen, pilot, "priority", "1.5")
+    assert row(screen, "priority").is_wrong
+    assert "must be a whole number" in screen_text(screen.app)
+
+
+async def test_the_folder_picker_puts_its_choice_into_the_form(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path
+) -> None:
+    screen, pilot = form
+    row(screen, "data").editor.value = str(scenes.parent)
+    await pilot.press("ctrl+o")
+    await until(pilot, lambda: isinstance(screen.app.screen, FolderPicker))
+    await pilot.press("escape")
+    await until(pilot, lambda: screen.app.screen is screen)
+    assert row(screen, "data").text == str(scenes.parent)
+    await pilot.press("ctrl+o")
+    await until(pilot, lambda: isinstance(screen.app.screen, FolderPicker))
+    screen.app.screen.dismiss(str(scenes))
+    await until(pilot, lambda: "13 train" in screen.form.data_look.line)
+
+
+async def test_earlier_runs_say_what_it_will_take(
+    form: tuple[LaunchScreen, Pilot[None]],
+) -> None:
+    screen, pilot = form
+    await put(screen, pilot, "batch_size", "64")
+    assert not screen.form.checked.problems
+    finished = screen.tui.snapshot.runs["aaaa0000"]
+    same = Draft(screen.tui.workspace.run_dir(finished.id).read_config(), finished.id)
+    await screen._fill(same, screen.form.first_card)
+    await until(pilot, lambda: "as unet-seed" in said(screen, "estimate"), "the estimate")
+    assert "the same config" in said(screen, "estimate")
+
+
+async def test_copying_gives_the_command_and_refuses_while_there_is_none(
+    form: tuple[LaunchScreen, Pilot[None]],
+) -> None:
+    screen, pilot = form
+    await pilot.press("ctrl+y")
+    assert screen.app.clipboard.startswith("seg-engine ")
+    assert " run quick" in screen.app.clipboard
+    await put(screen, pilot, "epochs", "none")
+    copied = screen.app.clipboard
+    await pilot.press("ctrl+y")
+    await pilot.pause()
+    assert screen.app.clipboard == copied
+    assert "There is no command yet" in notices(screen.app)[-1]
+
+
+async def test_the_search_field_is_no_field_of_the_run(form: tuple[LaunchScreen, Pilot[None]]) -> None:
+    screen, pilot = form
+    await pilot.press("ctrl+f", *"zzz")
+    await pilot.pause()
+    assert shown(screen) == []
+    assert isinstance(screen.focused, Input)
+    assert screen.query_one(ConfigForm).typed_lines() == []
