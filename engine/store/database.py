@@ -72,6 +72,9 @@ class Database(abc.ABC):
     def advice(self, error: BaseException | None) -> str:
         """What to say of an error of the driver: what is wrong and what to do, in a line."""
 
+    def relax(self, connection: sa.Connection) -> None:  # noqa: B027
+        """Let this transaction be one that a power cut may undo, with the rest of the last moments."""
+
     @abc.abstractmethod
     def faults(self, connection: sa.Connection) -> list[str]:
         """What the database itself finds damaged; none when it is sound."""

@@ -148,6 +148,9 @@ class PostgresDatabase(Database):
             return f"its server cannot be reached ({said}); runs go on, and are read when it is back"
         return said
 
+    def relax(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+
     def faults(self, connection: sa.Connection) -> list[str]:
         """None: the server sees to foreign keys itself, and to damaged pages if made with checksums."""
         return []

@@ -100,6 +100,7 @@ runs = sa.Table(
     sa.Column("workspace", sa.Text, nullable=False, server_default=""),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),
+    # On PostgreSQL these two are of "best_dice DESC NULLS LAST", which is what the lists ask for.
     sa.Index("runs_by_dice", "best_dice"),
     sa.Index("runs_by_experiment", "experiment_id", "best_dice"),
     sa.Index("runs_by_creation", "created_at"),

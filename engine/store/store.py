@@ -192,6 +192,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         someone else was faster.
         """
         with self._write() as connection:
+            self._database.relax(connection)  # what is lost comes again, as the offset is lost with it
             hold(connection, run_id)
             before = dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
             if before["journal_offset"] != expected_offset:
