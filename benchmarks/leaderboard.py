@@ -212,6 +212,7 @@ def ask_all(url: str) -> None:
                 store.runs(["tag:tag7", "status=failed"], limit=100)
             ),
             "all runs": lambda: len(store.runs()),
+            "the dashboard's first look: all, narrow": lambda: len(store.changes().runs),
             "what changed since the last look: nothing": lambda: len(store.changes(latest).runs),
             "the curve of one run": lambda: len(store.epochs(run_id)),
             "class_scores of one run": view(f"SELECT * FROM class_scores WHERE run = '{run_id}'"),
