@@ -208,6 +208,75 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    context: typer.Context,
+    run: RunName,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to [default: outputs/ of the new run].")
+    ] = None,
+    ids: Annotated[
+        str, typer.Option(metavar="WORD", help="train: 0, 1, ... in a class map; raw: as in label files.")
+    ] = "train",
+    naming: Annotated[
+        str, typer.Option(metavar="WORD", help="plain, or cityscapes as its server wants it.")
+    ] = "plain",
+    label_resize: Annotated[
+        str, typer.Option(metavar="WORD", help="bilinear-logits, or nearest as in the study.")
+    ] = "bilinear-logits",
+    tta: Annotated[str, typer.Option(metavar="WORDS", help="none, flip, scales or flip,scales.")] = "none",
+    checkpoint: Annotated[
+        str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
+    ] = "best",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace predictions that are there.")
+    ] = False,
+    set_key: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Such as device=cpu; may be given again."),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What to call the new run [default: RUN-predict].")
+    ] = "",
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")] = "",
+    queue: Queue = False,
+    after: After = "",
+    priority: Priority = 0,
+    as_json: Json = False,
+) -> None:
+    """Make class maps of images, at their own size."""
+    from engine.cli.evaluate import Chosen
+    from engine.cli.predict import predict as command
+    from engine.intentions import Place
+
+    check_place(queue, after, priority)
+    about = {
+        "naming": choice("--naming", naming, ("plain", "cityscapes")),
+        "label_resize": choice("--label-resize", label_resize, LABEL_RESIZES),
+        "tta": choice("--tta", tta, AUGMENTATIONS),
+    }
+    choice("--ids", ids, ("train", "raw"))
+    place = Place(priority, after) if queue else None
+    card, workspace = Chosen(name, experiment), workspace_of(context)
+    raise typer.Exit(
+        command(
+            workspace,
+            run,
+            images,
+            out,
+            checkpoint,
+            about,
+            ids,
+            overwrite,
+            set_key or [],
+            card,
+            place,
+            as_json,
+        )
+    )
+
+
+@app.command()
 def images(
     context: typer.Context,
     run: RunName,

@@ -159,6 +159,10 @@ def test_a_comparison_and_the_database_made_again(
     status, out, err = done(command("evaluate", SOURCE, *FAST, "--split", "train", "--tta", "flip"))
     assert status == 0, err
     assert "frames/s" in out
+    status, _, err = done(command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE))
+    assert status == 2, "one with test-time augmentation is no baseline of one without"
+    status, _, err = done(command("evaluate", SOURCE, *FAST, "--split", "train"))
+    assert status == 0, err
     status, out, err = done(
         command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE, "--json")
     )
@@ -171,7 +175,7 @@ def test_a_comparison_and_the_database_made_again(
 
     tables = ("images", "results")
     before = {table: query(tmp_path, f"SELECT * FROM {table} ORDER BY run_id, seq") for table in tables}
-    assert len(before["images"]) == 12
+    assert len(before["images"]) == 18
     status, _, err = done(command("db", "rebuild"))
     assert status == 0, err
     assert {

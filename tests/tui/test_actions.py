@@ -1,0 +1,178 @@
+"""What the keys do to runs: they ask where it cannot be undone, and tell in a line what became of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from engine.intentions import set_tags
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+from seg_tui.screens.dialogs import Ask, Confirm
+from seg_tui.screens.launch import LaunchScreen
+from seg_tui.widgets.run_table import RunTable
+from tests.tui.conftest import notices, opened, screen_text, until
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(autouse=True)
+def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
+    """Queued runs stay in the queue; the workspaces for which an agent was wanted."""
+    wanted: list[Workspace] = []
+    monkeypatch.setattr("engine.agent.presence.ensure_agent", wanted.append)
+    return wanted
+
+
+async def press_on(app: SegTui, pilot: Pilot[None], run_id: str, *keys: str) -> None:
+    app.screen.query_one(RunTable).put_cursor(run_id)
+    await pilot.press(*keys)
+
+
+async def told(app: SegTui, pilot: Pilot[None], words: str) -> None:
+    await until(pilot, lambda: any(words in notice for notice in notices(app)), f"{words!r}; {notices(app)}")
+
+
+def status(workspace: Workspace, run_id: str) -> str:
+    with workspace.open_store() as store:
+        return store.run(run_id).status
+
+
+async def test_stop_takes_a_waiting_run_out_of_the_queue_and_resume_puts_it_back(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "dddd0000", "s")
+        await told(app, pilot, "lr-0.1: left the queue")
+        assert status(workspace, "dddd0000") == "stopped"
+        await until(pilot, lambda: app.snapshot.runs["dddd0000"].status == "stopped", "the row")
+        await press_on(app, pilot, "dddd0000", "r")
+        await told(app, pilot, "lr-0.1: queued")
+        assert status(workspace, "dddd0000") == "queued"
+        assert no_agent == [workspace]
+
+
+@pytest.mark.parametrize(("key", "run_id"), [("s", "aaaa0000"), ("r", "aaaa0000"), ("r", "dddd0000")])
+async def test_what_cannot_be_done_is_refused_and_changes_nothing(
+    workspace: Workspace, key: str, run_id: str
+) -> None:
+    before = status(workspace, run_id)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, run_id, key)
+        await until(pilot, lambda: notices(app), "the refusal")
+        (notice,) = app._notifications
+        assert notice.severity == "error"
+        assert run_id in notice.message or app.snapshot.runs[run_id].name in notice.message
+        assert before in notice.message
+    assert status(workspace, run_id) == before
+
+
+async def test_a_failed_run_is_queued_again_as_the_same_run(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "bbbb0000", "r")
+        await told(app, pilot, "too-big: queued")
+    assert status(workspace, "bbbb0000") == "queued"
+
+
+async def test_delete_asks_and_only_y_deletes(workspace: Workspace) -> None:
+    folder = workspace.run_dir("aaaa0001").path
+    async with opened(workspace) as (app, pilot):
+        for key in ("n", "escape", "q"):
+            await press_on(app, pilot, "aaaa0001", "d")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            assert "aaaa0001  unet-seed1  finished, epoch 30/30" in screen_text(app)
+            await pilot.press(key)
+            await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        assert folder.is_dir()
+        await press_on(app, pilot, "aaaa0001", "d", "y")
+        await told(app, pilot, "unet-seed1: deleted")
+        await until(pilot, lambda: "aaaa0001" not in app.snapshot.runs)
+    assert not folder.exists()
+
+
+async def test_a_living_run_is_not_deleted_nor_any_that_are_marked_with_it(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "space")
+        await press_on(app, pilot, "cccc0000", "space", "d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "these 2 runs" in screen_text(app)
+        await pilot.press("y")
+        await until(pilot, lambda: notices(app), "the refusal")
+        assert "cccc0000" in notices(app)[-1]
+    assert workspace.run_dir("aaaa0001").path.is_dir()
+    assert status(workspace, "aaaa0001") == "finished"
+
+
+async def test_tags_of_several_runs_are_changed_together_and_others_stay(workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        set_tags(workspace, store, "aaaa0001", ["night", "own"])
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "space")
+        await press_on(app, pilot, "aaaa0002", "space", "t")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert app.screen.query_one(Input).value == "night"
+        app.screen.query_one(Input).value = "day, sunny"
+        await pilot.press("enter")
+        await told(app, pilot, "2 runs: day sunny")
+    with workspace.open_store() as store:
+        assert set(store.run("aaaa0001").tags) == {"own", "day", "sunny"}
+        assert set(store.run("aaaa0002").tags) == {"day", "sunny"}
+
+
+async def test_escape_leaves_tags_and_note_as_they_are(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        for key in ("t", "o"):
+            await press_on(app, pilot, "aaaa0001", key)
+            await until(pilot, lambda: isinstance(app.screen, Ask))
+            app.screen.query_one(Input).value = "changed"
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(app.screen, Ask))
+    with workspace.open_store() as store:
+        row = store.run("aaaa0001")
+        assert (list(row.tags), row.note) == (["night"], "")
+
+
+async def test_a_note_is_kept_shown_again_and_removed(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "o")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        app.screen.query_one(Input).value = "the good one"
+        await pilot.press("enter")
+        await told(app, pilot, "unet-seed1: note kept")
+        await press_on(app, pilot, "aaaa0001", "o")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        assert app.screen.query_one(Input).value == "the good one"
+        app.screen.query_one(Input).value = ""
+        await pilot.press("enter")
+        await told(app, pilot, "unet-seed1: note removed")
+    with workspace.open_store() as store:
+        assert store.run("aaaa0001").note == ""
+
+
+async def test_copy_id_and_folder_put_them_into_the_clipboard(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "y")
+        assert app.clipboard == "aaaa0001"
+        await press_on(app, pilot, "aaaa0001", "f")
+        assert Path(app.clipboard) == workspace.run_dir("aaaa0001").path
+
+
+async def test_rerun_and_compare_say_how_many_runs_they_need(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "c")
+        assert "Mark two runs or more" in notices(app)[-1]
+        await press_on(app, pilot, "aaaa0001", "space")
+        await press_on(app, pilot, "aaaa0002", "space", "R")
+        assert "Rerun starts from one run" in notices(app)[-1]
+        assert not isinstance(app.screen, LaunchScreen)
+
+
+async def test_keys_without_any_run_say_so(empty_workspace: Workspace) -> None:
+    async with opened(empty_workspace) as (app, pilot):
+        await pilot.press("escape")
+        for key in ("s", "r", "d", "t", "o", "y", "l", "p"):
+            await pilot.press(key)
+            assert "No run is under the cursor" in notices(app)[-1], key
