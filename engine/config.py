@@ -336,6 +336,9 @@ class EvaluateConfig(OfNetworkConfig):
 
     split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
     at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+    keep: int = option(
+        8, "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all", ge=-1
+    )
 
 
 class PredictConfig(OfNetworkConfig):
