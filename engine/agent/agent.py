@@ -83,7 +83,8 @@ class Agent:
     @property
     def idle(self) -> bool:
         """Whether nothing is in its care and nothing waits that may start some day by itself."""
-        return not self.watched and not self.store.runs(["paused=0"], status="queued", limit=1)
+        waiting = ["paused=false", self.store.mine]
+        return not self.watched and not self.store.runs(waiting, status="queued", limit=1)
 
     # ------------------------------------------------------------------ runs that others started
 
@@ -185,7 +186,7 @@ class Agent:
         Those that some other process looks after are left to it, and those that were never claimed in this
         database came from elsewhere, where they may be queued already.
         """
-        for row in self.store.runs(["cause=preempted"], status="stopped"):
+        for row in self.store.runs(["cause=preempted", self.store.mine], status="stopped"):
             owner, run = owner_of(row), self.workspace.run_dir(row.id)
             if owner is None or row.id in self.watched or (owner != self.me and is_alive(owner)):
                 continue
