@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -38,18 +38,42 @@ class QueueVerbs(abc.ABC):
     @abc.abstractmethod
     def _write(self) -> AbstractContextManager[sa.Connection]: ...
 
-    def claim_next(self, owner: ProcessIdentity, slot: str, devices: Collection[str]) -> RunRow | None:
-        """Take the next queued run whose config asks for one of `devices`, to run it in `slot`.
+    def claim_next(
+        self,
+        owner: ProcessIdentity,
+        slot: str,
+        devices: Collection[str],
+        beside: Sequence[str] = (),
+        devices_here: int = 1,
+        executor: str = "local",
+    ) -> RunRow | None:
+        """Take the next queued run whose config asks for one of `devices` and this executor, for `slot`.
 
-        No two owners ever get the same one.
+        One that wants several devices gets as many slots of those `beside`, at most `devices_here` in all;
+        while fewer are free, it waits and nobody overtakes it. No two owners ever get the same run.
         """
         with self._read() as connection:  # an agent asks all the time and shall not keep others from writing
-            if _next(connection, devices) is None:
+            if _next_that_fits(connection, slot, devices, beside, devices_here, executor) is None:
                 return None
         with self._write() as connection:
-            run_id = _claim_next(connection, owner, slot, devices)
+            fitting = _next_that_fits(connection, slot, devices, beside, devices_here, executor)
+            run_id = None if fitting is None else _claim(connection, owner, *fitting)
             found = connection.execute(select_runs().where(runs.c.id == run_id)).first()
         return run_row(found) if found is not None else None
+
+    def has_next(self, devices: Collection[str], executor: str) -> bool:
+        """Whether a run waits that `claim_next` would take."""
+        with self._read() as connection:
+            return _next(connection, devices, executor) is not None
+
+    def note_job(self, run_id: str, owner: ProcessIdentity, job: str) -> None:
+        """Keep with the claim of `owner` which job of a cluster the run is."""
+        with self._write() as connection:
+            chosen = sa.select(runs.c.claimed_by).where(runs.c.id == run_id)
+            claim = connection.execute(chosen).scalar()
+            if claim is not None and ProcessIdentity.from_json(claim) == owner:
+                statement = runs.update().where(runs.c.id == run_id)
+                connection.execute(statement.values(claimed_by=claim | {"job": job}))
 
     def take(self, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
         """Let `owner` start this very run, past the queue, if its status is one of `expect`; else False."""
@@ -96,19 +120,33 @@ class QueueVerbs(abc.ABC):
             return [run_row(row) for row in connection.execute(chosen)]
 
 
-def _claim_next(
-    connection: sa.Connection, owner: ProcessIdentity, slot: str, devices: Collection[str]
-) -> str | None:
-    """Take the next run whose config asks for one of `devices`; returns its id, None when there is none.
+def _next_that_fits(
+    connection: sa.Connection,
+    slot: str,
+    devices: Collection[str],
+    beside: Sequence[str],
+    devices_here: int,
+    executor: str,
+) -> tuple[str, str] | None:
+    """The next run and the slots for it, joined by commas; None when there is none or its slots are taken."""
+    found = _next(connection, devices, executor)
+    if found is None:
+        return None
+    wanted = connection.execute(sa.select(runs.c.config["devices"].as_string()).where(runs.c.id == found))
+    told = wanted.scalar() or "1"  # queued by an earlier version: one
+    count = devices_here if told == "auto" else min(int(told), devices_here)
+    chosen = (slot, *beside)[:count]
+    return (found, ",".join(chosen)) if len(chosen) == count else None
+
+
+def _claim(connection: sa.Connection, owner: ProcessIdentity, run_id: str, slot: str) -> str:
+    """Take a queued run, to run it in `slot`; returns its id.
 
     The transaction holds the write lock from its beginning, so of many who claim at once no two get one run.
     """
-    found = _next(connection, devices)
-    if found is not None:
-        claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, found)
-        change = STARTING | {"claimed_by": claim}
-        connection.execute(runs.update().where(runs.c.id == found).values(change))
-    return found
+    claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, run_id)
+    connection.execute(runs.update().where(runs.c.id == run_id).values(STARTING | {"claimed_by": claim}))
+    return run_id
 
 
 def _attempt_to_come(connection: sa.Connection, run_id: str) -> dict[str, int]:
@@ -125,7 +163,7 @@ def place_in_line(connection: sa.Connection, now: float) -> float:
     return now if last is None or last < now else float(last) + 1e-6
 
 
-def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
+def _next(connection: sa.Connection, devices: Collection[str], executor: str) -> str | None:
     """The run that is next. Within one priority the index `runs_queue` gives the oldest first, so that a
     claim costs the same however many runs wait; over all priorities at once it would sort them all."""
     finished = sa.exists().where(_EARLIER.c.id == _QUEUED.c.after, _EARLIER.c.status == "finished")
@@ -137,6 +175,8 @@ def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
             ~_QUEUED.c.paused,
             (_QUEUED.c.after == "") | finished,
             _QUEUED.c.config["device"].as_string().in_(list(devices)),
+            # Queued by an earlier version, it has no such key.
+            sa.func.coalesce(_QUEUED.c.config["executor"].as_string(), "local") == executor,
         )
         .order_by(_QUEUED.c.queued_at, _QUEUED.c.id)
         .limit(1)

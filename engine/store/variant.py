@@ -9,8 +9,9 @@ from typing import Any
 
 from engine.config import RunConfig
 
-_NAMES_ONLY = ("seed", "recipe")
-"""Keys in which two runs of one variant may differ: the seed, and the name by which people found the rest."""
+_NAMES_ONLY = ("seed", "recipe", "executor", "slurm")
+"""Keys in which two runs of one variant may differ: the seed, the name by which people found the rest, and
+who starts them."""
 
 _LENGTH = 12
 
