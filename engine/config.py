@@ -374,8 +374,8 @@ class SlurmConfig(Section):
         return tuple(self.extra.split("; ")) if self.extra else ()
 
 
-class EvaluateConfig(Section):
-    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+class OfNetworkConfig(Section):
+    """What the tasks that look at the network of another run have in common."""
 
     source: str = option("", "Id of the run whose network it is", min_length=1)
     checkpoint: str = option(
@@ -386,19 +386,41 @@ class EvaluateConfig(Section):
     )
     label_resize: Literal["bilinear-logits", "nearest"] = option(
         "bilinear-logits",
-        "To the labels' size: logits bilinearly before the argmax, or classes nearest",
+        "To the full size: logits bilinearly before the argmax, or classes nearest",
     )
+
+
+class EvaluateConfig(OfNetworkConfig):
+    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+
     split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
     at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+    keep: int = option(
+        8, "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all", ge=-1
+    )
+
+
+class PredictConfig(OfNetworkConfig):
+    """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
+
+    images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
+    out: str = option("", "Folder of the predictions: from the folder of this run, or absolute", min_length=1)
+    naming: Literal["plain", "cityscapes"] = option(
+        "plain", "As the image is called, or as the Cityscapes server wants it"
+    )
+    classes: tuple[str, ...] = Field((), description="The classes that the network must know")
+    colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
+    values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
+    overwrite: bool = option(False, "Replace predictions that are there")
 
 
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain", "evaluate"] = option(
+    task: Literal["train", "pretrain", "evaluate", "predict"] = option(
         "train",
         "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
-        "score what another run has learned",
+        "score what another run has learned; predict: make class maps with it",
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -435,17 +457,24 @@ class RunConfig(Section):
     runtime: RuntimeConfig = RuntimeConfig()
     slurm: SlurmConfig = SlurmConfig()
     evaluate: EvaluateConfig | None = None
+    predict: PredictConfig | None = None
+
+    @property
+    def of_network(self) -> OfNetworkConfig | None:
+        """The section of a task that looks at the network of another run; None for a run with its own."""
+        sections = {"evaluate": self.evaluate, "predict": self.predict}
+        return sections.get(self.task)
 
     @property
     def source(self) -> str:
-        """Id of the run whose network this one scores; empty for a run that trains its own."""
-        return self.evaluate.source if self.evaluate is not None else ""
+        """Id of the run whose network this one looks at; empty for a run that trains its own."""
+        return self.of_network.source if self.of_network is not None else ""
 
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
-        if self.task == "evaluate" and self.evaluate is None:
+        if self.task in ("evaluate", "predict") and self.of_network is None:
             raise ValueError(
-                "task: evaluate is of a network that a run has trained; use `seg-engine evaluate RUN`"
+                f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
             )
         return self
 

@@ -59,8 +59,9 @@ def derived_config(
     about: Mapping[str, Any],
     assignments: Sequence[str],
     data: Path | None = None,
+    task: str = "evaluate",
 ) -> RunConfig:
-    """The config of the run `row` made that of an evaluation of it, whose section `about` fills.
+    """The config of the run `row` made that of a `task` that looks at its network; `about` is its section.
 
     `assignments` are KEY=VALUE of KEYS. `data` is the root of another data set, of which the run has held
     out no part: its own folders count, unless data.split is among the assignments. Raises Refused and
@@ -69,7 +70,7 @@ def derived_config(
     values = parse_assignments(assignments)
     strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
     if strange:
-        allowed = f"{', '.join(KEYS)} and runtime.* may change"
+        allowed = f"{', '.join(KEYS)} runtime.* and slurm.* may change"
         raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
     root = str(data.expanduser().absolute()) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
@@ -78,10 +79,9 @@ def derived_config(
         trained = workspace.run_dir(row.id).read_config()
     except RunDirError as error:
         raise Refused([str(error)]) from error
-    # Where a network was trained says nothing about where it is scored.
+    # Where a network was trained says nothing about where it is looked at.
     table = with_values(trained, {"executor": "local", "devices": "1"} | values).model_dump()
-    settled = {"task": "evaluate", "evaluate": dict(about), "init": {}, "pretrain": {}}
-    config = validate(table | settled)
+    config = validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}})
     check_hardware(config)
     return config
 
@@ -96,14 +96,15 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""
-    kind = (about.split, about.at, label_resize)
+    kind = (about.split, about.at, label_resize, about.tta)
     for evaluation in reversed(found):
         other = store.run(evaluation.run_id).config["data"]
-        same = (evaluation.split, evaluation.at, evaluation.label_resize) == kind
+        same = (evaluation.split, evaluation.at, evaluation.label_resize, evaluation.tta) == kind
         if same and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
             return evaluation
     options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
     options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
+    options += f" --tta {about.tta}" if about.tta != "none" else ""
     command = f"seg-engine evaluate {row.source or row.id} {options}"
     raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
 

@@ -131,7 +131,7 @@ class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
 
     event: Literal["progress"] = "progress"
-    phase: Literal["cache", "train", "val", "evaluate"]
+    phase: Literal["cache", "train", "val", "evaluate", "predict"]
     epoch: int
     step: int
     steps: int
@@ -202,6 +202,24 @@ class Evaluating(Event):
     images: int
     done: int
     root: str
+    classes: list[str]
+    colors: list[str]
+
+
+class Predicting(Event):
+    """Which images get class maps, and of which checkpoint of the run `source`; `done` of them an earlier
+    attempt has made."""
+
+    event: Literal["predicting"] = "predicting"
+    source: str
+    checkpoint: str
+    sha256: str
+    epoch: int
+    images: int
+    done: int
+    out: str
+    label_resize: Literal["bilinear-logits", "nearest"]
+    tta: str
     classes: list[str]
     colors: list[str]
 
@@ -292,6 +310,7 @@ AnyEvent = Annotated[
     | Checkpoint
     | Gallery
     | Evaluating
+    | Predicting
     | ImageScores
     | Result
     | Warned

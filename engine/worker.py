@@ -145,7 +145,6 @@ def conclude(run: RunDir, journal: JournalWriter, ending: Ending) -> int:
         case Stopped():
             journal.write(ending)
             write_exit(run, journal.attempt, "stopped", ending.cause)
-            say(f"{ending.cause} after {ending.epoch} complete epochs")
             return EXIT_STOPPED
         case None:
             write_exit(run, journal.attempt, "finished", "completed")

@@ -69,6 +69,11 @@ class Job:
     _last_progress: float = field(default=-math.inf, repr=False)
     _progress_lost: bool = field(default=False, repr=False)
 
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt; 0 in a rank that does not write."""
+        return 0 if self.journal is None else self.journal.attempt
+
     def record(self, event: AnyEvent) -> None:
         """Append to the journal. Raises JournalError when the disk refuses it: no result is lost silently."""
         if self.journal is None:
@@ -156,5 +161,4 @@ def record_start(job: Job, hardware: Hardware, resumed_from_epoch: int) -> None:
         )
     )
     on = f"{device}, {job.group.count} ranks" if several else device
-    attempt = job.journal.attempt if job.journal is not None else 0
-    job.say(f"attempt {attempt} on {hardware.name} ({on}), {hardware.precision}")
+    job.say(f"attempt {job.attempt} on {hardware.name} ({on}), {hardware.precision}")

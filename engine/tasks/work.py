@@ -18,6 +18,7 @@ def work(job: Job) -> Ending:
     except StopRequested as stop:
         if stop.cause == "timeout":
             return Failed(cause="timeout", message=timeout_message(job))
+        job.say(f"{stop.cause} {how_far(job)}")
         return Stopped(cause=stop.cause, epoch=job.epochs_done)
     except Diverged as error:
         return failure(error, "diverged")
@@ -35,9 +36,15 @@ def work(job: Job) -> Ending:
 
 def timeout_message(job: Job) -> str:
     return (
-        f"limits.hours={job.config.limits.hours:g} is over after {job.epochs_done} complete epochs; "
-        "what was learned is saved, and resuming goes on for as long again"
+        f"limits.hours={job.config.limits.hours:g} is over {how_far(job)}; resuming goes on for as long again"
     )
+
+
+def how_far(job: Job) -> str:
+    """What a run that ends before its end has done."""
+    if job.config.of_network is not None:
+        return "between two images; those that are done are kept"
+    return f"after {job.epochs_done} complete epochs; what was learned is saved"
 
 
 def memory_advice(job: Job) -> str:

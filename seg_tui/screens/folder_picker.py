@@ -98,7 +98,7 @@ class FolderPicker(ModalScreen[str | None]):
     @on(DirectoryTree.NodeHighlighted)
     def look(self, event: DirectoryTree.NodeHighlighted[DirEntry]) -> None:
         if event.node.data is not None:
-            self.query_one("#seen", Static).update(f"{event.node.data.path}\n…")
+            self.query_one("#seen", Static).update(f"{shown(event.node.data.path)}\n…")
             self._look(event.node.data.path)
 
     @work(thread=True, exclusive=True, group="look", exit_on_error=False)
@@ -110,7 +110,7 @@ class FolderPicker(ModalScreen[str | None]):
         node = self._node()
         if node is not None and node.data is not None and node.data.path == message.folder:
             words = message.look.line.removeprefix(f"{message.folder}: ")
-            self.query_one("#seen", Static).update(f"{message.folder}\n{words}")
+            self.query_one("#seen", Static).update(f"{shown(message.folder)}\n{words}")
 
     def action_choose(self) -> None:
         node = self._node()
@@ -133,6 +133,12 @@ class FolderPicker(ModalScreen[str | None]):
             self.folders.move_cursor(node.parent)
         else:
             self.folders.path = Path(self.folders.path).parent
+
+
+def shown(folder: Path) -> str:
+    """A path as people write it: `~` for their home."""
+    home = Path.home()
+    return f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
 
 
 def nearest_folder(text: str) -> Path:

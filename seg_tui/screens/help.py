@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.text import Text
+from rich.table import Table
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -36,6 +36,10 @@ class HelpScreen(ModalScreen[None]):
             width: 92; max-width: 98%; height: auto; max-height: 96%;
             background: $surface; border: round $primary; padding: 0 2;
         }
+        & .title { text-style: bold; margin-top: 1; }
+        & .title:first-child { margin-top: 0; }
+        & .body { padding-left: 2; }
+        & .hint { color: $text-muted; margin-top: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "back")]
@@ -47,18 +51,22 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static(self._text(), markup=False)
+            yield Static("Keys", classes="title")
+            yield Static(_pairs(self._keys), markup=False)
+            for title, body in (("Filter", FILTER_HELP), ("Statuses", STATUS_HELP)):
+                yield Static(title, classes="title")
+                yield Static(body, classes="body", markup=False)
+            yield Static(
+                "Quitting stops no run: agents and workers are processes of their own.  Escape closes this.",
+                classes="hint",
+            )
 
-    def _text(self) -> Text:
-        text = Text("Keys", style="bold")
-        for key, what in self._keys:
-            text.append(f"\n  {key:>14}  ", "bold not dim")
-            text.append(what, "not bold")
-        for title, body in (("Filter", FILTER_HELP), ("Statuses", STATUS_HELP)):
-            text.append(f"\n\n{title}\n", "bold")
-            text.append("\n".join(f"  {line}" for line in body.splitlines()), "not bold")
-        text.append(
-            "\n\nQuitting stops no run: agents and workers are processes of their own.  Escape closes this.",
-            "not bold dim",
-        )
-        return text
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> Table:
+    """Words and what they mean, in two columns."""
+    table = Table.grid(padding=(0, 2), pad_edge=True)
+    table.add_column(style="bold", justify="right", no_wrap=True, min_width=12)
+    table.add_column()
+    for word, meaning in pairs:
+        table.add_row(word, meaning)
+    return table

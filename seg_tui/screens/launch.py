@@ -46,8 +46,9 @@ class LaunchScreen(Screen[str | None]):
     LaunchScreen {
         ContentSwitcher { height: 1fr; }
         #tools { height: 1; margin: 1 1 0 1; }
-        #search { width: 40; background: $surface; }
+        #search { width: 30; background: $surface; }
         #count { width: 1fr; color: $text-muted; text-align: right; }
+        #count { text-wrap: nowrap; text-overflow: ellipsis; }
         #foot { height: auto; padding: 0 1; background: $surface; }
         #help { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         #estimate { height: auto; max-height: 2; color: $text-muted; }

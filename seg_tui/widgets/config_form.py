@@ -85,7 +85,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
     def _fields(self) -> list[Static | FieldRow]:
         """The fields, each section below its head."""
         fields: list[Static | FieldRow] = [
-            Static(_head("run", "what people call it, and when it starts"), classes="section"),
+            Static(_head("run", "What people call it, and when it starts"), classes="section"),
             FieldRow(
                 "data",
                 "data folder",
@@ -181,7 +181,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
                     below = below or self.card.priority_problem()
                 row.say(changed, f"was {first}" if changed and first else "", below, bool(below))
             else:
-                parts = (config_keys()[key].unit, f"was {self.draft.usual(key)}" if key in changes else "")
+                parts = (f"was {self.draft.usual(key)}" if key in changes else "", config_keys()[key].unit)
                 below = self.checked.problems.get(key) or self.refused.get(key, "")
                 row.say(key in changes, " · ".join(part for part in parts if part), below, bool(below))
         self._choose_rows()
@@ -226,7 +226,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
 
 def _section_head(path: str) -> Text:
     if not path:
-        return _head("training", "what all the rest serves")
+        return _head("training", "What all the rest serves")
     about = RunConfig.model_fields[path].description or type(getattr(RunConfig(), path)).__doc__ or ""
     return _head(path, inspect.cleandoc(about).partition("\n")[0].rstrip("."))
 
