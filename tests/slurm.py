@@ -44,7 +44,6 @@ SelectTypeParameters=CR_CPU
 SchedulerType=sched/builtin
 SchedulerParameters=sched_interval=2
 ReturnToService=2
-SlurmdTimeout=6
 KillWait=20
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -87,15 +86,31 @@ class Cluster:
         self._start("slurmd", "-D", "-N", node, key=node)
 
     def kill_node(self, node: str) -> None:
-        """Let a node die as for want of power: its daemon and all that it has started."""
+        """Let a node die as for want of power: its daemon, whoever watches its jobs, and then the jobs."""
         self._daemons[node].kill()
         self._daemons[node].wait()
+        jobs = self._processes_of(node)
+        watchers = {parent for job in jobs for parent in _slurmstepd_above(job)}
+        for pid in [*watchers, *jobs]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # The controller would find out by itself, in its own time.
+        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=power")
+
+    def revive_node(self, node: str) -> None:
+        self.start_node(node)
+        self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+    def _processes_of(self, node: str) -> list[int]:
+        """What the jobs on a node have started."""
+        marks = (f"SLURMD_NODENAME={node}\0", f"SLURM_CONF={self.folder}/slurm.conf\0")
+        found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if f"SLURMD_NODENAME={node}\0".encode() in (process / "environ").read_bytes() and (
-                    f"SLURM_CONF={self.folder}/slurm.conf\0".encode() in (process / "environ").read_bytes()
-                ):
-                    os.kill(int(process.name), signal.SIGKILL)
+                environment = (process / "environ").read_bytes()
+                if all(mark.encode() in environment for mark in marks):
+                    found.append(int(process.name))
+        return found
 
     def ask(self, *command: str) -> str:
         """What one of Slurm's commands prints."""
@@ -155,6 +170,15 @@ def running_cluster() -> Iterator[Cluster]:
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _slurmstepd_above(pid: int) -> list[int]:
+    """The slurmstepd that started a process, if that is its parent."""
+    try:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return [parent] if "slurmstepd" in Path(f"/proc/{parent}/comm").read_text() else []
+    except OSError:
+        return []
 
 
 def _free_ports(count: int) -> list[int]:

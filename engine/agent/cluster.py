@@ -22,7 +22,7 @@ from engine.files import replacing
 from engine.journal import JournalError
 from engine.processes import ProcessIdentity
 from engine.rundir import RunDir, RunDirError
-from engine.store import RunRow, Store
+from engine.store import NoSuchRun, RunRow, Store
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
@@ -63,17 +63,22 @@ class Cluster:
         self.store, self.workspace, self.me, self.say, self.grace = store, workspace, me, say, grace
         self.watched: dict[str, Submitted] = {}
         self._jobs: dict[str, SlurmJob] = {}
-        self._asked_at = self._not_before = float("-inf")
+        self._waiting = False
+        self._looked_at = self._asked_at = self._not_before = float("-inf")
         self._known: dict[str, list[str]] = {}
         self._trouble = ""
 
     def step(self, orphans: Sequence[RunRow]) -> None:
         """`orphans` are active runs that nobody looks after. Raises StoreError."""
-        waiting = self.store.has_next(DEVICES, executor=SLOT)
-        if not (orphans or waiting or self.watched):
+        now = time.monotonic()
+        if now - self._looked_at >= ASK_SECONDS:
+            self._looked_at, self._waiting = now, self.store.has_next(DEVICES, executor=SLOT)
+        if not (orphans or self._waiting or self.watched):
             return
         try:
-            self._ask()
+            if now - self._asked_at >= ASK_SECONDS:
+                self._jobs = {job.id: job for job in slurm.list_jobs()}
+                self._asked_at = now
         except SlurmError as error:
             self._tell_trouble(str(error))
             return
@@ -81,19 +86,15 @@ class Cluster:
         for row in orphans:
             self._take_in(row)
         for submitted in list(self.watched.values()):
-            self._look_after(submitted)
-        if waiting and time.monotonic() >= self._not_before:
+            try:
+                self._look_after(submitted)
+            except NoSuchRun:  # it ended, was seen to have, and was deleted since the last step
+                del self.watched[submitted.run.id]
+        if self._waiting and now >= self._not_before:
             self._submit_all()
+            self._waiting = False
 
     # ------------------------------------------------------------------ what Slurm has
-
-    def _ask(self) -> None:
-        now = time.monotonic()
-        if now - self._asked_at < ASK_SECONDS:
-            return
-        jobs = slurm.list_jobs()
-        self._jobs = {job.id: job for job in jobs}
-        self._asked_at = now
 
     def _job_of(self, run_id: str) -> SlurmJob | None:
         """The living job that was submitted for a run, whoever did."""
@@ -154,13 +155,13 @@ class Cluster:
             number = slurm.submit(script)
         except (SlurmError, OSError) as error:
             passing = isinstance(error, SlurmError) and error.passing
-            self._not_before = time.monotonic() + RETRY_SECONDS
             for run in runs:
                 if passing:
-                    self.store.set_status(run.id, "queued", expect=("starting", "stopping"))
+                    self.store.set_status(run.id, "queued", expect=("starting",))
                 else:
                     self._fail(run.id, str(error), ("starting", "stopping"))
             if passing:
+                self._not_before = time.monotonic() + RETRY_SECONDS
                 self._tell_trouble(f"{error}; tried again in {RETRY_SECONDS:g} s")
             return
         for task, run in enumerate(runs):

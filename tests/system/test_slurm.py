@@ -90,8 +90,7 @@ def test_a_sweep_on_a_cluster_ends_in_the_true_state_with_every_epoch_once(
     node = slurm.node_of(job_of(struck))
     assert node in NODES
     slurm.kill_node(node)
-    wait(lambda: "down" in slurm.ask("sinfo", "-h", "-n", node, "-o", "%T"))
-    slurm.start_node(node)
+    slurm.revive_node(node)
 
     def settled() -> bool:
         for job in (job_of(taken), job_of(struck)):  # Slurm waits two minutes before it starts a job again
