@@ -1,6 +1,6 @@
 """One run in several processes against one process with as many threads: the same cores, the same batches.
 
-    python benchmarks/ddp.py [--width 64] [--batch-size 16] [--images 48] [--ranks 2] [--rounds 3]
+    python benchmarks/ddp.py [--width 32] [--batch-size 16] [--images 32] [--ranks 2] [--rounds 3]
 
 Every run is a worker of its own, its ranks started by torchrun and joined by Gloo. The speed is that of the
 journal: training images a second, median over the epochs after the first. Both ways take turns, so that a
@@ -41,9 +41,9 @@ class Outcome:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=64, help="channels of the U-Net's first level (64)")
+    parser.add_argument("--width", type=int, default=32, help="channels of the U-Net's first level (32)")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--images", type=int, default=48, help="training images of 128x128 an epoch (48)")
+    parser.add_argument("--images", type=int, default=32, help="training images of 128x128 an epoch (32)")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

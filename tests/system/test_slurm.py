@@ -147,7 +147,7 @@ def test_what_slurm_refuses_fails_and_a_running_job_stops(
     row = store.run(right.id)
     assert (row.status, row.cause) == ("stopped", "stopped")
     assert "a line of shell" in right.log.read_text()
-    assert agent.idle
+    step(lambda: agent.idle)
 
 
 def test_an_agent_without_slurm_leaves_its_runs_in_the_queue(
