@@ -83,14 +83,13 @@ def check_hardware(config: RunConfig) -> None:
         return
     if config.device == "cpu" and config.precision == "fp16":
         raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
-    if config.device == "cpu":
+    several = config.devices not in ("1", "auto")
+    if config.device == "cpu" or (config.device == "auto" and not several):
         return
     count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
-    if config.devices != "auto" and int(config.devices) > count > 0:
+    if several and int(config.devices) > count > 0:
         raise ConfigError([f"devices: {config.devices} are asked for: {count} CUDA devices are here"])
-    if config.device == "auto":
-        return
-    if index >= count:
+    if config.device != "auto" and index >= count:
         raise ConfigError(
             [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
         )

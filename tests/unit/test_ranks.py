@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 import torch
 
+from engine import intentions
 from engine.config import AugmentConfig, RunConfig
 from engine.config_keys import ConfigError, with_values
 from engine.data.augment import Draws, augment
@@ -58,12 +60,29 @@ def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
         ({"devices": 2, "device": "cuda:1"}, "devices: 2 cannot all be cuda:1"),
         ({"devices": 0}, "devices: '0' is not allowed; it must be text (auto or a whole number from 1)"),
         ({"devices": "auto", "runtime.compile": "on"}, "runtime.compile: on is for devices=1"),
+        ({"devices": 4, "executor": "slurm", "slurm.gpus": 2}, "devices: 4 are more than slurm.gpus=2"),
+        ({"device": "cuda", "executor": "slurm"}, "slurm.gpus: 0 leaves device=cuda without one"),
+        ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
+        ({"slurm.partition": "a; rm"}, "slurm.partition: 'a; rm' is not allowed"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         with_values(RunConfig(), values)
     assert told in str(refusal.value)
+
+
+def test_more_gpus_than_are_here_are_refused_where_the_run_is_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intentions, "cuda_devices", lambda: 2)
+    intentions.check_hardware(with_values(RunConfig(), {"devices": 2}))
+    with pytest.raises(ConfigError, match="devices: 4 are asked for: 2 CUDA devices are here"):
+        intentions.check_hardware(with_values(RunConfig(), {"devices": 4}))
+    elsewhere = with_values(RunConfig(), {"devices": 4, "executor": "slurm", "slurm.gpus": 4})
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    intentions.check_hardware(elsewhere)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    with pytest.raises(ConfigError, match="executor: slurm needs a machine with Slurm's commands"):
+        intentions.check_hardware(elsewhere)
 
 
 def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> None:
