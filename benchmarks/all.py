@@ -57,6 +57,13 @@ SECTIONS = (
         "Final validation Dice of the same runs in both. Wanted: means within 0.01.",
     ),
     Section(
+        "ddp",
+        "Two processes against two threads",
+        "python benchmarks/ddp.py",
+        "One run shared by two Gloo ranks of one thread each, against one process of two threads. Wanted: at "
+        "least 0.9 of its speed.",
+    ),
+    Section(
         "start_up",
         "From the command to the first step",
         "python benchmarks/start_up.py",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.agent.ingest import catch_up, is_over, owner_of, refresh
+from engine.agent.ingest import catch_up, is_clustered, is_over, owner_of, refresh
 from engine.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.config import RunConfig
 from engine.journal import AnyEvent, JournalError, read_events
@@ -198,7 +198,7 @@ class _Comparison:
             return  # it is about to say so itself
         if why:
             self._note("status", why, lambda: self._refold(config))
-        elif row.status in ACTIVE_STATUSES and is_over(self.run) is True:
+        elif row.status in ACTIVE_STATUSES and not is_clustered(row) and is_over(self.run) is True:
             self._note("status", f"is {row.status}, no worker of it lives", self._settle)
         elif row.ended and not folded.ended and process and is_alive(process):
             what = f"is {row.status}, its worker lives (process {process.pid})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -42,18 +42,47 @@ class QueueVerbs(abc.ABC):
     @abc.abstractmethod
     def _write(self) -> AbstractContextManager[sa.Connection]: ...
 
-    def claim_next(self, owner: ProcessIdentity, slot: str, devices: Collection[str]) -> RunRow | None:
-        """Take the next queued run whose config asks for one of `devices`, to run it in `slot`.
+    def claim_next(
+        self,
+        owner: ProcessIdentity,
+        slot: str,
+        devices: Collection[str],
+        beside: Sequence[str] = (),
+        devices_here: int = 1,
+        executor: str = "local",
+    ) -> RunRow | None:
+        """Take the next queued run whose config asks for one of `devices` and this executor, for `slot`.
 
-        No two owners ever get the same one.
+        One that wants several devices gets as many slots of those `beside`, at most `devices_here` in all;
+        while fewer are free, it waits and nobody overtakes it. No two owners ever get the same run.
         """
         with self._read() as connection:  # an agent asks all the time and shall not keep others from writing
-            if _next(connection, self.workspace, devices) is None:
+            if (
+                _next_that_fits(connection, self.workspace, slot, devices, beside, devices_here, executor)
+                is None
+            ):
                 return None
         with self._write() as connection:
-            run_id = _claim_next(connection, self.workspace, owner, slot, devices)
+            fitting = _next_that_fits(
+                connection, self.workspace, slot, devices, beside, devices_here, executor, to_take=True
+            )
+            run_id = None if fitting is None else _claim(connection, owner, *fitting)
             found = connection.execute(select_runs().where(runs.c.id == run_id)).first()
         return run_row(found) if found is not None else None
+
+    def has_next(self, devices: Collection[str], executor: str) -> bool:
+        """Whether a run waits that `claim_next` would take."""
+        with self._read() as connection:
+            return _next(connection, self.workspace, devices, executor) is not None
+
+    def note_job(self, run_id: str, owner: ProcessIdentity, job: str) -> None:
+        """Keep with the claim of `owner` which job of a cluster the run is."""
+        with self._write() as connection:
+            chosen = sa.select(runs.c.claimed_by).where(runs.c.id == run_id).with_for_update()
+            claim = connection.execute(chosen).scalar()
+            if claim is not None and ProcessIdentity.from_json(claim) == owner:
+                statement = runs.update().where(runs.c.id == run_id)
+                connection.execute(statement.values(claimed_by=claim | {"job": job}))
 
     def take(self, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
         """Let `owner` start this very run, past the queue, if its status is one of `expect`; else False."""
@@ -102,20 +131,39 @@ class QueueVerbs(abc.ABC):
             return [run_row(row) for row in connection.execute(chosen)]
 
 
-def _claim_next(
-    connection: sa.Connection, workspace: str, owner: ProcessIdentity, slot: str, devices: Collection[str]
-) -> str | None:
-    """Take the next run whose config asks for one of `devices`; returns its id, None when there is none.
+def _next_that_fits(
+    connection: sa.Connection,
+    workspace: str,
+    slot: str,
+    devices: Collection[str],
+    beside: Sequence[str],
+    devices_here: int,
+    executor: str,
+    to_take: bool = False,
+) -> tuple[str, str] | None:
+    """The next run and the slots for it, joined by commas; None when there is none or its slots are taken.
+
+    With `to_take` it is held until the transaction ends, and runs that others hold are passed over.
+    """
+    found = _next(connection, workspace, devices, executor, to_take)
+    if found is None:
+        return None
+    wanted = connection.execute(sa.select(runs.c.config["devices"].as_string()).where(runs.c.id == found))
+    told = wanted.scalar() or "1"  # queued by an earlier version: one
+    count = devices_here if told == "auto" else min(int(told), devices_here)
+    chosen = (slot, *beside)[:count]
+    return (found, ",".join(chosen)) if len(chosen) == count else None
+
+
+def _claim(connection: sa.Connection, owner: ProcessIdentity, run_id: str, slot: str) -> str:
+    """Take a queued run, to run it in `slot`; returns its id.
 
     Of many who claim at once no two get one run: on SQLite the transaction holds the write lock from its
     beginning, on PostgreSQL each passes over the runs that another is at.
     """
-    found = _next(connection, workspace, devices, to_take=True)
-    if found is not None:
-        claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, found)
-        change = STARTING | {"claimed_by": claim}
-        connection.execute(runs.update().where(runs.c.id == found).values(change))
-    return found
+    claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, run_id)
+    connection.execute(runs.update().where(runs.c.id == run_id).values(STARTING | {"claimed_by": claim}))
+    return run_id
 
 
 def _attempt_to_come(connection: sa.Connection, run_id: str) -> dict[str, int]:
@@ -132,7 +180,11 @@ def place_in_line(connection: sa.Connection, workspace: str, now: float) -> floa
 
 
 def _next(
-    connection: sa.Connection, workspace: str, devices: Collection[str], to_take: bool = False
+    connection: sa.Connection,
+    workspace: str,
+    devices: Collection[str],
+    executor: str,
+    to_take: bool = False,
 ) -> str | None:
     """The run that is next. Within one priority the index `runs_queue` gives the oldest first, so that a
     claim costs the same however many runs wait; over all priorities at once it would sort them all."""
@@ -146,6 +198,8 @@ def _next(
             ~_QUEUED.c.paused,
             (_QUEUED.c.after == "") | finished,
             _QUEUED.c.config["device"].as_string().in_(list(devices)),
+            # Queued by an earlier version, it has no such key.
+            sa.func.coalesce(_QUEUED.c.config["executor"].as_string(), "local") == executor,
         )
         .order_by(_QUEUED.c.queued_at, _QUEUED.c.id)
         .limit(1)
