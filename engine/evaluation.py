@@ -58,8 +58,9 @@ def derived_config(
     about: Mapping[str, Any],
     assignments: Sequence[str],
     data: Path | None = None,
+    task: str = "evaluate",
 ) -> RunConfig:
-    """The config of the run `row` made that of an evaluation of it, whose section `about` fills.
+    """The config of the run `row` made that of a `task` that looks at its network; `about` is its section.
 
     `assignments` are KEY=VALUE of KEYS. `data` is the root of another data set, of which the run has held
     out no part: its own folders count, unless data.split is among the assignments. Raises Refused and
@@ -78,7 +79,7 @@ def derived_config(
     except RunDirError as error:
         raise Refused([str(error)]) from error
     table = with_values(trained, values).model_dump()
-    config = validate(table | {"task": "evaluate", "evaluate": dict(about), "init": {}, "pretrain": {}})
+    config = validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}})
     check_hardware(config)
     return config
 

@@ -49,13 +49,13 @@ def write_gallery(
     for position, name in zip(positions, names, strict=True):
         image, target = split.sample(position)
         if not (inputs / f"{name}_target.png").exists():
-            _write_png(inputs / f"{name}_image.png", Image.fromarray(image))
-            _write_png(inputs / f"{name}_target.png", _class_map(target, class_set))
+            write_png(inputs / f"{name}_image.png", Image.fromarray(image))
+            write_png(inputs / f"{name}_target.png", class_map_picture(target, class_set))
         batch = torch.from_numpy(image).unsqueeze(0).to(hardware.device)
         with hardware.autocast():
             logits = model(normalise(batch))
         prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
-        _write_png(folder / f"{name}.png", _class_map(prediction, class_set))
+        write_png(folder / f"{name}.png", class_map_picture(prediction, class_set))
     job.record(Gallery(epoch=epoch, path=str(folder.relative_to(job.run.path)), samples=names))
 
 
@@ -67,16 +67,16 @@ def write_picture(job: Job, class_set: ClassSet) -> None:
     except PictureError as error:  # somebody tidied the gallery away; the run is none the worse for it
         job.warn(f"no picture was made: {error}")
         return
-    _write_png(job.run.outputs / "picture.png", picture)
+    write_png(job.run.outputs / "picture.png", picture)
 
 
-def _class_map(train_ids: NDArray[np.uint8], class_set: ClassSet) -> Image.Image:
+def class_map_picture(train_ids: NDArray[np.uint8], class_set: ClassSet) -> Image.Image:
     picture = Image.fromarray(train_ids, mode="P")
     picture.putpalette(class_set.palette())
     return picture
 
 
-def _write_png(path: Path, picture: Image.Image) -> None:
+def write_png(path: Path, picture: Image.Image) -> None:
     encoded = io.BytesIO()
     picture.save(encoded, format="PNG")
     with replacing(path) as stream:

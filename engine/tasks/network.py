@@ -98,7 +98,7 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
 
     `classes` are those it has to know; none: whatever it knows.
     """
-    about = config.evaluate
+    about = config.of_network
     assert about is not None
     path = Path(run_path, about.checkpoint).resolve()
     content = load_checkpoint(path)

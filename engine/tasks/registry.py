@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.tasks.evaluate import evaluate
 from engine.tasks.job import Job
+from engine.tasks.ood import ood
 from engine.tasks.pretrain import pretrain
 from engine.tasks.train import train
 
@@ -13,5 +14,6 @@ TASKS: dict[str, Callable[[Job], None]] = {
     "train": train,
     "pretrain": pretrain,
     "evaluate": evaluate,
+    "ood": ood,
 }
 """Each puts its end on the record, or raises StopRequested after saving, Diverged, or what goes wrong."""
