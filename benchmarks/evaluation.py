@@ -42,6 +42,7 @@ from engine.rundir import RunDir  # noqa: E402
 from engine.tasks.evaluate import Kept, score_images  # noqa: E402
 from engine.tasks.job import Job  # noqa: E402
 from engine.tasks.network import Network, load_network  # noqa: E402
+from engine.tasks.worst import WorstGallery  # noqa: E402
 
 SIZE = (1024, 2048)
 
@@ -115,11 +116,13 @@ def measure(config: RunConfig, root: Path) -> None:
     fields = {part.name: getattr(loaded, part.name) for part in dataclasses.fields(Network)}
     network = TimedNetwork(**fields)
     run = RunDir(root / "runs" / "benchmark")
-    run.outputs.mkdir(parents=True)
-    with JournalWriter(run.journal) as journal:
+    for folder in (run.outputs, run.gallery):
+        folder.mkdir(parents=True)
+    gallery = WorstGallery(run.gallery, pairs.class_set, 0, about.keep)
+    with JournalWriter(run.journal) as journal, gallery:
         job = Observer(run, config, journal, root / "cache")
         job.done, job.memory = [], []
-        score_images(job, about, pairs, network, Kept.of(job, network))
+        score_images(job, about, pairs, network, Kept.of(job, network), gallery)
     whole = np.diff(job.done)
     seconds = statistics.median(network.seconds[1:])
     cost = statistics.median(whole - np.array(network.seconds[1:]))

@@ -357,6 +357,23 @@ class EvaluateConfig(OfNetworkConfig):
 
     split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
     at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+    keep: int = option(
+        8, "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all", ge=-1
+    )
+
+
+class PredictConfig(OfNetworkConfig):
+    """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
+
+    images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
+    out: str = option("", "Folder of the predictions: from the folder of this run, or absolute", min_length=1)
+    naming: Literal["plain", "cityscapes"] = option(
+        "plain", "As the image is called, or as the Cityscapes server wants it"
+    )
+    classes: tuple[str, ...] = Field((), description="The classes that the network must know")
+    colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
+    values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
+    overwrite: bool = option(False, "Replace predictions that are there")
 
 
 class OodConfig(OfNetworkConfig):
@@ -394,10 +411,11 @@ class RobustnessConfig(OfNetworkConfig):
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain", "evaluate", "ood", "robustness"] = option(
+    task: Literal["train", "pretrain", "evaluate", "predict", "ood", "robustness"] = option(
         "train",
         "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
-        "score what another has learned; ood: what it takes for unknown; robustness: corrupt its images",
+        "score what another run has learned; predict: make class maps with it; ood: see what it takes for "
+        "unknown; robustness: score it on corrupted images",
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -424,6 +442,7 @@ class RunConfig(Section):
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     evaluate: EvaluateConfig | None = None
+    predict: PredictConfig | None = None
     ood: OodConfig | None = None
     robustness: RobustnessConfig | None = None
 
@@ -432,6 +451,7 @@ class RunConfig(Section):
         """The section of a task that looks at the network of another run; None for a run with its own."""
         sections: dict[str, OfNetworkConfig | None] = {
             "evaluate": self.evaluate,
+            "predict": self.predict,
             "ood": self.ood,
             "robustness": self.robustness,
         }

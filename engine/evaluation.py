@@ -94,14 +94,15 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""
-    kind = (about.split, about.at, label_resize)
+    kind = (about.split, about.at, label_resize, about.tta)
     for evaluation in reversed(found):
         other = store.run(evaluation.run_id).config["data"]
-        same = (evaluation.split, evaluation.at, evaluation.label_resize) == kind
+        same = (evaluation.split, evaluation.at, evaluation.label_resize, evaluation.tta) == kind
         if same and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
             return evaluation
     options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
     options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
+    options += f" --tta {about.tta}" if about.tta != "none" else ""
     command = f"seg-engine evaluate {row.source or row.id} {options}"
     raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
 

@@ -128,7 +128,7 @@ class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
 
     event: Literal["progress"] = "progress"
-    phase: Literal["cache", "train", "val", "evaluate", "fit", "ood", "robustness"]
+    phase: Literal["cache", "train", "val", "evaluate", "predict", "fit", "ood", "robustness"]
     epoch: int
     step: int
     steps: int
@@ -199,6 +199,24 @@ class Evaluating(Event):
     images: int
     done: int
     root: str
+    classes: list[str]
+    colors: list[str]
+
+
+class Predicting(Event):
+    """Which images get class maps, and of which checkpoint of the run `source`; `done` of them an earlier
+    attempt has made."""
+
+    event: Literal["predicting"] = "predicting"
+    source: str
+    checkpoint: str
+    sha256: str
+    epoch: int
+    images: int
+    done: int
+    out: str
+    label_resize: Literal["bilinear-logits", "nearest"]
+    tta: str
     classes: list[str]
     colors: list[str]
 
@@ -366,6 +384,7 @@ AnyEvent = Annotated[
     | Checkpoint
     | Gallery
     | Evaluating
+    | Predicting
     | ImageScores
     | Result
     | Detecting

@@ -125,7 +125,7 @@ def execute(job: Job) -> int:
             return end_failed(run, journal, "timeout", timeout_message(job))
         job.record(Stopped(cause=stop.cause, epoch=job.epochs_done))
         write_exit(run, journal.attempt, "stopped", stop.cause)
-        job.say(f"{stop.cause} after {job.epochs_done} complete epochs")
+        job.say(f"{stop.cause} {how_far(job)}")
         return EXIT_STOPPED
     except Diverged as error:
         return end_failed(run, journal, "diverged", *explain(error))
@@ -180,9 +180,15 @@ def _line(error: BaseException) -> str:
 
 def timeout_message(job: Job) -> str:
     return (
-        f"limits.hours={job.config.limits.hours:g} is over after {job.epochs_done} complete epochs; "
-        "what was learned is saved, and resuming goes on for as long again"
+        f"limits.hours={job.config.limits.hours:g} is over {how_far(job)}; resuming goes on for as long again"
     )
+
+
+def how_far(job: Job) -> str:
+    """What a run that ends before its end has done."""
+    if job.config.of_network is not None:
+        return "between two images; those that are done are kept"
+    return f"after {job.epochs_done} complete epochs; what was learned is saved"
 
 
 def memory_advice(job: Job) -> str:

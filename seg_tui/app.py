@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import App, SystemCommand
@@ -27,6 +27,9 @@ from engine.workspace import Workspace, find_workspace
 from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
 from seg_tui.settings import Settings, load_settings
 from seg_tui.stores import SharedStore
+
+if TYPE_CHECKING:
+    from seg_tui.graphics import Graphics
 
 NOTICE_SECONDS = 6.0
 ANSI_THEME, DARK_THEME = "ansi-dark", "textual-dark"
@@ -74,10 +77,19 @@ class SegTui(App[None]):
         self.workspace = workspace
         self.store = SharedStore(workspace)
         self.now = now
+        self.graphics: Graphics | None = None
+        """Shows pictures in pixels; None: in cells. Settled before the app runs."""
         settings, self._settings_problem = load_settings(workspace)
         self.set_reactive(SegTui.settings, settings)
         self.live = Live(workspace, self.post_message, settings.refresh, look_after)
         self._welcomed = False
+
+    def open_graphics(self) -> None:
+        """Ask the terminal for what the setting `images` wants; only before the app runs can it answer."""
+        from seg_tui.graphics import open_graphics
+
+        self.graphics, problem = open_graphics(self.settings.images)
+        self._settings_problem = self._settings_problem or problem
 
     def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
@@ -158,6 +170,8 @@ class SegTui(App[None]):
         self.live.interval = self.settings.refresh
         if "theme" in changes:
             self._take_theme()
+        if "images" in changes:
+            self._notify("images: the preview takes this up when seg-tui starts again", "information")
         self._keep_settings(self.settings)
 
     @work(thread=True, exclusive=True, group="settings")
@@ -301,7 +315,9 @@ def main() -> None:
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
-    SegTui(workspace).run()
+    app = SegTui(workspace)
+    app.open_graphics()
+    app.run()
 
 
 def _why_not(workspace: Workspace) -> str:

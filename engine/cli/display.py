@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -131,6 +132,12 @@ class PlainDisplay:
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} images of "
                         f"{event.split} at the {event.at} size{kept}"
                     )
+                case journal.Predicting():
+                    kept = f", {event.done} of them made before" if event.done else ""
+                    self._say(
+                        f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} "
+                        f"{'image' if event.images == 1 else 'images'}{kept}"
+                    )
                 case journal.Epoch():
                     line = self._lines.line(event, self._is_scored(event.epoch))
                     if line:
@@ -198,7 +205,7 @@ class LiveDisplay(PlainDisplay):
         if self._now is None:
             return Text(self._hint or "waiting for the worker to import torch", style="dim")
         now = self._now
-        doing = {"cache": "reading images", "train": "training"}
+        doing = {"cache": "reading images", "train": "training", "predict": "predicting"}
         bar = ProgressBar(total=now.steps, completed=now.step, width=24)
         parts = [f"epoch {now.epoch}/{self._config.epochs}"] if now.epoch else []
         parts.append(f"{doing.get(now.phase, 'scoring')} {now.step}/{now.steps}")
@@ -270,6 +277,10 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
                 continue
             stream.say(f"\nbest validation Dice {best.dice:.5f} at epoch {best.epoch}, by class:")
             stream.say(class_table(best.class_dice, best.class_iou, row.colors))
+        if row.task == "predict":
+            stream.say(
+                f"class maps (ids/), colours (color/) and overlays (overlay/): {predictions(row, run)}"
+            )
         picture = run.outputs / "picture.png"
         if picture.exists():
             stream.say(f"picture: {picture}")
@@ -286,6 +297,11 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     else:
         notices.say(f"{row.id} {row.status} ({row.cause}): {row.message}")
         notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
+
+
+def predictions(row: RunRow, run: RunDir) -> Path:
+    """Where the predictions of a run of the task `predict` are."""
+    return Path(run.path, row.config["predict"]["out"]).resolve()
 
 
 def _better(event: journal.Epoch, best: journal.Epoch | None) -> bool:

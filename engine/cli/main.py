@@ -17,16 +17,12 @@ from typing import Annotated
 
 import typer
 
-from engine.cli import queueing, reporting
+from engine.cli import queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
-from engine.cli.usage import PROGRAM, WrongUse, choice, usage_line
+from engine.cli.usage import PROGRAM, WrongUse, usage_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
-
-LABEL_RESIZES = ("bilinear-logits", "nearest")
-AUGMENTATIONS = ("none", "flip", "scales", "flip,scales")
-
 
 app = group(
     "Train segmentation networks and keep every epoch's scores in a database.",
@@ -148,88 +144,6 @@ def show(context: typer.Context, run: RunName, as_json: Json = False) -> None:
     from engine.cli.show import show_run
 
     show_run(workspace_of(context), run, as_json)
-
-
-@app.command()
-def evaluate(
-    context: typer.Context,
-    run: RunName,
-    changes: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data set [default: the run's].")
-    ] = None,
-    split: Annotated[str, typer.Option(metavar="WORD", help="train, val or test.")] = "val",
-    at: Annotated[
-        str, typer.Option(metavar="WORD", help="original: the labels' own size; input: the network's.")
-    ] = "original",
-    label_resize: Annotated[
-        str, typer.Option(metavar="WORD", help="bilinear-logits, or nearest as in the study.")
-    ] = "bilinear-logits",
-    tta: Annotated[str, typer.Option(metavar="WORDS", help="none, flip, scales or flip,scales.")] = "none",
-    checkpoint: Annotated[
-        str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
-    ] = "best",
-    baseline: Annotated[
-        str, typer.Option(metavar="RUN", help="Compare with its evaluation, by bootstrap over images.")
-    ] = "",
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="What to call the evaluation [default: RUN-SPLIT-AT].")
-    ] = "",
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")] = "",
-    tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag; may be given again.")] = None,
-    note: Annotated[str, typer.Option(metavar="TEXT", help="A note.")] = "",
-    queue: Queue = False,
-    after: After = "",
-    priority: Priority = 0,
-    as_json: Json = False,
-) -> None:
-    """Score a run's network on a split, image by image."""
-    from engine.cli.evaluate import Chosen
-    from engine.cli.evaluate import evaluate as command
-    from engine.intentions import Place
-
-    check_place(queue, after, priority)
-    if baseline and queue:
-        raise WrongUse("--baseline compares when the evaluation is done; leave --queue out")
-    about = {
-        "split": choice("--split", split, ("train", "val", "test")),
-        "at": choice("--at", at, ("input", "original")),
-        "label_resize": choice("--label-resize", label_resize, LABEL_RESIZES),
-        "tta": choice("--tta", tta, AUGMENTATIONS),
-    }
-    card = Chosen(name, experiment, tag or [], note)
-    place = Place(priority, after) if queue else None
-    workspace = workspace_of(context)
-    raise typer.Exit(
-        command(workspace, run, changes or [], data, checkpoint, about, baseline, card, place, as_json)
-    )
-
-
-@app.command()
-def images(
-    context: typer.Context,
-    run: RunName,
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="KEY", help="dice, miou, pixel_accuracy, image or class:NAME; -KEY: largest first."
-        ),
-    ] = "dice",
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="How many at most; 0: all [default: 20 in a table]."),
-    ] = None,
-    as_json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")] = False,
-) -> None:
-    """List an evaluation's images, the worst first."""
-    from engine.cli.evaluate import list_images
-
-    if as_json and as_csv:
-        raise WrongUse("--json and --csv: choose one")
-    list_images(workspace_of(context), run, sort, limit, as_json, as_csv)
 
 
 @app.command()
@@ -414,6 +328,7 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
+scoring.add_to(app)
 reporting.add_to(app)
 queueing.add_to(app)
 

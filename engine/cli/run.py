@@ -115,6 +115,8 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
     if config.task == "evaluate":
         check_pairs(config, workspace)
         return
+    if config.task == "predict":
+        return  # each image is looked at when its turn comes
     pretraining = pretraining_of(config)
     if pretraining is not None:
         check_data(pretraining, workspace)

@@ -28,18 +28,18 @@ import shutil
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from engine.classes import ClassSet
+from engine.data.cache_lock import ARRAYS, cache_lock
 from engine.data.catalog import DataError, Fault, Sample
 from engine.data.decode import (
     map_in_order,
@@ -52,9 +52,6 @@ from engine.data.decode import (
 
 FORMAT = 1
 """Raised whenever the same files would give other arrays; part of the key."""
-
-WAIT_REPORT_SECONDS = 10.0
-"""How often a process that waits for another's build says how far that is."""
 
 Array = np.memmap[Any, np.dtype[np.uint8]]
 
@@ -141,7 +138,7 @@ def open_cache(
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         needed = _bytes_needed(samples, size)
-        with _lock(cache_dir, key, needed, say):
+        with cache_lock(cache_dir, key, needed, say):
             damage = ""
             try:
                 return _load(folder, key, samples, size)  # built by another while this one waited
@@ -271,7 +268,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _arrays(labelled: bool) -> tuple[str, ...]:
-    return ("images.npy", "labels.npy") if labelled else ("images.npy",)
+    return ARRAYS if labelled else ARRAYS[:1]
 
 
 def _are_labelled(samples: Sequence[Sample]) -> bool:
@@ -291,36 +288,6 @@ def _check_space(cache_dir: Path, needed: int) -> None:
             f"{cache_dir}: the image cache needs {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; "
             "free some space, or move the workspace"
         )
-
-
-# --- Lock --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _lock(cache_dir: Path, key: str, needed: int, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the right to build or remove a cache; while another process has it, say so and wait."""
-    lock = FileLock(cache_dir / f"{key}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        while not lock.is_locked:
-            say(_what_for(cache_dir / f"{key}.building", needed))
-            with suppress(Timeout):
-                lock.acquire(timeout=WAIT_REPORT_SECONDS)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _what_for(building: Path, needed: int) -> str:
-    try:
-        builder = json.loads((building / "builder.json").read_text())
-        written = sum((building / name).stat().st_size for name in _arrays(labelled=True))
-        who = f"process {builder['pid']} on {builder['host']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has just begun or just ended
-        return f"waiting for another process that uses the image cache {building.stem}"
-    return f"waiting for {who} to build the image cache {building.stem} ({100 * written // needed} % done)"
 
 
 # --- Load and verify ---------------------------------------------------------------------------

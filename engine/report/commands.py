@@ -6,12 +6,15 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from engine.config import EvaluateConfig
 from engine.recipes import RECIPES
 from engine.report.compare_config import flat_config, pretraining_epochs
 from engine.report.run import changed_keys
 from engine.store import RunRow
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
+
+_USUALLY_KEPT = str(EvaluateConfig.model_fields["keep"].default)
 
 _OF_TASK = ("task", "evaluate.", "init.", "pretrain.")
 """Keys that an evaluation does not take over from the training that it looks at."""
@@ -74,6 +77,8 @@ def _evaluation(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
         words += ["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else []
     for key, value in about.items():
         words += [f"--{key.replace('_', '-')}", value]
+    keep = config.get("evaluate.keep", _USUALLY_KEPT)
+    words += ["--keep", keep] if keep != _USUALLY_KEPT else []
     checkpoint = config["evaluate.checkpoint"].rpartition("/")[2].removesuffix(".pt")
     return words if checkpoint == "best" else [*words, "--checkpoint", checkpoint]
 

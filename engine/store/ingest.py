@@ -28,6 +28,7 @@ from engine.journal import (
     Finished,
     ImageScores,
     Model,
+    Predicting,
     Progress,
     Result,
     Speed,
@@ -88,6 +89,8 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
                 result_rows = {key: row for key, row in result_rows.items() if row["epoch"] <= kept}
             case Data():
                 run |= event.model_dump(include={"train_images", "val_images", "classes", "colors"})
+            case Predicting():
+                run |= event.model_dump(include={"classes", "colors"})
             case Evaluating():
                 run |= event.model_dump(include={"classes", "colors"})
                 if event.done == 0:

@@ -19,7 +19,10 @@ _SQLITE = {
     "leaderboard": """
         SELECT
             r.id AS run, r.name, x.name AS experiment, r.task, r.recipe, r.status, r.cause, r.message,
-            r.best_dice, r.best_epoch, r.best_train_dice, r.best_miou,
+            r.best_dice, r.best_epoch,
+            (SELECT e.loss FROM epochs AS e
+                WHERE e.run_id = r.id AND e.split = 'val' AND e.epoch = r.best_epoch) AS best_val_loss,
+            r.best_train_dice, r.best_miou,
             r.last_dice, r.last_train_dice, r.last_miou, r.last_loss, r.last_val_loss,
             r.epoch, r.epochs, r.attempt, r.seed, r.parameters, r.flops_per_sample, r.peak_memory_bytes,
             r.achieved_flops, r.ceiling_flops, r.first_step_seconds,

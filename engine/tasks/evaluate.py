@@ -3,7 +3,8 @@
 Images come from their files, a few read ahead, and go through the network one by one; their class maps are
 made in bands. So memory does not depend on the number of images. The confusion matrix of every image is kept
 in outputs/confusions.npz, written every `checkpoint.seconds` and at every end: a run that was stopped goes on
-with the images that are not in it, unless the checkpoint's file has changed since.
+with the images that are not in it, unless the checkpoint's file has changed since. Of the images with the
+lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from engine.config import EvaluateConfig
 from engine.data.catalog import DataError, Sample
-from engine.data.decode import map_in_order, read_pair, resize_labels, train_id_table
+from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
 from engine.journal import Evaluating, Finished, ImageScores, Progress, Result
 from engine.learning.class_maps import class_map
@@ -34,9 +36,10 @@ from engine.tasks.begin import describe_model
 from engine.tasks.job import Job, record_start
 from engine.tasks.meter import score_fields
 from engine.tasks.network import Network, load_network
+from engine.tasks.worst import WorstGallery
 
 READERS = 2
-"""Threads that decode ahead. At most nine pairs are on the way, 8 MB each at 1024x2048."""
+"""Threads that decode ahead. At most nine pairs are on the way, 8 MB each at 1024x2048, and their views."""
 
 CONFUSIONS = "confusions.npz"
 
@@ -63,7 +66,10 @@ def evaluate(job: Job) -> None:
     speed = measure_latency(network.model, network.size, hardware)
     job.say(f"one image takes {1000 * speed['median_seconds']:.1f} ms")
 
-    score_images(job, about, pairs, network, kept)
+    with WorstGallery(job.run.gallery, pairs.class_set, network.epoch, about.keep) as gallery:
+        gallery.go_on_with(kept.confusions)
+        score_images(job, about, pairs, network, kept, gallery)
+        gallery.record(job)
     pooled = kept.confusions.pooled()
     if not pooled.sum():
         raise DataError(f"{pairs.root}: the labels of {about.split} are all void, so nothing can be scored")
@@ -146,11 +152,14 @@ class Read:
     """A sample decoded: `views` for the network, train ids `target` uint8 [H, W] at the size to score at."""
 
     name: str
+    image: Image.Image
     views: list[NDArray[np.uint8]]
     target: NDArray[np.uint8]
 
 
-def score_images(job: Job, about: EvaluateConfig, pairs: Pairs, network: Network, kept: Kept) -> None:
+def score_images(
+    job: Job, about: EvaluateConfig, pairs: Pairs, network: Network, kept: Kept, gallery: WorstGallery
+) -> None:
     """Predict and count what is not kept yet. Raises StopRequested between two images."""
     known = set(kept.confusions.names)
     left = [sample for sample in pairs.samples if sample.name not in known]
@@ -164,6 +173,9 @@ def score_images(job: Job, about: EvaluateConfig, pairs: Pairs, network: Network
                 target = torch.from_numpy(read.target).to(predicted.device)
                 confusion = confusion_per_image(predicted[None], target[None], classes)[0].cpu().numpy()
                 scores = kept.confusions.add(read.name, confusion)
+                if gallery.takes(read.name, scores.dice):
+                    image = resize_image(read.image, (height, width))
+                    gallery.keep(read.name, image, read.target, predicted.cpu().numpy())
                 job.record(
                     ImageScores(
                         image=read.name,
@@ -190,9 +202,11 @@ def score_images(job: Job, about: EvaluateConfig, pairs: Pairs, network: Network
                         )
                     )
                 if kept.save_is_due(job.config.checkpoint.seconds):
+                    gallery.wait()
                     kept.save()
                 job.check_stop()
     finally:
+        gallery.wait()
         kept.save()
 
 
@@ -210,6 +224,6 @@ def read_ahead(
         image, labels = pair
         if about.at == "input":
             labels = resize_labels(labels, network.size)
-        return Read(sample.name, network.views(image), table[labels])
+        return Read(sample.name, image, network.views(image), table[labels])
 
     return map_in_order(read, left, READERS)

@@ -50,12 +50,12 @@ def write_gallery(
         image, target = split.sample(position)
         if not (inputs / f"{name}_target.png").exists():
             write_png(inputs / f"{name}_image.png", Image.fromarray(image))
-            write_png(inputs / f"{name}_target.png", class_map_picture(target, class_set))
+            write_png(inputs / f"{name}_target.png", indexed(target, class_set))
         batch = torch.from_numpy(image).unsqueeze(0).to(hardware.device)
         with hardware.autocast():
             logits = model(normalise(batch))
         prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
-        write_png(folder / f"{name}.png", class_map_picture(prediction, class_set))
+        write_png(folder / f"{name}.png", indexed(prediction, class_set))
     job.record(Gallery(epoch=epoch, path=str(folder.relative_to(job.run.path)), samples=names))
 
 
@@ -70,14 +70,17 @@ def write_picture(job: Job, class_set: ClassSet) -> None:
     write_png(job.run.outputs / "picture.png", picture)
 
 
-def class_map_picture(train_ids: NDArray[np.uint8], class_set: ClassSet) -> Image.Image:
+def indexed(train_ids: NDArray[np.uint8], class_set: ClassSet) -> Image.Image:
+    """A class map [H, W] as an indexed picture in the colours of its classes."""
     picture = Image.fromarray(train_ids, mode="P")
     picture.putpalette(class_set.palette())
     return picture
 
 
-def write_png(path: Path, picture: Image.Image) -> None:
+def write_png(path: Path, picture: Image.Image, compress_level: int = 6) -> None:
+    """Replace `path`; of a photograph at 1024x2048, level 1 takes a third of the time of level 6 and a
+    quarter more room."""
     encoded = io.BytesIO()
-    picture.save(encoded, format="PNG")
+    picture.save(encoded, format="PNG", compress_level=compress_level)
     with replacing(path) as stream:
         stream.write(encoded.getvalue())

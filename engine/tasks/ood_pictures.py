@@ -26,7 +26,7 @@ from engine.journal import Gallery
 from engine.ood.fits import SHARES, Fit
 from engine.ood.watcher import Watcher
 from engine.report.score_maps import FULL, SCORES_FOLDER
-from engine.tasks.gallery import class_map_picture, write_png
+from engine.tasks.gallery import indexed, write_png
 from engine.tasks.job import Job
 
 
@@ -53,7 +53,7 @@ class Pictures:
             folder.mkdir(exist_ok=True)
         target = np.full(size, VOID, np.uint8) if read.target is None else resize_labels(read.target, size)
         write_png(inputs / f"{sample}_image.png", Image.fromarray(resize_image(read.image, size)))
-        write_png(inputs / f"{sample}_target.png", class_map_picture(target, self._class_set))
+        write_png(inputs / f"{sample}_target.png", indexed(target, self._class_set))
         for name, values in watcher.maps(logits, size).items():
             shares = np.interp(values, self._fit.quantiles[name], SHARES)
             write_png(
@@ -62,7 +62,7 @@ class Pictures:
         if read.mask is not None:
             write_png(scores / f"{sample}_mask.png", Image.fromarray(resize_labels(read.mask, size)))
         predicted = logits.argmax(dim=1)[0].cpu().numpy().astype(np.uint8)
-        self._predictions[sample] = class_map_picture(predicted, self._class_set)
+        self._predictions[sample] = indexed(predicted, self._class_set)
 
     def record(self, epoch: int) -> None:
         """Write the predictions, which make it a gallery of the checkpoint's epoch."""

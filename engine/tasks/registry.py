@@ -7,6 +7,7 @@ from collections.abc import Callable
 from engine.tasks.evaluate import evaluate
 from engine.tasks.job import Job
 from engine.tasks.ood import ood
+from engine.tasks.predict import predict
 from engine.tasks.pretrain import pretrain
 from engine.tasks.train import train
 
@@ -15,5 +16,6 @@ TASKS: dict[str, Callable[[Job], None]] = {
     "pretrain": pretrain,
     "evaluate": evaluate,
     "ood": ood,
+    "predict": predict,
 }
 """Each puts its end on the record, or raises StopRequested after saving, Diverged, or what goes wrong."""

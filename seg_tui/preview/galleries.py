@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.metrics.scores import Scores
+import numpy as np
+from PIL import Image
+
+from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import gallery_epochs
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 from seg_tui.widgets.class_colors import Color, color_of
 
+Size = tuple[int, int]
+"""Height and width, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The Dice of every kept sample of a run at an epoch, and the scores that are pooled over `images`: the
+    same samples, or all that an evaluation has scored."""
+
+    run: str
+    epoch: int
+    dice: Mapping[str, float | None]
+    pooled: Scores
+    images: int
+
+    def worst_first(self) -> tuple[str, ...]:
+        """Samples without a Dice last."""
+        return tuple(
+            sorted(self.dice, key=lambda name: (self.dice[name] is None, self.dice[name] or 0, name))
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class RunGallery:
-    """The gallery of a run. `files` maps epoch -> sample -> PNG, `size` is (height, width) in pixels;
-    `problem` is a line that says why there is nothing to be seen and how to get it, empty when there is."""
+    """The gallery of a run. `files` maps epoch -> sample -> PNG, `sizes` the samples to their sizes.
+
+    `ranking` is what the database knows of an evaluation's scores, None where they are to be computed from
+    the files. `problem` is a line that says why there is nothing to be seen and how to get it, empty when
+    there is.
+    """
 
     id: str
     name: str
@@ -25,7 +53,8 @@ class RunGallery:
     colors: tuple[Color, ...]
     best_epoch: int | None
     files: Mapping[int, Mapping[str, Path]]
-    size: tuple[int, int]
+    sizes: Mapping[str, Size]
+    ranking: Ranking | None = None
     problem: str = ""
 
     @property
@@ -47,22 +76,6 @@ class RunGallery:
         return min(self.epochs, key=lambda epoch: (abs(epoch - best), -epoch))
 
 
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """The Dice of every sample of a run at an epoch, and the pooled scores of all of them."""
-
-    run: str
-    epoch: int
-    dice: Mapping[str, float | None]
-    pooled: Scores
-
-    def worst_first(self) -> tuple[str, ...]:
-        """Samples without a Dice last."""
-        return tuple(
-            sorted(self.dice, key=lambda name: (self.dice[name] is None, self.dice[name] or 0, name))
-        )
-
-
 def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
     """The gallery of a run as it is now. Raises StoreError when there is no such run."""
     row = store.run(run_id)
@@ -76,30 +89,77 @@ def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
         colors=tuple(color_of(color) for color in row.colors),
         best_epoch=row.best_epoch,
         files=files,
-        size=_size_of(row),
+        sizes=_sizes(row, [path for paths in files.values() for path in paths.values()]),
+        ranking=_known_ranking(store, row, files) if row.task == "evaluate" else None,
         problem="" if files else _how_to_get_one(row),
     )
 
 
-def _size_of(row: RunRow) -> tuple[int, int]:
-    """The (height, width) at which a run sees images, and keeps its gallery."""
+def _sizes(row: RunRow, predictions: Iterable[Path]) -> dict[str, Size]:
+    """A training sees all images at one size; an evaluation may have scored each at its own."""
     height, width = row.config.get("data", {}).get("size") or (1, 2)
-    return int(height), int(width)
+    sizes = {path.stem: (int(height), int(width)) for path in predictions}
+    if row.config.get("evaluate") and row.config["evaluate"].get("at") == "original":
+        for path in predictions:
+            sizes[path.stem] = _size_in_header(path) or sizes[path.stem]
+    return sizes
+
+
+def _size_in_header(path: Path) -> Size | None:
+    """None for a file that is no picture: whoever draws it says what is wrong with it."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.height, picture.width
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _known_ranking(store: Store, row: RunRow, files: Mapping[int, Mapping[str, Path]]) -> Ranking | None:
+    """What an evaluation has scored, None until it has ended."""
+    made = store.evaluations(row.id)
+    if not made or not files:
+        return None
+    epoch, kept = next(iter(files.items()))
+    scored = {image.image.replace("/", "__"): image.dice for image in store.image_scores(row.id)}
+    pooled = scores_from_confusion(np.array(made[-1].confusion, dtype=np.int64))
+    dice = {sample: scored[sample] for sample in kept if sample in scored}
+    return Ranking(row.id, epoch, dice, pooled, made[-1].images)
+
+
+# ---------------------------------------------------------------------- nothing to be seen
 
 
 def _how_to_get_one(row: RunRow) -> str:
+    who = f"{row.id} ({row.name})"
+    if row.task == "pretrain":
+        return f"{who} predicts no classes: it learns to remove noise, from images alone."
+    if row.task == "evaluate":
+        return _of_evaluation(row, who)
     every = row.config.get("gallery", {}).get("every", 0)
     if not every:
         return (
-            f"{row.id} ({row.name}) keeps no gallery, as gallery.every is 0. "
+            f"{who} keeps no gallery, as gallery.every is 0. "
             f"`seg-engine rerun {row.id} gallery.every=5` makes a run that keeps one; R does so from here."
         )
     if row.ended:
         return (
-            f"{row.id} ({row.name}) has no gallery: it is {row.status} after epoch {row.epoch}, "
+            f"{who} has no gallery: it is {row.status} after epoch {row.epoch}, "
             "before its first predictions were kept."
         )
     return (
-        f"{row.id} ({row.name}) has no predictions yet: the first come after epoch {min(every, row.epochs)} "
+        f"{who} has no predictions yet: the first come after epoch {min(every, row.epochs)} "
         f"(gallery.every={every}); it is {row.status}, epoch {row.epoch}/{row.epochs}."
+    )
+
+
+def _of_evaluation(row: RunRow, who: str) -> str:
+    about = row.config.get("evaluate") or {}
+    if about.get("keep") and not row.ended:
+        return f"{who} has no predictions yet: it keeps those of the worst images; it is {row.status}."
+    if about.get("keep") and row.status != "finished":
+        return f"{who} has no predictions: it is {row.status}. `seg-engine resume {row.id}` goes on with it."
+    told = f"--split {about.get('split', 'val')} --at {about.get('at', 'original')}"
+    return (
+        f"{who} keeps no predictions. `seg-engine evaluate {row.source} {told} --keep 8` makes an evaluation "
+        "that keeps those of the 8 worst images, --keep -1 those of all."
     )

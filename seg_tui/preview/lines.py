@@ -11,7 +11,8 @@ from engine.metrics.scores import Scores
 from engine.report.gallery import short_name
 from seg_tui.preview.galleries import RunGallery
 from seg_tui.preview.look import Look, Panel
-from seg_tui.preview.studio import Drawn, Shown, Studio
+from seg_tui.preview.paint import Drawn
+from seg_tui.preview.studio import Shown, Studio
 from seg_tui.widgets.class_colors import VOID_COLOR, Depth, class_letters, hex_of
 from seg_tui.widgets.class_legend import LegendRow, legend, number
 
@@ -40,11 +41,15 @@ def track_line(look: Look, playing: bool) -> Text:
     else:
         epoch = look.epoch_of(look.first)
         text.append(f"epoch {epoch}", style="bold")
-        text.append(f" of {look.epochs[-1]}  ", style="dim")
-        text.append_text(_points(look, epoch))
+        if len(look.epochs) > 1:
+            text.append(f" of {look.epochs[-1]}  ", style="dim")
+            text.append_text(_points(look, epoch))
         if look.each_best:
             best = look.first.best_epoch
             text.append("  the best" if best == epoch else f"  nearest to the best, {best}")
+    evaluated = look.first.ranking
+    if evaluated is not None and evaluated.images > len(look.samples):
+        text.append(f"  the worst {len(look.samples)} of {evaluated.images} evaluated images", style="dim")
     for word in (["playing"] if playing else []) + (["flickering"] if look.flicker else []):
         text.append(f"  {word}", style="bold")
     return text
@@ -118,7 +123,8 @@ def legend_of(look: Look, shown: Shown, studio: Studio) -> Text:
     rankings = [look.ranking(run) for run in runs]
     if any(rankings):
         pooled = tuple(ranking.pooled.dice if ranking else None for ranking in rankings)
-        totals.append((f"all {len(look.samples)} images", pooled))
+        counts = {ranking.images for ranking in rankings if ranking}
+        totals.append((f"all {counts.pop()} images" if len(counts) == 1 else "all images", pooled))
     columns = ["Dice"] if len(runs) == 1 else [run.name for run in runs]
     return legend(rows, columns, totals, depth != "none", "dim")
 
@@ -135,7 +141,7 @@ def place_line(look: Look, shown: Shown | None, studio: Studio) -> Text:
     text = Text(no_wrap=True)
     if shown is None or look.cross is None:
         return text.append("the mouse or the arrow keys tell the class at a place")
-    height, width = look.first.size
+    height, width = look.size
     text.append(f"row {int(look.cross[0] * height)}, column {int(look.cross[1] * width)}")
     down, right = look.box.relative(look.cross)
     for drawn, title in zip(shown.drawn, titles(shown.view.panels, look), strict=True):

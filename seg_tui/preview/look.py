@@ -5,13 +5,13 @@ Plain values without a screen: keys change a `Look`, and a `View` follows from i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from seg_tui.preview.galleries import Ranking, RunGallery
+from seg_tui.preview.galleries import Ranking, RunGallery, Size
 from seg_tui.widgets.class_colors import Depth
-from seg_tui.widgets.label_image import RULES, Rule, fit
+from seg_tui.widgets.label_image import HALF_BLOCKS, RULES, Dots, Rule, fit
 
 _Value = TypeVar("_Value")
 
@@ -74,7 +74,8 @@ class Panel:
 @dataclass(frozen=True)
 class View:
     """What is wanted on the screen: pictures in a grid of `columns`. `lines` and `cols` are the cells that
-    there are for each; `overlay` is the opacity of class maps over the image, 0..1."""
+    there are for each, `dots` the pixels (down, right) of a cell; `overlay` is the opacity of class maps
+    over the image, 0..1."""
 
     sample: str
     panels: tuple[Panel, ...]
@@ -85,6 +86,7 @@ class View:
     overlay: float
     rule: Rule
     depth: Depth
+    dots: Dots = HALF_BLOCKS
 
 
 def best_grid(panels: int, height: int, width: int, lines: int, cols: int) -> int:
@@ -107,18 +109,6 @@ def cell_size(panels: int, columns: int, lines: int, cols: int) -> tuple[int, in
 def _scale(panels: int, columns: int, height: int, width: int, lines: int, cols: int) -> float:
     own_lines, own_cols = cell_size(panels, columns, lines, cols)
     return min(2 * own_lines / height, own_cols / width)
-
-
-def titles(panels: Sequence[Panel], galleries: Mapping[str, RunGallery]) -> list[str]:
-    """What is written above each panel; with several runs, a prediction is called by its run."""
-    names = {"image": "Image", "target": "Ground truth", "prediction": "Prediction", "error": "Error"}
-    many = len(galleries) > 1
-    return [
-        f"{galleries[panel.run].name}{' error' if panel.kind == 'error' else ''}"
-        if many and panel.epoch is not None
-        else names[panel.kind]
-        for panel in panels
-    ]
 
 
 @dataclass
@@ -152,6 +142,8 @@ class Look:
         Who looked at the last epoch looks at the new last one.
         """
         at_end = not self.epochs or self.epoch == self.epochs[-1]
+        if not self.epochs and not set.intersection(*(set(gallery.epochs) for gallery in galleries)):
+            self.each_best = True  # evaluations have one epoch each, that of their checkpoint
         self.galleries = {gallery.id: gallery for gallery in galleries}
         self.epochs = tuple(sorted(set().union(*(gallery.epochs for gallery in galleries))))
         if at_end or self.epoch not in self.epochs:
@@ -160,6 +152,11 @@ class Look:
         if self.sample not in self.samples:
             self.sample = self.samples[0]
         self.order()
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the sample that is shown, in pixels, as the first run that has it saw it."""
+        return next(run.sizes[self.sample] for run in self.galleries.values() if self.sample in run.sizes)
 
     def epoch_of(self, gallery: RunGallery) -> int:
         """The epoch that is shown of a run."""
@@ -211,12 +208,12 @@ class Look:
             return 2 + (position - 1) % (count - 2) if position >= 2 else 2
         return 1 if position == 2 else 2
 
-    def view(self, lines: int, cols: int, depth: Depth) -> View | None:
-        """What is to be drawn into so many cells; None when there is no room or nothing to see."""
+    def view(self, lines: int, cols: int, depth: Depth, dots: Dots = HALF_BLOCKS) -> View | None:
+        """What is to be drawn into so many cells of `dots`; None when there is no room or nothing to see."""
         if not self.galleries or cols < 8 or lines < 4:
             return None
         panels = self.panels()
-        height, width = self.first.size
+        height, width = self.size
         if self.full is not None:
             self.full = min(self.full, len(panels) - 1)
             chosen = [self.full] + ([self.partner(self.full)] if self.flicker else [])
@@ -236,6 +233,7 @@ class Look:
             overlay=self.overlay,
             rule=self.rule,
             depth=depth,
+            dots=dots,
         )
 
     def neighbours(self, view: View) -> list[View]:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from engine.classes import VOID
 from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import (
     Inputs,
@@ -26,38 +24,16 @@ from engine.report.gallery import (
     read_inputs,
     read_prediction,
 )
-from engine.report.triptych import HATCH_DARK, HATCH_LIGHT, WRONG
 from seg_tui.preview.galleries import Ranking, RunGallery
 from seg_tui.preview.look import Panel, View
-from seg_tui.widgets.class_colors import (
-    VOID_COLOR,
-    Color,
-    Depth,
-    class_letters,
-    class_paints,
-)
-from seg_tui.widgets.label_image import (
-    Picture,
-    Pixels,
-    class_map_at,
-    fit,
-    halfblock_strips,
-    letter_strips,
-    photo_at,
-    share_at,
-)
+from seg_tui.preview.paint import Drawn, Scene, paint
+from seg_tui.widgets.class_colors import Color, Depth, class_letters, class_paints
+from seg_tui.widgets.label_image import Pixels
 
 _Value = TypeVar("_Value")
 
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A panel as it is shown. `labels` are the train ids in its cells, uint8 [halves * rows, cols]."""
-
-    panel: Panel
-    picture: Picture | None
-    labels: Pixels | None = None
-    problem: str = ""
+DECODED_BYTES = 96 * 2**20
+"""How much of decoded files is kept: some 150 samples with a prediction at 256x512, nine at 1024x2048."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +57,14 @@ Check = Callable[[], None]
 
 
 class Keep:
-    """Values by key, the least used given up beyond `capacity`. Safe to use from several threads."""
+    """Values by key, the least used given up beyond `capacity`, by default a number of values; `weigh` tells
+    what each takes of it. Safe to use from several threads."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, weigh: Callable[[object], int] = lambda value: 1) -> None:
         self.capacity = capacity
+        self._weigh = weigh
         self._values: OrderedDict[Hashable, object] = OrderedDict()
+        self._weight = 0
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
@@ -95,17 +74,27 @@ class Keep:
                 return self._values[key]  # type: ignore[return-value]
         value = make()
         with self._lock:
+            if key not in self._values:
+                self._weight += self._weigh(value)
             self._values[key] = value
-            while len(self._values) > self.capacity:
-                self._values.popitem(last=False)
+            while self._weight > self.capacity and len(self._values) > 1:
+                _, gone = self._values.popitem(last=False)
+                self._weight -= self._weigh(gone)
         return value
+
+
+def _bytes_of(value: object) -> int:
+    """Of decoded files."""
+    if isinstance(value, Inputs):
+        return value.image.nbytes + value.target.nbytes
+    return value.nbytes if isinstance(value, np.ndarray) else 0
 
 
 class Studio:
     """Draws views of some galleries. Every method may be called in any thread."""
 
     def __init__(self) -> None:
-        self._arrays = Keep(160)
+        self._arrays = Keep(DECODED_BYTES, _bytes_of)
         self._counts = Keep(8192)
         self._pictures = Keep(96)
         self._paints = Keep(64)
@@ -134,6 +123,8 @@ class Studio:
 
     def rank(self, gallery: RunGallery, epoch: int, check: Check) -> Ranking:
         """Score every sample at an epoch; those that cannot be read are left out. Raises Cancelled."""
+        if gallery.ranking is not None and gallery.ranking.epoch == epoch:
+            return gallery.ranking
         classes = len(gallery.classes)
         total = np.zeros((classes, classes + 1), dtype=np.int64)
         dice: dict[str, float | None] = {}
@@ -145,7 +136,7 @@ class Studio:
                 continue
             dice[sample] = scores_from_confusion(counts).dice
             total += counts
-        return Ranking(gallery.id, epoch, dice, scores_from_confusion(total))
+        return Ranking(gallery.id, epoch, dice, scores_from_confusion(total), len(dice))
 
     # ------------------------------------------------------------------ decoded files
 
@@ -193,55 +184,21 @@ class Studio:
             self.prediction(gallery, panel.epoch, view.sample) if panel.epoch is not None else inputs.target
         )
         stamp = _written_at(gallery.files[panel.epoch][view.sample]) if panel.epoch is not None else 0
-        key = (gallery.folder, panel, stamp, view.sample, view.lines, view.cols, view.box, view.overlay)
-        return self._pictures.get(
-            (*key, view.rule, view.depth), lambda: self._drawn(gallery, panel, view, inputs, predicted)
-        )
+        key = (gallery.folder, panel, stamp, replace(view, panels=()))
+        return self._pictures.get(key, lambda: self._drawn(gallery, panel, view, inputs, predicted))
 
     def _drawn(
         self, gallery: RunGallery, panel: Panel, view: View, inputs: Inputs, predicted: Pixels
     ) -> Drawn:
         part = view.box.pixels(*inputs.target.shape)
-        image, target, prediction = inputs.image[part], inputs.target[part], predicted[part]
-        lines, cols = fit(target.shape[0], target.shape[1], view.lines, view.cols)
-        halves = 1 if view.depth == "none" and panel.kind != "image" else 2
-        rows = halves * lines
-        if panel.kind == "image":
-            strips = halfblock_strips(photo_at(image, rows, cols))
-            return Drawn(panel, Picture(tuple(strips), cols))
-        if panel.kind == "error":
-            return Drawn(panel, _error_picture(image, target, prediction, rows, cols, view))
-        labels = class_map_at(target if panel.kind == "target" else prediction, rows, cols, view.rule)
-        if view.depth == "none":
-            strips = letter_strips(labels, class_letters(gallery.classes))
-            return Drawn(panel, Picture(tuple(strips), cols, halves), labels)
-        palette = np.full((256, 3), VOID_COLOR, dtype=np.uint8)
-        palette[: len(gallery.colors)] = self.paints(gallery, view.depth)
-        rgb = palette[labels]
-        if view.overlay < 1:
-            photo = photo_at(image, rows, cols)
-            rgb = (view.overlay * rgb + (1 - view.overlay) * photo).round().astype(np.uint8)
-        return Drawn(panel, Picture(tuple(halfblock_strips(rgb)), cols), labels)
-
-
-def _error_picture(
-    image: Pixels, target: Pixels, prediction: Pixels, rows: int, cols: int, view: View
-) -> Picture:
-    """The photograph in pale grey; the more of a pixel is wrong, the redder it is. Void is hatched."""
-    void = target == VOID
-    wrong = share_at((target != prediction) & ~void, rows, cols)
-    is_void = share_at(void, rows, cols) > 0.5
-    if view.depth == "none":
-        marks = np.where(is_void, 2, (wrong >= 0.5).astype(np.uint8)).astype(np.uint8)
-        return Picture(tuple(letter_strips(marks, ("·", "x", "/"))), cols, 1)
-    grey = np.asarray(Image.fromarray(photo_at(image, rows, cols)).convert("L"), dtype=np.float64)
-    pale = (96 + 0.55 * grey)[..., None]
-    # Colours between two classes would lie; colours between right and wrong tell how much of a cell is wrong.
-    share = wrong[..., None] if view.depth == "true" else (wrong[..., None] >= 0.5).astype(np.float32)
-    rgb = (share * np.array(WRONG) + (1 - share) * pale).round().astype(np.uint8)
-    diagonal = np.add.outer(np.arange(rows), np.arange(cols)) % 4 < 1
-    rgb[is_void] = np.where(diagonal[..., None], HATCH_LIGHT, HATCH_DARK)[is_void]
-    return Picture(tuple(halfblock_strips(rgb)), cols)
+        scene = Scene(
+            image=inputs.image[part],
+            target=inputs.target[part],
+            prediction=predicted[part],
+            paints=self.paints(gallery, view.depth),
+            letters=class_letters(gallery.classes),
+        )
+        return paint(panel, scene, view)
 
 
 def _written_at(path: Path) -> int:

@@ -6,12 +6,13 @@ the picture, ...); a change makes a new `View`, a thread draws it, the newest on
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, VerticalScroll
+from textual.binding import BindingType
+from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
@@ -21,6 +22,7 @@ from textual.worker import get_current_worker
 from engine.store import StoreError
 from seg_tui.live import Snapshot
 from seg_tui.preview.galleries import Ranking, RunGallery, find_gallery
+from seg_tui.preview.keys import KEYS, OF_PICTURES
 from seg_tui.preview.lines import caption, heading, legend_of, place_line, titles, track_line
 from seg_tui.preview.look import Box, Look, View
 from seg_tui.preview.studio import Cancelled, Shown, Studio
@@ -28,6 +30,7 @@ from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.class_colors import color_depth
 from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import RULES, LabelImage
+from seg_tui.widgets.wall import Hung, Wall
 
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
@@ -75,7 +78,6 @@ class PreviewScreen(Screen[None]):
     DEFAULT_CSS = """
     PreviewScreen {
         #track { height: 1; padding: 0 1; margin-bottom: 1; color: $text-muted; }
-        #pictures { layout: grid; grid-gutter: 1 2; width: 1fr; height: 1fr; margin: 0 1; }
         #side { width: auto; height: 1fr; margin: 0 1 0 0; padding: 0 0 0 1; display: none; }
         #side.shown { display: block; }
         #legend { width: auto; height: auto; }
@@ -87,65 +89,8 @@ class PreviewScreen(Screen[None]):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", tooltip="Out of the full screen, the zoom, the screen"),
-        Binding("q", "back", "back", show=False, tooltip="Out of the full screen, the zoom, the screen"),
-        Binding(
-            "left_square_bracket", "epoch(-1)", "epoch", key_display="[ ]", tooltip="Previous kept epoch"
-        ),
-        Binding("right_square_bracket", "epoch(1)", "next epoch", show=False, tooltip="Next kept epoch"),
-        Binding("comma", "sample(-1)", "image", key_display=", .", tooltip="Previous image"),
-        Binding("full_stop", "sample(1)", "next image", show=False, tooltip="Next image"),
-        Binding("enter", "full", "full", tooltip="The picture in the frame fills the screen"),
-        Binding("k", "flicker", "flicker", tooltip="Two runs, or prediction and truth, in turns"),
-        Binding("P", "play", "play", tooltip="Go through the epochs; again: stop"),
-        Binding("b", "best", "best", tooltip="Each run at the kept epoch nearest to its best"),
-        Binding("w", "worst", "worst first", tooltip="Images with the lowest Dice first"),
-        Binding(
-            "plus",
-            "overlay(0.1)",
-            "overlay",
-            key_display="+ -",
-            tooltip="Class maps cover more of the image",
-        ),
-        Binding(
-            "minus",
-            "overlay(-0.1)",
-            "fainter overlay",
-            show=False,
-            tooltip="Class maps cover less of the image",
-        ),
-        Binding("equals_sign", "overlay(0.1)", show=False),
-        Binding("z", "zoom(0.5)", "zoom", key_display="z Z", tooltip="Closer, around the cross"),
-        Binding("Z", "zoom(2)", "zoom out", show=False, tooltip="Further away"),
-        Binding("e", "errors", "errors", tooltip="Errors of the runs instead of their predictions"),
-        Binding("V", "legend", "legend", tooltip="Show or hide the classes with their Dice"),
-        Binding(
-            "m",
-            "rule",
-            "cells",
-            tooltip="What a cell shows of the classes in it: rare ones first, most, middle",
-        ),
-        Binding("R", "rerun", "rerun", show=False, tooltip="A form for a new run with this one's config"),
-        Binding("home", "epoch(-1000000)", "first epoch", show=False, tooltip="First kept epoch"),
-        Binding("end", "epoch(1000000)", "last epoch", show=False, tooltip="Last kept epoch"),
-        Binding("up", "move(-1, 0)", "up", show=False, tooltip="Move the cross; with shift by 8"),
-        Binding("down", "move(1, 0)", "down", show=False, tooltip="Move the cross; with shift by 8"),
-        Binding("left", "move(0, -1)", "left", show=False, tooltip="Move the cross; with shift by 8"),
-        Binding("right", "move(0, 1)", "right", show=False, tooltip="Move the cross; with shift by 8"),
-        Binding("shift+up", "move(-8, 0)", show=False),
-        Binding("shift+down", "move(8, 0)", show=False),
-        Binding("shift+left", "move(0, -8)", show=False),
-        Binding("shift+right", "move(0, 8)", show=False),
-        Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
-
-    _OWN: ClassVar[frozenset[str]] = frozenset(
-        {"epoch", "sample", "full", "flicker", "play", "best", "worst", "overlay", "zoom", "errors", "legend"}
-        | {"rule", "move"}
-    )
-    """Actions that make sense only when there is something to be seen."""
 
     def __init__(self, run_ids: tuple[str, ...]) -> None:
         super().__init__()
@@ -160,6 +105,10 @@ class PreviewScreen(Screen[None]):
         self._turned = False
 
     @property
+    def wall(self) -> Wall:
+        return self.query_one(Wall)
+
+    @property
     def tui(self) -> SegTui:
         return cast("SegTui", self.app)
 
@@ -168,7 +117,7 @@ class PreviewScreen(Screen[None]):
         yield TroubleLine()
         yield Static(id="track")
         with Horizontal(id="body"):
-            yield Container(id="pictures")
+            yield Wall()
             with VerticalScroll(id="side", can_focus=False):
                 yield Static(id="legend")
         yield Static("Looking for predictions…", id="nothing")
@@ -223,8 +172,11 @@ class PreviewScreen(Screen[None]):
     def _show(self) -> None:
         """Say where one looks, and have it drawn if it is not on the screen."""
         self._tell()
-        room = self.query_one("#pictures").size
+        room = self.wall.size
         view = self.look.view(room.height, room.width, color_depth(self.app))
+        pixels = self.tui.graphics
+        if view is not None and pixels is not None and pixels.holds(view.lines, view.cols):
+            view = replace(view, dots=pixels.cell)
         if view is not None and view != self._wanted:
             self._wanted = view
             self._draw(dict(self.look.galleries), view, self.look.neighbours(view))
@@ -257,7 +209,8 @@ class PreviewScreen(Screen[None]):
     async def put_up(self, message: PicturesDrawn) -> None:
         self.shown = message.shown
         view = self.shown.view
-        await self._make_frames(1 if self.look.full is not None else len(view.panels), view)
+        count = 1 if self.look.full is not None else len(view.panels)
+        await self.wall.make_frames(count, view.columns, view.lines, view.cols, self.tui.graphics)
         self._hang()
         self._tell()
 
@@ -267,48 +220,26 @@ class PreviewScreen(Screen[None]):
         self.look.order()
         self._tell()
 
-    async def _make_frames(self, count: int, view: View) -> None:
-        """As many frames as there are pictures, in a grid that leaves no gaps."""
-        pictures = self.query_one("#pictures")
-        frames = self._frames()
-        for frame in frames[count:]:
-            await frame.remove()
-        if len(frames) < count:
-            await pictures.mount_all(LabelImage() for _ in range(count - len(frames)))
-        pictures.styles.grid_size_columns = view.columns
-        pictures.styles.grid_columns = str(view.cols)
-        pictures.styles.grid_rows = str(view.lines + 1)
-        if not isinstance(self.focused, LabelImage):
-            self._frames()[min(2, count - 1)].focus()
-
-    def _frames(self) -> list[LabelImage]:
-        return list(self.query(LabelImage))
-
     def _hang(self) -> None:
-        """Put the pictures into the frames; one that flickers shows its partner every other turn."""
-        shown, frames = self.shown, self._frames()
+        """Put the pictures up; one that flickers shows its partner every other turn."""
+        shown = self.shown
         if shown is None:
             return
-        order = list(range(len(frames)))
-        if self._turned and self.look.full is not None:
-            order = [len(shown.drawn) - 1]
-        elif self._turned:
-            here = self._current()
-            order[here] = self.look.partner(here)
-        if len(order) != len(frames):
-            return  # they are being laid anew, which ends in hanging them
         names = titles(shown.view.panels, self.look)
-        for frame, position in zip(frames, order, strict=True):
-            if position < len(shown.drawn):
-                drawn = shown.drawn[position]
-                frame.show(drawn.picture, names[position], caption(drawn, shown, self.look), drawn.problem)
+        hung = [
+            Hung(drawn.picture, name, caption(drawn, shown, self.look), drawn.problem)
+            for drawn, name in zip(shown.drawn, names, strict=True)
+        ]
+        if self.look.full is not None:
+            hung = [hung[-1 if self._turned else 0]]
+        elif self._turned:
+            here = self.wall.current
+            hung[here] = hung[self.look.partner(here)]
+        self.wall.hang(hung)
 
     def _current(self) -> int:
-        """The position of the panel that is looked at; the first prediction when it is none in particular."""
-        if self.look.full is not None:
-            return self.look.full
-        frames = self._frames()
-        return frames.index(self.focused) if self.focused in frames else min(2, len(frames) - 1)
+        """The position of the panel that is looked at."""
+        return self.wall.current if self.look.full is None else self.look.full
 
     def _tell(self) -> None:
         """The words around the pictures."""
@@ -328,8 +259,7 @@ class PreviewScreen(Screen[None]):
     def _point_out(self) -> None:
         """Mark the cross in all pictures, and say what is there."""
         cross = None if self.look.cross is None else self.look.box.relative(self.look.cross)
-        for frame in self._frames():
-            frame.cross = cross
+        self.wall.mark(cross)
         self.query_one("#place", Static).update(place_line(self.look, self.shown, self.studio))
 
     def on_resize(self) -> None:
@@ -338,7 +268,7 @@ class PreviewScreen(Screen[None]):
     # ------------------------------------------------------------------ keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action not in self._OWN:
+        if action not in OF_PICTURES:
             return True
         return bool(self.look.galleries) and (action != "errors" or len(self.look.galleries) > 1)
 
@@ -435,9 +365,9 @@ class PreviewScreen(Screen[None]):
 
     def action_move(self, down: int, right: int) -> None:
         """Move the cross by pixels of the screen; the part that is looked at follows."""
-        picture = next((frame.picture for frame in self._frames() if frame.picture is not None), None)
+        picture = next((frame.picture for frame in self.wall.frames if frame.picture is not None), None)
         if picture is not None:
-            self.look.move(down, right, picture.halves * picture.rows, picture.cols)
+            self.look.move(down, right, 2 * picture.rows, picture.cols)
             self._point_out()
             self._show()
 

@@ -1,4 +1,4 @@
-"""A picture in half-block cells, true to the labels.
+"""A picture in half-block cells, or in the pixels of a terminal that has them, true to the labels.
 
 A class map is brought to the size of the screen by choosing, for each cell, one of the classes that are
 there; it never passes through a filter that mixes colours, which would invent classes. Photographs are
@@ -11,14 +11,15 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.app import ComposeResult
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
@@ -26,6 +27,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.classes import VOID
+
+if TYPE_CHECKING:
+    from seg_tui.graphics import Graphics
 
 Pixels = NDArray[np.uint8]
 
@@ -35,6 +39,12 @@ share of the picture, so that a pole one pixel wide is still there; majority: th
 nearest: that of the pixel in its middle."""
 
 RULES: tuple[Rule, ...] = ("rare", "majority", "nearest")
+
+Dots = tuple[int, int]
+"""The pixels of a cell, down and to the right."""
+
+HALF_BLOCKS: Dots = (2, 1)
+LETTERS: Dots = (1, 1)
 
 _UPPER_HALF = "▀"
 _CROSS = Segment("┼", Style(color="#ffffff", bgcolor="#000000", bold=True))
@@ -132,20 +142,21 @@ def _style(top: int, bottom: int) -> Style:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a `LabelImage` shows: lines of cells, all `cols` wide. `halves` is the number of pixels above one
-    another in a cell: 2 in half-blocks, 1 in letters."""
+    """What a `LabelImage` shows in `rows` x `cols` cells: `strips` of cells with `dots` pixels each, or an
+    `image` for a terminal that shows pixels."""
 
     strips: tuple[Strip, ...]
     cols: int
-    halves: int = 2
-
-    @property
-    def rows(self) -> int:
-        return len(self.strips)
+    rows: int
+    dots: Dots = HALF_BLOCKS
+    image: Image.Image | None = None
 
 
 class LabelImage(Widget, can_focus=True):
-    """A picture below its caption; a cross marks a place in it."""
+    """A picture below its caption; a cross marks a place in it.
+
+    `pixels` makes a widget that shows an image by the terminal's own means; without one there are cells only.
+    """
 
     DEFAULT_CSS = """
     LabelImage {
@@ -154,6 +165,7 @@ class LabelImage(Widget, can_focus=True):
         color: $text-muted;
         & > .label-image--title { color: $text; }
         & > .label-image--current { color: $primary; text-style: bold; }
+        & > .pixels { display: none; }
     }
     """
 
@@ -176,17 +188,47 @@ class LabelImage(Widget, can_focus=True):
         def control(self) -> LabelImage:
             return self.image
 
-    def __init__(self) -> None:
+    def __init__(self, pixels: Graphics | None = None) -> None:
         super().__init__()
+        self.pixels = pixels
         self.picture: Picture | None = None
         self.title, self.value, self.problem = "", "", ""
+        self._on_screen: tuple[Image.Image, tuple[float, float] | None] | None = None
 
     def show(self, picture: Picture | None, title: str, value: str = "", problem: str = "") -> None:
         """Show a picture, or without one the line `problem` that says why there is none."""
         if picture is self.picture and (title, value, problem) == (self.title, self.value, self.problem):
             return
         self.picture, self.title, self.value, self.problem = picture, title, value, problem
+        self._show_pixels()
         self.refresh()
+
+    def compose(self) -> ComposeResult:
+        if self.pixels is not None:
+            yield self.pixels.widget()
+
+    def on_mount(self) -> None:
+        self._show_pixels()
+
+    def on_resize(self) -> None:
+        self._show_pixels()
+
+    def _show_pixels(self) -> None:
+        """Lay the image over the cells that are left free for it, with the cross in its pixels: a terminal
+        may put no text upon them."""
+        if self.pixels is None or not self.children:
+            return
+        frame = self.query_one(".pixels")
+        image = self.picture.image if self.picture is not None else None
+        frame.display = image is not None
+        if self.picture is None or image is None:
+            return
+        frame.styles.width, frame.styles.height = self.picture.cols, self.picture.rows
+        frame.styles.margin = (1, 0, 0, self._left)
+        shown = image if self.cross is None else _with_cross(image, self._cell(self.cross), self.pixels.cell)
+        if self._on_screen != (image, self.cross):
+            self._on_screen = (image, self.cross)
+            self.pixels.put(frame, shown)
 
     @property
     def _left(self) -> int:
@@ -196,6 +238,9 @@ class LabelImage(Widget, can_focus=True):
         return None if cross is None else (min(max(cross[0], 0.0), 0.9999), min(max(cross[1], 0.0), 0.9999))
 
     def watch_cross(self, before: tuple[float, float] | None, cross: tuple[float, float] | None) -> None:
+        if self.picture is not None and self.picture.image is not None:
+            self._show_pixels()
+            return
         for place in (before, cross):
             if place is not None and self.picture is not None:
                 row, column = self._cell(place)
@@ -215,7 +260,7 @@ class LabelImage(Widget, can_focus=True):
             words = self._problem_lines(width)
             line = words[y - 2] if 0 <= y - 2 < len(words) else ""
             return Strip([Segment(line, background)]).adjust_cell_length(width, background)
-        if not 0 <= y - 1 < self.picture.rows:
+        if not 0 <= y - 1 < len(self.picture.strips):
             return Strip.blank(width, background)
         strip = self.picture.strips[y - 1]
         if self.cross is not None:
@@ -246,7 +291,8 @@ class LabelImage(Widget, can_focus=True):
     def on_mouse_move(self, event: events.MouseMove) -> None:
         if self.picture is None:
             return
-        row, column = event.y - 1, event.x - self._left
+        inside = event.screen_offset - self.region.offset
+        row, column = inside.y - 1, inside.x - self._left
         if 0 <= row < self.picture.rows and 0 <= column < self.picture.cols:
             place = ((row + 0.25) / self.picture.rows, (column + 0.5) / self.picture.cols)
             self.post_message(self.Pointed(self, place))
@@ -256,6 +302,18 @@ class LabelImage(Widget, can_focus=True):
 
     def on_blur(self) -> None:
         self.refresh()
+
+
+def _with_cross(image: Image.Image, cell: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+    """The image with a white cross on black over one of its cells, which have `size` pixels."""
+    (row, column), (tall, wide) = cell, size
+    top, left = row * tall, column * wide
+    marked = image.copy()  # in its own colours: an indexed one takes these two into its palette
+    pen = ImageDraw.Draw(marked)
+    pen.rectangle((left, top, left + wide - 1, top + tall - 1), fill=(0, 0, 0))
+    pen.line((left + wide // 2, top, left + wide // 2, top + tall - 1), fill=(255, 255, 255))
+    pen.line((left, top + tall // 2, left + wide - 1, top + tall // 2), fill=(255, 255, 255))
+    return marked
 
 
 def shorten(text: str, room: int) -> str:

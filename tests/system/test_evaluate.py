@@ -25,6 +25,7 @@ from engine.journal import ImageScores, read_all
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
 from engine.models.registry import build_model
+from engine.report.gallery import image_scores, read_sample
 from engine.rundir import RunCard, RunDir
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import MadeUpJournal
@@ -103,6 +104,17 @@ def expected_confusion(run: RunDir, image: Path, label: Path, nearest: bool) -> 
     return matrix
 
 
+def kept_scores(run: RunDir, epoch: int = 7) -> dict[str, float | None]:
+    """The Dice of each kept prediction, counted anew from the files of the gallery."""
+    (folder,) = run.gallery.glob("epoch_*")
+    assert folder.name == f"epoch_{epoch:04d}"
+    samples = {path.stem: read_sample(run.gallery, path, len(CLASSES)) for path in folder.glob("*.png")}
+    assert len(list((run.gallery / "inputs").iterdir())) == 2 * len(samples)
+    return {
+        name.replace("__", "/"): image_scores(sample, len(CLASSES)).dice for name, sample in samples.items()
+    }
+
+
 @pytest.mark.parametrize("way", ["bilinear-logits", "nearest"])
 def test_the_original_size_is_scored_as_an_independent_program_does(
     command: Command,  # noqa: F811
@@ -131,6 +143,7 @@ def test_the_original_size_is_scored_as_an_independent_program_does(
             pytest.approx(scores.miou, abs=1e-3),
         )
         assert event.valid_pixels == expected.sum()
+    assert kept_scores(run) == {event.image: event.dice for event in scored}
     ((confusion, dice, epoch, parameters, latency, checkpoint),) = query(
         tmp_path,
         "SELECT confusion, dice, epoch, parameters, latency_seconds, checkpoint FROM evaluations"
@@ -156,9 +169,20 @@ def test_a_comparison_and_the_database_made_again(
     status, _, err = done(command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE))
     assert status == 2
     assert f"`seg-engine evaluate {SOURCE} --data {street} --split train --at original" in err
-    status, out, err = done(command("evaluate", SOURCE, *FAST, "--split", "train", "--tta", "flip"))
+    status, out, err = done(
+        command("evaluate", SOURCE, *FAST, "--split", "train", "--tta", "flip", "--keep", "2")
+    )
     assert status == 0, err
     assert "frames/s" in out
+    ((run_id,),) = query(tmp_path, f"SELECT run FROM evaluations WHERE source = '{SOURCE}'")
+    worst = query(
+        tmp_path, f"SELECT image, dice FROM image_scores WHERE run = '{run_id}' ORDER BY dice, image LIMIT 2"
+    )
+    assert sorted(kept_scores(RunDir(tmp_path / "runs" / str(run_id))).items()) == sorted(worst)
+    status, _, err = done(command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE))
+    assert status == 2, "one with test-time augmentation is no baseline of one without"
+    status, _, err = done(command("evaluate", SOURCE, *FAST, "--split", "train"))
+    assert status == 0, err
     status, out, err = done(
         command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE, "--json")
     )
@@ -171,7 +195,7 @@ def test_a_comparison_and_the_database_made_again(
 
     tables = ("images", "results")
     before = {table: query(tmp_path, f"SELECT * FROM {table} ORDER BY run_id, seq") for table in tables}
-    assert len(before["images"]) == 12
+    assert len(before["images"]) == 18
     status, _, err = done(command("db", "rebuild"))
     assert status == 0, err
     assert {
@@ -191,7 +215,18 @@ def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
     tmp_path: Path,
 ) -> None:
     data = many(street, tmp_path.parent / f"{tmp_path.name}-many", 60)
-    options = (*FAST, "--data", str(data), "--split", "train", "--tta", "flip,scales", "--json")
+    options = (
+        *FAST,
+        "--data",
+        str(data),
+        "--split",
+        "train",
+        "--tta",
+        "flip,scales",
+        "--keep",
+        "-1",
+        "--json",
+    )
     process = command("evaluate", SOURCE, *options)
     assert process.stdout is not None
     lines = []
@@ -214,6 +249,7 @@ def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
         tmp_path, f"SELECT count(*), count(DISTINCT image) FROM image_scores WHERE run = '{run.id}'"
     ) == [(60, 60)]
     assert query(tmp_path, f"SELECT images FROM evaluations WHERE run = '{run.id}'") == [(60,)]
+    assert len(kept_scores(run)) == 60
 
 
 def many(street: Path, root: Path, count: int) -> Path:

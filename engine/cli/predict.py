@@ -1,0 +1,68 @@
+"""`seg-engine predict`: class maps of any images, by the network of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.cli.evaluate import Chosen
+from engine.cli.queue import tell_queued
+from engine.cli.reading import open_existing
+from engine.cli.run import start_here
+from engine.evaluation import checkpoint_of, derived_config, source_run
+from engine.intentions import Place, Refused, enqueue
+from engine.prediction import find_images, label_values, output_names, refuse_existing
+from engine.workspace import Workspace
+
+OUTPUTS = "outputs"
+"""Where predictions go by themselves: below the folder of their own run."""
+
+
+def predict(
+    workspace: Workspace,
+    prefix: str,
+    given: Sequence[str],
+    out: Path | None,
+    checkpoint: str,
+    about: Mapping[str, Any],
+    ids: str,
+    overwrite: bool,
+    assignments: Sequence[str],
+    card: Chosen,
+    place: Place | None,
+    as_json: bool,
+) -> int:
+    """Make class maps as a run of its own; returns the exit status, 1 when some image could not be used.
+
+    `about` are fields of PredictConfig. With a `place` it is queued. Raises Refused, ConfigError and
+    StoreError before anything is made.
+    """
+    with open_existing(workspace) as store:
+        row = source_run(store, prefix)
+        if not row.classes:
+            raise Refused([f"{row.id}: has not begun yet, so its classes are not known; predict when it has"])
+        path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
+        images = find_images(given)
+        names = output_names(images, about["naming"])
+        folder = out.expanduser().absolute() if out is not None else None
+        if folder is not None and not overwrite:
+            refuse_existing(folder, names)
+        section = {
+            **about,
+            "source": row.id,
+            "checkpoint": path,
+            "images": [str(image) for image in images],
+            "out": str(folder) if folder is not None else OUTPUTS,
+            "classes": row.classes,
+            "colors": row.colors,
+            "values": label_values(row, ids),
+            "overwrite": overwrite,
+        }
+        config = derived_config(workspace, row, section, assignments, task="predict")
+        made = card.of(row, f"{row.name}-predict")
+        if place is not None:
+            enqueue(workspace, store, made, config, place)
+            tell_queued(workspace, [made], as_json)
+            return 0
+        return start_here(workspace, store, made, config, as_json)
