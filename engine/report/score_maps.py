@@ -1,4 +1,4 @@
-"""Reading the score maps that an ood run kept beside its gallery."""
+"""What a run of the task ood keeps beside its gallery, and reading its score maps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from PIL import Image
 
 from engine.report.gallery import PictureError, Pixels, size_text
 
+DECISIONS = "decisions"
+"""Folder of the tables of accepted images, in the outputs of the run."""
 SCORES_FOLDER = "scores"
 FULL = 65535
 """What a score map stores where all held-out in-distribution pixels score lower."""

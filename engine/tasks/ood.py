@@ -8,11 +8,8 @@ training images, and judges the images anew.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,11 +18,11 @@ from torch import Tensor
 
 from engine.classes import VOID
 from engine.config import OodConfig
-from engine.data.cases import Case, Material, Read, open_material, read_labelled
+from engine.data.cases import Material, Read, open_material, read_labelled
 from engine.data.catalog import DataError, Sample
-from engine.data.decode import map_in_order, train_id_table
+from engine.data.decode import train_id_table
 from engine.data.pairs import Pairs, refuse_other_classes
-from engine.journal import Detecting, Finished, Progress
+from engine.journal import Detecting, Finished
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.metrics.confusion import confusion_per_image
@@ -39,11 +36,7 @@ from engine.tasks.job import Job, record_start
 from engine.tasks.network import Network, PredictionError, load_network
 from engine.tasks.ood_pictures import Pictures
 from engine.tasks.ood_results import Tally, write_decisions
-
-READERS = 2
-"""Threads that decode ahead; at most nine images are on the way, 8 MB each at 1024x2048 with its mask."""
-
-_Item = TypeVar("_Item", Sample, Case)
+from engine.tasks.steps import Steps, read_ahead
 
 
 def ood(job: Job) -> None:
@@ -218,14 +211,6 @@ def dice_of(logits: Tensor, target: NDArray[np.uint8] | None) -> float | None:
     return scores_from_confusion(counts.cpu().numpy()).dice
 
 
-def read_ahead(
-    items: Sequence[_Item], read: Callable[[_Item], Read]
-) -> Generator[tuple[_Item, Read], None, None]:
-    """The items in order with what `read` gives of them, decoded by threads."""
-    with closing(map_in_order(read, items, READERS)) as decoded:
-        yield from zip(items, decoded, strict=True)
-
-
 class named:
     """Within it, a MetricsError names the image whose scores it is about."""
 
@@ -238,32 +223,3 @@ class named:
     def __exit__(self, kind: object, value: BaseException | None, trace: object) -> None:
         if isinstance(value, MetricsError):
             raise MetricsError(f"{self.name}: {value}") from value
-
-
-@dataclass
-class Steps:
-    """Tells how far a pass over images is, and stops between two of them."""
-
-    job: Job
-    phase: Literal["fit", "ood", "robustness"]
-    steps: int
-    step: int = 0
-    begun: float = field(default_factory=time.monotonic)
-
-    def done(self) -> None:
-        """Raises StopRequested."""
-        self.step += 1
-        self.job.step_done()
-        if self.job.progress_is_due() or self.step == self.steps:
-            rate = self.step / max(time.monotonic() - self.begun, 1e-9)
-            self.job.report(
-                Progress(
-                    phase=self.phase,
-                    epoch=0,
-                    step=self.step,
-                    steps=self.steps,
-                    images_per_second=round(rate, 3),
-                    eta_seconds=round((self.steps - self.step) / rate, 1),
-                )
-            )
-        self.job.check_stop()

@@ -20,12 +20,10 @@ from engine.metrics.detection import Detection, ScoreCounter, detection
 from engine.metrics.risk_coverage import risk_coverage
 from engine.ood.fits import Fit
 from engine.ood.watcher import Maps, Watcher
+from engine.report.score_maps import DECISIONS
 
 CURVE_POINTS = 101
 """Of a risk-coverage curve, at most."""
-
-DECISIONS = "decisions"
-"""Folder of the tables of accepted images, in a run's outputs."""
 
 
 class Tally:
