@@ -118,7 +118,8 @@ def detection(groups: Groups) -> Detection:
 def _just_below(groups: Groups, last: int) -> float:
     """A threshold above which lie the scores up to the group `last`, and no others."""
     if not groups.exact:
-        return float(groups.lowest[last])
+        # A score may lie on the very edge of its bin. Scores are float32, and so must be what is just below.
+        return float(np.nextafter(np.float32(groups.lowest[last]), np.float32(-np.inf)))
     if last + 1 < len(groups.lowest):
         return float(groups.lowest[last + 1])
     return float(groups.lowest[last] - 1 - abs(groups.lowest[last]))

@@ -45,8 +45,8 @@ class Score(Protocol[Seen]):
 class LogitBand:
     """The logits [C, N] of N pixels. What more than one score needs is computed once.
 
-    All is written in differences to the largest logit, so nothing overflows, and the probability of the
-    predicted class is not lost in rounding where it is nearly 1.
+    All is written in differences to the largest logit, so nothing overflows and no difference of large
+    numbers is taken.
     """
 
     logits: Tensor
