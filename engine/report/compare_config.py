@@ -95,4 +95,4 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", format_value(tuple(value) if isinstance(value, list) else value)
+            yield f"{prefix}{name}", format_value(value)

@@ -347,7 +347,7 @@ def _stored_value(config: Mapping[str, Any], key: str) -> str | None:
         if not isinstance(value, Mapping) or name not in value:
             return None
         value = value[name]
-    return format_value(tuple(value) if isinstance(value, list) else value)
+    return format_value(value)
 
 
 def _quoted(value: str) -> str:

@@ -6,17 +6,19 @@ import abc
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.config import RunConfig
 from engine.journal import AnyEvent
 from engine.store.ingest import NO_END, fold
 from engine.store.insert import unheard
 from engine.store.lookup import no_run
 from engine.store.rows import END_STATUSES
 from engine.store.schema import corruptions, epochs, events, ood_images, ood_results, results, runs
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
 
 _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "eta_seconds")
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")

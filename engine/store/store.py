@@ -6,11 +6,10 @@ import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.config import RunConfig
 from engine.journal import AnyEvent, JournalError, read_events
 from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
@@ -41,6 +40,9 @@ from engine.store.rows import (
 )
 from engine.store.schema import epochs, events, experiments, images, results, runs
 from engine.store.summaries import SummaryVerbs
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
 
 MAX_CANDIDATES = 5
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from rich.text import Text
 from textual.widget import Widget
@@ -75,14 +75,15 @@ class CurveStrip(Widget):
     def _plot(self, curves: Sequence[Curve], width: int, height: int) -> list[Text]:
         low = min(min(curve.ys) for curve in curves)
         high = max(max(curve.ys) for curve in curves)
-        cells = draw(curves, max(1, width - AXIS_CELLS), height, low, high)
+        rows = draw(curves, max(1, width - AXIS_CELLS), height, low, high)
         lines = []
-        for row, drawn in enumerate(cells):
+        for row, drawn in enumerate(rows):
             label = f"{high:.{self._digits}f}" if row == 0 else ""
             label = f"{low:.{self._digits}f}" if row == height - 1 > 0 and high > low else label
             line = Text(f"{label:>{AXIS_CELLS - 1}} ", style="dim", no_wrap=True)
-            for sign, position in drawn:
-                line.append(sign, "" if position < 0 else f"not dim {curve_color(position, self._palette)}")
+            for position, cells in groupby(drawn, key=lambda cell: cell[1]):
+                style = "" if position < 0 else f"not dim {curve_color(position, self._palette)}"
+                line.append("".join(sign for sign, _ in cells), style)
             lines.append(line)
         return lines
 

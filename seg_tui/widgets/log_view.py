@@ -9,7 +9,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from seg_tui.widgets.run_table import fitted
+from seg_tui.widgets.columns import fitted
 
 
 class LogView(ScrollView, can_focus=True):

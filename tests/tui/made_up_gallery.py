@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.workspace import Workspace
-from tests.engine.made_up_runs import COLORS
+from tests.engine.made_up_runs import COLORS, evaluation_config, evaluation_journal, make_run_dir
 from tests.tui.made_up_workspace import NOW, add, learning_journal
 
 ROAD, PERSON, CAR, VOID = 0, 1, 2, 255
@@ -76,3 +76,31 @@ def add_with_gallery(
         share = skill * place / len(epochs)
         write_epoch(workspace.run_dir(run_id).gallery, epoch, (share, share * 0.5, share * 0.9))
     return run_id
+
+
+def add_evaluation(
+    workspace: Workspace, run_id: str, epoch: int = 2, kept: int = 2, ended: bool = True, **card: object
+) -> str:
+    """An evaluation of 20 images at twice the size, which has kept its `kept` worst; `score_of` each."""
+    scores = {name.replace("__", "/"): score_of(place) for place, name in enumerate(SAMPLES)}
+    journal = evaluation_journal("gal00001", scores)
+    if not ended:
+        journal.events = journal.events[:-2]
+    run = make_run_dir(
+        workspace.runs, run_id, journal, evaluation_config("gal00001"), **({"created": NOW - 400.0} | card)
+    )
+    for number, name in enumerate(SAMPLES[:kept]):
+        large = {"image": image(number), "target": target(number)}
+        large = {what: array.repeat(2, axis=0).repeat(2, axis=1) for what, array in large.items()}
+        write_class_map(run.gallery / "inputs" / f"{name}_target.png", large["target"])
+        Image.fromarray(large["image"]).save(run.gallery / "inputs" / f"{name}_image.png")
+        predicted = prediction(number, 0.5).repeat(2, axis=0).repeat(2, axis=1)
+        write_class_map(run.gallery / f"epoch_{epoch:04d}" / f"{name}.png", predicted)
+    with workspace.open_store() as store:
+        store.import_run(run)
+    return run_id
+
+
+def score_of(place: int) -> float:
+    """The Dice that an evaluation gave a sample: the second of them is the worst."""
+    return (0.4, 0.2, 0.6)[place]

@@ -14,7 +14,16 @@ from seg_tui.preview.look import Box, best_grid
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.widgets.label_image import LabelImage
 from tests.tui.conftest import opened, screen_text, settled, until
-from tests.tui.made_up_gallery import CAR, PERSON, VOID, add_with_gallery, write_epoch
+from tests.tui.made_up_gallery import (
+    CAR,
+    PERSON,
+    SAMPLES,
+    VOID,
+    add_evaluation,
+    add_with_gallery,
+    score_of,
+    write_epoch,
+)
 from tests.tui.made_up_workspace import add, running_journal
 
 
@@ -263,6 +272,45 @@ async def test_a_running_run_shows_its_next_epoch_when_it_comes(empty_workspace:
         assert isinstance(screen.app, SegTui)
         screen.app.live.nudge()
         await until(pilot, lambda: screen.look.epoch == 20)
+
+
+async def test_an_evaluation_shows_its_worst_images_at_their_own_size(gallery_workspace: Workspace) -> None:
+    add_evaluation(gallery_workspace, "eval0001", name="good-val-original")
+    async with preview(gallery_workspace, "eval0001") as (screen, pilot):
+        assert titles(screen) == ["Image", "Ground truth", "Prediction", "Error"]
+        assert "image 1 of 2" in text(screen)
+        assert "the worst 2 of 20 evaluated images" in text(screen)
+        assert "all 20 images" in text(screen)
+        assert screen.look.rankings["eval0001", 2].dice == {SAMPLES[0]: score_of(0), SAMPLES[1]: score_of(1)}
+        await press(pilot, "w")
+        assert screen.look.sample == SAMPLES[1]
+        screen.look.cross = (0.5, 0.5)
+        await press(pilot, "right")
+        assert "row 32, column 6" in text(screen)  # of 64 and 128
+
+
+async def test_evaluations_of_different_epochs_stand_side_by_side(gallery_workspace: Workspace) -> None:
+    add_evaluation(gallery_workspace, "eval0001", name="early")
+    add_evaluation(gallery_workspace, "eval0002", epoch=9, name="late")
+    async with preview(gallery_workspace, "eval0001", "eval0002") as (screen, _):
+        assert titles(screen)[2:] == ["early", "late"]
+        assert [frame.value[:5] for frame in frames(screen)[2:]] == ["ep 2 ", "ep 9 "]
+        assert all(frame.picture is not None for frame in frames(screen))
+
+
+@pytest.mark.parametrize(
+    ("ended", "words"),
+    [
+        (True, "`seg-engine evaluate gal00001 --split val --at original --keep 8` makes an evaluation"),
+        (False, "eval0001 (scored) has no predictions yet: it keeps those of the worst images"),
+    ],
+)
+async def test_an_evaluation_without_predictions_says_how_to_get_them(
+    gallery_workspace: Workspace, ended: bool, words: str
+) -> None:
+    add_evaluation(gallery_workspace, "eval0001", kept=0, ended=ended, name="scored")
+    async with preview(gallery_workspace, "eval0001") as (screen, _):
+        assert words in " ".join(text(screen).split())
 
 
 @pytest.mark.parametrize(
