@@ -16,6 +16,9 @@ SCORES_FOLDER = "scores"
 FULL = 65535
 """What a score map stores where all held-out in-distribution pixels score lower."""
 
+REJECTED = 128
+"""Grey of what would be rejected."""
+
 PIXEL_SCORES = ("msp", "entropy", "max_logit", "energy", "sml")
 """In the order in which they are shown."""
 
@@ -42,3 +45,10 @@ def read_score_map(gallery: Path, sample: str, score: str, like: Pixels) -> NDAr
     if values.ndim != 2 or values.shape != like.shape[:2]:
         raise PictureError(f"{path} is {size_text(values)}, its ground truth is {size_text(like)}")
     return (values.astype(np.float32) / FULL).clip(0, 1)
+
+
+def greyed(panel: Pixels, rejected: NDArray[np.bool_]) -> Pixels:
+    """A coloured panel uint8 [H, W, 3] with the pixels that are rejected, [H, W], in an even grey."""
+    shown = panel.copy()
+    shown[rejected] = REJECTED
+    return shown
