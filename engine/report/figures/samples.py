@@ -76,10 +76,10 @@ def samples_figure(
     if any((sample.target == VOID).any() for sample in maps):
         void = Patch(facecolor=_share(HATCH_DARK), edgecolor=_share(HATCH_LIGHT), hatch="//////", lw=0)
         keys.append(("void, not scored", void))
-    return _laid_out(panels, titles, keys, columns)
+    return laid_out(panels, titles, keys, columns)
 
 
-def _laid_out(
+def laid_out(
     panels: Sequence[Sequence[NDArray[np.uint8]]],
     titles: Sequence[str],
     keys: Sequence[tuple[str, Patch]],
