@@ -201,6 +201,7 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
 
     Raises Refused, and queues none, when one is of another status or its worker still lives.
     """
+    refuse_elsewhere(workspace, rows)
     refuse_others(rows, RESUMABLE, "only stopped, failed and lost runs are queued again")
     refuse_living(workspace, rows)
     for row in rows:
@@ -249,7 +250,8 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
 
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when one of the runs lives."""
+    """Raises Refused when one of the runs lives, or lies elsewhere."""
+    refuse_elsewhere(workspace, rows)
     refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
     refuse_living(workspace, rows)
 
@@ -275,6 +277,18 @@ def remove_folder(workspace: Workspace, run_id: str) -> None:
 def refuse_others(rows: Sequence[RunRow], statuses: Sequence[str], otherwise: str) -> None:
     """Raises Refused when one has none of `statuses`."""
     problems = [f"{row.id}: is {row.status}; {otherwise}" for row in rows if row.status not in statuses]
+    if problems:
+        raise Refused(problems)
+
+
+def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when the folder of one is in another workspace that shares the database."""
+    here = workspace.identity() if workspace.on_server else ""
+    problems = [
+        f"{row.id}: its folder is in the workspace {row.workspace}; do that there"
+        for row in rows
+        if row.workspace != here
+    ]
     if problems:
         raise Refused(problems)
 

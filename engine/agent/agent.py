@@ -94,10 +94,11 @@ class Agent:
     @property
     def idle(self) -> bool:
         """Whether nothing is in its care and nothing waits that may start some day by itself."""
+        waiting = ["paused=false", self.store.mine]
         return (
             not self.watched
             and not self.cluster.watched
-            and not self.store.runs(["paused=0"], status="queued", limit=1)
+            and not self.store.runs(waiting, status="queued", limit=1)
         )
 
     # ------------------------------------------------------------------ runs that others started
@@ -215,7 +216,7 @@ class Agent:
         Those that some other process looks after are left to it, and those that were never claimed in this
         database came from elsewhere, where they may be queued already.
         """
-        for row in self.store.runs(["cause=preempted"], status="stopped"):
+        for row in self.store.runs(["cause=preempted", self.store.mine], status="stopped"):
             owner, run = owner_of(row), self.workspace.run_dir(row.id)
             if (
                 owner is None

@@ -64,8 +64,8 @@ def check(
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
         return CheckReport(0, (Difference("", "database", what),))
-    known = {row.id for row in store.runs()}
-    folders = run_folders(workspace.runs)
+    known, elsewhere = set(store.run_ids([store.mine])), set(store.run_ids([f"workspace!={store.workspace}"]))
+    folders = run_folders(workspace.runs) - elsewhere  # copies of what others look after
     ids = sorted(known | folders)
     found: list[Difference] = []
     with (

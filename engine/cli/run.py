@@ -26,6 +26,7 @@ from engine.intentions import (
     default_name,
     enqueue,
     make_run,
+    refuse_elsewhere,
     refuse_living,
     requeue,
     resolve_config,
@@ -118,6 +119,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
     """Go on with a run that stopped, failed or was lost, as the same run; returns the exit status."""
     with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
+        refuse_elsewhere(workspace, [row])
         if row.status not in RESUMABLE:
             raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
         refuse_living(workspace, [row])

@@ -24,6 +24,11 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal
 ANY = ("auto", "cpu", "cuda")
 
 
+@pytest.fixture(autouse=True)
+def _on_both(either_workspace: Workspace) -> None:
+    """All of this goes for a file and for a server."""
+
+
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
     with workspace.open_store() as opened:
