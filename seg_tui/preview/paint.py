@@ -94,20 +94,18 @@ def _class_map(panel: Panel, scene: Scene, view: View) -> Drawn:
     labels = class_map_at(train_ids, canvas.rows, canvas.columns, view.rule)
     rejected = _rejected(panel, scene, view, canvas)
     if without_colors:
-        shown = (
-            labels if rejected is None else np.where(rejected, len(scene.letters), labels).astype(np.uint8)
-        )
+        shown = labels.copy()
+        shown[rejected] = len(scene.letters)
         return Drawn(panel, _letter_picture(shown, (*scene.letters, UNKNOWN), canvas), labels)
     palette = np.full((256, 3), VOID_COLOR, dtype=np.uint8)
     palette[: len(scene.paints)] = scene.paints
     if view.overlay < 1:
         photo = photo_at(scene.image, canvas.rows, canvas.columns)
         mixed = view.overlay * palette[labels] + (1 - view.overlay) * photo
-        return Drawn(
-            panel, _rgb_picture(_grey(mixed.round().astype(np.uint8), rejected), canvas, view), labels
-        )
-    if rejected is not None:
-        return Drawn(panel, _rgb_picture(_grey(palette[labels], rejected), canvas, view), labels)
+        mixed = greyed(mixed.round().astype(np.uint8), rejected)
+        return Drawn(panel, _rgb_picture(mixed, canvas, view), labels)
+    if rejected.any():
+        return Drawn(panel, _rgb_picture(greyed(palette[labels], rejected), canvas, view), labels)
     if view.dots == HALF_BLOCKS:
         return Drawn(panel, _rgb_picture(palette[labels], canvas, view), labels)
     # An indexed picture keeps its colours: whoever resizes or encodes it has no others to take.
@@ -151,15 +149,11 @@ def _score_map(panel: Panel, scene: Scene, view: View) -> Drawn:
     return Drawn(panel, _rgb_picture(rgb, canvas, view), rejected=above)
 
 
-def _rejected(panel: Panel, scene: Scene, view: View, canvas: Canvas) -> NDArray[np.bool_] | None:
-    """Where most of a pixel of the screen is above the threshold; None where nothing is rejected."""
+def _rejected(panel: Panel, scene: Scene, view: View, canvas: Canvas) -> NDArray[np.bool_]:
+    """Where most of a pixel of the screen is above the threshold: bool [rows, columns]."""
     if scene.shares is None or panel.kind != "prediction":
-        return None
+        return np.zeros((canvas.rows, canvas.columns), dtype=np.bool_)
     return share_at(scene.shares > view.accept, canvas.rows, canvas.columns) > 0.5
-
-
-def _grey(rgb: Pixels, rejected: NDArray[np.bool_] | None) -> Pixels:
-    return rgb if rejected is None else greyed(rgb, rejected)
 
 
 _PAINTERS: Mapping[Kind, Callable[[Panel, Scene, View], Drawn]] = {

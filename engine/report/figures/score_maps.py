@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from engine.report.figures.samples import laid_out
+from engine.report.figures.samples import laid_out, share_of
 from engine.report.figures.style import FAINT, Columns
 from engine.report.gallery import Sample
-from engine.report.score_maps import RAMP, greyed, heat
+from engine.report.score_maps import RAMP, REJECTED, greyed, heat
 from engine.report.triptych import Color, class_map_panel
 
 _WHOLE = (1, 1)
@@ -44,8 +44,6 @@ def score_maps_figure(
     ]
     titles = ["Image", "Prediction", f"Score: {score}", f"Accepted ({100 * accept:g} %)"]
     ends = (("low", RAMP[0]), ("high", RAMP[-1]))
-    keys = [
-        (told, Patch(facecolor=[c / 255 for c in color], edgecolor=FAINT, lw=0.3)) for told, color in ends
-    ]
-    keys.append(("rejected", Patch(facecolor=(0.5, 0.5, 0.5))))
+    keys = [(told, Patch(facecolor=share_of(color), edgecolor=FAINT, lw=0.3)) for told, color in ends]
+    keys.append(("rejected", Patch(facecolor=share_of((REJECTED, REJECTED, REJECTED)))))
     return laid_out(panels, titles, keys, columns)
