@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Split = Literal["train", "val", "test"]
-FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout"]
+FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout", "killed"]
 ClassScores = dict[str, float | None]
 """Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
 
@@ -37,7 +37,8 @@ class Event(BaseModel):
 
 
 class Started(Event):
-    """A worker has come up."""
+    """A worker has come up, with one process or with several, its `ranks`; `pid` is that which is signalled,
+    `threads` those of each. `job` is the job of a cluster that it is, such as 12 or 12_3."""
 
     event: Literal["started"] = "started"
     host: str
@@ -49,6 +50,8 @@ class Started(Event):
     versions: dict[str, str]
     import_seconds: float
     resumed_from_epoch: int = 0
+    ranks: int = 1
+    job: str = ""
 
 
 class Data(Event):
@@ -405,14 +408,21 @@ _DURABLE = (Epoch, Checkpoint, Result, OodResult, CorruptionResult, Finished, Fa
 class JournalWriter:
     """Appends events. The only writer of its file.
 
-    Opening it removes a torn last line and begins the run's next attempt.
+    Opening it removes a torn last line and begins the run's next attempt. `attempt` names one that another
+    process has begun, which then leaves the writing to this one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, attempt: int | None = None) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        self._end, last = _repair_tail(self._descriptor, path)
+        last = self.catch_up()
+        self.attempt = last.attempt + 1 if attempt is None else attempt
+
+    def catch_up(self) -> Event:
+        """Go on behind what another process has written; returns its last event."""
+        self._end, last = _repair_tail(self._descriptor, self._path)
         self._seq = last.seq + 1
-        self.attempt = last.attempt + 1
+        return last
 
     def write(self, event: AnyEvent) -> None:
         """Append one event with its `seq`, `t` and `attempt`.

@@ -104,6 +104,7 @@ class RunRow:
     after: str
     claimed_by: dict[str, Any] | None
     source: str
+    workspace: str
 
     @property
     def ended(self) -> bool:

@@ -29,7 +29,7 @@ _SQLITE = {
             r.train_images, r.val_images, r.host, r.device_name, r.precision,
             r.created_at, r.started_at, r.ended_at,
             coalesce((SELECT group_concat(t.tag, ',') FROM tags AS t WHERE t.run_id = r.id), '') AS tags,
-            r.note, r.config
+            r.note, r.config, r.workspace
         FROM runs AS r JOIN experiments AS x ON x.id = r.experiment_id
     """,
     "epoch_scores": f"""
@@ -85,7 +85,21 @@ _SQLITE = {
     """,
 }
 
-VIEWS = {"sqlite": _SQLITE}
+_POSTGRESQL = _SQLITE | {
+    "leaderboard": _SQLITE["leaderboard"].replace(
+        "group_concat(t.tag, ',')", "string_agg(t.tag, ',' ORDER BY t.tag)"
+    ),
+    "class_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, d.key AS class,
+            CAST(d.value AS double precision) AS dice,
+            CAST(s.class_iou ->> d.key AS double precision) AS iou
+        {_WHOSE.format(table="epochs")}
+        CROSS JOIN json_each_text(s.class_dice) AS d
+    """,
+}
+
+VIEWS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 """Dialect -> name of the view -> its SELECT."""
 
 

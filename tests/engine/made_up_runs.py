@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from engine.config import RunConfig
 from engine.journal import (
@@ -395,12 +396,12 @@ def ingest(store: Store, run_id: str, events: list[AnyEvent]) -> RunRow:
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     """All rows of all tables; how often a run was written to is left out."""
-    columns = {
-        name: ", ".join(f'"{column.name}"' for column in table.columns if column.name != "changed")
-        for name, table in metadata.tables.items()
-    }
-    with sqlite3.connect(store.path) as connection:
+    with store._read() as connection:
         return {
-            table: sorted(connection.execute(f"SELECT {wanted} FROM {table}"), key=repr)
-            for table, wanted in columns.items()
+            name: sorted((tuple(row) for row in connection.execute(_all_of(table))), key=repr)
+            for name, table in metadata.tables.items()
         }
+
+
+def _all_of(table: sa.Table) -> sa.Select[tuple[object, ...]]:
+    return sa.select(*(column for column in table.c if column.name != "changed"))
