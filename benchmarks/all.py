@@ -88,6 +88,12 @@ SECTIONS = (
         "One 1024x2048 image after the other. Wanted: under 15 % of the network's time, flat memory.",
     ),
     Section(
+        "ood_scores",
+        "What out-of-distribution scores cost at full size",
+        "python benchmarks/ood_scores.py",
+        "One 1024x2048 image. Wanted: all five pixel scores in at most 15 % of the network's time.",
+    ),
+    Section(
         "cli_start",
         "Starting the command line",
         "python benchmarks/cli_start.py",

@@ -74,6 +74,17 @@ Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
 """(height, width) in pixels."""
 
 
+def _class_names(value: Any) -> Any:
+    """Accept a list of class names beside names joined by commas, and keep them joined, each once."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+ClassNames = Annotated[str, BeforeValidator(_class_names)]
+
+
 class DataConfig(Section):
     """Which images a run sees, and at what size."""
 
@@ -95,6 +106,11 @@ class DataConfig(Section):
     label_fraction: float = option(
         1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
     )
+    hold_out: ClassNames = option(
+        "",
+        "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
+        form="names of classes joined by commas, such as rider,train",
+    )
     cache: bool = option(
         True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
     )
@@ -102,6 +118,11 @@ class DataConfig(Section):
         0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
     )
     skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The names in `hold_out`."""
+        return tuple(self.hold_out.split(",")) if self.hold_out else ()
 
 
 class UNetConfig(Section):
@@ -414,13 +435,46 @@ class PredictConfig(OfNetworkConfig):
     overwrite: bool = option(False, "Replace predictions that are there")
 
 
+class OodConfig(OfNetworkConfig):
+    """How well the scores tell what a network knows from what it does not; `seg-engine ood` fills it in."""
+
+    in_root: str = option("", "Folder of in-distribution images, absolute", min_length=1)
+    split: Literal["val", "test"] = option(
+        "val", "Which of them: as `data` divides the run's own data, else this folder where there is one"
+    )
+    out_root: str = option("", "Folder of out-of-distribution images, absolute; empty with `pseudo`")
+    pseudo: Literal["none", "void", "held-out"] = option(
+        "none", "Out-of-distribution pixels of the in-distribution images: void, or of classes held out"
+    )
+    accept: float = option(0.95, "Share of held-out in-distribution data to accept", gt=0, lt=1)
+    least_predicted: int = option(500, "Smallest predicted component that counts", unit="pixels", ge=0)
+    least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0)
+    exact_scores: int = option(
+        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0
+    )
+    pictures: int = option(6, "Images of each kind whose score maps are kept", unit="images", ge=0, le=64)
+
+    @model_validator(mode="after")
+    def _something_is_out(self) -> Self:
+        if bool(self.out_root) == (self.pseudo != "none"):
+            raise ValueError("ood: takes either a folder of out-of-distribution images or pseudo-outliers")
+        return self
+
+
+class RobustnessConfig(OfNetworkConfig):
+    """Scores on corrupted images; `seg-engine robustness` fills it in."""
+
+    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+
+
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain", "evaluate", "predict"] = option(
+    task: Literal["train", "pretrain", "evaluate", "predict", "ood", "robustness"] = option(
         "train",
         "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
-        "score what another run has learned; predict: make class maps with it",
+        "score what another run has learned; predict: make class maps with it; ood: see what it takes for "
+        "unknown; robustness: score it on corrupted images",
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -458,11 +512,18 @@ class RunConfig(Section):
     slurm: SlurmConfig = SlurmConfig()
     evaluate: EvaluateConfig | None = None
     predict: PredictConfig | None = None
+    ood: OodConfig | None = None
+    robustness: RobustnessConfig | None = None
 
     @property
     def of_network(self) -> OfNetworkConfig | None:
         """The section of a task that looks at the network of another run; None for a run with its own."""
-        sections = {"evaluate": self.evaluate, "predict": self.predict}
+        sections: dict[str, OfNetworkConfig | None] = {
+            "evaluate": self.evaluate,
+            "predict": self.predict,
+            "ood": self.ood,
+            "robustness": self.robustness,
+        }
         return sections.get(self.task)
 
     @property
@@ -472,7 +533,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
-        if self.task in ("evaluate", "predict") and self.of_network is None:
+        if self.task not in ("train", "pretrain") and self.of_network is None:
             raise ValueError(
                 f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
             )

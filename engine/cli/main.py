@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli import queueing, reporting, scoring
+from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
 from engine.cli.usage import PROGRAM, WrongUse, choice, usage_line
@@ -345,6 +345,7 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
 scoring.add_to(app)
+detecting.add_to(app)
 reporting.add_to(app)
 queueing.add_to(app)
 

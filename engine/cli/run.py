@@ -16,8 +16,9 @@ from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig, SlurmConfig
+from engine.data.cases import open_material
 from engine.data.dataset import open_dataset
-from engine.data.pairs import open_pairs, refuse_other_classes, refuse_unlabelled
+from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.intentions import (
     RESUMABLE,
     Place,
@@ -140,6 +141,12 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
     if config.task == "evaluate":
         check_pairs(config, workspace)
         return
+    if config.task == "ood":
+        check_material(config, workspace)
+        return
+    if config.task == "robustness":
+        check_robustness(config, workspace)
+        return
     if config.task == "predict":
         return  # each image is looked at when its turn comes
     pretraining = pretraining_of(config)
@@ -155,6 +162,28 @@ def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = No
     """Look at what an evaluation is to score. Raises DataError when the split is not there, has other classes
     than the run `row`, or no label."""
     about = config.evaluate
+    assert about is not None
+    with progress_bar("reading labels") as report:
+        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        if row is not None and row.classes:
+            refuse_other_classes(pairs, row.classes, row.id)
+        refuse_unlabelled(pairs, about.split, report)
+
+
+def check_material(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look for what an out-of-distribution evaluation needs. Raises DataError."""
+    about = config.ood
+    assert about is not None
+    with progress_bar("reading images"):
+        material = open_material(config.data, about, workspace.cache)
+    if row is not None and row.classes:
+        pairs = Pairs(material.root, material.class_set, material.training, ())
+        refuse_other_classes(pairs, row.classes, row.id)
+
+
+def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look at the split whose images are to be corrupted. Raises DataError."""
+    about = config.robustness
     assert about is not None
     with progress_bar("reading labels") as report:
         pairs = open_pairs(config.data, about.split, workspace.cache, report)

@@ -15,7 +15,7 @@ from engine.store.ingest import NO_END, fold
 from engine.store.insert import unheard
 from engine.store.lookup import hold, no_run
 from engine.store.rows import END_STATUSES
-from engine.store.schema import epochs, events, results, runs
+from engine.store.schema import corruptions, epochs, events, ood_images, ood_results, results, runs
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -24,13 +24,12 @@ _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "e
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
 _OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
-_CHILDREN = (epochs, results, events)
+_CHILDREN = (epochs, results, events, ood_results, ood_images, corruptions)
 
 
 @dataclass(frozen=True)
 class RunRows:
-    """All that the database has of a run: its row by column; those of `epochs`, `results` and `events` by
-    table and key."""
+    """All that the database has of a run: its row by column; those of its other tables by table and key."""
 
     run: Mapping[str, Any]
     children: Mapping[str, Mapping[tuple[Any, ...], Mapping[str, Any]]]

@@ -194,3 +194,55 @@ images = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "split", "at", "image"),
     sa.Index("images_by_dice", "run_id", "dice"),
 )
+
+ood_results = sa.Table(
+    "ood_results",
+    metadata,
+    _run_id(),
+    _text("level"),
+    _text("score"),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    sa.Column("positives", sa.BigInteger, nullable=False),
+    sa.Column("negatives", sa.BigInteger, nullable=False),
+    sa.Column("auroc", sa.Float),
+    sa.Column("average_precision", sa.Float),
+    sa.Column("fpr95", sa.Float),
+    sa.Column("error", sa.Float, nullable=False),
+    sa.Column("threshold", sa.Float, nullable=False),
+    sa.Column("rejected_in", sa.Float),
+    sa.Column("rejected_out", sa.Float),
+    sa.Column("component_f1", sa.Float),
+    sa.Column("best_component_f1", sa.Float),
+    sa.Column("best_threshold", sa.Float),
+    sa.Column("aurc", sa.Float),
+    sa.Column("risk_coverage", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "level", "score"),
+)
+
+ood_images = sa.Table(
+    "ood_images",
+    metadata,
+    _run_id(),
+    _text("origin"),
+    _text("image"),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("out", sa.Boolean, nullable=False),
+    sa.Column("dice", sa.Float),
+    sa.Column("scores", sa.JSON, nullable=False),
+    sa.Column("include", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "origin", "image"),
+)
+
+corruptions = sa.Table(
+    "corruptions",
+    metadata,
+    _run_id(),
+    _text("split"),
+    _text("corruption"),
+    sa.Column("strength", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    *_scores(),
+    sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
+)

@@ -16,6 +16,7 @@ from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
 from engine.store.checks import CheckVerbs
 from engine.store.database import open_database
+from engine.store.detections import DetectionVerbs
 from engine.store.errors import IngestConflict, StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
 from engine.store.insert import first_status, insert_run, set_tags
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 5
 
 
-class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
+class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises

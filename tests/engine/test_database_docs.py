@@ -18,12 +18,16 @@ from engine.store import CAUSES, STATUSES, Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
     MadeUpJournal,
+    detection_config,
+    detection_journal,
     epoch_event,
     evaluation_config,
     evaluation_journal,
     iou,
     make_run_dir,
     result_event,
+    robustness_config,
+    robustness_journal,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "database.md"
@@ -87,6 +91,9 @@ def fill(store: Store, runs: Path) -> None:
     for run_id, dices in EVALUATED:
         journal = evaluation_journal(FIRST, dices, begins=5000.0 if run_id == "44444444" else 6000.0)
         add(run_id, evaluation_config(FIRST), journal, name="full size", experiment="width")
+
+    add("66666666", detection_config(FIRST), detection_journal(), name="unknown", experiment="width")
+    add("77777777", robustness_config(FIRST), robustness_journal(), name="rain", experiment="width")
 
     broken = MadeUpJournal()
     broken.begin()
@@ -204,6 +211,28 @@ def check_fast(rows: Rows) -> None:
     assert rows[0]["dice"] == pytest.approx(0.525)
 
 
+def check_scores(rows: Rows) -> None:
+    assert [(r["level"], r["score"], r["auroc"]) for r in rows] == [
+        ("pixel", "energy", 0.8),
+        ("pixel", "msp", 0.7),
+        ("image", "knn", None),
+    ]
+
+
+def check_rejected(rows: Rows) -> None:
+    assert rows == [
+        {"image": "c", "origin": "out", "value": 3.0},
+        {"image": "b", "origin": "out", "value": 2.0},
+    ]
+
+
+def check_corruptions(rows: Rows) -> None:
+    assert [(r["corruption"], r["kept"]) for r in rows] == [
+        ("fog", pytest.approx(0.5)),
+        ("noise", pytest.approx(0.75)),
+    ]
+
+
 def check_cost(rows: Rows) -> None:
     assert [(r["experiment"], r["runs"]) for r in rows] == [("width", 1), ("paper", 3)]
     assert rows[0]["hours"] == pytest.approx(303 / 3600)
@@ -224,6 +253,9 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "The worst images of a run": check_worst_images,
     "Which images one network does better than another": check_better_images,
     "How good and how fast": check_fast,
+    "Which score finds the unknown best": check_scores,
+    "Which images a run would reject": check_rejected,
+    "What a corruption costs": check_corruptions,
     "What an experiment cost": check_cost,
 }
 
@@ -254,7 +286,11 @@ def test_every_column_of_every_view_and_table_is_described(tmp_path: Path, new_d
 
 def test_every_word_that_a_column_can_hold_is_described() -> None:
     (events,) = re.findall(r"^\| `event` \| (.*) \|$", DOCS.read_text(), re.M)
-    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {"progress", "image"}
+    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {
+        "progress",
+        "image",
+        "ood_image",
+    }
     assert set(re.findall(r"`(\w+)`", events)) == kinds
     (statuses,) = re.findall(r"^\| `status` \| (`queued`.*) \|$", DOCS.read_text(), re.M)
     assert set(re.findall(r"`(\w+)`", statuses)) == set(STATUSES)
