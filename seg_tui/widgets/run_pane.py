@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -15,11 +14,17 @@ from textual.widgets import Static
 from engine.report.runs import status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
 from seg_tui.detail import Detail
-from seg_tui.widgets.curve_strip import Curve, CurveStrip
+from seg_tui.logfile import printable
+from seg_tui.palette import curve_color
+from seg_tui.series import epoch_curve
+from seg_tui.widgets.chart import Chart
 from seg_tui.widgets.run_table import fitted
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
+
+_CURVES = {"dice": "Dice", "loss": "loss"}
+"""Fields of an epoch that are drawn, and what they are called."""
 
 BEAT_SECONDS = 30.0
 """A worker whose heartbeat is older than this may hang."""
@@ -34,7 +39,7 @@ class RunPane(Vertical):
         & > #pane-head { height: auto; max-height: 6; }
         & > #pane-views { height: 1; color: $text-muted; }
         & > #pane-curves { height: 13; }
-        & > #pane-curves > CurveStrip { height: 1fr; }
+        & > #pane-curves > Chart { height: 1fr; }
         & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
         & > #pane-log { height: 1fr; margin-top: 1; }
         & Static { text-wrap: nowrap; text-overflow: ellipsis; }
@@ -51,7 +56,7 @@ class RunPane(Vertical):
         width: 1fr; height: 9;
         & > #pane-head { max-height: 1; }
         & > #pane-curves { height: 1fr; layout: horizontal; }
-        & > #pane-curves > CurveStrip { height: 1fr; margin-right: 1; }
+        & > #pane-curves > Chart { height: 1fr; margin-right: 1; }
         &.overview { & > #pane-classes, & > #pane-log { display: none; } }
         &.overview.traceback > #pane-log { display: block; }
         & > #pane-log, & > #pane-classes { margin-top: 0; }
@@ -68,8 +73,8 @@ class RunPane(Vertical):
         yield Static(id="pane-head", markup=False)
         yield Static(id="pane-views", markup=False)
         with Vertical(id="pane-curves"):
-            yield CurveStrip("Dice", id="pane-dice")
-            yield CurveStrip("loss", id="pane-loss")
+            for name, title in _CURVES.items():
+                yield Glance(title, empty="no epoch has ended yet", id=f"pane-{name}")
         yield Static(id="pane-classes", markup=False)
         yield Tail(id="pane-log")
         yield Static(id="pane-config", markup=False)
@@ -112,10 +117,13 @@ class RunPane(Vertical):
         broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
         self.set_class(broken and not detail.epochs, "traceback")
         self._say("pane-head", head(detail, self._now, one_line=self.has_class("below")))
-        dice = [Curve(split, *_points(detail, split, "dice")) for split in ("val", "train")]
-        loss = [Curve(split, *_points(detail, split, "loss")) for split in ("val", "train")]
-        self.query_one("#pane-dice", CurveStrip).show(dice, self._palette)
-        self.query_one("#pane-loss", CurveStrip).show(loss, self._palette)
+        for name in _CURVES:
+            self.query_one(f"#pane-{name}", Chart).show(
+                [
+                    epoch_curve(detail.epochs, split, name, "epoch", split, curve_color(place, self._palette))
+                    for place, split in enumerate(("val", "train"))
+                ]
+            )
         width = max(20, self.size.width - 2)
         self._say("pane-classes", class_bars(detail, width))
         self._show_log(detail, broken)
@@ -137,6 +145,10 @@ class RunPane(Vertical):
             self.query_one(f"#{part}", Static).update(text)
 
 
+class Glance(Chart, can_focus=False):
+    """A chart that keys pass by; the mouse reads it off."""
+
+
 class Tail(Widget):
     """A title and the last lines that there is room for."""
 
@@ -155,8 +167,7 @@ class Tail(Widget):
         width, height = self.size
         text = Text(self._title, style="bold", no_wrap=True)
         for line in self._lines[-max(1, height - 1) :]:
-            clean = "".join(c if c.isprintable() else " " for c in line.expandtabs(4))
-            text.append("\n" + fitted(clean, width).rstrip(), f"not bold {self._style}")
+            text.append("\n" + fitted(printable(line), width).rstrip(), f"not bold {self._style}")
         return text
 
 
@@ -246,9 +257,3 @@ def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", format_value(value)
-
-
-def _points(detail: Detail, split: str, field: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    xs, ys = detail.curve(split, field)
-    finite = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
-    return tuple(x for x, _ in finite), tuple(y for _, y in finite)
