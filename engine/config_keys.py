@@ -128,14 +128,17 @@ def unknown_key(key: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A config value as it would be typed on the command line; "-" for None, a key that a config lacks."""
+    """A config value as it would be typed on the command line; "-" for None, a key that a config lacks.
+
+    A number keeps all its digits; a size may be the list that JSON makes of it.
+    """
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "x".join(str(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -14,12 +14,14 @@ import string
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.config import RunConfig
 from engine.files import write_json
 from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
 
 ID_LENGTH = 8
 ID_ALPHABET = string.ascii_lowercase + string.digits
@@ -152,6 +154,8 @@ class RunDir:
 
     def read_config(self) -> RunConfig:
         """Raises RunDirError when the folder has no readable config."""
+        from engine.config import RunConfig  # making its models takes longer than listing a thousand runs
+
         value = self._read_json(self.config_file)
         try:
             return RunConfig.model_validate(value)

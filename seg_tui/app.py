@@ -73,7 +73,9 @@ class SegTui(App[None]):
         self, workspace: Workspace, now: Callable[[], float] = time.time, look_after: bool = True
     ) -> None:
         """`now` tells UTC seconds; with `look_after` agents are started for runs that need one."""
-        super().__init__()
+        # Under NO_COLOR Textual would make greys of its themes, of which some cannot be read; of the
+        # terminal's own colours nothing but bold, dim and reverse is left.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.workspace = workspace
         self.store = SharedStore(workspace)
         self.now = now

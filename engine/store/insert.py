@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.config import RunConfig
 from engine.rundir import RunCard
 from engine.store.errors import StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS
 from engine.store.schema import experiments, runs, tags
 from engine.store.variant import variant_of
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
 
 
 def insert_run(
@@ -21,6 +23,7 @@ def insert_run(
     card: RunCard,
     config: RunConfig,
     status: str,
+    workspace: str,
     place: dict[str, Any] | None = None,
 ) -> None:
     """Enter a run. `place` overrules what the card says of its place in the queue and its end."""
@@ -33,6 +36,7 @@ def insert_run(
         "priority": card.priority,
         "paused": card.paused,
         "after": card.after,
+        "workspace": workspace,
         "status": status,
         "queued_at": (card.queued_at or card.created) if status == "queued" else None,
     }

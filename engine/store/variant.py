@@ -7,10 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from engine.config import RunConfig
-
-_NAMES_ONLY = ("seed", "recipe")
-"""Keys in which two runs of one variant may differ: the seed, and the name by which people found the rest."""
+_NAMES_ONLY = ("seed", "recipe", "executor", "slurm")
+"""Keys in which two runs of one variant may differ: the seed, the name by which people found the rest, and
+who starts them."""
 
 _LENGTH = 12
 
@@ -21,6 +20,8 @@ def variant_of(config: Mapping[str, Any]) -> str:
     A key that has its default counts as absent, so that a version with more keys gives old configs the same
     word. A config that this version cannot read is taken as it is.
     """
+    from engine.config import RunConfig
+
     try:
         told = RunConfig.model_validate(config).model_dump(mode="json", exclude_defaults=True)
     except ValueError:

@@ -13,7 +13,6 @@ The keys; the same key means the same on every screen:
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -24,7 +23,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from engine.store import RunSummary, StoreError
 from seg_tui.acting import Acting
@@ -33,6 +33,7 @@ from seg_tui.live import Snapshot
 from seg_tui.run_order import GROUPINGS
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.columns import BY_KEY, COLUMNS, UNDER_WAY
+from seg_tui.widgets.filter_line import FilterLine
 from seg_tui.widgets.meters import Meters
 from seg_tui.widgets.run_pane import VIEWS, RunPane
 from seg_tui.widgets.run_table import RunTable
@@ -41,7 +42,7 @@ BESIDE_COLUMNS = 110
 """From this width on the pane is beside the table, else below it."""
 
 SETTLE_SECONDS = 0.12
-"""How long the cursor rests, or nobody types, before the database is asked."""
+"""How long the cursor rests on a run before that is read."""
 
 TICK_SECONDS = 2.0
 """How often ages and heartbeats are looked at while nothing else happens."""
@@ -58,30 +59,17 @@ class DetailLoaded(Message):
         return isinstance(message, DetailLoaded)
 
 
-class FilterResolved(Message):
-    """A filter was asked of the database: the ids that meet it, or what is wrong with it."""
-
-    def __init__(self, query: str, ids: frozenset[str] | None, problem: str = "") -> None:
-        super().__init__()
-        self.query, self.ids, self.problem = query, ids, problem
-
-
 class Dashboard(Acting, Screen[None]):
     """All runs of the workspace."""
 
     DEFAULT_CSS = """
     Dashboard {
-        & > #filter { height: 1; display: none; layout: horizontal; background: $surface; padding: 0 1; }
-        & > #filter.shown { display: block; }
-        & > #filter > #filter-query { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
-        & > #filter > #filter-label { width: auto; text-style: bold; }
-        & > #filter > #filter-says { width: 3fr; height: 1; color: $text-muted; padding: 0 0 0 2; }
-        & > #filter > #filter-says.wrong { color: $error; text-style: bold; }
         & > #body { height: 1fr; layout: horizontal; }
         & > #body > #table-side { width: 1fr; height: 1fr; }
         & #empty { display: none; height: 1fr; color: $text-muted; padding: 1 2; }
         &.no-runs #empty { display: block; }
-        &.no-runs RunTable { display: none; }
+        &.no-runs RunTable, &.no-runs RunPane { display: none; }
+        & > KeyBar { min-height: 2; }
         &.below > #body { layout: vertical; }
         &.no-pane RunPane { display: none; }
     }
@@ -138,8 +126,6 @@ class Dashboard(Acting, Screen[None]):
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         super().__init__()
         self._now = now
-        self._matching: frozenset[str] | None = None
-        self._query = ""
         self._detail: Detail | None = None
         self._run_id = ""
         self._seen: RunSummary | None = None
@@ -148,12 +134,7 @@ class Dashboard(Acting, Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield TroubleLine()
-        with Container(id="filter"):
-            yield Static("/ ", id="filter-label", markup=False)
-            yield Input(
-                id="filter-query", compact=True, placeholder="dice>0.6 model.name=unet tag:night word"
-            )
-            yield Static(id="filter-says", markup=False)
+        yield FilterLine(self.tui.store.get)
         with Container(id="body"):
             with Container(id="table-side"):
                 yield RunTable(self._now, id="runs")
@@ -167,6 +148,10 @@ class Dashboard(Acting, Screen[None]):
         return self.query_one(RunTable)
 
     @property
+    def filter(self) -> FilterLine:
+        return self.query_one(FilterLine)
+
+    @property
     def pane(self) -> RunPane:
         return self.query_one(RunPane)
 
@@ -175,7 +160,7 @@ class Dashboard(Acting, Screen[None]):
         self.add_class("no-runs")
         self.set_class(not settings.pane, "no-pane")
         self.table.choose_columns(settings.columns)
-        self.table.order = self.table.order.with_active(settings.active_first)
+        self.table.order_by(self.table.order.with_active(settings.active_first))
         self.table.focus()
         self.watch(self.app, "snapshot", self._show_snapshot)
         self.watch(self.app, "settings", self._obey, init=False)
@@ -197,10 +182,9 @@ class Dashboard(Acting, Screen[None]):
             self.query_one("#empty", Static).update(
                 "No runs yet: n makes one.  Runs that `seg-engine` or another dashboard starts appear here."
             )
-        self.table.show(snapshot, self._matching)
+        self.table.show(snapshot, self.filter.matching)
         self._say_title()
-        if self._query:
-            self._resolve(self._query)
+        self.filter.look_again(snapshot)
         run = snapshot.runs.get(self._run_id)
         if run is not None and run is not self._seen:
             self._seen = run
@@ -252,8 +236,6 @@ class Dashboard(Acting, Screen[None]):
 
     @work(thread=True, exclusive=True, group="detail")
     def _load(self, run_id: str, wait: float = 0.0) -> None:
-        from textual.worker import get_current_worker
-
         worker = get_current_worker()
         if wait:
             time.sleep(wait)
@@ -277,77 +259,30 @@ class Dashboard(Acting, Screen[None]):
         self._detail = message.detail
         self.pane.show(message.detail, message.problem, self.tui.settings.curves, self._now())
 
-    # ------------------------------------------------------------------ filter
+    # ------------------------------------------------------------------ filter and order
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a query is typed "/" is a letter of it."""
+        return action != "filter" or not self.filter.has_focus_within
 
     def action_filter(self) -> None:
-        self.query_one("#filter").add_class("shown")
-        self.query_one("#filter-query", Input).focus()
+        self.filter.open()
 
-    @on(Input.Changed, "#filter-query")
-    def _filter_typed(self, event: Input.Changed) -> None:
-        self._query = event.value.strip()
-        if self._query:
-            self._resolve(self._query, SETTLE_SECONDS)
-        else:
-            self.workers.cancel_group(self, "filter")
-            self._filter_by(None)
-            self._filter_says("")
+    @on(FilterLine.Changed)
+    def _filter_changed(self) -> None:
+        self.table.show(self.tui.snapshot, self.filter.matching)
+        self._say_title()
 
-    @on(Input.Submitted, "#filter-query")
-    def _filter_done(self) -> None:
+    @on(FilterLine.Left)
+    def _filter_left(self) -> None:
         self.table.focus()
-        if not self._query:
-            self.query_one("#filter").remove_class("shown")
-
-    @work(thread=True, exclusive=True, group="filter")
-    def _resolve(self, query: str, wait: float = 0.0) -> None:
-        from textual.worker import get_current_worker
-
-        worker = get_current_worker()
-        if wait:
-            time.sleep(wait)
-        if worker.is_cancelled:
-            return
-        try:
-            ids = frozenset(self.tui.store.get().run_ids(terms_of(query)))
-        except (StoreError, OSError) as error:
-            self.post_message(FilterResolved(query, None, str(error)))
-        else:
-            self.post_message(FilterResolved(query, ids))
-
-    @on(FilterResolved)
-    def _filter_resolved(self, message: FilterResolved) -> None:
-        if message.query != self._query:
-            return
-        if message.problem:
-            self._filter_says(message.problem, wrong=True)
-            return
-        self._filter_by(message.ids)
-        found = len(self.table.shown)
-        self._filter_says(f"{found:,} of {len(self.tui.snapshot.runs):,} runs")
-
-    def _filter_by(self, ids: frozenset[str] | None) -> None:
-        if ids != self._matching:
-            self._matching = ids
-            self.table.show(self.tui.snapshot, ids)
-            self._say_title()
-
-    def _filter_says(self, text: str, wrong: bool = False) -> None:
-        says = self.query_one("#filter-says", Static)
-        says.set_class(wrong, "wrong")
-        says.update(text)
 
     def action_back(self) -> None:
         """Close the filter; without one unmark."""
-        line = self.query_one("#filter")
-        if line.has_class("shown"):
-            self.query_one("#filter-query", Input).value = ""
-            line.remove_class("shown")
-            self.table.focus()
+        if self.filter.is_open:
+            self.filter.close()
         else:
             self.table.unmark()
-
-    # ------------------------------------------------------------------ order
 
     def action_sort(self) -> None:
         from seg_tui.screens.dialogs import Pick
@@ -422,11 +357,3 @@ class Dashboard(Acting, Screen[None]):
 
     def targets(self) -> Sequence[RunSummary]:
         return self.table.targets()
-
-
-def terms_of(query: str) -> list[str]:
-    """A query as the terms that `Store.run_ids` takes. Raises StoreError for a quote that does not end."""
-    try:
-        return shlex.split(query)
-    except ValueError:
-        raise StoreError(f"{query}: a quote is opened and not closed") from None

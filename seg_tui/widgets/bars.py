@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.widgets import Static
 
+from seg_tui.widgets.columns import fitted
+from seg_tui.widgets.still import Still
 
-class TitleBar(Static):
+
+class TitleBar(Still):
     """Where one is, and on the right how things stand."""
 
     DEFAULT_CSS = """
-    TitleBar { height: 1; background: $panel; color: $foreground; padding: 0 1; text-wrap: nowrap; }
+    TitleBar { height: 1; background: $panel; color: $foreground; padding: 0 1; }
     """
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__("", id=id, markup=False)
+        super().__init__(id=id)
         self._left, self._right = "", ""
 
     def say(self, left: str, right: str) -> None:
-        if (left, right) != (self._left, self._right):
-            self._left, self._right = left, right
-            self._draw()
+        self._left, self._right = left, right
+        self._draw()
 
     def on_resize(self) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        width = self.size.width - 2
-        left = self._left
-        room = width - len(self._right) - 2
-        if len(left) > room:
-            left = "…" + left[-max(1, room - 1) :] if room > 4 else ""
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append("seg-tui", "bold")
-        text.append(left.removeprefix("seg-tui") if left.startswith("seg-tui") else f" {left}")
-        text.append(" " * max(1, width - text.cell_len - len(self._right)) + self._right)
-        self.update(text)
+        self.show(title_text(self._left, self._right, max(20, self.size.width)))
+
+
+def title_text(left: str, right: str, width: int) -> Text:
+    """Both in exactly `width` characters. `left`, often a path, is cut first and at its beginning, `right` at
+    its end."""
+    name = "seg-tui"
+    right = fitted(right, min(cell_len(right), width - len(name) - 1))
+    room = width - len(name) - cell_len(right) - 3
+    if cell_len(left) > room:
+        while left and cell_len(left) > room - 1:
+            left = left[1:]
+        left = f"…{left}" if left else ""
+    text = Text(name, "bold", no_wrap=True, overflow="ellipsis")
+    text.append(f" {left}", "not bold")
+    text.append(" " * (width - text.cell_len - cell_len(right)) + right, "not bold")
+    return text
 
 
 class TroubleLine(Static):
@@ -94,7 +104,7 @@ class KeyBar(Static):
         )
         if (keys, self.size.width) != (self._said, self._width):
             self._said, self._width = keys, self.size.width
-            self.update(key_text(keys, max(20, self.size.width - 2), self._most))
+            self.update(key_text(keys, max(20, self.size.width), self._most))
 
 
 def key_text(keys: tuple[tuple[str, str, str], ...], width: int, lines: int) -> Text:

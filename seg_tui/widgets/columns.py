@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
+
 from engine.report.runs import best_score, status_cell
 from engine.report.tables import age, bar, duration, score
 from engine.store import RunSummary
@@ -158,7 +160,7 @@ COLUMNS: tuple[Column, ...] = (
         9,
         2,
         grow=True,
-        least=5,
+        least=11,
         most=11,
         right=True,
         falling=True,
@@ -186,7 +188,7 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
     def wish(column: Column) -> int:
         if not column.grow:
             return column.width
-        return max(len(column.title), column.least, min(column.most, longest.get(column.key, 0)))
+        return max(len(column.title), min(column.most, longest.get(column.key, 0)))
 
     def least(column: Column) -> int:
         return min(wish(column), max(column.least, len(column.title))) if column.grow else column.width
@@ -202,3 +204,11 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
         widths[column.key] += more
         spare -= more
     return [(column, widths[column.key]) for column in kept]
+
+
+def fitted(text: str, width: int, right: bool = False) -> str:
+    """The text in exactly `width` characters; what is cut ends in "…"."""
+    length = len(text) if text.isascii() else cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * (width - length) + text if right else text + " " * (width - length)

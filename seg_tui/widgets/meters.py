@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 from textual import on, work
 from textual.message import Message
-from textual.widgets import Static
 
 from engine.report.tables import bar, data_size
 from engine.store import RunSummary
 from seg_tui.devices import Gpu, Load, LoadReader
 from seg_tui.live import Snapshot
 from seg_tui.widgets.columns import UNDER_WAY
+from seg_tui.widgets.still import Still
 
 READ_SECONDS = 2.0
 BAR_CELLS = 8
@@ -30,7 +30,7 @@ class LoadRead(Message):
         return isinstance(message, LoadRead)
 
 
-class Meters(Static):
+class Meters(Still):
     """One line a GPU, or one for processors and memory where there is none."""
 
     DEFAULT_CSS = """
@@ -38,10 +38,9 @@ class Meters(Static):
     """
 
     def __init__(self, reader: LoadReader | None = None, id: str | None = None) -> None:
-        super().__init__("", id=id, markup=False)
+        super().__init__(id=id)
         self._reader = reader or LoadReader()
         self._load: Load | None = None
-        self._said = ""
 
     def on_mount(self) -> None:
         self.watch(self.app, "snapshot", self._say, init=False)
@@ -58,18 +57,12 @@ class Meters(Static):
         self._say()
 
     def on_resize(self) -> None:
-        self._said = ""
         self._say()
 
     def _say(self) -> None:
-        """Repaint only when it says something else: not for every epoch of every run."""
-        if self._load is None:
-            return
-        snapshot: Snapshot = getattr(self.app, "snapshot", Snapshot())
-        text = load_text(self._load, held_by(snapshot.runs), self.size.width - 2)
-        if text.markup != self._said:
-            self._said = text.markup
-            self.update(text)
+        if self._load is not None:
+            snapshot: Snapshot = getattr(self.app, "snapshot", Snapshot())
+            self.show(load_text(self._load, held_by(snapshot.runs), self.size.width))
 
 
 def held_by(runs: Mapping[str, RunSummary]) -> dict[str, list[RunSummary]]:

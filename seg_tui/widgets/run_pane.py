@@ -9,7 +9,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Static
 
 from engine.report.runs import status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
@@ -18,7 +17,8 @@ from seg_tui.logfile import printable
 from seg_tui.palette import curve_color
 from seg_tui.series import epoch_curve
 from seg_tui.widgets.chart import Chart
-from seg_tui.widgets.run_table import fitted
+from seg_tui.widgets.columns import fitted
+from seg_tui.widgets.still import Still
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
@@ -35,14 +35,13 @@ class RunPane(Vertical):
 
     DEFAULT_CSS = """
     RunPane {
-        width: 44; height: 1fr; background: $surface; padding: 0 1;
+        width: 26%; min-width: 44; max-width: 64; height: 1fr; background: $surface; padding: 0 1;
         & > #pane-head { height: auto; max-height: 6; }
         & > #pane-views { height: 1; color: $text-muted; }
         & > #pane-curves { height: 13; }
         & > #pane-curves > Chart { height: 1fr; }
         & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
         & > #pane-log { height: 1fr; margin-top: 1; }
-        & Static { text-wrap: nowrap; text-overflow: ellipsis; }
         & > #pane-config { height: 1fr; display: none; }
         &.classes, &.log, &.config { & > #pane-curves { display: none; } }
         &.log, &.config { & > #pane-classes { display: none; } }
@@ -53,7 +52,7 @@ class RunPane(Vertical):
         &.empty > #pane-curves { display: none; }
     }
     RunPane.below {
-        width: 1fr; height: 9;
+        width: 1fr; max-width: 100%; height: 9;
         & > #pane-head { max-height: 1; }
         & > #pane-curves { height: 1fr; layout: horizontal; }
         & > #pane-curves > Chart { height: 1fr; margin-right: 1; }
@@ -67,17 +66,16 @@ class RunPane(Vertical):
         super().__init__(id=id, classes="overview empty")
         self.view: View = "overview"
         self._detail: Detail | None = None
-        self._said: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(id="pane-head", markup=False)
-        yield Static(id="pane-views", markup=False)
+        yield Still(id="pane-head")
+        yield Still(id="pane-views")
         with Vertical(id="pane-curves"):
             for name, title in _CURVES.items():
                 yield Glance(title, empty="no epoch has ended yet", id=f"pane-{name}")
-        yield Static(id="pane-classes", markup=False)
+        yield Still(id="pane-classes")
         yield Tail(id="pane-log")
-        yield Static(id="pane-config", markup=False)
+        yield Still(id="pane-config")
 
     def on_mount(self) -> None:
         self.show_view("overview")
@@ -93,7 +91,7 @@ class RunPane(Vertical):
         line = Text(no_wrap=True, overflow="ellipsis")
         for known in VIEWS:
             line.append(f" {known} ", "reverse" if known == view else "")
-        self.query_one("#pane-views", Static).update(line)
+        self._say("pane-views", line)
         if self._detail is not None:
             self._fill(self._detail)
 
@@ -113,21 +111,26 @@ class RunPane(Vertical):
         self._fill(detail)
 
     def _fill(self, detail: Detail) -> None:
-        row = detail.row
+        """Show what the view has of the run; nothing is made ready that is not seen."""
+        row, width, view = detail.row, max(20, self.size.width), self.view
         broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
         self.set_class(broken and not detail.epochs, "traceback")
-        self._say("pane-head", head(detail, self._now, one_line=self.has_class("below")))
-        for name in _CURVES:
-            self.query_one(f"#pane-{name}", Chart).show(
-                [
+        about = head(detail, self._now, width, one_line=self.has_class("below"))
+        self._say("pane-head", about)
+        if view == "overview":
+            for name in _CURVES:
+                curves = [
                     epoch_curve(detail.epochs, split, name, "epoch", split, curve_color(place, self._palette))
                     for place, split in enumerate(("val", "train"))
                 ]
-            )
-        width = max(20, self.size.width - 2)
-        self._say("pane-classes", class_bars(detail, width))
-        self._show_log(detail, broken)
-        self._say("pane-config", config_text(row.config))
+                self.query_one(f"#pane-{name}", Chart).show(curves)
+        if view in ("overview", "classes"):
+            self._say("pane-classes", class_bars(detail, width))
+        if view in ("overview", "log"):
+            self._show_log(detail, broken)
+        if view == "config":
+            room = self.size.height - about.plain.count("\n") - 2
+            self._say("pane-config", config_text(row.config, room))
 
     def _show_log(self, detail: Detail, broken: bool) -> None:
         """The end of the log; of a failed run the end of its traceback, which is why one looks at it."""
@@ -138,11 +141,7 @@ class RunPane(Vertical):
             tail.show("log", detail.log or ("nothing was printed",), "" if detail.log else "dim")
 
     def _say(self, part: str, text: Text) -> None:
-        """Update a part only when it says something else, as an update lays out the pane anew."""
-        mark = text.markup
-        if self._said.get(part) != mark:
-            self._said[part] = mark
-            self.query_one(f"#{part}", Static).update(text)
+        self.query_one(f"#{part}", Still).show(text)
 
 
 class Glance(Chart, can_focus=False):
@@ -171,7 +170,7 @@ class Tail(Widget):
         return text
 
 
-def head(detail: Detail, now: float, one_line: bool) -> Text:
+def head(detail: Detail, now: float, width: int, one_line: bool) -> Text:
     """Name, status with cause, whether the worker lives and moves, and what the run costs."""
     row = detail.row
     status, style = status_cell(row)
@@ -194,11 +193,23 @@ def head(detail: Detail, now: float, one_line: bool) -> Text:
         f"peak {data_size(row.peak_memory_bytes)}" if row.peak_memory_bytes else "",
         f"took {duration(took)}" if took is not None and row.ended else "",
     ]
-    text.append("\n" + " · ".join(part for part in parts if part), "dim")
+    text.append("\n" + "\n".join(_packed([part for part in parts if part], width)), "dim")
     if row.tags or row.note:
         text.append("\n" + " ".join(f"#{tag}" for tag in row.tags), "cyan")
         text.append(("  " if row.tags else "") + row.note.splitlines()[0] if row.note else "", "italic")
     return text
+
+
+def _packed(parts: Sequence[str], width: int) -> list[str]:
+    """The parts in as few lines as they fit into."""
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if lines[-1] and len(longer) > width:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _pulse(detail: Detail, now: float) -> str:
@@ -240,17 +251,20 @@ def class_bars(detail: Detail, width: int) -> Text:
     return text_table(columns, width)
 
 
-def config_text(config: dict[str, Any]) -> Text:
-    """The config as dotted keys and values, one a line."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for key, value in _flat(config):
-        text.append(f"{key:<26} ", "dim")
-        text.append(f"{value}\n")
-    return text
+def config_text(config: dict[str, Any], height: int) -> Text:
+    """The config as dotted keys and values, one a line; where they are more, the last line says how many."""
+    lines = [
+        Text.assemble((f"{key:<26} ", "dim"), value or '""', no_wrap=True, overflow="ellipsis")
+        for key, value in _flat(config)
+    ]
+    if 0 < height < len(lines):
+        more = len(lines) - height + 1
+        lines[height - 1 :] = [Text(f"… and {more} more: enter opens the run", "dim")]
+    return Text("\n").join(lines)
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    from engine.config_keys import format_value
+    from engine.config_keys import format_value  # an import that the first look at all runs does without
 
     for key, value in config.items():
         if isinstance(value, dict):

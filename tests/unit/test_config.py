@@ -210,6 +210,14 @@ def test_differences_are_the_keys_that_differ() -> None:
     assert format_value(None) == "-"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00123456789, "0.00123456789"), (1234567.0, "1234567"), (1e-05, "1e-05"), ([96, 192], "96x192")],
+)
+def test_a_value_is_written_with_all_its_digits(value: object, text: str) -> None:
+    assert format_value(value) == text
+
+
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UnknownRecipe, match="did you mean paper-unet"):
         get_recipe("paper_unet")

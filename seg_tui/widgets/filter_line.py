@@ -1,0 +1,143 @@
+"""The line that narrows the table: a query typed, asked of the database, and what came of it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+from textual.worker import get_current_worker
+
+from engine.store import Store, StoreError
+from seg_tui.live import Snapshot
+
+HINT = "enter: back to the table   escape: all runs"
+
+SETTLE_SECONDS = 0.12
+"""How long nobody types before the database is asked."""
+
+
+class FilterLine(Horizontal):
+    """Hidden until it is opened. What is wrong with a query is said beside it, in the engine's words; the
+    last one that was right holds meanwhile."""
+
+    DEFAULT_CSS = """
+    FilterLine {
+        height: auto; display: none; background: $surface; padding: 0 1;
+        &.shown { display: block; }
+        & > #filter-label { width: auto; text-style: bold; }
+        & > #filter-query { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
+        & > #filter-says { width: 3fr; height: auto; max-height: 3; padding: 0 0 0 2; color: $text-muted; }
+        & > #filter-says.wrong { color: $error; text-style: bold; }
+    }
+    """
+
+    class Changed(Message):
+        """Other runs meet the query now, or there is none any more: see `matching`."""
+
+    class Left(Message):
+        """Whoever typed is done."""
+
+    class _Answered(Message):
+        def __init__(self, query: str, ids: frozenset[str] | None, problem: str = "") -> None:
+            super().__init__()
+            self.query, self.ids, self.problem = query, ids, problem
+
+    def __init__(self, store: Callable[[], Store], id: str | None = None) -> None:
+        """`store` opens the database; it is called in a thread and may raise StoreError or OSError."""
+        super().__init__(id=id)
+        self.matching: frozenset[str] | None = None
+        """The ids of the runs that meet the query; None while nothing is filtered."""
+        self._store = store
+        self._snapshot = Snapshot()
+        self._query = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static("/ ", id="filter-label", markup=False)
+        yield Input(id="filter-query", compact=True, placeholder="dice>0.6 model.name=unet tag:night word")
+        yield Static(HINT, id="filter-says", markup=False)
+
+    @property
+    def is_open(self) -> bool:
+        return self.has_class("shown")
+
+    def open(self) -> None:
+        self.add_class("shown")
+        self.query_one(Input).focus()
+
+    def close(self) -> None:
+        """Show all runs again."""
+        self.query_one(Input).value = ""
+        self.remove_class("shown")
+        self.post_message(self.Left())
+
+    def look_again(self, snapshot: Snapshot) -> None:
+        """Runs have changed, so others may meet the query."""
+        self._snapshot = snapshot
+        if self._query:
+            self._ask(self._query)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._query = event.value.strip()
+        if self._query:
+            self._ask(self._query, SETTLE_SECONDS)
+        else:
+            self.workers.cancel_group(self, "filter")
+            self._take(None)
+            self._say(HINT)
+
+    @on(Input.Submitted)
+    def _done(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.set_class(bool(self._query), "shown")
+        self.post_message(self.Left())
+
+    @work(thread=True, exclusive=True, group="filter")
+    def _ask(self, query: str, wait: float = 0.0) -> None:
+        worker = get_current_worker()
+        if wait:
+            time.sleep(wait)
+        if worker.is_cancelled:
+            return
+        try:
+            ids = frozenset(self._store().run_ids(terms_of(query)))
+        except (StoreError, OSError) as error:
+            self.post_message(self._Answered(query, None, str(error)))
+        else:
+            self.post_message(self._Answered(query, ids))
+
+    @on(_Answered)
+    def _answered(self, message: _Answered) -> None:
+        if message.query != self._query:
+            return
+        if message.ids is None:
+            self._say(message.problem, wrong=True)
+            return
+        self._take(message.ids)
+        found = len(message.ids & self._snapshot.runs.keys())
+        self._say(f"{found:,} of {len(self._snapshot.runs):,} runs")
+
+    def _take(self, ids: frozenset[str] | None) -> None:
+        if ids != self.matching:
+            self.matching = ids
+            self.post_message(self.Changed())
+
+    def _say(self, text: str, wrong: bool = False) -> None:
+        says = self.query_one("#filter-says", Static)
+        says.set_class(wrong, "wrong")
+        says.update(text)
+
+
+def terms_of(query: str) -> list[str]:
+    """A query as the terms that `Store.run_ids` takes. Raises StoreError for a quote that does not end."""
+    try:
+        return shlex.split(query)
+    except ValueError:
+        raise StoreError(f"{query}: a quote is opened and not closed") from None

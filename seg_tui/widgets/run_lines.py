@@ -1,0 +1,91 @@
+"""How a line of the run table looks: its cells, their widths and their styles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from seg_tui.run_order import Group, Line, Order, Spread
+from seg_tui.widgets.columns import GAP, Cell, Column, fitted
+
+MARK_CELLS = 2
+"""Width of the mark before a line: its sign and a blank."""
+
+INDENT = "  "
+"""What stands before the name of a run in a group."""
+
+Widths = Sequence[tuple[Column, int]]
+"""The columns that are shown, each with its width in characters."""
+
+
+def run_cells(line: Line, widths: Widths, now: float) -> tuple[Cell, ...]:
+    """The cells of a run at a time in UTC seconds; the name of one in a group stands further in."""
+    assert line.run is not None
+    cells = [column.cell(line.run, now) for column, _ in widths]
+    if line.indented:
+        cells = [
+            (INDENT + text, style) if column.key == "name" else (text, style)
+            for (text, style), (column, _) in zip(cells, widths, strict=True)
+        ]
+    return tuple(cells)
+
+
+def group_cells(group: Group, folded: bool, widths: Widths) -> tuple[Cell, ...]:
+    return tuple((_group_text(group, folded, column, width), "") for column, width in widths)
+
+
+def _group_text(group: Group, folded: bool, column: Column, width: int) -> str:
+    match column.key:
+        case "name":
+            return f"{'▸' if folded else '▾'} {group.label}"
+        case "status":
+            return group.statuses
+        case "progress":
+            return f"n = {len(group.runs):,}"
+        case "best" | "last" | "miou":
+            spread = Spread.of(column.value(run) for run in group.runs)
+            text = "-" if spread is None else spread.text()
+            return text if len(text) <= width else text.partition(" ")[0]
+        case "experiment" | "recipe" | "device":
+            values = {column.cell(run, 0.0)[0] for run in group.runs}
+            return values.pop() if len(values) == 1 else "…"
+        case _:
+            return ""
+
+
+def line_strip(cells: Sequence[Cell], widths: Widths, base: Style, marked: bool, plain: bool) -> Strip:
+    """One line; with `plain` in the one style `base`, as the cursor's own colours keep their contrast only
+    when no others are laid over them."""
+    segments = [Segment(("●" if marked else " ") + " " * (MARK_CELLS - 1), base)]
+    for (text, style), (column, width) in zip(cells, widths, strict=True):
+        own = base if plain or not style else base + Style.parse(style)
+        segments.append(Segment(fitted(text, width, column.right), own))
+        segments.append(Segment(" " * GAP, base))
+    return Strip(segments)
+
+
+def head_strip(widths: Widths, order: Order, style: Style) -> Strip:
+    """The titles, an arrow at the one that the table is sorted by."""
+    segments = [Segment(" " * MARK_CELLS, style)]
+    for column, width in widths:
+        title, sorted_by = column.title, column.key == order.column
+        if sorted_by:
+            arrow = "▼" if order.falling else "▲"
+            title = title[: width - 1] + arrow if len(title) >= width else title + arrow
+        text = fitted(title, width, column.right)
+        segments.append(Segment(text, style + Style(underline=True) if sorted_by else style))
+        segments.append(Segment(" " * GAP, style))
+    return Strip(segments)
+
+
+def column_at(x: int, widths: Widths) -> Column | None:
+    """The column at a place in a line, None at the mark and behind the last."""
+    left = MARK_CELLS
+    for column, width in widths:
+        if left <= x < left + width + GAP:
+            return column
+        left += width + GAP
+    return None
