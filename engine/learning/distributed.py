@@ -49,7 +49,7 @@ class Group:
         return int(agreed)
 
     def even_out(self, model: nn.Module) -> None:
-        """Give every rank the first one's running statistics of batch norm."""
+        """Give every rank the first one's running statistics of batch norm, those of the last step, too."""
         if self.count > 1:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, src=0)
@@ -66,10 +66,10 @@ class Group:
     def share_gradients(self, model: nn.Module) -> nn.Module:
         """The network to train by: as it is, or one whose gradients are the mean over the ranks.
 
-        Batch norm learns from each rank's own part; its running statistics are the first rank's, handed out
-        once before they are used (`even_out`) instead of at each step.
+        Batch norm learns from each rank's own part; its running statistics are the first rank's, which hands
+        them out before each step.
         """
-        return model if self.count == 1 else DistributedDataParallel(model, broadcast_buffers=False)
+        return model if self.count == 1 else DistributedDataParallel(model)
 
     def share_of(self, order: Tensor, batch_size: int) -> tuple[Tensor, int]:
         """This rank's part of each batch of an epoch, int64 [N], and how many images a full one has.

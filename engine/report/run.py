@@ -151,6 +151,9 @@ def _pulse(page: RunPage) -> Text:
     process = f"process {row.pid} on {row.host}" if row.pid is not None else "no process yet"
     lives = {True: "alive", False: "gone", None: "not to be seen from this machine"}[files.alive]
     parts = [f"{process}: {lives}" if row.pid is not None else process]
+    job = (row.claimed_by or {}).get("job")
+    if job:
+        parts.insert(0, f"Slurm job {job}")
     if files.last_beat is not None:
         parts.append(f"heartbeat {age(page.now - files.last_beat)} ago")
     if row.progress_at is not None:

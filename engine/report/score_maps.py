@@ -19,6 +19,9 @@ FULL = 65535
 REJECTED = 128
 """Grey of what would be rejected."""
 
+RAMP = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
+"""From low to high: five colours of magma, which is perceptually even (van der Walt and Smith 2015)."""
+
 PIXEL_SCORES = ("msp", "entropy", "max_logit", "energy", "sml")
 """In the order in which they are shown."""
 
@@ -45,6 +48,15 @@ def read_score_map(gallery: Path, sample: str, score: str, like: Pixels) -> NDAr
     if values.ndim != 2 or values.shape != like.shape[:2]:
         raise PictureError(f"{path} is {size_text(values)}, its ground truth is {size_text(like)}")
     return (values.astype(np.float32) / FULL).clip(0, 1)
+
+
+def heat(shares: NDArray[np.float32]) -> Pixels:
+    """A score map [H, W] of 0 to 1 in colour, uint8 [H, W, 3]. The upper half of the colours is for the top
+    tenth, where thresholds lie."""
+    stretched = np.where(shares < 0.9, shares / 0.9 * 0.5, 0.5 + (shares - 0.9) / 0.1 * 0.5)
+    places = np.linspace(0, 1, len(RAMP))
+    channels = [np.interp(stretched, places, [color[i] for color in RAMP]) for i in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
 def greyed(panel: Pixels, rejected: NDArray[np.bool_]) -> Pixels:

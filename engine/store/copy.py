@@ -10,10 +10,21 @@ import sqlalchemy as sa
 from engine.store.dialects import NextChange
 from engine.store.errors import StoreError
 from engine.store.lookup import hold_list
-from engine.store.schema import epochs, events, experiments, images, results, runs, tags
+from engine.store.schema import (
+    corruptions,
+    epochs,
+    events,
+    experiments,
+    images,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+    tags,
+)
 from engine.store.store import Store
 
-_CHILDREN = (tags, epochs, events, results, images)
+_CHILDREN = (tags, epochs, events, results, images, ood_results, ood_images, corruptions)
 _AT_ONCE = 2000
 _SHOWN = 3
 

@@ -97,6 +97,14 @@ _POSTGRESQL = _SQLITE | {
         {_WHOSE.format(table="epochs")}
         CROSS JOIN json_each_text(s.class_dice) AS d
     """,
+    "image_decisions": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.origin, s.image, s.out, s.dice,
+            v.key AS score, CAST(v.value AS double precision) AS value,
+            CAST(s.include ->> v.key AS boolean) AS include
+        {_WHOSE.format(table="ood_images")}
+        CROSS JOIN json_each_text(s.scores) AS v
+    """,
 }
 
 VIEWS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}

@@ -270,6 +270,8 @@ class PreviewScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action not in OF_PICTURES:
             return True
+        if action in ("score", "slide"):
+            return bool(self.look.galleries) and bool(self.look.score)
         return bool(self.look.galleries) and (action != "errors" or len(self.look.galleries) > 1)
 
     def action_back(self) -> None:
@@ -324,6 +326,16 @@ class PreviewScreen(Screen[None]):
     def action_errors(self) -> None:
         """Of several runs: their errors instead of their predictions."""
         self.look.errors = not self.look.errors
+        self._show()
+
+    def action_score(self, step: int) -> None:
+        """Another out-of-distribution score; the share that is accepted stays."""
+        self.look.score_place += step
+        self._show()
+
+    def action_slide(self, step: int) -> None:
+        """Move the threshold: what lies above it is grey in the prediction."""
+        self.look.slide(step)
         self._show()
 
     def action_overlay(self, step: float) -> None:

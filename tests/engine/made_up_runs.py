@@ -222,8 +222,8 @@ def detecting() -> Detecting:
         calibrating=2,
         cases=3,
         masked=2,
-        classes=["road", "car"],
-        colors=["#804080", "#00008e"],
+        classes=list(CLASSES),
+        colors=list(COLORS),
     )
 
 

@@ -12,7 +12,7 @@ from engine.journal import JournalWriter, Started, Stopped
 from engine.processes import identify
 from engine.rundir import RunDir
 from engine.store import Store
-from tests.system.conftest import Queue
+from tests.system.conftest import Queue, seg
 
 
 class MadeUpSlurm:
@@ -160,12 +160,14 @@ def test_a_job_that_slurm_starts_again_is_waited_for(
     assert len(cluster_of.scripts) == 1
 
 
-def test_no_run_is_submitted_twice_though_the_database_forgets_its_job(
+def test_a_job_is_shown_and_not_submitted_twice_though_the_database_forgets_it(
     cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
 ) -> None:
     run = queue(executor="slurm")
     agent.step()
     cluster_of.show("PENDING")
+    shown = seg(agent.workspace, "show", run.id)
+    assert "Slurm job 7, no process yet" in shown.stdout
     later = Agent(store, agent.workspace, {"cpu": 1}, lambda line: None)
     store.set_status(run.id, "queued", expect=("starting",))  # as after a rebuild
     agent.cluster.watched.clear()

@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from engine.report.figures.samples import laid_out
-from engine.report.figures.style import Columns
+from engine.report.figures.samples import laid_out, share_of
+from engine.report.figures.style import FAINT, Columns
 from engine.report.gallery import Sample
-from engine.report.score_maps import greyed
+from engine.report.score_maps import RAMP, REJECTED, greyed, heat
 from engine.report.triptych import Color, class_map_panel
-
-MAP = "magma"
-"""Perceptually even, dark where the score is low (van der Walt and Smith 2015)."""
 
 _WHOLE = (1, 1)
 
@@ -47,14 +43,7 @@ def score_maps_figure(
         for one in judged
     ]
     titles = ["Image", "Prediction", f"Score: {score}", f"Accepted ({100 * accept:g} %)"]
-    keys = [(told, Patch(facecolor=colormaps[MAP](value))) for told, value in (("low", 0.1), ("high", 0.95))]
-    keys.append(("rejected", Patch(facecolor=(0.5, 0.5, 0.5))))
+    ends = (("low", RAMP[0]), ("high", RAMP[-1]))
+    keys = [(told, Patch(facecolor=share_of(color), edgecolor=FAINT, lw=0.3)) for told, color in ends]
+    keys.append(("rejected", Patch(facecolor=share_of((REJECTED, REJECTED, REJECTED)))))
     return laid_out(panels, titles, keys, columns)
-
-
-def heat(shares: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A score map [H, W] of 0 to 1 in colour, uint8 [H, W, 3]. The upper half of the colours is for the top
-    tenth, where thresholds lie."""
-    stretched = np.where(shares < 0.9, shares / 0.9 * 0.5, 0.5 + (shares - 0.9) / 0.1 * 0.5)
-    coloured: NDArray[np.uint8] = colormaps[MAP](stretched, bytes=True)[..., :3]
-    return coloured
