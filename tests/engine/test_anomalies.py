@@ -102,7 +102,12 @@ def test_a_class_held_out_is_void_in_training_and_the_unknown_afterwards() -> No
 
 def test_classes_are_held_out_by_name_in_either_notation(tmp_path: Path) -> None:
     base = get_recipe("quick")
-    for told in ("rider,traffic light", '["rider", "traffic light"]', " rider , traffic light, rider"):
+    for told in (
+        "rider,traffic light",
+        "[rider, traffic light]",
+        '["rider", "traffic light"]',
+        " rider , traffic light, rider",
+    ):
         assert with_values(base, {"data.hold_out": told}).data.held_out == ("rider", "traffic light")
     assert base.data.held_out == ()
     with pytest.raises(ConfigError, match=r"data\.hold_out"):
