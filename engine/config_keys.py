@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
@@ -271,9 +272,15 @@ def _kind(info: FieldInfo) -> str:
     )
 
 
+_WORDS = re.compile(r"\[( *[A-Za-z][\w -]*)(,( *[A-Za-z][\w -]*))*\]")
+"""A list of words without quotes, which a shell has taken away."""
+
+
 def _plain(key: str, value: Any) -> Any:
     """Text from a command line: lists are read as TOML, all else is left to the field's own type."""
     if isinstance(value, str) and value.startswith("["):
+        if _WORDS.fullmatch(value):
+            return [word.strip() for word in value[1:-1].split(",")]
         try:
             return tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError as error:

@@ -66,7 +66,8 @@ def open_material(config: DataConfig, about: OodConfig, cache_dir: Path) -> Mate
 
     The images that the run held out are divided: half of them calibrate, the other half are the
     in-distribution cases when `about.in_root` is the run's own data. A data set that the run knows nothing of
-    gives all images of its split.
+    gives all images of its split. An image that trained or calibrates is never a case, whatever the way to
+    its file.
     """
     training, held_out = open_pairs(config, "train", cache_dir), open_pairs(config, "val", cache_dir)
     try:
@@ -74,19 +75,25 @@ def open_material(config: DataConfig, about: OodConfig, cache_dir: Path) -> Mate
     except DataError as error:
         raise DataError(f"{config.root}: two images must be held out of training, to calibrate on") from error
     root, class_set, notes = held_out.root, held_out.class_set, []
-    own = Path(about.in_root) == root
-    labelled: tuple[Sample, ...] = rest
+    in_root, in_set = Path(about.in_root), class_set
+    labelled: tuple[Sample, ...] = ()
     scenes: tuple[Scene, ...] = ()
-    in_root, in_set = root, class_set
-    if own and about.split == "test":
-        labelled = open_pairs(config, "test", cache_dir).samples
-    elif not own:
-        in_root, labelled = Path(about.in_root), ()
-        if any(all((in_root / part).is_dir() for part in layout) for layout in LAYOUTS.values()):
-            catalog = scan(in_root, hold_out=config.held_out)
-            in_set, labelled = catalog.class_set, _of_split(catalog.splits, about.split, in_root)
-        else:
-            scenes = find_scenes(in_root)
+    if in_root.is_dir() and in_root.samefile(root):
+        labelled = open_pairs(config, "test", cache_dir).samples if about.split == "test" else rest
+    elif any(all((in_root / part).is_dir() for part in layout) for layout in LAYOUTS.values()):
+        catalog = scan(in_root, hold_out=config.held_out)
+        in_set, labelled = catalog.class_set, _of_split(catalog.splits, about.split, in_root)
+    else:
+        scenes = find_scenes(in_root)
+    used = {_file(sample.image) for sample in (*training.samples, *calibrating)}
+    found = len(labelled) + len(scenes)
+    labelled = tuple(sample for sample in labelled if _file(sample.image) not in used)
+    scenes = tuple(scene for scene in scenes if _file(scene.image) not in used)
+    left_out = found - len(labelled) - len(scenes)
+    if left_out == found:
+        raise DataError(f"{in_root}: all {found} images trained the network or calibrate its thresholds")
+    if left_out:
+        notes.append(f"{in_root}: {left_out} images trained the network or calibrate, and are not judged")
     comparable = in_set.names == class_set.names
     if labelled and not comparable:
         notes.append(f"{in_root}: its classes are others than the run's, so its images have no Dice")
@@ -98,6 +105,15 @@ def open_material(config: DataConfig, about: OodConfig, cache_dir: Path) -> Mate
     if about.out_root:
         cases += [_scene_case(scene, "out") for scene in find_scenes(Path(about.out_root))]
     return Material(class_set, root, training.samples, calibrating, tuple(cases), tuple(notes))
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """What a file is, however it is named: by links, or by another mount of its folder. Raises DataError."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return found.st_dev, found.st_ino
 
 
 def read_labelled(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Image.Image, Labels]:

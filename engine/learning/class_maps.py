@@ -49,9 +49,8 @@ def logit_bands(logits: Tensor, size: tuple[int, int], values: int) -> Iterator[
     """
     height, width = logits.shape[2:]
     low, high, weight = _between(size[0], height, logits)
-    planes = logits[
-        0
-    ].contiguous()  # a class after the other: what is done along classes then runs along rows
+    # One class after the other in memory: what is done along the classes then runs along rows.
+    planes = logits[0].contiguous()
     band = max(1, values // (len(planes) * size[1]))
     for first in range(0, size[0], band):
         part = slice(first, first + band)

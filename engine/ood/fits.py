@@ -1,8 +1,8 @@
 """What the scores learned from a checkpoint's training data, and the thresholds that follow from it.
 
 It lies with the run whose checkpoint it is of, `outputs/ood-<first 16 digits of its SHA-256>.npz`, so the
-next evaluation finds it. It is used only for that very checkpoint, the same images, the same size and the
-same share to be accepted; anything else is fitted anew.
+next evaluation finds it. It is used only for that very checkpoint, the same images, the same size and
+precision and the same share to be accepted; anything else is fitted anew.
 """
 
 from __future__ import annotations
@@ -41,16 +41,17 @@ class Fit:
 def fit_identity(
     checkpoint: str,
     size: tuple[int, int],
+    precision: str,
     accept: float,
     training: Sequence[Sample],
     calibrating: Sequence[Sample],
 ) -> str:
-    """What a fit depends on, as text: the checkpoint's SHA-256, the sizes and the images."""
+    """What a fit depends on, as text: the checkpoint's SHA-256, how the network sees, and the images."""
     names = hashlib.sha256()
     for samples in (training, calibrating):
         names.update("\n".join(str(sample.image) for sample in samples).encode("utf-8", "surrogateescape"))
         names.update(b"\0")
-    return json.dumps([checkpoint, list(size), accept, names.hexdigest()])
+    return json.dumps([checkpoint, list(size), precision, accept, names.hexdigest()])
 
 
 def fit_path(checkpoint_path: Path, sha256: str, own_outputs: Path) -> Path:

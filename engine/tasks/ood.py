@@ -112,11 +112,17 @@ def begin(about: OodConfig, material: Material, network: Network) -> Detecting:
 
 def find_fit(job: Job, about: OodConfig, material: Material, eye: Eye) -> Fit:
     """The fit of this checkpoint: that of an earlier run, or a new one, kept for the next."""
+    network = eye.network
     identity = fit_identity(
-        eye.network.sha256, eye.network.size, about.accept, material.training, material.calibrating
+        network.sha256,
+        network.size,
+        network.hardware.precision,
+        about.accept,
+        material.training,
+        material.calibrating,
     )
     checkpoint = Path(job.run.path, about.checkpoint).resolve()
-    path = fit_path(checkpoint, eye.network.sha256, job.run.outputs)
+    path = fit_path(checkpoint, network.sha256, job.run.outputs)
     known = load_fit(path, identity)
     if known is not None:
         job.say(f"fits and thresholds of {path}")

@@ -102,7 +102,12 @@ def test_a_class_held_out_is_void_in_training_and_the_unknown_afterwards() -> No
 
 def test_classes_are_held_out_by_name_in_either_notation(tmp_path: Path) -> None:
     base = get_recipe("quick")
-    for told in ("rider,traffic light", '["rider", "traffic light"]', " rider , traffic light, rider"):
+    for told in (
+        "rider,traffic light",
+        "[rider, traffic light]",
+        '["rider", "traffic light"]',
+        " rider , traffic light, rider",
+    ):
         assert with_values(base, {"data.hold_out": told}).data.held_out == ("rider", "traffic light")
     assert base.data.held_out == ()
     with pytest.raises(ConfigError, match=r"data\.hold_out"):
@@ -152,6 +157,30 @@ def test_another_data_set_gives_the_split_that_was_named(street: Path, tmp_path:
     assert [(case.name, case.origin) for case in material.cases][:2] == [("a.png", "in"), ("b.png", "in")]
     with pytest.raises(DataError, match="has no labels, from which pseudo-outliers could be made"):
         open_material(config, section(in_root=str(tmp_path / "plain"), pseudo="void"), tmp_path)
+
+
+@pytest.mark.parametrize("way", ["link", "x/../data", "data/leftImg8bit/val"])
+def test_images_that_calibrated_are_not_judged_by_another_name(
+    way: str, street: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "data").symlink_to(street)
+    (tmp_path / "link").symlink_to(street)
+    picture(tmp_path / "out" / "x.png")
+    config = DataConfig(root=str(street), split="official")
+    about = section(in_root=str(tmp_path / way), out_root=str(tmp_path / "out"))
+    material = open_material(config, about, tmp_path)
+    judged = {Path(case.name).name.partition("_leftImg8bit")[0] for case in material.cases}
+    assert (len(material.calibrating), len(judged - {"x.png"})) == (2, 2)
+    assert not judged & {Path(sample.name).name for sample in material.calibrating}
+
+
+def test_only_images_that_trained_are_no_in_distribution_images(street: Path, tmp_path: Path) -> None:
+    config = DataConfig(root=str(street), split="official")
+    picture(tmp_path / "x.png")
+    about = section(in_root=str(street / "leftImg8bit" / "train"), out_root=str(tmp_path))
+    with pytest.raises(DataError, match="all 16 images trained the network or calibrate its thresholds"):
+        open_material(config, about, tmp_path)
 
 
 def test_thresholds_need_two_images_that_were_held_out(street: Path, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,21 @@ from torch.nn import functional
 from engine.classes import CITYSCAPES
 from engine.config import UNetConfig
 from engine.data.batches import normalise
+from engine.data.corruptions import corrupt
 from engine.journal import OodImage, OodResult, read_all
 from engine.learning.checkpoint import save_checkpoint
+from engine.metrics.scores import scores_from_confusion
 from engine.models.registry import build_model
 from engine.rundir import RunDir
 from engine.workspace import Workspace
-from tests.system.test_evaluate import CLASSES, FAST, SOURCE, make_source, source, untrained  # noqa: F401
+from tests.system.test_evaluate import (
+    CLASSES,
+    FAST,
+    SOURCE,
+    expected_confusion,
+    source,  # noqa: F401
+    untrained,
+)
 from tests.system.test_run_command import Command, command, done  # noqa: F401
 from tests.unit.test_detection import by_definition
 
@@ -46,6 +57,25 @@ def anomalies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if place < 2:
             Image.fromarray(mask).save(root / "masks" / f"{name}.png")
     return root
+
+
+def printed(process: subprocess.Popen[str]) -> str:
+    """What a command printed that did what it was asked for."""
+    status, out, err = done(process)
+    assert status == 0, out + err
+    return out
+
+
+def wide_awake(run: RunDir) -> None:
+    """Make the network of a run tell classes apart by what it sees: its batch norms know what images are."""
+    path = run.checkpoints / "best.pt"
+    content = torch.load(path, weights_only=True)
+    model = build_model(UNetConfig(width=4), len(CLASSES)).train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(40):
+            model(torch.randn(2, 3, 32, 48))
+    save_checkpoint(path, {**content, "model": model.state_dict()})
 
 
 def newest(workspace: Path) -> RunDir:
@@ -76,7 +106,7 @@ def test_the_measures_are_those_of_the_scores_of_all_masked_pixels(
     anomalies: Path,
     command: Command,  # noqa: F811
 ) -> None:
-    text = done(command("ood", SOURCE, "--out", str(anomalies), *FAST)).stdout
+    text = printed(command("ood", SOURCE, "--out", str(anomalies), *FAST))
     assert "pixels: 800 out-of-distribution, 3,950 in-distribution" in text
     run = newest(tmp_path)
     results = {(e.level, e.score): e for e in read_all(run.journal) if isinstance(e, OodResult)}
@@ -109,9 +139,9 @@ def test_the_measures_are_those_of_the_scores_of_all_masked_pixels(
     assert (began.calibrating, began.cases, began.masked) == (1, 4, 2)
     assert query(tmp_path, "SELECT count(*) FROM ood_scores WHERE source = 'source00'") == [(12,)]
     assert query(tmp_path, "SELECT count(*) FROM image_decisions WHERE score = 'knn'") == [(4,)]
-    shown = json.loads(done(command("show", SOURCE, "--json")).stdout)
+    shown = json.loads(printed(command("show", SOURCE, "--json")))
     assert len(shown["ood"]) == 12
-    assert "AUROC" in done(command("show", SOURCE)).stdout
+    assert "AUROC" in printed(command("show", SOURCE))
 
 
 def test_the_fit_is_made_once_for_a_checkpoint(
@@ -121,11 +151,11 @@ def test_the_fit_is_made_once_for_a_checkpoint(
     command: Command,  # noqa: F811
 ) -> None:
     arguments = ("ood", SOURCE, "--out", str(anomalies), "--exact", "100", *FAST)
-    done(command(*arguments))
+    printed(command(*arguments))
     first = newest(tmp_path)
     (fit,) = source.outputs.glob("ood-*.npz")
     assert "fits and thresholds of" not in first.log.read_text()
-    done(command(*arguments))
+    printed(command(*arguments))
     second = newest(tmp_path)
     assert f"fits and thresholds of {fit}" in second.log.read_text()
     told = [
@@ -135,7 +165,7 @@ def test_the_fit_is_made_once_for_a_checkpoint(
     assert told[0] == told[1]
     assert 0 < told[0][0]["error"] < 0.1  # a histogram of 100 scores and more
     untrained(source, seed=1)
-    done(command(*arguments))
+    printed(command(*arguments))
     assert len(list(source.outputs.glob("ood-*.npz"))) == 2
 
 
@@ -144,14 +174,14 @@ def test_classes_held_out_are_the_unknown(
     tmp_path: Path,
     command: Command,  # noqa: F811
 ) -> None:
-    trained = done(
+    trained = printed(
         command(
             *("run", "quick", "--data", str(street), "--name", "without", "epochs=1", "data.size=32x32"),
             *("model.width=4", "data.val_fraction=0.25", "data.hold_out=[car, sky]", *FAST),
         )
-    ).stdout
+    )
     assert "17 classes" in trained
-    done(command("ood", "without", "--pseudo", "held-out", *FAST))
+    printed(command("ood", "without", "--pseudo", "held-out", *FAST))
     (row,) = query(
         tmp_path, "SELECT positives, negatives FROM ood_scores WHERE level = 'pixel' AND score = 'msp'"
     )
@@ -180,34 +210,21 @@ def test_what_cannot_be_done_is_refused_before_a_run_is_made(
     tmp_path: Path,
     command: Command,  # noqa: F811
 ) -> None:
-    ended = command("ood", SOURCE, *arguments)
-    assert ended.returncode == 2
-    assert told in ended.stderr
+    status, _, err = done(command("ood", SOURCE, *arguments))
+    assert status == 2
+    assert told in err
     assert query(tmp_path, "SELECT count(*) FROM runs") == [(1,)]
 
 
-def test_a_network_without_numbers_is_refused_with_the_name_of_the_image(
+def test_images_are_scored_clean_and_corrupted(
     source: RunDir,  # noqa: F811
-    anomalies: Path,
-    command: Command,  # noqa: F811
-) -> None:
-    path = source.checkpoints / "best.pt"
-    content = torch.load(path, weights_only=True)
-    content["model"]["head.bias"].fill_(float("nan"))
-    save_checkpoint(path, {key: value for key, value in content.items() if key != "checksums"})
-    ended = command("ood", SOURCE, "--out", str(anomalies), *FAST)
-    assert ended.returncode == 1
-    assert "train/" in ended.stderr
-    assert "the network's output is not a number everywhere" in ended.stderr
-
-
-def test_the_clean_images_score_as_an_evaluation_does(
+    street: Path,
     tmp_path: Path,
     command: Command,  # noqa: F811
 ) -> None:
-    done(command("evaluate", SOURCE, *FAST))
-    text = done(command("robustness", SOURCE, *FAST)).stdout
-    assert "jpeg" in text
+    wide_awake(source)
+    printed(command("evaluate", SOURCE, *FAST))
+    assert "jpeg" in printed(command("robustness", SOURCE, *FAST))
     (evaluated,) = query(tmp_path, "SELECT dice, dice_image, miou FROM evaluations WHERE at = 'original'")
     rows = query(
         tmp_path,
@@ -218,4 +235,31 @@ def test_the_clean_images_score_as_an_evaluation_does(
     assert rows[0][:2] == ("clean", 0)
     assert rows[0][2:5] == pytest.approx(evaluated)
     assert {row[5] for row in rows} == {2}
-    assert len({row[2] for row in rows}) > 10
+
+    # Of one corruption the same by the files: the images corrupted, saved, and seen as any other.
+    names = [name for (name,) in query(tmp_path, "SELECT image FROM image_scores")]
+    counts = 0
+    for name in names:
+        image = street / "leftImg8bit" / f"{name}_leftImg8bit.png"
+        corrupt(Image.open(image).convert("RGB"), "noise", 5, name).save(tmp_path / "noisy.png")
+        label = street / "gtFine" / f"{name}_gtFine_labelIds.png"
+        counts += expected_confusion(source, tmp_path / "noisy.png", label, nearest=False)
+    (noisy,) = [row for row in rows if row[:2] == ("noise", 5)]
+    assert noisy[2] == pytest.approx(scores_from_confusion(counts).dice, abs=1e-3)
+    assert noisy[2] != pytest.approx(evaluated[0], abs=1e-3)
+
+
+def test_a_network_that_diverged_is_refused_with_the_image_it_was_seen_at(
+    source: RunDir,  # noqa: F811
+    anomalies: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    path = source.checkpoints / "best.pt"
+    content = torch.load(path, weights_only=True)
+    next(iter(content["model"].values())).fill_(float("nan"))
+    save_checkpoint(path, content)
+    status, out, err = done(command("ood", SOURCE, "--out", str(anomalies), *FAST))
+    assert status == 1
+    assert re.search(r"train/\S+: the network's output is not a number everywhere", out + err)
+    assert "Traceback" not in out + err
+    assert not list(source.outputs.glob("ood-*.npz"))

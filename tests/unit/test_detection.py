@@ -57,6 +57,19 @@ def test_the_numbers_are_those_of_scikit_learn(case: str, shared_data: Path) -> 
     assert found.fpr95 == pytest.approx(reference["fpr95_first_threshold"], abs=WITHIN)
     assert found.error == 0
 
+    # The same with in-distribution as the positives.
+    turned = measured(-arrays["scores"][valid], arrays["labels"][valid] != 1)
+    assert turned.auroc == pytest.approx(reference["auroc"], abs=WITHIN)
+    assert turned.average_precision == pytest.approx(reference["average_precision_id_positive"], abs=WITHIN)
+    assert turned.fpr95 == pytest.approx(reference["fpr95_id_positive_first_threshold"], abs=WITHIN)
+
+    binned = measured(arrays["scores"][valid], arrays["labels"][valid] == 1, limit=0, parts=3)
+    assert binned.auroc == pytest.approx(reference["auroc"], abs=binned.error + WITHIN)
+    assert binned.average_precision == pytest.approx(
+        reference["average_precision"], abs=binned.error + WITHIN
+    )
+    assert binned.fpr95 == pytest.approx(reference["fpr95_first_threshold"], abs=binned.error + WITHIN)
+
 
 def by_definition(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Threshold by threshold, and pair by pair."""

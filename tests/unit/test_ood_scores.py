@@ -152,7 +152,7 @@ def test_a_fit_is_found_again_for_the_same_checkpoint_and_images_alone(tmp_path:
     for seed in range(3):
         watcher.fit(random_logits(1, 5, 4, 4, seed=seed), random_logits(6, seed=seed))
     made = Fit(watcher.state(), {"msp": 0.25}, {"knn": 1.5}, {"msp": SHARES.astype(np.float64)})
-    path, identity = tmp_path / "fit.npz", fit_identity("sha", (4, 4), 0.95, (), ())
+    path, identity = tmp_path / "fit.npz", fit_identity("sha", (4, 4), "fp32", 0.95, (), ())
     assert load_fit(path, identity) is None
     save_fit(path, identity, made)
     found = load_fit(path, identity)
@@ -163,7 +163,12 @@ def test_a_fit_is_found_again_for_the_same_checkpoint_and_images_alone(tmp_path:
     features = random_logits(6, seed=9)
     maps = watcher.maps(asked, (8, 8))
     assert again.of_image(again.maps(asked, (8, 8)), features) == watcher.of_image(maps, features)
-    for other in (("other", (4, 4), 0.95), ("sha", (8, 8), 0.95), ("sha", (4, 4), 0.9)):
+    for other in (
+        ("other", (4, 4), "fp32", 0.95),
+        ("sha", (8, 8), "fp32", 0.95),
+        ("sha", (4, 4), "bf16", 0.95),
+        ("sha", (4, 4), "fp32", 0.9),
+    ):
         assert load_fit(path, fit_identity(*other, (), ())) is None
     path.write_bytes(path.read_bytes()[:100])
     assert load_fit(path, identity) is None
