@@ -158,7 +158,7 @@ def test_a_run_from_the_form_to_leaving_it_alive(cared_for: Workspace, street: P
         screen.press("r")
         screen.wait_for(r"running +quick")
         wait_for_epoch_after(screen, stopped_at)
-        screen.wait_for("attempt 2")
+        screen.wait_until(lambda: attempts(workspace) == [2], "the second attempt in the database")
 
         screen.press("a")
         screen.wait_for("2 marked")
@@ -191,6 +191,12 @@ def worker_lives(workspace: Workspace) -> bool:
     (proc,) = workspace.runs.glob("*/proc.json")
     process = workspace.run_dir(proc.parent.name).read_proc()
     return process is not None and is_alive(process) is True
+
+
+def attempts(workspace: Workspace) -> list[int]:
+    """The attempts of all runs, as the database tells them."""
+    with workspace.open_store() as store:
+        return [run.attempt for run in store.runs()]
 
 
 def fill_in(screen: Screen, key: str, value: str) -> None:
