@@ -6,19 +6,25 @@ documentation and the form of the dashboard are generated from them.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
-    Field,
     Tag,
     model_validator,
 )
+
+from engine.config_fields import Count, Section, Size, option
+from engine.config_network import (
+    EvaluateConfig,
+    OfNetworkConfig,
+    OodConfig,
+    PredictConfig,
+    RobustnessConfig,
+)
+from engine.config_slurm import SlurmConfig
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -26,52 +32,6 @@ STUDY_SEED = 2147483647
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
 
 LEARNING_TASKS = ("train", "pretrain")
-
-
-def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
-    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
-
-    `form` says in words what a text must look like.
-    """
-    return Field(default, description=help, json_schema_extra={"unit": unit, "form": form}, **bounds)
-
-
-class Section(BaseModel):
-    """A frozen group of fields that refuses keys it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        validate_default=True,
-        # A key may be a word that Python keeps for itself.
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
-
-
-def _parse_count(value: Any) -> Any:
-    """Accept 4 beside "4"."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Count = Annotated[str, BeforeValidator(_parse_count)]
-
-
-def _parse_size(value: Any) -> Any:
-    """Accept "256x512" (height x width) beside [256, 512]."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", value)
-        if match is None:
-            raise ValueError('must be HEIGHTxWIDTH such as "256x512"')
-        return int(match[1]), int(match[2])
-    return value
-
-
-Side = Annotated[int, Field(ge=16, le=8192)]
-Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
-"""(height, width) in pixels."""
 
 
 def _class_names(value: Any) -> Any:
@@ -349,122 +309,6 @@ class RuntimeConfig(Section):
     deterministic: bool = option(
         False, "Use only algorithms that repeat bit by bit on CUDA, too; some are slower"
     )
-
-
-def _options(text: str) -> str:
-    """The parts of `slurm.extra`, one after the other with one way to separate them."""
-    parts = [part.strip() for part in re.split(r"[;\n]", text)]
-    return "; ".join(part for part in parts if part)
-
-
-Extra = Annotated[str, AfterValidator(_options)]
-WORD = r"^[A-Za-z0-9_.,:@+-]*$"
-SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
-
-
-class SlurmConfig(Section):
-    """What a job of executor=slurm asks the cluster for; what is left empty is the cluster's own default."""
-
-    partition: str = option("", "Partition, or several with commas", form="a name", pattern=WORD)
-    account: str = option("", "Account that pays", form="a name", pattern=WORD)
-    time: str = option(
-        "",
-        "Longest time of a job",
-        form="Slurm's MINUTES, HOURS:MM:SS, DAYS-HOURS or empty",
-        pattern=SLURM_TIME,
-    )
-    gpus: int = option(0, "GPUs of a job, on one node; 0: none", ge=0, le=1024)
-    cpus: int = option(0, "CPU cores of a job; 0: the cluster's default", ge=0, le=4096)
-    signal_seconds: int = option(
-        120,
-        "How long before the end of slurm.time the run is told to save; it is then queued again",
-        unit="seconds",
-        ge=10,
-        le=65535,
-    )
-    extra: Extra = option(
-        "",
-        "More options of sbatch (--constraint=a100), and lines of shell to run first (module load cuda); "
-        "each but the last ends with a semicolon",
-    )
-    dry_run: bool = option(False, "Print the job's script and make nothing")
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """What `extra` holds, one by one."""
-        return tuple(self.extra.split("; ")) if self.extra else ()
-
-
-class OfNetworkConfig(Section):
-    """What the tasks that look at the network of another run have in common."""
-
-    source: str = option("", "Id of the run whose network it is", min_length=1)
-    checkpoint: str = option(
-        "", "Its checkpoint: a path, from the folder of this run or absolute", min_length=1
-    )
-    tta: Literal["none", "flip", "scales", "flip,scales"] = option(
-        "none", "Test-time augmentation: mirror image, several sizes, or both"
-    )
-    label_resize: Literal["bilinear-logits", "nearest"] = option(
-        "bilinear-logits",
-        "To the full size: logits bilinearly before the argmax, or classes nearest",
-    )
-
-
-class EvaluateConfig(OfNetworkConfig):
-    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
-
-    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
-    at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
-    keep: int = option(
-        8, "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all", ge=-1
-    )
-
-
-class PredictConfig(OfNetworkConfig):
-    """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
-
-    images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
-    out: str = option("", "Folder of the predictions: from the folder of this run, or absolute", min_length=1)
-    naming: Literal["plain", "cityscapes"] = option(
-        "plain", "As the image is called, or as the Cityscapes server wants it"
-    )
-    classes: tuple[str, ...] = Field((), description="The classes that the network must know")
-    colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
-    values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
-    overwrite: bool = option(False, "Replace predictions that are there")
-
-
-class OodConfig(OfNetworkConfig):
-    """How well the scores tell what a network knows from what it does not; `seg-engine ood` fills it in."""
-
-    in_root: str = option("", "Folder of in-distribution images, absolute", min_length=1)
-    split: Literal["val", "test"] = option(
-        "val", "Which of them: as `data` divides the run's own data, else this folder where there is one"
-    )
-    out_root: str = option("", "Folder of out-of-distribution images, absolute; empty with `pseudo`")
-    pseudo: Literal["none", "void", "held-out"] = option(
-        "none", "Out-of-distribution pixels of the in-distribution images: void, or of classes held out"
-    )
-    accept: float = option(0.95, "Share of held-out in-distribution data to accept", gt=0, lt=1)
-    least_predicted: int = option(500, "Smallest predicted component that counts", unit="pixels", ge=0)
-    least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0)
-    exact_scores: int = option(
-        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0
-    )
-    pictures: int = option(6, "Images of each kind whose score maps are kept", unit="images", ge=0, le=64)
-
-    @model_validator(mode="after")
-    def _something_is_out(self) -> Self:
-        if bool(self.out_root) == (self.pseudo != "none"):
-            raise ValueError("ood: takes either a folder of out-of-distribution images or pseudo-outliers")
-        return self
-
-
-class RobustnessConfig(OfNetworkConfig):
-    """Scores on corrupted images; `seg-engine robustness` fills it in."""
-
-    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
 
 
 class RunConfig(Section):

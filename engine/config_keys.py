@@ -16,7 +16,8 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.config import RunConfig, Size
+from engine.config import RunConfig
+from engine.config_fields import Size
 
 
 class ConfigError(ValueError):

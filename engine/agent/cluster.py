@@ -17,7 +17,7 @@ from pathlib import Path
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up, claimed_attempt
-from engine.config import SlurmConfig
+from engine.config_slurm import SlurmConfig
 from engine.files import replacing
 from engine.journal import JournalError
 from engine.processes import ProcessIdentity

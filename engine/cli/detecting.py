@@ -7,24 +7,27 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.arguments import After, Json, Priority, Queue, RunName, workspace_of
+from engine.cli.arguments import (
+    After,
+    Changes,
+    Checkpoint,
+    Data,
+    Experiment,
+    Json,
+    Name,
+    Note,
+    Priority,
+    Queue,
+    RunName,
+    Tags,
+    workspace_of,
+)
 from engine.cli.queueing import check_place
 from engine.cli.usage import WrongUse, choice
 
 PSEUDO = ("void", "held-out")
 
 commands = typer.Typer()
-
-Changes = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
-]
-Checkpoint = Annotated[
-    str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
-]
-Name = Annotated[str, typer.Option(metavar="NAME", help="What to call the new run.")]
-Experiment = Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")]
-Tags = Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag; may be given again.")]
-Note = Annotated[str, typer.Option(metavar="TEXT", help="A note.")]
 
 
 @commands.command()
@@ -92,9 +95,7 @@ def robustness(
     context: typer.Context,
     run: RunName,
     changes: Changes = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data set [default: the run's].")
-    ] = None,
+    data: Data = None,
     split: Annotated[str, typer.Option(metavar="WORD", help="train, val or test.")] = "val",
     checkpoint: Checkpoint = "best",
     name: Name = "",

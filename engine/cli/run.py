@@ -15,7 +15,8 @@ from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.config import RunConfig, SlurmConfig
+from engine.config import RunConfig
+from engine.config_slurm import SlurmConfig
 from engine.data.cases import open_material
 from engine.data.dataset import open_dataset
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import ClassSet
-from engine.config import DataConfig, OodConfig
+from engine.config import DataConfig
+from engine.config_network import OodConfig
 from engine.data.anomalies import Scene, find_scenes, pseudo_mask_table
 from engine.data.catalog import LAYOUTS, DataError, Sample, scan
 from engine.data.decode import read_pair, train_id_table

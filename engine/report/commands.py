@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from engine.config import EvaluateConfig
+from engine.config_network import EvaluateConfig
 from engine.recipes import RECIPES
 from engine.report.compare_config import flat_config, pretraining_epochs
 from engine.report.run import changed_keys

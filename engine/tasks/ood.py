@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.classes import VOID
-from engine.config import OodConfig
+from engine.config_network import OodConfig
 from engine.data.cases import Material, Read, open_material, read_labelled
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import train_id_table

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.config import OodConfig
+from engine.config_network import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT
 from engine.data.cases import Case
 from engine.files import replacing

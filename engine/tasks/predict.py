@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from engine.config import PredictConfig
+from engine.config_network import PredictConfig
 from engine.data.catalog import DataError
 from engine.data.decode import FileFault, map_in_order, read_image
 from engine.files import replacing, sweep_temporaries
 from engine.journal import Finished, Predicting, Progress, read_all
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
-from engine.predicted import PRODUCTS, output_name
+from engine.prediction_files import PRODUCTS, output_name
 from engine.tasks.begin import describe_model
 from engine.tasks.job import Job, record_start
 from engine.tasks.network import Network, load_network

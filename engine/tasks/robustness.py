@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.config import RobustnessConfig
+from engine.config_network import RobustnessConfig
 from engine.data.cases import read_labelled
 from engine.data.catalog import DataError, Sample
 from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt

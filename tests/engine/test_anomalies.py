@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from engine.classes import CITYSCAPES, ClassSetError
-from engine.config import DataConfig, OodConfig
+from engine.config import DataConfig
 from engine.config_keys import ConfigError, with_values
+from engine.config_network import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_table
 from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config import SlurmConfig
+from engine.config_slurm import SlurmConfig
 from engine.rundir import ID_ALPHABET, RunDir
 
 NAME_PREFIX = "seg-"
