@@ -74,6 +74,20 @@ def _evaluation(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     return [*words, *_checkpoint(config["evaluate.checkpoint"])]
 
 
+def _prediction(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    config, about, source = flat_config(row.config), row.config["predict"], source_id(row)
+    words = ["predict", _called(source, others), *about["images"]]
+    for change in _changes(config, source, others):
+        words += ["--set", change]
+    own_folder = not about["out"].startswith("/")
+    words += [] if own_folder else ["--out", about["out"]]
+    words += ["--ids", "raw"] if list(about["values"]) != list(range(len(about["values"]))) else []
+    for key in ("naming", "label_resize", "tta"):
+        words += [f"--{key.replace('_', '-')}", about[key]]
+    words += ["--overwrite"] if about["overwrite"] else []
+    return [*words, *_checkpoint(about["checkpoint"])]
+
+
 def _detection(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     config, source = flat_config(row.config), source_id(row)
     words = ["ood", _called(source, others), *_changes(config, source, others)]
@@ -112,6 +126,7 @@ def _checkpoint(path: str) -> list[str]:
 
 _MAKERS: dict[str, Callable[[RunRow, Mapping[str, RunRow]], list[str]]] = {
     "evaluate": _evaluation,
+    "predict": _prediction,
     "ood": _detection,
     "robustness": _robustness,
 }
