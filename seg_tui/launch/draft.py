@@ -160,6 +160,8 @@ def command_line(draft: Draft, config: RunConfig, card: Card, workspace: str = "
         base = draft.base
         words += ["rerun", draft.like]
         words += [f"data.root={config.data.root}"] if config.data.root != base.data.root else []
+    if config.task != base.task:
+        words.append(f"task={config.task}")
     if config.model.name != base.model.name:
         # It comes first and brings its own values: what follows is said only where it differs from those.
         words.append(f"model.name={config.model.name}")
