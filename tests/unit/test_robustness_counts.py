@@ -38,7 +38,7 @@ def test_the_next_attempt_goes_on_with_what_was_counted(tmp_path: Path) -> None:
     second.add("b", matrices(0))
     clean, *_ = second.results("val")
     assert (clean.corruption, clean.strength, clean.images) == ("clean", 0, 2)
-    # Pooled: road has 10 of 20 pixels right, car 20 right and 10 too many. Of images: 1 and (0 + 2/3) / 2.
+    # Pooled: road has 10 of 20 pixels right, car 20 and 10 too many. Of the images: 1 and (0 + 2/3) / 2.
     assert clean.dice == pytest.approx((2 * 10 / 30 + 2 * 20 / 50) / 2)
     assert clean.dice_image == pytest.approx((1 + (0 + 20 / 30) / 2) / 2)
     assert len(second.results("val")) == 31
