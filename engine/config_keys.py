@@ -306,6 +306,9 @@ def _problem(detail: Any) -> str:
         location.pop()
     key = ".".join(location)
     about = config_keys().get(key)
+    wrong = detail["msg"].removeprefix("Input should be ")
+    if about is None and wrong != detail["msg"] and detail["type"] != "model_type":
+        return f"{key}: must be {wrong}, got {given!r}"  # of a section that a command fills in
     if about is None:
         return f"{key or 'config'}: must be a table of keys, got {given!r}"
     wanted = {

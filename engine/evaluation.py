@@ -70,7 +70,7 @@ def derived_config(
     values = parse_assignments(assignments)
     strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
     if strange:
-        allowed = f"{', '.join(KEYS)} runtime.* and slurm.* may change"
+        allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* may change"
         raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
     root = str(data.expanduser().absolute()) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:

@@ -72,7 +72,9 @@ def ood(
     from engine.intentions import Place
 
     check_place(queue, after, priority)
-    if (outside is None) == (not pseudo):
+    if outside is not None and pseudo:
+        raise WrongUse("--out names what is out-of-distribution, and so does --pseudo: give one of them")
+    if outside is None and not pseudo:
         raise WrongUse("what is out-of-distribution? name a folder with --out, or --pseudo void or held-out")
     about = {
         "pseudo": choice("--pseudo", pseudo, PSEUDO) if pseudo else "none",

@@ -49,13 +49,14 @@ def logit_bands(logits: Tensor, size: tuple[int, int], values: int) -> Iterator[
     """
     height, width = logits.shape[2:]
     low, high, weight = _between(size[0], height, logits)
-    # One class after the other in memory: what is done along the classes then runs along rows.
-    planes = logits[0].contiguous()
-    band = max(1, values // (len(planes) * size[1]))
+    band = max(1, values // (logits.shape[1] * size[1]))
+    # One class after the other in memory: what is done along the classes then runs along rows. At the full
+    # size that is a copy of each band while it is in the cache, which costs a tenth of a copy of the whole.
+    planes = logits[0] if height == size[0] else logits[0].contiguous()
     for first in range(0, size[0], band):
         part = slice(first, first + band)
         if height == size[0]:
-            rows = planes[:, part]
+            rows = planes[:, part].contiguous()
         else:
             above, below = planes.index_select(1, low[part]), planes.index_select(1, high[part])
             rows = torch.lerp(above, below, weight[part, None])

@@ -202,6 +202,8 @@ def test_classes_held_out_are_the_unknown(
         ([], "what is out-of-distribution? name a folder with --out, or --pseudo void or held-out"),
         (["--pseudo", "held-out"], "no class was held out of training (data.hold_out)"),
         (["--out", "nowhere"], "nowhere: there is no such folder"),
+        (["--out", ".", "--pseudo", "void"], "give one of them"),
+        (["--out", ".", "--accept", "1"], "ood.accept: must be less than 1, got 1.0"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_run_is_made(

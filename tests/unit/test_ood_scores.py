@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.config import ModernUNetConfig, UNetConfig
+from engine.learning.class_maps import logit_bands
 from engine.models.registry import build_model
 from engine.ood import watcher as watching
 from engine.ood.features import NEIGHBOURS, Mahalanobis, NearestNeighbours, PooledFeatures, shrunk_covariance
@@ -50,6 +51,28 @@ def test_a_confident_pixel_is_not_lost_in_rounding() -> None:
     assert score[1:].tolist() == [0.0, 0.5]
     for function in LOGIT_SCORES.values():
         assert torch.isfinite(function(band)).all()
+
+
+def test_the_predicted_class_is_the_first_of_the_largest() -> None:
+    near = torch.nextafter(torch.tensor(7.0), torch.tensor(8.0)).item()
+    columns = [[0, 0, 0], [1, 3, 3], [7, near, 7], [-3e38, -2e38, 3e38], [-5, -6, -7], [1e-30, 2e-30, 0]]
+    logits = torch.cat([torch.tensor(columns).T, random_logits(3, 500)], dim=1)
+    for precise in (logits, logits.double()):
+        band = LogitBand(precise)
+        assert band.predicted.tolist() == precise.argmax(dim=0).tolist()
+        assert band.largest.tolist() == precise.amax(dim=0).tolist()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("size", [(12, 20), (12, 31), (30, 20), (5, 7)])
+def test_bands_are_the_logits_resized(size: tuple[int, int], channels_last: bool) -> None:
+    logits = random_logits(1, 5, 12, 20)
+    resized = torch.nn.functional.interpolate(logits, size, mode="bilinear")[0]
+    if channels_last:
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    bands = list(logit_bands(logits, size, 100))
+    assert len(bands) > 1
+    torch.testing.assert_close(torch.cat(bands, dim=1), resized, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("values", [1, 500, 2**18])
