@@ -7,6 +7,7 @@ nothing but the database and the run's own folder is changed; agents and workers
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,9 @@ STOPPABLE = ("queued", "starting", "running", "stopping")
 RESUMABLE = ("stopped", "failed", "lost")
 DELETABLE = (*END_STATUSES, "queued")
 HOPELESS = ("failed", "lost")
+
+LEAVING_SECONDS = 5.0
+"""How long a worker whose run has ended may take to be gone, before it counts as living on."""
 
 
 class Refused(ValueError):
@@ -294,7 +298,19 @@ def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:
 
 
 def refuse_living(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when a worker of one lives on this machine, whatever its status says."""
+    """Raises Refused when a worker of one lives on this machine, whatever its status says.
+
+    A run's end is in its journal before its worker has let go of everything; that may take LEAVING_SECONDS.
+    """
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while (problems := _living(workspace, rows)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if problems:
+        raise Refused(problems)
+
+
+def _living(workspace: Workspace, rows: Sequence[RunRow]) -> list[str]:
+    """One line for each run that has a worker, or a child of one, on this machine."""
     problems = []
     for row in rows:
         run = workspace.run_dir(row.id)
@@ -302,5 +318,4 @@ def refuse_living(workspace: Workspace, rows: Sequence[RunRow]) -> None:
         if is_held(run) or (process is not None and is_alive(process)):
             pid = f" (process {process.pid})" if process is not None else ""
             problems.append(f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later")
-    if problems:
-        raise Refused(problems)
+    return problems

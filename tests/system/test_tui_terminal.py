@@ -154,7 +154,6 @@ def test_a_run_from_the_form_to_leaving_it_alive(cared_for: Workspace, street: P
         screen.press("s")
         screen.wait_for(r"stopped +quick")
         stopped_at = epoch_on(screen)
-        screen.wait_until(lambda: not worker_lives(workspace), "the worker to be gone, as resuming needs it")
         screen.press("r")
         screen.wait_for(r"running +quick")
         wait_for_epoch_after(screen, stopped_at)
@@ -171,7 +170,7 @@ def test_a_run_from_the_form_to_leaving_it_alive(cared_for: Workspace, street: P
         screen.wait_until(lambda: "marked" not in screen.text(), "no marks")
 
         screen.press("p")
-        screen.wait_for("prediction")
+        screen.wait_for("Prediction")
         screen.wait_for("road")
         screen.press("Escape")
         screen.wait_for("best Dice @ epoch")
@@ -207,12 +206,11 @@ def fill_in(screen: Screen, key: str, value: str) -> None:
     while (field := field_with_focus(screen)) != key:
         screen.press("Down")
         screen.wait_until(lambda field=field: field_with_focus(screen) != field, f"the field below {field}")
-    line = rf"(?m)^[ ●]*{key.rpartition('.')[2]} +(?! )"
-    before = screen.wait_for(rf"{line}(\S+)").group(1)
     screen.press("C-e", "C-u")
-    screen.wait_for(rf"{line}(?!{re.escape(before)}(?!\S))")
+    screen.wait_for("to be mended")  # an empty field is one
     screen.type(value)
-    screen.wait_for(rf"{line}{value}(?!\S)")
+    screen.wait_for(rf"(?m)^[ ●]*{key.rpartition('.')[2]} +{value}(?!\S)")
+    screen.wait_until(lambda: "to be mended" not in screen.text(), f"{value} to be taken for {key}")
 
 
 def field_with_focus(screen: Screen) -> str:
