@@ -1,11 +1,12 @@
-"""Denoising pre-training against none, with few labels and the same time: does it help?
+"""Denoising pre-training against none, with few labels and the same work: does it help?
 
     python benchmarks/pretraining.py [--data ROOT] [--label-fraction 0.1] [--seeds 2]
 
 A Modern U-Net learns to remove noise from all training images, then classes from a tenth of their labels
 (Brempong et al., "Denoising Pretraining for Semantic Segmentation", CVPR 2022 workshops). The other starts
-from weights as drawn and trains on the same labels for as many epochs as the time of both stages allows, so
-that neither has had more of the machine. Every run is a worker of its own; all have the same validation part.
+from weights as drawn and trains on the same labels until as many images have passed through it, there and
+back, as in both stages together. An image costs the same in either, so that takes the same time, whatever
+else the machine does meanwhile. Every run is a worker of its own; all have the same validation part.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
-from engine.journal import Epoch, read_all
+from engine.journal import Data, Epoch, read_all
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 from engine.sources import pretraining_of, starting_from
@@ -30,10 +31,11 @@ from engine.sources import pretraining_of, starting_from
 
 @dataclass(frozen=True)
 class End:
-    """What a run came to: validation Dice, None without classes, and the seconds of its epochs."""
+    """What a run came to: validation Dice, None without classes; images of an epoch; seconds of all."""
 
     best: float | None
     last: float | None
+    images: int
     seconds: float
 
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--pretrain-epochs", type=int, default=4, help="over all images (4)")
     parser.add_argument("--epochs", type=int, default=40, help="over the labelled ones (40)")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="of a worker; 0: one a core (0)")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +69,7 @@ def main() -> None:
                 "pretrain.epochs": options.pretrain_epochs,
                 "evaluation.every": max(1, options.epochs // 10),
                 "gallery.every": 0,
+                "runtime.threads": options.threads,
             },
         )
         print(
@@ -93,16 +97,17 @@ def one_seed(config: RunConfig, workspace: Path) -> tuple[End, End, int]:
     """Both ways of one seed, and the epochs of the one without pre-training."""
     denoising = pretraining_of(config)
     assert denoising is not None
-    first, stage = train(denoising, workspace, f"denoising{config.seed}")
-    _, tuned = train(starting_from(config, first.id), workspace, f"tuned{config.seed}")
-    seconds = stage.seconds + tuned.seconds
-    epochs = round(config.epochs * seconds / tuned.seconds)
-    alone = with_values(config, {"pretrain.epochs": 0, "epochs": epochs})
-    _, plain = train(alone, workspace, f"drawn{config.seed}")
-    return End(tuned.best, tuned.last, seconds), plain, epochs
+    stage = train(denoising, workspace, f"denoising{config.seed}")
+    tuned = train(starting_from(config, f"denoising{config.seed}"), workspace, f"tuned{config.seed}")
+    epochs = config.epochs + round(denoising.epochs * stage.images / tuned.images)
+    # As many looks at the validation images for both: the best of more would be the better for it.
+    every = max(1, epochs * config.evaluation.every // config.epochs)
+    alone = with_values(config, {"pretrain.epochs": 0, "epochs": epochs, "evaluation.every": every})
+    plain = train(alone, workspace, f"drawn{config.seed}")
+    return replace(tuned, seconds=stage.seconds + tuned.seconds), plain, epochs
 
 
-def train(config: RunConfig, workspace: Path, run_id: str) -> tuple[RunDir, End]:
+def train(config: RunConfig, workspace: Path, run_id: str) -> End:
     """Train in a worker, to the end."""
     run = RunDir(workspace / "runs" / run_id)
     run.create(RunCard(id=run_id, name=run_id, experiment="pretraining", created=time.time()), config)
@@ -115,10 +120,12 @@ def train(config: RunConfig, workspace: Path, run_id: str) -> tuple[RunDir, End]
         )
     if done.returncode != 0:
         raise SystemExit(f"{run_id} did not come to its end:\n{run.log.read_text()}")
-    epochs = [event for event in read_all(run.journal) if isinstance(event, Epoch)]
+    events = list(read_all(run.journal))
+    (images,) = (event.train_images for event in events if isinstance(event, Data))
+    epochs = [event for event in events if isinstance(event, Epoch)]
     scores = [event.dice for event in epochs if event.split == "val" and event.dice is not None]
-    seconds = sum(event.seconds for event in epochs)
-    return run, End(max(scores, default=None), scores[-1] if scores else None, seconds)
+    last = scores[-1] if scores else None
+    return End(max(scores, default=None), last, images, sum(event.seconds for event in epochs))
 
 
 if __name__ == "__main__":

@@ -6,62 +6,43 @@ documentation and the form of the dashboard are generated from them.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
-    Field,
     Tag,
     model_validator,
 )
+
+from engine.config_fields import Count, Section, Size, option
+from engine.config_network import (
+    EvaluateConfig,
+    OfNetworkConfig,
+    OodConfig,
+    PredictConfig,
+    RobustnessConfig,
+)
+from engine.config_slurm import SlurmConfig
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
 
-
-def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
-    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
-
-    `form` says in words what a text must look like.
-    """
-    return Field(default, description=help, json_schema_extra={"unit": unit, "form": form}, **bounds)
+LEARNING_TASKS = ("train", "pretrain")
 
 
-class Section(BaseModel):
-    """A frozen group of fields that refuses keys it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        validate_default=True,
-        # A key may be a word that Python keeps for itself.
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
+def _class_names(value: Any) -> Any:
+    """Accept a list of class names beside names joined by commas, and keep them joined, each once."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
-def _parse_size(value: Any) -> Any:
-    """Accept "256x512" (height x width) beside [256, 512]."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", value)
-        if match is None:
-            raise ValueError('must be HEIGHTxWIDTH such as "256x512"')
-        return int(match[1]), int(match[2])
-    return value
-
-
-Side = Annotated[int, Field(ge=16, le=8192)]
-Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
-"""(height, width) in pixels."""
+ClassNames = Annotated[str, BeforeValidator(_class_names)]
 
 
 class DataConfig(Section):
@@ -85,6 +66,11 @@ class DataConfig(Section):
     label_fraction: float = option(
         1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
     )
+    hold_out: ClassNames = option(
+        "",
+        "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
+        form="names of classes joined by commas, such as rider,train",
+    )
     cache: bool = option(
         True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
     )
@@ -92,6 +78,11 @@ class DataConfig(Section):
         0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
     )
     skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The names in `hold_out`."""
+        return tuple(self.hold_out.split(",")) if self.hold_out else ()
 
 
 class UNetConfig(Section):
@@ -291,7 +282,12 @@ class InitConfig(Section):
 class RuntimeConfig(Section):
     """How the machine is used. Nothing here changes what is learned, beyond rounding."""
 
-    threads: int = option(0, "CPU threads of the worker; 0: the cores this process may use", ge=0, le=1024)
+    threads: int = option(
+        0,
+        "CPU threads of the worker, or of each of its processes; 0: the cores it may use, in equal shares",
+        ge=0,
+        le=1024,
+    )
     keep_memory: bool = option(
         True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
     )
@@ -315,53 +311,14 @@ class RuntimeConfig(Section):
     )
 
 
-class OfNetworkConfig(Section):
-    """What the tasks that look at the network of another run have in common."""
-
-    source: str = option("", "Id of the run whose network it is", min_length=1)
-    checkpoint: str = option(
-        "", "Its checkpoint: a path, from the folder of this run or absolute", min_length=1
-    )
-    tta: Literal["none", "flip", "scales", "flip,scales"] = option(
-        "none", "Test-time augmentation: mirror image, several sizes, or both"
-    )
-    label_resize: Literal["bilinear-logits", "nearest"] = option(
-        "bilinear-logits",
-        "To the full size: logits bilinearly before the argmax, or classes nearest",
-    )
-
-
-class EvaluateConfig(OfNetworkConfig):
-    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
-
-    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
-    at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
-    keep: int = option(
-        8, "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all", ge=-1
-    )
-
-
-class PredictConfig(OfNetworkConfig):
-    """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
-
-    images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
-    out: str = option("", "Folder of the predictions: from the folder of this run, or absolute", min_length=1)
-    naming: Literal["plain", "cityscapes"] = option(
-        "plain", "As the image is called, or as the Cityscapes server wants it"
-    )
-    classes: tuple[str, ...] = Field((), description="The classes that the network must know")
-    colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
-    values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
-    overwrite: bool = option(False, "Replace predictions that are there")
-
-
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain", "evaluate", "predict"] = option(
+    task: Literal["train", "pretrain", "evaluate", "predict", "ood", "robustness"] = option(
         "train",
         "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
-        "score what another run has learned; predict: make class maps with it",
+        "score what another run has learned; predict: make class maps with it; ood: see what it takes for "
+        "unknown; robustness: score it on corrupted images",
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -373,6 +330,15 @@ class RunConfig(Section):
     )
     device: str = option(
         "auto", "What to compute on", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN
+    )
+    devices: Count = option(
+        "1",
+        "GPUs, or processes on the CPU, that share each batch; auto: all GPUs there are",
+        form="auto or a whole number from 1",
+        pattern=r"^(auto|[1-9]\d{0,3})$",
+    )
+    executor: Literal["local", "slurm"] = option(
+        "local", "local: a process of the machine that the agent is on; slurm: a job of the cluster"
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = option(UNetConfig(), "The network; each architecture has keys of its own")
@@ -387,13 +353,21 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    slurm: SlurmConfig = SlurmConfig()
     evaluate: EvaluateConfig | None = None
     predict: PredictConfig | None = None
+    ood: OodConfig | None = None
+    robustness: RobustnessConfig | None = None
 
     @property
     def of_network(self) -> OfNetworkConfig | None:
         """The section of a task that looks at the network of another run; None for a run with its own."""
-        sections = {"evaluate": self.evaluate, "predict": self.predict}
+        sections: dict[str, OfNetworkConfig | None] = {
+            "evaluate": self.evaluate,
+            "predict": self.predict,
+            "ood": self.ood,
+            "robustness": self.robustness,
+        }
         return sections.get(self.task)
 
     @property
@@ -403,9 +377,47 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
-        if self.task in ("evaluate", "predict") and self.of_network is None:
+        if self.task not in ("train", "pretrain") and self.of_network is None:
             raise ValueError(
                 f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_devices_have_something_to_share(self) -> Self:
+        if self.devices == "1":
+            return self
+        if self.task not in LEARNING_TASKS:
+            raise ValueError(f"devices: the task {self.task} runs on one device; it must be 1")
+        if self.device.startswith("cuda:"):
+            raise ValueError(
+                f"devices: {self.devices} cannot all be {self.device}; device=cuda takes the first ones"
+            )
+        if self.devices != "auto" and int(self.devices) > self.batch_size:
+            raise ValueError(
+                f"devices: {self.devices} cannot share a batch of {self.batch_size} images; "
+                f"it must be at most batch_size"
+            )
+        if self.runtime.compile == "on":
+            raise ValueError("runtime.compile: on is for devices=1; with several it must be off or auto")
+        return self
+
+    @model_validator(mode="after")
+    def _a_job_has_what_it_uses(self) -> Self:
+        if self.slurm.dry_run and self.executor != "slurm":
+            raise ValueError("slurm.dry_run: is for executor=slurm")
+        if self.executor != "slurm":
+            return self
+        if self.device.startswith("cuda:"):
+            raise ValueError(
+                f"device: {self.device} is Slurm's to choose; with executor=slurm it must be cuda"
+            )
+        if self.device == "cuda" and self.slurm.gpus == 0:
+            raise ValueError("slurm.gpus: 0 leaves device=cuda without one; it must be at least 1")
+        if self.device != "cpu" and self.devices != "auto" and int(self.devices) > self.slurm.gpus > 0:
+            raise ValueError(
+                f"devices: {self.devices} are more than slurm.gpus={self.slurm.gpus}; devices=auto uses what "
+                "the job gets"
             )
         return self
 

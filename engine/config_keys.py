@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,8 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.config import RunConfig, Size
+from engine.config import RunConfig
+from engine.config_fields import Size
 
 
 class ConfigError(ValueError):
@@ -271,9 +273,15 @@ def _kind(info: FieldInfo) -> str:
     )
 
 
+_WORDS = re.compile(r"\[( *[A-Za-z][\w -]*)(,( *[A-Za-z][\w -]*))*\]")
+"""A list of words without quotes, which a shell has taken away."""
+
+
 def _plain(key: str, value: Any) -> Any:
     """Text from a command line: lists are read as TOML, all else is left to the field's own type."""
     if isinstance(value, str) and value.startswith("["):
+        if _WORDS.fullmatch(value):
+            return [word.strip() for word in value[1:-1].split(",")]
         try:
             return tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError as error:
@@ -298,6 +306,9 @@ def _problem(detail: Any) -> str:
         location.pop()
     key = ".".join(location)
     about = config_keys().get(key)
+    wrong = detail["msg"].removeprefix("Input should be ")
+    if about is None and wrong != detail["msg"] and detail["type"] != "model_type":
+        return f"{key}: must be {wrong}, got {given!r}"  # of a section that a command fills in
     if about is None:
         return f"{key or 'config'}: must be a table of keys, got {given!r}"
     wanted = {

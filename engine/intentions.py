@@ -7,6 +7,7 @@ nothing but the database and the run's own folder is changed; agents and workers
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,9 @@ STOPPABLE = ("queued", "starting", "running", "stopping")
 RESUMABLE = ("stopped", "failed", "lost")
 DELETABLE = (*END_STATUSES, "queued")
 HOPELESS = ("failed", "lost")
+
+LEAVING_SECONDS = 5.0
+"""How long a worker whose run has ended may take to be gone, before it counts as living on."""
 
 
 class Refused(ValueError):
@@ -75,13 +79,21 @@ def base_config(target: str) -> RunConfig:
 
 
 def check_hardware(config: RunConfig) -> None:
-    """Refuse a device that this machine lacks, asked of the driver itself. Raises ConfigError."""
-    if not config.device.startswith("cuda"):
-        if config.device == "cpu" and config.precision == "fp16":
-            raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+    """Refuse a device that this machine lacks, asked of the driver itself; what a cluster has is its own
+    matter. Raises ConfigError."""
+    if config.executor == "slurm":
+        if shutil.which("sbatch") is None:
+            raise ConfigError(["executor: slurm needs a machine with Slurm's commands; sbatch is not here"])
+        return
+    if config.device == "cpu" and config.precision == "fp16":
+        raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+    several = config.devices not in ("1", "auto")
+    if config.device == "cpu" or (config.device == "auto" and not several):
         return
     count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
-    if index >= count:
+    if several and int(config.devices) > count > 0:
+        raise ConfigError([f"devices: {config.devices} are asked for: {count} CUDA devices are here"])
+    if config.device != "auto" and index >= count:
         raise ConfigError(
             [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
         )
@@ -122,6 +134,8 @@ def enqueue(
     `pretrained`, by config the id of each pre-training run, so that none is made twice. Returns the cards of
     the runs that were made, in the order in which they will start.
     """
+    if config.slurm.dry_run:
+        raise ConfigError(["slurm.dry_run: is for `seg-engine run` and `sweep`; it must be false here"])
     after = predecessor(store, place)
     config = settle_source(workspace, store, config, waits_for=after)
     made = []
@@ -191,6 +205,7 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
 
     Raises Refused, and queues none, when one is of another status or its worker still lives.
     """
+    refuse_elsewhere(workspace, rows)
     refuse_others(rows, RESUMABLE, "only stopped, failed and lost runs are queued again")
     refuse_living(workspace, rows)
     for row in rows:
@@ -239,7 +254,8 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
 
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when one of the runs lives."""
+    """Raises Refused when one of the runs lives, or lies elsewhere."""
+    refuse_elsewhere(workspace, rows)
     refuse_active(rows)
     refuse_living(workspace, rows)
 
@@ -274,8 +290,32 @@ def refuse_others(rows: Sequence[RunRow | RunSummary], statuses: Sequence[str], 
         raise Refused(problems)
 
 
+def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when the folder of one is in another workspace that shares the database."""
+    here = workspace.identity() if workspace.on_server else ""
+    problems = [
+        f"{row.id}: its folder is in the workspace {row.workspace}; do that there"
+        for row in rows
+        if row.workspace != here
+    ]
+    if problems:
+        raise Refused(problems)
+
+
 def refuse_living(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when a worker of one lives on this machine, whatever its status says."""
+    """Raises Refused when a worker of one lives on this machine, whatever its status says.
+
+    A run's end is in its journal before its worker has let go of everything; that may take LEAVING_SECONDS.
+    """
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while (problems := _living(workspace, rows)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if problems:
+        raise Refused(problems)
+
+
+def _living(workspace: Workspace, rows: Sequence[RunRow]) -> list[str]:
+    """One line for each run that has a worker, or a child of one, on this machine."""
     problems = []
     for row in rows:
         run = workspace.run_dir(row.id)
@@ -283,5 +323,4 @@ def refuse_living(workspace: Workspace, rows: Sequence[RunRow]) -> None:
         if is_held(run) or (process is not None and is_alive(process)):
             pid = f" (process {process.pid})" if process is not None else ""
             problems.append(f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later")
-    if problems:
-        raise Refused(problems)
+    return problems

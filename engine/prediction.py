@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.classes import CITYSCAPES, ClassSet
 from engine.data.catalog import DataError, scan
 from engine.intentions import Refused
-from engine.predicted import CITYSCAPES_ENDING, PRODUCTS, output_name
+from engine.prediction_files import CITYSCAPES_ENDING, PRODUCTS, output_name
 from engine.store import RunRow
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -66,6 +66,13 @@ def output_names(images: Sequence[Path], naming: str) -> list[str]:
     if problems:
         raise Refused(problems)
     return list(names)
+
+
+def refuse_no_folder(out: Path) -> None:
+    """Raises Refused when predictions cannot go to `out`, since it is a file or lies below one."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir():
+        raise Refused([f"--out {out}: {there} is a file; name a folder, which is made where it is missing"])
 
 
 def refuse_existing(out: Path, names: Sequence[str]) -> None:

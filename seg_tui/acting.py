@@ -39,19 +39,17 @@ class Acting(Screen[None]):
         self.tui.show_launch()
 
     def action_rerun(self) -> None:
-        """The form for a run like this one; what works on another run's checkpoint has none."""
-        from seg_tui.launch.draft import RERUN_TASKS
+        from engine.config import LEARNING_TASKS
 
-        runs = list(self.targets())
         ids = self._ids()
         if len(ids) > 1:
             self.notify(
                 "Rerun starts from one run; unmark the others with u.", severity="warning", markup=False
             )
-        elif ids and runs[0].task not in RERUN_TASKS:
+        elif ids and (run := self.tui.snapshot.runs.get(ids[0])) and run.task not in LEARNING_TASKS:
             self.notify(
-                f"{ids[0]}: is of the task {runs[0].task}, whose config comes from the run that it is of; "
-                f"`seg-engine rerun {ids[0]}` repeats it",
+                f"{run.name} is of the task {run.task}, which the form does not make; "
+                f"`seg-engine rerun {run.id}` does.",
                 severity="warning",
                 markup=False,
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engine.processes import is_alive
 from engine.rundir import RunDir
-from engine.store import EpochRow, EvaluationRow, EventRow, RunRow, Store
+from engine.store import EpochRow, EvaluationRow, EventRow, ImageRow, RunRow, Store
 
 LOG_BYTES = 64 * 1024
 """How much of the end of a log is read."""
@@ -16,13 +16,15 @@ LOG_BYTES = 64 * 1024
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """One run at one moment. `alive` is None when only another machine could tell, False before the first
-    worker; `beat` is the UTC time of its last heartbeat; `log` the end of its log, in lines."""
+    """One run at one moment. `images` are those that an evaluation has scored, the worst first; `log` is the
+    end of its log, in lines. `alive` is None when only another machine could tell, False before the first
+    worker; `beat` is the UTC time of its last heartbeat."""
 
     row: RunRow
     epochs: tuple[EpochRow, ...]
     events: tuple[EventRow, ...]
     evaluations: tuple[EvaluationRow, ...]
+    images: tuple[ImageRow, ...]
     log: tuple[str, ...]
     alive: bool | None
     beat: float | None
@@ -36,7 +38,7 @@ class Detail:
 
 def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:
     """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept. A `glance` goes
-    without events and evaluations.
+    without events, evaluations and images.
 
     Raises StoreError, also when the run is gone.
     """
@@ -44,18 +46,22 @@ def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance:
     process = run.read_proc()
     events: tuple[EventRow, ...] = ()
     evaluations: tuple[EvaluationRow, ...] = ()
+    images: tuple[ImageRow, ...] = ()
     if before is not None and before.row.id == row.id and before.row.journal_seq == row.journal_seq:
-        epochs, events, evaluations = before.epochs, before.events, before.evaluations
+        epochs, events = before.epochs, before.events
+        evaluations, images = before.evaluations, before.images
     else:
         same = before is not None and _curve_of(before.row) == _curve_of(row)
         epochs = before.epochs if before is not None and same else tuple(store.epochs(row.id))
         if not glance:
             events, evaluations = tuple(store.events(row.id)), tuple(store.evaluations(row.id))
+            images = tuple(store.image_scores(row.id)) if row.task == "evaluate" else ()
     return Detail(
         row=row,
         epochs=epochs,
         events=events,
         evaluations=evaluations,
+        images=images,
         log=log_tail(run),
         alive=is_alive(process) if process is not None else False,
         beat=run.last_beat(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,23 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its id, the beginni
 RunNames = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Their ids, the beginnings of them, or their names.")
 ]
+Changes = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
+]
+Data = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the data set [default: the run's].")
+]
+Checkpoint = Annotated[
+    str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
+]
+LabelResize = Annotated[
+    str, typer.Option(metavar="WORD", help="bilinear-logits, or nearest as in the study.")
+]
+Tta = Annotated[str, typer.Option(metavar="WORDS", help="none, flip, scales or flip,scales.")]
+Name = Annotated[str, typer.Option(metavar="NAME", help="What to call the new run [default: after the run].")]
+Experiment = Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")]
+Tags = Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag; may be given again.")]
+Note = Annotated[str, typer.Option(metavar="TEXT", help="A note.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Queue = Annotated[bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")]
 After = Annotated[str, typer.Option(metavar="RUN", help="With --queue: start when that run has finished.")]

@@ -12,7 +12,7 @@ from engine.cli.reading import open_existing
 from engine.cli.run import start_here
 from engine.evaluation import checkpoint_of, derived_config, source_run
 from engine.intentions import Place, Refused, enqueue
-from engine.prediction import find_images, label_values, output_names, refuse_existing
+from engine.prediction import find_images, label_values, output_names, refuse_existing, refuse_no_folder
 from engine.workspace import Workspace
 
 OUTPUTS = "outputs"
@@ -46,8 +46,10 @@ def predict(
         images = find_images(given)
         names = output_names(images, about["naming"])
         folder = out.expanduser().absolute() if out is not None else None
-        if folder is not None and not overwrite:
-            refuse_existing(folder, names)
+        if folder is not None:
+            refuse_no_folder(folder)
+            if not overwrite:
+                refuse_existing(folder, names)
         section = {
             **about,
             "source": row.id,

@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.arguments import After, Json, Priority, Queue, RunName, workspace_of
+from engine.cli.arguments import (
+    After,
+    Changes,
+    Checkpoint,
+    Data,
+    Experiment,
+    Json,
+    LabelResize,
+    Name,
+    Note,
+    Priority,
+    Queue,
+    RunName,
+    Tags,
+    Tta,
+    workspace_of,
+)
 from engine.cli.queueing import check_place
 from engine.cli.usage import WrongUse, choice
 
@@ -21,23 +37,15 @@ commands = typer.Typer()
 def evaluate(
     context: typer.Context,
     run: RunName,
-    changes: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the data set [default: the run's].")
-    ] = None,
+    changes: Changes = None,
+    data: Data = None,
     split: Annotated[str, typer.Option(metavar="WORD", help="train, val or test.")] = "val",
     at: Annotated[
         str, typer.Option(metavar="WORD", help="original: the labels' own size; input: the network's.")
     ] = "original",
-    label_resize: Annotated[
-        str, typer.Option(metavar="WORD", help="bilinear-logits, or nearest as in the study.")
-    ] = "bilinear-logits",
-    tta: Annotated[str, typer.Option(metavar="WORDS", help="none, flip, scales or flip,scales.")] = "none",
-    checkpoint: Annotated[
-        str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
-    ] = "best",
+    label_resize: LabelResize = "bilinear-logits",
+    tta: Tta = "none",
+    checkpoint: Checkpoint = "best",
     baseline: Annotated[
         str, typer.Option(metavar="RUN", help="Compare with its evaluation, by bootstrap over images.")
     ] = "",
@@ -47,12 +55,10 @@ def evaluate(
             metavar="N", min=-1, help="Keep the predictions of the N images of the lowest Dice; -1: of all."
         ),
     ] = 8,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="What to call the evaluation [default: RUN-SPLIT-AT].")
-    ] = "",
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")] = "",
-    tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag; may be given again.")] = None,
-    note: Annotated[str, typer.Option(metavar="TEXT", help="A note.")] = "",
+    name: Name = "",
+    experiment: Experiment = "",
+    tag: Tags = None,
+    note: Note = "",
     queue: Queue = False,
     after: After = "",
     priority: Priority = 0,
@@ -95,13 +101,9 @@ def predict(
     naming: Annotated[
         str, typer.Option(metavar="WORD", help="plain, or cityscapes as its server wants it.")
     ] = "plain",
-    label_resize: Annotated[
-        str, typer.Option(metavar="WORD", help="bilinear-logits, or nearest as in the study.")
-    ] = "bilinear-logits",
-    tta: Annotated[str, typer.Option(metavar="WORDS", help="none, flip, scales or flip,scales.")] = "none",
-    checkpoint: Annotated[
-        str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
-    ] = "best",
+    label_resize: LabelResize = "bilinear-logits",
+    tta: Tta = "none",
+    checkpoint: Checkpoint = "best",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace predictions that are there.")
     ] = False,
@@ -109,10 +111,10 @@ def predict(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Such as device=cpu; may be given again."),
     ] = None,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="What to call the new run [default: RUN-predict].")
-    ] = "",
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")] = "",
+    name: Name = "",
+    experiment: Experiment = "",
+    tag: Tags = None,
+    note: Note = "",
     queue: Queue = False,
     after: After = "",
     priority: Priority = 0,
@@ -131,7 +133,7 @@ def predict(
     }
     choice("--ids", ids, ("train", "raw"))
     place = Place(priority, after) if queue else None
-    card, workspace = Chosen(name, experiment), workspace_of(context)
+    card, workspace = Chosen(name, experiment, tag or [], note), workspace_of(context)
     raise typer.Exit(
         command(
             workspace,

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.config import EvaluateConfig
+from engine.config_network import EvaluateConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes

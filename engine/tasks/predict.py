@@ -7,7 +7,7 @@ the number of those that were not. A later attempt makes only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from engine.config import PredictConfig
+from engine.config_network import PredictConfig
 from engine.data.catalog import DataError
 from engine.data.decode import FileFault, map_in_order, read_image
 from engine.files import replacing, sweep_temporaries
-from engine.journal import Finished, Predicting, Progress
+from engine.journal import Finished, Predicting, Progress, read_all
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
-from engine.predicted import PRODUCTS, output_name
+from engine.prediction_files import PRODUCTS, output_name
 from engine.tasks.begin import describe_model
 from engine.tasks.job import Job, record_start
 from engine.tasks.network import Network, load_network
@@ -36,8 +36,11 @@ OVERLAY_SHARE = 0.5
 
 
 def predict(job: Job) -> None:
-    """Write the class maps of the images. Raises StopRequested, CheckpointError, PredictionError, and
-    DataError when some image could not be used."""
+    """Write the class maps of the images.
+
+    Raises StopRequested, CheckpointError, PredictionError, and DataError when some image could not be used,
+    a prediction is there already or cannot be written.
+    """
     config, about = job.config, job.config.predict
     assert about is not None
     hardware = choose_hardware(config)
@@ -47,8 +50,10 @@ def predict(job: Job) -> None:
     network = load_network(config, job.run.path, hardware, about.classes)
     writer = Writer.of(about, job.run.path)
     wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
-    # The first attempt was told that nothing is there, or to replace it: what is there now, it has made.
-    left = [each for each in wanted if job.journal.attempt == 1 or not writer.has(each[1])]
+    if not any(isinstance(event, Predicting) for event in read_all(job.run.journal)):
+        writer.make_room([name for _, name in wanted], about.overwrite)
+    # From here on, what is there was made by this run.
+    left = [each for each in wanted if not writer.has(each[1])]
     job.record(
         Predicting(
             source=about.source,
@@ -94,6 +99,13 @@ class Writer:
 
     def has(self, name: str) -> bool:
         return all((self.out / product / name).exists() for product in PRODUCTS)
+
+    def make_room(self, names: Sequence[str], overwrite: bool) -> None:
+        """Remove predictions of an earlier run. Raises DataError where there are some and none may go."""
+        for path in (self.out / product / name for name in names for product in PRODUCTS):
+            if path.exists() and not overwrite:
+                raise DataError(f"{path}: is there already; take another --out, or add --overwrite")
+            path.unlink(missing_ok=True)
 
     def write(self, name: str, image: Image.Image, classes: NDArray[np.uint8]) -> None:
         """All products of one image; `classes` are its train ids, uint8 [H, W]. Raises DataError."""

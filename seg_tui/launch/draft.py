@@ -23,11 +23,8 @@ from engine.config_keys import (
 from engine.intentions import default_name
 from engine.recipes import RECIPES, get_recipe
 
-NOT_TYPED = ("task", "recipe", "data.root")
-"""Keys that follow from elsewhere in the form."""
-
-RERUN_TASKS = ("train", "pretrain")
-"""Tasks whose runs the form can begin with: those that are all config. Others are of a run's checkpoint."""
+NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
+"""Keys that follow from elsewhere in the form, and one that prints."""
 
 DEFAULT_EXPERIMENT = "default"
 
@@ -166,11 +163,15 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
         base = draft.base
         words += ["rerun", draft.like]
         words += [f"data.root={config.data.root}"] if config.data.root != base.data.root else []
+    if config.task != base.task:
+        words.append(f"task={config.task}")
     if config.model.name != base.model.name:
         # It comes first and brings its own values: what follows is said only where it differs from those.
         words.append(f"model.name={config.model.name}")
         base = with_values(base, {"model.name": config.model.name})
-    changed = [key for key in differences(base, config) if key not in ("recipe", "data.root")]
+    changed = [
+        key for key in differences(base, config) if key not in ("recipe", "data.root", "slurm.dry_run")
+    ]
     words += [f"{key}={exact_text(value_of(config, key))}" for key in changed]
     usual = Card(name=default_name(config), experiment=DEFAULT_EXPERIMENT) if from_recipe else first_card
     words += _card_words(card, usual)

@@ -160,7 +160,7 @@ COLUMNS: tuple[Column, ...] = (
         9,
         2,
         grow=True,
-        least=5,
+        least=11,
         most=11,
         right=True,
         falling=True,

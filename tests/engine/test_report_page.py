@@ -283,6 +283,24 @@ def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> 
     ]
 
 
+def test_a_prediction_is_repeated_on_its_images(store: Store) -> None:
+    trained = with_values(get_recipe("quick"), {"data.root": "/d"})
+    add_run(store, "tttttttt", trained, name="net")
+    about = {
+        "source": "tttttttt",
+        "checkpoint": "../tttttttt/checkpoints/best.pt",
+        "images": ["/p/a.png", "/p/b b.png"],
+        "out": "/maps",
+        "values": [7, 8],
+    }
+    table = trained.model_dump() | {"task": "predict", "predict": about, "init": {}}
+    add_run(store, "qqqqqqqq", with_values(RunConfig.model_validate(table), {"device": "cpu"}), name="maps")
+    assert command_lines([store.run("tttttttt"), store.run("qqqqqqqq")])[1] == (
+        "seg-engine predict net /p/a.png '/p/b b.png' --set device=cpu --out /maps --ids raw --naming plain "
+        "--label-resize bilinear-logits --tta none --name maps --experiment test"
+    )
+
+
 def test_a_config_that_this_version_cannot_read_is_kept_as_comment(store: Store) -> None:
     add_run(store)
     row = store.run("aaaaaaaa")

@@ -178,6 +178,7 @@ def test_wrong_use_is_one_line_and_makes_nothing(
         (("empty",), "empty: has no images"),
         ((plain, "--naming", "cityscapes"), "is not named as Cityscapes names images"),
         ((plain, "--out", "out"), "is there already; take another --out, or add --overwrite"),
+        ((plain, "--out", "images/plain.png"), "is a file; name a folder"),
         ((plain, "--ids", "rwa"), "did you mean raw?"),
         ((plain, "--set", "epochs=3"), "epochs: is settled by the training"),
         ((plain, "--checkpoint", "epoch_0010.pt"), "has no such checkpoint"),

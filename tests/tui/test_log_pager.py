@@ -86,6 +86,14 @@ def test_a_progress_bar_leaves_what_it_showed_last(tmp_path: Path) -> None:
     assert read_end(path).lines == ("100 %", "döne \N{REPLACEMENT CHARACTER}")
 
 
+def test_colours_and_cursor_movements_of_a_log_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"\x1b[1;31mred\x1b[0m\tand\x1b[2K \x07bell\x1b]0;title\x07\n")
+    (line,) = read_end(path).lines
+    assert line.isprintable()
+    assert line.split() == ["red", "and", "bell"]
+
+
 def test_search_goes_both_ways_and_around_the_end(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     filler = "nothing to see here\n" * 80_000  # more than one chunk

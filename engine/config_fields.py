@@ -1,0 +1,54 @@
+"""What sections of a config are made of: fields with bounds, unit and help; values written as text."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
+    """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
+
+    `form` says in words what a text must look like.
+    """
+    return Field(default, description=help, json_schema_extra={"unit": unit, "form": form}, **bounds)
+
+
+class Section(BaseModel):
+    """A frozen group of fields that refuses keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        # A key may be a word that Python keeps for itself.
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+def _parse_count(value: Any) -> Any:
+    """Accept 4 beside "4"."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Count = Annotated[str, BeforeValidator(_parse_count)]
+
+
+def _parse_size(value: Any) -> Any:
+    """Accept "256x512" (height x width) beside [256, 512]."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", value)
+        if match is None:
+            raise ValueError('must be HEIGHTxWIDTH such as "256x512"')
+        return int(match[1]), int(match[2])
+    return value
+
+
+Side = Annotated[int, Field(ge=16, le=8192)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
+"""(height, width) in pixels."""
