@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -195,18 +194,6 @@ async def test_rerun_and_compare_say_how_many_runs_they_need(workspace: Workspac
         await press_on(app, pilot, "aaaa0002", "space", "R")
         assert "Rerun starts from one run" in notices(app)[-1]
         assert not isinstance(app.screen, LaunchScreen)
-
-
-async def test_what_works_on_another_runs_checkpoint_has_no_form(workspace: Workspace) -> None:
-    add(workspace, "eeee0000", None, {"task": "pretrain"}, name="repeatable")
-    with sqlite3.connect(workspace.database) as connection:
-        connection.execute("UPDATE runs SET task = 'evaluate' WHERE id = 'aaaa0001'")
-    async with opened(workspace) as (app, pilot):
-        await press_on(app, pilot, "aaaa0001", "R")
-        assert "`seg-engine rerun aaaa0001` repeats it" in notices(app)[-1]
-        assert not isinstance(app.screen, LaunchScreen)
-        await press_on(app, pilot, "eeee0000", "R")
-        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
 
 
 async def test_marked_runs_are_stopped_and_queued_again_together(

@@ -475,20 +475,6 @@ async def test_rerun_with_edits_begins_with_the_config_of_the_run(workspace: Wor
     ) == {"seed"}
 
 
-async def test_a_pretraining_run_again_is_no_training(workspace: Workspace, scenes: Path) -> None:
-    add(workspace, "eeee0000", None, {"data.root": str(scenes), "task": "pretrain"}, name="denoise")
-    async with opened(workspace) as (app, pilot):
-        app.screen.query_one("RunTable").put_cursor("eeee0000")
-        await pilot.press("R")
-        await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and app.screen.form.rows())
-        await settled(pilot)
-        form = app.screen.form
-        config = form.checked.config
-        words = shlex.split(command_line(form.draft, config, form.card))
-        assert resolve_config("quick", [word for word in words if "=" in word], scenes) == config
-        assert config.task == "pretrain"
-
-
 async def test_an_evaluation_is_not_made_again_by_the_form(workspace: Workspace) -> None:
     about = {"source": "aaaa0000", "checkpoint": "../aaaa0000/checkpoints/best.pt"}
     table = workspace.run_dir("aaaa0000").read_config().model_dump()
