@@ -19,6 +19,7 @@ from engine.learning.hardware import cpu_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
+SERVER = "SEG_DATABASE_URL"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Section:
     title: str
     command: str
     about: str
+    on_server: bool = False
+    """Measured only where SEG_DATABASE_URL names a new database on a server."""
 
 
 SECTIONS = (
@@ -52,6 +55,13 @@ SECTIONS = (
         "bf16 against fp32",
         "python benchmarks/precision.py --images 300 --seeds 3 --lr 0.002",
         "Final validation Dice of the same runs in both. Wanted: means within 0.01.",
+    ),
+    Section(
+        "ddp",
+        "Two processes against two threads",
+        "python benchmarks/ddp.py",
+        "One run shared by two Gloo ranks of one thread each, against one process of two threads. Wanted: at "
+        "least 0.9 of its speed.",
     ),
     Section(
         "start_up",
@@ -78,6 +88,12 @@ SECTIONS = (
         "One 1024x2048 image after the other. Wanted: under 15 % of the network's time, flat memory.",
     ),
     Section(
+        "ood_scores",
+        "What out-of-distribution scores cost at full size",
+        "python benchmarks/ood_scores.py",
+        "One 1024x2048 image. Wanted: all five pixel scores in at most 15 % of the network's time.",
+    ),
+    Section(
         "cli_start",
         "Starting the command line",
         "python benchmarks/cli_start.py",
@@ -98,10 +114,31 @@ SECTIONS = (
         "Wanted: the first 100 rows of the leaderboard under 20 ms.",
     ),
     Section(
+        "leaderboard_server",
+        "The same questions to a server",
+        "python benchmarks/leaderboard.py --server",
+        "PostgreSQL as installed, on the same machine, by a socket; SEG_DATABASE_URL names its database. "
+        "Wanted: the first 100 rows of the leaderboard and a curve under 20 ms.",
+        on_server=True,
+    ),
+    Section(
         "ingest",
         "Folding journals into the database",
         "python benchmarks/ingest.py",
         "Wanted: at least 10,000 events a second.",
+    ),
+    Section(
+        "writers",
+        "Several who write to one file",
+        "python -m benchmarks.writers",
+        "Writers and database share the cores of this machine.",
+    ),
+    Section(
+        "writers_server",
+        "Several who write to one server",
+        "python -m benchmarks.writers --server",
+        "PostgreSQL as installed; writers and server share the cores of this machine.",
+        on_server=True,
     ),
 )
 
@@ -126,7 +163,7 @@ def main() -> int:
     texts = written_sections()
     failed = 0
     for section in SECTIONS:
-        if not wanted or section.name in wanted:
+        if section.name in wanted or (not wanted and (SERVER in os.environ or not section.on_server)):
             print(f"--- {section.command}", flush=True)
             try:
                 texts[section.name] = measure(section)

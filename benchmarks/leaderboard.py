@@ -3,16 +3,20 @@
     python benchmarks/leaderboard.py                                # 4 million epoch rows, about 6 GB of disk
     python benchmarks/leaderboard.py --runs 1000 --epochs 50
     python benchmarks/leaderboard.py --database full.db             # keeps it, and uses it again
+    SEG_DATABASE_URL=... python benchmarks/leaderboard.py --server  # asks a server, after copying all to it
 
 A run and its epochs are made by the engine once and then multiplied with other numbers. Each question is
 asked many times; the table shows the median and the worst in milliseconds. The rows come as the objects
-that the command line and the dashboard get, but where a view is named.
+that the command line and the dashboard get, but where a view is named. The server's database is to be a new
+one, or that of an earlier call, which is used again; its statistics are brought up to date first, which the
+server does by itself within minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sqlite3
 import statistics
@@ -22,11 +26,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from engine.classes import CITYSCAPES
 from engine.config import RunConfig
 from engine.journal import Data, Epoch, Finished, Started
 from engine.rundir import ID_ALPHABET, ID_LENGTH, RunCard
 from engine.store import Store
+from engine.store.copy import copy_runs
+from engine.workspace import DATABASE_VARIABLE
 
 ASKED = 30
 """Times that each question is asked."""
@@ -37,14 +45,37 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=200, help="epochs a run")
     parser.add_argument("--database", type=Path, help="make the database here and keep it")
+    parser.add_argument("--server", action="store_true", help=f"ask the one that {DATABASE_VARIABLE} names")
     arguments = parser.parse_args()
+    if arguments.server and DATABASE_VARIABLE not in os.environ:
+        parser.error(f"--server: {DATABASE_VARIABLE} is not set; it names a new database on a server")
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.database or Path(folder) / "experiments.db"
-        if not path.exists():
+        url = os.environ[DATABASE_VARIABLE] if arguments.server else f"sqlite:///{path}"
+        if not path.exists() and not (arguments.server and is_full(url)):
             begun = time.perf_counter()
             fill(path, arguments.runs, arguments.epochs)
             print(f"made in {time.perf_counter() - begun:.0f} s")
-        ask_all(path)
+        if arguments.server:
+            copy_to(url, path)
+        ask_all(url)
+
+
+def is_full(url: str) -> bool:
+    with Store(url) as store:
+        return bool(store.runs(limit=1))
+
+
+def copy_to(url: str, path: Path) -> None:
+    """Copy the file's runs to a server that has none yet."""
+    if not is_full(url):
+        begun = time.perf_counter()
+        with Store(f"sqlite:///{path}") as file, Store(url) as server:
+            rows = sum(copy_runs(file, server).values())
+        taken = time.perf_counter() - begun
+        print(f"copied to the server in {taken:.0f} s, {rows / taken:,.0f} rows/s")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
 
 
 def fill(path: Path, runs: int, epochs: int) -> None:
@@ -131,14 +162,32 @@ def varied_epochs(ids: list[str], epochs: int, rng: random.Random) -> Iterator[d
                 }  # fmt: skip
 
 
-def ask_all(path: Path) -> None:
-    """Ask every question and print how long the answers took."""
-    url = f"sqlite:///{path}"
-    with Store(url) as store, sqlite3.connect(path) as connection:
-        count = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM epochs)"
+def connect(url: str) -> sqlite3.Connection | psycopg.Connection[Any]:
+    """A connection of the kind that people who query the database themselves have."""
+    if url.startswith("sqlite:///"):
+        return sqlite3.connect(url.removeprefix("sqlite:///"))
+    return psycopg.connect(url, autocommit=True)
+
+
+def about(connection: sqlite3.Connection | psycopg.Connection[Any]) -> str:
+    """Rows, size and version of a database."""
+    count = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM epochs)"
+    if isinstance(connection, sqlite3.Connection):
         runs, epochs = connection.execute(count).fetchone()
-        size = path.stat().st_size / 1e9
-        print(f"{runs:,} runs, {epochs:,} epoch rows, {size:.2f} GB, SQLite {sqlite3.sqlite_version}\n")
+        pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        (size,), version = connection.execute(pages).fetchone(), f"SQLite {sqlite3.sqlite_version}"
+    else:
+        ((runs, epochs),) = connection.execute(count).fetchall()
+        ((size,),) = connection.execute("SELECT pg_database_size(current_database())").fetchall()
+        version = f"PostgreSQL {connection.info.server_version // 10_000}"
+    return f"{runs:,} runs, {epochs:,} epoch rows, {size / 1e9:.2f} GB, {version}"
+
+
+def ask_all(url: str) -> None:
+    """Ask every question and print how long the answers took."""
+    with Store(url) as store, connect(url) as connection:
+        print(f"{about(connection)}\n")
+        latest = store.changes().latest
         run_id = store.leaderboard(limit=1)[0].id
 
         def view(query: str) -> Callable[[], int]:
@@ -151,7 +200,7 @@ def ask_all(path: Path) -> None:
         questions: dict[str, Callable[[], int]] = {
             "first 100 of the leaderboard by best Dice": lambda: len(store.leaderboard(100)),
             "the same from the view `leaderboard`": view(
-                "SELECT * FROM leaderboard ORDER BY best_dice DESC LIMIT 100"
+                "SELECT * FROM leaderboard ORDER BY best_dice DESC NULLS LAST LIMIT 100"
             ),
             "first 100 of one experiment": lambda: len(store.leaderboard(100, "experiment 7")),
             "the newest 100 runs": lambda: len(store.runs(limit=100)),
@@ -163,6 +212,8 @@ def ask_all(path: Path) -> None:
                 store.runs(["tag:tag7", "status=failed"], limit=100)
             ),
             "all runs": lambda: len(store.runs()),
+            "the dashboard's first look: all, narrow": lambda: len(store.changes().runs),
+            "what changed since the last look: nothing": lambda: len(store.changes(latest).runs),
             "the curve of one run": lambda: len(store.epochs(run_id)),
             "class_scores of one run": view(f"SELECT * FROM class_scores WHERE run = '{run_id}'"),
             "a run by the beginning of its id": lambda: len([store.resolve(run_id[:6])]),

@@ -47,5 +47,5 @@ def _is_odd(entry: zipfile.ZipInfo) -> bool:
     return entry.file_size != entry.compress_size or entry.external_attr != 0
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

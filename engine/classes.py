@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 VOID = 255
@@ -44,13 +45,15 @@ class ClassInfo:
 class ClassSet:
     """Ordered classes; the index of a class is its train id.
 
-    `void_ids` are source ids that are known and belong to no class. A label value that is neither
-    a source id of a class nor in `void_ids` is an error in the data, not void.
+    `void_ids` are source ids that are known and belong to no class. A label value that is neither a source id
+    of a class nor in `void_ids` is an error in the data, not void. `held_out` are classes that the labels
+    have and the network is not to learn; their source ids are among `void_ids`.
     """
 
     name: str
     classes: tuple[ClassInfo, ...]
     void_ids: frozenset[int] = field(default_factory=frozenset)
+    held_out: tuple[ClassInfo, ...] = ()
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -70,6 +73,19 @@ class ClassSet:
         known = dict.fromkeys(self.void_ids, VOID)
         known.update({i: index for index, c in enumerate(self.classes) for i in c.ids})
         return known
+
+    def without(self, names: Collection[str]) -> ClassSet:
+        """The same label files with these classes held out. Raises ClassSetError: no such class, or none
+        left."""
+        for name in names:
+            if name not in self.names:
+                raise ClassSetError(f"{name}: is no class of {self.name}, which has {', '.join(self.names)}")
+        kept = tuple(c for c in self.classes if c.name not in names)
+        held_out = tuple(c for c in self.classes if c.name in names)
+        if not kept:
+            raise ClassSetError(f"{', '.join(names)}: are all classes of {self.name}; none would be left")
+        ids = {i for c in held_out for i in c.ids}
+        return replace(self, classes=kept, void_ids=self.void_ids | ids, held_out=self.held_out + held_out)
 
     def as_train_ids(self) -> ClassSet:
         """The same classes for label files that already hold train ids (0..C-1 and 255)."""

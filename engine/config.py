@@ -25,6 +25,8 @@ STUDY_SEED = 2147483647
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
 
+LEARNING_TASKS = ("train", "pretrain")
+
 
 def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
     """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
@@ -49,6 +51,14 @@ class Section(BaseModel):
     )
 
 
+def _parse_count(value: Any) -> Any:
+    """Accept 4 beside "4"."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Count = Annotated[str, BeforeValidator(_parse_count)]
+
+
 def _parse_size(value: Any) -> Any:
     """Accept "256x512" (height x width) beside [256, 512]."""
     if isinstance(value, str):
@@ -62,6 +72,17 @@ def _parse_size(value: Any) -> Any:
 Side = Annotated[int, Field(ge=16, le=8192)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
 """(height, width) in pixels."""
+
+
+def _class_names(value: Any) -> Any:
+    """Accept a list of class names beside names joined by commas, and keep them joined, each once."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+ClassNames = Annotated[str, BeforeValidator(_class_names)]
 
 
 class DataConfig(Section):
@@ -85,6 +106,11 @@ class DataConfig(Section):
     label_fraction: float = option(
         1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
     )
+    hold_out: ClassNames = option(
+        "",
+        "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
+        form="names of classes joined by commas, such as rider,train",
+    )
     cache: bool = option(
         True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
     )
@@ -92,6 +118,11 @@ class DataConfig(Section):
         0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
     )
     skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The names in `hold_out`."""
+        return tuple(self.hold_out.split(",")) if self.hold_out else ()
 
 
 class UNetConfig(Section):
@@ -291,7 +322,12 @@ class InitConfig(Section):
 class RuntimeConfig(Section):
     """How the machine is used. Nothing here changes what is learned, beyond rounding."""
 
-    threads: int = option(0, "CPU threads of the worker; 0: the cores this process may use", ge=0, le=1024)
+    threads: int = option(
+        0,
+        "CPU threads of the worker, or of each of its processes; 0: the cores it may use, in equal shares",
+        ge=0,
+        le=1024,
+    )
     keep_memory: bool = option(
         True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
     )
@@ -313,6 +349,50 @@ class RuntimeConfig(Section):
     deterministic: bool = option(
         False, "Use only algorithms that repeat bit by bit on CUDA, too; some are slower"
     )
+
+
+def _options(text: str) -> str:
+    """The parts of `slurm.extra`, one after the other with one way to separate them."""
+    parts = [part.strip() for part in re.split(r"[;\n]", text)]
+    return "; ".join(part for part in parts if part)
+
+
+Extra = Annotated[str, AfterValidator(_options)]
+WORD = r"^[A-Za-z0-9_.,:@+-]*$"
+SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
+
+
+class SlurmConfig(Section):
+    """What a job of executor=slurm asks the cluster for; what is left empty is the cluster's own default."""
+
+    partition: str = option("", "Partition, or several with commas", form="a name", pattern=WORD)
+    account: str = option("", "Account that pays", form="a name", pattern=WORD)
+    time: str = option(
+        "",
+        "Longest time of a job",
+        form="Slurm's MINUTES, HOURS:MM:SS, DAYS-HOURS or empty",
+        pattern=SLURM_TIME,
+    )
+    gpus: int = option(0, "GPUs of a job, on one node; 0: none", ge=0, le=1024)
+    cpus: int = option(0, "CPU cores of a job; 0: the cluster's default", ge=0, le=4096)
+    signal_seconds: int = option(
+        120,
+        "How long before the end of slurm.time the run is told to save; it is then queued again",
+        unit="seconds",
+        ge=10,
+        le=65535,
+    )
+    extra: Extra = option(
+        "",
+        "More options of sbatch (--constraint=a100), and lines of shell to run first (module load cuda); "
+        "each but the last ends with a semicolon",
+    )
+    dry_run: bool = option(False, "Print the job's script and make nothing")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What `extra` holds, one by one."""
+        return tuple(self.extra.split("; ")) if self.extra else ()
 
 
 class OfNetworkConfig(Section):
@@ -355,13 +435,46 @@ class PredictConfig(OfNetworkConfig):
     overwrite: bool = option(False, "Replace predictions that are there")
 
 
+class OodConfig(OfNetworkConfig):
+    """How well the scores tell what a network knows from what it does not; `seg-engine ood` fills it in."""
+
+    in_root: str = option("", "Folder of in-distribution images, absolute", min_length=1)
+    split: Literal["val", "test"] = option(
+        "val", "Which of them: as `data` divides the run's own data, else this folder where there is one"
+    )
+    out_root: str = option("", "Folder of out-of-distribution images, absolute; empty with `pseudo`")
+    pseudo: Literal["none", "void", "held-out"] = option(
+        "none", "Out-of-distribution pixels of the in-distribution images: void, or of classes held out"
+    )
+    accept: float = option(0.95, "Share of held-out in-distribution data to accept", gt=0, lt=1)
+    least_predicted: int = option(500, "Smallest predicted component that counts", unit="pixels", ge=0)
+    least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0)
+    exact_scores: int = option(
+        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0
+    )
+    pictures: int = option(6, "Images of each kind whose score maps are kept", unit="images", ge=0, le=64)
+
+    @model_validator(mode="after")
+    def _something_is_out(self) -> Self:
+        if bool(self.out_root) == (self.pseudo != "none"):
+            raise ValueError("ood: takes either a folder of out-of-distribution images or pseudo-outliers")
+        return self
+
+
+class RobustnessConfig(OfNetworkConfig):
+    """Scores on corrupted images; `seg-engine robustness` fills it in."""
+
+    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+
+
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain", "evaluate", "predict"] = option(
+    task: Literal["train", "pretrain", "evaluate", "predict", "ood", "robustness"] = option(
         "train",
         "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
-        "score what another run has learned; predict: make class maps with it",
+        "score what another run has learned; predict: make class maps with it; ood: see what it takes for "
+        "unknown; robustness: score it on corrupted images",
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -373,6 +486,15 @@ class RunConfig(Section):
     )
     device: str = option(
         "auto", "What to compute on", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN
+    )
+    devices: Count = option(
+        "1",
+        "GPUs, or processes on the CPU, that share each batch; auto: all GPUs there are",
+        form="auto or a whole number from 1",
+        pattern=r"^(auto|[1-9]\d{0,3})$",
+    )
+    executor: Literal["local", "slurm"] = option(
+        "local", "local: a process of the machine that the agent is on; slurm: a job of the cluster"
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = option(UNetConfig(), "The network; each architecture has keys of its own")
@@ -387,13 +509,21 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    slurm: SlurmConfig = SlurmConfig()
     evaluate: EvaluateConfig | None = None
     predict: PredictConfig | None = None
+    ood: OodConfig | None = None
+    robustness: RobustnessConfig | None = None
 
     @property
     def of_network(self) -> OfNetworkConfig | None:
         """The section of a task that looks at the network of another run; None for a run with its own."""
-        sections = {"evaluate": self.evaluate, "predict": self.predict}
+        sections: dict[str, OfNetworkConfig | None] = {
+            "evaluate": self.evaluate,
+            "predict": self.predict,
+            "ood": self.ood,
+            "robustness": self.robustness,
+        }
         return sections.get(self.task)
 
     @property
@@ -403,9 +533,47 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
-        if self.task in ("evaluate", "predict") and self.of_network is None:
+        if self.task not in ("train", "pretrain") and self.of_network is None:
             raise ValueError(
                 f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_devices_have_something_to_share(self) -> Self:
+        if self.devices == "1":
+            return self
+        if self.task not in LEARNING_TASKS:
+            raise ValueError(f"devices: the task {self.task} runs on one device; it must be 1")
+        if self.device.startswith("cuda:"):
+            raise ValueError(
+                f"devices: {self.devices} cannot all be {self.device}; device=cuda takes the first ones"
+            )
+        if self.devices != "auto" and int(self.devices) > self.batch_size:
+            raise ValueError(
+                f"devices: {self.devices} cannot share a batch of {self.batch_size} images; "
+                f"it must be at most batch_size"
+            )
+        if self.runtime.compile == "on":
+            raise ValueError("runtime.compile: on is for devices=1; with several it must be off or auto")
+        return self
+
+    @model_validator(mode="after")
+    def _a_job_has_what_it_uses(self) -> Self:
+        if self.slurm.dry_run and self.executor != "slurm":
+            raise ValueError("slurm.dry_run: is for executor=slurm")
+        if self.executor != "slurm":
+            return self
+        if self.device.startswith("cuda:"):
+            raise ValueError(
+                f"device: {self.device} is Slurm's to choose; with executor=slurm it must be cuda"
+            )
+        if self.device == "cuda" and self.slurm.gpus == 0:
+            raise ValueError("slurm.gpus: 0 leaves device=cuda without one; it must be at least 1")
+        if self.device != "cpu" and self.devices != "auto" and int(self.devices) > self.slurm.gpus > 0:
+            raise ValueError(
+                f"devices: {self.devices} are more than slurm.gpus={self.slurm.gpus}; devices=auto uses what "
+                "the job gets"
             )
         return self
 

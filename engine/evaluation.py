@@ -19,9 +19,10 @@ from engine.workspace import Workspace
 
 KEYS = (
     *("device", "precision", "data.size", "data.kind", "data.classes", "data.split", "data.skip_bad"),
-    *("limits.hours", "checkpoint.seconds"),
+    *("limits.hours", "checkpoint.seconds", "executor"),
 )
-"""Config keys that mean something here, and those of `runtime`; the rest is settled by the training."""
+"""Config keys that mean something here, and those of `runtime` and `slurm`; the rest is settled by the
+training."""
 
 CONFUSIONS = "confusions.npz"
 
@@ -67,9 +68,9 @@ def derived_config(
     ConfigError.
     """
     values = parse_assignments(assignments)
-    strange = [key for key in values if key not in KEYS and not key.startswith("runtime.")]
+    strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
     if strange:
-        allowed = f"{', '.join(KEYS)} and runtime.* may change"
+        allowed = f"{', '.join(KEYS)} runtime.* and slurm.* may change"
         raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
     root = str(data.expanduser().absolute()) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
@@ -78,7 +79,8 @@ def derived_config(
         trained = workspace.run_dir(row.id).read_config()
     except RunDirError as error:
         raise Refused([str(error)]) from error
-    table = with_values(trained, values).model_dump()
+    # Where a network was trained says nothing about where it is looked at.
+    table = with_values(trained, {"executor": "local", "devices": "1"} | values).model_dump()
     config = validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}})
     check_hardware(config)
     return config

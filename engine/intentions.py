@@ -75,13 +75,21 @@ def base_config(target: str) -> RunConfig:
 
 
 def check_hardware(config: RunConfig) -> None:
-    """Refuse a device that this machine lacks, asked of the driver itself. Raises ConfigError."""
-    if not config.device.startswith("cuda"):
-        if config.device == "cpu" and config.precision == "fp16":
-            raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+    """Refuse a device that this machine lacks, asked of the driver itself; what a cluster has is its own
+    matter. Raises ConfigError."""
+    if config.executor == "slurm":
+        if shutil.which("sbatch") is None:
+            raise ConfigError(["executor: slurm needs a machine with Slurm's commands; sbatch is not here"])
+        return
+    if config.device == "cpu" and config.precision == "fp16":
+        raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+    several = config.devices not in ("1", "auto")
+    if config.device == "cpu" or (config.device == "auto" and not several):
         return
     count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
-    if index >= count:
+    if several and int(config.devices) > count > 0:
+        raise ConfigError([f"devices: {config.devices} are asked for: {count} CUDA devices are here"])
+    if config.device != "auto" and index >= count:
         raise ConfigError(
             [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
         )
@@ -122,6 +130,8 @@ def enqueue(
     `pretrained`, by config the id of each pre-training run, so that none is made twice. Returns the cards of
     the runs that were made, in the order in which they will start.
     """
+    if config.slurm.dry_run:
+        raise ConfigError(["slurm.dry_run: is for `seg-engine run` and `sweep`; it must be false here"])
     after = predecessor(store, place)
     config = settle_source(workspace, store, config, waits_for=after)
     made = []
@@ -191,6 +201,7 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
 
     Raises Refused, and queues none, when one is of another status or its worker still lives.
     """
+    refuse_elsewhere(workspace, rows)
     refuse_others(rows, RESUMABLE, "only stopped, failed and lost runs are queued again")
     refuse_living(workspace, rows)
     for row in rows:
@@ -239,7 +250,8 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
 
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when one of the runs lives."""
+    """Raises Refused when one of the runs lives, or lies elsewhere."""
+    refuse_elsewhere(workspace, rows)
     refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
     refuse_living(workspace, rows)
 
@@ -265,6 +277,18 @@ def remove_folder(workspace: Workspace, run_id: str) -> None:
 def refuse_others(rows: Sequence[RunRow], statuses: Sequence[str], otherwise: str) -> None:
     """Raises Refused when one has none of `statuses`."""
     problems = [f"{row.id}: is {row.status}; {otherwise}" for row in rows if row.status not in statuses]
+    if problems:
+        raise Refused(problems)
+
+
+def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when the folder of one is in another workspace that shares the database."""
+    here = workspace.identity() if workspace.on_server else ""
+    problems = [
+        f"{row.id}: its folder is in the workspace {row.workspace}; do that there"
+        for row in rows
+        if row.workspace != here
+    ]
     if problems:
         raise Refused(problems)
 

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Split = Literal["train", "val", "test"]
-FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout"]
+FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout", "killed"]
 ClassScores = dict[str, float | None]
 """Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
 
@@ -37,7 +37,8 @@ class Event(BaseModel):
 
 
 class Started(Event):
-    """A worker has come up."""
+    """A worker has come up, with one process or with several, its `ranks`; `pid` is that which is signalled,
+    `threads` those of each. `job` is the job of a cluster that it is, such as 12 or 12_3."""
 
     event: Literal["started"] = "started"
     host: str
@@ -49,6 +50,8 @@ class Started(Event):
     versions: dict[str, str]
     import_seconds: float
     resumed_from_epoch: int = 0
+    ranks: int = 1
+    job: str = ""
 
 
 class Data(Event):
@@ -128,7 +131,7 @@ class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
 
     event: Literal["progress"] = "progress"
-    phase: Literal["cache", "train", "val", "evaluate", "predict"]
+    phase: Literal["cache", "train", "val", "evaluate", "predict", "fit", "ood", "robustness"]
     epoch: int
     step: int
     steps: int
@@ -267,6 +270,83 @@ class Result(Event):
     frames_per_second: float | None = None
 
 
+class Detecting(Event):
+    """What an out-of-distribution evaluation looks at: a checkpoint of the run `source`, whose scores are
+    fitted on `training` images and whose thresholds come from `calibrating` images. `cases` are judged,
+    `masked` of them have masks. Every attempt judges all of them anew."""
+
+    event: Literal["detecting"] = "detecting"
+    source: str
+    checkpoint: str
+    sha256: str
+    epoch: int
+    in_root: str
+    out_root: str
+    pseudo: str
+    accept: float
+    training: int
+    calibrating: int
+    cases: int
+    masked: int
+    classes: list[str]
+    colors: list[str]
+
+
+class OodImage(Event):
+    """What the scores say of one image, and whether it is accepted. `origin` is the data set it came from,
+    `out` whether something in it, or all of it, is out-of-distribution. `dice` is there where labels are."""
+
+    event: Literal["ood_image"] = "ood_image"
+    image: str
+    origin: Literal["in", "out"]
+    out: bool
+    scores: dict[str, float]
+    include: dict[str, bool]
+    dice: float | None
+
+
+class OodResult(Event):
+    """How well one score tells out-of-distribution from in-distribution, pixels or whole images.
+
+    Measures are None where a class is missing, or where they are not of this level. `error` bounds how wrong
+    AUROC, AP and FPR95 can be. What lies above `threshold` is rejected: `rejected_in` and `rejected_out` are
+    the shares. `component_f1` is at that threshold, `best_component_f1` at `best_threshold`, the one of the
+    best pixel F1 on these very images. `risk_coverage` is pairs of coverage and mean Dice.
+    """
+
+    event: Literal["ood_result"] = "ood_result"
+    score: str
+    level: Literal["pixel", "image"]
+    positives: int
+    negatives: int
+    auroc: float | None
+    average_precision: float | None
+    fpr95: float | None
+    error: float
+    threshold: float
+    rejected_in: float | None
+    rejected_out: float | None
+    component_f1: float | None = None
+    best_component_f1: float | None = None
+    best_threshold: float | None = None
+    aurc: float | None = None
+    risk_coverage: list[tuple[float, float]] = []
+
+
+class CorruptionResult(Event):
+    """The scores of a split whose images were corrupted; `strength` 0 is the images as they are."""
+
+    event: Literal["corruption_result"] = "corruption_result"
+    corruption: str
+    strength: int
+    split: Split
+    images: int
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+
+
 class Warned(Event):
     """Something a person should know that did not end the run."""
 
@@ -310,6 +390,10 @@ AnyEvent = Annotated[
     | Predicting
     | ImageScores
     | Result
+    | Detecting
+    | OodImage
+    | OodResult
+    | CorruptionResult
     | Warned
     | Finished
     | Failed
@@ -318,20 +402,27 @@ AnyEvent = Annotated[
 ]
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 
-_DURABLE = (Epoch, Checkpoint, Result, Finished, Failed, Stopped)
+_DURABLE = (Epoch, Checkpoint, Result, OodResult, CorruptionResult, Finished, Failed, Stopped)
 
 
 class JournalWriter:
     """Appends events. The only writer of its file.
 
-    Opening it removes a torn last line and begins the run's next attempt.
+    Opening it removes a torn last line and begins the run's next attempt. `attempt` names one that another
+    process has begun, which then leaves the writing to this one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, attempt: int | None = None) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        self._end, last = _repair_tail(self._descriptor, path)
+        last = self.catch_up()
+        self.attempt = last.attempt + 1 if attempt is None else attempt
+
+    def catch_up(self) -> Event:
+        """Go on behind what another process has written; returns its last event."""
+        self._end, last = _repair_tail(self._descriptor, self._path)
         self._seq = last.seq + 1
-        self.attempt = last.attempt + 1
+        return last
 
     def write(self, event: AnyEvent) -> None:
         """Append one event with its `seq`, `t` and `attempt`.

@@ -30,6 +30,21 @@ class ProcessIdentity:
         return cls(str(value["host"]), int(value["pid"]), int(value["start_time"]), str(value["boot_id"]))
 
 
+def available_cores() -> int:
+    """Cores this process may really use: its affinity, capped by the quota of its cgroup (v2) and by what
+    Slurm has given the job. A cluster without cgroups or affinity says it in SLURM_CPUS_PER_TASK alone."""
+    cores = len(os.sched_getaffinity(0))
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if given.isdecimal():
+        cores = max(1, min(cores, int(given)))
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
+        quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
 def identify(pid: int | None = None) -> ProcessIdentity:
     """The identity of process `pid` (default: this one). Raises ProcessLookupError when it is gone."""
     pid = os.getpid() if pid is None else pid

@@ -1,8 +1,16 @@
-"""The workspace: the folder that holds `experiments.db`, `runs/` and, unless it is shared, `cache/`."""
+"""The workspace: the folder that holds `experiments.db`, `runs/` and, unless it is shared, `cache/`.
+
+The database may be on a server instead, which several workspaces then share. Each has a name there, made when
+it gets its first run and kept in `workspace.id`, that every machine which mounts the folder agrees on.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import os
+import secrets
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +22,7 @@ if TYPE_CHECKING:
 
 WORKSPACE_VARIABLE = "SEG_WORKSPACE"
 CACHE_VARIABLE = "SEG_CACHE"
+DATABASE_VARIABLE = "SEG_DATABASE_URL"
 DATABASE_NAME = "experiments.db"
 
 
@@ -28,8 +37,40 @@ class Workspace:
         return self.root / DATABASE_NAME
 
     @property
-    def database_url(self) -> str:
+    def on_server(self) -> bool:
+        """Whether the database is on a server: SEG_DATABASE_URL says where."""
+        return bool(os.environ.get(DATABASE_VARIABLE))
+
+    @property
+    def file_url(self) -> str:
+        """The URL of the workspace's own file."""
         return f"sqlite:///{self.database}"
+
+    @property
+    def database_url(self) -> str:
+        return os.environ.get(DATABASE_VARIABLE) or self.file_url
+
+    @property
+    def identity_file(self) -> Path:
+        return self.root / "workspace.id"
+
+    def identity(self, make: bool = False) -> str:
+        """What the workspace is called on a server; "" before it has a name, unless one is to be made."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.identity_file.read_text().strip()
+        if not make:
+            return ""
+        name = f"{_user()}@{socket.gethostname()}:{self.root}#{secrets.token_hex(3)}"
+        fresh = self.identity_file.with_name(f".workspace.id.{os.getpid()}.{secrets.token_hex(3)}")
+        fresh.write_text(name + "\n")
+        try:
+            os.link(fresh, self.identity_file)  # of several who make one at once the first does
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            fresh.replace(self.identity_file)
+        fresh.unlink(missing_ok=True)
+        return self.identity_file.read_text().strip()
 
     @property
     def runs(self) -> Path:
@@ -44,11 +85,27 @@ class Workspace:
     def run_dir(self, run_id: str) -> RunDir:
         return RunDir(self.runs / run_id)
 
-    def open_store(self) -> Store:
-        """Open the database, making or migrating it first. Raises StoreError."""
-        from engine.store import Store  # the front end starts faster when it needs no database
+    def open_store(self, timeout: float = 30.0, look: bool = False, upgrade: bool = False) -> Store:
+        """Open the database, making or migrating it first. Raises StoreError.
 
-        return Store(self.database_url)
+        Only to `look` gives a workspace no name on a server that has none there yet.
+        """
+        from engine.store import Store, StoreError  # the front end starts faster when it needs no database
+
+        if self.on_server and self.database_url.startswith("sqlite:"):
+            raise StoreError(
+                f"{DATABASE_VARIABLE}: must be the URL of a server, postgresql://USER@HOST/DATABASE; a file "
+                "is always the workspace's own"
+            )
+        name = self.identity(make=not look) if self.on_server else ""
+        return Store(self.database_url, timeout, name, upgrade)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in some containers
+        return str(os.getuid())
 
 
 def find_workspace(chosen: Path | None = None) -> Workspace:

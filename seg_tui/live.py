@@ -145,10 +145,10 @@ class Live:
         if self._store is None or file != self._file:
             # A rebuilt database is another file under the same name; who has the old one open reads the old.
             self._close()
-            self._store = Store(self.workspace.database_url, WAIT_SECONDS)
+            self._store = self.workspace.open_store(WAIT_SECONDS, look=True)
             self._file = file_identity(self.workspace)
         changes = self._store.changes(self._latest)
-        fresh = {run.id: run for run in changes.runs}
+        fresh = {run.id: run for run in changes.runs if self._runs.get(run.id) != run}
         if not fresh and changes.count == len(self._runs) and self._told:
             return
         self._runs = {**self._runs, **fresh}

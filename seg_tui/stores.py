@@ -23,12 +23,14 @@ class SharedStore:
     def get(self, make: bool = False) -> Store:
         """The database as it is now; with `make` an empty one where there is none. Raises StoreError."""
         with self._lock:
+            if make and self._workspace.on_server:
+                self._workspace.identity(make=True)
             file = file_identity(self._workspace)
             if file is None and not make:
                 raise StoreError(f"{self._workspace.database}: is not there")
             if self._store is None or file != self._file:
                 self._close()
-                self._store = Store(self._workspace.database_url, WAIT_SECONDS)
+                self._store = self._workspace.open_store(WAIT_SECONDS, look=not make)
                 self._file = file_identity(self._workspace)
             return self._store
 
@@ -43,9 +45,13 @@ class SharedStore:
 
 
 def file_identity(workspace: Workspace) -> tuple[int, int] | None:
-    """Which file the database is, None while there is none. Raises OSError when it cannot be asked."""
+    """Which file the database is, None while there is none. Raises OSError when it cannot be asked.
+
+    A server is always there, or says why not when it is asked. What makes another of it is the name that the
+    workspace gets with its first run.
+    """
     try:
-        status = workspace.database.stat()
+        status = (workspace.identity_file if workspace.on_server else workspace.database).stat()
     except FileNotFoundError:
-        return None
+        return (0, 0) if workspace.on_server else None
     return status.st_dev, status.st_ino

@@ -13,9 +13,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.agent.devices import slot_of, visible_device, words_for
+from engine.agent.cluster import Cluster
+from engine.agent.devices import parts_of, slot_of, visible_device, words_for
 from engine.agent.executors.local import StillHeld, ask_to_stop, is_held, kill_group, start_worker
-from engine.agent.ingest import catch_up, has_living_worker, is_over, owner_of, queue_again, settle
+from engine.agent.ingest import (
+    catch_up,
+    has_living_worker,
+    is_clustered,
+    is_over,
+    owner_of,
+    queue_again,
+    settle,
+)
 from engine.journal import JournalError
 from engine.processes import identify, is_alive
 from engine.rundir import RunDir, RunDirError
@@ -61,12 +70,14 @@ class Agent:
         self.grace, self.lease = grace, lease
         self.me = identify()
         self.watched: dict[str, Watched] = {}
+        self.cluster = Cluster(store, workspace, self.me, say, grace)
         self._others: Counter[str] = Counter()
         self._beats: dict[str, tuple[float | None, float]] = {}
 
     def step(self) -> None:
         """Raises StoreError when the database cannot be used; the next step goes on from there."""
-        self._look_around()
+        orphaned_jobs = self._look_around()
+        self.cluster.step(orphaned_jobs)
         for watched in list(self.watched.values()):
             try:
                 self._look_after(watched)
@@ -83,29 +94,44 @@ class Agent:
     @property
     def idle(self) -> bool:
         """Whether nothing is in its care and nothing waits that may start some day by itself."""
-        return not self.watched and not self.store.runs(["paused=0"], status="queued", limit=1)
+        waiting = ["paused=false", self.store.mine]
+        return (
+            not self.watched
+            and not self.cluster.watched
+            and not self.store.runs(waiting, status="queued", limit=1)
+        )
 
     # ------------------------------------------------------------------ runs that others started
 
-    def _look_around(self) -> None:
-        """Adopt the active runs of this host that nobody looks after, and count those of living others."""
+    def _look_around(self) -> list[RunRow]:
+        """Adopt the active runs of this host that nobody looks after, and count those of living others.
+
+        Returns the jobs of a cluster that nobody looks after.
+        """
         self._others.clear()
         elsewhere = set()
+        jobs = []
         for row in self.store.active():
-            if row.id in self.watched:
+            if row.id in self.watched or row.id in self.cluster.watched:
                 continue
             owner, run = owner_of(row), self.workspace.run_dir(row.id)
             process = run.read_proc()
             here = process is None or is_alive(process) is not None
             alive = is_alive(owner) if owner is not None else False
-            if alive and owner != self.me:
-                self._others[slot_of(row, self.slots)] += 1
+            if is_clustered(row):
+                if alive is None:  # its agent is on another login node, and may be gone
+                    elsewhere.add(row.id)
+                if (alive is None and self._has_rested(row, run)) or alive is False or owner == self.me:
+                    jobs.append(row)
+            elif alive and owner != self.me:
+                self._others.update(parts_of(slot_of(row, self.slots)))
             elif alive is None or not here:
                 elsewhere.add(row.id)
                 self._watch_from_afar(row, run)
             else:
                 self._adopt(row, run)
         self._beats = {run_id: seen for run_id, seen in self._beats.items() if run_id in elsewhere}
+        return jobs
 
     def _adopt(self, row: RunRow, run: RunDir) -> None:
         slot = slot_of(row, self.slots)
@@ -115,7 +141,16 @@ class Agent:
             self.say(f"{row.id} adopted ({f'process {process.pid}' if process else 'not up yet'})")
 
     def _watch_from_afar(self, row: RunRow, run: RunDir) -> None:
-        """Call a run of another host lost when its heartbeat has rested for a whole lease.
+        """Call a run of another host lost when its heartbeat has rested for a whole lease."""
+        if self._has_rested(row, run):
+            owner = owner_of(row)
+            host = row.host or (owner.host if owner else "its host")
+            message = f"no heartbeat from {host} for {self.lease:g} s"
+            if self.store.set_status(row.id, "lost", "lost_host", message, seen=row):
+                self.say(f"{row.id} lost: {message}")
+
+    def _has_rested(self, row: RunRow, run: RunDir) -> bool:
+        """Whether a run's heartbeat has not moved for a whole lease; while it does, its journal is read.
 
         The time is measured by this agent's own monotonic clock: the clocks of two hosts differ, and any of
         them may be set back.
@@ -126,12 +161,8 @@ class Agent:
             self._beats[row.id] = beat, now
             with contextlib.suppress(JournalError):
                 catch_up(self.store, run)
-        elif now - since > self.lease:
-            owner = owner_of(row)
-            host = row.host or (owner.host if owner else "its host")
-            message = f"no heartbeat from {host} for {self.lease:g} s"
-            if self.store.set_status(row.id, "lost", "lost_host", message, seen=row):
-                self.say(f"{row.id} lost: {message}")
+            return False
+        return now - since > self.lease
 
     # ------------------------------------------------------------------ runs in its care
 
@@ -185,9 +216,14 @@ class Agent:
         Those that some other process looks after are left to it, and those that were never claimed in this
         database came from elsewhere, where they may be queued already.
         """
-        for row in self.store.runs(["cause=preempted"], status="stopped"):
+        for row in self.store.runs(["cause=preempted", self.store.mine], status="stopped"):
             owner, run = owner_of(row), self.workspace.run_dir(row.id)
-            if owner is None or row.id in self.watched or (owner != self.me and is_alive(owner)):
+            if (
+                owner is None
+                or is_clustered(row)
+                or row.id in self.watched
+                or (owner != self.me and is_alive(owner))
+            ):
                 continue
             if not is_held(run) and queue_again(self.store, run):
                 self.say(f"{row.id} preempted, queued again")
@@ -195,13 +231,16 @@ class Agent:
     # ------------------------------------------------------------------ starting
 
     def _taken(self, slot: str) -> int:
-        return self._others[slot] + sum(watched.slot == slot for watched in self.watched.values())
+        return self._others[slot] + sum(slot in parts_of(watched.slot) for watched in self.watched.values())
 
     def _start_next(self, slot: str) -> bool:
         """Claim the next run for a slot and start it; False when none is there."""
-        row = self.store.claim_next(self.me, slot, words_for(slot, self.slots))
+        gpus = [other for other in self.slots if other != "cpu"] if slot != "cpu" else [slot]
+        beside = [other for other in gpus if other != slot and self._taken(other) < self.slots[other]]
+        row = self.store.claim_next(self.me, slot, words_for(slot, self.slots), beside, len(gpus))
         if row is None:
             return False
+        slot = slot_of(row, self.slots)
         run = self.workspace.run_dir(row.id)
         worker = None
         try:

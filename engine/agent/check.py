@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.agent.ingest import catch_up, is_over, owner_of, refresh
+from engine.agent.ingest import catch_up, is_clustered, is_over, owner_of, refresh
 from engine.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.config import RunConfig
 from engine.journal import AnyEvent, JournalError, read_events
@@ -64,8 +64,8 @@ def check(
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
         return CheckReport(0, (Difference("", "database", what),))
-    known = {row.id for row in store.runs()}
-    folders = run_folders(workspace.runs)
+    known, elsewhere = set(store.run_ids([store.mine])), set(store.run_ids([f"workspace!={store.workspace}"]))
+    folders = run_folders(workspace.runs) - elsewhere  # copies of what others look after
     ids = sorted(known | folders)
     found: list[Difference] = []
     with (
@@ -198,7 +198,7 @@ class _Comparison:
             return  # it is about to say so itself
         if why:
             self._note("status", why, lambda: self._refold(config))
-        elif row.status in ACTIVE_STATUSES and is_over(self.run) is True:
+        elif row.status in ACTIVE_STATUSES and not is_clustered(row) and is_over(self.run) is True:
             self._note("status", f"is {row.status}, no worker of it lives", self._settle)
         elif row.ended and not folded.ended and process and is_alive(process):
             what = f"is {row.status}, its worker lives (process {process.pid})"

@@ -40,9 +40,14 @@ def visible_device(slot: str, device: str) -> str | None:
     """
     if slot == "cpu" or device == slot:
         return None
-    index = int(slot.partition(":")[2])
     seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return seen[index] if index < len(seen) else str(index)
+    indices = [int(part.partition(":")[2]) for part in parts_of(slot)]
+    return ",".join(seen[index] if index < len(seen) else str(index) for index in indices)
+
+
+def parts_of(slot: str) -> list[str]:
+    """The devices of a slot: a run of several GPUs has "cuda:0,cuda:1"."""
+    return slot.split(",")
 
 
 def slot_of(row: RunRow, slots: dict[str, int]) -> str:
@@ -50,6 +55,6 @@ def slot_of(row: RunRow, slots: dict[str, int]) -> str:
     claimed = (row.claimed_by or {}).get("slot", "")
     wanted = str(row.config.get("device", "auto"))
     for slot in (claimed, row.device, wanted):
-        if slot in slots:
+        if all(part in slots for part in parts_of(str(slot))):
             return str(slot)
     return next(iter(slots)) if wanted != "cpu" else "cpu"

@@ -36,6 +36,11 @@ def owner_of(row: RunRow) -> ProcessIdentity | None:
     return ProcessIdentity.from_json(row.claimed_by) if row.claimed_by else None
 
 
+def is_clustered(row: RunRow) -> bool:
+    """Whether a run is a job of a cluster, which alone can tell what has become of it."""
+    return row.config.get("executor") == "slurm"
+
+
 def is_over(run: RunDir) -> bool | None:
     """Whether a run that was started has no worker any more; None where only another machine could tell.
 
@@ -89,7 +94,7 @@ def settle(
     if claimed_by is not None and row.claimed_by != claimed_by:
         return
     # What proc.json says of an earlier attempt says nothing of this one.
-    came_up = process is not None and run.read_proc_attempt() >= _claimed_attempt(row)
+    came_up = process is not None and run.read_proc_attempt() >= claimed_attempt(row)
     if row.status == "stopping" and (not came_up or exit_status == -signal.SIGTERM):
         # The signal met a worker that was still coming up.
         store.set_status(run.id, "stopped", "stopped", seen=row)
@@ -102,7 +107,7 @@ def settle(
     keep_card(store, run)
 
 
-def _claimed_attempt(row: RunRow) -> int:
+def claimed_attempt(row: RunRow) -> int:
     """The attempt that a run was last claimed for; 0 when nobody in this database claimed it."""
     return int((row.claimed_by or {}).get("attempt", 0))
 
@@ -118,7 +123,7 @@ def _end(
     told = run.read_exit()
     if (
         told is not None
-        and told.attempt >= max(row.attempt, _claimed_attempt(row))
+        and told.attempt >= max(row.attempt, claimed_attempt(row))
         and told.status in END_STATUSES
     ):
         return told.status, told.cause, told.message
@@ -161,7 +166,8 @@ def refresh(store: Store, runs: list[RunDir]) -> None:
         owner = owner_of(row)
         unwatched = owner is None or is_alive(owner) is False
         started = owner is not None or run.read_proc() is not None
-        gone = row.status != "queued" and unwatched and started and is_over(run) is True
+        here = row.status != "queued" and not is_clustered(row)
+        gone = here and unwatched and started and is_over(run) is True
         catch_up(store, run)
         if gone:
             settle(store, run, claimed_by=row.claimed_by)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from engine.cli.console import output
 from engine.cli.reading import open_existing
@@ -16,10 +17,11 @@ from engine.report.compare_formats import (
     comparison_text,
 )
 from engine.report.compare_latex import comparison_latex
+from engine.report.compare_ood import OodResults, what_was_out
 from engine.report.compare_page import comparison_markdown
 from engine.report.measures import ComparedRun, Evaluation
 from engine.report.published import published_results
-from engine.store import EvaluationRow, Store, StoreError
+from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
 from engine.workspace import Workspace
 
 FORMATS: dict[str, Callable[[Comparison], str]] = {
@@ -59,7 +61,26 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
     """A run with all that it is compared by. Raises StoreError."""
     row = store.run(store.resolve(prefix))
     found = store.evaluations(row.id) if row.task == "evaluate" else store.evaluations_of(row.id)
-    return ComparedRun(row, store.epochs(row.id), [_evaluation(store, scores) for scores in found])
+    return ComparedRun(
+        row,
+        store.epochs(row.id),
+        [_evaluation(store, scores) for scores in found],
+        ood_of(store, row.id),
+        corruptions_of(store, row.id),
+    )
+
+
+def ood_of(store: Store, run_id: str) -> list[OodResults]:
+    """What the run, or those that looked at its network, found out-of-distribution; in order of time."""
+    rows = store.ood_results(run_id)
+    by_run = [list(part) for _, part in groupby(rows, key=lambda row: row.run_id)]
+    return [OodResults(what_was_out(store.run(part[0].run_id).config), part) for part in by_run]
+
+
+def corruptions_of(store: Store, run_id: str) -> list[CorruptionRow]:
+    """The newest scores on corrupted images of the run's network."""
+    rows = store.corruptions(run_id)
+    return [row for row in rows if row.run_id == rows[-1].run_id]
 
 
 def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:

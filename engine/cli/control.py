@@ -37,6 +37,7 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint."""
     with open_existing(workspace) as store:
         rows = named(store, prefixes)
+        intentions.refuse_elsewhere(workspace, rows)
         cards = [workspace.run_dir(row.id).read_card() for row in rows]
         intentions.requeue(workspace, store, rows, priority)
     tell_queued(workspace, cards, as_json)

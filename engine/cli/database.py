@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from engine.agent.check import check
 from engine.agent.ingest import refresh
+from engine.agent.presence import Presence
+from engine.cli.bring import bring
 from engine.cli.console import notices, output, progress_bar
-from engine.cli.reading import no_database
+from engine.cli.reading import has_database, no_database
+from engine.intentions import Refused
 from engine.rundir import RunDir, RunDirError
-from engine.store import StoreError
+from engine.store import Store, StoreError
 from engine.store.cards import keep_card
+from engine.store.copy import copy_runs
 from engine.store.database import HEAD
-from engine.store.rebuild import rebuild
-from engine.workspace import Workspace
+from engine.store.rebuild import rebuild, rebuild_on_server
+from engine.workspace import DATABASE_VARIABLE, Workspace
 
 
 def upgrade(workspace: Workspace) -> None:
-    """Bring the tables up to date, which every command that opens the database does as well."""
-    if not workspace.database.exists():
+    """Bring the tables up to date, which every command that opens a file does as well."""
+    if not has_database(workspace):
         raise StoreError(no_database(workspace))
-    workspace.open_store().close()
-    output.say(f"{workspace.database}: up to date (schema {HEAD})")
+    with workspace.open_store(look=True, upgrade=True) as store:
+        output.say(f"{store.label}: up to date (schema {HEAD})")
 
 
 def rebuild_database(workspace: Workspace, as_json: bool) -> int:
@@ -38,13 +40,19 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
         raise StoreError(
             f"{workspace.runs}: no such folder; a database is rebuilt from the run folders in it"
         )
-    with progress_bar("reading journals") as report:
-        done = rebuild(workspace.database, workspace.runs, report)
+    if workspace.on_server:
+        _refuse_agent(workspace)
+        with workspace.open_store() as store, progress_bar("reading journals") as report:
+            done = rebuild_on_server(store, workspace.database, workspace.runs, report)
+    else:
+        with progress_bar("reading journals") as report:
+            done = rebuild(workspace.database, workspace.runs, report)
     with workspace.open_store() as store:
+        label = store.label
         refresh(store, [workspace.run_dir(run_id) for run_id in done.imported if not store.run(run_id).ended])
     if as_json:
         record = {
-            "database": str(workspace.database),
+            "database": label,
             "imported": list(done.imported),
             "unreadable": [
                 {"folder": str(folder), "problem": problem} for folder, problem in done.unreadable
@@ -53,9 +61,10 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
         }
         print(json.dumps(record, indent=1))
         return 1 if done.unreadable else 0
-    output.say(f"{workspace.database}: made again from {len(done.imported)} runs")
+    output.say(f"{label}: made again from {len(done.imported)} runs")
     if done.backup is not None:
-        output.say(f"the database as it was: {done.backup}")
+        what = "what it had of this workspace" if workspace.on_server else "the database as it was"
+        output.say(f"{what}: {done.backup}")
     for folder, problem in done.unreadable:
         notices.say(f"left out: {folder.name}: {problem}")
     return 1 if done.unreadable else 0
@@ -66,9 +75,10 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
 
     Returns 1 when something differs that was not fixed, else 0. Raises StoreError.
     """
-    if not workspace.database.exists():
+    if not has_database(workspace):
         raise StoreError(no_database(workspace))
     with workspace.open_store() as store, progress_bar("comparing runs") as report:
+        label = store.label
         done = check(store, workspace, fix, report)
     left = [difference for difference in done.differences if not difference.fixed]
     if as_json:
@@ -77,7 +87,7 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
         return 1 if left else 0
     for difference in done.differences:
         state = "fixed" if difference.fixed else difference.kind
-        output.say(f"{difference.run or workspace.database}  {state:10}  {difference.what}")
+        output.say(f"{difference.run or label}  {state:10}  {difference.what}")
     compared = f"{done.runs} runs compared" if done.runs != 1 else "1 run compared"
     if not done.differences:
         output.say(f"{compared}: the database is what their folders say")
@@ -89,11 +99,49 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
     return 1 if left else 0
 
 
+def copy_database(workspace: Workspace, to: str) -> None:
+    """Copy the workspace's runs from its file to the server or back, with every row or not at all.
+
+    Raises StoreError when there is nothing to copy, when the other has some already, or an agent is at work.
+    """
+    if not workspace.on_server:
+        raise StoreError(
+            f"{DATABASE_VARIABLE} is not set; it names the server: postgresql://USER@HOST/DATABASE"
+        )
+    _refuse_agent(workspace)
+    if to == "server" and not workspace.database.exists():
+        raise StoreError(no_database(workspace))
+    if to == "file" and not workspace.identity():
+        raise StoreError(f"{workspace.root}: no run of this workspace is on the server")
+    with (
+        workspace.open_store() as server,
+        Store(workspace.file_url) as file,
+        progress_bar("copying rows") as report,
+    ):
+        source, target = (file, server) if to == "server" else (server, file)
+        copied = copy_runs(source, target, on_progress=report)
+    told = ", ".join(f"{count:,} {table}" for table, count in copied.items() if count)
+    output.say(f"{target.label}: has {told or 'nothing: there was nothing to copy'}")
+    if to == "server":
+        output.say(f"from now on set {DATABASE_VARIABLE} for all that uses this workspace")
+        output.say(f"{workspace.database}: is as it was, and can go")
+    else:
+        output.say(f"{workspace.database}: is used where {DATABASE_VARIABLE} is not set")
+
+
+def _refuse_agent(workspace: Workspace) -> None:
+    agent = Presence.of(workspace).living()
+    if agent is not None:
+        raise StoreError(
+            f"{workspace.root}: an agent is at work here; `kill {agent.pid}` first, its workers go on"
+        )
+
+
 def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
     """Take run folders from elsewhere into the workspace; twice changes nothing.
 
     A folder that lies outside `runs/` is copied into it, so that the run is found there later. All are
-    looked at before the first is taken. Raises StoreError and RunDirError.
+    looked at before the first is taken. Raises Refused, StoreError and RunDirError.
     """
     runs = [RunDir(folder.absolute()) for folder in folders]
     for run in runs:
@@ -103,6 +151,10 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
             raise RunDirError(f"{run.path}: belongs to run {card.id}; name the folder so")
     workspace.root.mkdir(parents=True, exist_ok=True)
     with workspace.open_store() as store:
+        elsewhere = f"workspace!={store.workspace}"
+        theirs = [store.run(run.id) for run in runs if store.run_ids([f"run={run.id}", elsewhere])]
+        if theirs:
+            raise Refused([f"{row.id}: is one of the workspace {row.workspace} already" for row in theirs])
         for run in runs:
             here = workspace.run_dir(run.id)
             is_home = run.path.resolve() == here.path.resolve()
@@ -112,41 +164,3 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
             refresh(store, [here])
             row = store.run(run.id)
             output.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{news}")
-
-
-def bring(run: RunDir, here: RunDir) -> str:
-    """Copy a run folder to its place, or put a newer copy there; returns what was done, for a person.
-
-    Raises StoreError when the two have different histories.
-    """
-    if here.path.exists():
-        ours, theirs = _journal(here), _journal(run)
-        if ours.startswith(theirs):
-            return ", was here already"
-        if not theirs.startswith(ours):
-            raise StoreError(
-                f"{run.path}: its journal is another than that of {here.path}; move one of them away"
-            )
-    try:
-        here.path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: a copy that was interrupted would look like a run.
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=here.path.parent) as scratch:
-            fresh = Path(scratch) / "new"
-            shutil.copytree(run.path, fresh)
-            if here.path.exists():
-                here.path.rename(Path(scratch) / "old")
-                fresh.rename(here.path)
-                return ", brought up to date"
-            fresh.rename(here.path)
-    except (OSError, shutil.Error) as error:
-        raise StoreError(f"{run.path}: cannot be copied to {here.path}: {error}") from error
-    return f", copied to {here.path}"
-
-
-def _journal(run: RunDir) -> bytes:
-    try:
-        return run.journal.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise StoreError(f"{run.journal}: cannot be read: {error.strerror}") from error

@@ -18,7 +18,9 @@ from engine.cli.console import Stream, notices, output
 from engine.config import RunConfig
 from engine.config_keys import format_value
 from engine.journal import AnyEvent
+from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text
+from engine.report.score_maps import DECISIONS
 from engine.report.tables import class_table, duration
 from engine.rundir import RunDir
 from engine.store import RunRow, Store
@@ -138,6 +140,12 @@ class PlainDisplay:
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} "
                         f"{'image' if event.images == 1 else 'images'}{kept}"
                     )
+                case journal.Detecting():
+                    self._say(
+                        f"checkpoint of epoch {event.epoch} of {event.source}: {event.cases} images, "
+                        f"{event.masked} with masks; fitted on {event.training}, thresholds from "
+                        f"{event.calibrating} that training held out"
+                    )
                 case journal.Epoch():
                     line = self._lines.line(event, self._is_scored(event.epoch))
                     if line:
@@ -205,7 +213,7 @@ class LiveDisplay(PlainDisplay):
         if self._now is None:
             return Text(self._hint or "waiting for the worker to import torch", style="dim")
         now = self._now
-        doing = {"cache": "reading images", "train": "training", "predict": "predicting"}
+        doing = {"cache": "reading images", "train": "training", "predict": "predicting", "fit": "fitting"}
         bar = ProgressBar(total=now.steps, completed=now.step, width=24)
         parts = [f"epoch {now.epoch}/{self._config.epochs}"] if now.epoch else []
         parts.append(f"{doing.get(now.phase, 'scoring')} {now.step}/{now.steps}")
@@ -277,6 +285,13 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
                 continue
             stream.say(f"\nbest validation Dice {best.dice:.5f} at epoch {best.epoch}, by class:")
             stream.say(class_table(best.class_dice, best.class_iou, row.colors))
+        if row.task == "ood":
+            stream.say()
+            stream.say(ood_text(store.ood_results(row.id)))
+            stream.say(f"images:  {run.outputs / DECISIONS}")
+        if row.task == "robustness":
+            stream.say("\nDice by corruption and strength:")
+            stream.say(corruption_table(store.corruptions(row.id)))
         if row.task == "predict":
             stream.say(
                 f"class maps (ids/), colours (color/) and overlays (overlay/): {predictions(row, run)}"
@@ -292,6 +307,9 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         done = f"{row.epoch} complete epochs, its checkpoint saved"
         if row.task != "train":
             done = f"{row.step or 0} of {row.steps or '?'} images, which are kept"
+        if row.task == "ood":
+            done = done.partition(",")[0]
+            done += "; the fit is kept, the images are judged anew"
         stream.say(f"{row.id} stopped after {done}")
         stream.say(f"next:    seg-engine resume {row.id}")
     else:

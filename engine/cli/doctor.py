@@ -209,7 +209,7 @@ def _read(path: str) -> str:
 
 
 def _disk(workspace: Workspace) -> Iterator[Finding]:
-    from engine.store.database import is_on_network
+    from engine.store.filesystem import file_system
 
     folder = next(path for path in (workspace.root, *workspace.root.parents) if path.is_dir())
     missing = "" if folder == workspace.root else " (made by the first run)"
@@ -221,9 +221,18 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
     low = free < LOW_DISK_BYTES
     advice = "a run of the widest U-Net keeps 0.4 GiB of checkpoints" if low else ""
     yield Finding("disk", "warn" if low else "ok", f"{data_size(free)} free", advice)
-    if is_on_network(workspace.database):
-        advice = "write-ahead mode is unsafe there: readers and writers wait for each other; use a local disk"
-        yield Finding("file system", "warn", "a network file system", advice)
+    where = file_system(folder)
+    if where.on_network and workspace.on_server:
+        yield Finding("file system", "ok", f"{where.name}; the database is on a server")
+    elif where.locks_stay_here:
+        advice = "keep the database on a server (SEG_DATABASE_URL) or the workspace on a local disk"
+        found = f"{where.name}, where locks do not reach other machines; run folders are safe here"
+        yield Finding("file system", "fail", found, advice)
+    elif where.on_network:
+        advice = (
+            "readers and writers of the database wait for each other here; a server or a local disk helps"
+        )
+        yield Finding("file system", "warn", where.name, advice)
     else:
         yield Finding("file system", "ok", "a local one")
 
@@ -232,16 +241,17 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
     from engine.store import StoreError
     from engine.store.database import HEAD
 
-    if not workspace.database.exists():
+    if not workspace.on_server and not workspace.database.exists():
         yield Finding("database", "ok", "none yet; the first run makes it")
         return
     try:
-        with workspace.open_store() as store:
+        with workspace.open_store(look=True) as store:
+            label = store.label
             runs = sum(experiment.runs for experiment in store.experiments())
     except StoreError as error:
         yield Finding("database", "fail", str(error))
         return
-    size = data_size(workspace.database.stat().st_size)
+    size = label if workspace.on_server else data_size(workspace.database.stat().st_size)
     yield Finding("database", "ok", f"{runs} runs, {size}, schema {HEAD}, as this version wants it")
 
 

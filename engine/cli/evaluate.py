@@ -68,7 +68,7 @@ def evaluate(
             tell_queued(workspace, [made], as_json)
             return 0
         status = start_here(workspace, store, made, config, as_json)
-        if status == 0 and other is not None:
+        if status == 0 and other is not None and store.run(made.id).ended:
             tell_differences(workspace, store, made.id, other, as_json)
         return status
 

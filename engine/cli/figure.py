@@ -15,11 +15,15 @@ from engine.report.compare import ComparedRun, Comparison, compare
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.robustness import coverage_figure, robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
+from engine.report.figures.score_maps import Judged, score_maps_figure
 from engine.report.figures.style import SUFFIXES, Columns, FigureError, save_figure
+from engine.report.gallery import gallery_epochs, read_sample
 from engine.report.published import PublishedResult, published_results
+from engine.report.score_maps import PIXEL_SCORES, read_score_map
 from engine.report.triptych import gallery_samples, parse_colors
-from engine.store import EvaluationRow, Store
+from engine.store import EvaluationRow, RunRow, Store
 from engine.workspace import Workspace
 
 
@@ -35,6 +39,8 @@ class FigureOptions:
     samples: int = 4
     split: str = "val"
     at: str = ""
+    score: str = "energy"
+    accept: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -120,10 +126,54 @@ def _evaluation(found: Sequence[EvaluationRow], run_id: str, options: FigureOpti
     return chosen[-1]
 
 
+def _unknown(material: _Material) -> Figure:
+    """Score maps of a run of the task ood, or of the newest that looked at a training run's network."""
+    row, options = _one_detection(material), material.options
+    if options.score not in PIXEL_SCORES:
+        raise ConfigError([f"--score {options.score}: must be one of {', '.join(PIXEL_SCORES)}"])
+    gallery = material.workspace.run_dir(row.id).gallery
+    judged = []
+    for path in next(reversed(gallery_epochs(gallery).values()), [])[-options.samples :]:
+        sample = read_sample(gallery, path, len(row.classes))
+        shares = read_score_map(gallery, path.stem, options.score, sample.target)
+        judged.append(Judged(sample, shares))
+    if not judged:
+        raise FigureError(f"{row.id}: kept no score maps")
+    colors = parse_colors(row.classes, row.colors)
+    return score_maps_figure(judged, options.score, options.accept, colors, material.columns)
+
+
+def _one_detection(material: _Material) -> RunRow:
+    if len(material.runs) > 1:
+        raise FigureError(f"score maps are of one run, {len(material.runs)} were named")
+    results = material.runs[0].ood
+    if not results:
+        run_id = material.runs[0].row.id
+        raise FigureError(f"{run_id} has no score maps; `seg-engine ood {run_id} --out ROOT` makes some")
+    return material.store.run(results[-1].rows[0].run_id)
+
+
+def _coverage(material: _Material) -> Figure:
+    row = _one_detection(material)
+    return coverage_figure(material.store.ood_results(row.id), material.columns)
+
+
+def _robustness(material: _Material) -> Figure:
+    found = [(run.row.name or run.row.id, run.corruptions) for run in material.runs]
+    scored = [(name, rows) for name, rows in found if rows]
+    measure = material.options.measure
+    if measure not in ("dice", "dice_image", "miou", "pixel_accuracy"):
+        raise FigureError(f"{measure}: corrupted images have dice, dice_image, miou and pixel_accuracy")
+    return robustness_figure(scored, material.columns, measure)
+
+
 KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "samples": (_samples, 2),
     "curves": (_curves, 1),
     "classes": (_classes, 1),
     "confusion": (_confusion, 2),
+    "unknown": (_unknown, 2),
+    "coverage": (_coverage, 1),
+    "robustness": (_robustness, 2),
 }
 """Kind of figure -> what draws it, and the columns that it usually spans."""

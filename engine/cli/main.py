@@ -17,10 +17,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli import queueing, reporting, scoring
+from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
-from engine.cli.usage import PROGRAM, WrongUse, usage_line
+from engine.cli.usage import PROGRAM, WrongUse, choice, usage_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
 
@@ -256,13 +256,18 @@ def _db(context: typer.Context) -> None:
 
 @db_app.command("path")
 def db_path(context: typer.Context) -> None:
-    """Print where the database is."""
-    print(workspace_of(context).database)
+    """Print where the database is, a server without its password."""
+    workspace = workspace_of(context)
+    if workspace.on_server:
+        with workspace.open_store(look=True) as store:
+            print(store.label)
+    else:
+        print(workspace.database)
 
 
 @db_app.command("upgrade")
 def db_upgrade(context: typer.Context) -> None:
-    """Bring the database to this version, as every command that opens it does."""
+    """Bring the database to this version, as every command that opens a file does."""
     from engine.cli.database import upgrade
 
     upgrade(workspace_of(context))
@@ -286,6 +291,17 @@ def db_check(
     from engine.cli.database import check_database
 
     raise typer.Exit(check_database(workspace_of(context), fix, as_json))
+
+
+@db_app.command("copy")
+def db_copy(
+    context: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="WHERE", help="server (SEG_DATABASE_URL) or file.")],
+) -> None:
+    """Copy the workspace's runs from experiments.db to the server, or back; all rows or none."""
+    from engine.cli.database import copy_database
+
+    copy_database(workspace_of(context), choice("--to", to, ("server", "file")))
 
 
 @db_app.command("import")
@@ -329,6 +345,7 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
 scoring.add_to(app)
+detecting.add_to(app)
 reporting.add_to(app)
 queueing.add_to(app)
 

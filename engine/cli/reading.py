@@ -18,14 +18,14 @@ def has_database(workspace: Workspace) -> bool:
     """Whether there is one to read; opening it would make it. StoreError: no such folder."""
     if not workspace.root.is_dir():
         raise StoreError(f"{workspace.root}: no such folder; a workspace is where runs and database lie")
-    return workspace.database.exists()
+    return workspace.on_server or workspace.database.exists()
 
 
 def open_existing(workspace: Workspace) -> Store:
     """The store of a workspace that has one, brought up to date. Raises StoreError."""
     if not has_database(workspace):
         raise StoreError(no_database(workspace))
-    store = workspace.open_store()
+    store = workspace.open_store(look=True)
     catch_up(store, workspace)
     return store
 

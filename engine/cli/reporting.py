@@ -40,7 +40,12 @@ def compare(
 @commands.command()
 def figure(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="samples, curves, classes or confusion.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help="samples, curves, classes, confusion, unknown, coverage or robustness."
+        ),
+    ],
     runs: RunNames,
     out: Annotated[
         Path | None,
@@ -64,11 +69,17 @@ def figure(
     samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 4,
     split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val",
     at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = "",
+    score: Annotated[
+        str, typer.Option(metavar="WORD", help="Of unknown: msp, entropy, max_logit, energy or sml.")
+    ] = "energy",
+    accept: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of unknown: share of known pixels to accept.")
+    ] = 0.95,
 ) -> None:
     """Draw a figure for a paper, as PNG and PDF."""
     from engine.cli.figure import FigureOptions, draw_figure
 
-    options = FigureOptions(columns, fold_seeds, measure, published, epoch, samples, split, at)
+    options = FigureOptions(columns, fold_seeds, measure, published, epoch, samples, split, at, score, accept)
     draw_figure(workspace_of(context), kind, runs, options, out)
 
 

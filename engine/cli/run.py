@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
-from engine.cli.console import notices, progress_bar
+from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.config import RunConfig
+from engine.config import RunConfig, SlurmConfig
+from engine.data.cases import open_material
 from engine.data.dataset import open_dataset
-from engine.data.pairs import open_pairs, refuse_other_classes, refuse_unlabelled
+from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.intentions import (
     RESUMABLE,
     Place,
@@ -25,7 +27,9 @@ from engine.intentions import (
     default_name,
     enqueue,
     make_run,
+    refuse_elsewhere,
     refuse_living,
+    requeue,
     resolve_config,
 )
 from engine.processes import identify
@@ -55,6 +59,9 @@ def run(
     With a `place` the run goes into the queue instead, for an agent to start.
     """
     config = resolve_config(target, assignments, data)
+    if config.slurm.dry_run:
+        print_scripts(workspace, [config])
+        return 0
     check_hardware(config)
     check_data(config, workspace)
     card = RunCard(
@@ -76,8 +83,12 @@ def run(
 def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
     """Make a run past the queue, after its pre-training run where it wants one, and follow it to its end.
 
-    Returns the exit status, that of the pre-training run when it does not finish.
+    Returns the exit status, that of the pre-training run when it does not finish. A job of a cluster has its
+    own queue to wait in and is followed by nobody.
     """
+    if config.executor == "slurm":
+        tell_queued(workspace, enqueue(workspace, store, card, config, Place()), as_json)
+        return 0
     config = settle_source(workspace, store, config)
     pretraining = pretraining_of(config)
     if pretraining is not None:
@@ -95,16 +106,31 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
     return follow(workspace, store, card.id, as_json)
 
 
+def print_scripts(workspace: Workspace, configs: Sequence[RunConfig]) -> None:
+    """Print what sbatch would be given: a script for all runs that want the same of the cluster."""
+    wanted: dict[SlurmConfig, int] = {}
+    for config in configs:
+        wanted[config.slurm] = wanted.get(config.slurm, 0) + 1
+    for about, count in wanted.items():
+        runs = [workspace.run_dir(new_run_id()) for _ in range(count)]
+        output.say(job_script(new_name(), runs, about, workspace.cache).rstrip())
+
+
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
     """Go on with a run that stopped, failed or was lost, as the same run; returns the exit status."""
     with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
+        refuse_elsewhere(workspace, [row])
         if row.status not in RESUMABLE:
             raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
         refuse_living(workspace, [row])
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
         check_data(config, workspace)
+        if config.executor == "slurm":
+            requeue(workspace, store, [row])
+            tell_queued(workspace, [card_of(store.run(row.id))], as_json)
+            return 0
         if not store.take(row.id, identify(), RESUMABLE):
             raise Refused([f"{row.id}: was started by somebody else just now"])
         return follow(workspace, store, row.id, as_json)
@@ -114,6 +140,12 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
     """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError."""
     if config.task == "evaluate":
         check_pairs(config, workspace)
+        return
+    if config.task == "ood":
+        check_material(config, workspace)
+        return
+    if config.task == "robustness":
+        check_robustness(config, workspace)
         return
     if config.task == "predict":
         return  # each image is looked at when its turn comes
@@ -130,6 +162,28 @@ def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = No
     """Look at what an evaluation is to score. Raises DataError when the split is not there, has other classes
     than the run `row`, or no label."""
     about = config.evaluate
+    assert about is not None
+    with progress_bar("reading labels") as report:
+        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        if row is not None and row.classes:
+            refuse_other_classes(pairs, row.classes, row.id)
+        refuse_unlabelled(pairs, about.split, report)
+
+
+def check_material(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look for what an out-of-distribution evaluation needs. Raises DataError."""
+    about = config.ood
+    assert about is not None
+    with progress_bar("reading images"):
+        material = open_material(config.data, about, workspace.cache)
+    if row is not None and row.classes:
+        pairs = Pairs(material.root, material.class_set, material.training, ())
+        refuse_other_classes(pairs, row.classes, row.id)
+
+
+def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
+    """Look at the split whose images are to be corrupted. Raises DataError."""
+    about = config.robustness
     assert about is not None
     with progress_bar("reading labels") as report:
         pairs = open_pairs(config.data, about.split, workspace.cache, report)

@@ -26,6 +26,8 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             evaluations=[*store.evaluations(run_id), *store.evaluations_of(run_id)],
             files=files_of(workspace.run_dir(run_id)),
             now=time.time(),
+            ood=store.ood_results(run_id),
+            corruptions=store.corruptions(run_id),
         )
     if as_json:
         print(json.dumps(as_record(page), indent=1))
@@ -39,6 +41,8 @@ def as_record(page: RunPage) -> dict[str, Any]:
     record["curve"] = [asdict(row) for row in page.epochs]
     record["events"] = [asdict(row) for row in page.events]
     record["evaluations"] = [asdict(row) for row in page.evaluations]
+    record["ood"] = [asdict(row) for row in page.ood]
+    record["corruptions"] = [asdict(row) for row in page.corruptions]
     record["files"] = {
         name: [str(path) for path in value] if isinstance(value, tuple) else str(value) if value else None
         for name, value in (

@@ -14,7 +14,7 @@ import typer
 
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
-from engine.cli.run import check_data
+from engine.cli.run import check_data, print_scripts
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, parse_assignments
 from engine.intentions import Place, check_hardware, default_name, enqueue, predecessor, resolve_config
@@ -48,7 +48,10 @@ def sweep(
         points = [points[i] for i in sorted(random.Random(0).sample(range(whole), sample))]
     swept = swept_keys(assignments)
     configs = [resolve_config(target, point, data) for point in points]
-    for config in {config.device: config for config in configs}.values():
+    if configs[0].slurm.dry_run:
+        print_scripts(workspace, configs)
+        return
+    for config in {(config.device, config.devices, config.executor): config for config in configs}.values():
         check_hardware(config)
     for config in {(config.data, pretraining_of(config) is None): config for config in configs}.values():
         check_data(config, workspace)

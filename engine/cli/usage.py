@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 PROGRAM = "seg-engine"
 
 ORDER = (
-    *("run", "resume", "runs", "show", "picture", "evaluate", "images", "predict"),
+    *("run", "resume", "runs", "show", "picture", "evaluate", "images", "predict", "ood", "robustness"),
     *("recipes", "config", "data", "db", "doctor", "bench"),
     *("compare", "figure", "report", "study"),
     *("queue", "watch", "logs", "stop", "requeue", "rerun", "sweep", "tag", "note", "delete", "agent"),

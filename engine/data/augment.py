@@ -6,6 +6,8 @@ same and a resumed run repeats what the unbroken one would have drawn.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
@@ -17,31 +19,48 @@ LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in perceived brightness (ITU-R BT.601)."""
 
 
-def augment(
-    config: AugmentConfig, images: Tensor, labels: Tensor, generator: Generator
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the samples of a batch, or of a part of one from sample `first` on.
+
+    They are drawn for the `whole` batch, so that a sample gets the same ones whoever works on it; 0: the
+    samples are all of it.
+    """
+
+    generator: Generator
+    whole: int = 0
+    first: int = 0
+
+    def of(self, *shape: int) -> Tensor:
+        """Uniform in [0, 1), float32 of this shape, whose last number is that of the samples."""
+        *rows, samples = shape
+        drawn = torch.rand(*rows, self.whole or samples, generator=self.generator)
+        return drawn.narrow(-1, self.first, samples)
+
+
+def augment(config: AugmentConfig, images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """Images uint8 [B, H, W, 3] and labels uint8 [B, H, W], changed alike; same shapes and types back.
 
     In this order: mirror, zoom and crop, colour. Draws only what the config asks for.
     """
     if config.flip > 0:
-        images, labels = _flip(config.flip, images, labels, generator)
+        images, labels = _flip(config.flip, images, labels, draws)
     if (config.scale_min, config.scale_max) != (1.0, 1.0):
-        images, labels = _zoom(config.scale_min, config.scale_max, images, labels, generator)
+        images, labels = _zoom(config.scale_min, config.scale_max, images, labels, draws)
     if config.brightness > 0 or config.contrast > 0 or config.saturation > 0:
-        images = _jitter(config, images, generator)
+        images = _jitter(config, images, draws)
     return images, labels
 
 
-def _flip(probability: float, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    chosen = torch.rand(len(images), generator=generator) < probability  # [B]
+def _flip(probability: float, images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    chosen = draws.of(len(images)) < probability  # [B]
     chosen = chosen.to(images.device, non_blocking=True)
     images = torch.where(chosen[:, None, None, None], images.flip(2), images)
     return images, torch.where(chosen[:, None, None], labels.flip(2), labels)
 
 
 def _zoom(
-    smallest: float, largest: float, images: Tensor, labels: Tensor, generator: Generator
+    smallest: float, largest: float, images: Tensor, labels: Tensor, draws: Draws
 ) -> tuple[Tensor, Tensor]:
     """Scale each sample by its own factor and crop or pad it back to its size at a random place.
 
@@ -49,11 +68,11 @@ def _zoom(
     invented). What lies outside is black and void.
     """
     count = len(images)
-    draws = torch.rand(3, count, generator=generator).to(images.device, non_blocking=True)
-    scale = smallest * (largest / smallest) ** draws[0]  # log-uniform: halving is as likely as doubling
+    drawn = draws.of(3, count).to(images.device, non_blocking=True)
+    scale = smallest * (largest / smallest) ** drawn[0]  # log-uniform: halving is as likely as doubling
     # In grid coordinates the sample is [-1, 1]; the window of half-width 1 / scale moves within it.
     room = (1 - 1 / scale).abs()
-    shift = (2 * draws[1:] - 1) * room  # [2, B]: x, y
+    shift = (2 * drawn[1:] - 1) * room  # [2, B]: x, y
     theta = torch.zeros(count, 2, 3, device=images.device)
     theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale
     theta[:, :, 2] = shift.T
@@ -68,11 +87,11 @@ def _zoom(
     return images, (ids + VOID).remainder_(VOID + 1).to(torch.uint8)
 
 
-def _jitter(config: AugmentConfig, images: Tensor, generator: Generator) -> Tensor:
+def _jitter(config: AugmentConfig, images: Tensor, draws: Draws) -> Tensor:
     """Scale brightness, contrast about the mean and saturation about grey, each by its own factor."""
     strengths = torch.tensor([config.brightness, config.contrast, config.saturation])
-    draws = 1 + (2 * torch.rand(3, len(images), generator=generator) - 1) * strengths[:, None]
-    brightness, contrast, saturation = draws.to(images.device, non_blocking=True)[..., None, None, None]
+    factors = 1 + (2 * draws.of(3, len(images)) - 1) * strengths[:, None]
+    brightness, contrast, saturation = factors.to(images.device, non_blocking=True)[..., None, None, None]
     pixels = images.float() * brightness
     luma = torch.tensor(LUMA, device=images.device)
     grey = (pixels * luma).sum(-1, keepdim=True)  # [B, H, W, 1]

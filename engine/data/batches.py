@@ -8,7 +8,6 @@ decodes files in processes of its own, for data sets that no disk can hold decod
 
 from __future__ import annotations
 
-import os
 import signal
 import warnings
 from collections import deque
@@ -25,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from engine.data.cache import Cache
 from engine.data.dataset import CachedSplit, FileSplit, Split
+from engine.processes import available_cores
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
 # normalisation pre-trained networks expect, close enough to that of street scenes.
@@ -102,15 +102,16 @@ class StreamedBatches:
 class LoaderBatches:
     """Samples decoded from their files by the processes of a torch DataLoader, ahead of the device."""
 
-    def __init__(self, split: FileSplit, device: torch.device) -> None:
+    def __init__(self, split: FileSplit, device: torch.device, ranks: int = 1) -> None:
         self._split, self._device = split, device
+        self._workers = max(1, (split.workers or available_cores()) // ranks)
 
     def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             _Files(self._split),
             batch_size=batch_size,
             sampler=order[start * batch_size :].tolist(),
-            num_workers=self._split.workers or len(os.sched_getaffinity(0)),
+            num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
             worker_init_fn=_leave_signals_to_the_parent,
         )
@@ -138,15 +139,18 @@ def _leave_signals_to_the_parent(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def make_batches(splits: Sequence[Split], device: torch.device) -> list[Batches]:
-    """One source of batches a split: resident when all caches fit, streamed or loaded when they do not."""
+def make_batches(splits: Sequence[Split], device: torch.device, ranks: int = 1) -> list[Batches]:
+    """One source of batches a split: resident when all caches fit, streamed or loaded when they do not.
+
+    `ranks` processes of this run share the cores that decode.
+    """
     cached = [split for split in splits if isinstance(split, CachedSplit)]
     fits = _fits(cached, device)
     resident: dict[str, tuple[Tensor, Tensor]] = {}  # splits of one folder share its cache
     sources: list[Batches] = []
     for split in splits:
         if isinstance(split, FileSplit):
-            sources.append(LoaderBatches(split, device))
+            sources.append(LoaderBatches(split, device, ranks))
         elif isinstance(split, CachedSplit) and not fits:
             sources.append(StreamedBatches(split, device))
         elif isinstance(split, CachedSplit):

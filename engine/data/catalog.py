@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,8 +97,8 @@ class Catalog:
     faults: tuple[Fault, ...]
 
 
-def scan(root: Path, kind: str = "auto", classes: str = "auto") -> Catalog:
-    """Find the image and label pairs below `root`.
+def scan(root: Path, kind: str = "auto", classes: str = "auto", hold_out: Collection[str] = ()) -> Catalog:
+    """Find the image and label pairs below `root`; the classes `hold_out` are void in them.
 
     `kind` is "auto", "cityscapes" or "folder". `classes` is "cityscapes", the path of a classes.toml, or
     "auto": Cityscapes for the Cityscapes layout, `root`/classes.toml for a folder.
@@ -109,7 +109,7 @@ def scan(root: Path, kind: str = "auto", classes: str = "auto") -> Catalog:
     without annotations): such a split is left out.
 
     Raises DataError when there is nothing to train on: no such folder, another layout, no pair at all, or
-    a class set that cannot be read.
+    a class set that cannot be read or lacks a class that is to be held out.
     """
     root = Path(root)
     _refuse_no_folder(root)
@@ -126,6 +126,10 @@ def scan(root: Path, kind: str = "auto", classes: str = "auto") -> Catalog:
     faults = sorted([*faults, *partner_faults], key=lambda fault: (fault.path, fault.kind))
     if not splits:
         raise DataError(_nothing_found(root, kind, images, labels))
+    try:
+        class_set = class_set.without(hold_out)
+    except ClassSetError as error:
+        raise DataError(f"data.hold_out: {error}") from error
     return Catalog(root, kind, class_set, splits, tuple(faults))
 
 

@@ -113,7 +113,9 @@ def open_dataset(
     for. Raises DataError: no data there, or faults that `skip_bad` does not allow.
     """
     root = Path(config.root).expanduser().absolute()
-    catalog = scan(root, config.kind, config.classes) if labels else scan_images(root, config.kind)
+    catalog = (
+        scan(root, config.kind, config.classes, config.held_out) if labels else scan_images(root, config.kind)
+    )
     parts = _folders_used(catalog, config)
     _refuse(catalog.faults, config, root)
 

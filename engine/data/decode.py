@@ -31,7 +31,7 @@ from engine.data.catalog import DataError, Fault, Sample
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
 _IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _LABEL_MODES = frozenset({"1", "L", "P"})

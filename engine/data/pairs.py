@@ -47,7 +47,7 @@ def open_pairs(
     pair is read. Raises DataError: no data, no such split, no label in it.
     """
     root = Path(config.root).expanduser().absolute()
-    catalog = scan(root, config.kind, config.classes)
+    catalog = scan(root, config.kind, config.classes, config.held_out)
     folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
     if folder not in catalog.splits:
         there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -38,6 +40,29 @@ def class_map(logits: Tensor, size: tuple[int, int], label_resize: str) -> Tenso
             wide = functional.interpolate(wide, size=(wide.shape[2], size[1]), mode="bilinear")
         parts.append(_largest(wide))
     return torch.cat(parts)
+
+
+def logit_bands(logits: Tensor, size: tuple[int, int], values: int) -> Iterator[Tensor]:
+    """Logits [1, C, h, w] resized bilinearly to `size`, as horizontal bands [C, rows, W] from the top down.
+
+    A band has about `values` logits, at least one row. Pixel centres are at halves, as in `class_map`.
+    """
+    height, width = logits.shape[2:]
+    low, high, weight = _between(size[0], height, logits)
+    planes = logits[
+        0
+    ].contiguous()  # a class after the other: what is done along classes then runs along rows
+    band = max(1, values // (len(planes) * size[1]))
+    for first in range(0, size[0], band):
+        part = slice(first, first + band)
+        if height == size[0]:
+            rows = planes[:, part]
+        else:
+            above, below = planes.index_select(1, low[part]), planes.index_select(1, high[part])
+            rows = torch.lerp(above, below, weight[part, None])
+        if width != size[1]:
+            rows = functional.interpolate(rows.unsqueeze(0), (rows.shape[1], size[1]), mode="bilinear")[0]
+        yield rows
 
 
 def _largest(logits: Tensor) -> Tensor:

@@ -35,9 +35,10 @@ class Hardware:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.precision != "fp32")
 
 
-def choose_hardware(config: RunConfig) -> Hardware:
-    """Resolve `auto`. Raises HardwareError for a device that is not there or a precision it lacks."""
-    device = _device(config.device)
+def choose_hardware(config: RunConfig, rank: int = 0) -> Hardware:
+    """Resolve `auto`, for one of several ranks to its own GPU. Raises HardwareError for a device that is not
+    there or a precision it lacks."""
+    device = _device(config.device, rank)
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
@@ -64,13 +65,27 @@ def settle_arithmetic(config: RunConfig, hardware: Hardware) -> None:
         torch.backends.cudnn.benchmark = not config.runtime.deterministic
 
 
-def _device(wanted: str) -> torch.device:
+def count_devices(config: RunConfig) -> int:
+    """Resolve `devices`: how many ranks a run has. Raises HardwareError for more GPUs than there are."""
+    gpus = torch.cuda.device_count() if config.device != "cpu" and torch.cuda.is_available() else 0
+    if config.devices == "auto":
+        count = max(1, gpus)
+        if count > config.batch_size:
+            raise HardwareError(f"devices: {count} GPUs cannot share a batch of {config.batch_size} images")
+        return count
+    count = int(config.devices)
+    if count > gpus > 0 or (config.device == "cuda" and not gpus):
+        raise HardwareError(f"devices: {count} are asked for; this machine has {gpus} usable CUDA devices")
+    return count
+
+
+def _device(wanted: str, rank: int) -> torch.device:
     if wanted == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
-        return torch.device("cuda", 0) if count else torch.device("cpu")
-    index = int(wanted.partition(":")[2] or 0)
+        return torch.device("cuda", rank) if count else torch.device("cpu")
+    index = int(wanted.partition(":")[2] or rank)
     if index >= count:
         here = f"this machine has {count} CUDA devices" if count else "this machine has no usable CUDA device"
         raise HardwareError(f"device: {wanted} is not here; {here}; device=cpu runs on the CPU")

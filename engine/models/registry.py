@@ -27,5 +27,16 @@ def build_model(config: ModelConfig, outputs: int) -> nn.Module:
             return ModernUNet(CHANNELS, outputs, config)
 
 
+def bottleneck(model: nn.Module) -> nn.Module:
+    """The part of a network whose output [B, D, h, w] is its smallest map: what it makes of the whole
+    image."""
+    match model:
+        case UNet():
+            return model.down[-1]
+        case ModernUNet():
+            return model.middle[-1]
+    raise TypeError(f"a {type(model).__name__} has no bottleneck that is known")
+
+
 def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())

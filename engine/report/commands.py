@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.config import EvaluateConfig
 from engine.recipes import RECIPES
@@ -16,7 +16,7 @@ _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
 _USUALLY_KEPT = str(EvaluateConfig.model_fields["keep"].default)
 
-_OF_TASK = ("task", "evaluate.", "init.", "pretrain.")
+_OF_TASK = ("task", "evaluate.", "predict.", "ood.", "robustness.", "init.", "pretrain.")
 """Keys that an evaluation does not take over from the training that it looks at."""
 
 
@@ -36,7 +36,7 @@ def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
     """The command of one run. Runs that it builds upon are called by their names, which the same commands
     give again; one that is not among `others`, by its id."""
     words = ["seg-engine"]
-    words += _evaluation(row, others) if row.task == "evaluate" else _training(row, others)
+    words += _MAKERS.get(row.task, _training)(row, others)
     words += ["--name", row.name] if row.name else []
     return shlex.join([*words, "--experiment", row.experiment])
 
@@ -66,21 +66,56 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
 def _evaluation(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     config, source = flat_config(row.config), source_id(row)
     about = {key: config[f"evaluate.{key}"] for key in ("split", "at", "label_resize", "tta")}
-    words = ["evaluate", _called(source, others)]
-    if source in others:
-        trained = flat_config(others[source].config)
-        words += [
-            f"{key}={value}"
-            for key, value in config.items()
-            if trained.get(key, value) != value and key != "data.root" and not key.startswith(_OF_TASK)
-        ]
-        words += ["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else []
+    words = ["evaluate", _called(source, others), *_changes(config, source, others)]
     for key, value in about.items():
         words += [f"--{key.replace('_', '-')}", value]
     keep = config.get("evaluate.keep", _USUALLY_KEPT)
     words += ["--keep", keep] if keep != _USUALLY_KEPT else []
-    checkpoint = config["evaluate.checkpoint"].rpartition("/")[2].removesuffix(".pt")
-    return words if checkpoint == "best" else [*words, "--checkpoint", checkpoint]
+    return [*words, *_checkpoint(config["evaluate.checkpoint"])]
+
+
+def _detection(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    config, source = flat_config(row.config), source_id(row)
+    words = ["ood", _called(source, others), *_changes(config, source, others)]
+    words += ["--in", config["ood.in_root"]] if config["ood.in_root"] != config["data.root"] else []
+    words += (
+        ["--out", config["ood.out_root"]] if config["ood.out_root"] else ["--pseudo", config["ood.pseudo"]]
+    )
+    words += ["--split", config["ood.split"], "--accept", config["ood.accept"]]
+    words += ["--least-component", config["ood.least_predicted"], config["ood.least_true"]]
+    return [*words, "--exact", config["ood.exact_scores"], *_checkpoint(config["ood.checkpoint"])]
+
+
+def _robustness(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    config, source = flat_config(row.config), source_id(row)
+    words = ["robustness", _called(source, others), *_changes(config, source, others)]
+    return [*words, "--split", config["robustness.split"], *_checkpoint(config["robustness.checkpoint"])]
+
+
+def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow]) -> list[str]:
+    """In what a run that looks at a network departs from the training of that network."""
+    if source not in others:
+        return []
+    trained = flat_config(others[source].config)
+    words = [
+        f"{key}={value}"
+        for key, value in config.items()
+        if trained.get(key, value) != value and key != "data.root" and not key.startswith(_OF_TASK)
+    ]
+    return words + (["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else [])
+
+
+def _checkpoint(path: str) -> list[str]:
+    which = path.rpartition("/")[2].removesuffix(".pt")
+    return [] if which == "best" else ["--checkpoint", which]
+
+
+_MAKERS: dict[str, Callable[[RunRow, Mapping[str, RunRow]], list[str]]] = {
+    "evaluate": _evaluation,
+    "ood": _detection,
+    "robustness": _robustness,
+}
+"""What writes the command of a task; of any other it is `run`."""
 
 
 def _called(run_id: str, others: Mapping[str, RunRow]) -> str:

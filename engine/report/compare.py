@@ -17,6 +17,7 @@ from engine.report.compare_config import (
     comparable_config,
     differing_keys,
 )
+from engine.report.compare_ood import OodLine, ood_lines
 from engine.report.measures import ComparedRun as ComparedRun
 from engine.report.measures import Measure, Metric, Value, measures_of, summarised
 from engine.report.published import PublishedResult
@@ -80,6 +81,7 @@ class Comparison:
     config: tuple[KeyRow, ...]
     notes: tuple[str, ...]
     published: tuple[PublishedResult, ...] = field(default=())
+    ood: tuple[OodLine, ...] = ()
 
 
 def compare(
@@ -121,6 +123,7 @@ def compare(
         config=differing_keys([entry.rows for entry in entries], fold_seeds),
         notes=tuple(_notes(runs, common)),
         published=tuple(published),
+        ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
     )
 
 

@@ -18,7 +18,7 @@ SEED = "seed"
 SCORED_ON = ("data.root", "data.classes", "data.size", "data.split", "data.val_fraction", "data.split_seed")
 """Keys that decide which pixels a run is scored on."""
 
-_NAMES = ("recipe",)
+_NAMES = ("recipe", "executor")
 _PATHS = ("data.root", "data.classes")
 
 
@@ -45,7 +45,11 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, str]:
 
 def comparable_config(row: RunRow) -> dict[str, str]:
     """The config without names, its paths cut down to what they mean: the last part and what was there."""
-    flat = {key: value for key, value in flat_config(row.config).items() if key not in _NAMES}
+    flat = {
+        key: value
+        for key, value in flat_config(row.config).items()
+        if key not in _NAMES and not key.startswith("slurm.")
+    }
     for key in _PATHS:
         flat[key] = PurePath(flat.get(key, "")).name
     if row.train_images is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from engine.report.compare import Comparison
+from engine.report.compare_ood import OOD_TITLE, ood_lines_table
 from engine.report.measures import Metric, Value
 from engine.report.published import PUBLISHED, PublishedResult
 from engine.report.tables import Cell, Column, data_size, duration, large, score, text_table
@@ -76,6 +77,8 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
         parts.append(_titled("config keys that differ", key_table(comparison, width)))
     elif several:
         parts.append(Text("no config key differs"))
+    if comparison.ood:
+        parts.append(_titled(OOD_TITLE, ood_lines_table(comparison.ood, width)))
     if comparison.published:
         parts.append(_titled(PUBLISHED_TITLE, published_table(comparison.published, width)))
     if comparison.notes:
@@ -227,6 +230,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         ],
         "config": {row.key: dict(zip(letters, row.values, strict=True)) for row in comparison.config},
         "notes": list(comparison.notes),
+        "ood": [asdict(line) for line in comparison.ood],
         "published": [asdict(result) for result in comparison.published],
     }
 

@@ -14,6 +14,7 @@ from engine.report.compare_formats import (
     or_dash,
     published_score,
 )
+from engine.report.compare_ood import OOD_TITLE, ood_block
 from engine.report.measures import Metric, Value
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
 from engine.report.published import PublishedResult
@@ -34,6 +35,8 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
         blocks += [text(f"Dice by class.{order}"), classes_block(comparison)]
     if comparison.config:
         blocks += [text("Config keys that differ."), keys_block(comparison)]
+    if comparison.ood:
+        blocks += [text(f"{OOD_TITLE[0].upper()}{OOD_TITLE[1:]}."), ood_block(comparison.ood)]
     if comparison.published:
         blocks += [text(f"{PUBLISHED_TITLE[0].upper()}{PUBLISHED_TITLE[1:]}.")]
         blocks += [published_block(comparison.published)]

@@ -12,6 +12,7 @@ from engine.config_keys import ConfigError, to_toml, validate
 from engine.report.commands import command_lines, source_id
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
+from engine.report.compare_ood import corruption_block, ood_block
 from engine.report.compare_page import classes_block, keys_block, numbers_block
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
 from engine.report.study import study_blocks
@@ -83,6 +84,8 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
         blocks += [*_pictured("Classes", pictures, ("classes",)), *_class_tables(experiment)]
     blocks += _pictured("Predictions", pictures, ("samples", "confusion"))
     blocks += _evaluations(experiment)
+    blocks += _unknown(experiment)
+    blocks += _robustness(experiment, pictures)
     blocks += [Heading("Speed"), *_speed(experiment)]
     blocks += [Heading("Configuration"), *_configs(experiment)]
     blocks += [Heading("How to repeat it"), *_repetition(experiment)]
@@ -177,6 +180,29 @@ def _evaluations(experiment: Experiment) -> list[Block]:
         "the median of single images at the input size."
     )
     return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=3)]
+
+
+def _unknown(experiment: Experiment) -> list[Block]:
+    lines = experiment.comparison.ood
+    if not lines:
+        return []
+    names = {entry.letter: entry.title for entry in experiment.comparison.entries}
+    about = (
+        "How well each score tells out-of-distribution pixels (where there are masks) and images from "
+        "in-distribution ones. FPR95 is at the first threshold that takes in 95 % of the former. "
+    )
+    runs = "; ".join(f"{letter} is {name}" for letter, name in names.items())
+    return [Heading("Out-of-distribution detection"), text(f"{about}{runs}."), ood_block(lines)]
+
+
+def _robustness(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
+    found = [(run.row.name or run.row.id, run.compared.corruptions) for run in experiment.trainings]
+    scored = [(name, rows) for name, rows in found if rows]
+    if not scored:
+        return []
+    about = "Dice on validation images corrupted at five strengths, at the labels' own size."
+    drawn = _pictured("Robustness", pictures, ("robustness",)) or [Heading("Robustness")]
+    return [*drawn, text(about), corruption_block(scored)]
 
 
 def _speed(experiment: Experiment) -> Iterator[Block]:

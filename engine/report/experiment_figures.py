@@ -12,6 +12,7 @@ from engine.report.experiment import Experiment
 from engine.report.figures.classes import MOST_ENTRIES, classes_figure
 from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.robustness import robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
 from engine.report.figures.style import SUFFIXES, FigureError, save_figure
 from engine.report.gallery import PictureError
@@ -41,6 +42,7 @@ def draw_figures(
         "classes": lambda: _classes(experiment),
         "samples": lambda: _samples(experiment, gallery_of),
         "confusion": lambda: _confusion(experiment),
+        "robustness": lambda: _robustness(experiment),
     }
     about = f"seg-engine experiment {experiment.name}"
     for kind, draw in drawings.items():
@@ -109,6 +111,12 @@ def _confusion(experiment: Experiment) -> tuple[Figure, str]:
     caption = f"{best.row.name or best.row.id}, epoch {scores.epoch}: of the pixels of each class, the "
     caption += f"percentage predicted as each class ({scores.split} split, {scores.at} size)."
     return confusion_figure(scores.confusion, best.row.classes), caption
+
+
+def _robustness(experiment: Experiment) -> tuple[Figure, str]:
+    found = [(run.row.name or run.row.id, run.compared.corruptions) for run in experiment.trainings]
+    scored = [(name, rows) for name, rows in found if rows][:MOST_ENTRIES]
+    return robustness_figure(scored), "Dice against the strength of each corruption; 0: images as they are."
 
 
 def _scored(comparison: Comparison) -> Iterator[Entry]:

@@ -9,7 +9,8 @@ from statistics import mean, median, stdev
 from typing import Literal
 
 from engine.report.compare_config import pretraining_epochs
-from engine.store import EpochRow, EvaluationRow, RunRow
+from engine.report.compare_ood import OodResults
+from engine.store import CorruptionRow, EpochRow, EvaluationRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,14 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
-    """A run with its curve and what `evaluate` made of it; an evaluation with its own result."""
+    """A run with its curve and what others found out about its network; an evaluation with its own result.
+    `ood` is in the order of time, `corruptions` are of the newest run that measured them."""
 
     row: RunRow
     epochs: Sequence[EpochRow]
     evaluations: Sequence[Evaluation] = ()
+    ood: Sequence[OodResults] = ()
+    corruptions: Sequence[CorruptionRow] = ()
 
     @property
     def best(self) -> EpochRow | None:

@@ -14,6 +14,7 @@ from engine.config import RunConfig
 from engine.config_keys import config_keys, format_value, value_of
 from engine.journal import WarmStart
 from engine.recipes import RECIPES, get_recipe
+from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
 from engine.report.runs import STATUS_STYLES
 from engine.report.tables import (
@@ -27,7 +28,7 @@ from engine.report.tables import (
     sparkline,
     text_table,
 )
-from engine.store import EpochRow, EvaluationRow, EventRow, RunRow
+from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, OodRow, RunRow
 
 CURVE_WIDTH = 40
 
@@ -58,6 +59,8 @@ class RunPage:
     evaluations: Sequence[EvaluationRow]
     files: Files
     now: float
+    ood: Sequence[OodRow] = ()
+    corruptions: Sequence[CorruptionRow] = ()
 
 
 def run_page(page: RunPage, width: int | None) -> Text:
@@ -68,6 +71,8 @@ def run_page(page: RunPage, width: int | None) -> Text:
         _curves(page.epochs),
         _classes(page),
         _evaluations(page),
+        _ood(page),
+        _corruptions(page),
         facts(page),
         _config(page.row, width or 100),
         _warnings(page.events),
@@ -87,6 +92,8 @@ def next_commands(page: RunPage) -> list[str]:
         commands.append(f"tail -f {files.log}" if not row.ended else f"less {files.log}")
     if row.task == "evaluate":
         commands.append(f"seg-engine images {row.id}")
+    elif row.task == "ood" and files.gallery:
+        commands.append(f"seg-engine figure unknown {row.id}")
     elif row.task == "train" and files.checkpoints:
         commands.append(f"seg-engine evaluate {row.id}")
     if files.gallery:
@@ -133,7 +140,9 @@ def heading(page: RunPage) -> Text:
 
 def _of_source(row: RunRow) -> str:
     """What a run does that looks at the network of another one, and how far it is."""
-    word = {"evaluate": "evaluation", "predict": "prediction"}.get(row.task, row.task)
+    word = {"evaluate": "evaluation", "predict": "prediction", "ood": "out-of-distribution evaluation"}.get(
+        row.task, row.task
+    )
     done = f", {row.step or 0}/{row.steps} images" if row.steps and not row.phase else ""
     return f"{word} of {row.source}{done}"
 
@@ -144,6 +153,9 @@ def _pulse(page: RunPage) -> Text:
     process = f"process {row.pid} on {row.host}" if row.pid is not None else "no process yet"
     lives = {True: "alive", False: "gone", None: "not to be seen from this machine"}[files.alive]
     parts = [f"{process}: {lives}" if row.pid is not None else process]
+    job = (row.claimed_by or {}).get("job")
+    if job:
+        parts.insert(0, f"Slurm job {job}")
     if files.last_beat is not None:
         parts.append(f"heartbeat {age(page.now - files.last_beat)} ago")
     if row.progress_at is not None:
@@ -203,6 +215,25 @@ def _evaluations(page: RunPage) -> Text | None:
     if page.row.task == "evaluate":
         return evaluation_text(page.evaluations[-1], page.row.colors)
     return evaluations_table(page.evaluations)
+
+
+def _ood(page: RunPage) -> Text | None:
+    """The results of a run of the task `ood`, or the newest of those that looked at this run's network."""
+    if not page.ood:
+        return None
+    newest = page.ood[-1].run_id
+    told = "" if newest == page.row.id else f"out-of-distribution, by run {newest}\n"
+    return Text(told, "bold") + ood_text([row for row in page.ood if row.run_id == newest])
+
+
+def _corruptions(page: RunPage) -> Text | None:
+    """Dice on corrupted images, likewise."""
+    if not page.corruptions:
+        return None
+    newest = page.corruptions[-1].run_id
+    by = "" if newest == page.row.id else f", by run {newest}"
+    rows = [row for row in page.corruptions if row.run_id == newest]
+    return Text(f"Dice by corruption and strength{by}\n", "bold") + corruption_table(rows)
 
 
 def facts(page: RunPage) -> Text:

@@ -13,24 +13,23 @@ import sqlalchemy as sa
 from engine.journal import AnyEvent
 from engine.store.ingest import NO_END, fold
 from engine.store.insert import unheard
-from engine.store.lookup import no_run
+from engine.store.lookup import hold, no_run
 from engine.store.rows import END_STATUSES
-from engine.store.schema import epochs, events, results, runs
+from engine.store.schema import corruptions, epochs, events, ood_images, ood_results, results, runs
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
 
 _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "eta_seconds")
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
-_OF_THE_QUEUE = ("queued_at", "claimed_by", "changed")
+_OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
-_CHILDREN = (epochs, results, events)
+_CHILDREN = (epochs, results, events, ood_results, ood_images, corruptions)
 
 
 @dataclass(frozen=True)
 class RunRows:
-    """All that the database has of a run: its row by column; those of `epochs`, `results` and `events` by
-    table and key."""
+    """All that the database has of a run: its row by column; those of its other tables by table and key."""
 
     run: Mapping[str, Any]
     children: Mapping[str, Mapping[tuple[Any, ...], Mapping[str, Any]]]
@@ -44,14 +43,6 @@ class CheckVerbs(abc.ABC):
 
     @abc.abstractmethod
     def _write(self) -> AbstractContextManager[sa.Connection]: ...
-
-    def faults(self) -> list[str]:
-        """What SQLite itself finds wrong with the file; none when it is sound."""
-        with self._read() as connection:
-            found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
-            orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
-        faults = [line for line in found if line != "ok"]
-        return faults + ([f"{orphans} rows belong to no run"] if orphans else [])
 
     def rows_of_run(self, run_id: str) -> RunRows:
         """Everything of one run, as it is at one moment."""
@@ -68,10 +59,8 @@ class CheckVerbs(abc.ABC):
         """
         with self._write() as connection:
             mine = runs.c.id == run_id
-            row = connection.execute(sa.select(runs).where(mine)).mappings().first()
-            if row is None:
-                raise no_run(run_id)
-            before = dict(row)
+            hold(connection, run_id)
+            before = dict(connection.execute(sa.select(runs).where(mine)).mappings().one())
             for table in _CHILDREN:
                 connection.execute(table.delete().where(table.c.run_id == run_id))
             kept = {name: before[name] for name in (*_OF_PEOPLE, *_OF_THE_QUEUE)}

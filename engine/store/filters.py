@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
 from engine.store.rows import RUN_FIELDS
 from engine.store.schema import runs, tags
@@ -79,7 +80,9 @@ def ordering(sort: str) -> list[sa.ColumnElement[Any]]:
     """`dice` or `-dice` (falling) as an ORDER BY, empty values last, ties newest first. Raises StoreError."""
     column, _ = _column(sort.removeprefix("-"))
     first = column.desc() if sort.startswith("-") else column.asc()
-    return [first.nulls_last(), runs.c.created_at.desc(), runs.c.id]
+    # Said only where there are empty values: PostgreSQL finds no index for what its order does not match.
+    never_empty = isinstance(column, sa.Column) and not column.nullable
+    return [first if never_empty else first.nulls_last(), runs.c.created_at.desc(), runs.c.id]
 
 
 def _config_keys() -> Mapping[str, ConfigKey]:
@@ -97,6 +100,8 @@ def sortable_names() -> list[str]:
 def _kind_of(name: str, column: Element) -> str:
     if name.endswith("_at"):
         return "time"
+    if isinstance(column.type, sa.Boolean):
+        return "true/false"
     return "text" if isinstance(column.type, sa.Text) else "number"
 
 
@@ -120,9 +125,9 @@ def _column(name: str) -> tuple[Element, str]:
         raise StoreError(f"{name}: is neither a field of a run nor a config key; {hint}")
     value = runs.c.config[tuple(name.split("."))]
     if key.kind in ("number", "whole number"):
-        return value.as_float() if key.kind == "number" else value.as_integer(), "number"
+        return NumberInJson(value), "number"
     if key.kind == "true/false":
-        return value.as_boolean(), "true/false"
+        return BooleanInJson(value), "true/false"
     return value.as_string(), key.kind
 
 

@@ -20,7 +20,9 @@ import sqlalchemy as sa
 
 from engine.journal import (
     AnyEvent,
+    CorruptionResult,
     Data,
+    Detecting,
     Epoch,
     Evaluating,
     Event,
@@ -28,6 +30,8 @@ from engine.journal import (
     Finished,
     ImageScores,
     Model,
+    OodImage,
+    OodResult,
     Predicting,
     Progress,
     Result,
@@ -36,7 +40,16 @@ from engine.journal import (
     Stopped,
 )
 from engine.store.rows import END_STATUSES
-from engine.store.schema import epochs, events, images, results, runs
+from engine.store.schema import (
+    corruptions,
+    epochs,
+    events,
+    images,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+)
 
 NO_PROGRESS: dict[str, Any] = {"phase": "", "eta_seconds": None}
 NO_END: dict[str, Any] = {"cause": "", "message": "", "traceback": "", "ended_at": None}
@@ -48,6 +61,7 @@ _IN_OTHER_TABLES: dict[type[Event], set[str]] = {
     Result: _SCORES
     | {"images", "confusion", "parameters", "flops_per_sample"}
     | {"latency_seconds", "latency_p95_seconds", "frames_per_second"},
+    OodResult: {"risk_coverage"},
 }
 """Fields of an event that have a table of their own and are not stored a second time in `events`."""
 
@@ -63,6 +77,10 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
     result_rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     image_rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     images_anew = False
+    ood_rows: dict[tuple[str, str], dict[str, Any]] = {}
+    ood_image_rows: dict[tuple[str, str], dict[str, Any]] = {}
+    ood_anew = False
+    corruption_rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     kept_epochs: int | None = None
 
     for event in new:
@@ -78,6 +96,10 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
         if isinstance(event, ImageScores):
             row = event.model_dump(exclude={"event", "t", "attempt"}) | {"run_id": run["id"]}
             image_rows[event.split, event.at, event.image] = row
+            continue
+        if isinstance(event, OodImage):
+            row = event.model_dump(exclude={"event", "t", "attempt"}) | {"run_id": run["id"]}
+            ood_image_rows[event.origin, event.image] = row
             continue
         event_rows.append(_event_row(run["id"], event))
         match event:
@@ -96,6 +118,17 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
                 if event.done == 0:
                     image_rows.clear()
                     images_anew = True
+            case Detecting():
+                run |= event.model_dump(include={"classes", "colors"})
+                ood_rows.clear()
+                ood_image_rows.clear()
+                ood_anew = True
+            case OodResult():
+                row = event.model_dump(exclude={"event", "attempt"}) | {"run_id": run["id"]}
+                ood_rows[event.level, event.score] = row
+            case CorruptionResult():
+                row = event.model_dump(exclude={"event", "attempt", "t"}) | {"run_id": run["id"]}
+                corruption_rows[event.split, event.corruption, event.strength] = row
             case Model():
                 run |= event.model_dump(include={"parameters", "flops_per_sample"})
             case Speed():
@@ -126,6 +159,12 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
     if images_anew:
         connection.execute(images.delete().where(images.c.run_id == run["id"]))
     _replace(connection, images, list(image_rows.values()))
+    if ood_anew:
+        for table in (ood_results, ood_images):
+            connection.execute(table.delete().where(table.c.run_id == run["id"]))
+    _replace(connection, ood_results, list(ood_rows.values()))
+    _replace(connection, ood_images, list(ood_image_rows.values()))
+    _replace(connection, corruptions, list(corruption_rows.values()))
     if event_rows:
         connection.execute(events.insert(), event_rows)
     if run["task"] != "evaluate" and (epoch_rows or kept_epochs is not None):

@@ -23,6 +23,7 @@ def insert_run(
     card: RunCard,
     config: RunConfig,
     status: str,
+    workspace: str,
     place: dict[str, Any] | None = None,
 ) -> None:
     """Enter a run. `place` overrules what the card says of its place in the queue and its end."""
@@ -35,6 +36,7 @@ def insert_run(
         "priority": card.priority,
         "paused": card.paused,
         "after": card.after,
+        "workspace": workspace,
         "status": status,
         "queued_at": (card.queued_at or card.created) if status == "queued" else None,
     }

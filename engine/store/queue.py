@@ -1,5 +1,7 @@
 """Which queued run is next, and taking it so that nobody else does.
 
+Each workspace has a queue of its own: whoever takes a run needs its folder.
+
 A queued run may start when it is not paused, its device has room, and the run that it comes after, if any,
 has finished. Of those the one of the highest priority is next, of equal ones the one that was queued first.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,7 +18,7 @@ import sqlalchemy as sa
 
 from engine.processes import ProcessIdentity
 from engine.store.ingest import NO_END, NO_PROGRESS
-from engine.store.lookup import require
+from engine.store.lookup import hold
 from engine.store.rows import RunRow, run_row, select_runs
 from engine.store.schema import runs
 
@@ -30,7 +32,9 @@ _QUEUED, _EARLIER = runs.alias("queued"), runs.alias("earlier")
 
 
 class QueueVerbs(abc.ABC):
-    """The verbs of the `Store` that keep the queue."""
+    """The verbs of the `Store` that keep the queue of its workspace."""
+
+    workspace: str
 
     @abc.abstractmethod
     def _read(self) -> AbstractContextManager[sa.Connection]: ...
@@ -38,23 +42,52 @@ class QueueVerbs(abc.ABC):
     @abc.abstractmethod
     def _write(self) -> AbstractContextManager[sa.Connection]: ...
 
-    def claim_next(self, owner: ProcessIdentity, slot: str, devices: Collection[str]) -> RunRow | None:
-        """Take the next queued run whose config asks for one of `devices`, to run it in `slot`.
+    def claim_next(
+        self,
+        owner: ProcessIdentity,
+        slot: str,
+        devices: Collection[str],
+        beside: Sequence[str] = (),
+        devices_here: int = 1,
+        executor: str = "local",
+    ) -> RunRow | None:
+        """Take the next queued run whose config asks for one of `devices` and this executor, for `slot`.
 
-        No two owners ever get the same one.
+        One that wants several devices gets as many slots of those `beside`, at most `devices_here` in all;
+        while fewer are free, it waits and nobody overtakes it. No two owners ever get the same run.
         """
         with self._read() as connection:  # an agent asks all the time and shall not keep others from writing
-            if _next(connection, devices) is None:
+            if (
+                _next_that_fits(connection, self.workspace, slot, devices, beside, devices_here, executor)
+                is None
+            ):
                 return None
         with self._write() as connection:
-            run_id = _claim_next(connection, owner, slot, devices)
+            fitting = _next_that_fits(
+                connection, self.workspace, slot, devices, beside, devices_here, executor, to_take=True
+            )
+            run_id = None if fitting is None else _claim(connection, owner, *fitting)
             found = connection.execute(select_runs().where(runs.c.id == run_id)).first()
         return run_row(found) if found is not None else None
+
+    def has_next(self, devices: Collection[str], executor: str) -> bool:
+        """Whether a run waits that `claim_next` would take."""
+        with self._read() as connection:
+            return _next(connection, self.workspace, devices, executor) is not None
+
+    def note_job(self, run_id: str, owner: ProcessIdentity, job: str) -> None:
+        """Keep with the claim of `owner` which job of a cluster the run is."""
+        with self._write() as connection:
+            chosen = sa.select(runs.c.claimed_by).where(runs.c.id == run_id).with_for_update()
+            claim = connection.execute(chosen).scalar()
+            if claim is not None and ProcessIdentity.from_json(claim) == owner:
+                statement = runs.update().where(runs.c.id == run_id)
+                connection.execute(statement.values(claimed_by=claim | {"job": job}))
 
     def take(self, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
         """Let `owner` start this very run, past the queue, if its status is one of `expect`; else False."""
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             return _take(connection, run_id, owner, expect)
 
     def adopt(self, run_id: str, owner: ProcessIdentity, slot: str, before: dict[str, Any] | None) -> bool:
@@ -65,10 +98,10 @@ class QueueVerbs(abc.ABC):
     def fail_dependents(self) -> list[str]:
         """Fail the queued runs whose predecessor failed, was lost or is gone; returns their ids."""
         with self._read() as connection:
-            if not _hopeless(connection):
+            if not _hopeless(connection, self.workspace):
                 return []
         with self._write() as connection:
-            found = _hopeless(connection)
+            found = _hopeless(connection, self.workspace, to_change=True)
             for run_id, why in found:
                 end = {"status": "failed", "cause": "dependency", "message": why, "ended_at": time.time()}
                 connection.execute(runs.update().where(runs.c.id == run_id).values(NO_END | end))
@@ -80,35 +113,57 @@ class QueueVerbs(abc.ABC):
             key: value for key, value in (("priority", priority), ("paused", paused)) if value is not None
         }
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             connection.execute(runs.update().where(runs.c.id == run_id).values(change))
 
     def queue(self) -> list[RunRow]:
         """The queued runs, the next first."""
-        chosen = select_runs().where(runs.c.status == "queued").order_by(*IN_ORDER)
+        mine = (runs.c.workspace == self.workspace) & (runs.c.status == "queued")
+        chosen = select_runs().where(mine).order_by(*IN_ORDER)
         with self._read() as connection:
             return [run_row(row) for row in connection.execute(chosen)]
 
     def active(self) -> list[RunRow]:
         """The runs that somebody has taken and that have not ended, the oldest first."""
-        chosen = select_runs().where(runs.c.status.in_(ACTIVE_STATUSES)).order_by(runs.c.created_at)
+        mine = (runs.c.workspace == self.workspace) & runs.c.status.in_(ACTIVE_STATUSES)
+        chosen = select_runs().where(mine).order_by(runs.c.created_at)
         with self._read() as connection:
             return [run_row(row) for row in connection.execute(chosen)]
 
 
-def _claim_next(
-    connection: sa.Connection, owner: ProcessIdentity, slot: str, devices: Collection[str]
-) -> str | None:
-    """Take the next run whose config asks for one of `devices`; returns its id, None when there is none.
+def _next_that_fits(
+    connection: sa.Connection,
+    workspace: str,
+    slot: str,
+    devices: Collection[str],
+    beside: Sequence[str],
+    devices_here: int,
+    executor: str,
+    to_take: bool = False,
+) -> tuple[str, str] | None:
+    """The next run and the slots for it, joined by commas; None when there is none or its slots are taken.
 
-    The transaction holds the write lock from its beginning, so of many who claim at once no two get one run.
+    With `to_take` it is held until the transaction ends, and runs that others hold are passed over.
     """
-    found = _next(connection, devices)
-    if found is not None:
-        claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, found)
-        change = STARTING | {"claimed_by": claim}
-        connection.execute(runs.update().where(runs.c.id == found).values(change))
-    return found
+    found = _next(connection, workspace, devices, executor, to_take)
+    if found is None:
+        return None
+    wanted = connection.execute(sa.select(runs.c.config["devices"].as_string()).where(runs.c.id == found))
+    told = wanted.scalar() or "1"  # queued by an earlier version: one
+    count = devices_here if told == "auto" else min(int(told), devices_here)
+    chosen = (slot, *beside)[:count]
+    return (found, ",".join(chosen)) if len(chosen) == count else None
+
+
+def _claim(connection: sa.Connection, owner: ProcessIdentity, run_id: str, slot: str) -> str:
+    """Take a queued run, to run it in `slot`; returns its id.
+
+    Of many who claim at once no two get one run: on SQLite the transaction holds the write lock from its
+    beginning, on PostgreSQL each passes over the runs that another is at.
+    """
+    claim = owner.as_json() | {"slot": slot} | _attempt_to_come(connection, run_id)
+    connection.execute(runs.update().where(runs.c.id == run_id).values(STARTING | {"claimed_by": claim}))
+    return run_id
 
 
 def _attempt_to_come(connection: sa.Connection, run_id: str) -> dict[str, int]:
@@ -117,31 +172,41 @@ def _attempt_to_come(connection: sa.Connection, run_id: str) -> dict[str, int]:
     return {"attempt": int(attempt) + 1}
 
 
-def place_in_line(connection: sa.Connection, now: float) -> float:
+def place_in_line(connection: sa.Connection, workspace: str, now: float) -> float:
     """When a run counts as queued: `now`, or just behind the last in line when the clock was set back."""
-    last = connection.execute(
-        sa.select(sa.func.max(runs.c.queued_at)).where(runs.c.status == "queued")
-    ).scalar()
+    waits = (runs.c.workspace == workspace) & (runs.c.status == "queued")
+    last = connection.execute(sa.select(sa.func.max(runs.c.queued_at)).where(waits)).scalar()
     return now if last is None or last < now else float(last) + 1e-6
 
 
-def _next(connection: sa.Connection, devices: Collection[str]) -> str | None:
+def _next(
+    connection: sa.Connection,
+    workspace: str,
+    devices: Collection[str],
+    executor: str,
+    to_take: bool = False,
+) -> str | None:
     """The run that is next. Within one priority the index `runs_queue` gives the oldest first, so that a
     claim costs the same however many runs wait; over all priorities at once it would sort them all."""
+    waits = (_QUEUED.c.workspace == workspace) & (_QUEUED.c.status == "queued")
     finished = sa.exists().where(_EARLIER.c.id == _QUEUED.c.after, _EARLIER.c.status == "finished")
     oldest = (
         sa.select(_QUEUED.c.id)
         .where(
-            _QUEUED.c.status == "queued",
+            waits,
             _QUEUED.c.priority == sa.bindparam("priority"),
             ~_QUEUED.c.paused,
             (_QUEUED.c.after == "") | finished,
             _QUEUED.c.config["device"].as_string().in_(list(devices)),
+            # Queued by an earlier version, it has no such key.
+            sa.func.coalesce(_QUEUED.c.config["executor"].as_string(), "local") == executor,
         )
         .order_by(_QUEUED.c.queued_at, _QUEUED.c.id)
         .limit(1)
     )
-    highest = sa.select(sa.func.max(_QUEUED.c.priority)).where(_QUEUED.c.status == "queued")
+    if to_take:
+        oldest = oldest.with_for_update(of=_QUEUED, skip_locked=True)
+    highest = sa.select(sa.func.max(_QUEUED.c.priority)).where(waits)
     priority = connection.execute(highest).scalar()
     while priority is not None:
         found = connection.execute(oldest, {"priority": priority}).scalar()
@@ -164,7 +229,9 @@ def _adopt(
 ) -> bool:
     """Let `owner` look after a run that `before` looked after; False when somebody else was faster."""
     known = connection.execute(
-        sa.select(runs.c.claimed_by).where(runs.c.id == run_id, runs.c.status.in_(ACTIVE_STATUSES))
+        sa.select(runs.c.claimed_by)
+        .where(runs.c.id == run_id, runs.c.status.in_(ACTIVE_STATUSES))
+        .with_for_update()
     ).first()
     if known is None or known[0] != before:
         return False
@@ -173,14 +240,18 @@ def _adopt(
     return True
 
 
-def _hopeless(connection: sa.Connection) -> list[tuple[str, str]]:
+def _hopeless(connection: sa.Connection, workspace: str, to_change: bool = False) -> list[tuple[str, str]]:
     """The queued runs that come after one that failed, was lost or is gone, and why they cannot start."""
     found = (
         sa.select(_QUEUED.c.id, _QUEUED.c.after, _EARLIER.c.status)
         .join_from(_QUEUED, _EARLIER, _EARLIER.c.id == _QUEUED.c.after, isouter=True)
-        .where(_QUEUED.c.after > "", _QUEUED.c.status == "queued")  # most runs come after none
+        .where(_QUEUED.c.after > "")  # most runs come after none
+        .where(_QUEUED.c.status == "queued", _QUEUED.c.workspace == workspace)
         .where(_EARLIER.c.id.is_(None) | _EARLIER.c.status.in_(("failed", "lost")))
+        .order_by(_QUEUED.c.id)
     )
+    if to_change:
+        found = found.with_for_update(of=_QUEUED, skip_locked=True)
     return [
         (row.id, f"it was to start after {row.after}, which {_FATES[row.status]}")
         for row in connection.execute(found)

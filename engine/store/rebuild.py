@@ -1,4 +1,4 @@
-"""Making the database again from the run directories."""
+"""Making the database again from the run directories: the file, or a workspace's part of one on a server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from engine.files import sync_folder
 from engine.rundir import RunDir
-from engine.store.database import explained
+from engine.store.copy import copy_runs
 from engine.store.errors import StoreError
+from engine.store.sqlite import advice
 from engine.store.store import Store
 
 LOCK_SECONDS = 5.0
@@ -25,7 +26,8 @@ LOCK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class RebuildReport:
-    """What a rebuild found. `backup` is the database as it was before, None where there was none."""
+    """What a rebuild found. `backup` is the database as it was before, None where there was none; of a server
+    what it had of the workspace."""
 
     imported: tuple[str, ...]
     unreadable: tuple[tuple[Path, str], ...]
@@ -42,7 +44,6 @@ def rebuild(
     Raises StoreError when somebody else has the database open or the disk refuses.
     """
     folders = _run_folders(runs_folder)
-    imported, unreadable = [], []
     try:
         with (
             tempfile.TemporaryDirectory(prefix=".rebuild-", dir=database.parent) as scratch,
@@ -50,18 +51,54 @@ def rebuild(
         ):
             fresh = Path(scratch) / database.name
             with Store(f"sqlite:///{fresh}") as store:
-                for done, folder in enumerate(folders):
-                    on_progress(done, len(folders))
-                    try:
-                        imported.append(store.import_run(RunDir(folder)))
-                    except StoreError as error:
-                        unreadable.append((folder, str(error)))
-                on_progress(len(folders), len(folders))
+                imported, unreadable = _import(store, folders, on_progress)
             _into_one_file(fresh)
             backup = _swap(fresh, database, held)
     except OSError as error:
         raise StoreError(f"{database}: cannot be rebuilt: {error}; the old one is untouched") from error
-    return RebuildReport(tuple(imported), tuple(unreadable), backup)
+    return RebuildReport(imported, unreadable, backup)
+
+
+def rebuild_on_server(
+    server: Store,
+    database: Path,
+    runs_folder: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RebuildReport:
+    """Make what a server has of the store's workspace again from every folder in `runs_folder`.
+
+    What it had before stays as a file, `<name of database>.bak-<UTC time>`; the server changes in one
+    transaction, and nothing of other workspaces does. Raises StoreError.
+    """
+    folders = _run_folders(runs_folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".rebuild-", dir=database.parent) as scratch:
+            before, fresh = Path(scratch) / "before.db", Path(scratch) / "fresh.db"
+            with Store(f"sqlite:///{before}") as store:
+                had = copy_runs(server, store)["runs"]
+            _into_one_file(before)
+            backup = _second_name(database, of=before) if had else None
+            with Store(f"sqlite:///{fresh}") as store:
+                imported, unreadable = _import(store, folders, on_progress)
+                copy_runs(store, server, replace=True)
+    except OSError as error:
+        raise StoreError(f"{server.label}: cannot be rebuilt: {error}; it is as it was") from error
+    return RebuildReport(imported, unreadable, backup)
+
+
+def _import(
+    store: Store, folders: list[Path], on_progress: Callable[[int, int], None]
+) -> tuple[tuple[str, ...], tuple[tuple[Path, str], ...]]:
+    """Import every folder; returns the ids of those that could be read, and the others with what is wrong."""
+    imported, unreadable = [], []
+    for done, folder in enumerate(folders):
+        on_progress(done, len(folders))
+        try:
+            imported.append(store.import_run(RunDir(folder)))
+        except StoreError as error:
+            unreadable.append((folder, str(error)))
+    on_progress(len(folders), len(folders))
+    return tuple(imported), tuple(unreadable)
 
 
 def _run_folders(runs_folder: Path) -> list[Path]:
@@ -82,20 +119,20 @@ def _held(database: Path) -> Iterator[bool]:
     if not database.is_file():
         yield False
         return
-    with (
-        explained(database, LOCK_SECONDS),
-        contextlib.closing(sqlite3.connect(database, LOCK_SECONDS, isolation_level=None)) as connection,
-    ):
-        try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-            connection.execute("BEGIN EXCLUSIVE")
-            held = True
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                raise
-            held = False
-        yield held
+    try:
+        with contextlib.closing(sqlite3.connect(database, LOCK_SECONDS, isolation_level=None)) as connection:
+            try:
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+                connection.execute("BEGIN EXCLUSIVE")
+                held = True
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                    raise
+                held = False
+            yield held
+    except sqlite3.Error as error:
+        raise StoreError(f"{database}: {advice(error, database, LOCK_SECONDS)}") from error
 
 
 def _into_one_file(database: Path) -> None:
@@ -109,7 +146,7 @@ def _into_one_file(database: Path) -> None:
 
 def _swap(fresh: Path, database: Path, held: bool) -> Path | None:
     """Put `fresh` in the place of `database`, which gets a second name first and so is never gone."""
-    backup = _second_name(database) if database.exists() else None
+    backup = _second_name(database, of=database) if database.exists() else None
     if not held:
         # The log of a damaged database would be replayed into the new one.
         for suffix in ("-wal", "-shm"):
@@ -121,18 +158,18 @@ def _swap(fresh: Path, database: Path, held: bool) -> Path | None:
     return backup
 
 
-def _second_name(database: Path) -> Path:
-    """Give the database a second name that says when, and a number where there is one of that second."""
+def _second_name(database: Path, of: Path) -> Path:
+    """Give `of` a second name, the database's with the time, and a number where one is of that second."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for number in itertools.count(1):
         backup = database.with_name(f"{database.name}.bak-{stamp}" + (f"-{number}" if number > 1 else ""))
         if backup.exists():
             continue
         try:
-            os.link(database, backup)
+            os.link(of, backup)
         except FileExistsError:
             continue
         except OSError:  # a file system without links
-            shutil.copy2(database, backup)
+            shutil.copy2(of, backup)
         return backup
     raise AssertionError("numbers do not end")

@@ -12,7 +12,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.store.schema import epochs, events, experiments, images, results, runs, tags
+from engine.store.schema import (
+    corruptions,
+    epochs,
+    events,
+    experiments,
+    images,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+    tags,
+)
 
 STATUSES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost")
 END_STATUSES = ("finished", "failed", "stopped", "lost")
@@ -93,6 +104,7 @@ class RunRow:
     after: str
     claimed_by: dict[str, Any] | None
     source: str
+    workspace: str
 
     @property
     def ended(self) -> bool:
@@ -184,6 +196,62 @@ class ImageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OodRow:
+    """How one score tells out-of-distribution from in-distribution; the fields are those of the `ood_result`
+    event. `run_id` is the run that measured it, `source` the run whose network it is of."""
+
+    run_id: str
+    source: str
+    seq: int
+    t: float
+    level: str
+    score: str
+    positives: int
+    negatives: int
+    auroc: float | None
+    average_precision: float | None
+    fpr95: float | None
+    error: float
+    threshold: float
+    rejected_in: float | None
+    rejected_out: float | None
+    component_f1: float | None
+    best_component_f1: float | None
+    best_threshold: float | None
+    aurc: float | None
+    risk_coverage: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class OodImageRow:
+    """What the scores say of one image; the fields are those of the `ood_image` event."""
+
+    image: str
+    origin: str
+    out: bool
+    dice: float | None
+    scores: dict[str, float]
+    include: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptionRow:
+    """The scores on images corrupted in one way and strength; the fields are those of the `corruption_result`
+    event. `run_id` is the run that measured them, `source` the run whose network it is of."""
+
+    run_id: str
+    source: str
+    split: str
+    corruption: str
+    strength: int
+    images: int
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentRow:
     """One experiment; `active` counts its runs that have not ended."""
 
@@ -231,7 +299,14 @@ def run_row(row: Sequence[Any]) -> RunRow:
 EPOCH_COLUMNS = [epochs.c[field.name] for field in fields(EpochRow)]
 EVENT_COLUMNS = [events.c[field.name] for field in fields(EventRow)]
 IMAGE_COLUMNS = [images.c[field.name] for field in fields(ImageRow)]
-EVALUATION_COLUMNS = [
-    runs.c.source if field.name == "source" else results.c[field.name] for field in fields(EvaluationRow)
-]
-"""Of results joined with their runs."""
+OOD_IMAGE_COLUMNS = [ood_images.c[field.name] for field in fields(OodImageRow)]
+
+
+def _with_source(table: sa.Table, row: type[Any]) -> list[sa.ColumnElement[Any]]:
+    """The columns of a row whose table is joined with its runs."""
+    return [runs.c.source if field.name == "source" else table.c[field.name] for field in fields(row)]
+
+
+EVALUATION_COLUMNS = _with_source(results, EvaluationRow)
+OOD_COLUMNS = _with_source(ood_results, OodRow)
+CORRUPTION_COLUMNS = _with_source(corruptions, CorruptionRow)

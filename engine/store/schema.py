@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from engine.store.dialects import NextChange
+
 metadata = sa.MetaData()
 
 
@@ -31,9 +33,6 @@ experiments = sa.Table(
     sa.Column("name", sa.Text, nullable=False, unique=True),
     sa.Column("created_at", sa.Float, nullable=False),
 )
-
-# Writers hold the write lock, so that no two get one number and none commits below one that was seen.
-_NEXT_CHANGE = sa.text("(SELECT coalesce(max(changed), 0) + 1 FROM runs)")
 
 # The wide columns come last: SQLite reads a row from its start and stops at the last column it needs, and
 # what does not fit into the row's page lies on further ones.
@@ -95,18 +94,20 @@ runs = sa.Table(
     sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("after", sa.Text, nullable=False, server_default=""),
     sa.Column("claimed_by", sa.JSON(none_as_null=True)),
-    sa.Column("changed", sa.BigInteger, nullable=False, default=_NEXT_CHANGE, onupdate=_NEXT_CHANGE),
+    sa.Column("changed", sa.BigInteger, nullable=False, default=NextChange(), onupdate=NextChange()),
     sa.Column("variant", sa.Text, nullable=False, server_default=""),
     sa.Column("source", sa.Text, nullable=False, server_default=""),
+    sa.Column("workspace", sa.Text, nullable=False, server_default=""),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),
+    # On PostgreSQL these two are of "best_dice DESC NULLS LAST", which is what the lists ask for.
     sa.Index("runs_by_dice", "best_dice"),
     sa.Index("runs_by_experiment", "experiment_id", "best_dice"),
     sa.Index("runs_by_creation", "created_at"),
     sa.Index("runs_by_status", "status"),
     sa.Index("runs_by_name", "name"),
     sa.Index("runs_by_predecessor", "after"),
-    sa.Index("runs_queue", "status", "priority", "queued_at", "id"),
+    sa.Index("runs_queue", "workspace", "status", "priority", "queued_at", "id"),
 )
 
 tags = sa.Table(
@@ -192,4 +193,56 @@ images = sa.Table(
     sa.Column("class_dice", sa.JSON, nullable=False),
     sa.PrimaryKeyConstraint("run_id", "split", "at", "image"),
     sa.Index("images_by_dice", "run_id", "dice"),
+)
+
+ood_results = sa.Table(
+    "ood_results",
+    metadata,
+    _run_id(),
+    _text("level"),
+    _text("score"),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    sa.Column("positives", sa.BigInteger, nullable=False),
+    sa.Column("negatives", sa.BigInteger, nullable=False),
+    sa.Column("auroc", sa.Float),
+    sa.Column("average_precision", sa.Float),
+    sa.Column("fpr95", sa.Float),
+    sa.Column("error", sa.Float, nullable=False),
+    sa.Column("threshold", sa.Float, nullable=False),
+    sa.Column("rejected_in", sa.Float),
+    sa.Column("rejected_out", sa.Float),
+    sa.Column("component_f1", sa.Float),
+    sa.Column("best_component_f1", sa.Float),
+    sa.Column("best_threshold", sa.Float),
+    sa.Column("aurc", sa.Float),
+    sa.Column("risk_coverage", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "level", "score"),
+)
+
+ood_images = sa.Table(
+    "ood_images",
+    metadata,
+    _run_id(),
+    _text("origin"),
+    _text("image"),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("out", sa.Boolean, nullable=False),
+    sa.Column("dice", sa.Float),
+    sa.Column("scores", sa.JSON, nullable=False),
+    sa.Column("include", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "origin", "image"),
+)
+
+corruptions = sa.Table(
+    "corruptions",
+    metadata,
+    _run_id(),
+    _text("split"),
+    _text("corruption"),
+    sa.Column("strength", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    *_scores(),
+    sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
 )

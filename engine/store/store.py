@@ -15,11 +15,12 @@ from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
 from engine.store.checks import CheckVerbs
-from engine.store.database import database_path, explained, open_database, writer
+from engine.store.database import open_database
+from engine.store.detections import DetectionVerbs
 from engine.store.errors import IngestConflict, StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
 from engine.store.insert import first_status, insert_run, set_tags
-from engine.store.lookup import exists, no_run, require
+from engine.store.lookup import exists, hold, hold_list, no_run, require
 from engine.store.queue import QueueVerbs, place_in_line
 from engine.store.rows import (
     END_STATUSES,
@@ -46,22 +47,34 @@ if TYPE_CHECKING:
 MAX_CANDIDATES = 5
 
 
-class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
+class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
     """The database of a workspace. Safe to use from several threads and processes at once.
 
     Verbs that take a `run_id` want all of it; `resolve` makes it of what a person typed. Every verb raises
     StoreError, with one line that says what to do, when the database cannot be used.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0) -> None:
-        """Open `sqlite:///PATH`, making or migrating it first; wait for others at most `timeout` s."""
-        self.path = database_path(url)
-        self.timeout = timeout
-        self._engine = open_database(self.path, timeout)
-        self._writer = writer(self._engine)
+    def __init__(self, url: str, timeout: float = 30.0, workspace: str = "", upgrade: bool = False) -> None:
+        """Open `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE`, making the tables where there are none.
+
+        Waits for others at most `timeout` s. `workspace` says whose runs are made and taken from the queue,
+        where several workspaces share a server. Tables of an older version on a server want `upgrade`.
+        """
+        self._database = open_database(url, timeout, upgrade)
+        self.workspace = workspace
+
+    @property
+    def label(self) -> str:
+        """What to call the database in a message: its path, or its URL without a password."""
+        return self._database.label
+
+    @property
+    def mine(self) -> str:
+        """A filter for the runs of this workspace."""
+        return f"workspace={self.workspace}"
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Store:
         return self
@@ -73,13 +86,18 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        with explained(self.path, self.timeout), self._engine.begin() as connection:
+        with self._database.explained(), self._database.reader.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with explained(self.path, self.timeout), self._writer.begin() as connection:
+        with self._database.explained(), self._database.writer.begin() as connection:
             yield connection
+
+    def faults(self) -> list[str]:
+        """What the database itself finds damaged; none when it is sound."""
+        with self._read() as connection:
+            return self._database.faults(connection)
 
     # ------------------------------------------------------------------ intentions
 
@@ -97,11 +115,12 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         _check_status(status)
         place: dict[str, Any] = {"claimed_by": owner.as_json() | {"attempt": 1} if owner else None}
         with self._write() as connection:
+            hold_list(connection)
             if exists(connection, card.id):
                 raise StoreError(f"run {card.id} is in the database already")
             if status == "queued":
-                place["queued_at"] = place_in_line(connection, card.queued_at or card.created)
-            insert_run(connection, card, config, status, place)
+                place["queued_at"] = place_in_line(connection, self.workspace, card.queued_at or card.created)
+            insert_run(connection, card, config, status, self.workspace, place)
 
     def set_status(
         self,
@@ -124,9 +143,9 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         if status in END_STATUSES:
             change |= NO_PROGRESS | {"ended_at": now}
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             if status == "queued":
-                change["queued_at"] = place_in_line(connection, now)
+                change["queued_at"] = place_in_line(connection, self.workspace, now)
             statement = runs.update().where(runs.c.id == run_id).values(change)
             if expect is not None:
                 statement = statement.where(runs.c.status.in_(list(expect)))
@@ -146,7 +165,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         """Rename, tag or annotate a run; None leaves a part as it is, `tags` replaces all of them."""
         change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
         with self._write() as connection:
-            require(connection, run_id)
+            hold(connection, run_id)
             # Also when only tags change: who follows the run is to see it.
             connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
             if tags is not None:
@@ -158,7 +177,8 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         Only when its status is one of `expect`; returns whether it was.
         """
         with self._write() as connection:
-            require(connection, run_id)
+            hold_list(connection)
+            hold(connection, run_id)
             chosen = runs.delete().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
             if connection.execute(chosen).rowcount != 1:
                 return False
@@ -175,7 +195,8 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         someone else was faster.
         """
         with self._write() as connection:
-            require(connection, run_id)
+            self._database.relax(connection)  # what is lost comes again, as the offset is lost with it
+            hold(connection, run_id)
             before = dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
             if before["journal_offset"] != expected_offset:
                 raise IngestConflict(
@@ -197,9 +218,15 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
             if card.id != run_dir.id:
                 raise StoreError(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
             with self._write() as connection:
+                hold_list(connection)
                 is_new = not exists(connection, card.id)
                 if is_new:
-                    insert_run(connection, card, config, *first_status(card, queued))
+                    status, place = first_status(card, queued)
+                    insert_run(connection, card, config, status, self.workspace, place)
+                elif (theirs := self._workspace_of(connection, card.id)) != self.workspace:
+                    raise StoreError(
+                        f"run {card.id} is in the database already, as one of the workspace {theirs}"
+                    )
             while True:
                 offset = self.run(card.id).journal_offset
                 new, end = read_events(run_dir.journal, offset)
@@ -212,6 +239,9 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs):
         if is_new and queued:
             self._queue_again(card)
         return card.id
+
+    def _workspace_of(self, connection: sa.Connection, run_id: str) -> str:
+        return str(connection.execute(sa.select(runs.c.workspace).where(runs.c.id == run_id)).scalar_one())
 
     def _queue_again(self, card: RunCard) -> None:
         """Put a run back into its place in the queue that waits for an attempt of which nothing came yet."""
@@ -355,7 +385,10 @@ def _image_order(name: str) -> sa.ColumnElement[Any]:
     return images.c[name]
 
 
-_NOT_FOLDED = ["source", "config", "note", "name", "priority", "paused", "after", "changed", "variant"]
+_NOT_FOLDED = {
+    *("source", "config", "note", "name", "priority", "paused", "after"),
+    *("changed", "variant", "workspace"),
+}
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))
 
 

@@ -1,7 +1,7 @@
 """Following thousands of runs: narrow rows, and only those that changed.
 
-Every write to a run gives it the next number in `changed`. Who remembers the highest one seen asks for what
-lies above it, and pays for what happened since instead of for all that there is.
+Every write to a run gives it a higher number in `changed`. Who remembers up to which one all was seen asks
+for what lies above it, and pays for what happened since instead of for all that there is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.store import filters as terms
+from engine.store.dialects import LatestChange
 from engine.store.rows import END_STATUSES, OF_RUN, TAG_SEPARATOR
 from engine.store.schema import experiments, runs
 
@@ -84,8 +85,10 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of the runs since a number: the changed ones, oldest change first; the highest number
-    given out by now; and how many runs there are, which says whether some are gone."""
+    """What became of the runs since a number: the changed ones, oldest change first; the `latest` number, up
+    to which nothing more will come; and how many runs there are, which says whether some are gone.
+
+    While others write to a server, a run may have a number above `latest` and be told again next time."""
 
     runs: tuple[RunSummary, ...]
     latest: int
@@ -113,10 +116,10 @@ class SummaryVerbs(abc.ABC):
             .where(runs.c.changed > since)
             .order_by(runs.c.changed)
         )
-        totals = sa.select(sa.func.coalesce(sa.func.max(runs.c.changed), 0), sa.func.count())
+        totals = sa.select(LatestChange(), sa.func.count()).select_from(runs)
         with self._read() as connection:
             latest, count = connection.execute(totals).one()
-            rows = connection.execute(chosen).all() if latest > since else []
+            rows = connection.execute(chosen).all()
         return Changes(tuple(map(_summary, rows)), int(latest), int(count))
 
     def run_ids(self, filters: Sequence[str] = (), sort: str = "-created_at") -> list[str]:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_NAMES_ONLY = ("seed", "recipe")
-"""Keys in which two runs of one variant may differ: the seed, and the name by which people found the rest."""
+_NAMES_ONLY = ("seed", "recipe", "executor", "slurm")
+"""Keys in which two runs of one variant may differ: the seed, the name by which people found the rest, and
+who starts them."""
 
 _LENGTH = 12
 

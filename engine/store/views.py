@@ -29,7 +29,7 @@ _SQLITE = {
             r.train_images, r.val_images, r.host, r.device_name, r.precision,
             r.created_at, r.started_at, r.ended_at,
             coalesce((SELECT group_concat(t.tag, ',') FROM tags AS t WHERE t.run_id = r.id), '') AS tags,
-            r.note, r.config
+            r.note, r.config, r.workspace
         FROM runs AS r JOIN experiments AS x ON x.id = r.experiment_id
     """,
     "epoch_scores": f"""
@@ -61,9 +61,53 @@ _SQLITE = {
             s.dice, s.miou, s.pixel_accuracy, s.valid_pixels, s.class_dice
         {_WHOSE.format(table="images")}
     """,
+    "ood_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.level, s.score, s.t,
+            s.positives, s.negatives, s.auroc, s.average_precision, s.fpr95, s.error,
+            s.threshold, s.rejected_in, s.rejected_out,
+            s.component_f1, s.best_component_f1, s.best_threshold, s.aurc, s.risk_coverage
+        {_WHOSE.format(table="ood_results")}
+    """,
+    "image_decisions": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.origin, s.image, s.out, s.dice,
+            v.key AS score, v.value AS value,
+            (SELECT i.value FROM json_each(s.include) AS i WHERE i.key = v.key) AS include
+        {_WHOSE.format(table="ood_images")}
+        JOIN json_each(s.scores) AS v
+    """,
+    "robustness_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.corruption, s.strength,
+            s.images, s.dice, s.dice_image, s.miou, s.pixel_accuracy
+        {_WHOSE.format(table="corruptions")}
+    """,
 }
 
-VIEWS = {"sqlite": _SQLITE}
+_POSTGRESQL = _SQLITE | {
+    "leaderboard": _SQLITE["leaderboard"].replace(
+        "group_concat(t.tag, ',')", "string_agg(t.tag, ',' ORDER BY t.tag)"
+    ),
+    "class_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, d.key AS class,
+            CAST(d.value AS double precision) AS dice,
+            CAST(s.class_iou ->> d.key AS double precision) AS iou
+        {_WHOSE.format(table="epochs")}
+        CROSS JOIN json_each_text(s.class_dice) AS d
+    """,
+    "image_decisions": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.origin, s.image, s.out, s.dice,
+            v.key AS score, CAST(v.value AS double precision) AS value,
+            CAST(s.include ->> v.key AS boolean) AS include
+        {_WHOSE.format(table="ood_images")}
+        CROSS JOIN json_each_text(s.scores) AS v
+    """,
+}
+
+VIEWS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 """Dialect -> name of the view -> its SELECT."""
 
 

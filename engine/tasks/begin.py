@@ -13,7 +13,7 @@ from engine.learning.compiling import CompileVerdict
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.models.registry import count_parameters
-from engine.tasks.job import Job, record_start
+from engine.tasks.job import Job, StopRequested, record_start
 from engine.tasks.objectives import Objective, build_objective, output_channels
 from engine.tasks.state import TrainState, find_resumption, new_state, restore
 from engine.tasks.warm_start import start_from_source
@@ -33,15 +33,17 @@ class Learning:
 def begin(job: Job) -> Learning:
     """Come up, where the run began or where it was left, with all of it on the record."""
     config = job.config
-    hardware = choose_hardware(config)
+    hardware = choose_hardware(config, job.group.rank)
     settle_arithmetic(config, hardware)
-    resumption = find_resumption(job.run.checkpoints, hardware)
+    with job.group.leader_first():  # which moves a damaged checkpoint out of the way
+        resumption = find_resumption(job.run.checkpoints, hardware)
     record_start(job, hardware, resumption.epoch)
     for warning in resumption.warnings:
         job.warn(warning)
-    data = open_data(job)
+    with job.group.leader_first():  # which builds the cache if there is none
+        data = open_data(job)
     classes = class_names(job, data)
-    state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict))
+    state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict), job.group)
     if resumption.content is not None:
         restore(job, state, resumption)
     elif config.init.source:
@@ -57,7 +59,9 @@ def open_data(job: Job) -> Dataset:
     def report(done: int, total: int) -> None:
         if job.progress_is_due():
             job.report(Progress(phase="cache", epoch=0, step=done, steps=total))
-        job.check_stop()
+        cause = job.own_stop()
+        if cause is not None:
+            raise StopRequested(cause)
 
     data = open_dataset(job.config.data, job.cache_dir, report, job.say, labels=job.config.needs_labels)
     job.classes, job.train_images = len(data.class_set), len(data.train)

@@ -59,11 +59,15 @@ def describe_shortage(error: BaseException) -> str:
     return f"out of memory: no room for {amount} more"
 
 
-def advise(config_file: Path, config: RunConfig, classes: int, images: int, data_bytes: int) -> str:
+def advise(
+    config_file: Path, config: RunConfig, classes: int, images: int, data_bytes: int, ranks: int = 1
+) -> str:
     """The change that would fit, as it is typed on the command line. Never raises, takes SECONDS at most.
 
     `images` is the size of the training split: no batch is larger. `data_bytes` is that of all its caches.
+    A batch is shared by `ranks` processes.
     """
+    images = min(images, -(-config.batch_size // ranks))
     command = [sys.executable, "-m", "engine.tasks.fit", str(config_file)]
     command += ["--classes", str(classes), "--images", str(images), "--data-bytes", str(data_bytes)]
     try:
@@ -77,7 +81,7 @@ def advise(config_file: Path, config: RunConfig, classes: int, images: int, data
     if size == images_a_pass(config, images):
         return f"evaluation.batch_size={size} fits"
     parts = f"runtime.micro_batch={size} evaluation.batch_size={size}"
-    if config.runtime.micro_batch:
+    if config.runtime.micro_batch or ranks > 1:
         return f"{parts} fits"
     scoring = " evaluation.batch_size=0" if config.evaluation.batch_size > size else ""
     return f"batch_size={size}{scoring} fits; or {parts}, which keeps {config.batch_size} images a step"

@@ -7,24 +7,23 @@ import os
 import platform
 import socket
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy
 import torch
 
 from engine.config import RunConfig
 from engine.journal import AnyEvent, JournalError, JournalWriter, Progress, Started, Warned
+from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.rundir import RunDir
 from engine.tasks.log import say
+from engine.tasks.signals import STOP_CAUSES, StopCause
 
 PROGRESS_SECONDS = 0.5
 """Shortest time between two progress events: nobody reads faster, and each waits for the GPU."""
-
-
-StopCause = Literal["stopped", "preempted", "timeout"]
 
 
 class StopRequested(Exception):
@@ -44,11 +43,11 @@ class Diverged(Exception):
 
 @dataclass
 class Job:
-    """One attempt at one run."""
+    """One attempt at one run, or one rank's part in it. `journal` is None in a rank that does not write."""
 
     run: RunDir
     config: RunConfig
-    journal: JournalWriter
+    journal: JournalWriter | None
     cache_dir: Path
     begun: float = field(default_factory=time.monotonic)
     """When the worker came up, on the monotonic clock."""
@@ -57,6 +56,9 @@ class Job:
     """From `begun` to the end of the first step, the device's work not waited for."""
     stop_causes: list[StopCause] = field(default_factory=list)
     """Filled by the worker's signal handlers with "stopped" or "preempted"."""
+    more_wishes: Callable[[], Sequence[StopCause]] = tuple
+    """What whoever started the ranks has heard."""
+    group: Group = ALONE
     epochs_done: int = 0
     """Complete epochs that a checkpoint or the journal holds; what a stop reports."""
     classes: int = 0
@@ -67,8 +69,15 @@ class Job:
     _last_progress: float = field(default=-math.inf, repr=False)
     _progress_lost: bool = field(default=False, repr=False)
 
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt; 0 in a rank that does not write."""
+        return 0 if self.journal is None else self.journal.attempt
+
     def record(self, event: AnyEvent) -> None:
         """Append to the journal. Raises JournalError when the disk refuses it: no result is lost silently."""
+        if self.journal is None:
+            return
         try:
             self.journal.write(event)
         except OSError as error:
@@ -76,7 +85,8 @@ class Job:
 
     def say(self, line: str) -> None:
         """A line for log.txt."""
-        say(line)
+        if self.journal is not None:
+            say(line)
 
     def warn(self, message: str) -> None:
         """A warning in the log and on the record."""
@@ -84,11 +94,13 @@ class Job:
         self.record(Warned(message=message))
 
     def progress_is_due(self) -> bool:
-        return time.monotonic() - self._last_progress >= PROGRESS_SECONDS
+        return self.journal is not None and time.monotonic() - self._last_progress >= PROGRESS_SECONDS
 
     def report(self, progress: Progress) -> None:
         """Record where the run is. On a full disk the word is lost and the run goes on."""
         self._last_progress = time.monotonic()
+        if self.journal is None:
+            return
         try:
             self.journal.write(progress)
         except OSError as error:
@@ -101,22 +113,41 @@ class Job:
             self.first_step_seconds = round(time.monotonic() - self.begun, 3)
 
     def check_stop(self) -> None:
-        """Raise StopRequested when a stop was asked for or the attempt has had its time."""
-        if self.stop_causes:
-            # Who asked for a stop wants no new attempt, whoever else needs the machine.
-            raise StopRequested("stopped" if "stopped" in self.stop_causes else self.stop_causes[0])
+        """Raise StopRequested, in all ranks at once, when a stop was asked for or the attempt has had its
+        time. All ranks must call it."""
+        own = self.own_stop()
+        weight = self.group.largest(0 if own is None else len(STOP_CAUSES) - STOP_CAUSES.index(own))
+        if weight:
+            raise StopRequested(STOP_CAUSES[-weight])
+
+    def own_stop(self) -> StopCause | None:
+        """Why this rank would stop now."""
+        asked = [*self.stop_causes, *self.more_wishes()]
+        if asked:
+            return min(asked, key=STOP_CAUSES.index)
         hours = self.config.limits.hours
-        if hours > 0 and time.monotonic() - self.begun >= 3600 * hours:
-            raise StopRequested("timeout")
+        return "timeout" if hours > 0 and time.monotonic() - self.begun >= 3600 * hours else None
+
+
+def cluster_job() -> str:
+    """The Slurm job that this process is of, as squeue calls it; "" outside of one."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}", "") for name in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def record_start(job: Job, hardware: Hardware, resumed_from_epoch: int) -> None:
     """Say who computes, where and with what."""
+    several = job.group.count > 1
+    device = str(hardware.device)
+    if several and hardware.device.type == "cuda":
+        device = ",".join(f"cuda:{index}" for index in range(job.group.count))
     job.record(
         Started(
             host=socket.gethostname(),
-            pid=os.getpid(),
-            device=str(hardware.device),
+            pid=os.getppid() if several else os.getpid(),  # ranks are children of the worker
+            device=device,
+            ranks=job.group.count,
+            job=cluster_job(),
             device_name=hardware.name,
             precision=hardware.precision,
             threads=torch.get_num_threads(),
@@ -129,4 +160,5 @@ def record_start(job: Job, hardware: Hardware, resumed_from_epoch: int) -> None:
             resumed_from_epoch=resumed_from_epoch,
         )
     )
-    job.say(f"attempt {job.journal.attempt} on {hardware.name} ({hardware.device}), {hardware.precision}")
+    on = f"{device}, {job.group.count} ranks" if several else device
+    job.say(f"attempt {job.attempt} on {hardware.name} ({on}), {hardware.precision}")

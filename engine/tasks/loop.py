@@ -4,25 +4,31 @@ A run is a function of its config. Order, augmentation and noise of step `s` of 
 generators seeded with (seed, e, s), so no generator has to survive and a checkpoint may be written after
 any step. A run that was stopped or killed and resumed on the same CPU ends with the same bits as one that
 was not.
+
+Several ranks run this loop side by side, each with its part of every batch. A step's gradient is that of the
+whole batch, whoever computes which part of it; so batch size and learning rate mean the same on any number of
+devices. Batch norm alone sees a rank's part, as it does with `runtime.micro_batch`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from engine.data.augment import augment
+from engine.data.augment import Draws, augment
 from engine.data.batches import Batches, make_batches
 from engine.journal import Epoch, Progress, Speed
 from engine.learning.ceiling import matrix_ceiling
+from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
 from engine.learning.optimizers import learning_rate
 from engine.tasks.begin import Learning
+from engine.tasks.draws import noise_generator, shuffled, step_generator
 from engine.tasks.job import Diverged, Job, StopRequested
 from engine.tasks.meter import EpochMeter
 from engine.tasks.objectives import Objective
@@ -36,19 +42,21 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
     Raises StopRequested after saving a checkpoint, Diverged with the last good checkpoint kept, and whatever
     goes wrong on the way.
     """
-    config, state, hardware = job.config, learning.state, learning.hardware
+    config, state, hardware, group = job.config, learning.state, learning.hardware, job.group
     data, objective, flops = learning.data, learning.objective, learning.flops
-    train_batches, val_batches = make_batches([data.train, data.val], hardware.device)
+    train_batches, val_batches = make_batches([data.train, data.val], hardware.device, group.count)
     rates: list[float] = []
     while state.epoch < config.epochs:
         try:
-            train_meter = train_epoch(job, state, train_batches, len(data.train), objective, hardware)
+            own = train_epoch(job, state, train_batches, len(data.train), objective, hardware)
+            train_meter = own.over(group)
             epoch = state.epoch + 1
             lr = learning_rate(config, epoch * state.steps - 1, state.steps)
             _refuse_divergence(train_meter.mean_loss(), epoch)
             train_event = train_meter.event(epoch, "train", state.classes, lr)
             events = [train_event]
             if epoch % config.evaluation.every == 0 or epoch == config.epochs:
+                group.even_out(state.model)
                 val_meter = score_split(
                     job,
                     state.model,
@@ -64,7 +72,7 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
                 keep_best(state, val_event, val_meter)
                 events.append(val_event)
         except StopRequested:
-            _refuse_divergence(state.meter.mean_loss(), state.epoch + 1)
+            _refuse_divergence(state.meter.over(group).mean_loss(), state.epoch + 1)
             save(job, state)
             raise
         for event in events:
@@ -78,7 +86,8 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
         after_epoch(epoch)
         if config.checkpoint.keep_every and epoch % config.checkpoint.keep_every == 0:
             keep_epoch(job, state)
-        if epoch == config.epochs or state.save_is_due(config.checkpoint.seconds):
+        due = epoch == config.epochs or state.save_is_due(config.checkpoint.seconds)
+        if group.largest(int(due)):  # each has a clock of its own
             save(job, state)
     if len(rates) > 1:
         record_speed(job, hardware, flops, rates)
@@ -87,35 +96,41 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
 def train_epoch(
     job: Job, state: TrainState, batches: Batches, images: int, objective: Objective, hardware: Hardware
 ) -> EpochMeter:
-    """Train from the state's step to the end of its epoch; `state.meter` counts the pass.
+    """Train from the state's step to the end of its epoch; `state.meter` counts this rank's part of the pass.
 
     Raises StopRequested after a whole step, with the state fit to be saved.
     """
-    config, epoch, meter = job.config, state.epoch, state.meter
-    order = shuffled(images, config.seed, epoch)
+    config, epoch, meter, group = job.config, state.epoch, state.meter, job.group
+    order, own_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
     state.steps = steps = math.ceil(images / config.batch_size)
     parameters = list(state.model.parameters())
     state.model.train()
     meter.start_clock()
-    for batch in batches(order, config.batch_size, start=state.step):
+    for batch in batches(order, own_size, start=state.step):
         meter.data_arrived()
-        changes = step_generator(config.seed, epoch, state.step)
+        whole = min(config.batch_size, images - state.step * config.batch_size)
+        first, own = group.place(whole)
+        changes = Draws(step_generator(config.seed, epoch, state.step), whole, min(first, whole - 1))
         pixels, labels = augment(config.augment, batch.images, batch.labels, changes)
-        noise = noise_generator(config.seed, epoch, state.step, hardware.device)
+        noise = noise_generator(config.seed, epoch, state.step, hardware.device, group.rank)
         targets = objective.targets(pixels, labels, noise)
+        own_share = share_of_step(objective, targets, group) if own else 0.0
         lr = learning_rate(config, epoch * steps + state.step, steps)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
+        for settings in state.optimizer.param_groups:
+            settings["lr"] = lr
 
         state.optimizer.zero_grad(set_to_none=True)
-        for part, part_targets, share in micro_batches(
+        for part, part_targets, share, last in micro_batches(
             pixels, targets, config.runtime.micro_batch, objective
         ):
-            with hardware.autocast():
-                answers = state.forward(objective.inputs(part, part_targets))  # [B, C, H, W]
-            loss = objective.loss(answers, part_targets)
-            state.scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
-            meter.add(loss, answers, part_targets)
+            with contextlib.nullcontext() if last else state.gradients_stay_here():
+                with hardware.autocast():
+                    answers = state.forward(objective.inputs(part, part_targets))  # [B, C, H, W]
+                loss = objective.loss(answers, part_targets)
+                scaled = state.scaler.scale(loss * share * own_share)
+                scaled.backward()  # type: ignore[no-untyped-call]
+            if own:
+                meter.add(loss, answers, part_targets)
         if config.optimizer.clip_norm > 0:
             state.scaler.unscale_(state.optimizer)
             nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
@@ -135,7 +150,7 @@ def train_epoch(
                     step=state.step,
                     steps=steps,
                     loss=value,
-                    images_per_second=round(meter.images_per_second, 3),
+                    images_per_second=round(meter.images_per_second * group.count, 3),
                     eta_seconds=state.eta(config.epochs, images),
                 )
             )
@@ -143,40 +158,33 @@ def train_epoch(
     return meter
 
 
+def share_of_step(objective: Objective, targets: Tensor, group: Group) -> Tensor | float:
+    """The factor that makes the mean of all ranks' gradients that of the whole batch's mean loss: this rank's
+    share of it, times the number of ranks."""
+    if group.count == 1:
+        return 1.0
+    weight = torch.as_tensor(objective.weight(targets), dtype=torch.float64, device=targets.device)
+    total = group.total(weight.clone()).clamp(min=1)
+    return (weight * group.count / total).float()
+
+
 def micro_batches(
     pixels: Tensor, targets: Tensor, size: int, objective: Objective
-) -> Iterator[tuple[Tensor, Tensor, Tensor | float]]:
-    """Parts of at most `size` images (0: all) with their share of the batch's mean loss.
+) -> Iterator[tuple[Tensor, Tensor, Tensor | float, bool]]:
+    """Parts of at most `size` images (0: all) with their share of the batch's mean loss, and whether it is
+    the last one.
 
     The mean over a batch is the sum over parts of the part's mean times this share, so gradients add up to
     those of the whole batch, but for batch norm, which sees the part alone.
     """
     if size == 0 or size >= len(targets):
-        yield pixels, targets, 1.0
+        yield pixels, targets, 1.0, True
         return
     total = max(1, objective.weight(targets))
+    left = len(targets)
     for part, part_targets in zip(torch.split(pixels, size), torch.split(targets, size), strict=True):
-        yield part, part_targets, objective.weight(part_targets) / total
-
-
-def shuffled(images: int, seed: int, epoch: int) -> Tensor:
-    """A permutation of 0..images-1 that depends on seed and epoch alone."""
-    return torch.randperm(images, generator=step_generator(seed, epoch, -1))
-
-
-def step_generator(seed: int, epoch: int, step: int) -> Generator:
-    """A CPU generator for one step of one epoch; step -1 is the order of the epoch."""
-    return Generator().manual_seed(_mixed(seed, epoch, step + 1))
-
-
-def noise_generator(seed: int, epoch: int, step: int, device: torch.device) -> Generator:
-    """A generator of noise for one step of one epoch, on the device: the CPU would be too slow for a GPU."""
-    return Generator(device).manual_seed(_mixed(seed, epoch, step + 1, 1))
-
-
-def _mixed(*words: int) -> int:
-    """One seed of several numbers, of the 63 bits that torch takes."""
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
+        left -= len(part_targets)
+        yield part, part_targets, objective.weight(part_targets) / total, left == 0
 
 
 def keep_best(state: TrainState, event: Epoch, meter: EpochMeter) -> None:
@@ -199,9 +207,11 @@ def say_epoch(job: Job, events: list[Epoch]) -> None:
 
 
 def record_speed(job: Job, hardware: Hardware, flops: int, rates: list[float]) -> None:
-    """Hold the median speed of the epochs so far against what the device could do."""
+    """Hold the median speed of the epochs so far against what the devices could do together."""
+    if not job.group.leads:
+        return
     rate = statistics.median(rates)
-    achieved, ceiling = 3 * flops * rate, matrix_ceiling(hardware)
+    achieved, ceiling = 3 * flops * rate, matrix_ceiling(hardware) * job.group.count
     job.record(
         Speed(
             images_per_second=rate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import resource
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.journal import ClassScores, Epoch, Split
+from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 
@@ -17,19 +19,21 @@ NO_SCORES = Scores(None, None, None, None, (), (), 0)
 
 
 class EpochMeter:
-    """Loss, confusion and time of one pass; the sums stay on the device until they are asked for. With 0
-    classes there is no confusion, and no Dice.
+    """Loss, confusion and time of one pass, or of one rank's part of it; the sums stay on the device until
+    they are asked for. With 0 classes there is no confusion, and no Dice.
 
-    `state` and `load` carry a half-done pass through a checkpoint.
+    `batches` keeps that many losses apart, so that their sum is the same whichever ranks bring them. `state`
+    and `load` carry a half-done pass through a checkpoint.
     """
 
-    def __init__(self, classes: int, device: torch.device) -> None:
+    def __init__(self, classes: int, device: torch.device, batches: int = 1) -> None:
         self.confusion = ConfusionSum(classes, device) if classes else None
         self.images = 0
         self.seconds = 0.0
         self.waited = 0.0
-        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._losses = torch.zeros(batches, dtype=torch.float64, device=device)
         self._clock = time.perf_counter()
+        self._peak: int | None = None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -42,17 +46,33 @@ class EpochMeter:
         self.waited += now - self._clock
         self._advance(now)
 
-    def add(self, loss: Tensor, answers: Tensor, targets: Tensor) -> None:
-        """A batch: its mean loss; with classes its logits [B, C, H, W] and train ids [B, H, W]."""
+    def add(self, loss: Tensor, answers: Tensor, targets: Tensor, batch: int = 0) -> None:
+        """A batch: its mean loss; with classes its logits [B, C, H, W] and train ids [B, H, W]. `batch` is
+        where its loss is kept."""
         if self.confusion is not None:
             self.confusion.update(answers.detach().argmax(dim=1).to(torch.uint8), targets)
-        self._loss += loss.detach().double() * len(targets)
+        self._losses[batch] += loss.detach().double() * len(targets)
         self.images += len(targets)
         self._advance(time.perf_counter())
 
     def mean_loss(self) -> float:
         """Mean over images of the loss of their batch; waits for the device."""
-        return float(self._loss) / max(1, self.images)
+        return float(self._losses.sum()) / max(1, self.images)
+
+    def over(self, group: Group) -> EpochMeter:
+        """What all ranks have counted together; the times are this rank's, who all wait for each other."""
+        if group.count == 1:
+            return self
+        whole = copy.copy(self)
+        if self.confusion is not None:
+            whole.confusion = ConfusionSum(self.confusion.classes, self._losses.device)
+            whole.confusion.merge(self.confusion)
+            group.total(whole.confusion.state)
+        whole._losses = group.total(self._losses.clone())
+        whole.images = int(group.total(torch.tensor(self.images)))
+        whole._peak = group.largest(peak_memory(self._losses.device))
+        whole.start_clock()
+        return whole
 
     @property
     def images_per_second(self) -> float:
@@ -72,13 +92,13 @@ class EpochMeter:
             seconds=round(self.seconds, 3),
             images_per_second=round(self.images_per_second, 3),
             data_wait=round(self.waited / self.seconds, 5) if self.seconds > 0 else 0.0,
-            peak_memory_bytes=peak_memory(self._loss.device),
+            peak_memory_bytes=peak_memory(self._losses.device) if self._peak is None else self._peak,
         )
 
     def state(self) -> dict[str, Any]:
         return {
             "confusion": None if self.confusion is None else self.confusion.state.clone(),
-            "loss": self._loss.clone(),
+            "loss": self._losses.clone(),
             "images": self.images,
             "seconds": self.seconds,
             "waited": self.waited,
@@ -87,7 +107,7 @@ class EpochMeter:
     def load(self, state: dict[str, Any]) -> None:
         if self.confusion is not None:
             self.confusion.state.copy_(state["confusion"])
-        self._loss.copy_(state["loss"])
+        self._losses.copy_(state["loss"])
         self.images, self.seconds, self.waited = state["images"], state["seconds"], state["waited"]
 
     def _advance(self, now: float) -> None:

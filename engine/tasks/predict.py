@@ -48,7 +48,7 @@ def predict(job: Job) -> None:
     writer = Writer.of(about, job.run.path)
     wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
     # The first attempt was told that nothing is there, or to replace it: what is there now, it has made.
-    left = [each for each in wanted if job.journal.attempt == 1 or not writer.has(each[1])]
+    left = [each for each in wanted if job.attempt == 1 or not writer.has(each[1])]
     job.record(
         Predicting(
             source=about.source,

@@ -7,31 +7,23 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 
 from engine.config import RuntimeConfig
+from engine.processes import available_cores
 
 
-def prepare_process(config: RuntimeConfig) -> None:
-    """Settle what must be settled before torch starts its threads and takes its first memory."""
-    threads = config.threads or available_cores()
+def prepare_process(config: RuntimeConfig, ranks: int = 1) -> None:
+    """Settle what must be settled before torch starts its threads and takes its first memory.
+
+    `ranks` such processes share the cores.
+    """
+    threads = config.threads or max(1, available_cores() // ranks)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(threads)
     if config.deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in any order
     if config.keep_memory:
         keep_freed_memory()
-
-
-def available_cores() -> int:
-    """Cores this process may really use: its affinity, capped by the quota of its cgroup (v2)."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,9 @@
-"""Scoring a split at the input size with the network as it stands."""
+"""Scoring a split at the input size with the network as it stands.
+
+Several ranks take whole batches in turn. Each is then computed as one process alone would compute it, counts
+are whole numbers and losses are added up in the order of the batches: the scores of the same weights are the
+same to the last bit on any number of ranks (on a GPU with runtime.deterministic).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from torch import nn
 from engine.data.batches import Batches
 from engine.journal import Progress
 from engine.learning.hardware import Hardware
+from engine.tasks.draws import scoring_generator
 from engine.tasks.job import Job
 from engine.tasks.meter import EpochMeter
 from engine.tasks.objectives import Objective
@@ -24,30 +30,35 @@ def score_split(
     hardware: Hardware,
     epoch: int,
 ) -> EpochMeter:
-    """Pass `images` images through `model` in evaluation mode. Raises StopRequested between two batches.
+    """Pass `images` images through `model` in evaluation mode; returns the counts of all ranks together.
+    Raises StopRequested between two batches.
 
     What is random in the targets is the same each time.
     """
-    batch_size = job.config.evaluation.batch_size or job.config.batch_size
+    group, batch_size = job.group, job.config.evaluation.batch_size or job.config.batch_size
     steps = -(-images // batch_size)
     model.eval()
-    meter = EpochMeter(classes, hardware.device)
-    generator = torch.Generator(hardware.device).manual_seed(job.config.seed)
-    for step, batch in enumerate(batches(torch.arange(images), batch_size), start=1):
-        meter.data_arrived()
-        targets = objective.targets(batch.images, batch.labels, generator)
-        with hardware.autocast():
-            answers = model(objective.inputs(batch.images, targets))
-        meter.add(objective.loss(answers, targets), answers, targets)
+    meter = EpochMeter(classes, hardware.device, batches=steps)
+    arriving = iter(batches(group.batches_of(torch.arange(images), batch_size), batch_size))
+    for turn in range(0, steps, group.count):
+        step = turn + group.rank
+        if step < steps:
+            batch = next(arriving)
+            meter.data_arrived()
+            generator = scoring_generator(job.config.seed, step, hardware.device)
+            targets = objective.targets(batch.images, batch.labels, generator)
+            with hardware.autocast():
+                answers = model(objective.inputs(batch.images, targets))
+            meter.add(objective.loss(answers, targets), answers, targets, batch=step)
         if job.progress_is_due():
             job.report(
                 Progress(
                     phase="val",
                     epoch=epoch,
-                    step=step,
+                    step=min(turn + group.count, steps),
                     steps=steps,
-                    images_per_second=round(meter.images_per_second, 3),
+                    images_per_second=round(meter.images_per_second * group.count, 3),
                 )
             )
         job.check_stop()
-    return meter
+    return meter.over(group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from engine.config import RunConfig
@@ -24,6 +26,7 @@ from engine.learning.checkpoint import (
     save_checkpoint,
 )
 from engine.learning.compiling import CompileTrial, CompileVerdict
+from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.learning.optimizers import build_optimizer
 from engine.learning.recompute import recompute_blocks
@@ -75,11 +78,15 @@ class Best:
 
 @dataclass
 class TrainState:
-    """`epoch` epochs are complete; `step` of `steps` steps of the next are done and counted in `meter`."""
+    """`epoch` epochs are complete; `step` of `steps` steps of the next are done and counted in `meter`.
+
+    `network` is the model to train by: the model itself, or what shares its gradients with other ranks.
+    """
 
     config: RunConfig
     classes: list[str]
     model: nn.Module
+    network: nn.Module
     optimizer: Optimizer
     scaler: GradScaler
     device: torch.device
@@ -98,7 +105,12 @@ class TrainState:
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images [B, 3, H, W]. A part of a batch runs uncompiled: compiling serves one shape."""
         full = self.config.runtime.micro_batch or self.config.batch_size
-        return self.trial.forward(images) if len(images) == full else cast(Tensor, self.model(images))
+        return self.trial.forward(images) if len(images) == full else cast(Tensor, self.network(images))
+
+    def gradients_stay_here(self) -> AbstractContextManager[object]:
+        """While more is to be added to a step's gradient, the ranks need not share it."""
+        network = self.network
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
     def step_done(self) -> None:
         self.trial.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
@@ -127,8 +139,9 @@ def new_state(
     hardware: Hardware,
     classes: list[str],
     on_verdict: Callable[[CompileVerdict], None] = lambda verdict: None,
+    group: Group = ALONE,
 ) -> TrainState:
-    """The state before the first step: weights drawn from the config's seed.
+    """The state before the first step: weights drawn from the config's seed, the same on every rank.
 
     `on_verdict` hears whether torch.compile is worth it, once that has been measured.
     """
@@ -138,16 +151,19 @@ def new_state(
         model = model.to(memory_format=torch.channels_last)
     if config.runtime.recompute:
         recompute_blocks(model)
+    network = group.share_gradients(model)
+    compiling = config.runtime.compile if group.count == 1 else "off"
     return TrainState(
         config=config,
         classes=classes,
         model=model,
+        network=network,
         optimizer=build_optimizer(config.optimizer, model),
         # fp16 gradients underflow without scaling; bf16 has the range of fp32 and needs none.
         scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
         device=hardware.device,
         meter=EpochMeter(len(classes), hardware.device),
-        trial=CompileTrial(model, hardware.device, config.runtime.compile, on_verdict),
+        trial=CompileTrial(network, hardware.device, compiling, on_verdict),
     )
 
 
@@ -213,16 +229,18 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
         state.epoch, state.val_dice = content["epoch"], content["dice"]
         state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
     else:
-        _restore_the_rest(state, content)
+        _restore_the_rest(state, content, job.group)
     job.epochs_done = state.epoch
     job.say(f"going on after {state.epoch} epochs and {state.step} steps")
 
 
-def _restore_the_rest(state: TrainState, content: dict[str, Any]) -> None:
-    """All that last.pt has beyond the weights."""
+def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) -> None:
+    """All that last.pt has beyond the weights. What all ranks had counted of an epoch is one rank's from here
+    on: they are added up again at its end."""
     state.optimizer.load_state_dict(content["optimizer"])
     state.scaler.load_state_dict(content["scaler"])
-    state.meter.load(content["meter"])
+    if group.leads:
+        state.meter.load(content["meter"])
     state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
     state.val_dice = content["val_dice"]
     if content["compiled"] is not None:
@@ -233,10 +251,15 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any]) -> None:
 
 
 def save(job: Job, state: TrainState) -> None:
-    """Write best.pt when there is a new best, then last.pt.
+    """Write best.pt when there is a new best, then last.pt. All ranks call it and the first one writes.
 
     In this order: a crash between the two leaves a last.pt from which the same best is found again.
     """
+    meter = state.meter.over(job.group)
+    if not job.group.leads:
+        if state.best is not None:
+            state.best.weights = None
+        return
     if state.best is not None and state.best.weights is not None:
         path = job.run.checkpoints / "best.pt"
         content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
@@ -253,7 +276,7 @@ def save(job: Job, state: TrainState) -> None:
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
-        "meter": state.meter.state(),
+        "meter": meter.state(),
         "random": random_state(),
         "val_dice": state.val_dice,
         "compiled": None if state.trial.verdict is None else state.trial.verdict.kept,
@@ -266,6 +289,8 @@ def save(job: Job, state: TrainState) -> None:
 
 def keep_epoch(job: Job, state: TrainState) -> None:
     """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt."""
+    if not job.group.leads:
+        return
     path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
     content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
     save_checkpoint(path, content)

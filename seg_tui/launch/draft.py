@@ -23,8 +23,8 @@ from engine.config_keys import (
 from engine.intentions import default_name
 from engine.recipes import RECIPES, get_recipe
 
-NOT_TYPED = ("task", "recipe", "data.root")
-"""Keys that follow from elsewhere in the form."""
+NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
+"""Keys that follow from elsewhere in the form, and one that prints."""
 
 DEFAULT_EXPERIMENT = "default"
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import gallery_epochs
+from engine.report.score_maps import kept_scores
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 from seg_tui.widgets.class_colors import Color, color_of
@@ -43,7 +44,7 @@ class RunGallery:
 
     `ranking` is what the database knows of an evaluation's scores, None where they are to be computed from
     the files. `problem` is a line that says why there is nothing to be seen and how to get it, empty when
-    there is.
+    there is. `scores` are the out-of-distribution scores that it has maps of.
     """
 
     id: str
@@ -56,6 +57,7 @@ class RunGallery:
     sizes: Mapping[str, Size]
     ranking: Ranking | None = None
     problem: str = ""
+    scores: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -92,6 +94,7 @@ def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
         sizes=_sizes(row, [path for paths in files.values() for path in paths.values()]),
         ranking=_known_ranking(store, row, files) if row.task == "evaluate" else None,
         problem="" if files else _how_to_get_one(row),
+        scores=tuple(kept_scores(folder, next(iter(next(iter(files.values())))))) if files else (),
     )
 
 
@@ -135,6 +138,8 @@ def _how_to_get_one(row: RunRow) -> str:
         return f"{who} predicts no classes: it learns to remove noise, from images alone."
     if row.task == "evaluate":
         return _of_evaluation(row, who)
+    if row.task == "ood":
+        return f"{who} has no pictures: it is {row.status}, and they come with its results."
     every = row.config.get("gallery", {}).get("every", 0)
     if not every:
         return (

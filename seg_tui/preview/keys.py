@@ -31,6 +31,15 @@ KEYS: list[BindingType] = [
     Binding("z", "zoom(0.5)", "zoom", key_display="z Z", tooltip="Closer, around the cross"),
     Binding("Z", "zoom(2)", "zoom out", show=False, tooltip="Further away"),
     Binding("e", "errors", "errors", tooltip="Errors of the runs instead of their predictions"),
+    Binding("s", "score(1)", "score", tooltip="The next out-of-distribution score"),
+    Binding(
+        "left_parenthesis",
+        "slide(-1)",
+        "threshold",
+        key_display="( )",
+        tooltip="Accept less: grey is rejected",
+    ),
+    Binding("right_parenthesis", "slide(1)", "accept more", show=False, tooltip="Accept more"),
     Binding("V", "legend", "legend", tooltip="Show or hide the classes with their Dice"),
     Binding(
         "m",
@@ -54,6 +63,6 @@ KEYS: list[BindingType] = [
 
 OF_PICTURES = frozenset(
     {"epoch", "sample", "full", "flicker", "play", "best", "worst", "overlay", "zoom", "errors", "legend"}
-    | {"rule", "move"}
+    | {"rule", "move", "score", "slide"}
 )
 """Actions that make sense only when there is something to be seen."""

@@ -10,7 +10,7 @@ from engine.classes import VOID
 from engine.metrics.scores import Scores
 from engine.report.gallery import short_name
 from seg_tui.preview.galleries import RunGallery
-from seg_tui.preview.look import Look, Panel
+from seg_tui.preview.look import ACCEPTED, Look, Panel
 from seg_tui.preview.paint import Drawn
 from seg_tui.preview.studio import Shown, Studio
 from seg_tui.widgets.class_colors import VOID_COLOR, Depth, class_letters, hex_of
@@ -18,7 +18,13 @@ from seg_tui.widgets.class_legend import LegendRow, legend, number
 
 TRACK_WIDTH = 40
 
-_TITLES = {"image": "Image", "target": "Ground truth", "prediction": "Prediction", "error": "Error"}
+_TITLES = {
+    "image": "Image",
+    "target": "Ground truth",
+    "prediction": "Prediction",
+    "error": "Error",
+    "score": "Score",
+}
 
 
 def heading(look: Look) -> tuple[str, str]:
@@ -47,12 +53,24 @@ def track_line(look: Look, playing: bool) -> Text:
         if look.each_best:
             best = look.first.best_epoch
             text.append("  the best" if best == epoch else f"  nearest to the best, {best}")
+    if look.score:
+        text.append_text(_slider(look))
     evaluated = look.first.ranking
     if evaluated is not None and evaluated.images > len(look.samples):
         text.append(f"  the worst {len(look.samples)} of {evaluated.images} evaluated images", style="dim")
     for word in (["playing"] if playing else []) + (["flickering"] if look.flicker else []):
         text.append(f"  {word}", style="bold")
     return text
+
+
+def _slider(look: Look) -> Text:
+    """The score and the share of in-distribution pixels that its threshold accepts."""
+    text = Text(f"  {look.score} ", style="bold")
+    here = ACCEPTED.index(look.accept)
+    text.append("─" * here, style="not bold dim")
+    text.append("●", style="not dim bold")
+    text.append("─" * (len(ACCEPTED) - 1 - here), style="not bold dim")
+    return text.append(f" accepts {100 * look.accept:g} %, grey is rejected", style="not bold")
 
 
 def _points(look: Look, epoch: int) -> Text:
@@ -76,7 +94,7 @@ def _points(look: Look, epoch: int) -> Text:
 def titles(panels: Sequence[Panel], look: Look) -> list[str]:
     """What is written above each panel; with several runs, a prediction is called by its run."""
     if len(look.galleries) == 1:
-        return [_TITLES[panel.kind] for panel in panels]
+        return [_TITLES[p.kind] + (f": {look.score}" if p.kind == "score" else "") for p in panels]
     return [
         _TITLES[panel.kind]
         if panel.epoch is None
@@ -91,6 +109,8 @@ def caption(drawn: Drawn, shown: Shown, look: Look) -> str:
     if panel.epoch is None or (panel.run, panel.epoch) not in shown.scores:
         return ""
     scores = shown.scores[panel.run, panel.epoch]
+    if panel.kind == "score":
+        return "" if drawn.rejected is None else f"{100 * drawn.rejected:.1f} % rejected"
     if panel.kind == "error" and scores.pixel_accuracy is not None:
         score = f"{100 * (1 - scores.pixel_accuracy):.1f} % wrong"
     else:

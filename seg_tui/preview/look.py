@@ -15,7 +15,10 @@ from seg_tui.widgets.label_image import HALF_BLOCKS, RULES, Dots, Rule, fit
 
 _Value = TypeVar("_Value")
 
-Kind = Literal["image", "target", "prediction", "error"]
+Kind = Literal["image", "target", "prediction", "error", "score"]
+
+ACCEPTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 1.0)
+"""Shares of in-distribution pixels that a threshold may accept."""
 
 MOST_COLUMNS = 7
 """Pictures side by side."""
@@ -75,7 +78,8 @@ class Panel:
 class View:
     """What is wanted on the screen: pictures in a grid of `columns`. `lines` and `cols` are the cells that
     there are for each, `dots` the pixels (down, right) of a cell; `overlay` is the opacity of class maps
-    over the image, 0..1."""
+    over the image, 0..1. Where there is a `score`, predictions are grey where it is above the threshold that
+    accepts the share `accept` of in-distribution pixels."""
 
     sample: str
     panels: tuple[Panel, ...]
@@ -87,6 +91,8 @@ class View:
     rule: Rule
     depth: Depth
     dots: Dots = HALF_BLOCKS
+    score: str = ""
+    accept: float = 1.0
 
 
 def best_grid(panels: int, height: int, width: int, lines: int, cols: int) -> int:
@@ -131,6 +137,19 @@ class Look:
     overlay: float = 1.0
     rule: Rule = RULES[0]
     rankings: dict[tuple[str, int], Ranking] = field(default_factory=dict)
+    score_place: int = 0
+    accept: float = 0.95
+
+    @property
+    def score(self) -> str:
+        """The score that is shown, of a single run that has maps of some; else none."""
+        scores = self.first.scores if len(self.galleries) == 1 else ()
+        return scores[self.score_place % len(scores)] if scores else ""
+
+    def slide(self, step: int) -> None:
+        """Move the threshold so many steps; no further than the ends."""
+        here = min(range(len(ACCEPTED)), key=lambda place: abs(ACCEPTED[place] - self.accept))
+        self.accept = ACCEPTED[min(max(here + step, 0), len(ACCEPTED) - 1)]
 
     @property
     def first(self) -> RunGallery:
@@ -197,7 +216,8 @@ class Look:
         given = (Panel("image", first.id, None), Panel("target", first.id, None))
         if len(self.galleries) == 1:
             epoch = self.epoch_of(first)
-            return (*given, Panel("prediction", first.id, epoch), Panel("error", first.id, epoch))
+            last: Kind = "score" if self.score else "error"
+            return (*given, Panel("prediction", first.id, epoch), Panel(last, first.id, epoch))
         kind: Kind = "error" if self.errors else "prediction"
         return (*given, *(Panel(kind, run.id, self.epoch_of(run)) for run in self.galleries.values()))
 
@@ -234,6 +254,8 @@ class Look:
             rule=self.rule,
             depth=depth,
             dots=dots,
+            score=self.score,
+            accept=self.accept,
         )
 
     def neighbours(self, view: View) -> list[View]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import VOID
+from engine.report.score_maps import greyed, heat
 from engine.report.triptych import HATCH_DARK, HATCH_LIGHT, WRONG
 from seg_tui.preview.look import Kind, Panel, View
 from seg_tui.widgets.class_colors import VOID_COLOR, Color
@@ -29,27 +30,34 @@ from seg_tui.widgets.label_image import (
     share_at,
 )
 
+UNKNOWN = "?"
+"""The letter of what is rejected, where there are no colours."""
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A panel as it is shown. `labels` are the train ids of its pixels on the screen, uint8 [h, w]."""
+    """A panel as it is shown. `labels` are the train ids of its pixels on the screen, uint8 [h, w];
+    `rejected` is the share of the pixels of a score map that are above the threshold."""
 
     panel: Panel
     picture: Picture | None
     labels: Pixels | None = None
     problem: str = ""
+    rejected: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """What there is of the part that is looked at: image uint8 [H, W, 3], target and prediction uint8 [H, W]
-    train ids. `paints` and `letters` are what the classes are shown as."""
+    train ids. `paints` and `letters` are what the classes are shown as. `shares`, where there are any, is for
+    each pixel the share of in-distribution pixels that score lower, float32 [H, W]."""
 
     image: Pixels
     target: Pixels
     prediction: Pixels
     paints: Sequence[Color]
     letters: Sequence[str]
+    shares: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,20 @@ def _class_map(panel: Panel, scene: Scene, view: View) -> Drawn:
     canvas = Canvas.of(scene, view, LETTERS if without_colors else view.dots)
     train_ids = scene.target if panel.kind == "target" else scene.prediction
     labels = class_map_at(train_ids, canvas.rows, canvas.columns, view.rule)
+    rejected = _rejected(panel, scene, view, canvas)
     if without_colors:
-        return Drawn(panel, _letter_picture(labels, scene.letters, canvas), labels)
+        shown = labels.copy()
+        shown[rejected] = len(scene.letters)
+        return Drawn(panel, _letter_picture(shown, (*scene.letters, UNKNOWN), canvas), labels)
     palette = np.full((256, 3), VOID_COLOR, dtype=np.uint8)
     palette[: len(scene.paints)] = scene.paints
     if view.overlay < 1:
         photo = photo_at(scene.image, canvas.rows, canvas.columns)
         mixed = view.overlay * palette[labels] + (1 - view.overlay) * photo
-        return Drawn(panel, _rgb_picture(mixed.round().astype(np.uint8), canvas, view), labels)
+        mixed = greyed(mixed.round().astype(np.uint8), rejected)
+        return Drawn(panel, _rgb_picture(mixed, canvas, view), labels)
+    if rejected.any():
+        return Drawn(panel, _rgb_picture(greyed(palette[labels], rejected), canvas, view), labels)
     if view.dots == HALF_BLOCKS:
         return Drawn(panel, _rgb_picture(palette[labels], canvas, view), labels)
     # An indexed picture keeps its colours: whoever resizes or encodes it has no others to take.
@@ -121,11 +135,33 @@ def _errors(panel: Panel, scene: Scene, view: View) -> Drawn:
     return Drawn(panel, _rgb_picture(rgb, canvas, view))
 
 
+def _score_map(panel: Panel, scene: Scene, view: View) -> Drawn:
+    """How far out each pixel is: dark where most in-distribution pixels score as high, bright where none
+    does."""
+    assert scene.shares is not None
+    above = float((scene.shares > view.accept).mean())
+    without_colors = view.depth == "none"
+    canvas = Canvas.of(scene, view, LETTERS if without_colors else view.dots)
+    if without_colors:
+        marks = np.where(share_at(scene.shares > view.accept, canvas.rows, canvas.columns) > 0.5, 1, 0)
+        return Drawn(panel, _letter_picture(marks.astype(np.uint8), ("·", UNKNOWN), canvas), rejected=above)
+    rgb = photo_at(heat(scene.shares), canvas.rows, canvas.columns)
+    return Drawn(panel, _rgb_picture(rgb, canvas, view), rejected=above)
+
+
+def _rejected(panel: Panel, scene: Scene, view: View, canvas: Canvas) -> NDArray[np.bool_]:
+    """Where most of a pixel of the screen is above the threshold: bool [rows, columns]."""
+    if scene.shares is None or panel.kind != "prediction":
+        return np.zeros((canvas.rows, canvas.columns), dtype=np.bool_)
+    return share_at(scene.shares > view.accept, canvas.rows, canvas.columns) > 0.5
+
+
 _PAINTERS: Mapping[Kind, Callable[[Panel, Scene, View], Drawn]] = {
     "image": _photograph,
     "target": _class_map,
     "prediction": _class_map,
     "error": _errors,
+    "score": _score_map,
 }
 
 

@@ -24,6 +24,7 @@ from engine.report.gallery import (
     read_inputs,
     read_prediction,
 )
+from engine.report.score_maps import read_score_map
 from seg_tui.preview.galleries import Ranking, RunGallery
 from seg_tui.preview.look import Panel, View
 from seg_tui.preview.paint import Drawn, Scene, paint
@@ -157,6 +158,13 @@ class Studio:
         key = (path, _written_at(path))
         return self._arrays.get(key, lambda: read_prediction(path, inputs, len(gallery.classes)))
 
+    def shares(self, gallery: RunGallery, sample: str, score: str) -> NDArray[np.float32]:
+        """A score map: the share of in-distribution pixels that score lower, float32 [H, W]. Raises
+        PictureError."""
+        target = self.inputs(gallery, sample).target
+        key = ("shares", gallery.folder, sample, score)
+        return self._arrays.get(key, lambda: read_score_map(gallery.folder, sample, score, target))
+
     def confusion(self, gallery: RunGallery, epoch: int, sample: str) -> NDArray[np.int64]:
         """int64 [C, C+1] of a sample at an epoch. Raises PictureError."""
         path = gallery.files.get(epoch, {}).get(sample)
@@ -197,6 +205,7 @@ class Studio:
             prediction=predicted[part],
             paints=self.paints(gallery, view.depth),
             letters=class_letters(gallery.classes),
+            shares=self.shares(gallery, view.sample, view.score)[part] if view.score else None,
         )
         return paint(panel, scene, view)
 

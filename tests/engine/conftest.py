@@ -13,7 +13,8 @@ import pytest
 from engine.cli.main import command_line
 from engine.journal import Failed
 from engine.rundir import RunDir
-from engine.workspace import WORKSPACE_VARIABLE, Workspace
+from engine.workspace import DATABASE_VARIABLE, WORKSPACE_VARIABLE, Workspace
+from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir
 
 
@@ -52,6 +53,17 @@ def workspace(tmp_path: Path) -> Workspace:
     folder = tmp_path / "ws"
     folder.mkdir()
     return Workspace(folder)
+
+
+@pytest.fixture
+def either_workspace(
+    workspace: Workspace, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """The workspace, with its database as a file and on a server."""
+    url = new_database(workspace.root)
+    if url != workspace.file_url:
+        monkeypatch.setenv(DATABASE_VARIABLE, url)
+    return workspace
 
 
 @pytest.fixture

@@ -136,6 +136,36 @@ def test_a_run_that_went_on_elsewhere_is_brought_up_to_date(
     assert [path.name for path in workspace.runs.iterdir()] == ["aaaa1111"]
 
 
+def test_a_run_that_was_copied_while_it_was_written_is_made_whole_later(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    journal = finished_journal()
+    away = make_run_dir(tmp_path / "usb", "aaaa1111", journal)
+    whole = away.journal.read_bytes()
+    cut = whole.index(b'"event":"epoch"') + 40  # within a line, which the worker's death leaves torn
+    away.journal.write_bytes(whole[:cut])
+    assert "running, epoch 0/60, copied to" in seg(f"db import {away.path}").out
+    here = workspace.run_dir("aaaa1111")
+    (here.outputs / "figure.png").write_bytes(b"made here")
+    line = whole[:cut].rfind(b"\n") + 1  # the next attempt writes another line in its place
+    away.journal.write_bytes(whole[:line] + whole[line:].replace(b'"loss":0.8', b'"loss":0.9', 1))
+    assert "finished, epoch 3/60, brought up to date" in seg(f"db import {away.path}").out
+    assert (here.outputs / "figure.png").read_bytes() == b"made here"
+
+    (away.checkpoints / "best.pt").write_bytes(b"weights")
+    away.log.write_text("all that was printed")
+    here.log.write_text("all that")
+    assert "got 2 files that were missing or cut short" in seg(f"db import {away.path}").out
+    assert (here.checkpoints / "best.pt").read_bytes() == b"weights"
+    assert here.log.read_text() == "all that was printed"
+    (here.checkpoints / "best.pt").unlink()
+    journal.begin(resumed_from_epoch=3)  # it goes on here: nothing old comes back
+    with here.journal.open("a") as lines:
+        lines.write(journal.events[-3].model_dump_json() + "\n")
+    assert "running, epoch 3/60, was here already" in seg(f"db import {away.path}").out
+    assert not (here.checkpoints / "best.pt").exists()
+
+
 def test_two_histories_of_one_id_are_not_mixed(seg: Command, workspace: Workspace, tmp_path: Path) -> None:
     import_made_up_run(workspace, "aaaa1111", finished_journal())
     other = make_run_dir(tmp_path / "usb", "aaaa1111", failed_journal())

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.journal import Event, Failed
-from engine.rundir import RunCard
 from engine.store import CAUSES, STATUSES, Store
+from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
     MadeUpJournal,
+    detection_config,
+    detection_journal,
     epoch_event,
     evaluation_config,
     evaluation_journal,
     iou,
     make_run_dir,
     result_event,
+    robustness_config,
+    robustness_journal,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "database.md"
-QUERIES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```sql\n(.*?)^```", DOCS.read_text(), re.M | re.S))
+
+
+def queries(fence: str) -> dict[str, str]:
+    """The queries of the page by their headings, of those with that word behind the fence."""
+    section = rf"^### ([^\n]+)\n(?:(?!^#).)*?^```{fence}\n(.*?)^```"
+    return dict(re.findall(section, DOCS.read_text(), re.M | re.S))
+
+
+SQLITE = queries("sql")
+QUERIES = {"sqlite": SQLITE, "postgresql": SQLITE | queries("postgresql")}
 
 FIRST, SECOND, THIRD, WIDE, BROKEN = "a1b2c3d4", "e5f6a7b8", "11111111", "22222222", "33333333"
 EVALUATED = ("44444444", {"a": 0.42, "b": 0.6, "c": None}), ("55555555", {"a": 0.5, "b": 0.55, "c": None})
@@ -35,17 +48,25 @@ EVALUATED = ("44444444", {"a": 0.42, "b": 0.6, "c": None}), ("55555555", {"a": 0
 Rows = list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rows]]:
-    """Every query of the page with its rows, asked of a database that was made by importing journals."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def answers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Rows]:
+    """Asks a query of the page of a database that was made by importing journals."""
     folder = tmp_path_factory.mktemp("workspace")
-    with Store(f"sqlite:///{folder / 'experiments.db'}") as store:
+    if request.param == "sqlite":
+        url = f"sqlite:///{folder / 'experiments.db'}"
+    else:
+        url = request.getfixturevalue("postgres").new_url()
+    with Store(url) as store:
         fill(store, folder / "runs")
-        with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as connection:
-            connection.row_factory = sqlite3.Row
-            yield {
-                title: [dict(row) for row in connection.execute(query)] for title, query in QUERIES.items()
-            }
+
+    def ask(title: str) -> Rows:
+        with Store(url) as store, store._read() as connection:
+            found = connection.exec_driver_sql(QUERIES[request.param][title])
+            return [dict(row) for row in found.mappings()]
+
+    return ask
 
 
 def fill(store: Store, runs: Path) -> None:
@@ -70,6 +91,9 @@ def fill(store: Store, runs: Path) -> None:
     for run_id, dices in EVALUATED:
         journal = evaluation_journal(FIRST, dices, begins=5000.0 if run_id == "44444444" else 6000.0)
         add(run_id, evaluation_config(FIRST), journal, name="full size", experiment="width")
+
+    add("66666666", detection_config(FIRST), detection_journal(), name="unknown", experiment="width")
+    add("77777777", robustness_config(FIRST), robustness_journal(), name="rain", experiment="width")
 
     broken = MadeUpJournal()
     broken.begin()
@@ -187,6 +211,28 @@ def check_fast(rows: Rows) -> None:
     assert rows[0]["dice"] == pytest.approx(0.525)
 
 
+def check_scores(rows: Rows) -> None:
+    assert [(r["level"], r["score"], r["auroc"]) for r in rows] == [
+        ("pixel", "energy", 0.8),
+        ("pixel", "msp", 0.7),
+        ("image", "knn", None),
+    ]
+
+
+def check_rejected(rows: Rows) -> None:
+    assert rows == [
+        {"image": "c", "origin": "out", "value": 3.0},
+        {"image": "b", "origin": "out", "value": 2.0},
+    ]
+
+
+def check_corruptions(rows: Rows) -> None:
+    assert [(r["corruption"], r["kept"]) for r in rows] == [
+        ("fog", pytest.approx(0.5)),
+        ("noise", pytest.approx(0.75)),
+    ]
+
+
 def check_cost(rows: Rows) -> None:
     assert [(r["experiment"], r["runs"]) for r in rows] == [("width", 1), ("paper", 3)]
     assert rows[0]["hours"] == pytest.approx(303 / 3600)
@@ -207,31 +253,32 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "The worst images of a run": check_worst_images,
     "Which images one network does better than another": check_better_images,
     "How good and how fast": check_fast,
+    "Which score finds the unknown best": check_scores,
+    "Which images a run would reject": check_rejected,
+    "What a corruption costs": check_corruptions,
     "What an experiment cost": check_cost,
 }
 
 
 def test_every_query_of_the_page_has_a_check() -> None:
-    assert set(QUERIES) == set(CHECKS)
-    assert DOCS.read_text().count("```sql") == len(QUERIES)
+    assert set(SQLITE) == set(CHECKS) >= set(queries("postgresql"))
+    assert DOCS.read_text().count("```sql") == len(SQLITE)
 
 
 @pytest.mark.parametrize("title", CHECKS)
-def test_the_query_answers_its_question(answers: dict[str, Rows], title: str) -> None:
-    CHECKS[title](answers[title])
+def test_the_query_answers_its_question(answers: Callable[[str], Rows], title: str) -> None:
+    CHECKS[title](answers(title))
 
 
-def test_every_column_of_every_view_and_table_is_described(tmp_path: Path) -> None:
-    with Store(f"sqlite:///{tmp_path / 'experiments.db'}") as store:
-        store.create_run(RunCard("aaaaaaaa", "run", "test", 1.0), RunConfig())
-        with sqlite3.connect(store.path) as connection:
-            names = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view')")
-            real = {
-                f"{kind.capitalize()} `{name}`": [
-                    c[0] for c in connection.execute(f"SELECT * FROM {name}").description
-                ]
-                for kind, name in names.fetchall()
-            }
+def test_every_column_of_every_view_and_table_is_described(tmp_path: Path, new_database: NewDatabase) -> None:
+    with Store(new_database(tmp_path)) as store, store._read() as connection:
+        inspector = sa.inspect(connection)
+        kinds = {"Table": inspector.get_table_names(), "View": inspector.get_view_names()}
+        real = {
+            f"{kind} `{name}`": [column["name"] for column in inspector.get_columns(name)]
+            for kind, names in kinds.items()
+            for name in names
+        }
     sections = re.findall(r"^### ((?:Table|View) `\w+`)\n(.*?)(?=^##|\Z)", DOCS.read_text(), re.M | re.S)
     described = {title: re.findall(r"^\| `(\w+)` \| \S", text, re.M) for title, text in sections}
     assert described == real
@@ -239,7 +286,11 @@ def test_every_column_of_every_view_and_table_is_described(tmp_path: Path) -> No
 
 def test_every_word_that_a_column_can_hold_is_described() -> None:
     (events,) = re.findall(r"^\| `event` \| (.*) \|$", DOCS.read_text(), re.M)
-    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {"progress", "image"}
+    kinds = {kind.model_fields["event"].default for kind in Event.__subclasses__()} - {
+        "progress",
+        "image",
+        "ood_image",
+    }
     assert set(re.findall(r"`(\w+)`", events)) == kinds
     (statuses,) = re.findall(r"^\| `status` \| (`queued`.*) \|$", DOCS.read_text(), re.M)
     assert set(re.findall(r"`(\w+)`", statuses)) == set(STATUSES)

@@ -24,6 +24,11 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal
 ANY = ("auto", "cpu", "cuda")
 
 
+@pytest.fixture(autouse=True)
+def _on_both(either_workspace: Workspace) -> None:
+    """All of this goes for a file and for a server."""
+
+
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
     with workspace.open_store() as opened:
@@ -141,6 +146,22 @@ def test_a_worker_sees_the_gpu_of_its_slot_only(monkeypatch: pytest.MonkeyPatch)
     assert visible_device("cpu", "cpu") is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
     assert visible_device("cuda:1", "auto") == "GPU-77"
+
+
+def test_a_run_of_several_gpus_waits_for_them_and_is_not_overtaken(store: Store) -> None:
+    config = with_values(RunConfig(), {"devices": 2})
+    store.create_run(RunCard("wide0000", "wide", "queue", 1.0), config)
+    add(store, "narrow00")
+    me, words = identify(), ("auto", "cuda")
+    assert store.claim_next(me, "cuda:0", words, [], 3) is None
+    row = store.claim_next(me, "cuda:0", words, ["cuda:2"], 3)
+    assert row is not None
+    assert row.id == "wide0000"
+    assert slot_of(row, {"cuda:0": 1, "cuda:1": 1, "cuda:2": 1, "cpu": 1}) == "cuda:0,cuda:2"
+    assert visible_device("cuda:0,cuda:2", "auto") == "0,2"
+    row = store.claim_next(me, "cuda:1", words, [], 3)
+    assert row is not None
+    assert (row.id, (row.claimed_by or {})["slot"]) == ("narrow00", "cuda:1")
 
 
 def test_the_slot_of_a_run_that_another_started_is_told_or_guessed(store: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.store import Store, StoreError
+from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
     MadeUpJournal,
     add_run,
@@ -17,7 +18,6 @@ from tests.engine.made_up_runs import (
     finished_journal,
     image_event,
     ingest,
-    open_store,
 )
 
 SOURCE, EVALUATION = "aaaaaaaa", "eeeeeeee"
@@ -25,8 +25,8 @@ DICES = {"city/a": 0.4, "city/b": None, "city/c": 0.2}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path) as opened:
+def store(tmp_path: Path, new_database: NewDatabase) -> Iterator[Store]:
+    with Store(new_database(tmp_path), timeout=5.0) as opened:
         add_run(opened, SOURCE)
         ingest(opened, SOURCE, finished_journal().events)
         add_run(opened, EVALUATION, evaluation_config(SOURCE))

@@ -18,6 +18,7 @@ from engine.rundir import RunDir
 from engine.store import IngestConflict, Store, StoreError
 from engine.store import rebuild as rebuild_module
 from engine.store.rebuild import rebuild
+from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
     CLASSES,
     COLORS,
@@ -37,8 +38,8 @@ from tests.engine.made_up_runs import (
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path) as opened:
+def store(tmp_path: Path, new_database: NewDatabase) -> Iterator[Store]:
+    with Store(new_database(tmp_path), timeout=5.0) as opened:
         yield opened
 
 
@@ -175,13 +176,15 @@ def test_events_that_are_known_are_left_out(store: Store) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_pieces_of_a_journal_give_the_same_rows_as_the_whole(tmp_path: Path, seed: int) -> None:
+def test_pieces_of_a_journal_give_the_same_rows_as_the_whole(
+    tmp_path: Path, new_database: NewDatabase, seed: int
+) -> None:
     events = resumed_journal().events
     rows = []
     for pieces in (1, 2 + seed * 4):
         folder = tmp_path / str(pieces)
         folder.mkdir()
-        with open_store(folder) as store:
+        with Store(new_database(folder)) as store:
             run_id = add_run(store)
             cuts = sorted(random.Random(seed).choices(range(len(events)), k=pieces - 1))
             for start, end in zip([0, *cuts], [*cuts, len(events)], strict=True):
@@ -412,7 +415,7 @@ def workspace_with_runs(folder: Path) -> Path:
     make_run_dir(folder / "runs", "cccccccc").card_file.write_text("half a ca")
     with open_store(folder) as store:
         add_run(store, "zzzzzzzz", name="only in the old one")
-        return store.path
+    return folder / "experiments.db"
 
 
 def test_rebuild_makes_the_database_from_the_run_folders(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.store import Store, StoreError
 from engine.store.variant import variant_of
-from tests.engine.made_up_runs import add_run, finished_journal, ingest, open_store
+from tests.conftest import NewDatabase
+from tests.engine.made_up_runs import add_run, finished_journal, ingest
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path)
+def store(tmp_path: Path, new_database: NewDatabase) -> Iterator[Store]:
+    with Store(new_database(tmp_path), timeout=5.0) as opened:
+        yield opened
 
 
 def test_only_runs_written_to_since_are_told_again(store: Store) -> None:

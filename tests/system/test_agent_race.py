@@ -13,9 +13,10 @@ from engine.processes import identify
 from engine.rundir import RunCard
 from engine.store import Store
 from engine.store.schema import runs
+from tests.conftest import NewDatabase
 
 CLAIMERS = 8
-RUNS = 5000
+RUNS = {"sqlite": 5000, "postgresql": 1500}
 
 CLAIMER = """
 import sys
@@ -42,10 +43,10 @@ def fill_queue(store: Store, count: int) -> list[str]:
     return ids
 
 
-def test_of_eight_claimers_no_two_get_the_same_run(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'experiments.db'}"
+def test_of_eight_claimers_no_two_get_the_same_run(tmp_path: Path, new_database: NewDatabase) -> None:
+    url = new_database(tmp_path)
     with Store(url) as store:
-        ids = fill_queue(store, RUNS)
+        ids = fill_queue(store, RUNS[url.partition(":")[0]])
         claimers = [
             subprocess.Popen(
                 [sys.executable, "-c", CLAIMER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from engine.rundir import RunDir
 from engine.store import Store
+from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
     MadeUpJournal,
     epoch_event,
@@ -30,9 +30,10 @@ import sys, time
 from engine.config import RunConfig
 from engine.rundir import RunCard, new_run_id
 from engine.store import Store
+from tests.conftest import NewDatabase
 print("ready", flush=True)
 for line in sys.stdin:
-    with Store("sqlite:///" + line.strip()) as store:
+    with Store(line.strip()) as store:
         store.create_run(RunCard(new_run_id(), "run", "same for all", time.time()), RunConfig())
     print("done", flush=True)
 """
@@ -43,10 +44,10 @@ from pathlib import Path
 from engine.journal import read_events
 from engine.store import IngestConflict, Store
 
-database, run_id, journal, limit = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+url, run_id, journal, limit = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 
 def ingest():
-    with Store("sqlite:///" + database) as store:
+    with Store(url) as store:
         while True:
             offset = store.run(run_id).journal_offset
             events, end = read_events(journal, offset, limit)
@@ -127,55 +128,51 @@ def long_journal(events: int) -> MadeUpJournal:
     return journal
 
 
-def run_with_journal(folder: Path, events: int) -> tuple[Path, RunDir, dict[str, list[tuple[object, ...]]]]:
+Rows = dict[str, list[tuple[object, ...]]]
+
+
+def run_with_journal(folder: Path, new_database: NewDatabase, events: int) -> tuple[str, RunDir, Rows]:
     """A database that knows a run but nothing of its journal, the run, and all rows that there should be."""
     run = make_run_dir(folder / "runs", "aaaaaaaa", long_journal(events))
     with Store(f"sqlite:///{folder / 'wanted.db'}") as store:
         store.import_run(run)
         wanted = everything(store)
-    database = folder / "experiments.db"
-    with Store(f"sqlite:///{database}") as store:
+    url = new_database(folder)
+    with Store(url) as store:
         store.create_run(run.read_card(), run.read_config())
-    return database, run, wanted
+    return url, run, wanted
 
 
-def rows_of(database: Path) -> dict[str, list[tuple[object, ...]]]:
-    with Store(f"sqlite:///{database}") as store:
+def rows_of(url: str) -> Rows:
+    """All rows, of a database that finds itself sound."""
+    with Store(url) as store:
+        assert store.faults() == []
         return everything(store)
 
 
-def is_sound(database: Path) -> bool:
-    with sqlite3.connect(database) as connection:
-        return (
-            connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            and connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        )
-
-
 def test_eight_processes_that_open_a_new_workspace_make_one_database(
-    tmp_path: Path, programs: list[Program]
+    tmp_path: Path, new_empty_database: NewDatabase, programs: list[Program]
 ) -> None:
     programs += [Program(OPENER) for _ in range(8)]
     assert [program.hear() for program in programs] == ["ready"] * 8
     for trial in range(10):
         folder = tmp_path / str(trial)
         folder.mkdir()
-        database = folder / "experiments.db"
+        url = new_empty_database(folder)
         for program in programs:
-            program.say(database)
+            program.say(url)
         assert [program.hear() for program in programs] == ["done"] * 8
-        assert is_sound(database)
-        rows = rows_of(database)
+        rows = rows_of(url)
         assert (len(rows["runs"]), len(rows["experiments"])) == (8, 1)
-        with sqlite3.connect(database) as connection:
-            assert len(connection.execute("SELECT * FROM alembic_version").fetchall()) == 1
+        with Store(url) as store, store._read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 1
 
 
 def test_a_killed_ingester_neither_loses_nor_doubles_an_event(
-    tmp_path: Path, programs: list[Program]
+    tmp_path: Path, new_database: NewDatabase, programs: list[Program]
 ) -> None:
-    database, run, wanted = run_with_journal(tmp_path, events=16_000)
-    ingester = Program(INGESTER, database, run.id, run.journal, 1 << 14)
+    url, run, wanted = run_with_journal(tmp_path, new_database, events=16_000)
+    ingester = Program(INGESTER, url, run.id, run.journal, 1 << 14)
     programs.append(ingester)
     assert ingester.hear() == "ready"
 
@@ -200,13 +197,14 @@ def test_a_killed_ingester_neither_loses_nor_doubles_an_event(
         assert line == "killed 9"
         kills += 1
     assert kills >= 20
-    assert is_sound(database)
-    assert rows_of(database) == wanted
+    assert rows_of(url) == wanted
 
 
-def test_three_ingesters_of_one_journal_do_the_work_of_one(tmp_path: Path, programs: list[Program]) -> None:
-    database, run, wanted = run_with_journal(tmp_path, events=4_000)
-    programs += [Program(INGESTER, database, run.id, run.journal, 1 << 13) for _ in range(3)]
+def test_three_ingesters_of_one_journal_do_the_work_of_one(
+    tmp_path: Path, new_database: NewDatabase, programs: list[Program]
+) -> None:
+    url, run, wanted = run_with_journal(tmp_path, new_database, events=4_000)
+    programs += [Program(INGESTER, url, run.id, run.journal, 1 << 13) for _ in range(3)]
     assert [program.hear() for program in programs] == ["ready"] * 3
     for program in programs:
         program.say("start")
@@ -216,29 +214,30 @@ def test_three_ingesters_of_one_journal_do_the_work_of_one(tmp_path: Path, progr
         heard = list(iter(program.hear, "left 0"))
         lines += heard
     assert set(lines) <= {"folded", "conflict"}
-    assert rows_of(database) == wanted
+    assert rows_of(url) == wanted
 
 
 def test_readers_see_whole_transactions_while_a_writer_writes(
-    tmp_path: Path, programs: list[Program]
+    tmp_path: Path, new_database: NewDatabase, programs: list[Program]
 ) -> None:
-    database, run, _ = run_with_journal(tmp_path, events=4_000)
-    ingester = Program(INGESTER, database, run.id, run.journal, 1 << 13)
+    url, run, _ = run_with_journal(tmp_path, new_database, events=4_000)
+    ingester = Program(INGESTER, url, run.id, run.journal, 1 << 13)
     programs.append(ingester)
     assert ingester.hear() == "ready"
     ingester.say("start")
     seen = set()
-    with Store(f"sqlite:///{database}", timeout=0.5) as store, sqlite3.connect(database) as connection:
+    with Store(url, timeout=0.5) as store:
         while True:
-            row = connection.execute(
-                """
-                SELECT status, journal_seq, best_dice, epoch,
-                    (SELECT max(dice) FROM epochs WHERE run_id = id AND split = 'val'),
-                    (SELECT coalesce(max(epoch), 0) FROM epochs WHERE run_id = id),
-                    (SELECT coalesce(max(seq), -1) FROM events WHERE run_id = id)
-                FROM runs
-                """
-            ).fetchone()
+            with store._read() as connection:
+                row = connection.exec_driver_sql(
+                    """
+                    SELECT status, journal_seq, best_dice, epoch,
+                        (SELECT max(dice) FROM epochs WHERE run_id = id AND split = 'val'),
+                        (SELECT coalesce(max(epoch), 0) FROM epochs WHERE run_id = id),
+                        (SELECT coalesce(max(seq), -1) FROM events WHERE run_id = id)
+                    FROM runs
+                    """
+                ).one()
             status, seq, best_dice, epoch, best_of_rows, last_epoch, last_event = row
             assert best_dice == best_of_rows
             assert epoch == last_epoch

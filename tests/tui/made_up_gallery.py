@@ -9,8 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.report.score_maps import FULL
 from engine.workspace import Workspace
-from tests.engine.made_up_runs import COLORS, evaluation_config, evaluation_journal, make_run_dir
+from tests.engine.made_up_runs import (
+    COLORS,
+    detection_config,
+    detection_journal,
+    evaluation_config,
+    evaluation_journal,
+    make_run_dir,
+)
 from tests.tui.made_up_workspace import NOW, add, learning_journal
 
 ROAD, PERSON, CAR, VOID = 0, 1, 2, 255
@@ -96,6 +104,25 @@ def add_evaluation(
         Image.fromarray(large["image"]).save(run.gallery / "inputs" / f"{name}_image.png")
         predicted = prediction(number, 0.5).repeat(2, axis=0).repeat(2, axis=1)
         write_class_map(run.gallery / f"epoch_{epoch:04d}" / f"{name}.png", predicted)
+    with workspace.open_store() as store:
+        store.import_run(run)
+    return run_id
+
+
+def add_detection(workspace: Workspace, run_id: str) -> str:
+    """A run of the task ood: of every image the left half scores as 0.8 of the known pixels, of the rest the
+    upper half as 0.96 and the lower as 0.995; sml says 0 everywhere."""
+    config, journal = detection_config("gal00001"), detection_journal()
+    run = make_run_dir(workspace.runs, run_id, journal, config, created=NOW - 300)
+    write_epoch(run.gallery, 3, (1.0, 1.0, 1.0))
+    shares = np.full((HEIGHT, WIDTH), 0.8)
+    shares[: HEIGHT // 2, WIDTH // 2 :] = 0.96
+    shares[HEIGHT // 2 :, WIDTH // 2 :] = 0.995
+    (run.gallery / "scores").mkdir()
+    for name in SAMPLES:
+        for score, values in (("energy", shares), ("sml", 0 * shares)):
+            levels = (values * FULL).round().astype(np.uint16)
+            Image.fromarray(levels).save(run.gallery / "scores" / f"{name}_{score}.png")
     with workspace.open_store() as store:
         store.import_run(run)
     return run_id

@@ -19,6 +19,7 @@ from tests.tui.made_up_gallery import (
     PERSON,
     SAMPLES,
     VOID,
+    add_detection,
     add_evaluation,
     add_with_gallery,
     score_of,
@@ -289,6 +290,36 @@ async def test_an_evaluation_shows_its_worst_images_at_their_own_size(gallery_wo
         assert "row 32, column 6" in text(screen)  # of 64 and 128
 
 
+def share_of_grey(frame: LabelImage) -> float:
+    """Which share of a picture is the grey of what is rejected."""
+    assert frame.picture is not None
+    cells = [(str(part.style), len(part.text)) for strip in frame.picture.strips for part in strip]
+    return sum(count for style, count in cells if "#808080" in style) / sum(count for _, count in cells)
+
+
+async def test_what_scores_above_the_threshold_is_grey_in_the_prediction(
+    gallery_workspace: Workspace,
+) -> None:
+    add_detection(gallery_workspace, "ood00001")
+    async with preview(gallery_workspace, "ood00001") as (screen, pilot):
+        assert titles(screen) == ["Image", "Ground truth", "Prediction", "Score: energy"]
+        assert "accepts 95 %" in text(screen)
+        assert "50.0 % rejected" in text(screen)
+        assert share_of_grey(frames(screen)[2]) == pytest.approx(0.5, abs=0.1)
+        await press(pilot, "right_parenthesis", "right_parenthesis")
+        assert "accepts 99 %" in text(screen)
+        assert share_of_grey(frames(screen)[2]) == pytest.approx(0.25, abs=0.1)
+        await press(pilot, *["right_parenthesis"] * 5)
+        assert "accepts 100 %" in text(screen)
+        assert share_of_grey(frames(screen)[2]) == 0
+        await press(pilot, *["left_parenthesis"] * 12)
+        assert "accepts 50 %" in text(screen)
+        assert share_of_grey(frames(screen)[2]) == 1
+        await press(pilot, "s")
+        assert titles(screen)[3] == "Score: sml"
+        assert share_of_grey(frames(screen)[2]) == 0
+
+
 async def test_evaluations_of_different_epochs_stand_side_by_side(gallery_workspace: Workspace) -> None:
     add_evaluation(gallery_workspace, "eval0001", name="early")
     add_evaluation(gallery_workspace, "eval0002", epoch=9, name="late")
@@ -393,10 +424,19 @@ SIZES = [(80, 24), (120, 40)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("runs", [("gal00001",), ("gal00001", "gal00002")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "runs",
+    [("gal00001",), ("gal00001", "gal00002"), tuple(f"gal0000{n}" for n in range(1, 7)), ("eval0001",)],
+    ids=["one", "two", "six", "evaluation"],
+)
 def test_the_preview_looks_as_agreed(
     snap_compare: object, gallery_workspace: Workspace, size: tuple[int, int], runs: Sequence[str]
 ) -> None:
+    add_evaluation(gallery_workspace, "eval0001", name="good-val-original")
+    for number in range(3, 7):
+        add_with_gallery(
+            gallery_workspace, f"gal0000{number}", skill=1.2 - 0.2 * number, name=f"try-{number}"
+        )
     look_at(snap_compare, gallery_workspace, runs, size, ["right"])
 
 

@@ -8,7 +8,8 @@ import torch
 from engine.config import LossConfig, RunConfig
 from engine.config_keys import with_values
 from engine.data.batches import normalise
-from engine.tasks.loop import micro_batches, noise_generator
+from engine.tasks.draws import noise_generator
+from engine.tasks.loop import micro_batches
 from engine.tasks.objectives import Denoising, Segmentation, build_objective, output_channels
 
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def test_losses_of_parts_of_a_noisy_batch_add_up_to_that_of_the_whole() -> None:
     parts = micro_batches(pixels, noise, 2, objective)
     summed = sum(
         objective.loss(part_answers, targets) * share
-        for part_answers, (_, targets, share) in zip(answers.split(2), parts, strict=True)
+        for part_answers, (_, targets, share, _) in zip(answers.split(2), parts, strict=True)
     )
     torch.testing.assert_close(summed, whole)
 

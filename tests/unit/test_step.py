@@ -67,9 +67,9 @@ def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> N
     expected = gradients(model)
     model.zero_grad()
     parts = list(micro_batches(images, labels, size, objective))
-    for part, part_labels, share in parts:
+    for part, part_labels, share, _ in parts:
         (objective.loss(model(part), part_labels) * share).backward()
-    assert sum(len(part) for part, _, _ in parts) == 5
+    assert sum(len(part) for part, _, _, _ in parts) == 5
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, expected[name])
 

@@ -71,15 +71,15 @@ def samples_figure(
     for run in runs:
         titles += ["Prediction", "Error"] if len(runs) == 1 else [run.label, "Error"]
     present = classes_present(maps)
-    keys = [(class_names[i], Patch(facecolor=_share(colors[i]), edgecolor=FAINT, lw=0.3)) for i in present]
-    keys.append(("wrong", Patch(facecolor=_share(WRONG))))
+    keys = [(class_names[i], Patch(facecolor=share_of(colors[i]), edgecolor=FAINT, lw=0.3)) for i in present]
+    keys.append(("wrong", Patch(facecolor=share_of(WRONG))))
     if any((sample.target == VOID).any() for sample in maps):
-        void = Patch(facecolor=_share(HATCH_DARK), edgecolor=_share(HATCH_LIGHT), hatch="//////", lw=0)
+        void = Patch(facecolor=share_of(HATCH_DARK), edgecolor=share_of(HATCH_LIGHT), hatch="//////", lw=0)
         keys.append(("void, not scored", void))
-    return _laid_out(panels, titles, keys, columns)
+    return laid_out(panels, titles, keys, columns)
 
 
-def _laid_out(
+def laid_out(
     panels: Sequence[Sequence[NDArray[np.uint8]]],
     titles: Sequence[str],
     keys: Sequence[tuple[str, Patch]],
@@ -166,6 +166,6 @@ def _panels(sample: Sample, colors: Sequence[Color]) -> list[NDArray[np.uint8]]:
     return [class_map_panel(sample.prediction, colors, _WHOLE), error_panel(sample, _WHOLE)]
 
 
-def _share(color: Color) -> tuple[float, float, float]:
+def share_of(color: Color) -> tuple[float, float, float]:
     """A colour of 0 to 255 as matplotlib takes it."""
     return color[0] / 255, color[1] / 255, color[2] / 255

@@ -1,0 +1,286 @@
+"""The agent's runs that are jobs of a Slurm cluster: submitted, watched, and each given a true end.
+
+Slurm is asked every few seconds, once for all jobs. What a job is for is written in the script that it was
+submitted with, so that an agent that finds a job knows its run whatever the database says, and none is
+submitted twice. Where Slurm starts a job again (its node died, or somebody needed it) the run goes on as its
+next attempt; where the run itself had to make room (slurm.time is over) it is queued again, for a new job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.agent.executors import slurm
+from engine.agent.executors.slurm import SlurmError, SlurmJob
+from engine.agent.ingest import catch_up, claimed_attempt
+from engine.config import SlurmConfig
+from engine.files import replacing
+from engine.journal import JournalError
+from engine.processes import ProcessIdentity
+from engine.rundir import RunDir, RunDirError
+from engine.store import NoSuchRun, RunRow, Store
+from engine.store.cards import keep_card
+from engine.workspace import Workspace
+
+ASK_SECONDS = 2.0
+"""How often Slurm is asked for its jobs."""
+
+RETRY_SECONDS = 30.0
+"""How long a submission waits that Slurm has no room for now."""
+
+SLOT = "slurm"
+DEVICES = ("auto", "cpu", "cuda")
+STARTED_AGAIN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED")
+"""Ends of a job that say nothing against its run."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Submitted:
+    """A run that is a job. `restarts` is how often Slurm had started it again when it was last looked at,
+    `since` and `asked` are monotonic times: of its submission, and of the word that it is to stop."""
+
+    run: RunDir
+    job: str
+    since: float
+    restarts: int = 0
+    asked: float | None = None
+    cancelled: bool = False
+    damage: str = ""
+
+
+class Cluster:
+    """Does all that is to be done now at each `step`; while there is nothing, Slurm is not asked."""
+
+    def __init__(
+        self, store: Store, workspace: Workspace, me: ProcessIdentity, say: Say, grace: float
+    ) -> None:
+        self.store, self.workspace, self.me, self.say, self.grace = store, workspace, me, say, grace
+        self.watched: dict[str, Submitted] = {}
+        self._jobs: dict[str, SlurmJob] = {}
+        self._waiting = False
+        self._looked_at = self._asked_at = self._not_before = float("-inf")
+        self._known: dict[str, list[str]] = {}
+        self._trouble = ""
+
+    def step(self, orphans: Sequence[RunRow]) -> None:
+        """`orphans` are active runs that nobody looks after. Raises StoreError."""
+        now = time.monotonic()
+        if now - self._looked_at >= ASK_SECONDS:
+            self._looked_at, self._waiting = now, self.store.has_next(DEVICES, executor=SLOT)
+        if not (orphans or self._waiting or self.watched):
+            return
+        try:
+            if now - self._asked_at >= ASK_SECONDS:
+                self._jobs = {job.id: job for job in slurm.list_jobs()}
+                self._asked_at = now
+        except SlurmError as error:
+            self._tell_trouble(str(error))
+            return
+        self._trouble = ""
+        for row in orphans:
+            self._take_in(row)
+        for submitted in list(self.watched.values()):
+            try:
+                self._look_after(submitted)
+            except NoSuchRun:  # it ended, was seen to have, and was deleted since the last step
+                del self.watched[submitted.run.id]
+        if self._waiting and now >= self._not_before:
+            self._submit_all()
+            self._waiting = False
+
+    # ------------------------------------------------------------------ what Slurm has
+
+    def _job_of(self, run_id: str) -> SlurmJob | None:
+        """The living job that was submitted for a run, whoever did."""
+        for job in self._jobs.values():
+            ids = self._runs_of(job.name) if job.alive else []
+            if job.task < len(ids) and ids[job.task] == run_id:
+                return job
+        return None
+
+    def _runs_of(self, name: str) -> list[str]:
+        """The runs that the jobs of a name are for, in the order of their array; none for a stranger's."""
+        if name not in self._known:
+            with contextlib.suppress(OSError):
+                lines = self._script(name).read_text().splitlines()
+                named = [line.split()[2:] for line in lines if line.startswith("set -- ")]
+                self._known[name] = named[0] if named else []
+        return self._known.get(name, [])
+
+    def _script(self, name: str) -> Path:
+        return self.workspace.root / "slurm" / f"{name}.sh"
+
+    def _tell_trouble(self, message: str) -> None:
+        if message != self._trouble:
+            self.say(f"trouble: {message}")
+        self._trouble = message
+
+    # ------------------------------------------------------------------ submitting
+
+    def _submit_all(self) -> None:
+        """Claim what is queued; runs that want the same of the cluster go as one array."""
+        groups: dict[SlurmConfig, list[RunDir]] = {}
+        while (row := self.store.claim_next(self.me, SLOT, DEVICES, executor=SLOT)) is not None:
+            run = self.workspace.run_dir(row.id)
+            job = self._job_of(row.id)
+            if job is not None:
+                self._watch(run, job.id, job.restarts)
+                self.say(f"{row.id} adopted: it is job {job.id}")
+                continue
+            try:
+                wanted = run.read_config().slurm
+            except RunDirError as error:
+                self._fail(row.id, str(error), ("starting",))
+                continue
+            groups.setdefault(wanted, []).append(run)
+        for wanted, runs in groups.items():
+            for first in range(0, len(runs), slurm.LARGEST_ARRAY):
+                self._submit(wanted, runs[first : first + slurm.LARGEST_ARRAY])
+
+    def _submit(self, wanted: SlurmConfig, runs: list[RunDir]) -> None:
+        name = slurm.new_name()
+        script = self._script(name)
+        try:
+            script.parent.mkdir(exist_ok=True)
+            with replacing(script) as stream:
+                stream.write(slurm.job_script(name, runs, wanted, self.workspace.cache).encode())
+            for run in runs:
+                run.proc_file.unlink(missing_ok=True)  # it speaks of an earlier attempt
+            number = slurm.submit(script)
+        except (SlurmError, OSError) as error:
+            passing = isinstance(error, SlurmError) and error.passing
+            for run in runs:
+                if passing:
+                    self.store.set_status(run.id, "queued", expect=("starting",))
+                else:
+                    self._fail(run.id, str(error), ("starting", "stopping"))
+            if passing:
+                self._not_before = time.monotonic() + RETRY_SECONDS
+                self._tell_trouble(f"{error}; tried again in {RETRY_SECONDS:g} s")
+            return
+        for task, run in enumerate(runs):
+            job = f"{number}_{task}" if len(runs) > 1 else number
+            self.store.note_job(run.id, self.me, job)
+            self._watch(run, job)
+            self.say(f"{run.id}: job {job} submitted")
+
+    def _watch(self, run: RunDir, job: str, restarts: int = 0) -> None:
+        self.watched[run.id] = Submitted(run, job, time.monotonic(), restarts)
+
+    def _fail(self, run_id: str, message: str, expect: tuple[str, ...]) -> None:
+        if self.store.set_status(run_id, "failed", "exception", message, expect=expect):
+            keep_card(self.store, self.workspace.run_dir(run_id))
+            self.say(f"{run_id} failed: {message}")
+
+    def _take_in(self, row: RunRow) -> None:
+        """Look after a run whose agent is gone."""
+        run, job = self.workspace.run_dir(row.id), self._job_of(row.id)
+        number = job.id if job is not None else str((row.claimed_by or {}).get("job", ""))
+        if not number:
+            # Its agent died before it could submit it.
+            status = "stopped" if row.status == "stopping" else "queued"
+            if self.store.set_status(row.id, status, "stopped" if status == "stopped" else "", seen=row):
+                keep_card(self.store, run)
+            return
+        if self.store.adopt(row.id, self.me, SLOT, row.claimed_by):
+            self._watch(run, number, job.restarts if job is not None else 0)
+            self.watched[row.id].since = float("-inf")
+            self.say(f"{row.id} adopted (job {number})")
+
+    # ------------------------------------------------------------------ watching
+
+    def _look_after(self, submitted: Submitted) -> None:
+        run, job = submitted.run, self._jobs.get(submitted.job)
+        try:
+            catch_up(self.store, run)
+            submitted.damage = ""
+        except JournalError as error:
+            if str(error) != submitted.damage:
+                self.say(f"{run.id}: {error}")
+            submitted.damage = str(error)
+        if submitted.since > self._asked_at:
+            return  # Slurm was asked before it was submitted
+        if job is None or not job.alive:
+            self._end(submitted, job.state if job is not None else slurm.accounted_state(submitted.job))
+            return
+        row = self.store.run(run.id)
+        if row.status == "stopping":
+            self._stop(submitted, job)
+        elif job.restarts > submitted.restarts:
+            submitted.restarts = job.restarts
+            self.say(f"{run.id}: Slurm starts job {job.id} again ({job.reason or job.state})")
+            if job.waiting:
+                self.store.set_status(run.id, "starting", expect=("running", "stopped", "failed"))
+
+    def _stop(self, submitted: Submitted, job: SlurmJob) -> None:
+        now = time.monotonic()
+        try:
+            if job.waiting and not submitted.cancelled:
+                submitted.cancelled = True
+                slurm.cancel(job.id)
+                self.say(f"{submitted.run.id} taken out of Slurm's queue (job {job.id})")
+            elif submitted.asked is None and not job.waiting:
+                slurm.interrupt(job.id)
+                submitted.asked = now
+                self.say(f"{submitted.run.id} asked to stop (job {job.id})")
+            elif (
+                submitted.asked is not None and not submitted.cancelled and now - submitted.asked > self.grace
+            ):
+                submitted.cancelled = True
+                slurm.cancel(job.id)
+                self.say(f"{submitted.run.id} cancelled: it had not stopped within {self.grace:g} s")
+        except SlurmError as error:  # it may have ended just now; the next listing says so
+            self.say(f"{submitted.run.id}: {error}")
+
+    def _end(self, submitted: Submitted, state: str) -> None:
+        """A job is no more. `state` is how Slurm says that it ended, "" when it does not."""
+        run = submitted.run
+        del self.watched[run.id]
+        row = self.store.run(run.id)
+        if (row.status, row.cause) == ("stopped", "preempted"):
+            # Somebody who cancels a job by hand means it.
+            if state.startswith("CANCELLED"):
+                self.store.set_status(
+                    run.id, "stopped", "stopped", f"job {submitted.job} was cancelled", seen=row
+                )
+            else:
+                self._queue_again(run, ("stopped",), "it made room")
+        elif not row.ended and row.status != "queued":
+            self._settle(submitted, row, state)
+        keep_card(self.store, run)
+        row = self.store.run(run.id)
+        told = f" ({row.cause}) {row.message}" if row.status in ("failed", "lost") else ""
+        self.say(f"{run.id} {row.status}{told}")
+
+    def _settle(self, submitted: Submitted, row: RunRow, state: str) -> None:
+        """Give a run an end whose journal tells none."""
+        run, job = submitted.run, submitted.job
+        told = run.read_exit()
+        how = f"job {job} ended as {state}" if state else f"job {job} is gone"
+        if told is not None and told.attempt >= max(row.attempt, claimed_attempt(row)):
+            end = (told.status, told.cause, told.message)
+        elif row.status == "stopping" or state.startswith("CANCELLED"):
+            end = ("stopped", "stopped", "")
+        elif state in STARTED_AGAIN:
+            self._queue_again(run, ("starting", "running"), how)
+            return
+        elif state == "TIMEOUT":
+            end = ("failed", "timeout", f"{how}; slurm.signal_seconds was too short to save in")
+        elif state == "OUT_OF_MEMORY":
+            end = ("failed", "out_of_memory", f"{how}; a smaller batch_size or more of the node needs less")
+        elif run.read_proc_attempt() < max(1, row.attempt):
+            end = ("failed", "exception", f"{how} before its worker came up; see {run.log}")
+        else:
+            end = ("failed", "killed", f"{how} and its worker left no word; see {run.log}")
+        status, cause, message = end
+        self.store.set_status(run.id, status, cause, submitted.damage or message, seen=row)
+
+    def _queue_again(self, run: RunDir, expect: tuple[str, ...], why: str) -> None:
+        if self.store.set_status(run.id, "queued", expect=expect):
+            self.say(f"{run.id} queued again: {why}")

@@ -1,0 +1,180 @@
+"""The Slurm executor: a worker is a job of a cluster, started, watched and ended by Slurm's own commands.
+
+https://slurm.schedmd.com/sbatch.html, squeue.html, scancel.html and sacct.html say what their options mean.
+"""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.config import SlurmConfig
+from engine.rundir import ID_ALPHABET, RunDir
+
+NAME_PREFIX = "seg-"
+LARGEST_ARRAY = 1000
+"""Jobs in one array; a cluster that is not told otherwise takes 1001."""
+
+ALIVE = {
+    *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"),
+    *("STAGE_OUT", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"),
+}
+"""States of a job that has not ended for good."""
+
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+
+COMMAND_SECONDS = 60.0
+
+_FIELDS = ("JobArrayID", "Name", "State", "RestartCnt", "ReasonList")
+
+
+class SlurmError(Exception):
+    """Slurm cannot be asked, or refuses; the message is one line. `passing`: a later try may do."""
+
+    def __init__(self, message: str, passing: bool = True) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """A job as squeue has it. `id` is what scancel takes, such as 12 or, in an array, 12_3."""
+
+    id: str
+    name: str
+    state: str
+    restarts: int
+    reason: str
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ALIVE
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is in Slurm's queue, for the first time or again."""
+        return self.state in WAITING
+
+    @property
+    def task(self) -> int:
+        """Its place in its array; 0 outside of one."""
+        return int(self.id.partition("_")[2] or 0)
+
+
+def new_name() -> str:
+    """A name for a job or an array, by which it is known again."""
+    return NAME_PREFIX + "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
+
+
+def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir: Path) -> str:
+    """What sbatch is given: a job for each of the runs, which want the same of the cluster.
+
+    The worker takes the script's place, so that a signal to the batch job is one to the worker. Nothing is
+    read but the run's own folder, the data and the cache.
+    """
+    options = {
+        "job-name": name,
+        "partition": about.partition,
+        "account": about.account,
+        "time": about.time,
+        "gres": f"gpu:{about.gpus}" if about.gpus else "",
+        "cpus-per-task": str(about.cpus) if about.cpus else "",
+        "array": f"0-{len(runs) - 1}" if len(runs) > 1 else "",
+        "nodes": "1",
+        "ntasks": "1",
+        "signal": f"B:USR2@{about.signal_seconds}",
+        "output": "/dev/null",  # each run has its own log
+        "chdir": "/",
+    }
+    head = [f"#SBATCH --{key}={value}" for key, value in options.items() if value]
+    head += [f"#SBATCH {line}" for line in about.lines if line.startswith("-")]
+    folder = runs[0].path.parent
+    worker = [sys.executable, "-m", "engine.worker"]
+    return "\n".join(
+        [
+            "#!/bin/sh",
+            *head,
+            "#SBATCH --requeue",
+            f"set -- {' '.join(run.id for run in runs)}",
+            'shift "${SLURM_ARRAY_TASK_ID:-0}"',
+            f'run={shlex.quote(str(folder))}/"$1"',
+            'cd "$run" || exit 1',
+            "exec >>log.txt 2>&1",
+            *(line for line in about.lines if not line.startswith("-")),
+            f'exec {shlex.join(worker)} "$run" --cache {shlex.quote(str(cache_dir))} --preemptible',
+            "",
+        ]
+    )
+
+
+def submit(script: Path) -> str:
+    """Hand a script to sbatch; returns the number of the job or array. Raises SlurmError."""
+    return _ask("sbatch", "--parsable", str(script)).strip().partition(";")[0]
+
+
+def list_jobs() -> list[SlurmJob]:
+    """This user's jobs of this program, those that have just ended among them. Raises SlurmError."""
+    form = ",".join(f"{field}:120|" for field in _FIELDS)
+    told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}", "-O", form)
+    jobs = []
+    for line in told.splitlines():
+        job, name, state, restarts, reason = (part.strip() for part in line.split("|")[: len(_FIELDS)])
+        if name.startswith(NAME_PREFIX):
+            jobs.append(SlurmJob(job, name, state, int(restarts or 0), reason))
+    return jobs
+
+
+def accounted_state(job: str) -> str:
+    """How a job ended that squeue has forgotten, by the accounting; "" where there is none."""
+    try:
+        told = _ask("sacct", "--noheader", "--parsable2", "-X", f"--jobs={job}", "--format=State")
+    except SlurmError:
+        return ""
+    return told.split()[0] if told.split() else ""
+
+
+def interrupt(job: str) -> None:
+    """Let the worker of a running job end its step and save. Raises SlurmError."""
+    _ask("scancel", "--batch", "--signal=INT", job)
+
+
+def cancel(job: str) -> None:
+    """End a job, or take it out of the queue. Raises SlurmError."""
+    _ask("scancel", job)
+
+
+_PASSING = (
+    "contact slurm controller",
+    "timed out",
+    "temporarily",
+    "MaxSubmit",
+    "job submit limit",
+    "try again",
+)
+
+
+def _ask(*command: str) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError:
+        message = (
+            f"{command[0]} is not here; executor=slurm needs an agent on a machine with Slurm's commands"
+        )
+        raise SlurmError(message, passing=False) from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{command[0]} did not answer within {COMMAND_SECONDS:g} s") from None
+    except OSError as error:
+        raise SlurmError(f"{command[0]} cannot be started: {error.strerror}") from error
+    if done.returncode == 0:
+        return done.stdout
+    lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
+    message = lines[0] if lines[0].startswith(command[0]) else f"{command[0]}: {lines[0]}"
+    raise SlurmError(message, passing=any(mark in done.stderr for mark in _PASSING))

@@ -1,0 +1,113 @@
+"""Several processes that train one network: the ranks of a run, one for each GPU or share of the CPU's cores.
+
+Each has the whole network and a part of every batch. What they have to agree on is here; gradients are
+averaged by torch's DistributedDataParallel (Li et al., "PyTorch Distributed: Experiences on Accelerating
+Data Parallel Training", VLDB 2020).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = datetime.timedelta(days=1)
+"""How long a rank waits for another. Decoding a data set may take hours; a rank that died does not have to be
+waited for, as whoever started the ranks ends the others."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The ranks of a run, from one of them. All must call what they do together in the same order."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that writes: journal, checkpoints, pictures."""
+        return self.rank == 0
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of the ranks' tensors, in place."""
+        if self.count > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def largest(self, number: int) -> int:
+        """The largest of the ranks' numbers; the device is not waited for."""
+        if self.count == 1:
+            return number
+        agreed = torch.tensor(number)
+        distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
+        return int(agreed)
+
+    def even_out(self, model: nn.Module) -> None:
+        """Give every rank the first one's running statistics of batch norm, those of the last step, too."""
+        if self.count > 1:
+            for buffer in model.buffers():
+                distributed.broadcast(buffer, src=0)
+
+    @contextlib.contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Let the first rank do it while the others wait, who then find what it has made."""
+        if not self.leads:
+            distributed.barrier()
+        yield
+        if self.leads and self.count > 1:
+            distributed.barrier()
+
+    def share_gradients(self, model: nn.Module) -> nn.Module:
+        """The network to train by: as it is, or one whose gradients are the mean over the ranks.
+
+        Batch norm learns from each rank's own part; its running statistics are the first rank's, which hands
+        them out before each step.
+        """
+        return model if self.count == 1 else DistributedDataParallel(model)
+
+    def share_of(self, order: Tensor, batch_size: int) -> tuple[Tensor, int]:
+        """This rank's part of each batch of an epoch, int64 [N], and how many images a full one has.
+
+        A batch is cut into runs of neighbours, equal but for one image. A rank for which the last batch has
+        none left gets one all the same, which is to count for nothing: gradients are shared by all or none.
+        """
+        if self.count == 1:
+            return order, batch_size
+        parts = [batch.tensor_split(self.count)[self.rank] for batch in torch.split(order, batch_size)]
+        parts[-1] = parts[-1] if len(parts[-1]) else order[-1:]
+        return torch.cat(parts), len(parts[0])
+
+    def place(self, size: int) -> tuple[int, int]:
+        """Where this rank's part lies in a batch of `size` images: the first of its images, and how many."""
+        each, more = divmod(size, self.count)
+        return each * self.rank + min(self.rank, more), each + (self.rank < more)
+
+    def batches_of(self, order: Tensor, batch_size: int) -> Tensor:
+        """Every `count`-th batch of a pass in which batches stay whole, so that each is computed as it would
+        be by one process alone."""
+        batches = torch.split(order, batch_size)[self.rank :: self.count]
+        return torch.cat(batches) if batches else order[:0]
+
+
+ALONE = Group()
+
+
+def local_rank() -> int:
+    """Which of the ranks on this machine the process is, as torchrun says; 0 without it."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def join_group(device: torch.device) -> Group:
+    """Meet the others that torchrun has started: Gloo between CPUs, NCCL between GPUs."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE
+    )
+    return Group(distributed.get_rank(), distributed.get_world_size())

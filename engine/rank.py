@@ -1,0 +1,103 @@
+"""One of several processes of a run, as torchrun's launcher starts them: `python -m engine.rank RUN_DIR ...`.
+
+The worker is its parent, and nobody else starts it. It leaves word of its end in the exchange; exit status 0
+says that there was no fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from engine.journal import Failed, JournalWriter
+from engine.rundir import RunDir
+from engine.tasks.ending import Ending, failure
+from engine.tasks.log import complain
+from engine.tasks.process import prepare_process
+from engine.tasks.ranks import Exchange
+from engine.tasks.signals import StopCause, listen_for_stops
+
+PR_SET_PDEATHSIG = 1  # prctl.h
+
+
+def main() -> int:
+    begun = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m engine.rank", description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--attempt", type=int, required=True)
+    parser.add_argument("--exchange", type=Path, required=True)
+    parser.add_argument("--preemptible", action="store_true")
+    options = parser.parse_args()
+    causes: list[StopCause] = []
+    listen_for_stops(causes.append, options.preemptible)  # a cluster signals every process of a job
+    die_with_the_parent()
+    faulthandler.enable()
+    between, rank = Exchange(options.exchange), int(os.environ["RANK"])
+    with contextlib.ExitStack() as stack:
+        try:
+            run = RunDir(options.run_dir)
+            # The first rank alone writes; to open the journal is to mend it.
+            journal = stack.enter_context(JournalWriter(run.journal, options.attempt)) if rank == 0 else None
+            ending = take_part(run, options.cache, journal, begun, causes, between)
+        except BaseException as error:
+            ending = failure(error)
+    between.tell(rank, ending)
+    if isinstance(ending, Failed):
+        complain(f"rank {rank}: {ending.traceback or ending.message}")
+        return 1
+    return 0
+
+
+def take_part(
+    run: RunDir,
+    cache_dir: Path,
+    journal: JournalWriter | None,
+    begun: float,
+    causes: list[StopCause],
+    between: Exchange,
+) -> Ending:
+    """Do this rank's part of the run's task."""
+    config = run.read_config()
+    prepare_process(config.runtime, int(os.environ["WORLD_SIZE"]))
+    imports_begun = time.monotonic()
+    from engine.learning.distributed import join_group, local_rank
+    from engine.learning.hardware import choose_hardware
+    from engine.tasks.job import Job
+    from engine.tasks.work import work
+
+    imported = time.monotonic() - imports_begun
+    group = join_group(choose_hardware(config, local_rank()).device)
+    return work(
+        Job(
+            run,
+            config,
+            journal,
+            cache_dir,
+            begun,
+            imported,
+            stop_causes=causes,
+            more_wishes=between.wishes if group.leads else tuple,
+            group=group,
+        )
+    )
+
+
+def die_with_the_parent() -> None:
+    """Let the kernel end this process with the worker: torchrun starts ranks in sessions of their own, where
+    a signal to the worker's group does not reach them."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)  # it was faster
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What compared runs do not know: their out-of-distribution scores and their robustness, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from engine.report.detection import corruptions_of, kept, mean_of, measure, share
+from engine.report.page import Cell, Table, table
+from engine.report.tables import Column, score, text_table
+from engine.store import CorruptionRow, OodRow
+
+OOD_TITLE = "out-of-distribution detection"
+
+
+@dataclass(frozen=True, slots=True)
+class OodResults:
+    """What one run of the task `ood` measured; `data` says of what."""
+
+    data: str
+    rows: Sequence[OodRow]
+
+
+@dataclass(frozen=True, slots=True)
+class OodLine:
+    """One score of one entry on one data set; of several seeds the means of those that are defined."""
+
+    letter: str
+    data: str
+    level: str
+    score: str
+    auroc: float | None
+    average_precision: float | None
+    fpr95: float | None
+
+
+def what_was_out(config: dict[str, Any]) -> str:
+    """What stood for out-of-distribution in a run of the task `ood`, by its config: a folder's name, or which
+    pixels."""
+    about = config.get("ood") or {}
+    return Path(about["out_root"]).name if about.get("out_root") else f"{about.get('pseudo')} pixels"
+
+
+def newest_of_each(found: Iterable[OodResults]) -> list[OodResults]:
+    """The last results on each data set, of results in the order of time."""
+    return list({results.data: results for results in found}.values())
+
+
+def ood_lines(entries: Sequence[tuple[str, Sequence[Sequence[OodResults]]]]) -> tuple[OodLine, ...]:
+    """The lines of entries, each a letter and the results of each of its runs: by data, level and score, so
+    that what is to be compared stands together."""
+    found: dict[tuple[str, str, str], dict[str, list[OodRow]]] = {}
+    for letter, runs in entries:
+        for results in (results for run in runs for results in newest_of_each(run)):
+            for row in results.rows:
+                key = (results.data, row.level, row.score)
+                found.setdefault(key, {}).setdefault(letter, []).append(row)
+    order = {key: place for place, key in enumerate(found)}
+    by_data = sorted(found, key=lambda key: (key[0], key[1] != "pixel", order[key]))
+    return tuple(
+        OodLine(
+            letter,
+            *key,
+            auroc=mean_of([row.auroc for row in rows]),
+            average_precision=mean_of([row.average_precision for row in rows]),
+            fpr95=mean_of([row.fpr95 for row in rows]),
+        )
+        for key in by_data
+        for letter, rows in found[key].items()
+    )
+
+
+def ood_lines_table(lines: Sequence[OodLine], width: int | None) -> Text:
+    """A line for each, for a terminal."""
+    columns = [
+        Column("data", [line.data for line in lines], least=10),
+        Column("of", [line.level for line in lines]),
+        Column("score", [line.score for line in lines]),
+        Column("", [line.letter for line in lines]),
+        Column("AUROC", [measure(line.auroc) for line in lines], right=True),
+        Column("AP", [measure(line.average_precision) for line in lines], right=True),
+        Column("FPR95", [measure(line.fpr95) for line in lines], right=True),
+    ]
+    return text_table(columns, width)
+
+
+def ood_block(lines: Sequence[OodLine]) -> Table:
+    """The same, for a page."""
+    rows: list[list[Cell]] = [
+        [
+            *(line.data, line.level, line.score, line.letter),
+            *map(measure, (line.auroc, line.average_precision, line.fpr95)),
+        ]
+        for line in lines
+    ]
+    return table(["data", "of", "score", "run", "AUROC", "AP", "FPR95"], rows, numbers_from=4)
+
+
+def corruption_block(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> Table:
+    """Dice against strength: a row for each run, by its name, and corruption."""
+    strengths = sorted({row.strength for _, rows in runs for row in rows if row.strength})
+    lines: list[list[Cell]] = []
+    for name, rows in runs:
+        dice = {(row.corruption, row.strength): row.dice for row in rows}
+        clean = next((row.dice for row in rows if row.strength == 0), None)
+        for corruption in corruptions_of(rows):
+            values = [dice.get((corruption, strength)) for strength in strengths]
+            mean = mean_of(values)
+            told = map(score, (clean, *values, mean))
+            lines.append([name, corruption, *told, share(kept(mean, clean))])
+    header = ["run", "corruption", "clean", *map(str, strengths), "mean", "kept"]
+    return table(header, lines, numbers_from=2)

@@ -1,0 +1,153 @@
+"""Moving the runs of a workspace from one database to another, with all their rows or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.store.dialects import NextChange
+from engine.store.errors import StoreError
+from engine.store.lookup import hold_list
+from engine.store.schema import (
+    corruptions,
+    epochs,
+    events,
+    experiments,
+    images,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+    tags,
+)
+from engine.store.store import Store
+
+_CHILDREN = (tags, epochs, events, results, images, ood_results, ood_images, corruptions)
+_AT_ONCE = 2000
+_SHOWN = 3
+
+Row = Sequence[Any]
+
+
+def copy_runs(
+    source: Store,
+    target: Store,
+    replace: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, int]:
+    """Copy the runs of `source`'s workspace into `target`, where they belong to its workspace.
+
+    One snapshot of the source, one transaction in the target: whoever looks there sees none of it or all.
+    With `replace` the runs that the target's workspace had are removed in the same transaction. Returns the
+    rows copied, by table; `on_progress` gets (done, total) rows. Raises StoreError when the target has one of
+    the runs already, or does not have every row in the end.
+    """
+    with source._read() as reading, target._write() as writing:
+        hold_list(writing)
+        if replace:
+            writing.execute(runs.delete().where(runs.c.workspace == target.workspace))
+        _refuse_known(reading, writing, source, target)
+        wanted = _counts(reading, source.workspace)
+        before = _counts(writing, target.workspace)
+        done, total = 0, sum(wanted.values())
+
+        def counted(rows: Iterable[Row]) -> Iterator[Row]:
+            nonlocal done
+            for row in rows:
+                if done % _AT_ONCE == 0:
+                    on_progress(done, total)
+                done += 1
+                yield row
+
+        target._database.insert(writing, *_moved_runs(reading, writing, source, target, counted))
+        for table in _CHILDREN:
+            rows = counted(_stored(reading, table, source.workspace))
+            target._database.insert(writing, table.name, table.c.keys(), rows)
+        unused = ~sa.exists().where(runs.c.experiment_id == experiments.c.id)
+        writing.execute(experiments.delete().where(unused))
+        on_progress(done, total)
+        arrived = _counts(writing, target.workspace)
+        if any(arrived[name] != before[name] + count for name, count in wanted.items()):
+            raise StoreError(
+                f"{target.label}: took {arrived} rows beside {before}, not {wanted}; nothing was copied"
+            )
+    return wanted
+
+
+def _refuse_known(reading: sa.Connection, writing: sa.Connection, source: Store, target: Store) -> None:
+    ids = list(reading.execute(sa.select(runs.c.id).where(runs.c.workspace == source.workspace)).scalars())
+    known: list[str] = []
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        known += writing.execute(sa.select(runs.c.id).where(runs.c.id.in_(some))).scalars()
+    if known:
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        shown = ", ".join(sorted(known)[:_SHOWN])
+        raise StoreError(f"{target.label}: has {shown}{more} already; nothing was copied")
+
+
+def _counts(connection: sa.Connection, workspace: str) -> dict[str, int]:
+    """How many rows each table has of a workspace."""
+    mine = sa.select(runs.c.id).where(runs.c.workspace == workspace)
+    chosen = {runs: runs.c.workspace == workspace} | {table: table.c.run_id.in_(mine) for table in _CHILDREN}
+    return {
+        table.name: int(
+            connection.execute(sa.select(sa.func.count()).select_from(table).where(only)).scalar_one()
+        )
+        for table, only in chosen.items()
+    }
+
+
+def _moved_runs(
+    reading: sa.Connection,
+    writing: sa.Connection,
+    source: Store,
+    target: Store,
+    counted: Callable[[Iterable[Row]], Iterator[Row]],
+) -> tuple[str, list[str], Iterator[Row]]:
+    """The runs as the target is to have them: with its experiments, its workspace and its next numbers."""
+    names = runs.c.keys()
+    experiment, workspace, changed = (names.index(n) for n in ("experiment_id", "workspace", "changed"))
+    there = _experiments_there(reading, writing, source.workspace)
+    first = int(writing.execute(sa.select(NextChange())).scalar_one())
+    rises = writing.dialect.name == "sqlite"  # on a server it is the number of the transaction
+
+    def moved() -> Iterator[Row]:
+        stored = _stored(reading, runs, source.workspace, runs.c.changed)
+        for number, row in enumerate(stored):
+            values = list(row)
+            values[experiment] = there[values[experiment]]
+            values[workspace] = target.workspace
+            values[changed] = first + number if rises else first
+            yield values
+
+    return runs.name, names, counted(moved())
+
+
+def _experiments_there(reading: sa.Connection, writing: sa.Connection, workspace: str) -> dict[int, int]:
+    """Number of an experiment in the source -> that of the one of its name in the target, made if need be."""
+    used = sa.exists().where(runs.c.experiment_id == experiments.c.id, runs.c.workspace == workspace)
+    there: dict[str, int] = {
+        name: number for number, name in writing.execute(sa.select(experiments.c.id, experiments.c.name))
+    }
+    numbers = {}
+    for row in reading.execute(sa.select(experiments).where(used).order_by(experiments.c.id)):
+        if row.name not in there:
+            new = experiments.insert().values(name=row.name, created_at=row.created_at)
+            there[row.name] = int(writing.execute(new.returning(experiments.c.id)).scalar_one())
+        numbers[row.id] = there[row.name]
+    return numbers
+
+
+def _stored(
+    connection: sa.Connection, table: sa.Table, workspace: str, *order: sa.ColumnElement[Any]
+) -> Iterator[Row]:
+    """All rows of a workspace as they are stored: JSON as the text it was written as."""
+    columns = [sa.cast(c, sa.Text) if isinstance(c.type, sa.JSON) else c for c in table.c]
+    mine = runs.c.workspace == workspace
+    if table is not runs:
+        mine = table.c.run_id.in_(sa.select(runs.c.id).where(mine))
+    chosen = sa.select(*columns).where(mine).order_by(*order)
+    yield from connection.execution_options(yield_per=_AT_ONCE).execute(chosen)

@@ -1,0 +1,144 @@
+"""SQLite: the database of a workspace as one file."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from engine.store.database import HEAD, JSON, Database, migrate, revision_of, without_nul
+from engine.store.errors import StoreError
+from engine.store.filesystem import file_system
+
+ROOM_TO_OPEN = 1 << 16
+"""Bytes that opening a database may take beside it."""
+
+
+class SqliteDatabase(Database):
+    """An open file. Any number of processes may have it open at once."""
+
+    errors = (sqlite3.Error,)
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self.path, self.timeout, self.label = path, timeout, str(path)
+        self.reader = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": timeout}, **JSON
+        )
+        # A transaction that reads first and wants to write later fails at once, without waiting, when
+        # somebody else wrote in between: those that write take the lock when they begin.
+        self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
+        sa.event.listen(self.reader, "connect", _configure)
+        sa.event.listen(self.reader, "begin", _begin)
+        sa.event.listen(self.reader, "before_cursor_execute", without_nul, retval=True)
+
+    @classmethod
+    def open(cls, path: Path, timeout: float) -> Self:
+        """Open the file, making or migrating it first: one process does, the others wait at most `timeout` s.
+
+        Raises StoreError.
+        """
+        if not path.parent.is_dir():
+            raise StoreError(f"{path.parent}: no such folder; make it, or choose another workspace")
+        database = cls(path, timeout)
+        try:
+            with database.explained():
+                database._set_journal_mode()
+                with database.reader.begin() as connection:
+                    revision = revision_of(connection, database.label)
+                if revision != HEAD:
+                    with database.writer.begin() as connection:
+                        migrate(connection, database.label)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _set_journal_mode(self) -> None:
+        """Write-ahead log on a local disk: readers and the writer do not wait for each other.
+
+        The log's index is shared memory, which does not reach over a network; there the rollback journal is
+        right, if the locks do. Changing the mode fails at once where others are at it too, without the usual
+        wait: try again.
+        """
+        where = file_system(self.path.parent)
+        if where.locks_stay_here:
+            raise StoreError(
+                f"{self.path}: lies on {where.name}, where a lock does not reach other machines and "
+                "two that write would spoil it; keep the database on a server "
+                "(SEG_DATABASE_URL=postgresql://..., run folders are safe here), or choose a workspace on a "
+                "local disk"
+            )
+        wanted = "delete" if where.on_network else "wal"
+        deadline = time.monotonic() + self.timeout
+        with contextlib.closing(self.reader.raw_connection()) as connection:
+            while True:
+                try:
+                    mode = connection.cursor().execute("PRAGMA journal_mode").fetchone()
+                    if mode == (wanted,):
+                        return
+                    mode = connection.cursor().execute(f"PRAGMA journal_mode = {wanted}").fetchone()
+                    if mode == (wanted,):
+                        return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise
+                if time.monotonic() > deadline:
+                    raise StoreError(f"{self.path}: does not take the journal mode {wanted}; it stays {mode}")
+                time.sleep(0.02)
+
+    def advice(self, error: BaseException | None) -> str:
+        return advice(error, self.path, self.timeout)
+
+    def faults(self, connection: sa.Connection) -> list[str]:
+        found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+        orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
+        faults = [line for line in found if line != "ok"]
+        return faults + ([f"{orphans} rows belong to no run"] if orphans else [])
+
+    def insert(
+        self, connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+        own: Any = connection.connection.driver_connection
+        own.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+
+
+def advice(error: BaseException | None, path: Path, timeout: float) -> str:
+    """What to say of an error of SQLite's about the file `path`."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bits only refine it
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"another program has held the database for more than {timeout:g} s; try again when it is done"
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return f"is damaged or no database ({error}); `seg-engine db rebuild` makes it again from runs/"
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return f"cannot be opened for writing ({error}); {path.parent} and the file must be yours to write"
+    # Opening needs room for the log's index, for want of which SQLite only says that the disk failed.
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent)):
+        return "the disk is full; free some space and try again, nothing of this change was written"
+    return str(error)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < ROOM_TO_OPEN
+    except OSError:
+        return False
+
+
+def _configure(connection: sqlite3.Connection, record: Any) -> None:
+    # Python's driver would begin transactions where it sees fit; here they begin when told to.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    # NORMAL: the file survives a power cut whole, but the last transactions may be gone. Those of the
+    # journals come again, as the offset is lost with the rows; FULL would sync at each of them.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))

@@ -1,0 +1,160 @@
+"""Where anomalies lie, what their masks mean, and classes that are held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.classes import CITYSCAPES, ClassSetError
+from engine.config import DataConfig, OodConfig
+from engine.config_keys import ConfigError, with_values
+from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_table
+from engine.data.cases import open_material
+from engine.data.catalog import DataError, scan
+from engine.data.decode import FileFault, train_id_table
+from engine.data.synthetic import synthesize
+from engine.recipes import get_recipe
+
+
+def picture(path: Path, size: tuple[int, int] = (8, 6)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (10, 20, 30)).save(path)
+
+
+def mask(path: Path, values: tuple[int, ...] = (0, 1, 255), size: tuple[int, int] = (8, 6)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.resize(np.array(values, dtype=np.uint8), size[::-1])
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "name"),
+    [
+        ("images/a.jpg", "masks/a.png", "a"),
+        ("images/deep/a.webp", "masks/deep/a.png", "deep/a"),
+        ("images/a.png", "labels_masks/a_labels_semantic.png", "a"),
+        ("original/0001_a.png", "labels/0001_a.png", "0001_a"),
+        ("leftImg8bit/test/04_x/04_x_000_leftImg8bit.png", "0007_04_x_000_labels.png", "04_x_000"),
+    ],
+)
+def test_every_layout_is_found(image: str, label: str, name: str, tmp_path: Path) -> None:
+    picture(tmp_path / image)
+    mask(tmp_path / label)
+    (scene,) = find_scenes(tmp_path)
+    assert (scene.name, scene.image, scene.mask) == (name, tmp_path / image, tmp_path / label)
+    _, values = scene.read()
+    assert values is not None
+    assert set(np.unique(values)) == {IN, OUT, IGNORED}
+
+
+def test_an_image_without_a_mask_is_judged_whole(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.png")
+    mask(tmp_path / "masks" / "b.png")
+    assert [scene.mask is None for scene in find_scenes(tmp_path)] == [True, False]
+    picture(tmp_path / "elsewhere" / "c.png")
+    (alone,) = find_scenes(tmp_path / "elsewhere")
+    assert alone.read()[1] is None
+
+
+def test_masks_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    mask(tmp_path / "masks" / "a.png", values=(0, 7))
+    (scene,) = find_scenes(tmp_path)
+    with pytest.raises(FileFault, match=r"holds the value 7; a mask has 0 \(in\), 1 \(out\) and 255"):
+        scene.read()
+    mask(tmp_path / "masks" / "a.png", size=(4, 4))
+    with pytest.raises(FileFault, match="is 4x4, its image 8x6"):
+        scene.read()
+    (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "other.png")
+    with pytest.raises(DataError, match=r"no mask belongs to an image; a.png needs a.png"):
+        find_scenes(tmp_path)
+    with pytest.raises(DataError, match="no such folder"):
+        find_scenes(tmp_path / "nowhere")
+
+
+def test_void_stands_for_the_unknown_but_for_the_camera_itself() -> None:
+    table = pseudo_mask_table(CITYSCAPES, held_out=False)
+    assert (table[7], table[24]) == (IN, IN)
+    assert (table[4], table[9], table[0]) == (OUT, OUT, OUT)
+    assert [int(table[i]) for i in (1, 2, 3)] == [IGNORED] * 3
+    with pytest.raises(DataError, match=r"no class was held out of training \(data.hold_out\)"):
+        pseudo_mask_table(CITYSCAPES, held_out=True)
+
+
+def test_a_class_held_out_is_void_in_training_and_the_unknown_afterwards() -> None:
+    fewer = CITYSCAPES.without(["rider", "sky"])
+    assert len(fewer) == 17
+    assert "rider" not in fewer.names
+    assert train_id_table(fewer)[[25, 23]].tolist() == [255, 255]
+    assert train_id_table(fewer)[26] == fewer.names.index("car")
+    table = pseudo_mask_table(fewer, held_out=True)
+    assert (table[25], table[23], table[26], table[4]) == (OUT, OUT, IN, IGNORED)
+    assert pseudo_mask_table(fewer, held_out=False)[25] == IGNORED
+    with pytest.raises(ClassSetError, match="hovercraft: is no class of cityscapes"):
+        CITYSCAPES.without(["hovercraft"])
+    with pytest.raises(ClassSetError, match="none would be left"):
+        CITYSCAPES.without(CITYSCAPES.names)
+
+
+def test_classes_are_held_out_by_name_in_either_notation(tmp_path: Path) -> None:
+    base = get_recipe("quick")
+    for told in ("rider,traffic light", '["rider", "traffic light"]', " rider , traffic light, rider"):
+        assert with_values(base, {"data.hold_out": told}).data.held_out == ("rider", "traffic light")
+    assert base.data.held_out == ()
+    with pytest.raises(ConfigError, match=r"data\.hold_out"):
+        with_values(base, {"data.hold_out": "[1, 2]"})
+    synthesize(tmp_path / "data", images=4, size=(64, 64), seed=0)
+    with pytest.raises(DataError, match=r"data\.hold_out: hovercraft: is no class"):
+        scan(tmp_path / "data", hold_out=["hovercraft"])
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("street") / "data"
+    synthesize(root, images=20, size=(64, 80), seed=1)
+    return root
+
+
+def section(**about: object) -> OodConfig:
+    return OodConfig.model_validate({"source": "s", "checkpoint": "c", **about})
+
+
+def test_no_image_that_trained_or_calibrated_is_judged(street: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "out" / "x.png")
+    config = DataConfig(root=str(street), val_fraction=0.5)
+    material = open_material(config, section(in_root=str(street), out_root=str(tmp_path / "out")), tmp_path)
+    parts = [{s.name for s in material.training}, {s.name for s in material.calibrating}]
+    parts += [{c.name for c in material.cases if c.origin == "in"}]
+    assert [len(part) for part in parts] == [8, 4, 4]
+    assert len(set.union(*parts)) == 16
+    assert [case.name for case in material.cases if case.origin == "out"] == ["x.png"]
+    read = material.cases[0].read()
+    assert read.target is not None
+    assert (read.mask, read.target.shape) == (None, (64, 80))
+
+
+def test_another_data_set_gives_the_split_that_was_named(street: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    synthesize(other, images=10, size=(64, 80), seed=2)
+    config = DataConfig(root=str(street), val_fraction=0.5)
+    material = open_material(config, section(in_root=str(other), pseudo="void"), tmp_path)
+    assert len(material.cases) == 2
+    assert all(case.masked for case in material.cases)
+    for name in "ab":
+        picture(tmp_path / "plain" / f"{name}.png")
+    material = open_material(
+        config, section(in_root=str(tmp_path / "plain"), out_root=str(tmp_path / "plain")), tmp_path
+    )
+    assert [(case.name, case.origin) for case in material.cases][:2] == [("a.png", "in"), ("b.png", "in")]
+    with pytest.raises(DataError, match="has no labels, from which pseudo-outliers could be made"):
+        open_material(config, section(in_root=str(tmp_path / "plain"), pseudo="void"), tmp_path)
+
+
+def test_thresholds_need_two_images_that_were_held_out(street: Path, tmp_path: Path) -> None:
+    config = DataConfig(root=str(street), val_fraction=0.06)
+    with pytest.raises(DataError, match="two images must be held out of training"):
+        open_material(config, section(in_root=str(street), pseudo="void"), tmp_path)

@@ -1,0 +1,221 @@
+"""`seg-engine ood` and `seg-engine robustness` from the command to the database, on a network that knows
+nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from engine.classes import CITYSCAPES
+from engine.config import UNetConfig
+from engine.data.batches import normalise
+from engine.journal import OodImage, OodResult, read_all
+from engine.learning.checkpoint import save_checkpoint
+from engine.models.registry import build_model
+from engine.rundir import RunDir
+from engine.workspace import Workspace
+from tests.system.test_evaluate import CLASSES, FAST, SOURCE, make_source, source, untrained  # noqa: F401
+from tests.system.test_run_command import Command, command, done  # noqa: F401
+from tests.unit.test_detection import by_definition
+
+pytestmark = pytest.mark.usefixtures("source")
+
+
+@pytest.fixture(scope="module")
+def anomalies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images of 40x60 with a square of noise, two of them with masks; one corner is ignored."""
+    root, generator = tmp_path_factory.mktemp("anomalies"), np.random.default_rng(0)
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
+    for place, name in enumerate("abc"):
+        pixels = np.full((40, 60, 3), 90, dtype=np.uint8)
+        pixels[10:30, 20:40] = generator.integers(0, 256, (20, 20, 3))
+        Image.fromarray(pixels).save(root / "images" / f"{name}.jpg")
+        mask = np.zeros((40, 60), dtype=np.uint8)
+        mask[10:30, 20:40] = 1
+        mask[:5, :5] = 255
+        if place < 2:
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+    return root
+
+
+def newest(workspace: Path) -> RunDir:
+    with Workspace(workspace).open_store() as store:
+        return Workspace(workspace).run_dir(store.runs(sort="-created_at")[0].id)
+
+
+def query(workspace: Path, sql: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(workspace / "experiments.db")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def energies(checkpoint: Path, image: Path) -> np.ndarray:
+    """-log sum exp of the logits of an image, at its own size."""
+    model = build_model(UNetConfig(width=4), len(CLASSES)).eval()
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["model"])
+    picture = Image.open(image).convert("RGB")
+    seen = np.asarray(picture.resize((48, 32), Image.Resampling.BILINEAR))
+    with torch.inference_mode():
+        logits = model(normalise(torch.tensor(seen)[None]))
+    full = functional.interpolate(logits, picture.size[::-1], mode="bilinear")
+    return -full.double().logsumexp(1)[0].numpy()
+
+
+def test_the_measures_are_those_of_the_scores_of_all_masked_pixels(
+    source: RunDir,  # noqa: F811
+    tmp_path: Path,
+    anomalies: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    text = done(command("ood", SOURCE, "--out", str(anomalies), *FAST)).stdout
+    assert "pixels: 800 out-of-distribution, 3,950 in-distribution" in text
+    run = newest(tmp_path)
+    results = {(e.level, e.score): e for e in read_all(run.journal) if isinstance(e, OodResult)}
+    assert [score for level, score in results if level == "image"][-2:] == ["mahalanobis", "knn"]
+    scores, positive = [], []
+    for name in "ab":
+        mask = np.asarray(Image.open(anomalies / "masks" / f"{name}.png"))
+        energy = energies(source.checkpoints / "best.pt", anomalies / "images" / f"{name}.jpg")
+        scores.append(energy[mask != 255])
+        positive.append(mask[mask != 255] == 1)
+    found = results["pixel", "energy"]
+    expected = by_definition(np.concatenate(scores).astype(np.float32), np.concatenate(positive))
+    assert (found.auroc, found.average_precision, found.fpr95) == pytest.approx(expected, abs=2e-3)
+    assert found.error == 0
+
+    # The third image is known by its mean alone; what is accepted is what does not exceed the threshold.
+    images = {e.image: e for e in read_all(run.journal) if isinstance(e, OodImage)}
+    third = energies(source.checkpoints / "best.pt", anomalies / "images" / "c.jpg").mean()
+    assert images["c"].scores["energy"] == pytest.approx(third, abs=1e-4)
+    threshold = results["image", "energy"].threshold
+    with open(run.outputs / "decisions" / "energy.csv", newline="") as stream:
+        decisions = list(csv.DictReader(stream))
+    assert list(decisions[0]) == ["image_name", "include", "score"]
+    assert {d["image_name"] for d in decisions} >= {"a", "b", "c"}
+    for decision in decisions:
+        assert decision["include"] == ("yes" if float(decision["score"]) <= threshold else "no")
+
+    # The image that calibrated is not among those that are judged.
+    (began,) = [e for e in read_all(run.journal) if e.event == "detecting"]
+    assert (began.calibrating, began.cases, began.masked) == (1, 4, 2)
+    assert query(tmp_path, "SELECT count(*) FROM ood_scores WHERE source = 'source00'") == [(12,)]
+    assert query(tmp_path, "SELECT count(*) FROM image_decisions WHERE score = 'knn'") == [(4,)]
+    shown = json.loads(done(command("show", SOURCE, "--json")).stdout)
+    assert len(shown["ood"]) == 12
+    assert "AUROC" in done(command("show", SOURCE)).stdout
+
+
+def test_the_fit_is_made_once_for_a_checkpoint(
+    source: RunDir,  # noqa: F811
+    tmp_path: Path,
+    anomalies: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    arguments = ("ood", SOURCE, "--out", str(anomalies), "--exact", "100", *FAST)
+    done(command(*arguments))
+    first = newest(tmp_path)
+    (fit,) = source.outputs.glob("ood-*.npz")
+    assert "fits and thresholds of" not in first.log.read_text()
+    done(command(*arguments))
+    second = newest(tmp_path)
+    assert f"fits and thresholds of {fit}" in second.log.read_text()
+    told = [
+        [e.model_dump(exclude={"t", "seq"}) for e in read_all(run.journal) if isinstance(e, OodResult)]
+        for run in (first, second)
+    ]
+    assert told[0] == told[1]
+    assert 0 < told[0][0]["error"] < 0.1  # a histogram of 100 scores and more
+    untrained(source, seed=1)
+    done(command(*arguments))
+    assert len(list(source.outputs.glob("ood-*.npz"))) == 2
+
+
+def test_classes_held_out_are_the_unknown(
+    street: Path,
+    tmp_path: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    trained = done(
+        command(
+            *("run", "quick", "--data", str(street), "--name", "without", "epochs=1", "data.size=32x32"),
+            *("model.width=4", "data.val_fraction=0.25", "data.hold_out=[car, sky]", *FAST),
+        )
+    ).stdout
+    assert "17 classes" in trained
+    done(command("ood", "without", "--pseudo", "held-out", *FAST))
+    (row,) = query(
+        tmp_path, "SELECT positives, negatives FROM ood_scores WHERE level = 'pixel' AND score = 'msp'"
+    )
+    # Of the two images held out one calibrates, the other is judged.
+    expected = set()
+    for path in street.rglob("*_labelIds.png"):
+        ids = np.asarray(Image.open(path))
+        out = np.isin(ids, [23, 26])
+        expected.add(
+            (int(out.sum()), int((np.isin(ids, [c.ids[0] for c in CITYSCAPES.classes]) & ~out).sum()))
+        )
+    assert row in expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "what is out-of-distribution? name a folder with --out, or --pseudo void or held-out"),
+        (["--pseudo", "held-out"], "no class was held out of training (data.hold_out)"),
+        (["--out", "nowhere"], "nowhere: there is no such folder"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_run_is_made(
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    ended = command("ood", SOURCE, *arguments)
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert query(tmp_path, "SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_a_network_without_numbers_is_refused_with_the_name_of_the_image(
+    source: RunDir,  # noqa: F811
+    anomalies: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    path = source.checkpoints / "best.pt"
+    content = torch.load(path, weights_only=True)
+    content["model"]["head.bias"].fill_(float("nan"))
+    save_checkpoint(path, {key: value for key, value in content.items() if key != "checksums"})
+    ended = command("ood", SOURCE, "--out", str(anomalies), *FAST)
+    assert ended.returncode == 1
+    assert "train/" in ended.stderr
+    assert "the network's output is not a number everywhere" in ended.stderr
+
+
+def test_the_clean_images_score_as_an_evaluation_does(
+    tmp_path: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    done(command("evaluate", SOURCE, *FAST))
+    text = done(command("robustness", SOURCE, *FAST)).stdout
+    assert "jpeg" in text
+    (evaluated,) = query(tmp_path, "SELECT dice, dice_image, miou FROM evaluations WHERE at = 'original'")
+    rows = query(
+        tmp_path,
+        "SELECT corruption, strength, dice, dice_image, miou, images FROM robustness_scores "
+        "ORDER BY strength",
+    )
+    assert len(rows) == 31
+    assert rows[0][:2] == ("clean", 0)
+    assert rows[0][2:5] == pytest.approx(evaluated)
+    assert {row[5] for row in rows} == {2}
+    assert len({row[2] for row in rows}) > 10

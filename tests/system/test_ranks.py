@@ -1,0 +1,207 @@
+"""One run in two processes: Gloo on the CPU, started, stopped and killed for real."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import journal
+from engine.config_keys import with_values
+from engine.journal import read_all
+from engine.processes import is_alive
+from engine.recipes import get_recipe
+from engine.rundir import RunCard, RunDir, new_run_id
+from engine.tasks.ranks import end_of
+from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for_event, work
+from tests.system.test_worker import curve, digest
+
+Make = Callable[..., RunDir]
+
+
+@pytest.fixture(scope="module")
+def make(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes a run of two processes: seven images in steps of 4 and 3, so that their parts differ in size, and
+    no batch norm, which would see each part alone."""
+    runs = tmp_path_factory.mktemp("ranks") / "runs"
+    base = with_values(
+        get_recipe("quick-modern"),
+        {
+            "data.root": str(street),
+            "data.size": "32x32",
+            "data.val_fraction": 0.3,
+            "model.hidden": 4,
+            "batch_size": 4,
+            "evaluation.batch_size": 1,
+            "augment.flip": 0.5,
+            "augment.brightness": 0.2,
+            "epochs": 6,
+            "precision": "fp32",
+            "optimizer.name": "sgd",
+            "optimizer.lr": 0.05,
+            "gallery.every": 3,
+            "gallery.images": 1,
+            "checkpoint.seconds": 0,
+            "device": "cpu",
+            "devices": 2,
+            "runtime.threads": 1,
+        },
+    )
+
+    def make(**values: object) -> RunDir:
+        run = RunDir(runs / new_run_id())
+        config = with_values(base, {key.replace("__", "."): value for key, value in values.items()})
+        run.create(RunCard(run.id, "a test", "tests", time.time()), config)
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(make: Make) -> RunDir:
+    """A run of two processes that nobody disturbed."""
+    run = make()
+    assert work(run) == 0, run.log.read_text()
+    return run
+
+
+def val_scores(run: RunDir) -> list[journal.Epoch]:
+    """What was measured on the validation split, the times and the memory left out."""
+    times = {"seq": 0, "t": 0.0, "seconds": 0.0, "images_per_second": 0.0, "data_wait": 0.0}
+    return [
+        event.model_copy(update={**times, "peak_memory_bytes": 0})
+        for event in read_all(run.journal)
+        if isinstance(event, journal.Epoch) and event.split == "val"
+    ]
+
+
+def ranks_of(worker: subprocess.Popen[bytes]) -> dict[int, int]:
+    """The process of each rank."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            variables = (process / "environ").read_bytes().split(b"\0") if parent == worker.pid else []
+        except OSError:
+            continue
+        found |= {int(v[5:]): int(process.name) for v in variables if v.startswith(b"RANK=")}
+    return found
+
+
+def test_two_ranks_learn_what_one_learns(make: Make, whole: RunDir) -> None:
+    alone = make(devices=1)
+    assert work(alone) == 0, alone.log.read_text()
+    learned, expected = (
+        torch.load(run.checkpoints / "last.pt", weights_only=True)["model"] for run in (whole, alone)
+    )
+    assert learned.keys() == expected.keys()
+    for name, tensor in learned.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)
+
+    events = read_all(whole.journal)
+    assert [event.seq for event in events] == list(range(len(events)))
+    assert [event.event for event in events][-2:] == ["result", "finished"]
+    assert [(e.epoch, e.split) for e in events if isinstance(e, journal.Epoch)] == [
+        (epoch, split) for epoch in range(1, 7) for split in ("train", "val")
+    ]
+    started, process = events[0], whole.read_proc()
+    assert isinstance(started, journal.Started)
+    assert process is not None
+    assert (started.ranks, started.pid, started.threads) == (2, process.pid, 1)
+
+
+def test_two_ranks_and_one_score_the_same_weights_to_the_last_bit(make: Make) -> None:
+    # The step is too small to move a weight: both score what the seed has drawn, three images in turn.
+    one, two = (make(devices=devices, epochs=1, optimizer__lr=1e-60) for devices in (1, 2))
+    for run in (one, two):
+        assert work(run) == 0, run.log.read_text()
+    assert digest(one.checkpoints / "last.pt") == digest(two.checkpoints / "last.pt")
+    assert val_scores(one) == val_scores(two)
+    assert len(val_scores(one)) == 1
+
+
+def test_stopped_preempted_and_killed_ranks_go_on_to_the_same_bits(make: Make, whole: RunDir) -> None:
+    run = make()
+
+    def disturbed(strike: Callable[[subprocess.Popen[bytes]], None]) -> int:
+        seen = run.journal.stat().st_size if run.journal.exists() else 0
+        worker = start_worker(run)
+        wait_for_event(run, worker, lambda event: event.event == "epoch", seen)
+        strike(worker)
+        return worker.wait(timeout=WAIT_SECONDS)
+
+    assert disturbed(lambda worker: worker.send_signal(signal.SIGTERM)) == 3, run.log.read_text()
+    last = read_all(run.journal)[-1]
+    assert isinstance(last, journal.Stopped)
+    assert last.cause == "stopped"
+
+    assert disturbed(lambda worker: os.kill(ranks_of(worker)[1], signal.SIGKILL)) == 1
+    last = read_all(run.journal)[-1]
+    assert isinstance(last, journal.Failed)
+    assert last.cause == "killed"
+    assert last.message.startswith("rank 1 was killed by signal 9")
+    record = run.read_exit()
+    assert record is not None
+    assert (record.status, record.cause, record.attempt) == ("failed", "killed", 2)
+
+    def preempt_all(worker: subprocess.Popen[bytes]) -> None:  # as Slurm does, every process of the job
+        for pid in (*ranks_of(worker).values(), worker.pid):
+            os.kill(pid, signal.SIGUSR2)
+
+    assert disturbed(preempt_all) == 3, run.log.read_text()
+    last = read_all(run.journal)[-1]
+    assert isinstance(last, journal.Stopped)
+    assert last.cause == "preempted"
+
+    assert work(run) == 0, run.log.read_text()
+    assert digest(run.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
+    assert digest(run.checkpoints / "best.pt") == digest(whole.checkpoints / "best.pt")
+    assert curve(run).keys() == curve(whole).keys()
+    assert [event.dice for event in val_scores(run)][-1] == [event.dice for event in val_scores(whole)][-1]
+
+
+def test_ranks_end_with_their_worker(make: Make) -> None:
+    run = make(epochs=10_000)
+    worker = start_worker(run)
+    wait_for_event(run, worker, lambda event: event.event == "epoch")
+    ranks = ranks_of(worker)
+    assert sorted(ranks) == [0, 1]
+    descriptors = [os.pidfd_open(pid) for pid in ranks.values()]
+    worker.kill()
+    worker.wait(timeout=WAIT_SECONDS)
+    for descriptor in descriptors:  # readable once the process has ended
+        assert select.select([descriptor], [], [], WAIT_SECONDS)[0]
+        os.close(descriptor)
+    process = run.read_proc()
+    assert process is not None
+    assert is_alive(process) is False
+
+
+def test_the_end_of_a_run_is_that_of_the_rank_where_it_began() -> None:
+    cut_off = journal.Failed(cause="exception", message="RuntimeError: connection closed by peer")
+    memory = journal.Failed(cause="out_of_memory", message="no room")
+    stopped = journal.Stopped(cause="stopped", epoch=3)
+
+    def no() -> bool:
+        return False
+
+    assert end_of({1: memory, 0: cut_off}, {0: 1, 1: 1}, no) == memory
+    killed = end_of({0: cut_off}, {0: 1, 1: -9}, no)
+    assert isinstance(killed, journal.Failed)
+    assert killed.cause == "killed"
+    for_memory = end_of({0: cut_off}, {1: -9}, lambda: True)
+    assert isinstance(for_memory, journal.Failed)
+    assert for_memory.cause == "out_of_memory"
+    # What the first rank has saved and recorded stands, whatever becomes of the others.
+    assert end_of({0: stopped, 1: cut_off}, {1: 1}, no) == stopped
+    assert end_of({0: None, 1: cut_off}, {1: -9}, no) is None
+    silent = end_of({}, {1: 120}, no)
+    assert isinstance(silent, journal.Failed)
+    assert "rank 1 with exit status 120" in silent.message

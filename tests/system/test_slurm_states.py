@@ -1,0 +1,193 @@
+"""What becomes of a run when its job ends and the journal does not say how; Slurm's answers are made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.agent import cluster
+from engine.agent.agent import Agent
+from engine.agent.executors import slurm
+from engine.agent.executors.slurm import SlurmError, SlurmJob
+from engine.journal import JournalWriter, Started, Stopped
+from engine.processes import identify
+from engine.rundir import RunDir
+from engine.store import Store
+from tests.system.conftest import Queue, seg
+
+
+class MadeUpSlurm:
+    """Answers as Slurm's commands do; `jobs` are those that squeue shows, `accounts` what sacct says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.jobs: list[SlurmJob] = []
+        self.scripts: list[str] = []
+        self.cancelled: list[str] = []
+        self.refusal: SlurmError | None = None
+        self.accounts = ""
+        monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+        monkeypatch.setattr(slurm, "list_jobs", lambda: self.jobs)
+        monkeypatch.setattr(slurm, "accounted_state", lambda job: self.accounts)
+        monkeypatch.setattr(slurm, "submit", self.submit)
+        monkeypatch.setattr(slurm, "cancel", self.cancelled.append)
+
+    def submit(self, script: object) -> str:
+        if self.refusal is not None:
+            raise self.refusal
+        self.scripts.append(str(script))
+        return str(6 + len(self.scripts))
+
+    def show(self, state: str, restarts: int = 0) -> None:
+        """Let squeue show the job that was submitted last."""
+        name = self.scripts[-1].rpartition("/")[2].removesuffix(".sh")
+        self.jobs = [SlurmJob(str(6 + len(self.scripts)), name, state, restarts, "")]
+
+
+@pytest.fixture
+def cluster_of(monkeypatch: pytest.MonkeyPatch) -> MadeUpSlurm:
+    return MadeUpSlurm(monkeypatch)
+
+
+def come_up(run: RunDir) -> JournalWriter:
+    """What a worker leaves that has come up."""
+    writer = JournalWriter(run.journal)
+    run.write_proc(identify(), writer.attempt)
+    writer.write(
+        Started(
+            host="n1",
+            pid=1,
+            device="cpu",
+            device_name="",
+            precision="fp32",
+            threads=1,
+            versions={},
+            import_seconds=0,
+        )
+    )
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("shown", "accounts", "end", "told"),
+    [
+        ("TIMEOUT", "", ("failed", "timeout"), "job 7 ended as TIMEOUT"),
+        ("OUT_OF_MEMORY", "", ("failed", "out_of_memory"), "job 7 ended as OUT_OF_MEMORY"),
+        ("FAILED", "", ("failed", "killed"), "its worker left no word"),
+        ("CANCELLED", "", ("stopped", "stopped"), ""),
+        ("NODE_FAIL", "", ("starting", ""), ""),
+        ("", "NODE_FAIL", ("starting", ""), ""),
+        ("", "TIMEOUT", ("failed", "timeout"), "job 7 ended as TIMEOUT"),
+        ("", "", ("failed", "killed"), "job 7 is gone"),
+    ],
+)
+def test_the_end_is_squeues_word_or_else_the_accountings(
+    cluster_of: MadeUpSlurm,
+    agent: Agent,
+    queue: Queue,
+    store: Store,
+    shown: str,
+    accounts: str,
+    end: tuple[str, str],
+    told: str,
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    come_up(run).close()
+    agent.step()
+    assert store.run(run.id).status == "running"
+    cluster_of.accounts = accounts
+    if shown:
+        cluster_of.show(shown)
+    else:
+        cluster_of.jobs = []
+    agent.step()
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause) == end
+    assert told in row.message
+    # A dead node says nothing against the run: it has become a new job.
+    assert len(cluster_of.scripts) == (2 if end[0] == "starting" else 1)
+
+
+def test_without_any_word_of_slurm_exit_json_tells(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    come_up(run).close()
+    agent.step()
+    run.write_exit(1, "failed", "out_of_memory", "no room")
+    cluster_of.jobs = []
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause, row.message) == ("failed", "out_of_memory", "no room")
+
+
+@pytest.mark.parametrize(("shown", "status"), [("FAILED", "starting"), ("CANCELLED", "stopped")])
+def test_who_made_room_goes_on_unless_the_job_was_cancelled(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, shown: str, status: str
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    with come_up(run) as writer:
+        writer.write(Stopped(cause="preempted", epoch=0))
+    cluster_of.show(shown)
+    agent.step()
+    agent.step()
+    row = store.run(run.id)
+    assert row.status == status
+    assert len(cluster_of.scripts) == (2 if status == "starting" else 1)
+
+
+def test_a_job_that_slurm_starts_again_is_waited_for(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    come_up(run).close()
+    agent.step()
+    cluster_of.show("PENDING", restarts=1)
+    agent.step()
+    assert store.run(run.id).status == "starting"
+    cluster_of.show("RUNNING", restarts=1)
+    come_up(run).close()
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.attempt) == ("running", 2)
+    assert len(cluster_of.scripts) == 1
+
+
+def test_a_job_is_shown_and_not_submitted_twice_though_the_database_forgets_it(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("PENDING")
+    shown = seg(agent.workspace, "show", run.id)
+    assert "Slurm job 7, no process yet" in shown.stdout
+    later = Agent(store, agent.workspace, {"cpu": 1}, lambda line: None)
+    store.set_status(run.id, "queued", expect=("starting",))  # as after a rebuild
+    agent.cluster.watched.clear()
+    later.step()
+    assert store.run(run.id).status == "starting"
+    assert len(cluster_of.scripts) == 1
+    store.set_status(run.id, "stopping", expect=("starting",))
+    later.step()
+    assert cluster_of.cancelled == ["7"]
+
+
+def test_while_slurm_has_no_room_runs_stay_queued(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    cluster_of.refusal = SlurmError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+    agent.step()
+    assert store.run(run.id).status == "queued"
+    cluster_of.refusal = SlurmError("sbatch: error: invalid account", passing=False)
+    agent.cluster._not_before = 0.0
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.message) == ("failed", "sbatch: error: invalid account")

@@ -1,0 +1,95 @@
+"""How ranks share a batch, and how a cluster says what they may use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import torch
+
+from engine import intentions
+from engine.config import AugmentConfig, RunConfig
+from engine.config_keys import ConfigError, with_values
+from engine.data.augment import Draws, augment
+from engine.learning.distributed import Group
+from engine.processes import available_cores
+
+
+@pytest.mark.parametrize(("images", "batch_size", "ranks"), [(7, 4, 2), (9, 4, 3), (5, 4, 4), (16, 8, 3)])
+def test_ranks_share_every_batch_and_no_image_twice(images: int, batch_size: int, ranks: int) -> None:
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(1))
+    shares = [Group(rank, ranks).share_of(order, batch_size) for rank in range(ranks)]
+    for step, batch in enumerate(torch.split(order, batch_size)):
+        seen: list[int] = []
+        for rank, (own, size) in enumerate(shares):
+            part = own[step * size : (step + 1) * size]
+            first, count = Group(rank, ranks).place(len(batch))
+            assert len(part) == max(1, count)  # who has none works on one that counts for nothing
+            seen += part[:count].tolist()
+            assert part[:count].tolist() == batch[first : first + count].tolist()
+        assert seen == batch.tolist()
+
+
+def test_ranks_score_whole_batches_in_turn() -> None:
+    order = torch.arange(10)
+    shares = [Group(rank, 3).batches_of(order, 4) for rank in range(3)]
+    assert [share.tolist() for share in shares] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert Group(2, 3).batches_of(order[:4], 4).tolist() == []
+
+
+def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
+    config = AugmentConfig(flip=0.5, scale_min=0.5, scale_max=2, brightness=0.3)
+    images = torch.randint(0, 256, (5, 16, 16, 3), dtype=torch.uint8)
+    labels = torch.randint(0, 4, (5, 16, 16), dtype=torch.uint8)
+
+    def draws(whole: int = 0, first: int = 0) -> Draws:
+        return Draws(torch.Generator().manual_seed(7), whole, first)
+
+    pixels, ids = augment(config, images, labels, draws())
+    for first, end in ((0, 3), (3, 5)):
+        part_pixels, part_ids = augment(config, images[first:end], labels[first:end], draws(5, first))
+        assert torch.equal(part_pixels, pixels[first:end])
+        assert torch.equal(part_ids, ids[first:end])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"devices": 3, "batch_size": 2}, "devices: 3 cannot share a batch of 2 images"),
+        ({"devices": 2, "device": "cuda:1"}, "devices: 2 cannot all be cuda:1"),
+        ({"devices": 0}, "devices: '0' is not allowed; it must be text (auto or a whole number from 1)"),
+        ({"devices": "auto", "runtime.compile": "on"}, "runtime.compile: on is for devices=1"),
+        ({"devices": 4, "executor": "slurm", "slurm.gpus": 2}, "devices: 4 are more than slurm.gpus=2"),
+        ({"device": "cuda", "executor": "slurm"}, "slurm.gpus: 0 leaves device=cuda without one"),
+        ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
+        ({"slurm.partition": "a; rm"}, "slurm.partition: 'a; rm' is not allowed"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        with_values(RunConfig(), values)
+    assert told in str(refusal.value)
+
+
+def test_more_gpus_than_are_here_are_refused_where_the_run_is_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intentions, "cuda_devices", lambda: 2)
+    intentions.check_hardware(with_values(RunConfig(), {"devices": 2}))
+    with pytest.raises(ConfigError, match="devices: 4 are asked for: 2 CUDA devices are here"):
+        intentions.check_hardware(with_values(RunConfig(), {"devices": 4}))
+    elsewhere = with_values(RunConfig(), {"devices": 4, "executor": "slurm", "slurm.gpus": 4})
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    intentions.check_hardware(elsewhere)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    with pytest.raises(ConfigError, match="executor: slurm needs a machine with Slurm's commands"):
+        intentions.check_hardware(elsewhere)
+
+
+def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    everything = available_cores()
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert available_cores() == 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "100")
+    assert available_cores() == everything
