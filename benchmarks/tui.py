@@ -59,6 +59,7 @@ def main() -> None:
     print(f"seg-tui at {SIZE[0]}x{SIZE[1]}, {os.cpu_count()} cores\n", flush=True)
     print(f"{'':52}{'median':>9}{'95th':>9}{'wanted':>10}")
     with tempfile.TemporaryDirectory() as folder:
+        measure_floor(plan.starts)
         for runs, wanted in ((plan.few, 0.8), (plan.many, 1.5)):
             measure_start(fill(Path(folder) / f"runs-{runs}", runs), runs, plan.starts, wanted)
         measure_streaming(fill(Path(folder) / "streaming", plan.table), plan)
@@ -110,6 +111,17 @@ def fill(folder: Path, runs: int) -> Workspace:
 
 def dashboard(workspace: Workspace) -> Terminal:
     return Terminal([sys.executable, "-c", DASHBOARD, "-w", str(workspace.root)], SIZE, ENVIRONMENT)
+
+
+def measure_floor(starts: int) -> None:
+    """What no dashboard on these two libraries can do without."""
+    seconds = []
+    for counted in (False, *[True] * starts):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import textual.app, sqlalchemy"], check=True)
+        if counted:
+            seconds.append(time.perf_counter() - begun)
+    tell("Python with Textual and SQLAlchemy, no more, s", seconds)
 
 
 def measure_start(workspace: Workspace, runs: int, starts: int, wanted: float) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 
 from engine.processes import is_alive
 from engine.rundir import RunDir
-from engine.store import EpochRow, EvaluationRow, EventRow, RunRow, Store
+from engine.store import EpochRow, EvaluationRow, EventRow, ImageRow, RunRow, Store
+from seg_tui.logfile import read_end
 
 LOG_BYTES = 64 * 1024
 """How much of the end of a log is read."""
@@ -16,47 +16,49 @@ LOG_BYTES = 64 * 1024
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """One run at one moment. `alive` is None when only another machine could tell, False before the first
-    worker; `beat` is the UTC time of its last heartbeat; `log` the end of its log, in lines."""
+    """One run at one moment. `images` are those that an evaluation has scored, the worst first; `log` is the
+    end of its log, in lines. `alive` is None when only another machine could tell, False before the first
+    worker; `beat` is the UTC time of its last heartbeat."""
 
     row: RunRow
     epochs: tuple[EpochRow, ...]
     events: tuple[EventRow, ...]
     evaluations: tuple[EvaluationRow, ...]
+    images: tuple[ImageRow, ...]
     log: tuple[str, ...]
     alive: bool | None
     beat: float | None
 
-    def curve(self, split: str, score: str) -> tuple[list[int], list[float]]:
-        """Epochs and values of a field of `EpochRow`, such as `dice`, where it is defined."""
-        points = [(e.epoch, getattr(e, score)) for e in self.epochs if e.split == split]
-        known = [(epoch, value) for epoch, value in points if value is not None]
-        return [epoch for epoch, _ in known], [value for _, value in known]
-
 
 def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:
     """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept. A `glance` goes
-    without events and evaluations.
+    without events, evaluations and images.
 
     Raises StoreError, also when the run is gone.
     """
+    import seg_tui.widgets.plot  # noqa: F401  NumPy takes a moment to load: in this thread, not in the screen's
+
     row = store.run(run.id)
     process = run.read_proc()
     events: tuple[EventRow, ...] = ()
     evaluations: tuple[EvaluationRow, ...] = ()
+    images: tuple[ImageRow, ...] = ()
     if before is not None and before.row.id == row.id and before.row.journal_seq == row.journal_seq:
-        epochs, events, evaluations = before.epochs, before.events, before.evaluations
+        epochs, events = before.epochs, before.events
+        evaluations, images = before.evaluations, before.images
     else:
         same = before is not None and _curve_of(before.row) == _curve_of(row)
         epochs = before.epochs if before is not None and same else tuple(store.epochs(row.id))
         if not glance:
             events, evaluations = tuple(store.events(row.id)), tuple(store.evaluations(row.id))
+            images = tuple(store.image_scores(row.id)) if row.task == "evaluate" else ()
     return Detail(
         row=row,
         epochs=epochs,
         events=events,
         evaluations=evaluations,
-        log=log_tail(run),
+        images=images,
+        log=_log_tail(run),
         alive=is_alive(process) if process is not None else False,
         beat=run.last_beat(),
     )
@@ -75,11 +77,8 @@ def _curve_of(row: RunRow) -> tuple[object, ...]:
     )
 
 
-def log_tail(run: RunDir, length: int = LOG_BYTES) -> tuple[str, ...]:
-    """The last whole lines of a run's log within its last `length` bytes; none where there is no log."""
-    with contextlib.suppress(OSError), open(run.log, "rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        stream.seek(max(0, size - length))
-        lines = stream.read().decode(errors="replace").splitlines()
-        return tuple(lines[1:] if size > length else lines)
+def _log_tail(run: RunDir) -> tuple[str, ...]:
+    """The last lines of a run's log; none where there is no log."""
+    with contextlib.suppress(OSError):
+        return read_end(run.log, LOG_BYTES).lines
     return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ WINDOW_BYTES = 256 * 1024
 _CHUNK = 1 << 20
 _LONGEST_LINE = 64 * 1024
 """A longer line is cut into lines of this many bytes."""
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Control sequences, commands of an operating system such as a title, and two-character escapes (ECMA-48)."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,21 @@ def _line_start(path: Path, offset: int) -> int:
 
 
 def _lines(data: bytes) -> tuple[str, ...]:
-    """The lines as text. A progress bar's carriage returns leave what it showed last."""
+    """The lines as text. A progress bar's carriage returns leave what it showed last; colours and whatever
+    else would move a terminal's cursor are left out."""
     lines = []
     for raw in data.decode(errors="replace").removesuffix("\n").split("\n") if data else ():
-        line = raw.rstrip("\r").rpartition("\r")[2]
+        line = printable(raw.rstrip("\r").rpartition("\r")[2])
         lines += [line[i : i + _LONGEST_LINE] for i in range(0, max(1, len(line)), _LONGEST_LINE)]
     return tuple(lines)
+
+
+def printable(line: str) -> str:
+    """The line without a terminal's control sequences; other characters that cannot be shown are blanks."""
+    if line.isprintable():
+        return line
+    line = _ESCAPE.sub("", line).expandtabs(4)
+    return "".join(char if char.isprintable() else " " for char in line)
 
 
 def _size(path: Path) -> int:

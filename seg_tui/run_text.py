@@ -12,11 +12,15 @@ from rich.text import Text
 
 from engine.config_keys import config_keys
 from engine.report.compare_config import flat_config
+from engine.report.evaluation import images_table
 from engine.report.run import Files, RunPage, changed_keys
 from engine.report.tables import Cell, Column, data_size, duration, large, text_table
 from engine.rundir import RunDir
 from engine.store import EventRow, RunRow
 from seg_tui.detail import Detail
+
+MOST_IMAGES = 1000
+"""More images of an evaluation are not listed; `seg-engine images` lists them all."""
 
 MOST_FILES = 500
 """More files of a run are not listed one by one."""
@@ -35,6 +39,28 @@ def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
     """The detail as the command line's page of a run takes it."""
     files = Files(folder, None, (), (), None, detail.alive, detail.beat)
     return RunPage(detail.row, detail.epochs, detail.events, detail.evaluations, files, now)
+
+
+def images_text(detail: Detail, width: int) -> Text:
+    """The images that an evaluation has scored, the worst first."""
+    if not detail.images:
+        return Text("no image has been scored yet", "dim")
+    count = len(detail.images)
+    heading = Text.assemble(
+        (f"{count} images", "bold"), ("  lowest Dice first; p shows those that are kept", "dim")
+    )
+    shown = images_table(detail.images[:MOST_IMAGES], None, width)
+    rest = (
+        [
+            Text(
+                f"…and {count - MOST_IMAGES} more: `seg-engine images {detail.row.id} --limit 0` lists all",
+                "dim",
+            )
+        ]
+        if count > MOST_IMAGES
+        else []
+    )
+    return Text("\n", no_wrap=True, overflow="ellipsis").join([heading, shown, *rest])
 
 
 # ---------------------------------------------------------------------- events

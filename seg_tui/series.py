@@ -15,11 +15,12 @@ XKind = Literal["epoch", "time"]
 
 @dataclass(frozen=True)
 class Score:
-    """A field of an EpochRow that can be drawn, and the splits for which it says something."""
+    """A field of an EpochRow that can be drawn, times `scale`, and the splits for which it says something."""
 
     field: str
     title: str
     splits: tuple[str, ...] = ("val", "train")
+    scale: float = 1.0
 
 
 SCORES = (
@@ -31,10 +32,16 @@ SCORES = (
 
 
 def epoch_curve(
-    epochs: Sequence[EpochRow], split: str, field: str, x_kind: XKind, name: str, color: str
+    epochs: Sequence[EpochRow],
+    split: str,
+    field: str,
+    x_kind: XKind,
+    name: str,
+    color: str,
+    scale: float = 1.0,
 ) -> Curve:
-    """A field of the epochs of one split over the epochs, or over the seconds spent on training and scoring
-    until then: the time between two attempts, in which nothing ran, is left out."""
+    """A field of the epochs of one split, times `scale`, over the epochs, or over the seconds spent on
+    training and scoring until then: the time between two attempts, in which nothing ran, is left out."""
     x: list[float] = []
     y: list[float | None] = []
     worked = 0.0
@@ -42,7 +49,8 @@ def epoch_curve(
         worked += row.seconds
         if row.split == split:
             x.append(worked if x_kind == "time" else row.epoch)
-            y.append(getattr(row, field))
+            value = getattr(row, field)
+            y.append(None if value is None else value * scale)
     return Curve(name, color, tuple(x), tuple(y))
 
 

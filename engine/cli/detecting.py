@@ -63,7 +63,7 @@ def ood(
     priority: Priority = 0,
     as_json: Json = False,
 ) -> None:
-    """Tell the known from the unknown: AUROC, AP and FPR95 of every score."""
+    """Tell known from unknown: AUROC, AP and FPR95 of every score."""
     from engine.cli.evaluate import Chosen
     from engine.cli.ood import ood as command
     from engine.intentions import Place

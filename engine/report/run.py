@@ -92,6 +92,8 @@ def next_commands(page: RunPage) -> list[str]:
         commands.append(f"tail -f {files.log}" if not row.ended else f"less {files.log}")
     if row.task == "evaluate":
         commands.append(f"seg-engine images {row.id}")
+    elif row.task == "ood" and files.gallery:
+        commands.append(f"seg-engine figure unknown {row.id}")
     elif row.task == "train" and files.checkpoints:
         commands.append(f"seg-engine evaluate {row.id}")
     if files.gallery:

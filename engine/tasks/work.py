@@ -42,6 +42,8 @@ def timeout_message(job: Job) -> str:
 
 def how_far(job: Job) -> str:
     """What a run that ends before its end has done."""
+    if job.config.task == "ood":
+        return "between two images; the fit is kept once it is made, images are judged anew"
     if job.config.of_network is not None:
         return "between two images; those that are done are kept"
     return f"after {job.epochs_done} complete epochs; what was learned is saved"

@@ -13,7 +13,6 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
@@ -21,10 +20,11 @@ from textual.worker import get_current_worker
 
 from engine.store import StoreError
 from seg_tui.live import Snapshot
-from seg_tui.preview.galleries import Ranking, RunGallery, find_gallery
+from seg_tui.preview.galleries import RunGallery, find_gallery
 from seg_tui.preview.keys import KEYS, OF_PICTURES
 from seg_tui.preview.lines import caption, heading, legend_of, place_line, titles, track_line
 from seg_tui.preview.look import Box, Look, View
+from seg_tui.preview.messages import GalleriesFound, PicturesDrawn, SamplesRanked
 from seg_tui.preview.studio import Cancelled, Shown, Studio
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.class_colors import color_depth
@@ -40,36 +40,6 @@ TURN_SECONDS = 0.5
 
 LEGEND_FROM = 100
 """The width of the screen, in cells, from which the legend is there unasked."""
-
-
-class GalleriesFound(Message):
-    """What the runs have to show; `problem` is the store's word when one cannot be looked up."""
-
-    def __init__(self, galleries: tuple[RunGallery, ...], problem: str = "") -> None:
-        super().__init__()
-        self.galleries, self.problem = galleries, problem
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, GalleriesFound)
-
-
-class PicturesDrawn(Message):
-    """A view is ready to be seen."""
-
-    def __init__(self, shown: Shown) -> None:
-        super().__init__()
-        self.shown = shown
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, PicturesDrawn)
-
-
-class SamplesRanked(Message):
-    """All samples of some runs are scored."""
-
-    def __init__(self, rankings: tuple[Ranking, ...]) -> None:
-        super().__init__()
-        self.rankings = rankings
 
 
 class PreviewScreen(Screen[None]):

@@ -16,15 +16,23 @@ from textual.widgets import Static, TabbedContent, TabPane
 from engine.report.evaluation import evaluations_table
 from engine.report.run import facts, failure, heading
 from engine.rundir import RunDir
-from engine.store import RunSummary, StoreError
+from engine.store import RunRow, RunSummary, StoreError
 from seg_tui.acting import Acting
 from seg_tui.detail import Detail, load_detail
 from seg_tui.live import Snapshot
-from seg_tui.run_text import FileEntry, config_text, events_text, files_text, list_files, page_of
+from seg_tui.run_text import (
+    FileEntry,
+    config_text,
+    events_text,
+    files_text,
+    images_text,
+    list_files,
+    page_of,
+)
 from seg_tui.series import Score, epochs_in_order
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.chart_grid import ChartGrid
-from seg_tui.widgets.class_table import ClassTable
+from seg_tui.widgets.class_table import ClassTable, Scored
 from seg_tui.widgets.log_pager import LogPager
 from seg_tui.widgets.text_pane import TextPane
 
@@ -34,6 +42,7 @@ TICK_SECONDS = 1.0
 TABS = {
     "curves": "Curves",
     "classes": "Classes",
+    "images": "Images",
     "events": "Events",
     "log": "Log",
     "failure": "Failure",
@@ -43,7 +52,8 @@ TABS = {
 }
 SPEEDS = (
     Score("images_per_second", "images/s"),
-    Score("data_wait", "data wait", ("train",)),
+    Score("data_wait", "waits for data, %", ("train",), 100),
+    Score("peak_memory_bytes", "peak memory, MiB", ("train",), 2**-20),
 )
 
 
@@ -110,15 +120,16 @@ class RunScreen(Acting):
 
     def compose(self) -> ComposeResult:
         run = self.tui.snapshot.runs.get(self.run_id)
-        failed = run is not None and run.status in ("failed", "lost")
         yield TitleBar()
         yield TroubleLine()
         yield Static(id="run-heading", markup=False)
-        with TabbedContent(initial="failure" if failed else "curves"):
+        with TabbedContent(initial=_first_tab(run)):
             with TabPane(TABS["curves"], id="curves"):
                 yield ChartGrid()
             with TabPane(TABS["classes"], id="classes"):
                 yield ClassTable(id="class-table")
+            with TabPane(TABS["images"], id="images"):
+                yield TextPane(id="images-text")
             with TabPane(TABS["events"], id="events"):
                 yield TextPane(id="events-text")
             with TabPane(TABS["log"], id="log"):
@@ -138,8 +149,7 @@ class RunScreen(Acting):
         name = self._run_name()
         self.query_one(TitleBar).say(f"run {name}", self.run_id)
         self._summary = self.tui.snapshot.runs.get(self.run_id)
-        failed = self._summary is not None and self._summary.status in ("failed", "lost")
-        self._allow_failure(failed)
+        self._offer_tabs(self._summary)
         self.watch(self.app, "snapshot", self._on_snapshot, init=False)
         self.set_interval(TICK_SECONDS, self._tick)
         self.read()
@@ -188,7 +198,7 @@ class RunScreen(Acting):
     def keep(self, message: RunRead) -> None:
         self.detail = message.detail
         self.files = message.files if message.files is not None else self.files
-        self._allow_failure(self.detail.row.status in ("failed", "lost"))
+        self._offer_tabs(self.detail.row)
         self._fill()
         self._read_done()
 
@@ -222,8 +232,12 @@ class RunScreen(Acting):
             case "curves":
                 self.query_one("#curves ChartGrid", ChartGrid).show(detail.epochs, palette)
             case "classes":
-                scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
+                scored: list[Scored] = list(detail.evaluations)
+                if row.task != "evaluate":
+                    scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
                 self.query_one(ClassTable).show_classes(scored, row.best_epoch, row.colors)
+            case "images":
+                self._text("images", lambda width: images_text(detail, width))
             case "events":
                 self._text("events", lambda width: events_text(detail.events, width))
             case "failure":
@@ -235,20 +249,24 @@ class RunScreen(Acting):
                 self._text("files", lambda width: files_text(self.run_dir.path, files, width))
             case "system-tab":
                 pane = self.query_one("#system-facts", TextPane)
-                scores = evaluations_table(detail.evaluations)
-                parts = [facts(page), *([scores] if scores is not None else [])]
+                parts = [facts(page)]
+                parts += [evaluations_table(detail.evaluations)] if detail.evaluations else []
                 pane.show(lambda width: Text("\n\n").join(parts))
                 self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
 
     def _text(self, name: str, make: Callable[[int], Text]) -> None:
         self.query_one(f"#{name}-text", TextPane).show(make)
 
-    def _allow_failure(self, failed: bool) -> None:
+    def _offer_tabs(self, run: RunSummary | RunRow | None) -> None:
+        """Only those that the run can have something in: an evaluation has images and no epochs."""
         tabs = self.query_one(TabbedContent)
-        if failed:
-            tabs.show_tab("failure")
-        else:
-            tabs.hide_tab("failure")
+        evaluates = run is not None and run.task == "evaluate"
+        offered = {"failure": _has_failed(run), "images": evaluates, "curves": not evaluates}
+        for name, is_offered in offered.items():
+            if is_offered:
+                tabs.show_tab(name)
+            else:
+                tabs.hide_tab(name)
 
     # ------------------------------------------------------------------ tabs
 
@@ -289,3 +307,14 @@ class RunScreen(Acting):
 
     def action_back(self) -> None:
         self.app.pop_screen()
+
+
+def _has_failed(run: RunSummary | RunRow | None) -> bool:
+    return run is not None and run.status in ("failed", "lost")
+
+
+def _first_tab(run: RunSummary | None) -> str:
+    """A failed run opens at its traceback, an evaluation at its classes."""
+    if _has_failed(run):
+        return "failure"
+    return "classes" if run is not None and run.task == "evaluate" else "curves"

@@ -58,6 +58,7 @@ class ChartGrid(Grid):
                     self.x_kind,
                     split,
                     curve_color(_PLACES[split], palette),
+                    score.scale,
                 )
                 for split in score.splits
             ]

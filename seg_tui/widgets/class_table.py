@@ -11,12 +11,16 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from engine.report.tables import Cell, Column, bar, score, sparkline, text_table
-from engine.store import EpochRow
+from engine.store import EpochRow, EvaluationRow
 from seg_tui.palette import BETTER, CURVES, WORSE, legible
 from seg_tui.widgets.text_pane import TextPane
 
 _EPOCH_WIDTH = 8
 """Cells that the value of one epoch takes, with the gap."""
+
+
+Scored = EpochRow | EvaluationRow
+"""What has scores by class."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,12 @@ class ClassTable(TextPane):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._epochs: tuple[EpochRow, ...] = ()
+        self._epochs: tuple[Scored, ...] = ()
         self._best_epoch: int | None = None
         self._colors: tuple[str, ...] = ()
 
-    def show_classes(self, epochs: Sequence[EpochRow], best_epoch: int | None, colors: Sequence[str]) -> None:
-        """The epochs of one split, oldest first; `colors` are "#rrggbb" in the order of the class set."""
+    def show_classes(self, epochs: Sequence[Scored], best_epoch: int | None, colors: Sequence[str]) -> None:
+        """Epochs of one split or evaluations, oldest first; `colors` are "#rrggbb", in the classes' order."""
         self._epochs, self._best_epoch, self._colors = tuple(epochs), best_epoch, tuple(colors)
         self.show(self._text)
 

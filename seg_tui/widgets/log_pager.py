@@ -103,7 +103,6 @@ class LogLines(ScrollView, can_focus=True):
         if place >= len(self.lines):
             return Strip.blank(width, self.rich_style)
         text = Text(self.lines[place], self.rich_style, end="", no_wrap=True)
-        text.expand_tabs(4)
         lowered = text.plain.lower()
         if "error" in lowered or lowered.startswith("traceback"):
             text.stylize(self.get_component_rich_style("log--bad", partial=True))
@@ -127,13 +126,17 @@ class LogPager(Vertical):
     LogPager > LogLines { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "search", key_display="/"),
+        Binding(
+            "slash", "search", "search", key_display="/", tooltip="Search the whole log, whatever its case"
+        ),
         Binding("escape", "close_search", show=False),
-        Binding("n", "found(1)", "next", show=False),
-        Binding("N", "found(-1)", "previous", show=False),
-        Binding("F", "follow", "follow"),
-        Binding("home", "top", "top", show=False),
-        Binding("end", "bottom", "end", show=False),
+        Binding("n", "found(1)", "next match", show=False, tooltip="The next line that holds the text"),
+        Binding(
+            "N", "found(-1)", "previous match", show=False, tooltip="The line before that holds the text"
+        ),
+        Binding("F", "follow", "follow", tooltip="Stay at the end as the log grows, or stay here"),
+        Binding("home", "top", "top", show=False, tooltip="The first line"),
+        Binding("end", "bottom", "end", show=False, tooltip="The last line, and follow"),
     ]
 
     follow: reactive[bool] = reactive(True)

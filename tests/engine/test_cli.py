@@ -119,7 +119,8 @@ def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: 
     monkeypatch.setenv("COLUMNS", "80")
     listed = seg("--help").out.partition("Commands:")[2]
     commands = [line.split()[0] for line in listed.splitlines() if line[:2] == "  " and line[2:3].isalpha()]
-    order = ["run", "resume", "runs", "show", "picture", "evaluate", "images", "predict", "recipes", "config"]
+    order = ["run", "resume", "runs", "show", "picture", "evaluate", "images", "predict", "ood"]
+    order += ["robustness", "recipes", "config"]
     assert commands[: len(order)] == order
     assert "..." not in listed
 

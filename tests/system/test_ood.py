@@ -19,6 +19,7 @@ from engine.classes import CITYSCAPES
 from engine.config import UNetConfig
 from engine.data.batches import normalise
 from engine.journal import OodImage, OodResult, read_all
+from engine.learning.checkpoint import save_checkpoint
 from engine.models.registry import build_model
 from engine.rundir import RunDir
 from engine.workspace import Workspace
@@ -183,6 +184,21 @@ def test_what_cannot_be_done_is_refused_before_a_run_is_made(
     assert ended.returncode == 2
     assert told in ended.stderr
     assert query(tmp_path, "SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_a_network_without_numbers_is_refused_with_the_name_of_the_image(
+    source: RunDir,  # noqa: F811
+    anomalies: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    path = source.checkpoints / "best.pt"
+    content = torch.load(path, weights_only=True)
+    content["model"]["head.bias"].fill_(float("nan"))
+    save_checkpoint(path, {key: value for key, value in content.items() if key != "checksums"})
+    ended = command("ood", SOURCE, "--out", str(anomalies), *FAST)
+    assert ended.returncode == 1
+    assert "train/" in ended.stderr
+    assert "the network's output is not a number everywhere" in ended.stderr
 
 
 def test_the_clean_images_score_as_an_evaluation_does(

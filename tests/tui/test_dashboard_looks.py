@@ -81,10 +81,6 @@ def test_a_filter_that_is_wrong(snap_compare: object, filled: Workspace, size: S
     look_at(snap_compare, filled, size, ["slash", *"dicce>0.6"])
 
 
-def test_the_config_of_a_run(snap_compare: object, filled: Workspace, size: Size) -> None:
-    look_at(snap_compare, filled, size, ["v", "v", "v"], run_id="aaaa0000")
-
-
 def test_two_thousand_runs(snap_compare: object, bare: Workspace, size: Size) -> None:
     many_runs(bare, 2000, active=4)
     look_at(snap_compare, bare, size)

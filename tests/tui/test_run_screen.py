@@ -19,9 +19,11 @@ from seg_tui.widgets.class_table import ClassTable
 from seg_tui.widgets.text_pane import TextPane
 from tests.engine.made_up_runs import MadeUpJournal, epoch_event
 from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.made_up_gallery import add_evaluation
 from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
 
 FINISHED, FAILED, RUNNING, QUEUED = "aaaa0000", "bbbb0000", "cccc0000", "dddd0000"
+EVALUATION = "eval0001"
 
 
 @contextlib.asynccontextmanager
@@ -112,6 +114,23 @@ async def test_what_did_not_change_is_not_drawn_again(workspace: Workspace) -> N
         screen.read()
         await settled(pilot)
         assert pane.updates == updates
+
+
+@pytest.mark.asyncio
+async def test_an_evaluation_shows_its_classes_and_its_images_the_worst_first(workspace: Workspace) -> None:
+    add_evaluation(workspace, "eval0001", name="scored")
+    async with run_screen(workspace, "eval0001") as (app, pilot, screen):
+        assert tab(screen) == "classes"
+        assert "0.4000" in next(line for line in screen_text(app).splitlines() if " road " in line)
+        await pilot.press("2")
+        assert tab(screen) == "images"
+        lines = [line.split() for line in screen_text(app).splitlines() if " val/" in line]
+        assert [(name, dice) for name, dice, *_ in lines] == [
+            ("val/a/two", "0.2000"),
+            ("val/a/one", "0.4000"),
+            ("val/b/three", "0.6000"),
+        ]
+        assert "Curves" not in screen_text(app)
 
 
 @pytest.mark.asyncio
@@ -209,7 +228,7 @@ async def test_config_marks_what_the_recipe_has_otherwise(workspace: Workspace) 
 @pytest.mark.asyncio
 async def test_numbers_and_v_go_through_the_tabs_and_escape_leaves(workspace: Workspace) -> None:
     async with run_screen(workspace, FINISHED, (80, 24)) as (app, pilot, screen):
-        shown = [name for name in (*list(TABS)[:-1], "system-tab") if name != "failure"]
+        shown = [name for name in (*list(TABS)[:-1], "system-tab") if name not in ("failure", "images")]
         for place, name in enumerate(shown, start=1):
             await pilot.press(str(place))
             assert tab(screen) == name
@@ -243,13 +262,28 @@ async def test_a_tag_is_given_from_here(workspace: Workspace) -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 @pytest.mark.parametrize(
     ("run_id", "keys"),
-    [(FINISHED, ()), (FINISHED, ("2",)), (FAILED, ()), (QUEUED, ())],
-    ids=["curves", "classes", "failed", "no-epoch-yet"],
+    [
+        (FINISHED, ()),
+        (FINISHED, ("2",)),
+        (FINISHED, ("4", "slash", *"epoch 1", "enter")),
+        (FINISHED, ("5",)),
+        (FAILED, ()),
+        (QUEUED, ()),
+        (EVALUATION, ()),
+        (EVALUATION, ("2",)),
+    ],
+    ids=[
+        *("curves", "classes", "log-searched", "config", "failed", "no-epoch-yet"),
+        *("evaluation", "evaluation-images"),
+    ],
 )
 def test_snapshot(
     snap_compare: object, workspace: Workspace, size: tuple[int, int], run_id: str, keys: tuple[str, ...]
 ) -> None:
     from tests.tui.snapshots import app_at
+
+    if run_id == EVALUATION:
+        add_evaluation(workspace, EVALUATION, name="unet-val-original")
 
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from engine.report.detection import corruptions_of
+from engine.report.figures.curves import MEASURES
 from engine.report.figures.style import (
     Columns,
     FigureError,
@@ -54,7 +55,7 @@ def robustness_figure(
         for panel in panels[len(kinds) :]:
             panel.set_axis_off()
         for panel in panels[::across]:
-            panel.set_ylabel("Dice")
+            panel.set_ylabel(MEASURES[measure])
         for panel in panels[max(0, len(kinds) - across) : len(kinds)]:
             panel.set_xlabel("Strength")
             panel.set_xticks(range(6))

@@ -1,0 +1,159 @@
+"""What a network does not know, in `show`, `compare`, `figure` and `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.report.compare_ood import OodResults, ood_lines
+from engine.report.gallery import PictureError
+from engine.report.score_maps import FULL, heat, read_score_map
+from engine.store import OodRow
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import (
+    COLORS,
+    detection_config,
+    detection_journal,
+    finished_journal,
+    robustness_config,
+    robustness_journal,
+)
+
+GOOD, OTHER = "aaaa1111", "bbbb2222"
+
+
+@pytest.fixture
+def looked_at(workspace: Workspace) -> Workspace:
+    """Two trained runs; the first was looked at for what it does not know, both were scored corrupted."""
+    import_made_up_run(workspace, GOOD, finished_journal(), name="good")
+    import_made_up_run(workspace, OTHER, finished_journal(), name="other")
+    import_made_up_run(
+        workspace, "dddd1111", detection_journal(), config=detection_config(GOOD), name="strange"
+    )
+    for run_id, source in (("rrrr1111", GOOD), ("rrrr2222", OTHER)):
+        import_made_up_run(
+            workspace, run_id, robustness_journal(), config=robustness_config(source), name=f"rain {source}"
+        )
+    write_score_maps(workspace.run_dir("dddd1111").gallery)
+    return workspace
+
+
+def write_score_maps(gallery: Path) -> None:
+    """One image of 16x32, whose right half scores above 0.99 of the known pixels."""
+    for folder in ("inputs", "epoch_0003", "scores"):
+        (gallery / folder).mkdir(parents=True)
+    classes = Image.new("P", (32, 16), 1)
+    classes.putpalette([channel for color in COLORS for channel in bytes.fromhex(color[1:])])
+    classes.save(gallery / "inputs" / "out__a_target.png")
+    classes.save(gallery / "epoch_0003" / "out__a.png")
+    Image.new("RGB", (32, 16), (90, 90, 90)).save(gallery / "inputs" / "out__a_image.png")
+    shares = np.full((16, 32), 0.3)
+    shares[:, 16:] = 0.995
+    Image.fromarray((shares * FULL).astype(np.uint16)).save(gallery / "scores" / "out__a_energy.png")
+
+
+def test_show_tells_the_newest_of_each(seg: Command, looked_at: Workspace) -> None:
+    page = seg("show good").out
+    assert "out-of-distribution, by run dddd1111" in page
+    assert "undefined" in page  # of whole images there was no in-distribution one
+    assert "Dice by corruption and strength, by run rrrr1111" in page
+    record = seg("show good --json").json
+    assert [(row["level"], row["score"]) for row in record["ood"]][-1] == ("image", "knn")
+    assert len(record["corruptions"]) == 5
+
+
+def test_compare_has_a_table_of_scores(seg: Command, looked_at: Workspace) -> None:
+    table = seg("compare good other").out
+    assert "out-of-distribution detection" in table
+    line = next(line.split() for line in table.splitlines() if "energy" in line)
+    assert line == ["out", "pixel", "energy", "A", "0.8000", "0.4000", "0.6000"]
+    assert "| out | pixel | energy | A | 0.8000 |" in seg("compare good other --format md").out
+    (first, *_) = seg("compare good other --format json").json["ood"]
+    assert (first["letter"], first["data"], first["score"]) == ("A", "out", "msp")
+    assert "out-of-distribution" not in seg("compare other").out
+
+
+def test_seeds_are_averaged_over_what_is_defined() -> None:
+    def results(auroc: float | None, data: str = "animals") -> OodResults:
+        values = {"run_id": "r", "source": "s", "seq": 0, "t": 0.0, "level": "pixel", "score": "msp"}
+        numbers = {"positives": 1, "negatives": 1, "error": 0.0, "threshold": 0.0, "risk_coverage": []}
+        others = ("average_precision", "fpr95", "rejected_in", "rejected_out", "aurc")
+        parts = ("component_f1", "best_component_f1", "best_threshold")
+        return OodResults(
+            data, [OodRow(**values, **numbers, auroc=auroc, **dict.fromkeys((*others, *parts)))]
+        )
+
+    lines = ood_lines(
+        [("A", [[results(0.1), results(0.6)], [results(0.8)], [results(None)]]), ("B", [[results(0.5)]])]
+    )
+    # Of two results on the same data the newer one counts.
+    assert [(line.letter, line.auroc) for line in lines] == [("A", pytest.approx(0.7)), ("B", 0.5)]
+    (line,) = ood_lines([("A", [[results(None)]])])
+    assert line.auroc is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("unknown", "good --accept 0.99"),
+        ("unknown", "strange"),
+        ("coverage", "good"),
+        ("robustness", "good other"),
+        ("robustness", "rrrr1111 --columns 1 --measure miou"),
+    ],
+)
+def test_figures_are_drawn(seg: Command, looked_at: Workspace, tmp_path: Path, kind: str, line: str) -> None:
+    done = seg(f"figure {kind} {line} --out '{tmp_path / 'drawn.png'}'")
+    assert (done.status, done.err) == (0, "")
+    with Image.open(tmp_path / "drawn.png") as picture:
+        assert picture.width > 900
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("figure unknown other", "has no score maps; `seg-engine ood bbbb2222 --out ROOT` makes some"),
+        ("figure unknown good --score mps", "--score mps: must be one of msp, entropy"),
+        ("figure unknown good --score msp", "out__a_msp.png is missing from the gallery"),
+        ("figure unknown good other", "score maps are of one run, 2 were named"),
+        ("figure robustness strange", "no run was scored on corrupted images"),
+        ("figure robustness good --measure loss", "loss: corrupted images have dice"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(seg: Command, looked_at: Workspace, line: str, says: str) -> None:
+    done = seg(line)
+    assert done.status == 2
+    assert says in done.err
+
+
+def test_a_report_has_both_and_how_to_make_them_again(
+    seg: Command, looked_at: Workspace, tmp_path: Path
+) -> None:
+    (experiment,) = {row["experiment"] for row in seg("runs --json").json}
+    assert seg(f"report {experiment} --out '{tmp_path / 'report'}'").status == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "## Out-of-distribution detection" in page
+    assert "## Robustness" in page
+    assert "figures/robustness.png" in page
+    assert "| good | fog | 0.8000 | 0.5000 | 0.3000 |" in page
+    assert "seg-engine ood good --in /in --out /out --split val --accept 0.95" in page
+    assert "seg-engine robustness other --split val" in page
+
+
+def test_a_score_map_is_read_as_shares_or_its_fault_is_named(tmp_path: Path) -> None:
+    write_score_maps(tmp_path)
+    like = np.zeros((16, 32), np.uint8)
+    shares = read_score_map(tmp_path, "out__a", "energy", like)
+    assert (shares[0, 0], shares[0, 31]) == (pytest.approx(0.3, abs=1e-4), pytest.approx(0.995, abs=1e-4))
+    coloured = heat(shares)
+    assert coloured[0, 31].sum() > coloured[0, 0].sum()
+    with pytest.raises(PictureError, match="is 32x16, its ground truth is 4x4"):
+        read_score_map(tmp_path, "out__a", "energy", like[:4, :4])
+    path = tmp_path / "scores" / "out__a_energy.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(PictureError, match="is damaged"):
+        read_score_map(tmp_path, "out__a", "energy", like)

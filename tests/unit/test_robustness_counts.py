@@ -1,0 +1,61 @@
+"""What a robustness run keeps between two attempts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.tasks.robustness import COUNTS, VARIANTS, Counts
+
+CLASSES = ("road", "car")
+
+
+def attempt(
+    folder: Path, checkpoint: str = "sha", classes: tuple[str, ...] = CLASSES
+) -> tuple[Counts, list[str]]:
+    """The counts that an attempt begins with, and what it warns of."""
+    warnings: list[str] = []
+    job: Any = SimpleNamespace(run=SimpleNamespace(outputs=folder), warn=warnings.append)
+    network: Any = SimpleNamespace(classes=classes, sha256=checkpoint)
+    return Counts.of(job, network), warnings
+
+
+def matrices(correct: int) -> list[np.ndarray]:
+    """Of the first class `correct` pixels of 10 are right, the others are taken for the second."""
+    return [np.array([[correct, 10 - correct, 0], [0, 10, 0]], dtype=np.int64) for _ in VARIANTS]
+
+
+def test_the_next_attempt_goes_on_with_what_was_counted(tmp_path: Path) -> None:
+    first, _ = attempt(tmp_path)
+    first.add("a", matrices(10))
+    first.save()
+    second, warnings = attempt(tmp_path)
+    assert (second.names, warnings) == (["a"], [])
+    second.add("b", matrices(0))
+    clean, *_ = second.results("val")
+    assert (clean.corruption, clean.strength, clean.images) == ("clean", 0, 2)
+    # Pooled: road has 10 of 20 pixels right, car 20 right and 10 too many. Of the images: 1 and (0 + 2/3) / 2.
+    assert clean.dice == pytest.approx((2 * 10 / 30 + 2 * 20 / 50) / 2)
+    assert clean.dice_image == pytest.approx((1 + (0 + 20 / 30) / 2) / 2)
+    assert len(second.results("val")) == 31
+
+
+def test_another_checkpoint_and_a_damaged_file_begin_anew(tmp_path: Path) -> None:
+    first, _ = attempt(tmp_path)
+    first.add("a", matrices(10))
+    first.save()
+    for other in ({"checkpoint": "other"}, {"classes": ("road", "car", "sky")}):
+        counts, warnings = attempt(tmp_path, **other)  # type: ignore[arg-type]
+        assert (counts.names, warnings) == (
+            [],
+            ["the checkpoint is another one than before; all images are scored again"],
+        )
+    path = tmp_path / COUNTS
+    path.write_bytes(path.read_bytes()[:50])
+    counts, (warning,) = attempt(tmp_path)
+    assert counts.names == []
+    assert "is damaged" in warning
