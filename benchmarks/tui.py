@@ -88,6 +88,7 @@ def fill(folder: Path, runs: int) -> Workspace:
                     "id": run_id, "name": f"unet-{number:05d}", "experiment_id": 1 + number % 50,
                     "seed": number % 4, "variant": f"v{number // 4}", "created_at": now - 600 * number,
                     "status": ("finished", "finished", "failed", "stopped")[number % 4],
+                    "cause": ("completed", "completed", "exception", "stopped")[number % 4],
                     "best_dice": 0.95 - 0.4 * number / runs, "last_dice": 0.9 - 0.4 * number / runs,
                     "epoch": 200, "changed": number + 1,
                 }
@@ -172,9 +173,11 @@ def measure_streaming(workspace: Workspace, plan: Plan) -> None:
 
 def measure_keys(terminal: Terminal, plan: Plan) -> None:
     """Milliseconds from a key to the bytes that show what it did."""
-    for _ in range(STREAMING):
+    # Runs that stream change places, and the cursor goes with its run: down to the best ended one.
+    start = len(terminal.written)
+    while b"r0000000" not in terminal.written[start:]:
         terminal.press("\x1b[B")
-        terminal.pump_for(0.3)
+        terminal.pump_for(0.5)
     moves = [answer(terminal, "\x1b[B", f"unet-{place:05d}") for place in range(1, plan.keys + 1)]
     tell("down to the next run on the screen, ms", moves, 30, 60)
     pages = []

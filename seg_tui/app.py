@@ -19,7 +19,7 @@ from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.screen import Screen
 
 from engine.store import StoreError
@@ -62,11 +62,12 @@ class SegTui(App[None]):
         Binding("ctrl+p", "command_palette", "palette", show=False, tooltip="Every action by its name"),
     ]
 
-    snapshot: reactive[Snapshot] = reactive(Snapshot, init=False)
+    # Not `reactive`, which repaints the whole screen when it is set: who watches repaints what has changed.
+    snapshot: var[Snapshot] = var(Snapshot, init=False)
     """All runs as they are now. Screens `watch(self.app, "snapshot", ...)`."""
-    trouble: reactive[str] = reactive("", init=False)
+    trouble: var[str] = var("", init=False)
     """A line on why the database cannot be read, empty when it can."""
-    settings: reactive[Settings] = reactive(Settings, init=False)
+    settings: var[Settings] = var(Settings, init=False)
     """What the person likes; `change_settings` changes and keeps it."""
 
     def __init__(

@@ -77,7 +77,7 @@ class Agent:
     def step(self) -> None:
         """Raises StoreError when the database cannot be used; the next step goes on from there."""
         orphaned_jobs = self._look_around()
-        self.cluster.step(orphaned_jobs)
+        self.cluster.step(orphaned_jobs + [row for row in self._preempted() if is_clustered(row)])
         for watched in list(self.watched.values()):
             try:
                 self._look_after(watched)
@@ -210,22 +210,25 @@ class Agent:
         told = f" ({row.cause}) {row.message}" if row.status in ("failed", "lost") else ""
         self.say(f"{run.id} {row.status}{told}")
 
-    def _requeue_preempted(self) -> None:
-        """Runs that had to make room go back to the queue, once their last process is gone.
+    def _preempted(self) -> list[RunRow]:
+        """Runs that had to make room and are to go on.
 
         Those that some other process looks after are left to it, and those that were never claimed in this
         database came from elsewhere, where they may be queued already.
         """
+        watched = self.watched.keys() | self.cluster.watched.keys()
+        found = []
         for row in self.store.runs(["cause=preempted", self.store.mine], status="stopped"):
-            owner, run = owner_of(row), self.workspace.run_dir(row.id)
-            if (
-                owner is None
-                or is_clustered(row)
-                or row.id in self.watched
-                or (owner != self.me and is_alive(owner))
-            ):
-                continue
-            if not is_held(run) and queue_again(self.store, run):
+            owner = owner_of(row)
+            if owner is not None and row.id not in watched and (owner == self.me or not is_alive(owner)):
+                found.append(row)
+        return found
+
+    def _requeue_preempted(self) -> None:
+        """They go back to the queue, once their last process is gone."""
+        for row in self._preempted():
+            run = self.workspace.run_dir(row.id)
+            if not is_clustered(row) and not is_held(run) and queue_again(self.store, run):
                 self.say(f"{row.id} preempted, queued again")
 
     # ------------------------------------------------------------------ starting

@@ -69,7 +69,7 @@ class Cluster:
         self._trouble = ""
 
     def step(self, orphans: Sequence[RunRow]) -> None:
-        """`orphans` are active runs that nobody looks after. Raises StoreError."""
+        """`orphans` are runs, active or preempted, that nobody looks after. Raises StoreError."""
         now = time.monotonic()
         if now - self._looked_at >= ASK_SECONDS:
             self._looked_at, self._waiting = now, self.store.has_next(DEVICES, executor=SLOT)
@@ -182,13 +182,18 @@ class Cluster:
         """Look after a run whose agent is gone."""
         run, job = self.workspace.run_dir(row.id), self._job_of(row.id)
         number = job.id if job is not None else str((row.claimed_by or {}).get("job", ""))
-        if not number:
+        if row.status == "stopped":  # it made room
+            if job is None:
+                self._queue_again(run, ("stopped",), "it made room")
+                keep_card(self.store, run)
+            else:
+                self.store.set_status(row.id, "starting", expect=("stopped",))  # the next step adopts it
+        elif not number:
             # Its agent died before it could submit it.
             status = "stopped" if row.status == "stopping" else "queued"
             if self.store.set_status(row.id, status, "stopped" if status == "stopped" else "", seen=row):
                 keep_card(self.store, run)
-            return
-        if self.store.adopt(row.id, self.me, SLOT, row.claimed_by):
+        elif self.store.adopt(row.id, self.me, SLOT, row.claimed_by):
             self._watch(run, number, job.restarts if job is not None else 0)
             self.watched[row.id].since = float("-inf")
             self.say(f"{row.id} adopted (job {number})")

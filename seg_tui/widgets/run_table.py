@@ -228,7 +228,8 @@ class RunTable(ScrollView, can_focus=True):
                 wanted = self._list.cursor - (cursor - top)
             else:
                 wanted = neighbour(before, min(top, len(before) - 1), self._list.positions)
-            self.scroll_to(y=max(0, wanted), animate=False, immediate=True)
+            if max(0, wanted) != top:
+                self.scroll_to(y=max(0, wanted), animate=False, immediate=True)
         self._cursor_moved()
 
     @property

@@ -8,6 +8,7 @@ from engine.agent import cluster
 from engine.agent.agent import Agent
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
+from engine.agent.ingest import catch_up
 from engine.journal import JournalWriter, Started, Stopped
 from engine.processes import identify
 from engine.rundir import RunDir
@@ -139,6 +140,29 @@ def test_who_made_room_goes_on_unless_the_job_was_cancelled(
     row = store.run(run.id)
     assert row.status == status
     assert len(cluster_of.scripts) == (2 if status == "starting" else 1)
+
+
+@pytest.mark.parametrize(("alive", "scripts"), [(True, 1), (False, 2)])
+def test_who_made_room_while_no_agent_was_there_goes_on(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, alive: bool, scripts: int
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    with come_up(run) as writer:
+        writer.write(Stopped(cause="preempted", epoch=0))
+    agent.cluster.watched.clear()  # as a new agent
+    catch_up(store, run)  # somebody has listed the runs meanwhile
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "preempted")
+    if alive:
+        cluster_of.show("PENDING", restarts=1)
+    else:
+        cluster_of.jobs = []
+    agent.step()
+    agent.step()
+    assert store.run(run.id).status == "starting"
+    assert len(cluster_of.scripts) == scripts
+    assert run.id in agent.cluster.watched
 
 
 def test_a_job_that_slurm_starts_again_is_waited_for(
