@@ -184,8 +184,8 @@ class Cluster:
         number = job.id if job is not None else str((row.claimed_by or {}).get("job", ""))
         if row.status == "stopped":  # it made room
             if job is None:
-                self._queue_again(run, ("stopped",), "it made room")
-                keep_card(self.store, run)
+                self._watch(run, number)
+                self._end(self.watched[run.id], slurm.accounted_state(number) if number else "")
             else:
                 self.store.set_status(row.id, "starting", expect=("stopped",))  # the next step adopts it
         elif not number:
