@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 
 from engine.processes import is_alive
 from engine.rundir import RunDir
 from engine.store import EpochRow, EvaluationRow, EventRow, ImageRow, RunRow, Store
+from seg_tui.logfile import read_end
 
 LOG_BYTES = 64 * 1024
 """How much of the end of a log is read."""
@@ -29,12 +29,6 @@ class Detail:
     alive: bool | None
     beat: float | None
 
-    def curve(self, split: str, score: str) -> tuple[list[int], list[float]]:
-        """Epochs and values of a field of `EpochRow`, such as `dice`, where it is defined."""
-        points = [(e.epoch, getattr(e, score)) for e in self.epochs if e.split == split]
-        known = [(epoch, value) for epoch, value in points if value is not None]
-        return [epoch for epoch, _ in known], [value for _, value in known]
-
 
 def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:
     """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept. A `glance` goes
@@ -42,6 +36,8 @@ def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance:
 
     Raises StoreError, also when the run is gone.
     """
+    import seg_tui.widgets.plot  # noqa: F401  NumPy takes a moment to load: in this thread, not in the screen's
+
     row = store.run(run.id)
     process = run.read_proc()
     events: tuple[EventRow, ...] = ()
@@ -62,7 +58,7 @@ def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance:
         events=events,
         evaluations=evaluations,
         images=images,
-        log=log_tail(run),
+        log=_log_tail(run),
         alive=is_alive(process) if process is not None else False,
         beat=run.last_beat(),
     )
@@ -81,11 +77,8 @@ def _curve_of(row: RunRow) -> tuple[object, ...]:
     )
 
 
-def log_tail(run: RunDir, length: int = LOG_BYTES) -> tuple[str, ...]:
-    """The last whole lines of a run's log within its last `length` bytes; none where there is no log."""
-    with contextlib.suppress(OSError), open(run.log, "rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        stream.seek(max(0, size - length))
-        lines = stream.read().decode(errors="replace").splitlines()
-        return tuple(lines[1:] if size > length else lines)
+def _log_tail(run: RunDir) -> tuple[str, ...]:
+    """The last lines of a run's log; none where there is no log."""
+    with contextlib.suppress(OSError):
+        return read_end(run.log, LOG_BYTES).lines
     return ()

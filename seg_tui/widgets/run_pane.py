@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -14,12 +13,18 @@ from textual.widget import Widget
 from engine.report.runs import status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
 from seg_tui.detail import Detail
+from seg_tui.logfile import printable
+from seg_tui.palette import curve_color
+from seg_tui.series import epoch_curve
+from seg_tui.widgets.chart import Chart
 from seg_tui.widgets.columns import fitted
-from seg_tui.widgets.curve_strip import Curve, CurveStrip
 from seg_tui.widgets.still import Still
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
+
+_CURVES = {"dice": "Dice", "loss": "loss"}
+"""Fields of an epoch that are drawn, and what they are called."""
 
 BEAT_SECONDS = 30.0
 """A worker whose heartbeat is older than this may hang."""
@@ -34,7 +39,7 @@ class RunPane(Vertical):
         & > #pane-head { height: auto; max-height: 6; }
         & > #pane-views { height: 1; color: $text-muted; }
         & > #pane-curves { height: 13; }
-        & > #pane-curves > CurveStrip { height: 1fr; }
+        & > #pane-curves > Chart { height: 1fr; }
         & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
         & > #pane-log { height: 1fr; margin-top: 1; }
         & > #pane-config { height: 1fr; display: none; }
@@ -50,7 +55,7 @@ class RunPane(Vertical):
         width: 1fr; max-width: 100%; height: 9;
         & > #pane-head { max-height: 1; }
         & > #pane-curves { height: 1fr; layout: horizontal; }
-        & > #pane-curves > CurveStrip { height: 1fr; margin-right: 1; }
+        & > #pane-curves > Chart { height: 1fr; margin-right: 1; }
         &.overview { & > #pane-classes, & > #pane-log { display: none; } }
         &.overview.traceback > #pane-log { display: block; }
         & > #pane-log, & > #pane-classes { margin-top: 0; }
@@ -66,8 +71,8 @@ class RunPane(Vertical):
         yield Still(id="pane-head")
         yield Still(id="pane-views")
         with Vertical(id="pane-curves"):
-            yield CurveStrip("Dice", id="pane-dice")
-            yield CurveStrip("loss", id="pane-loss")
+            for name, title in _CURVES.items():
+                yield Glance(title, empty="no epoch has ended yet", id=f"pane-{name}")
         yield Still(id="pane-classes")
         yield Tail(id="pane-log")
         yield Still(id="pane-config")
@@ -113,9 +118,12 @@ class RunPane(Vertical):
         about = head(detail, self._now, width, one_line=self.has_class("below"))
         self._say("pane-head", about)
         if view == "overview":
-            for part, score_name in (("#pane-dice", "dice"), ("#pane-loss", "loss")):
-                curves = [Curve(split, *_points(detail, split, score_name)) for split in ("val", "train")]
-                self.query_one(part, CurveStrip).show(curves, self._palette)
+            for name in _CURVES:
+                curves = [
+                    epoch_curve(detail.epochs, split, name, "epoch", split, curve_color(place, self._palette))
+                    for place, split in enumerate(("val", "train"))
+                ]
+                self.query_one(f"#pane-{name}", Chart).show(curves)
         if view in ("overview", "classes"):
             self._say("pane-classes", class_bars(detail, width))
         if view in ("overview", "log"):
@@ -136,6 +144,10 @@ class RunPane(Vertical):
         self.query_one(f"#{part}", Still).show(text)
 
 
+class Glance(Chart, can_focus=False):
+    """A chart that keys pass by; the mouse reads it off."""
+
+
 class Tail(Widget):
     """A title and the last lines that there is room for."""
 
@@ -154,8 +166,7 @@ class Tail(Widget):
         width, height = self.size
         text = Text(self._title, style="bold", no_wrap=True)
         for line in self._lines[-max(1, height - 1) :]:
-            clean = "".join(c if c.isprintable() else " " for c in line.expandtabs(4))
-            text.append("\n" + fitted(clean, width).rstrip(), f"not bold {self._style}")
+            text.append("\n" + fitted(printable(line), width).rstrip(), f"not bold {self._style}")
         return text
 
 
@@ -260,9 +271,3 @@ def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", format_value(value)
-
-
-def _points(detail: Detail, split: str, field: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    xs, ys = detail.curve(split, field)
-    finite = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
-    return tuple(x for x, _ in finite), tuple(y for _, y in finite)

@@ -213,14 +213,34 @@ async def test_marked_runs_are_compared_from_the_dashboard(compared: Workspace) 
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-@pytest.mark.parametrize("keys", [(), ("f", "b"), ("2",)], ids=["curves", "folded", "classes"])
+@pytest.mark.parametrize(
+    ("ids", "keys"),
+    [
+        ((*SEEDS, "eeee0000"), ()),
+        ((*SEEDS, "eeee0000"), ("f", "b")),
+        ((*SEEDS, "eeee0000"), ("2",)),
+        ((*SEEDS, "eeee0000"), ("3",)),
+        ((*SEEDS, "eeee0000"), ("P",)),
+        ((*SEEDS, "eeee0000", *(f"ffff00{number:02d}" for number in range(8))), ()),
+        (("dddd0000", "bbbb0000"), ()),
+    ],
+    ids=["curves", "folded", "classes", "config", "published", "twelve", "empty"],
+)
 def test_snapshot(
-    snap_compare: object, compared: Workspace, size: tuple[int, int], keys: tuple[str, ...]
+    snap_compare: object,
+    compared: Workspace,
+    size: tuple[int, int],
+    ids: tuple[str, ...],
+    keys: tuple[str, ...],
 ) -> None:
+    for number, run_id in enumerate(run_id for run_id in ids if run_id.startswith("ffff")):
+        journal = learning_journal(0.3 + 0.04 * number, seed=number)
+        add(compared, run_id, journal, {"optimizer.lr": 0.02 * (number + 1)}, name=f"unet-with-lr-{number}")
+
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, SegTui)
-        app.show_comparison((*SEEDS, "eeee0000"))
+        app.show_comparison(ids)
         await until(
             pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.comparison is not None
         )

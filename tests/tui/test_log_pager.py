@@ -1,4 +1,4 @@
-"""Logs of any length: read in windows, followed, searched."""
+"""Logs of any length: read in windows, followed, searched; and the screen of a run's log."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
 from seg_tui.logfile import WINDOW_BYTES, find, grown, line_end, read_after, read_before, read_end, read_from
+from seg_tui.screens.log import LogScreen
 from seg_tui.widgets.log_pager import MOST_WINDOWS, LogPager
-from tests.tui.conftest import settled, until
+from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.snapshots import app_at
 
 
 def numbered(path: Path, count: int, begin: int = 0, mode: str = "w") -> Path:
@@ -204,3 +208,35 @@ async def test_search_highlights_and_goes_from_match_to_match(tmp_path: Path) ->
         await until(pilot, lambda: "55000 of" in found(app))
         await pilot.press("slash", *"absent", "enter")
         await until(pilot, lambda: any("absent" in n.message for n in app._notifications))
+
+
+# ---------------------------------------------------------------------- the screen
+
+
+@pytest.mark.asyncio
+async def test_the_log_of_a_run_grows_on_its_screen_and_is_searched_there(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        app.show_log("cccc0000")
+        await until(pilot, lambda: "epoch 12 done" in screen_text(app))
+        with workspace.run_dir("cccc0000").log.open("a") as stream:
+            stream.write("epoch 13 done\n")
+        await until(pilot, lambda: "epoch 13 done" in screen_text(app))
+        await pilot.press("slash", *"reading", "enter")
+        await until(pilot, lambda: "search 'reading'" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, LogScreen))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("run_id", ["aaaa0000", "dddd0000"], ids=["finished", "empty"])
+def test_how_the_log_of_a_run_looks(
+    snap_compare: object, workspace: Workspace, size: tuple[int, int], run_id: str
+) -> None:
+    async def show(pilot: Pilot[None]) -> None:
+        assert isinstance(pilot.app, SegTui)
+        pilot.app.show_log(run_id)
+        await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
+        await settled(pilot)
+
+    app, before = app_at(workspace, show)
+    assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]

@@ -424,10 +424,19 @@ SIZES = [(80, 24), (120, 40)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("runs", [("gal00001",), ("gal00001", "gal00002")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "runs",
+    [("gal00001",), ("gal00001", "gal00002"), tuple(f"gal0000{n}" for n in range(1, 7)), ("eval0001",)],
+    ids=["one", "two", "six", "evaluation"],
+)
 def test_the_preview_looks_as_agreed(
     snap_compare: object, gallery_workspace: Workspace, size: tuple[int, int], runs: Sequence[str]
 ) -> None:
+    add_evaluation(gallery_workspace, "eval0001", name="good-val-original")
+    for number in range(3, 7):
+        add_with_gallery(
+            gallery_workspace, f"gal0000{number}", skill=1.2 - 0.2 * number, name=f"try-{number}"
+        )
     look_at(snap_compare, gallery_workspace, runs, size, ["right"])
 
 

@@ -23,6 +23,7 @@ from tests.tui.made_up_gallery import add_evaluation
 from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
 
 FINISHED, FAILED, RUNNING, QUEUED = "aaaa0000", "bbbb0000", "cccc0000", "dddd0000"
+EVALUATION = "eval0001"
 
 
 @contextlib.asynccontextmanager
@@ -261,13 +262,28 @@ async def test_a_tag_is_given_from_here(workspace: Workspace) -> None:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 @pytest.mark.parametrize(
     ("run_id", "keys"),
-    [(FINISHED, ()), (FINISHED, ("2",)), (FAILED, ()), (QUEUED, ())],
-    ids=["curves", "classes", "failed", "no-epoch-yet"],
+    [
+        (FINISHED, ()),
+        (FINISHED, ("2",)),
+        (FINISHED, ("4", "slash", *"epoch 1", "enter")),
+        (FINISHED, ("5",)),
+        (FAILED, ()),
+        (QUEUED, ()),
+        (EVALUATION, ()),
+        (EVALUATION, ("2",)),
+    ],
+    ids=[
+        *("curves", "classes", "log-searched", "config", "failed", "no-epoch-yet"),
+        *("evaluation", "evaluation-images"),
+    ],
 )
 def test_snapshot(
     snap_compare: object, workspace: Workspace, size: tuple[int, int], run_id: str, keys: tuple[str, ...]
 ) -> None:
     from tests.tui.snapshots import app_at
+
+    if run_id == EVALUATION:
+        add_evaluation(workspace, EVALUATION, name="unet-val-original")
 
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
