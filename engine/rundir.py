@@ -95,6 +95,10 @@ class RunDir:
         return self.path / "log.txt"
 
     @property
+    def samples(self) -> Path:
+        return self.path / "system.jsonl"
+
+    @property
     def proc_file(self) -> Path:
         return self.path / "proc.json"
 

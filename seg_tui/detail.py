@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from engine.processes import is_alive
 from engine.rundir import RunDir
-from engine.store import EpochRow, EvaluationRow, EventRow, ImageRow, RunRow, Store
+from engine.store import (
+    CorruptionRow,
+    EpochRow,
+    EvaluationRow,
+    EventRow,
+    ImageRow,
+    OodRow,
+    RunRow,
+    Store,
+)
 from seg_tui.logfile import read_end
 
 LOG_BYTES = 64 * 1024
@@ -28,6 +37,24 @@ class Detail:
     log: tuple[str, ...]
     alive: bool | None
     beat: float | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run measured of a network, or what those measured that looked at the run's own."""
+
+    evaluations: tuple[EvaluationRow, ...] = ()
+    ood: tuple[OodRow, ...] = ()
+    corruptions: tuple[CorruptionRow, ...] = ()
+
+
+def load_results(store: Store, run_id: str) -> Results:
+    """Raises StoreError, also when the run is gone."""
+    return Results(
+        evaluations=(*store.evaluations(run_id), *store.evaluations_of(run_id)),
+        ood=tuple(store.ood_results(run_id)),
+        corruptions=tuple(store.corruptions(run_id)),
+    )
 
 
 def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:

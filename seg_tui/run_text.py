@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from rich.text import Text
 from engine.config_keys import config_keys
 from engine.report.compare_config import flat_config
 from engine.report.evaluation import images_table
-from engine.report.run import Files, RunPage, changed_keys
+from engine.report.run import Files, RunPage, changed_keys, results
 from engine.report.tables import Cell, Column, data_size, duration, large, text_table
 from engine.rundir import RunDir
 from engine.store import EventRow, RunRow
-from seg_tui.detail import Detail
+from seg_tui.detail import Detail, Results
 
 MOST_IMAGES = 1000
 """More images of an evaluation are not listed; `seg-engine images` lists them all."""
@@ -39,6 +39,29 @@ def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
     """The detail as the command line's page of a run takes it."""
     files = Files(folder, None, (), (), None, detail.alive, detail.beat)
     return RunPage(detail.row, detail.epochs, detail.events, detail.evaluations, files, now)
+
+
+def results_text(detail: Detail, found: Results, folder: Path, now: float) -> Text:
+    """Evaluations, out-of-distribution scores and Dice on corrupted images, or how to come by them."""
+    page = replace(
+        page_of(detail, folder, now),
+        evaluations=found.evaluations,
+        ood=found.ood,
+        corruptions=found.corruptions,
+    )
+    told = results(page)
+    if told is not None:
+        return told
+    if detail.row.task != "train":
+        return Text("nothing has been measured yet", "dim")
+    run_id = detail.row.id
+    lines = [
+        "nothing has been measured of this network beside its training yet",
+        f"seg-engine evaluate {run_id}      every score on a split, image by image",
+        f"seg-engine robustness {run_id}    Dice on corrupted images",
+        f"seg-engine ood {run_id} --out FOLDER    how well it tells what it does not know",
+    ]
+    return Text("\n".join(lines), "dim")
 
 
 def images_text(detail: Detail, width: int) -> Text:

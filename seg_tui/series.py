@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Literal
+from typing import Any, Literal
 
+from engine.samples import Sample
 from engine.store import EpochRow
+from seg_tui.palette import curve_color
 from seg_tui.widgets.curves import Curve
 
 XKind = Literal["epoch", "time"]
@@ -52,6 +54,54 @@ def epoch_curve(
             value = getattr(row, field)
             y.append(None if value is None else value * scale)
     return Curve(name, color, tuple(x), tuple(y))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a Sample, or of each of its GPUs, that can be drawn."""
+
+    name: str
+    title: str
+    read: Callable[[Any], float | None]
+    of_gpu: bool = False
+
+
+MEASURES = (
+    Measure("cores", "processor cores busy", lambda sample: sample.cores),
+    Measure("memory", "memory, GiB", lambda sample: _gib(sample.memory)),
+    Measure("utilisation", "GPU busy, %", lambda gpu: gpu.utilisation, of_gpu=True),
+    Measure("watts", "GPU power, W", lambda gpu: gpu.watts, of_gpu=True),
+    Measure("gpu-memory", "GPU memory, GiB", lambda gpu: _gib(gpu.memory_used), of_gpu=True),
+    Measure("celsius", "GPU temperature, °C", lambda gpu: gpu.celsius, of_gpu=True),
+)
+
+
+def sample_curves(samples: Sequence[Sample], measure: Measure, palette: str) -> list[Curve]:
+    """A measure over the seconds for which the run was at work, a curve for each GPU or one for its
+    processes; none when no sample has it. Between two attempts there is a gap in a curve, and no time."""
+    lines: dict[str, dict[float, float | None]] = {}
+    worked, before = 0.0, None
+    for sample in samples:
+        if before is not None and before.attempt == sample.attempt:
+            worked += max(0.0, sample.t - before.t)
+        elif before is not None:
+            worked += 1.0
+            for line in lines.values():
+                line[worked] = None
+            worked += 1.0
+        before = sample
+        if not measure.of_gpu:
+            lines.setdefault("worker", {})[worked] = measure.read(sample)
+        for gpu in sample.gpus if measure.of_gpu else ():
+            lines.setdefault(f"GPU {gpu.index}", {})[worked] = measure.read(gpu)
+    return [
+        Curve(name, curve_color(place, palette), tuple(line), tuple(line.values()))
+        for place, (name, line) in enumerate(lines.items())
+    ]
+
+
+def _gib(count: int | None) -> float | None:
+    return None if count is None else count / 2**30
 
 
 def mean_curve(curves: Sequence[Curve], name: str, color: str) -> Curve:

@@ -70,9 +70,7 @@ def run_page(page: RunPage, width: int | None) -> Text:
         failure(page.row),
         _curves(page.epochs),
         _classes(page),
-        _evaluations(page),
-        _ood(page),
-        _corruptions(page),
+        results(page),
         facts(page),
         _config(page.row, width or 100),
         _warnings(page.events),
@@ -207,6 +205,13 @@ def _classes(page: RunPage) -> Text | None:
         return None
     title = Text(f"by class, validation, epoch {page.row.best_epoch}\n", "bold")
     return title + class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
+
+
+def results(page: RunPage) -> Text | None:
+    """What was measured beside the training: evaluations, out-of-distribution scores, Dice on corrupted
+    images; by the run itself or by those that looked at its network."""
+    parts = [part for part in (_evaluations(page), _ood(page), _corruptions(page)) if part]
+    return Text("\n\n", no_wrap=True, overflow="ignore").join(parts) if parts else None
 
 
 def _evaluations(page: RunPage) -> Text | None:

@@ -13,12 +13,13 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engine.report.evaluation import evaluations_table
+from engine.config import LEARNING_TASKS
 from engine.report.run import facts, failure, heading
 from engine.rundir import RunDir
+from engine.samples import Sample, read_samples
 from engine.store import RunRow, RunSummary, StoreError
 from seg_tui.acting import Acting
-from seg_tui.detail import Detail, load_detail
+from seg_tui.detail import Detail, Results, load_detail, load_results
 from seg_tui.live import Snapshot
 from seg_tui.run_text import (
     FileEntry,
@@ -28,10 +29,11 @@ from seg_tui.run_text import (
     images_text,
     list_files,
     page_of,
+    results_text,
 )
 from seg_tui.series import Score, epochs_in_order
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
-from seg_tui.widgets.chart_grid import ChartGrid
+from seg_tui.widgets.chart_grid import ChartGrid, LoadGrid
 from seg_tui.widgets.class_table import ClassTable, Scored
 from seg_tui.widgets.log_pager import LogPager
 from seg_tui.widgets.text_pane import TextPane
@@ -42,6 +44,7 @@ TICK_SECONDS = 1.0
 TABS = {
     "curves": "Curves",
     "classes": "Classes",
+    "results": "Results",
     "images": "Images",
     "events": "Events",
     "log": "Log",
@@ -49,7 +52,9 @@ TABS = {
     "config": "Config",
     "files": "Files",
     "system": "System",
+    "load": "Load",
 }
+FIRST_TABS = {"evaluate": "classes", "ood": "results", "robustness": "results", "predict": "files"}
 SPEEDS = (
     Score("images_per_second", "images/s"),
     Score("data_wait", "waits for data, %", ("train",), 100),
@@ -58,11 +63,17 @@ SPEEDS = (
 
 
 class RunRead(Message):
-    """The run was read; `files` is None when they were not asked for."""
+    """The run was read, and what only some tabs show; None when it was not asked for."""
 
-    def __init__(self, detail: Detail, files: tuple[FileEntry, ...] | None) -> None:
+    def __init__(
+        self,
+        detail: Detail,
+        files: tuple[FileEntry, ...] | None,
+        samples: tuple[Sample, ...] | None,
+        results: Results | None,
+    ) -> None:
         super().__init__()
-        self.detail, self.files = detail, files
+        self.detail, self.files, self.samples, self.results = detail, files, samples, results
 
 
 class RunUnreadable(Message):
@@ -81,13 +92,13 @@ class RunScreen(Acting):
         & TabPane { padding: 0; height: 1fr; }
         & ContentSwitcher { height: 1fr; }
         & #system-facts { height: auto; max-height: 60%; }
-        & #system { height: 1fr; }
+        & #system-page { height: 1fr; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", key_display="esc"),
         Binding("q", "back", "back", show=False),
-        Binding("v", "tab(1)", "next tab", tooltip="The next tab; 1 to 8 go to one"),
+        Binding("v", "tab(1)", "next tab", tooltip="The next tab; 1 to 9 go to one"),
         Binding("s", "stop", "stop", tooltip="Stop after the step, with a checkpoint"),
         Binding("r", "resume", "resume", tooltip="Queue a stopped, failed or lost run again; it goes on"),
         Binding("p", "preview", "preview", tooltip="What the run predicts"),
@@ -99,7 +110,7 @@ class RunScreen(Acting):
         Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
         Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
-        *(Binding(str(place), f"nth_tab({place})", f"tab {place}", show=False) for place in range(1, 9)),
+        *(Binding(str(place), f"nth_tab({place})", f"tab {place}", show=False) for place in range(1, 10)),
     ]
 
     def __init__(self, run_id: str) -> None:
@@ -107,6 +118,8 @@ class RunScreen(Acting):
         self.run_id = run_id
         self.detail: Detail | None = None
         self.files: tuple[FileEntry, ...] | None = None
+        self.samples: tuple[Sample, ...] = ()
+        self.results: Results | None = None
         self._summary: RunSummary | None = None
         self._reading = self._read_again = False
 
@@ -128,6 +141,8 @@ class RunScreen(Acting):
                 yield ChartGrid()
             with TabPane(TABS["classes"], id="classes"):
                 yield ClassTable(id="class-table")
+            with TabPane(TABS["results"], id="results"):
+                yield TextPane(id="results-text", classes="wide")
             with TabPane(TABS["images"], id="images"):
                 yield TextPane(id="images-text")
             with TabPane(TABS["events"], id="events"):
@@ -140,9 +155,11 @@ class RunScreen(Acting):
                 yield TextPane(id="config-text")
             with TabPane(TABS["files"], id="files"):
                 yield TextPane(id="files-text")
-            with TabPane(TABS["system"], id="system-tab"), Vertical(id="system"):
+            with TabPane(TABS["system"], id="system"), Vertical(id="system-page"):
                 yield TextPane(id="system-facts")
                 yield ChartGrid(SPEEDS, id="speeds")
+            with TabPane(TABS["load"], id="load"):
+                yield LoadGrid()
         yield KeyBar(2)
 
     def on_mount(self) -> None:
@@ -182,22 +199,27 @@ class RunScreen(Acting):
             self._read_again = True
             return
         self._reading = True
-        self._read(self.detail, with_files=self._tab == "files")
+        self._read(self.detail, self._tab)
 
     @work(thread=True, group="run", exit_on_error=False)
-    def _read(self, before: Detail | None, with_files: bool) -> None:
+    def _read(self, before: Detail | None, tab: str) -> None:
         try:
-            detail = load_detail(self.tui.store.get(), self.run_dir, before)
-            files = list_files(self.run_dir) if with_files else None
+            store = self.tui.store.get()
+            detail = load_detail(store, self.run_dir, before)
+            files = list_files(self.run_dir) if tab == "files" else None
+            samples = read_samples(self.run_dir.samples) if tab == "load" else None
+            results = load_results(store, self.run_id) if tab == "results" else None
         except (StoreError, OSError) as error:
             self.post_message(RunUnreadable(str(error)))
         else:
-            self.post_message(RunRead(detail, files))
+            self.post_message(RunRead(detail, files, samples, results))
 
     @on(RunRead)
     def keep(self, message: RunRead) -> None:
         self.detail = message.detail
         self.files = message.files if message.files is not None else self.files
+        self.samples = message.samples if message.samples is not None else self.samples
+        self.results = message.results if message.results is not None else self.results
         self._offer_tabs(self.detail.row)
         self._fill()
         self._read_done()
@@ -224,9 +246,9 @@ class RunScreen(Acting):
         # Its first line, id and name, is in the title bar.
         lines = list(heading(page).split("\n"))[1:]
         text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
-        told = self.query_one("#run-heading", Static)
-        if str(told.content) != text.plain:
-            told.update(text)
+        head = self.query_one("#run-heading", Static)
+        if str(head.content) != text.plain:
+            head.update(text)
         row, palette = detail.row, self.tui.settings.curves
         match self._tab:
             case "curves":
@@ -236,6 +258,9 @@ class RunScreen(Acting):
                 if row.task != "evaluate":
                     scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
                 self.query_one(ClassTable).show_classes(scored, row.best_epoch, row.colors)
+            case "results" if self.results is not None:
+                told = results_text(detail, self.results, self.run_dir.path, self.tui.now())
+                self._text("results", lambda width: told)
             case "images":
                 self._text("images", lambda width: images_text(detail, width))
             case "events":
@@ -247,21 +272,26 @@ class RunScreen(Acting):
             case "files" if self.files is not None:
                 files = self.files
                 self._text("files", lambda width: files_text(self.run_dir.path, files, width))
-            case "system-tab":
-                pane = self.query_one("#system-facts", TextPane)
-                parts = [facts(page)]
-                parts += [evaluations_table(detail.evaluations)] if detail.evaluations else []
-                pane.show(lambda width: Text("\n\n").join(parts))
+            case "system":
+                self.query_one("#system-facts", TextPane).show(lambda width: facts(page))
                 self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
+            case "load":
+                self.query_one(LoadGrid).show(self.samples, palette)
 
     def _text(self, name: str, make: Callable[[int], Text]) -> None:
         self.query_one(f"#{name}-text", TextPane).show(make)
 
     def _offer_tabs(self, run: RunSummary | RunRow | None) -> None:
-        """Only those that the run can have something in: an evaluation has images and no epochs."""
+        """Only those that the run can have something in: what looks at another's network has no epochs."""
         tabs = self.query_one(TabbedContent)
-        evaluates = run is not None and run.task == "evaluate"
-        offered = {"failure": _has_failed(run), "images": evaluates, "curves": not evaluates}
+        task = "train" if run is None else run.task
+        offered = {
+            "failure": _has_failed(run),
+            "images": task == "evaluate",
+            "curves": task in LEARNING_TASKS,
+            "classes": task in ("train", "evaluate"),
+            "results": task not in ("pretrain", "predict"),
+        }
         for name, is_offered in offered.items():
             if is_offered:
                 tabs.show_tab(name)
@@ -277,13 +307,14 @@ class RunScreen(Acting):
     @on(TabbedContent.TabActivated)
     def fill_tab(self) -> None:
         self._fill()
-        if self._tab == "files":
+        if self._tab in ("files", "load", "results"):
             self.read()
         focusable = {
             "curves": "#curves Chart",
             "classes": "#class-table",
             "log": "LogLines",
-            "system-tab": "#system-facts",
+            "system": "#system-facts",
+            "load": "LoadGrid Chart",
         }
         self.query(focusable.get(self._tab, f"#{self._tab}-text")).first().focus(scroll_visible=False)
 
@@ -314,7 +345,7 @@ def _has_failed(run: RunSummary | RunRow | None) -> bool:
 
 
 def _first_tab(run: RunSummary | None) -> str:
-    """A failed run opens at its traceback, an evaluation at its classes."""
+    """A failed run opens at its traceback, others at what they are for."""
     if _has_failed(run):
         return "failure"
-    return "classes" if run is not None and run.task == "evaluate" else "curves"
+    return FIRST_TABS.get("train" if run is None else run.task, "curves")

@@ -9,27 +9,75 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 
+from engine.samples import Sample
 from engine.store import EpochRow
 from seg_tui.palette import curve_color
-from seg_tui.series import SCORES, Score, XKind, epoch_curve
+from seg_tui.series import MEASURES, SCORES, Score, XKind, epoch_curve, sample_curves
 from seg_tui.widgets.chart import Chart
 
 _PLACES = {"val": 0, "train": 1}
 """Which colour of the palette a split has on every chart."""
 
 
-class ChartGrid(Grid):
-    """Scores of one run over its epochs, a chart each."""
+class ChartsTogether(Grid):
+    """Some charts, one of which can be seen alone."""
 
     DEFAULT_CSS = """
-    ChartGrid { grid-size: 2; grid-gutter: 0 2; padding: 0 1; height: 1fr; }
-    ChartGrid.narrow { grid-size: 1; }
+    ChartsTogether { grid-size: 2; grid-gutter: 0 2; padding: 0 1; height: 1fr; }
+    ChartsTogether.narrow { grid-size: 1; }
+    ChartsTogether.narrow > .other, ChartsTogether > .vacant { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("T", "x_axis", "epoch/time", tooltip="Epochs or time spent on the x axis"),
         Binding("enter", "one", "one/all", tooltip="The chart in focus alone, or all of them"),
     ]
     TOGETHER: ClassVar[tuple[str, ...]] = ("cursor", "sight", "smoothing")
+
+    def on_mount(self) -> None:
+        for chart in self.query(Chart):
+            for name in self.TOGETHER:
+                self.watch(chart, name, self._follower(name), init=False)
+
+    def action_one(self) -> None:
+        for chart in self.query(Chart):
+            chart.set_class(chart is not self.screen.focused, "other")
+        self.toggle_class("narrow")
+
+    def _follower(self, name: str) -> Callable[[object], None]:
+        """Sets a property of all charts."""
+
+        def follow(value: object) -> None:
+            for chart in self.query(Chart):
+                setattr(chart, name, value)
+
+        return follow
+
+
+class LoadGrid(ChartsTogether):
+    """What a run uses of its machine, over the time that it has been at work."""
+
+    def compose(self) -> ComposeResult:
+        for measure in MEASURES:
+            yield Chart(
+                measure.title,
+                empty="no sample has been taken yet",
+                id=f"load-{measure.name}",
+                classes="vacant" if measure.of_gpu else "",
+            )
+
+    def show(self, samples: Sequence[Sample], palette: str) -> None:
+        for measure in MEASURES:
+            chart = self.query_one(f"#load-{measure.name}", Chart)
+            curves = sample_curves(samples, measure, palette)
+            chart.set_class(measure.of_gpu and not curves, "vacant")
+            chart.show(curves, "time")
+
+
+class ChartGrid(ChartsTogether):
+    """Scores of one run over its epochs, a chart each."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("T", "x_axis", "epoch/time", tooltip="Epochs or time spent on the x axis"),
+    ]
 
     def __init__(self, scores: Sequence[Score] = SCORES, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,11 +89,6 @@ class ChartGrid(Grid):
     def compose(self) -> ComposeResult:
         for score in self.scores:
             yield Chart(score.title, empty="no epoch has ended yet", id=f"chart-{score.field}")
-
-    def on_mount(self) -> None:
-        for chart in self.query(Chart):
-            for name in self.TOGETHER:
-                self.watch(chart, name, self._follower(name), init=False)
 
     def show(self, epochs: Sequence[EpochRow], palette: str) -> None:
         self._epochs, self._palette = tuple(epochs), palette
@@ -67,19 +110,3 @@ class ChartGrid(Grid):
     def action_x_axis(self) -> None:
         self.x_kind = "time" if self.x_kind == "epoch" else "epoch"
         self.show(self._epochs, self._palette)
-
-    def action_one(self) -> None:
-        focused = self.screen.focused
-        alone = any(not chart.display for chart in self.query(Chart))
-        for chart in self.query(Chart):
-            chart.display = alone or chart is focused
-        self.set_class(not alone, "narrow")
-
-    def _follower(self, name: str) -> Callable[[object], None]:
-        """Sets a property of all charts."""
-
-        def follow(value: object) -> None:
-            for chart in self.query(Chart):
-                setattr(chart, name, value)
-
-        return follow

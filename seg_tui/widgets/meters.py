@@ -8,9 +8,9 @@ from rich.text import Text
 from textual import on, work
 from textual.message import Message
 
+from engine.load import Gpu, Load, LoadReader
 from engine.report.tables import bar, data_size
 from engine.store import RunSummary
-from seg_tui.devices import Gpu, Load, LoadReader
 from seg_tui.live import Snapshot
 from seg_tui.widgets.columns import UNDER_WAY
 from seg_tui.widgets.still import Still

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from engine import load as machine
+from engine.load import Load
 from engine.workspace import Workspace
-from seg_tui import devices
 from seg_tui.app import SegTui
-from seg_tui.devices import Load
 from tests.tui.made_up_workspace import NOW, some_runs, workspace_in
 
 WAIT_SECONDS = 15.0
@@ -42,7 +42,7 @@ def workspace(empty_workspace: Workspace) -> Workspace:
 def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The device strip shows the same load on every machine."""
     load = Load(gpus=(), cpu=0.37, cores=8, memory_used=6 * 2**30, memory_total=32 * 2**30)
-    monkeypatch.setattr(devices.LoadReader, "read", lambda self: load)
+    monkeypatch.setattr(machine.LoadReader, "read", lambda self: load)
 
 
 def make_app(workspace: Workspace, now: float = NOW) -> SegTui:

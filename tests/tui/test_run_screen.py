@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
 from engine.journal import Checkpoint, Warned
+from engine.load import Gpu
+from engine.samples import Sample
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.screens.dashboard import Dashboard
@@ -19,7 +23,7 @@ from seg_tui.widgets.class_table import ClassTable
 from seg_tui.widgets.text_pane import TextPane
 from tests.engine.made_up_runs import MadeUpJournal, epoch_event
 from tests.tui.conftest import opened, screen_text, settled, until
-from tests.tui.made_up_gallery import add_evaluation
+from tests.tui.made_up_gallery import add_detection, add_evaluation, add_with_gallery
 from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
 
 FINISHED, FAILED, RUNNING, QUEUED = "aaaa0000", "bbbb0000", "cccc0000", "dddd0000"
@@ -79,7 +83,9 @@ async def test_a_run_that_was_never_started_says_so_in_every_tab(workspace: Work
             "log": "the log is empty",
             "config": "optimizer.lr",
             "files": "config.json",
-            "system-tab": "made ",
+            "system": "made ",
+            "results": "nothing has been measured of this network",
+            "load": "no sample has been taken yet",
         }
         for name, words in told.items():
             await to_tab(pilot, screen, name)
@@ -228,7 +234,7 @@ async def test_config_marks_what_the_recipe_has_otherwise(workspace: Workspace) 
 @pytest.mark.asyncio
 async def test_numbers_and_v_go_through_the_tabs_and_escape_leaves(workspace: Workspace) -> None:
     async with run_screen(workspace, FINISHED, (80, 24)) as (app, pilot, screen):
-        shown = [name for name in (*list(TABS)[:-1], "system-tab") if name not in ("failure", "images")]
+        shown = [name for name in TABS if name not in ("failure", "images")]
         for place, name in enumerate(shown, start=1):
             await pilot.press(str(place))
             assert tab(screen) == name
@@ -296,3 +302,47 @@ def test_snapshot(
 
     app, before = app_at(workspace, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
+
+
+def sample(t: float, attempt: int, cores: float, *watts: float) -> str:
+    gpus = [Gpu(index, "H100", 90 - index, each, 40 << 30, 80 << 30, 61) for index, each in enumerate(watts)]
+    return json.dumps(asdict(Sample(t, attempt, cores, 3 << 30, tuple(gpus))))
+
+
+@pytest.mark.asyncio
+async def test_load_draws_what_the_run_used_over_the_time_it_was_at_work(workspace: Workspace) -> None:
+    lines = [sample(NOW, 1, 1.5, 350.0, 410.0), sample(NOW + 60, 1, 1.75, 355.0, 420.0)]
+    # A worker was killed as it wrote; two days later the run went on.
+    lines += ['{"t":17', sample(NOW + 172_800, 2, 1.25, 300.0, 310.0)]
+    workspace.run_dir(FINISHED).samples.write_text("\n".join(lines) + "\n")
+    async with run_screen(workspace, FINISHED) as (app, pilot, screen):
+        await to_tab(pilot, screen, "load")
+        await until(pilot, lambda: "GPU power, W" in screen_text(app), "charts of the GPUs")
+        cores, watts = (screen.query_one(f"#load-{name}", Chart) for name in ("cores", "watts"))
+        assert [curve.name for curve in watts.curves] == ["GPU 0", "GPU 1"]
+        assert list(cores.curves[0].x) == [0, 60, 61, 62], "two days without the run take no room"
+        assert list(cores.curves[0].y) == [1.5, 1.75, None, 1.25]
+        assert list(watts.curves[1].y) == [410.0, 420.0, None, 310.0]
+
+
+@pytest.mark.asyncio
+async def test_load_of_a_run_without_gpus_has_no_charts_of_them(workspace: Workspace) -> None:
+    workspace.run_dir(FINISHED).samples.write_text(sample(NOW, 1, 1.5) + "\n")
+    async with run_screen(workspace, FINISHED) as (app, pilot, screen):
+        await to_tab(pilot, screen, "load")
+        await until(pilot, lambda: "1.50" in screen_text(app))
+        assert "memory, GiB" in screen_text(app)
+        assert "GPU" not in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_results_are_those_of_the_run_and_of_whoever_looked_at_it(workspace: Workspace) -> None:
+    source = add_with_gallery(workspace, "gal00001")
+    detection = add_detection(workspace, "deed0001")
+    async with run_screen(workspace, detection) as (app, pilot, screen):
+        assert tab(screen) == "results"
+        await until(pilot, lambda: "AUROC" in screen_text(app))
+        assert "Curves" not in screen_text(app)
+    async with run_screen(workspace, source) as (app, pilot, screen):
+        await to_tab(pilot, screen, "results")
+        await until(pilot, lambda: f"by run {detection}" in screen_text(app))
