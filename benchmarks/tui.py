@@ -32,7 +32,12 @@ STREAMING = 4
 EPOCH_SECONDS = 2.0
 EPOCHS_KEPT = 10
 DASHBOARD = "from seg_tui.app import main; main()"
-ENVIRONMENT = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+# Where Python is told not to keep what it compiles, as in containers, every start would compile anew.
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+    "TERM": "xterm-256color",
+    "COLORTERM": "truecolor",
+}
 ENVIRONMENT.pop("NO_COLOR", None)
 
 
@@ -119,7 +124,7 @@ def measure_floor(starts: int) -> None:
     seconds = []
     for counted in (False, *[True] * starts):
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import textual.app, sqlalchemy"], check=True)
+        subprocess.run([sys.executable, "-c", "import textual.app, sqlalchemy"], check=True, env=ENVIRONMENT)
         if counted:
             seconds.append(time.perf_counter() - begun)
     tell("Python with Textual and SQLAlchemy, no more, s", seconds)
