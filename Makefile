@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 
+# A program that is installed keeps what Python has compiled; told not to, each of a thousand starts compiles anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint types walls tests benchmarks clean
 
 help:

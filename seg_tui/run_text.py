@@ -41,7 +41,7 @@ def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
     return RunPage(detail.row, detail.epochs, detail.events, detail.evaluations, files, now)
 
 
-def results_text(detail: Detail, found: Results, folder: Path, now: float) -> Text:
+def results_text(detail: Detail, found: Results, folder: Path, now: float, width: int) -> Text:
     """Evaluations, out-of-distribution scores and Dice on corrupted images, or how to come by them."""
     page = replace(
         page_of(detail, folder, now),
@@ -49,7 +49,7 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float) -> Te
         ood=found.ood,
         corruptions=found.corruptions,
     )
-    told = results(page)
+    told = results(page, width)
     if told is not None:
         return told
     if detail.row.task != "train":

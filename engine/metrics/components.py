@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 OUT, IGNORED = 1, 255
 """Values of a mask; 0 is in-distribution."""
@@ -43,6 +42,8 @@ class ComponentCounter:
 
     def add(self, predicted: NDArray[np.bool_], mask: NDArray[np.uint8]) -> None:
         """Count one image: pixels [H, W] taken for out-of-distribution, and the mask uint8 [H, W]."""
+        from scipy import ndimage  # takes long to load, and every worker loads this module
+
         true, _ = ndimage.label(mask == OUT, _TOUCHING)
         blobs, _ = ndimage.label(predicted & (mask != IGNORED), _TOUCHING)
         blobs[np.bincount(blobs.ravel())[blobs] < self.least_predicted] = 0

@@ -24,7 +24,7 @@ def ood_text(rows: Sequence[OodRow], width: int | None = None) -> Text:
         if chosen:
             out, inside = chosen[0].positives, chosen[0].negatives
             head = f"{told}: {out:,} out-of-distribution, {inside:,} in-distribution\n"
-            parts.append(Text(head, "bold") + ood_table(chosen, width))
+            parts.append(Text.assemble((head, "bold"), ood_table(chosen, width)))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
 
 

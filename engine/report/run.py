@@ -70,7 +70,7 @@ def run_page(page: RunPage, width: int | None) -> Text:
         failure(page.row),
         _curves(page.epochs),
         _classes(page),
-        results(page),
+        results(page, width),
         facts(page),
         _config(page.row, width or 100),
         _warnings(page.events),
@@ -203,42 +203,45 @@ def _classes(page: RunPage) -> Text | None:
     best = [row for row in page.epochs if row.split == "val" and row.epoch == page.row.best_epoch]
     if not best or not best[0].class_dice:
         return None
-    title = Text(f"by class, validation, epoch {page.row.best_epoch}\n", "bold")
-    return title + class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
+    title = f"by class, validation, epoch {page.row.best_epoch}\n"
+    table = class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
+    return Text.assemble((title, "bold"), table)
 
 
-def results(page: RunPage) -> Text | None:
+def results(page: RunPage, width: int | None = None) -> Text | None:
     """What was measured beside the training: evaluations, out-of-distribution scores, Dice on corrupted
-    images; by the run itself or by those that looked at its network."""
-    parts = [part for part in (_evaluations(page), _ood(page), _corruptions(page)) if part]
+    images; by the run itself or by those that looked at its network. For `width` columns (None: no limit)."""
+    told = (_evaluations(page, width), _ood(page, width), _corruptions(page, width))
+    parts = [part for part in told if part]
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts) if parts else None
 
 
-def _evaluations(page: RunPage) -> Text | None:
+def _evaluations(page: RunPage, width: int | None) -> Text | None:
     if not page.evaluations:
         return None
     if page.row.task == "evaluate":
         return evaluation_text(page.evaluations[-1], page.row.colors)
-    return evaluations_table(page.evaluations)
+    return evaluations_table(page.evaluations, width)
 
 
-def _ood(page: RunPage) -> Text | None:
+def _ood(page: RunPage, width: int | None) -> Text | None:
     """The results of a run of the task `ood`, or the newest of those that looked at this run's network."""
     if not page.ood:
         return None
     newest = page.ood[-1].run_id
     told = "" if newest == page.row.id else f"out-of-distribution, by run {newest}\n"
-    return Text(told, "bold") + ood_text([row for row in page.ood if row.run_id == newest])
+    table = ood_text([row for row in page.ood if row.run_id == newest], width)
+    return Text.assemble((told, "bold"), table)
 
 
-def _corruptions(page: RunPage) -> Text | None:
+def _corruptions(page: RunPage, width: int | None) -> Text | None:
     """Dice on corrupted images, likewise."""
     if not page.corruptions:
         return None
     newest = page.corruptions[-1].run_id
     by = "" if newest == page.row.id else f", by run {newest}"
     rows = [row for row in page.corruptions if row.run_id == newest]
-    return Text(f"Dice by corruption and strength{by}\n", "bold") + corruption_table(rows)
+    return Text.assemble((f"Dice by corruption and strength{by}\n", "bold"), corruption_table(rows, width))
 
 
 def facts(page: RunPage) -> Text:

@@ -44,8 +44,8 @@ TICK_SECONDS = 1.0
 TABS = {
     "curves": "Curves",
     "classes": "Classes",
-    "results": "Results",
     "images": "Images",
+    "results": "Results",
     "events": "Events",
     "log": "Log",
     "failure": "Failure",
@@ -141,10 +141,10 @@ class RunScreen(Acting):
                 yield ChartGrid()
             with TabPane(TABS["classes"], id="classes"):
                 yield ClassTable(id="class-table")
-            with TabPane(TABS["results"], id="results"):
-                yield TextPane(id="results-text", classes="wide")
             with TabPane(TABS["images"], id="images"):
                 yield TextPane(id="images-text")
+            with TabPane(TABS["results"], id="results"):
+                yield TextPane(id="results-text")
             with TabPane(TABS["events"], id="events"):
                 yield TextPane(id="events-text")
             with TabPane(TABS["log"], id="log"):
@@ -259,8 +259,8 @@ class RunScreen(Acting):
                     scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
                 self.query_one(ClassTable).show_classes(scored, row.best_epoch, row.colors)
             case "results" if self.results is not None:
-                told = results_text(detail, self.results, self.run_dir.path, self.tui.now())
-                self._text("results", lambda width: told)
+                found, folder, now = self.results, self.run_dir.path, self.tui.now()
+                self._text("results", lambda width: results_text(detail, found, folder, now, width))
             case "images":
                 self._text("images", lambda width: images_text(detail, width))
             case "events":

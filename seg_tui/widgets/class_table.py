@@ -131,11 +131,16 @@ class ClassTable(TextPane):
         bar_width = max(5, min(24, (width - taken) // 2))
         curve_width = max(8, min(60, width - taken - bar_width - 2))
         ink = legible(CURVES[0], self._background)
-        return [
+        columns = [
             *names,
             Column("Dice", [(score(line.now), "bold") for line in lines], right=True),
             Column("IoU", [score(line.iou) for line in lines], right=True, rank=2),
             Column("", [(bar(line.now, bar_width).ljust(bar_width), ink) for line in lines], rank=1),
+        ]
+        if len(self._epochs) == 1:
+            return columns
+        return [
+            *columns,
             Column("vs best", [self._change(line.now, line.best) for line in lines], right=True, rank=4),
             Column("vs first", [self._change(line.now, line.first) for line in lines], right=True, rank=3),
             Column("curve", [(sparkline(line.dice, curve_width), ink) for line in lines], rank=5),

@@ -16,7 +16,7 @@ from engine.store.schema import runs
 from tests.conftest import NewDatabase
 
 CLAIMERS = 8
-RUNS = {"sqlite": 5000, "postgresql": 1500}
+RUNS = {"sqlite": 5000, "postgresql": 500}
 
 CLAIMER = """
 import sys

@@ -41,8 +41,8 @@ class Screen:
     def __init__(self, workspace: Workspace, socket: Path, size: tuple[int, int], **variables: str) -> None:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
         environment = {**os.environ, "TERM": "xterm-256color", **variables}
-        # What the terminal can do is said by these two, not by whoever runs the tests.
-        for name in {"COLORTERM", "NO_COLOR"} - variables.keys():
+        # What the terminal can do and how large it is are not said by whoever runs the tests.
+        for name in {"COLORTERM", "NO_COLOR", "COLUMNS", "LINES"} - variables.keys():
             environment.pop(name, None)
         settings = [f"{name}={value}" for name, value in environment.items()]
         command = shlex.join(["env", "-i", *settings, *DASHBOARD, "-w", str(workspace.root)])
@@ -170,7 +170,7 @@ def test_a_run_from_the_form_to_leaving_it_alive(cared_for: Workspace, street: P
         screen.wait_until(lambda: "marked" not in screen.text(), "no marks")
 
         screen.press("p")
-        screen.wait_for("Prediction")
+        screen.wait_for("Prediction +Dice")
         screen.wait_for("road")
         screen.press("Escape")
         screen.wait_for("best Dice @ epoch")
@@ -209,7 +209,7 @@ def fill_in(screen: Screen, key: str, value: str) -> None:
     screen.press("C-e", "C-u")
     screen.wait_for("to be mended")  # an empty field is one
     screen.type(value)
-    screen.wait_for(rf"(?m)^[ ●]*{key.rpartition('.')[2]} +{value}(?!\S)")
+    screen.wait_for(rf"(?m)^[ ●▸]*{key.rpartition('.')[2]} +{value}(?!\S)")
     screen.wait_until(lambda: "to be mended" not in screen.text(), f"{value} to be taken for {key}")
 
 

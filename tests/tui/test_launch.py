@@ -414,7 +414,7 @@ async def test_a_field_gets_its_first_value_back(form: tuple[LaunchScreen, Pilot
     screen, pilot = form
     first = row(screen, "epochs").text
     await put(screen, pilot, "epochs", "77")
-    assert "● epochs" in screen_text(screen.app)
+    assert "●▸epochs" in screen_text(screen.app)
     assert f"was {first}" in screen_text(screen.app)
     await pilot.press("ctrl+r")
     await pilot.pause()

@@ -27,7 +27,7 @@ from tests.tui.made_up_gallery import add_detection, add_evaluation, add_with_ga
 from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
 
 FINISHED, FAILED, RUNNING, QUEUED = "aaaa0000", "bbbb0000", "cccc0000", "dddd0000"
-EVALUATION = "eval0001"
+EVALUATION, DETECTION = "eval0001", "deed0001"
 
 
 @contextlib.asynccontextmanager
@@ -271,16 +271,18 @@ async def test_a_tag_is_given_from_here(workspace: Workspace) -> None:
     [
         (FINISHED, ()),
         (FINISHED, ("2",)),
-        (FINISHED, ("4", "slash", *"epoch 1", "enter")),
-        (FINISHED, ("5",)),
+        (FINISHED, ("l", "slash", *"epoch 1", "enter")),
+        (FINISHED, ("6",)),
+        (FINISHED, ("9",)),
         (FAILED, ()),
         (QUEUED, ()),
         (EVALUATION, ()),
         (EVALUATION, ("2",)),
+        (DETECTION, ()),
     ],
     ids=[
-        *("curves", "classes", "log-searched", "config", "failed", "no-epoch-yet"),
-        *("evaluation", "evaluation-images"),
+        *("curves", "classes", "log-searched", "config", "load", "failed", "no-epoch-yet"),
+        *("evaluation", "evaluation-images", "detection"),
     ],
 )
 def test_snapshot(
@@ -290,6 +292,10 @@ def test_snapshot(
 
     if run_id == EVALUATION:
         add_evaluation(workspace, EVALUATION, name="unet-val-original")
+    elif run_id == DETECTION:
+        add_detection(workspace, DETECTION)
+    lines = [sample(NOW + 60 * n, 1, 1.5 + n % 3 / 4, 340.0 + n % 7, 355.0 + n % 5) for n in range(40)]
+    workspace.run_dir(FINISHED).samples.write_text("\n".join(lines) + "\n")
 
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
@@ -338,7 +344,7 @@ async def test_load_of_a_run_without_gpus_has_no_charts_of_them(workspace: Works
 @pytest.mark.asyncio
 async def test_results_are_those_of_the_run_and_of_whoever_looked_at_it(workspace: Workspace) -> None:
     source = add_with_gallery(workspace, "gal00001")
-    detection = add_detection(workspace, "deed0001")
+    detection = add_detection(workspace, DETECTION)
     async with run_screen(workspace, detection) as (app, pilot, screen):
         assert tab(screen) == "results"
         await until(pilot, lambda: "AUROC" in screen_text(app))
