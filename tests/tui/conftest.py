@@ -18,7 +18,7 @@ from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from tests.tui.made_up_workspace import NOW, some_runs, workspace_in
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 60.0
 """How long a test waits for what must come."""
 
 for _variable in ("NO_COLOR", "COLORTERM"):
