@@ -160,8 +160,12 @@ class LogPager(Vertical):
 
     def on_show(self) -> None:
         """Lines that came while it was hidden were scrolled to in no room at all."""
+        self._stay_at_end()
+
+    def _stay_at_end(self) -> None:
         if self.follow:
-            self.view.scroll_end(animate=False)
+            # By force: before its bar is there, the view would not scroll.
+            self.view.scroll_end(animate=False, immediate=True, force=True)
 
     @property
     def view(self) -> LogLines:
@@ -290,8 +294,8 @@ class LogPager(Vertical):
             self.view.scroll_to(y=self.view.scroll_y + message.above, animate=False, force=True)
             if self.view.found is not None:
                 self.view.found += message.above
-        elif self.follow:
-            self.view.scroll_end(animate=False, immediate=True)
+        else:
+            self._stay_at_end()
 
     @on(SearchEnded)
     def keep_match(self, message: SearchEnded) -> None:
