@@ -300,10 +300,16 @@ def test_a_journal_that_outlives_a_locked_database_is_ingested_when_it_is_back(
     assert [event.seq for event in store.events(run.id)] == events
 
 
-def test_two_workers_never_share_a_run(workspace: Workspace, queue: Queue) -> None:
+def test_two_workers_never_share_a_run(
+    workspace: Workspace, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = queue()
+    monkeypatch.setenv("SEG_DATABASE_URL", "postgresql://ana:secret@example.org/runs")
     worker = start_worker(run, workspace.cache)
     try:
+        environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
+        assert b"PYTHONUNBUFFERED=1" in environment
+        assert b"secret" not in environment
         with pytest.raises(StillHeld, match="an earlier worker of it still lives"):
             start_worker(run, workspace.cache)
     finally:

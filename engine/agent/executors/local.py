@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from engine.processes import ProcessIdentity, is_alive
 from engine.rundir import RunDir, RunDirError
+from engine.workspace import DATABASE_VARIABLE
 
 LOCK_SECONDS = 1.0
 """How long a start waits for those who only look whether the log is held."""
@@ -20,6 +21,12 @@ LOCK_SECONDS = 1.0
 
 class StillHeld(RunDirError):
     """An earlier worker of the run, or a child of it, still lives."""
+
+
+def environment_of_workers() -> dict[str, str]:
+    """This process's own but for the address of a database server, which may hold a password: workers know of
+    no database, and on a cluster their environment can be read by others."""
+    return {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
 
 
 def start_worker(run: RunDir, cache_dir: Path, visible_device: str | None = None) -> subprocess.Popen[bytes]:
@@ -31,7 +38,7 @@ def start_worker(run: RunDir, cache_dir: Path, visible_device: str | None = None
     before the worker has come up and after it was killed. Raises StillHeld when one does, OSError when the
     folder cannot be written.
     """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**environment_of_workers(), "PYTHONUNBUFFERED": "1"}
     if visible_device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = visible_device
     with open(run.log, "ab") as log:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.agent.executors.local import environment_of_workers
 from engine.config_slurm import SlurmConfig
 from engine.rundir import ID_ALPHABET, RunDir
 
@@ -162,7 +163,12 @@ _PASSING = (
 def _ask(*command: str) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            stdin=subprocess.DEVNULL,
+            env=environment_of_workers(),  # sbatch hands it to the job
         )
     except FileNotFoundError:
         message = (
