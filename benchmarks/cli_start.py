@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from engine.config import RunConfig
-from engine.journal import Epoch, Finished, Started
+from engine.events import Epoch, Finished, Started
 from engine.rundir import RunCard
 from engine.store import Store
 

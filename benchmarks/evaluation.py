@@ -34,7 +34,8 @@ from torch import Tensor  # noqa: E402
 from engine.config import RunConfig  # noqa: E402
 from engine.data.pairs import open_pairs  # noqa: E402
 from engine.data.synthetic import synthesize  # noqa: E402
-from engine.journal import AnyEvent, ImageScores, JournalWriter  # noqa: E402
+from engine.events import AnyEvent, ImageScores  # noqa: E402
+from engine.journal import JournalWriter  # noqa: E402
 from engine.learning.checkpoint import save_checkpoint  # noqa: E402
 from engine.learning.hardware import choose_hardware  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from engine.classes import CITYSCAPES
 from engine.config import RunConfig
-from engine.journal import AnyEvent, Epoch, Progress, Split, Started, read_events
+from engine.events import AnyEvent, Epoch, Progress, Split, Started
+from engine.journal import read_events
 from engine.rundir import RunCard
 from engine.store import Store
 

@@ -30,7 +30,7 @@ import psycopg
 
 from engine.classes import CITYSCAPES
 from engine.config import RunConfig
-from engine.journal import Data, Epoch, Finished, Started
+from engine.events import Data, Epoch, Finished, Started
 from engine.rundir import ID_ALPHABET, ID_LENGTH, RunCard
 from engine.store import Store
 from engine.store.copy import copy_runs

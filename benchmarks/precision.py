@@ -21,7 +21,8 @@ from pathlib import Path
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
-from engine.journal import Epoch, read_all
+from engine.events import Epoch
+from engine.journal import read_all
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
-from engine.journal import Data, Epoch, read_all
+from engine.events import Data, Epoch
+from engine.journal import read_all
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 from engine.sources import pretraining_of, starting_from

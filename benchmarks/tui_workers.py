@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks.leaderboard import one_epoch
 from engine.agent.ingest import catch_up
 from engine.config import RunConfig
-from engine.journal import Epoch, JournalWriter, Progress
+from engine.events import Epoch, Progress
+from engine.journal import JournalWriter
 from engine.processes import identify
 from engine.rundir import RunCard, RunDir, new_run_id
 from engine.workspace import Workspace

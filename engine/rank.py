@@ -16,7 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from engine.journal import Failed, JournalWriter
+from engine.events import Failed
+from engine.journal import JournalWriter
 from engine.rundir import RunDir
 from engine.tasks.ending import Ending, failure
 from engine.tasks.log import complain

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from engine.checkpoint_file import first_line
 from engine.config import RunConfig
+from engine.events import Failed, Stopped
 from engine.files import sweep_temporaries
-from engine.journal import Failed, JournalError, JournalWriter, Stopped
+from engine.journal import JournalError, JournalWriter
 from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
 from engine.samples import Sampler

@@ -14,7 +14,8 @@ import time
 
 from benchmarks.peers.protocol import Passed, Record, arguments, write_record
 from engine.config import RunConfig
-from engine.journal import AnyEvent, Epoch, Failed, Started, read_all
+from engine.events import AnyEvent, Epoch, Failed, Started
+from engine.journal import read_all
 from engine.rundir import RunCard, RunDir
 
 

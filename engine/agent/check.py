@@ -11,7 +11,8 @@ from typing import Literal
 from engine.agent.ingest import catch_up, is_clustered, is_over, owner_of, refresh
 from engine.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.config import RunConfig
-from engine.journal import AnyEvent, JournalError, read_events
+from engine.events import AnyEvent
+from engine.journal import JournalError, read_events
 from engine.processes import is_alive
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import NoSuchRun, RunRow, Store, StoreError

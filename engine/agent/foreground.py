@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from engine.agent.executors.local import ask_to_stop, kill_group, start_worker
 from engine.agent.ingest import catch_up, queue_again, settle
-from engine.journal import AnyEvent, JournalError
+from engine.events import AnyEvent
+from engine.journal import JournalError
 from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
 from engine.store import RunRow, Store, StoreError

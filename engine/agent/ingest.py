@@ -6,7 +6,8 @@ import signal
 from typing import Any
 
 from engine.agent.executors.local import is_held, kill_group
-from engine.journal import AnyEvent, JournalError, read_events
+from engine.events import AnyEvent
+from engine.journal import JournalError, read_events
 from engine.processes import ProcessIdentity, boot_id, is_alive
 from engine.rundir import RunDir
 from engine.store import END_STATUSES, IngestConflict, RunRow, Store

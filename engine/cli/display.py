@@ -13,11 +13,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine import journal
 from engine.cli.console import Stream, notices, output
 from engine.config import RunConfig
 from engine.config_keys import format_value
-from engine.journal import AnyEvent
+from engine.events import (
+    AnyEvent,
+    Data,
+    Detecting,
+    Epoch,
+    Evaluating,
+    Model,
+    Predicting,
+    Progress,
+    Started,
+    WarmStart,
+    Warned,
+)
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text
 from engine.report.score_maps import DECISIONS
@@ -55,10 +66,10 @@ class EpochLines:
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self.best: journal.Epoch | None = None
-        self._train: journal.Epoch | None = None
+        self.best: Epoch | None = None
+        self._train: Epoch | None = None
 
-    def line(self, event: journal.Epoch, val_follows: bool) -> str | None:
+    def line(self, event: Epoch, val_follows: bool) -> str | None:
         """The line of an epoch, once its last split has come."""
         if event.split == "train":
             self._train = event
@@ -77,7 +88,7 @@ class EpochLines:
             return f"best Dice {self.best.dice:.4f} @ {self.best.epoch}"
         return f"lowest loss {self.best.loss:.4f} @ {self.best.epoch}"
 
-    def _format(self, train: journal.Epoch | None, val: journal.Epoch | None) -> str:
+    def _format(self, train: Epoch | None, val: Epoch | None) -> str:
         shown = val or train
         assert shown is not None
         seconds = sum(event.seconds for event in (train, val) if event is not None)
@@ -109,50 +120,50 @@ class PlainDisplay:
     def show(self, events: list[AnyEvent]) -> None:
         for event in events:
             match event:
-                case journal.Started():
+                case Started():
                     after = f" after epoch {event.resumed_from_epoch}" if self._config.task == "train" else ""
                     again = f", going on{after}" if event.attempt > 1 else ""
                     self._say(
                         f"worker {event.pid} on {event.device_name} ({event.device}), {event.precision}, "
                         f"{event.threads} threads{again}"
                     )
-                case journal.Data():
+                case Data():
                     self._say(
                         f"{event.train_images} training and {event.val_images} validation images at "
                         f"{format_value(self._config.data.size)}, {len(event.classes) or 'no'} classes"
                     )
-                case journal.Model():
+                case Model():
                     self._say(
                         f"{event.name}: {event.parameters:,} parameters, "
                         f"{event.flops_per_sample / 1e9:.2f} GFLOPs a sample"
                     )
                     if self._config.task == "train":
                         self._say(HEADER)
-                case journal.Evaluating():
+                case Evaluating():
                     kept = f", {event.done} of them scored before" if event.done else ""
                     self._say(
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} images of "
                         f"{event.split} at the {event.at} size{kept}"
                     )
-                case journal.Predicting():
+                case Predicting():
                     kept = f", {event.done} of them made before" if event.done else ""
                     self._say(
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} "
                         f"{'image' if event.images == 1 else 'images'}{kept}"
                     )
-                case journal.Detecting():
+                case Detecting():
                     self._say(
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.cases} images, "
                         f"{event.masked} with masks; fitted on {event.training}, thresholds from "
                         f"{event.calibrating} that training held out"
                     )
-                case journal.Epoch():
+                case Epoch():
                     line = self._lines.line(event, self._is_scored(event.epoch))
                     if line:
                         self._say(line)
-                case journal.WarmStart():
+                case WarmStart():
                     self._say(event.told)
-                case journal.Warned():
+                case Warned():
                     self._say(f"warning: {event.message}")
 
     def interrupted(self, times: int) -> None:
@@ -184,7 +195,7 @@ class LiveDisplay(PlainDisplay):
 
     def __init__(self, row: RunRow, config: RunConfig) -> None:
         super().__init__(row, config)
-        self._now: journal.Progress | None = None
+        self._now: Progress | None = None
         self._hint = ""
         self._live = Live(self._render(), console=output, refresh_per_second=4, transient=True)
 
@@ -201,7 +212,7 @@ class LiveDisplay(PlainDisplay):
     def show(self, events: list[AnyEvent]) -> None:
         super().show(events)
         for event in events:
-            if isinstance(event, journal.Progress):
+            if isinstance(event, Progress):
                 self._now = event
         self._live.update(self._render())
 
@@ -322,12 +333,12 @@ def predictions(row: RunRow, run: RunDir) -> Path:
     return Path(run.path, row.config["predict"]["out"]).resolve()
 
 
-def _better(event: journal.Epoch, best: journal.Epoch | None) -> bool:
+def _better(event: Epoch, best: Epoch | None) -> bool:
     if not event.class_dice:
         return event.loss is not None and (best is None or best.loss is None or event.loss < best.loss)
     return event.dice is not None and (best is None or best.dice is None or event.dice > best.dice)
 
 
-def _number(event: journal.Epoch | None, field: str, width: int) -> str:
+def _number(event: Epoch | None, field: str, width: int) -> str:
     value = getattr(event, field, None)
     return f"{'-':>{width}}" if value is None else f"{value:>{width}.4f}"

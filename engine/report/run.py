@@ -12,7 +12,7 @@ from rich.text import Text
 
 from engine.config import RunConfig
 from engine.config_keys import config_keys, format_value, value_of
-from engine.journal import WarmStart
+from engine.events import WarmStart
 from engine.recipes import RECIPES, get_recipe
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table

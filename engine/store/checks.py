@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.journal import AnyEvent
+from engine.events import AnyEvent
 from engine.store.ingest import NO_END, fold
 from engine.store.insert import unheard
 from engine.store.lookup import hold, no_run

@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.journal import (
+from engine.events import (
     AnyEvent,
     CorruptionResult,
     Data,

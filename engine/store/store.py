@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.journal import AnyEvent, JournalError, read_events
+from engine.events import AnyEvent
+from engine.journal import JournalError, read_events
 from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from engine.data.dataset import Dataset, open_dataset
-from engine.journal import Compiled, Data, Model, Progress
+from engine.events import Compiled, Data, Model, Progress
 from engine.learning.compiling import CompileVerdict
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from engine.checkpoint_file import first_line
-from engine.journal import Failed, FailureCause, Stopped
+from engine.events import Failed, FailureCause, Stopped
 
 Ending = Failed | Stopped | None
 """The event that is still to be put on the record; None for a task that has finished and said so."""

@@ -24,7 +24,7 @@ from engine.config_network import EvaluateConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
-from engine.journal import Evaluating, Finished, ImageScores, Progress, Result
+from engine.events import Evaluating, Finished, ImageScores, Progress, Result
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.latency import measure_latency

@@ -19,8 +19,8 @@ from torch import nn
 from engine.classes import ClassSet
 from engine.data.batches import normalise
 from engine.data.dataset import Split
+from engine.events import Gallery
 from engine.files import replacing
-from engine.journal import Gallery
 from engine.learning.hardware import Hardware
 from engine.report.gallery import PictureError
 from engine.report.triptych import gallery_picture

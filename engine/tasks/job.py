@@ -15,7 +15,8 @@ import numpy
 import torch
 
 from engine.config import RunConfig
-from engine.journal import AnyEvent, JournalError, JournalWriter, Progress, Started, Warned
+from engine.events import AnyEvent, Progress, Started, Warned
+from engine.journal import JournalError, JournalWriter
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.rundir import RunDir

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from engine.data.augment import Draws, augment
 from engine.data.batches import Batches, make_batches
-from engine.journal import Epoch, Progress, Speed
+from engine.events import Epoch, Progress, Speed
 from engine.learning.ceiling import matrix_ceiling
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware

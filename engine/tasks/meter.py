@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.journal import ClassScores, Epoch, Split
+from engine.events import ClassScores, Epoch, Split
 from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores

@@ -22,7 +22,7 @@ from engine.data.cases import Material, Read, open_material, read_labelled
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import train_id_table
 from engine.data.pairs import Pairs, refuse_other_classes
-from engine.journal import Detecting, Finished
+from engine.events import Detecting, Finished
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.metrics.confusion import confusion_per_image

@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.classes import VOID, ClassSet
 from engine.data.cases import Case, Read
 from engine.data.decode import resize_image, resize_labels
-from engine.journal import Gallery
+from engine.events import Gallery
 from engine.ood.fits import SHARES, Fit
 from engine.ood.watcher import Watcher
 from engine.report.score_maps import FULL, SCORES_FOLDER

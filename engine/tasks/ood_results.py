@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from engine.config_network import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT
 from engine.data.cases import Case
+from engine.events import OodImage, OodResult
 from engine.files import replacing
-from engine.journal import OodImage, OodResult
 from engine.metrics.components import ComponentCounter
 from engine.metrics.detection import Detection, ScoreCounter, detection
 from engine.metrics.risk_coverage import risk_coverage

@@ -19,8 +19,9 @@ from PIL import Image, ImageColor
 from engine.config_network import PredictConfig
 from engine.data.catalog import DataError
 from engine.data.decode import FileFault, map_in_order, read_image
+from engine.events import Finished, Predicting, Progress
 from engine.files import replacing, sweep_temporaries
-from engine.journal import Finished, Predicting, Progress, read_all
+from engine.journal import read_all
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.prediction_files import PRODUCTS, output_name

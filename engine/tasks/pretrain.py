@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from engine.journal import Finished
+from engine.events import Finished
 from engine.tasks.begin import begin
 from engine.tasks.job import Job
 from engine.tasks.loop import run_epochs

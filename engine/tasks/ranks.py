@@ -19,8 +19,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from engine.events import Failed
 from engine.files import write_json
-from engine.journal import Failed
 from engine.rundir import RunDir
 from engine.tasks.ending import Ending
 from engine.tasks.signals import STOP_CAUSES, StopCause

@@ -24,8 +24,8 @@ from engine.data.catalog import DataError, Sample
 from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt
 from engine.data.decode import train_id_table
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.events import CorruptionResult, Evaluating, Finished, Split
 from engine.files import replacing
-from engine.journal import CorruptionResult, Evaluating, Finished, Split
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.metrics.confusion import confusion_per_image

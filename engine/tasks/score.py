@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from engine.data.batches import Batches
-from engine.journal import Progress
+from engine.events import Progress
 from engine.learning.hardware import Hardware
 from engine.tasks.draws import scoring_generator
 from engine.tasks.job import Job

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from engine.config import RunConfig
-from engine.journal import Checkpoint, Epoch
+from engine.events import Checkpoint, Epoch
 from engine.learning.checkpoint import (
     DamagedCheckpoint,
     check_fits,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from engine.data.decode import map_in_order
-from engine.journal import Progress
+from engine.events import Progress
 from engine.tasks.job import Job
 
 READERS = 2

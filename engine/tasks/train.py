@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engine.journal import Finished, Result
+from engine.events import Finished, Result
 from engine.tasks.begin import begin
 from engine.tasks.gallery import write_gallery, write_picture
 from engine.tasks.job import Job

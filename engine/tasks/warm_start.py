@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from engine.journal import WarmStart
+from engine.events import WarmStart
 from engine.learning.checkpoint import CheckpointError, load_checkpoint
 from engine.tasks.job import Job
 from engine.tasks.state import TrainState

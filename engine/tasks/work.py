@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from engine.journal import Failed, Stopped
+from engine.events import Failed, Stopped
 from engine.tasks.ending import Ending, failure
 from engine.tasks.fit import advise, describe_shortage, is_out_of_memory, release_memory
 from engine.tasks.job import Diverged, Job, StopRequested

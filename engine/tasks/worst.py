@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import ClassSet
-from engine.journal import Gallery
+from engine.events import Gallery
 from engine.metrics.image_confusions import ImageConfusions
 from engine.metrics.scores import scores_from_confusion
 from engine.tasks.gallery import indexed, write_png

@@ -232,7 +232,10 @@ class Dashboard(Acting, Screen[None]):
             self._detail = None
             self.pane.show(None, "no run under the cursor")
             return
-        self._load(message.run_id, SETTLE_SECONDS if self._detail else 0.0)
+        if self._detail is None:
+            self.call_after_refresh(self._load, message.run_id)  # the runs are to be seen first
+        else:
+            self._load(message.run_id, SETTLE_SECONDS)
 
     @work(thread=True, exclusive=True, group="detail")
     def _load(self, run_id: str, wait: float = 0.0) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine.cli.main import command_line
-from engine.journal import Failed
+from engine.events import Failed
 from engine.rundir import RunDir
 from engine.workspace import DATABASE_VARIABLE, WORKSPACE_VARIABLE, Workspace
 from tests.conftest import NewDatabase

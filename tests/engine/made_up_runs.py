@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from engine.config import RunConfig
-from engine.journal import (
+from engine.events import (
     AnyEvent,
     CorruptionResult,
     Data,

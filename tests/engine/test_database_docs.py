@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.journal import Event, Failed
+from engine.events import Event, Failed
 from engine.store import CAUSES, STATUSES, Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.cli.main import BAD_USE
-from engine.journal import Checkpoint
+from engine.events import Checkpoint
 from engine.processes import ProcessIdentity, identify
 from engine.rundir import RunDir
 from engine.store import Store

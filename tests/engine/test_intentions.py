@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.journal import Stopped
+from engine.events import Stopped
 from engine.processes import identify
 from engine.rundir import RunCard
 from engine.store import Store

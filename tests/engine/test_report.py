@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from engine.config_keys import with_values
-from engine.journal import Failed, Warned
+from engine.events import Failed, Warned
 from engine.recipes import get_recipe
 from engine.report.run import Files, RunPage, changed_keys, next_commands, run_page
 from engine.report.runs import runs_csv, runs_table, status_cell

@@ -11,7 +11,8 @@ import pytest
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.journal import AnyEvent, Failed, Finished, Started, Stopped, read_events
+from engine.events import AnyEvent, Failed, Finished, Started, Stopped
+from engine.journal import read_events
 from engine.processes import identify
 from engine.report.runs import runs_table
 from engine.rundir import RunDir

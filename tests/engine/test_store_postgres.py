@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import RunConfig
-from engine.journal import Failed
+from engine.events import Failed
 from engine.processes import identify
 from engine.store import Store, StoreError, database, postgres
 from tests.engine.made_up_runs import (

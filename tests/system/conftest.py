@@ -16,7 +16,8 @@ from engine.agent.agent import Agent
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
-from engine.journal import AnyEvent, read_events
+from engine.events import AnyEvent
+from engine.journal import read_events
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir, new_run_id
 from engine.store import Store

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import journal
 from engine.agent.presence import Presence
 from engine.config import RunConfig
 from engine.config_keys import to_toml, with_values
+from engine.events import Failed, WarmStart
 from engine.journal import read_all
 from engine.rundir import RunDir
 from engine.workspace import Workspace
@@ -108,7 +108,7 @@ def test_a_warm_start_happens_once(new_run: MakeRun, tiny: RunConfig) -> None:
     assert digest(broken.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
     assert curve(broken) == curve(whole)
     assert curve(cold) != curve(whole)
-    starts = [event for event in read_all(broken.journal) if isinstance(event, journal.WarmStart)]
+    starts = [event for event in read_all(broken.journal) if isinstance(event, WarmStart)]
     assert len(starts) == 1
 
 
@@ -116,7 +116,7 @@ def test_a_source_that_is_gone_fails_the_run_in_words(new_run: MakeRun, tiny: Ru
     run: RunDir = new_run(with_values(tiny, {"init.from": "../zzzzzzzz/checkpoints/best.pt"}))
     assert work(run) == 1
     failed = read_all(run.journal)[-1]
-    assert isinstance(failed, journal.Failed)
+    assert isinstance(failed, Failed)
     assert failed.message.endswith("zzzzzzzz/checkpoints/best.pt: is not there")
 
 

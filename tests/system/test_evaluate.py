@@ -21,7 +21,8 @@ from engine.classes import CITYSCAPES
 from engine.config import RunConfig, UNetConfig
 from engine.config_keys import with_values
 from engine.data.batches import MEAN, STD
-from engine.journal import ImageScores, read_all
+from engine.events import ImageScores
+from engine.journal import read_all
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
 from engine.models.registry import build_model

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import journal
 from engine.agent.agent import Agent
 from engine.agent.executors.local import is_held
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.cache import open_cache
 from engine.data.catalog import DataError, scan
+from engine.events import Started
 from engine.journal import read_all
 from engine.rundir import RunCard, RunDir, new_run_id
 from engine.store import Store, StoreError
@@ -161,7 +161,7 @@ def test_a_run_whose_disk_fills_up_fails_whole_and_goes_on_when_there_is_room(
         agent.step()
         wait_for(lambda: agent.step() or store.run(run.id).epoch >= kept + 2, workspace)
         assert store.run(run.id).attempt == 2
-        started = [e for e in read_all(run.journal) if isinstance(e, journal.Started)]
+        started = [e for e in read_all(run.journal) if isinstance(e, Started)]
         assert started[1].resumed_from_epoch == kept
         curve = [epoch.epoch for epoch in store.epochs(run.id, "val")]
         assert curve == list(range(1, len(curve) + 1))

@@ -21,7 +21,8 @@ from engine.classes import CITYSCAPES
 from engine.config import UNetConfig
 from engine.data.batches import normalise
 from engine.data.corruptions import corrupt
-from engine.journal import OodImage, OodResult, read_all
+from engine.events import OodImage, OodResult
+from engine.journal import read_all
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
 from engine.models.registry import build_model

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import journal
 from engine.config import RunConfig
 from engine.config_keys import with_values
+from engine.events import Data, Epoch
 from engine.journal import read_all
 from tests.system.conftest import start_worker, wait_for_event, work
 from tests.system.test_worker import MakeRun, curve, digest
@@ -29,9 +29,9 @@ def test_pretraining_leaves_losses_and_the_weights_of_the_lowest(
     run = new_run(with_values(denoising, {"evaluation.every": 2}))
     assert work(run) == 0, run.log.read_text()
     events = read_all(run.journal)
-    data = next(event for event in events if isinstance(event, journal.Data))
+    data = next(event for event in events if isinstance(event, Data))
     assert (data.train_images, data.val_images, data.classes) == (6, 2, [])
-    epochs = [event for event in events if isinstance(event, journal.Epoch)]
+    epochs = [event for event in events if isinstance(event, Epoch)]
     assert [(event.epoch, event.split) for event in epochs] == [
         (1, "train"),
         (2, "train"),
@@ -80,5 +80,5 @@ def test_it_takes_any_folder_of_images(
         (folder / str(index) / "photo.png").symlink_to(image)
     run = new_run(with_values(denoising, {"data.root": str(folder), "epochs": 1}))
     assert work(run) == 0, run.log.read_text()
-    data = next(event for event in read_all(run.journal) if isinstance(event, journal.Data))
+    data = next(event for event in read_all(run.journal) if isinstance(event, Data))
     assert data.train_images + data.val_images == 10

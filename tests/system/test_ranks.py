@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import journal
 from engine.config_keys import with_values
+from engine.events import Epoch, Failed, Started, Stopped
 from engine.journal import read_all
 from engine.processes import is_alive
 from engine.recipes import get_recipe
@@ -72,13 +72,13 @@ def whole(make: Make) -> RunDir:
     return run
 
 
-def val_scores(run: RunDir) -> list[journal.Epoch]:
+def val_scores(run: RunDir) -> list[Epoch]:
     """What was measured on the validation split, the times and the memory left out."""
     times = {"seq": 0, "t": 0.0, "seconds": 0.0, "images_per_second": 0.0, "data_wait": 0.0}
     return [
         event.model_copy(update={**times, "peak_memory_bytes": 0})
         for event in read_all(run.journal)
-        if isinstance(event, journal.Epoch) and event.split == "val"
+        if isinstance(event, Epoch) and event.split == "val"
     ]
 
 
@@ -108,11 +108,11 @@ def test_two_ranks_learn_what_one_learns(make: Make, whole: RunDir) -> None:
     events = read_all(whole.journal)
     assert [event.seq for event in events] == list(range(len(events)))
     assert [event.event for event in events][-2:] == ["result", "finished"]
-    assert [(e.epoch, e.split) for e in events if isinstance(e, journal.Epoch)] == [
+    assert [(e.epoch, e.split) for e in events if isinstance(e, Epoch)] == [
         (epoch, split) for epoch in range(1, 7) for split in ("train", "val")
     ]
     started, process = events[0], whole.read_proc()
-    assert isinstance(started, journal.Started)
+    assert isinstance(started, Started)
     assert process is not None
     assert (started.ranks, started.pid, started.threads) == (2, process.pid, 1)
 
@@ -139,12 +139,12 @@ def test_stopped_preempted_and_killed_ranks_go_on_to_the_same_bits(make: Make, w
 
     assert disturbed(lambda worker: worker.send_signal(signal.SIGTERM)) == 3, run.log.read_text()
     last = read_all(run.journal)[-1]
-    assert isinstance(last, journal.Stopped)
+    assert isinstance(last, Stopped)
     assert last.cause == "stopped"
 
     assert disturbed(lambda worker: os.kill(ranks_of(worker)[1], signal.SIGKILL)) == 1
     last = read_all(run.journal)[-1]
-    assert isinstance(last, journal.Failed)
+    assert isinstance(last, Failed)
     assert last.cause == "killed"
     assert last.message.startswith("rank 1 was killed by signal 9")
     record = run.read_exit()
@@ -157,7 +157,7 @@ def test_stopped_preempted_and_killed_ranks_go_on_to_the_same_bits(make: Make, w
 
     assert disturbed(preempt_all) == 3, run.log.read_text()
     last = read_all(run.journal)[-1]
-    assert isinstance(last, journal.Stopped)
+    assert isinstance(last, Stopped)
     assert last.cause == "preempted"
 
     assert work(run) == 0, run.log.read_text()
@@ -185,23 +185,23 @@ def test_ranks_end_with_their_worker(make: Make) -> None:
 
 
 def test_the_end_of_a_run_is_that_of_the_rank_where_it_began() -> None:
-    cut_off = journal.Failed(cause="exception", message="RuntimeError: connection closed by peer")
-    memory = journal.Failed(cause="out_of_memory", message="no room")
-    stopped = journal.Stopped(cause="stopped", epoch=3)
+    cut_off = Failed(cause="exception", message="RuntimeError: connection closed by peer")
+    memory = Failed(cause="out_of_memory", message="no room")
+    stopped = Stopped(cause="stopped", epoch=3)
 
     def no() -> bool:
         return False
 
     assert end_of({1: memory, 0: cut_off}, {0: 1, 1: 1}, no) == memory
     killed = end_of({0: cut_off}, {0: 1, 1: -9}, no)
-    assert isinstance(killed, journal.Failed)
+    assert isinstance(killed, Failed)
     assert killed.cause == "killed"
     for_memory = end_of({0: cut_off}, {1: -9}, lambda: True)
-    assert isinstance(for_memory, journal.Failed)
+    assert isinstance(for_memory, Failed)
     assert for_memory.cause == "out_of_memory"
     # What the first rank has saved and recorded stands, whatever becomes of the others.
     assert end_of({0: stopped, 1: cut_off}, {1: 1}, no) == stopped
     assert end_of({0: None, 1: cut_off}, {1: -9}, no) is None
     silent = end_of({}, {1: 120}, no)
-    assert isinstance(silent, journal.Failed)
+    assert isinstance(silent, Failed)
     assert "rank 1 with exit status 120" in silent.message

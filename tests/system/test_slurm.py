@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import journal
 from engine.agent.agent import Agent
 from engine.agent.presence import Presence
+from engine.events import Started, Stopped
 from engine.journal import read_all
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -111,13 +111,13 @@ def test_a_sweep_on_a_cluster_ends_in_the_true_state_with_every_epoch_once(
         assert [(epoch.epoch, epoch.split) for epoch in store.epochs(run_id)] == sorted(
             (epoch, split) for epoch in range(1, EPOCHS + 1) for split in ("train", "val")
         )
-        starts = [e for e in read_all(workspace.run_dir(run_id).journal) if isinstance(e, journal.Started)]
+        starts = [e for e in read_all(workspace.run_dir(run_id).journal) if isinstance(e, Started)]
         assert [start.attempt for start in starts] == list(range(1, row.attempt + 1))
         assert all(start.job and start.threads == 1 for start in starts)
         # Nothing that was done is done again: a worker that was told to leave has saved.
         again = run_id in (taken.id, told.id, struck.id)
         assert row.attempt == (2 if again else 1), log
-    causes = [e.cause for e in read_all(workspace.run_dir(told.id).journal) if isinstance(e, journal.Stopped)]
+    causes = [e.cause for e in read_all(workspace.run_dir(told.id).journal) if isinstance(e, Stopped)]
     assert causes == ["preempted"]
     assert job_of(rows[told.id]).partition("_")[0] not in arrays  # queued again, it became a new job
     assert job_of(rows[struck.id]).partition("_")[0] in arrays

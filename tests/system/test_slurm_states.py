@@ -9,7 +9,8 @@ from engine.agent.agent import Agent
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up
-from engine.journal import JournalWriter, Started, Stopped
+from engine.events import Started, Stopped
+from engine.journal import JournalWriter
 from engine.processes import identify
 from engine.rundir import RunDir
 from engine.store import Store

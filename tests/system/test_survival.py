@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from engine import journal
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.journal import read_all
+from engine.events import Epoch, Failed, Result, Started, Warned
+from engine.journal import JournalWriter, read_all, read_events
 from engine.rundir import RunDir
 from tests.system.conftest import WAIT_SECONDS
 from tests.system.test_worker import MakeRun, curve, digest
@@ -91,18 +91,18 @@ def nursery() -> Iterator[Nursery]:
     process.close()
 
 
-def failure(run: RunDir) -> journal.Failed:
+def failure(run: RunDir) -> Failed:
     last = read_all(run.journal)[-1]
-    assert isinstance(last, journal.Failed), run.log.read_text()
+    assert isinstance(last, Failed), run.log.read_text()
     return last
 
 
 def warnings_of(run: RunDir) -> list[str]:
-    return [event.message for event in read_all(run.journal) if isinstance(event, journal.Warned)]
+    return [event.message for event in read_all(run.journal) if isinstance(event, Warned)]
 
 
-def started(run: RunDir) -> list[journal.Started]:
-    return [event for event in read_all(run.journal) if isinstance(event, journal.Started)]
+def started(run: RunDir) -> list[Started]:
+    return [event for event in read_all(run.journal) if isinstance(event, Started)]
 
 
 def test_kills_at_random_moments_change_no_bit(new_run: MakeRun, tiny: RunConfig, nursery: Nursery) -> None:
@@ -122,8 +122,8 @@ def test_kills_at_random_moments_change_no_bit(new_run: MakeRun, tiny: RunConfig
         wanted = rng.randrange(3)  # epochs that this attempt lives through, then a part of the next
         deadline = time.monotonic() + WAIT_SECONDS
         while wanted > 0 and time.monotonic() < deadline:
-            events, offset = journal.read_events(broken.journal, offset)
-            wanted -= sum(isinstance(event, journal.Epoch) and event.split == "val" for event in events)
+            events, offset = read_events(broken.journal, offset)
+            wanted -= sum(isinstance(event, Epoch) and event.split == "val" for event in events)
             time.sleep(0.001)
         time.sleep(rng.random() * 2 * epoch_seconds)
         os.kill(pid, signal.SIGKILL)
@@ -166,7 +166,7 @@ def test_a_damaged_checkpoint_costs_work_and_not_the_run(
     assert f"going on from the weights of best.pt, after epoch {best['epoch']}" in warnings_of(run)[1]
     assert started(run)[0].resumed_from_epoch == best["epoch"]
     assert min(epoch for epoch, _ in curve(run)) == best["epoch"] + 1
-    result = next(event for event in read_all(run.journal) if isinstance(event, journal.Result))
+    result = next(event for event in read_all(run.journal) if isinstance(event, Result))
     assert result.dice is not None
     assert result.dice >= best["dice"], "the best that was known before counts"
     assert (run.checkpoints / "last.pt.damaged").exists()
@@ -258,9 +258,9 @@ def test_a_journal_that_cannot_grow_ends_the_run_and_loses_nothing(
 ) -> None:
     # Long already, so that the limit is met by nothing but the journal.
     run = new_run(with_values(tiny, {"epochs": 2}))
-    with journal.JournalWriter(run.journal) as writer:
+    with JournalWriter(run.journal) as writer:
         while run.journal.stat().st_size < 8 * MB:
-            writer.write(journal.Warned(message="x" * MB))
+            writer.write(Warned(message="x" * MB))
     size = run.journal.stat().st_size
     events = len(read_all(run.journal))
     assert nursery.work(run, limit_file_size(size + spare)) == 1
@@ -361,4 +361,4 @@ def test_a_clock_that_steps_back_changes_nothing(new_run: MakeRun, tiny: RunConf
     assert digest(odd.checkpoints / "last.pt") == digest(steady.checkpoints / "last.pt")
     times = [event.t for event in read_all(odd.journal)]
     assert times == sorted(times, reverse=True)
-    assert all(event.seconds >= 0 for event in read_all(odd.journal) if isinstance(event, journal.Epoch))
+    assert all(event.seconds >= 0 for event in read_all(odd.journal) if isinstance(event, Epoch))

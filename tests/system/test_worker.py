@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from engine import journal
 from engine.classes import CITYSCAPES
 from engine.config import RunConfig
 from engine.config_keys import with_values
+from engine.events import Data, Epoch, Failed, Gallery, Result, Started, Stopped
 from engine.journal import read_all
 from engine.processes import is_alive
 from engine.rundir import RunDir
@@ -39,7 +39,7 @@ def curve(run: RunDir) -> dict[tuple[int, str], tuple[float | None, float | None
     return {
         (event.epoch, event.split): (event.loss, event.dice, event.dice_image)
         for event in read_all(run.journal)
-        if isinstance(event, journal.Epoch)
+        if isinstance(event, Epoch)
     }
 
 
@@ -52,11 +52,11 @@ def test_a_run_leaves_its_whole_story(new_run: MakeRun, tiny: RunConfig) -> None
     assert kinds[0] == "started"
     assert kinds[-2:] == ["result", "finished"]
     assert [event.seq for event in events] == list(range(len(events)))
-    data = next(event for event in events if isinstance(event, journal.Data))
+    data = next(event for event in events if isinstance(event, Data))
     assert (data.train_images, data.val_images) == (6, 2)
     assert data.classes == list(CITYSCAPES.names)
 
-    epochs = [event for event in events if isinstance(event, journal.Epoch)]
+    epochs = [event for event in events if isinstance(event, Epoch)]
     assert [(event.epoch, event.split) for event in epochs] == [
         (epoch, split) for epoch in (1, 2, 3) for split in ("train", "val")
     ]
@@ -68,7 +68,7 @@ def test_a_run_leaves_its_whole_story(new_run: MakeRun, tiny: RunConfig) -> None
         defined = [value for value in event.class_dice.values() if value is not None]
         assert event.dice == pytest.approx(sum(defined) / len(defined), abs=1e-12)
 
-    result = next(event for event in events if isinstance(event, journal.Result))
+    result = next(event for event in events if isinstance(event, Result))
     validation = {event.epoch: event.dice for event in epochs if event.split == "val"}
     assert result.dice == max(value for value in validation.values() if value is not None)
     assert validation[result.epoch] == result.dice
@@ -90,7 +90,7 @@ def test_a_run_leaves_its_whole_story(new_run: MakeRun, tiny: RunConfig) -> None
 def test_the_gallery_holds_class_maps_in_the_class_colours(new_run: MakeRun, tiny: RunConfig) -> None:
     run = new_run(tiny)
     assert work(run) == 0, run.log.read_text()
-    pictures = [event for event in read_all(run.journal) if isinstance(event, journal.Gallery)]
+    pictures = [event for event in read_all(run.journal) if isinstance(event, Gallery)]
     assert [event.epoch for event in pictures] == [2, 3]
     for event in pictures:
         assert len(event.samples) == 2
@@ -127,7 +127,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(new_run: MakeRun, tiny: RunConfi
     assert digest(broken.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
     assert digest(broken.checkpoints / "best.pt") == digest(whole.checkpoints / "best.pt")
     assert curve(broken) == curve(whole)
-    attempts = [event.attempt for event in read_all(broken.journal) if isinstance(event, journal.Started)]
+    attempts = [event.attempt for event in read_all(broken.journal) if isinstance(event, Started)]
     assert attempts == [1, 2, 3]
 
 
@@ -152,7 +152,7 @@ def test_preemption_is_told_from_a_stop(new_run: MakeRun, tiny: RunConfig) -> No
     worker.send_signal(signal.SIGUSR2)
     assert worker.wait(timeout=120) == 3
     last = read_all(run.journal)[-1]
-    assert isinstance(last, journal.Stopped)
+    assert isinstance(last, Stopped)
     assert last.cause == "preempted"
     assert last.epoch >= 1
 
@@ -163,7 +163,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(new_run: MakeRun, ti
     run = new_run(with_values(tiny, hopeless))
     assert work(run) == 1
     failed = read_all(run.journal)[-1]
-    assert isinstance(failed, journal.Failed)
+    assert isinstance(failed, Failed)
     assert failed.cause == "diverged"
     assert "the loss became" in failed.message
     assert "optimizer.lr" in failed.message
@@ -188,7 +188,7 @@ def test_bad_data_fails_the_run_with_one_line(new_run: MakeRun, tiny: RunConfig,
     run = new_run(with_values(tiny, {"data.root": str(tmp_path / "nowhere")}))
     assert work(run) == 1
     failed = read_all(run.journal)[-1]
-    assert isinstance(failed, journal.Failed)
+    assert isinstance(failed, Failed)
     assert failed.cause == "exception"
     assert "nowhere" in failed.message
     assert "\n" not in failed.message
@@ -202,7 +202,7 @@ def test_a_device_that_is_not_here_is_refused_in_words(new_run: MakeRun, tiny: R
     run = new_run(with_values(tiny, {"device": "cuda:63"}))
     assert work(run) == 1
     failed = read_all(run.journal)[-1]
-    assert isinstance(failed, journal.Failed)
+    assert isinstance(failed, Failed)
     assert failed.message.startswith("device: cuda:63 is not here;")
 
 
@@ -215,7 +215,7 @@ def test_a_checkpoint_of_other_classes_or_another_network_is_refused(
     shutil.copy(run.checkpoints / "last.pt", wider.checkpoints / "last.pt")
     assert work(wider) == 1
     failed = read_all(wider.journal)[-1]
-    assert isinstance(failed, journal.Failed)
+    assert isinstance(failed, Failed)
     assert "is of the model" in failed.message
     assert "last.pt" in failed.message
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.journal import Failed
+from engine.events import Failed
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir, progress
 

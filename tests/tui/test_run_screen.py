@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
-from engine.journal import Checkpoint, Warned
+from engine.events import Checkpoint, Warned
 from engine.load import Gpu
 from engine.samples import Sample
 from engine.workspace import Workspace

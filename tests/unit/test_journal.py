@@ -9,16 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.journal import (
-    Finished,
-    JournalError,
-    JournalWriter,
-    Progress,
-    Stopped,
-    Warned,
-    read_all,
-    read_events,
-)
+from engine.events import Finished, Progress, Stopped, Warned
+from engine.journal import JournalError, JournalWriter, read_all, read_events
 
 
 def progress(step: int) -> Progress:

@@ -9,7 +9,8 @@ import torch
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.journal import JournalWriter, WarmStart, read_all
+from engine.events import WarmStart
+from engine.journal import JournalWriter, read_all
 from engine.learning.checkpoint import CheckpointError, DamagedCheckpoint, save_checkpoint
 from engine.learning.hardware import Hardware
 from engine.rundir import RunDir
