@@ -22,7 +22,13 @@ os.environ["COLORTERM"] = "truecolor"
 
 IMAGES = Path(__file__).resolve().parent / "images"
 SIZE = (120, 40)
-PICTURES = {"dashboard": (), "preview": ("p",), "run": ("enter",)}
+PICTURES = {
+    "dashboard": (),
+    "preview": ("p",),
+    "run": ("enter",),
+    "compare": ("a", "c"),
+    "load": ("enter", "9"),
+}
 """Name of the picture -> the keys that lead to it."""
 
 
