@@ -137,7 +137,8 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path: Path) -> None:
     script = f"""
 import resource, signal
 from pathlib import Path
-from engine.journal import JournalWriter, Warned
+from engine.events import Warned
+from engine.journal import JournalWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = JournalWriter(Path({str(path)!r}))
 journal.write(Warned(message="fits"))
