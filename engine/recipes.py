@@ -13,12 +13,11 @@ from engine.config import (
     AugmentConfig,
     DataConfig,
     GalleryConfig,
-    ModernUNetConfig,
     OptimizerConfig,
     RunConfig,
     ScheduleConfig,
-    UNetConfig,
 )
+from engine.config_models import ModernUNetConfig, UNetConfig
 
 
 class UnknownRecipe(ValueError):

@@ -5,8 +5,10 @@ One line a sample, beside the journal and not in it: nothing depends on them, so
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -65,6 +67,20 @@ class Sampler:
         self._last, self._busy = now, busy
         with open(self._path, "a") as stream:
             stream.write(json.dumps(asdict(sample), separators=(",", ":")) + "\n")
+
+
+def sample_forever(path: Path, attempt: int, config: RunConfig) -> None:
+    """Take samples of this process until it ends, from a thread of their own: a driver that does not answer
+    must not keep the heart from beating."""
+
+    def sample() -> None:
+        sampler = Sampler(path, attempt, config)
+        while True:
+            time.sleep(FIRST_INTERVAL)
+            with contextlib.suppress(OSError):  # a full disk is for the task to meet
+                sampler.take()
+
+    threading.Thread(target=sample, name="samples", daemon=True).start()
 
 
 def read_samples(path: Path) -> tuple[Sample, ...]:

@@ -27,7 +27,7 @@ from engine.files import sweep_temporaries
 from engine.journal import JournalError, JournalWriter
 from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
-from engine.samples import Sampler
+from engine.samples import sample_forever
 from engine.tasks.ending import Ending, failure
 from engine.tasks.log import complain, say
 from engine.tasks.process import prepare_process
@@ -64,7 +64,8 @@ def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = Fals
         try:
             tidy(run)
             run.write_proc(identify(), journal.attempt)
-            beat_forever(run, Sampler(run.samples, journal.attempt, config))
+            beat_forever(run)
+            sample_forever(run.samples, journal.attempt, config)
             ending = do_task(run, config, journal, cache_dir, begun, preemptible)
         except BaseException as error:
             ending = failure(error)
@@ -171,15 +172,14 @@ def write_exit(run: RunDir, attempt: int, status: str, cause: str, message: str 
         complain(f"{run.exit_file}: cannot be written: {error.strerror}")
 
 
-def beat_forever(run: RunDir, sampler: Sampler) -> None:
-    """Touch proc.json until the process ends, from a thread: a long step is no death. Take samples, too."""
+def beat_forever(run: RunDir) -> None:
+    """Touch proc.json until the process ends, from a thread: a long step is no death."""
 
     def beat() -> None:
         while True:
             time.sleep(BEAT_SECONDS)
             try:
                 run.beat()
-                sampler.take()
             except OSError:
                 continue  # a full or vanished disk is for the task to meet; the heart goes on
 

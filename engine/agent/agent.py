@@ -77,13 +77,14 @@ class Agent:
     def step(self) -> None:
         """Raises StoreError when the database cannot be used; the next step goes on from there."""
         orphaned_jobs = self._look_around()
-        self.cluster.step(orphaned_jobs + [row for row in self._preempted() if is_clustered(row)])
         for watched in list(self.watched.values()):
             try:
                 self._look_after(watched)
             except NoSuchRun:  # it ended, was seen to have, and was deleted since the last step
                 del self.watched[watched.run.id]
-        self._requeue_preempted()
+        preempted = self._preempted()
+        self.cluster.step(orphaned_jobs + [row for row in preempted if is_clustered(row)])
+        self._requeue([row for row in preempted if not is_clustered(row)])
         for run_id in self.store.fail_dependents():
             keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {self.store.run(run_id).message}")
@@ -211,7 +212,7 @@ class Agent:
         self.say(f"{run.id} {row.status}{told}")
 
     def _preempted(self) -> list[RunRow]:
-        """Runs that had to make room and are to go on.
+        """Runs that had to make room and are to go on, once their last process is gone.
 
         Those that some other process looks after are left to it, and those that were never claimed in this
         database came from elsewhere, where they may be queued already.
@@ -224,11 +225,10 @@ class Agent:
                 found.append(row)
         return found
 
-    def _requeue_preempted(self) -> None:
-        """They go back to the queue, once their last process is gone."""
-        for row in self._preempted():
+    def _requeue(self, preempted: list[RunRow]) -> None:
+        for row in preempted:
             run = self.workspace.run_dir(row.id)
-            if not is_clustered(row) and not is_held(run) and queue_again(self.store, run):
+            if not is_held(run) and queue_again(self.store, run):
                 self.say(f"{row.id} preempted, queued again")
 
     # ------------------------------------------------------------------ starting

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config import ModernUNetConfig
+from engine.config_models import ModernUNetConfig
 
 MULTIPLIERS = (1, 2, 2, 4)
 """Channels of a level over those of the level above."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from engine.config import ModelConfig, ModernUNetConfig, UNetConfig
+from engine.config_models import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.models.modern_unet import ModernUNet, ResidualBlock
 from engine.models.unet import UNet
 

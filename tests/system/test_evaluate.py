@@ -18,8 +18,9 @@ from PIL import Image
 from torch.nn import functional
 
 from engine.classes import CITYSCAPES
-from engine.config import RunConfig, UNetConfig
+from engine.config import RunConfig
 from engine.config_keys import with_values
+from engine.config_models import UNetConfig
 from engine.data.batches import MEAN, STD
 from engine.events import ImageScores
 from engine.journal import read_all

@@ -18,7 +18,7 @@ from PIL import Image
 from torch.nn import functional
 
 from engine.classes import CITYSCAPES
-from engine.config import UNetConfig
+from engine.config_models import UNetConfig
 from engine.data.batches import normalise
 from engine.data.corruptions import corrupt
 from engine.events import OodImage, OodResult

@@ -126,15 +126,21 @@ def test_without_any_word_of_slurm_exit_json_tells(
     assert (row.status, row.cause, row.message) == ("failed", "out_of_memory", "no room")
 
 
-@pytest.mark.parametrize(("shown", "status"), [("FAILED", "starting"), ("CANCELLED", "stopped")])
-def test_who_made_room_goes_on_unless_the_job_was_cancelled(
-    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, shown: str, status: str
-) -> None:
+def made_room(cluster_of: MadeUpSlurm, agent: Agent, queue: Queue) -> RunDir:
+    """A run whose journal says that it was preempted while its job ran."""
     run = queue(executor="slurm")
     agent.step()
     cluster_of.show("RUNNING")
     with come_up(run) as writer:
         writer.write(Stopped(cause="preempted", epoch=0))
+    return run
+
+
+@pytest.mark.parametrize(("shown", "status"), [("FAILED", "starting"), ("CANCELLED", "stopped")])
+def test_who_made_room_goes_on_unless_the_job_was_cancelled(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, shown: str, status: str
+) -> None:
+    run = made_room(cluster_of, agent, queue)
     cluster_of.show(shown)
     agent.step()
     agent.step()
@@ -147,11 +153,7 @@ def test_who_made_room_goes_on_unless_the_job_was_cancelled(
 def test_who_made_room_while_no_agent_was_there_goes_on(
     cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, alive: bool, scripts: int
 ) -> None:
-    run = queue(executor="slurm")
-    agent.step()
-    cluster_of.show("RUNNING")
-    with come_up(run) as writer:
-        writer.write(Stopped(cause="preempted", epoch=0))
+    run = made_room(cluster_of, agent, queue)
     agent.cluster.watched.clear()  # as a new agent
     catch_up(store, run)  # somebody has listed the runs meanwhile
     assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "preempted")
@@ -164,6 +166,20 @@ def test_who_made_room_while_no_agent_was_there_goes_on(
     assert store.run(run.id).status == "starting"
     assert len(cluster_of.scripts) == scripts
     assert run.id in agent.cluster.watched
+
+
+def test_who_made_room_and_was_cancelled_while_no_agent_was_there_stays_stopped(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = made_room(cluster_of, agent, queue)
+    agent.cluster.watched.clear()  # as a new agent
+    catch_up(store, run)
+    cluster_of.jobs, cluster_of.accounts = [], "CANCELLED by 1000"
+    agent.step()
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause, row.message) == ("stopped", "stopped", "job 7 was cancelled")
+    assert len(cluster_of.scripts) == 1
 
 
 def test_a_job_that_slurm_starts_again_is_waited_for(

@@ -21,6 +21,7 @@ import pytest
 from engine.agent.presence import Presence
 from engine.processes import is_alive
 from engine.recipes import RECIPES
+from engine.samples import read_samples
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, seg
 from tests.tui.made_up_workspace import add, broken_journal, learning_journal
@@ -158,6 +159,7 @@ def test_a_run_from_the_form_to_leaving_it_alive(cared_for: Workspace, street: P
         screen.wait_for(r"running +quick")
         wait_for_epoch_after(screen, stopped_at)
         screen.wait_until(lambda: 2 in attempts(workspace), "the second attempt in the database")
+        screen.wait_until(lambda: 2 in sampled_attempts(workspace), "a sample of the second attempt")
 
         screen.press("a")
         screen.wait_for("2 marked")
@@ -190,6 +192,12 @@ def worker_lives(workspace: Workspace) -> bool:
     (proc,) = workspace.runs.glob("*/proc.json")
     process = workspace.run_dir(proc.parent.name).read_proc()
     return process is not None and is_alive(process) is True
+
+
+def sampled_attempts(workspace: Workspace) -> set[int]:
+    """The attempts of which workers have left samples of the machine."""
+    runs = [workspace.run_dir(proc.parent.name) for proc in workspace.runs.glob("*/proc.json")]
+    return {sample.attempt for run in runs for sample in read_samples(run.samples)}
 
 
 def attempts(workspace: Workspace) -> list[int]:

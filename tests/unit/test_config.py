@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.config import STUDY_SEED, ModernUNetConfig, RunConfig, UNetConfig
+from engine.config import STUDY_SEED, RunConfig
 from engine.config_keys import (
     ConfigError,
     config_keys,
@@ -17,6 +17,7 @@ from engine.config_keys import (
     value_of,
     with_values,
 )
+from engine.config_models import ModernUNetConfig, UNetConfig
 from engine.recipes import RECIPES, UnknownRecipe, get_recipe
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.config_keys import with_values
+from engine.config_models import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.flops import flops_per_sample
 from engine.models.modern_unet import Attention
 from engine.models.registry import build_model, count_parameters

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config import ModernUNetConfig, UNetConfig
+from engine.config_models import ModernUNetConfig, UNetConfig
 from engine.learning.class_maps import logit_bands
 from engine.models.registry import build_model
 from engine.ood import watcher as watching

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config import LossConfig, ModelConfig, ModernUNetConfig, UNetConfig
+from engine.config import LossConfig
+from engine.config_models import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.compiling import TIMED_STEPS, WARM_STEPS, CompileTrial, CompileVerdict
 from engine.learning.recompute import recompute_blocks
 from engine.models.registry import build_model
