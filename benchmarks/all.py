@@ -43,12 +43,26 @@ SECTIONS = (
         "progress. Wanted: at least 0.97 of its speed, data wait under 2 %.",
     ),
     Section(
+        "step_profile",
+        "What holds a step back",
+        "python benchmarks/step_profile.py batch_size=64",
+        "The fastest of eight steps by kind of work, then each convolution alone, beside the matrix product "
+        "measured in the same moments.",
+    ),
+    Section(
         "peers",
         "Against the ways people train this network today",
         "python -m benchmarks.peers.run --width 64 --batch-size 16 --images 60 --epochs 3",
         "Each peer in a process of its own, one after the other, on the same 1024x2048 PNGs: a plain "
         "PyTorch script, PyTorch Lightning with torchmetrics, torchvision's reference way. Wanted: 5 times "
         "the plain script.",
+    ),
+    Section(
+        "peers_64",
+        "The same at the study's batch of 64",
+        "python -m benchmarks.peers.run --width 64 --batch-size 64 --images 160 --epochs 2",
+        "Larger batches leave the processor's caches, and a plain script takes the more new memory in every "
+        "step.",
     ),
     Section(
         "precision",
@@ -62,6 +76,12 @@ SECTIONS = (
         "python benchmarks/ddp.py",
         "One run shared by two Gloo ranks of one thread each, against one process of two threads. Wanted: at "
         "least 0.9 of its speed.",
+    ),
+    Section(
+        "side_by_side",
+        "Runs on the same cores",
+        "python benchmarks/side_by_side.py --epochs 5",
+        "What runs at once cost each other, and what it helps to give each its share, as an agent does.",
     ),
     Section(
         "start_up",
@@ -157,6 +177,16 @@ section, not seconds between machines.
 
 The limit of a network on the CPU is how fast it multiplies matrices, which the training loop and the peers'
 section measure beside it; what a run reaches of it stands on its page (`seg-engine show RUN`, "speed").
+
+What holds the U-Net of width 64 back from it on this CPU (below, "What holds a step back"): convolutions take
+three quarters of a step and are oneDNN's. Forward and for the gradient of their input the inner ones run as
+fast as the matrix product; the gradient of their weights comes at half of that, the outermost and the deepest
+are slower still. The rest is bound by memory: batch norm, activations, copies. The engine's own share, scores
+and journal included, is about a hundredth ("The training loop against a bare one").
+
+Ten times the plain script in a whole epoch was wanted and is not reached: decoding is a small part of it at
+this width, and ten times its arithmetic, about 1,100 GFLOP/s, is more than this CPU's bf16 matrix product
+makes in its slow moments (about 800; 2,000 in the fast ones, as a neighbour may use the same matrix unit).
 """
 
 

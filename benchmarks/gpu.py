@@ -1,10 +1,11 @@
 """How close a recipe's training comes to the device's ceiling, and where the rest goes.
 
-    python benchmarks/gpu.py [--recipe paper-unet] [--device cuda] [--images 1024] [--epochs 4] [KEY=VALUE]
+    python -m benchmarks.gpu [--recipe paper-unet] [--device cuda] [--images 1024] [--epochs 4] [KEY=VALUE]
 
 Trains on synthetic scenes that lie in the device's memory, once as it is and once through torch.compile, and
 prints images a second, FLOP/s against a large matrix product, and the share of time that waited for data.
-Then a profile of some plain steps: device time by kind of work. Runs on the CPU, too (`--device cpu`).
+Then the tables of step_profile.py: a step by kind of work, each convolution alone. Runs on the CPU, too
+(`--device cpu`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.step_profile import print_convolutions, print_step
 from engine.config import RunConfig
 from engine.config_keys import format_value, parse_assignments, with_values
 from engine.data.batches import make_batches
@@ -35,14 +35,6 @@ from engine.tasks.loop import train_epoch
 from engine.tasks.objectives import build_objective
 from engine.tasks.state import new_state
 
-KINDS = (
-    ("convolution and matrix product", ("conv", "gemm", "cutlass", "xmma", "wgrad", "dgrad", "mm", "sm90")),
-    ("batch norm", ("batch_norm", "bn_", "batchnorm")),
-    ("optimizer", ("sgd", "adam", "multi_tensor")),
-    ("loss and metrics", ("softmax", "nll", "argmax", "scatter", "reduce", "bincount")),
-    ("copies and layout", ("memcpy", "memset", "copy", "nchw", "nhwc", "cat")),
-    ("pointwise", ("elementwise", "relu", "vectorized", "threshold", "add", "mul", "max_pool", "triton")),
-)
 PROFILED_STEPS = 10
 
 
@@ -72,7 +64,9 @@ def main() -> None:
         for mode in ("off", "on"):
             changed = with_values(config, {"runtime.compile": mode})
             measure(changed, data, hardware, root / mode, ceiling, options.epochs)
-        show_profile(config, data, hardware)
+    ceilings = [ceiling]
+    print_step(config, hardware, PROFILED_STEPS, ceilings)
+    print_convolutions(config, hardware, ceilings)
 
 
 def measure(
@@ -104,35 +98,6 @@ def measure(
         f"data wait {100 * statistics.median(waits[1:]):.2f} %, "
         f"first epoch {seconds[0]:.1f} s" + "".join(f"; {reason}" for reason in reasons)
     )
-
-
-def show_profile(config: RunConfig, data: Dataset, hardware: Hardware) -> None:
-    """Print the device time of plain steps by kind of work."""
-    on_cuda = hardware.device.type == "cuda"
-    state = new_state(config, hardware, list(data.class_set.names))
-    batches, _ = make_batches([data.train, data.val], hardware.device)
-    objective = build_objective(config)
-    generator = torch.Generator(hardware.device)
-    activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
-    order = torch.arange(len(data.train)).repeat(PROFILED_STEPS)[: PROFILED_STEPS * config.batch_size]
-    state.model.train()
-    with profile(activities=[activity]) as profiler:
-        for batch in batches(order, config.batch_size):
-            state.optimizer.zero_grad(set_to_none=True)
-            targets = objective.targets(batch.images, batch.labels, generator)
-            with hardware.autocast():
-                answers = state.model(objective.inputs(batch.images, targets))
-            objective.loss(answers, targets).backward()  # type: ignore[no-untyped-call]
-            state.optimizer.step()
-    shares: Counter[str] = Counter()
-    for event in profiler.key_averages():
-        spent = event.self_device_time_total if on_cuda else event.self_cpu_time_total
-        name = event.key.lower()
-        kind = next((kind for kind, words in KINDS if any(word in name for word in words)), "other")
-        shares[kind] += spent
-    total = sum(shares.values()) or 1
-    for kind, spent in shares.most_common():
-        print(f"    {kind:<32} {100 * spent / total:5.1f} %")
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ class RuntimeConfig(Section):
 
     threads: int = option(
         0,
-        "CPU threads of the worker, or of each of its processes; 0: the cores it may use, in equal shares",
+        "CPU threads of the worker, or of each of its processes; 0: its share of the cores",
         ge=0,
         le=1024,
     )

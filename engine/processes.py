@@ -30,13 +30,19 @@ class ProcessIdentity:
         return cls(str(value["host"]), int(value["pid"]), int(value["start_time"]), str(value["boot_id"]))
 
 
+CORES_VARIABLE = "SEG_CORES"
+"""The variable by which an agent tells a worker, and all that it starts, its share of the cores."""
+
+
 def available_cores() -> int:
-    """Cores this process may really use: its affinity, capped by the quota of its cgroup (v2) and by what
-    Slurm has given the job. A cluster without cgroups or affinity says it in SLURM_CPUS_PER_TASK alone."""
+    """Cores this process may really use: its affinity, capped by the quota of its cgroup (v2), by what Slurm
+    has given the job (a cluster without cgroups or affinity says it in SLURM_CPUS_PER_TASK alone) and by its
+    share where an agent runs several at once."""
     cores = len(os.sched_getaffinity(0))
-    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if given.isdecimal():
-        cores = max(1, min(cores, int(given)))
+    for variable in ("SLURM_CPUS_PER_TASK", CORES_VARIABLE):
+        given = os.environ.get(variable, "")
+        if given.isdecimal():
+            cores = max(1, min(cores, int(given)))
     try:
         group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
         quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.agent.cluster import Cluster
-from engine.agent.devices import parts_of, slot_of, visible_device, words_for
+from engine.agent.devices import cores_of, parts_of, slot_of, visible_device, words_for
 from engine.agent.executors.local import StillHeld, ask_to_stop, is_held, kill_group, start_worker
 from engine.agent.ingest import (
     catch_up,
@@ -248,7 +248,7 @@ class Agent:
         worker = None
         try:
             visible = visible_device(slot, str(row.config["device"]))
-            worker = start_worker(run, self.workspace.cache, visible)
+            worker = start_worker(run, self.workspace.cache, visible, cores_of(slot, self.slots))
         except (OSError, RunDirError) as error:
             if not (isinstance(error, StillHeld) and has_living_worker(run)):
                 message = str(error) if run.path.is_dir() else f"its folder {run.path} is gone"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+from engine.processes import available_cores
 from engine.store import RunRow
 
 
@@ -48,6 +49,16 @@ def visible_device(slot: str, device: str) -> str | None:
 def parts_of(slot: str) -> list[str]:
     """The devices of a slot: a run of several GPUs has "cuda:0,cuda:1"."""
     return slot.split(",")
+
+
+def cores_of(slot: str, slots: dict[str, int]) -> int:
+    """A run's share of the cores that this process may use, were every slot of its kind of device taken.
+
+    Threads of two runs on one core wait for each other at the end of every layer, which costs both far more
+    than half of their speed.
+    """
+    kind = [room for other, room in slots.items() if (other == "cpu") == (slot == "cpu")]
+    return max(1, available_cores() * len(parts_of(slot)) // sum(kind))
 
 
 def slot_of(row: RunRow, slots: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.agent.devices import slot_of, visible_device, words_for
+from engine.agent.devices import cores_of, slot_of, visible_device, words_for
 from engine.cli.main import BAD_USE
 from engine.cli.sweep import grid, point_name, values_of
 from engine.config import RunConfig
@@ -137,6 +137,16 @@ def test_each_gpu_takes_what_asks_for_it_and_the_cpu_what_asks_for_no_gpu() -> N
     assert words_for("cuda:1", box) == ("auto", "cuda", "cuda:1")
     assert words_for("cpu", box) == ("cpu",)
     assert words_for("cpu", {"cpu": 1}) == ("cpu", "auto")
+
+
+def test_runs_of_one_kind_of_device_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.agent.devices.available_cores", lambda: 16)
+    box = {"cuda:0": 2, "cuda:1": 2, "cpu": 1}
+    assert cores_of("cpu", {"cpu": 2}) == 8
+    assert cores_of("cpu", {"cpu": 100}) == 1
+    assert cores_of("cuda:1", box) == 4
+    assert cores_of("cuda:0,cuda:1", box) == 8
+    assert cores_of("cpu", box) == 16
 
 
 def test_a_worker_sees_the_gpu_of_its_slot_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ import pytest
 from engine.agent.agent import Agent
 from engine.agent.executors.local import StillHeld, is_held, kill_group, start_worker
 from engine.agent.presence import Presence
+from engine.events import Started
 from engine.journal import read_all
-from engine.processes import identify, is_alive
+from engine.processes import available_cores, identify, is_alive
 from engine.rundir import RunDir
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
@@ -82,6 +83,19 @@ def test_the_queue_runs_in_order_and_the_agent_leaves_when_it_is_empty(
         assert later.started_at >= earlier.ended_at  # one run at a time on the CPU
     assert store.run(held.id).status == "queued"
     assert Presence.of(workspace).living() is None
+
+
+def test_runs_side_by_side_share_the_cores_unless_their_config_says_otherwise(
+    workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    shares, insists = queue(runtime__threads=0), queue(runtime__threads=available_cores())
+    assert agents("--slots", "2", "--idle-exit", "0.5").wait(timeout=WAIT_SECONDS) == 0
+    threads = [
+        next(event for event in read_all(run.journal) if isinstance(event, Started)).threads
+        for run in (shares, insists)
+    ]
+    assert threads == [max(1, available_cores() // 2), available_cores()]
+    assert store.run(shares.id).status == "finished"
 
 
 def test_a_stop_through_the_database_saves_and_a_requeued_run_finishes(

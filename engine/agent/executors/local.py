@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.processes import ProcessIdentity, is_alive
+from engine.processes import CORES_VARIABLE, ProcessIdentity, is_alive
 from engine.rundir import RunDir, RunDirError
 from engine.workspace import DATABASE_VARIABLE
 
@@ -29,11 +29,14 @@ def environment_of_workers() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
 
 
-def start_worker(run: RunDir, cache_dir: Path, visible_device: str | None = None) -> subprocess.Popen[bytes]:
+def start_worker(
+    run: RunDir, cache_dir: Path, visible_device: str | None = None, cores: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start the worker of a run in a session of its own, its output appended to log.txt.
 
     In its own session it meets neither the terminal's Ctrl-C nor its hang-up: whoever starts a run may leave.
-    `visible_device` is the one CUDA device that it gets to see. The log is locked, and the worker and its
+    `visible_device` is the one CUDA device that it gets to see, `cores` how many of the cores it takes unless
+    its config says otherwise. The log is locked, and the worker and its
     children inherit the lock with the open file: the kernel itself says whether any of them lives, also
     before the worker has come up and after it was killed. Raises StillHeld when one does, OSError when the
     folder cannot be written.
@@ -41,6 +44,8 @@ def start_worker(run: RunDir, cache_dir: Path, visible_device: str | None = None
     environment = {**environment_of_workers(), "PYTHONUNBUFFERED": "1"}
     if visible_device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = visible_device
+    if cores is not None:
+        environment[CORES_VARIABLE] = str(cores)
     with open(run.log, "ab") as log:
         _lock(run, log)
         # What it says of an earlier attempt would be taken for this one's until the worker has come up.

@@ -1,0 +1,241 @@
+"""Where the time of a training step goes, and how near each convolution alone comes to a matrix product.
+
+    python benchmarks/step_profile.py [--recipe paper-unet] [--device cpu] [--steps 8] [KEY=VALUE]
+
+Two tables. The first is of the fastest of some whole steps: time by kind of work, and FLOP/s of the
+convolutions forward and backward. The second has each different convolution of the network by itself:
+forward, gradient of its input, gradient of its weights. The matrix product that they are held against is
+measured between them, since a machine with neighbours may be three times as fast in one second as in the
+next; the fastest of all is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.config import RunConfig, RuntimeConfig
+from engine.config_keys import format_value, parse_assignments, with_values
+from engine.recipes import get_recipe
+from engine.tasks.process import prepare_process
+
+prepare_process(RuntimeConfig())  # before torch takes its first memory, as the worker does
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
+
+from engine.learning.ceiling import matrix_ceiling  # noqa: E402
+from engine.learning.flops import flops_per_sample  # noqa: E402
+from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic  # noqa: E402
+from engine.models.registry import CHANNELS, build_model  # noqa: E402
+from engine.tasks.objectives import build_objective  # noqa: E402
+from engine.tasks.state import new_state  # noqa: E402
+
+CLASSES = [f"class {index}" for index in range(19)]
+KINDS = (
+    ("convolutions backward", ("convolution_backward", "wgrad", "dgrad")),
+    ("convolutions forward", ("conv", "gemm", "cutlass", "xmma", "mm", "sm90")),
+    ("batch norm", ("batch_norm", "bn_", "batchnorm")),
+    ("optimizer", ("sgd", "adam", "multi_tensor")),
+    ("loss", ("softmax", "nll", "cross_entropy")),
+    ("activations", ("relu", "clamp", "threshold", "silu")),
+    ("copies and layout", ("memcpy", "memset", "copy", "nchw", "nhwc", "cat", "fill")),
+    ("pointwise and pooling", ("elementwise", "vectorized", "add", "mul", "max_pool", "triton", "reduce")),
+)
+ROUNDS = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", default="paper-unet")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
+    options = parser.parse_args()
+    config = with_values(get_recipe(options.recipe), parse_assignments(options.changes))
+    config = with_values(config, {"device": options.device})
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    print(
+        f"{options.recipe} at {format_value(config.data.size)}, batch {config.batch_size}, {hardware.name}, "
+        f"{hardware.precision}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    ceilings = [matrix_ceiling(hardware)]
+    print_step(config, hardware, options.steps, ceilings)
+    print_convolutions(config, hardware, ceilings)
+
+
+def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list[float]) -> None:
+    """The fastest of `steps` whole steps by kind of work; what each took is printed, too."""
+    on_cuda = hardware.device.type == "cuda"
+    state = new_state(config, hardware, CLASSES)
+    objective = build_objective(config)
+    generator = torch.Generator(hardware.device).manual_seed(0)
+
+    def draw(high: int, *shape: int) -> torch.Tensor:
+        drawn = torch.randint(high, shape, device=hardware.device, generator=generator)
+        return drawn.to(torch.uint8)
+
+    images = draw(256, config.batch_size, *config.data.size, 3)  # [B, H, W, 3]
+    labels = draw(len(CLASSES), config.batch_size, *config.data.size)  # [B, H, W]
+    state.model.train()
+
+    def step() -> None:
+        state.optimizer.zero_grad(set_to_none=True)
+        targets = objective.targets(images, labels, generator)
+        with hardware.autocast():
+            answers = state.model(objective.inputs(images, targets))
+        torch.autograd.backward(objective.loss(answers, targets))
+        state.optimizer.step()
+
+    for _ in range(2):
+        step()
+    activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
+    taken = []
+    for _ in range(steps):
+        ceilings.append(matrix_ceiling(hardware))
+        with profile(activities=[activity]) as profiler:
+            seconds = timed(step, hardware)
+        taken.append((seconds, profiler.key_averages()))
+    fastest, events = min(taken, key=lambda entry: entry[0])
+    spent: Counter[str] = Counter()
+    for event in events:
+        name = event.key.lower()
+        kind = next((kind for kind, words in KINDS if any(word in name for word in words)), "all else")
+        spent[kind] += (event.self_device_time_total if on_cuda else event.self_cpu_time_total) / 1e6
+    forward = flops_per_sample(config, len(CLASSES)) * config.batch_size
+    arithmetic = {"convolutions forward": forward, "convolutions backward": 2 * forward}
+    print(f"\nsteps of {', '.join(f'{seconds:.2f}' for seconds, _ in taken)} s; the fastest:\n")
+    print(f"{'':<24}{'ms':>8}{'share':>9}{'GFLOP/s':>9}")
+    total = sum(spent.values())
+    for kind, seconds in spent.most_common():
+        rate = f"{arithmetic[kind] / seconds / 1e9:9.0f}" if kind in arithmetic and not on_cuda else ""
+        print(f"{kind:<24}{1e3 * seconds:8.1f}{100 * seconds / total:8.1f} %{rate}".rstrip())
+    print(f"{'whole step':<24}{1e3 * fastest:8.1f}{'':>10}{3 * forward / fastest / 1e9:9.0f}")
+    print(f"\n{config.batch_size / fastest:.2f} images/s; matrix product {spread(ceilings)}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution and the shape of what it is given, [B, C, H, W]."""
+
+    transposed: bool
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        kind = " up" if self.transposed else ""
+        kernel, size = "x".join(map(str, self.kernel)), "x".join(map(str, self.shape[2:]))
+        return f"{self.inputs} -> {self.outputs}, {kernel}{kind} at {size}"
+
+
+def convolutions_of(config: RunConfig) -> Counter[Layer]:
+    """The different convolutions of the network, in order, with how often each occurs."""
+    found: Counter[Layer] = Counter()
+
+    def seen(module: Any, arguments: tuple[Any, ...]) -> None:
+        found[
+            Layer(
+                isinstance(module, nn.ConvTranspose2d),
+                module.in_channels,
+                module.out_channels,
+                module.kernel_size,
+                tuple(module.stride),
+                tuple(module.padding),
+                tuple(arguments[0].shape),
+            )
+        ] += 1
+
+    with torch.device("meta"):
+        model = build_model(config.model, len(CLASSES))
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.register_forward_pre_hook(seen)
+        model(torch.empty(config.batch_size, CHANNELS, *config.data.size))
+    return found
+
+
+def print_convolutions(config: RunConfig, hardware: Hardware, ceilings: list[float]) -> None:
+    """GFLOP/s of each convolution alone, the fastest of some rounds."""
+    width = max(len(str(layer)) for layer in convolutions_of(config))
+    head = f"{'times':>7}{'GFLOP':>9}{'forward':>9}{'of input':>10}{'of weights':>12}"
+    print(f"\n{'GFLOP/s alone':<{width}}{head}")
+    seconds_of = [0.0, 0.0, 0.0]
+    arithmetic = 0.0
+    for layer, times in convolutions_of(config).items():
+        flops, passes = layer_passes(layer, config, hardware)
+        best = [float("inf")] * 3
+        for _ in range(ROUNDS):
+            ceilings.append(matrix_ceiling(hardware))
+            best = [min(old, timed(run, hardware)) for old, run in zip(best, passes, strict=True)]
+        rates = [flops / seconds / 1e9 for seconds in best]
+        print(
+            f"{layer!s:<{width}}{times:7}{times * flops / 1e9:9.1f}"
+            f"{rates[0]:9.0f}{rates[1]:10.0f}{rates[2]:12.0f}",
+            flush=True,
+        )
+        arithmetic += times * flops
+        seconds_of = [old + times * seconds for old, seconds in zip(seconds_of, best, strict=True)]
+    rates = [arithmetic / seconds / 1e9 for seconds in seconds_of]
+    print(f"{'all':<{width}}{'':>7}{arithmetic / 1e9:9.1f}{rates[0]:9.0f}{rates[1]:10.0f}{rates[2]:12.0f}")
+    whole = sum(seconds_of)
+    print(
+        f"\nconvolutions alone, all at their fastest: {whole:.2f} s a step, "
+        f"{config.batch_size / whole:.2f} images/s; matrix product {spread(ceilings)}"
+    )
+
+
+def layer_passes(
+    layer: Layer, config: RunConfig, hardware: Hardware
+) -> tuple[float, list[Callable[[], object]]]:
+    """FLOPs of one pass, and the three passes: forward, gradient of the input, gradient of the weights."""
+    order = torch.channels_last if config.runtime.channels_last else torch.contiguous_format
+    channels = (layer.inputs, layer.outputs) if layer.transposed else (layer.outputs, layer.inputs)
+
+    def draw(*shape: int) -> torch.Tensor:
+        tensor = torch.randn(*shape, device=hardware.device).to(hardware.dtype)
+        return tensor.contiguous(memory_format=order)
+
+    images, weights = draw(*layer.shape), draw(*channels, *layer.kernel)
+    rest = (layer.stride, layer.padding, (1, 1), layer.transposed, (0, 0), 1)
+    answers = torch.ops.aten.convolution(images, weights, None, *rest)
+    gradient = torch.randn_like(answers)
+    pixels = images if layer.transposed else answers
+    flops = 2.0 * weights.numel() * pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
+
+    def backward(*wanted: bool) -> Callable[[], object]:
+        return lambda: torch.ops.aten.convolution_backward(gradient, images, weights, None, *rest, wanted)
+
+    return flops, [
+        lambda: torch.ops.aten.convolution(images, weights, None, *rest),
+        backward(True, False, False),
+        backward(False, True, False),
+    ]
+
+
+def timed(work: Callable[[], object], hardware: Hardware) -> float:
+    """Seconds of a piece of work, with what it leaves to the device."""
+    begun = time.perf_counter()
+    work()
+    if hardware.device.type == "cuda":
+        torch.cuda.synchronize(hardware.device)
+    return time.perf_counter() - begun
+
+
+def spread(ceilings: list[float]) -> str:
+    """The matrix product's own lowest, median and highest, as it was measured in between."""
+    low, *_, high = ordered = sorted(rate / 1e9 for rate in ceilings)
+    return f"{low:.0f} to {high:.0f} GFLOP/s, median {ordered[len(ordered) // 2]:.0f} of {len(ordered)}"
+
+
+if __name__ == "__main__":
+    main()
