@@ -61,8 +61,7 @@ SECTIONS = (
         "peers_64",
         "The same at the study's batch of 64",
         "python -m benchmarks.peers.run --width 64 --batch-size 64 --images 160 --epochs 2",
-        "Larger batches leave the processor's caches, and a plain script takes the more new memory in every "
-        "step.",
+        "The same peers; two epochs, as one of the plain script takes a minute and a half.",
     ),
     Section(
         "precision",
@@ -178,14 +177,15 @@ section, not seconds between machines.
 The limit of a network on the CPU is how fast it multiplies matrices, which the training loop and the peers'
 section measure beside it; what a run reaches of it stands on its page (`seg-engine show RUN`, "speed").
 
-What holds the U-Net of width 64 back from it on this CPU (below, "What holds a step back"): convolutions take
-three quarters of a step and are oneDNN's. Forward and for the gradient of their input the inner ones run as
-fast as the matrix product; the gradient of their weights comes at half of that, the outermost and the deepest
-are slower still. The rest is bound by memory: batch norm, activations, copies. The engine's own share, scores
-and journal included, is about a hundredth ("The training loop against a bare one").
+What holds the U-Net of width 64 back from it on two cores with AMX (below, "What holds a step back",
+November 2026): convolutions take three quarters of a step and are oneDNN's. Forward and for the gradient of
+their input the inner ones run as fast as the matrix product; the gradient of their weights comes at half of
+that, the outermost and the deepest are slower still. The rest is bound by memory: batch norm, activations,
+copies. The engine's own share, scores and journal included, is about a hundredth ("The training loop
+against a bare one").
 
 Ten times the plain script in a whole epoch was wanted and is not reached: decoding is a small part of it at
-this width, and ten times its arithmetic, about 1,100 GFLOP/s, is more than this CPU's bf16 matrix product
+this width, and ten times its arithmetic, about 1,100 GFLOP/s, is more than those cores' bf16 matrix product
 makes in its slow moments (about 800; 2,000 in the fast ones, as a neighbour may use the same matrix unit).
 """
 

@@ -75,7 +75,8 @@ def epoch_seconds(config: RunConfig, folder: Path, runs: int, environment: dict[
         )
         for run in made
     ]
-    if any(worker.wait() != 0 for worker in workers):
+    statuses = [worker.wait() for worker in workers]
+    if any(statuses):
         raise SystemExit("a worker failed")
     spans = []
     for run in made:

@@ -107,14 +107,20 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
     for event in events:
         name = event.key.lower()
         kind = next((kind for kind, words in KINDS if any(word in name for word in words)), "all else")
+        if on_cuda and kind.startswith("convolutions"):
+            kind = "convolutions"  # not every kernel's name says which way it goes
         spent[kind] += (event.self_device_time_total if on_cuda else event.self_cpu_time_total) / 1e6
     forward = flops_per_sample(config, len(CLASSES)) * config.batch_size
-    arithmetic = {"convolutions forward": forward, "convolutions backward": 2 * forward}
+    arithmetic = {
+        "convolutions forward": forward,
+        "convolutions backward": 2 * forward,
+        "convolutions": 3 * forward,
+    }
     print(f"\nsteps of {', '.join(f'{seconds:.2f}' for seconds, _ in taken)} s; the fastest:\n")
     print(f"{'':<24}{'ms':>8}{'share':>9}{'GFLOP/s':>9}")
     total = sum(spent.values())
     for kind, seconds in spent.most_common():
-        rate = f"{arithmetic[kind] / seconds / 1e9:9.0f}" if kind in arithmetic and not on_cuda else ""
+        rate = f"{arithmetic[kind] / seconds / 1e9:9.0f}" if kind in arithmetic else ""
         print(f"{kind:<24}{1e3 * seconds:8.1f}{100 * seconds / total:8.1f} %{rate}".rstrip())
     print(f"{'whole step':<24}{1e3 * fastest:8.1f}{'':>10}{3 * forward / fastest / 1e9:9.0f}")
     print(f"\n{config.batch_size / fastest:.2f} images/s; matrix product {spread(ceilings)}")
@@ -166,12 +172,13 @@ def convolutions_of(config: RunConfig) -> Counter[Layer]:
 
 def print_convolutions(config: RunConfig, hardware: Hardware, ceilings: list[float]) -> None:
     """GFLOP/s of each convolution alone, the fastest of some rounds."""
-    width = max(len(str(layer)) for layer in convolutions_of(config))
+    layers = convolutions_of(config)
+    width = max(len(str(layer)) for layer in layers)
     head = f"{'times':>7}{'GFLOP':>9}{'forward':>9}{'of input':>10}{'of weights':>12}"
     print(f"\n{'GFLOP/s alone':<{width}}{head}")
     seconds_of = [0.0, 0.0, 0.0]
     arithmetic = 0.0
-    for layer, times in convolutions_of(config).items():
+    for layer, times in layers.items():
         flops, passes = layer_passes(layer, config, hardware)
         best = [float("inf")] * 3
         for _ in range(ROUNDS):

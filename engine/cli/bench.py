@@ -70,7 +70,7 @@ def print_report(config: RunConfig, lines: Sequence[dict[str, Any]]) -> None:
     )
     output.say(
         f"{machine['device_name']} ({machine['device']}), {machine['precision']}, "
-        f"{machine['threads']} threads, torch {machine['torch']}; "
+        f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}, torch {machine['torch']}; "
         f"a matrix product runs at {large(machine['ceiling_flops'], 'FLOP/s')}"
     )
     output.say(

@@ -125,7 +125,7 @@ class PlainDisplay:
                     again = f", going on{after}" if event.attempt > 1 else ""
                     self._say(
                         f"worker {event.pid} on {event.device_name} ({event.device}), {event.precision}, "
-                        f"{event.threads} threads{again}"
+                        f"{event.threads} thread{'' if event.threads == 1 else 's'}{again}"
                     )
                 case Data():
                     self._say(

@@ -27,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 
 from engine.classes import VOID, ClassSet
 from engine.data.catalog import DataError, Fault, Sample
+from engine.processes import available_cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -201,7 +202,7 @@ def map_in_order(
     cores), and there is nothing to fork and nothing to be left behind.
     Closing the generator, or an interrupt in it, waits for the items in work and drops the rest.
     """
-    workers = workers or _usable_cores()
+    workers = workers or available_cores()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     pending: deque[Future[_Result]] = deque()
     try:
@@ -251,9 +252,3 @@ def _unknown_values(labels: NDArray[np.uint8], class_set: ClassSet) -> str:
 
 def _faults_of(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Fault, ...]:
     return read_pair(sample, class_set, root)[1]
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -36,10 +36,9 @@ def start_worker(
 
     In its own session it meets neither the terminal's Ctrl-C nor its hang-up: whoever starts a run may leave.
     `visible_device` is the one CUDA device that it gets to see, `cores` how many of the cores it takes unless
-    its config says otherwise. The log is locked, and the worker and its
-    children inherit the lock with the open file: the kernel itself says whether any of them lives, also
-    before the worker has come up and after it was killed. Raises StillHeld when one does, OSError when the
-    folder cannot be written.
+    its config says otherwise. The log is locked, and the worker and its children inherit the lock with the
+    open file: the kernel itself says whether any of them lives, also before the worker has come up and after
+    it was killed. Raises StillHeld when one does, OSError when the folder cannot be written.
     """
     environment = {**environment_of_workers(), "PYTHONUNBUFFERED": "1"}
     if visible_device is not None:
