@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SECONDS = 120.0
 """Longest time that looking for an advice may take."""
 CPU_RESERVE, CUDA_RESERVE = 300 * 10**6, 10**9
-"""Bytes left free beside a step: for the matrices of `matrix_ceiling`, and because the same steps need more in
-one process than in the next, whose heap is cut up differently."""
+"""Bytes left free beside a step: for the matrices of `matrix_ceiling`, and because the same steps need more
+in one process than in the next, whose heap is cut up differently."""
 EXIT_TOO_LARGE, EXIT_BROKEN = 1, 2
 STEPS = 2
 """The first step makes the optimizer's state, the second has it beside activations and gradients."""
