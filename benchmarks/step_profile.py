@@ -3,17 +3,18 @@
     python benchmarks/step_profile.py [--recipe paper-unet] [--device cpu] [--steps 8] [KEY=VALUE]
 
 Two tables. The first is of the fastest of some whole steps: time by kind of work, and FLOP/s of the
-convolutions forward and backward. The second has each different convolution of the network by itself:
-forward, gradient of its input, gradient of its weights. The matrix product that they are held against is
-measured between them, since a machine with neighbours may be three times as fast in one second as in the
-next; the fastest of all is taken.
+convolutions forward and backward. On the CPU its operators are timed one by one: the events that torch's own
+profiler keeps cut up the heap, so that a step under it waits for pages that a run already has. The second has
+each different convolution of the network by itself: forward, gradient of its input, gradient of its weights.
+The matrix product that they are held against is measured between them, since a machine with neighbours may
+be three times as fast in one second as in the next; the fastest of all is taken.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ prepare_process(RuntimeConfig())  # before torch takes its first memory, as the 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from engine.learning.ceiling import matrix_ceiling  # noqa: E402
 from engine.learning.flops import flops_per_sample  # noqa: E402
@@ -45,7 +47,10 @@ KINDS = (
     ("loss", ("softmax", "nll", "cross_entropy")),
     ("activations", ("relu", "clamp", "threshold", "silu")),
     ("copies and layout", ("memcpy", "memset", "copy", "nchw", "nhwc", "cat", "fill")),
-    ("pointwise and pooling", ("elementwise", "vectorized", "add", "mul", "max_pool", "triton", "reduce")),
+    (
+        "pointwise and pooling",
+        ("elementwise", "vectorized", "add", "mul", "max_pool", "triton", "reduce", "sum"),
+    ),
 )
 ROUNDS = 8
 
@@ -95,21 +100,17 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
 
     for _ in range(2):
         step()
-    activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
     taken = []
     for _ in range(steps):
         ceilings.append(matrix_ceiling(hardware))
-        with profile(activities=[activity]) as profiler:
-            seconds = timed(step, hardware)
-        taken.append((seconds, profiler.key_averages()))
-    fastest, events = min(taken, key=lambda entry: entry[0])
-    spent: Counter[str] = Counter()
-    for event in events:
-        name = event.key.lower()
+        taken.append(profiled(step, hardware))
+    fastest, seconds_of = min(taken, key=lambda entry: entry[0])
+    spent: defaultdict[str, float] = defaultdict(float)
+    for name, seconds in seconds_of.items():
         kind = next((kind for kind, words in KINDS if any(word in name for word in words)), "all else")
         if on_cuda and kind.startswith("convolutions"):
             kind = "convolutions"  # not every kernel's name says which way it goes
-        spent[kind] += (event.self_device_time_total if on_cuda else event.self_cpu_time_total) / 1e6
+        spent[kind] += seconds
     forward = flops_per_sample(config, len(CLASSES)) * config.batch_size
     arithmetic = {
         "convolutions forward": forward,
@@ -119,11 +120,38 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
     print(f"\nsteps of {', '.join(f'{seconds:.2f}' for seconds, _ in taken)} s; the fastest:\n")
     print(f"{'':<24}{'ms':>8}{'share':>9}{'GFLOP/s':>9}")
     total = sum(spent.values())
-    for kind, seconds in spent.most_common():
+    for kind, seconds in sorted(spent.items(), key=lambda entry: -entry[1]):
         rate = f"{arithmetic[kind] / seconds / 1e9:9.0f}" if kind in arithmetic else ""
         print(f"{kind:<24}{1e3 * seconds:8.1f}{100 * seconds / total:8.1f} %{rate}".rstrip())
     print(f"{'whole step':<24}{1e3 * fastest:8.1f}{'':>10}{3 * forward / fastest / 1e9:9.0f}")
     print(f"\n{config.batch_size / fastest:.2f} images/s; matrix product {spread(ceilings)}")
+
+
+def profiled(step: Callable[[], None], hardware: Hardware) -> tuple[float, dict[str, float]]:
+    """Seconds of a step, and of each operator (CPU) or kernel (CUDA) in it, by its name in lower case."""
+    if hardware.device.type == "cpu":
+        with OperatorTimes() as times:
+            whole = timed(step, hardware)
+        return whole, times.seconds
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        whole = timed(step, hardware)
+    return whole, {event.key.lower(): event.self_device_time_total / 1e6 for event in profiler.key_averages()}
+
+
+class OperatorTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Seconds of each operator that runs within, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        begun = time.perf_counter()
+        answer = func(*args, **(kwargs or {}))
+        self.seconds[str(func)] += time.perf_counter() - begun
+        return answer
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.config_models import ModernUNetConfig
+from engine.models.layers import TransposedConvolution
 
 MULTIPLIERS = (1, 2, 2, 4)
 """Channels of a level over those of the level above."""
@@ -94,7 +95,7 @@ class ModernUNet(nn.Module):
             self.up.insert(0, nn.ModuleList(up))
         self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in above[1:])
         self.grow = nn.ModuleList(
-            nn.ConvTranspose2d(width, width, 4, stride=2, padding=1) for width in reversed(above[1:])
+            TransposedConvolution(width, width, 4, stride=2, padding=1) for width in reversed(above[1:])
         )
         self.middle = nn.ModuleList(
             [block(widths[-1], widths[-1], "middle"), ResidualBlock(widths[-1], widths[-1], config.norm)]

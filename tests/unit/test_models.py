@@ -7,6 +7,7 @@ from torch import nn
 from engine.config_keys import with_values
 from engine.config_models import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.flops import flops_per_sample
+from engine.models.layers import TransposedConvolution
 from engine.models.modern_unet import Attention
 from engine.models.registry import build_model, count_parameters
 from engine.recipes import get_recipe
@@ -63,6 +64,31 @@ def test_the_last_layer_is_called_head(config: ModelConfig) -> None:
     names = {name for name, _ in build_model(config, outputs=5).named_parameters()}
     assert {name for name in names if name.startswith("head.")} == {"head.weight", "head.bias"}
     assert build_model(config, outputs=5).head.out_channels == 5
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_transposed_convolution_is_that_of_torch_with_its_gradients(bf16: bool) -> None:
+    torch.manual_seed(0)
+    theirs = nn.ConvTranspose2d(6, 4, 4, stride=2, padding=1).to(memory_format=torch.channels_last)
+    ours = TransposedConvolution(6, 4, 4, stride=2, padding=1).to(memory_format=torch.channels_last)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 6, 5, 7).to(memory_format=torch.channels_last)
+    answers, gradients = [], []
+    for layer in (ours, theirs):
+        given = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            answer = layer(given)
+        answer.float().square().sum().backward()
+        answers.append(answer)
+        gradients.append([given.grad, layer.weight.grad, layer.bias.grad])
+    near = {"rtol": 0.02, "atol": 0.02} if bf16 else {}  # the bias is rounded before or after it is added
+    torch.testing.assert_close(*answers, **near)
+    assert answers[0].is_contiguous(memory_format=torch.channels_last)
+    for our, their in zip(*gradients, strict=True):
+        assert our is not None
+        assert their is not None
+        scale = float(their.abs().max()) if bf16 else 1.0
+        torch.testing.assert_close(our / scale, their / scale, **near)
 
 
 def test_attention_is_over_the_keys_of_normed_pixels() -> None:
