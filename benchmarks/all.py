@@ -178,15 +178,18 @@ The limit of a network on the CPU is how fast it multiplies matrices, which the 
 section measure beside it; what a run reaches of it stands on its page (`seg-engine show RUN`, "speed").
 
 What holds the U-Net of width 64 back from it on two cores with AMX (below, "What holds a step back",
-November 2026): convolutions take three quarters of a step and are oneDNN's. Forward and for the gradient of
-their input the inner ones run as fast as the matrix product; the gradient of their weights comes at half of
-that, the outermost and the deepest are slower still. The rest is bound by memory: batch norm, activations,
-copies. The engine's own share, scores and journal included, is about a hundredth ("The training loop
-against a bare one").
+November 2026): convolutions take two thirds of a step and are oneDNN's. Forward and for the gradient of their
+input the inner ones run as fast as the matrix product; the gradient of their weights comes at half of that,
+the outermost and the deepest are slower still. The rest is bound by memory: batch norm, activations, copies.
+The engine's own share, scores and journal included, is about a hundredth ("The training loop against a bare
+one"). Two of torch's operators are avoided where they are slow: the bias of a transposed convolution is added
+by itself (its gradient in oneDNN takes ten times a sum's), and ReLU does not work in place (in bf16 twice as
+slow as into a new tensor).
 
-Ten times the plain script in a whole epoch was wanted and is not reached: decoding is a small part of it at
-this width, and ten times its arithmetic, about 1,100 GFLOP/s, is more than those cores' bf16 matrix product
-makes in its slow moments (about 800; 2,000 in the fast ones, as a neighbour may use the same matrix unit).
+Ten times the plain script in a whole second epoch was wanted and is not reached: at batch 64 it is 8.5 times
+(cold) and 7.8 (warm), at batch 16 6.3. Decoding is a small part of the plain script's epoch at this width, so
+nearly all of it would have to come from arithmetic, and those cores change speed with their neighbours: on a
+slow day, when the bf16 product made 800 GFLOP/s in place of 2,000 to 2,600, it was 4.8 times.
 """
 
 
