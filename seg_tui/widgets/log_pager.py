@@ -92,6 +92,11 @@ class LogLines(ScrollView, can_focus=True):
         self.virtual_size = Size(widest, len(lines))
         self.refresh()
 
+    def watch_show_vertical_scrollbar(self, shown: bool) -> None:
+        """A bar that comes after the view was scrolled would stand at its top until the next scroll."""
+        if shown:
+            self.vertical_scrollbar.position = self.scroll_y
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):

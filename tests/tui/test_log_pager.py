@@ -131,6 +131,7 @@ async def test_it_opens_at_the_end_and_follows_until_scrolled_up(tmp_path: Path)
     app = PagerApp(numbered(tmp_path / "log.txt", 500))
     async with app.run_test(size=(60, 20)) as pilot:
         await opened_at_end(app, pilot, 499)
+        assert app.pager.view.vertical_scrollbar.position == app.pager.view.scroll_y > 0
         numbered(app.path, 100, 500, "a")
         app.pager.refresh_end()
         await opened_at_end(app, pilot, 599)

@@ -107,6 +107,8 @@ def test_folder_picker(snap_compare: object, near: Workspace, size: tuple[int, i
     async def show(pilot: Pilot[None]) -> None:
         screen = await to_form(pilot)
         screen.form.rows()["data"].editor.value = "data"
+        # What the form says of it is seen beside the picker.
+        await until(pilot, lambda: "has no images" in screen.form.data_look.line)
         await pilot.press("ctrl+o")
         # Its tree has a worker that never ends, so that none can be waited for.
         await until(pilot, lambda: isinstance(pilot.app.screen, FolderPicker))
