@@ -235,6 +235,11 @@ class PreviewScreen(Screen[None]):
     def on_resize(self) -> None:
         self._show_after_layout()
 
+    @on(Wall.Resized)
+    def fill(self) -> None:
+        """The wall may get its room only after `_show_after_layout` looked for it, above all at the start."""
+        self._show()
+
     # ------------------------------------------------------------------ keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.containers import Container
+from textual.message import Message
 
 from seg_tui.graphics import Graphics
 from seg_tui.widgets.label_image import LabelImage, Picture
@@ -24,9 +25,15 @@ class Hung:
 class Wall(Container):
     """Frames side by side and below each other; one of them has the focus."""
 
+    class Resized(Message):
+        """There is more room for pictures, or less."""
+
     DEFAULT_CSS = """
     Wall { layout: grid; grid-gutter: 1 2; width: 1fr; height: 1fr; margin: 0 1; }
     """
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
 
     @property
     def frames(self) -> list[LabelImage]:

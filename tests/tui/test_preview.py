@@ -320,6 +320,15 @@ async def test_what_scores_above_the_threshold_is_grey_in_the_prediction(
         assert share_of_grey(frames(screen)[2]) == 0
 
 
+async def test_pictures_come_though_they_were_wanted_before_there_was_room(
+    gallery_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is to come after a refresh may come before the layout when the machine is busy.
+    monkeypatch.setattr(PreviewScreen, "call_after_refresh", lambda self, callback: callback())
+    async with preview(gallery_workspace, "gal00001") as (screen, _):
+        assert all(frame.picture is not None for frame in frames(screen))
+
+
 async def test_evaluations_of_different_epochs_stand_side_by_side(gallery_workspace: Workspace) -> None:
     add_evaluation(gallery_workspace, "eval0001", name="early")
     add_evaluation(gallery_workspace, "eval0002", epoch=9, name="late")
