@@ -107,7 +107,9 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
     fastest, seconds_of = min(taken, key=lambda entry: entry[0])
     spent: defaultdict[str, float] = defaultdict(float)
     for name, seconds in seconds_of.items():
-        kind = next((kind for kind, words in KINDS if any(word in name for word in words)), "all else")
+        kind = next(
+            (kind for kind, words in KINDS if any(word in name.lower() for word in words)), "all else"
+        )
         if on_cuda and kind.startswith("convolutions"):
             kind = "convolutions"  # not every kernel's name says which way it goes
         spent[kind] += seconds
@@ -128,14 +130,14 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
 
 
 def profiled(step: Callable[[], None], hardware: Hardware) -> tuple[float, dict[str, float]]:
-    """Seconds of a step, and of each operator (CPU) or kernel (CUDA) in it, by its name in lower case."""
+    """Seconds of a step, and of each operator (CPU) or kernel (CUDA) in it, by name."""
     if hardware.device.type == "cpu":
         with OperatorTimes() as times:
             whole = timed(step, hardware)
         return whole, times.seconds
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         whole = timed(step, hardware)
-    return whole, {event.key.lower(): event.self_device_time_total / 1e6 for event in profiler.key_averages()}
+    return whole, {event.key: event.self_device_time_total / 1e6 for event in profiler.key_averages()}
 
 
 class OperatorTimes(TorchDispatchMode):  # type: ignore[no-untyped-call]

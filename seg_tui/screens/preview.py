@@ -233,10 +233,10 @@ class PreviewScreen(Screen[None]):
         self.query_one("#place", Static).update(place_line(self.look, self.shown, self.studio))
 
     def on_resize(self) -> None:
-        self._show_after_layout()
+        self._tell()  # the legend comes and goes with the width
 
     @on(Wall.Resized)
-    def fill(self) -> None:
+    def fill_wall(self) -> None:
         """The wall may get its room only after `_show_after_layout` looked for it, above all at the start."""
         self._show()
 

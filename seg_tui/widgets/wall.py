@@ -25,12 +25,12 @@ class Hung:
 class Wall(Container):
     """Frames side by side and below each other; one of them has the focus."""
 
-    class Resized(Message):
-        """There is more room for pictures, or less."""
-
     DEFAULT_CSS = """
     Wall { layout: grid; grid-gutter: 1 2; width: 1fr; height: 1fr; margin: 0 1; }
     """
+
+    class Resized(Message):
+        """There is more room for pictures, or less."""
 
     def on_resize(self) -> None:
         self.post_message(self.Resized())
