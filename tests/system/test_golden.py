@@ -39,7 +39,7 @@ def ok(golden: Workspace, *arguments: str) -> str:
 
 
 def listed(golden: Workspace) -> dict[str, dict[str, object]]:
-    """What `runs --json` says of each run by name, but for who looked after it: only the database notes that."""
+    """What `runs --json` says of each run by name, without its agent, which a rebuilt database forgets."""
     runs = json.loads(ok(golden, "runs", "--json"))
     return {run["name"]: {key: run[key] for key in run if key != "claimed_by"} for run in runs}
 
