@@ -127,7 +127,7 @@ def measure(config: RunConfig, root: Path) -> None:
     whole = np.diff(job.done)
     seconds = statistics.median(network.seconds[1:])
     cost = statistics.median(whole - np.array(network.seconds[1:]))
-    breadth = config.model.model_dump()[config.model.BREADTH]
+    breadth = config.model.model_dump()[config.model.breadth_key]
     print(f"U-Net, width {breadth}, 1024x2048, batch 1; {hardware.name}, {hardware.precision}")
     print(f"network {seconds:.3f} s, all else {cost:.4f} s an image: {100 * cost / seconds:.2f} %")
     print("resident MB after each image:", " ".join(f"{value:.0f}" for value in job.memory))

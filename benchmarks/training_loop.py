@@ -83,7 +83,7 @@ def compare(config: RunConfig, data: Dataset, root: Path, rounds: int) -> None:
             waits.append(wait)
             times["bare loop"].append(bare.epoch())
     images = len(data.train)
-    width = config.model.model_dump()[config.model.BREADTH]
+    width = config.model.model_dump()[config.model.breadth_key]
     print(f"U-Net, width {width}, 128x128, batch {config.batch_size}, {images} images an epoch")
     print(
         f"{hardware.name}, {hardware.precision}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, model_validator
 
 from engine.config_fields import Count, Section, Size, option
-from engine.config_models import ModelConfig, UNetConfig
 from engine.config_network import (
     EvaluateConfig,
     OfNetworkConfig,
@@ -20,6 +19,8 @@ from engine.config_network import (
     RobustnessConfig,
 )
 from engine.config_slurm import SlurmConfig
+from engine.models import ModelSection
+from engine.models.builtin import MODELS, UNetConfig
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -269,7 +270,9 @@ class RunConfig(Section):
         "local", "local: a process of the machine that the agent is on; slurm: a job of the cluster"
     )
     data: DataConfig = DataConfig()
-    model: ModelConfig = option(UNetConfig(), "The network; each architecture has keys of its own")
+    model: Annotated[ModelSection, MODELS] = option(
+        UNetConfig(), "The network; each architecture has keys of its own"
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
@@ -356,7 +359,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
         height, width = self.data.size
-        stride = self.model.stride
+        stride = self.model.input_stride()
         if height % stride or width % stride:
             nearest = "x".join(str(max(stride, round(side / stride) * stride)) for side in (height, width))
             raise ValueError(
@@ -388,3 +391,6 @@ class RunConfig(Section):
                 f"{self.epochs} epochs; it must be smaller than epochs"
             )
         return self
+
+
+MODELS.on_change(lambda: RunConfig.model_rebuild(force=True))

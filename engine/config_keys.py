@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from engine.components import Registry
 from engine.config import RunConfig
-from engine.config_fields import Size
+from engine.config_fields import Section, Size
+from engine.models import MODELS
 
 
 class ConfigError(ValueError):
@@ -56,6 +58,9 @@ class ConfigKey:
 def config_keys() -> dict[str, ConfigKey]:
     """Every dotted key of a RunConfig, in the order in which they are declared."""
     return {key.key: key for key in _walk(RunConfig, "")}
+
+
+MODELS.on_change(config_keys.cache_clear)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -192,15 +197,15 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterable[ConfigKey]:
         kind = info.annotation
         if info.default is None:
             continue  # a section that a command fills in for its task
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _walk(kind, f"{prefix}{name}.")
-        elif variants := _variants(info):
+        if variants := _variants(info):
             yield from _walk_variants(variants, f"{prefix}{name}.")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _walk(kind, f"{prefix}{name}.")
         else:
             yield _describe(f"{prefix}{info.alias or name}", name, info)
 
 
-def _walk_variants(variants: Mapping[str, type[BaseModel]], prefix: str) -> Iterable[ConfigKey]:
+def _walk_variants(variants: Mapping[str, type[Section]], prefix: str) -> Iterable[ConfigKey]:
     """The keys of a section that has one of several forms, each key once."""
     found: dict[str, ConfigKey] = {}
     for variant, model in variants.items():
@@ -215,14 +220,10 @@ def _walk_variants(variants: Mapping[str, type[BaseModel]], prefix: str) -> Iter
         yield replace(about, variants=() if len(about.variants) == len(variants) else about.variants)
 
 
-def _variants(info: FieldInfo) -> dict[str, type[BaseModel]]:
+def _variants(info: FieldInfo) -> dict[str, type[Section]]:
     """The forms of a section, by the value of its `name`; none for a plain field."""
-    kinds = [
-        get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(info.annotation)
-    ]
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
-        return {}
-    return {str(kind.model_fields["name"].default): kind for kind in kinds}
+    registry = next((entry for entry in info.metadata if isinstance(entry, Registry)), None)
+    return {} if registry is None else dict(registry.sections())
 
 
 def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from engine.config import (
     RunConfig,
     ScheduleConfig,
 )
-from engine.config_models import ModernUNetConfig, UNetConfig
+from engine.models.builtin import ModernUNetConfig, UNetConfig
 
 
 class UnknownRecipe(ValueError):

@@ -71,8 +71,8 @@ def _scaled(config: RunConfig, scale: Scale) -> RunConfig:
         "schedule.warmup_epochs": warmup,
         "pretrain.epochs": pretraining,
     }
-    if scale.breadth:
-        values[f"model.{config.model.BREADTH}"] = scale.breadth
+    if scale.breadth and config.model.breadth_key:
+        values[f"model.{config.model.breadth_key}"] = scale.breadth
     if scale.size:
         values["data.size"] = scale.size
     return with_values(config, values)

@@ -27,7 +27,7 @@ from torchmetrics.segmentation import DiceScore
 from torchvision import transforms
 
 from benchmarks.peers.protocol import LOADER_WORKERS, VOID, Clock, PairOfFiles, Settings, arguments
-from engine.models.unet import UNet
+from engine.models.unet.network import UNet
 
 Batch = tuple[Tensor, Tensor]
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.peers.protocol import LOADER_WORKERS, VOID, Clock, PairOfFiles, Settings, arguments
-from engine.models.unet import UNet
+from engine.models.unet.network import UNet
 
 
 class Streets(Dataset[tuple[Tensor, Tensor]]):

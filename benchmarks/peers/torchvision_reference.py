@@ -19,7 +19,7 @@ from torchvision.transforms import functional as transforms
 from torchvision.transforms.functional import InterpolationMode
 
 from benchmarks.peers.protocol import LOADER_WORKERS, VOID, Clock, PairOfFiles, Settings, arguments
-from engine.models.unet import UNet
+from engine.models.unet.network import UNet
 
 Batch = tuple[Tensor, Tensor]
 JointTransform = Callable[[Image.Image, Image.Image], Batch]

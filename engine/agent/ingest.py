@@ -146,10 +146,14 @@ def _end(
 
 def _less(config: dict[str, Any]) -> str:
     """What needs less memory. Nobody has tried it: the worker that could have is dead."""
+    from engine.models import ModelSection
+    from engine.models.builtin import MODELS  # making its models takes longer than listing a thousand runs
+
     batch = int(config["batch_size"])
     size = min(batch, int(config["runtime"]["micro_batch"]) or batch)
     if size == 1:
-        return "a smaller data.size or model.width needs less"
+        section = MODELS.sections().get(config["model"]["name"], ModelSection)
+        return f"{section.smaller()} needs less"
     half = size // 2
     parts = f"runtime.micro_batch={half} evaluation.batch_size={half}"
     if size < batch:

@@ -90,7 +90,8 @@ def plan_table(plan: Sequence[tuple[RunConfig, Sequence[PlannedEvaluation]]]) ->
     for config, evaluations in plan:
         name = default_name(config)
         size = f"{config.data.size[0]}x{config.data.size[1]}"
-        breadth = f"{config.model.name}, {config.model.BREADTH} {getattr(config.model, config.model.BREADTH)}"
+        key = config.model.breadth_key
+        breadth = f"{config.model.name}, {key} {getattr(config.model, key)}" if key else config.model.name
         pretraining = pretraining_of(config)
         if pretraining is not None:
             lines.append((f"{name} pretrain", str(pretraining.epochs), size, breadth, ""))

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from engine.checkpoint_file import CheckpointError, DamagedCheckpoint, first_line, verify_checkpoint
 from engine.files import replacing
+from engine.models import ModelSection
 
 __all__ = [
     "CheckpointError",
@@ -60,15 +62,26 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     return content
 
 
-def check_fits(path: Path, content: dict[str, Any], model: dict[str, Any], classes: list[str]) -> None:
-    """Raise CheckpointError unless the checkpoint is of this architecture and these classes."""
-    if content["model_config"] != model:
-        raise CheckpointError(f"{path}: is of the model {content['model_config']}, the run's is {model}")
+def check_fits(path: Path, content: dict[str, Any], model: ModelSection, classes: list[str]) -> None:
+    """Raise CheckpointError unless the checkpoint is of this architecture and these classes.
+
+    A key that an earlier version did not have counts as its default.
+    """
+    if not _is_of(model, content["model_config"]):
+        own = model.model_dump(mode="json")
+        raise CheckpointError(f"{path}: is of the model {content['model_config']}, the run's is {own}")
     if content["classes"] != classes:
         raise CheckpointError(
             f"{path}: knows the {len(content['classes'])} classes {', '.join(content['classes'])}; "
             f"the run's {len(classes)} are {', '.join(classes)}"
         )
+
+
+def _is_of(model: ModelSection, saved: dict[str, Any]) -> bool:
+    try:
+        return type(model).model_validate(saved) == model
+    except ValidationError:
+        return False
 
 
 def random_state() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.config import RunConfig
+from engine.models.contract import check_shapes
 from engine.models.registry import CHANNELS, build_model
 
 
@@ -16,6 +17,7 @@ def flops_per_sample(config: RunConfig, outputs: int) -> int:
     """
     with torch.device("meta"):
         model = build_model(config.model, outputs)
+        check_shapes(model, config.model, CHANNELS, outputs)
         image = torch.empty(1, CHANNELS, *config.data.size)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

@@ -13,20 +13,21 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from engine.models.registry import BLOCKS
+from engine.components import ComponentError
+from engine.models.contract import SegmentationNetwork
 
 
-def recompute_blocks(model: nn.Module) -> None:
+def recompute_blocks(model: SegmentationNetwork) -> None:
     """Make the building blocks of the model forget and recompute. In place.
 
-    Results are the same to the last bit; the names of the weights stay.
+    Results are the same to the last bit; the names of the weights stay. Raises ComponentError for a network
+    that has no blocks.
     """
-    for block in model.modules():
-        if isinstance(block, BLOCKS):
-            plain = block.forward
-            block.forward = partial(  # type: ignore[method-assign]
-                checkpoint, plain, use_reentrant=False, context_fn=partial(_contexts, block)
-            )
+    if not any(True for _ in model.blocks()):
+        raise ComponentError(f"runtime.recompute: {type(model).__name__} offers no blocks() to recompute")
+    for block in model.blocks():
+        plain = block.forward
+        block.forward = partial(checkpoint, plain, use_reentrant=False, context_fn=partial(_contexts, block))
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -1,0 +1,51 @@
+"""Networks: the base of their config sections and the registry of them. Torch-free: front ends read it.
+
+Each family is a folder: `config.py` with its section, `network.py` with what needs torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from engine.components import Registry
+from engine.config_fields import Section
+
+if TYPE_CHECKING:
+    from engine.models.contract import SegmentationNetwork
+
+
+class ModelSection(Section):
+    """The keys of one architecture, and how its network is built.
+
+    A subclass has a field `name: Literal["mine"] = option("mine", "Architecture")`, further fields for its
+    other keys, and `build`; `@models.register` makes it known. Its module must not import torch; `build`
+    imports the network.
+    """
+
+    stride: ClassVar[int] = 1
+    """Both sides of the input must be multiples of this, in pixels; see `input_stride`."""
+
+    breadth_key: ClassVar[str] = ""
+    """The key that makes the network smaller, for advice after out of memory; empty: there is none."""
+
+    name: str
+
+    def input_stride(self) -> int:
+        """`stride`; to be overridden where it depends on other keys."""
+        return self.stride
+
+    @classmethod
+    def smaller(cls) -> str:
+        """What to make smaller where memory does not hold one image."""
+        return f"a smaller data.size or model.{cls.breadth_key}" if cls.breadth_key else "a smaller data.size"
+
+    def build(self, inputs: int, outputs: int) -> SegmentationNetwork:
+        """The network, from images [B, inputs, H, W] to logits [B, outputs, H, W]: float32 on torch's current
+        default device, its weights drawn from torch's global generator."""
+        raise NotImplementedError(f"{type(self).__name__} has no build()")
+
+
+MODELS: Registry[ModelSection] = Registry("model", "seg_engine.models", ModelSection, default="unet")
+"""Every architecture by the value of `model.name`."""
+
+register = MODELS.register

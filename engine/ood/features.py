@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.models.registry import bottleneck
+from engine.models.contract import SegmentationNetwork
 from engine.ood.scores import Score, State
 
 NEIGHBOURS = 10
@@ -26,8 +26,8 @@ class PooledFeatures:
     """Within a `with`, `last` holds what the bottleneck made of the image that went through the network last:
     float32 [D], the mean over all places."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._part = bottleneck(model)
+    def __init__(self, model: SegmentationNetwork) -> None:
+        self._part = model.bottleneck()
         self.last = torch.zeros(0)
 
     def __enter__(self) -> Self:

@@ -77,8 +77,7 @@ def advise(
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return "a smaller batch_size needs less"
     if size == 0:
-        smaller = f"a smaller data.size or model.{config.model.BREADTH}"
-        return f"not even one image a step fits; {smaller} needs less"
+        return f"not even one image a step fits; {config.model.smaller()} needs less"
     if size == images_a_pass(config, images):
         return f"evaluation.batch_size={size} fits"
     parts = f"runtime.micro_batch={size} evaluation.batch_size={size}"

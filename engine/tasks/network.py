@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from engine.config import RunConfig
@@ -19,6 +19,7 @@ from engine.data.batches import normalise
 from engine.data.decode import resize_image
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.hardware import Hardware
+from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -35,7 +36,7 @@ class Network:
     """A trained network in evaluation mode on its device. `epoch` is that of the checkpoint, `sha256` that
     of its file."""
 
-    model: nn.Module
+    model: SegmentationNetwork
     classes: tuple[str, ...]
     epoch: int
     sha256: str
@@ -86,7 +87,7 @@ class Network:
     def _forward(self, pixels: Tensor) -> Tensor:
         images = pixels.to(self.hardware.device).unsqueeze(0)
         with self.hardware.autocast():
-            logits: Tensor = self.model(normalise(images))
+            logits = outputs_of(self.model, normalise(images)).logits
         logits = logits.float()
         if not bool(torch.isfinite(logits).all()):
             raise PredictionError("the network's output is not a number everywhere; its training diverged")
@@ -105,7 +106,7 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
         raise CheckpointError(f"{path}: holds no network with classes")
     known = [str(name) for name in content["classes"]]
-    check_fits(path, content, config.model.model_dump(mode="json"), list(classes) or known)
+    check_fits(path, content, config.model, list(classes) or known)
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     model = build_model(config.model, len(known))
@@ -120,6 +121,6 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
         sha256=sha256,
         size=config.data.size,
         tta=about.tta,
-        stride=config.model.stride,
+        stride=config.model.input_stride(),
         hardware=hardware,
     )

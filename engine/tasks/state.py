@@ -32,6 +32,7 @@ from engine.learning.optimizers import build_optimizer
 from engine.learning.recompute import recompute_blocks
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
+from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
 from engine.tasks.job import Job
 from engine.tasks.meter import EpochMeter
@@ -85,7 +86,7 @@ class TrainState:
 
     config: RunConfig
     classes: list[str]
-    model: nn.Module
+    model: SegmentationNetwork
     network: nn.Module
     optimizer: Optimizer
     scaler: GradScaler
@@ -223,7 +224,7 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
     """Put a checkpoint into a new state. Raises CheckpointError if network or classes are others."""
     content = resumption.content
     assert content is not None
-    check_fits(resumption.path, content, state.config.model.model_dump(mode="json"), state.classes)
+    check_fits(resumption.path, content, state.config.model, state.classes)
     state.model.load_state_dict(content["model"])
     if resumption.path.name == "best.pt":
         state.epoch, state.val_dice = content["epoch"], content["dice"]

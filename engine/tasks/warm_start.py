@@ -17,8 +17,6 @@ from engine.learning.checkpoint import CheckpointError, load_checkpoint
 from engine.tasks.job import Job
 from engine.tasks.state import TrainState
 
-HEAD = "head."
-
 
 def start_from_source(job: Job, state: TrainState) -> None:
     """Put the weights of `init.from` into a new state; what was and was not taken is on the record.
@@ -31,11 +29,12 @@ def start_from_source(job: Job, state: TrainState) -> None:
     own, offered = state.model.state_dict(), content["model"]
     taken = {name for name in own.keys() & offered.keys() if own[name].shape == offered[name].shape}
     if content["classes"] != state.classes:
-        taken -= {name for name in taken if name.startswith(HEAD)}
+        taken -= {name for name in taken if state.model.is_head(name)}
     new = [name for name in own if name not in taken]
     unused = [name for name in offered if name not in taken]
     if job.config.init.strict:
-        _refuse_misfits(path, own, offered, [name for name in (*new, *unused) if not name.startswith(HEAD)])
+        misfits = [name for name in (*new, *unused) if not state.model.is_head(name)]
+        _refuse_misfits(path, own, offered, misfits)
     if not taken:
         raise CheckpointError(f"{path}: none of its weights fits this network")
     state.model.load_state_dict({name: offered[name] for name in taken}, strict=False)

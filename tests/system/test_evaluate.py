@@ -20,12 +20,12 @@ from torch.nn import functional
 from engine.classes import CITYSCAPES
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.config_models import UNetConfig
 from engine.data.batches import MEAN, STD
 from engine.events import ImageScores
 from engine.journal import read_all
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
+from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
 from engine.report.gallery import image_scores, read_sample
 from engine.rundir import RunCard, RunDir

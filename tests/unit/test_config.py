@@ -17,7 +17,7 @@ from engine.config_keys import (
     value_of,
     with_values,
 )
-from engine.config_models import ModernUNetConfig, UNetConfig
+from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.recipes import RECIPES, UnknownRecipe, get_recipe
 
 

@@ -25,7 +25,7 @@ from engine.learning.checkpoint import (
 )
 from engine.learning.losses import build_loss, soft_dice_loss
 from engine.learning.optimizers import build_optimizer, learning_rate
-from engine.models.unet import UNet
+from engine.models.unet.network import UNet
 from engine.recipes import get_recipe
 
 CROSS_ENTROPY = build_loss(LossConfig())

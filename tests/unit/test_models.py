@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from engine.config_keys import with_values
-from engine.config_models import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.flops import flops_per_sample
+from engine.models import ModelSection as ModelConfig
+from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.layers import TransposedConvolution
-from engine.models.modern_unet import Attention
+from engine.models.modern_unet.network import Attention
 from engine.models.registry import build_model, count_parameters
 from engine.recipes import get_recipe
 

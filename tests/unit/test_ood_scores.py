@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.config_models import ModernUNetConfig, UNetConfig
 from engine.learning.class_maps import logit_bands
+from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
 from engine.ood import watcher as watching
 from engine.ood.features import NEIGHBOURS, Mahalanobis, NearestNeighbours, PooledFeatures, shrunk_covariance

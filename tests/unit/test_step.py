@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.config import LossConfig
-from engine.config_models import ModelConfig, ModernUNetConfig, UNetConfig
 from engine.learning.compiling import TIMED_STEPS, WARM_STEPS, CompileTrial, CompileVerdict
 from engine.learning.recompute import recompute_blocks
+from engine.models import ModelSection as ModelConfig
+from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
 from engine.tasks.loop import micro_batches
 from engine.tasks.objectives import Segmentation

@@ -1,27 +1,16 @@
-"""Which network a run trains: one section of the config for each architecture."""
+"""The keys of Modern U-Net."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Tag
+from pydantic import AfterValidator
 
-from engine.config_fields import Section, option
+from engine.config_fields import option
+from engine.models import ModelSection, register
 
-
-class UNetConfig(Section):
-    """U-Net (Ronneberger et al. 2015) with batch norm."""
-
-    BREADTH: ClassVar[str] = "width"
-    """The key that makes the network smaller."""
-
-    name: Literal["unet"] = option("unet", "Architecture")
-    width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
-
-    @property
-    def stride(self) -> int:
-        """Both sides of the input must be multiples of this, in pixels."""
-        return 16
+if TYPE_CHECKING:
+    from engine.models.modern_unet.network import ModernUNet
 
 
 def _ordered_places(text: str) -> str:
@@ -36,10 +25,12 @@ ATTENTION_PLACES = ("1", "2", "3", "4", "middle")
 Attention = Annotated[str, AfterValidator(_ordered_places)]
 
 
-class ModernUNetConfig(Section):
+@register
+class ModernUNetConfig(ModelSection):
     """Modern U-Net: the residual U-Net of DDPM (Ho et al. 2020), its channel multipliers compounding."""
 
-    BREADTH: ClassVar[str] = "hidden"
+    stride: ClassVar[int] = 8
+    breadth_key: ClassVar[str] = "hidden"
 
     name: Literal["modern_unet"] = option("modern_unet", "Architecture")
     hidden: int = option(
@@ -55,22 +46,11 @@ class ModernUNetConfig(Section):
     use1x1: bool = option(False, "First and last convolution of one pixel instead of 3x3")
 
     @property
-    def stride(self) -> int:
-        """Both sides of the input must be multiples of this, in pixels."""
-        return 8
-
-    @property
     def attention_places(self) -> tuple[str, ...]:
         """Those of ATTENTION_PLACES that have attention."""
         return () if self.attention == "none" else tuple(self.attention.split("+"))
 
+    def build(self, inputs: int, outputs: int) -> ModernUNet:
+        from engine.models.modern_unet.network import ModernUNet
 
-def _model_name(value: Any) -> Any:
-    """Which model a table means; one without a name is a U-Net."""
-    return value.get("name", "unet") if isinstance(value, dict) else getattr(value, "name", None)
-
-
-ModelConfig = Annotated[
-    Annotated[UNetConfig, Tag("unet")] | Annotated[ModernUNetConfig, Tag("modern_unet")],
-    Discriminator(_model_name),
-]
+        return ModernUNet(inputs, outputs, self)

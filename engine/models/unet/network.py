@@ -8,9 +8,12 @@ transposed convolutions, widths `width` x (1, 2, 4, 8, 16). 31,038,803 parameter
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
+from engine.models.contract import SegmentationNetwork
 from engine.models.layers import TransposedConvolution
 
 
@@ -30,7 +33,7 @@ def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class UNet(nn.Module):
+class UNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, classes, H, W]; H and W must be multiples of 16."""
 
     def __init__(self, channels: int, classes: int, width: int = 64) -> None:
@@ -59,3 +62,10 @@ class UNet(nn.Module):
             x = convolve(torch.cat([skips.pop(), rise(x)], dim=1))
         logits: Tensor = self.head(x)
         return logits
+
+    def bottleneck(self) -> nn.Module:
+        return self.down[-1]
+
+    def blocks(self) -> Iterator[nn.Module]:
+        yield from self.down
+        yield from self.merge

@@ -16,13 +16,15 @@ The number of parameters is the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.config_models import ModernUNetConfig
+from engine.models.contract import SegmentationNetwork
 from engine.models.layers import TransposedConvolution
+from engine.models.modern_unet.config import ModernUNetConfig
 
 MULTIPLIERS = (1, 2, 2, 4)
 """Channels of a level over those of the level above."""
@@ -71,7 +73,7 @@ class ResidualBlock(nn.Module):
         return attended
 
 
-class ModernUNet(nn.Module):
+class ModernUNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, outputs, H, W]; H and W must be multiples of 8."""
 
     def __init__(self, channels: int, outputs: int, config: ModernUNetConfig) -> None:
@@ -123,3 +125,9 @@ class ModernUNet(nn.Module):
                 x = self.grow[step](x)  # [B, width of the level above, twice the height, twice the width]
         logits: Tensor = self.head(functional.gelu(self.norm(x)))
         return logits
+
+    def bottleneck(self) -> nn.Module:
+        return self.middle[-1]
+
+    def blocks(self) -> Iterator[nn.Module]:
+        return (part for part in self.modules() if isinstance(part, ResidualBlock))

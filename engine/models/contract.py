@@ -1,0 +1,129 @@
+"""What a network has to offer, and the check that it does.
+
+Nothing outside a network's own folder names an architecture: training, out-of-distribution detection,
+activation checkpointing and warm starts ask the network by this contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from engine.components import ComponentError
+from engine.models import ModelSection
+
+
+class Outputs(NamedTuple):
+    """Logits [B, C, H, W], and those of auxiliary heads, each [B, C, H, W], which help training alone."""
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...] = ()
+
+
+class SegmentationNetwork(nn.Module, ABC):
+    """A network from images float32 [B, 3, H, W], normalised, to logits [B, C, H, W] or `Outputs`.
+
+    H and W are multiples of its section's stride. In evaluation mode auxiliary logits need not be computed.
+    """
+
+    head_names: tuple[str, ...] = ("head",)
+    """Names of the parts whose weights depend on the classes. A warm start on others draws them anew."""
+
+    encoder_names: tuple[str, ...] = ()
+    """Names of the parts that pre-trained weights fill, for `optimizer.encoder_lr_factor`."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor | Outputs: ...
+
+    @abstractmethod
+    def bottleneck(self) -> nn.Module:
+        """The part whose output [B, D, h, w] is the smallest map: what the network makes of the whole image.
+        Out-of-distribution scores of images are made of its mean over h and w."""
+
+    def blocks(self) -> Iterable[nn.Module]:
+        """Parts whose activations may be computed again instead of kept; none within another.
+
+        None by default: `runtime.recompute` is then refused.
+        """
+        return ()
+
+    def is_head(self, name: str) -> bool:
+        """Whether a weight, by its name in `state_dict()`, belongs to a head."""
+        return _is_within(name, self.head_names)
+
+    def is_encoder(self, name: str) -> bool:
+        """Whether a weight, by its name in `state_dict()`, belongs to the encoder."""
+        return _is_within(name, self.encoder_names)
+
+
+def outputs_of(network: nn.Module, images: Tensor) -> Outputs:
+    """What a network makes of images, whichever of the two forms it answers in."""
+    made = network(images)
+    return made if isinstance(made, Outputs) else Outputs(made)
+
+
+def check_structure(network: object, section: ModelSection) -> SegmentationNetwork:
+    """The network that a section has built. Raises ComponentError, one line, when it breaks the contract."""
+    if not isinstance(network, SegmentationNetwork):
+        raise _broken(section, f"build() gives a {type(network).__name__}, not a SegmentationNetwork")
+    parts = dict(network.named_modules())
+    for kind, names in (("head_names", network.head_names), ("encoder_names", network.encoder_names)):
+        missing = [name for name in names if name not in parts]
+        if missing:
+            raise _broken(section, f"{kind} has {missing[0]!r}, which no part of the network is called")
+    if not any(network.is_head(name) for name, _ in network.named_parameters()):
+        raise _broken(section, f"no parameter belongs to its head ({', '.join(network.head_names)})")
+    own = {id(part) for part in parts.values()}
+    if id(network.bottleneck()) not in own:
+        raise _broken(section, "bottleneck() is no part of the network")
+    blocks = list(network.blocks())
+    if any(id(block) not in own for block in blocks):
+        raise _broken(section, "blocks() has a module that is no part of the network")
+    inner = {id(part) for block in blocks for part in block.modules() if part is not block}
+    if any(id(block) in inner for block in blocks):
+        raise _broken(section, "blocks() has a block within another")
+    return network
+
+
+def check_shapes(network: SegmentationNetwork, section: ModelSection, inputs: int, outputs: int) -> None:
+    """Push two small images through a network on the meta device: no memory, no arithmetic.
+
+    Raises ComponentError, one line, when logits, auxiliary logits or the bottleneck have another shape than
+    the contract says.
+    """
+    stride = section.input_stride()
+    side = stride * -(-64 // stride)
+    image = torch.empty(2, inputs, side, 2 * side, device="meta")
+    seen: list[object] = []
+    hook = network.bottleneck().register_forward_hook(lambda part, given, output: seen.append(output))
+    try:
+        with torch.no_grad():
+            made = outputs_of(network, image)
+    except Exception as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise _broken(section, f"forward of images {list(image.shape)} fails: {words}") from error
+    finally:
+        hook.remove()
+    wanted = [2, outputs, side, 2 * side]
+    for what, logits in [("logits", made.logits), *(("auxiliary logits", each) for each in made.auxiliary)]:
+        if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
+            raise _broken(section, f"its {what} are {_shape(logits)}, they must be {wanted}")
+    if len(seen) != 1 or not isinstance(seen[0], Tensor) or seen[0].ndim != 4:
+        shown = _shape(seen[0]) if len(seen) == 1 else f"computed {len(seen)} times"
+        raise _broken(section, f"its bottleneck is {shown}, it must be a map [B, D, h, w] computed once")
+
+
+def _is_within(name: str, parts: Iterable[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _shape(value: object) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _broken(section: ModelSection, problem: str) -> ComponentError:
+    return ComponentError(f"model.name={section.name} ({type(section).__module__}): {problem}")

@@ -1,0 +1,27 @@
+"""The keys of U-Net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from engine.config_fields import option
+from engine.models import ModelSection, register
+
+if TYPE_CHECKING:
+    from engine.models.unet.network import UNet
+
+
+@register
+class UNetConfig(ModelSection):
+    """U-Net (Ronneberger et al. 2015) with batch norm."""
+
+    stride: ClassVar[int] = 16
+    breadth_key: ClassVar[str] = "width"
+
+    name: Literal["unet"] = option("unet", "Architecture")
+    width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
+
+    def build(self, inputs: int, outputs: int) -> UNet:
+        from engine.models.unet.network import UNet
+
+        return UNet(inputs, outputs, self.width)
