@@ -1,15 +1,16 @@
-"""How busy this machine is: its GPUs by the driver's own library, its processors and memory by /proc.
+"""How busy this machine is: GPUs by NVIDIA's management library (NVML), processors and memory by /proc.
 
-Sources: proc(5) of Linux for /proc/stat and /proc/meminfo; NVIDIA's NVML API reference for the calls.
+Sources: proc(5) of Linux for /proc/stat and /proc/meminfo; NVIDIA's NVML API reference.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,58 +39,48 @@ class Load:
     memory_total: int | None
 
 
-class _Utilisation(ctypes.Structure):
-    _fields_ = [("gpu", ctypes.c_uint), ("memory", ctypes.c_uint)]
-
-
-class _Memory(ctypes.Structure):
-    _fields_ = [
-        ("total", ctypes.c_ulonglong),
-        ("free", ctypes.c_ulonglong),
-        ("used", ctypes.c_ulonglong),
-    ]
-
-
 class Nvml:
     """NVIDIA's management library, loaded where it is; without a driver there are no GPUs."""
 
     def __init__(self) -> None:
-        self._library: ctypes.CDLL | None = None
-        with contextlib.suppress(OSError):
-            library = ctypes.CDLL("libnvidia-ml.so.1")
-            if library.nvmlInit_v2() == 0:
-                self._library = library
+        import pynvml  # only where somebody looks at GPUs
+
+        self._library = pynvml
+        try:
+            pynvml.nvmlInit()
+            self._count = int(pynvml.nvmlDeviceGetCount())
+        except pynvml.NVMLError:
+            self._count = 0
 
     def gpus(self) -> tuple[Gpu, ...]:
-        if self._library is None:
-            return ()
-        count = ctypes.c_uint()
-        if self._library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return ()
-        read = (self._gpu(self._library, index) for index in range(count.value))
+        read = (self._gpu(index) for index in range(self._count))
         return tuple(gpu for gpu in read if gpu is not None)
 
-    def _gpu(self, library: ctypes.CDLL, index: int) -> Gpu | None:
-        device = ctypes.c_void_p()
-        if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)) != 0:
+    def _gpu(self, index: int) -> Gpu | None:
+        library = self._library
+        device = self._told(library.nvmlDeviceGetHandleByIndex, index)
+        if device is None:
             return None
-        name = ctypes.create_string_buffer(96)
-        use, memory = _Utilisation(), _Memory()
-        milliwatts, celsius = ctypes.c_uint(), ctypes.c_uint()
-        named = library.nvmlDeviceGetName(device, name, len(name)) == 0
-        used = library.nvmlDeviceGetUtilizationRates(device, ctypes.byref(use)) == 0
-        held = library.nvmlDeviceGetMemoryInfo(device, ctypes.byref(memory)) == 0
-        powered = library.nvmlDeviceGetPowerUsage(device, ctypes.byref(milliwatts)) == 0
-        warm = library.nvmlDeviceGetTemperature(device, 0, ctypes.byref(celsius)) == 0
+        name = self._told(library.nvmlDeviceGetName, device)
+        use = self._told(library.nvmlDeviceGetUtilizationRates, device)
+        memory = self._told(library.nvmlDeviceGetMemoryInfo, device)
+        milliwatts = self._told(library.nvmlDeviceGetPowerUsage, device)
         return Gpu(
             index=index,
-            name=name.value.decode(errors="replace").removeprefix("NVIDIA ") if named else "GPU",
-            utilisation=use.gpu if used else None,
-            watts=milliwatts.value / 1000 if powered else None,
-            memory_used=memory.used if held else None,
-            memory_total=memory.total if held else None,
-            celsius=celsius.value if warm else None,
+            name="GPU" if name is None else str(name).removeprefix("NVIDIA "),
+            utilisation=None if use is None else int(use.gpu),
+            watts=None if milliwatts is None else milliwatts / 1000,
+            memory_used=None if memory is None else int(memory.used),
+            memory_total=None if memory is None else int(memory.total),
+            celsius=self._told(library.nvmlDeviceGetTemperature, device, library.NVML_TEMPERATURE_GPU),
         )
+
+    def _told(self, ask: Callable[..., Any], *about: Any) -> Any:
+        """The driver's answer, None where it has none: a laptop's GPU may not tell its power, say."""
+        try:
+            return ask(*about)
+        except self._library.NVMLError:
+            return None
 
 
 class LoadReader:

@@ -43,10 +43,6 @@ class Snapshot:
         """The ids of the runs that are new or have changed."""
         return [run_id for run_id, run in self.runs.items() if before.runs.get(run_id) is not run]
 
-    def gone_since(self, before: Snapshot) -> list[str]:
-        """The ids of the runs that are no longer there."""
-        return [run_id for run_id in before.runs if run_id not in self.runs]
-
 
 class SnapshotTaken(Message):
     """Something changed; `snapshot` is how it is now."""
