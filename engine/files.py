@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +50,27 @@ def write_json(path: Path, value: Any) -> None:
     """Replace `path` with `value` as indented JSON."""
     with replacing(path) as stream:
         stream.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path, limit: int = 1 << 20) -> Any:
+    """The JSON value of a small file that others may have written.
+
+    Raises OSError when it cannot be read or is no regular file, ValueError when it is no JSON, is nested too
+    deep or is larger than `limit` bytes.
+    """
+    descriptor = os.open(
+        path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    )  # of a pipe nobody would wait for a writer
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"is larger than {limit} bytes")
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
 
 
 def sweep_temporaries(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 
 def oom_kills(pid: int | str = "self", root: Path = Path("/")) -> dict[str, int]:
@@ -36,9 +37,22 @@ def oom_kills(pid: int | str = "self", root: Path = Path("/")) -> dict[str, int]
     return _counter(root, "proc/vmstat")
 
 
-def oom_killed_since(before: dict[str, int], root: Path = Path("/")) -> bool:
-    """Whether a counter has risen since. A cgroup that is gone tells nothing."""
-    return any(_counter(root, path).get(path, 0) > count for path, count in before.items())
+def oom_killed_since(before: dict[Any, Any], root: Path = Path("/")) -> bool:
+    """Whether a counter has risen since. A cgroup that is gone tells nothing, nor does what is no counter:
+    what was read before comes from a file that others may have written."""
+    return any(
+        _counter(root, path).get(path, 0) > count
+        for path, count in before.items()
+        if isinstance(path, str) and type(count) is int and _is_counter(path)
+    )
+
+
+def _is_counter(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    if ".." in parts or "\0" in path:
+        return False
+    in_cgroup = parts[:3] == ("sys", "fs", "cgroup") and parts[-1] in ("memory.events", "memory.oom_control")
+    return in_cgroup or parts == ("proc", "vmstat")
 
 
 def _counter(root: Path, path: str) -> dict[str, int]:

@@ -6,7 +6,6 @@ be brought home.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -16,12 +15,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.files import write_json
+from engine.files import read_json, write_json
 from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+
+RUN_VARIABLE = "SEG_RUN_FOLDER"
+"""The variable that names a worker's run folder, and by which its children are known when they outlive it."""
+
+LARGEST_FILE = 64 << 20
+"""Bytes that a card or a config may have; those of a study have some thousand."""
 
 ID_LENGTH = 8
 ID_ALPHABET = string.ascii_lowercase + string.digits
@@ -171,16 +176,32 @@ class RunDir:
         write_json(self.proc_file, {**process.as_json(), "attempt": attempt, "oom_kills": oom_kills()})
 
     def read_proc(self) -> ProcessIdentity | None:
-        """The process of the latest attempt, or None when no worker has come up yet."""
+        """The process of the latest attempt; None when no worker has come up yet, or none is named rightly.
+
+        A hint: the file is open to whoever may write in the folder. `engine.agent.workers` says which process
+        really is a worker of the run.
+        """
         try:
             return ProcessIdentity.from_json(self._proc())
-        except (KeyError, TypeError, ValueError):
+        except ValueError:
             return None
+
+    def proc_fault(self) -> str:
+        """What is wrong with proc.json, in one line; "" when nothing is, or there is none."""
+        try:
+            ProcessIdentity.from_json(read_json(self.proc_file))
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            return f"{self.proc_file}: cannot be read: {error.strerror}"
+        except ValueError as error:
+            return f"{self.proc_file}: {error}"
+        return ""
 
     def read_proc_attempt(self) -> int:
         """The attempt whose worker came up last, 0 when none did."""
         attempt = self._proc().get("attempt")
-        return attempt if isinstance(attempt, int) else 0
+        return attempt if type(attempt) is int else 0
 
     def met_oom_killer(self) -> bool:
         """Whether the kernel has killed for want of memory since the latest worker came up, where it did."""
@@ -189,7 +210,7 @@ class RunDir:
 
     def _proc(self) -> dict[str, Any]:
         try:
-            value = json.loads(self.proc_file.read_bytes())
+            value = read_json(self.proc_file)
         except (OSError, ValueError):
             return {}
         return value if isinstance(value, dict) else {}
@@ -209,14 +230,19 @@ class RunDir:
         write_json(self.exit_file, asdict(ExitRecord(attempt, status, cause, message, time.time())))
 
     def read_exit(self) -> ExitRecord | None:
+        """What the worker has left of its end; None when it has left nothing, or nothing that can be
+        meant."""
         try:
-            return ExitRecord(**json.loads(self.exit_file.read_bytes()))
+            record = ExitRecord(**read_json(self.exit_file))
         except (OSError, ValueError, TypeError):
             return None
+        texts = (record.status, record.cause, record.message)
+        valid = type(record.attempt) is int and all(isinstance(text, str) for text in texts)
+        return record if valid and isinstance(record.time, (int, float)) else None
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            value = json.loads(path.read_bytes())
+            value = read_json(path, LARGEST_FILE)
         except OSError as error:
             raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
         except ValueError as error:

@@ -1,7 +1,8 @@
 """The agent: takes queued runs, starts their workers, watches them, and gives each a true end.
 
 It holds nothing that would be lost with it. The database says what is to be done, run directories and the
-kernel say what is; whichever agent comes next goes on from there.
+kernel say what is; whichever agent comes next goes on from there. A run's trouble is its own: it is told with
+the run's name and owner, and the others go on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from engine.agent.cluster import Cluster
 from engine.agent.devices import cores_of, parts_of, slot_of, visible_device, words_for
-from engine.agent.executors.local import StillHeld, ask_to_stop, is_held, kill_group, start_worker
+from engine.agent.executors.local import StillHeld, is_held, start_worker
 from engine.agent.ingest import (
     catch_up,
     has_living_worker,
@@ -25,10 +26,12 @@ from engine.agent.ingest import (
     queue_again,
     settle,
 )
+from engine.agent.troubles import Troubles, in_a_line
+from engine.agent.workers import ask_to_stop, find_worker, kill_worker, mistrust
 from engine.journal import JournalError
 from engine.processes import identify, is_alive
-from engine.rundir import RunDir, RunDirError
-from engine.store import NoSuchRun, RunRow, Store
+from engine.rundir import RunDir
+from engine.store import RunRow, Store
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
@@ -38,20 +41,23 @@ GRACE_SECONDS = 60.0
 LEASE_SECONDS = 120.0
 """How long the heartbeat of a run on another host may rest before the run counts as lost."""
 
+LEAVING_SECONDS = 30.0
+"""How long a worker may take to be gone once its end is on the record."""
+
 Say = Callable[[str], None]
 
 
 @dataclass
 class Watched:
-    """A run in this agent's care. `worker` is None when an earlier process started it; `asked` is the
-    monotonic time at which it was told to stop."""
+    """A run in this agent's care. `worker` is None when an earlier process started it; `asked` and `ended`
+    are monotonic times: when it was told to stop, and when its end was first seen on the record."""
 
     run: RunDir
     slot: str
     worker: subprocess.Popen[bytes] | None
     asked: float | None = None
-    killed: bool = False
-    damage: str = ""
+    ended: float | None = None
+    killed_because: str = ""
 
 
 class Agent:
@@ -70,18 +76,17 @@ class Agent:
         self.grace, self.lease = grace, lease
         self.me = identify()
         self.watched: dict[str, Watched] = {}
-        self.cluster = Cluster(store, workspace, self.me, say, grace)
+        self.troubles = Troubles(store, workspace, say)
+        self.cluster = Cluster(store, workspace, self.me, say, grace, self.troubles)
         self._others: Counter[str] = Counter()
         self._beats: dict[str, tuple[float | None, float]] = {}
 
     def step(self) -> None:
         """Raises StoreError when the database cannot be used; the next step goes on from there."""
+        self.troubles.begin()
         orphaned_jobs = self._look_around()
-        for watched in list(self.watched.values()):
-            try:
-                self._look_after(watched)
-            except NoSuchRun:  # it ended, was seen to have, and was deleted since the last step
-                del self.watched[watched.run.id]
+        for run_id in self.troubles.last(self.watched):
+            self._care_for(run_id)
         preempted = self._preempted()
         self.cluster.step(orphaned_jobs + [row for row in preempted if is_clustered(row)])
         self._requeue([row for row in preempted if not is_clustered(row)])
@@ -91,6 +96,14 @@ class Agent:
         for slot, room in self.slots.items():
             while self._taken(slot) < room and self._start_next(slot):
                 pass
+        self.troubles.raise_if_general()
+
+    def _care_for(self, run_id: str) -> None:
+        watched = self.watched[run_id]
+        with self.troubles.of(run_id) as there:
+            self._look_after(watched)
+        if not there:  # it ended, was seen to have, and was deleted since the last step
+            self.watched.pop(run_id, None)
 
     @property
     def idle(self) -> bool:
@@ -115,22 +128,23 @@ class Agent:
         for row in self.store.active():
             if row.id in self.watched or row.id in self.cluster.watched:
                 continue
-            owner, run = owner_of(row), self.workspace.run_dir(row.id)
-            process = run.read_proc()
-            here = process is None or is_alive(process) is not None
-            alive = is_alive(owner) if owner is not None else False
-            if is_clustered(row):
-                if alive is None:  # its agent is on another login node, and may be gone
+            with self.troubles.of(row.id):
+                owner, run = owner_of(row), self.workspace.run_dir(row.id)
+                process = run.read_proc()
+                here = process is None or is_alive(process) is not None
+                alive = is_alive(owner) if owner is not None else False
+                if is_clustered(row):
+                    if alive is None:  # its agent is on another login node, and may be gone
+                        elsewhere.add(row.id)
+                    if (alive is None and self._has_rested(row, run)) or alive is False or owner == self.me:
+                        jobs.append(row)
+                elif alive and owner != self.me:
+                    self._others.update(parts_of(slot_of(row, self.slots)))
+                elif alive is None or not here:
                     elsewhere.add(row.id)
-                if (alive is None and self._has_rested(row, run)) or alive is False or owner == self.me:
-                    jobs.append(row)
-            elif alive and owner != self.me:
-                self._others.update(parts_of(slot_of(row, self.slots)))
-            elif alive is None or not here:
-                elsewhere.add(row.id)
-                self._watch_from_afar(row, run)
-            else:
-                self._adopt(row, run)
+                    self._watch_from_afar(row, run)
+                else:
+                    self._adopt(row, run)
         self._beats = {run_id: seen for run_id, seen in self._beats.items() if run_id in elsewhere}
         return jobs
 
@@ -138,8 +152,9 @@ class Agent:
         slot = slot_of(row, self.slots)
         if self.store.adopt(row.id, self.me, slot, row.claimed_by):
             self.watched[row.id] = Watched(run, slot, worker=None)
-            process = run.read_proc()
-            self.say(f"{row.id} adopted ({f'process {process.pid}' if process else 'not up yet'})")
+            fault, process = mistrust(run), run.read_proc()
+            up = f"process {process.pid}" if process else "not up yet"
+            self.say(f"{row.id} adopted ({fault or up})")
 
     def _watch_from_afar(self, row: RunRow, run: RunDir) -> None:
         """Call a run of another host lost when its heartbeat has rested for a whole lease."""
@@ -174,38 +189,48 @@ class Agent:
         if over:
             self._end(watched, exit_status)
             return
-        try:
+        with self.troubles.of(run.id, "journal"):
             catch_up(self.store, run)
-        except (JournalError, OSError) as error:
-            if str(error) != watched.damage:
-                watched.damage = str(error)
-                self.say(f"{run.id}: {error}")
-        status = self.store.run(run.id).status
-        if status == "stopping":
+        row = self.store.run(run.id)
+        if row.status == "stopping":
             self._stop(watched)
-        elif status == "lost":
+        elif row.status == "lost":
             # Another host could not see it any more; this one can.
             self.store.set_status(run.id, "running", expect=("lost",))
+        elif row.ended:
+            self._see_off(watched)
 
     def _stop(self, watched: Watched) -> None:
-        process = watched.run.read_proc()
-        if process is None and watched.worker is not None:
-            process = identify(watched.worker.pid)
-        if process is None:
-            return  # it is coming up; the next step sees it
+        """Ask a worker to stop, kill it after the grace time. Raises CannotSignal."""
+        run = watched.run
         if watched.asked is None:
-            ask_to_stop(process)
             watched.asked = time.monotonic()
-            self.say(f"{watched.run.id} asked to stop (process {process.pid})")
-        elif not watched.killed and time.monotonic() - watched.asked > self.grace:
-            watched.killed = True
-            kill_group(watched.run, process.pid)
-            self.say(f"{watched.run.id} killed: it had not stopped within {self.grace:g} s")
+            pid = ask_to_stop(run, watched.worker)
+            self.say(f"{run.id} asked to stop (process {pid})" if pid else f"{run.id}: {self._nobody(run)}")
+        elif not watched.killed_because and time.monotonic() - watched.asked > self.grace:
+            kill_worker(run, watched.worker)
+            watched.killed_because = f"it had not stopped within {self.grace:g} s and was killed"
+            self.say(f"{run.id} killed: it had not stopped within {self.grace:g} s")
+        if watched.worker is None and not is_held(run) and find_worker(run) is None:
+            # Whoever proc.json names is not this run's.
+            watched.killed_because = watched.killed_because or mistrust(run)
+            self._end(watched, None)
+
+    def _nobody(self, run: RunDir) -> str:
+        return mistrust(run) or "is to stop; no worker of it is to be seen yet"
+
+    def _see_off(self, watched: Watched) -> None:
+        """Kill a worker that is not gone long after its end, as when a child of it is stuck."""
+        now = time.monotonic()
+        watched.ended = watched.ended or now
+        if not watched.killed_because and now - watched.ended > LEAVING_SECONDS:
+            kill_worker(watched.run, watched.worker)
+            watched.killed_because = f"its worker was still there {LEAVING_SECONDS:g} s after its end"
+            self.say(f"{watched.run.id} killed: {watched.killed_because}")
 
     def _end(self, watched: Watched, exit_status: int | None) -> None:
         run = watched.run
-        why = f"it had not stopped within {self.grace:g} s and was killed" if watched.killed else ""
-        settle(self.store, run, exit_status, why)
+        settle(self.store, run, exit_status, watched.killed_because)
         del self.watched[run.id]
         row = self.store.run(run.id)
         told = f" ({row.cause}) {row.message}" if row.status in ("failed", "lost") else ""
@@ -228,8 +253,9 @@ class Agent:
     def _requeue(self, preempted: list[RunRow]) -> None:
         for row in preempted:
             run = self.workspace.run_dir(row.id)
-            if not is_held(run) and queue_again(self.store, run):
-                self.say(f"{row.id} preempted, queued again")
+            with self.troubles.of(row.id):
+                if not is_held(run) and queue_again(self.store, run):
+                    self.say(f"{row.id} preempted, queued again")
 
     # ------------------------------------------------------------------ starting
 
@@ -243,21 +269,21 @@ class Agent:
         row = self.store.claim_next(self.me, slot, words_for(slot, self.slots), beside, len(gpus))
         if row is None:
             return False
-        slot = slot_of(row, self.slots)
         run = self.workspace.run_dir(row.id)
         worker = None
         try:
+            slot = slot_of(row, self.slots)
             visible = visible_device(slot, str(row.config["device"]))
             worker = start_worker(run, self.workspace.cache, visible, cores_of(slot, self.slots))
-        except (OSError, RunDirError) as error:
+        except Exception as error:  # whatever ails it is this run's own, and the next one is to start
             if not (isinstance(error, StillHeld) and has_living_worker(run)):
-                message = str(error) if run.path.is_dir() else f"its folder {run.path} is gone"
+                message = in_a_line(error) if run.path.is_dir() else f"its folder {run.path} is gone"
                 self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
                 keep_card(self.store, run)
                 self.say(f"{row.id} failed: {message}")
                 return True
             # The database was made again while the run was at work, and took it for one that waits.
-            self.say(f"{row.id} adopted: its worker lives")
+            self.say(f"{row.id} adopted ({mistrust(run) or 'its worker lives'})")
         else:
             self.say(f"{row.id} {row.name}: worker {worker.pid} on {slot}, attempt {row.attempt + 1}")
         self.watched[row.id] = Watched(run, slot, worker)

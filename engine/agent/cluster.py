@@ -17,12 +17,13 @@ from pathlib import Path
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up, claimed_attempt
+from engine.agent.troubles import Troubles
 from engine.config_slurm import SlurmConfig
 from engine.files import replacing
 from engine.journal import JournalError
 from engine.processes import ProcessIdentity
 from engine.rundir import RunDir, RunDirError
-from engine.store import NoSuchRun, RunRow, Store
+from engine.store import RunRow, Store
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
@@ -58,8 +59,15 @@ class Cluster:
     """Does all that is to be done now at each `step`; while there is nothing, Slurm is not asked."""
 
     def __init__(
-        self, store: Store, workspace: Workspace, me: ProcessIdentity, say: Say, grace: float
+        self,
+        store: Store,
+        workspace: Workspace,
+        me: ProcessIdentity,
+        say: Say,
+        grace: float,
+        troubles: Troubles,
     ) -> None:
+        self.troubles = troubles
         self.store, self.workspace, self.me, self.say, self.grace = store, workspace, me, say, grace
         self.watched: dict[str, Submitted] = {}
         self._jobs: dict[str, SlurmJob] = {}
@@ -84,12 +92,13 @@ class Cluster:
             return
         self._trouble = ""
         for row in orphans:
-            self._take_in(row)
-        for submitted in list(self.watched.values()):
-            try:
-                self._look_after(submitted)
-            except NoSuchRun:  # it ended, was seen to have, and was deleted since the last step
-                del self.watched[submitted.run.id]
+            with self.troubles.of(row.id):
+                self._take_in(row)
+        for run_id in self.troubles.last(self.watched):
+            with self.troubles.of(run_id) as there:
+                self._look_after(self.watched[run_id])
+            if not there:  # it ended, was seen to have, and was deleted since the last step
+                self.watched.pop(run_id, None)
         if self._waiting and now >= self._not_before:
             self._submit_all()
             self._waiting = False
@@ -98,19 +107,19 @@ class Cluster:
 
     def _job_of(self, run_id: str) -> SlurmJob | None:
         """The living job that was submitted for a run, whoever did."""
-        for job in self._jobs.values():
-            ids = self._runs_of(job.name) if job.alive else []
-            if job.task < len(ids) and ids[job.task] == run_id:
-                return job
-        return None
+        jobs = self._jobs.values()
+        return next((job for job in jobs if job.alive and self._is_for(job, run_id)), None)
+
+    def _is_for(self, job: SlurmJob, run_id: str) -> bool:
+        ids = self._runs_of(job.name)
+        return job.task < len(ids) and ids[job.task] == run_id
 
     def _runs_of(self, name: str) -> list[str]:
         """The runs that the jobs of a name are for, in the order of their array; none for a stranger's."""
         if name not in self._known:
             with contextlib.suppress(OSError):
-                lines = self._script(name).read_text().splitlines()
-                named = [line.split()[2:] for line in lines if line.startswith("set -- ")]
-                self._known[name] = named[0] if named else []
+                script = self._script(name).read_text(errors="replace")
+                self._known[name] = slurm.runs_of(name, script, self.workspace.runs)
         return self._known.get(name, [])
 
     def _script(self, name: str) -> Path:
@@ -135,7 +144,9 @@ class Cluster:
                 continue
             try:
                 wanted = run.read_config().slurm
-            except RunDirError as error:
+                # It speaks of an earlier attempt.
+                run.proc_file.unlink(missing_ok=True)
+            except (RunDirError, OSError) as error:
                 self._fail(row.id, str(error), ("starting",))
                 continue
             groups.setdefault(wanted, []).append(run)
@@ -144,14 +155,12 @@ class Cluster:
                 self._submit(wanted, runs[first : first + slurm.LARGEST_ARRAY])
 
     def _submit(self, wanted: SlurmConfig, runs: list[RunDir]) -> None:
-        name = slurm.new_name()
+        name = slurm.new_name(runs)
         script = self._script(name)
         try:
             script.parent.mkdir(exist_ok=True)
             with replacing(script) as stream:
                 stream.write(slurm.job_script(name, runs, wanted, self.workspace.cache).encode())
-            for run in runs:
-                run.proc_file.unlink(missing_ok=True)  # it speaks of an earlier attempt
             number = slurm.submit(script)
         except (SlurmError, OSError) as error:
             passing = isinstance(error, SlurmError) and error.passing
@@ -181,7 +190,8 @@ class Cluster:
     def _take_in(self, row: RunRow) -> None:
         """Look after a run whose agent is gone."""
         run, job = self.workspace.run_dir(row.id), self._job_of(row.id)
-        number = job.id if job is not None else str((row.claimed_by or {}).get("job", ""))
+        number = job.id if job is not None else (row.claimed_by or {}).get("job", "")
+        number = number if slurm.is_job(number) else ""
         if row.status == "stopped":  # it made room
             if job is None:
                 self._watch(run, number)
@@ -202,6 +212,8 @@ class Cluster:
 
     def _look_after(self, submitted: Submitted) -> None:
         run, job = submitted.run, self._jobs.get(submitted.job)
+        if job is not None and not self._is_for(job, run.id):
+            job = None  # the database names another's
         try:
             catch_up(self.store, run)
             submitted.damage = ""

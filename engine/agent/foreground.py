@@ -8,16 +8,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.agent.executors.local import ask_to_stop, kill_group, start_worker
+from engine.agent.executors.local import start_worker
 from engine.agent.ingest import catch_up, queue_again, settle
+from engine.agent.workers import CannotSignal, ask_to_stop, kill_worker
 from engine.events import AnyEvent
 from engine.journal import JournalError
-from engine.processes import identify
 from engine.rundir import RunDir, RunDirError
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
 
 POLL_SECONDS = 0.2
+
+GRACE_SECONDS = 60.0
+"""How long a worker may take to end its step and save before it is killed. Whoever has pressed Ctrl-C is
+there to press it again; a stop that comes by the database has nobody who would."""
+
+LEAVING_SECONDS = 30.0
+"""How long a worker may take to be gone once its end is on the record."""
+
+KILLED_BY_HAND = (
+    "killed as asked: Ctrl-C or SIGTERM came a second time, before it had stopped; resuming goes on from the "
+    "last checkpoint"
+)
 
 
 @dataclass
@@ -70,7 +82,7 @@ def follow_run(
                 return followed.end()
             followed.step()
             trouble = ""
-        except (StoreError, JournalError) as error:
+        except (StoreError, JournalError, OSError) as error:
             if worker.poll() is not None and presses:
                 raise
             if not trouble:
@@ -90,25 +102,37 @@ class _Followed:
         on_events: Callable[[list[AnyEvent]], None],
     ) -> None:
         self.store, self.run, self.worker, self.on_events = store, run, worker, on_events
-        self.process = identify(worker.pid)
         self.asked = self.told = False
+        self.killed_because = ""
+        self.deadline: float | None = None
 
     def interrupt(self, presses: int) -> None:
         """Needs no database: who presses Ctrl-C wants the run to stop, whatever ails that."""
         if presses > 1:
-            kill_group(self.run, self.worker.pid)
+            self._kill(KILLED_BY_HAND)
         else:
-            ask_to_stop(self.process)
+            ask_to_stop(self.run, self.worker)
             self.asked = True
 
     def step(self) -> None:
         if self.asked and not self.told:
             self.store.set_status(self.run.id, "stopping", expect=("starting", "running"))
             self.told = True
-        if not self.asked and self.store.run(self.run.id).status == "stopping":
-            ask_to_stop(self.process)
+        row = self.store.run(self.run.id)
+        if not self.asked and row.status == "stopping":
+            ask_to_stop(self.run, self.worker)
             self.asked = self.told = True
+            self.deadline = time.monotonic() + GRACE_SECONDS
         self.on_events(catch_up(self.store, self.run))
+        if row.ended:
+            self.deadline = min(self.deadline or float("inf"), time.monotonic() + LEAVING_SECONDS)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self._kill(f"it had not stopped within {GRACE_SECONDS:g} s and was killed")
+
+    def _kill(self, because: str) -> None:
+        self.killed_because = because
+        with contextlib.suppress(CannotSignal):  # all of it is this user's own
+            kill_worker(self.run, self.worker)
 
     def end(self) -> RunRow:
         if self.asked and not self.told:
@@ -116,7 +140,7 @@ class _Followed:
             self.told = True
         with contextlib.suppress(JournalError):  # which the end that follows tells of
             self.on_events(catch_up(self.store, self.run))
-        settle(self.store, self.run, self.worker.returncode)
+        settle(self.store, self.run, self.worker.returncode, self.killed_because)
         row = self.store.run(self.run.id)
         if row.cause == "preempted":
             queue_again(self.store, self.run)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 from typing import Any
 
-from engine.agent.executors.local import is_held, kill_group
+from engine.agent.executors.local import is_held
+from engine.agent.workers import CannotSignal, find_worker, kill_leftovers
 from engine.events import AnyEvent
 from engine.journal import JournalError, read_events
 from engine.processes import ProcessIdentity, boot_id, is_alive
@@ -34,7 +37,10 @@ def catch_up(store: Store, run: RunDir) -> list[AnyEvent]:
 
 def owner_of(row: RunRow) -> ProcessIdentity | None:
     """The process that looks after a run, or did so last."""
-    return ProcessIdentity.from_json(row.claimed_by) if row.claimed_by else None
+    try:
+        return ProcessIdentity.from_json(row.claimed_by)
+    except ValueError:
+        return None
 
 
 def is_clustered(row: RunRow) -> bool:
@@ -45,13 +51,16 @@ def is_clustered(row: RunRow) -> bool:
 def is_over(run: RunDir) -> bool | None:
     """Whether a run that was started has no worker any more; None where only another machine could tell.
 
-    Before its worker has come up there is nothing but the lock on its log.
+    Before its worker has come up there is nothing but the lock on its log. Where the lock is held and
+    `proc.json` names one who is gone, the kernel is asked for another.
     """
     process = run.read_proc()
     if process is None:
         return not is_held(run)
     alive = is_alive(process)
-    return None if alive is None else not alive
+    if alive is None:
+        return None
+    return not alive and not (is_held(run) and find_worker(run) is not None)
 
 
 def has_living_worker(run: RunDir) -> bool:
@@ -77,13 +86,15 @@ def settle(
 ) -> None:
     """Give a run whose worker is gone a true end when its journal tells none.
 
-    `exit_status` is the worker's, negative for a signal, where its parent knows it. A queued run whose
+    `exit_status` is the worker's, negative for a signal, where its parent knows it; `killed_because` is why
+    this program itself has killed it, "" when it has not. A queued run whose
     worker never came up, as its agent died while starting it, goes back to the queue. Nothing happens when
     somebody else than `claimed_by` has claimed the run meanwhile, if that is given.
     """
     process = run.read_proc()
-    if process is not None and is_alive(process) is False and process.boot_id == boot_id():
-        kill_group(run, process.pid)  # children that outlived their leader
+    if process is None or process.host == socket.gethostname():
+        with contextlib.suppress(CannotSignal):  # another user's; whoever starts the run again is told so
+            kill_leftovers(run)
     damage = ""
     try:
         catch_up(store, run)
@@ -102,9 +113,8 @@ def settle(
     elif row.status == "starting" and not came_up and exit_status is None and row.queued_at is not None:
         store.set_status(run.id, "queued", seen=row)
     else:
-        status, cause, message = _end(run, row, process, exit_status)
-        message = damage or killed_because or message
-        store.set_status(run.id, status, cause, message, seen=row)
+        status, cause, message = _end(run, row, process, exit_status, killed_because)
+        store.set_status(run.id, status, cause, damage or message, seen=row)
     keep_card(store, run)
 
 
@@ -114,7 +124,7 @@ def claimed_attempt(row: RunRow) -> int:
 
 
 def _end(
-    run: RunDir, row: RunRow, process: ProcessIdentity | None, exit_status: int | None
+    run: RunDir, row: RunRow, process: ProcessIdentity | None, exit_status: int | None, killed_because: str
 ) -> tuple[str, str, str]:
     """Status, cause and message of a run whose journal has no end."""
     if not run.path.is_dir():
@@ -128,6 +138,8 @@ def _end(
         and told.status in END_STATUSES
     ):
         return told.status, told.cause, told.message
+    if killed_because:
+        return "failed", "killed", killed_because
     if exit_status in (-signal.SIGKILL, None) and run.met_oom_killer():
         return (
             "failed",

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engine.files import write_json
-from engine.processes import ProcessIdentity, identify, is_alive
+from engine.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
 from engine.workspace import CACHE_VARIABLE, Workspace
 
 LOCK_SECONDS = 5.0
@@ -91,13 +90,14 @@ def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:
     living = presence.living()
     if living is None:
         presence.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "engine.agent", str(workspace.root)]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**python_environment(), "PYTHONUNBUFFERED": "1"}
         if CACHE_VARIABLE in os.environ:
             environment[CACHE_VARIABLE] = str(workspace.cache)  # it may be relative to this folder
         with open(presence.log, "ab") as log:
             subprocess.Popen(
-                [*command, "--idle-exit", str(AUTOMATIC_IDLE_SECONDS)],
+                python_command(
+                    "engine.agent", str(workspace.root), "--idle-exit", str(AUTOMATIC_IDLE_SECONDS)
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

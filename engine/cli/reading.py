@@ -35,7 +35,7 @@ def catch_up(store: Store, workspace: Workspace) -> None:
     for row in store.active():
         try:
             refresh(store, [workspace.run_dir(row.id)])
-        except JournalError as error:
+        except (JournalError, OSError) as error:
             notices.say(f"{row.id} is shown as it was: {error}")
 
 

@@ -114,7 +114,7 @@ def print_scripts(workspace: Workspace, configs: Sequence[RunConfig]) -> None:
         wanted[config.slurm] = wanted.get(config.slurm, 0) + 1
     for about, count in wanted.items():
         runs = [workspace.run_dir(new_run_id()) for _ in range(count)]
-        output.say(job_script(new_name(), runs, about, workspace.cache).rstrip())
+        output.say(job_script(new_name(runs), runs, about, workspace.cache).rstrip())
 
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:

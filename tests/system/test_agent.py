@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from engine.agent.agent import Agent
-from engine.agent.executors.local import StillHeld, is_held, kill_group, start_worker
+from engine.agent.executors.local import StillHeld, is_held, start_worker
 from engine.agent.presence import Presence
+from engine.agent.workers import kill_worker
 from engine.events import Started
 from engine.journal import read_all
 from engine.processes import available_cores, identify, is_alive
@@ -53,7 +54,7 @@ def agents(workspace: Workspace) -> Iterator[Callable[..., subprocess.Popen[byte
     for folder in workspace.runs.iterdir() if workspace.runs.is_dir() else ():
         worker = RunDir(folder).read_proc()
         if worker is not None:
-            kill_group(RunDir(folder), worker.pid)
+            kill_worker(RunDir(folder))
 
 
 def ended(store: Store, run: RunDir, workspace: Workspace) -> RunRow:
@@ -327,7 +328,7 @@ def test_two_workers_never_share_a_run(
         with pytest.raises(StillHeld, match="an earlier worker of it still lives"):
             start_worker(run, workspace.cache)
     finally:
-        kill_group(run, worker.pid)
+        kill_worker(run, worker)
         worker.wait()
     assert not is_held(run)
 

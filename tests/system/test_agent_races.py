@@ -13,10 +13,11 @@ from typing import IO
 
 from engine import intentions
 from engine.agent.agent import Agent, Watched
-from engine.agent.executors.local import is_held, kill_group, start_worker
+from engine.agent.executors.local import is_held, start_worker
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.agent.ingest import refresh, settle
 from engine.agent.presence import Presence
+from engine.agent.workers import kill_worker
 from engine.journal import read_all
 from engine.processes import ProcessIdentity, identify
 from engine.rundir import RunDir
@@ -104,7 +105,7 @@ def test_a_run_that_is_at_work_while_the_database_takes_it_for_queued_is_adopted
         agent.step()
         assert store.run(run.id).status == "stopped"
     finally:
-        kill_group(run, worker.pid)
+        kill_worker(run, worker)
 
 
 def test_a_preempted_run_from_elsewhere_is_not_started_here(

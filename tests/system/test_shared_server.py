@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from textual.message import Message
 
-from engine.agent.executors.local import kill_group
+from engine.agent.workers import kill_worker
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.intentions import make_run
@@ -38,7 +38,7 @@ def people(tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) ->
         for folder in workspace.runs.iterdir() if workspace.runs.is_dir() else ():
             worker = RunDir(folder).read_proc()
             if worker is not None:
-                kill_group(RunDir(folder), worker.pid)
+                kill_worker(RunDir(folder))
     postgres.drop(url)
 
 

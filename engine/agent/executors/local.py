@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.processes import CORES_VARIABLE, ProcessIdentity, is_alive
-from engine.rundir import RunDir, RunDirError
+from engine.processes import CORES_VARIABLE, python_command, python_environment
+from engine.rundir import RUN_VARIABLE, RunDir, RunDirError
 from engine.workspace import DATABASE_VARIABLE
 
 LOCK_SECONDS = 1.0
@@ -26,7 +23,7 @@ class StillHeld(RunDirError):
 def environment_of_workers() -> dict[str, str]:
     """This process's own but for the address of a database server, which may hold a password: workers know of
     no database, and on a cluster their environment can be read by others."""
-    return {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
+    return {name: value for name, value in python_environment().items() if name != DATABASE_VARIABLE}
 
 
 def start_worker(
@@ -40,7 +37,7 @@ def start_worker(
     open file: the kernel itself says whether any of them lives, also before the worker has come up and after
     it was killed. Raises StillHeld when one does, OSError when the folder cannot be written.
     """
-    environment = {**environment_of_workers(), "PYTHONUNBUFFERED": "1"}
+    environment = {**environment_of_workers(), "PYTHONUNBUFFERED": "1", RUN_VARIABLE: str(run.path)}
     if visible_device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = visible_device
     if cores is not None:
@@ -50,7 +47,7 @@ def start_worker(
         # What it says of an earlier attempt would be taken for this one's until the worker has come up.
         run.proc_file.unlink(missing_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-m", "engine.worker", str(run.path), "--cache", str(cache_dir)],
+            python_command("engine.worker", str(run.path), "--cache", str(cache_dir)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -69,36 +66,6 @@ def is_held(run: RunDir) -> bool:
     except OSError:
         return False  # no log: nothing was ever started
     return False
-
-
-def ask_to_stop(process: ProcessIdentity) -> None:
-    """Let a worker finish its step and save. The leader alone is told; its children live by it."""
-    _send(process, signal.SIGTERM)
-
-
-def kill_group(run: RunDir, leader: int) -> None:
-    """End what lives of a worker and its children now. While one of them does, the group's number is taken
-    and cannot mean another group."""
-    if is_held(run):
-        try:
-            os.killpg(leader, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-
-
-def _send(process: ProcessIdentity, number: signal.Signals) -> None:
-    """Signal this very process and no later one of its pid."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if is_alive(process):
-            signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(descriptor)
 
 
 def _lock(run: RunDir, log: BinaryIO) -> None:

@@ -5,20 +5,25 @@ https://slurm.schedmd.com/sbatch.html, squeue.html, scancel.html and sacct.html 
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import hashlib
+import os
+import re
 import secrets
 import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.agent.executors.local import environment_of_workers
 from engine.config_slurm import SlurmConfig
+from engine.processes import SAFE_PATH_VARIABLE, python_command, shown
 from engine.rundir import ID_ALPHABET, RunDir
 
 NAME_PREFIX = "seg-"
+SALT_LENGTH = 8
 LARGEST_ARRAY = 1000
 """Jobs in one array; a cluster that is not told otherwise takes 1001."""
 
@@ -65,12 +70,48 @@ class SlurmJob:
     @property
     def task(self) -> int:
         """Its place in its array; 0 outside of one."""
-        return int(self.id.partition("_")[2] or 0)
+        place = self.id.partition("_")[2]
+        return int(place) if place.isdecimal() else 0
 
 
-def new_name() -> str:
-    """A name for a job or an array, by which it is known again."""
-    return NAME_PREFIX + "".join(secrets.choice(ID_ALPHABET) for _ in range(8))
+def new_name(runs: Sequence[RunDir]) -> str:
+    """A name for the job or array of these runs, by which it is known again.
+
+    Slurm keeps it, and nobody else can change it there; so it vouches for the script, which others might.
+    """
+    salt = "".join(secrets.choice(ID_ALPHABET) for _ in range(SALT_LENGTH))
+    return NAME_PREFIX + salt + _digest(salt, str(runs[0].path.parent), [run.id for run in runs])
+
+
+def runs_of(name: str, script: str, folder: Path) -> list[str]:
+    """The runs in `folder` that the jobs of a name are for, in the order of their array.
+
+    None when `script` is not what the name was made for, so that it cannot take a stranger's job for a run's,
+    and none when it is for the runs of another folder, such as the one that this is a copy of.
+    """
+    ids = next((line.split()[2:] for line in script.splitlines() if line.startswith("set -- ")), [])
+    words = next((line for line in script.splitlines() if line.startswith("run=")), "")
+    try:
+        place = shlex.split(words.removeprefix("run="))[0].removesuffix("/$1")
+    except (ValueError, IndexError):
+        return []
+    known = name.removeprefix(NAME_PREFIX)
+    salt, digest = known[:SALT_LENGTH], known[SALT_LENGTH:]
+    if digest and digest != _digest(salt, place, ids):  # a job of version 0.1 has none
+        return []
+    with contextlib.suppress(OSError, ValueError):  # another login node may have it mounted elsewhere
+        if not os.path.samefile(place, folder):
+            return []
+    return ids
+
+
+def _digest(salt: str, folder: str, ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([salt, folder, *ids]).encode()).hexdigest()[:20]
+
+
+def is_job(number: object) -> bool:
+    """Whether something is the number of a job, or of one in an array."""
+    return isinstance(number, str) and re.fullmatch(r"[0-9]{1,12}(_[0-9]{1,9})?", number) is not None
 
 
 def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir: Path) -> str:
@@ -96,7 +137,7 @@ def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir:
     head = [f"#SBATCH --{key}={value}" for key, value in options.items() if value]
     head += [f"#SBATCH {line}" for line in about.lines if line.startswith("-")]
     folder = runs[0].path.parent
-    worker = [sys.executable, "-m", "engine.worker"]
+    worker = python_command("engine.worker")
     return "\n".join(
         [
             "#!/bin/sh",
@@ -107,6 +148,7 @@ def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir:
             f'run={shlex.quote(str(folder))}/"$1"',
             'cd "$run" || exit 1',
             "exec >>log.txt 2>&1",
+            f"export {SAFE_PATH_VARIABLE}=1",
             *(line for line in about.lines if not line.startswith("-")),
             f'exec {shlex.join(worker)} "$run" --cache {shlex.quote(str(cache_dir))} --preemptible',
             "",
@@ -142,12 +184,19 @@ def accounted_state(job: str) -> str:
 
 def interrupt(job: str) -> None:
     """Let the worker of a running job end its step and save. Raises SlurmError."""
+    _refuse_other(job)
     _ask("scancel", "--batch", "--signal=INT", job)
 
 
 def cancel(job: str) -> None:
     """End a job, or take it out of the queue. Raises SlurmError."""
+    _refuse_other(job)
     _ask("scancel", job)
+
+
+def _refuse_other(job: str) -> None:
+    if not is_job(job):
+        raise SlurmError(f"{shown(job)} is no number of a job", passing=False)
 
 
 _PASSING = (
