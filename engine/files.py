@@ -1,17 +1,31 @@
-"""Files that are either whole or not there: written to a temporary name, synced, renamed."""
+"""Making files. All are made here, or by `open`, with the mode 0666 less the umask, and in the group of a
+folder with the setgid bit: whoever shares a workspace decides with these two who may write what.
+
+Files that are replaced are either whole or not there: written to a temporary name, synced, renamed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
+import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from engine.access import REFUSALS
+
 TEMPORARY_SUFFIX = ".tmp"
+
+FILE_MODE = 0o666
+"""Of new files, before the umask takes its part."""
+
+LOCK_POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -19,11 +33,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for binary writing; it becomes `path` when the block ends well.
 
     A crash at any byte leaves the old file or the new one, never a mixture. When the block raises, the
-    temporary is removed and `path` is untouched.
+    temporary is removed and `path` is untouched. It is a new file: nobody can have put a link there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    token = f"{os.getpid()}.{secrets.token_hex(3)}"
+    temporary = path.with_name(f".{path.name[:40]}.{token}{TEMPORARY_SUFFIX}")
     try:
-        with open(temporary, "wb") as stream:
+        with open(temporary, "xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -81,3 +96,79 @@ def sweep_temporaries(folder: Path) -> list[Path]:
             path.unlink()
             removed.append(path)
     return removed
+
+
+def open_shared(path: str | Path, flags: int) -> int:
+    """Open a file that several users write, made where it is missing; for `open(..., opener=open_shared)`.
+
+    A file that is there is opened without O_CREAT, which Linux refuses for somebody else's file in a folder
+    with the sticky bit (fs.protected_regular).
+    """
+    made_by_another = 0
+    while True:
+        try:
+            return os.open(path, flags & ~(os.O_CREAT | os.O_EXCL))
+        except FileNotFoundError:
+            if made_by_another > 1:  # a link that leads nowhere is there and is not
+                raise
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        except FileExistsError:
+            made_by_another += 1
+
+
+class FileLock:
+    """A lock that all processes of a machine agree on, by the name of a file. The kernel lets go of it when
+    its holder ends, however that happens. The file stays: without it two could hold the lock at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, timeout: float = 0.0) -> bool:
+        """Take it, waiting for others at most `timeout` s; False when one of them still has it.
+
+        Raises OSError when the file can neither be made nor opened.
+        """
+        descriptor = self._open()
+        deadline = time.monotonic() + timeout
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        os.close(descriptor)
+                        return False
+                    time.sleep(LOCK_POLL_SECONDS)
+                else:
+                    self._descriptor = descriptor
+                    return True
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        try:
+            return open_shared(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in REFUSALS or not self.path.exists():
+                raise
+            # Made by somebody whose umask lets nobody else write; a lock needs no more than to read.
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold a FileLock if nobody else does; says whether it is held."""
+    lock = FileLock(path)
+    held = lock.acquire()
+    try:
+        yield held
+    finally:
+        lock.release()

@@ -6,12 +6,14 @@ nothing but the database and the run's own folder is changed; agents and workers
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.access import owner_of_path, user_name, why_irremovable
 from engine.agent.devices import cuda_devices
 from engine.agent.executors.local import is_held
 from engine.agent.ingest import owner_of
@@ -20,7 +22,7 @@ from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
-from engine.rundir import RunCard
+from engine.rundir import RunCard, RunDir
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
@@ -175,9 +177,10 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
     """Let runs end their step and save; queued ones leave the queue.
 
     Returns what became of each: `stopped`, `stopping`, or `ended` by itself meanwhile. Raises Refused, and
-    stops none, when one is over.
+    stops none, when one is over or nobody who may stop it would hear of it.
     """
     refuse_others([row for row in rows if row.cause != "preempted"], STOPPABLE, "is over")
+    refuse_foreign_workers(workspace, rows)
     fates = [_stop(workspace, store, row.id) for row in rows]
     owners = [owner_of(row) for row in (store.run(row.id) for row in rows) if not row.ended]
     if any(owner is None or is_alive(owner) is False for owner in owners):
@@ -207,6 +210,7 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
     """
     refuse_elsewhere(workspace, rows)
     refuse_others(rows, RESUMABLE, "only stopped, failed and lost runs are queued again")
+    refuse_unwritable(workspace, rows)
     refuse_living(workspace, rows)
     for row in rows:
         if priority is not None:
@@ -254,9 +258,10 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
 
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when one of the runs lives, or lies elsewhere."""
+    """Raises Refused when one of the runs lives, lies elsewhere, or is not this user's to remove."""
     refuse_elsewhere(workspace, rows)
     refuse_active(rows)
+    refuse_irremovable(workspace, rows)
     refuse_living(workspace, rows)
 
 
@@ -300,6 +305,54 @@ def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:
     ]
     if problems:
         raise Refused(problems)
+
+
+def refuse_unwritable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when one is a run that this user cannot work on, with whose it is."""
+    _refuse_others_files(workspace, rows, RunDir.why_unwritable)
+
+
+def refuse_irremovable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when the folder of one is not this user's to remove, with whose it is."""
+    _refuse_others_files(workspace, rows, lambda run: why_irremovable(run.path))
+
+
+def _refuse_others_files(
+    workspace: Workspace, rows: Sequence[RunRow], why_not: Callable[[RunDir], str]
+) -> None:
+    problems = []
+    for run in (workspace.run_dir(row.id) for row in rows):
+        if why := why_not(run):
+            whose = f"is {run.owner}'s run: " if run.owner else ""
+            problems.append(f"{run.id}: {whose}{why}")
+    if problems:
+        raise Refused(problems)
+
+
+def refuse_foreign_workers(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when the worker of one is another user's and no living agent would pass a stop on."""
+    problems = []
+    for row in rows:
+        owner, process = owner_of(row), workspace.run_dir(row.id).read_proc()
+        if row.status not in ("starting", "running", "stopping") or process is None or not is_alive(process):
+            continue
+        uid = owner_of_path(Path(f"/proc/{process.pid}"))
+        if uid in (None, os.geteuid()) or os.geteuid() == 0 or (owner is not None and is_alive(owner)):
+            continue
+        name = user_name(uid)
+        problems.append(
+            f"{row.id}: its worker (process {process.pid}) belongs to {name} and no agent looks after it; "
+            f"{name} has to stop it"
+        )
+    if problems:
+        raise Refused(problems)
+
+
+def taken_over(run: RunDir) -> str:
+    """What to say of a run of somebody else's that this user goes on with; "" of one's own."""
+    if not run.owner:
+        return ""
+    return f"{run.id} is {run.owner}'s run; it goes on as {user_name()}, who will own the files it makes"
 
 
 def refuse_living(workspace: Workspace, rows: Sequence[RunRow]) -> None:

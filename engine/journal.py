@@ -25,6 +25,7 @@ from engine.events import (
     Result,
     Stopped,
 )
+from engine.files import open_shared
 
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 
@@ -44,7 +45,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, attempt: int | None = None) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor = open_shared(path, os.O_RDWR | os.O_CLOEXEC)
         last = self.catch_up()
         self.attempt = last.attempt + 1 if attempt is None else attempt
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import signal
 import socket
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from engine.access import owner_of_path, user_name
 
 LARGEST_PID = 1 << 22
 """The kernel's own bound (proc_sys_kernel(5), pid_max)."""
@@ -151,14 +152,8 @@ def is_alive(process: ProcessIdentity) -> bool | None:
 
 def user_of(path: Path) -> str:
     """The name of the user to whom a file, a folder or a process (/proc/<pid>) belongs, "" when unknown."""
-    try:
-        number = path.stat().st_uid
-    except OSError:
-        return ""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"
+    uid = owner_of_path(path)
+    return "" if uid is None else user_name(uid)
 
 
 def command_line(pid: int) -> list[str]:

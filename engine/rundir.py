@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.access import owner_of_path, user_name, why_unwritable
 from engine.files import read_json, write_json
 from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
@@ -137,6 +138,20 @@ class RunDir:
         except OSError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
+
+    @property
+    def owner(self) -> str:
+        """Whose run it is by its folder, "" where that belongs to the user of this process, or is missing."""
+        uid = owner_of_path(self.path)
+        return "" if uid in (None, os.geteuid()) else user_name(uid)
+
+    def why_unwritable(self) -> str:
+        """Why this user cannot work on the run, in words that say whose it is; "" when that is possible."""
+        folders = (self.path, self.checkpoints, self.gallery, self.outputs)
+        for place in (*folders, self.journal, self.log, self.samples):
+            if why := why_unwritable(place):
+                return why
+        return ""
 
     def write_card(self, card: RunCard) -> None:
         write_json(self.card_file, asdict(card))

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.files import open_shared
 from engine.load import Gpu, Nvml
 from engine.processes import group_usage
 
@@ -65,7 +66,7 @@ class Sampler:
             gpus=tuple(gpu for gpu in gpus if self._gpus is None or gpu.index in self._gpus),
         )
         self._last, self._busy = now, busy
-        with open(self._path, "a") as stream:
+        with open(self._path, "a", opener=open_shared) as stream:
             stream.write(json.dumps(asdict(sample), separators=(",", ":")) + "\n")
 
 

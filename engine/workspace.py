@@ -88,7 +88,8 @@ class Workspace:
     def open_store(self, timeout: float = 30.0, look: bool = False, upgrade: bool = False) -> Store:
         """Open the database, making or migrating it first. Raises StoreError.
 
-        Only to `look` gives a workspace no name on a server that has none there yet.
+        Only to `look` gives a workspace no name on a server that has none there yet, and opens for reading
+        what this user may not write.
         """
         from engine.store import Store, StoreError  # the front end starts faster when it needs no database
 
@@ -98,7 +99,7 @@ class Workspace:
                 "is always the workspace's own"
             )
         name = self.identity(make=not look) if self.on_server else ""
-        return Store(self.database_url, timeout, name, upgrade)
+        return Store(self.database_url, timeout, name, upgrade, look)
 
 
 def _user() -> str:

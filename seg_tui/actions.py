@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.access import explain
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -30,7 +31,7 @@ class Abandoned(Exception):
 def words_of(error: Exception) -> str:
     """The engine's own words on what people can mend; any other error is a fault and is raised again."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return explain(error)
     if not type(error).__module__.startswith("engine."):
         raise error
     return str(error)

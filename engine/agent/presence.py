@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from engine.files import write_json
+from engine.files import FileLock, open_shared, write_json
 from engine.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
 from engine.workspace import CACHE_VARIABLE, Workspace
 
@@ -51,12 +49,10 @@ class Presence:
         """Be the agent for as long as the block lasts. Raises AgentError when another one is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / f"{socket.gethostname()}.lock")
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
+        if not lock.acquire(LOCK_SECONDS):
             other = self.living()
             who = f" (process {other.pid})" if other else ""
-            raise AgentError(f"{self.folder.parent}: an agent is at work here already{who}") from None
+            raise AgentError(f"{self.folder.parent}: an agent is at work here already{who}")
         try:
             self.announce()
             yield
@@ -93,7 +89,7 @@ def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:
         environment = {**python_environment(), "PYTHONUNBUFFERED": "1"}
         if CACHE_VARIABLE in os.environ:
             environment[CACHE_VARIABLE] = str(workspace.cache)  # it may be relative to this folder
-        with open(presence.log, "ab") as log:
+        with open(presence.log, "ab", opener=open_shared) as log:
             subprocess.Popen(
                 python_command(
                     "engine.agent", str(workspace.root), "--idle-exit", str(AUTOMATIC_IDLE_SECONDS)

@@ -27,19 +27,24 @@ _FATES = {
 
 def stop(workspace: Workspace, prefixes: Sequence[str]) -> None:
     """Let runs end their step and save; queued ones leave the queue. Raises Refused for ended ones."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         rows = named(store, prefixes)
         for row, fate in zip(rows, intentions.stop(workspace, store, rows), strict=True):
             output.say(f"{row.id}  {row.name}  {_FATES[fate]}")
+            if fate == "stopped" and workspace.run_dir(row.id).why_unwritable():
+                tell_lost(workspace, row.id)
 
 
 def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None, as_json: bool) -> None:
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         rows = named(store, prefixes)
         intentions.refuse_elsewhere(workspace, rows)
         cards = [workspace.run_dir(row.id).read_card() for row in rows]
         intentions.requeue(workspace, store, rows, priority)
+        for row in rows:
+            if others := intentions.taken_over(workspace.run_dir(row.id)):
+                notices.say(others)
     tell_queued(workspace, cards, as_json)
 
 
@@ -59,7 +64,7 @@ def rerun(
     `name` and `experiment` are the other's where they are "", `tags` where they are None.
     """
     values = parse_assignments(assignments)
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         row = store.run(store.resolve(prefix))
         before = workspace.run_dir(row.id)
         config = with_values(before.read_config(), values)
@@ -82,7 +87,7 @@ def rerun(
 
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
     """Remove runs with their files and rows, never a living one. Asks unless `sure`."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         rows = named(store, prefixes)
         intentions.refuse_undeletable(workspace, rows)
         if not sure:
@@ -98,7 +103,7 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
 
 def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequence[str]) -> None:
     """Add tags to a run and take tags away; without any, print those it has."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=bool(words or remove)) as store:
         row = store.run(store.resolve(prefix))
         missing = [word for word in remove if word not in row.tags]
         if missing:
@@ -111,7 +116,7 @@ def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequenc
 
 def note(workspace: Workspace, prefix: str, text: str | None) -> None:
     """Put a note on a run, "" to remove it; without a text, print the one it has."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=text is not None) as store:
         row = store.run(store.resolve(prefix))
         if text is None:
             output.say(row.note)

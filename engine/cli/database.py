@@ -28,6 +28,8 @@ def upgrade(workspace: Workspace) -> None:
     if not has_database(workspace):
         raise StoreError(no_database(workspace))
     with workspace.open_store(look=True, upgrade=True) as store:
+        if store.read_only:
+            raise StoreError(f"{store.label}: cannot be changed: {store.read_only}")
         output.say(f"{store.label}: up to date (schema {HEAD})")
 
 
@@ -77,7 +79,7 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
     """
     if not has_database(workspace):
         raise StoreError(no_database(workspace))
-    with workspace.open_store() as store, progress_bar("comparing runs") as report:
+    with workspace.open_store(look=not fix) as store, progress_bar("comparing runs") as report:
         label = store.label
         done = check(store, workspace, fix, report)
     left = [difference for difference in done.differences if not difference.fixed]

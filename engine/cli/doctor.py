@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rich.text import Text
 
+from engine.access import why_unwritable
 from engine.cli.console import output
 from engine.processes import available_cores
 from engine.report.tables import data_size
@@ -212,10 +213,13 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
 
     folder = next(path for path in (workspace.root, *workspace.root.parents) if path.is_dir())
     missing = "" if folder == workspace.root else " (made by the first run)"
-    if os.access(folder, os.W_OK):
+    why = why_unwritable(folder)
+    if not why:
         yield Finding("workspace", "ok", f"{workspace.root}{missing}")
+    elif workspace.on_server or workspace.database.exists():
+        yield Finding("workspace", "warn", f"can be looked at only: {why}")
     else:
-        yield Finding("workspace", "fail", f"{folder} cannot be written", "--workspace names another folder")
+        yield Finding("workspace", "fail", f"cannot be written: {why}", "--workspace names another folder")
     free = shutil.disk_usage(folder).free
     low = free < LOW_DISK_BYTES
     advice = "a run of the widest U-Net keeps 0.4 GiB of checkpoints" if low else ""
@@ -245,12 +249,15 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
         return
     try:
         with workspace.open_store(look=True) as store:
-            label = store.label
+            label, read_only = store.label, store.read_only
             runs = sum(experiment.runs for experiment in store.experiments())
     except StoreError as error:
         yield Finding("database", "fail", str(error))
         return
     size = label if workspace.on_server else data_size(workspace.database.stat().st_size)
+    if read_only:
+        yield Finding("database", "warn", f"{runs} runs, {size}; can be looked at only: {read_only}")
+        return
     yield Finding("database", "ok", f"{runs} runs, {size}, schema {HEAD}, as this version wants it")
 
 

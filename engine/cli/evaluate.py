@@ -55,7 +55,7 @@ def evaluate(
     `about` are the fields of EvaluateConfig. With a `place` it is queued. Raises Refused, ConfigError,
     DataError and StoreError before anything is made.
     """
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         row = source_run(store, prefix)
         path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
         about = {**about, "source": row.id, "checkpoint": path}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
+from engine.access import refuse_unwritable
 from engine.cli.compare import compared_run
 from engine.cli.reading import open_existing
 from engine.config_keys import ConfigError
@@ -25,6 +25,9 @@ from engine.report.score_maps import PIXEL_SCORES, read_score_map
 from engine.report.triptych import gallery_samples, parse_colors
 from engine.store import EvaluationRow, RunRow, Store
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,11 @@ def draw_figure(
     draw, usual = KINDS[kind]
     with open_existing(workspace) as store:
         runs = [compared_run(store, prefix) for prefix in prefixes]
+        out = out or workspace.run_dir(runs[0].row.id).outputs / kind
+        refuse_unwritable(out.parent, "--out FILE puts it elsewhere")
         comparison = compare(runs, fold_seeds=options.fold_seeds)
         columns: Columns = 1 if (options.columns or usual) == 1 else 2
         figure = draw(_Material(workspace, store, runs, comparison, options, columns))
-    out = out or workspace.run_dir(runs[0].row.id).outputs / kind
     about = "seg-engine runs " + ", ".join(run.row.id for run in runs)
     for path in [out] if out.suffix else [out.with_suffix(suffix) for suffix in SUFFIXES]:
         save_figure(figure, path, about)

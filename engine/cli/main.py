@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from engine.access import explain
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
@@ -55,6 +56,7 @@ def _root(
             "--workspace",
             "-w",
             metavar="DIR",
+            readable=False,  # whose it is, and what may be read of it, is said when it is opened
             help="Folder of experiments.db, runs/ and cache/ [default: SEG_WORKSPACE, else this folder].",
         ),
     ] = None,
@@ -387,7 +389,7 @@ def command_line(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.strerror is None:
             raise
-        return _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        return _complain(explain(error))
     except Exception as error:
         # Errors that the engine defines are made to be read; any other is a fault of the program.
         if not type(error).__module__.startswith("engine."):

@@ -33,7 +33,7 @@ def ood(
     `about` are fields of OodConfig, `inside` is by default the run's own data. With a `place` it is queued.
     Raises Refused, ConfigError, DataError and StoreError before anything is made.
     """
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         row = source_run(store, prefix)
         path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
         in_root = _absolute(inside) if inside is not None else row.config["data"]["root"]
@@ -70,7 +70,7 @@ def robustness(
 
     `about` are fields of RobustnessConfig. With a `place` it is queued. Raises Refused, ConfigError,
     DataError and StoreError before anything is made."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         row = source_run(store, prefix)
         path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
         section = {**about, "source": row.id, "checkpoint": path}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.access import refuse_unwritable
 from engine.cli.reading import open_existing
 from engine.files import replacing
 from engine.report.gallery import PictureError
@@ -21,6 +22,7 @@ def draw_picture(
     path = out or run.outputs / "picture.png"
     if path.suffix.lower() != ".png":
         raise PictureError(f"{path}: the picture is a PNG; its name must end in .png")
+    refuse_unwritable(path.parent, "--out FILE puts it elsewhere")
     picture = gallery_picture(run.gallery, row.classes, row.colors, epoch, samples, title=row.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:

@@ -38,7 +38,7 @@ def predict(
     `about` are fields of PredictConfig. With a `place` it is queued. Raises Refused, ConfigError and
     StoreError before anything is made.
     """
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         row = source_run(store, prefix)
         if not row.classes:
             raise Refused([f"{row.id}: has not begun yet, so its classes are not known; predict when it has"])

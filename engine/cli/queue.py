@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine import intentions
+from engine.access import why_unwritable
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output
 from engine.cli.reading import has_database, no_database, open_existing
@@ -99,7 +100,7 @@ def slot_or_wish(row: RunRow) -> str:
 
 def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -> None:
     """Give queued runs another place: higher priorities start first. Raises Refused, StoreError."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
         for row in intentions.set_place(workspace, store, rows, priority=priority):
             tell_lost(workspace, row.id)
@@ -109,7 +110,7 @@ def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -
 
 def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
     """Hold queued runs back, or let them go; without names all that are queued now."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         rows = [store.run(store.resolve(prefix)) for prefix in prefixes] if prefixes else store.queue()
         for row in intentions.set_place(workspace, store, rows, paused=paused):
             tell_lost(workspace, row.id)
@@ -124,6 +125,5 @@ def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
 def tell_lost(workspace: Workspace, run_id: str) -> None:
     """Say that a run's folder did not take what the database has."""
     folder = workspace.run_dir(run_id).path
-    notices.say(
-        f"{folder} {'cannot be written' if folder.is_dir() else 'is gone'}; only the database knows this"
-    )
+    reason = why_unwritable(folder) or (f"{folder} {'cannot be written' if folder.is_dir() else 'is gone'}")
+    notices.say(f"{reason}; only the database knows this")

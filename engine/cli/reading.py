@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.access import explain
 from engine.agent.ingest import refresh
 from engine.cli.console import notices
 from engine.journal import JournalError
@@ -21,22 +22,37 @@ def has_database(workspace: Workspace) -> bool:
     return workspace.on_server or workspace.database.exists()
 
 
-def open_existing(workspace: Workspace) -> Store:
-    """The store of a workspace that has one, brought up to date. Raises StoreError."""
+def open_existing(workspace: Workspace, change: bool = False) -> Store:
+    """The store of a workspace that has one, brought up to date as far as this user may.
+
+    Raises StoreError, with `change` also where the user may look and not write.
+    """
     if not has_database(workspace):
         raise StoreError(no_database(workspace))
     store = workspace.open_store(look=True)
-    catch_up(store, workspace)
+    try:
+        if change and store.read_only:
+            raise StoreError(f"{store.label}: cannot be changed: {store.read_only}")
+        catch_up(store, workspace)
+    except BaseException:
+        store.close()
+        raise
     return store
 
 
 def catch_up(store: Store, workspace: Workspace) -> None:
     """Fold in what runs have written that nobody watches: their terminal may be gone, they are not."""
     for row in store.active():
+        run = workspace.run_dir(row.id)
         try:
-            refresh(store, [workspace.run_dir(row.id)])
-        except (JournalError, OSError) as error:
+            if not store.read_only:
+                refresh(store, [run])
+            elif run.journal.is_file() and run.journal.stat().st_size > row.journal_offset:
+                notices.say(f"{row.id} is shown as the database has it; its journal has more")
+        except JournalError as error:
             notices.say(f"{row.id} is shown as it was: {error}")
+        except OSError as error:
+            notices.say(f"{row.id} is shown as it was: {explain(error)}")
 
 
 def no_database(workspace: Workspace) -> str:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from engine.access import refuse_unwritable
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
@@ -33,6 +34,7 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
             for row in store.runs(experiment=name, sort="created_at")
         ]
     folder = out or workspace.root / "reports" / folder_name(name)
+    refuse_unwritable(folder, "--out DIR puts it elsewhere")
     experiment = experiment_of(name, runs, time.time(), version(PROGRAM))
     pictures = draw_figures(experiment, lambda run_id: workspace.run_dir(run_id).gallery, folder)
     blocks = report_blocks(experiment, pictures)

@@ -30,8 +30,10 @@ from engine.intentions import (
     make_run,
     refuse_elsewhere,
     refuse_living,
+    refuse_unwritable,
     requeue,
     resolve_config,
+    taken_over,
 )
 from engine.processes import identify
 from engine.rundir import RunCard, new_run_id
@@ -74,7 +76,8 @@ def run(
         note=note,
     )
     # What names a run is looked up in a database that is there; to look must not make one.
-    with open_existing(workspace) if names_a_run(config) else workspace.open_store() as store:
+    named = names_a_run(config)
+    with open_existing(workspace, change=True) if named else workspace.open_store() as store:
         if place is not None:
             tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
             return 0
@@ -119,11 +122,12 @@ def print_scripts(workspace: Workspace, configs: Sequence[RunConfig]) -> None:
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
     """Go on with a run that stopped, failed or was lost, as the same run; returns the exit status."""
-    with open_existing(workspace) as store:
+    with open_existing(workspace, change=True) as store:
         row = store.run(store.resolve(prefix))
         refuse_elsewhere(workspace, [row])
         if row.status not in RESUMABLE:
             raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
+        refuse_unwritable(workspace, [row])
         refuse_living(workspace, [row])
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
@@ -134,6 +138,8 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
             return 0
         if not store.take(row.id, identify(), RESUMABLE):
             raise Refused([f"{row.id}: was started by somebody else just now"])
+        if others := taken_over(workspace.run_dir(row.id)):
+            notices.say(others)
         return follow(workspace, store, row.id, as_json)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from engine.files import FileLock
 
 ARRAYS = ("images.npy", "labels.npy")
 
@@ -19,13 +19,10 @@ WAIT_REPORT_SECONDS = 10.0
 def cache_lock(cache_dir: Path, key: str, needed: int, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the right to build or remove a cache; while another process has it, say so and wait."""
     lock = FileLock(cache_dir / f"{key}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        while not lock.is_locked:
-            say(_what_for(cache_dir / f"{key}.building", needed))
-            with suppress(Timeout):
-                lock.acquire(timeout=WAIT_REPORT_SECONDS)
+    seconds = 0.0
+    while not lock.acquire(seconds):
+        say(_what_for(cache_dir / f"{key}.building", needed))
+        seconds = WAIT_REPORT_SECONDS
     try:
         yield
     finally:

@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from engine.data.cache import DamagedCache, read_meta, remove_cache, sweep
 from engine.data.catalog import DataError
+from engine.files import lock_if_free
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 _LEFT_BEHIND = re.compile(r"([0-9a-f]{16})\.(building|removed)")
@@ -66,13 +65,15 @@ def prune_caches(
     removed = []
     for info in caches:
         if everything or info.key in keys or info.last_used < used_before:
-            with suppress(Timeout), FileLock(cache_dir / f"{info.key}.lock", timeout=0):
-                remove_cache(cache_dir, info.key)
-                removed.append(info)
+            with lock_if_free(cache_dir / f"{info.key}.lock") as held:
+                if held:
+                    remove_cache(cache_dir, info.key)
+                    removed.append(info)
     for entry in list(cache_dir.iterdir()) if cache_dir.is_dir() else ():
         if left := _LEFT_BEHIND.fullmatch(entry.name):
-            with suppress(Timeout), FileLock(cache_dir / f"{left[1]}.lock", timeout=0):
-                sweep(cache_dir, left[1])
+            with lock_if_free(cache_dir / f"{left[1]}.lock") as held:
+                if held:
+                    sweep(cache_dir, left[1])
     return removed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,9 +56,12 @@ def fit_identity(
 
 
 def fit_path(checkpoint_path: Path, sha256: str, own_outputs: Path) -> Path:
-    """Where the fit of a checkpoint lies: with the run that it is of, else with the run that needs it."""
+    """Where the fit of a checkpoint lies: with the run that it is of, else, where this user cannot write
+    there, with the run that needs it."""
+    name = f"ood-{sha256[:16]}.npz"
     outputs = checkpoint_path.parent.parent / "outputs"
-    return (outputs if outputs.is_dir() else own_outputs) / f"ood-{sha256[:16]}.npz"
+    theirs = outputs / name
+    return theirs if theirs.is_file() or os.access(outputs, os.W_OK) else own_outputs / name
 
 
 def save_fit(path: Path, identity: str, fit: Fit) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from engine.report.compare import Comparison, Entry
 from engine.report.experiment import Experiment
@@ -20,6 +19,9 @@ from engine.report.page import Picture
 from engine.report.published import published_results
 from engine.report.study import STUDY_RECIPES
 from engine.report.triptych import gallery_samples, parse_colors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLDER = "figures"
 """Where they lie below the report."""

@@ -59,14 +59,27 @@ def printable(value: Any) -> Any:
 
 
 class Database(abc.ABC):
-    """An open database. `label` is what messages call it, without a password; `reader` begins transactions
-    that see one moment and write nothing, `writer` those that write."""
+    """An open database. `label` is what messages call it, without a password. `read_only` is "", or why
+    nothing can be written to it, in words that say whose it is."""
 
     label: str
-    reader: sa.Engine
-    writer: sa.Engine
+    read_only: str = ""
+    _reader: sa.Engine
+    _writer: sa.Engine
     errors: tuple[type[Exception], ...]
     """What the driver raises where SQLAlchemy does not wrap it."""
+
+    @property
+    def reader(self) -> sa.Engine:
+        """Begins transactions that see one moment and write nothing."""
+        return self._reader
+
+    @property
+    def writer(self) -> sa.Engine:
+        """Begins transactions that write. Raises StoreError where nothing can be written."""
+        if self.read_only:
+            raise StoreError(f"{self.label}: is open for reading only: {self.read_only}")
+        return self._writer
 
     @abc.abstractmethod
     def advice(self, error: BaseException | None) -> str:
@@ -86,7 +99,7 @@ class Database(abc.ABC):
         """Insert many rows, faster than by statements that know the columns' types; JSON is text here."""
 
     def close(self) -> None:
-        self.reader.dispose()
+        self._reader.dispose()
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -99,20 +112,26 @@ class Database(abc.ABC):
             raise StoreError(f"{self.label}: {self.advice(error)}") from error
 
 
-def open_database(url: str, timeout: float, upgrade: bool) -> Database:
+def open_database(url: str, timeout: float, upgrade: bool, look: bool = False) -> Database:
     """Open what `url` names, making its tables where there are none; wait for others at most `timeout` s.
 
     Tables of an older version are brought up to date; those on a server only if `upgrade` says so, as
-    everybody else who uses it needs this version from then on. Raises StoreError.
+    everybody else who uses it needs this version from then on. Who only wants to `look` may open what is not
+    theirs to write; it is then `read_only`. Raises StoreError.
     """
     if url.startswith(SQLITE) and url != SQLITE:
-        from engine.store.sqlite import SqliteDatabase
+        from engine.store.sqlite import SqliteDatabase, why_read_only
 
-        return SqliteDatabase.open(Path(url.removeprefix(SQLITE)), timeout)
+        path = Path(url.removeprefix(SQLITE))
+        if look and (why := why_read_only(path)):
+            from engine.store.sqlite_look import SqliteLook
+
+            return SqliteLook.open(path, timeout, why)
+        return SqliteDatabase.open(path, timeout)
     if url.startswith(POSTGRESQL):
         from engine.store.postgres import PostgresDatabase  # most people have no server
 
-        return PostgresDatabase.open(url, timeout, upgrade)
+        return PostgresDatabase.open(url, timeout, upgrade, look)
     shown = re.sub(r"://[^/]*@", "://...@", url)
     raise StoreError(
         f"{shown}: is no database this program opens; it must be {SQLITE}PATH or "

@@ -75,21 +75,26 @@ class PostgresDatabase(Database):
         sa.event.listen(engine, "before_cursor_execute", without_nul, retval=True)
         # All statements of a reader see one moment. Each of a writer's sees what is committed by then; what
         # it reads before it changes it, it holds.
-        self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self.writer = engine.execution_options(isolation_level="READ COMMITTED")
+        self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._writer = engine.execution_options(isolation_level="READ COMMITTED")
 
     @classmethod
-    def open(cls, url: str, timeout: float, upgrade: bool) -> Self:
+    def open(cls, url: str, timeout: float, upgrade: bool, look: bool = False) -> Self:
         """Connect, and make the tables where there are none; those of an older version only if `upgrade`.
 
-        Any number of processes may do so at once: one makes the tables, the others wait. Raises StoreError.
+        Any number of processes may do so at once: one makes the tables, the others wait. With `look` a role
+        that may read and not write is enough, if the tables are there. Raises StoreError.
         """
         database = cls(url, timeout)
         try:
             with database.explained():
                 with database.reader.begin() as connection:
                     revision = revision_of(connection, database.label)
-                    foreign = revision == HEAD and _is_from_another_server(connection)
+                    if look and revision is not None:
+                        database.read_only = _why_read_only(connection)
+                    foreign = (
+                        revision == HEAD and not database.read_only and _is_from_another_server(connection)
+                    )
                 if revision is not None and revision > HEAD:
                     raise newer(database.label, revision)
                 if revision is not None and revision < HEAD and not upgrade:
@@ -164,6 +169,20 @@ class PostgresDatabase(Database):
         with own.cursor() as cursor, cursor.copy(statement) as copy:
             for row in rows:
                 copy.write_row([printable(value) for value in row])
+
+
+def _why_read_only(connection: sa.Connection) -> str:
+    """Why this role can look at the tables and not write them; "" where it can."""
+    row = connection.exec_driver_sql(
+        "SELECT current_user, pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool,"
+        " has_table_privilege('runs', 'INSERT') AND has_table_privilege('runs', 'UPDATE')"
+    ).one()
+    role, standby, reads, writes = row
+    if standby:
+        return "its server is a standby, which follows another one"
+    if reads or not writes:
+        return f"the role {role} may read here and not write; ask whoever owns the database"
+    return ""
 
 
 def _is_from_another_server(connection: sa.Connection) -> bool:

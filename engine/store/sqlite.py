@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import time
@@ -12,6 +13,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from engine.access import REFUSALS, why_unreadable, why_unwritable
+from engine.files import open_shared
 from engine.store.database import HEAD, JSON, Database, migrate, revision_of, without_nul
 from engine.store.errors import StoreError
 from engine.store.filesystem import file_system
@@ -27,15 +30,10 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path, timeout: float) -> None:
         self.path, self.timeout, self.label = path, timeout, str(path)
-        self.reader = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": timeout}, **JSON
-        )
+        self._reader = make_engine(sa.URL.create("sqlite", database=str(path)), timeout)
         # A transaction that reads first and wants to write later fails at once, without waiting, when
         # somebody else wrote in between: those that write take the lock when they begin.
-        self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
-        sa.event.listen(self.reader, "connect", _configure)
-        sa.event.listen(self.reader, "begin", _begin)
-        sa.event.listen(self.reader, "before_cursor_execute", without_nul, retval=True)
+        self._writer = self._reader.execution_options(begin="BEGIN IMMEDIATE")
 
     @classmethod
     def open(cls, path: Path, timeout: float) -> Self:
@@ -45,19 +43,25 @@ class SqliteDatabase(Database):
         """
         if not path.parent.is_dir():
             raise StoreError(f"{path.parent}: no such folder; make it, or choose another workspace")
+        if why := why_read_only(path):
+            raise StoreError(f"{path}: cannot be opened for writing: {why}")
         database = cls(path, timeout)
         try:
             with database.explained():
                 database._set_journal_mode()
-                with database.reader.begin() as connection:
-                    revision = revision_of(connection, database.label)
-                if revision != HEAD:
-                    with database.writer.begin() as connection:
-                        migrate(connection, database.label)
+                database.bring_up_to_date()
         except BaseException:
             database.close()
             raise
         return database
+
+    def bring_up_to_date(self) -> None:
+        """Make the tables, or bring those of an older version to HEAD. Raises StoreError."""
+        with self.reader.begin() as connection:
+            revision = revision_of(connection, self.label)
+        if revision != HEAD:
+            with self.writer.begin() as connection:
+                migrate(connection, self.label)
 
     def _set_journal_mode(self) -> None:
         """Write-ahead log on a local disk: readers and the writer do not wait for each other.
@@ -74,6 +78,7 @@ class SqliteDatabase(Database):
                 "(SEG_DATABASE_URL=postgresql://..., run folders are safe here), or choose a workspace on a "
                 "local disk"
             )
+        _make_file(self.path)
         wanted = "delete" if where.on_network else "wal"
         deadline = time.monotonic() + self.timeout
         with contextlib.closing(self.reader.raw_connection()) as connection:
@@ -96,6 +101,11 @@ class SqliteDatabase(Database):
         return advice(error, self.path, self.timeout)
 
     def faults(self, connection: sa.Connection) -> list[str]:
+        return self.faults_of(connection)
+
+    @staticmethod
+    def faults_of(connection: sa.Connection) -> list[str]:
+        """What SQLite finds damaged in the database of a connection."""
         found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
         orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
         faults = [line for line in found if line != "ok"]
@@ -109,6 +119,49 @@ class SqliteDatabase(Database):
         own.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
 
 
+def make_engine(url: sa.URL, timeout: float) -> sa.Engine:
+    """An engine whose transactions begin when they are told to."""
+    engine = sa.create_engine(url, connect_args={"timeout": timeout}, **JSON)
+    sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "before_cursor_execute", without_nul, retval=True)
+    return engine
+
+
+def companions(path: Path) -> list[Path]:
+    """What SQLite keeps beside a database: the log that it writes ahead, the log's index, what it undoes."""
+    return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
+
+
+def why_read_only(path: Path) -> str:
+    """Why this user can look at a database and not write it; "" where it can be written, or is missing."""
+    if not path.exists():
+        return ""
+    for place in (path, path.parent, *companions(path)):
+        if why := why_unwritable(place):
+            return why
+    return ""
+
+
+def _make_file(path: Path) -> None:
+    """Make the file where it is missing: SQLite itself would let only its owner write it, whatever the umask.
+    The files beside it get its mode."""
+    try:
+        os.close(open_shared(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in REFUSALS:
+            raise StoreError(f"{path}: {_refused(error.strerror, path)}") from error
+        # What else is wrong SQLite finds as well, and has words for.
+
+
+def _refused(reason: object, path: Path) -> str:
+    """What to say where somebody may not open a database for writing."""
+    why = why_unreadable(path) or why_read_only(path) or why_unwritable(path.parent)
+    if not why:
+        why = f"{path.parent} and the file must be yours to write"
+    return f"cannot be opened for writing ({reason}); {why}"
+
+
 def advice(error: BaseException | None, path: Path, timeout: float) -> str:
     """What to say of an error of SQLite's about the file `path`."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bits only refine it
@@ -117,7 +170,7 @@ def advice(error: BaseException | None, path: Path, timeout: float) -> str:
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return f"is damaged or no database ({error}); `seg-engine db rebuild` makes it again from runs/"
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return f"cannot be opened for writing ({error}); {path.parent} and the file must be yours to write"
+        return _refused(error, path)
     # Opening needs room for the log's index, for want of which SQLite only says that the disk failed.
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent)):
         return "the disk is full; free some space and try again, nothing of this change was written"

@@ -55,19 +55,32 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
     StoreError, with one line that says what to do, when the database cannot be used.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0, workspace: str = "", upgrade: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout: float = 30.0,
+        workspace: str = "",
+        upgrade: bool = False,
+        look: bool = False,
+    ) -> None:
         """Open `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE`, making the tables where there are none.
 
         Waits for others at most `timeout` s. `workspace` says whose runs are made and taken from the queue,
-        where several workspaces share a server. Tables of an older version on a server want `upgrade`.
+        where several workspaces share a server. Tables of an older version on a server want `upgrade`. Who
+        only wants to `look` may open a database that is not theirs to write.
         """
-        self._database = open_database(url, timeout, upgrade)
+        self._database = open_database(url, timeout, upgrade, look)
         self.workspace = workspace
 
     @property
     def label(self) -> str:
         """What to call the database in a message: its path, or its URL without a password."""
         return self._database.label
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be written, in words that say whose the database is; "" where it can."""
+        return self._database.read_only
 
     @property
     def mine(self) -> str:

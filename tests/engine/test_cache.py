@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 
 from engine.classes import VOID, ClassInfo, ClassSet
@@ -19,6 +18,7 @@ from engine.data.cache import Cache, cache_key, open_cache
 from engine.data.catalog import DataError, Fault, Sample, scan
 from engine.data.decode import check_samples
 from engine.data.prune import list_caches, prune_caches
+from engine.files import lock_if_free
 
 CLASSES = ClassSet(
     "three",
@@ -323,7 +323,7 @@ def test_pruning_by_age_by_key_and_all(pairs: Pairs, cache_dir: Path) -> None:
 
 def test_pruning_spares_a_locked_cache(pairs: Pairs, cache_dir: Path) -> None:
     cache = pairs.open(cache_dir)
-    with FileLock(cache_dir / f"{cache.key}.lock"):
+    with lock_if_free(cache_dir / f"{cache.key}.lock"):
         assert prune_caches(cache_dir, everything=True) == []
     assert [info.key for info in prune_caches(cache_dir, everything=True)] == [cache.key]
 

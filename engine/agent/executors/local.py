@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from engine.files import open_shared
 from engine.processes import CORES_VARIABLE, python_command, python_environment
 from engine.rundir import RUN_VARIABLE, RunDir, RunDirError
 from engine.workspace import DATABASE_VARIABLE
@@ -35,14 +36,17 @@ def start_worker(
     `visible_device` is the one CUDA device that it gets to see, `cores` how many of the cores it takes unless
     its config says otherwise. The log is locked, and the worker and its children inherit the lock with the
     open file: the kernel itself says whether any of them lives, also before the worker has come up and after
-    it was killed. Raises StillHeld when one does, OSError when the folder cannot be written.
+    it was killed. Raises StillHeld when one does, RunDirError where this user may not write the folder,
+    OSError when it cannot be written.
     """
     environment = {**environment_of_workers(), "PYTHONUNBUFFERED": "1", RUN_VARIABLE: str(run.path)}
     if visible_device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = visible_device
     if cores is not None:
         environment[CORES_VARIABLE] = str(cores)
-    with open(run.log, "ab") as log:
+    if why := run.why_unwritable():
+        raise RunDirError(why)
+    with open(run.log, "ab", opener=open_shared) as log:
         _lock(run, log)
         # What it says of an earlier attempt would be taken for this one's until the worker has come up.
         run.proc_file.unlink(missing_ok=True)

@@ -1,0 +1,386 @@
+"""A workspace that several users of a machine share, or may only look at: real users, real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from engine.store.views import VIEWS
+from engine.workspace import Workspace
+from tests.engine.conftest import import_made_up_run
+from tests.engine.made_up_runs import finished_journal
+from tests.people import ALICE, BOB, CAROL, Done, common_ground, give, need_people
+from tests.tui.made_up_gallery import add_evaluation, add_with_gallery
+
+LOOKS = (
+    "runs",
+    "runs --json",
+    "show gal00001",
+    "compare gal00001 bbbb2222",
+    "images eval0001",
+    "logs bbbb2222",
+    "watch bbbb2222 --json",
+    "queue",
+    "db path",
+    "data cache",
+    "tag bbbb2222",
+    "note bbbb2222",
+)
+"""Commands that only look."""
+
+WORKS = (
+    "tag bbbb2222 seen",
+    "note bbbb2222 hello",
+    "stop bbbb2222",
+    "requeue bbbb2222",
+    "resume bbbb2222",
+    "rerun bbbb2222 seed=2",
+    "delete bbbb2222 --yes",
+    "queue priority 3 bbbb2222",
+    "evaluate bbbb2222",
+    "db upgrade",
+    "db check --fix",
+)
+"""Commands that change something."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _people() -> None:
+    need_people()
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    with common_ground() as folder:
+        yield folder
+
+
+@pytest.fixture
+def lab(ground: Path) -> Workspace:
+    """A workspace with two training runs and an evaluation, which is Alice's; others may read it."""
+    workspace = Workspace(ground / "lab")
+    workspace.root.mkdir()
+    add_with_gallery(workspace, "gal00001")
+    import_made_up_run(workspace, "bbbb2222", finished_journal(), note="a note", tags=("night",))
+    add_evaluation(workspace, "eval0001")
+    workspace.run_dir("bbbb2222").log.write_text("what the worker printed\n")
+    give(workspace.root, ALICE)
+    return workspace
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Everything below a folder: path, owner, length and time of change."""
+    found = {str(path): path.lstat() for path in sorted(folder.rglob("*"))}
+    return {path: (status.st_uid, status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
+def assert_line(done: Done, *parts: str) -> None:
+    """The command was refused in lines that hold all of `parts`, without a traceback."""
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def assert_looks(workspace: Workspace, *looks: str, before: str = "") -> None:
+    for words in looks:
+        done = CAROL.seg(workspace.root, words, before)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert "Traceback" not in done.stdout + done.stderr
+        if words == "runs":
+            assert "bbbb2222" in done.stdout
+
+
+def test_who_may_not_write_can_look_and_leaves_nothing_behind(lab: Workspace, ground: Path) -> None:
+    before = listing(lab.root)
+    assert_looks(lab, *LOOKS)
+    assert CAROL.seg(lab.root, "db check").returncode in (0, 1)  # made-up runs have no checkpoints
+    elsewhere = ground / "carols"
+    elsewhere.mkdir()
+    give(elsewhere, CAROL)
+    for words, made in (
+        (f"picture gal00001 --out {elsewhere}/a.png", "a.png"),
+        (f"figure curves gal00001 --out {elsewhere}/b.pdf", "b.pdf"),
+        (f"report test --out {elsewhere}/report", "report/report.html"),
+    ):
+        done = CAROL.seg(lab.root, words)
+        assert done.returncode == 0, done.stderr
+        assert "matplotlib" not in done.stderr.lower()  # of the home that she has not
+        assert (elsewhere / made).is_file()
+    assert listing(lab.root) == before
+
+
+def test_what_cannot_be_done_is_said_with_the_owner_and_changes_nothing(lab: Workspace) -> None:
+    before = listing(lab.root)
+    for words in WORKS:
+        assert_line(CAROL.seg(lab.root, words), f"belongs to {ALICE.name}", "mode -rw-r--r--")
+    for words in ("picture gal00001", "figure curves gal00001", "report test"):
+        assert_line(CAROL.seg(lab.root, words), f"belongs to {ALICE.name}", "--out")
+    assert listing(lab.root) == before
+
+
+def test_a_database_that_may_not_be_read_is_named_with_its_owner(lab: Workspace) -> None:
+    lab.database.chmod(0o600)
+    assert_line(CAROL.seg(lab.root, "runs"), f"experiments.db belongs to {ALICE.name}", "may not read it")
+    lab.root.chmod(0o700)
+    assert_line(CAROL.seg(lab.root, "runs"), f"{lab.root} belongs to {ALICE.name}", "drwx------")
+
+
+def test_a_run_that_may_not_be_read_hides_no_other(lab: Workspace) -> None:
+    run = import_made_up_run(lab, "live0001")  # it waits
+    give(lab.root, ALICE)
+    with closing(sqlite3.connect(lab.database)) as connection:
+        connection.execute("UPDATE runs SET status = 'running' WHERE id = 'live0001'")
+        connection.commit()
+    run.path.chmod(0o700)
+    give_database(lab)
+    done = CAROL.seg(lab.root, "runs")
+    assert done.returncode == 0
+    assert "live0001" in done.stdout
+    assert_line(CAROL.seg(lab.root, "logs live0001"), f"belongs to {ALICE.name}")
+
+
+def give_database(lab: Workspace) -> None:
+    """Make the database Alice's alone, as it is after root wrote to it."""
+    for path in lab.root.glob("experiments.db*"):
+        os.chown(path, ALICE.uid, ALICE.group)
+        path.chmod(0o644)
+
+
+def test_on_a_read_only_mount_everything_can_be_looked_at(lab: Workspace) -> None:
+    read_only = f"mount --bind {lab.root} {lab.root}; mount -o remount,ro,bind {lab.root}"
+    assert_looks(lab, "runs", "show gal00001", before=read_only)
+    give(lab.root, CAROL)
+    assert_looks(lab, "runs", before=read_only)
+    assert_line(CAROL.seg(lab.root, "tag bbbb2222 x", read_only), "mounted read-only")
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("UPDATE runs SET name = 'renamed just now' WHERE id = 'bbbb2222'")
+print("written", flush=True)
+sys.stdin.readline()
+if sys.argv[2] == "crash":
+    import os
+    os._exit(0)
+connection.execute("UPDATE runs SET name = 'renamed again' WHERE id = 'bbbb2222'")
+print("written", flush=True)
+sys.stdin.readline()
+"""
+
+
+def writer(lab: Workspace, end: str) -> subprocess.Popen[str]:
+    """Alice's program that has the database open and has just written to it."""
+    command = ALICE.command(sys.executable, "-c", WRITER, str(lab.database), end)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    return process
+
+
+@pytest.mark.parametrize("writable_folder", [False, True])
+def test_what_a_living_writer_has_committed_is_seen(lab: Workspace, writable_folder: bool) -> None:
+    if writable_folder:  # the database as older versions made it, in a folder of the group
+        lab.root.chmod(0o777)
+    with writer(lab, "live") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert "renamed just now" in CAROL.seg(lab.root, "runs").stdout
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert "renamed again" in CAROL.seg(lab.root, "runs").stdout
+        assert {path.stat().st_uid for path in lab.root.glob("experiments.db*")} == {ALICE.uid}
+        process.stdin.close()
+    assert ALICE.seg(lab.root, "tag bbbb2222 mine").returncode == 0  # nobody's files are in her way
+    assert {path.stat().st_uid for path in lab.root.glob("experiments.db*")} == {ALICE.uid}
+
+
+@pytest.mark.parametrize("index", ["there", "missing", "unreadable"])
+def test_what_a_dead_writer_left_in_the_log_is_seen(lab: Workspace, index: str) -> None:
+    with writer(lab, "crash") as process:
+        assert process.stdin is not None
+        process.stdin.close()
+    log, shm = lab.root / "experiments.db-wal", lab.root / "experiments.db-shm"
+    assert log.stat().st_size > 0
+    if index == "missing":
+        shm.unlink()
+    elif index == "unreadable":
+        shm.chmod(0)
+    assert "renamed just now" in CAROL.seg(lab.root, "runs").stdout
+    log.chmod(0)
+    shm.unlink(missing_ok=True)
+    assert_line(CAROL.seg(lab.root, "runs"), f"experiments.db-wal belongs to {ALICE.name}")
+
+
+def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Workspace) -> None:
+    with closing(sqlite3.connect(lab.database)) as connection:
+        for view in VIEWS["sqlite"]:
+            connection.execute(f"DROP VIEW {view}")
+        for index in ("runs_queue", "runs_by_source"):
+            connection.execute(f"DROP INDEX {index}")
+        connection.execute("UPDATE alembic_version SET version_num = '0007'")
+        connection.execute("ALTER TABLE runs DROP COLUMN workspace")
+        connection.execute("CREATE INDEX runs_queue ON runs (status)")
+        connection.commit()
+    give_database(lab)
+    before = listing(lab.root)
+    assert_looks(lab, "runs", "show bbbb2222")
+    assert listing(lab.root) == before
+    with closing(sqlite3.connect(lab.database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    give_database(lab)
+    assert_line(CAROL.seg(lab.root, "runs"), "was made by a newer version of this program")
+
+
+def test_the_dashboard_shows_it_and_says_of_an_action_whose_it_is(lab: Workspace) -> None:
+    before = listing(lab.root)
+    program = """
+import asyncio, sys
+from pathlib import Path
+from engine.workspace import Workspace
+from seg_tui.app import SegTui
+
+async def main():
+    app = SegTui(Workspace(Path(sys.argv[1])))
+    async with app.run_test(size=(160, 40)) as pilot:
+        while "bbbb2222" not in app.snapshot.runs:
+            await pilot.pause(0.05)
+        app.screen.table.put_cursor("bbbb2222")
+        await pilot.press("o")
+        while app.screen.query("Ask Input").first(None) is None and not app.screen.query("Input"):
+            await pilot.pause(0.05)
+        await pilot.press(*"!!", "enter")
+        for _ in range(200):
+            await pilot.pause(0.05)
+            if any("belongs to" in note.message for note in app._notifications if note.severity == "error"):
+                break
+        print(*(note.message for note in app._notifications), sep="\\n")
+
+asyncio.run(main())
+"""
+    done = CAROL.run(sys.executable, "-P", "-c", program, lab.root, TERM="xterm-256color")
+    assert done.returncode == 0, done.stderr
+    assert f"belongs to {ALICE.name}" in done.stdout
+    assert listing(lab.root) == before
+
+
+# ---------------------------------------------------------------------- a group that works together
+
+
+def wrong_modes(folder: Path) -> list[str]:
+    """What below a folder the group may not write, or is another group's."""
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        status = path.lstat()
+        wanted = 0o2770 if path.is_dir() else 0o660
+        if status.st_mode & wanted != wanted or status.st_gid != ALICE.group:
+            found.append(f"{path.relative_to(folder)} {oct(status.st_mode)} {status.st_uid}:{status.st_gid}")
+    return found
+
+
+@pytest.fixture
+def group(ground: Path) -> Workspace:
+    """A folder set up as the guide says, and a data set."""
+    workspace = Workspace(ground / "group")
+    workspace.root.mkdir()
+    os.chown(workspace.root, 0, ALICE.group)
+    workspace.root.chmod(0o2775)
+    return workspace
+
+
+SMALL = (
+    "data.size=32x32 data.val_fraction=0.25 model.width=4 batch_size=2 epochs=2 gallery.images=2 "
+    "runtime.threads=1 device=cpu"
+)
+
+
+def test_a_group_works_on_each_others_runs(group: Workspace, street: Path, ground: Path) -> None:
+    data = ground / "street"
+    shutil.copytree(street, data)
+    give(data, ALICE)
+    begun = ALICE.seg(group.root, f"run quick --data {data} --name first {SMALL} limits.hours=1e-9")
+    assert begun.returncode == 1, begun.stderr  # it ran out of time behind its first step
+    assert wrong_modes(group.root) == []
+    went_on = BOB.seg(group.root, "resume first")
+    assert f"is {ALICE.name}'s run; it goes on as {BOB.name}" in went_on.stderr
+    assert went_on.returncode == 1, went_on.stderr
+    done = BOB.seg(group.root, f"run quick --data {data} --name second {SMALL}")
+    assert done.returncode == 0, done.stderr
+    for person, words in (
+        (BOB, "tag first ours"),
+        (ALICE, "note second seen"),
+        (ALICE, "figure curves second"),
+        (BOB, "picture second"),
+        (ALICE, "report default"),
+        (BOB, "report default"),
+        (ALICE, "evaluate second device=cpu runtime.threads=1"),
+        (BOB, "db check"),
+        (BOB, "db rebuild"),
+        (ALICE, "tag second after"),
+        (BOB, "data cache --prune --all"),
+        (ALICE, "delete first --yes"),
+        (BOB, "delete second --yes"),
+    ):
+        done = person.seg(group.root, words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+    assert wrong_modes(group.root) == []
+
+
+def test_a_run_that_the_group_may_not_write_is_refused_before_anything_changes(group: Workspace) -> None:
+    run = import_made_up_run(group, "aaaa1111")
+    give(group.root, ALICE, 0o664, 0o2775)
+    for path in (run.path, *run.path.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # made with umask 022
+    with group.open_store() as store:
+        store.set_status("aaaa1111", "stopped", "stopped")
+    give_database(group)
+    for path in group.root.glob("experiments.db*"):
+        path.chmod(0o664)
+    before = listing(run.path)
+    for words in ("resume aaaa1111", "requeue aaaa1111", "delete aaaa1111 --yes"):
+        assert_line(BOB.seg(group.root, words), f"is {ALICE.name}'s run", "mode drwxr-xr-x", BOB.name)
+    said = BOB.seg(group.root, "tag aaaa1111 mine")
+    assert said.returncode == 0
+    assert f"belongs to {ALICE.name}" in said.stderr
+    assert "only the database knows this" in said.stderr
+    assert listing(run.path) == before
+    with group.open_store() as store:
+        assert store.run("aaaa1111").status == "stopped"
+
+
+LOCKER = """
+import sys
+from pathlib import Path
+from engine.files import FileLock
+lock = FileLock(Path(sys.argv[1]))
+print(lock.acquire(), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("folder_mode", [0o2775, 0o3775])
+def test_a_lock_of_another_user_works(group: Workspace, folder_mode: int) -> None:
+    """Also one that only its owner may write, and in a folder with the sticky bit."""
+    group.root.chmod(folder_mode)
+    path = group.root / "a.lock"
+    command = ALICE.command(sys.executable, "-P", "-c", LOCKER, path)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        for mode in (0o664, 0o644):
+            path.chmod(mode)
+            assert BOB.run(sys.executable, "-P", "-c", LOCKER, path).stdout == "False\n"
+        holder.stdin.close()
+    assert BOB.run(sys.executable, "-P", "-c", LOCKER, path).stdout == "True\n"
