@@ -66,6 +66,7 @@ class DataConfig(Section):
         "",
         "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
         form="names of classes joined by commas, such as rider,train",
+        commas=True,
     )
     cache: bool = option(
         True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
@@ -90,7 +91,7 @@ class OptimizerConfig(Section):
     weight_decay: float = option(
         0.0, "Weight decay of every parameter with two or more dimensions", ge=0, le=10
     )
-    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0)
+    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
 
 
 class ScheduleConfig(Section):
@@ -99,7 +100,7 @@ class ScheduleConfig(Section):
     name: Literal["constant", "cosine", "poly"] = option(
         "constant", "Shape after the warm-up: constant, half a cosine to 0, or (1 - t)^0.9"
     )
-    warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0)
+    warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0, le=1_000_000)
 
 
 class LossConfig(Section):
@@ -134,7 +135,7 @@ class EvaluationConfig(Section):
     """When the validation split is scored."""
 
     every: int = option(
-        1, "Score the validation split each time this many epochs are done", unit="epochs", ge=1
+        1, "Score the validation split each time this many epochs are done", unit="epochs", ge=1, le=1_000_000
     )
     batch_size: int = option(
         0, "Images a batch while scoring; 0: as in training", unit="images", ge=0, le=65536
@@ -149,6 +150,7 @@ class GalleryConfig(Section):
         "Keep predictions each time this many epochs are done, and at the end; 0: never",
         unit="epochs",
         ge=0,
+        le=1_000_000,
     )
     images: int = option(6, "How many validation images", unit="images", ge=1, le=64)
 
@@ -161,9 +163,14 @@ class CheckpointConfig(Section):
         "Age of the last checkpoint at which the end of an epoch writes the next; 0: every epoch",
         unit="seconds",
         ge=0,
+        le=1_000_000_000,
     )
     keep_every: int = option(
-        0, "Keep the weights for good each time this many epochs are done; 0: none", unit="epochs", ge=0
+        0,
+        "Keep the weights for good each time this many epochs are done; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
     )
 
 
@@ -176,6 +183,7 @@ class LimitsConfig(Section):
         "with the cause timeout; 0: no limit",
         unit="hours",
         ge=0,
+        le=1_000_000,
     )
 
 

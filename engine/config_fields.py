@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 
-def option(default: Any, help: str, unit: str = "", form: str = "", **bounds: Any) -> Any:
+def option(
+    default: Any, help: str, unit: str = "", form: str = "", commas: bool = False, **bounds: Any
+) -> Any:
     """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
 
-    `form` says in words what a text must look like.
+    `form` says in words what a text must look like; a value may hold `commas`.
     """
-    return Field(default, description=help, json_schema_extra={"unit": unit, "form": form}, **bounds)
+    extra: dict[str, JsonValue] = {"unit": unit, "form": form, "commas": commas}
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
 class Section(BaseModel):

@@ -35,7 +35,7 @@ class ConfigKey:
     """One dotted key as people see it. `allowed` is a phrase such as "> 0, <= 100" or "sgd | adamw".
 
     `variants` are the values of its section's `name` that have the key; none: it is always there. `field` is
-    what Python calls it.
+    what Python calls it. `commas`: one value may hold several words, joined by commas.
     """
 
     key: str
@@ -47,6 +47,7 @@ class ConfigKey:
     unit: str
     help: str
     variants: tuple[str, ...] = ()
+    commas: bool = False
 
     @property
     def story(self) -> str:
@@ -249,7 +250,9 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     if _is_size(info):
         bounds.append("each 16 to 8192")
     allowed = form or " | ".join(choices) or ", ".join(bounds)
-    return ConfigKey(key, field, _kind(info), info.default, allowed, choices, unit, info.description or "")
+    commas = isinstance(extra, dict) and extra.get("commas") is True
+    help = info.description or ""
+    return ConfigKey(key, field, _kind(info), info.default, allowed, choices, unit, help, commas=commas)
 
 
 def _bound(limit: Any) -> str:

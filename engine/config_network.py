@@ -31,7 +31,10 @@ class EvaluateConfig(OfNetworkConfig):
     split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
     at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
     keep: int = option(
-        8, "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all", ge=-1
+        8,
+        "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all",
+        ge=-1,
+        le=1_000_000_000,
     )
 
 
@@ -61,10 +64,12 @@ class OodConfig(OfNetworkConfig):
         "none", "Out-of-distribution pixels of the in-distribution images: void, or of classes held out"
     )
     accept: float = option(0.95, "Share of held-out in-distribution data to accept", gt=0, lt=1)
-    least_predicted: int = option(500, "Smallest predicted component that counts", unit="pixels", ge=0)
-    least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0)
+    least_predicted: int = option(
+        500, "Smallest predicted component that counts", unit="pixels", ge=0, le=2**31
+    )
+    least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0, le=2**31)
     exact_scores: int = option(
-        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0
+        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0, le=2**31
     )
     pictures: int = option(6, "Images of each kind whose score maps are kept", unit="images", ge=0, le=64)
 

@@ -24,7 +24,7 @@ SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
 class SlurmConfig(Section):
     """What a job of executor=slurm asks the cluster for; what is left empty is the cluster's own default."""
 
-    partition: str = option("", "Partition, or several with commas", form="a name", pattern=WORD)
+    partition: str = option("", "Partition, or several with commas", form="a name", commas=True, pattern=WORD)
     account: str = option("", "Account that pays", form="a name", pattern=WORD)
     time: str = option(
         "",
@@ -45,6 +45,7 @@ class SlurmConfig(Section):
         "",
         "More options of sbatch (--constraint=a100), and lines of shell to run first (module load cuda); "
         "each but the last ends with a semicolon",
+        commas=True,
     )
     dry_run: bool = option(False, "Print the job's script and make nothing")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.config_keys import parse_assignments, validate, with_values
+from engine.files import expanded
 from engine.intentions import Refused, check_hardware
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
 from engine.rundir import RunDir, RunDirError
@@ -46,7 +47,7 @@ def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) ->
     name = f"{which}.pt" if which in ("best", "last") else which
     if (run.checkpoints / name).is_file() or (waits and which in ("best", "last") and not row.ended):
         return f"../{row.id}/checkpoints/{name}"
-    path = Path(which).expanduser().absolute()
+    path = expanded(Path(which)).absolute()
     if which not in ("best", "last") and path.is_file():
         return str(path)
     there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
@@ -72,7 +73,7 @@ def derived_config(
     if strange:
         allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* may change"
         raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
-    root = str(data.expanduser().absolute()) if data is not None else row.config["data"]["root"]
+    root = str(expanded(data).absolute()) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values
     try:

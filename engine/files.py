@@ -50,6 +50,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def expanded(path: Path) -> Path:
+    """The path with a leading `~` or `~user` resolved. Raises FileNotFoundError for a user there is not."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        reason = "no such user; a folder of that name is ./~name"
+        raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -20,12 +20,14 @@ from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
+from engine.files import expanded
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
-from engine.rundir import RunCard, RunDir
+from engine.rundir import MOST_PRIORITY, RunCard, RunDir
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
+from engine.visible import text_problem
 from engine.workspace import Workspace
 
 STOPPABLE = ("queued", "starting", "running", "stopping")
@@ -68,7 +70,7 @@ def with_data_root(config: RunConfig) -> RunConfig:
     """The config with the folder of its data made absolute. Raises ConfigError when it names none."""
     if not config.data.root:
         raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
-    root = Path(config.data.root).expanduser().absolute()
+    root = expanded(Path(config.data.root)).absolute()
     return with_values(config, {"data.root": str(root)})
 
 
@@ -163,14 +165,29 @@ def make_run(
 ) -> None:
     """Make a run, its folder and its row or neither: queued, or for `owner` to start at once.
 
-    Raises StoreError, and OSError when the disk refuses it.
+    Raises Refused for a card that no database can keep, StoreError, and OSError when the disk refuses it.
     """
+    refuse_unkeepable(name=card.name, experiment=card.experiment, tag=card.tags, note=card.note)
+    if abs(card.priority) > MOST_PRIORITY:
+        raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
     workspace.run_dir(card.id).create(card, config)
     try:
         store.create_run(card, config, "queued" if owner is None else "starting", owner)
     except StoreError:
         remove_folder(workspace, card.id)
         raise
+
+
+def refuse_unkeepable(**texts: str | Iterable[str]) -> None:
+    """Raises Refused when words by which people call a run hold what no database can keep."""
+    problems = [
+        f"{what}: {text!r} {problem}"
+        for what, given in texts.items()
+        for text in ([given] if isinstance(given, str) else given)
+        if (problem := text_problem(text))
+    ]
+    if problems:
+        raise Refused(problems)
 
 
 def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str]:
@@ -243,13 +260,16 @@ def set_place(
 
 
 def set_tags(workspace: Workspace, store: Store, run_id: str, tags: Iterable[str]) -> bool:
-    """Replace a run's tags; returns whether its folder keeps them, too. Raises StoreError."""
+    """Replace a run's tags; returns whether its folder keeps them, too. Raises Refused, StoreError."""
+    tags = tuple(tags)
+    refuse_unkeepable(tag=tags)
     store.update_card(run_id, tags=tags)
     return keep_card(store, workspace.run_dir(run_id))
 
 
 def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
     """Replace a run's note, "" removes it; returns whether its folder keeps it, too."""
+    refuse_unkeepable(note=note)
     store.update_card(run_id, note=note)
     return keep_card(store, workspace.run_dir(run_id))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from engine.classes import CITYSCAPES, ClassSet
 from engine.data.catalog import DataError, scan
+from engine.files import expanded
 from engine.intentions import Refused
 from engine.prediction_files import CITYSCAPES_ENDING, PRODUCTS, output_name
 from engine.store import RunRow
@@ -26,7 +27,7 @@ def find_images(given: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     problems = []
     for text in given:
-        path = Path(text).expanduser()
+        path = expanded(Path(text))
         if path.is_dir():
             below = sorted(file for file in path.rglob("*") if _is_image(file, path))
             problems += [] if below else [f"{text}: has no images; they end in {', '.join(SUFFIXES)}"]

@@ -32,6 +32,9 @@ LARGEST_FILE = 64 << 20
 ID_LENGTH = 8
 ID_ALPHABET = string.ascii_lowercase + string.digits
 
+MOST_PRIORITY = 2**31 - 1
+"""A place in the queue is a whole number from -MOST_PRIORITY to this: the column of a server has 32 bits."""
+
 
 def new_run_id() -> str:
     """Eight characters of `[a-z0-9]`: 2.8e12 ids, so that machines need not agree on them."""

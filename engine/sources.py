@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, differences, format_value, with_values
+from engine.files import expanded
 from engine.rundir import RunCard, RunDir, RunDirError, new_run_id
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
@@ -40,7 +41,7 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
             raise ConfigError([f"init.from: {error}"]) from error
         path = _best_of(run, store, waits_for)
     else:
-        path = workspace.runs / settled[0].removeprefix("../") if settled else Path(given).expanduser()
+        path = workspace.runs / settled[0].removeprefix("../") if settled else expanded(Path(given))
         path = path.absolute()
         run = workspace.run_dir(settled[1]) if settled else RunDir(path.parent.parent)
         if not path.is_file() and run.id != waits_for:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.files import expanded
 from engine.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Workspace:
     def cache(self) -> Path:
         """Where data sets are cached. SEG_CACHE names a folder that several workspaces share."""
         shared = os.environ.get(CACHE_VARIABLE)
-        return Path(shared).expanduser().absolute() if shared else self.root / "cache"
+        return expanded(Path(shared)).absolute() if shared else self.root / "cache"
 
     def run_dir(self, run_id: str) -> RunDir:
         return RunDir(self.runs / run_id)
@@ -112,4 +113,4 @@ def _user() -> str:
 def find_workspace(chosen: Path | None = None) -> Workspace:
     """`chosen`, else the folder named by SEG_WORKSPACE, else the current folder."""
     root = chosen or Path(os.environ.get(WORKSPACE_VARIABLE) or ".")
-    return Workspace(root.expanduser().absolute())
+    return Workspace(expanded(root).absolute())

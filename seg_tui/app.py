@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.reactive import var
 from textual.screen import Screen
 
+from engine.cli.console import Stream
 from engine.store import StoreError
+from engine.visible import guard_streams
 from engine.workspace import Workspace, find_workspace
 from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
+from seg_tui.safe_lines import SafeLines
 from seg_tui.settings import Settings, load_settings
 from seg_tui.stores import SharedStore
 
@@ -77,6 +81,8 @@ class SegTui(App[None]):
         # Under NO_COLOR Textual would make greys of its themes, of which some cannot be read; of the
         # terminal's own colours nothing but bold, dim and reverse is left.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        self._safe_lines = SafeLines()
+        self.error_console = Stream(stderr=True)
         self.workspace = workspace
         self.store = SharedStore(workspace)
         self.now = now
@@ -106,6 +112,16 @@ class SegTui(App[None]):
     def on_unmount(self) -> None:
         self.live.stop()
         self.store.close()
+
+    # ------------------------------------------------------------------ what comes from outside
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, and the one that lets no control sequence of somebody else's through."""
+        return [*super().get_line_filters(), self._safe_lines]
+
+    def notify(self, message: str, *, markup: bool = False, **options: Any) -> None:
+        """Say in passing what `message` says, word for word: names may look like markup."""
+        super().notify(message, markup=False, **options)
 
     # ------------------------------------------------------------------ what the database says
 
@@ -312,6 +328,7 @@ def main() -> None:
         help="folder of experiments.db, runs/ and cache/ (default: SEG_WORKSPACE, else this folder)",
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
+    guard_streams()
     options = parser.parse_args()
     if options.version:
         from importlib.metadata import version

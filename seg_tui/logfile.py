@@ -7,12 +7,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.visible import one_line
+
 WINDOW_BYTES = 256 * 1024
 _CHUNK = 1 << 20
 _LONGEST_LINE = 64 * 1024
 """A longer line is cut into lines of this many bytes."""
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-"""Control sequences, commands of an operating system such as a title, and two-character escapes (ECMA-48)."""
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\x07")
+"""Control sequences, commands of an operating system such as a title, two-character escapes (ECMA-48), and
+bells."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,8 @@ def _lines(data: bytes) -> tuple[str, ...]:
 
 
 def printable(line: str) -> str:
-    """The line without a terminal's control sequences; other characters that cannot be shown are blanks."""
-    if line.isprintable():
-        return line
-    line = _ESCAPE.sub("", line).expandtabs(4)
-    return "".join(char if char.isprintable() else " " for char in line)
+    """The line without a terminal's control sequences; what else cannot be shown is made visible."""
+    return line if line.isprintable() else one_line(_ESCAPE.sub("", line).expandtabs(4))
 
 
 def _size(path: Path) -> int:

@@ -42,7 +42,6 @@ class Figures:
     first_epoch: float
     second_epoch: float
     to_common: float
-    last_dice: float
     start_seconds: float
     peak_bytes: int
     other_cores: float
@@ -67,7 +66,6 @@ def figures(outcomes: list[Outcome], settings: Settings) -> list[Figures]:
                     o.record.epochs[1].seconds - o.record.epochs[0].seconds for o in own
                 ),
                 to_common=statistics.median(seconds_to(common[o.round], o.record.epochs) for o in own),
-                last_dice=statistics.median(o.record.epochs[-1].val_dice for o in own),
                 start_seconds=statistics.median(o.start_seconds for o in own),
                 peak_bytes=max(o.peak_bytes for o in own),
                 other_cores=max(o.other_cores for o in own),
@@ -127,7 +125,6 @@ def tables(
             f"{row.second_epoch:.1f}",
             f"{row.to_common:.1f}",
             f"{plain.to_common / row.to_common:.2f}",
-            f"{row.last_dice:.3f}",
             f"{row.start_seconds:.1f}",
             f"{row.peak_bytes / 2**30:.2f}",
             f"{row.other_cores:.2f}",
@@ -143,7 +140,6 @@ def tables(
         "epoch 2, s",
         "to common Dice, s",
         "x plain",
-        "last Dice",
         "start, s",
         "peak RSS, GiB",
         "others, cores",
@@ -174,7 +170,9 @@ def tables(
             markdown(heads, speed),
             "",
             f"images/s: training, median over the epochs after the first. Epoch: training and validation; "
-            f"the first holds all that comes before it. Common Dice: {common}, the highest that all reach. "
+            f"the first holds all that comes before it. Common Dice: {common}, the highest that all reach; "
+            f"after so few steps Dice varies by as much as itself from run to run, so compare speeds, not "
+            f"Dice. "
             f"Start: from the start of the process to that of the clock. Peak RSS: the process that trains; "
             f"loader processes come on top. Others: CPU that other processes of the machine used meanwhile.",
             "",

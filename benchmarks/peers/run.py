@@ -92,7 +92,7 @@ def main() -> None:
             outcome = run_peer(name, number, shared, folder / name.replace(" ", "-"))
             outcomes.append(outcome)
             last = outcome.record.epochs[-1]
-            print(f"round {number + 1}, {name}: {last.seconds:.1f} s, Dice {last.val_dice:.4f}", flush=True)
+            print(f"round {number + 1}, {name}: {last.seconds:.1f} s", flush=True)
         engine_run = folder / "engine-warm" / "run"
         agreement = json.loads(
             python("benchmarks.peers.agreement", str(shared), str(engine_run), str(folder / "cache"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.agent.loop import AgentOptions, run_agent
 from engine.agent.presence import AgentError
+from engine.visible import guard_streams
 from engine.workspace import Workspace
 
 
@@ -16,6 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.agent", description=__doc__)
     parser.add_argument("workspace", type=Path, help="the folder of experiments.db and runs/")
     parser.add_argument("--idle-exit", type=float, metavar="SECONDS", help="leave when idle for so long")
+    guard_streams()
     arguments = parser.parse_args()
     try:
         run_agent(Workspace(arguments.workspace.absolute()), AgentOptions(idle_exit=arguments.idle_exit), say)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from engine.cli.usage import CommandGroup
+from engine.cli.usage import Command, CommandGroup
+from engine.rundir import MOST_PRIORITY
 
 if TYPE_CHECKING:
     from engine.workspace import Workspace
@@ -38,13 +40,30 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Queue = Annotated[bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")]
 After = Annotated[str, typer.Option(metavar="RUN", help="With --queue: start when that run has finished.")]
 Priority = Annotated[
-    int, typer.Option(metavar="N", help="With --queue: higher ones start first.", show_default=True)
+    int,
+    typer.Option(
+        metavar="N",
+        min=-MOST_PRIORITY,
+        max=MOST_PRIORITY,
+        help="With --queue: higher ones start first.",
+        show_default=True,
+    ),
 ]
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Commands(typer.Typer):
+    """A group of `Command`s."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
+        return super().command(name, cls=Command, **options)
 
 
 def group(help: str, **options: Any) -> typer.Typer:
     """A group of commands that shows its help when called without one."""
-    return typer.Typer(
+    return Commands(
         cls=CommandGroup,
         help=help,
         add_completion=False,

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from engine.cli.console import notices, output
+from engine.cli.console import notices, output, print_json
 from engine.config import RunConfig
 from engine.config_keys import format_value, parse_assignments, with_values
 from engine.intentions import base_config, check_hardware
@@ -32,7 +32,7 @@ def bench(target: str, assignments: Sequence[str], largest: int, seconds: float,
             speed = f"{line['images_per_second']:.1f} images/s" if "error" not in line else line["error"]
             notices.say(f"batch {line['batch_size']}: {speed}")
     if as_json:
-        print(json.dumps(lines, indent=2))
+        print_json(lines, indent=2)
     else:
         print_report(config, lines)
 

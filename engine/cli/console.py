@@ -7,14 +7,23 @@ Colours appear on a terminal only and not with NO_COLOR set (https://no-color.or
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
+
+from engine.visible import unguarded, visible, visible_json
 
 
 class Stream(Console):
-    """Prints text as it is: no markup, no emoji codes, no guessing at what may be a number."""
+    """Prints text as it is: no markup, no emoji codes, no guessing at what may be a number.
+
+    What text holds for a terminal to act on is made `visible`, so that styles are the program's own.
+    """
 
     def __init__(self, stderr: bool) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
@@ -22,6 +31,22 @@ class Stream(Console):
     def say(self, text: str | Text = "") -> None:
         """Print lines whole: the terminal may wrap them, a pipe gets all of them."""
         self.print(text, soft_wrap=True)
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream itself, as `render` guards the text and a guarded stream would show styles as text."""
+        return unguarded(super().file)
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(visible(segment.text), segment.style)
 
     @property
     def table_width(self) -> int | None:
@@ -34,6 +59,24 @@ class Stream(Console):
 
 output = Stream(stderr=False)
 notices = Stream(stderr=True)
+
+
+def print_json(value: Any, indent: int | None = 1) -> None:
+    """Print JSON values for programs, at once; every character that is not plain ASCII is escaped."""
+    try:
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent)
+    print(visible_json(text), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for NaN and infinity: null stands for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.classes import VOID
-from engine.cli.console import notices, output, progress_bar
+from engine.cli.console import notices, output, print_json, progress_bar
 from engine.config_keys import ConfigError
 from engine.data.catalog import Catalog, Fault, scan
 from engine.data.decode import map_in_order, read_pair, train_id_table
@@ -47,7 +46,7 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
             "void_share": report["void"],
             "faults": [asdict(fault) for fault in faults],
         }
-        print(json.dumps(record, indent=1))
+        print_json(record)
         return 1 if faults else 0
     print_contents(catalog, report, time.monotonic() - begun)
     print_faults(faults)
@@ -158,7 +157,7 @@ def list_or_prune(
     else:
         found = list_caches(workspace.cache)
     if as_json:
-        print(json.dumps([cache_record(info) for info in found], indent=1))
+        print_json([cache_record(info) for info in found])
         return
     total = data_size(sum(info.bytes for info in found))
     if not found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from engine.agent.check import check
 from engine.agent.ingest import refresh
 from engine.agent.presence import Presence
 from engine.cli.bring import bring
-from engine.cli.console import notices, output, progress_bar
+from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
 from engine.intentions import Refused
 from engine.rundir import RunDir, RunDirError
@@ -61,7 +60,7 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
             ],
             "backup": str(done.backup) if done.backup else None,
         }
-        print(json.dumps(record, indent=1))
+        print_json(record)
         return 1 if done.unreadable else 0
     output.say(f"{label}: made again from {len(done.imported)} runs")
     if done.backup is not None:
@@ -85,7 +84,7 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
     left = [difference for difference in done.differences if not difference.fixed]
     if as_json:
         record = {"runs": done.runs, "differences": [asdict(difference) for difference in done.differences]}
-        print(json.dumps(record, indent=1))
+        print_json(record)
         return 1 if left else 0
     for difference in done.differences:
         state = "fixed" if difference.fixed else difference.kind

@@ -11,6 +11,7 @@ from engine.cli.arguments import (
     After,
     Changes,
     Checkpoint,
+    Commands,
     Data,
     Experiment,
     Json,
@@ -27,7 +28,7 @@ from engine.cli.usage import WrongUse, choice
 
 PSEUDO = ("void", "held-out")
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command()

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.console import Stream, notices, output
+from engine.cli.console import Stream, notices, output, print_json
 from engine.config import RunConfig
 from engine.config_keys import format_value
 from engine.events import (
@@ -259,7 +259,7 @@ class JsonDisplay:
 
     def show(self, events: list[AnyEvent]) -> None:
         for event in events:
-            print(event.model_dump_json(), flush=True)
+            print_json(json.loads(event.model_dump_json()), indent=None)
 
     def interrupted(self, times: int) -> None:
         return
@@ -280,7 +280,7 @@ class JsonDisplay:
         )
 
     def _write(self, value: dict[str, object]) -> None:
-        print(json.dumps(value), flush=True)
+        print_json(value, indent=None)
 
 
 def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from rich.text import Text
 
 from engine.access import why_unwritable
-from engine.cli.console import output
+from engine.cli.console import output, print_json
 from engine.processes import available_cores
 from engine.report.tables import data_size
 from engine.workspace import Workspace
@@ -81,7 +81,7 @@ def examine(workspace: Workspace, as_json: bool) -> int:
             if not as_json:
                 _print(finding)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print_json([asdict(finding) for finding in findings])
     return 1 if any(finding.state == "fail" for finding in findings) else 0
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.cli.console import notices, output
+from engine.cli.console import notices, output, print_json
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_pairs, start_here
@@ -82,7 +81,7 @@ def tell_differences(
     )
     if as_json:
         record = {"event": "baseline", "run": run_id, "baseline": baseline.run_id, "source": baseline.source}
-        print(json.dumps(record | {"differences": [asdict(one) for one in found]}), flush=True)
+        print_json(record | {"differences": [asdict(one) for one in found]}, indent=None)
         return
     other = store.run(baseline.run_id)
     whose = f"{other.name} ({baseline.run_id}, of {baseline.source})"
@@ -111,7 +110,7 @@ def list_images(
         shown = limit if limit is not None else None if as_json or as_csv else 20
         found = store.image_scores(row.id, sort, shown or None)
     if as_json:
-        print(json.dumps([asdict(image) for image in found], indent=1))
+        print_json([asdict(image) for image in found])
     elif as_csv:
         print(images_csv(found), end="")
     elif found:

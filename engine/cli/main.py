@@ -22,6 +22,7 @@ from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
 from engine.cli.usage import PROGRAM, WrongUse, choice, usage_line
+from engine.visible import guard_streams
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
 
@@ -235,7 +236,8 @@ def data_cache(
     keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Caches to remove.")] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove caches instead of listing them.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", min=0, help="With --prune: those unused for so long.")
+        float | None,
+        typer.Option(metavar="DAYS", min=0, max=1_000_000, help="With --prune: those unused for so long."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="With --prune: all of them.")] = False,
     as_json: Json = False,
@@ -324,9 +326,12 @@ def bench(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as data.size=256x512.")
     ] = None,
     largest: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Largest batch tried; 0: twice the config's.")
+        int,
+        typer.Option(metavar="N", min=0, max=65536, help="Largest batch tried; 0: twice the config's."),
     ] = 0,
-    seconds: Annotated[float, typer.Option(metavar="S", min=0.1, help="Time for each batch size.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", min=0.1, max=100_000, help="Time for each batch size.")
+    ] = 3.0,
     as_json: Json = False,
 ) -> None:
     """Measure how fast a recipe trains here, and which batch fits."""
@@ -356,10 +361,7 @@ def main() -> None:
     """The console script."""
     # Imports make many objects and no garbage; looking for it at every 700th costs a seventh of the start.
     gc.set_threshold(100_000)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that is not UTF-8 shows "?" for a block of a curve; it is no reason to end.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    guard_streams()
     status = command_line(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):

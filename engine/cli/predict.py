@@ -11,6 +11,7 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import start_here
 from engine.evaluation import checkpoint_of, derived_config, source_run
+from engine.files import expanded
 from engine.intentions import Place, Refused, enqueue
 from engine.prediction import find_images, label_values, output_names, refuse_existing, refuse_no_folder
 from engine.workspace import Workspace
@@ -45,7 +46,7 @@ def predict(
         path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
         images = find_images(given)
         names = output_names(images, about["naming"])
-        folder = out.expanduser().absolute() if out is not None else None
+        folder = expanded(out).absolute() if out is not None else None
         if folder is not None:
             refuse_no_folder(folder)
             if not overwrite:

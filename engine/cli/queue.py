@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from engine import intentions
 from engine.access import why_unwritable
 from engine.agent.presence import Presence, ensure_agent
-from engine.cli.console import notices, output
+from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, no_database, open_existing
 from engine.report.tables import Column, age, text_table
 from engine.rundir import RunCard
@@ -23,7 +22,7 @@ def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -
     living = ensure_agent(workspace)
     for card in cards:
         if as_json:
-            print(json.dumps({"event": "queued", "run": card.id, "name": card.name}))
+            print_json({"event": "queued", "run": card.id, "name": card.name}, indent=None)
         else:
             output.say(f"{card.id}  {card.name}  queued")
     if as_json:
@@ -39,7 +38,7 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
     """Print what is at work and what waits, the next first."""
     if not has_database(workspace):
         if as_json:
-            print(json.dumps({"agent": None, "active": [], "queued": []}))
+            print_json({"agent": None, "active": [], "queued": []}, indent=None)
         else:
             notices.say(no_database(workspace))
         return
@@ -52,7 +51,7 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
             "active": [queue_record(row) for row in active],
             "queued": [queue_record(row) for row in queued],
         }
-        print(json.dumps(record, indent=1))
+        print_json(record)
         return
     if active or queued:
         output.say(queue_table(active, queued, time.time(), output.table_width))

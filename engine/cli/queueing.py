@@ -7,11 +7,23 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.arguments import After, Json, Priority, Queue, RunName, RunNames, Yes, group, workspace_of
+from engine.cli.arguments import (
+    After,
+    Commands,
+    Json,
+    Priority,
+    Queue,
+    RunName,
+    RunNames,
+    Yes,
+    group,
+    workspace_of,
+)
 from engine.cli.usage import WrongUse
+from engine.rundir import MOST_PRIORITY
 
 queue_app = group("List what runs and what waits; reorder and pause it.")
-commands = typer.Typer()
+commands = Commands()
 
 Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as epochs=20.")]
 
@@ -27,7 +39,12 @@ def queue(context: typer.Context, as_json: Json = False) -> None:
 @queue_app.command("priority")
 def queue_priority(
     context: typer.Context,
-    priority: Annotated[int, typer.Argument(metavar="N", help="Higher ones start first; 0 is usual.")],
+    priority: Annotated[
+        int,
+        typer.Argument(
+            metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first; 0 is usual."
+        ),
+    ],
     runs: RunNames,
 ) -> None:
     """Give queued runs another place."""
@@ -91,7 +108,10 @@ def stop(context: typer.Context, runs: RunNames) -> None:
 def requeue(
     context: typer.Context,
     runs: RunNames,
-    priority: Annotated[int | None, typer.Option(metavar="N", help="Higher ones start first.")] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Queue runs again that stopped, failed or were lost."""
@@ -133,7 +153,12 @@ def sweep(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name or a TOML file.")],
     changes: Annotated[
-        list[str], typer.Argument(metavar="KEY=VALUES", help="Such as optimizer.lr=0.1,0.01 seed=0..4.")
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUES",
+            help="Such as optimizer.lr=0.1,0.01 seed=0..4 'data.hold_out=\"rider,train\",bus'; quotes hold a "
+            "value together that has a comma.",
+        ),
     ],
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data set.")] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="What the names begin with.")] = "",
@@ -141,7 +166,10 @@ def sweep(
     tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag; may be given again.")] = None,
     note: Annotated[str, typer.Option(metavar="TEXT", help="A note.")] = "",
     after: Annotated[str, typer.Option(metavar="RUN", help="Start when that run has finished.")] = "",
-    priority: Annotated[int, typer.Option(metavar="N", help="Higher ones start first.")] = 0,
+    priority: Annotated[
+        int,
+        typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first."),
+    ] = 0,
     sample: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="A random N of them; always the same.")
     ] = None,
@@ -193,15 +221,22 @@ def delete(context: typer.Context, runs: RunNames, yes: Yes = False) -> None:
 @commands.command()
 def agent(
     context: typer.Context,
-    slots: Annotated[int, typer.Option(metavar="N", min=1, help="Runs at once on each device.")] = 1,
+    slots: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1024, help="Runs at once on each device.")
+    ] = 1,
     idle_exit: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="Leave when idle for so long.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, max=10_000_000, help="Leave when idle for so long."),
     ] = None,
     grace: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="For a worker to stop before it is killed.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0, max=10_000_000, help="For a worker to stop before it is killed."
+        ),
     ] = 60.0,
     lease: Annotated[
-        float, typer.Option(metavar="SECONDS", min=5, help="Rest of a heartbeat elsewhere: lost.")
+        float,
+        typer.Option(metavar="SECONDS", min=5, max=10_000_000, help="Rest of a heartbeat elsewhere: lost."),
     ] = 120.0,
 ) -> None:
     """Start queued runs and watch them; Ctrl-C leaves them running."""

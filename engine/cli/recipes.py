@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 
-from engine.cli.console import output
+from engine.cli.console import output, print_json
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, ConfigKey, config_keys, format_value, to_toml
 from engine.recipes import RECIPES, get_recipe
@@ -21,7 +20,7 @@ def list_recipes(as_json: bool) -> None:
             {"name": name, "help": description(name), "config": config.model_dump(mode="json")}
             for name, config in configs.items()
         ]
-        print(json.dumps(records, indent=1))
+        print_json(records)
         return
     columns = [
         Column("recipe", [(name, "bold") for name in configs]),
@@ -43,7 +42,7 @@ def show_recipe(name: str, as_json: bool) -> None:
     config = get_recipe(name)
     if as_json:
         record = {"name": name, "help": description(name), "config": config.model_dump(mode="json")}
-        print(json.dumps(record, indent=1))
+        print_json(record)
         return
     comment = "\n".join(f"# {line}".rstrip() for line in description(name).split("\n"))
     print(f"{comment}\n\n{to_toml(config)}", end="")
@@ -57,7 +56,7 @@ def show_config(prefix: str, as_json: bool) -> None:
     """Every config key that is `prefix` or lies below it. Raises ConfigError when there is none."""
     keys = keys_below(prefix)
     if as_json:
-        print(json.dumps([record_of(key) for key in keys], indent=1))
+        print_json([record_of(key) for key in keys])
         return
     columns = [
         Column("key", [(key.key, "bold") for key in keys]),

@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.arguments import Json, Priority, RunNames, Yes, group, workspace_of
+from engine.cli.arguments import (
+    Commands,
+    Json,
+    Priority,
+    RunNames,
+    Yes,
+    group,
+    workspace_of,
+)
 from engine.cli.usage import WrongUse
 
 study_app = group("Queue a whole study.")
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command()
@@ -116,7 +124,7 @@ def study_paper(
         float, typer.Option(metavar="SHARE", help="Of the training images whose labels are used.")
     ] = 1.0,
     epochs_scale: Annotated[
-        float, typer.Option(metavar="FACTOR", help="Of the epochs of each system.")
+        float, typer.Option(metavar="FACTOR", max=1000, help="Of the epochs of each system.")
     ] = 1.0,
     hidden: Annotated[
         int, typer.Option(metavar="N", min=0, help="Channels of the first level; 0: as in the study.")

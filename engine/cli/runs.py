@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from collections.abc import Iterable, Sequence
 
-from engine.cli.console import notices, output
+from engine.cli.console import notices, output, print_json
 from engine.cli.reading import FIRST_RUN, UNFINISHED, has_database, no_database, open_existing
 from engine.report.runs import run_record, runs_csv, runs_table
 from engine.store import RunRow, Store, StoreError
@@ -45,7 +44,7 @@ def list_runs(
         notices.say(no_database(workspace))
         return
     if as_json:
-        print(json.dumps([run_record(row) for row in found], indent=1))
+        print_json([run_record(row) for row in found])
     elif as_csv:
         print(runs_csv(found), end="")
     elif found:

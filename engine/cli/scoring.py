@@ -11,6 +11,7 @@ from engine.cli.arguments import (
     After,
     Changes,
     Checkpoint,
+    Commands,
     Data,
     Experiment,
     Json,
@@ -30,7 +31,7 @@ from engine.cli.usage import WrongUse, choice
 LABEL_RESIZES = ("bilinear-logits", "nearest")
 AUGMENTATIONS = ("none", "flip", "scales", "flip,scales")
 
-commands = typer.Typer()
+commands = Commands()
 
 
 @commands.command()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Any
 
-from engine.cli.console import output
+from engine.cli.console import output, print_json
 from engine.cli.reading import open_existing
 from engine.processes import is_alive
 from engine.report.run import Files, RunPage, next_commands, run_page
@@ -30,7 +29,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             corruptions=store.corruptions(run_id),
         )
     if as_json:
-        print(json.dumps(as_record(page), indent=1))
+        print_json(as_record(page))
     else:
         output.say(run_page(page, output.table_width))
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from engine.files import expanded
+from engine.visible import text_problem
 
 PROGRAM = "seg-engine"
 
@@ -31,6 +36,49 @@ def choice(option: str, value: str, allowed: Sequence[str]) -> str:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise WrongUse(f"{option}: {value!r} is not allowed; it must be one of {' | '.join(allowed)}{hint}")
     return value
+
+
+PATHS_AS_TEXT = ("images", "checkpoint", "classes", "recipe")
+"""Parameters that are text to the command line and may name a file, whose name may be any bytes."""
+
+BEYOND_INTEGERS = 2**63
+"""No database column, and no counter, holds a whole number from here on."""
+
+
+class Command(TyperCommand):
+    """A command whose arguments hold what programs behind it can take: bounded numbers, text that is UTF-8,
+    paths with `~` resolved. Every command of the program is one, so that none has to think of it."""
+
+    def invoke(self, context: Any) -> Any:
+        for parameter in self.params:
+            if parameter.name in context.params:
+                first = parameter.opts[0]
+                called = first if first.startswith("-") else str(getattr(parameter, "metavar", "") or first)
+                value = context.params[parameter.name]
+                context.params[parameter.name] = _usable(called, parameter.name or "", value)
+        return super().invoke(context)
+
+
+def _usable(called: str, name: str, value: Any) -> Any:
+    """A parameter's value, with `~` resolved in paths. Raises WrongUse."""
+    if isinstance(value, list | tuple):
+        return type(value)(_usable(called, name, one) for one in value)
+    if isinstance(value, Path):
+        return expanded(value)
+    if isinstance(value, int) and abs(value) >= BEYOND_INTEGERS:
+        raise WrongUse(f"{called}: {short(value)} is too large; it must be below 2^63")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise WrongUse(f"{called}: {value} is no number to work with; it must be finite")
+    problem = text_problem(value) if isinstance(value, str) and name not in PATHS_AS_TEXT else ""
+    if problem:
+        raise WrongUse(f"{called}: {value!r} {problem}")
+    return value
+
+
+def short(value: object) -> str:
+    """A value for a message; what is very long is cut."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:32]}... ({len(text)} characters)"
 
 
 class CommandGroup(TyperGroup):

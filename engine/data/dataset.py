@@ -20,7 +20,7 @@ from engine.data.cache import Cache, cache_key, files_of, open_cache
 from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan, scan_images
 from engine.data.decode import check_samples, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.split import labelled_part, split_samples
-from engine.files import write_json
+from engine.files import expanded, write_json
 
 Pixels = NDArray[np.uint8]
 Report = Callable[[int, int], None]
@@ -112,7 +112,7 @@ def open_dataset(
     `on_progress(done, total)` counts image pairs while they are decoded, `on_wait(line)` says what is waited
     for. Raises DataError: no data there, or faults that `skip_bad` does not allow.
     """
-    root = Path(config.root).expanduser().absolute()
+    root = expanded(Path(config.root)).absolute()
     catalog = (
         scan(root, config.kind, config.classes, config.held_out) if labels else scan_images(root, config.kind)
     )

@@ -18,6 +18,7 @@ from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faul
 from engine.data.dataset import checked
 from engine.data.decode import FileFault, read_labels, train_id_table
 from engine.data.split import split_samples
+from engine.files import expanded
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def open_pairs(
     `skip_bad` every file is opened once, and what cannot be used is left out; else faults are found when the
     pair is read. Raises DataError: no data, no such split, no label in it.
     """
-    root = Path(config.root).expanduser().absolute()
+    root = expanded(Path(config.root)).absolute()
     catalog = scan(root, config.kind, config.classes, config.held_out)
     folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
     if folder not in catalog.splits:

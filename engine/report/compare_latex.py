@@ -8,6 +8,7 @@ from engine.report.compare import Comparison
 from engine.report.compare_formats import CLASS_DICE, number, or_dash, published_score
 from engine.report.measures import Metric, Value
 from engine.report.published import TABLES, PublishedResult
+from engine.visible import one_line
 
 # A paper has room for what it argues with; the other formats hold every metric.
 _COLUMNS = ("best_dice", "common_dice", "best_train_dice", "best_miou", "pixel_accuracy", "epochs")
@@ -41,7 +42,7 @@ def comparison_latex(comparison: Comparison) -> str:
             for row in comparison.classes
         ]
         lines += ["", *_tabular(["Class", *(entry.title for entry in entries)], scores)]
-    return "\n".join([*lines, *(f"% Note: {note}" for note in comparison.notes)]) + "\n"
+    return "\n".join([*lines, *(f"% Note: {one_line(note)}" for note in comparison.notes)]) + "\n"
 
 
 def _tabular(header: Sequence[str], *blocks: Sequence[str]) -> list[str]:
@@ -84,12 +85,18 @@ _LATEX: Mapping[str, str] = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    # Behind the end of a row, a bracket would begin the optional argument of that end.
+    "[": "{[}",
+    "]": "{]}",
 }
 
 
 def _escaped(text: str) -> str:
     """Text that LaTeX prints as it is; a lone dash becomes a longer one."""
-    return "--" if text == "-" else "".join(_LATEX.get(character, character) for character in text)
+    return "--" if text == "-" else "".join(_LATEX.get(c, c) for c in one_line(text))
 
 
 def _sentence_case(text: str) -> str:

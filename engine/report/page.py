@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from engine.visible import one_line, visible
 
 Style = Literal["better", "worse", "published", "code", "strong"]
 
@@ -113,7 +116,8 @@ def _markdown(block: Block) -> str:
         case Picture():
             return f"![{_escaped(block.caption)}]({block.path})\n\n*{_escaped(block.caption)}*"
         case Code():
-            return f"```{block.language}\n{block.text.rstrip()}\n```"
+            fence = "`" * max(3, 1 + _longest_ticks(block.text))
+            return f"{fence}{block.language}\n{visible(block.text.rstrip())}\n{fence}"
         case Details():
             summary = f"<details>\n<summary>{_escaped(block.summary)}</summary>"
             return "\n\n".join([summary, *map(_markdown, block.blocks), "</details>"])
@@ -138,7 +142,9 @@ def _inline(part: Inline) -> str:
         return _escaped(part)
     match part.style:
         case "code":
-            return f"`{part.text.replace('|', chr(92) + '|')}`"
+            ticks = "`" * (1 + _longest_ticks(part.text))
+            blank = " " if "`" in part.text else ""
+            return f"{ticks}{blank}{one_line(part.text).replace('|', chr(92) + '|')}{blank}{ticks}"
         case "strong":
             return f"**{_escaped(part.text)}**"
         case "published":
@@ -148,5 +154,10 @@ def _inline(part: Inline) -> str:
 
 
 def _escaped(words: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{c}" if c in "\\|*_`<[" else " " if c in "\r\n" else c for c in words)
+    """Text that Markdown shows as it is, on one line."""
+    line = one_line(" ".join(words.splitlines()) if "\n" in words or "\r" in words else words)
+    return "".join(f"\\{c}" if c in "\\|*_`<[~&" else c for c in line)
+
+
+def _longest_ticks(words: str) -> int:
+    return max(map(len, re.findall("`+", words)), default=0)

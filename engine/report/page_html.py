@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
@@ -18,6 +19,7 @@ from engine.report.page import (
     Picture,
     Table,
 )
+from engine.visible import visible
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -59,6 +61,14 @@ details { margin: .5rem 0; } summary { cursor: pointer; color: var(--accent); }
   h2 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 """
 
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+_POLICY = (
+    "default-src 'none'; img-src data:; "
+    f"style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
+)
+"""The page may show its own pictures and style, and nothing else: no script, no form, no network."""
+
 _MIDDLE_LEVEL = 2
 """The headings that the table of contents lists."""
 
@@ -69,7 +79,7 @@ def to_html(title: str, blocks: Sequence[Block], read: Callable[[str], bytes]) -
     first = next((i for i, b in enumerate(blocks) if isinstance(b, Heading) and b.level > 1), len(blocks))
     head, rest = blocks[:first], blocks[first:]
     contents = "".join(
-        f'<a href="#{block.anchor}">{escape(block.text)}</a>'
+        f'<a href="#{block.anchor}">{_shown(block.text)}</a>'
         for block in rest
         if isinstance(block, Heading) and block.level == _MIDDLE_LEVEL
     )
@@ -79,8 +89,9 @@ def to_html(title: str, blocks: Sequence[Block], read: Callable[[str], bytes]) -
             '<html lang="en">',
             "<head>",
             '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{_shown(title)}</title>",
             f"<style>{_STYLE}</style>",
             "</head>",
             "<body>",
@@ -101,31 +112,29 @@ def _all(blocks: Iterable[Block], read: Callable[[str], bytes]) -> list[str]:
 def _html(block: Block, read: Callable[[str], bytes]) -> str:
     match block:
         case Heading():
-            return f'<h{block.level} id="{block.anchor}">{escape(block.text)}</h{block.level}>'
+            return f'<h{block.level} id="{block.anchor}">{_shown(block.text)}</h{block.level}>'
         case Paragraph():
             return f"<p>{_cell(block.parts)}</p>"
         case Bullets():
-            return f"<ul>{''.join(f'<li>{escape(point)}</li>' for point in block.points)}</ul>"
+            return f"<ul>{''.join(f'<li>{_shown(point)}</li>' for point in block.points)}</ul>"
         case Table():
             return _table(block)
         case Picture():
             data = base64.b64encode(read(block.path)).decode()
-            image = (
-                f'<img src="data:image/png;base64,{data}" alt="{escape(block.caption)}"'
-                f' style="width: {100 * block.width:g}%">'
-            )
-            return f"<figure>{image}<figcaption>{escape(block.caption)}</figcaption></figure>"
+            size = f'width="{100 * block.width:g}%"'
+            image = f'<img src="data:image/png;base64,{data}" alt="{_shown(block.caption)}" {size}>'
+            return f"<figure>{image}<figcaption>{_shown(block.caption)}</figcaption></figure>"
         case Code():
             kind = ' class="commands"' if block.language == "sh" else ""
-            return f"<pre{kind}><code>{escape(block.text.rstrip())}</code></pre>"
+            return f"<pre{kind}><code>{_shown(block.text.rstrip())}</code></pre>"
         case Details():
             inner = "\n".join(_all(block.blocks, read))
-            return f"<details><summary>{escape(block.summary)}</summary>\n{inner}\n</details>"
+            return f"<details><summary>{_shown(block.summary)}</summary>\n{inner}\n</details>"
 
 
 def _table(block: Table) -> str:
     kind = ['class="number"' if i >= block.numbers_from else "" for i in range(len(block.header))]
-    head = "".join(f"<th {k}>{escape(t)}</th>" for k, t in zip(kind, block.header, strict=True))
+    head = "".join(f"<th {k}>{_shown(t)}</th>" for k, t in zip(kind, block.header, strict=True))
     rows = "\n".join(
         "<tr>" + "".join(f"<td {k}>{_cell(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>"
         for row in block.rows
@@ -140,8 +149,13 @@ def _cell(cell: Cell) -> str:
 
 def _inline(part: Inline) -> str:
     if isinstance(part, str):
-        return escape(part)
-    words = escape(part.text)
+        return _shown(part)
+    words = _shown(part.text)
     if part.style in ("code", "strong"):
         return f"<{part.style}>{words}</{part.style}>"
     return f'<span class="{part.style}">{words}</span>'
+
+
+def _shown(words: str) -> str:
+    """Text as HTML that shows it: nothing in it is markup, and nothing hides or turns what follows."""
+    return escape(visible(words))

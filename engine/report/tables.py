@@ -14,6 +14,8 @@ from itertools import pairwise
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from engine.visible import one_line
+
 Cell = str | tuple[str, str]
 """Text, or text with its Rich style."""
 
@@ -158,9 +160,8 @@ def large(number: float | None, unit: str = "") -> str:
 
 
 def _text(cell: Cell) -> str:
-    """The cell's text; what a terminal would act upon instead of showing becomes "?"."""
-    text = cell if isinstance(cell, str) else cell[0]
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    """The cell's text, on one line."""
+    return one_line(cell if isinstance(cell, str) else cell[0])
 
 
 def _columns_that_fit(columns: Sequence[Column], width: int | None) -> list[Column]:

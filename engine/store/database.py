@@ -39,14 +39,16 @@ JSON = {"json_serializer": dump_json, "json_deserializer": from_json}
 def without_nul(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
-    """Send text without the character NUL, which PostgreSQL cannot keep and C programs end at; U+FFFD stands
-    in its place. To be called before a statement is executed."""
+    """Send text without the character NUL, which PostgreSQL cannot keep and C programs end at, and without
+    lone surrogates, which are no UTF-8; U+FFFD stands in their place. To be called before a statement is
+    executed.
+    """
     return statement, [_clean(one) for one in parameters] if many else _clean(parameters)
 
 
 def _clean(values: Any) -> Any:
     all_values = values.values() if isinstance(values, dict) else values
-    if not any(isinstance(value, str) and "\0" in value for value in all_values):
+    if not any(isinstance(value, str) and _UNKEEPABLE.search(value) for value in all_values):
         return values
     if isinstance(values, dict):
         return {name: printable(value) for name, value in values.items()}
@@ -54,8 +56,11 @@ def _clean(values: Any) -> Any:
 
 
 def printable(value: Any) -> Any:
-    """The value, text without the character NUL."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+    """The value, text without the characters that a database cannot keep."""
+    return _UNKEEPABLE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+_UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Database(abc.ABC):
@@ -64,6 +69,8 @@ class Database(abc.ABC):
 
     label: str
     read_only: str = ""
+    secrets: tuple[str, ...] = ()
+    """What no message may repeat, whoever wrote it: passwords, and how they stand in the URL."""
     _reader: sa.Engine
     _writer: sa.Engine
     errors: tuple[type[Exception], ...]
@@ -107,9 +114,14 @@ class Database(abc.ABC):
         try:
             yield
         except sa.exc.DBAPIError as error:
-            raise StoreError(f"{self.label}: {self.advice(error.orig)}") from error
+            raise StoreError(f"{self.label}: {self._masked(self.advice(error.orig))}") from error
         except self.errors as error:
-            raise StoreError(f"{self.label}: {self.advice(error)}") from error
+            raise StoreError(f"{self.label}: {self._masked(self.advice(error))}") from error
+
+    def _masked(self, message: str) -> str:
+        for secret in self.secrets:
+            message = message.replace(secret, "...")
+        return message
 
 
 def open_database(url: str, timeout: float, upgrade: bool, look: bool = False) -> Database:
@@ -132,9 +144,9 @@ def open_database(url: str, timeout: float, upgrade: bool, look: bool = False) -
         from engine.store.postgres import PostgresDatabase  # most people have no server
 
         return PostgresDatabase.open(url, timeout, upgrade, look)
-    shown = re.sub(r"://[^/]*@", "://...@", url)
+    # Nothing of the URL is repeated: of one that cannot be read nobody knows where its password is.
     raise StoreError(
-        f"{shown}: is no database this program opens; it must be {SQLITE}PATH or "
+        f"the URL of the database names none that this program opens; it must be {SQLITE}PATH or "
         f"{POSTGRESQL[0]}USER@HOST/DATABASE"
     )
 

@@ -11,6 +11,7 @@ ISO date such as 2026-03-01 (UTC).
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -43,6 +44,9 @@ ALIASES = {
     "val_loss": "last_val_loss",
 }
 """Names people type, and the field of a run that they mean."""
+
+BEYOND = 2**63
+"""Whole numbers from here on fit into no column."""
 
 Element = sa.ColumnElement[Any]
 
@@ -134,10 +138,7 @@ def _column(name: str) -> tuple[Element, str]:
 def _value(name: str, kind: str, text: str) -> Any:
     """What was typed behind the operator, as a value of that kind."""
     if kind == "number":
-        try:
-            return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
-        except ValueError:
-            raise StoreError(f"{name}: {text!r} is no number") from None
+        return _number(name, text)
     if kind == "time":
         return _time(name, text)
     if kind == "true/false":
@@ -152,11 +153,22 @@ def _value(name: str, kind: str, text: str) -> Any:
     return text
 
 
-def _time(name: str, text: str) -> float:
+def _number(name: str, text: str) -> int | float:
+    """A number that a database can compare with. Raises StoreError."""
     try:
-        return float(text)
+        number = int(text) if re.fullmatch(r"[+-]?\d{1,30}", text) else float(text)
     except ValueError:
-        pass
+        raise StoreError(f"{name}: {text[:40]!r} is no number") from None
+    if not math.isfinite(number):
+        raise StoreError(f"{name}: {text[:40]!r} is no finite number, and no run has such a value")
+    if isinstance(number, int) and not -BEYOND <= number < BEYOND:
+        raise StoreError(f"{name}: {text} is beyond what a run can have; it must be below 2^63")
+    return number
+
+
+def _time(name: str, text: str) -> float:
+    if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?|[+-]?(inf|infinity|nan)", text, re.IGNORECASE):
+        return float(_number(name, text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
+from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 
@@ -49,12 +50,18 @@ class PostgresDatabase(Database):
         self.timeout = timeout
         try:
             given = conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError as error:
+        except psycopg.ProgrammingError:
             # The driver's own message repeats the URL, which may hold a password.
             raise StoreError(
                 f"the URL of the database names no server; it must be {POSTGRESQL[0]}USER@HOST/DATABASE"
-            ) from error
+            ) from None
+        if not _is_clear(url, given):
+            raise StoreError(
+                "the URL of the database can be read in several ways; in a user's name or a password @ is "
+                "%40, / is %2F and : is %3A"
+            )
         self.label = _label(given)
+        self.secrets = _secrets(given)
         # A server that a network cut off silently answers nothing: without limits one waits for hours.
         patience: dict[str, Any] = {
             "application_name": "seg-engine",
@@ -191,8 +198,26 @@ def _is_from_another_server(connection: sa.Connection) -> bool:
     return bool(connection.exec_driver_sql(f"SELECT max(changed) >= {given} FROM runs").scalar())
 
 
+def _is_clear(url: str, given: dict[str, Any]) -> bool:
+    """Whether the driver cut the URL where its writer meant to. Of a password with @ or / in it, parts would
+    be taken for the host, the port or the database, and shown."""
+    place = url.partition("://")[2].partition("?")[0]
+    host, port, name = (str(given.get(part) or "") for part in ("host", "port", "dbname"))
+    return not (
+        place.count("@") > 1 or "@" in host or "@" in name or ":" in name or port.strip("0123456789,")
+    )
+
+
+def _secrets(given: dict[str, Any]) -> tuple[str, ...]:
+    known = [str(value) for name, value in given.items() if "password" in name and value]
+    return tuple(dict.fromkeys([*known, *map(quote, known), *map(quote_plus, known)]))
+
+
 def _label(given: dict[str, Any]) -> str:
-    user = f"{given['user']}@" if given.get("user") else ""
+    # Of a user's name with a colon or the like in it the rest may be meant as a password.
+    whole = str(given.get("user") or "")
+    name = whole if re.fullmatch(r"[\w.@-]*", whole) else "..."
+    user = f"{name}@" if name else ""
     host = given.get("host") or ""
     place = "" if host.startswith("/") else host + (f":{given['port']}" if given.get("port") else "")
     return f"{POSTGRESQL[0]}{user}{place}/{given.get('dbname') or ''}"

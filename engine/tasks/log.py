@@ -7,6 +7,8 @@ import os
 import sys
 import time
 
+from engine.visible import visible
+
 
 def say(line: str) -> None:
     """One line with the time of day. Never an error: a full disk must not end a run that wanted to speak."""
@@ -25,4 +27,4 @@ def _write(descriptor: int, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     with contextlib.suppress(OSError):
-        os.write(descriptor, text.encode(errors="replace"))
+        os.write(descriptor, visible(text).encode(errors="replace"))

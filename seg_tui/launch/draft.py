@@ -5,6 +5,7 @@ Plain values without a screen. All that is said about a config is the engine's w
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from engine.config_keys import (
 )
 from engine.intentions import default_name
 from engine.recipes import RECIPES, get_recipe
+from engine.rundir import MOST_PRIORITY
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
 """Keys that follow from elsewhere in the form, and one that prints."""
@@ -58,7 +60,7 @@ class Card:
     def priority_problem(self) -> str:
         """Why the priority cannot be that, "" when it can."""
         text = self.priority.strip()
-        if text.removeprefix("-").isdecimal() and abs(int(text)) < 2**31:
+        if re.fullmatch(r"-?\d{1,20}", text) and abs(int(text)) <= MOST_PRIORITY:
             return ""
         return f"{text!r} is not allowed; it must be a whole number, higher ones start first"
 

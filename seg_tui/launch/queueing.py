@@ -12,17 +12,16 @@ from pathlib import Path
 
 from engine.config import RunConfig
 from engine.data.catalog import DataError, scan, scan_images
+from engine.files import expanded
 from engine.intentions import Place, check_hardware, default_name, enqueue, with_data_root
 from engine.report.tables import data_size, duration
-from engine.rundir import RunCard, new_run_id
+from engine.rundir import MOST_PRIORITY, RunCard, new_run_id
 from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
 from engine.workspace import Workspace
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Draft
 from seg_tui.live import Snapshot
 from seg_tui.stores import SharedStore
-
-MOST_PRIORITY = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,13 @@ def look_at_data(
     moment only. Faults count as the run would take them: with `skip_bad` it goes on without."""
     if not folder.strip():
         return DataLook("The folder of a data set: as Cityscapes is laid out, or images/ and labels/.", False)
-    root = Path(folder.strip()).expanduser()
     try:
+        root = expanded(Path(folder.strip()))
         catalog = scan(root, kind, classes) if labels else scan_images(root, kind)
     except DataError as error:
         return DataLook(str(error), False)
+    except OSError as error:
+        return DataLook(f"{error.filename or folder}: {error.strerror or error}", False)
     line = ", ".join(f"{len(samples)} {name}" for name, samples in catalog.splits.items()) + " images"
     line += f" · {len(catalog.class_set)} classes ({catalog.class_set.name})" if labels else ""
     if not catalog.faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ from textual.widgets import DirectoryTree, Static
 from textual.widgets._directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
+from engine.files import expanded
 from seg_tui.launch.queueing import DataLook, Look
 from seg_tui.widgets.clipped import Clipped
 
@@ -84,10 +86,12 @@ class FolderPicker(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static("Folder of the data set", classes="title")
+            yield Static("Folder of the data set", classes="title", markup=False)
             yield FolderTree(self._start)
             yield Clipped(5, id="seen")
-            yield Static("enter takes it · → unfolds, ← folds or goes up · escape leaves", classes="hint")
+            yield Static(
+                "enter takes it · → unfolds, ← folds or goes up · escape leaves", classes="hint", markup=False
+            )
 
     @property
     def folders(self) -> FolderTree:
@@ -144,7 +148,10 @@ def shown(folder: Path) -> str:
 
 def nearest_folder(text: str) -> Path:
     """The folder that a text names, or the nearest one above it that is there."""
-    path = Path(text.strip() or ".").expanduser().absolute()
+    path = Path(text.strip() or ".")
+    with contextlib.suppress(OSError):  # of no such user: it is looked for as it stands
+        path = expanded(path)
+    path = path.absolute()
     return next(folder for folder in (path, *path.parents) if _is_folder(folder))
 
 
@@ -153,8 +160,8 @@ def complete_folder(text: str) -> str | None:
     if not text.strip():
         return None
     parent, slash, begin = text.rpartition("/")
-    folder = Path(parent + slash).expanduser() if slash else Path(".")
     try:
+        folder = expanded(Path(parent + slash)) if slash else Path(".")
         names = sorted(
             path.name
             for path in folder.iterdir()

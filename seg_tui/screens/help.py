@@ -60,14 +60,15 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll():
             for title, keys in self._sections:
-                yield Static(title, classes="title")
+                yield Static(title, classes="title", markup=False)
                 yield Static(_pairs(keys), markup=False)
             for title, body in self._topics:
-                yield Static(title, classes="title")
+                yield Static(title, classes="title", markup=False)
                 yield Static(body, classes="body", markup=False)
             yield Static(
                 "Quitting stops no run: agents and workers are processes of their own.  Escape closes this.",
                 classes="hint",
+                markup=False,
             )
 
 

@@ -85,13 +85,13 @@ class PreviewScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield TroubleLine()
-        yield Static(id="track")
+        yield Static(id="track", markup=False)
         with Horizontal(id="body"):
             yield Wall()
             with VerticalScroll(id="side", can_focus=False):
-                yield Static(id="legend")
-        yield Static("Looking for predictions…", id="nothing")
-        yield Static(id="place")
+                yield Static(id="legend", markup=False)
+        yield Static("Looking for predictions…", id="nothing", markup=False)
+        yield Static(id="place", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:

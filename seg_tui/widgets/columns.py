@@ -14,6 +14,7 @@ from rich.cells import cell_len, set_cell_size
 from engine.report.runs import best_score, status_cell
 from engine.report.tables import age, bar, duration, score
 from engine.store import RunSummary
+from engine.visible import one_line
 
 BAR_CELLS = 8
 """Width of a progress bar in characters."""
@@ -64,7 +65,7 @@ def _progress(run: RunSummary, now: float) -> Cell:
 
 
 def _plain(text: str) -> Cell:
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text), ""
+    return one_line(text), ""
 
 
 def _best(run: RunSummary, now: float) -> Cell:

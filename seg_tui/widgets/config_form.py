@@ -85,7 +85,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
     def _fields(self) -> list[Static | FieldRow]:
         """The fields, each section below its head."""
         fields: list[Static | FieldRow] = [
-            Static(_head("run", "What people call it, and when it starts"), classes="section"),
+            Static(_head("run", "What people call it, and when it starts"), classes="section", markup=False),
             FieldRow(
                 "data",
                 "data folder",
@@ -105,7 +105,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
             path, _, leaf = key.rpartition(".")
             if path != section:
                 section = path
-                fields.append(Static(_section_head(path), classes="section"))
+                fields.append(Static(_section_head(path), classes="section", markup=False))
             choices = about.choices or (("true", "false") if about.kind == "true/false" else ())
             allowed = "" if choices else about.allowed
             help = " · ".join(part for part in (about.story, about.unit, allowed) if part)

@@ -156,7 +156,7 @@ class LogPager(Vertical):
         self._reading = False
 
     def compose(self) -> ComposeResult:
-        yield Static(id="log-state")
+        yield Static(id="log-state", markup=False)
         yield LogLines()
         yield Input(placeholder="search the whole log", id="log-search")
 

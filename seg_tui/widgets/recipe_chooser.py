@@ -48,7 +48,7 @@ class RecipeChooser(Horizontal):
             self.recipe = recipe
 
     def compose(self) -> ComposeResult:
-        yield OptionList(*(Option(name, id=name) for name in RECIPES), compact=True)
+        yield OptionList(*(Option(name, id=name) for name in RECIPES), compact=True, markup=False)
         with VerticalScroll(can_focus=False):
             yield Static(markup=False)
 

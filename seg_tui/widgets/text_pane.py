@@ -32,7 +32,7 @@ class TextPane(ScrollableContainer):
         """How often the text became another."""
 
     def compose(self) -> ComposeResult:
-        yield Static()
+        yield Static(markup=False)
 
     def show(self, make: Callable[[int], Text]) -> None:
         """Show what `make` makes of the width in cells, now and after each resize."""
