@@ -11,10 +11,11 @@ Understanding", CVPR 2016 (34 ids, 19 of them evaluated).
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from engine.input_files import InputFileError, read_toml
 
 VOID = 255
 """Train id of pixels that belong to no class."""
@@ -141,11 +142,9 @@ def load_class_set(path: Path) -> ClassSet:
     Raises ClassSetError with one line when the file is missing, is not TOML or contradicts itself.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClassSetError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ClassSetError(f"{path}: is not valid TOML: {error}") from error
+        table = read_toml(path)
+    except InputFileError as error:
+        raise ClassSetError(str(error)) from error
 
     entries = table.get("class")
     if not isinstance(entries, list) or not entries:

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from engine.components import Registry
 from engine.config import RunConfig
 from engine.config_fields import Section, Size
+from engine.input_files import InputFileError, parse_toml, read_toml
 from engine.models import MODELS
 
 
@@ -103,11 +104,9 @@ def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 def load_config(path: Path) -> RunConfig:
     """Read a RunConfig from TOML, the format `seg-engine recipes show` prints. Raises ConfigError."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: is not valid TOML: {error}"]) from error
+        table = read_toml(path)
+    except InputFileError as error:
+        raise ConfigError([str(error)]) from error
     try:
         return validate(table)
     except ConfigError as error:
@@ -287,7 +286,7 @@ def _plain(key: str, value: Any) -> Any:
         if _WORDS.fullmatch(value):
             return [word.strip() for word in value[1:-1].split(",")]
         try:
-            return tomllib.loads(f"value = {value}")["value"]
+            return parse_toml(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError as error:
             raise ConfigError([f"{key}: {value!r} is not a list such as [256, 512]"]) from error
     return value

@@ -50,6 +50,9 @@ class PredictConfig(OfNetworkConfig):
     colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
     values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
     overwrite: bool = option(False, "Replace predictions that are there")
+    notes: tuple[str, ...] = Field(
+        (), description="What was left out when the images were found, a line each"
+    )
 
 
 class OodConfig(OfNetworkConfig):

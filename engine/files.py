@@ -27,6 +27,9 @@ FILE_MODE = 0o666
 
 LOCK_POLL_SECONDS = 0.05
 
+LONGEST_NAME = 255
+"""Bytes of a file's name, on every usual file system."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:

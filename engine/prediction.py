@@ -7,44 +7,123 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.classes import CITYSCAPES, ClassSet
 from engine.data.catalog import DataError, scan
-from engine.files import expanded
+from engine.data.decode import FileFault, refuse_other_formats
+from engine.data.faults import counted, listed
+from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
+from engine.files import LONGEST_NAME, expanded
+from engine.input_files import InputFileError, is_text, refuse_irregular, shown
 from engine.intentions import Refused
 from engine.prediction_files import CITYSCAPES_ENDING, PRODUCTS, output_name
 from engine.store import RunRow
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+@dataclass(frozen=True)
+class Found:
+    """Images, absolute, each once, in the order given; `notes` tell, a line each, what was left out."""
+
+    images: list[Path]
+    notes: list[str]
 
 
-def find_images(given: Sequence[str]) -> list[Path]:
-    """The images that people name: files, folders (all images below them, sorted) and patterns.
+def find_images(given: Sequence[str]) -> Found:
+    """The images that people name: files, folders with all that training would find in them, patterns.
 
-    Absolute, each once, in the order given. Raises Refused for what names no image.
+    A file that is named itself may end in anything: its content decides. Raises Refused for what names no
+    image, and for a named file that can be none.
     """
     found: dict[Path, None] = {}
-    problems = []
+    problems: list[str] = []
+    notes: list[str] = []
     for text in given:
-        path = expanded(Path(text))
-        if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if _is_image(file, path))
-            problems += [] if below else [f"{text}: has no images; they end in {', '.join(SUFFIXES)}"]
-        elif path.exists():
-            below = [path]
+        try:
+            some = _named_by(text)
+        except Refused as error:
+            problems += error.problems
+        except DataError as error:
+            problems.append(str(error))
         else:
-            below = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-            problems += [] if below else [f"{text}: there is no such file or folder"]
-        found |= dict.fromkeys(file.absolute() for file in below)
+            found |= dict.fromkeys(image.absolute() for image in some.images)
+            notes += some.notes
     if problems:
         raise Refused(problems)
-    return list(found)
+    return Found(list(found), notes)
 
 
-def _is_image(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+def _named_by(text: str) -> Found:
+    """What one file, folder or pattern names. Raises Refused and DataError."""
+    if not text:
+        raise Refused(["an empty name is no image; name a file, a folder or a pattern"])
+    try:
+        path = expanded(Path(text))
+        if path.is_dir():
+            found = _below(path)
+            if not found.images:
+                why = "".join(f"; {note}" for note in found.notes[:1])
+                ends = ", ".join(IMAGE_SUFFIXES)
+                raise Refused([f"{shown(text)}: has no images; they end in {ends}{why}"])
+            return found
+        if path.exists() or path.is_symlink():
+            if problem := _why_no_image(path, by_content=True):
+                raise Refused([f"{shown(path)}: {problem}"])
+            return Found([path], [])
+        matched = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    except RecursionError as error:
+        raise Refused(
+            [f"{shown(text)}: folders lie too deep for a pattern; name the folder itself"]
+        ) from error
+    except OSError as error:  # a user's home that is not known, a name that is too long
+        raise Refused([f"{shown(text)}: {error.strerror}"]) from error
+    except ValueError as error:  # a null byte
+        raise Refused([f"{shown(text)}: {error}"]) from error
+    if not matched:
+        raise Refused([f"{shown(text)}: there is no such file or folder"])
+    images, notes = _usable([file for file in matched if not file.is_dir()])
+    if not images:
+        raise Refused([f"{shown(text)}: matches no image; {(notes or ['only folders'])[0]}"])
+    return Found(images, notes)
+
+
+def _below(folder: Path) -> Found:
+    found = walk(folder)
+    images, notes = _usable([folder / file for file in found.files])
+    return Found(images, [*found.notes(), *notes])
+
+
+def _usable(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Those that may be images, and what is to be said of the others: a line for each reason."""
+    left_out: dict[str, list[str]] = {}
+    images = []
+    for file in files:
+        if problem := _why_no_image(file):
+            left_out.setdefault(problem, []).append(str(file))
+        else:
+            images.append(file)
+    notes = [
+        f"{counted(len(names), 'file')} left out ({problem}): {listed(names)}"
+        for problem, names in left_out.items()
+    ]
+    return images, notes
+
+
+def _why_no_image(file: Path, by_content: bool = False) -> str:
+    """Why a file can be no image, "" when it may be one; it is not decoded. With `by_content` one of another
+    suffix is looked into."""
+    if not is_text(str(file.absolute())):
+        return "its name is no UTF-8, which results and databases need"
+    if not is_image_name(file.name) and not by_content:
+        return f"of no type that is read; images end in {', '.join(IMAGE_SUFFIXES)}"
+    try:
+        refuse_irregular(file)
+        if not is_image_name(file.name):
+            refuse_other_formats(file)
+    except (InputFileError, FileFault) as error:
+        return error.problem
+    return ""
 
 
 def output_names(images: Sequence[Path], naming: str) -> list[str]:
@@ -60,6 +139,10 @@ def output_names(images: Sequence[Path], naming: str) -> list[str]:
             problems.append(
                 f"{image}: is not named as Cityscapes names images, <city>_<sequence>_<frame>"
                 f"{CITYSCAPES_ENDING}.png; --naming plain takes any name"
+            )
+        if len(name.encode()) > LONGEST_NAME:
+            problems.append(
+                f"{image}: its prediction's name would have more than {LONGEST_NAME} bytes: {name}"
             )
         if name in names:
             problems.append(f"{names[name]} and {image} would both be {name}; predict them into two folders")

@@ -14,10 +14,13 @@ import numpy as np
 
 from engine.classes import VOID
 from engine.cli.console import notices, output, print_json, progress_bar
+from engine.config import STUDY_SEED
 from engine.config_keys import ConfigError
-from engine.data.catalog import Catalog, Fault, scan
-from engine.data.decode import map_in_order, read_pair, train_id_table
+from engine.data.catalog import Catalog, DataError, Fault, scan
+from engine.data.dataset import turned_note
+from engine.data.decode import map_in_order, orientation, read_pair, train_id_table
 from engine.data.prune import CacheInfo, list_caches, prune_caches
+from engine.data.split import RULES, split_samples
 from engine.data.synthetic import synthesize
 from engine.report.tables import Column, age, bar, data_size, text_table
 from engine.workspace import Workspace
@@ -32,6 +35,7 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
     begun = time.monotonic()
     report = read_everything(catalog)
     faults = [*catalog.faults, *report["faults"]]
+    notes = [*catalog.notes, *turned_note(report["turned"])]
     if as_json:
         record = {
             "root": str(root.absolute()),
@@ -45,27 +49,53 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
             "class_shares": report["shares"],
             "void_share": report["void"],
             "faults": [asdict(fault) for fault in faults],
+            "notes": notes,
         }
         print_json(record)
         return 1 if faults else 0
     print_contents(catalog, report, time.monotonic() - begun)
+    for note in notes:
+        output.say(f"note: {note}")
     print_faults(faults)
     if not faults:
-        output.say(f"no faults; next: seg-engine run quick --data {shlex.quote(str(root))}")
+        output.say(f"no faults; {what_next(catalog, root)}")
     return 1 if faults else 0
 
 
+def what_next(catalog: Catalog, root: Path) -> str:
+    """What can be done with a data set that has no faults."""
+    data = f"--data {shlex.quote(str(root))}"
+    for rule in RULES:
+        try:
+            split_samples(catalog, rule, 0.2, STUDY_SEED)
+        except DataError:
+            continue
+        change = "" if rule == RULES[0] else f" data.split={rule}"
+        return f"next: seg-engine run quick{change} {data}"
+    splits = sorted(catalog.splits.keys() & {"train", "val", "test"})
+    if "train" in splits:
+        return "too few images to train on: at least two are needed, one of them held out"
+    told = f"nothing to train on, as there is no split called train (there are: {', '.join(catalog.splits)})"
+    if not splits:
+        return told
+    return f"{told}; to score a trained run: seg-engine evaluate RUN {data} --split {splits[-1]}"
+
+
 def read_everything(catalog: Catalog) -> dict[str, Any]:
-    """Faults, sizes and pixel counts of all pairs: what opening each of them shows."""
+    """Faults, sizes, pixel counts and orientation tags of all pairs: what opening each of them shows."""
     samples = [sample for split in catalog.splits.values() for sample in split]
     class_set = catalog.class_set
     table = train_id_table(class_set)
+
+    turned: list[str] = []
 
     def look(index: int) -> tuple[tuple[int, int] | None, Any, tuple[Fault, ...]]:
         pair, found = read_pair(samples[index], class_set, catalog.root)
         if pair is None:
             return None, None, found
         image, labels = pair
+        if orientation(image) != 1:
+            turned.append(samples[index].name)
         values = np.bincount(labels.ravel(), minlength=256)
         return image.size, np.bincount(table, weights=values, minlength=256), ()
 
@@ -82,7 +112,13 @@ def read_everything(catalog: Catalog) -> dict[str, Any]:
     valid = pixels[: len(class_set)].sum()
     shares = {name: float(pixels[i] / valid) if valid else 0.0 for i, name in enumerate(class_set.names)}
     void = float(pixels[VOID] / pixels.sum()) if pixels.sum() else 0.0
-    return {"faults": faults, "sizes": sizes.most_common(), "shares": shares, "void": void}
+    return {
+        "faults": faults,
+        "sizes": sizes.most_common(),
+        "shares": shares,
+        "void": void,
+        "turned": sorted(turned),
+    }
 
 
 def print_contents(catalog: Catalog, report: dict[str, Any], seconds: float) -> None:

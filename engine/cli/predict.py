@@ -9,7 +9,7 @@ from typing import Any
 from engine.cli.evaluate import Chosen
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import start_here
+from engine.cli.run import start_here, tell_notes
 from engine.evaluation import checkpoint_of, derived_config, source_run
 from engine.files import expanded
 from engine.intentions import Place, Refused, enqueue
@@ -44,7 +44,9 @@ def predict(
         if not row.classes:
             raise Refused([f"{row.id}: has not begun yet, so its classes are not known; predict when it has"])
         path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
-        images = find_images(given)
+        found = find_images(given)
+        tell_notes(found.notes)
+        images = found.images
         names = output_names(images, about["naming"])
         folder = expanded(out).absolute() if out is not None else None
         if folder is not None:
@@ -61,6 +63,7 @@ def predict(
             "colors": row.colors,
             "values": label_values(row, ids),
             "overwrite": overwrite,
+            "notes": found.notes,
         }
         config = derived_config(workspace, row, section, assignments, task="predict")
         made = card.of(row, f"{row.name}-predict")

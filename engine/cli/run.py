@@ -161,8 +161,15 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
         check_data(pretraining, workspace)
     with progress_bar("reading images") as report:
         data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
+    tell_notes(data.notes)
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """Say what is left out of the data, or read otherwise than its name says."""
+    for note in notes:
+        notices.say(f"note: {note}")
 
 
 def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
@@ -175,14 +182,16 @@ def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = No
         if row is not None and row.classes:
             refuse_other_classes(pairs, row.classes, row.id)
         refuse_unlabelled(pairs, about.split, report)
+    tell_notes(pairs.notes)
 
 
 def check_material(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
     """Look for what an out-of-distribution evaluation needs. Raises DataError."""
     about = config.ood
     assert about is not None
-    with progress_bar("reading images"):
-        material = open_material(config.data, about, workspace.cache)
+    with progress_bar("reading images") as report:
+        material = open_material(config.data, about, workspace.cache, report)
+    tell_notes(material.notes)
     if row is not None and row.classes:
         pairs = Pairs(material.root, material.class_set, material.training, ())
         refuse_other_classes(pairs, row.classes, row.id)
@@ -197,6 +206,7 @@ def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None
         if row is not None and row.classes:
             refuse_other_classes(pairs, row.classes, row.id)
         refuse_unlabelled(pairs, about.split, report)
+    tell_notes(pairs.notes)
 
 
 def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:

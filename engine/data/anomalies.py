@@ -4,16 +4,18 @@ A mask is a PNG of 0 (in-distribution), 1 (out-of-distribution) and 255 (ignored
 
     images/NAME.*    masks/NAME.png                            a plain folder
     images/NAME.*    labels_masks/NAME_labels_semantic.png     SegmentMeIfYouCan (Chan et al. 2021)
+    images/NAME.*    labels_masks/NAME.png                     the same, as it is often passed on
     original/NAME.*  labels/NAME.png                           Fishyscapes, as it is often passed on
     **/NNNN_NAME_labels.png with **/NAME_leftImg8bit.png       Fishyscapes Lost and Found (Blum et al. 2021)
 
-Any other folder, and one of the layouts of `engine.data.catalog`, is images without masks.
+Any other folder, and one of the layouts of `engine.data.catalog`, is images without masks. Files are found as
+`engine.data.walk` finds them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,20 +24,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import ClassSet
-from engine.data.catalog import IMAGE_SUFFIXES, DataError, scan_images
+from engine.data.catalog import DataError, Fault, scan_images
 from engine.data.decode import FileFault, read_image, read_labels
+from engine.data.faults import counted, listed
+from engine.data.partners import Side
+from engine.data.walk import IMAGE_SUFFIXES, walk
+from engine.input_files import is_text, shown
 
 IN, OUT, IGNORED = 0, 1, 255
 """Values of a mask."""
 
-_SUFFIXES = (*IMAGE_SUFFIXES, ".webp")
-
-_LAYOUTS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-    ("images", "labels_masks", lambda name: f"{name}_labels_semantic.png"),
-    ("images", "masks", lambda name: f"{name}.png"),
-    ("original", "labels", lambda name: f"{name}.png"),
+_LAYOUTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("images", "labels_masks", ("_labels_semantic.png", ".png")),
+    ("images", "masks", (".png",)),
+    ("original", "labels", (".png",)),
 )
-"""Folder of the images, folder of the masks, and what the mask of an image is called."""
+"""Folder of the images, folder of the masks, and what may follow an image's name in its mask's."""
+
+_BESIDE = ("_labels_semantic_color.png",)
+"""What SegmentMeIfYouCan has beside its masks."""
 
 _CAMERA_IDS = frozenset({1, 2, 3})
 """Void ids of Cityscapes that are no things in the scene: ego vehicle, rectification border, out of roi."""
@@ -66,51 +73,98 @@ class Scene:
         return image, mask
 
 
-def find_scenes(root: Path) -> tuple[Scene, ...]:
-    """The images below `root`, sorted by name. Raises DataError: no such folder, no image, or masks that
+@dataclass(frozen=True)
+class Scenes:
+    """What was found below a folder, sorted by name; `notes` tell, a line each, what was left out."""
+
+    scenes: tuple[Scene, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_scenes(root: Path) -> Scenes:
+    """The images below `root`. Raises DataError: no such folder, no image, two of one name, or masks that
     belong to none."""
-    for images, masks, called in _LAYOUTS:
+    for images, masks, endings in _LAYOUTS:
         if (root / images).is_dir() and (root / masks).is_dir():
-            return _folders(root, images, masks, called)
-    published = _lost_and_found(root) if root.is_dir() else ()
-    if published:
+            return _folders(root, images, masks, endings)
+    published = _lost_and_found(root) if root.is_dir() else None
+    if published is not None:
         return published
     catalog = scan_images(root)
-    return tuple(Scene(s.name, s.image, None) for _, part in sorted(catalog.splits.items()) for s in part)
+    _refuse_faults(catalog.faults, root)
+    found = (Scene(s.name, s.image, None) for _, part in sorted(catalog.splits.items()) for s in part)
+    notes = list(catalog.notes)
+    if (root / "labels").is_dir():
+        notes.append(f"{shown(root)}: labels/ is not read; masks of anomalies go into masks/")
+    return Scenes(tuple(found), tuple(notes))
 
 
-def _folders(root: Path, images: str, masks: str, called: Callable[[str], str]) -> tuple[Scene, ...]:
-    found: dict[str, Path] = {}
-    for path in sorted((root / images).rglob("*")):
-        name = path.relative_to(root / images).with_suffix("").as_posix()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
-            if name in found:
-                raise DataError(f"{path}: has the name of {found[name].name}; a mask belongs to one image")
-            found[name] = path
-    if not found:
-        raise DataError(f"{root / images}: has no images; looked for {', '.join(_SUFFIXES)}")
+def _refuse_faults(faults: Sequence[Fault], root: Path) -> None:
+    if faults:
+        more = f"; and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise DataError(f"{shown(root)}: {faults[0].path}: {faults[0].problem}{more}")
+
+
+def _folders(root: Path, images: str, masks: str, endings: tuple[str, ...]) -> Scenes:
+    side, found = Side(images, walk(root / images)), walk(root / masks)
+    twice = side.name_files(IMAGE_SUFFIXES)
+    for first, second in twice.values():
+        raise DataError(
+            f"{shown(root / second)}: has the name of {shown(first)}; a mask belongs to one image"
+        )
+    _refuse_faults(side.drop_unstorable(), root)
+    if not side.named:
+        raise DataError(f"{root / images}: has no images; looked for {', '.join(IMAGE_SUFFIXES)}")
+    there, used = set(found.files), dict[str, str]()
+    for name in side.named:
+        mine = [name + ending for ending in endings if name + ending in there]
+        if len(mine) > 1:
+            raise DataError(f"{root / masks}: {mine[0]} and {mine[1]} are both the mask of {name}; keep one")
+        if mine:
+            used[name] = mine[0]
     scenes = tuple(
-        Scene(name, path, mask if (mask := root / masks / called(name)).is_file() else None)
-        for name, path in sorted(found.items())
+        Scene(name, root / path, root / masks / used[name] if name in used else None)
+        for name, path in sorted(side.named.items())
     )
-    if all(scene.mask is None for scene in scenes) and any((root / masks).iterdir()):
-        wanted = called(scenes[0].name)
-        raise DataError(f"{root / masks}: no mask belongs to an image; {scenes[0].image.name} needs {wanted}")
-    return scenes
+    odd = sorted(there - set(used.values()))
+    if not used and odd:
+        example, wanted = scenes[0], " or ".join(scenes[0].name + ending for ending in endings)
+        raise DataError(f"{root / masks}: no mask belongs to an image; {example.image.name} needs {wanted}")
+    alone = [side.named[name] for name in sorted(side.named.keys() - used.keys())]
+    odd = [f"{masks}/{file}" for file in odd if not file.endswith(_BESIDE)]
+    notes = [*side.told(), *found.notes(masks)]
+    if alone:
+        notes.append(
+            f"{counted(len(alone), 'image')} without a mask, each judged as a whole: {listed(alone)}"
+        )
+    if odd:
+        notes.append(f"{counted(len(odd), 'file')} left out, the mask of no image: {listed(odd)}")
+    left = [f"{images}/{file}" for file in side.found.files if f"{images}/{file}" not in side.named.values()]
+    if left:
+        notes.append(f"{counted(len(left), 'file')} left out, of no type that is read: {listed(left)}")
+    return Scenes(scenes, tuple(f"{shown(root)}: {note}" for note in notes))
 
 
-def _lost_and_found(root: Path) -> tuple[Scene, ...]:
-    """The masks as published, whose images come with Lost and Found."""
-    named = ((re.match(r"\d{4}_(.+)_labels", path.name), path) for path in root.rglob("*_labels.png"))
+def _lost_and_found(root: Path) -> Scenes | None:
+    """The masks as published, whose images come with Lost and Found; None where there are none."""
+    found, suffix = walk(root), "_leftImg8bit"
+    files = [Path(file) for file in found.files if is_text(file)]
+    named = ((re.match(r"\d{4}_(.+)_labels\.png", path.name), path) for path in files)
     masks = {match[1]: path for match, path in named if match}
     if not masks:
-        return ()
-    suffix = "_leftImg8bit"
-    images = {path.stem.removesuffix(suffix): path for path in root.rglob(f"*{suffix}.*")}
+        return None
+    images = {path.stem.removesuffix(suffix): path for path in files if path.stem.endswith(suffix)}
     alone = sorted(masks.keys() - images.keys())
     if alone:
-        raise DataError(f"{masks[alone[0]]}: has no image; {alone[0]}{suffix}.png is missing")
-    return tuple(Scene(name, images[name], mask) for name, mask in sorted(masks.items()))
+        raise DataError(f"{root / masks[alone[0]]}: has no image; {alone[0]}{suffix}.png is missing")
+    scenes = tuple(Scene(name, root / images[name], root / mask) for name, mask in sorted(masks.items()))
+    notes = [f"{shown(root)}: {note}" for note in found.notes()]
+    others = [str(images[name]) for name in sorted(images.keys() - masks.keys())]
+    if others:
+        notes.append(
+            f"{shown(root)}: {counted(len(others), 'image')} without a mask left out: {listed(others)}"
+        )
+    return Scenes(scenes, tuple(notes))
 
 
 def pseudo_mask_table(class_set: ClassSet, held_out: bool) -> NDArray[np.uint8]:

@@ -43,6 +43,7 @@ from engine.data.cache_lock import ARRAYS, cache_lock
 from engine.data.catalog import DataError, Fault, Sample
 from engine.data.decode import (
     map_in_order,
+    orientation,
     read_pair,
     relative_path,
     resize_image,
@@ -62,7 +63,8 @@ class Cache:
 
     `images` is uint8 [N, height, width, 3], `labels` uint8 [N, height, width] of train ids with 255 for
     void; without labels it is all 0 and takes no room. `faults` tells of the samples that were left out.
-    `rebuilt_because` is "", or what was wrong with the cache that was found and replaced.
+    `rebuilt_because` is "", or what was wrong with the cache that was found and replaced. `turned` are the
+    samples whose image has an orientation tag, which is not applied.
     """
 
     key: str
@@ -73,6 +75,7 @@ class Cache:
     faults: tuple[Fault, ...]
     labelled: bool = True
     rebuilt_because: str = ""
+    turned: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -89,7 +92,7 @@ def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: Class
 
     From the files' paths relative to `root`, their lengths and modification times, the size (height,
     width), the class set's names and ids, and the format. Not from `root`, so that a data set can be moved.
-    Raises DataError when a file is missing.
+    A file that is missing counts as such: that is a fault like others, found when it is opened.
     """
     digest = hashlib.sha256()
     known = sorted(class_set.train_ids().items())
@@ -97,13 +100,18 @@ def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: Class
     for sample in _by_name(samples):
         entry: list[str | int] = [sample.name]
         for path in files_of(sample):
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-            entry += [relative_path(path, root), status.st_size, status.st_mtime_ns]
+            entry += [relative_path(path, root), *size_and_time(path)]
         digest.update(json.dumps(entry).encode())
     return digest.hexdigest()[:16]
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Length in bytes and modification time in nanoseconds of a file; -1 where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def open_cache(
@@ -185,6 +193,7 @@ def _build(
         labelled = _are_labelled(samples)
         names: list[str] = []
         faults: list[Fault] = []
+        turned: list[str] = []
         decode = partial(_decode, size=size, class_set=class_set, table=train_id_table(class_set), root=root)
         # Written in order with plain writes, not through a memory map: on a full disk a write raises
         # OSError, where a store to mapped memory kills the process (SIGBUS). Faulty samples leave no gap.
@@ -195,8 +204,10 @@ def _build(
             _write_header(image_file, (len(samples), height, width, 3))
             _write_header(label_file, (len(samples), height, width))
             with closing(map_in_order(decode, samples, workers)) as decoded:
-                for done, (arrays, found) in enumerate(decoded, start=1):
+                for done, (arrays, found, is_turned) in enumerate(decoded, start=1):
                     faults.extend(found)
+                    if is_turned:
+                        turned.append(samples[done - 1].name)
                     if arrays is not None:
                         names.append(samples[done - 1].name)
                         image_file.write(arrays[0].data)
@@ -226,6 +237,7 @@ def _build(
             "created": time.time(),
             "names": names,
             "faults": [asdict(fault) for fault in faults],
+            "turned": turned,
             "arrays": {
                 name: {"bytes": (building / name).stat().st_size, "crc32": _crc32(building / name)}
                 for name in _arrays(labelled)
@@ -250,14 +262,16 @@ def _build(
 
 def _decode(
     sample: Sample, size: tuple[int, int], class_set: ClassSet, table: NDArray[np.uint8], root: Path
-) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]] | None, tuple[Fault, ...]]:
-    """Image [height, width, 3] and train ids [height, width] of one sample, or its faults."""
+) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]] | None, tuple[Fault, ...], bool]:
+    """Image [height, width, 3] and train ids [height, width] of one sample, or its faults; whether the image
+    has an orientation tag."""
     pair, faults = read_pair(sample, class_set, root)
     if pair is None:
-        return None, faults
+        return None, faults, False
     image, labels = pair
     small = np.ascontiguousarray(resize_image(image, size))
-    return (small, np.ascontiguousarray(table[resize_labels(labels, size)])), ()
+    target = np.ascontiguousarray(table[resize_labels(labels, size)])
+    return (small, target), (), orientation(image) != 1
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
@@ -305,6 +319,7 @@ def _load(
         names = tuple(meta["names"])
         kept = set(names)
         faults = tuple(Fault(**fault) for fault in meta["faults"])
+        turned = tuple(meta.get("turned", ()))  # not in those of version 0.1
         stored = {name: meta["arrays"][name] for name in _arrays(labelled)}
         expected = {name: (array["bytes"], array["crc32"]) for name, array in stored.items()}
     except (KeyError, TypeError) as error:
@@ -334,7 +349,7 @@ def _load(
     with suppress(OSError):  # a cache that someone else owns is used all the same
         os.utime(folder / "meta.json")
     labels = arrays[1] if labelled else np.broadcast_to(np.uint8(0), shapes["labels.npy"])
-    return Cache(key, folder, names, arrays[0], labels, faults, labelled, rebuilt_because)
+    return Cache(key, folder, names, arrays[0], labels, faults, labelled, rebuilt_because, turned)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -5,8 +5,11 @@ Free of torch, so that a front end can refuse bad data before a run exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +20,15 @@ from PIL import Image
 from engine.classes import ClassSet
 from engine.config import DataConfig
 from engine.config_network import OodConfig
-from engine.data.anomalies import Scene, find_scenes, pseudo_mask_table
+from engine.data.anomalies import IGNORED, IN, OUT, Scene, find_scenes, pseudo_mask_table
+from engine.data.cache import files_of, size_and_time
 from engine.data.catalog import LAYOUTS, DataError, Sample, scan
-from engine.data.decode import read_pair, train_id_table
+from engine.data.decode import map_in_order, read_pair, train_id_table
+from engine.data.faults import counted, listed
 from engine.data.pairs import open_pairs
 from engine.data.split import split_random
+from engine.files import write_json
+from engine.input_files import shown
 
 Labels = NDArray[np.uint8]
 
@@ -38,12 +45,17 @@ class Read:
 
 @dataclass(frozen=True)
 class Case:
-    """One image to judge. `origin` is the data set that it came from; `masked`: it will have a mask."""
+    """One image to judge. `origin` is the data set that it came from; `masked`: it will have a mask.
+
+    `files` are those that it is read from, `meaning` what else the mask depends on.
+    """
 
     name: str
     origin: Literal["in", "out"]
     masked: bool
     read: Callable[[], Read]
+    files: tuple[Path, ...] = ()
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,20 +74,27 @@ class Material:
     notes: tuple[str, ...] = ()
 
 
-def open_material(config: DataConfig, about: OodConfig, cache_dir: Path) -> Material:
-    """Find everything. Raises DataError: no such data, too few images held out, masks that do not fit.
+def open_material(
+    config: DataConfig,
+    about: OodConfig,
+    cache_dir: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Material:
+    """Find everything, and open every image and mask once. Raises DataError: no such data, too few images
+    held out, masks that do not fit or mark nothing.
 
     The images that the run held out are divided: half of them calibrate, the other half are the
     in-distribution cases when `about.in_root` is the run's own data. A data set that the run knows nothing of
     gives all images of its split. An image that trained or calibrates is never a case, whatever the way to
     its file.
     """
-    training, held_out = open_pairs(config, "train", cache_dir), open_pairs(config, "val", cache_dir)
+    training = open_pairs(config, "train", cache_dir, on_progress)
+    held_out = open_pairs(config, "val", cache_dir, on_progress)
     try:
         calibrating, rest = split_random(held_out.samples, 0.5, config.split_seed)
     except DataError as error:
         raise DataError(f"{config.root}: two images must be held out of training, to calibrate on") from error
-    root, class_set, notes = held_out.root, held_out.class_set, []
+    root, class_set, notes = held_out.root, held_out.class_set, list(held_out.notes)
     in_root, in_set = Path(about.in_root), class_set
     labelled: tuple[Sample, ...] = ()
     scenes: tuple[Scene, ...] = ()
@@ -83,9 +102,12 @@ def open_material(config: DataConfig, about: OodConfig, cache_dir: Path) -> Mate
         labelled = open_pairs(config, "test", cache_dir).samples if about.split == "test" else rest
     elif any(all((in_root / part).is_dir() for part in layout) for layout in LAYOUTS.values()):
         catalog = scan(in_root, hold_out=config.held_out)
+        notes += [f"{in_root}: {note}" for note in catalog.notes]
         in_set, labelled = catalog.class_set, _of_split(catalog.splits, about.split, in_root)
     else:
-        scenes = find_scenes(in_root)
+        found_in = find_scenes(in_root)
+        scenes = found_in.scenes
+        notes += found_in.notes
     used = {_file(sample.image) for sample in (*training.samples, *calibrating)}
     found = len(labelled) + len(scenes)
     labelled = tuple(sample for sample in labelled if _file(sample.image) not in used)
@@ -104,7 +126,11 @@ def open_material(config: DataConfig, about: OodConfig, cache_dir: Path) -> Mate
     cases = [_labelled_case(sample, in_set, in_root, table, comparable) for sample in labelled]
     cases += [_scene_case(scene, "in") for scene in scenes]
     if about.out_root:
-        cases += [_scene_case(scene, "out") for scene in find_scenes(Path(about.out_root))]
+        found_out = find_scenes(Path(about.out_root))
+        cases += [_scene_case(scene, "out") for scene in found_out.scenes]
+        notes += found_out.notes
+    cases, told = check_cases(cases, about, config.skip_bad, cache_dir, on_progress)
+    notes += told
     return Material(class_set, root, training.samples, calibrating, tuple(cases), tuple(notes))
 
 
@@ -112,9 +138,109 @@ def _file(path: Path) -> tuple[int, int]:
     """What a file is, however it is named: by links, or by another mount of its folder. Raises DataError."""
     try:
         found = path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except OSError:
+        return -1, -1  # a fault like others, found when it is opened
     return found.st_dev, found.st_ino
+
+
+def check_cases(
+    cases: list[Case],
+    about: OodConfig,
+    skip_bad: bool,
+    cache_dir: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Case], list[str]]:
+    """Open every case, once: the result is kept. Returns the cases that can be judged, and notes.
+
+    Raises DataError when one cannot be read and `skip_bad` is not set, and when there would be nothing to
+    measure: no pixel or no image that is out-of-distribution, or none that is not.
+    """
+    looks = look_at(cases, cache_dir, on_progress)
+    bad = [look.problem for look in looks if look.problem]
+    if bad and (not skip_bad or len(bad) == len(cases)):
+        more = f"; and {len(bad) - 1} more like it" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{more}; mend it, or add data.skip_bad=true")
+    notes = [f"{counted(len(bad), 'image')} left out (data.skip_bad): {listed(bad)}"] if bad else []
+    good = [(case, look) for case, look in zip(cases, looks, strict=True) if not look.problem]
+    return [case for case, _ in good], notes + _refuse_nothing_to_measure(good, about)
+
+
+def _refuse_nothing_to_measure(good: list[tuple[Case, Look]], about: OodConfig) -> list[str]:
+    """What cannot be measured, though something else can."""
+    masked = [(case, look) for case, look in good if case.masked]
+    inside, outside = sum(look.inside for _, look in masked), sum(look.outside for _, look in masked)
+    if about.pseudo != "none" and not outside:
+        what = "void" if about.pseudo == "void" else "of a class held out"
+        raise DataError(f"{about.in_root}: no pixel is {what}, so nothing would be out-of-distribution")
+    of_out = [look for case, look in masked if case.origin == "out"]
+    if of_out and not any(look.outside for look in of_out):
+        told = f"{about.out_root}: no mask marks a pixel as out-of-distribution (1)"
+        if any(look.ignored for look in of_out):
+            told += "; 255 is ignored, so write 1 where 255 stands for an anomaly"
+        raise DataError(told)
+    images = {_is_out(case, look) for case, look in good}
+    of_pixels, of_images = bool(inside and outside), len(images) == 2
+    if not of_pixels and not of_images:
+        lacking = "in-distribution" if True in images else "out-of-distribution"
+        help = "; name some with --in" if True in images else ""
+        raise DataError(f"no image and no pixel is {lacking}, so there is nothing to compare with{help}")
+    notes = []
+    if masked and not of_pixels:
+        notes.append("the masks do not mark both in- and out-of-distribution pixels: pixels are not measured")
+    if not of_images:
+        notes.append("every image holds out-of-distribution pixels: images as a whole are not measured")
+    return notes
+
+
+def _is_out(case: Case, look: Look) -> bool:
+    return bool(look.outside) if case.masked else case.origin == "out"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What opening a case has shown: what is wrong with it, and pixels of each value of its mask."""
+
+    problem: str = ""
+    inside: int = 0
+    outside: int = 0
+    ignored: int = 0
+
+
+def look_at(
+    cases: Sequence[Case], cache_dir: Path, on_progress: Callable[[int, int], None] | None = None
+) -> list[Look]:
+    """Open all cases; when nothing has changed since the last time, what was found then."""
+    digest = hashlib.sha256()
+    for case in cases:
+        files = [[shown(file), *size_and_time(file)] for file in case.files]
+        digest.update(json.dumps([case.name, case.origin, case.masked, case.meaning, files]).encode())
+    memory = cache_dir / f"{digest.hexdigest()[:16]}.cases.json"
+    try:
+        return [Look(**one) for one in json.loads(memory.read_bytes())]
+    except (OSError, ValueError, TypeError):
+        pass  # not looked at yet, or not by this version
+    looks = []
+    with closing(map_in_order(_look, cases)) as looking:
+        for done, look in enumerate(looking, start=1):
+            looks.append(look)
+            if on_progress:
+                on_progress(done, len(cases))
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        write_json(memory, [asdict(look) for look in looks])
+    except OSError as error:
+        raise DataError(f"{cache_dir}: cannot be written: {error.strerror}") from error
+    return looks
+
+
+def _look(case: Case) -> Look:
+    try:
+        mask = case.read().mask
+    except DataError as error:
+        return Look(str(error))
+    if mask is None:
+        return Look()
+    return Look("", *(int((mask == value).sum()) for value in (IN, OUT, IGNORED)))
 
 
 def read_labelled(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Image.Image, Labels]:
@@ -143,7 +269,9 @@ def _labelled_case(
         mask = None if table is None else table[labels]
         return Read(image, mask, train_ids[labels] if comparable else None)
 
-    return Case(sample.name, "in", table is not None, read)
+    meaning = repr(sorted(class_set.train_ids().items()))
+    meaning += "" if table is None else table.tobytes().hex()
+    return Case(sample.name, "in", table is not None, read, files_of(sample), meaning)
 
 
 def _scene_case(scene: Scene, origin: Literal["in", "out"]) -> Case:
@@ -151,4 +279,5 @@ def _scene_case(scene: Scene, origin: Literal["in", "out"]) -> Case:
         image, mask = scene.read()
         return Read(image, mask, None)
 
-    return Case(scene.name, origin, scene.mask is not None, read)
+    files = (scene.image,) if scene.mask is None else (scene.image, scene.mask)
+    return Case(scene.name, origin, scene.mask is not None, read, files)

@@ -9,8 +9,11 @@ Semantic Urban Scene Understanding", CVPR 2016; file names as in the README of c
 **Folder**, for any other data set; `train`, `val` and `test` folders are optional, deeper folders allowed:
 
     classes.toml
-    images/[<split>/]<name>.png, .jpg, .jpeg or .bmp
+    images/[<split>/]<name>.png, .jpg, .jpeg, .bmp or .webp
     labels/[<split>/]<name>.png
+
+The notes of a catalog tell what is left out or read otherwise than its name says. `engine.data.walk` says how
+links are followed.
 
 Where labels are not wanted, `scan_images` takes the images of either layout, or of any folder.
 
@@ -20,13 +23,18 @@ No image is opened here: what is inside the files is checked by `engine.data.dec
 from __future__ import annotations
 
 import os
-import shlex
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.classes import CITYSCAPES, UNLABELLED, ClassSet, ClassSetError, load_class_set
+from engine.data.faults import DataError as DataError
+from engine.data.faults import Fault as Fault
+from engine.data.faults import counted, listed
+from engine.data.faults import describe_faults as describe_faults
+from engine.data.partners import Side
+from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
+from engine.input_files import shown
 
 LAYOUTS: Mapping[str, tuple[str, str]] = {
     "cityscapes": ("leftImg8bit", "gtFine"),
@@ -34,24 +42,40 @@ LAYOUTS: Mapping[str, tuple[str, str]] = {
 }
 """The image folder and the label folder of each kind of data set."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-
 _CITYSCAPES_IMAGE = "_leftImg8bit.png"
 _CITYSCAPES_LABEL_IDS = "_gtFine_labelIds.png"
 _CITYSCAPES_TRAIN_IDS = "_gtFine_labelTrainIds.png"
 
+_CITYSCAPES_BESIDE = (
+    "_gtFine_color.png",
+    "_gtFine_instanceIds.png",
+    "_gtFine_instanceTrainIds.png",
+    "_gtFine_polygons.json",
+)
+"""What Cityscapes has beside its labels, and nobody misses."""
+
 _SPLITS = ("train", "val", "test")
+EXTRA = "train_extra"
+"""The split of Cityscapes that has no fine labels: for training without labels, never for validation."""
+
 _MISTAKEN_SPLITS = {
+    "train": "train",
     "training": "train",
+    "trainset": "train",
+    "trainingset": "train",
+    "val": "val",
     "valid": "val",
+    "validate": "val",
     "validation": "val",
+    "valset": "val",
+    "validset": "val",
+    "validationset": "val",
     "dev": "val",
+    "test": "test",
     "testing": "test",
+    "testset": "test",
 }
-
-
-class DataError(Exception):
-    """Data that cannot be used; the message is one line a person can act on."""
+"""What splits are called elsewhere, in small letters and without what is neither letter nor digit."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +92,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong with one file of a data set.
-
-    `kind` is `missing_label`, `missing_image`, `duplicate` or `misplaced` (found by `scan`), or
-    `unreadable`, `format`, `size` or `label_value` (found when the file is opened); `path` is relative to
-    the root of the data set; `problem` is one line: what is wrong and what would be right.
-    """
-
-    kind: str
-    path: str
-    problem: str
-
-
-@dataclass(frozen=True)
 class Catalog:
     """The pairs of a data set.
 
     `class_set` is the class set as the label *files* are encoded. `splits` maps "train", "val", ... to its
     samples, sorted by name; a data set without split folders is one split, "train". `faults` are the files
-    that have no partner or lie where they cannot be used; they are in no split.
+    that have no partner or lie where they cannot be used; they are in no split. `notes` tell, a line
+    each, what was left out without being a fault, and what was read otherwise than its name says.
     """
 
     root: Path
@@ -95,6 +106,7 @@ class Catalog:
     class_set: ClassSet
     splits: dict[str, tuple[Sample, ...]]
     faults: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
 
 
 def scan(root: Path, kind: str = "auto", classes: str = "auto", hold_out: Collection[str] = ()) -> Catalog:
@@ -116,21 +128,20 @@ def scan(root: Path, kind: str = "auto", classes: str = "auto", hold_out: Collec
     kind = _layout_of(root, kind)
     class_set = _class_set(root, kind, classes)
 
-    if kind == "cityscapes":
-        images, labels, train_ids, faults = _cityscapes_files(root)
-        if train_ids and classes in ("auto", "cityscapes"):
-            class_set = class_set.as_train_ids()
-    else:
-        images, labels, faults = _folder_files(root)
-    splits, partner_faults = _pair(root, kind, images, labels)
+    images, labels, faults, train_ids = (
+        _cityscapes_files(root) if kind == "cityscapes" else _folder_files(root)
+    )
+    if train_ids and classes in ("auto", "cityscapes"):
+        class_set = class_set.as_train_ids()
+    splits, partner_faults, notes = _pair(root, kind, images, labels)
     faults = sorted([*faults, *partner_faults], key=lambda fault: (fault.path, fault.kind))
     if not splits:
-        raise DataError(_nothing_found(root, kind, images, labels))
+        raise DataError(_nothing_found(root, kind, images.named, labels.named))
     try:
         class_set = class_set.without(hold_out)
     except ClassSetError as error:
         raise DataError(f"data.hold_out: {error}") from error
-    return Catalog(root, kind, class_set, splits, tuple(faults))
+    return Catalog(root, kind, class_set, splits, tuple(faults), tuple(notes))
 
 
 def scan_images(root: Path, kind: str = "auto") -> Catalog:
@@ -149,40 +160,24 @@ def scan_images(root: Path, kind: str = "auto") -> Catalog:
     faults: list[Fault] = []
     split_of: Callable[[str], str] = _all_in_train
     if kind == "images":
-        images = {file: file for file in _files_below(root) if file.lower().endswith(IMAGE_SUFFIXES)}
+        found = walk(root)
+        images = Side("", found, {file: file for file in found.files if is_image_name(file)})
+        images.notes = [*images.told(), *_not_images(images)]
+        faults = images.drop_unstorable()
     else:
         kind = _layout_of(root, kind)
-        if kind == "cityscapes":
-            folder = LAYOUTS[kind][0]
-            images = _named(folder, _files_below(root / folder), _CITYSCAPES_IMAGE)
-        else:
-            images, _, faults = _folder_files(root)
-        split_of = _split_rule(kind, images)
-    if not images:
-        raise DataError(f"{root}: has no images; looked for {', '.join(IMAGE_SUFFIXES)}")
+        images, _, faults, _ = _cityscapes_files(root) if kind == "cityscapes" else _folder_files(root)
+        split_of = _split_rule(kind, images.named)
+    if not images.named:
+        raise DataError(
+            _first(faults, root) or f"{root}: has no images; looked for {', '.join(IMAGE_SUFFIXES)}"
+        )
     splits: dict[str, list[Sample]] = {}
-    for name in sorted(images):
-        splits.setdefault(split_of(name), []).append(Sample(name, root / images[name], None))
+    for name in sorted(images.named):
+        splits.setdefault(split_of(name), []).append(Sample(name, root / images.named[name], None))
     samples = {split: tuple(found) for split, found in splits.items()}
-    return Catalog(root, kind, UNLABELLED, samples, tuple(faults))
-
-
-def describe_faults(faults: Sequence[Fault], root: Path, shown: int = 10) -> str:
-    """Several lines for a person: how many faults of each kind, the first `shown` of them, what to do.
-
-    Returns "" when there are no faults.
-    """
-    if not faults:
-        return ""
-    counts = Counter(fault.kind for fault in faults)
-    summary = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.most_common())
-    lines = [f"{root}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}: {summary}"]
-    lines += [f"  {fault.path}: {fault.problem}" for fault in faults[:shown]]
-    if len(faults) > shown:
-        lines.append(f"  and {len(faults) - shown} more")
-    command = f"seg-engine data check {shlex.quote(str(root))}"
-    lines.append(f"`{command}` shows all of them; --skip-bad goes on without these samples")
-    return "\n".join(lines)
+    notes = [*images.notes, *_unused_splits(samples, images.folder)]
+    return Catalog(root, kind, UNLABELLED, samples, tuple(faults), tuple(notes))
 
 
 # --- Which layout ------------------------------------------------------------------------------
@@ -249,7 +244,7 @@ def _class_set(root: Path, kind: str, classes: str) -> ClassSet:
     if classes == "cityscapes" or (classes == "auto" and kind == "cityscapes"):
         return CITYSCAPES
     path = root / "classes.toml" if classes == "auto" else Path(classes)
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         wanted = "this layout needs one" if classes == "auto" else "a class set is cityscapes or a TOML file"
         raise DataError(f"{path}: there is no such file; {wanted} that names the classes and label values")
     try:
@@ -261,118 +256,146 @@ def _class_set(root: Path, kind: str, classes: str) -> ClassSet:
 # --- Which files -------------------------------------------------------------------------------
 
 
-def _files_below(folder: Path) -> Iterator[str]:
-    """Paths of all files below `folder`, relative to it, with "/"; hidden files and folders left out.
-
-    Links are followed, as data sets are often linked together from several disks; a link that leads back
-    to a folder already seen is not.
-    """
-    seen: set[tuple[int, int]] = set()
-
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
-
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        status = os.stat(here)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        prefix = os.path.relpath(here, folder).replace(os.sep, "/") + "/"
-        prefix = "" if prefix == "./" else prefix
-        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
-
-
-def _cityscapes_files(root: Path) -> tuple[dict[str, str], dict[str, str], bool, list[Fault]]:
-    """Images and labels (each name -> path relative to `root`), whether these are train ids, faults."""
+def _cityscapes_files(root: Path) -> tuple[Side, Side, list[Fault], bool]:
+    """Images, labels, faults, and whether the labels are train ids."""
     image_folder, label_folder = LAYOUTS["cityscapes"]
-    images = _named(image_folder, _files_below(root / image_folder), _CITYSCAPES_IMAGE)
-    label_files = list(_files_below(root / label_folder))
-    label_ids = _named(label_folder, label_files, _CITYSCAPES_LABEL_IDS)
-    train_ids = _named(label_folder, label_files, _CITYSCAPES_TRAIN_IDS)
+    found_images, found_labels = walk(root / image_folder), walk(root / label_folder)
+    images = Side(image_folder, found_images, _named(image_folder, found_images.files, _CITYSCAPES_IMAGE))
+    label_ids = _named(label_folder, found_labels.files, _CITYSCAPES_LABEL_IDS)
+    train_ids = _named(label_folder, found_labels.files, _CITYSCAPES_TRAIN_IDS)
+    _refuse_mistaken_splits(root, images, label_folder)
 
-    use_train_ids = len(images.keys() & train_ids.keys()) > len(images.keys() & label_ids.keys())
-    labels, others = (train_ids, label_ids) if use_train_ids else (label_ids, train_ids)
+    use_train_ids = len(images.named.keys() & train_ids.keys()) > len(images.named.keys() & label_ids.keys())
     used, unused = ("labelTrainIds", "labelIds") if use_train_ids else ("labelIds", "labelTrainIds")
-    faults = [
-        Fault("missing_label", images.pop(name), f"has {unused} only, the rest of the data set {used}")
-        for name in sorted((images.keys() & others.keys()) - labels.keys())
+    labels = Side(label_folder, found_labels, train_ids if use_train_ids else label_ids)
+    others = label_ids if use_train_ids else train_ids
+    faults = images.drop_unstorable() + labels.drop_unstorable()
+    faults += [
+        Fault("missing_label", images.named.pop(name), f"has {unused} only, the rest of the data set {used}")
+        for name in sorted((images.named.keys() & others.keys()) - labels.named.keys())
     ]
-    for name in [name for name in images if "/" not in name]:
+    for name in [name for name in images.named if "/" not in name]:
         problem = f"lies in no split; {image_folder}/<split>/<city>/ would be right"
-        faults.append(Fault("misplaced", images.pop(name), problem))
-        labels.pop(name, None)
-    return images, labels, use_train_ids, faults
+        faults.append(Fault("misplaced", images.named.pop(name), problem))
+        labels.named.pop(name, None)
+    strange = [file for file in found_images.files if not file.endswith(_CITYSCAPES_IMAGE)]
+    known = (_CITYSCAPES_LABEL_IDS, _CITYSCAPES_TRAIN_IDS, *_CITYSCAPES_BESIDE)
+    odd = [file for file in found_labels.files if not file.endswith(known)]
+    images.notes = images.told() + _left_out(image_folder, strange, f"are not called *{_CITYSCAPES_IMAGE}")
+    labels.notes = labels.told() + _left_out(label_folder, odd, f"are not called *{_CITYSCAPES_LABEL_IDS}")
+    return images, labels, faults, use_train_ids
 
 
 def _named(folder: str, files: Iterable[str], suffix: str) -> dict[str, str]:
     return {file.removesuffix(suffix): f"{folder}/{file}" for file in files if file.endswith(suffix)}
 
 
-def _folder_files(root: Path) -> tuple[dict[str, str], dict[str, str], list[Fault]]:
-    """Images and labels, each as name -> path relative to `root`; faults."""
+def _folder_files(root: Path) -> tuple[Side, Side, list[Fault], bool]:
+    """Images, labels, faults; the labels are never train ids."""
     image_folder, label_folder = LAYOUTS["folder"]
-    images: dict[str, str] = {}
-    faults: list[Fault] = []
-    for file in _files_below(root / image_folder):
-        name, suffix = os.path.splitext(file)
-        if suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        path = f"{image_folder}/{file}"
-        if name in images:
-            problem = f"has the same name as {images[name]}; a label belongs to one image"
-            faults.append(Fault("duplicate", path, problem))
-        else:
-            images[name] = path
-    labels: dict[str, str] = {}
-    for file in _files_below(root / label_folder):
-        name, suffix = os.path.splitext(file)
-        if suffix.lower() == ".png":
-            labels[name] = f"{label_folder}/{file}"
+    images = Side(image_folder, walk(root / image_folder))
+    labels = Side(label_folder, walk(root / label_folder))
+    twice = images.name_files(IMAGE_SUFFIXES) | labels.name_files((".png",))
+    faults = images.drop_unstorable() + labels.drop_unstorable()
+    for name, (first, second) in sorted(twice.items()):
+        # Which of the two is meant nobody knows: the sample is left out whole.
+        problem = f"has the same name as {shown(first)}; a label belongs to one image"
+        faults.append(Fault("duplicate", shown(second), problem))
+        images.named.pop(name, None)
+        labels.named.pop(name, None)
+    odd = [file for file in labels.found.files if not file.lower().endswith(".png")]
+    images.notes = [*images.told(), *_not_images(images)]
+    labels.notes = labels.told() + _left_out(label_folder, odd, "are no PNG, as a label must be")
 
-    tops = {name.split("/", 1)[0] for name in images if "/" in name}
-    for top in sorted(tops):
-        # Taken as an ordinary folder, it would be trained on.
-        if top.lower() in _MISTAKEN_SPLITS:
-            right = _MISTAKEN_SPLITS[top.lower()]
+    _refuse_mistaken_splits(root, images, label_folder)
+    tops = images.tops
+    if tops.isdisjoint(_SPLITS):
+        if tops:
+            images.notes.append(
+                f"{image_folder}/ has no folder train, val or test: all of it is the training folder, "
+                f"with {listed(sorted(tops))}"
+            )
+        return images, labels, faults, False
+    for name in [name for name in images.named if "/" not in name]:
+        problem = f"lies in no split, though there are {', '.join(sorted(tops))}; move it into one of them"
+        faults.append(Fault("misplaced", images.named.pop(name), problem))
+        labels.named.pop(name, None)
+    return images, labels, faults, False
+
+
+def _refuse_mistaken_splits(root: Path, images: Side, label_folder: str) -> None:
+    """Raises DataError for a folder that is a split under another name: taken for an ordinary folder it would
+    be trained on."""
+    for top in sorted(images.tops):
+        plain = "".join(letter for letter in top.casefold() if letter.isalnum())
+        right = _MISTAKEN_SPLITS.get(plain, "")
+        if right and top != right:
             raise DataError(
-                f"{root / image_folder / top}: a split is called {', '.join(_SPLITS)}; "
+                f"{shown(root / images.folder / top)}: a split is called {', '.join(_SPLITS)}; "
                 f"rename it to {right}, in {label_folder}/ as well"
             )
-    if tops.isdisjoint(_SPLITS):
-        return images, labels, faults
-    for name in [name for name in images if "/" not in name]:
-        problem = f"lies in no split, though there are {', '.join(sorted(tops))}; move it into one of them"
-        faults.append(Fault("misplaced", images.pop(name), problem))
-        labels.pop(name, None)
-    return images, labels, faults
+
+
+def _not_images(images: Side) -> list[str]:
+    odd = [file for file in images.found.files if not is_image_name(file)]
+    return _left_out(images.folder, odd, f"are of no type that is read ({', '.join(IMAGE_SUFFIXES)})")
+
+
+def _left_out(folder: str, files: Sequence[str], why: str) -> list[str]:
+    if not files:
+        return []
+    top = f"{folder}/" if folder else ""
+    return [
+        f"{counted(len(files), 'file')} left out, as they {why}: {listed([top + file for file in files])}"
+    ]
 
 
 # --- Pairs -------------------------------------------------------------------------------------
 
 
 def _pair(
-    root: Path, kind: str, images: Mapping[str, str], labels: Mapping[str, str]
-) -> tuple[dict[str, tuple[Sample, ...]], list[Fault]]:
-    image_folder, label_folder = LAYOUTS[kind]
-    split_of = _split_rule(kind, images)
-    labelled_splits = {split_of(name) for name in images if name in labels} | {"train", "val"}
+    root: Path, kind: str, images: Side, labels: Side
+) -> tuple[dict[str, tuple[Sample, ...]], list[Fault], list[str]]:
+    """Samples by split, faults, notes."""
+    split_of = _split_rule(kind, images.named)
+    labelled_splits = {split_of(name) for name in images.named if name in labels.named} | {"train", "val"}
     splits: dict[str, list[Sample]] = {}
+    unlabelled: dict[str, int] = {}
     faults: list[Fault] = []
-    for name in sorted(images):
-        if name in labels:
-            sample = Sample(name, root / images[name], root / labels[name])
-            splits.setdefault(split_of(name), []).append(sample)
-        elif split_of(name) in labelled_splits:
+    for name in sorted(images.named):
+        split = split_of(name)
+        if name in labels.named:
+            sample = Sample(name, root / images.named[name], root / labels.named[name])
+            splits.setdefault(split, []).append(sample)
+        elif split in labelled_splits:
             suffix = _CITYSCAPES_LABEL_IDS if kind == "cityscapes" else ".png"
-            problem = f"has no label; {label_folder}/{name}{suffix} is missing"
-            faults.append(Fault("missing_label", images[name], problem))
-    for name in sorted(labels.keys() - images.keys()):
+            why = labels.why_missing(name, images.named, "a label must be a PNG")
+            problem = f"has no label; {why or f'{labels.folder}/{name}{suffix} is missing'}"
+            faults.append(Fault("missing_label", images.named[name], problem))
+        else:
+            unlabelled[split] = unlabelled.get(split, 0) + 1
+    read = f"an image must end in {', '.join(IMAGE_SUFFIXES)}"
+    for name in sorted(labels.named.keys() - images.named.keys()):
         suffix = _CITYSCAPES_IMAGE if kind == "cityscapes" else ".*"
-        problem = f"has no image; {image_folder}/{name}{suffix} is missing"
-        faults.append(Fault("missing_image", labels[name], problem))
-    return {split: tuple(samples) for split, samples in splits.items()}, faults
+        why = images.why_missing(name, labels.named, read)
+        problem = f"has no image; {why or f'{images.folder}/{name}{suffix} is missing'}"
+        faults.append(Fault("missing_image", labels.named[name], problem))
+    samples = {split: tuple(found) for split, found in splits.items()}
+    notes = images.notes + labels.notes + _unused_splits(samples, images.folder)
+    notes += [
+        f"{images.folder}/{split}: has no labels; its {counted(count, 'image')} left out"
+        for split, count in sorted(unlabelled.items())
+    ]
+    return samples, faults, notes
+
+
+def _unused_splits(splits: Mapping[str, tuple[Sample, ...]], folder: str) -> list[str]:
+    return [
+        f"{folder}/{split}: is no split ({', '.join(_SPLITS)} are); its {counted(len(samples), 'image')} "
+        "take no part"
+        for split, samples in sorted(splits.items())
+        if split not in (*_SPLITS, EXTRA)
+    ]
 
 
 def _split_rule(kind: str, images: Iterable[str]) -> Callable[[str], str]:
@@ -385,6 +408,14 @@ def _split_rule(kind: str, images: Iterable[str]) -> Callable[[str], str]:
 
 def _all_in_train(name: str) -> str:
     return "train"
+
+
+def _first(faults: Sequence[Fault], root: Path) -> str:
+    return (
+        f"{shown(root)}: none of its images can be used; {faults[0].path}: {faults[0].problem}"
+        if faults
+        else ""
+    )
 
 
 def _nothing_found(root: Path, kind: str, images: Mapping[str, str], labels: Mapping[str, str]) -> str:

@@ -16,17 +16,22 @@ from numpy.typing import NDArray
 
 from engine.classes import UNLABELLED, ClassSet
 from engine.config import DataConfig
-from engine.data.cache import Cache, cache_key, files_of, open_cache
-from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan, scan_images
-from engine.data.decode import check_samples, read_pair, resize_image, resize_labels, train_id_table
+from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
+from engine.data.catalog import EXTRA, Catalog, DataError, Fault, Sample, describe_faults, scan, scan_images
+from engine.data.decode import (
+    check_samples,
+    read_pair,
+    relative_path,
+    resize_image,
+    resize_labels,
+    train_id_table,
+)
+from engine.data.faults import counted, listed
 from engine.data.split import labelled_part, split_samples
 from engine.files import expanded, write_json
 
 Pixels = NDArray[np.uint8]
 Report = Callable[[int, int], None]
-
-EXTRA = "train_extra"
-"""The split of Cityscapes that has no fine labels: for training without labels, never for validation."""
 
 
 class Split(Protocol):
@@ -87,7 +92,8 @@ class FileSplit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set at one size, ready to be read. `skipped` are the faults gone on without.
+    """A data set at one size, ready to be read. `skipped` are the faults gone on without; `notes` tell, a
+    line each, what else was left out or read otherwise than its name says.
 
     Without labels, `class_set` is `UNLABELLED` and every sample's train ids are 0.
     """
@@ -97,6 +103,7 @@ class Dataset:
     val: Split
     skipped: tuple[Fault, ...]
     caches: tuple[Cache, ...]
+    notes: tuple[str, ...] = ()
 
 
 def open_dataset(
@@ -153,7 +160,16 @@ def open_dataset(
         val=split(val_folder, val),
         skipped=tuple(faults),
         caches=tuple(caches.values()),
+        notes=(*catalog.notes, *turned_note([n for cache in caches.values() for n in cache.turned])),
     )
+
+
+def turned_note(names: Sequence[str]) -> list[str]:
+    """What to say of images that have an orientation tag."""
+    if not names:
+        return []
+    tags = f"{counted(len(names), 'image')} with a camera's orientation tag"
+    return [f"{tags}, which is not applied: labels must be drawn on the pixels as stored: {listed(names)}"]
 
 
 def checked(
@@ -168,19 +184,24 @@ def checked(
 
     Raises DataError when no sample is usable or the result cannot be written.
     """
-    memory = cache_dir / f"{cache_key(samples, size, class_set, root)}.checked.json"
+    key = cache_key(samples, size, class_set, root)
+    memory = cache_dir / f"{key}.checked.json"
+    found: dict[str, list[Fault]] = {}
+    paths = {relative_path(path, root): sample.name for sample in samples for path in files_of(sample)}
     try:
         known: dict[str, list[dict[str, Any]]] = json.loads(memory.read_bytes())
         return {name: [Fault(**fault) for fault in faults] for name, faults in known.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         pass  # not checked yet, or not by this version
-    found: dict[str, list[Fault]] = {}
-    paths = {str(path.relative_to(root)): sample.name for sample in samples for path in files_of(sample)}
-    for fault in check_samples(samples, class_set, root, on_progress):
+    faults = _cached_faults(cache_dir / key)
+    if faults is None:
+        faults = check_samples(samples, class_set, root, on_progress)
+    for fault in faults:
         found.setdefault(paths[fault.path], []).append(fault)
-    if len(found) == len(samples):
+    if found and len(found) == len(samples):
         raise DataError(
-            f"{root}: none of the {len(samples)} samples can be used; `seg-engine data check {root}`"
+            f"{root}: none of the {len(samples)} samples can be used; "
+            f"the first: {faults[0].path}: {faults[0].problem}"
         )
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -188,6 +209,14 @@ def checked(
     except OSError as error:
         raise DataError(f"{cache_dir}: cannot be written: {error.strerror}") from error
     return found
+
+
+def _cached_faults(cache: Path) -> list[Fault] | None:
+    """What was found when these very samples were cached; None when they were not."""
+    try:
+        return [Fault(**fault) for fault in read_meta(cache)["faults"]]
+    except (DamagedCache, KeyError, TypeError):
+        return None
 
 
 def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sample, ...]]:

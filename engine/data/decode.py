@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -23,10 +24,11 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from engine.classes import VOID, ClassSet
 from engine.data.catalog import DataError, Fault, Sample
+from engine.input_files import InputFileError, read_regular, shown
 from engine.processes import available_cores
 
 _Item = TypeVar("_Item")
@@ -38,6 +40,12 @@ _IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMY
 _LABEL_MODES = frozenset({"1", "L", "P"})
 _GREY_STEP = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies the values of 2-bit and 4-bit greyscale by."""
+
+MOST_PIXELS = 178_956_970
+"""Of one image. A file of a few bytes may claim any size; Pillow warns at half of this number, and gives up
+at it, in words that are not for people who have large images."""
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 _DECODE_ERRORS = (
     OSError,
@@ -54,15 +62,16 @@ class FileFault(DataError):
     """One file that cannot be used; `kind` and `problem` are those of a Fault."""
 
     def __init__(self, path: Path, kind: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
+        super().__init__(f"{shown(path)}: {problem}")
         self.path, self.kind, self.problem = path, kind, problem
 
 
 def read_image(path: Path) -> Image.Image:
     """The image in `path`, decoded, as 8-bit RGB.
 
-    Greyscale is repeated in the three channels and transparency is dropped. A camera's orientation tag is
-    not applied, as labels are drawn on the stored pixels. Raises FileFault.
+    Greyscale is repeated in the three channels, CMYK converted, transparency dropped, and of 16 bits a colour
+    the upper 8 are taken. A camera's orientation tag is not applied, neither here nor to labels: labels are
+    drawn on the stored pixels (`orientation` reads the tag). Raises FileFault.
     """
     image, _ = _open(path, IMAGE_FORMATS)
     if image.mode not in _IMAGE_MODES:
@@ -86,6 +95,8 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
             "I;16": "is 16-bit greyscale",
         }.get(image.mode, f"has pixels of type {image.mode}")
         wanted = "a label is an 8-bit greyscale or palette PNG whose values are class ids, not colours"
+        if image.mode in ("RGB", "RGBA"):
+            wanted += "; write each colour's id instead"
         raise FileFault(path, "format", f"{problem}; {wanted}")
     values = np.asarray(image).astype(np.uint8, copy=False)
     step = _GREY_STEP.get(raw_mode)
@@ -124,6 +135,10 @@ def read_pair(
             f"is {labels.shape[1]}x{labels.shape[0]} but its image is {image.width}x{image.height}; "
             "both must have the same width and height"
         )
+        if (turned := orientation(image)) != 1:
+            problem += (
+                f"; the image's orientation tag ({turned}) is not applied, draw labels on stored pixels"
+            )
         faults.append(Fault("size", label_path, problem))
     if image is None or labels is None or faults:
         return None, tuple(faults)
@@ -188,8 +203,8 @@ def train_id_table(class_set: ClassSet) -> NDArray[np.uint8]:
 
 
 def relative_path(path: Path, root: Path) -> str:
-    """`path` relative to the data set's root, with "/"."""
-    return os.path.relpath(path, root).replace(os.sep, "/")
+    """`path` relative to the data set's root, with "/", as text."""
+    return shown(os.path.relpath(path, root).replace(os.sep, "/"))
 
 
 def map_in_order(
@@ -219,23 +234,64 @@ def map_in_order(
 def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
     """The decoded image and the raw mode that its file is stored in. Raises FileFault."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         if not content:
             raise FileFault(path, "unreadable", "is empty (0 bytes)")
         # Decoding alone lets flipped bits in a PNG through (a quarter of those tried in label files);
         # verify() compares the checksum of every chunk. It spoils the object, hence the second open.
         with Image.open(BytesIO(content), formats=formats) as unverified:
+            _refuse_unusual(path, unverified)
             unverified.verify()
         image = Image.open(BytesIO(content), formats=formats)
         arguments = image.tile[0].args if image.tile else None
         raw_mode = arguments if isinstance(arguments, str) else ""
         image.load()
+    except InputFileError as error:
+        raise FileFault(path, "unreadable", error.problem) from error
     except UnidentifiedImageError as error:
         raise FileFault(path, "unreadable", f"is no {' or '.join(formats)} image") from error
+    except Image.DecompressionBombError as error:
+        raise FileFault(path, "format", f"has too many pixels; at most {MOST_PIXELS:,} are read") from error
     except _DECODE_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FileFault(path, "unreadable", f"cannot be read: {reason}") from error
+    except MemoryError as error:
+        raise FileFault(path, "unreadable", "cannot be read: memory ran out while it was decoded") from error
     return image, raw_mode
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Raise FileFault when a regular file does not begin as an image of IMAGE_FORMATS does."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS):
+            pass
+    except UnidentifiedImageError as error:
+        raise FileFault(path, "unreadable", f"is no {' or '.join(IMAGE_FORMATS)} image") from error
+    except _DECODE_ERRORS as error:
+        raise FileFault(path, "unreadable", f"cannot be read: {error}") from error
+
+
+def _refuse_unusual(path: Path, image: Image.Image) -> None:
+    """Raises FileFault for what Pillow would decode, but to something else than one whole picture."""
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise FileFault(
+            path,
+            "format",
+            f"has {width}x{height} pixels; at most {MOST_PIXELS:,} are read, so cut it into parts",
+        )
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a photograph with its preview, of which the first is meant
+        raise FileFault(path, "format", f"is animated ({frames} frames); one still picture would be right")
+
+
+def orientation(image: Image.Image) -> int:
+    """The orientation that a camera noted in the file: 1 is upright as stored, 2 to 8 turned or mirrored."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (*_DECODE_ERRORS, KeyError, TypeError):
+        return 1
+    return value if isinstance(value, int) and 2 <= value <= 8 else 1
 
 
 def _unknown_values(labels: NDArray[np.uint8], class_set: ClassSet) -> str:

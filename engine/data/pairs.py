@@ -23,12 +23,14 @@ from engine.files import expanded
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of one split, sorted by name. `skipped` are the faults gone on without."""
+    """The pairs of one split, sorted by name. `skipped` are the faults gone on without; `notes` tell what
+    else was left out."""
 
     root: Path
     class_set: ClassSet
     samples: tuple[Sample, ...]
     skipped: tuple[Fault, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -43,9 +45,9 @@ def open_pairs(
     """Find the pairs of "train", "val" or "test".
 
     With the random split, train and val are the parts of the training folder that a run of this config
-    trained on and held out; with the official one they are the folders. `test` is always the folder. With
-    `skip_bad` every file is opened once, and what cannot be used is left out; else faults are found when the
-    pair is read. Raises DataError: no data, no such split, no label in it.
+    trained on and held out; with the official one they are the folders. `test` is always the folder. Every
+    file is opened once, and the result kept; with `skip_bad` what cannot be used is left out. Raises
+    DataError: no data, no such split, no label in it, or faults.
     """
     root = expanded(Path(config.root)).absolute()
     catalog = scan(root, config.kind, config.classes, config.held_out)
@@ -55,17 +57,18 @@ def open_pairs(
         raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
     samples = catalog.splits[folder]
     faults = [fault for fault in catalog.faults if _lies_in(fault, folder)]
-    if faults and not config.skip_bad:
-        raise DataError(describe_faults(faults, root))
+    found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
     if config.skip_bad:
-        found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
-        faults += [fault for of_sample in found.values() for fault in of_sample]
         samples = tuple(sample for sample in samples if sample.name not in found)
     if config.split == "random" and split != "test":
         usable = Catalog(root, catalog.kind, catalog.class_set, {"train": samples}, ())
         parts = split_samples(usable, "random", config.val_fraction, config.split_seed)
         samples = parts[0] if split == "train" else parts[1]
-    return Pairs(root, catalog.class_set, samples, tuple(faults))
+    kept = {sample.name for sample in samples}
+    faults += [f for name, of in found.items() if config.skip_bad or name in kept for f in of]
+    if faults and not config.skip_bad:
+        raise DataError(describe_faults(faults, root, option="data.skip_bad=true"))
+    return Pairs(root, catalog.class_set, samples, tuple(faults), catalog.notes)
 
 
 def refuse_unlabelled(

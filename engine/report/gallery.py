@@ -7,6 +7,7 @@ gallery/epoch_0010/<sample>.png       predicted train ids, indexed
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,22 @@ from engine.classes import VOID
 from engine.metrics.scores import Scores, scores_from_confusion
 
 Pixels = NDArray[np.uint8]
+
+
+LONGEST_NAME = 200
+"""Bytes of a sample's name in a gallery: what is added to it, and to a temporary file, must fit into 255."""
+
+
+def gallery_name(sample: str) -> str:
+    """What a sample is called in a gallery: its name with "/" as "__"; of one too long for a file a
+    digest and the end."""
+    name = sample.replace("/", "__")
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    end = encoded[len(digest) + 2 - LONGEST_NAME :].decode(errors="ignore")
+    return f"{digest}__{end}"
 
 
 class PictureError(Exception):
@@ -93,7 +110,7 @@ def read_class_map(path: Path, classes: int) -> Pixels:
 
 
 def short_name(sample: str) -> str:
-    """A sample is named by its path below the split with "/" as "__"; its last part is the file's name."""
+    """A sample is named by `gallery_name`; its last part is the file's name."""
     return sample.rsplit("__", 1)[-1]
 
 

@@ -60,6 +60,8 @@ def evaluate(job: Job) -> None:
     refuse_other_classes(pairs, network.classes, about.source)
     if pairs.skipped:
         job.warn(f"{len(pairs.skipped)} faults: their images are left out (data.skip_bad)")
+    for note in pairs.notes:
+        job.warn(note)
     kept = Kept.of(job, network)
     job.record(begin(about, pairs, network, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))

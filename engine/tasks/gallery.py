@@ -22,7 +22,7 @@ from engine.data.dataset import Split
 from engine.events import Gallery
 from engine.files import replacing
 from engine.learning.hardware import Hardware
-from engine.report.gallery import PictureError
+from engine.report.gallery import PictureError, gallery_name
 from engine.report.triptych import gallery_picture
 from engine.tasks.job import Job
 
@@ -39,7 +39,7 @@ def write_gallery(
 ) -> None:
     """Predict the gallery's images and keep the class maps; the images themselves are written once."""
     positions = gallery_positions(split, job.config.gallery.images)
-    names = [split.name(position).replace("/", "__") for position in positions]
+    names = [gallery_name(split.name(position)) for position in positions]
     inputs = job.run.gallery / "inputs"
     folder = job.run.gallery / f"epoch_{epoch:04d}"
     for wanted in (inputs, folder):

@@ -25,6 +25,7 @@ from engine.data.decode import resize_image, resize_labels
 from engine.events import Gallery
 from engine.ood.fits import SHARES, Fit
 from engine.ood.watcher import Watcher
+from engine.report.gallery import gallery_name
 from engine.report.score_maps import FULL, SCORES_FOLDER
 from engine.tasks.gallery import indexed, write_png
 from engine.tasks.job import Job
@@ -78,4 +79,4 @@ class Pictures:
 
 def sample_name(origin: Literal["in", "out"] | str, name: str) -> str:
     """What a case is called in the gallery: names of both data sets may be the same."""
-    return f"{origin}__{name.replace('/', '__')}"
+    return gallery_name(f"{origin}/{name}")

@@ -82,8 +82,8 @@ class Tally:
         self._measures = {name: detection(counter.groups()) for name, counter in self._counters.items()}
 
     def results(self) -> Iterator[OodResult]:
-        """Every score at the level of pixels, where there were masks, and of images."""
-        if self._pixels.sum():
+        """Every score at the level of pixels, where masks marked both kinds, and of images."""
+        if self._pixels.all():
             for name in self.pixel_names:
                 yield self._of_pixels(name)
         for name in self.names:

@@ -52,6 +52,8 @@ def predict(job: Job) -> None:
     writer = Writer.of(about, job.run.path)
     wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
     if not any(isinstance(event, Predicting) for event in read_all(job.run.journal)):
+        for note in about.notes:
+            job.warn(note)
         writer.make_room([name for _, name in wanted], about.overwrite)
     # From here on, what is there was made by this run.
     left = [each for each in wanted if not writer.has(each[1])]

@@ -51,6 +51,8 @@ def robustness(job: Job) -> None:
     pairs = open_pairs(config.data, about.split, job.cache_dir)
     network = load_network(config, job.run.path, hardware, ())
     refuse_other_classes(pairs, network.classes, about.source)
+    for note in pairs.notes:
+        job.warn(note)
     counts = Counts.of(job, network)
     job.record(
         Evaluating(

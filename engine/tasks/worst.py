@@ -19,6 +19,7 @@ from engine.classes import ClassSet
 from engine.events import Gallery
 from engine.metrics.image_confusions import ImageConfusions
 from engine.metrics.scores import scores_from_confusion
+from engine.report.gallery import gallery_name
 from engine.tasks.gallery import indexed, write_png
 from engine.tasks.job import Job
 
@@ -51,7 +52,7 @@ class WorstGallery:
     def go_on_with(self, scored: ImageConfusions) -> None:
         """Take over what an earlier attempt kept of the images `scored`; remove what is of no use now."""
         known = {
-            _file_name(name): (_rank(scores_from_confusion(scored.matrix(place)).dice), name)
+            gallery_name(name): (_rank(scores_from_confusion(scored.matrix(place)).dice), name)
             for place, name in enumerate(scored.names)
         }
         there = {path.stem for path in self._predictions.glob("*.png")} & known.keys()
@@ -76,7 +77,7 @@ class WorstGallery:
         Raises OSError of the one before.
         """
         self.wait()
-        self._writing = self._pool.submit(self._write, _file_name(name), image, target, prediction)
+        self._writing = self._pool.submit(self._write, gallery_name(name), image, target, prediction)
 
     def wait(self) -> None:
         """Until all is written. Raises OSError when it could not be."""
@@ -90,7 +91,7 @@ class WorstGallery:
         if self._kept:
             path = str(self._predictions.relative_to(job.run.path))
             job.record(
-                Gallery(epoch=self._epoch, path=path, samples=[_file_name(name) for _, name in self._kept])
+                Gallery(epoch=self._epoch, path=path, samples=[gallery_name(name) for _, name in self._kept])
             )
 
     def _leave_out_the_best(self) -> list[str]:
@@ -100,7 +101,7 @@ class WorstGallery:
         del self._kept[self._most :]
         self.wait()
         for name in left_out:
-            self._remove(_file_name(name))
+            self._remove(gallery_name(name))
         return left_out
 
     def _write(self, stem: str, image: Pixels, target: Pixels, prediction: Pixels) -> None:
@@ -119,8 +120,3 @@ class WorstGallery:
 
 def _rank(dice: float | None) -> float:
     return 2.0 if dice is None else dice
-
-
-def _file_name(name: str) -> str:
-    """The name of a sample as that of files."""
-    return name.replace("/", "__")

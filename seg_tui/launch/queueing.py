@@ -48,6 +48,9 @@ def look_at_data(
         return DataLook(f"{error.filename or folder}: {error.strerror or error}", False)
     line = ", ".join(f"{len(samples)} {name}" for name, samples in catalog.splits.items()) + " images"
     line += f" · {len(catalog.class_set)} classes ({catalog.class_set.name})" if labels else ""
+    if catalog.notes:
+        more = f" (and {len(catalog.notes) - 1} more notes)" if len(catalog.notes) > 1 else ""
+        line += f" · {catalog.notes[0]}{more}"
     if not catalog.faults:
         return DataLook(line, True)
     counts = Counter(fault.kind.replace("_", " ") for fault in catalog.faults)

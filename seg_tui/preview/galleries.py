@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from engine.metrics.scores import Scores, scores_from_confusion
-from engine.report.gallery import gallery_epochs
+from engine.report.gallery import gallery_epochs, gallery_name
 from engine.report.score_maps import kept_scores
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -123,7 +123,7 @@ def _known_ranking(store: Store, row: RunRow, files: Mapping[int, Mapping[str, P
     if not made or not files:
         return None
     epoch, kept = next(iter(files.items()))
-    scored = {image.image.replace("/", "__"): image.dice for image in store.image_scores(row.id)}
+    scored = {gallery_name(image.image): image.dice for image in store.image_scores(row.id)}
     pooled = scores_from_confusion(np.array(made[-1].confusion, dtype=np.int64))
     dice = {sample: scored[sample] for sample in kept if sample in scored}
     return Ranking(row.id, epoch, dice, pooled, made[-1].images)

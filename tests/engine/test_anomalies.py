@@ -37,6 +37,7 @@ def mask(path: Path, values: tuple[int, ...] = (0, 1, 255), size: tuple[int, int
         ("images/a.jpg", "masks/a.png", "a"),
         ("images/deep/a.webp", "masks/deep/a.png", "deep/a"),
         ("images/a.png", "labels_masks/a_labels_semantic.png", "a"),
+        ("images/a.png", "labels_masks/a.png", "a"),
         ("original/0001_a.png", "labels/0001_a.png", "0001_a"),
         ("leftImg8bit/test/04_x/04_x_000_leftImg8bit.png", "0007_04_x_000_labels.png", "04_x_000"),
     ],
@@ -44,7 +45,7 @@ def mask(path: Path, values: tuple[int, ...] = (0, 1, 255), size: tuple[int, int
 def test_every_layout_is_found(image: str, label: str, name: str, tmp_path: Path) -> None:
     picture(tmp_path / image)
     mask(tmp_path / label)
-    (scene,) = find_scenes(tmp_path)
+    (scene,) = find_scenes(tmp_path).scenes
     assert (scene.name, scene.image, scene.mask) == (name, tmp_path / image, tmp_path / label)
     _, values = scene.read()
     assert values is not None
@@ -55,16 +56,16 @@ def test_an_image_without_a_mask_is_judged_whole(tmp_path: Path) -> None:
     for name in "ab":
         picture(tmp_path / "images" / f"{name}.png")
     mask(tmp_path / "masks" / "b.png")
-    assert [scene.mask is None for scene in find_scenes(tmp_path)] == [True, False]
+    assert [scene.mask is None for scene in find_scenes(tmp_path).scenes] == [True, False]
     picture(tmp_path / "elsewhere" / "c.png")
-    (alone,) = find_scenes(tmp_path / "elsewhere")
+    (alone,) = find_scenes(tmp_path / "elsewhere").scenes
     assert alone.read()[1] is None
 
 
 def test_masks_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.png")
     mask(tmp_path / "masks" / "a.png", values=(0, 7))
-    (scene,) = find_scenes(tmp_path)
+    (scene,) = find_scenes(tmp_path).scenes
     with pytest.raises(FileFault, match=r"holds the value 7; a mask has 0 \(in\), 1 \(out\) and 255"):
         scene.read()
     mask(tmp_path / "masks" / "a.png", size=(4, 4))

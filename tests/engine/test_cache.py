@@ -153,9 +153,15 @@ def test_a_data_set_can_be_moved(pairs: Pairs, tmp_path: Path) -> None:
 
 
 def test_a_file_that_has_gone(pairs: Pairs, cache_dir: Path) -> None:
+    """It is a fault like others, whether nothing or a broken link is in its place."""
     pairs.samples[3].image.unlink()
-    with pytest.raises(DataError, match=r"s3\.png: cannot be read: No such file"):
-        pairs.open(cache_dir)
+    cache = pairs.open(cache_dir)
+    assert [(fault.path, fault.problem) for fault in cache.faults] == [
+        ("images/s3.png", "there is no such file")
+    ]
+    pairs.samples[4].image.unlink()
+    pairs.samples[4].image.symlink_to("/nowhere/s4.png")
+    assert pairs.open(cache_dir).faults[1].problem == "is a broken link to /nowhere/s4.png"
 
 
 # --- Faults -------------------------------------------------------------------------------------

@@ -284,7 +284,7 @@ def remove_labels(root: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "split", "status", "says"),
     [
-        (damage_image, "train", 1, "mend it and resume, or evaluate with data.skip_bad=true"),
+        (damage_image, "train", 2, "data.skip_bad=true goes on without these samples"),
         (void_labels, "train", 2, "the labels of all 3 images of train are void"),
         (remove_labels, "train", 2, "has images (3) but no labels"),
         (lambda root: None, "val", 2, "has no labelled images in val; there are: train (3)"),

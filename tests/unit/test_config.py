@@ -178,7 +178,7 @@ def test_a_toml_file_with_errors_names_file_and_key(tmp_path: Path) -> None:
     path.write_text("epochs = = 3")
     with pytest.raises(ConfigError, match="is not valid TOML"):
         load_config(path)
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match="there is no such file"):
         load_config(tmp_path / "absent.toml")
 
 

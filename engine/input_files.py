@@ -1,0 +1,130 @@
+"""Files that people name: read whole, when they are regular files of a size that makes sense.
+
+A FIFO, a socket or a device is refused before it is opened, as reading one may never end. TOML is read here,
+and nowhere else: a byte order mark is no part of it, and nesting has a limit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 1 << 30
+"""Of an image or a label."""
+
+MOST_TOML_BYTES = 1 << 20
+
+MOST_NESTED = 32
+"""Levels of tables and lists in a TOML file; a config has three."""
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+_LONG_KEY = re.compile(r"(?:\.[ \t]*[\"']?[\w-]{1,64}[\"']?[ \t]*){32}")
+"""A dotted key of too many parts, which `tomllib` takes minutes for."""
+
+
+class InputFileError(ValueError):
+    """A file that cannot be used. `problem` says why without naming it; the message names it, too."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{shown(path)}: {problem}")
+        self.path, self.problem = path, problem
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that every file and terminal takes: bytes that are no UTF-8 are written as \\xdf."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be stored: one that is no UTF-8 reaches Python with surrogates, which JSON and
+    databases refuse."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_irregular(path: Path) -> int:
+    """Raise InputFileError unless `path` is a regular file or a link to one; returns its size in bytes."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            raise InputFileError(path, f"is a broken link to {shown(os.readlink(path))}") from error
+        if isinstance(error, FileNotFoundError):
+            raise InputFileError(path, "there is no such file") from error
+        raise InputFileError(path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name with a null byte
+        raise InputFileError(path, "there is no such file") from error
+    for is_kind, name in _KINDS:
+        if is_kind(status.st_mode):
+            raise InputFileError(path, f"is no regular file but {name}")
+    return status.st_size
+
+
+def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
+    """All bytes of a regular file. Raises InputFileError; never waits for a FIFO or a device."""
+    size = refuse_irregular(path)
+    if size > most:
+        raise InputFileError(path, f"has {size:,} bytes; at most {most:,} are read")
+    try:
+        # Between the look and the opening it may have become a FIFO: without O_NONBLOCK that would wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InputFileError(path, "is no regular file")
+            return stream.read(most)
+    except OSError as error:
+        raise InputFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, with or without a byte order mark. Raises InputFileError."""
+    content = read_regular(path, MOST_TOML_BYTES)
+    try:
+        return parse_toml(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputFileError(path, "is no UTF-8 text, as TOML must be") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputFileError(path, f"is not valid TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises TOMLDecodeError, also for one that is nested too deeply."""
+    too_deep = f"it is nested more than {MOST_NESTED} levels deep"
+    if _LONG_KEY.search(text):
+        raise tomllib.TOMLDecodeError(too_deep)
+    try:
+        table = tomllib.loads(text)
+    except RecursionError as error:
+        raise tomllib.TOMLDecodeError(too_deep) from error
+    if _depth(table) > MOST_NESTED:
+        raise tomllib.TOMLDecodeError(too_deep)
+    return table
+
+
+def _depth(table: object) -> int:
+    """Levels of tables and lists, looked for no deeper than the limit."""
+    level, depth = [table], 0
+    while level and depth <= MOST_NESTED:
+        inner: list[object] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+        level, depth = [v for v in inner if isinstance(v, Mapping | list)], depth + 1
+    return depth
