@@ -30,7 +30,7 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
-_LONG_KEY = re.compile(r"(?:\.[ \t]*[\"']?[\w-]{1,64}[\"']?[ \t]*){32}")
+_LONG_KEY = re.compile(r"""(?:\.[ \t]*(?:[\w-]{1,4096}|"[^"\n]{0,4096}"|'[^'\n]{0,4096}')[ \t]*){32}""")
 """A dotted key of too many parts, which `tomllib` takes minutes for."""
 
 

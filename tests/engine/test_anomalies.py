@@ -16,6 +16,7 @@ from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_tab
 from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan
 from engine.data.decode import FileFault, train_id_table
+from engine.data.pairs import open_pairs
 from engine.data.synthetic import synthesize
 from engine.recipes import get_recipe
 
@@ -189,3 +190,75 @@ def test_thresholds_need_two_images_that_were_held_out(street: Path, tmp_path: P
     config = DataConfig(root=str(street), val_fraction=0.06)
     with pytest.raises(DataError, match="two images must be held out of training"):
         open_material(config, section(in_root=str(street), pseudo="void"), tmp_path)
+
+
+# --- What a check can know ----------------------------------------------------------------------
+
+
+def refused(config: DataConfig, street: Path, out: Path, cache: Path, **about: object) -> str:
+    with pytest.raises(DataError) as caught:
+        open_material(config, section(in_root=str(street), out_root=str(out), **about), cache)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_masks_that_mark_nothing_are_refused(street: Path, tmp_path: Path) -> None:
+    config, out = DataConfig(root=str(street), val_fraction=0.5), tmp_path / "out"
+    for name in "ab":
+        picture(out / "images" / f"{name}.png")
+        mask(out / "masks" / f"{name}.png", values=(0, 255))
+    told = refused(config, street, out, tmp_path)
+    assert "no mask marks a pixel as out-of-distribution (1)" in told
+    assert "write 1 where 255 stands for an anomaly" in told
+    mask(out / "masks" / "b.png", values=(0, 0))
+    mask(out / "masks" / "a.png", values=(0, 0))
+    assert "255" not in refused(config, street, out, tmp_path)
+    mask(out / "masks" / "a.png", values=(0, 1, 255))
+    material = open_material(config, section(in_root=str(street), out_root=str(out)), tmp_path)
+    assert material.notes == ()
+
+
+def test_every_mask_is_read_before_anything_is_judged(street: Path, tmp_path: Path) -> None:
+    config, out = DataConfig(root=str(street), val_fraction=0.5), tmp_path / "out"
+    for index in range(12):
+        picture(out / "images" / f"{index:02d}.png")
+        mask(out / "masks" / f"{index:02d}.png")
+    mask(out / "masks" / "11.png", values=(0, 2))
+    mask(out / "masks" / "05.png", size=(4, 4))
+    told = refused(config, street, out, tmp_path)
+    assert "05.png: is 4x4, its image 8x6" in told
+    assert "and 1 more like it" in told
+    (out / "masks" / "05.png").unlink()
+    (out / "masks" / "stray.png").touch()
+    assert "11.png: holds the value 2" in refused(config, street, out, tmp_path)
+    lenient = DataConfig(root=str(street), val_fraction=0.5, skip_bad=True)
+    material = open_material(lenient, section(in_root=str(street), out_root=str(out)), tmp_path)
+    assert sum(case.origin == "out" for case in material.cases) == 11
+    told = "\n".join(material.notes)
+    assert "1 image without a mask, each judged as a whole: images/05.png" in told
+    assert "1 file left out, the mask of no image: masks/stray.png" in told
+    assert "1 image left out (data.skip_bad)" in told
+
+
+def test_nothing_to_compare_with_is_refused(street: Path, tmp_path: Path) -> None:
+    void = DataConfig(root=str(street), val_fraction=0.5)
+    material = open_material(void, section(in_root=str(street), pseudo="void"), tmp_path)
+    assert any("images as a whole are not measured" in note for note in material.notes)
+    whole = tmp_path / "whole"
+    picture(whole / "images" / "a.png")
+    mask(whole / "masks" / "a.png", values=(1, 1))
+    about = section(in_root=str(whole), out_root=str(whole))
+    with pytest.raises(DataError, match="no image and no pixel is in-distribution"):
+        open_material(void, about, tmp_path)
+
+
+def test_images_that_are_unlike_their_labels_are_found_before_a_run(street: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    synthesize(data, images=10, size=(64, 80), seed=3)
+    label = sorted(data.glob("gtFine/val/*/*_labelIds.png"))[0]
+    Image.fromarray(np.full((32, 80), 7, np.uint8)).save(label)
+    with pytest.raises(DataError, match="is 80x32 but its image is 80x64") as caught:
+        open_pairs(DataConfig(root=str(data), split="official"), "val", tmp_path / "cache")
+    assert "data.skip_bad=true goes on without these samples" in str(caught.value)
+    lenient = DataConfig(root=str(data), split="official", skip_bad=True)
+    assert len(open_pairs(lenient, "val", tmp_path / "cache")) == 1

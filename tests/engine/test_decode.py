@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.data.decode import FileFault, map_in_order, read_image, read_labels, resize_image, resize_labels
+from engine.classes import CITYSCAPES
+from engine.data.catalog import Sample
+from engine.data.decode import (
+    FileFault,
+    map_in_order,
+    orientation,
+    read_image,
+    read_labels,
+    read_pair,
+    resize_image,
+    resize_labels,
+)
+from engine.data.walk import IMAGE_SUFFIXES
 
 # --- Resizing -----------------------------------------------------------------------------------
 
@@ -117,3 +129,59 @@ def test_mapping_keeps_the_order_and_stops_when_closed() -> None:
     next(results)
     results.close()
     assert len(begun) < 100
+
+
+# --- Files that are not what they seem ----------------------------------------------------------
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(FileFault) as caught:
+        (read_labels if "label" in path.name else read_image)(path)
+    assert "\n" not in caught.value.problem
+    return caught.value.problem
+
+
+def test_an_image_that_claims_to_be_huge_is_refused_in_our_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    write_grey_png(path, np.zeros((1, 1), np.uint8), 8)
+    content = bytearray(path.read_bytes())
+    for width, height in ((20_000, 9_000), (60_000, 60_000)):
+        content[16:24] = struct.pack(">II", width, height)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+        path.write_bytes(content)
+        assert "at most 178,956,970 are read" in problem(path)
+
+
+def test_animations_sixteen_bits_and_folders_are_refused(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    for suffix in ("webp", "png"):
+        frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+        assert problem(tmp_path / f"a.{suffix}") == "is animated (2 frames); one still picture would be right"
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
+    assert "8 bits a channel would be right" in problem(tmp_path / "deep.png")
+    frames[0].save(tmp_path / "label.png")
+    assert problem(tmp_path / "label.png").endswith("class ids, not colours; write each colour's id instead")
+    (tmp_path / "folder.png").mkdir()
+    assert problem(tmp_path / "folder.png") == "is no regular file but a folder"
+
+
+def test_an_orientation_tag_is_told_and_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    picture = Image.new("RGB", (8, 4))
+    for suffix in ("jpg", "png", "webp"):
+        picture.save(tmp_path / f"a.{suffix}", exif=exif)
+        read = read_image(tmp_path / f"a.{suffix}")
+        assert (read.size, orientation(read)) == ((8, 4), 6)
+    picture.save(tmp_path / "b.png")
+    assert orientation(read_image(tmp_path / "b.png")) == 1
+    Image.fromarray(np.zeros((8, 4), np.uint8)).save(tmp_path / "label.png")  # drawn on the turned image
+    sample = Sample("a", tmp_path / "a.jpg", tmp_path / "label.png")
+    _, (fault,) = read_pair(sample, CITYSCAPES, tmp_path)
+    assert "the image's orientation tag (6) is not applied" in fault.problem
+
+
+def test_every_type_that_is_found_by_its_name_is_read(tmp_path: Path) -> None:
+    for suffix in IMAGE_SUFFIXES:
+        Image.new("CMYK" if suffix == ".jpg" else "RGB", (4, 4)).save(tmp_path / f"a{suffix}")
+        assert read_image(tmp_path / f"a{suffix}").size == (4, 4)
