@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from engine.config_fields import Section, option
 
@@ -50,9 +50,14 @@ class PredictConfig(OfNetworkConfig):
     colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
     values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
     overwrite: bool = option(False, "Replace predictions that are there")
-    notes: tuple[str, ...] = Field(
-        (), description="What was left out when the images were found, a line each"
-    )
+    notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        table: dict[str, Any] = serialize(self)
+        if not self.notes:
+            del table["notes"]  # a config without any is the same as one of version 0.1
+        return table
 
 
 class OodConfig(OfNetworkConfig):
