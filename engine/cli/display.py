@@ -32,7 +32,7 @@ from engine.events import (
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text
 from engine.report.score_maps import DECISIONS
-from engine.report.tables import class_table, duration
+from engine.report.tables import class_table, duration, score
 from engine.rundir import RunDir
 from engine.store import RunRow, Store
 
@@ -86,7 +86,7 @@ class EpochLines:
             return ""
         if self.best.dice is not None:
             return f"best Dice {self.best.dice:.4f} @ {self.best.epoch}"
-        return f"lowest loss {self.best.loss:.4f} @ {self.best.epoch}"
+        return f"lowest loss {score(self.best.loss)} @ {self.best.epoch}"
 
     def _format(self, train: Epoch | None, val: Epoch | None) -> str:
         shown = val or train
@@ -292,7 +292,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             stream.say(f"images:  seg-engine images {row.id}")
         for best in (scored for scored in store.epochs(row.id, "val") if scored.epoch == row.best_epoch):
             if best.dice is None:
-                stream.say(f"\nlowest validation loss {best.loss:.5f} at epoch {best.epoch}")
+                stream.say(f"\nlowest validation loss {score(best.loss, digits=5)} at epoch {best.epoch}")
                 continue
             stream.say(f"\nbest validation Dice {best.dice:.5f} at epoch {best.epoch}, by class:")
             stream.say(class_table(best.class_dice, best.class_iou, row.colors))
@@ -341,4 +341,4 @@ def _better(event: Epoch, best: Epoch | None) -> bool:
 
 def _number(event: Epoch | None, field: str, width: int) -> str:
     value = getattr(event, field, None)
-    return f"{'-':>{width}}" if value is None else f"{value:>{width}.4f}"
+    return f"{'-':>{width}}" if value is None else f"{score(value):>{width}}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.report.compare_config import (
     SCORED_ON,
@@ -153,7 +153,7 @@ def _against(own: Mapping[str, Value], base: Mapping[str, Value], pinned: bool) 
 
 def _minus(value: Value, base: Value | None) -> Value:
     difference = None if base is None else value.mean - base.mean
-    return Value(value.mean, value.sd, value.n, difference)
+    return replace(value, difference=difference)
 
 
 # ---------------------------------------------------------------------- classes

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from engine.report.compare import Comparison
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
 from engine.report.measures import Metric, Value
 from engine.report.published import PUBLISHED, PublishedResult
-from engine.report.tables import Cell, Column, data_size, duration, large, score, text_table
+from engine.report.tables import LEFT_OUT, Cell, Column, data_size, duration, large, score, text_table
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "": "dim"}
 
@@ -22,12 +23,18 @@ PUBLISHED_TITLE = "published by the study, not measured here (mean Dice)"
 
 
 def number(metric: Metric, value: Value | None) -> str:
-    """A value as people read it, with its deviation over seeds: "0.6123 ± 0.0040"."""
+    """A value as people read it, with its deviation over seeds and, where some of them have none, of how many
+    it is: "0.6123 ± 0.0040 (n=2)"."""
     if value is None:
         return "-"
     varies = value.sd is not None and (value.sd > 0 or metric.kind in ("score", "loss"))
     deviation = f" ± {_plain(metric, value.sd)}" if varies and value.sd is not None else ""
-    return _plain(metric, value.mean) + deviation
+    return _plain(metric, value.mean) + deviation + of_some(value.n, value.missing)
+
+
+def of_some(n: int, missing: int) -> str:
+    """How many runs a mean is of, where that is not all that its line is of."""
+    return f" (n={n})" if missing else ""
 
 
 def difference(metric: Metric, value: Value | None) -> str:
@@ -35,7 +42,7 @@ def difference(metric: Metric, value: Value | None) -> str:
     if value is None or value.difference is None:
         return ""
     if metric.kind in ("score", "loss"):
-        return f"{value.difference:+.4f}"
+        return score(value.difference, sign="+")
     if metric.kind == "epochs":
         return f"{round(value.difference, 1):+g}"
     base = value.mean - value.difference
@@ -69,7 +76,7 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
     """All of it for `width` columns (None: no limit): numbers, classes, keys, published rows, notes."""
     base = comparison.entries[comparison.baseline].letter
     several = len(comparison.entries) > 1
-    parts = [numbers_table(comparison, width)]
+    parts = [numbers_that_fit(comparison, width)]
     if comparison.classes:
         order = f", the biggest loss against {base} first" if several else ""
         parts.append(_titled(f"Dice by class{order}", class_table(comparison, width)))
@@ -84,6 +91,22 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
     if comparison.notes:
         parts.append(Text("\n").join(Text(f"note: {note}", "yellow") for note in comparison.notes))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
+
+
+def numbers_that_fit(comparison: Comparison, width: int | None) -> Text:
+    """One line an entry; where that would leave numbers out and one line a metric does not, that."""
+    table = numbers_table(comparison, width)
+    if width is None or LEFT_OUT not in table.plain:
+        return table
+    by_metric = numbers_by_metric(comparison)
+    if max(map(cell_len, by_metric.plain.splitlines())) > width:
+        return table
+    names = [
+        Column("", [entry.letter for entry in comparison.entries]),
+        Column("run", [entry.ids[0] for entry in comparison.entries]),
+        Column("name", [entry.label for entry in comparison.entries], least=10),
+    ]
+    return Text("\n\n", no_wrap=True, overflow="ignore").join([text_table(names, width), by_metric])
 
 
 def _titled(title: str, table: Text) -> Text:

@@ -36,6 +36,19 @@ class OodLine:
     auroc: float | None
     average_precision: float | None
     fpr95: float | None
+    runs: int = 1
+    """How many runs the entry has."""
+    counts: tuple[int, int, int] = (1, 1, 1)
+    """Of how many runs each of the three means is."""
+
+    @property
+    def told(self) -> list[str]:
+        """The three as people read them, with how many runs they are of where that is not all."""
+        means = (self.auroc, self.average_precision, self.fpr95)
+        return [
+            measure(mean) + (f" (n={count})" if 0 < count < self.runs else "")
+            for mean, count in zip(means, self.counts, strict=True)
+        ]
 
 
 def what_was_out(config: dict[str, Any]) -> str:
@@ -54,6 +67,7 @@ def ood_lines(entries: Sequence[tuple[str, Sequence[Sequence[OodResults]]]]) -> 
     """The lines of entries, each a letter and the results of each of its runs: by data, level and score, so
     that what is to be compared stands together."""
     found: dict[tuple[str, str, str], dict[str, list[OodRow]]] = {}
+    sizes = {letter: len(runs) for letter, runs in entries}
     for letter, runs in entries:
         for results in (results for run in runs for results in newest_of_each(run)):
             for row in results.rows:
@@ -68,10 +82,20 @@ def ood_lines(entries: Sequence[tuple[str, Sequence[Sequence[OodResults]]]]) -> 
             auroc=mean_of([row.auroc for row in rows]),
             average_precision=mean_of([row.average_precision for row in rows]),
             fpr95=mean_of([row.fpr95 for row in rows]),
+            runs=sizes[letter],
+            counts=_defined(rows),
         )
         for key in by_data
         for letter, rows in found[key].items()
     )
+
+
+def _defined(rows: Sequence[OodRow]) -> tuple[int, int, int]:
+    auroc, precision, fpr95 = (
+        sum(getattr(row, name) is not None for row in rows)
+        for name in ("auroc", "average_precision", "fpr95")
+    )
+    return auroc, precision, fpr95
 
 
 def ood_lines_table(lines: Sequence[OodLine], width: int | None) -> Text:
@@ -81,22 +105,17 @@ def ood_lines_table(lines: Sequence[OodLine], width: int | None) -> Text:
         Column("of", [line.level for line in lines]),
         Column("score", [line.score for line in lines]),
         Column("", [line.letter for line in lines]),
-        Column("AUROC", [measure(line.auroc) for line in lines], right=True),
-        Column("AP", [measure(line.average_precision) for line in lines], right=True),
-        Column("FPR95", [measure(line.fpr95) for line in lines], right=True),
+        *(
+            Column(title, [line.told[place] for line in lines], right=True)
+            for place, title in enumerate(("AUROC", "AP", "FPR95"))
+        ),
     ]
     return text_table(columns, width)
 
 
 def ood_block(lines: Sequence[OodLine]) -> Table:
     """The same, for a page."""
-    rows: list[list[Cell]] = [
-        [
-            *(line.data, line.level, line.score, line.letter),
-            *map(measure, (line.auroc, line.average_precision, line.fpr95)),
-        ]
-        for line in lines
-    ]
+    rows: list[list[Cell]] = [[line.data, line.level, line.score, line.letter, *line.told] for line in lines]
     return table(["data", "of", "score", "run", "AUROC", "AP", "FPR95"], rows, numbers_from=4)
 
 

@@ -76,6 +76,7 @@ class Metric:
 class Value:
     """One number of an entry: of its run, or the mean over the `n` of its runs that have it.
 
+    `missing` is how many of its runs have none.
     `sd` is the sample standard deviation, None for fewer than two; `difference` is to the baseline's mean,
     None for the baseline itself and where it has no such number.
     """
@@ -84,6 +85,7 @@ class Value:
     sd: float | None
     n: int
     difference: float | None = None
+    missing: int = 0
 
 
 def _at_best(name: str) -> Callable[[ComparedRun], float | None]:
@@ -179,10 +181,12 @@ def _of_kind(kind: str, field: str, run: ComparedRun) -> float | None:
 
 def summarised(numbers: Iterable[float | None]) -> Value | None:
     """The numbers that are there as one value, None when there is none."""
-    known = [number for number in numbers if number is not None]
+    given = list(numbers)
+    known = [number for number in given if number is not None]
     if not known:
         return None
-    return Value(mean(known), stdev(known) if len(known) > 1 else None, len(known))
+    sd = stdev(known) if len(known) > 1 else None
+    return Value(mean(known), sd, len(known), missing=len(given) - len(known))
 
 
 def _mean_dice(scores: Mapping[str, float | None], classes: Sequence[str]) -> float | None:

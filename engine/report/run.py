@@ -185,7 +185,9 @@ def _curves(epochs: Sequence[EpochRow]) -> Text | None:
             first_epoch = next(epoch for value, epoch in known if value == best)
             name = f"{'Dice' if measure == 'dice' else measure} {split}"
             line = sparkline([value for _, value in curve], CURVE_WIDTH)
-            rows.append((name, line, score(known[0][0]), score(known[-1][0]), f"{best:.4f} @ {first_epoch}"))
+            rows.append(
+                (name, line, score(known[0][0]), score(known[-1][0]), f"{score(best)} @ {first_epoch}")
+            )
     if not rows:
         return None
     names, lines, firsts, lasts, bests = zip(*rows, strict=True)

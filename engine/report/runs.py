@@ -57,7 +57,7 @@ def best_score(row: RunRow | RunSummary) -> str:
     """The best Dice; of a run that learns no classes the lowest validation loss, called so."""
     if row.best_dice is not None:
         return f"{row.best_dice:.4f} @ {row.best_epoch:>3}"
-    return "-" if row.best_val_loss is None else f"loss {row.best_val_loss:.4f} @ {row.best_epoch:>3}"
+    return "-" if row.best_val_loss is None else f"loss {score(row.best_val_loss)} @ {row.best_epoch:>3}"
 
 
 def run_record(row: RunRow) -> dict[str, Any]:

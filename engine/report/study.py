@@ -101,14 +101,11 @@ def _at_epoch(group: Sequence[ComparedRun], published_epoch: int | None) -> OwnR
 
 def _on_test(group: Sequence[ComparedRun]) -> OwnResult | None:
     """The latest evaluation of each run on images that it had nothing to do with."""
-    tests = [
-        evaluation
-        for run in group
-        for evaluation in [found for found in run.evaluations if found.external][-1:]
-    ]
+    last = [next((e for e in reversed(run.evaluations) if e.external), None) for run in group]
+    tests = [evaluation for evaluation in last if evaluation is not None]
     if not tests:
         return None
-    dice = summarised(evaluation.scores.dice for evaluation in tests)
+    dice = summarised(evaluation.scores.dice if evaluation is not None else None for evaluation in last)
     return OwnResult(
         _label(group),
         tests[0].scores.epoch,

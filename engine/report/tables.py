@@ -22,6 +22,9 @@ Cell = str | tuple[str, str]
 GAP = 2
 """Blanks between two columns."""
 
+LEFT_OUT = "no room for: "
+"""How the line begins that names the columns for which a table had no room."""
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -55,6 +58,7 @@ def text_table(columns: Sequence[Column], width: int | None = None, header: bool
         titles: list[Cell] = [(column.title, "bold") for column in kept]
         lines.append(_line(kept, widths, titles))
     lines += [_line(kept, widths, row) for row in zip(*(column.cells for column in kept), strict=True)]
+    lines += _told_left_out(columns, kept, width) if header else []
     return Text("\n", no_wrap=True, overflow="ignore").join(lines)
 
 
@@ -105,9 +109,16 @@ def bar(share: float | None, width: int = 20) -> str:
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
-def score(value: float | None) -> str:
-    """A share from 0 to 1 with four decimals; "-" where there is none."""
-    return "-" if value is None else f"{value:.4f}"
+def score(value: float | None, sign: str = "", digits: int = 4) -> str:
+    """A share from 0 to 1, or a loss, with `digits` decimals; "-" where there is none. With `sign` "+" of
+    a difference.
+
+    The loss of a run that diverges has any size: from 100,000 on it is told with four digits, "1.351e+14".
+    """
+    if value is None:
+        return "-"
+    small = abs(value) < 1e5 or not math.isfinite(value)
+    return f"{value:{sign}.{digits}f}" if small else f"{value:{sign}.3e}"
 
 
 def duration(seconds: float | None) -> str:
@@ -171,6 +182,16 @@ def _columns_that_fit(columns: Sequence[Column], width: int | None) -> list[Colu
             break
         kept.remove(max(reversed(kept), key=lambda column: column.rank))
     return kept
+
+
+def _told_left_out(columns: Sequence[Column], kept: Sequence[Column], width: int | None) -> list[Text]:
+    """The line that says which columns had no room; a column without a title belongs to the one before."""
+    titles = [column.title for column in columns if column not in kept and column.title]
+    if not titles or width is None:
+        return []
+    told = f"{LEFT_OUT}{', '.join(titles)}"
+    cut = told if cell_len(told) <= width else set_cell_size(told, width - 1) + "…"
+    return [Text(one_line(cut), "dim", no_wrap=True, overflow="ignore")]
 
 
 def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
