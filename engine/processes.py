@@ -78,6 +78,11 @@ def python_command(module: str, *words: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *words]
 
 
+def python_code(code: str) -> list[str]:
+    """The same for a few lines of Python."""
+    return [sys.executable, "-P", "-c", code]
+
+
 def python_environment() -> dict[str, str]:
     """This process's environment for the Python processes that it starts, and theirs.
 
@@ -184,6 +189,12 @@ def living_pids() -> Iterator[int]:
             stat = _stat_fields(int(name))
             if stat is not None and stat[0] not in ("Z", "X"):
                 yield int(name)
+
+
+def parent_of(pid: int) -> int | None:
+    """The pid of a process's parent, 0 where that is outside of what can be seen; None when it is gone."""
+    stat = _stat_fields(pid)
+    return int(stat[1]) if stat is not None else None
 
 
 def session_of(pid: int) -> int | None:

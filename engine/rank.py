@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import faulthandler
 import os
-import signal
-import sys
 import time
 from pathlib import Path
 
 from engine.events import Failed
 from engine.journal import JournalWriter
+from engine.leaving import adopt_orphans, die_with_the_parent, leave
 from engine.rundir import RunDir
 from engine.tasks.ending import Ending, failure
 from engine.tasks.log import complain
 from engine.tasks.process import prepare_process
 from engine.tasks.ranks import Exchange
 from engine.tasks.signals import StopCause, listen_for_stops
-
-PR_SET_PDEATHSIG = 1  # prctl.h
 
 
 def main() -> int:
@@ -40,6 +36,7 @@ def main() -> int:
     causes: list[StopCause] = []
     listen_for_stops(causes.append, options.preemptible)  # a cluster signals every process of a job
     die_with_the_parent()
+    adopt_orphans()
     faulthandler.enable()
     between, rank = Exchange(options.exchange), int(os.environ["RANK"])
     with contextlib.ExitStack() as stack:
@@ -91,14 +88,5 @@ def take_part(
     )
 
 
-def die_with_the_parent() -> None:
-    """Let the kernel end this process with the worker: torchrun starts ranks in sessions of their own, where
-    a signal to the worker's group does not reach them."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)  # it was faster
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

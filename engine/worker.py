@@ -14,7 +14,6 @@ import contextlib
 import faulthandler
 import fcntl
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,8 +24,9 @@ from engine.config import RunConfig
 from engine.events import Failed, Stopped
 from engine.files import sweep_temporaries
 from engine.journal import JournalError, JournalWriter
-from engine.processes import identify
-from engine.rundir import RunDir, RunDirError
+from engine.leaving import adopt_orphans, leave
+from engine.processes import identify, python_environment
+from engine.rundir import RUN_VARIABLE, RunDir, RunDirError
 from engine.samples import sample_forever
 from engine.tasks.ending import Ending, failure
 from engine.tasks.log import complain, say
@@ -47,6 +47,9 @@ def main() -> int:
     arguments = parser.parse_args()
     run = RunDir(arguments.run_dir.absolute())
     cache_dir = (arguments.cache or run.path.parent.parent / "cache").absolute()
+    # For all that it starts: what it is part of, and that modules do not come from where it happens to be.
+    os.environ.update({**python_environment(), RUN_VARIABLE: str(run.path)})
+    adopt_orphans()
     faulthandler.enable()  # a crash in C leaves its stack in log.txt
     try:
         return attempt(run, cache_dir, begun, arguments.preemptible)
@@ -187,4 +190,4 @@ def beat_forever(run: RunDir) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

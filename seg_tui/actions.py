@@ -9,12 +9,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.access import explain
+from engine.processes import python_command, python_environment
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -154,7 +154,8 @@ def _draw_demo(
         str(DEMO_SEED),
     ]
     drawing = subprocess.Popen(
-        [sys.executable, "-c", "from engine.cli.main import main; main()", *words],
+        python_command("engine.cli", *words),
+        env=python_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

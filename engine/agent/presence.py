@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.files import FileLock, open_shared, write_json
+from engine.files import FileLock, open_shared, read_json, write_json
 from engine.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
 from engine.workspace import CACHE_VARIABLE, Workspace
 
@@ -44,11 +43,15 @@ class Presence:
     def _card(self) -> Path:
         return self.folder / f"{socket.gethostname()}.json"
 
+    @property
+    def _lock(self) -> Path:
+        return self.folder / f"{socket.gethostname()}.lock"
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Be the agent for as long as the block lasts. Raises AgentError when another one is."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f"{socket.gethostname()}.lock")
+        lock = FileLock(self._lock)
         if not lock.acquire(LOCK_SECONDS):
             other = self.living()
             who = f" (process {other.pid})" if other else ""
@@ -70,10 +73,26 @@ class Presence:
     def living(self) -> ProcessIdentity | None:
         """The agent on this host, None where none lives."""
         try:
-            agent = ProcessIdentity.from_json(json.loads(self._card.read_bytes()))
-        except (OSError, ValueError, KeyError):
+            agent = ProcessIdentity.from_json(read_json(self._card))
+        except (OSError, ValueError):
             return None
-        return agent if is_alive(agent) else None
+        return agent if is_alive(agent) and self._may_hold_lock(agent.pid) else None
+
+    def _may_hold_lock(self, pid: int) -> bool:
+        """Whether a process has the agent's lock open; True where another user's cannot be looked into.
+        Anybody may write the card, and people are told to `kill` whom it names."""
+        files = Path(f"/proc/{pid}/fd")
+        try:
+            names = os.listdir(files)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        for name in names:
+            with contextlib.suppress(OSError):
+                if os.path.samefile(files / name, self._lock):
+                    return True
+        return False
 
 
 def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:

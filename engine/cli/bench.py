@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from engine.cli.console import notices, output, print_json
 from engine.config import RunConfig
 from engine.config_keys import format_value, parse_assignments, with_values
 from engine.intentions import base_config, check_hardware
+from engine.processes import python_command, python_environment
 from engine.report.tables import Column, data_size, large, text_table
 
 
@@ -42,11 +42,13 @@ def measured(config: RunConfig, largest: int, seconds: float) -> Iterator[dict[s
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(config.model_dump_json())
         file.flush()
-        command = [sys.executable, "-m", "engine.tasks.bench", file.name]
+        command = python_command("engine.tasks.bench", file.name)
         command += ["--largest", str(largest), "--seconds", str(seconds)]
         with (
             tempfile.TemporaryFile("w+") as errors,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=python_environment()
+            ) as process,
         ):
             assert process.stdout is not None
             try:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from engine.access import why_unwritable
 from engine.cli.console import output, print_json
-from engine.processes import available_cores
+from engine.processes import available_cores, python_code, python_environment
 from engine.report.tables import data_size
 from engine.workspace import Workspace
 
@@ -109,7 +109,11 @@ def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
     """Asked of a process of its own, as this one never imports torch."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS
+            python_code(PROBE),
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            env=python_environment(),
         )
         found: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:

@@ -8,22 +8,27 @@ decodes files in processes of its own, for data sets that no disk can hold decod
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import traceback
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from engine.data.cache import Cache
 from engine.data.dataset import CachedSplit, FileSplit, Split
+from engine.data.decode import result_of
+from engine.leaving import die_with_the_parent
 from engine.processes import available_cores
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
@@ -36,6 +41,13 @@ RESIDENT_SHARE = 0.5
 
 AHEAD = 2
 """Batches a stream prepares while the device computes."""
+
+LEAVING_SECONDS = 2.0
+"""How long loaders that were killed are waited for."""
+
+
+def wait_on() -> None:
+    """What those do while no data comes who have nothing better to do."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,10 @@ class ResidentBatches:
 class StreamedBatches:
     """Rows of the memory-mapped cache, gathered ahead by a thread and copied without blocking."""
 
-    def __init__(self, split: CachedSplit, device: torch.device) -> None:
-        self._split, self._device = split, device
+    def __init__(
+        self, split: CachedSplit, device: torch.device, on_wait: Callable[[], None] = wait_on
+    ) -> None:
+        self._split, self._device, self._on_wait = split, device, on_wait
 
     def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
         rows = self._split.indices[order.numpy()]
@@ -79,11 +93,11 @@ class StreamedBatches:
             for first in range(start * batch_size, len(rows), batch_size):
                 ahead.append(pool.submit(self._gather, rows[first : first + batch_size]))
                 if len(ahead) > AHEAD:
-                    yield self._to_device(ahead.popleft().result())
+                    yield self._to_device(result_of(ahead.popleft(), self._on_wait))
             while ahead:
-                yield self._to_device(ahead.popleft().result())
+                yield self._to_device(result_of(ahead.popleft(), self._on_wait))
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # the disk may never answer
 
     def _gather(self, rows: NDArray[np.int64]) -> Batch:
         cache = self._split.cache
@@ -100,49 +114,114 @@ class StreamedBatches:
 
 
 class LoaderBatches:
-    """Samples decoded from their files by the processes of a torch DataLoader, ahead of the device."""
+    """Samples decoded from their files by the processes of a torch DataLoader, ahead of the device.
 
-    def __init__(self, split: FileSplit, device: torch.device, ranks: int = 1) -> None:
-        self._split, self._device = split, device
+    While no batch comes, `on_wait` is called every PATIENCE_SECONDS and may raise. However the iteration
+    ends, its processes end with it.
+    """
+
+    def __init__(
+        self,
+        split: FileSplit,
+        device: torch.device,
+        ranks: int = 1,
+        on_wait: Callable[[], None] = wait_on,
+    ) -> None:
+        self._split, self._device, self._on_wait = split, device, on_wait
         self._workers = max(1, (split.workers or available_cores()) // ranks)
 
     def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             _Files(self._split),
             batch_size=batch_size,
             sampler=order[start * batch_size :].tolist(),
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
-            worker_init_fn=_leave_signals_to_the_parent,
+            collate_fn=_collate,
+            worker_init_fn=_settle_loader,
         )
-        for images, labels in loader:
-            yield Batch(
-                images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
-            )
+        batches = iter(loader)
+        # By a thread: to receive a batch, torch waits for the process that made it, without an end.
+        receiver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        try:
+            while (loaded := result_of(receiver.submit(next, batches, None), self._on_wait)) is not None:
+                if isinstance(loaded, _Fault):
+                    raise loaded.error
+                images, labels = loaded
+                yield Batch(
+                    images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+                )
+        finally:
+            receiver.shutdown(wait=False, cancel_futures=True)
+            _end_loaders(getattr(batches, "_workers", ()))
 
 
-class _Files(Dataset[tuple[Tensor, Tensor]]):
+@dataclass(frozen=True)
+class _Fault:
+    """What went wrong in a loader. It travels as a value: an error that torch carries over comes out as
+    "Caught DataError in DataLoader worker process 0", or as another error altogether."""
+
+    error: Exception
+
+
+class _Files(Dataset[tuple[Tensor, Tensor] | _Fault]):
     def __init__(self, split: FileSplit) -> None:
         self._split = split
 
     def __len__(self) -> int:
         return len(self._split)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        image, labels = self._split.sample(position)
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor] | _Fault:
+        try:
+            image, labels = self._split.sample(position)
+        except Exception as error:
+            error.add_note(f"In a loader:\n{traceback.format_exc()}")
+            return _Fault(error)
         return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(np.ascontiguousarray(labels))
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """A stop is for the worker of the run, which saves first; its loader ends with it."""
+def _collate(samples: list[tuple[Tensor, Tensor] | _Fault]) -> Any:
+    """A batch, or the first fault of its samples."""
+    faults = [sample for sample in samples if isinstance(sample, _Fault)]
+    return faults[0] if faults else default_collate(samples)
+
+
+def _end_loaders(processes: Sequence[BaseProcess]) -> None:
+    """Kill what is left of a DataLoader's processes, which may be stuck, and are deaf to SIGTERM.
+
+    torch joins them for ever otherwise, and would take their end for a fault while they are on its list.
+    """
+    left = [process for process in processes if process.is_alive()]
+    if not left:
+        return
+    handler = None
+    with contextlib.suppress(ValueError):  # only the main thread may
+        handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for process in left:
+        process.kill()
+    for process in left:
+        process.join(LEAVING_SECONDS)
+    if handler is not None:
+        signal.signal(signal.SIGCHLD, handler)
+
+
+def _settle_loader(worker: int) -> None:
+    """A stop is for the worker of the run, which saves first; its loader ends with it, however it ends."""
+    die_with_the_parent()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
 
-def make_batches(splits: Sequence[Split], device: torch.device, ranks: int = 1) -> list[Batches]:
+def make_batches(
+    splits: Sequence[Split],
+    device: torch.device,
+    ranks: int = 1,
+    on_wait: Callable[[], None] = wait_on,
+) -> list[Batches]:
     """One source of batches a split: resident when all caches fit, streamed or loaded when they do not.
 
-    `ranks` processes of this run share the cores that decode.
+    `ranks` processes of this run share the cores that decode. `on_wait` is called while a batch does not
+    come.
     """
     cached = [split for split in splits if isinstance(split, CachedSplit)]
     fits = _fits(cached, device)
@@ -150,9 +229,9 @@ def make_batches(splits: Sequence[Split], device: torch.device, ranks: int = 1) 
     sources: list[Batches] = []
     for split in splits:
         if isinstance(split, FileSplit):
-            sources.append(LoaderBatches(split, device, ranks))
+            sources.append(LoaderBatches(split, device, ranks, on_wait))
         elif isinstance(split, CachedSplit) and not fits:
-            sources.append(StreamedBatches(split, device))
+            sources.append(StreamedBatches(split, device, on_wait))
         elif isinstance(split, CachedSplit):
             if split.cache.key not in resident:
                 resident[split.cache.key] = _tensors(split.cache, device)

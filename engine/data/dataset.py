@@ -83,7 +83,7 @@ class FileSplit:
         """Raises DataError when a file has become unusable since it was checked."""
         pair, faults = read_pair(self.samples[position], self.class_set, self.root)
         if pair is None:
-            raise DataError(describe_faults(faults, self.root))
+            raise DataError(f"{self.root / faults[0].path}: {faults[0].problem}")
         image, labels = pair
         return resize_image(image, self.size), train_id_table(self.class_set)[
             resize_labels(labels, self.size)

@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
 from io import BytesIO
@@ -207,15 +207,33 @@ def relative_path(path: Path, root: Path) -> str:
     return shown(os.path.relpath(path, root).replace(os.sep, "/"))
 
 
+PATIENCE_SECONDS = 5.0
+"""How long data may take before whoever waits looks up, and how long an end waits for readers."""
+
+
+def result_of(future: Future[_Result], on_wait: Callable[[], None] | None) -> _Result:
+    """What a future gives; `on_wait` is called every PATIENCE_SECONDS until it does, and may raise."""
+    while True:
+        wait([future], timeout=PATIENCE_SECONDS if on_wait is not None else None)
+        if future.done():
+            return future.result()
+        if on_wait is not None:
+            on_wait()
+
+
 def map_in_order(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None = None
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    workers: int | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> Generator[_Result, None, None]:
     """`map` over threads; results come in the order of `items`, with a few items on the way at a time.
 
     Threads, not processes: Pillow lets go of the interpreter's lock while it decodes and resizes (a 2048x1024
     pair took 72 ms with one thread, 34 ms with two, 37 ms with two processes and 41 with their start, on 2
     cores), and there is nothing to fork and nothing to be left behind.
-    Closing the generator, or an interrupt in it, waits for the items in work and drops the rest.
+    Closing the generator, or an interrupt in it, waits for the items in work, PATIENCE_SECONDS at most, and
+    drops the rest. `on_wait` is called every so often while a result does not come, and may raise.
     """
     workers = workers or available_cores()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
@@ -224,11 +242,12 @@ def map_in_order(
         for item in items:
             pending.append(pool.submit(function, item))
             if len(pending) > 4 * workers:
-                yield pending.popleft().result()
+                yield result_of(pending.popleft(), on_wait)
         while pending:
-            yield pending.popleft().result()
+            yield result_of(pending.popleft(), on_wait)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in pending if not future.cancelled()], timeout=PATIENCE_SECONDS)
 
 
 def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:

@@ -26,6 +26,7 @@ from PIL import Image
 from engine.classes import CITYSCAPES
 from engine.data.scenes.street import render
 from engine.files import replacing
+from engine.processes import python_environment
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 """Bounds of height and width in pixels."""
@@ -166,6 +167,7 @@ def _drawn(pictures: list[_Picture]) -> Generator[set[int], None, None]:
         return
     waiting = iter(pictures)
     # Spawned, since a fork of a caller with threads can hang.
+    os.environ.update(python_environment())  # they would take modules from the folder where they start
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_settle_process)
     try:
         with _interrupts_ignored():

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
+from engine.leaving import leave
 from engine.tasks.process import prepare_process
 
 WARM_STEPS = 2
@@ -147,4 +147,4 @@ def _wait(device: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -167,7 +167,7 @@ def score_images(
     left = [sample for sample in pairs.samples if sample.name not in known]
     begun, classes = time.monotonic(), len(network.classes)
     try:
-        with closing(read_ahead(left, about, pairs, network)) as reading:
+        with closing(read_ahead(job, left, about, pairs, network)) as reading:
             for done, read in enumerate(reading, start=1):
                 logits = network.logits(read.views)
                 height, width = read.target.shape
@@ -213,7 +213,7 @@ def score_images(
 
 
 def read_ahead(
-    left: list[Sample], about: EvaluateConfig, pairs: Pairs, network: Network
+    job: Job, left: list[Sample], about: EvaluateConfig, pairs: Pairs, network: Network
 ) -> Generator[Read, None, None]:
     """The samples in order, decoded by threads. Raises DataError at the first that cannot be used."""
     table = train_id_table(pairs.class_set)
@@ -228,4 +228,4 @@ def read_ahead(
             labels = resize_labels(labels, network.size)
         return Read(sample.name, image, network.views(image), table[labels])
 
-    return map_in_order(read, left, READERS)
+    return map_in_order(read, left, READERS, job.check_stop_while_waiting)

@@ -15,13 +15,14 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import RunConfig
 from engine.config_keys import with_values
+from engine.leaving import die_with_the_parent, leave
+from engine.processes import python_command, python_environment
 from engine.tasks.process import prepare_process
 
 if TYPE_CHECKING:
@@ -69,10 +70,18 @@ def advise(
     A batch is shared by `ranks` processes.
     """
     images = min(images, -(-config.batch_size // ranks))
-    command = [sys.executable, "-m", "engine.tasks.fit", str(config_file)]
+    command = python_command("engine.tasks.fit", str(config_file))
     command += ["--classes", str(classes), "--images", str(images), "--data-bytes", str(data_bytes)]
     try:
-        answer = subprocess.run(command, capture_output=True, timeout=SECONDS, check=True, text=True)
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=SECONDS,
+            check=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=python_environment(),
+        )
         size = int(answer.stdout.split()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return "a smaller batch_size needs less"
@@ -111,6 +120,7 @@ def _fits(config: RunConfig, classes: int, size: int, data_bytes: int) -> bool:
     """
     child = os.fork()
     if child == 0:
+        die_with_the_parent()
         signal.alarm(int(SECONDS))  # it is not to outlive the search
         os._exit(_try_steps(config, classes, size, data_bytes))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -199,6 +209,7 @@ def main() -> int:
         OSError
     ):  # for want of memory the kernel is to take this process, not the worker
         Path("/proc/self/oom_score_adj").write_text("1000")
+    die_with_the_parent()
     config = RunConfig.model_validate_json(options.config.read_bytes())
     prepare_process(config.runtime)
     print(largest_that_fits(config, options.classes, options.images, options.data_bytes))
@@ -206,4 +217,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -27,6 +27,10 @@ PROGRESS_SECONDS = 0.5
 """Shortest time between two progress events: nobody reads faster, and each waits for the GPU."""
 
 
+class DataStuck(Exception):
+    """Data does not come; the message is one line."""
+
+
 class StopRequested(Exception):
     """The run is to end before its time, and the step under way is done.
 
@@ -120,6 +124,18 @@ class Job:
         weight = self.group.largest(0 if own is None else len(STOP_CAUSES) - STOP_CAUSES.index(own))
         if weight:
             raise StopRequested(STOP_CAUSES[-weight])
+
+    def check_stop_while_waiting(self) -> None:
+        """Raise StopRequested when a stop was asked for and data does not come, so that there is no step to
+        end.
+
+        One of several ranks fails instead: the others wait for it in the step, and cannot agree on a stop.
+        """
+        cause = self.own_stop()
+        if cause is not None and self.group.count > 1:
+            raise DataStuck("the run was to stop, and data did not come to end a step with")
+        if cause is not None:
+            raise StopRequested(cause)
 
     def own_stop(self) -> StopCause | None:
         """Why this rank would stop now."""

@@ -44,7 +44,9 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
     """
     config, state, hardware, group = job.config, learning.state, learning.hardware, job.group
     data, objective, flops = learning.data, learning.objective, learning.flops
-    train_batches, val_batches = make_batches([data.train, data.val], hardware.device, group.count)
+    train_batches, val_batches = make_batches(
+        [data.train, data.val], hardware.device, group.count, job.check_stop_while_waiting
+    )
     rates: list[float] = []
     while state.epoch < config.epochs:
         try:

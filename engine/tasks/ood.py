@@ -146,13 +146,13 @@ def new_fit(job: Job, about: OodConfig, material: Material, eye: Eye) -> Fit:
         return Read(image, None, table[labels])
 
     progress = Steps(job, "fit", steps)
-    for sample, pair in read_ahead(material.training, read):
+    for sample, pair in read_ahead(job, material.training, read):
         eye.watcher.fit(*eye.look(pair, sample.name))
         progress.done()
 
     counters = {name: ScoreCounter() for name in eye.watcher.pixel}
     of_images: dict[str, list[float]] = {name: [] for name in eye.watcher.names}
-    for sample, pair in read_ahead(material.calibrating, read):
+    for sample, pair in read_ahead(job, material.calibrating, read):
         logits, features = eye.look(pair, sample.name)
         assert pair.target is not None
         maps = eye.watcher.maps(logits, pair.target.shape)
@@ -181,7 +181,7 @@ def judge(job: Job, about: OodConfig, material: Material, eye: Eye, tally: Tally
     """Score every case and count. Raises StopRequested between two images."""
     pictured = {name for origin in ("in", "out") for name in pictures.choose(material.cases, origin)}
     progress = Steps(job, "ood", len(material.cases))
-    for case, read in read_ahead(material.cases, lambda case: case.read()):
+    for case, read in read_ahead(job, material.cases, lambda case: case.read()):
         logits, features = eye.look(read, case.name)
         maps = eye.watcher.maps(logits, read.image.size[::-1])
         with named(case.name):
@@ -199,7 +199,7 @@ def look_again(job: Job, material: Material, eye: Eye, tally: Tally) -> None:
     """Count components at the thresholds of the best pixel F1, which are known only when all were seen."""
     masked = [case for case in material.cases if case.masked]
     progress = Steps(job, "ood", len(masked))
-    for case, read in read_ahead(masked, lambda case: case.read()):
+    for case, read in read_ahead(job, masked, lambda case: case.read()):
         logits, _ = eye.look(read, case.name)
         assert read.mask is not None
         tally.count_best_components(eye.watcher.maps(logits, read.mask.shape), read.mask)

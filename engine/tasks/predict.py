@@ -146,7 +146,7 @@ def write_predictions(
 ) -> list[str]:
     """Predict and write what is left; returns what is wrong with images. Raises StopRequested between two."""
     begun, faults = time.monotonic(), []
-    with closing(read_ahead(left, network)) as reading:
+    with closing(read_ahead(job, left, network)) as reading:
         for done, read in enumerate(reading, start=1):
             if read.image is None:
                 job.warn(f"left out: {read.fault}")
@@ -172,7 +172,7 @@ def write_predictions(
     return faults
 
 
-def read_ahead(left: list[tuple[Path, str]], network: Network) -> Generator[Read, None, None]:
+def read_ahead(job: Job, left: list[tuple[Path, str]], network: Network) -> Generator[Read, None, None]:
     """The images in order, decoded by threads."""
 
     def read(each: tuple[Path, str]) -> Read:
@@ -183,4 +183,4 @@ def read_ahead(left: list[tuple[Path, str]], network: Network) -> Generator[Read
             return Read(name, None, [], str(fault))
         return Read(name, image, network.views(image))
 
-    return map_in_order(read, left, READERS)
+    return map_in_order(read, left, READERS, job.check_stop_while_waiting)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from pydantic import TypeAdapter
 
 from engine.events import Failed
 from engine.files import write_json
+from engine.processes import python_command
 from engine.rundir import RunDir
 from engine.tasks.ending import Ending
 from engine.tasks.signals import STOP_CAUSES, StopCause
@@ -86,12 +86,12 @@ def run_ranks(
         max_restarts=0,
         signals_to_handle="SIGHUP",  # the others are the worker's own business
     )
-    command = ["-m", "engine.rank", str(run.path), "--cache", str(cache_dir)]
+    python, *command = python_command("engine.rank", str(run.path), "--cache", str(cache_dir))
     command += ["--attempt", str(attempt), "--exchange", str(between.folder)]
     command += ["--preemptible"] if preemptible else []
     exits: dict[int, int] = {}
     try:
-        elastic_launch(config, sys.executable)(*command)
+        elastic_launch(config, python)(*command)
     except ChildFailedError as error:
         exits = {rank: failed.exitcode for rank, failed in error.failures.items()}
     return end_of(between.endings(), exits, run.met_oom_killer)

@@ -173,7 +173,7 @@ def count_images(job: Job, about: RobustnessConfig, pairs: Pairs, network: Netwo
     asked = [(sample, variant) for sample in left for variant in VARIANTS]
     found: list[NDArray[np.int64]] = []
     try:
-        for (sample, _), (views, labels) in read_ahead(asked, read):
+        for (sample, _), (views, labels) in read_ahead(job, asked, read):
             try:
                 logits = network.logits(views)
             except PredictionError as error:

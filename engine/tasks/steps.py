@@ -21,10 +21,10 @@ _Read = TypeVar("_Read")
 
 
 def read_ahead(
-    items: Sequence[_Item], read: Callable[[_Item], _Read]
+    job: Job, items: Sequence[_Item], read: Callable[[_Item], _Read]
 ) -> Generator[tuple[_Item, _Read], None, None]:
     """The items in order with what `read` gives of them, decoded by threads."""
-    with closing(map_in_order(read, items, READERS)) as decoded:
+    with closing(map_in_order(read, items, READERS, job.check_stop_while_waiting)) as decoded:
         yield from zip(items, decoded, strict=True)
 
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +23,11 @@ from engine.data.batches import (
     make_batches,
     normalise,
 )
-from engine.data.dataset import CachedSplit, Dataset, open_dataset
+from engine.data.catalog import DataError
+from engine.data.dataset import CachedSplit, Dataset, FileSplit, open_dataset
+from engine.data.decode import map_in_order
 from engine.data.synthetic import synthesize
+from engine.processes import living_pids, parent_of
 from engine.tasks.draws import shuffled, step_generator
 
 CPU = torch.device("cpu")
@@ -181,3 +188,71 @@ def test_bad_images_are_refused_or_left_out_on_the_record(
         with pytest.raises(Exception, match=r"seg-engine data check .*--skip-bad") as caught:
             open_dataset(config, tmp_path / "cache")
         assert victim.name in str(caught.value)
+
+
+def loaders() -> list[int]:
+    return [pid for pid in living_pids() if parent_of(pid) == os.getpid()]
+
+
+def test_a_fault_in_a_loader_is_told_as_it_is_and_no_process_stays(uncached: Dataset, tmp_path: Path) -> None:
+    assert isinstance(uncached.train, FileSplit)
+    sample = uncached.train.samples[3]
+    gone = replace(sample, image=tmp_path / "gone.png")
+    split = replace(uncached.train, samples=(*uncached.train.samples[:3], gone))
+    before = loaders()
+    with pytest.raises(DataError, match=r"gone\.png: there is no such file") as raised:
+        list(LoaderBatches(split, CPU)(torch.arange(4), 2))
+    assert str(raised.value).endswith("gone.png: there is no such file")
+    assert any("in sample" in note for note in raised.value.__notes__)  # where it went wrong
+    del raised
+    assert loaders() == before
+
+
+def test_a_loader_that_is_stuck_is_waited_for_until_a_stop_and_then_killed(
+    uncached: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped processes stand for those that a network disk holds: they hear no SIGTERM."""
+
+    class Stop(Exception):
+        pass
+
+    waited: list[bool] = []
+
+    def on_wait() -> None:
+        waited.append(True)
+        if len(waited) == 1:
+            for pid in stuck:
+                os.kill(pid, signal.SIGCONT)  # it was only slow
+        else:
+            raise Stop
+
+    monkeypatch.setattr("engine.data.decode.PATIENCE_SECONDS", 0.3)
+    assert isinstance(uncached.train, FileSplit)
+    order, before = torch.arange(2).repeat(40), set(loaders())
+    batches = LoaderBatches(replace(uncached.train, workers=1), CPU, on_wait=on_wait)(order, 2)
+    next(batches)
+    stuck = set(loaders()) - before
+    assert stuck
+    for pid in stuck:
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(5):  # more than were loaded ahead
+        next(batches)
+    assert waited == [True]
+    for pid in stuck:
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(Stop):
+        list(batches)
+    assert set(loaders()) == before
+
+
+def test_a_reader_that_is_stuck_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.data.decode.PATIENCE_SECONDS", 0.2)
+    answer = threading.Event()
+    stop = RuntimeError("to be stopped")
+
+    def on_wait() -> None:
+        raise stop
+
+    with pytest.raises(RuntimeError, match="to be stopped"):
+        next(map_in_order(lambda item: answer.wait(), range(3), 2, on_wait))
+    answer.set()

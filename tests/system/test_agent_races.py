@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import IO
+
+import pytest
 
 from engine import intentions
 from engine.agent.agent import Agent, Watched
+from engine.agent.executors import slurm
 from engine.agent.executors.local import is_held, start_worker
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.agent.ingest import refresh, settle
@@ -273,3 +279,105 @@ def test_a_terminal_tells_of_a_damaged_journal_and_stays_to_the_end(
     assert "the line at byte 0 is no event" in row.message
     assert len(said) == 1
     assert run.read_exit() is not None
+
+
+# --- The trouble of one run is its own ------------------------------------------------------------
+
+
+def not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process belongs to another user, as far as the kernel lets us signal it."""
+
+    def refuse(*words: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+
+
+def test_a_worker_of_another_user_is_told_with_its_owner_and_the_rest_goes_on(
+    workspace: Workspace, store: Store, queue: Queue, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, stuck, waiting = queue(epochs=100_000), queue(epochs=100_000), queue()
+    worker = start_worker(theirs, workspace.cache)
+    said: list[str] = []
+    agent.say = agent.troubles.say = said.append
+    agent.slots, agent.grace = {"cpu": 3}, 0.0
+    try:
+        wait_for(lambda: theirs.read_proc() is not None, workspace)
+        agent.step()
+        own = agent.watched[stuck.id].worker
+        assert own is not None
+        assert agent.watched[theirs.id].worker is None
+        store.set_status(theirs.id, "stopping")
+        os.kill(own.pid, signal.SIGSTOP)
+        store.set_status(stuck.id, "stopping")
+        not_ours(monkeypatch)
+        wait_for(lambda: agent.step() or store.run(stuck.id).ended, workspace)
+        assert own.poll() == -signal.SIGKILL  # the grace time was over
+        wait_for(lambda: agent.step() or store.run(waiting.id).ended, workspace)
+        assert store.run(waiting.id).status == "finished"
+        assert worker.poll() is None
+        assert store.run(theirs.id).status == "stopping"
+        told = [line for line in said if line.startswith("trouble: ")]
+        assert told == [
+            f"trouble: {theirs.id} of {getpass.getuser()}: its process {worker.pid} belongs to "
+            f"{getpass.getuser()}; {getpass.getuser()} can end it with `kill {worker.pid}`"
+        ]
+    finally:
+        monkeypatch.undo()
+        kill_worker(theirs, worker)
+
+
+def break_journal(run: RunDir) -> None:
+    run.journal.unlink(missing_ok=True)
+    run.journal.mkdir()
+
+
+def break_folder(run: RunDir) -> None:
+    shutil.rmtree(run.path)
+    run.path.write_text("no folder")
+
+
+def break_config(run: RunDir) -> None:
+    run.config_file.write_text("[" * 100_000)
+
+
+def break_journal_line(run: RunDir) -> None:
+    run.journal.write_text('{"seq":0,"event":"no such"}\n' * 3)
+
+
+@pytest.mark.parametrize("damage", [break_journal, break_folder, break_config, break_journal_line])
+@pytest.mark.parametrize("when", ["active", "queued", "preempted", "job"])
+def test_a_broken_folder_stops_neither_the_agent_nor_its_queue(
+    store: Store,
+    queue: Queue,
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[RunDir], None],
+    when: str,
+) -> None:
+    broken, other = queue(executor="slurm" if when == "job" else "local"), queue()
+    monkeypatch.setattr(slurm, "list_jobs", list)
+    monkeypatch.setattr(slurm, "submit", lambda script: "7")
+    if when in ("active", "preempted"):
+        assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None
+        store.set_status(broken.id, *(["running"] if when == "active" else ["stopped", "preempted"]))
+    damage(broken)
+    begun: list[str] = []
+
+    def begin(run: RunDir, *words: object) -> subprocess.Popen[bytes]:
+        if not run.path.is_dir():
+            raise NotADirectoryError(20, "Not a directory", str(run.log))
+        begun.append(run.id)
+        return subprocess.Popen(["sleep", "0"])
+
+    monkeypatch.setattr("engine.agent.agent.start_worker", begin)
+    said: list[str] = []
+    agent.say = agent.troubles.say = said.append
+    for _ in range(3):
+        agent.step()
+        for watched in agent.watched.values():
+            if watched.worker is not None:
+                watched.worker.wait()
+    assert other.id in begun, said
+    assert len(said) == len(set(said)), "each trouble is told once"
+    assert not any("\n" in line for line in said)
