@@ -5,7 +5,7 @@ A screen says which runs are meant (`targets`); what is done is in `seg_tui.acti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from textual.screen import Screen
@@ -13,7 +13,7 @@ from textual.screen import Screen
 from engine.store import RunSummary
 
 if TYPE_CHECKING:
-    from seg_tui.app import SegTui
+    from seg_tui.app import DraftKey, SegTui
 
 MOST_COMPARED = 12
 
@@ -95,38 +95,71 @@ class Acting(Screen[None]):
         self.app.push_screen(Confirm(f"Delete {what}, files and all, for good?", lines), answered)
 
     def action_tag(self) -> None:
+        if self._ids():
+            self._ask_tags(list(self.targets()))
+
+    def _ask_tags(self, runs: Sequence[RunSummary], problem: str = "") -> None:
         from seg_tui import actions
-        from seg_tui.screens.dialogs import Ask
 
-        runs = list(self.targets())
-        ids = self._ids()
-        if not ids:
-            return
+        ids = [run.id for run in runs]
         before = sorted(set.intersection(*(set(run.tags) for run in runs)))
+        draft: DraftKey = ("tag", tuple(ids))
 
-        def answered(text: str | None) -> None:
-            if text is not None:
-                after = list(dict.fromkeys(text.replace(",", " ").split()))
-                self.tui.act(actions.change_tags, ids, before, after)
+        def keep(text: str) -> None:
+            after = list(dict.fromkeys(text.replace(",", " ").split()))
+            self.tui.act(actions.change_tags, ids, before, after, draft=draft)
 
         hint = "words, separated by blanks" + ("; tags that not all have stay" if len(runs) > 1 else "")
-        self.app.push_screen(Ask(f"Tags of {_all_of(runs)}", hint, " ".join(before)), answered)
+        self._ask(draft, f"Tags of {_all_of(runs)}", hint, " ".join(before), keep, problem)
 
     def action_note(self) -> None:
-        if ids := self._ids():
+        ids = self._ids()
+        if ids and ("note", tuple(ids)) in self.tui.drafts:
+            self._ask_note(ids, "")
+        elif ids:
             self.tui.read_note(ids[0], lambda note: self._ask_note(ids, note))
 
-    def _ask_note(self, ids: Sequence[str], note: str) -> None:
+    def _ask_note(self, ids: Sequence[str], note: str, problem: str = "") -> None:
         from seg_tui import actions
+
+        draft: DraftKey = ("note", tuple(ids))
+        runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
+        value = note if len(ids) == 1 else ""
+
+        def keep(text: str) -> None:
+            self.tui.act(actions.set_note, ids, text, draft=draft)
+
+        self._ask(draft, f"Note on {_all_of(runs)}", "an empty one removes it", value, keep, problem)
+
+    def _ask(
+        self, draft: DraftKey, title: str, hint: str, value: str, keep: Callable[[str], None], problem: str
+    ) -> None:
+        """Ask for words and keep them; what was typed before and could not be kept stands there again."""
         from seg_tui.screens.dialogs import Ask
 
         def answered(text: str | None) -> None:
-            if text is not None:
-                self.tui.act(actions.set_note, ids, text)
+            if text is None:
+                self.tui.drafts.pop(draft, None)
+            else:
+                self.tui.drafts[draft] = text
+                keep(text)
 
-        runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
-        value = note if len(ids) == 1 else ""
-        self.app.push_screen(Ask(f"Note on {_all_of(runs)}", "an empty one removes it", value), answered)
+        value = self.tui.drafts.get(draft, value)
+        self.app.push_screen(Ask(title, hint, value, problem), answered)
+
+    def give_back(self, draft: DraftKey, problem: str) -> None:
+        """Show what was typed and could not be kept, to be sent again or changed."""
+        what, ids = draft
+        if what == "note":
+            self._ask_note(ids, "", problem)
+        else:
+            runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
+            self._ask_tags(runs, problem)
+
+    def action_agent(self) -> None:
+        from seg_tui import actions
+
+        self.tui.act(actions.start_agent)
 
     def action_compare(self) -> None:
         ids = [run.id for run in self.targets()]

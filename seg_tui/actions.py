@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.access import explain
+from engine.access import explain, why_unwritable
 from engine.processes import python_command, python_environment
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -63,7 +63,18 @@ def resume(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     rows = _rows(store, ids)
     intentions.requeue(workspace, store, rows)
     ensure_agent(workspace)
-    return f"{_named(rows)}: queued; goes on from the last checkpoint"
+    others = [said for row in rows if (said := intentions.taken_over(workspace.run_dir(row.id)))]
+    return "\n".join([f"{_named(rows)}: queued; goes on from the last checkpoint", *others])
+
+
+def start_agent(workspace: Workspace, store: Store) -> str:
+    """Start an agent, which starts what is queued, unless one is at work here. Raises OSError."""
+    from engine.agent.presence import ensure_agent
+
+    living = ensure_agent(workspace)
+    return (
+        f"agent {living.pid} is at work already" if living else "an agent was started; it starts what waits"
+    )
 
 
 def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
@@ -88,7 +99,8 @@ def change_tags(
         intentions.set_tags(workspace, store, row.id, [*(set(row.tags) - set(before)), *after])
         for row in rows
     ]
-    return f"{_named(rows)}: " + (" ".join(after) if after else "no tags") + _only_in_database(kept)
+    folders = [workspace.run_dir(row.id).path for row in rows]
+    return f"{_named(rows)}: " + (" ".join(after) if after else "no tags") + _only_in_database(kept, folders)
 
 
 def set_note(workspace: Workspace, store: Store, ids: Sequence[str], note: str) -> str:
@@ -96,7 +108,8 @@ def set_note(workspace: Workspace, store: Store, ids: Sequence[str], note: str) 
 
     rows = _rows(store, ids)
     kept = [intentions.set_note(workspace, store, row.id, note) for row in rows]
-    return f"{_named(rows)}: note {'kept' if note else 'removed'}" + _only_in_database(kept)
+    folders = [workspace.run_dir(row.id).path for row in rows]
+    return f"{_named(rows)}: note {'kept' if note else 'removed'}" + _only_in_database(kept, folders)
 
 
 def make_demo(
@@ -206,6 +219,10 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def _only_in_database(kept: Sequence[bool]) -> str:
-    """A warning when the folder of a run is gone, so that only the database knows."""
-    return "" if all(kept) else "; the run's folder is gone, so only the database has it"
+def _only_in_database(kept: Sequence[bool], folders: Sequence[Path]) -> str:
+    """A warning when the folder of a run does not take it, so that only the database knows."""
+    if all(kept):
+        return ""
+    folder = folders[list(kept).index(False)]
+    why = why_unwritable(folder) or ("cannot be written" if folder.is_dir() else "the run's folder is gone")
+    return f"; {why}, so only the database has it"

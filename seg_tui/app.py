@@ -39,12 +39,17 @@ NOTICE_SECONDS = 6.0
 ANSI_THEME, DARK_THEME = "ansi-dark", "textual-dark"
 
 
-class ActionEnded(Message):
-    """An action came to its end: `line` says what became of it, or why it was not done."""
+DraftKey = tuple[str, tuple[str, ...]]
+"""What somebody types, `note` or `tag`, and the ids of the runs that it is for."""
 
-    def __init__(self, line: str, refused: bool) -> None:
+
+class ActionEnded(Message):
+    """An action came to its end: `line` says what became of it, or why it was not done. `draft` names the
+    words of `SegTui.drafts` that it was to keep and did not."""
+
+    def __init__(self, line: str, refused: bool, draft: DraftKey | None = None) -> None:
         super().__init__()
-        self.line, self.refused = line, refused
+        self.line, self.refused, self.draft = line, refused, draft
 
 
 class NoteRead(Message):
@@ -77,7 +82,8 @@ class SegTui(App[None]):
     def __init__(
         self, workspace: Workspace, now: Callable[[], float] = time.time, look_after: bool = True
     ) -> None:
-        """`now` tells UTC seconds; with `look_after` agents are started for runs that need one."""
+        """`now` tells UTC seconds; with `look_after` what runs have written is folded in that nobody looks
+        after."""
         # Under NO_COLOR Textual would make greys of its themes, of which some cannot be read; of the
         # terminal's own colours nothing but bold, dim and reverse is left.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -92,6 +98,9 @@ class SegTui(App[None]):
         self.set_reactive(SegTui.settings, settings)
         self.live = Live(workspace, self.post_message, settings.refresh, look_after)
         self._welcomed = False
+        self.drafts: dict[DraftKey, str] = {}
+        """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
+        """
 
     def open_graphics(self) -> None:
         """Ask the terminal for what the setting `images` wants; only before the app runs can it answer."""
@@ -130,7 +139,9 @@ class SegTui(App[None]):
         self.snapshot = message.snapshot
         if not self._welcomed:
             self._welcomed = True
-            if not message.snapshot.runs:
+            if message.snapshot.read_only:
+                self._notify(f"to look at only: {message.snapshot.read_only}", "warning")
+            elif not message.snapshot.runs:
                 self.show_welcome()
 
     @on(StoreTroubled)
@@ -144,21 +155,34 @@ class SegTui(App[None]):
     # ------------------------------------------------------------------ what people want done
 
     @work(thread=True, group="actions")
-    def act(self, action: Callable[..., str], *arguments: Any) -> None:
-        """Do one of `seg_tui.actions` in a thread, and tell what became of it in the engine's own words."""
+    def act(self, action: Callable[..., str], *arguments: Any, draft: DraftKey | None = None) -> None:
+        """Do one of `seg_tui.actions` in a thread, and tell what became of it in the engine's own words. A
+        `draft` that it keeps is forgotten; one that it could not keep is given back to be edited."""
         from seg_tui.actions import words_of
 
         try:
             line = action(self.workspace, self.store.get(), *arguments)
         except Exception as error:
-            self.post_message(ActionEnded(words_of(error), refused=True))
+            self.post_message(ActionEnded(words_of(error), refused=True, draft=draft))
         else:
+            if draft is not None:
+                self.drafts.pop(draft, None)
             self.post_message(ActionEnded(line, refused=False))
         self.live.nudge()
 
     @on(ActionEnded)
     def _tell_end(self, message: ActionEnded) -> None:
-        self.tell(message.line, message.refused)
+        from seg_tui.acting import Acting
+
+        if message.draft is None:
+            self.tell(message.line, message.refused)
+        elif isinstance(self.screen, Acting):
+            self.screen.give_back(message.draft, message.line)
+        else:  # something else is typed or read just now
+            what, _ = message.draft
+            self.tell(
+                f"{message.line}\nthe {what} that you typed is not lost: ask for it again", refused=True
+            )
 
     def tell(self, text: str, refused: bool = False) -> None:
         """Say in passing what became of something, or why it was refused; of many lines the first five."""
@@ -343,6 +367,8 @@ def main() -> None:
     app = SegTui(workspace)
     app.open_graphics()
     app.run()
+    for (what, ids), text in app.drafts.items():
+        print(f"the {what} of {' '.join(ids)} was not kept: {text!r}", file=sys.stderr)
 
 
 def _why_not(workspace: Workspace) -> str:

@@ -6,6 +6,7 @@ in the queue of messages: who was busy for a while sees the present, not the pas
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ from types import MappingProxyType
 
 from textual.message import Message
 
-from engine.agent.ingest import owner_of
-from engine.agent.presence import Presence, ensure_agent
+from engine.agent.ingest import owner_of, refresh
+from engine.agent.presence import Presence
+from engine.journal import JournalError
 from engine.processes import is_alive
 from engine.store import RunSummary, Store, StoreError
 from engine.workspace import Workspace
@@ -24,20 +26,24 @@ from seg_tui.stores import file_identity
 WAIT_SECONDS = 2.0
 """How long a look waits for somebody who holds the database, before that is called trouble."""
 
-LOOK_AFTER_SECONDS = 5.0
-"""How often it is made sure that somebody looks after the runs that are under way or wait."""
+LOOK_AFTER_SECONDS = 2.0
+"""How often it is looked whether somebody looks after the runs that are under way or wait."""
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """All runs at one moment, by id. A run that did not change is the same object in the next snapshot.
 
-    `there` says whether the workspace has a database at all; `at` is UTC seconds.
+    `there` says whether the workspace has a database at all; `at` is UTC seconds. `unattended` is how many
+    runs wait that nobody will start: no agent is on this host. `read_only` is "", or why nothing can be
+    changed.
     """
 
     runs: Mapping[str, RunSummary] = field(default_factory=lambda: MappingProxyType({}))
     there: bool = False
     at: float = 0.0
+    unattended: int = 0
+    read_only: str = ""
 
     def changed_since(self, before: Snapshot) -> list[str]:
         """The ids of the runs that are new or have changed."""
@@ -68,8 +74,9 @@ class StoreRecovered(Message):
 
 
 class Live:
-    """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds; with
-    `look_after` it sees to it that an agent is there when runs need one.
+    """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds. With
+    `look_after` it folds in what runs have written that nobody looks after, as every look of the command line
+    does, and tells whether runs wait for an agent that is not there. It starts nothing.
 
     The store it has open is its own; screens open theirs through `Workspace.open_store`.
     """
@@ -88,10 +95,11 @@ class Live:
         self._file: tuple[int, int] | None = None
         self._runs: dict[str, RunSummary] = {}
         self._latest = -1
-        self._told = False
+        self._told, self._told_unattended = False, 0
         self._known = False
         self._trouble = ""
         self._looked_after = 0.0
+        self._unattended = self._told_unattended = 0
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
 
     def start(self) -> None:
@@ -111,8 +119,8 @@ class Live:
     def _follow(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._look()
                 self._look_after()
+                self._look()
                 if self._trouble:
                     self._trouble = ""
                     self._post(StoreRecovered())
@@ -145,7 +153,8 @@ class Live:
             self._file = file_identity(self.workspace)
         changes = self._store.changes(self._latest)
         fresh = {run.id: run for run in changes.runs if self._runs.get(run.id) != run}
-        if not fresh and changes.count == len(self._runs) and self._told:
+        known = changes.count == len(self._runs) and self._unattended == self._told_unattended
+        if not fresh and known and self._told:
             return
         self._runs = {**self._runs, **fresh}
         if changes.count != len(self._runs):
@@ -156,11 +165,13 @@ class Live:
         self._tell(there=True)
 
     def _tell(self, there: bool) -> None:
-        self._told = True
-        self._post(SnapshotTaken(Snapshot(MappingProxyType(self._runs), there, time.time())))
+        self._told, self._told_unattended = True, self._unattended
+        why = self._store.read_only if self._store is not None else ""
+        shown = MappingProxyType(self._runs)
+        self._post(SnapshotTaken(Snapshot(shown, there, time.time(), self._unattended, why)))
 
     def _look_after(self) -> None:
-        """Start an agent when runs are under way or wait and nobody looks after them."""
+        """Fold in what runs have written that nobody looks after, and count those that wait for nobody."""
         if (
             not self._cares
             or self._store is None
@@ -169,11 +180,14 @@ class Live:
             return
         self._looked_after = time.monotonic()
         if Presence.of(self.workspace).living() is not None:
+            self._unattended = 0
             return
-        owners = [owner_of(row) for row in self._store.active()]
-        orphaned = any(owner is None or is_alive(owner) is False for owner in owners)
-        if orphaned or any(not row.paused for row in self._store.queue()):
-            ensure_agent(self.workspace)
+        self._unattended = sum(not row.paused for row in self._store.queue())
+        for row in self._store.active() if not self._store.read_only else ():
+            owner = owner_of(row)
+            if owner is None or is_alive(owner) is False:
+                with contextlib.suppress(JournalError, OSError):  # `db check` tells what ails it
+                    refresh(self._store, [self.workspace.run_dir(row.id)])
 
     def _close(self) -> None:
         if self._store is not None:

@@ -142,7 +142,7 @@ def queue_run(
         note=card.note.strip(),
     )
     queued = enqueue(workspace, store, run, config, Place(priority, card.after.strip()))
-    # It is in the queue now, whatever comes: `Live` tries again to start an agent, and says what fails.
+    # It is in the queue now, whatever comes: the dashboard says that it waits for an agent.
     with contextlib.suppress(OSError):
         ensure_agent(workspace)
     return queued

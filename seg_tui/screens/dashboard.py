@@ -8,7 +8,8 @@ The keys; the same key means the same on every screen:
     space mark           a mark all         u unmark
     / filter             S sort by          < > sort by the column beside           i other way round
     g group              left right fold    F follow latest
-    v next view          V side pane        f2 settings        ? help              q quit
+    v next view          V side pane        A start an agent
+    f2 settings          ? help             q quit
 """
 
 from __future__ import annotations
@@ -120,6 +121,13 @@ class Dashboard(Acting, Screen[None]):
         Binding("f2", "settings", "settings", tooltip="Theme, columns, refresh, curves, images"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
         Binding("q", "app.quit", "quit", tooltip="Leave; no run stops"),
+        Binding(
+            "A",
+            "agent",
+            "agent",
+            show=False,
+            tooltip="Start an agent, which starts what is queued, if none is here",
+        ),
         Binding("escape", "back", "clear filter", show=False, tooltip="Close the filter; then unmark"),
     ]
 
@@ -202,6 +210,7 @@ class Dashboard(Acting, Screen[None]):
         runs = self.tui.snapshot.runs.values()
         active = sum(run.status in UNDER_WAY for run in runs)
         queued = sum(run.status == "queued" for run in runs)
+        waits = self.tui.snapshot.unattended > 0
         marked, hidden = len(self.table.marked), 0
         if marked:
             hidden = len(self.table.marked - {run.id for run in self.table.shown})
@@ -212,7 +221,7 @@ class Dashboard(Acting, Screen[None]):
             if self.table.grouping
             else "",
             f"{active} running" if active else "",
-            f"{queued} queued" if queued else "",
+            f"{queued} queued" + (", no agent here: A starts one" if waits else "") if queued else "",
             "1 run" if len(runs) == 1 else f"{len(runs):,} runs",
         ]
         right = " · ".join(part for part in parts if part)

@@ -21,22 +21,25 @@ _BOX = """
     }
     & .title { text-style: bold; }
     & .hint { color: $text-muted; }
+    & .problem { color: $text-error; }
 """
 
 
 class Ask(ModalScreen[str | None]):
-    """One line of text; None when it was left with escape."""
+    """One line of text; None when it was left with escape. `problem` says why an earlier one was not kept."""
 
     DEFAULT_CSS = f"Ask {{ {_BOX} }}"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "back")]
 
-    def __init__(self, title: str, hint: str, value: str = "") -> None:
+    def __init__(self, title: str, hint: str, value: str = "", problem: str = "") -> None:
         super().__init__()
-        self._title, self._hint, self._value = title, hint, value
+        self._title, self._hint, self._value, self._problem = title, hint, value, problem
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(self._title, classes="title", markup=False)
+            if self._problem:
+                yield Static(f"not kept: {self._problem}", classes="problem", markup=False)
             yield Input(self._value, compact=True)
             yield Static(self._hint, classes="hint", markup=False)
             yield Static("enter keeps it, escape leaves all as it is", classes="hint", markup=False)

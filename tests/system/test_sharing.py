@@ -254,24 +254,29 @@ from seg_tui.app import SegTui
 async def main():
     app = SegTui(Workspace(Path(sys.argv[1])))
     async with app.run_test(size=(160, 40)) as pilot:
-        while "bbbb2222" not in app.snapshot.runs:
-            await pilot.pause(0.05)
+
+        async def until(condition):
+            while not condition():
+                await pilot.pause(0.05)
+
+        await until(lambda: "bbbb2222" in app.snapshot.runs and app._notifications)
+        print(*(notice.message for notice in app._notifications))
         app.screen.table.put_cursor("bbbb2222")
         await pilot.press("o")
-        while app.screen.query("Ask Input").first(None) is None and not app.screen.query("Input"):
-            await pilot.pause(0.05)
-        await pilot.press(*"!!", "enter")
-        for _ in range(200):
-            await pilot.pause(0.05)
-            if any("belongs to" in note.message for note in app._notifications if note.severity == "error"):
-                break
-        print(*(note.message for note in app._notifications), sep="\\n")
+        await until(lambda: app.screen.query("Input"))
+        await pilot.press("!", "enter")
+        await until(lambda: app.screen.query(".problem"))
+        print(app.screen.query_one(".problem").render(), app.screen.query_one("Input").value)
 
 asyncio.run(main())
 """
     done = CAROL.run(sys.executable, "-P", "-c", program, lab.root, TERM="xterm-256color")
     assert done.returncode == 0, done.stderr
-    assert f"belongs to {ALICE.name}" in done.stdout
+    opened, refused = done.stdout.splitlines()
+    assert "to look at only: " in opened
+    assert f"belongs to {ALICE.name}" in opened
+    assert f"experiments.db belongs to {ALICE.name}" in refused
+    assert refused.endswith(" !")  # what she typed is there to be sent again
     assert listing(lab.root) == before
 
 

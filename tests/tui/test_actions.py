@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.screens.dialogs import Ask, Confirm
 from seg_tui.screens.launch import LaunchScreen
+from seg_tui.widgets.bars import TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import notices, opened, screen_text, until
@@ -216,3 +219,51 @@ async def test_keys_without_any_run_say_so(empty_workspace: Workspace) -> None:
         for key in ("s", "r", "d", "t", "o", "y", "l", "p"):
             await pilot.press(key)
             assert "No run is under the cursor" in notices(app)[-1], key
+
+
+@pytest.mark.parametrize(("key", "words"), [("o", "a long thought"), ("t", "x")])
+async def test_words_typed_while_the_database_is_locked_come_back_to_be_sent_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, key: str, words: str
+) -> None:
+    run_id = "aaaa0000"
+    monkeypatch.setattr("seg_tui.stores.WAIT_SECONDS", 0.1)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, run_id, key)
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+        app.screen.query_one(Input).value = words
+        with closing(sqlite3.connect(workspace.database, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            await pilot.press("enter")
+            await until(
+                pilot, lambda: isinstance(app.screen, Ask) and app.screen.query(".problem"), "given back"
+            )
+            assert app.screen.query_one(Input).value == words
+            assert "another program has held the database" in str(app.screen.query_one(".problem").render())
+            # The same while another screen is in the way: it waits for the key.
+            await pilot.press("enter", "question_mark")
+            await told(app, pilot, "is not lost")
+            assert list(app.drafts.values()) == [words]
+            holder.execute("ROLLBACK")
+        await pilot.press("escape", key)
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question once more")
+        assert app.screen.query_one(Input).value == words
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.drafts, "it is kept")
+    with workspace.open_store() as store:
+        row = store.run(run_id)
+    assert words in (row.note, *row.tags)
+
+
+async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    app = SegTui(workspace)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: app.snapshot.unattended == 1, "the run that waits")
+        bar = app.screen.query_one(TitleBar)
+        await until(pilot, lambda: "1 queued, no agent here: A starts one" in str(bar.render()), "the title")
+        assert no_agent == []
+        await pilot.press("A")
+        await told(app, pilot, "an agent was started")
+    assert no_agent == [workspace]
+    assert not (workspace.root / "agents").exists()
