@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.config import RunConfig
 from engine.config_keys import parse_assignments, validate, with_values
 from engine.files import expanded
+from engine.input_files import InputFileError, refuse_irregular
 from engine.intentions import Refused, check_hardware
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
 from engine.rundir import RunDir, RunDirError
@@ -48,7 +50,12 @@ def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) ->
     if (run.checkpoints / name).is_file() or (waits and which in ("best", "last") and not row.ended):
         return f"../{row.id}/checkpoints/{name}"
     path = expanded(Path(which)).absolute()
-    if which not in ("best", "last") and path.is_file():
+    if which not in ("best", "last") and (path.exists() or path.is_symlink()):
+        try:
+            refuse_irregular(path)
+            verify_checkpoint(path)
+        except (InputFileError, CheckpointError) as error:
+            raise Refused([f"--checkpoint {error}"]) from error
         return str(path)
     there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
     raise Refused([f"--checkpoint {which}: {row.id} has no such checkpoint; it has {there or 'none yet'}"])

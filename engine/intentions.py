@@ -168,6 +168,9 @@ def make_run(
     Raises Refused for a card that no database can keep, StoreError, and OSError when the disk refuses it.
     """
     refuse_unkeepable(name=card.name, experiment=card.experiment, tag=card.tags, note=card.note)
+    for what, text in (("name", card.name), ("experiment", card.experiment)):
+        if not text.strip():
+            raise Refused([f"{what}: is empty; it must have a letter or a digit"])
     if abs(card.priority) > MOST_PRIORITY:
         raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
     workspace.run_dir(card.id).create(card, config)

@@ -138,7 +138,7 @@ class RunDir:
                 folder.mkdir()
             write_json(self.config_file, config.model_dump(mode="json"))
             self.write_card(card)
-        except OSError:
+        except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, differences, format_value, with_values
 from engine.files import expanded
+from engine.input_files import InputFileError, refuse_irregular
 from engine.rundir import RunCard, RunDir, RunDirError, new_run_id
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
@@ -44,7 +45,12 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
         path = workspace.runs / settled[0].removeprefix("../") if settled else expanded(Path(given))
         path = path.absolute()
         run = workspace.run_dir(settled[1]) if settled else RunDir(path.parent.parent)
-        if not path.is_file() and run.id != waits_for:
+        if path.exists() or path.is_symlink():
+            try:
+                refuse_irregular(path)
+            except InputFileError as error:
+                raise ConfigError([f"init.from: {error}"]) from error
+        elif run.id != waits_for:
             raise ConfigError([f"init.from: {path} is not there; it must be a run or a checkpoint"])
     if config.init.strict:
         _refuse_other_network(config, run)

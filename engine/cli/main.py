@@ -21,7 +21,7 @@ from engine.access import explain
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
-from engine.cli.usage import PROGRAM, WrongUse, choice, usage_line
+from engine.cli.usage import PROGRAM, WrongUse, choice, refuse_empty, usage_line
 from engine.visible import guard_streams
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
@@ -374,6 +374,7 @@ def main() -> None:
 def command_line(arguments: Sequence[str]) -> int:
     """Do one command; returns its exit status. Here, and only here, errors become lines on stderr."""
     try:
+        refuse_empty(arguments)
         command = typer.main.get_command(app)
         with command.make_context(PROGRAM, list(arguments)) as context:
             command.invoke(context)

@@ -81,6 +81,20 @@ def short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:32]}... ({len(text)} characters)"
 
 
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise WrongUse for an argument that is empty where that means nothing: it would be taken for an option
+    that was not given, or for this folder. An empty note removes it, an empty tag of `rerun` means none."""
+    for place, word in enumerate(arguments):
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if value.strip() or (option and not equals):
+            continue
+        if not option and place and arguments[place - 1].startswith("-"):
+            option = arguments[place - 1]
+        may_be = ("--note", "--tag") if "rerun" in arguments else ("--note",)
+        if option not in may_be and (option or "note" not in arguments):
+            raise WrongUse(f"{option or 'an argument'}: is empty; leave it out or name something")
+
+
 class CommandGroup(TyperGroup):
     """A group that names the nearest command when there is none of that name."""
 

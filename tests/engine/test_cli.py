@@ -53,6 +53,16 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("db import nowhere", "run.json: cannot be read: No such file or directory"),
         ("picture good", "no gallery yet"),
         ("--workspace nowhere runs", "nowhere: no such folder"),
+        ("run quick --data . --experiment ''", "--experiment: is empty; leave it out or name something"),
+        ("run quick --data . --name ' '", "--name: is empty"),
+        ("run quick --data . --tag=", "--tag: is empty"),
+        ("run quick --data ''", "--data: is empty"),
+        ("--workspace '' runs", "--workspace: is empty"),
+        ("sweep quick seed=0..1 --data . --experiment ''", "--experiment: is empty"),
+        ("evaluate good --checkpoint ''", "--checkpoint: is empty"),
+        ("predict good ''", "an argument: is empty"),
+        ("tag good ''", "an argument: is empty"),
+        ("data check ''", "an argument: is empty"),
     ],
 )
 @pytest.mark.usefixtures("two_runs")
