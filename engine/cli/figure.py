@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.access import refuse_unwritable
 from engine.cli.compare import compared_run
+from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.config_keys import ConfigError
 from engine.report.compare import ComparedRun, Comparison, compare
@@ -75,9 +76,12 @@ def draw_figure(
         columns: Columns = 1 if (options.columns or usual) == 1 else 2
         figure = draw(_Material(workspace, store, runs, comparison, options, columns))
     about = "seg-engine runs " + ", ".join(run.row.id for run in runs)
+    note = ""
     for path in [out] if out.suffix else [out.with_suffix(suffix) for suffix in SUFFIXES]:
-        save_figure(figure, path, about)
+        note = save_figure(figure, path, about) or note
         print(path.absolute())
+    if note:
+        notices.say(f"note: {note}")
 
 
 def _samples(material: _Material) -> Figure:

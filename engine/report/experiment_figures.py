@@ -52,8 +52,10 @@ def draw_figures(
             figure, caption = draw()
         except (FigureError, PictureError):
             continue
+        note = ""
         for suffix in SUFFIXES:
-            save_figure(figure, folder / FOLDER / f"{kind}{suffix}", about)
+            note = save_figure(figure, folder / FOLDER / f"{kind}{suffix}", about) or note
+        caption += f" ({note})" if note else ""
         width = min(1.0, figure.get_figwidth() / 6.9)
         pictures[kind] = Picture(f"{FOLDER}/{kind}.png", caption, width)
     return pictures

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine.classes import VOID
 from engine.metrics.scores import Scores
+from engine.report.fonts import Font, escaped, font_for
 from engine.report.gallery import (
     PictureError,
     Sample,
@@ -48,7 +49,6 @@ _CAPTION_HEIGHT = 30
 _TITLE_HEIGHT = 40
 
 Color = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def gallery_picture(
@@ -151,16 +151,21 @@ def _compose(
     panel_height, panel_width = _scale_nearest(rows[0].target, factor).shape
     content = len(_COLUMNS) * panel_width + (len(_COLUMNS) - 1) * GAP
     lefts = [MARGIN + column * (panel_width + GAP) for column in range(len(_COLUMNS))]
+    large: Font
     small, medium, large = (ImageFont.load_default(size=size) for size in (14, 16, 22))
 
+    in_names, lacking = font_for([class_names[train_id] for train_id in classes_present(rows)], small, 14)
     class_entries = [
-        (_shorten_end(class_names[train_id], small, content // 2 - 60), _plain_swatch(colors[train_id]))
+        (
+            _shorten_end(escaped(class_names[train_id], lacking), in_names, content // 2 - 60),
+            _plain_swatch(colors[train_id]),
+        )
         for train_id in classes_present(rows)
     ]
     error_entries = [("wrong", _plain_swatch(WRONG))]
     if any((row.target == VOID).any() for row in rows):
         error_entries.append(("void, not scored", _void_swatch()))
-    cell = max(int(small.getlength(name)) for name, _ in class_entries + error_entries) + _SWATCH + 30
+    cell = max(int(in_names.getlength(name)) for name, _ in class_entries + error_entries) + _SWATCH + 30
     most_per_line = max(2, (content + 22) // cell)
     class_lines = math.ceil(len(class_entries) / most_per_line)
     # The lines are made even, so that no class is left alone on the last one.
@@ -176,7 +181,8 @@ def _compose(
     right = MARGIN + content
     if title:
         room = content - int(medium.getlength(epoch_label)) - 24
-        shown = _shorten_end(title, large, room)
+        large, lacking = font_for([title], large, 22)
+        shown = _shorten_end(escaped(title, lacking), large, room)
         draw.text((MARGIN, MARGIN + 22), shown, font=large, fill=_INK, anchor="ls")
     for left, name in zip(lefts, _COLUMNS, strict=True):
         draw.text((left, rows_top - 9), name, font=medium, fill=_INK, anchor="ls")
@@ -195,8 +201,9 @@ def _compose(
         captions = (row.name, "", f"Dice {_number(scores.dice)}", _accuracy(scores))
         for left, panel, caption in zip(lefts, panels, captions, strict=True):
             picture.paste(Image.fromarray(panel), (left, top))
-            caption = _shorten_front(caption, small, panel_width)
-            draw.text((left, top + panel_height + 16), caption, font=small, fill=_FAINT_INK, anchor="ls")
+            font, lacking = font_for([caption], small, 14)
+            caption = _shorten_front(escaped(caption, lacking), font, panel_width)
+            draw.text((left, top + panel_height + 16), caption, font=font, fill=_FAINT_INK, anchor="ls")
 
     draw.line((MARGIN, legend_top - 8, right - 1, legend_top - 8), fill=(222, 222, 226))
     error_line = class_lines * per_line
@@ -205,7 +212,7 @@ def _compose(
         line, column = divmod(place, per_line)
         left, top = MARGIN + column * cell, legend_top + 4 + line * _LEGEND_LINE
         picture.paste(Image.fromarray(swatch), (left, top))
-        draw.text((left + _SWATCH + 8, top + 13), name, font=small, fill=_INK, anchor="ls")
+        draw.text((left + _SWATCH + 8, top + 13), name, font=in_names, fill=_INK, anchor="ls")
     return picture
 
 

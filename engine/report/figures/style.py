@@ -15,8 +15,12 @@ import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter
 
 from engine.files import replacing
+from engine.report.fonts import east_asian_fonts, escaped, missing_letters, open_font
 
 Columns = Literal[1, 2]
 
@@ -116,10 +120,11 @@ def legend_above(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -
     )
 
 
-def save_figure(figure: Figure, path: Path, about: str) -> None:
+def save_figure(figure: Figure, path: Path, about: str) -> str:
     """Write a PNG or a PDF, as the ending of `path` says, with `about` (the runs) in its metadata.
 
-    The same figure gives the same bytes: no time of making goes into the file. Raises FigureError.
+    The same figure gives the same bytes: no time of making goes into the file. Returns what to tell about
+    letters that no font has, "" when all are drawn. Raises FigureError.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -127,4 +132,64 @@ def save_figure(figure: Figure, path: Path, about: str) -> None:
     metadata = {"Subject": about, "CreationDate": None} if suffix == ".pdf" else {"Description": about}
     path.parent.mkdir(parents=True, exist_ok=True)
     with paper_style(), replacing(path) as stream:
+        missing = settle_letters(figure)
         figure.savefig(stream, format=suffix[1:], metadata=metadata, bbox_inches="tight", pad_inches=0.02)
+    if not missing:
+        return ""
+    return (
+        f"no font here has {''.join(sorted(missing)[:10])}: written as codes such as "
+        f"{escaped(min(missing), missing)}; a font such as Noto Sans CJK draws them"
+    )
+
+
+def settle_letters(figure: Figure) -> set[str]:
+    """See that every letter of the figure can be drawn, within `paper_style`.
+
+    Fonts of this machine that have what is missing come after the usual one; letters that none has are
+    written as their codes and returned. A dollar sign in a name is one, and begins no formula.
+    """
+    texts = figure.findobj(Text)
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    ticks = [label for axis in axes for label in axis.get_ticklabels(which="both")]
+    for text in (*texts, *ticks):
+        if not text.get_text().startswith(r"$\mathdefault"):  # how matplotlib itself writes powers of ten
+            text.set_parse_math(False)
+    letters = "".join(text.get_text() for text in (*texts, *ticks))
+    usual = open_font(Path(findfont(_STYLE["font.sans-serif"][0])), 12)
+    missing = missing_letters(letters, usual) if usual is not None else set()
+    families = list(_STYLE["font.sans-serif"])
+    for path in east_asian_fonts() if missing else ():
+        font = open_font(path, 12)
+        had = missing - missing_letters("".join(missing), font) if font is not None else set()
+        if had:
+            fontManager.addfont(path)
+            families.append(FontProperties(fname=path).get_name())
+            missing = missing - had
+    if len(families) > 1:
+        for text in (*texts, *ticks):  # one by one: of a generic family matplotlib takes a single font
+            text.set_fontfamily(families)
+    if missing:
+        for text in texts:
+            text.set_text(escaped(text.get_text(), missing))
+        for axis in axes:
+            axis.set_major_formatter(_Escaping(axis.get_major_formatter(), missing))
+    return missing
+
+
+class _Escaping(Formatter):
+    """What another formatter writes, with some letters as their codes."""
+
+    def __init__(self, inner: Formatter, letters: set[str]) -> None:
+        self._inner, self._letters = inner, letters
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return escaped(self._inner(x, pos), self._letters)
+
+    def set_locs(self, locs: Any) -> None:
+        self._inner.set_locs(locs)
+
+    def format_ticks(self, values: Any) -> list[str]:
+        return [escaped(text, self._letters) for text in self._inner.format_ticks(values)]
+
+    def get_offset(self) -> str:
+        return self._inner.get_offset()
