@@ -32,7 +32,6 @@ from engine.recipes import get_recipe
 from engine.rundir import RunDir
 from engine.tasks.job import Job
 from engine.tasks.loop import train_epoch
-from engine.tasks.objectives import build_objective
 from engine.tasks.state import new_state
 
 PROFILED_STEPS = 10
@@ -84,7 +83,7 @@ def measure(
         seconds, waits = [], []
         for _ in range(epochs + 1):
             begun = time.perf_counter()
-            meter = train_epoch(job, state, batches, len(data.train), build_objective(config), hardware)
+            meter = train_epoch(job, state, batches, len(data.train), hardware)
             assert meter.confusion is not None
             meter.confusion.compute()
             seconds.append(time.perf_counter() - begun)

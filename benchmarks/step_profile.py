@@ -35,7 +35,8 @@ from engine.learning.ceiling import matrix_ceiling  # noqa: E402
 from engine.learning.flops import flops_per_sample  # noqa: E402
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic  # noqa: E402
 from engine.models.registry import CHANNELS, build_model  # noqa: E402
-from engine.tasks.objectives import build_objective  # noqa: E402
+from engine.tasks.draws import StepNoise  # noqa: E402
+from engine.tasks.objectives import loss_of  # noqa: E402
 from engine.tasks.state import new_state  # noqa: E402
 
 CLASSES = [f"class {index}" for index in range(19)]
@@ -79,7 +80,7 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
     """The fastest of `steps` whole steps by kind of work; what each took is printed, too."""
     on_cuda = hardware.device.type == "cuda"
     state = new_state(config, hardware, CLASSES)
-    objective = build_objective(config)
+    objective, noise = state.objective, StepNoise(0, 0, 0, config.batch_size)
     generator = torch.Generator(hardware.device).manual_seed(0)
 
     def draw(high: int, *shape: int) -> torch.Tensor:
@@ -92,10 +93,10 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
 
     def step() -> None:
         state.optimizer.zero_grad(set_to_none=True)
-        targets = objective.targets(images, labels, generator)
+        targets = objective.targets(images, labels, noise)
         with hardware.autocast():
             answers = state.model(objective.inputs(images, targets))
-        torch.autograd.backward(objective.loss(answers, targets))
+        torch.autograd.backward(loss_of(objective, answers, targets))
         state.optimizer.step()
 
     for _ in range(2):

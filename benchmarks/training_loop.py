@@ -36,7 +36,6 @@ from engine.models.registry import build_model  # noqa: E402
 from engine.rundir import RunDir  # noqa: E402
 from engine.tasks.job import Job  # noqa: E402
 from engine.tasks.loop import train_epoch  # noqa: E402
-from engine.tasks.objectives import build_objective  # noqa: E402
 from engine.tasks.state import TrainState, new_state  # noqa: E402
 
 
@@ -102,7 +101,7 @@ def engine_epoch(job: Job, state: TrainState, data: Dataset, hardware: Hardware)
     """Seconds of one whole epoch of the engine, scores included, and the share that waited for data."""
     batches, _ = make_batches([data.train, data.val], hardware.device)
     begun = time.perf_counter()
-    meter = train_epoch(job, state, batches, len(data.train), build_objective(job.config), hardware)
+    meter = train_epoch(job, state, batches, len(data.train), hardware)
     assert meter.confusion is not None
     meter.confusion.compute()
     seconds = time.perf_counter() - begun

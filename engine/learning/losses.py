@@ -1,8 +1,12 @@
-"""Losses over logits [B, C, H, W] and train ids [B, H, W]; void pixels (255) take no part."""
+"""Losses over logits [B, C, H, W] and train ids [B, H, W]; void pixels (255) take no part.
+
+A loss is a function of sums over pixels. Sums add up over batches, micro-batches and ranks, so the loss of a
+whole split is the same however the split was cut.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,42 +15,91 @@ from torch.nn import functional
 from engine.classes import VOID
 from engine.config import LossConfig
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+
+class Loss(Protocol):
+    """`terms` is the number of sums; the first is that of the valid pixels."""
+
+    terms: int
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """float64 [terms] of a batch, with a gradient for `logits`."""
+
+    def value(self, sums: Tensor) -> Tensor:
+        """The loss, a float64 scalar, of added sums. It is finite and has no gradient where no pixel is
+        valid."""
 
 
-def build_loss(config: LossConfig) -> Loss:
-    """The loss of a config: (logits [B, C, H, W], labels uint8 [B, H, W]) -> float32 scalar."""
+class CrossEntropy:
+    """The mean over valid pixels of the cross-entropy."""
 
-    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-        # A batch may be all void: the mean over no pixels is 0 here, where torch's own mean gives NaN.
+    terms = 2
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         total = functional.cross_entropy(
             logits.float(),
             labels.long(),
             ignore_index=VOID,
             reduction="sum",
-            label_smoothing=config.label_smoothing,
+            label_smoothing=self.label_smoothing,
         )
-        return total / (labels != VOID).sum().clamp(min=1)
+        return torch.stack([(labels != VOID).sum().double(), total.double()])
 
-    def cross_entropy_dice(logits: Tensor, labels: Tensor) -> Tensor:
-        return 0.5 * cross_entropy(logits, labels) + 0.5 * soft_dice_loss(logits, labels)
+    def value(self, sums: Tensor) -> Tensor:
+        # A batch may be all void: the mean over no pixels is 0 here, where torch's own mean gives NaN.
+        return sums[1] / sums[0].clamp(min=1)
 
-    return cross_entropy if config.name == "cross_entropy" else cross_entropy_dice
 
+class SoftDice:
+    """1 - mean over the classes present of 2|PT| / (|P| + |T|), P the softmax.
 
-def soft_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - mean over the classes present in the batch of 2|PT| / (|P| + |T|), P the softmax.
-
-    Milletari et al., "V-Net", 3DV 2016, with plain sums in the denominator; counts are pooled over the batch.
+    Milletari et al., "V-Net", 3DV 2016, with plain sums in the denominator. |PT|, |P| and |T| are pooled over
+    whatever the sums are of: a batch while training, all of a split where its loss is recorded.
     """
-    classes = logits.shape[1]
-    valid = labels != VOID  # [B, H, W]
-    probability = logits.float().softmax(dim=1) * valid.unsqueeze(1)  # [B, C, H, W]
-    truth = functional.one_hot(torch.where(valid, labels, 0).long(), classes).movedim(
-        -1, 1
-    ) * valid.unsqueeze(1)
-    overlap = (probability * truth).sum(dim=(0, 2, 3))  # [C]
-    truth_size = truth.sum(dim=(0, 2, 3))
-    dice = 2 * overlap / (probability.sum(dim=(0, 2, 3)) + truth_size).clamp(min=1e-6)
-    present = truth_size > 0
-    return 1 - (dice * present).sum() / present.sum().clamp(min=1)
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.terms = 1 + 3 * classes
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        valid = labels != VOID  # [B, H, W]
+        probability = logits.float().softmax(dim=1) * valid.unsqueeze(1)  # [B, C, H, W]
+        truth = functional.one_hot(torch.where(valid, labels, 0).long(), self.classes).movedim(
+            -1, 1
+        ) * valid.unsqueeze(1)
+        per_class = [(probability * truth), probability, truth]
+        return torch.cat(
+            [valid.sum().double().unsqueeze(0), *(each.sum(dim=(0, 2, 3)).double() for each in per_class)]
+        )
+
+    def value(self, sums: Tensor) -> Tensor:
+        overlap, probability, truth = sums[1:].view(3, self.classes)
+        dice = 2 * overlap / (probability + truth).clamp(min=1e-6)
+        present = truth > 0
+        loss: Tensor = 1 - (dice * present).sum() / present.sum().clamp(min=1)
+        return loss
+
+
+class CrossEntropyDice:
+    """Cross-entropy and soft Dice loss in equal parts."""
+
+    def __init__(self, label_smoothing: float, classes: int) -> None:
+        self.cross_entropy, self.dice = CrossEntropy(label_smoothing), SoftDice(classes)
+        self.terms = self.cross_entropy.terms + self.dice.terms
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return torch.cat([self.cross_entropy.sums(logits, labels), self.dice.sums(logits, labels)])
+
+    def value(self, sums: Tensor) -> Tensor:
+        cross_entropy, dice = sums.tensor_split([self.cross_entropy.terms])
+        loss: Tensor = 0.5 * self.cross_entropy.value(cross_entropy) + 0.5 * self.dice.value(dice)
+        return loss
+
+
+def build_loss(config: LossConfig, classes: int) -> Loss:
+    """The loss of a config for logits of `classes` channels."""
+    if config.name == "cross_entropy":
+        return CrossEntropy(config.label_smoothing)
+    return CrossEntropyDice(config.label_smoothing, classes)

@@ -14,7 +14,7 @@ from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.models.registry import count_parameters
 from engine.tasks.job import Job, StopRequested, record_start
-from engine.tasks.objectives import Objective, build_objective, output_channels
+from engine.tasks.objectives import output_channels
 from engine.tasks.state import TrainState, find_resumption, new_state, restore
 from engine.tasks.warm_start import start_from_source
 
@@ -25,7 +25,6 @@ class Learning:
 
     hardware: Hardware
     data: Dataset
-    objective: Objective
     state: TrainState
     flops: int
 
@@ -49,7 +48,7 @@ def begin(job: Job) -> Learning:
     elif config.init.source:
         start_from_source(job, state)
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
-    return Learning(hardware, data, build_objective(config), state, flops)
+    return Learning(hardware, data, state, flops)
 
 
 def open_data(job: Job) -> Dataset:

@@ -95,28 +95,27 @@ def _training(
     """Median step of a few, in images a second, and the most memory it took in bytes."""
     import torch
 
+    from engine.tasks.draws import StepNoise
     from engine.tasks.meter import EpochMeter, peak_memory
-    from engine.tasks.objectives import build_objective
 
     height, width = config.data.size
-    objective = build_objective(config)
-    generator = torch.Generator(hardware.device)
+    objective, noise = state.objective, StepNoise(0, 0, 0, batch_size)
     images = torch.randint(0, 256, (batch_size, height, width, 3), dtype=torch.uint8, device=hardware.device)
     labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
-    meter = EpochMeter(len(state.classes), hardware.device)
+    meter = EpochMeter(len(state.classes), hardware.device, objective)
     state.model.train()
     times: list[float] = []
     while len(times) < WARM_STEPS + 1 or (sum(times) < seconds and len(times) < 100):
         begun = time.perf_counter()
         state.optimizer.zero_grad(set_to_none=True)
-        targets = objective.targets(images, labels, generator)
+        targets = objective.targets(images, labels, noise)
         with hardware.autocast():
             answers = state.model(objective.inputs(images, targets))
-        loss = objective.loss(answers, targets)
-        state.scaler.scale(loss).backward()
+        sums = objective.sums(answers, targets)
+        state.scaler.scale(objective.value(sums)).backward()
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        meter.add(loss, answers, targets)
+        meter.add(sums, answers, targets)
         _wait(hardware.device)
         times.append(time.perf_counter() - begun)
     step = statistics.median(times[WARM_STEPS:])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -17,16 +20,52 @@ def step_generator(seed: int, epoch: int, step: int) -> Generator:
     return Generator().manual_seed(_mixed(seed, epoch, step + 1))
 
 
-def noise_generator(seed: int, epoch: int, step: int, device: torch.device, rank: int = 0) -> Generator:
-    """A generator of noise for one rank's part of one step, on the device: the CPU would be too slow for a
-    GPU."""
-    words = (seed, epoch, step + 1, 1)
-    return Generator(device).manual_seed(_mixed(*words, rank) if rank else _mixed(*words))
+class Noise(Protocol):
+    """A source of normal noise for the images of one batch."""
+
+    def like(self, images: Tensor) -> Tensor:
+        """float32 of the images' shape [B, H, W, 3], on their device."""
 
 
-def scoring_generator(seed: int, step: int, device: torch.device) -> Generator:
-    """A generator for one batch of the validation split, the same in every epoch."""
-    return Generator(device).manual_seed(_mixed(seed, step, 2))
+@dataclass(frozen=True)
+class StepNoise:
+    """The noise of one step: drawn for the whole batch of `whole` images, of which this rank has those from
+    `first` on. So it does not depend on how many ranks share the batch."""
+
+    seed: int
+    epoch: int
+    step: int
+    whole: int
+    first: int = 0
+
+    def like(self, images: Tensor) -> Tensor:
+        # The CPU would be too slow for a GPU.
+        generator = _generator(images.device, self.seed, self.epoch, self.step + 1, 1)
+        shape = (self.whole, *images.shape[1:])
+        drawn = torch.randn(shape, generator=generator, device=images.device)
+        return drawn[self.first : self.first + len(images)]
+
+
+@dataclass(frozen=True)
+class ScoringNoise:
+    """The noise of images of the validation split, the first of which is at `position` there: each image has
+    its own, the same in every epoch and whatever batch it is in."""
+
+    seed: int
+    position: int
+
+    def like(self, images: Tensor) -> Tensor:
+        device = images.device
+        return torch.stack(
+            [
+                torch.randn(image.shape, generator=_generator(device, self.seed, position, 2), device=device)
+                for position, image in enumerate(images, start=self.position)
+            ]
+        )
+
+
+def _generator(device: torch.device, *words: int) -> Generator:
+    return Generator(device).manual_seed(_mixed(*words))
 
 
 def _mixed(*words: int) -> int:

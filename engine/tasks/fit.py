@@ -154,7 +154,7 @@ def _steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> None:
     import torch
 
     from engine.learning.hardware import choose_hardware, settle_arithmetic
-    from engine.tasks.objectives import build_objective
+    from engine.tasks.draws import StepNoise
     from engine.tasks.state import new_state
 
     # Compiling would take minutes and save little memory.
@@ -167,20 +167,19 @@ def _steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> None:
     kept.append(
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
     )
-    objective = build_objective(config)
-    generator = torch.Generator(hardware.device)
+    objective, noise = state.objective, StepNoise(0, 0, 0, size)
     height, width = config.data.size
     images = torch.randint(0, 256, (size, height, width, 3), dtype=torch.uint8, device=hardware.device)
     labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
     state.model.train()
     for _ in range(STEPS):
         state.optimizer.zero_grad(set_to_none=True)
-        targets = objective.targets(images, labels, generator)
+        targets = objective.targets(images, labels, noise)
         with hardware.autocast():
             answers = state.model(objective.inputs(images, targets))
-        loss = objective.loss(answers, targets)
-        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        state.meter.add(loss, answers, targets)
+        sums = objective.sums(answers, targets)
+        state.scaler.scale(objective.value(sums)).backward()  # type: ignore[no-untyped-call]
+        state.meter.add(sums, answers, targets)
         state.scaler.step(state.optimizer)
         state.scaler.update()
     del kept

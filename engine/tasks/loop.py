@@ -7,7 +7,7 @@ was not.
 
 Several ranks run this loop side by side, each with its part of every batch. A step's gradient is that of the
 whole batch, whoever computes which part of it; so batch size and learning rate mean the same on any number of
-devices. Batch norm alone sees a rank's part, as it does with `runtime.micro_batch`.
+devices. Batch norm and soft Dice loss alone see a rank's part, as they do with `runtime.micro_batch`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
 from engine.learning.optimizers import learning_rate
 from engine.tasks.begin import Learning
-from engine.tasks.draws import noise_generator, shuffled, step_generator
+from engine.tasks.draws import StepNoise, shuffled, step_generator
 from engine.tasks.job import Diverged, Job, StopRequested
 from engine.tasks.meter import EpochMeter
 from engine.tasks.objectives import Objective
@@ -43,18 +43,18 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
     goes wrong on the way.
     """
     config, state, hardware, group = job.config, learning.state, learning.hardware, job.group
-    data, objective, flops = learning.data, learning.objective, learning.flops
+    data, objective, flops = learning.data, state.objective, learning.flops
     train_batches, val_batches = make_batches(
         [data.train, data.val], hardware.device, group.count, job.check_stop_while_waiting
     )
     rates: list[float] = []
     while state.epoch < config.epochs:
         try:
-            own = train_epoch(job, state, train_batches, len(data.train), objective, hardware)
+            own = train_epoch(job, state, train_batches, len(data.train), hardware)
             train_meter = own.over(group)
             epoch = state.epoch + 1
             lr = learning_rate(config, epoch * state.steps - 1, state.steps)
-            _refuse_divergence(train_meter.mean_loss(), epoch)
+            _refuse_divergence(train_meter.loss(), epoch)
             train_event = train_meter.event(epoch, "train", state.classes, lr)
             events = [train_event]
             if epoch % config.evaluation.every == 0 or epoch == config.epochs:
@@ -69,12 +69,12 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
                     hardware,
                     epoch,
                 )
-                _refuse_divergence(val_meter.mean_loss(), epoch)
+                _refuse_divergence(val_meter.loss(), epoch)
                 val_event = val_meter.event(epoch, "val", state.classes, lr)
                 keep_best(state, val_event, val_meter)
                 events.append(val_event)
         except StopRequested:
-            _refuse_divergence(state.meter.over(group).mean_loss(), state.epoch + 1)
+            _refuse_divergence(state.meter.over(group).loss(), state.epoch + 1)
             save(job, state)
             raise
         for event in events:
@@ -95,14 +95,13 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
         record_speed(job, hardware, flops, rates)
 
 
-def train_epoch(
-    job: Job, state: TrainState, batches: Batches, images: int, objective: Objective, hardware: Hardware
-) -> EpochMeter:
+def train_epoch(job: Job, state: TrainState, batches: Batches, images: int, hardware: Hardware) -> EpochMeter:
     """Train from the state's step to the end of its epoch; `state.meter` counts this rank's part of the pass.
 
     Raises StopRequested after a whole step, with the state fit to be saved.
     """
     config, epoch, meter, group = job.config, state.epoch, state.meter, job.group
+    objective = state.objective
     order, own_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
     state.steps = steps = math.ceil(images / config.batch_size)
     parameters = list(state.model.parameters())
@@ -114,7 +113,7 @@ def train_epoch(
         first, own = group.place(whole)
         changes = Draws(step_generator(config.seed, epoch, state.step), whole, min(first, whole - 1))
         pixels, labels = augment(config.augment, batch.images, batch.labels, changes)
-        noise = noise_generator(config.seed, epoch, state.step, hardware.device, group.rank)
+        noise = StepNoise(config.seed, epoch, state.step, whole, min(first, whole - 1))
         targets = objective.targets(pixels, labels, noise)
         own_share = share_of_step(objective, targets, group) if own else 0.0
         lr = learning_rate(config, epoch * steps + state.step, steps)
@@ -122,17 +121,19 @@ def train_epoch(
             settings["lr"] = lr
 
         state.optimizer.zero_grad(set_to_none=True)
+        counted = torch.zeros(objective.terms, dtype=torch.float64, device=hardware.device)
         for part, part_targets, share, last in micro_batches(
             pixels, targets, config.runtime.micro_batch, objective
         ):
             with contextlib.nullcontext() if last else state.gradients_stay_here():
                 with hardware.autocast():
                     answers = state.forward(objective.inputs(part, part_targets))  # [B, C, H, W]
-                loss = objective.loss(answers, part_targets)
-                scaled = state.scaler.scale(loss * share * own_share)
+                sums = objective.sums(answers, part_targets)
+                scaled = state.scaler.scale(objective.value(sums) * share * own_share)
                 scaled.backward()  # type: ignore[no-untyped-call]
+            counted += sums.detach()
             if own:
-                meter.add(loss, answers, part_targets)
+                meter.add(sums, answers, part_targets)
         if config.optimizer.clip_norm > 0:
             state.scaler.unscale_(state.optimizer)
             nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
@@ -143,7 +144,7 @@ def train_epoch(
         state.step_done()
         job.step_done()
         if job.progress_is_due():
-            value = float(loss.detach())
+            value = float(objective.value(counted)) if counted[0] else None
             _refuse_divergence(value, epoch + 1)
             job.report(
                 Progress(
@@ -177,7 +178,7 @@ def micro_batches(
     the last one.
 
     The mean over a batch is the sum over parts of the part's mean times this share, so gradients add up to
-    those of the whole batch, but for batch norm, which sees the part alone.
+    those of the whole batch. Two things see the part alone: batch norm, and soft Dice loss, which is no mean.
     """
     if size == 0 or size >= len(targets):
         yield pixels, targets, 1.0, True
@@ -201,9 +202,10 @@ def keep_best(state: TrainState, event: Epoch, meter: EpochMeter) -> None:
 
 def say_epoch(job: Job, events: list[Epoch]) -> None:
     for event in events:
+        loss = "undefined" if event.loss is None else f"{event.loss:.4f}"
         dice = f", dice {'undefined' if event.dice is None else f'{event.dice:.5f}'}"
         job.say(
-            f"epoch {event.epoch}/{job.config.epochs} {event.split}: loss {event.loss:.4f}"
+            f"epoch {event.epoch}/{job.config.epochs} {event.split}: loss {loss}"
             f"{dice if event.class_dice else ''}, {event.images_per_second:.1f} images/s"
         )
 
@@ -225,8 +227,8 @@ def record_speed(job: Job, hardware: Hardware, flops: int, rates: list[float]) -
     job.say(f"{achieved / 1e9:.1f} of {ceiling / 1e9:.1f} GFLOP/s, {100 * achieved / ceiling:.0f} %")
 
 
-def _refuse_divergence(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
+def _refuse_divergence(loss: float | None, epoch: int) -> None:
+    if loss is not None and not math.isfinite(loss):
         raise Diverged(
             f"the loss became {loss} in epoch {epoch}; "
             "a smaller optimizer.lr or optimizer.clip_norm=1 may help"

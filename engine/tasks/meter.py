@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import resource
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,24 +15,46 @@ from engine.events import ClassScores, Epoch, Split
 from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
+from engine.tasks.objectives import Objective
 
 NO_SCORES = Scores(None, None, None, None, (), (), 0)
+
+
+@dataclass(frozen=True)
+class EarlierLoss:
+    """What version 0.1 had counted of a half-done pass: the total over `images` images of the mean loss of
+    their batch. It kept no sums, so the loss of that epoch weighs both parts by their images."""
+
+    total: float = 0.0
+    images: int = 0
+
+    def with_later(self, loss: float | None, images: int) -> float | None:
+        """The loss of the whole pass of `images` images, that of the later ones being `loss`."""
+        if self.images == 0:
+            return loss
+        if loss is None:
+            return self.total / self.images
+        return (self.total + loss * (images - self.images)) / images
 
 
 class EpochMeter:
     """Loss, confusion and time of one pass, or of one rank's part of it; the sums stay on the device until
     they are asked for. With 0 classes there is no confusion, and no Dice.
 
-    `batches` keeps that many losses apart, so that their sum is the same whichever ranks bring them. `state`
-    and `load` carry a half-done pass through a checkpoint.
+    The loss is that of the whole pass: the objective's sums are added up, so it does not depend on how the
+    pass was cut into batches, micro-batches and ranks. `batches` keeps that many sums apart, so that their
+    total is the same to the last bit whichever ranks bring them. `state` and `load` carry a half-done pass
+    through a checkpoint.
     """
 
-    def __init__(self, classes: int, device: torch.device, batches: int = 1) -> None:
+    def __init__(self, classes: int, device: torch.device, objective: Objective, batches: int = 1) -> None:
         self.confusion = ConfusionSum(classes, device) if classes else None
         self.images = 0
         self.seconds = 0.0
         self.waited = 0.0
-        self._losses = torch.zeros(batches, dtype=torch.float64, device=device)
+        self._objective = objective
+        self._sums = torch.zeros(batches, objective.terms, dtype=torch.float64, device=device)
+        self._earlier = EarlierLoss()
         self._clock = time.perf_counter()
         self._peak: int | None = None
         if device.type == "cuda":
@@ -46,18 +69,20 @@ class EpochMeter:
         self.waited += now - self._clock
         self._advance(now)
 
-    def add(self, loss: Tensor, answers: Tensor, targets: Tensor, batch: int = 0) -> None:
-        """A batch: its mean loss; with classes its logits [B, C, H, W] and train ids [B, H, W]. `batch` is
-        where its loss is kept."""
+    def add(self, sums: Tensor, answers: Tensor, targets: Tensor, batch: int = 0) -> None:
+        """A batch: the sums of its loss, which are kept at `batch`; with classes its logits [B, C, H, W] and
+        train ids [B, H, W]."""
         if self.confusion is not None:
             self.confusion.update(answers.detach().argmax(dim=1).to(torch.uint8), targets)
-        self._losses[batch] += loss.detach().double() * len(targets)
+        self._sums[batch] += sums.detach()
         self.images += len(targets)
         self._advance(time.perf_counter())
 
-    def mean_loss(self) -> float:
-        """Mean over images of the loss of their batch; waits for the device."""
-        return float(self._losses.sum()) / max(1, self.images)
+    def loss(self) -> float | None:
+        """The loss over all that was counted, None where nothing was; waits for the device."""
+        total = self._sums.sum(dim=0).cpu()
+        loss = float(self._objective.value(total)) if total[0] else None
+        return self._earlier.with_later(loss, self.images)
 
     def over(self, group: Group) -> EpochMeter:
         """What all ranks have counted together; the times are this rank's, who all wait for each other."""
@@ -65,12 +90,12 @@ class EpochMeter:
             return self
         whole = copy.copy(self)
         if self.confusion is not None:
-            whole.confusion = ConfusionSum(self.confusion.classes, self._losses.device)
+            whole.confusion = ConfusionSum(self.confusion.classes, self._sums.device)
             whole.confusion.merge(self.confusion)
             group.total(whole.confusion.state)
-        whole._losses = group.total(self._losses.clone())
+        whole._sums = group.total(self._sums.clone())
         whole.images = int(group.total(torch.tensor(self.images)))
-        whole._peak = group.largest(peak_memory(self._losses.device))
+        whole._peak = group.largest(peak_memory(self._sums.device))
         whole.start_clock()
         return whole
 
@@ -81,7 +106,7 @@ class EpochMeter:
     def event(self, epoch: int, split: Split, class_names: list[str], lr: float) -> Epoch:
         """The pass as a journal event; waits for the device."""
         scores = NO_SCORES if self.confusion is None else self.confusion.compute()
-        loss = self.mean_loss()
+        loss = self.loss()
         self._advance(time.perf_counter())
         return Epoch(
             epoch=epoch,
@@ -92,13 +117,14 @@ class EpochMeter:
             seconds=round(self.seconds, 3),
             images_per_second=round(self.images_per_second, 3),
             data_wait=round(self.waited / self.seconds, 5) if self.seconds > 0 else 0.0,
-            peak_memory_bytes=peak_memory(self._losses.device) if self._peak is None else self._peak,
+            peak_memory_bytes=peak_memory(self._sums.device) if self._peak is None else self._peak,
         )
 
     def state(self) -> dict[str, Any]:
         return {
             "confusion": None if self.confusion is None else self.confusion.state.clone(),
-            "loss": self._losses.clone(),
+            "sums": self._sums.clone(),
+            "earlier": [self._earlier.total, self._earlier.images],
             "images": self.images,
             "seconds": self.seconds,
             "waited": self.waited,
@@ -107,7 +133,11 @@ class EpochMeter:
     def load(self, state: dict[str, Any]) -> None:
         if self.confusion is not None:
             self.confusion.state.copy_(state["confusion"])
-        self._losses.copy_(state["loss"])
+        if "sums" in state:
+            self._sums.copy_(state["sums"])
+            self._earlier = EarlierLoss(*state["earlier"])
+        else:
+            self._earlier = EarlierLoss(float(state["loss"].sum()), state["images"])
         self.images, self.seconds, self.waited = state["images"], state["seconds"], state["waited"]
 
     def _advance(self, now: float) -> None:

@@ -9,7 +9,7 @@ import math
 from typing import Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional
 
 from engine.classes import VOID
@@ -17,31 +17,46 @@ from engine.config import LossConfig, RunConfig
 from engine.data.batches import normalise
 from engine.learning.losses import build_loss
 from engine.models.registry import CHANNELS
+from engine.tasks.draws import Noise
 
 
 class Objective(Protocol):
-    """Images are uint8 [B, H, W, 3], labels train ids, uint8 [B, H, W]; answers are [B, C, H, W]."""
+    """Images are uint8 [B, H, W, 3], labels train ids, uint8 [B, H, W]; answers are [B, C, H, W].
 
-    def targets(self, images: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-        """What is right for a batch, [B, ...]; what is random in it comes from a generator on its device."""
+    The loss is a function of `terms` sums over what it counts, the first of which is how much it counts.
+    """
+
+    terms: int
+
+    def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+        """What is right for a batch, [B, ...]; what is random in it comes from `noise`."""
 
     def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
         """What the network is shown, float32 [B, 3, H, W]."""
 
-    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """A float32 scalar, a mean over what `weight` counts."""
+    def sums(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """float64 [terms], with a gradient for the answers; sums of parts of a batch add up to its own."""
+
+    def value(self, sums: Tensor) -> Tensor:
+        """The loss of added sums, a float64 scalar: finite where nothing is counted."""
 
     def weight(self, targets: Tensor) -> Tensor | int:
-        """How much a part of a batch counts in the mean over the whole."""
+        """How much a part of a batch counts in the mean over the whole: the first of its sums."""
+
+
+def loss_of(objective: Objective, answers: Tensor, targets: Tensor) -> Tensor:
+    """The loss of one batch, a float64 scalar."""
+    return objective.value(objective.sums(answers, targets))
 
 
 class Segmentation:
     """Which class each pixel is of: the targets are the labels."""
 
-    def __init__(self, config: LossConfig) -> None:
-        self.loss = build_loss(config)
+    def __init__(self, config: LossConfig, classes: int) -> None:
+        loss = build_loss(config, classes)
+        self.terms, self.sums, self.value = loss.terms, loss.sums, loss.value
 
-    def targets(self, images: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+    def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
         return labels
 
     def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -60,28 +75,35 @@ class Denoising:
     again about 1, and answers with e.
     """
 
+    terms = 2
+
     def __init__(self, noise: float) -> None:
         self.noise = noise
 
-    def targets(self, images: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+    def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
         # In the order of the image's memory, so that both add up without a copy.
-        noise = torch.randn(images.shape, generator=generator, device=images.device)
-        return noise.movedim(-1, 1)  # [B, 3, H, W]
+        return noise.like(images).movedim(-1, 1)  # [B, 3, H, W]
 
     def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
         return (normalise(images) + self.noise * targets) / math.sqrt(1 + self.noise**2)
 
-    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
-        return functional.mse_loss(answers.float(), targets)
+    def sums(self, answers: Tensor, targets: Tensor) -> Tensor:
+        total = functional.mse_loss(answers.float(), targets, reduction="sum").double()
+        return torch.stack([torch.full_like(total, targets.numel()), total])
+
+    def value(self, sums: Tensor) -> Tensor:
+        return sums[1] / sums[0].clamp(min=1)
 
     def weight(self, targets: Tensor) -> Tensor | int:
-        """The images."""
-        return len(targets)
+        """The values of the noise."""
+        return targets.numel()
 
 
-def build_objective(config: RunConfig) -> Objective:
-    """The objective of a config's task."""
-    return Denoising(config.pretrain.noise) if config.task == "pretrain" else Segmentation(config.loss)
+def build_objective(config: RunConfig, classes: int) -> Objective:
+    """The objective of a config's task; `classes` are those of its labels."""
+    if config.task == "pretrain":
+        return Denoising(config.pretrain.noise)
+    return Segmentation(config.loss, classes)
 
 
 def output_channels(config: RunConfig, classes: int) -> int:

@@ -1,8 +1,8 @@
 """Scoring a split at the input size with the network as it stands.
 
 Several ranks take whole batches in turn. Each is then computed as one process alone would compute it, counts
-are whole numbers and losses are added up in the order of the batches: the scores of the same weights are the
-same to the last bit on any number of ranks (on a GPU with runtime.deterministic).
+are whole numbers and the sums of the loss are added up in the order of the batches: the scores of the same
+weights are the same to the last bit on any number of ranks (on a GPU with runtime.deterministic).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from engine.data.batches import Batches
 from engine.events import Progress
 from engine.learning.hardware import Hardware
-from engine.tasks.draws import scoring_generator
+from engine.tasks.draws import ScoringNoise
 from engine.tasks.job import Job
 from engine.tasks.meter import EpochMeter
 from engine.tasks.objectives import Objective
@@ -33,23 +33,23 @@ def score_split(
     """Pass `images` images through `model` in evaluation mode; returns the counts of all ranks together.
     Raises StopRequested between two batches.
 
-    What is random in the targets is the same each time.
+    What is random in the targets belongs to the image: it is the same each time and in any batch.
     """
     group, batch_size = job.group, job.config.evaluation.batch_size or job.config.batch_size
     steps = -(-images // batch_size)
     model.eval()
-    meter = EpochMeter(classes, hardware.device, batches=steps)
+    meter = EpochMeter(classes, hardware.device, objective, batches=steps)
     arriving = iter(batches(group.batches_of(torch.arange(images), batch_size), batch_size))
     for turn in range(0, steps, group.count):
         step = turn + group.rank
         if step < steps:
             batch = next(arriving)
             meter.data_arrived()
-            generator = scoring_generator(job.config.seed, step, hardware.device)
-            targets = objective.targets(batch.images, batch.labels, generator)
+            noise = ScoringNoise(job.config.seed, step * batch_size)
+            targets = objective.targets(batch.images, batch.labels, noise)
             with hardware.autocast():
                 answers = model(objective.inputs(batch.images, targets))
-            meter.add(objective.loss(answers, targets), answers, targets, batch=step)
+            meter.add(objective.sums(answers, targets), answers, targets, batch=step)
         if job.progress_is_due():
             job.report(
                 Progress(

@@ -36,7 +36,7 @@ from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
 from engine.tasks.job import Job
 from engine.tasks.meter import EpochMeter
-from engine.tasks.objectives import output_channels
+from engine.tasks.objectives import Objective, build_objective, output_channels
 
 
 @dataclass
@@ -91,6 +91,7 @@ class TrainState:
     optimizer: Optimizer
     scaler: GradScaler
     device: torch.device
+    objective: Objective
     meter: EpochMeter
     trial: CompileTrial
     epoch: int = 0
@@ -119,7 +120,7 @@ class TrainState:
     def finish_epoch(self) -> None:
         self.epoch += 1
         self.step = 0
-        self.meter = EpochMeter(len(self.classes), self.device)
+        self.meter = EpochMeter(len(self.classes), self.device, self.objective)
         self._epochs_here += 1
 
     def save_is_due(self, seconds: float) -> bool:
@@ -153,6 +154,7 @@ def new_state(
     if config.runtime.recompute:
         recompute_blocks(model)
     network = group.share_gradients(model)
+    objective = build_objective(config, len(classes))
     compiling = config.runtime.compile if group.count == 1 else "off"
     return TrainState(
         config=config,
@@ -163,7 +165,8 @@ def new_state(
         # fp16 gradients underflow without scaling; bf16 has the range of fp32 and needs none.
         scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
         device=hardware.device,
-        meter=EpochMeter(len(classes), hardware.device),
+        objective=objective,
+        meter=EpochMeter(len(classes), hardware.device, objective),
         trial=CompileTrial(network, hardware.device, compiling, on_verdict),
     )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from engine.config_keys import with_values
 from engine.events import Epoch, Failed, Started, Stopped
@@ -117,14 +120,28 @@ def test_two_ranks_learn_what_one_learns(make: Make, whole: RunDir) -> None:
     assert (started.ranks, started.pid, started.threads) == (2, process.pid, 1)
 
 
-def test_two_ranks_and_one_score_the_same_weights_to_the_last_bit(make: Make) -> None:
-    # The step is too small to move a weight: both score what the seed has drawn, three images in turn.
-    one, two = (make(devices=devices, epochs=1, optimizer__lr=1e-60) for devices in (1, 2))
-    for run in (one, two):
+def test_two_ranks_and_one_score_the_same_weights_alike(make: Make, street: Path, tmp_path: Path) -> None:
+    # The step is too small to move a weight: all score what the seed has drawn, three images in turn.
+    root = shutil.copytree(street, tmp_path / "data")
+    for blank, path in enumerate(sorted(root.glob("gtFine/train/*/*_labelIds.png"))):
+        labels = np.array(Image.open(path))
+        labels[: 9 * blank] = 0  # of no class, and in no two images as many
+        Image.fromarray(labels).save(path)
+    values = {"data__root": str(root), "epochs": 1, "optimizer__lr": 1e-60}
+    one, two = (make(devices=devices, **values) for devices in (1, 2))
+    parts = make(runtime__micro_batch=1, **values)
+    for run in (one, two, parts):
         assert work(run) == 0, run.log.read_text()
-    assert digest(one.checkpoints / "last.pt") == digest(two.checkpoints / "last.pt")
-    assert val_scores(one) == val_scores(two)
+    assert val_scores(one) == val_scores(two) == val_scores(parts)
     assert len(val_scores(one)) == 1
+    losses = [loss_of_training(run) for run in (one, two, parts)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def loss_of_training(run: RunDir) -> float:
+    (loss,) = (e.loss for e in read_all(run.journal) if isinstance(e, Epoch) and e.split == "train")
+    assert loss is not None
+    return loss
 
 
 def test_stopped_preempted_and_killed_ranks_go_on_to_the_same_bits(make: Make, whole: RunDir) -> None:

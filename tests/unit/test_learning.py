@@ -23,12 +23,16 @@ from engine.learning.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from engine.learning.losses import build_loss, soft_dice_loss
+from engine.learning.losses import CrossEntropy, Loss, SoftDice, build_loss
 from engine.learning.optimizers import build_optimizer, learning_rate
 from engine.models.unet.network import UNet
 from engine.recipes import get_recipe
 
-CROSS_ENTROPY = build_loss(LossConfig())
+CROSS_ENTROPY, SOFT_DICE = CrossEntropy(), SoftDice(5)
+
+
+def loss_of(loss: Loss, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return loss.value(loss.sums(logits, labels)).float()
 
 
 def logits_and_labels(void: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,7 +51,7 @@ def test_cross_entropy_is_the_mean_over_valid_pixels(smoothing: float, channels_
     if channels_last:
         logits = logits.to(memory_format=torch.channels_last)
     expected = functional.cross_entropy(logits, labels.long(), ignore_index=255, label_smoothing=smoothing)
-    actual = build_loss(LossConfig(label_smoothing=smoothing))(logits, labels)
+    actual = loss_of(build_loss(LossConfig(label_smoothing=smoothing), 5), logits, labels)
     torch.testing.assert_close(actual, expected)
 
 
@@ -55,7 +59,7 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient_and_is_not_nan() -> None:
     logits, labels = logits_and_labels()
     for name in ("cross_entropy", "cross_entropy_dice"):
         leaf = logits.clone().requires_grad_()
-        loss = build_loss(LossConfig(name=name))(leaf, torch.full_like(labels, 255))
+        loss = loss_of(build_loss(LossConfig(name=name), 5), leaf, torch.full_like(labels, 255))
         loss.backward()
         assert math.isfinite(float(loss.detach()))
         assert leaf.grad is not None
@@ -65,14 +69,16 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient_and_is_not_nan() -> None:
 def test_the_loss_of_half_precision_logits_is_computed_in_full() -> None:
     logits, labels = logits_and_labels()
     half = logits.bfloat16()
-    torch.testing.assert_close(CROSS_ENTROPY(half, labels), CROSS_ENTROPY(half.float(), labels))
+    torch.testing.assert_close(
+        loss_of(CROSS_ENTROPY, half, labels), loss_of(CROSS_ENTROPY, half.float(), labels)
+    )
 
 
 def test_soft_dice_is_zero_for_a_certain_right_answer_and_near_one_for_a_wrong_one() -> None:
     _, labels = logits_and_labels()
     right = functional.one_hot(torch.where(labels == 255, 0, labels).long(), 5).movedim(-1, 1) * 100.0
-    assert float(soft_dice_loss(right, labels)) == pytest.approx(0, abs=1e-6)
-    assert float(soft_dice_loss(right.roll(1, dims=1), labels)) == pytest.approx(1, abs=1e-6)
+    assert float(loss_of(SOFT_DICE, right, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(loss_of(SOFT_DICE, right.roll(1, dims=1), labels)) == pytest.approx(1, abs=1e-6)
 
 
 def test_soft_dice_ignores_void_pixels() -> None:
@@ -80,7 +86,7 @@ def test_soft_dice_ignores_void_pixels() -> None:
     changed = logits.clone()
     changed[:, :, :2] += 7
     changed[:, 0, :2] -= 9
-    torch.testing.assert_close(soft_dice_loss(changed, labels), soft_dice_loss(logits, labels))
+    torch.testing.assert_close(loss_of(SOFT_DICE, changed, labels), loss_of(SOFT_DICE, logits, labels))
 
 
 def test_schedules_rise_then_fall() -> None:

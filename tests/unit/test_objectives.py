@@ -8,11 +8,9 @@ import torch
 from engine.config import LossConfig, RunConfig
 from engine.config_keys import with_values
 from engine.data.batches import normalise
-from engine.tasks.draws import noise_generator
+from engine.tasks.draws import ScoringNoise, StepNoise
 from engine.tasks.loop import micro_batches
-from engine.tasks.objectives import Denoising, Segmentation, build_objective, output_channels
-
-CPU = torch.device("cpu")
+from engine.tasks.objectives import Denoising, Segmentation, build_objective, loss_of, output_channels
 
 
 def images(count: int = 4) -> torch.Tensor:
@@ -23,7 +21,7 @@ def images(count: int = 4) -> torch.Tensor:
 def test_the_noise_is_added_so_that_the_variance_stays() -> None:
     objective = Denoising(0.22)
     pixels = images()
-    noise = objective.targets(pixels, torch.zeros(4, 32, 32), torch.Generator().manual_seed(1))
+    noise = objective.targets(pixels, torch.zeros(4, 32, 32), StepNoise(1, 0, 0, len(pixels)))
     assert noise.shape == (4, 3, 32, 32)
     assert abs(float(noise.mean())) < 0.03
     assert float(noise.var()) == pytest.approx(1, abs=0.03)
@@ -35,31 +33,53 @@ def test_the_noise_is_added_so_that_the_variance_stays() -> None:
 def test_the_right_answer_is_the_noise() -> None:
     objective = Denoising(0.22)
     noise = torch.randn(2, 3, 8, 8)
-    assert float(objective.loss(noise, noise)) == 0
-    assert float(objective.loss(noise + 2, noise)) == pytest.approx(4, rel=1e-5)
-    assert objective.loss(noise.bfloat16(), noise).dtype == torch.float32
+    assert float(loss_of(objective, noise, noise)) == 0
+    assert float(loss_of(objective, noise + 2, noise)) == pytest.approx(4, rel=1e-5)
+    torch.testing.assert_close(
+        loss_of(objective, noise.bfloat16(), noise), loss_of(objective, noise.bfloat16().float(), noise)
+    )
 
 
 def test_the_noise_of_a_step_is_that_steps_own_and_the_same_each_time() -> None:
     objective = Denoising(0.22)
 
     def noise(*step: int) -> torch.Tensor:
-        return objective.targets(images(), torch.zeros(4, 32, 32), noise_generator(*step, CPU))
+        return objective.targets(images(), torch.zeros(4, 32, 32), StepNoise(*step, whole=4))
 
     assert torch.equal(noise(0, 1, 2), noise(0, 1, 2))
     for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
         assert not torch.equal(noise(0, 1, 2), noise(*other))
 
 
+def test_ranks_have_their_part_of_the_noise_of_the_batch() -> None:
+    objective, labels = Denoising(0.22), torch.zeros(4, 32, 32)
+    whole = objective.targets(images(), labels, StepNoise(0, 1, 2, whole=4))
+    for first, end in ((0, 2), (2, 4), (1, 4)):
+        part = objective.targets(images()[first:end], labels, StepNoise(0, 1, 2, whole=4, first=first))
+        assert torch.equal(part, whole[first:end])
+
+
+def test_an_image_that_validates_has_its_noise_in_any_batch() -> None:
+    objective, labels = Denoising(0.22), torch.zeros(4, 32, 32)
+    whole = objective.targets(images(), labels, ScoringNoise(0, 0))
+    for first, end in ((0, 1), (1, 4), (3, 4)):
+        assert torch.equal(
+            objective.targets(images()[first:end], labels, ScoringNoise(0, first)), whole[first:end]
+        )
+    assert not torch.equal(whole[0], whole[1])
+    assert abs(float(whole.mean())) < 0.03
+    assert float(whole.var()) == pytest.approx(1, abs=0.03)
+
+
 def test_losses_of_parts_of_a_noisy_batch_add_up_to_that_of_the_whole() -> None:
     objective = Denoising(0.22)
     pixels = images(5)
-    noise = objective.targets(pixels, torch.zeros(5, 32, 32), torch.Generator().manual_seed(1))
+    noise = objective.targets(pixels, torch.zeros(5, 32, 32), StepNoise(1, 0, 0, len(pixels)))
     answers = torch.randn(5, 3, 32, 32)
-    whole = objective.loss(answers, noise)
+    whole = loss_of(objective, answers, noise)
     parts = micro_batches(pixels, noise, 2, objective)
     summed = sum(
-        objective.loss(part_answers, targets) * share
+        loss_of(objective, part_answers, targets) * share
         for part_answers, (_, targets, share, _) in zip(answers.split(2), parts, strict=True)
     )
     torch.testing.assert_close(summed, whole)
@@ -67,10 +87,10 @@ def test_losses_of_parts_of_a_noisy_batch_add_up_to_that_of_the_whole() -> None:
 
 def test_each_task_has_its_objective_and_its_answer() -> None:
     config = RunConfig(loss=LossConfig(label_smoothing=0.1))
-    assert isinstance(build_objective(config), Segmentation)
+    assert isinstance(build_objective(config, 19), Segmentation)
     assert output_channels(config, 19) == 19
     pretraining = with_values(config, {"task": "pretrain", "pretrain.noise": 0.5})
-    objective = build_objective(pretraining)
+    objective = build_objective(pretraining, 0)
     assert isinstance(objective, Denoising)
     assert objective.noise == 0.5
     assert output_channels(pretraining, 0) == 3

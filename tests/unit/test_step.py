@@ -15,7 +15,7 @@ from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
 from engine.tasks.loop import micro_batches
-from engine.tasks.objectives import Segmentation
+from engine.tasks.objectives import Segmentation, loss_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -60,17 +60,17 @@ def test_recomputing_activations_changes_nothing_but_memory(config: ModelConfig)
 def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> None:
     torch.manual_seed(0)
     model = nn.Conv2d(3, 4, 3, padding=1)  # without batch norm, which sees a part alone
-    objective = Segmentation(LossConfig())
+    objective = Segmentation(LossConfig(), 4)
     images = torch.randn(5, 3, 8, 8)
     labels = torch.randint(0, 4, (5, 8, 8), dtype=torch.uint8)
     labels[0] = 255
     labels[1, :5] = 255
-    objective.loss(model(images), labels).backward()
+    loss_of(objective, model(images), labels).backward()
     expected = gradients(model)
     model.zero_grad()
     parts = list(micro_batches(images, labels, size, objective))
     for part, part_labels, share, _ in parts:
-        (objective.loss(model(part), part_labels) * share).backward()
+        (loss_of(objective, model(part), part_labels) * share).backward()
     assert sum(len(part) for part, _, _, _ in parts) == 5
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, expected[name])
