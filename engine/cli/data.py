@@ -19,6 +19,7 @@ from engine.config_keys import ConfigError
 from engine.data.catalog import Catalog, DataError, Fault, scan
 from engine.data.dataset import turned_note
 from engine.data.decode import map_in_order, orientation, read_pair, train_id_table
+from engine.data.lessons import problems_of_folders
 from engine.data.prune import CacheInfo, list_caches, prune_caches
 from engine.data.split import RULES, split_samples
 from engine.data.synthetic import synthesize
@@ -29,13 +30,15 @@ from engine.workspace import Workspace
 def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
     """Decode every pair of a data set and say all that is in it and wrong with it.
 
-    Returns 1 when there are faults, else 0. Raises DataError when there is nothing to check.
+    Returns 1 when there are faults or nothing could be learned from it, else 0. Raises DataError when there
+    is nothing to check.
     """
     catalog = scan(root, kind, classes)
     begun = time.monotonic()
     report = read_everything(catalog)
     faults = [*catalog.faults, *report["faults"]]
     notes = [*catalog.notes, *turned_note(report["turned"])]
+    problems = problems_of_folders(catalog.class_set, report["seen"])
     if as_json:
         record = {
             "root": str(root.absolute()),
@@ -50,16 +53,19 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
             "void_share": report["void"],
             "faults": [asdict(fault) for fault in faults],
             "notes": notes,
+            "problems": problems,
         }
         print_json(record)
-        return 1 if faults else 0
+        return 1 if faults or problems else 0
     print_contents(catalog, report, time.monotonic() - begun)
     for note in notes:
         output.say(f"note: {note}")
     print_faults(faults)
-    if not faults:
+    for problem in problems:
+        output.say(problem)
+    if not faults and not problems:
         output.say(f"no faults; {what_next(catalog, root)}")
-    return 1 if faults else 0
+    return 1 if faults or problems else 0
 
 
 def what_next(catalog: Catalog, root: Path) -> str:
@@ -84,6 +90,7 @@ def what_next(catalog: Catalog, root: Path) -> str:
 def read_everything(catalog: Catalog) -> dict[str, Any]:
     """Faults, sizes, pixel counts and orientation tags of all pairs: what opening each of them shows."""
     samples = [sample for split in catalog.splits.values() for sample in split]
+    split_of = [name for name, split in catalog.splits.items() for _ in split]
     class_set = catalog.class_set
     table = train_id_table(class_set)
 
@@ -101,22 +108,25 @@ def read_everything(catalog: Catalog) -> dict[str, Any]:
 
     faults: list[Fault] = []
     sizes: Counter[tuple[int, int]] = Counter()
-    pixels = np.zeros(256)
+    pixels = {name: np.zeros(256) for name in catalog.splits}
     with progress_bar("checking") as report:
         for done, (size, counts, found) in enumerate(map_in_order(look, range(len(samples))), start=1):
             faults += found
             if size is not None:
                 sizes[size] += 1
-                pixels += counts
+                pixels[split_of[done - 1]] += counts
             report(done, len(samples))
-    valid = pixels[: len(class_set)].sum()
-    shares = {name: float(pixels[i] / valid) if valid else 0.0 for i, name in enumerate(class_set.names)}
-    void = float(pixels[VOID] / pixels.sum()) if pixels.sum() else 0.0
+    total = sum(pixels.values(), np.zeros(256))
+    valid = total[: len(class_set)].sum()
+    shares = {name: float(total[i] / valid) if valid else 0.0 for i, name in enumerate(class_set.names)}
+    void = float(total[VOID] / total.sum()) if total.sum() else 0.0
+    seen = {name: np.flatnonzero(counts[: len(class_set)]).tolist() for name, counts in pixels.items()}
     return {
         "faults": faults,
         "sizes": sizes.most_common(),
         "shares": shares,
         "void": void,
+        "seen": seen,
         "turned": sorted(turned),
     }
 

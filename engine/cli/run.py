@@ -181,7 +181,8 @@ def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = No
         pairs = open_pairs(config.data, about.split, workspace.cache, report)
         if row is not None and row.classes:
             refuse_other_classes(pairs, row.classes, row.id)
-        refuse_unlabelled(pairs, about.split, report)
+        size = config.data.size if about.at == "input" else None
+        refuse_unlabelled(pairs, about.split, size, report)
     tell_notes(pairs.notes)
 
 
@@ -195,6 +196,8 @@ def check_material(config: RunConfig, workspace: Workspace, row: RunRow | None =
     if row is not None and row.classes:
         pairs = Pairs(material.root, material.class_set, material.training, ())
         refuse_other_classes(pairs, row.classes, row.id)
+    held_out = Pairs(material.root, material.class_set, material.calibrating, ())
+    refuse_unlabelled(held_out, "the part held out, which calibrates,")
 
 
 def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
@@ -205,7 +208,7 @@ def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None
         pairs = open_pairs(config.data, about.split, workspace.cache, report)
         if row is not None and row.classes:
             refuse_other_classes(pairs, row.classes, row.id)
-        refuse_unlabelled(pairs, about.split, report)
+        refuse_unlabelled(pairs, about.split, on_progress=report)
     tell_notes(pairs.notes)
 
 

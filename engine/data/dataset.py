@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from engine.data.decode import (
     train_id_table,
 )
 from engine.data.faults import counted, listed
+from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.split import labelled_part, split_samples
 from engine.files import expanded, write_json
 
@@ -117,12 +119,14 @@ def open_dataset(
     of a data set, split as with labels, or those of any folder.
 
     `on_progress(done, total)` counts image pairs while they are decoded, `on_wait(line)` says what is waited
-    for. Raises DataError: no data there, or faults that `skip_bad` does not allow.
+    for. Raises DataError: no data there, faults that `skip_bad` does not allow, or labels that teach nothing.
     """
     root = expanded(Path(config.root)).absolute()
     catalog = (
         scan(root, config.kind, config.classes, config.held_out) if labels else scan_images(root, config.kind)
     )
+    if labels:
+        refuse_one_class(catalog.class_set, root)
     parts = _folders_used(catalog, config)
     _refuse(catalog.faults, config, root)
 
@@ -145,8 +149,13 @@ def open_dataset(
 
     kept = Catalog(catalog.root, catalog.kind, catalog.class_set, good, catalog.faults)
     train, val = _divide(kept, {sample.name for sample in _extra(catalog)}, config)
+    untaught: list[str] = []
     if labels:
-        train = labelled_part(train, config.label_fraction, config.split_seed)
+        train, whole = labelled_part(train, config.label_fraction, config.split_seed), train
+        used = {sample.name for sample in train}
+        unused = [sample for sample in whole if sample.name not in used]
+        seen = partial(_classes_in, config, catalog.class_set, root, cache_dir, tuple(caches.values()))
+        untaught = Lessons(config, catalog.class_set, root, train, unused, val, seen).check()
     val_folder = "train" if config.split == "random" else "val"
 
     def split(folder: str, samples: tuple[Sample, ...]) -> Split:
@@ -154,13 +163,18 @@ def open_dataset(
             return _rows(caches[folder], samples)
         return FileSplit(samples, config.size, catalog.class_set, root, config.workers)
 
+    turned = turned_note([name for cache in caches.values() for name in cache.turned])
     return Dataset(
         class_set=catalog.class_set,
         train=split("train", train),
         val=split(val_folder, val),
         skipped=tuple(faults),
         caches=tuple(caches.values()),
-        notes=(*catalog.notes, *turned_note([n for cache in caches.values() for n in cache.turned])),
+        notes=(
+            *catalog.notes,
+            *turned_note([n for cache in caches.values() for n in cache.turned]),
+            *untaught,
+        ),
     )
 
 
@@ -231,6 +245,22 @@ def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sampl
 def _extra(catalog: Catalog) -> tuple[Sample, ...]:
     """Images that train beside those of the train folder, where no labels are wanted."""
     return catalog.splits.get(EXTRA, ()) if catalog.class_set is UNLABELLED else ()
+
+
+def _classes_in(
+    config: DataConfig,
+    class_set: ClassSet,
+    root: Path,
+    cache_dir: Path,
+    caches: Collection[Cache],
+    samples: Sequence[Sample],
+) -> frozenset[int]:
+    """The train ids that the labels of some samples have at the size of the run."""
+    if not config.cache:
+        return present_in_files(samples, config.size, class_set, root, cache_dir)
+    wanted = {sample.name for sample in samples}
+    rows = (cache.labels[row] for cache in caches for row, name in enumerate(cache.names) if name in wanted)
+    return present(rows, len(class_set))
 
 
 def _divide(

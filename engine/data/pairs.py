@@ -16,7 +16,7 @@ from engine.classes import VOID, ClassSet
 from engine.config import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan
 from engine.data.dataset import checked
-from engine.data.decode import FileFault, read_labels, train_id_table
+from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table
 from engine.data.split import split_samples
 from engine.files import expanded
 
@@ -72,24 +72,32 @@ def open_pairs(
 
 
 def refuse_unlabelled(
-    pairs: Pairs, split: str, on_progress: Callable[[int, int], None] = lambda done, total: None
+    pairs: Pairs,
+    what: str,
+    size: tuple[int, int] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Raise DataError when all labels are void everywhere, as those of Cityscapes' test images are.
 
-    Looks no further than the first image that has a labelled pixel; files that cannot be read are left to
-    those who use them.
+    `what` says which images they are; with a `size` (height, width) they are scored at that. Looks no further
+    than the first image that has a labelled pixel; files that cannot be read are left to those who use them.
     """
     table = train_id_table(pairs.class_set)
+    vanished = False
     for done, sample in enumerate(pairs.samples):
         on_progress(done, len(pairs))
         try:
-            if sample.label is not None and (table[np.unique(read_labels(sample.label))] != VOID).any():
-                return
+            known = None if sample.label is None else table[read_labels(sample.label)] != VOID
         except FileFault:
             return
-    raise DataError(
-        f"{pairs.root}: the labels of all {len(pairs)} images of {split} are void, so nothing can be scored"
-    )
+        if known is not None and known.any():
+            if size is None or resize_labels(known.astype(np.uint8), size).any():
+                return
+            vanished = True
+    told = f"{pairs.root}: the labels of all {len(pairs)} images of {what} are void"
+    if vanished and size is not None:
+        told += f" at {size[0]}x{size[1]}, where small objects vanish; --at original scores them"
+    raise DataError(f"{told}, so nothing can be scored")
 
 
 def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) -> None:

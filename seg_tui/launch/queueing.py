@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from engine.config import RunConfig
 from engine.data.catalog import DataError, scan, scan_images
+from engine.data.lessons import refuse_one_class
 from engine.files import expanded
 from engine.intentions import Place, check_hardware, default_name, enqueue, with_data_root
 from engine.report.tables import data_size, duration
@@ -33,7 +34,12 @@ class DataLook:
 
 
 def look_at_data(
-    folder: str, kind: str = "auto", classes: str = "auto", skip_bad: bool = False, labels: bool = True
+    folder: str,
+    kind: str = "auto",
+    classes: str = "auto",
+    skip_bad: bool = False,
+    labels: bool = True,
+    hold_out: Sequence[str] = (),
 ) -> DataLook:
     """Find the pairs below a folder, or without `labels` its images; no image is opened, so that it takes a
     moment only. Faults count as the run would take them: with `skip_bad` it goes on without."""
@@ -41,7 +47,9 @@ def look_at_data(
         return DataLook("The folder of a data set: as Cityscapes is laid out, or images/ and labels/.", False)
     try:
         root = expanded(Path(folder.strip()))
-        catalog = scan(root, kind, classes) if labels else scan_images(root, kind)
+        catalog = scan(root, kind, classes, hold_out) if labels else scan_images(root, kind)
+        if labels:
+            refuse_one_class(catalog.class_set, root)
     except DataError as error:
         return DataLook(str(error), False)
     except OSError as error:
@@ -71,6 +79,7 @@ def looker(draft: Draft) -> Look:
         classes=draft.text("data.classes"),
         skip_bad=draft.text("data.skip_bad") == "true",
         labels=draft.base.needs_labels,
+        hold_out=[name for text in draft.text("data.hold_out").split(",") if (name := text.strip())],
     )
 
 
