@@ -18,13 +18,14 @@ from engine.agent.devices import cuda_devices
 from engine.agent.executors.local import is_held
 from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
-from engine.config import RunConfig
+from engine.config import LEARNING_TASKS, RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.files import expanded
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import MOST_PRIORITY, RunCard, RunDir
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
+from engine.step_parts import refuse_too_small_parts
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
 from engine.visible import text_problem
@@ -101,6 +102,20 @@ def check_hardware(config: RunConfig) -> None:
         raise ConfigError(
             [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
         )
+
+
+def check_steps(config: RunConfig, images: int | None = None) -> None:
+    """Refuse a run with a step that its network cannot train on; `images` train, None: not known yet. Raises
+    ConfigError."""
+    if config.task not in LEARNING_TASKS:
+        return
+    if config.devices != "auto":
+        ranks = int(config.devices)
+    elif config.executor == "slurm":
+        ranks = max(1, config.slurm.gpus)
+    else:
+        ranks = 1 if config.device == "cpu" else max(1, cuda_devices())
+    refuse_too_small_parts(config, images, ranks)
 
 
 def default_name(config: RunConfig) -> str:

@@ -28,6 +28,8 @@ def bench(target: str, assignments: Sequence[str], largest: int, seconds: float,
     notices.say("importing torch")
     for line in measured(config, largest, seconds):
         lines.append(line)
+        if line["kind"] == "skipped":
+            notices.say(f"batch {line['batch_size']}: not measured, {line['reason']}")
         if line["kind"] == "training":
             speed = f"{line['images_per_second']:.1f} images/s" if "error" not in line else line["error"]
             notices.say(f"batch {line['batch_size']}: {speed}")

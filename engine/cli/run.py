@@ -25,6 +25,7 @@ from engine.intentions import (
     Place,
     Refused,
     check_hardware,
+    check_steps,
     default_name,
     enqueue,
     make_run,
@@ -144,7 +145,8 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 
 
 def check_data(config: RunConfig, workspace: Workspace) -> None:
-    """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError."""
+    """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError, and
+    ConfigError where a step would have too few images for the network."""
     if config.task == "evaluate":
         check_pairs(config, workspace)
         return
@@ -164,6 +166,7 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
     tell_notes(data.notes)
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
+    check_steps(config, len(data.train))
 
 
 def tell_notes(notes: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ def sweep(
         return
     for config in {(config.device, config.devices, config.executor): config for config in configs}.values():
         check_hardware(config)
-    for config in {(config.data, pretraining_of(config) is None): config for config in configs}.values():
+    for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
     if not sure:
@@ -80,6 +80,15 @@ def sweep(
             cards += enqueue(workspace, store, card, config, place, pretrained)
     tell_queued(workspace, cards, as_json)
     notices.say(f"{count} queued in experiment {experiment}")
+
+
+def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
+    """Configs that are equal in this are checked once for all."""
+    pretrained, values = (
+        pretraining_of(config) is not None,
+        config.model.values_per_channel(*config.data.size),
+    )
+    return config.data, pretrained, config.batch_size, config.runtime.micro_batch, config.devices, values
 
 
 def grid(assignments: Sequence[str]) -> list[list[str]]:

@@ -11,7 +11,8 @@ from engine.models.registry import CHANNELS, build_model
 
 
 def flops_per_sample(config: RunConfig, outputs: int) -> int:
-    """FLOPs of one forward pass of one image, answered with `outputs` channels, by torch's own counter.
+    """FLOPs of one forward pass of one image in evaluation, answered with `outputs` channels, by torch's own
+    counter.
 
     A multiply-add counts as two. Counted on meta tensors: shapes only, no memory, no time.
     """
@@ -21,5 +22,5 @@ def flops_per_sample(config: RunConfig, outputs: int) -> int:
         image = torch.empty(1, CHANNELS, *config.data.size)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model(image)
+        model.eval()(image)  # batch norm in training cannot do with one pixel of one image
     return int(counter.get_total_flops())

@@ -34,6 +34,13 @@ class ModelSection(Section):
         """`stride`; to be overridden where it depends on other keys."""
         return self.stride
 
+    def values_per_channel(self, height: int, width: int) -> int | None:
+        """How many values of a channel one image of height x width gives to the norm layer that sees the
+        fewest, where it averages over the images of a batch in training; 1 where features are pooled to one
+        pixel before batch norm. None: no layer does, or it is not known. Such a layer needs two values, so
+        that runs with too small a batch can be refused before they are made."""
+        return None
+
     @classmethod
     def smaller(cls) -> str:
         """What to make smaller where memory does not hold one image."""

@@ -12,7 +12,9 @@ from engine.events import Compiled, Data, Model, Progress
 from engine.learning.compiling import CompileVerdict
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
+from engine.learning.trial_step import enough_by_network
 from engine.models.registry import count_parameters
+from engine.step_parts import refuse_too_small_parts
 from engine.tasks.job import Job, StopRequested, record_start
 from engine.tasks.objectives import output_channels
 from engine.tasks.state import TrainState, find_resumption, new_state, restore
@@ -42,6 +44,8 @@ def begin(job: Job) -> Learning:
     with job.group.leader_first():  # which builds the cache if there is none
         data = open_data(job)
     classes = class_names(job, data)
+    enough = enough_by_network(output_channels(config, len(classes)))
+    refuse_too_small_parts(config, len(data.train), job.group.count, enough)
     state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict), job.group)
     if resumption.content is not None:
         restore(job, state, resumption)

@@ -20,6 +20,7 @@ from engine.tasks.process import prepare_process
 
 WARM_STEPS = 2
 OUT_OF_MEMORY = "out of memory"
+TOO_FEW = "too few images for the network's norm layers at this size"
 
 
 def main() -> int:
@@ -47,6 +48,7 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     from engine.learning.flops import flops_per_sample
     from engine.learning.hardware import choose_hardware, settle_arithmetic
     from engine.learning.latency import measure_latency
+    from engine.learning.trial_step import enough_by_network
     from engine.models.registry import count_parameters
     from engine.tasks.objectives import output_channels
     from engine.tasks.state import new_state
@@ -69,9 +71,13 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
         "ceiling_flops": ceiling,
         "memory_bytes": _memory_at_hand(hardware.device),
     }
+    enough = enough_by_network(output_channels(config, classes))
     yield {"kind": "latency", **measure_latency(state.model, config.data.size, hardware)}
     for batch_size in _batch_sizes(largest or 2 * config.batch_size):
         line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
+        if not enough(config, batch_size):
+            yield line | {"kind": "skipped", "reason": TOO_FEW}
+            continue
         try:
             line |= _training(config, state, hardware, batch_size, classes, seconds)
         except (torch.OutOfMemoryError, MemoryError):

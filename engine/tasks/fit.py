@@ -2,7 +2,8 @@
 
 Asked by a worker that ran out of memory, in a process of its own: it begins with clean memory, under the same
 limits, and should the kernel kill somebody for want of memory, it is not the one that has to report.
-Prints the largest size that passes, found by halving; 0 when not even one image does.
+Prints the largest size that passes, found by halving; 0 when not even one image does, or not as
+many as the norm layers of the network need.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.leaving import die_with_the_parent, leave
 from engine.processes import python_command, python_environment
+from engine.step_parts import enough_by_section, smallest_part
 from engine.tasks.process import prepare_process
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def advise(
     `images` is the size of the training split: no batch is larger. `data_bytes` is that of all its caches.
     A batch is shared by `ranks` processes.
     """
-    images = min(images, -(-config.batch_size // ranks))
+    given, images = images, min(images, -(-config.batch_size // ranks))
     command = python_command("engine.tasks.fit", str(config_file))
     command += ["--classes", str(classes), "--images", str(images), "--data-bytes", str(data_bytes)]
     try:
@@ -86,18 +88,36 @@ def advise(
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return "a smaller batch_size needs less"
     if size == 0:
-        return f"not even one image a step fits; {config.model.smaller()} needs less"
+        return f"not even {_fewest(config)} a step fits; {config.model.smaller()} needs less"
     if size == images_a_pass(config, images):
         return f"evaluation.batch_size={size} fits"
-    parts = f"runtime.micro_batch={size} evaluation.batch_size={size}"
-    if config.runtime.micro_batch or ranks > 1:
-        return f"{parts} fits"
     scoring = " evaluation.batch_size=0" if config.evaluation.batch_size > size else ""
-    return f"batch_size={size}{scoring} fits; or {parts}, which keeps {config.batch_size} images a step"
+    parts: dict[str, object] = {"runtime.micro_batch": size, "evaluation.batch_size": size}
+    keeps_batch = _is_trainable(config, parts, given, ranks)
+    told = " ".join(f"{key}={value}" for key, value in parts.items())
+    if config.runtime.micro_batch or ranks > 1:
+        return f"{told} fits" if keeps_batch else "a smaller batch_size needs less"
+    sizes = (smaller for smaller in range(size, 0, -1))
+    batch = next((n for n in sizes if _is_trainable(config, {"batch_size": n}, given, ranks)), 0)
+    advice = [f"batch_size={batch}{scoring} fits"] if batch else []
+    if keeps_batch:
+        keeps = f", which keeps {config.batch_size} images a step" if batch else " fits"
+        advice.append(f"{told}{keeps}")
+    return "; or ".join(advice) or f"{config.model.smaller()} needs less"
+
+
+def _is_trainable(config: RunConfig, changes: dict[str, object], images: int, ranks: int) -> bool:
+    """Whether every step of the changed config has enough images for the network, the last batch's, too."""
+    changed = with_values(config, changes)
+    return enough_by_section(changed, smallest_part(changed, images, ranks))
+
+
+def _fewest(config: RunConfig) -> str:
+    return "one image" if enough_by_section(config, 1) else "two images"
 
 
 def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: int) -> int:
-    """Halve the images a pass until a training step passes; 0 when not even one image does."""
+    """Halve the images a pass until a training step passes; 0 when not even the fewest do."""
     size = images_a_pass(config, images)
     # Training at this size has failed, unless it was scoring, in larger batches, that did.
     if config.evaluation.batch_size <= size:
@@ -134,8 +154,10 @@ def _try_steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> i
     try:
         _steps(config, classes, size, data_bytes)
     except BaseException as error:
-        if is_out_of_memory(error):
-            return EXIT_TOO_LARGE
+        from engine.learning.trial_step import is_lack_of_images
+
+        if is_out_of_memory(error) or is_lack_of_images(error):
+            return EXIT_TOO_LARGE  # a step of fewer images fits no more than one of too many
         traceback.print_exc()
         return EXIT_BROKEN
     return 0

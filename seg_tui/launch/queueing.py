@@ -14,7 +14,7 @@ from engine.config import RunConfig
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
 from engine.files import expanded
-from engine.intentions import Place, check_hardware, default_name, enqueue, with_data_root
+from engine.intentions import Place, check_hardware, check_steps, default_name, enqueue, with_data_root
 from engine.report.tables import data_size, duration
 from engine.rundir import MOST_PRIORITY, RunCard, new_run_id
 from engine.store import RunRow, RunSummary, Store
@@ -138,6 +138,7 @@ def queue_run(
 
     config = with_data_root(config)
     check_hardware(config)
+    check_steps(config)
     priority = int(card.priority)
     if first:
         waiting = [row.priority for row in store.queue()]

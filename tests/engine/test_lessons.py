@@ -225,3 +225,23 @@ def test_labels_that_vanish_at_the_input_size_are_not_scored_there(make: Make, t
     refuse_unlabelled(pairs, "val")
     with pytest.raises(DataError, match="void at 16x16, where small objects vanish; --at original scores"):
         refuse_unlabelled(pairs, "val", (16, 16))
+
+
+def test_a_step_that_batch_norm_refuses_is_told_before_a_run_is_made(make: Make, seg: Command) -> None:
+    root = make(["a", "b"], train=[BOTH] * 6, val=[BOTH] * 2)
+    base = f"data.split=official data.size=16x16 device=cpu --data {root}"
+    for line in (
+        f"run quick batch_size=5 {base}",
+        f"run quick --queue batch_size=5 {base}",
+        f"run quick batch_size=6 runtime.micro_batch=1 {base}",
+        f"run quick batch_size=6 devices=5 {base}",
+        f"run quick task=pretrain batch_size=1 {base}",
+        f"run quick pretrain.epochs=1 batch_size=5 {base}",
+        f"sweep quick batch_size=6,5 --yes {base}",
+    ):
+        done = seg(line)
+        assert done.status == 2, line
+        (told,) = done.err.strip().splitlines()
+        assert "at 16x16 one image gives a norm layer of unet one value" in told, line
+        assert "data.size=32x32" in told
+    assert "no runs here yet" in seg("runs").err

@@ -16,7 +16,7 @@ from PIL import Image
 from engine.classes import CITYSCAPES
 from engine.config import RunConfig
 from engine.config_keys import with_values
-from engine.events import Data, Epoch, Failed, Gallery, Result, Started, Stopped
+from engine.events import Checkpoint, Data, Epoch, Failed, Gallery, Result, Started, Stopped
 from engine.journal import read_all
 from engine.processes import is_alive
 from engine.rundir import RunDir
@@ -226,3 +226,16 @@ def test_without_a_cache_the_same_is_learnt(new_run: MakeRun, tiny: RunConfig) -
     assert work(uncached) == 0, uncached.log.read_text()
     assert curve(cached) == curve(uncached)
     assert digest(cached.checkpoints / "last.pt") == digest(uncached.checkpoints / "last.pt")
+
+
+def test_a_step_that_batch_norm_refuses_ends_a_run_before_its_first(
+    new_run: MakeRun, tiny: RunConfig
+) -> None:
+    changes = {"data.size": "16x16", "data.split": "official", "batch_size": 7}
+    run = new_run(with_values(tiny, changes))  # eight images train
+    assert work(run) == 1
+    events = read_all(run.journal)
+    assert not any(isinstance(event, Epoch | Checkpoint) for event in events)
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert failed.message.endswith("(8 training images, batch_size=7); data.size=32x32 or batch_size=8 works")

@@ -21,6 +21,9 @@ class UNetConfig(ModelSection):
     name: Literal["unet"] = option("unet", "Architecture")
     width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
 
+    def values_per_channel(self, height: int, width: int) -> int:
+        return (height // self.stride) * (width // self.stride)  # the smallest map, four levels down
+
     def build(self, inputs: int, outputs: int) -> UNet:
         from engine.models.unet.network import UNet
 
