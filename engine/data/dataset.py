@@ -170,11 +170,7 @@ def open_dataset(
         val=split(val_folder, val),
         skipped=tuple(faults),
         caches=tuple(caches.values()),
-        notes=(
-            *catalog.notes,
-            *turned_note([n for cache in caches.values() for n in cache.turned]),
-            *untaught,
-        ),
+        notes=(*catalog.notes, *turned, *untaught),
     )
 
 
