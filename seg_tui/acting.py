@@ -138,11 +138,11 @@ class Acting(Screen[None]):
         from seg_tui.screens.dialogs import Ask
 
         def answered(text: str | None) -> None:
-            if text is None:
-                self.tui.drafts.pop(draft, None)
-            else:
+            if text is not None:
                 self.tui.drafts[draft] = text
                 keep(text)
+            elif not problem:  # who leaves a question that came by itself may not mean it
+                self.tui.drafts.pop(draft, None)
 
         value = self.tui.drafts.get(draft, value)
         self.app.push_screen(Ask(title, hint, value, problem), answered)

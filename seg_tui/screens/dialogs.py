@@ -40,7 +40,8 @@ class Ask(ModalScreen[str | None]):
             yield Static(self._title, classes="title", markup=False)
             if self._problem:
                 yield Static(f"not kept: {self._problem}", classes="problem", markup=False)
-            yield Input(self._value, compact=True)
+            # A key that was meant for the screen below must not replace all of what comes back.
+            yield Input(self._value, compact=True, select_on_focus=not self._problem)
             yield Static(self._hint, classes="hint", markup=False)
             yield Static("enter keeps it, escape leaves all as it is", classes="hint", markup=False)
 

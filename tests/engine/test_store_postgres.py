@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.main import command_line
 from engine.config import RunConfig
 from engine.events import Failed
 from engine.processes import identify
 from engine.store import Store, StoreError, database, postgres
+from engine.workspace import DATABASE_VARIABLE
 from tests.engine.made_up_runs import (
     MadeUpJournal,
     add_run,
@@ -90,6 +92,28 @@ def test_a_user_who_may_only_read_is_told_so(postgres: Server, url: str) -> None
         assert [run.id for run in looking.runs()] == ["aaaaaaaa"]
         with pytest.raises(StoreError, match=r"does not allow this \(permission denied for table"):
             looking.set_status("aaaaaaaa", "stopping")
+
+
+def test_a_role_that_may_only_select_can_look(
+    postgres: Server, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = url.partition("@/")[2].partition("?")[0]
+    postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker", name)
+    with Store(url) as store:
+        run_id = add_run(store)
+        store.set_status(run_id, "running")
+    theirs = postgres.url(name, "looker")
+    with Store(theirs, look=True) as looking:
+        assert "the role looker may read here and not write" in looking.read_only
+        with pytest.raises(StoreError, match="open for reading only: the role looker"):
+            looking.update_card(run_id, note="a note")
+    monkeypatch.setenv(DATABASE_VARIABLE, theirs)
+    for words, status in (("runs", 0), (f"show {run_id}", 0), ("queue", 0), (f"tag {run_id} seen", 2)):
+        assert command_line(["--workspace", str(tmp_path), *words.split()]) == status, words
+    assert list(tmp_path.iterdir()) == []
+    postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with Store(url, look=True) as looking:
+        assert "the role tests may read here and not write" in looking.read_only
 
 
 def test_a_database_that_keeps_no_unicode_is_refused(postgres: Server) -> None:

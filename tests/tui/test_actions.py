@@ -12,8 +12,9 @@ from textual.widgets import Input
 
 from engine.intentions import set_tags
 from engine.workspace import Workspace
-from seg_tui.app import SegTui
+from seg_tui.app import ActionEnded, SegTui
 from seg_tui.screens.dialogs import Ask, Confirm
+from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import TitleBar
 from seg_tui.widgets.run_table import RunTable
@@ -239,11 +240,15 @@ async def test_words_typed_while_the_database_is_locked_come_back_to_be_sent_aga
             )
             assert app.screen.query_one(Input).value == words
             assert "another program has held the database" in str(app.screen.query_one(".problem").render())
-            # The same while another screen is in the way: it waits for the key.
-            await pilot.press("enter", "question_mark")
-            await told(app, pilot, "is not lost")
-            assert list(app.drafts.values()) == [words]
             holder.execute("ROLLBACK")
+        ((draft, kept),) = app.drafts.items()
+        assert kept == words
+        # The same news while another screen is in the way: the words wait for their key.
+        app.pop_screen()
+        app.action_help()
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
+        app.post_message(ActionEnded("locked", refused=True, draft=draft))
+        await told(app, pilot, "is not lost")
         await pilot.press("escape", key)
         await until(pilot, lambda: isinstance(app.screen, Ask), "the question once more")
         assert app.screen.query_one(Input).value == words
