@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine.access import owner_of_path, user_name, why_irremovable
 from engine.agent.devices import cuda_devices
@@ -21,6 +22,7 @@ from engine.agent.presence import ensure_agent
 from engine.config import LEARNING_TASKS, RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.files import expanded
+from engine.input_files import is_text, shown
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import MOST_PRIORITY, RunCard, RunDir
@@ -188,12 +190,25 @@ def make_run(
             raise Refused([f"{what}: is empty; it must have a letter or a digit"])
     if abs(card.priority) > MOST_PRIORITY:
         raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
+    if strange := _unstorable(config.model_dump()):
+        raise Refused([f"{strange[0]}: {shown(strange[1])} is no UTF-8, which a config needs"])
     workspace.run_dir(card.id).create(card, config)
     try:
         store.create_run(card, config, "queued" if owner is None else "starting", owner)
     except StoreError:
         remove_folder(workspace, card.id)
         raise
+
+
+def _unstorable(value: Any, key: str = "") -> tuple[str, str] | None:
+    """The first text of a config that is no UTF-8, such as the name of a file, with its key."""
+    if isinstance(value, str):
+        return None if is_text(value) else (key, value)
+    if isinstance(value, Mapping):
+        parts = [(f"{key}.{name}" if key else str(name), part) for name, part in value.items()]
+    else:
+        parts = [(key, part) for part in value] if isinstance(value, list | tuple) else []
+    return next((found for name, part in parts if (found := _unstorable(part, name))), None)
 
 
 def refuse_unkeepable(**texts: str | Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import ClassSet
-from engine.data.catalog import DataError, Fault, scan_images
+from engine.data.catalog import DataError, Fault, refuse_no_folder, scan_images
 from engine.data.decode import FileFault, read_image, read_labels
 from engine.data.faults import counted, listed
 from engine.data.partners import Side
@@ -84,10 +84,11 @@ class Scenes:
 def find_scenes(root: Path) -> Scenes:
     """The images below `root`. Raises DataError: no such folder, no image, two of one name, or masks that
     belong to none."""
+    refuse_no_folder(root)
     for images, masks, endings in _LAYOUTS:
         if (root / images).is_dir() and (root / masks).is_dir():
             return _folders(root, images, masks, endings)
-    published = _lost_and_found(root) if root.is_dir() else None
+    published = _lost_and_found(root)
     if published is not None:
         return published
     catalog = scan_images(root)

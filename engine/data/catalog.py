@@ -34,7 +34,7 @@ from engine.data.faults import counted, listed
 from engine.data.faults import describe_faults as describe_faults
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
-from engine.input_files import shown
+from engine.input_files import is_text, shown
 
 LAYOUTS: Mapping[str, tuple[str, str]] = {
     "cityscapes": ("leftImg8bit", "gtFine"),
@@ -124,7 +124,7 @@ def scan(root: Path, kind: str = "auto", classes: str = "auto", hold_out: Collec
     a class set that cannot be read or lacks a class that is to be held out.
     """
     root = Path(root)
-    _refuse_no_folder(root)
+    refuse_no_folder(root)
     kind = _layout_of(root, kind)
     class_set = _class_set(root, kind, classes)
 
@@ -154,7 +154,7 @@ def scan_images(root: Path, kind: str = "auto") -> Catalog:
     Raises DataError when there is no such folder or no image in it.
     """
     root = Path(root)
-    _refuse_no_folder(root)
+    refuse_no_folder(root)
     if kind == "auto" and not any(_is_layout(root, name) for name in LAYOUTS):
         kind = "images"
     faults: list[Fault] = []
@@ -183,7 +183,10 @@ def scan_images(root: Path, kind: str = "auto") -> Catalog:
 # --- Which layout ------------------------------------------------------------------------------
 
 
-def _refuse_no_folder(root: Path) -> None:
+def refuse_no_folder(root: Path) -> None:
+    """Raises DataError unless `root` is a folder whose path can be kept in a config."""
+    if not is_text(str(root.absolute())):
+        raise DataError(f"{shown(root.absolute())}: its path is no UTF-8, which a config needs; rename it")
     if not root.exists():
         raise DataError(f"{root}: there is no such folder")
     if not root.is_dir():

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from engine.config_keys import with_values
+from engine.data.anomalies import find_scenes
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.walk import IMAGE_SUFFIXES, walk
-from engine.intentions import Refused
+from engine.intentions import Refused, make_run
 from engine.prediction import find_images
+from engine.recipes import get_recipe
+from engine.rundir import RunCard
+from engine.workspace import Workspace
 
 
 def touch(root: Path, *paths: str) -> None:
@@ -240,3 +245,19 @@ def test_a_file_that_is_named_for_prediction_and_can_be_none_is_refused(tmp_path
         assert says in caught.value.problems[0]
     with pytest.raises(Refused, match="an empty name is no image"):
         find_images([""])
+
+
+def test_a_folder_whose_path_is_no_utf8_is_refused_before_a_run(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/non\xdf"))
+    pairs(root, "a", "b")
+    for look in (lambda: catalog_of(root), lambda: scan_images(root), lambda: find_scenes(root)):
+        with pytest.raises(DataError, match=r"non\\xdf: its path is no UTF-8"):
+            look()
+    config = with_values(get_recipe("quick"), {"data.root": str(tmp_path)})
+    strange = config.model_copy(
+        update={"init": config.init.model_copy(update={"source": os.fsdecode(b"\xdf.pt")})}
+    )
+    workspace = Workspace(tmp_path)
+    with workspace.open_store() as store, pytest.raises(Refused, match=r"^init\.\w+: \\xdf\.pt is no UTF-8"):
+        make_run(workspace, store, RunCard("abcdefgh", "a", "b", 0.0), strange)
+    assert not workspace.run_dir("abcdefgh").path.exists()
