@@ -95,15 +95,16 @@ def why_irremovable(folder: Path) -> str:
     return ""
 
 
-def explain(error: OSError) -> str:
-    """One line about an error of the operating system; where rights were missing, whose file it is."""
+def reason(error: OSError) -> str:
+    """What the operating system says; where rights were missing, also whose the file is."""
     words = error.strerror or str(error)
-    if not error.filename:
+    if not error.filename or error.errno not in REFUSALS:
         return words
-    line = f"{os.fsdecode(error.filename)}: {words}"
-    if error.errno not in REFUSALS:
-        return line
     path = Path(os.fsdecode(error.filename)).absolute()
-    why = why_unreadable(path) or why_unwritable(path)
-    why = why or why_unwritable(path.parent)
-    return f"{line}; {why}" if why else line
+    why = why_unreadable(path) or why_unwritable(path) or why_unwritable(path.parent)
+    return f"{words}; {why}" if why else words
+
+
+def explain(error: OSError) -> str:
+    """One line about an error of the operating system: the file, and the reason."""
+    return f"{os.fsdecode(error.filename)}: {reason(error)}" if error.filename else reason(error)

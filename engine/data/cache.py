@@ -38,6 +38,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.access import reason
 from engine.classes import ClassSet
 from engine.data.cache_lock import ARRAYS, cache_lock
 from engine.data.catalog import DataError, Fault, Sample
@@ -164,9 +165,7 @@ def open_cache(
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "; free some space, or move the workspace" if full else ""
-        raise DataError(
-            f"{cache_dir}: the image cache cannot be written: {error.strerror}{advice}"
-        ) from error
+        raise DataError(f"{cache_dir}: the image cache cannot be written: {reason(error)}{advice}") from error
 
 
 # --- Build -------------------------------------------------------------------------------------

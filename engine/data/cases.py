@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.access import reason
 from engine.classes import ClassSet
 from engine.config import DataConfig
 from engine.config_network import OodConfig
@@ -229,7 +230,7 @@ def look_at(
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_json(memory, [asdict(look) for look in looks])
     except OSError as error:
-        raise DataError(f"{cache_dir}: cannot be written: {error.strerror}") from error
+        raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
     return looks
 
 

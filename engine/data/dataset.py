@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.access import reason
 from engine.classes import UNLABELLED, ClassSet
 from engine.config import DataConfig
 from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
@@ -217,7 +218,7 @@ def checked(
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_json(memory, {name: [asdict(fault) for fault in faults] for name, faults in found.items()})
     except OSError as error:
-        raise DataError(f"{cache_dir}: cannot be written: {error.strerror}") from error
+        raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
     return found
 
 

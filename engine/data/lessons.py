@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.access import reason
 from engine.classes import VOID, ClassSet
 from engine.config import DataConfig
 from engine.data.cache import cache_key
@@ -163,7 +164,7 @@ def present_in_files(
             cache_dir.mkdir(parents=True, exist_ok=True)
             write_json(memory, sorted(found))
         except OSError as error:
-            raise DataError(f"{cache_dir}: cannot be written: {error.strerror}") from error
+            raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
     return found
 
 

@@ -118,10 +118,19 @@ def test_who_may_not_write_can_look_and_leaves_nothing_behind(lab: Workspace, gr
     assert listing(lab.root) == before
 
 
-def test_what_cannot_be_done_is_said_with_the_owner_and_changes_nothing(lab: Workspace) -> None:
+def test_what_cannot_be_done_is_said_with_the_owner_and_changes_nothing(
+    lab: Workspace, street: Path, ground: Path
+) -> None:
     before = listing(lab.root)
+    data = ground / "street"
+    shutil.copytree(street, data)
     for words in WORKS:
         assert_line(CAROL.seg(lab.root, words), f"belongs to {ALICE.name}", "mode -rw-r--r--")
+    assert_line(
+        CAROL.seg(lab.root, f"run quick --data {data} {SMALL}"),
+        f"{lab.root} belongs to {ALICE.name}",
+        "mode drwxr-xr-x",
+    )
     for words in ("picture gal00001", "figure curves gal00001", "report test"):
         assert_line(CAROL.seg(lab.root, words), f"belongs to {ALICE.name}", "--out")
     assert listing(lab.root) == before
