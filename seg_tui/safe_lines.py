@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
@@ -19,9 +20,16 @@ class SafeLines(LineFilter):
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         if all(segment.control or segment.text.isprintable() for segment in segments):
             return segments
-        width = Segment.get_line_length(segments)
-        shown = [
-            segment if segment.control else Segment(one_line(segment.text), segment.style)
-            for segment in segments
-        ]
-        return shown if Segment.get_line_length(shown) == width else Segment.adjust_line_length(shown, width)
+        room = Segment.get_line_length(segments)
+        shown = []
+        for segment in segments:
+            if segment.control:
+                shown.append(segment)
+                continue
+            text = one_line(segment.text)
+            length = cell_len(text)
+            if length > room:
+                text, length = set_cell_size(text, room), room
+            room -= length
+            shown.append(Segment(text, segment.style))
+        return shown

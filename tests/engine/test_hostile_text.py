@@ -1,0 +1,172 @@
+"""One hostile text through every command: nothing of it reaches the terminal but characters to see."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from engine.cli.main import app, command_line
+from engine.visible import guard_streams
+from engine.workspace import WORKSPACE_VARIABLE, Workspace
+from tests.engine.conftest import import_made_up_run
+from tests.engine.made_up_runs import MadeUpJournal, finished_journal
+
+EVIL = "x\x1b]0;pwned\x07\x1b[5;5f\x9b31m\x7f\u202e\u2066\u2028\u200b[red][@click=app.quit]\r\t"
+
+ARGUMENTS = {
+    "run": [EVIL, f"{EVIL}=1", "--data", EVIL, "--name", EVIL],
+    "resume": [EVIL],
+    "runs": [],
+    "show": ["aaaa1111"],
+    "picture": ["aaaa1111"],
+    "config": [EVIL],
+    "recipes": [],
+    "recipes show": [EVIL],
+    "data check": ["{data}"],
+    "data synthesize": ["{data}"],
+    "data cache": ["--prune", EVIL],
+    "db path": [],
+    "db upgrade": [],
+    "db rebuild": [],
+    "db check": [],
+    "db copy": ["--to", EVIL],
+    "db import": ["{data}"],
+    "bench": [EVIL],
+    "doctor": ["--" + EVIL],
+    "evaluate": ["aaaa1111", f"{EVIL}=1"],
+    "images": ["aaaa1111", "--sort", EVIL],
+    "predict": ["aaaa1111", EVIL],
+    "ood": ["aaaa1111", "--out", EVIL],
+    "robustness": ["aaaa1111", f"{EVIL}=1"],
+    "compare": ["aaaa1111", "bbbb2222"],
+    "figure": ["curves", "aaaa1111", "--out", EVIL + ".svg"],
+    "report": [EVIL],
+    "study": [EVIL],
+    "study paper": [EVIL, "--data", EVIL],
+    "queue": [],
+    "queue priority": ["bbbb2222", "1"],
+    "queue pause": ["bbbb2222"],
+    "queue unpause": [EVIL],
+    "watch": ["aaaa1111"],
+    "logs": ["aaaa1111"],
+    "stop": ["aaaa1111"],
+    "requeue": [EVIL],
+    "rerun": ["aaaa1111", f"{EVIL}=1"],
+    "sweep": [EVIL, f"seed={EVIL}"],
+    "tag": ["aaaa1111", EVIL],
+    "note": ["aaaa1111", EVIL],
+    "delete": ["aaaa1111", "--yes"],
+    "agent": ["--slots", EVIL],
+}
+"""What each command is given; runs, their logs and the data folder are hostile themselves."""
+
+
+def commands(group: typer.Typer, before: str = "") -> Iterator[tuple[str, bool]]:
+    """Every command of the program, and whether it has --json."""
+    command = typer.main.get_command(group)
+
+    def walk(node: object, name: str) -> Iterator[tuple[str, bool]]:
+        children = getattr(node, "commands", None)
+        if name and (children is None or getattr(node, "callback", None) is not None):
+            yield name, any("--json" in parameter.opts for parameter in node.params)  # type: ignore[attr-defined]
+        for child, inner in (children or {}).items():
+            yield from walk(inner, f"{name} {child}".strip())
+
+    yield from walk(command, before)
+
+
+@pytest.fixture
+def hostile(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A workspace whose two runs are called and annotated in the worst way; the arguments of each command."""
+    monkeypatch.setenv(WORKSPACE_VARIABLE, str(workspace.root))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    for run_id in ("aaaa1111", "bbbb2222"):
+        run = import_made_up_run(
+            workspace, run_id, finished_journal() if run_id == "aaaa1111" else MadeUpJournal(),
+            name=EVIL, experiment=EVIL, tags=("".join(EVIL.split()),), note=EVIL, created=900.0,
+        )  # fmt: skip
+        run.log.write_text(EVIL * 3)
+    data = tmp_path / f"d{EVIL}"
+    for part in ("images", "labels"):
+        (data / part).mkdir(parents=True)
+        (data / part / f"{EVIL}.png").write_bytes(b"no image")
+    (data / "classes.toml").write_text(f"[[classes]]\nname = {json.dumps(EVIL)}\nvalue = 0\n")
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))  # what `guard_streams` changes is restored
+    return [str(data)]
+
+
+def of_a_terminal(text: str) -> str:
+    """The text without the program's own styles and cursor movements."""
+    return re.sub(r"\x1b\[\??[\d;]*[hlmAK]\r?|\r(?=\x1b\[)", "", text)
+
+
+def assert_harmless(text: str) -> None:
+    shown = of_a_terminal(text)
+    raw = {c for c in shown if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t"}
+    assert not raw, f"{raw} in {shown!r}"
+
+
+def test_every_command_has_its_hostile_arguments() -> None:
+    assert {name for name, _ in commands(app)} - {"data", "db", "figure"} <= set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_no_command_sends_what_it_was_given_to_the_terminal(
+    hostile: list[str], capsys: pytest.CaptureFixture[str], name: str, as_json: bool
+) -> None:
+    found = dict(commands(app))
+    if as_json and not found.get(name):
+        return
+    guard_streams()
+    words = [hostile[0] if word == "{data}" else word for word in ARGUMENTS[name]]
+    status = command_line([*name.split(), *(["--json"] if as_json else []), *words])
+    done = capsys.readouterr()
+    assert status in (0, 1, 2, 3)
+    assert done.out or done.err or name in ("logs", "db upgrade")
+    assert_harmless(done.out)
+    assert_harmless(done.err)
+    if as_json and done.out:
+        try:
+            json.loads(done.out)
+        except ValueError:
+            for line in done.out.splitlines():
+                json.loads(line)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show", EVIL],
+        ["show", "--" + EVIL],
+        [EVIL],
+        ["runs", EVIL],
+        ["runs", "--sort", EVIL],
+        ["runs", "--status", EVIL],
+        ["runs", "--limit", EVIL],
+        ["runs", "--csv"],
+        ["images", "aaaa1111", "--csv"],
+        *(
+            ["compare", "aaaa1111", "bbbb2222", "--format", form]
+            for form in ("md", "latex", "csv", "json", EVIL)
+        ),
+        ["-w", EVIL, "runs"],
+        ["db", EVIL],
+    ],
+)
+def test_nor_does_any_format_or_usage_error(
+    hostile: list[str], capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    guard_streams()
+    assert command_line(words) in (0, 2)
+    done = capsys.readouterr()
+    assert_harmless(done.out + done.err)
