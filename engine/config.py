@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
+from engine.classes import ClassSet
+from engine.config_classes import ClassSetConfig
 from engine.config_fields import Count, Section, Size, option
 from engine.config_network import (
     EvaluateConfig,
@@ -53,12 +55,21 @@ class DataConfig(Section):
     classes: str = option(
         "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
     )
+    class_set: ClassSetConfig | None = option(
+        None, "What `classes` was when the run was made; it is not read again"
+    )
     size: Size = option((128, 128), "Size the network sees, height x width", unit="pixels")
     split: Literal["random", "official"] = option(
         "random", "random: divide the training folder; official: the train and val folders"
     )
     val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
     split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    split_rule: Literal["threshold", "rank"] = option(
+        "rank",
+        "How data.split_seed chooses. threshold: each image by itself, so that adding images moves no other "
+        "across; rank: by order, in exact numbers, as the study's recipes and runs of earlier versions do",
+        new="threshold",
+    )
     label_fraction: float = option(
         1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
     )
@@ -75,6 +86,16 @@ class DataConfig(Section):
         0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
     )
     skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+    @property
+    def known_classes(self) -> str | ClassSet:
+        """The class set of the run, or the word or path by which it is found where it is not written out."""
+        return self.classes if self.class_set is None else self.class_set.class_set()
+
+    @property
+    def chooses_images(self) -> bool:
+        """Whether `split_seed` and `split_rule` decide anything."""
+        return self.split == "random" or self.label_fraction < 1
 
     @property
     def held_out(self) -> tuple[str, ...]:
@@ -297,6 +318,18 @@ class RunConfig(Section):
     predict: PredictConfig | None = None
     ood: OodConfig | None = None
     robustness: RobustnessConfig | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """The config as plain JSON values for a database.
+
+        Keys that were not always there are left out where their absence means the same: what a rebuild stores
+        of an earlier version's run is then what that version stored.
+        """
+        table = self.model_dump(mode="json")
+        for key, absent in (("split_rule", "rank"), ("class_set", None)):
+            if table["data"][key] == absent:
+                del table["data"][key]
+        return table
 
     @property
     def of_network(self) -> OfNetworkConfig | None:

@@ -9,13 +9,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 
 def option(
-    default: Any, help: str, unit: str = "", form: str = "", commas: bool = False, **bounds: Any
+    default: Any,
+    help: str,
+    unit: str = "",
+    form: str = "",
+    commas: bool = False,
+    new: JsonValue = None,
+    **bounds: Any,
 ) -> Any:
     """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
 
-    `form` says in words what a text must look like; a value may hold `commas`.
+    `form` says in words what a text must look like; a value may hold `commas`. `new` is what the key is in
+    configs that are written now, where that differs from the default: a frozen config of an earlier version
+    lacks the key and means the default.
     """
-    extra: dict[str, JsonValue] = {"unit": unit, "form": form, "commas": commas}
+    extra: dict[str, JsonValue] = {"unit": unit, "form": form, "commas": commas, "new": new}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 

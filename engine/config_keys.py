@@ -33,7 +33,9 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class ConfigKey:
-    """One dotted key as people see it. `allowed` is a phrase such as "> 0, <= 100" or "sgd | adamw".
+    """One dotted key as people see it. `allowed` is a phrase such as "> 0, <= 100" or "sgd | adamw";
+    `default` is that of new configs, `absent` what a frozen config of an earlier version means that lacks the
+    key, where that is something else.
 
     `variants` are the values of its section's `name` that have the key; none: it is always there. `field` is
     what Python calls it. `commas`: one value may hold several words, joined by commas.
@@ -49,6 +51,7 @@ class ConfigKey:
     help: str
     variants: tuple[str, ...] = ()
     commas: bool = False
+    absent: Any = None
 
     @property
     def story(self) -> str:
@@ -86,8 +89,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """`base` with dotted keys changed; text is converted to the key's type.
 
-    Another `model.name` brings that model's defaults; keys that both models have keep their value.
-    Raises ConfigError, one line a problem: the key, the value, what is allowed.
+    Another `model.name` brings that model's defaults; keys that both models have keep their value. A class
+    set that is written out is given up where the keys that it came from change. Raises ConfigError, one line
+    a problem: the key, the value, what is allowed.
     """
     table = base.model_dump()
     if "model.name" in values:
@@ -98,19 +102,45 @@ def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
         for name in path:
             section = section[name]
         section[leaf] = _plain(key, value)
-    return validate(table)
+    changed = validate(table)
+    if base.data.class_set is None or not _names_other_classes(base, changed, values):
+        return changed
+    return validate({**table, "data": {**table["data"], "class_set": None}})
+
+
+def _names_other_classes(base: RunConfig, changed: RunConfig, values: Mapping[str, Any]) -> bool:
+    if "data.classes" in values:
+        return True
+    of_data = base.data.classes == "auto"  # then it lies with the data
+    return of_data and (base.data.root, base.data.kind) != (changed.data.root, changed.data.kind)
 
 
 def load_config(path: Path) -> RunConfig:
-    """Read a RunConfig from TOML, the format `seg-engine recipes show` prints. Raises ConfigError."""
+    """Read a RunConfig from TOML, the format `seg-engine recipes show` prints. Raises ConfigError.
+
+    A key that the file does not have takes the default of new configs.
+    """
     try:
         table = read_toml(path)
     except InputFileError as error:
         raise ConfigError([str(error)]) from error
     try:
-        return validate(table)
+        return validate(_with_new_defaults(table))
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
+
+
+def new_config() -> RunConfig:
+    """The config of a run that says nothing."""
+    return validate(_with_new_defaults({}))
+
+
+def _with_new_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with the keys that it lacks and whose default is for the configs of earlier versions only."""
+    data = table.get("data", {})
+    if not isinstance(data, Mapping):
+        return dict(table)
+    return {**table, "data": {"split_rule": config_keys()["data.split_rule"].default, **data}}
 
 
 def validate(table: Mapping[str, Any]) -> RunConfig:
@@ -189,6 +219,13 @@ def to_toml(config: RunConfig) -> str:
         unit = f" [{about.unit}]" if about.unit else ""
         item.comment(f"{about.help}{unit}{limits}")
         section.add(leaf, item)
+    if config.data.class_set is not None:
+        classes = tomlkit.item({"class_set": table["data"]["class_set"]})
+        classes["class_set"].comment(
+            "what data.classes was when the run was made; without it, it is read anew"
+        )
+        data: Any = document["data"]
+        data.add("class_set", classes["class_set"])
     return tomlkit.dumps(document)
 
 
@@ -235,6 +272,7 @@ def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, 
 def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     extra = info.json_schema_extra
     unit, form = (str(extra[name]) if isinstance(extra, dict) else "" for name in ("unit", "form"))
+    new = extra.get("new") if isinstance(extra, dict) else None
     choices = (
         tuple(str(c) for c in get_args(info.annotation)) if get_origin(info.annotation) is Literal else ()
     )
@@ -250,8 +288,11 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
         bounds.append("each 16 to 8192")
     allowed = form or " | ".join(choices) or ", ".join(bounds)
     commas = isinstance(extra, dict) and extra.get("commas") is True
+    default, absent = (info.default, None) if new is None else (new, info.default)
     help = info.description or ""
-    return ConfigKey(key, field, _kind(info), info.default, allowed, choices, unit, help, commas=commas)
+    return ConfigKey(
+        key, field, _kind(info), default, allowed, choices, unit, help, commas=commas, absent=absent
+    )
 
 
 def _bound(limit: Any) -> str:
@@ -312,6 +353,8 @@ def _problem(detail: Any) -> str:
     wrong = detail["msg"].removeprefix("Input should be ")
     if about is None and wrong != detail["msg"] and detail["type"] != "model_type":
         return f"{key}: must be {wrong}, got {given!r}"  # of a section that a command fills in
+    if about is None and detail["type"] in ("too_short", "too_long", "missing", "string_pattern_mismatch"):
+        return f"{key}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
     if about is None:
         return f"{key or 'config'}: must be a table of keys, got {given!r}"
     wanted = {

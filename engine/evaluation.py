@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.checkpoint_file import CheckpointError, verify_checkpoint
+from engine.classes import ClassSet
 from engine.config import RunConfig
 from engine.config_keys import parse_assignments, validate, with_values
-from engine.files import expanded
+from engine.data.frozen_classes import BUILT_IN, freeze_classes
+from engine.files import absolute, expanded
 from engine.input_files import InputFileError, refuse_irregular
 from engine.intentions import Refused, check_hardware
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
@@ -80,7 +82,7 @@ def derived_config(
     if strange:
         allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* may change"
         raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
-    root = str(expanded(data).absolute()) if data is not None else row.config["data"]["root"]
+    root = str(absolute(data)) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values
     try:
@@ -89,9 +91,35 @@ def derived_config(
         raise Refused([str(error)]) from error
     # Where a network was trained says nothing about where it is looked at.
     table = with_values(trained, {"executor": "local", "devices": "1"} | values).model_dump()
-    config = validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}})
+    config = freeze_classes(validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}}))
+    if "data.classes" not in values and config.data.class_set is not None:
+        refuse_strange_classes(row, config.data.class_set.class_set())
     check_hardware(config)
     return config
+
+
+def has_relative_classes(row: RunRow) -> bool:
+    """Whether the run is of a version that kept the path of its class set as it was typed."""
+    data = row.config["data"]
+    typed = str(data["classes"])
+    return data.get("class_set") is None and typed not in ("auto", BUILT_IN) and not Path(typed).is_absolute()
+
+
+def refuse_strange_classes(row: RunRow, found: ClassSet) -> None:
+    """Raise Refused when a relative path led to another class set than that which the run has learned."""
+    if not has_relative_classes(row) or not row.classes:
+        return
+    classes = {c.name: c.hex_color for c in found.classes}
+    held_out = str(row.config["data"].get("hold_out", "")).split(",")
+    known = {name: color for name, color in classes.items() if name not in held_out}
+    if known != dict(zip(row.classes, row.colors, strict=True)) or tuple(known) != row.classes:
+        path = absolute(row.config["data"]["classes"])
+        raise Refused(
+            [
+                f"{path}: is not the class set of {row.id}, which was named by a relative path; "
+                "data.classes=PATH names the right one"
+            ]
+        )
 
 
 def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow:

@@ -31,6 +31,16 @@ LONGEST_NAME = 255
 """Bytes of a file's name, on every usual file system."""
 
 
+def absolute(path: str | Path) -> Path:
+    """What a person typed as a path that means the same from every folder, "~" written out.
+
+    Links stay as they are, unless the path goes up by "..": then what it means today is kept. Raises
+    FileNotFoundError for a user there is not.
+    """
+    whole = expanded(Path(path)).absolute()
+    return whole.resolve() if ".." in whole.parts else whole
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for binary writing; it becomes `path` when the block ends well.

@@ -21,7 +21,8 @@ from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
 from engine.config import LEARNING_TASKS, RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
-from engine.files import expanded
+from engine.data.frozen_classes import freeze_classes
+from engine.files import absolute
 from engine.input_files import is_text, shown
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
@@ -70,11 +71,16 @@ def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -
 
 
 def with_data_root(config: RunConfig) -> RunConfig:
-    """The config with the folder of its data made absolute. Raises ConfigError when it names none."""
+    """The config with the folder of its data made absolute and its class set written out.
+
+    Raises ConfigError when it names no folder, or a class set that cannot be read.
+    """
     if not config.data.root:
         raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
-    root = expanded(Path(config.data.root)).absolute()
-    return with_values(config, {"data.root": str(root)})
+    root = absolute(config.data.root)
+    if str(root) != config.data.root:
+        config = with_values(config, {"data.root": str(root)})
+    return freeze_classes(config)
 
 
 def base_config(target: str) -> RunConfig:
@@ -182,7 +188,8 @@ def make_run(
 ) -> None:
     """Make a run, its folder and its row or neither: queued, or for `owner` to start at once.
 
-    Raises Refused for a card that no database can keep, StoreError, and OSError when the disk refuses it.
+    Its class set is written out, if nobody has done so yet. Raises ConfigError when that cannot be read,
+    Refused for a card that no database can keep, StoreError, and OSError when the disk refuses it.
     """
     refuse_unkeepable(name=card.name, experiment=card.experiment, tag=card.tags, note=card.note)
     for what, text in (("name", card.name), ("experiment", card.experiment)):
@@ -190,6 +197,7 @@ def make_run(
             raise Refused([f"{what}: is empty; it must have a letter or a digit"])
     if abs(card.priority) > MOST_PRIORITY:
         raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
+    config = freeze_classes(config)
     if strange := _unstorable(config.model_dump()):
         raise Refused([f"{strange[0]}: {shown(strange[1])} is no UTF-8, which a config needs"])
     workspace.run_dir(card.id).create(card, config)

@@ -6,15 +6,17 @@ No image is opened here: a damaged one costs its own class map and not the other
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.classes import CITYSCAPES, ClassSet
+from engine.config_classes import ClassSetConfig
 from engine.data.catalog import DataError, scan
 from engine.data.decode import FileFault, refuse_other_formats
 from engine.data.faults import counted, listed
 from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
+from engine.evaluation import refuse_strange_classes
 from engine.files import LONGEST_NAME, expanded
 from engine.input_files import InputFileError, is_text, refuse_irregular, shown
 from engine.intentions import Refused
@@ -177,7 +179,7 @@ def label_values(row: RunRow, ids: str) -> tuple[int, ...]:
     """
     if ids == "train":
         return tuple(range(len(row.classes)))
-    class_set = CITYSCAPES if CITYSCAPES.names == row.classes else _class_set_of(row.config["data"], row.id)
+    class_set = CITYSCAPES if CITYSCAPES.names == row.classes else _class_set_of(row)
     values = {info.name: info.ids[0] for info in class_set.classes}
     missing = [name for name in row.classes if name not in values]
     if missing:
@@ -186,9 +188,14 @@ def label_values(row: RunRow, ids: str) -> tuple[int, ...]:
     return tuple(values[name] for name in row.classes)
 
 
-def _class_set_of(data: Mapping[str, str], run_id: str) -> ClassSet:
+def _class_set_of(row: RunRow) -> ClassSet:
+    data = row.config["data"]
+    if data.get("class_set") is not None:
+        return ClassSetConfig.model_validate(data["class_set"]).class_set()
     try:
-        return scan(Path(data["root"]), data["kind"], data["classes"]).class_set
+        found = scan(Path(data["root"]), data["kind"], data["classes"]).class_set
     except DataError as error:
-        told = f"the ids of {run_id} stand with its data set: {error}"
+        told = f"the ids of {row.id} stand with its data set: {error}"
         raise Refused([f"--ids raw: {told}; --ids train needs none"]) from error
+    refuse_strange_classes(row, found)
+    return found

@@ -38,7 +38,9 @@ def paper_unet() -> RunConfig:
         seed=STUDY_SEED,
         epochs=60,
         batch_size=64,
-        data=DataConfig(size=(128, 128), split="random", val_fraction=0.2, split_seed=STUDY_SEED),
+        data=DataConfig(
+            size=(128, 128), split="random", val_fraction=0.2, split_seed=STUDY_SEED, split_rule="rank"
+        ),
         model=UNetConfig(width=64),
         optimizer=OptimizerConfig(name="sgd", lr=0.001),
     )
@@ -58,7 +60,9 @@ def paper_modern_unet() -> RunConfig:
         seed=STUDY_SEED,
         epochs=100,
         batch_size=16,
-        data=DataConfig(size=(256, 512), split="random", val_fraction=0.2, split_seed=STUDY_SEED),
+        data=DataConfig(
+            size=(256, 512), split="random", val_fraction=0.2, split_seed=STUDY_SEED, split_rule="rank"
+        ),
         model=ModernUNetConfig(hidden=64),
         optimizer=OptimizerConfig(name="adamw", lr=0.0002, weight_decay=0.01, clip_norm=1.0),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=5),
@@ -89,7 +93,7 @@ def quick() -> RunConfig:
         recipe="quick",
         epochs=12,
         batch_size=8,
-        data=DataConfig(size=(96, 192)),
+        data=DataConfig(size=(96, 192), split_rule="threshold"),
         model=UNetConfig(width=16),
         optimizer=OptimizerConfig(name="adamw", lr=0.003, weight_decay=0.01),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=0.5),
@@ -107,7 +111,7 @@ def quick_modern() -> RunConfig:
         recipe="quick-modern",
         epochs=12,
         batch_size=8,
-        data=DataConfig(size=(64, 128)),
+        data=DataConfig(size=(64, 128), split_rule="threshold"),
         model=ModernUNetConfig(hidden=16),
         optimizer=OptimizerConfig(name="adamw", lr=0.001, weight_decay=0.01, clip_norm=1.0),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=0.5),

@@ -108,6 +108,11 @@ class RunDir:
         return self.path / "system.jsonl"
 
     @property
+    def split_file(self) -> Path:
+        """Which samples the run trained on and held out."""
+        return self.path / "split.json"
+
+    @property
     def proc_file(self) -> Path:
         return self.path / "proc.json"
 

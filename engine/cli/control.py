@@ -13,7 +13,7 @@ from engine.cli.queue import tell_lost, tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, start_here
 from engine.config_keys import parse_assignments, with_values
-from engine.intentions import Place, Refused, check_hardware, enqueue
+from engine.intentions import Place, Refused, check_hardware, enqueue, with_data_root
 from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -68,6 +68,7 @@ def rerun(
         row = store.run(store.resolve(prefix))
         before = workspace.run_dir(row.id)
         config = with_values(before.read_config(), values)
+        config = with_data_root(config) if config.data.root else config
         check_hardware(config)
         check_data(config, workspace)
         model = before.read_card()

@@ -21,7 +21,7 @@ from engine.data.dataset import turned_note
 from engine.data.decode import map_in_order, orientation, read_pair, train_id_table
 from engine.data.lessons import problems_of_folders
 from engine.data.prune import CacheInfo, list_caches, prune_caches
-from engine.data.split import RULES, split_samples
+from engine.data.split import SPLITS, split_samples
 from engine.data.synthetic import synthesize
 from engine.report.tables import Column, age, bar, data_size, text_table
 from engine.workspace import Workspace
@@ -71,12 +71,12 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
 def what_next(catalog: Catalog, root: Path) -> str:
     """What can be done with a data set that has no faults."""
     data = f"--data {shlex.quote(str(root))}"
-    for rule in RULES:
+    for rule in SPLITS:
         try:
             split_samples(catalog, rule, 0.2, STUDY_SEED)
         except DataError:
             continue
-        change = "" if rule == RULES[0] else f" data.split={rule}"
+        change = "" if rule == SPLITS[0] else f" data.split={rule}"
         return f"next: seg-engine run quick{change} {data}"
     splits = sorted(catalog.splits.keys() & {"train", "val", "test"})
     if "train" in splits:

@@ -12,7 +12,7 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_material, check_robustness, start_here
 from engine.evaluation import checkpoint_of, derived_config, source_run
-from engine.files import expanded
+from engine.files import absolute
 from engine.intentions import Place, enqueue
 from engine.workspace import Workspace
 
@@ -86,4 +86,4 @@ def robustness(
 
 
 def _absolute(path: Path) -> str:
-    return str(expanded(path).absolute())
+    return str(absolute(path))

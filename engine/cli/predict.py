@@ -9,7 +9,7 @@ from typing import Any
 from engine.cli.evaluate import Chosen
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import start_here, tell_notes
+from engine.cli.run import start_here, tell_classes, tell_notes
 from engine.evaluation import checkpoint_of, derived_config, source_run
 from engine.files import expanded
 from engine.intentions import Place, Refused, enqueue
@@ -66,6 +66,7 @@ def predict(
             "notes": found.notes,
         }
         config = derived_config(workspace, row, section, assignments, task="predict")
+        tell_classes(config, row)
         made = card.of(row, f"{row.name}-predict")
         if place is not None:
             enqueue(workspace, store, made, config, place)

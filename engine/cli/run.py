@@ -16,10 +16,13 @@ from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config import RunConfig
+from engine.config_network import OfNetworkConfig
 from engine.config_slurm import SlurmConfig
 from engine.data.cases import open_material
 from engine.data.dataset import open_dataset
+from engine.data.membership import Trained
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
+from engine.evaluation import has_relative_classes
 from engine.intentions import (
     RESUMABLE,
     Place,
@@ -37,7 +40,7 @@ from engine.intentions import (
     taken_over,
 )
 from engine.processes import identify
-from engine.rundir import RunCard, new_run_id
+from engine.rundir import RunCard, RunDir, new_run_id
 from engine.sources import names_a_run, pretraining_card, pretraining_of, settle_source, starting_from
 from engine.store import RunRow, Store
 from engine.store.cards import card_of
@@ -132,7 +135,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         refuse_living(workspace, [row])
         config = workspace.run_dir(row.id).read_config()
         check_hardware(config)
-        check_data(config, workspace)
+        check_data(config, workspace, workspace.run_dir(row.id))
         if config.executor == "slurm":
             requeue(workspace, store, [row])
             tell_queued(workspace, [card_of(store.run(row.id))], as_json)
@@ -144,9 +147,12 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         return follow(workspace, store, row.id, as_json)
 
 
-def check_data(config: RunConfig, workspace: Workspace) -> None:
+def check_data(config: RunConfig, workspace: Workspace, run: RunDir | None = None) -> None:
     """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError, and
-    ConfigError where a step would have too few images for the network."""
+    ConfigError where a step would have too few images for the network.
+
+    A `run` that goes on has the samples that it began with.
+    """
     if config.task == "evaluate":
         check_pairs(config, workspace)
         return
@@ -161,8 +167,14 @@ def check_data(config: RunConfig, workspace: Workspace) -> None:
     pretraining = pretraining_of(config)
     if pretraining is not None:
         check_data(pretraining, workspace)
+    known = Trained.find(run) if run is not None else None
+    began_with = known.membership if known is not None else None
     with progress_bar("reading images") as report:
-        data = open_dataset(config.data, workspace.cache, report, notices.print, config.needs_labels)
+        data = open_dataset(
+            config.data, workspace.cache, report, notices.print, config.needs_labels, began_with
+        )
+    if known is not None:
+        known.refuse_other_counts(len(data.train), len(data.val))
     tell_notes(data.notes)
     if data.skipped:
         notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
@@ -181,8 +193,9 @@ def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = No
     about = config.evaluate
     assert about is not None
     with progress_bar("reading labels") as report:
-        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        pairs = open_pairs(config.data, about.split, workspace.cache, report, trained_run(workspace, about))
         if row is not None and row.classes:
+            tell_classes(config, row)
             refuse_other_classes(pairs, row.classes, row.id)
         size = config.data.size if about.at == "input" else None
         refuse_unlabelled(pairs, about.split, size, report)
@@ -194,13 +207,25 @@ def check_material(config: RunConfig, workspace: Workspace, row: RunRow | None =
     about = config.ood
     assert about is not None
     with progress_bar("reading images") as report:
-        material = open_material(config.data, about, workspace.cache, report)
+        material = open_material(config.data, about, workspace.cache, report, trained_run(workspace, about))
     tell_notes(material.notes)
     if row is not None and row.classes:
+        tell_classes(config, row)
         pairs = Pairs(material.root, material.class_set, material.training, ())
         refuse_other_classes(pairs, row.classes, row.id)
     held_out = Pairs(material.root, material.class_set, material.calibrating, ())
     refuse_unlabelled(held_out, "the part held out, which calibrates,")
+
+
+def tell_classes(config: RunConfig, row: RunRow) -> None:
+    """Say which file is taken for the class set of a run that kept a relative path."""
+    if has_relative_classes(row):
+        notices.say(f"class set of {row.id}: {config.data.classes}")
+
+
+def trained_run(workspace: Workspace, about: OfNetworkConfig) -> Trained | None:
+    """What is known of the images of the run whose network is looked at."""
+    return Trained.find(workspace.run_dir(about.source))
 
 
 def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
@@ -208,8 +233,9 @@ def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None
     about = config.robustness
     assert about is not None
     with progress_bar("reading labels") as report:
-        pairs = open_pairs(config.data, about.split, workspace.cache, report)
+        pairs = open_pairs(config.data, about.split, workspace.cache, report, trained_run(workspace, about))
         if row is not None and row.classes:
+            tell_classes(config, row)
             refuse_other_classes(pairs, row.classes, row.id)
         refuse_unlabelled(pairs, about.split, on_progress=report)
     tell_notes(pairs.notes)

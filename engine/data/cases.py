@@ -26,6 +26,8 @@ from engine.data.cache import files_of, size_and_time
 from engine.data.catalog import LAYOUTS, DataError, Sample, scan
 from engine.data.decode import map_in_order, read_pair, train_id_table
 from engine.data.faults import counted, listed
+from engine.data.fingerprints import fingerprints
+from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.data.split import split_random
 from engine.files import write_json
@@ -80,6 +82,7 @@ def open_material(
     about: OodConfig,
     cache_dir: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    trained: Trained | None = None,
 ) -> Material:
     """Find everything, and open every image and mask once. Raises DataError: no such data, too few images
     held out, masks that do not fit or mark nothing.
@@ -89,18 +92,23 @@ def open_material(
     gives all images of its split. An image that trained or calibrates is never a case, whatever the way to
     its file.
     """
-    training = open_pairs(config, "train", cache_dir, on_progress)
-    held_out = open_pairs(config, "val", cache_dir, on_progress)
+    training = open_pairs(config, "train", cache_dir, on_progress, trained)
+    held_out = open_pairs(config, "val", cache_dir, on_progress, trained)
     try:
-        calibrating, rest = split_random(held_out.samples, 0.5, config.split_seed)
+        # By rank, in exact halves: a threshold of its own may leave one side of a small part empty, and what
+        # is held out is the run's own part, which does not change when images are added.
+        calibrating, rest = split_random(held_out.samples, 0.5, config.split_seed, "rank")
     except DataError as error:
         raise DataError(f"{config.root}: two images must be held out of training, to calibrate on") from error
-    root, class_set, notes = held_out.root, held_out.class_set, list(held_out.notes)
+    root, class_set = held_out.root, held_out.class_set
+    notes = list(dict.fromkeys((*training.notes, *held_out.notes)))
     in_root, in_set = Path(about.in_root), class_set
     labelled: tuple[Sample, ...] = ()
     scenes: tuple[Scene, ...] = ()
     if in_root.is_dir() and in_root.samefile(root):
-        labelled = open_pairs(config, "test", cache_dir).samples if about.split == "test" else rest
+        labelled = rest
+        if about.split == "test":
+            labelled = open_pairs(config, "test", cache_dir, trained=trained).samples
     elif any(all((in_root / part).is_dir() for part in layout) for layout in LAYOUTS.values()):
         catalog = scan(in_root, hold_out=config.held_out)
         notes += [f"{in_root}: {note}" for note in catalog.notes]
@@ -109,10 +117,11 @@ def open_material(
         found_in = find_scenes(in_root)
         scenes = found_in.scenes
         notes += found_in.notes
-    used = {_file(sample.image) for sample in (*training.samples, *calibrating)}
     found = len(labelled) + len(scenes)
-    labelled = tuple(sample for sample in labelled if _file(sample.image) not in used)
-    scenes = tuple(scene for scene in scenes if _file(scene.image) not in used)
+    images = [*(sample.image for sample in labelled), *(scene.image for scene in scenes)]
+    is_used = _known_images(trained, (*training.samples, *calibrating), root, images, in_root, cache_dir)
+    labelled = tuple(sample for sample in labelled if not is_used(sample.image))
+    scenes = tuple(scene for scene in scenes if not is_used(scene.image))
     left_out = found - len(labelled) - len(scenes)
     if left_out == found:
         raise DataError(f"{in_root}: all {found} images trained the network or calibrate its thresholds")
@@ -133,6 +142,25 @@ def open_material(
     cases, told = check_cases(cases, about, config.skip_bad, cache_dir, on_progress)
     notes += told
     return Material(class_set, root, training.samples, calibrating, tuple(cases), tuple(notes))
+
+
+def _known_images(
+    trained: Trained | None,
+    used: Sequence[Sample],
+    root: Path,
+    images: Sequence[Path],
+    in_root: Path,
+    cache_dir: Path,
+) -> Callable[[Path], bool]:
+    """Says whether an image trained the network or calibrates: that very file, or a copy of it."""
+    files = {_file(sample.image) for sample in used}
+    member = trained.membership if trained is not None else None
+    if member is None:
+        return lambda image: _file(image) in files
+    contents = {image for image, _ in member.train.values()}
+    contents |= set(fingerprints((sample.image for sample in used), root, cache_dir).values())
+    digests = fingerprints(images, in_root, cache_dir)
+    return lambda image: _file(image) in files or digests[image] in contents
 
 
 def _file(path: Path) -> tuple[int, int]:

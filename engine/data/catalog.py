@@ -109,11 +109,13 @@ class Catalog:
     notes: tuple[str, ...] = ()
 
 
-def scan(root: Path, kind: str = "auto", classes: str = "auto", hold_out: Collection[str] = ()) -> Catalog:
+def scan(
+    root: Path, kind: str = "auto", classes: str | ClassSet = "auto", hold_out: Collection[str] = ()
+) -> Catalog:
     """Find the image and label pairs below `root`; the classes `hold_out` are void in them.
 
     `kind` is "auto", "cityscapes" or "folder". `classes` is "cityscapes", the path of a classes.toml, or
-    "auto": Cityscapes for the Cityscapes layout, `root`/classes.toml for a folder.
+    "auto": Cityscapes for the Cityscapes layout, `root`/classes.toml for a folder; or the class set itself.
 
     Of Cityscapes' two encodings the file *names* decide, never the values: labelIds, or labelTrainIds where
     those cover more of the images. Labels without an image are faults; so are images without a label,
@@ -243,7 +245,9 @@ def _visible(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
-def _class_set(root: Path, kind: str, classes: str) -> ClassSet:
+def _class_set(root: Path, kind: str, classes: str | ClassSet) -> ClassSet:
+    if isinstance(classes, ClassSet):
+        return classes
     if classes == "cityscapes" or (classes == "auto" and kind == "cityscapes"):
         return CITYSCAPES
     path = root / "classes.toml" if classes == "auto" else Path(classes)

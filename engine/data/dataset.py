@@ -29,7 +29,9 @@ from engine.data.decode import (
     train_id_table,
 )
 from engine.data.faults import counted, listed
+from engine.data.frozen_classes import class_notes
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
+from engine.data.membership import Membership, some, told_changes
 from engine.data.split import labelled_part, split_samples
 from engine.files import expanded, write_json
 
@@ -98,7 +100,8 @@ class Dataset:
     """A data set at one size, ready to be read. `skipped` are the faults gone on without; `notes` tell, a
     line each, what else was left out or read otherwise than its name says.
 
-    Without labels, `class_set` is `UNLABELLED` and every sample's train ids are 0.
+    Without labels, `class_set` is `UNLABELLED` and every sample's train ids are 0. `membership` says which
+    samples these are and what is in their files; `notes` are lines on what is not as a person would expect.
     """
 
     class_set: ClassSet
@@ -106,6 +109,7 @@ class Dataset:
     val: Split
     skipped: tuple[Fault, ...]
     caches: tuple[Cache, ...]
+    membership: Membership
     notes: tuple[str, ...] = ()
 
 
@@ -115,21 +119,31 @@ def open_dataset(
     on_progress: Report | None = None,
     on_wait: Callable[[str], None] | None = None,
     labels: bool = True,
+    began_with: Membership | None = None,
+    trained_before: Membership | None = None,
 ) -> Dataset:
     """Find, check, cache and split the data of a run. With `labels` false no label file is opened: the images
     of a data set, split as with labels, or those of any folder.
+
+    A run that goes on has the split that it `began_with`, whatever has become of the data set since: images
+    that were added are left out, and so are lost ones where `skip_bad` allows it. `trained_before` is that of
+    the pre-training run whose weights the run starts from: what it learned from does not validate.
 
     `on_progress(done, total)` counts image pairs while they are decoded, `on_wait(line)` says what is waited
     for. Raises DataError: no data there, faults that `skip_bad` does not allow, or labels that teach nothing.
     """
     root = expanded(Path(config.root)).absolute()
-    catalog = (
-        scan(root, config.kind, config.classes, config.held_out) if labels else scan_images(root, config.kind)
-    )
+    catalog = _scan(config, root, labels)
+    notes = [*catalog.notes, *(class_notes(config) if labels else [])]
     if labels:
         refuse_one_class(catalog.class_set, root)
-    parts = _folders_used(catalog, config)
-    _refuse(catalog.faults, config, root)
+    if began_with is None:
+        parts = _folders_used(catalog, config)
+        _refuse(catalog.faults, config, root)
+    else:
+        parts, told = _folders_known(catalog, config, began_with)
+        catalog = replace(catalog, faults=())  # they are of what was added, or lost
+        notes += told
 
     # Folders are cached whole: two runs that split the same folder differently share one cache.
     caches: dict[str, Cache] = {}
@@ -149,14 +163,25 @@ def open_dataset(
     _refuse(faults, config, root)
 
     kept = Catalog(catalog.root, catalog.kind, catalog.class_set, good, catalog.faults)
-    train, val = _divide(kept, {sample.name for sample in _extra(catalog)}, config)
-    untaught: list[str] = []
+    if began_with is not None:
+        train, val, unused = _as_before(kept, config, began_with)
+    else:
+        train, val = _divide(kept, {sample.name for sample in _extra(catalog)}, config)
+        if trained_before is not None:
+            train, val, told = _apart(train, val, trained_before)
+            notes += told
+        whole = train
+        if labels:
+            train = labelled_part(train, config.label_fraction, config.split_seed, config.split_rule)
+        unused = tuple(sorted(set(whole) - set(train), key=lambda sample: sample.name))
     if labels:
-        train, whole = labelled_part(train, config.label_fraction, config.split_seed), train
-        used = {sample.name for sample in train}
-        unused = [sample for sample in whole if sample.name not in used]
         seen = partial(_classes_in, config, catalog.class_set, root, cache_dir, tuple(caches.values()))
-        untaught = Lessons(config, catalog.class_set, root, train, unused, val, seen).check()
+        notes += Lessons(config, catalog.class_set, root, train, unused, val, seen).check()
+    faulty = [sample for name, samples in parts.items() for sample in set(samples) - set(good[name])]
+    membership = Membership.of(train, val, (*unused, *faulty), root, cache_dir, on_progress)
+    if began_with is not None:
+        before = {**began_with.train, **began_with.val}
+        notes += told_changes(before, {**membership.train, **membership.val}, began_with.val)
     val_folder = "train" if config.split == "random" else "val"
 
     def split(folder: str, samples: tuple[Sample, ...]) -> Split:
@@ -171,7 +196,8 @@ def open_dataset(
         val=split(val_folder, val),
         skipped=tuple(faults),
         caches=tuple(caches.values()),
-        notes=(*catalog.notes, *turned, *untaught),
+        membership=membership,
+        notes=(*notes, *turned),
     )
 
 
@@ -181,6 +207,12 @@ def turned_note(names: Sequence[str]) -> list[str]:
         return []
     tags = f"{counted(len(names), 'image')} with a camera's orientation tag"
     return [f"{tags}, which is not applied: labels must be drawn on the pixels as stored: {listed(names)}"]
+
+
+def _scan(config: DataConfig, root: Path, labels: bool) -> Catalog:
+    if not labels:
+        return scan_images(root, config.kind)
+    return scan(root, config.kind, config.known_classes, config.held_out)
 
 
 def checked(
@@ -232,11 +264,81 @@ def _cached_faults(cache: Path) -> list[Fault] | None:
 
 def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sample, ...]]:
     """The folders whose images the split needs; splitting once up front refuses an impossible split early."""
-    split_samples(catalog, config.split, config.val_fraction, config.split_seed)
+    split_samples(catalog, config.split, config.val_fraction, config.split_seed, config.split_rule)
     names = ("train",) if config.split == "random" else ("train", "val")
     parts = {name: catalog.splits[name] for name in names}
     parts["train"] += _extra(catalog)
     return parts
+
+
+def _folders_known(
+    catalog: Catalog, config: DataConfig, began_with: Membership
+) -> tuple[dict[str, tuple[Sample, ...]], list[str]]:
+    """The samples that a run knows, by folder, and lines on those that it does not know and those it misses.
+
+    Raises DataError for lost samples where `skip_bad` does not go on without.
+    """
+    names = ("train",) if config.split == "random" else ("train", "val")
+    there = {name: catalog.splits.get(name, ()) for name in names}
+    there["train"] += _extra(catalog)
+    found = {sample.name for samples in there.values() for sample in samples}
+    notes = []
+    if added := found - began_with.names:
+        notes.append(f"{some(added)} came to {catalog.root} since the run began and are left out")
+    lost = (began_with.train.keys() | began_with.val.keys()) - found
+    if lost and not config.skip_bad:
+        raise DataError(
+            f"{catalog.root}: {some(lost)} that the run began with are not there, or not with both files; "
+            "restore them, or make a new run of what is there with `seg-engine rerun`"
+        )
+    if lost:
+        judging = len(began_with.val.keys() & lost)
+        notes.append(f"{some(lost)}, {judging} of them for validation, are lost and left out (data.skip_bad)")
+    known = {
+        name: tuple(sample for sample in samples if sample.name in began_with.names)
+        for name, samples in there.items()
+    }
+    return known, notes
+
+
+def _as_before(
+    catalog: Catalog, config: DataConfig, began_with: Membership
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
+    """The samples that train, validate and are unused, as when the run began. Raises DataError."""
+    training = catalog.splits["train"]
+    judging = training if config.split == "random" else catalog.splits["val"]
+    train = tuple(sample for sample in training if sample.name in began_with.train)
+    val = tuple(sample for sample in judging if sample.name in began_with.val)
+    if not train or not val:
+        raise DataError(
+            f"{catalog.root}: of the samples that the run began with, {len(train)} for training and "
+            f"{len(val)} for validation are there and usable; each needs at least one"
+        )
+    return train, val, tuple(sample for sample in training if sample.name in began_with.unused)
+
+
+def _apart(
+    train: tuple[Sample, ...], val: tuple[Sample, ...], trained_before: Membership
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], list[str]]:
+    """Samples of which the pre-training learned train here, too, and those it held out validate.
+
+    So it is by itself, unless the data set changed between the two and the split goes by rank. Raises
+    DataError when none is left to validate.
+    """
+    seen = {sample.name for sample in val if sample.name in trained_before.train}
+    held_out = {sample.name for sample in train if sample.name in trained_before.val}
+    if not seen:
+        return train, val, []
+    everything = {sample.name: sample for sample in (*train, *val)}
+    validating = ({sample.name for sample in val} - seen) | held_out
+    if not validating:
+        raise DataError("all images that would validate were learned from by the pre-training run")
+    parts = [
+        tuple(everything[name] for name in sorted(everything) if (name in validating) == judges)
+        for judges in (False, True)
+    ]
+    note = f"{some(seen)} would validate, but the pre-training learned from them: they train, as there"
+    return parts[0], parts[1], [note]
 
 
 def _extra(catalog: Catalog) -> tuple[Sample, ...]:
@@ -267,7 +369,7 @@ def _divide(
     extra = tuple(s for s in catalog.splits["train"] if s.name in extra_names)
     others = tuple(s for s in catalog.splits["train"] if s.name not in extra_names)
     plain = replace(catalog, splits={**catalog.splits, "train": others})
-    train, val = split_samples(plain, config.split, config.val_fraction, config.split_seed)
+    train, val = split_samples(plain, config.split, config.val_fraction, config.split_seed, config.split_rule)
     return train + extra, val
 
 

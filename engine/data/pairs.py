@@ -6,7 +6,7 @@ split before a run exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,16 @@ from engine.config import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan
 from engine.data.dataset import checked
 from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table
+from engine.data.frozen_classes import class_notes
+from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
 from engine.files import expanded
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of one split, sorted by name. `skipped` are the faults gone on without; `notes` tell what
-    else was left out."""
+    """The pairs of one split, sorted by name. `skipped` are the faults gone on without, `notes` lines on what
+    is not as a person would expect."""
 
     root: Path
     class_set: ClassSet
@@ -41,34 +43,82 @@ def open_pairs(
     split: str,
     cache_dir: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    trained: Trained | None = None,
 ) -> Pairs:
     """Find the pairs of "train", "val" or "test".
 
-    With the random split, train and val are the parts of the training folder that a run of this config
-    trained on and held out; with the official one they are the folders. `test` is always the folder. Every
-    file is opened once, and the result kept; with `skip_bad` what cannot be used is left out. Raises
-    DataError: no data, no such split, no label in it, or faults.
+    Of the data of a run that has `trained`, train and val are what it trained on and held out, whatever has
+    become of the data set since; the notes tell of that, and of images that it trained on and that are to be
+    scored as something else. Without such a run, train and val of the random split are the parts of the
+    training folder that a run of this config has; of the official one they are the folders. `test` is always
+    the folder. Every file is opened once, and the result kept; with `skip_bad` what cannot be used is left
+    out. Raises DataError: no data, no such split, no label in it, faults, nothing left of what was held out.
     """
     root = expanded(Path(config.root)).absolute()
-    catalog = scan(root, config.kind, config.classes, config.held_out)
+    catalog = scan(root, config.kind, config.known_classes, config.held_out)
     folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
     if folder not in catalog.splits:
         there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
         raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
     samples = catalog.splits[folder]
     faults = [fault for fault in catalog.faults if _lies_in(fault, folder)]
+    notes = [*catalog.notes, *class_notes(config)]
+    own = trained is not None and split != "test" and trained.is_of(config, root)
+    member = trained.membership if trained is not None else None
+    if own and member is not None:
+        samples, told = _recorded(samples, member, split, root)
+        notes += told
+        faults = []  # of what was added, or lost
     found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
     if config.skip_bad:
         samples = tuple(sample for sample in samples if sample.name not in found)
-    if config.split == "random" and split != "test":
+    if own and member is not None:
+        notes += told_changes(member.part(split), contents_of(samples, root, cache_dir))
+    elif config.split == "random" and split != "test":
         usable = Catalog(root, catalog.kind, catalog.class_set, {"train": samples}, ())
-        parts = split_samples(usable, "random", config.val_fraction, config.split_seed)
+        parts = split_samples(usable, "random", config.val_fraction, config.split_seed, config.split_rule)
+        if own and trained is not None:
+            trained.refuse_other_counts(len(parts[0]), len(parts[1]))
         samples = parts[0] if split == "train" else parts[1]
     kept = {sample.name for sample in samples}
     faults += [f for name, of in found.items() if config.skip_bad or name in kept for f in of]
     if faults and not config.skip_bad:
         raise DataError(describe_faults(faults, root, option="data.skip_bad=true"))
-    return Pairs(root, catalog.class_set, samples, tuple(faults), catalog.notes)
+    if trained is not None and member is not None and not (own and split == "train"):
+        notes += _told_learned(samples, split, trained.run_id, member, contents_of(samples, root, cache_dir))
+    return Pairs(root, catalog.class_set, samples, tuple(faults), tuple(notes))
+
+
+def _recorded(
+    samples: tuple[Sample, ...], member: Membership, split: str, root: Path
+) -> tuple[tuple[Sample, ...], list[str]]:
+    """What is there of a part that a run has on record, and lines on what was lost and added since."""
+    part, there = member.part(split), {sample.name for sample in samples}
+    found = tuple(sample for sample in samples if sample.name in part)
+    notes = []
+    if added := there - member.names:
+        notes.append(f"{some(added)} came to {root} since the training began and are not of its {split} part")
+    if lost := part.keys() - there:
+        told = f"{some(lost)} of the {split} part are not there any more, or not with both files"
+        if not found:
+            raise DataError(f"{root}: {told}; nothing is left to be scored")
+        notes.append(f"{told}; the other {len(found)} are scored")
+    return found, notes
+
+
+def _told_learned(
+    samples: tuple[Sample, ...],
+    split: str,
+    run_id: str,
+    member: Membership,
+    contents: Mapping[str, Contents],
+) -> list[str]:
+    """A line on images that the run learned from, under whatever name they are here."""
+    learned = {image for image, _ in member.train.values()}
+    known = [sample.name for sample in samples if contents[sample.name][0] in learned]
+    if not known:
+        return []
+    return [f"{some(known)} of the {len(samples)} in {split} are images that {run_id} trained on"]
 
 
 def refuse_unlabelled(

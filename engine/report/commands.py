@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from engine.config_network import EvaluateConfig
 from engine.recipes import RECIPES
-from engine.report.compare_config import flat_config, pretraining_epochs
+from engine.report.compare_config import CLASS_SET, flat_config, pretraining_epochs
 from engine.report.run import changed_keys
 from engine.store import RunRow
 
@@ -114,7 +114,9 @@ def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow
     words = [
         f"{key}={value}"
         for key, value in config.items()
-        if trained.get(key, value) != value and key != "data.root" and not key.startswith(_OF_TASK)
+        if trained.get(key, value) != value
+        and key not in ("data.root", CLASS_SET)
+        and not key.startswith(_OF_TASK)
     ]
     return words + (["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else [])
 

@@ -15,8 +15,13 @@ from engine.store import RunRow
 
 SEED = "seed"
 
-SCORED_ON = ("data.root", "data.classes", "data.size", "data.split", "data.val_fraction", "data.split_seed")
+SCORED_ON = (
+    *("data.root", "data.classes", "data.size", "data.split"),
+    *("data.val_fraction", "data.split_seed", "data.split_rule"),
+)
 """Keys that decide which pixels a run is scored on."""
+
+CLASS_SET = "data.class_set"
 
 _NAMES = ("recipe", "executor")
 _PATHS = ("data.root", "data.classes")
@@ -34,13 +39,17 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, str]:
     """A config as the database has it, by dotted key and as it would be typed.
 
     A key that the program knows and the stored config does not has its default, so that runs of an earlier
-    version compare with new ones; a config that this version cannot read is taken as it is.
+    version compare with new ones; a config that this version cannot read is taken as it is. A class set that
+    is written out is one line.
     """
     try:
-        config = RunConfig.model_validate(config).model_dump(mode="json")
+        known = RunConfig.model_validate(config)
     except ValidationError:
-        config = dict(config)
-    return dict(_leaves(config, ""))
+        return dict(_leaves(config, ""))
+    flat = dict(_leaves(known.model_dump(mode="json", exclude={"data": {"class_set"}}), ""))
+    if known.data.class_set is not None:
+        flat[CLASS_SET] = known.data.class_set.told
+    return flat
 
 
 def comparable_config(row: RunRow) -> dict[str, str]:
@@ -52,6 +61,8 @@ def comparable_config(row: RunRow) -> dict[str, str]:
     }
     for key in _PATHS:
         flat[key] = PurePath(flat.get(key, "")).name
+    if flat.get("data.split") == "official" and flat.get("data.label_fraction") == "1":
+        flat.pop("data.split_rule", None)  # it has nothing to rule
     if row.train_images is not None:
         flat["data.root"] += f" {row.train_images}/{row.val_images}"
     flat["data.classes"] += " " + ",".join(row.classes)
@@ -72,8 +83,15 @@ def differing_keys(groups: Sequence[Sequence[RunRow]], folded: bool) -> tuple[Ke
     return tuple(
         KeyRow(key, tuple(values.get(key) for values in shown))
         for key in known
-        if len({meaning.get(key) for meaning in meanings}) > 1 and len({v.get(key) for v in shown}) > 1
+        if _differ(key, meanings) and _differ(key, shown)
     )
+
+
+def _differ(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
+    values = {config.get(key) for config in configs}
+    if key == CLASS_SET:
+        values.discard(None)  # of an earlier version, which did not write it out
+    return len(values) > 1
 
 
 def pretraining_epochs(row: RunRow) -> int:

@@ -10,8 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config import RunConfig
-from engine.config_keys import config_keys, format_value, value_of
+from engine.config_keys import config_keys, format_value, new_config, value_of
 from engine.events import WarmStart
 from engine.recipes import RECIPES, get_recipe
 from engine.report.detection import corruption_table, ood_text
@@ -101,7 +100,7 @@ def next_commands(page: RunPage) -> list[str]:
 
 def changed_keys(row: RunRow) -> dict[str, tuple[str, str]]:
     """Config keys in which a run differs from its recipe (from the defaults without one): (run, recipe)."""
-    base = get_recipe(row.recipe) if row.recipe in RECIPES else RunConfig()
+    base = get_recipe(row.recipe) if row.recipe in RECIPES else new_config()
     changed = {}
     for key in config_keys():
         own, usual = _stored_value(row.config, key), format_value(value_of(base, key))
@@ -358,11 +357,13 @@ def _files(files: Files) -> Text:
 def _stored_value(config: Mapping[str, Any], key: str) -> str | None:
     """A dotted key of a config in the database, as it would be typed; None when it has no such key."""
     value: Any = config
-    for name in key.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return None
-        value = value[name]
-    return format_value(value)
+    *path, leaf = key.split(".")
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not value:
+        return None
+    value = value.get(leaf, config_keys()[key].absent)
+    return None if value is None else format_value(value)
 
 
 def _quoted(value: str) -> str:

@@ -23,8 +23,13 @@ def variant_of(config: Mapping[str, Any]) -> str:
     from engine.config import RunConfig
 
     try:
-        told = RunConfig.model_validate(config).model_dump(mode="json", exclude_defaults=True)
+        known = RunConfig.model_validate(config)
     except ValueError:
         told = dict(config)
+    else:
+        told = known.model_dump(mode="json", exclude_defaults=True)
+        if not known.data.chooses_images and "data" in told:
+            told["data"].pop("split_rule", None)  # it has nothing to rule
+            told = {key: value for key, value in told.items() if value or key != "data"}
     rest = {key: value for key, value in told.items() if key not in _NAMES_ONLY}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:_LENGTH]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from torch import nn
 
 from engine.data.dataset import Dataset, open_dataset
+from engine.data.membership import Membership, Trained
 from engine.events import Compiled, Data, Model, Progress
 from engine.learning.compiling import CompileVerdict
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.learning.trial_step import enough_by_network
 from engine.models.registry import count_parameters
+from engine.rundir import RunDir, RunDirError
 from engine.step_parts import refuse_too_small_parts
 from engine.tasks.job import Job, StopRequested, record_start
 from engine.tasks.objectives import output_channels
@@ -66,7 +70,21 @@ def open_data(job: Job) -> Dataset:
         if cause is not None:
             raise StopRequested(cause)
 
-    data = open_dataset(job.config.data, job.cache_dir, report, job.say, labels=job.config.needs_labels)
+    began_with = Membership.read(job.run.split_file)
+    known = None if began_with is not None else Trained.find(job.run)
+    data = open_dataset(
+        job.config.data,
+        job.cache_dir,
+        report,
+        job.say,
+        labels=job.config.needs_labels,
+        began_with=began_with,
+        trained_before=pretraining_membership(job),
+    )
+    if known is not None:
+        known.refuse_other_counts(len(data.train), len(data.val))
+    if began_with is None and job.group.leads:
+        data.membership.write(job.run.split_file)
     job.classes, job.train_images = len(data.class_set), len(data.train)
     job.data_bytes = sum(cache.nbytes for cache in data.caches)
     for cache in data.caches:
@@ -89,6 +107,22 @@ def open_data(job: Job) -> Dataset:
         )
     )
     return data
+
+
+def pretraining_membership(job: Job) -> Membership | None:
+    """Of the pre-training run that this run starts from, where it saw the same data, divided alike."""
+    source, data = job.config.init.source, job.config.data
+    if not source or not job.config.needs_labels:
+        return None
+    first = RunDir(Path(os.path.normpath(job.run.path / source)).parent.parent)
+    try:
+        before = first.read_config()
+    except RunDirError:
+        return None  # a checkpoint that lies by itself
+    same = ("root", "split", "split_seed", "split_rule", "val_fraction")
+    if before.task != "pretrain" or any(getattr(before.data, key) != getattr(data, key) for key in same):
+        return None
+    return Membership.read(first.split_file)
 
 
 def class_names(job: Job, data: Dataset) -> list[str]:

@@ -35,7 +35,7 @@ from engine.models.registry import count_parameters
 from engine.tasks.begin import describe_model
 from engine.tasks.job import Job, record_start
 from engine.tasks.meter import score_fields
-from engine.tasks.network import Network, load_network
+from engine.tasks.network import Network, load_network, trained_run
 from engine.tasks.worst import WorstGallery
 
 READERS = 2
@@ -55,7 +55,8 @@ def evaluate(job: Job) -> None:
     settle_arithmetic(config, hardware)
     record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
-    pairs = open_pairs(config.data, about.split, job.cache_dir)
+    trained = trained_run(job, about)
+    pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
     network = load_network(config, job.run.path, hardware, ())
     refuse_other_classes(pairs, network.classes, about.source)
     if pairs.skipped:

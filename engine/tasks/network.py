@@ -15,12 +15,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.config import RunConfig
+from engine.config_network import OfNetworkConfig
 from engine.data.batches import normalise
 from engine.data.decode import resize_image
+from engine.data.membership import Trained
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.hardware import Hardware
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
+from engine.rundir import RunDir
+from engine.tasks.job import Job
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """Of test-time augmentation: those of Chen et al., "Encoder-Decoder with Atrous Separable Convolution for
@@ -92,6 +96,15 @@ class Network:
         if not bool(torch.isfinite(logits).all()):
             raise PredictionError("the network's output is not a number everywhere; its training diverged")
         return logits
+
+
+def trained_run(job: Job, about: OfNetworkConfig) -> Trained | None:
+    """What is known of the run whose network this is: the one beside this run's folder, else that in whose
+    folder the checkpoint lies; None where neither is here. Raises DataError."""
+    beside = Trained.find(RunDir(job.run.path.parent / about.source))
+    if beside is not None:
+        return beside
+    return Trained.find(RunDir(Path(job.run.path, about.checkpoint).resolve().parent.parent))
 
 
 def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes: Sequence[str]) -> Network:

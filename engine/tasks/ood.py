@@ -33,7 +33,7 @@ from engine.ood.fits import SHARES, Fit, fit_identity, fit_path, load_fit, save_
 from engine.ood.watcher import Watcher
 from engine.tasks.begin import describe_model
 from engine.tasks.job import Job, record_start
-from engine.tasks.network import Network, PredictionError, load_network
+from engine.tasks.network import Network, PredictionError, load_network, trained_run
 from engine.tasks.ood_pictures import Pictures
 from engine.tasks.ood_results import Tally, write_decisions
 from engine.tasks.steps import Steps, read_ahead
@@ -47,7 +47,7 @@ def ood(job: Job) -> None:
     settle_arithmetic(config, hardware)
     record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
-    material = open_material(config.data, about, job.cache_dir)
+    material = open_material(config.data, about, job.cache_dir, trained=trained_run(job, about))
     for note in material.notes:
         job.warn(note)
     network = load_network(config, job.run.path, hardware, ())

@@ -32,7 +32,7 @@ from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import scores_from_confusion
 from engine.tasks.begin import describe_model
 from engine.tasks.job import Job, record_start
-from engine.tasks.network import Network, PredictionError, load_network
+from engine.tasks.network import Network, PredictionError, load_network, trained_run
 from engine.tasks.steps import Steps, read_ahead
 
 VARIANTS = ((CLEAN, 0), *((corruption, strength) for corruption in CORRUPTIONS for strength in STRENGTHS))
@@ -48,7 +48,8 @@ def robustness(job: Job) -> None:
     settle_arithmetic(config, hardware)
     record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
-    pairs = open_pairs(config.data, about.split, job.cache_dir)
+    trained = trained_run(job, about)
+    pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
     network = load_network(config, job.run.path, hardware, ())
     refuse_other_classes(pairs, network.classes, about.source)
     for note in pairs.notes:

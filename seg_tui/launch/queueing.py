@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
+from engine.classes import ClassSet
 from engine.config import RunConfig
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
@@ -36,7 +36,7 @@ class DataLook:
 def look_at_data(
     folder: str,
     kind: str = "auto",
-    classes: str = "auto",
+    classes: str | ClassSet = "auto",
     skip_bad: bool = False,
     labels: bool = True,
     hold_out: Sequence[str] = (),
@@ -73,14 +73,22 @@ Look = Callable[[str], DataLook]
 
 def looker(draft: Draft) -> Look:
     """`look_at_data` as the draft is now: with its kind, its class set and its care for faults."""
-    return partial(
-        look_at_data,
-        kind=draft.text("data.kind"),
-        classes=draft.text("data.classes"),
-        skip_bad=draft.text("data.skip_bad") == "true",
-        labels=draft.base.needs_labels,
-        hold_out=[name for text in draft.text("data.hold_out").split(",") if (name := text.strip())],
+    config, typed, own_folder = draft.check().config, draft.text("data.classes"), draft.data
+    kind, skip_bad, labels = (
+        draft.text("data.kind"),
+        draft.text("data.skip_bad") == "true",
+        draft.base.needs_labels,
     )
+
+    hold_out = [name for text in draft.text("data.hold_out").split(",") if (name := text.strip())]
+
+    def look(folder: str) -> DataLook:
+        # A class set that came with the data of another run says nothing of other folders.
+        keeps = config is not None and (typed != "auto" or folder == own_folder)
+        classes = config.data.known_classes if config is not None and keeps else typed
+        return look_at_data(folder, kind, classes, skip_bad, labels, hold_out)
+
+    return look
 
 
 def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:

@@ -15,7 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config import RunConfig
-from engine.config_keys import format_value, value_of
+from engine.config_keys import format_value, new_config, value_of
 from engine.recipes import RECIPES, get_recipe
 from seg_tui.launch.draft import form_keys
 
@@ -86,7 +86,7 @@ def recipe_text(name: str) -> Text:
 
 def _facts(config: RunConfig) -> list[tuple[str, str]]:
     """What tells a recipe from others: what it trains and how, and whatever is not as usual."""
-    usual = RunConfig()
+    usual = new_config()
     return [
         (key, format_value(value))
         for key in form_keys()

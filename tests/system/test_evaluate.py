@@ -69,7 +69,8 @@ def make_source(street: Path, tmp_path: Path, run_id: str, seed: int = 0) -> Run
     journal.epoch(7, 0.5, 0.5)
     for position, event in enumerate(journal.events):
         if event.event == "data":
-            named = {"classes": CLASSES, "colors": [c.hex_color for c in CITYSCAPES.classes]}
+            named: dict[str, Any] = {"classes": CLASSES, "colors": [c.hex_color for c in CITYSCAPES.classes]}
+            named |= {"train_images": 6, "val_images": 2}  # as the split has it
             journal.events[position] = event.model_copy(update=named)
     journal.finish(7)
     journal.write(run.journal)

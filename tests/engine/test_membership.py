@@ -1,0 +1,234 @@
+"""A run keeps the samples that it began with, and what has become of the data set since is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.config import DataConfig
+from engine.config_network import OodConfig
+from engine.data.cases import open_material
+from engine.data.catalog import DataError
+from engine.data.dataset import Dataset, open_dataset
+from engine.data.fingerprints import fingerprints
+from engine.data.membership import Membership, Trained
+from engine.data.pairs import open_pairs
+
+CLASSES = 'name = "toy"\nvoid = [0]\n' + "".join(
+    f'[[class]]\nname = "{name}"\ncolor = "#{value}0{value}0{value}0"\nids = [{value}]\n'
+    for value, name in enumerate(("sky", "road"), start=1)
+)
+
+
+def add(root: Path, *names: str, seed: int = 0) -> None:
+    rng = np.random.default_rng([seed, *map(ord, "".join(names))])
+    for name in names:
+        for folder in ("images", "labels"):
+            (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(root / "images" / f"{name}.png")
+        Image.fromarray(rng.integers(1, 3, (16, 16), np.uint8)).save(root / "labels" / f"{name}.png")
+
+
+def redraw(root: Path, name: str) -> None:
+    """Other labels in a file of the same length and time of modification."""
+    path = root / "labels" / f"{name}.png"
+    before = path.stat()
+    pixels = 3 - np.asarray(Image.open(path))
+    Image.fromarray(pixels).save(path)
+    with open(path, "ab") as file:
+        file.truncate(before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "classes.toml").write_text(CLASSES)
+    add(root, *(f"img{i:03d}" for i in range(10)))
+    return root
+
+
+def config(root: Path, **changes: object) -> DataConfig:
+    values = {"root": str(root), "size": (16, 16), "split_rule": "rank", **changes}
+    return DataConfig.model_validate(values)
+
+
+def opened(data: DataConfig, root: Path, began_with: Membership | None = None, **more: object) -> Dataset:
+    return open_dataset(data, root.parent / "cache", began_with=began_with, **more)  # type: ignore[arg-type]
+
+
+def names(dataset: Dataset) -> tuple[set[str], set[str]]:
+    sides = dataset.train, dataset.val
+    train, val = ({side.name(i) for i in range(len(side))} for side in sides)
+    return train, val
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("rule", ["rank", "threshold"])
+def test_a_run_goes_on_with_the_split_that_it_began_with(root: Path, cache: bool, rule: str) -> None:
+    data = config(root, cache=cache, split_rule=rule)
+    first = opened(data, root)
+    assert first.notes == ()
+    add(root, "img010", "img011", "img012")
+    (root / "images" / "lonely.png").write_bytes(b"no image")  # what was added stops nothing
+    again = opened(data, root, first.membership)
+    assert names(again) == names(first)
+    assert len(again.notes) == 1
+    assert "3 samples (img010, img011, img012) came to" in again.notes[0]
+    if cache:
+        assert again.caches[0].key == first.caches[0].key  # nothing is decoded again
+
+
+def test_lost_samples_are_refused_or_left_out_as_asked(root: Path) -> None:
+    data = config(root)
+    first = opened(data, root)
+    lost = min(first.membership.train)
+    (root / "labels" / f"{lost}.png").unlink()
+    with pytest.raises(DataError, match=rf"1 sample \({lost}\) that the run began with are not there"):
+        opened(data, root, first.membership)
+    again = opened(data.model_copy(update={"skip_bad": True}), root, first.membership)
+    assert names(again) == (names(first)[0] - {lost}, names(first)[1])
+    assert "left out (data.skip_bad)" in again.notes[0]
+
+
+def test_redrawn_labels_are_noticed_whatever_their_length_and_time(root: Path) -> None:
+    first = opened(config(root), root)
+    redraw(root, min(first.membership.val))
+    redraw(root, min(first.membership.train))
+    again = opened(config(root), root, first.membership)
+    assert names(again) == names(first)
+    assert again.notes[-1].startswith("the labels of 2 samples (")
+    assert "1 of them validate" in again.notes[-1]
+
+
+def test_a_copy_of_the_data_is_the_same_data(root: Path, tmp_path: Path) -> None:
+    first = opened(config(root), root)
+    shutil.copytree(root, tmp_path / "copy")
+    again = opened(config(tmp_path / "copy"), root, first.membership)
+    assert again.notes == ()
+
+
+def test_samples_beyond_the_label_fraction_and_faulty_ones_are_known(root: Path) -> None:
+    (root / "images" / "img004.png").write_bytes(b"no image")
+    data = config(root, label_fraction=0.5, skip_bad=True)
+    first = opened(data, root)
+    assert "img004" in first.membership.unused
+    assert len(first.membership.names) == 10
+    again = opened(data, root, first.membership)
+    assert again.notes == ()
+    assert names(again) == names(first)
+
+
+def test_the_record_holds_names_that_are_no_utf8(tmp_path: Path) -> None:
+    member = Membership({"a\udcff": ("1", "2")}, {"ü": ("3", "")}, frozenset({"c"}))
+    member.write(tmp_path / "split.json")
+    assert Membership.read(tmp_path / "split.json") == member
+    assert Membership.read(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"train": 3}', '{"train": {}, "val": {"a": 1}}', "[" * 100_000])
+def test_a_damaged_record_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="is not known") as refusal:
+        Membership.read(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_is_read_for_its_digest_once(root: Path, tmp_path: Path) -> None:
+    files = sorted((root / "images").iterdir())
+    counts: list[int] = []
+    first = fingerprints(files, root, tmp_path / "cache", lambda done, total: counts.append(total))
+    assert counts == [10] * 10
+    assert fingerprints(files, root, tmp_path / "cache", lambda done, total: counts.append(total)) == first
+    assert len(counts) == 10
+    (next((tmp_path / "cache").glob("*.contents.json"))).write_text("[1, 2")  # a damaged memory is none
+    assert fingerprints(files, root, tmp_path / "cache") == first
+
+
+def test_what_pretraining_learned_from_does_not_validate(root: Path) -> None:
+    data = config(root)
+    before = opened(data, root, labels=False).membership
+    add(root, "img010", "img011", "img012")  # the boundary in the ranking moves
+    assert set(opened(data, root).membership.val) & set(before.train)
+    chained = opened(data, root, trained_before=before)
+    assert not set(chained.membership.val) & set(before.train)
+    assert set(before.val) <= set(chained.membership.val)
+    assert "the pre-training learned from them" in chained.notes[0]
+
+
+# --- whoever looks at the network ----------------------------------------------------------------
+
+
+def trained(root: Path, **changes: object) -> Trained:
+    data = config(root, **changes)
+    return Trained("source00", data, opened(data, root).membership)
+
+
+def test_what_a_run_held_out_is_scored_whatever_was_added(root: Path, tmp_path: Path) -> None:
+    source = trained(root)
+    add(root, "img010", "img011", "img012")
+    member = source.membership
+    assert member is not None
+    for split in ("train", "val"):
+        pairs = open_pairs(source.data, split, tmp_path / "cache", trained=source)
+        assert {s.name for s in pairs.samples} == set(member.part(split))
+        assert "3 samples (img010, img011, img012) came to" in pairs.notes[0]
+
+
+def test_lost_and_redrawn_samples_are_told_of_an_evaluation(root: Path, tmp_path: Path) -> None:
+    source = trained(root)
+    assert source.membership is not None
+    lost, redrawn = sorted(source.membership.val)
+    (root / "images" / f"{lost}.png").unlink()
+    redraw(root, redrawn)
+    pairs = open_pairs(source.data, "val", tmp_path / "cache", trained=source)
+    assert [s.name for s in pairs.samples] == [redrawn]
+    assert any(f"1 sample ({lost}) of the val part are not there" in note for note in pairs.notes)
+    assert any(f"the labels of 1 sample ({redrawn}) have changed" in note for note in pairs.notes)
+    (root / "images" / f"{redrawn}.png").unlink()
+    with pytest.raises(DataError, match="nothing is left to be scored"):
+        open_pairs(source.data, "val", tmp_path / "cache", trained=source)
+
+
+def test_copies_of_training_images_are_noticed_in_another_data_set(root: Path, tmp_path: Path) -> None:
+    source = trained(root)
+    assert source.membership is not None
+    other = tmp_path / "other"
+    add(other, "val/strange", seed=7)
+    (other / "classes.toml").write_text(CLASSES)
+    for folder in ("images", "labels"):
+        copied = root / folder / f"{min(source.membership.train)}.png"
+        shutil.copy(copied, other / folder / "val" / "renamed.png")
+    elsewhere = config(other, split="official")
+    pairs = open_pairs(elsewhere, "val", tmp_path / "cache", trained=source)
+    assert pairs.notes == ("1 sample (val/renamed) of the 2 in val are images that source00 trained on",)
+
+
+def test_an_earlier_run_whose_numbers_no_longer_agree_is_refused(root: Path, tmp_path: Path) -> None:
+    source = replace(trained(root), membership=None, counts=frozenset({(8, 2)}))
+    assert len(open_pairs(source.data, "val", tmp_path / "cache", trained=source)) == 2
+    add(root, "img010", "img011", "img012")
+    with pytest.raises(DataError, match=r"8 \+ 2 training and validation images then, 10 \+ 3 now"):
+        open_pairs(source.data, "val", tmp_path / "cache", trained=source)
+
+
+def test_copies_of_training_images_are_no_ood_cases(root: Path, tmp_path: Path) -> None:
+    source = trained(root)
+    assert source.membership is not None
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+        Image.fromarray(np.full((16, 16, 3), 7, np.uint8)).save(folder / "strange.png")
+    shutil.copy(root / "images" / f"{min(source.membership.train)}.png", inside / "renamed.png")
+    about = OodConfig(source="source00", checkpoint="x", in_root=str(inside), out_root=str(outside))
+    material = open_material(source.data, about, tmp_path / "cache", trained=source)
+    assert [case.name for case in material.cases if case.origin == "in"] == ["strange.png"]
+    assert any("1 images trained the network or calibrate" in note for note in material.notes)
