@@ -56,7 +56,7 @@ class PredictConfig(OfNetworkConfig):
     def _as_before_there_were_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         table: dict[str, Any] = serialize(self)
         if not self.notes:
-            del table["notes"]  # a config without any is the same as one of version 0.1
+            table.pop("notes", None)  # a config without any is the same as one of version 0.1
         return table
 
 
