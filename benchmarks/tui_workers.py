@@ -7,6 +7,7 @@ seconds), and its Dice, which no other epoch has. An agent takes the runs for it
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
@@ -31,6 +32,7 @@ PROGRESS_SECONDS = 0.5
 class Worker:
     run: RunDir
     journal: JournalWriter
+    log: int
     epoch: int = 0
     step: int = 0
 
@@ -62,14 +64,17 @@ def begin(workspace: Workspace, number: int) -> Worker:
     run.create(card, config)
     journal = JournalWriter(run.journal)
     run.write_proc(identify(), journal.attempt)
-    run.log.touch()
+    log = os.open(
+        run.log, os.O_WRONLY | os.O_CREAT
+    )  # held as a worker holds it, or the agent would look for the worker
+    fcntl.flock(log, fcntl.LOCK_EX)
     started, data, *_ = one_epoch()
     with workspace.open_store() as store:
         store.create_run(card, config, "starting")
         journal.write(started.model_copy(update={"host": socket.gethostname(), "pid": os.getpid()}))
         journal.write(data)
         catch_up(store, run)
-    return Worker(run, journal)
+    return Worker(run, journal, log)
 
 
 def report_progress(worker: Worker) -> None:

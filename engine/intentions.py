@@ -19,6 +19,7 @@ from engine.agent.devices import cuda_devices
 from engine.agent.executors.local import is_held
 from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
+from engine.agent.workers import mistrust
 from engine.config import LEARNING_TASKS, RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.frozen_classes import freeze_classes
@@ -436,5 +437,7 @@ def _living(workspace: Workspace, rows: Sequence[RunRow]) -> list[str]:
         process = run.read_proc()
         if is_held(run) or (process is not None and is_alive(process)):
             pid = f" (process {process.pid})" if process is not None else ""
-            problems.append(f"{row.id}: is {row.status}, but its worker still lives{pid}; try again later")
+            doubt = "" if is_held(run) else mistrust(run)
+            advice = f"{doubt}; remove that file if no worker is left" if doubt else "try again later"
+            problems.append(f"{row.id}: is {row.status}, but its worker still lives{pid}; {advice}")
     return problems

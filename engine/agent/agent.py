@@ -185,7 +185,12 @@ class Agent:
     def _look_after(self, watched: Watched) -> None:
         run = watched.run
         exit_status = watched.worker.poll() if watched.worker is not None else None
-        over = is_over(run) if watched.worker is None else exit_status is not None
+        if watched.worker is None:
+            distrusted = self._distrusted(run)
+            watched.killed_because = watched.killed_because or distrusted
+            over = bool(distrusted) or is_over(run)
+        else:
+            over = exit_status is not None
         if over:
             self._end(watched, exit_status)
             return
@@ -211,10 +216,11 @@ class Agent:
             kill_worker(run, watched.worker)
             watched.killed_because = f"it had not stopped within {self.grace:g} s and was killed"
             self.say(f"{run.id} killed: it had not stopped within {self.grace:g} s")
-        if watched.worker is None and not is_held(run) and find_worker(run) is None:
-            # Whoever proc.json names is not this run's.
-            watched.killed_because = watched.killed_because or mistrust(run)
-            self._end(watched, None)
+
+    def _distrusted(self, run: RunDir) -> str:
+        """What is wrong with proc.json, when whoever it names is not this run's and nobody else is either."""
+        fault = mistrust(run)
+        return fault if fault and not is_held(run) and find_worker(run) is None else ""
 
     def _nobody(self, run: RunDir) -> str:
         return mistrust(run) or "is to stop; no worker of it is to be seen yet"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import intentions
 from engine.agent.agent import Agent
 from engine.agent.executors.local import start_worker
 from engine.agent.ingest import settle
@@ -108,6 +109,38 @@ def test_a_forged_file_signals_nobody_and_the_run_ends(
     assert store.run(run.id).ended, said
     assert run.id not in agent.watched
     assert not any("Traceback" in line or "\n" in line for line in said)
+
+
+def test_a_run_that_a_forged_file_says_to_live_does_not_keep_its_device(
+    signalled: list[object], store: Store, queue: Queue, agent: Agent
+) -> None:
+    run = queue()
+    agent.slots = {"cpu": 0}
+    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    store.set_status(run.id, "running")
+    forge(run, pid=1, start_time=identify(1).start_time)
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause) == ("failed", "killed")
+    assert row.message.startswith(f"{run.proc_file}: names process 1")
+    assert row.message.endswith("which is no worker of this run")
+    assert signalled == []
+
+
+def test_who_is_refused_for_a_forged_file_is_told_the_way_out(
+    workspace: Workspace, store: Store, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intentions, "LEAVING_SECONDS", 0.0)
+    run = queue()
+    store.set_status(run.id, "stopped", "stopped")
+    forge(run, pid=1, start_time=identify(1).start_time)
+    with pytest.raises(intentions.Refused) as refused:
+        intentions.delete(workspace, store, store.run(run.id))
+    (line,) = refused.value.problems
+    assert "which is no worker of this run; remove that file if no worker is left" in line
+    run.proc_file.unlink()
+    intentions.delete(workspace, store, store.run(run.id))
+    assert not run.path.exists()
 
 
 def lock_is_free(run: RunDir) -> bool:
