@@ -25,6 +25,7 @@ from engine.learning.checkpoint import (
 )
 from engine.learning.losses import CrossEntropy, Loss, SoftDice, build_loss
 from engine.learning.optimizers import build_optimizer, learning_rate
+from engine.models.builtin import UNetConfig
 from engine.models.unet.network import UNet
 from engine.recipes import get_recipe
 
@@ -217,6 +218,6 @@ def test_a_disk_that_refuses_a_checkpoint_is_named(tmp_path: Path, monkeypatch: 
 
 def test_a_checkpoint_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
     content = {"model_config": {"name": "unet"}, "classes": ["road", "sky"]}
-    check_fits(tmp_path / "last.pt", content, {"name": "unet"}, ["road", "sky"])
+    check_fits(tmp_path / "last.pt", content, UNetConfig(), ["road", "sky"])
     with pytest.raises(CheckpointError, match=r"knows the 2 classes road, sky; the run's 1 are car"):
-        check_fits(tmp_path / "last.pt", content, {"name": "unet"}, ["car"])
+        check_fits(tmp_path / "last.pt", content, UNetConfig(), ["car"])
