@@ -22,13 +22,16 @@ from engine.config_fields import Section, Size
 from engine.input_files import InputFileError, parse_toml, read_toml
 from engine.models import MODELS
 
+MOST_PROBLEMS = 100
+"""Problems of a config that are put into words: a file may have any number, and each costs a search."""
+
 
 class ConfigError(ValueError):
-    """A config that cannot be used. `problems` holds one line for each thing that is wrong."""
+    """A config that cannot be used. `problems` holds a line for each thing that is wrong but `more`."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], more: int = 0) -> None:
         super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems, self.more = problems, more
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def load_config(path: Path) -> RunConfig:
     try:
         return validate(_with_new_defaults(table))
     except ConfigError as error:
-        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems], error.more) from error
 
 
 def new_config() -> RunConfig:
@@ -148,8 +151,10 @@ def validate(table: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(table)
     except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors(include_url=False)]
-        raise ConfigError(list(dict.fromkeys(problems))) from error
+        details = error.errors(include_url=False)
+        problems = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
+        more = max(0, len(details) - MOST_PROBLEMS)
+        raise ConfigError(list(dict.fromkeys(problems)), more) from error
 
 
 def unknown_key(key: str) -> str:

@@ -25,6 +25,8 @@ from engine.cli.usage import PROGRAM, WrongUse, choice, refuse_empty, usage_line
 from engine.visible import guard_streams
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
+MOST_LINES = 10
+"""Problems that are printed one by one."""
 
 app = group(
     "Train segmentation networks and keep every epoch's scores in a database.",
@@ -397,11 +399,17 @@ def command_line(arguments: Sequence[str]) -> int:
         # Errors that the engine defines are made to be read; any other is a fault of the program.
         if not type(error).__module__.startswith("engine."):
             raise
-        return _complain(*getattr(error, "problems", [str(error)]))
+        problems = getattr(error, "problems", [str(error)])
+        return _complain(*problems, more=getattr(error, "more", 0))
     return DONE
 
 
-def _complain(*problems: str) -> int:
-    for problem in problems:
+def _complain(*problems: str, more: int = 0) -> int:
+    """Print the first problems, and how many there are beside them."""
+    shown = problems if len(problems) + more <= MOST_LINES + 1 else problems[:MOST_LINES]
+    for problem in shown:
         print(f"error: {problem}", file=sys.stderr)
+    rest = len(problems) - len(shown) + more
+    if rest:
+        print(f"error: and {rest:,} more problems", file=sys.stderr)
     return BAD_USE

@@ -87,6 +87,15 @@ def test_each_problem_of_a_config_has_its_line(seg: Command, tmp_path: Path) -> 
     assert {line.split()[1] for line in lines} == {"epochs:", "optimizer.lr:", "model.width:"}
 
 
+def test_of_many_problems_the_first_ten_and_a_count_are_printed(seg: Command, tmp_path: Path) -> None:
+    recipe = tmp_path / "many.toml"
+    recipe.write_text("".join(f"key{number} = 1\n" for number in range(5000)))
+    lines = seg(f"run {recipe} --data {tmp_path}").err.splitlines()
+    assert len(lines) == 11
+    assert all("no such key" in line for line in lines[:10])
+    assert lines[10] == "error: and 4,990 more problems"
+
+
 def test_a_file_that_the_system_refuses_is_one_line(
     seg: Command, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -364,3 +364,28 @@ def test_a_sample_of_a_sweep_is_the_same_each_time(seg: Command, store: Store, t
     seeds = [[run.seed for run in store.runs(experiment=name, sort="seed")] for name in ("one", "two")]
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('"rider,train",bus', ["rider,train", "bus"]),
+        ("'rider,train'", ["rider,train"]),
+        ("[rider,train],[bus]", ["[rider,train]", "[bus]"]),
+        (r'"say \"a, b\"","c\\d"', ['say "a, b"', r"c\d"]),
+        ('"",rider', ["", "rider"]),
+    ],
+)
+def test_quotes_and_brackets_hold_a_swept_value_together(text: str, values: list[str]) -> None:
+    assert values_of("data.hold_out", text) == values
+
+
+@pytest.mark.parametrize("text", ["rider,train", r"rider\,train", '"rider,train', "a[1,2]", "a,,b", '"a"b'])
+def test_a_comma_that_may_belong_to_the_value_is_refused_with_how_to_quote(text: str) -> None:
+    with pytest.raises(ConfigError, match='"'):
+        values_of("data.hold_out", text)
+
+
+def test_a_sweep_of_too_many_points_is_refused_before_they_are_made() -> None:
+    with pytest.raises(ConfigError, match="10,000,000,000 runs"):
+        grid(["seed=0..99999", "epochs=1..100000"])
