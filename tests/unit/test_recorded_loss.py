@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ from engine.tasks.state import TrainState, new_state
 CPU = torch.device("cpu")
 CLASSES = ["ground", "thing", "other"]
 IMAGES, SIZE = 7, 16
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other would cost more than such small tensors do."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def config_of(**values: object) -> RunConfig:
