@@ -71,16 +71,18 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
 def what_next(catalog: Catalog, root: Path) -> str:
     """What can be done with a data set that has no faults."""
     data = f"--data {shlex.quote(str(root))}"
+    why = []
     for rule in SPLITS:
         try:
             split_samples(catalog, rule, 0.2, STUDY_SEED)
-        except DataError:
+        except DataError as error:
+            why.append(str(error))
             continue
         change = "" if rule == SPLITS[0] else f" data.split={rule}"
         return f"next: seg-engine run quick{change} {data}"
     splits = sorted(catalog.splits.keys() & {"train", "val", "test"})
     if "train" in splits:
-        return "too few images to train on: at least two are needed, one of them held out"
+        return f"but a run cannot train on it: {why[0]}"
     told = f"nothing to train on, as there is no split called train (there are: {', '.join(catalog.splits)})"
     if not splits:
         return told

@@ -329,3 +329,27 @@ def test_config_tells_each_key_with_default_bounds_unit_and_help(seg: Command) -
     assert keys["data.size"]["default"] == [128, 128]
     assert keys["data.size"]["unit"] == "pixels"
     assert [key["key"] for key in seg("config data.size --json").json] == ["data.size"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "says"),
+    [
+        (tuple(f"train/{i}" for i in range(12)), "next: seg-engine run quick --data "),
+        (("train/1", "val/2"), "next: seg-engine run quick data.split=official --data "),
+        (("train/1",), "but a run cannot train on it: "),
+        (("val/1", "val/2"), "there is no split called train (there are: val); to score a trained run: "),
+        (("test/1",), "--split test"),
+    ],
+)
+def test_what_a_check_suggests_can_be_done(
+    seg: Command, tmp_path: Path, folders: tuple[str, ...], says: str
+) -> None:
+    data, labels = tmp_path / "data", Image.fromarray(np.repeat(np.uint8([[7], [8]]), 8, axis=1).repeat(4, 0))
+    for name in folders:
+        for side, picture in (("images", Image.new("RGB", (8, 8))), ("labels", labels)):
+            path = data / side / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    done = seg(f"data check {data} --classes cityscapes")
+    assert done.status == 0
+    assert says in done.out.splitlines()[-1]
