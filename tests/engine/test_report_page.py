@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -122,6 +125,16 @@ def test_html_needs_nothing_else_and_shows_names_as_they_are() -> None:
     assert '<h2 id="numbers-so-on">' in html
     assert '0.6000<span class="better"> (+0.1000)</span>' in html
     assert "<code>a &lt; b</code>" in html
+
+
+def test_the_page_allows_its_own_style_and_pictures_and_nothing_else() -> None:
+    html = to_html(EVIL, BLOCKS, lambda path: path.encode())
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "style=" not in html
 
 
 def test_markdown_shows_names_as_they_are_and_keeps_its_tables_whole() -> None:

@@ -302,3 +302,22 @@ def test_a_copy_of_a_folder_of_another_workspace_is_not_imported(url: str, tmp_p
         with pytest.raises(StoreError, match="already, as one of the workspace ana@lab:/a"):
             ben.import_run(run)
         assert everything(ana) == before
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "me:hush@hush@host/db",
+        "me:hu/hush@host/db",
+        "me:hush@host:hush/db",
+        "me%3Ahush@127.0.0.1:1/db",
+        "host/me:hush",
+    ],
+)
+def test_no_part_of_a_url_that_is_unclear_is_repeated(place: str) -> None:
+    for scheme in ("postgresql://", "postgresql//", "postgresql:", "mysql://", "POSTGRESQL://", ""):
+        assert "hush" not in refusal(scheme + place)
+
+
+def test_a_password_in_the_query_is_no_part_of_a_message() -> None:
+    assert "hush" not in refusal("postgresql://me@127.0.0.1:1/runs?password=hush")
