@@ -23,13 +23,12 @@ from engine.config_network import (
 from engine.config_slurm import SlurmConfig
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
+from engine.task_names import LEARNING_TASKS
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
-
-LEARNING_TASKS = ("train", "pretrain")
 
 
 def _class_names(value: Any) -> Any:

@@ -20,7 +20,7 @@ from engine.agent.executors.local import is_held
 from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
 from engine.agent.workers import mistrust
-from engine.config import LEARNING_TASKS, RunConfig
+from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.frozen_classes import freeze_classes
 from engine.files import absolute
@@ -32,6 +32,7 @@ from engine.sources import pretraining_card, pretraining_of, settle_source, star
 from engine.step_parts import refuse_too_small_parts
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
+from engine.task_names import LEARNING_TASKS
 from engine.visible import text_problem
 from engine.workspace import Workspace
 

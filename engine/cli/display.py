@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -31,10 +30,12 @@ from engine.events import (
 )
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text
+from engine.report.run import predictions
 from engine.report.score_maps import DECISIONS
 from engine.report.tables import class_table, duration, score
 from engine.rundir import RunDir
 from engine.store import RunRow, Store
+from engine.task_names import LEARNING_TASKS
 
 HEADER = "    epoch  loss train      val  Dice train      val     mIoU    img/s    time"
 
@@ -305,7 +306,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             stream.say(corruption_table(store.corruptions(row.id)))
         if row.task == "predict":
             stream.say(
-                f"class maps (ids/), colours (color/) and overlays (overlay/): {predictions(row, run)}"
+                f"class maps (ids/), colours (color/) and overlays (overlay/): {predictions(row, run.path)}"
             )
         picture = run.outputs / "picture.png"
         if picture.exists():
@@ -316,7 +317,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         stream.say(f"{row.id} preempted after {row.epoch} complete epochs, its checkpoint saved")
     elif row.status == "stopped":
         done = f"{row.epoch} complete epochs, its checkpoint saved"
-        if row.task != "train":
+        if row.task not in LEARNING_TASKS:
             done = f"{row.step or 0} of {row.steps or '?'} images, which are kept"
         if row.task == "ood":
             done = done.partition(",")[0]
@@ -326,11 +327,6 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     else:
         notices.say(f"{row.id} {row.status} ({row.cause}): {row.message}")
         notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
-
-
-def predictions(row: RunRow, run: RunDir) -> Path:
-    """Where the predictions of a run of the task `predict` are."""
-    return Path(run.path, row.config["predict"]["out"]).resolve()
 
 
 def _better(event: Epoch, best: Epoch | None) -> bool:

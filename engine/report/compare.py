@@ -21,7 +21,9 @@ from engine.report.compare_ood import OodLine, ood_lines
 from engine.report.measures import ComparedRun as ComparedRun
 from engine.report.measures import Measure, Metric, Value, measures_of, summarised
 from engine.report.published import PublishedResult
+from engine.report.runs import done, outcome
 from engine.store import RunRow
+from engine.task_names import LEARNING_TASKS
 
 MOST_RUNS = 12
 """More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""
@@ -234,6 +236,7 @@ def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterabl
     for run in runs:
         row = run.row
         if row.status != "finished":
-            yield f"{row.name or row.id} ({row.id}) is {row.status}, epoch {row.epoch}/{row.epochs}"
-        elif run.best is None:
+            far = f"epoch {done(row)}" if row.task in LEARNING_TASKS else done(row)
+            yield f"{row.name or row.id} ({row.id}) is {row.status}, {far}"
+        elif run.best is None and outcome(row) is None:
             yield f"{row.name or row.id} ({row.id}) has no scores"

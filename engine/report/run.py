@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from engine.events import WarmStart
 from engine.recipes import RECIPES, get_recipe
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
-from engine.report.runs import STATUS_STYLES
+from engine.report.runs import STATUS_STYLES, outcome
 from engine.report.tables import (
     Column,
     age,
@@ -28,6 +28,7 @@ from engine.report.tables import (
     text_table,
 )
 from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, OodRow, RunRow
+from engine.task_names import LEARNING_TASKS
 
 CURVE_WIDTH = 40
 
@@ -60,6 +61,8 @@ class RunPage:
     now: float
     ood: Sequence[OodRow] = ()
     corruptions: Sequence[CorruptionRow] = ()
+    waits: str = ""
+    """Why it has not started, in a line; "" where that is not known or it has."""
 
 
 def run_page(page: RunPage, width: int | None) -> Text:
@@ -110,23 +113,22 @@ def changed_keys(row: RunRow) -> dict[str, tuple[str, str]]:
 
 
 def heading(page: RunPage) -> Text:
-    """Name, status with cause, best Dice, whether it lives and gets on, and what people call it."""
+    """Name, status with cause, what it has found, whether it lives and gets on, and what people call it."""
     row = page.row
     lines = [Text.assemble((row.id, "bold"), "  ", (row.name, "bold"))]
     cause = f" ({row.cause})" if row.cause and row.cause not in ("completed", row.status) else ""
     state = Text.assemble((row.status + cause, STATUS_STYLES.get(row.status, "")))
-    state.append(f"  epoch {row.epoch}/{row.epochs}" if row.task == "train" else f"  {_of_source(row)}")
+    learns = row.task in LEARNING_TASKS
+    state.append(f"  epoch {row.epoch}/{row.epochs}" if learns else f"  {_of_source(row)}")
     if row.phase and not row.ended:
         state.append(f", {row.phase} step {row.step}/{row.steps}")
-    if row.best_dice is not None:
-        state.append("  best Dice ")
-        state.append(f"{score(row.best_dice)} @ {row.best_epoch}", "bold")
-    elif row.best_val_loss is not None:
-        state.append("  lowest validation loss ")
-        state.append(f"{score(row.best_val_loss)} @ {row.best_epoch}", "bold")
+    found = outcome(row)
+    if found is not None and row.task != "predict":  # how many images is told already
+        state.append(f"  {found.name} ")
+        state.append(str(replace(found, name="")).strip(), "bold")
     lines.append(state)
     if not row.ended:
-        lines.append(_pulse(page))
+        lines.append(Text(page.waits, "yellow") if page.waits else _pulse(page))
     labels = [] if row.task == "train" else [f"task {row.task}"]
     labels += [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
     labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
@@ -160,6 +162,11 @@ def _pulse(page: RunPage) -> Text:
     if row.eta_seconds is not None:
         parts.append(f"about {duration(row.eta_seconds)} left")
     return Text(", ".join(parts))
+
+
+def predictions(row: RunRow, folder: Path) -> Path:
+    """Where the predictions of a run of the task `predict` are; `folder` is the run's own."""
+    return Path(folder, row.config["predict"]["out"]).resolve()
 
 
 def failure(row: RunRow) -> Text | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ import sqlalchemy as sa
 
 from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
-from engine.store.rows import RUN_FIELDS
+from engine.store.rows import CAUSES, RUN_FIELDS, STATUSES
 from engine.store.schema import runs, tags
+from engine.task_names import TASKS
 
 if TYPE_CHECKING:
     from engine.config_keys import ConfigKey
@@ -50,6 +51,14 @@ BEYOND = 2**63
 
 Element = sa.ColumnElement[Any]
 
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "status": STATUSES,
+    "cause": ("", *CAUSES),
+    "task": TASKS,
+    "precision": ("", "fp32", "bf16", "fp16"),
+}
+"""Fields of a run that have but a few values."""
+
 _TERM = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|>=|<=|=|>|<|~)\s*(.*)", re.DOTALL)
 
 _COMPARE: dict[str, Callable[[Element, Any], sa.ColumnElement[bool]]] = {
@@ -75,6 +84,8 @@ def condition(term: str) -> sa.ColumnElement[bool]:
         return runs.c.name.icontains(term, autoescape=True)
     name, operator, text = match.groups()
     column, kind = _column(name)
+    if operator in ("=", "!="):
+        _check_choice(name, text)
     if operator == "~":
         return sa.cast(column, sa.Text).icontains(text, autoescape=True)
     return _COMPARE[operator](column, _value(name, kind, text))
@@ -99,6 +110,20 @@ def _config_keys() -> Mapping[str, ConfigKey]:
 def sortable_names() -> list[str]:
     """Every name that filters and `sort` know."""
     return [*_FIELDS, *ALIASES, *_config_keys()]
+
+
+def _check_choice(name: str, text: str) -> None:
+    """Refuse a value that no run can have: nothing would meet the term, and nothing would say why."""
+    choices = _CHOICES.get(ALIASES.get(name, name))
+    if choices is None and ALIASES.get(name, name) not in _FIELDS:
+        key = _config_keys().get(name)
+        choices = key.choices if key is not None else None
+    if not choices or text in choices:
+        return
+    starts = [known for known in choices if text and known.startswith(text.lower())]
+    near = starts or difflib.get_close_matches(text.lower(), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise StoreError(f"{name}: {text!r} is none of {', '.join(filter(None, choices))}{hint}")
 
 
 def _kind_of(name: str, column: Element) -> str:

@@ -44,7 +44,11 @@ CAUSES = (
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """One run as it is now. `config` is the frozen RunConfig as plain JSON values; `best_val_loss` is the
-    validation loss at `best_epoch`."""
+    validation loss at `best_epoch`.
+
+    `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
+    `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
+    run of the task `robustness`."""
 
     id: str
     name: str
@@ -105,6 +109,9 @@ class RunRow:
     claimed_by: dict[str, Any] | None
     source: str
     workspace: str
+    auroc: float | None
+    auroc_score: str | None
+    corrupted_dice: float | None
 
     @property
     def ended(self) -> bool:
@@ -264,6 +271,22 @@ class ExperimentRow:
 
 TAG_SEPARATOR = ","
 
+HARDEST = 5
+"""The strength of corruption at which a network is judged in one number."""
+
+
+def _of_task(task: str, chosen: sa.Select[Any]) -> sa.ColumnElement[Any]:
+    """What is looked up for runs of one task alone, so that a list of others costs nothing more."""
+    return sa.case((runs.c.task == task, chosen.scalar_subquery()))
+
+
+def _of_best_detector(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    o = ood_results.c
+    pixels_first = sa.case((o.level == "pixel", 0), else_=1)
+    chosen = sa.select(column).where(o.run_id == runs.c.id, o.auroc.is_not(None))
+    return _of_task("ood", chosen.order_by(pixels_first, o.auroc.desc(), o.seq).limit(1))
+
+
 OF_RUN: dict[str, sa.ColumnElement[Any]] = {
     "experiment": experiments.c.name,
     "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
@@ -272,6 +295,14 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
     "best_val_loss": sa.select(epochs.c.loss)
     .where(epochs.c.run_id == runs.c.id, epochs.c.split == "val", epochs.c.epoch == runs.c.best_epoch)
     .scalar_subquery(),
+    "auroc": _of_best_detector(ood_results.c.auroc),
+    "auroc_score": _of_best_detector(ood_results.c.score),
+    "corrupted_dice": _of_task(
+        "robustness",
+        sa.select(sa.func.avg(corruptions.c.dice)).where(
+            corruptions.c.run_id == runs.c.id, corruptions.c.strength == HARDEST
+        ),
+    ),
 }
 """Fields of a run that come from other tables than `runs`, within a select that joins `experiments`."""
 

@@ -70,6 +70,10 @@ class RunSummary:
     paused: bool
     after: str
     changed: int
+    workspace: str
+    auroc: float | None
+    auroc_score: str | None
+    corrupted_dice: float | None
 
     @property
     def ended(self) -> bool:

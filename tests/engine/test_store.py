@@ -242,6 +242,13 @@ def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) 
         ("data.size=big", "data.size: 'big' is no size"),
         ("data.skip_bad=perhaps", "data.skip_bad: 'perhaps' must be true or false"),
         ("  ", "an empty filter"),
+        ("status=fail", "status: 'fail' is none of queued, starting, running, "),
+        ("status!=Finished", "did you mean finished?"),
+        ("cause=oom", "cause: 'oom' is none of completed, "),
+        ("task=eval", "did you mean evaluate?"),
+        ("precision=fp8", "precision: 'fp8' is none of fp32, bf16, fp16"),
+        ("model.name=un", "did you mean unet?"),
+        ("optimizer.name=adam", "did you mean adamw?"),
     ],
 )
 def test_a_filter_that_means_nothing_is_refused(store: Store, term: str, message: str) -> None:
