@@ -39,7 +39,7 @@ class Acting(Screen[None]):
         self.tui.show_launch()
 
     def action_rerun(self) -> None:
-        from engine.config import LEARNING_TASKS
+        from engine.task_names import LEARNING_TASKS
 
         ids = self._ids()
         if len(ids) > 1:

@@ -112,6 +112,7 @@ class SegTui(App[None]):
     def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
         self._take_theme()
+        self._take_nearest_colors()
         self.show_dashboard()
         self.live.start()
         if self._settings_problem:
@@ -242,6 +243,12 @@ class SegTui(App[None]):
                 self._settings_problem = (
                     f"theme: {wanted!r} is not there; {self.theme} is shown, f2 lists those that are"
                 )
+
+    def _take_nearest_colors(self) -> None:
+        if self.console.color_system == "256" and not self.is_headless and not self.no_color:
+            from seg_tui.few_colors import NearestOf256
+
+            self._filters.append(NearestOf256())
 
     def _has_few_colors(self) -> bool:
         few = self.console.color_system in ("standard", None)

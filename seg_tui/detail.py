@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from engine.agent.presence import Presence
 from engine.processes import is_alive
 from engine.rundir import RunDir
 from engine.store import (
@@ -15,8 +18,11 @@ from engine.store import (
     ImageRow,
     OodRow,
     RunRow,
+    RunSummary,
     Store,
 )
+from engine.task_names import LEARNING_TASKS
+from engine.workspace import Workspace
 from seg_tui.logfile import read_end
 
 LOG_BYTES = 64 * 1024
@@ -27,9 +33,11 @@ LOG_BYTES = 64 * 1024
 class Detail:
     """One run at one moment. `images` are those that an evaluation has scored, the worst first; `log` is the
     end of its log, in lines. `alive` is None when only another machine could tell, False before the first
-    worker; `beat` is the UTC time of its last heartbeat."""
+    worker; `beat` is the UTC time of its last heartbeat; `waits` is why it has not started, while it is
+    queued. `found` is what a run measured of another's network."""
 
     row: RunRow
+    folder: Path
     epochs: tuple[EpochRow, ...]
     events: tuple[EventRow, ...]
     evaluations: tuple[EvaluationRow, ...]
@@ -37,6 +45,8 @@ class Detail:
     log: tuple[str, ...]
     alive: bool | None
     beat: float | None
+    found: Results
+    waits: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,30 +67,47 @@ def load_results(store: Store, run_id: str) -> Results:
     )
 
 
-def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance: bool = False) -> Detail:
-    """Read a run; of `before`, an earlier detail of it, what cannot have changed is kept. A `glance` goes
-    without events, evaluations and images.
+def load_detail(
+    store: Store,
+    workspace: Workspace,
+    run_id: str,
+    runs: Mapping[str, RunSummary],
+    before: Detail | None = None,
+    glance: bool = False,
+) -> Detail:
+    """Read a run, one of `runs`; of `before`, an earlier detail of it, what cannot have changed is kept. A
+    `glance` goes without events and images, and without evaluations of a run that learns.
 
     Raises StoreError, also when the run is gone.
     """
     import seg_tui.widgets.plot  # noqa: F401  NumPy takes a moment to load: in this thread, not in the screen's
 
+    run = workspace.run_dir(run_id)
     row = store.run(run.id)
     process = run.read_proc()
+    waits = ""
+    if row.status == "queued":
+        from seg_tui.waiting import why_it_waits
+
+        waits = why_it_waits(row, runs, store.workspace, Presence.of(workspace).living() is not None)
     events: tuple[EventRow, ...] = ()
     evaluations: tuple[EvaluationRow, ...] = ()
     images: tuple[ImageRow, ...] = ()
+    found = Results()
     if before is not None and before.row.id == row.id and before.row.journal_seq == row.journal_seq:
         epochs, events = before.epochs, before.events
-        evaluations, images = before.evaluations, before.images
+        evaluations, images, found = before.evaluations, before.images, before.found
     else:
         same = before is not None and _curve_of(before.row) == _curve_of(row)
         epochs = before.epochs if before is not None and same else tuple(store.epochs(row.id))
         if not glance:
             events, evaluations = tuple(store.events(row.id)), tuple(store.evaluations(row.id))
             images = tuple(store.image_scores(row.id)) if row.task == "evaluate" else ()
+        if row.task not in LEARNING_TASKS:
+            found = load_results(store, row.id)
     return Detail(
         row=row,
+        folder=run.path,
         epochs=epochs,
         events=events,
         evaluations=evaluations,
@@ -88,6 +115,8 @@ def load_detail(store: Store, run: RunDir, before: Detail | None = None, glance:
         log=_log_tail(run),
         alive=is_alive(process) if process is not None else False,
         beat=run.last_beat(),
+        found=found,
+        waits=waits,
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any, Literal
 
 from engine.store import RunSummary
@@ -38,20 +39,51 @@ class Order:
         return Order(self.column, self.falling, first)
 
     def sort(self, runs: Iterable[RunSummary]) -> list[RunSummary]:
-        """Empty values last in either direction, ties newest first."""
+        """Empty values last in either direction, ties newest first. Waiting runs on top are in the order in
+        which they start, whatever the column."""
         value = BY_KEY[self.column].value
         ordered = sorted(runs, key=lambda run: (-run.created_at, run.id))
         known = [run for run in ordered if value(run) is not None]
         known.sort(key=value, reverse=self.falling)
         if len(known) < len(ordered):
             known += [run for run in ordered if value(run) is None]
-        if self.active_first:
-            known.sort(key=_activity)
-        return known
+        if not self.active_first:
+            return known
+        activity: tuple[list[RunSummary], ...] = ([], [], [])
+        for run in known:
+            activity[_activity(run)].append(run)
+        under_way, waiting, rest = activity
+        return [*under_way, *in_line(waiting), *rest]
 
     def place(self, run: RunSummary) -> tuple[Any, ...]:
         """All that the place of a run depends on; when it stays equal the run does not move."""
-        return BY_KEY[self.column].value(run), _activity(run)
+        line = _line_place(run) if run.status == "queued" else ()
+        return BY_KEY[self.column].value(run), _activity(run), line
+
+
+def in_line(waiting: Iterable[RunSummary]) -> list[RunSummary]:
+    """Queued runs in the order in which they start: as `seg-engine queue` has them, but each behind the one
+    that it comes after, and those that are held back at the end."""
+    runs = {run.id: run for run in waiting}
+    ready = [(_line_place(run), run.id) for run in runs.values() if run.after not in runs]
+    behind: dict[str, list[RunSummary]] = {}
+    for run in runs.values():
+        if run.after in runs:
+            behind.setdefault(run.after, []).append(run)
+    if not behind:
+        return [runs[run_id] for _, run_id in sorted(ready)]
+    heapify(ready)
+    line = []
+    while ready:
+        _, run_id = heappop(ready)
+        line.append(runs.pop(run_id))
+        for run in behind.get(run_id, ()):
+            heappush(ready, (_line_place(run), run.id))
+    return [*line, *runs.values()]
+
+
+def _line_place(run: RunSummary) -> tuple[Any, ...]:
+    return run.paused, -run.priority, run.queued_at or run.created_at, run.id, run.after
 
 
 def _activity(run: RunSummary) -> int:

@@ -38,7 +38,9 @@ class FileEntry:
 def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
     """The detail as the command line's page of a run takes it."""
     files = Files(folder, None, (), (), None, detail.alive, detail.beat)
-    return RunPage(detail.row, detail.epochs, detail.events, detail.evaluations, files, now)
+    return RunPage(
+        detail.row, detail.epochs, detail.events, detail.evaluations, files, now, waits=detail.waits
+    )
 
 
 def results_text(detail: Detail, found: Results, folder: Path, now: float, width: int) -> Text:

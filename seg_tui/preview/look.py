@@ -158,19 +158,26 @@ class Look:
     def keep(self, galleries: Sequence[RunGallery]) -> None:
         """Look at these galleries, which have something to show; what was looked at stays where it is there.
 
-        Who looked at the last epoch looks at the new last one.
+        Who looked at the last epoch that all have looks at the new last one; so does who just came.
         """
-        at_end = not self.epochs or self.epoch == self.epochs[-1]
-        if not self.epochs and not set.intersection(*(set(gallery.epochs) for gallery in galleries)):
-            self.each_best = True  # evaluations have one epoch each, that of their checkpoint
+        at_end = not self.epochs or self.epoch == self._last_epoch()
         self.galleries = {gallery.id: gallery for gallery in galleries}
+        common = set.intersection(*(set(gallery.epochs) for gallery in galleries))
+        if not self.epochs and not common:
+            self.each_best = True  # evaluations have one epoch each, that of their checkpoint
         self.epochs = tuple(sorted(set().union(*(gallery.epochs for gallery in galleries))))
         if at_end or self.epoch not in self.epochs:
-            self.epoch = self.epochs[-1]
+            self.epoch = self._last_epoch()
         self.samples = tuple(sorted(set().union(*(gallery.samples for gallery in galleries))))
         if self.sample not in self.samples:
-            self.sample = self.samples[0]
+            shared = set.intersection(*(set(gallery.samples) for gallery in galleries))
+            self.sample = min(shared) if shared else self.samples[0]
         self.order()
+
+    def _last_epoch(self) -> int:
+        """The last epoch that all runs have kept; where they share none, the last of any."""
+        shared = set.intersection(*(set(gallery.epochs) for gallery in self.galleries.values()))
+        return max(shared) if shared else self.epochs[-1]
 
     @property
     def size(self) -> Size:

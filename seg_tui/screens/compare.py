@@ -24,7 +24,9 @@ from engine.report.compare_formats import (
     published_table,
 )
 from engine.report.published import PublishedResult, published_results
+from engine.report.short_names import ShortNames
 from engine.store import RunSummary, Store, StoreError
+from engine.task_names import LEARNING_TASKS
 from seg_tui.acting import Acting
 from seg_tui.exports import ExportError, export_comparison
 from seg_tui.live import Snapshot
@@ -199,17 +201,27 @@ class CompareScreen(Acting):
             return
         entries, base = comparison.entries, comparison.entries[comparison.baseline]
         self.query_one(TitleBar).say(
-            f"compare {len(self.runs)} runs", f"baseline {base.letter} {_cut(base.title, LONGEST_NAME)}"
+            f"compare {len(self.runs)} runs", f"baseline {base.letter} {self._short(base.title)}"
         )
         curves = [curve for place, entry in enumerate(entries) for curve in self._curves(place, entry)]
         choice = self.choice
         title = f"{choice.score.title} {'' if len(choice.score.splits) == 1 else self._split}".rstrip()
-        self.query_one(Chart).show(curves, choice.x_kind, title)
+        chart = self.query_one(Chart)
+        # What looks at another's network has no epochs; its numbers are in the tables.
+        chart.display = any(run.row.task in LEARNING_TASKS for run in self.runs)
+        chart.show(curves, choice.x_kind, title)
         styles = self._styles(comparison)
         self._text("numbers", lambda width: _numbers(comparison, styles, width))
         self._text("classes", lambda width: _classes(comparison, styles))
         self._text("config", lambda width: _config(comparison))
         self._text("published", lambda width: _published(comparison))
+
+    def _short(self, title: str) -> str:
+        """What an entry is called where there is little room: so that it can be told from the others."""
+        entries = self.comparison.entries if self.comparison else ()
+        return ShortNames(name for entry in entries for name in (entry.title, entry.label)).fit(
+            title, LONGEST_NAME
+        )
 
     @property
     def _split(self) -> str:
@@ -220,7 +232,7 @@ class CompareScreen(Acting):
         """The curve of an entry; of several seeds their mean, with each of them faint behind it, or over the
         time each of them."""
         choice = self.choice
-        name, color = f"{entry.letter} {_cut(entry.title, LONGEST_NAME)}", self._color(place)
+        name, color = f"{entry.letter} {self._short(entry.title)}", self._color(place)
         epochs = {run.row.id: run.epochs for run in self.runs}
         each = [
             epoch_curve(epochs[run_id], self._split, choice.score.field, choice.x_kind, name, color)
@@ -230,9 +242,7 @@ class CompareScreen(Acting):
             return each
         # The seconds of two runs never agree, so over the time there is no mean, only each run.
         if choice.x_kind == "time":
-            seeds = [
-                f"{entry.letter} {_cut(entry.label, LONGEST_NAME)} seed {row.seed}" for row in entry.rows
-            ]
+            seeds = [f"{entry.letter} {self._short(entry.label)} seed {row.seed}" for row in entry.rows]
             return [replace(curve, name=seed) for curve, seed in zip(each, seeds, strict=True)]
         faint = [replace(curve, behind=True) for curve in each]
         return [mean_curve(each, name, color), *faint]
@@ -363,8 +373,9 @@ def _numbers(comparison: Comparison, styles: dict[str, str], width: int) -> Text
     """Every number: one line a metric where the runs fit beside each other, else one line a run."""
     table = numbers_by_metric(comparison, styles)
     if max(map(len, table.plain.splitlines())) > width:
+        names = ShortNames(entry.label for entry in comparison.entries)
         entries = [
-            replace(entry, label=_cut(entry.label, max(12, width // 5))) for entry in comparison.entries
+            replace(entry, label=names.fit(entry.label, max(12, width // 5))) for entry in comparison.entries
         ]
         table = numbers_table(replace(comparison, entries=tuple(entries)), None, styles)
     notes = [Text(f"note: {note}", "yellow") for note in comparison.notes]
@@ -391,7 +402,3 @@ def _published(comparison: Comparison) -> Text:
     if not comparison.published:
         return Text("the study's own numbers are not shown (P)", "dim")
     return Text("\n").join([Text(PUBLISHED_TITLE, "dim"), published_table(comparison.published, None)])
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

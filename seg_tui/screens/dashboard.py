@@ -48,6 +48,8 @@ SETTLE_SECONDS = 0.12
 TICK_SECONDS = 2.0
 """How often ages and heartbeats are looked at while nothing else happens."""
 
+HOW_TO_SEE_RUNS = "escape clears the filter, / changes it"
+
 
 class DetailLoaded(Message):
     """The run under the cursor was read; `detail` is None when it could not be, and `problem` says why."""
@@ -190,20 +192,25 @@ class Dashboard(Acting, Screen[None]):
             self.query_one("#empty", Static).update(
                 "No runs yet: n makes one.  Runs that `seg-engine` or another dashboard starts appear here."
             )
-        self.table.show(snapshot, self.filter.matching)
-        self._say_title()
+        self._show_runs(snapshot)
         self.filter.look_again(snapshot)
         run = snapshot.runs.get(self._run_id)
-        if run is not None and run is not self._seen:
+        # Why a run waits depends on others.
+        if run is not None and (run is not self._seen or run.status == "queued"):
             self._seen = run
             self._load(self._run_id)
+
+    def _show_runs(self, snapshot: Snapshot) -> None:
+        why = self.filter.why_none
+        self.table.show(snapshot, self.filter.matching, (why, HOW_TO_SEE_RUNS) if why else ())
+        self._say_title()
 
     def _tick(self) -> None:
         if time.monotonic() - self._painted < TICK_SECONDS / 2 or self.app.screen is not self:
             return
         self.table.tick()
         run = self.table.cursor_run
-        if run is not None and run.status in UNDER_WAY:
+        if run is not None and (run.status in UNDER_WAY or run.status == "queued"):
             self._load(run.id)
 
     def _say_title(self) -> None:
@@ -255,8 +262,9 @@ class Dashboard(Acting, Screen[None]):
             return
         before = self._detail if self._detail and self._detail.row.id == run_id else None
         try:
-            run = self.tui.workspace.run_dir(run_id)
-            detail = load_detail(self.tui.store.get(), run, before, glance=True)
+            tui = self.tui
+            runs = tui.snapshot.runs
+            detail = load_detail(tui.store.get(), tui.workspace, run_id, runs, before, glance=True)
         except (StoreError, OSError) as error:
             self.post_message(DetailLoaded(run_id, None, str(error)))
         else:
@@ -282,8 +290,7 @@ class Dashboard(Acting, Screen[None]):
 
     @on(FilterLine.Changed)
     def _filter_changed(self) -> None:
-        self.table.show(self.tui.snapshot, self.filter.matching)
-        self._say_title()
+        self._show_runs(self.tui.snapshot)
 
     @on(FilterLine.Left)
     def _filter_left(self) -> None:

@@ -13,11 +13,11 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engine.config import LEARNING_TASKS
 from engine.report.run import facts, failure, heading
 from engine.rundir import RunDir
 from engine.samples import Sample, read_samples
 from engine.store import RunRow, RunSummary, StoreError
+from engine.task_names import LEARNING_TASKS
 from seg_tui.acting import Acting
 from seg_tui.detail import Detail, Results, load_detail, load_results
 from seg_tui.live import Snapshot
@@ -205,7 +205,8 @@ class RunScreen(Acting):
     def _read(self, before: Detail | None, tab: str) -> None:
         try:
             store = self.tui.store.get()
-            detail = load_detail(store, self.run_dir, before)
+            tui = self.tui
+            detail = load_detail(store, tui.workspace, self.run_id, tui.snapshot.runs, before)
             files = list_files(self.run_dir) if tab == "files" else None
             samples = read_samples(self.run_dir.samples) if tab == "load" else None
             results = load_results(store, self.run_id) if tab == "results" else None
@@ -266,7 +267,9 @@ class RunScreen(Acting):
             case "events":
                 self._text("events", lambda width: events_text(detail.events, width))
             case "failure":
-                self._text("failure", lambda width: failure(row) or Text("the run has not failed", "dim"))
+                told = failure(row) or Text("the run has not failed", "dim")
+                # What went wrong is the last line of a traceback.
+                self.query_one("#failure-text", TextPane).show(lambda width: told, at_end=True)
             case "config":
                 self._text("config", lambda width: config_text(row, width))
             case "files" if self.files is not None:
@@ -274,6 +277,7 @@ class RunScreen(Acting):
                 self._text("files", lambda width: files_text(self.run_dir.path, files, width))
             case "system":
                 self.query_one("#system-facts", TextPane).show(lambda width: facts(page))
+                self.query_one("#speeds", ChartGrid).display = row.task in LEARNING_TASKS
                 self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
             case "load":
                 self.query_one(LoadGrid).show(self.samples, palette)
@@ -316,7 +320,9 @@ class RunScreen(Acting):
             "system": "#system-facts",
             "load": "LoadGrid Chart",
         }
-        self.query(focusable.get(self._tab, f"#{self._tab}-text")).first().focus(scroll_visible=False)
+        found = self.query(focusable.get(self._tab, f"#{self._tab}-text"))
+        seen = [widget for widget in found if not widget.has_class("vacant")]
+        (seen or [found.first()])[0].focus(scroll_visible=False)
 
     def action_to_tab(self, tab: str) -> None:
         self.query_one(TabbedContent).active = tab

@@ -25,6 +25,7 @@ from seg_tui.widgets.legend import legend_lines
 
 if TYPE_CHECKING:
     from seg_tui.widgets.plot import Plot, View
+    from seg_tui.widgets.raster import Raster
 
 __all__ = ["Chart", "Curve"]
 
@@ -32,6 +33,10 @@ SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 """The weights of the past that a key goes through; 0 smooths nothing."""
 
 _ZOOM, _PAN = 0.7, 0.25
+_NARROW_LOG = 0.05
+"""Powers of ten in sight up to which ticks on a log scale need more than three digits."""
+_SIGNS, _SIGN_EVERY = "●▲■◆○△□◇", 8
+"""What tells curves apart where there are no colours, and at which distance it stands, in cells."""
 _LEAST_HEIGHT_FOR_AXIS, _LEAST_WIDTH_FOR_NAME = 10, 40
 
 
@@ -223,7 +228,7 @@ class Chart(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         if self._strips is None or len(self._strips) != self.size.height:
             self._strips = self._draw()
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     # ------------------------------------------------------------------ drawing
 
@@ -246,13 +251,20 @@ class Chart(Widget, can_focus=True):
         has_axis = height >= _LEAST_HEIGHT_FOR_AXIS
         rows = max(1, height - len(head) - 1 - has_axis)
         y_ticks, y_labels = self._y_ticks(view, max(2, min(3, rows // 2), rows // 3))
-        margin = max(map(len, y_labels), default=0)
+        name = self._x_kind if width >= _LEAST_WIDTH_FOR_NAME else ""
+        margin = max(map(len, (*y_labels, name)))
         self._plot_left, self._plot_width = margin + 1, max(1, width - margin - 1)
-        return [
+        strips = [
             *head,
             *self._drawn(plot, view, rows, margin, y_ticks, y_labels, colors),
-            *self._x_axis(view, width, margin, has_axis),
+            *self._x_axis(view, width, margin, has_axis, name),
         ]
+        return self._on_ground(strips, width)
+
+    def _on_ground(self, strips: Sequence[Strip], width: int) -> list[Strip]:
+        """Lines of `width` cells on the theme's background; a segment without one has the terminal's."""
+        ground = self.rich_style
+        return [strip.apply_style(ground).adjust_cell_length(width, ground) for strip in strips]
 
     def _averages(self) -> list[list[float | None] | None]:
         """The moving average of each curve that has one."""
@@ -270,9 +282,9 @@ class Chart(Widget, can_focus=True):
         title, label = self._style("chart--title"), self._style("chart--label")
         lines = [Strip.blank(width)] * height
         if height:
-            lines[0] = Strip([Segment(self.title, title)])
+            lines[0] = Strip([Segment(_cut(self.title, width), title)])
             lines[height // 2] = Strip([Segment(_cut(told, width).center(width), label)])
-        return [line.adjust_cell_length(width) for line in lines]
+        return self._on_ground(lines, width)
 
     def _drawn(
         self,
@@ -304,6 +316,8 @@ class Chart(Widget, can_focus=True):
         read = self._column_of(self.cursor, view, columns)
         strips = []
         upper, lower = front.characters(), behind.characters()
+        if self.app.no_color:
+            self._put_signs(front, upper)
         for row in range(rows):
             segments = [
                 Segment(at_row.get(row, "").rjust(margin), label),
@@ -320,8 +334,14 @@ class Chart(Widget, can_focus=True):
                     segments.append(Segment("┈", axis))
                 else:
                     segments.append(Segment(" "))
-            strips.append(Strip(segments, margin + 1 + columns).simplify().apply_style(self.rich_style))
+            strips.append(Strip(segments, margin + 1 + columns).simplify())
         return strips
+
+    def _put_signs(self, raster: Raster, characters: list[list[str]]) -> None:
+        """Its own sign on each curve, here and there, as without colours nothing else tells them apart."""
+        for position in raster.cells:
+            for row, column in raster.spots(position, _SIGN_EVERY, 3 * position):
+                characters[row][column] = _sign(position)
 
     def _column_of(self, x: float | None, view: View, columns: int) -> int | None:
         if x is None or not view.left <= x <= view.right:
@@ -331,15 +351,16 @@ class Chart(Widget, can_focus=True):
     def _y_ticks(self, view: View, most: int) -> tuple[list[float], list[str]]:
         if self.log_scale:
             found = axes.log_ticks(view.low, view.high, most)
-            return found, [f"{10**tick:.3g}" for tick in found]
+            digits = 3 if view.high - view.low > _NARROW_LOG else 6
+            return found, [f"{10**tick:.{digits}g}" for tick in found]
         found = axes.ticks(view.low, view.high, most)
         return found, axes.tick_labels(found)
 
-    def _x_axis(self, view: View, width: int, margin: int, has_axis: bool) -> list[Strip]:
-        """The line with ticks, where there is room for it, and the labels below with what x counts."""
+    def _x_axis(self, view: View, width: int, margin: int, has_axis: bool, name: str) -> list[Strip]:
+        """The line with ticks, where there is room for it, and the labels below; `name` is what x counts and
+        stands where the first of them begins, so that the last place is for a number."""
         columns = self._plot_width
         timed = self._x_kind == "time"
-        name = ("time" if timed else "epoch") if columns >= _LEAST_WIDTH_FOR_NAME else ""
         most = max(1, columns // 10)
         if timed:
             found = axes.time_ticks(view.left, view.right, most)
@@ -349,13 +370,13 @@ class Chart(Widget, can_focus=True):
             labels = axes.tick_labels(found)
         under = [self._column_of(tick, view, columns) for tick in found]
         places = [None if column is None else margin + 1 + column for column in under]
-        below, placed = axes.place_labels(places, labels, width, name)
+        below, placed = axes.place_labels(places, labels, width, "" if has_axis else name)
         axis, label = self._style("chart--axis"), self._style("chart--label")
         strips = [Strip([Segment(below, label)])]
         if has_axis:
             rule = "".join("┬" if margin + 1 + column in placed else "─" for column in range(columns))
-            strips.insert(0, Strip([Segment(" " * margin + "└" + rule, axis)]))
-        return [strip.adjust_cell_length(width) for strip in strips]
+            strips.insert(0, Strip([Segment(name.rjust(margin), label), Segment("└" + rule, axis)]))
+        return strips
 
     # ------------------------------------------------------------------ the legend
 
@@ -369,9 +390,10 @@ class Chart(Widget, can_focus=True):
             told.append((f"@ {x}", cursor))
         entries = [[Segment(self.title, title)]] if self.title else []
         entries += [[Segment(text, style)] for text, style in told]
+        signs = [f"{_sign(i)} " if self.app.no_color else "━ " for i in range(len(self.curves))]
         entries += [
-            [Segment("━ ", Style(color=color)), Segment(f"{curve.name} ", label), Segment(value)]
-            for curve, color, value in zip(self.curves, colors, self._values(), strict=True)
+            [Segment(sign, Style(color=color)), Segment(f"{curve.name} ", label), Segment(value)]
+            for curve, sign, color, value in zip(self.curves, signs, colors, self._values(), strict=True)
             if not curve.behind
         ]
         return legend_lines(entries, width, most, label, self.rich_style)
@@ -386,6 +408,10 @@ class Chart(Widget, can_focus=True):
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name)
+
+
+def _sign(position: int) -> str:
+    return _SIGNS[position % len(_SIGNS)]
 
 
 def _cut(text: str, width: int) -> str:

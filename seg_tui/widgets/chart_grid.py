@@ -105,7 +105,10 @@ class ChartGrid(ChartsTogether):
                 )
                 for split in score.splits
             ]
-            self.query_one(f"#chart-{score.field}", Chart).show(curves, self.x_kind)
+            chart = self.query_one(f"#chart-{score.field}", Chart)
+            # Who learns no classes has no Dice, however many epochs have ended.
+            chart.set_class(bool(epochs) and all(curve.last() is None for curve in curves), "vacant")
+            chart.show(curves, self.x_kind)
 
     def action_x_axis(self) -> None:
         self.x_kind = "time" if self.x_kind == "epoch" else "epoch"

@@ -11,9 +11,10 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from engine.report.runs import best_score, status_cell
+from engine.report.runs import best_score, done, mean_iou, outcome, status_cell
 from engine.report.tables import age, bar, duration, score
 from engine.store import RunSummary
+from engine.task_names import LEARNING_TASKS
 from engine.visible import one_line
 
 BAR_CELLS = 8
@@ -28,7 +29,7 @@ Cell = tuple[str, str]
 @dataclass(frozen=True)
 class Column:
     """One column. Where there is little room, columns of the highest `rank` are left out first; those that
-    `grow` share what is left over, down from `width` to `least` and up to `most`."""
+    `grow` are from `least` to `most` wide, as their texts need it."""
 
     key: str
     title: str
@@ -44,19 +45,24 @@ class Column:
 
 
 def progress_of(run: RunSummary) -> float:
-    """The share of its epochs that a run has done, in [0, 1]; steps of the epoch at hand count."""
+    """The share of its epochs, or of its images, that a run has done, in [0, 1]; steps of the epoch at hand
+    count."""
     if run.status == "finished":
         return 1.0
-    done = float(run.epoch)
+    if run.task not in LEARNING_TASKS:
+        return min(1.0, (run.step or 0) / run.steps) if run.steps else 0.0
+    finished = float(run.epoch)
     if run.phase == "train" and run.step is not None and run.steps:
-        done += run.step / run.steps
-    return min(1.0, done / run.epochs) if run.epochs else 0.0
+        finished += run.step / run.steps
+    return min(1.0, finished / run.epochs) if run.epochs else 0.0
 
 
 def _progress(run: RunSummary, now: float) -> Cell:
     share = progress_of(run)
-    if run.status == "queued" and run.epoch == 0:
-        return ("held back", "dim") if run.paused else ("waits", "dim")
+    if run.status == "queued" and share == 0:
+        if run.paused:
+            return "held back", "dim"
+        return (f"after {run.after}", "dim") if run.after else ("waits", "dim")
     drawn = bar(share, BAR_CELLS).ljust(BAR_CELLS, "·")
     if run.status not in UNDER_WAY:
         return f"{drawn} {share:4.0%}", "dim"
@@ -69,7 +75,7 @@ def _plain(text: str) -> Cell:
 
 
 def _best(run: RunSummary, now: float) -> Cell:
-    return best_score(run), "bold" if run.best_dice is not None else "dim"
+    return best_score(run), "dim" if outcome(run) is None else "bold"
 
 
 def _score(value: float | None) -> Cell:
@@ -106,16 +112,17 @@ COLUMNS: tuple[Column, ...] = (
         24,
         0,
         grow=True,
-        least=12,
-        most=40,
+        least=20,
+        most=64,
     ),
+    Column("task", "task", lambda r, n: (r.task, ""), lambda r: r.task, 10, 2, grow=True, least=10, most=10),
     Column(
         "experiment",
         "experiment",
         lambda r, n: _plain(r.experiment),
         lambda r: r.experiment.casefold(),
         14,
-        7,
+        8,
         grow=True,
         least=10,
         most=24,
@@ -126,50 +133,62 @@ COLUMNS: tuple[Column, ...] = (
         lambda r, n: _plain(r.recipe or "-"),
         lambda r: r.recipe,
         12,
-        9,
+        10,
         grow=True,
         least=10,
         most=20,
     ),
-    Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 3, falling=True),
-    Column("best", "best Dice @ epoch", _best, lambda r: r.best_dice, 18, 0, right=True, falling=True),
+    Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 4, falling=True),
+    Column(
+        "best",
+        "best Dice @ epoch",
+        _best,
+        lambda r: r.best_dice,
+        18,
+        0,
+        grow=True,
+        least=18,
+        most=26,
+        right=True,
+        falling=True,
+    ),
     Column(
         "last",
         "last Dice",
         lambda r, n: _score(r.last_dice),
         lambda r: r.last_dice,
         9,
-        4,
+        5,
         right=True,
         falling=True,
     ),
     Column(
         "miou",
         "mIoU",
-        lambda r, n: _score(r.best_miou),
-        lambda r: r.best_miou,
+        lambda r, n: _score(mean_iou(r)),
+        mean_iou,
         6,
-        6,
+        7,
         right=True,
         falling=True,
     ),
     Column(
         "epoch",
         "epoch",
-        lambda r, n: (f"{r.epoch}/{r.epochs}", ""),
+        lambda r, n: (done(r), ""),
         lambda r: r.epoch,
         9,
-        2,
+        3,
         grow=True,
         least=11,
-        most=11,
+        most=18,
         right=True,
         falling=True,
     ),
-    Column("speed", "images/s", _speed, lambda r: r.images_per_second, 8, 8, right=True, falling=True),
-    Column("age", "age", lambda r, n: (age(n - r.created_at), ""), lambda r: -r.created_at, 4, 5, right=True),
+    Column("speed", "images/s", _speed, lambda r: r.images_per_second, 8, 9, right=True, falling=True),
+    Column("age", "age", lambda r, n: (age(n - r.created_at), ""), lambda r: -r.created_at, 4, 6, right=True),
     Column(
-        "device", "device", lambda r, n: _plain(device_of(r)), device_of, 12, 10, grow=True, least=6, most=24
+        "device", "device", lambda r, n: _plain(device_of(r)), device_of, 12, 11, grow=True, least=6, most=24
     ),
 )
 """In the order of the table. `falling` columns sort from high to low first."""
@@ -178,6 +197,10 @@ BY_KEY = {column.key: column for column in COLUMNS}
 
 GAP = 2
 """Blanks between two columns."""
+
+
+NICE_TO_HAVE = 8
+"""Columns of this rank and above give way before a name, or why a run failed, is cut."""
 
 
 def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) -> list[tuple[Column, int]]:
@@ -189,14 +212,22 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
     def wish(column: Column) -> int:
         if not column.grow:
             return column.width
-        return max(len(column.title), min(column.most, longest.get(column.key, 0)))
+        heading = len(column.title) + column.falling  # with room for the arrow of the order
+        return max(heading, min(column.most, longest.get(column.key, 0)))
 
     def least(column: Column) -> int:
         return min(wish(column), max(column.least, len(column.title))) if column.grow else column.width
 
+    def needed(column: Column, first: bool) -> int:
+        return wish(column) if first and column.rank <= 1 else least(column)
+
     kept = list(columns)
-    while len(kept) > 1 and sum(map(least, kept)) + GAP * (len(kept) - 1) > room:
-        kept.remove(max(kept, key=lambda column: column.rank))
+    while len(kept) > 1:
+        last = max(kept, key=lambda column: column.rank)
+        first = last.rank >= NICE_TO_HAVE
+        if sum(needed(column, first) for column in kept) + GAP * (len(kept) - 1) <= room:
+            break
+        kept.remove(last)
     widths = {column.key: least(column) for column in kept}
     spare = room - sum(widths.values()) - GAP * (len(kept) - 1)
     # What is most needed to tell runs apart grows first.

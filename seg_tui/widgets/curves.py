@@ -92,7 +92,12 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low or most < 1:
         return [low]
     step = _round_step((high - low) / most, (1, 2, 5, 10))
-    return _multiples(low, high, step)
+    found = _multiples(low, high, step)
+    # Of a narrow stretch between two round values there is always a less round one.
+    while not found and step > 0:
+        step = _round_step(step / 10, (1, 2, 5, 10))
+        found = _multiples(low, high, step)[:most]
+    return found
 
 
 def whole_ticks(low: float, high: float, most: int) -> list[float]:
@@ -137,7 +142,9 @@ def tick_labels(values: Sequence[float]) -> list[str]:
     """Numbers with as many decimals as tell them apart."""
     if not values:
         return []
-    step = min((b - a for a, b in pairwise(values)), default=abs(values[0]))
+    if len(values) == 1:
+        return [f"{values[0]:.6g}"]
+    step = min(b - a for a, b in pairwise(values))
     largest = max(map(abs, values))
     if largest >= 1e5 or (largest and largest < 1e-3):
         return [f"{value:.2g}" for value in values]
@@ -161,21 +168,20 @@ def reading(value: float | None) -> str:
 
 
 def place_labels(
-    columns: Sequence[int | None], labels: Sequence[str], width: int, right: str = ""
+    columns: Sequence[int | None], labels: Sequence[str], width: int, left: str = ""
 ) -> tuple[str, list[int]]:
-    """Labels centred under their columns on a line of `width` cells, with `right` flush at its end; and the
+    """Labels centred under their columns on a line of `width` cells, with `left` at its beginning; and the
     columns of those for which there was room. None is a column out of sight."""
-    line, placed, free = [" "] * width, [], 0
-    end = width - len(right) - bool(right)
+    line, placed, free = [" "] * width, [], len(left) + bool(left)
+    line[: len(left)] = left
     for column, text in zip(columns, labels, strict=True):
         if column is None:
             continue
         begin = max(0, min(column - len(text) // 2, width - len(text)))
-        if begin >= free and begin + len(text) <= end:
+        if begin >= free and begin + len(text) <= width:
             line[begin : begin + len(text)] = text
             free = begin + len(text) + 1
             placed.append(column)
-    line[width - len(right) :] = right
     return "".join(line), placed
 
 

@@ -44,15 +44,21 @@ class FilterLine(Horizontal):
         """Whoever typed is done."""
 
     class _Answered(Message):
-        def __init__(self, query: str, ids: frozenset[str] | None, problem: str = "") -> None:
+        """`why_none` is what emptied the list, when no run meets the query."""
+
+        def __init__(
+            self, query: str, ids: frozenset[str] | None, problem: str = "", why_none: str = ""
+        ) -> None:
             super().__init__()
-            self.query, self.ids, self.problem = query, ids, problem
+            self.query, self.ids, self.problem, self.why_none = query, ids, problem, why_none
 
     def __init__(self, store: Callable[[], Store], id: str | None = None) -> None:
         """`store` opens the database; it is called in a thread and may raise StoreError or OSError."""
         super().__init__(id=id)
         self.matching: frozenset[str] | None = None
         """The ids of the runs that meet the query; None while nothing is filtered."""
+        self.why_none = ""
+        """Which term of the query emptied the list, and how to see runs again; "" while some meet it."""
         self._store = store
         self._snapshot = Snapshot()
         self._query = ""
@@ -107,11 +113,13 @@ class FilterLine(Horizontal):
         if worker.is_cancelled:
             return
         try:
-            ids = frozenset(self._store().run_ids(terms_of(query)))
+            store, terms = self._store(), terms_of(query)
+            ids = frozenset(store.run_ids(terms))
+            why_none = "" if ids else why_nothing(store, terms)
         except (StoreError, OSError) as error:
             self.post_message(self._Answered(query, None, str(error)))
         else:
-            self.post_message(self._Answered(query, ids))
+            self.post_message(self._Answered(query, ids, why_none=why_none))
 
     @on(_Answered)
     def _answered(self, message: _Answered) -> None:
@@ -120,13 +128,13 @@ class FilterLine(Horizontal):
         if message.ids is None:
             self._say(message.problem, wrong=True)
             return
-        self._take(message.ids)
+        self._take(message.ids, message.why_none)
         found = len(message.ids & self._snapshot.runs.keys())
         self._say(f"{found:,} of {len(self._snapshot.runs):,} runs")
 
-    def _take(self, ids: frozenset[str] | None) -> None:
-        if ids != self.matching:
-            self.matching = ids
+    def _take(self, ids: frozenset[str] | None, why_none: str = "") -> None:
+        if (ids, why_none) != (self.matching, self.why_none):
+            self.matching, self.why_none = ids, why_none
             self.post_message(self.Changed())
 
     def _say(self, text: str, wrong: bool = False) -> None:
@@ -141,3 +149,16 @@ def terms_of(query: str) -> list[str]:
         return shlex.split(query)
     except ValueError:
         raise StoreError(f"{query}: a quote is opened and not closed") from None
+
+
+def why_nothing(store: Store, terms: list[str]) -> str:
+    """Which of the terms, which no run meets together, emptied the list. Raises StoreError."""
+    alone = [term for term in terms if not store.run_ids([term])]
+    if alone:
+        return f"No run meets {' nor '.join(alone)}."
+    # Each is met by some runs: the first that leaves nothing of what the ones before it leave.
+    place = next(place for place in range(2, len(terms) + 1) if not store.run_ids(terms[:place]))
+    left = len(store.run_ids(terms[: place - 1]))
+    before, last = " ".join(terms[: place - 1]), terms[place - 1]
+    who = "The only run that meets" if left == 1 else f"None of the {left:,} runs that meet"
+    return f"{who} {before} {'does not meet' if left == 1 else 'meets'} {last}."

@@ -117,7 +117,8 @@ class LogLines(ScrollView, can_focus=True):
             text.highlight_words(
                 [self.search], self.get_component_rich_style("log--match"), case_sensitive=False
             )
-        strip = Strip(text.render(self.app.console))
+        # Rich leaves out the style of a text that has no spans.
+        strip = Strip(text.render(self.app.console)).apply_style(self.rich_style)
         return strip.crop_extend(left, left + width, self.rich_style)
 
 

@@ -17,9 +17,12 @@ _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
 
 class Raster:
-    """Dots of `width` x `height` cells. A cell has one colour, so it shows the dots of one line: the last."""
+    """Dots of `width` x `height` cells. Where lines meet, a cell has the dots of all of them and, as it can
+    have but one colour, the mark of the last."""
 
     def __init__(self, width: int, height: int) -> None:
+        self.cells: dict[int, npt.NDArray[np.bool_]] = {}
+        """The cells that the line of a mark goes through."""
         self.dots = np.zeros((DOWN * height, ACROSS * width), dtype=bool)
         self.marks = np.full((height, width), -1, dtype=np.int64)
 
@@ -45,10 +48,17 @@ class Raster:
         row, column = row[seen], column[seen]
         fresh = np.zeros_like(self.marks, dtype=bool)
         fresh[row // DOWN, column // ACROSS] = True
-        height, width = self.marks.shape
-        self.dots.reshape(height, DOWN, width, ACROSS).transpose(0, 2, 1, 3)[fresh] = False
         self.dots[row, column] = True
         self.marks[fresh] = mark
+        self.cells[mark] = fresh
+
+    def spots(self, mark: int, every: int, shift: int) -> list[tuple[int, int]]:
+        """Row and column of cells of a line, one in each `every` columns; the last one of a shorter line."""
+        cells = self.cells[mark]
+        through = np.flatnonzero(cells.any(axis=0))
+        chosen = through[(through - shift) % every == 0]
+        columns = chosen if len(chosen) else through[-1:]
+        return [(int(np.argmax(cells[:, column])), int(column)) for column in columns]
 
     def characters(self) -> list[list[str]]:
         """The cells as characters, row by row; blank where there is no dot."""

@@ -8,6 +8,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from engine.report.runs import outcome
+from engine.report.short_names import ShortNames
 from seg_tui.run_order import Group, Line, Order, Spread
 from seg_tui.widgets.columns import GAP, Cell, Column, fitted
 
@@ -21,39 +23,58 @@ Widths = Sequence[tuple[Column, int]]
 """The columns that are shown, each with its width in characters."""
 
 
-def run_cells(line: Line, widths: Widths, now: float) -> tuple[Cell, ...]:
+def run_cells(line: Line, widths: Widths, now: float, names: ShortNames) -> tuple[Cell, ...]:
     """The cells of a run at a time in UTC seconds; the name of one in a group stands further in."""
     assert line.run is not None
-    cells = [column.cell(line.run, now) for column, _ in widths]
-    if line.indented:
-        cells = [
-            (INDENT + text, style) if column.key == "name" else (text, style)
-            for (text, style), (column, _) in zip(cells, widths, strict=True)
-        ]
+    cells = []
+    for column, width in widths:
+        text, style = column.cell(line.run, now)
+        if column.key == "name":
+            indent = INDENT if line.indented else ""
+            text = indent + names.fit(text, width - len(indent))
+        cells.append((text, style))
     return tuple(cells)
 
 
-def group_cells(group: Group, folded: bool, widths: Widths) -> tuple[Cell, ...]:
-    return tuple((_group_text(group, folded, column, width), "") for column, width in widths)
+def group_cells(group: Group, folded: bool, widths: Widths, names: ShortNames) -> tuple[Cell, ...]:
+    return tuple((_group_text(group, folded, column, width, names), "") for column, width in widths)
 
 
-def _group_text(group: Group, folded: bool, column: Column, width: int) -> str:
+def _group_text(group: Group, folded: bool, column: Column, width: int, names: ShortNames) -> str:
     match column.key:
         case "name":
-            return f"{'▸' if folded else '▾'} {group.label}"
+            names.add(group.label)
+            return f"{'▸' if folded else '▾'} {names.fit(group.label, width - 2)}"
         case "status":
             return group.statuses
         case "progress":
             return f"n = {len(group.runs):,}"
         case "best" | "last" | "miou":
-            spread = Spread.of(column.value(run) for run in group.runs)
-            text = "-" if spread is None else spread.text()
-            return text if len(text) <= width else text.partition(" ")[0]
-        case "experiment" | "recipe" | "device":
+            told, scores = _outcomes(group) if column.key == "best" else ("", _values(column, group))
+            spread = Spread.of(scores)
+            text = "-" if spread is None else f"{told} {spread.text()}".lstrip()
+            return text if len(text) <= width else text.partition(" ±")[0]
+        case "experiment" | "recipe" | "device" | "task":
             values = {column.cell(run, 0.0)[0] for run in group.runs}
             return values.pop() if len(values) == 1 else "…"
         case _:
             return ""
+
+
+def _values(column: Column, group: Group) -> list[float | None]:
+    return [column.value(run) for run in group.runs]
+
+
+def _outcomes(group: Group) -> tuple[str, list[float | None]]:
+    """What the runs of a group have found, when all have found the same kind of number, and its name where
+    that is not the best Dice."""
+    found = [outcome(run) for run in group.runs]
+    names = {one.name for one in found if one is not None}
+    if len(names) != 1 or "images" in names:
+        return "", [run.best_dice for run in group.runs]
+    (name,) = names
+    values = [None if one is None else one.value for one in found]
+    return "" if name == "best Dice" else "loss" if "loss" in name else name.removeprefix("mean "), values
 
 
 def line_strip(cells: Sequence[Cell], widths: Widths, base: Style, marked: bool, plain: bool) -> Strip:

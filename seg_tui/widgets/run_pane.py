@@ -10,8 +10,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from engine.report.runs import status_cell
+from engine.report.runs import done, outcome, status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
+from engine.store import CorruptionRow
+from engine.store.rows import HARDEST
+from engine.task_names import LEARNING_TASKS
 from seg_tui.detail import Detail
 from seg_tui.logfile import printable
 from seg_tui.palette import curve_color
@@ -40,6 +43,7 @@ class RunPane(Vertical):
         & > #pane-views { height: 1; color: $text-muted; }
         & > #pane-curves { height: 13; }
         & > #pane-curves > Chart { height: 1fr; }
+        & > #pane-result { height: auto; max-height: 60%; display: none; }
         & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
         & > #pane-log { height: 1fr; margin-top: 1; }
         & > #pane-config { height: 1fr; display: none; }
@@ -49,7 +53,9 @@ class RunPane(Vertical):
         &.classes > #pane-classes { max-height: 100%; height: 1fr; }
         &.config > #pane-config { display: block; }
         &.traceback > #pane-curves { display: none; }
-        &.empty > #pane-curves { display: none; }
+        &.empty > #pane-curves, &.measured > #pane-curves { display: none; }
+        &.overview.measured > #pane-result { display: block; }
+        & Chart.vacant { display: none; }
     }
     RunPane.below {
         width: 1fr; max-width: 100%; height: 9;
@@ -73,6 +79,7 @@ class RunPane(Vertical):
         with Vertical(id="pane-curves"):
             for name, title in _CURVES.items():
                 yield Glance(title, empty="no epoch has ended yet", id=f"pane-{name}")
+        yield Still(id="pane-result")
         yield Still(id="pane-classes")
         yield Tail(id="pane-log")
         yield Still(id="pane-config")
@@ -104,7 +111,7 @@ class RunPane(Vertical):
         self.set_class(detail is None, "empty")
         if detail is None:
             self._say("pane-head", Text(why_not, style="dim"))
-            for part in ("pane-classes", "pane-config"):
+            for part in ("pane-result", "pane-classes", "pane-config"):
                 self._say(part, Text())
             self.query_one("#pane-log", Tail).show("", (), "")
             return
@@ -115,15 +122,14 @@ class RunPane(Vertical):
         row, width, view = detail.row, max(20, self.size.width), self.view
         broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
         self.set_class(broken and not detail.epochs, "traceback")
+        self.set_class(row.task not in LEARNING_TASKS, "measured")
         about = head(detail, self._now, width, one_line=self.has_class("below"))
         self._say("pane-head", about)
         if view == "overview":
-            for name in _CURVES:
-                curves = [
-                    epoch_curve(detail.epochs, split, name, "epoch", split, curve_color(place, self._palette))
-                    for place, split in enumerate(("val", "train"))
-                ]
-                self.query_one(f"#pane-{name}", Chart).show(curves)
+            if self.has_class("measured"):
+                self._say("pane-result", result_text(detail, width))
+            else:
+                self._draw_curves(detail)
         if view in ("overview", "classes"):
             self._say("pane-classes", class_bars(detail, width))
         if view in ("overview", "log"):
@@ -131,6 +137,18 @@ class RunPane(Vertical):
         if view == "config":
             room = self.size.height - about.plain.count("\n") - 2
             self._say("pane-config", config_text(row.config, room))
+
+    def _draw_curves(self, detail: Detail) -> None:
+        for name in _CURVES:
+            curves = [
+                epoch_curve(detail.epochs, split, name, "epoch", split, curve_color(place, self._palette))
+                for place, split in enumerate(("val", "train"))
+            ]
+            chart = self.query_one(f"#pane-{name}", Chart)
+            # Who learns no classes has no Dice, however many epochs have ended.
+            vacant = bool(detail.epochs) and all(curve.last() is None for curve in curves)
+            chart.set_class(vacant, "vacant")
+            chart.show(curves)
 
     def _show_log(self, detail: Detail, broken: bool) -> None:
         """The end of the log; of a failed run the end of its traceback, which is why one looks at it."""
@@ -179,9 +197,11 @@ def head(detail: Detail, now: float, width: int, one_line: bool) -> Text:
     text.append(f"  {row.id}  ", "dim")
     text.append(status, style)
     if one_line:
-        if row.message:
-            text.append(f"  {row.message}", "dim")
+        if row.message or detail.waits:
+            text.append(f"  {row.message or detail.waits}", "dim")
         return text
+    if detail.waits:
+        text.append(f"\n{detail.waits}", "yellow")
     if row.message:
         text.append(f"\n{row.message}", "red" if row.status in ("failed", "lost") else "yellow")
     if row.status in ("starting", "running", "stopping"):
@@ -227,12 +247,64 @@ def _pulse(detail: Detail, now: float) -> str:
     return "\n".join((process, ", ".join(parts))) if parts else process
 
 
+def result_text(detail: Detail, width: int) -> Text:
+    """What a run has measured that looks at the network of another one: its number, then what that is of."""
+    # Not needed for the first look at all runs.
+    from engine.report.detection import LEVELS, ood_table
+    from engine.report.run import predictions
+
+    row, found = detail.row, detail.found
+    number = outcome(row)
+    if number is None:
+        return Text(f"nothing has been measured yet: {row.status}, {done(row)}", "dim", no_wrap=True)
+    text = Text(no_wrap=True)
+    text.append(f"{number.value:,} images" if row.task == "predict" else str(number), "bold")
+    if row.task == "predict":
+        text.append(f"\n{predictions(row, detail.folder)}", "dim")
+    if found.evaluations:
+        last = found.evaluations[-1]
+        about = (
+            ("image Dice", score(last.dice_image)), ("mIoU", score(last.miou)),
+            ("pixel accuracy", score(last.pixel_accuracy)),
+        )  # fmt: skip
+        text.append(f"\n{last.images} images of {last.split} at the {last.at} size", "dim")
+        told = _packed([f"{name} {value}" for name, value in about], width)
+        text.append("\n" + "\n".join(told))
+    for level in dict.fromkeys(result.level for result in found.ood):
+        text.append(f"\n{LEVELS[level]}\n", "dim")
+        text.append_text(ood_table([result for result in found.ood if result.level == level], width))
+    if found.corruptions:
+        text.append("\n")
+        text.append_text(_hardest_table(found.corruptions, width))
+    return text
+
+
+def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:
+    """Dice as it is, and for each corruption where that is strongest."""
+    hardest = [row for row in rows if row.strength in (0, HARDEST)]
+    names = [row.corruption if row.strength else "none" for row in hardest]
+    room = max(4, width - max(map(len, (*names, "corruption"))) - 12)
+    columns = [
+        Column("corruption", names),
+        Column("Dice", [score(row.dice) for row in hardest], right=True),
+        Column(f"strength {HARDEST}"[:room], [(bar(row.dice, room), "cyan") for row in hardest], rank=1),
+    ]
+    return text_table(columns, width)
+
+
 def class_bars(detail: Detail, width: int) -> Text:
-    """Dice of each class on the validation split at the newest epoch, in the order of the class set."""
+    """Dice of each class, on the validation split at the newest epoch or as an evaluation has scored it, in
+    the order of the class set."""
     last = next((epoch for epoch in reversed(detail.epochs) if epoch.split == "val"), None)
-    if last is None:
+    scored = (
+        detail.found.evaluations[-1] if detail.row.task == "evaluate" and detail.found.evaluations else None
+    )
+    if scored is not None:
+        scores, told = scored.class_dice, f"{scored.split}, {scored.images} images"
+    elif last is not None:
+        scores, told = last.class_dice, f"val, epoch {last.epoch}"
+    else:
         return Text()
-    scores = last.class_dice
     colors = [*detail.row.colors, *[""] * len(scores)]
     longest = max((len(name) for name in scores), default=0)
     room = max(4, width - max(longest, len("class")) - 14)
@@ -243,7 +315,7 @@ def class_bars(detail: Detail, width: int) -> Text:
         Column("class", list(scores), least=8),
         Column("Dice", [score(value) for value in scores.values()], right=True),
         Column(
-            f"val, epoch {last.epoch}"[:room],
+            told[:room],
             [(bar(value, room), "cyan") for value in scores.values()],
             rank=1,
         ),

@@ -7,11 +7,12 @@ What the lines are is in `seg_tui.run_list`, how one looks in `run_lines`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
 from rich.cells import cell_len
+from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
@@ -20,11 +21,12 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from engine.report.short_names import ShortNames
 from engine.store import RunSummary
 from seg_tui.live import Snapshot
 from seg_tui.run_list import RunList
 from seg_tui.run_order import Grouping, Line, Order, neighbour
-from seg_tui.widgets.columns import COLUMNS, Cell, Column, widths_for
+from seg_tui.widgets.columns import COLUMNS, Cell, Column, fitted, widths_for
 from seg_tui.widgets.run_lines import (
     INDENT,
     MARK_CELLS,
@@ -109,9 +111,12 @@ class RunTable(ScrollView, can_focus=True):
         self._list = RunList()
         self._chosen_columns: tuple[Column, ...] = COLUMNS
         self._longest: dict[str, int] = {}
+        self._names = ShortNames()
+        self._only_trains = True
         self._widths: list[tuple[Column, int]] = []
         self._drawn: dict[int, Drawn] = {}
         self._told = ""
+        self._empty: tuple[str, ...] = ()
 
     # ------------------------------------------------------------------ what it shows
 
@@ -161,8 +166,12 @@ class RunTable(ScrollView, can_focus=True):
         """The runs that an action is for: those marked, else the one under the cursor."""
         return self._list.targets
 
-    def show(self, snapshot: Snapshot, matching: frozenset[str] | None) -> None:
-        """Take a new snapshot, and the ids that meet the filter (None: there is no filter)."""
+    def show(self, snapshot: Snapshot, matching: frozenset[str] | None, empty: Sequence[str] = ()) -> None:
+        """Take a new snapshot, and the ids that meet the filter (None: there is no filter); `empty` are the
+        lines that stand in the place of runs where none does."""
+        if tuple(empty) != self._empty:
+            self._empty = tuple(empty)
+            self.refresh()
         changed = snapshot.changed_since(self._list.snapshot)
         self._measure(snapshot.runs[run_id] for run_id in changed)
         with self._steady():
@@ -254,12 +263,16 @@ class RunTable(ScrollView, can_focus=True):
             self.scroll_to(y=cursor - self._page + 1, animate=False, immediate=True)
 
     def _measure(self, runs: Iterable[RunSummary]) -> None:
-        """Learn how wide the growing columns would like to be."""
+        """Learn how wide the growing columns would like to be, and which names there are."""
         growing = [column for column in self._chosen_columns if column.grow]
         grown = False
         for run in runs:
+            if self._only_trains and run.task != "train":
+                self._only_trains, grown = False, True
             for column in growing:
                 text = column.cell(run, 0.0)[0]
+                if column.key == "name":
+                    self._names.add(text)
                 width = len(text) if text.isascii() else cell_len(text)
                 if width > self._longest.get(column.key, 0):
                     self._longest[column.key] = width
@@ -272,7 +285,10 @@ class RunTable(ScrollView, can_focus=True):
         longest = dict(self._longest)
         if self.grouping:
             longest["name"] = longest.get("name", 0) + len(INDENT)
-        widths = widths_for(self._chosen_columns, room, longest) if room > 0 else []
+            longest["best"] = max(longest.get("best", 0), len("AUROC 0.0000 ± 0.0000"))
+        # That all runs train need not be said of each.
+        columns = [c for c in self._chosen_columns if c.key != "task" or not self._only_trains]
+        widths = widths_for(columns, room, longest) if room > 0 else []
         if widths != self._widths:
             self._widths = widths
             self._drawn.clear()
@@ -363,7 +379,9 @@ class RunTable(ScrollView, can_focus=True):
         position = self.scroll_offset.y + y - 1
         if position >= len(self._list.lines):
             self._drawn.pop(y, None)
-            return Strip.blank(width, self.rich_style)
+            told = self._empty[y - 2] if not self._list.lines and 0 <= y - 2 < len(self._empty) else ""
+            text = fitted(" " * MARK_CELLS + told, width) if told else " " * width
+            return Strip([Segment(text, self.rich_style)], width)
         drawn = self._line(position, self._now())
         self._drawn[y] = drawn
         _, at_cursor, marked, _, cells = drawn
@@ -373,9 +391,10 @@ class RunTable(ScrollView, can_focus=True):
     def _line(self, position: int, now: float) -> Drawn:
         line = self._list.lines[position]
         if line.group is not None:
-            cells = group_cells(line.group, line.key in self._list.collapsed, self._widths)
+            folded = line.key in self._list.collapsed
+            cells = group_cells(line.group, folded, self._widths, self._names)
         else:
-            cells = run_cells(line, self._widths, now)
+            cells = run_cells(line, self._widths, now, self._names)
         return line.key, position == self._list.cursor, self._list.is_marked(line), self.has_focus, cells
 
     def _base(self, drawn: Drawn) -> Style:

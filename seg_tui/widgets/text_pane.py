@@ -28,15 +28,17 @@ class TextPane(ScrollableContainer):
         super().__init__(id=id, classes=classes)
         self._make: Callable[[int], Text] = lambda width: Text()
         self._shown: Text | None = None
+        self._at_end = False
         self.updates = 0
         """How often the text became another."""
 
     def compose(self) -> ComposeResult:
         yield Static(markup=False)
 
-    def show(self, make: Callable[[int], Text]) -> None:
-        """Show what `make` makes of the width in cells, now and after each resize."""
-        self._make = make
+    def show(self, make: Callable[[int], Text], at_end: bool = False) -> None:
+        """Show what `make` makes of the width in cells, now and after each resize; the first text of all with
+        its end in sight if wished."""
+        self._make, self._at_end = make, at_end
         self._set()
 
     def on_resize(self) -> None:
@@ -49,6 +51,8 @@ class TextPane(ScrollableContainer):
         text = self._make(width)
         if self._shown is not None and text == self._shown and text.spans == self._shown.spans:
             return
-        self._shown = text
+        first, self._shown = not self._shown, text
         self.updates += 1
         self.query_one(Static).update(text)
+        if first and self._at_end:
+            self.call_after_refresh(self.scroll_end, animate=False, x_axis=False)

@@ -74,11 +74,11 @@ def test_a_line_is_cut_where_it_leaves_what_is_in_sight() -> None:
     assert (raster.dots == inside.dots).all()
 
 
-def test_a_cell_shows_the_dots_of_one_line_in_its_colour() -> None:
+def test_a_cell_shows_the_dots_of_all_lines_in_the_colour_of_the_last() -> None:
     raster = Raster(2, 1)
     raster.line(np.array([0.0, 1.0]), np.array([1.0, 1.0]), 0)
     raster.line(np.array([0.0, 0.3]), np.array([0.0, 0.0]), 1)
-    assert raster.characters() == [["⣀", "⠉"]]
+    assert raster.characters() == [["⣉", "⠉"]]
     assert raster.marks.tolist() == [[1, 0]]
 
 
@@ -211,3 +211,68 @@ async def test_without_values_it_says_so() -> None:
         app.chart.show([curve(None, math.nan)])
         await pilot.pause()
         assert "nothing to draw yet" in "\n".join(app.text())
+
+
+# ---------------------------------------------------------------------- colours and axes
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "nord"])
+@pytest.mark.parametrize("values", [(0.1, 0.5, 0.4), ()])
+async def test_every_cell_has_the_theme_s_background(theme: str, values: tuple[float, ...]) -> None:
+    app = ChartApp()
+    async with app.run_test(size=(60, 15)) as pilot:
+        app.theme = theme
+        app.chart.show([curve(*values)])
+        await pilot.pause()
+        ground = app.chart.rich_style.bgcolor
+        assert ground is not None
+        for y in range(15):
+            strip = app.chart.render_line(y)
+            assert strip.cell_length == 60
+            assert {segment.style and segment.style.bgcolor for segment in strip} == {ground}
+
+
+@pytest.mark.asyncio
+async def test_without_colours_each_curve_has_a_sign_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = ChartApp()
+    async with app.run_test(size=(60, 15)) as pilot:
+        rising = [k / 30 for k in range(30)]
+        app.chart.show(
+            [curve(*rising, name="val"), curve(*rising[::-1], name="train"), curve(0.5, name="one")]
+        )
+        await pilot.pause()
+        head, *lines = app.text()
+        for sign, name in (("●", "val"), ("▲", "train"), ("■", "one")):
+            assert f"{sign} {name}" in head
+            assert any(sign in line for line in lines)
+
+
+@pytest.mark.parametrize("values", [(0.34567,), (0.3457, 0.3459), (0.0,), (99.0, 100.0), (3e-5, 3.1e-5)])
+@pytest.mark.parametrize("size", [(30, 6), (80, 24)])
+@pytest.mark.asyncio
+async def test_there_is_always_a_tick_at_the_y_axis(values: tuple[float, ...], size: tuple[int, int]) -> None:
+    app = ChartApp()
+    async with app.run_test(size=size) as pilot:
+        app.chart.show([curve(*values)])
+        for log_scale in (False, True)[: 1 + (min(values) > 0)]:
+            app.chart.log_scale = log_scale
+            await pilot.pause()
+            ticks_there = [line.split("┤")[0] for line in app.text() if "┤" in line]
+            assert ticks_there
+            low, high = min(values), max(values)
+            room = 0.1 * (high - low) or 0.2 * abs(high) or 0.6
+            assert all(low - room <= float(text) <= high + room for text in ticks_there)
+
+
+@pytest.mark.parametrize("size", [(40, 8), (120, 30)])
+@pytest.mark.asyncio
+async def test_the_last_place_of_the_x_axis_is_for_a_number(size: tuple[int, int]) -> None:
+    app = ChartApp()
+    async with app.run_test(size=size) as pilot:
+        app.chart.show([curve(*(k / 30 for k in range(30)))])
+        await pilot.pause()
+        *_, rule, labels = app.text()
+        assert float(labels.split()[-1]) == 30
+        assert "epoch" in rule + labels

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 
 from engine.workspace import Workspace
+from seg_tui.run_order import Line, in_line
 from seg_tui.screens.dashboard import Dashboard
+from seg_tui.waiting import why_it_waits
 from seg_tui.widgets.bars import title_text
+from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import opened, screen_text, settled, until
-from tests.tui.made_up_workspace import add
+from tests.tui.made_up_workspace import NOW, add
 
 
 def names(table: RunTable) -> list[str]:
@@ -106,3 +110,103 @@ async def test_the_head_points_in_the_direction_of_the_order(workspace: Workspac
 )
 def test_the_title_is_cut_with_a_sign_and_ends_at_the_edge(width: int, right: str, line: str) -> None:
     assert title_text("/home/me/paper", right, width).plain == line
+
+
+SWEEP = [(lr, seed) for lr in ("0.01", "0.1", "0.001") for seed in (0, 1, 2)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_runs_of_a_sweep_are_told_apart_at_every_width(
+    workspace: Workspace, size: tuple[int, int]
+) -> None:
+    for number, (lr, seed) in enumerate(SWEEP):
+        name = f"cityscapes-unet lr={lr} seed={seed} batch_size=64"
+        add(workspace, f"eeee000{number}", finished_journal(), name=name, experiment="a long experiment")
+    async with opened(workspace, size) as (app, _):
+        table = app.screen.query_one(RunTable)
+        lines = {line.key: line for line in table.lines}
+        names = {run_cell(table, lines[f"eeee000{number}"], "name") for number in range(len(SWEEP))}
+        assert len(names) == len(SWEEP)
+        if size[0] == 200:
+            assert "cityscapes-unet lr=0.01 seed=2 batch_size=64" in screen_text(app)
+            assert "failed: out_of_memory" in screen_text(app)
+
+
+def run_cell(table: RunTable, line: Line, key: str) -> str:
+    """What the table shows of a run in a column, as wide as that is."""
+    cells = run_cells(line, table._widths, NOW, table._names)
+    (text, width) = next(
+        (cell[0], width)
+        for cell, (column, width) in zip(cells, table._widths, strict=True)
+        if column.key == key
+    )
+    assert cell_len(text) <= width
+    return text
+
+
+@pytest.mark.asyncio
+async def test_waiting_runs_stand_in_the_order_in_which_they_start(empty_workspace: Workspace) -> None:
+    workspace = empty_workspace
+    for number, name in enumerate(("first", "second", "urgent", "held", "behind-second")):
+        add(workspace, f"aaaa000{number}", name=name, created=NOW - 100 + number)
+    with workspace.open_store() as store:
+        store.set_queue("aaaa0002", priority=5)
+        store.set_queue("aaaa0003", paused=True, priority=9)
+        waiting = [row.name for row in store.queue() if not row.paused]
+    async with opened(workspace) as (app, pilot):
+        table = app.screen.query_one(RunTable)
+        assert names(table) == ["urgent", "first", "second", "behind-second", "held"]
+        assert names(table)[:-1] == waiting
+        with workspace.open_store() as store:
+            store.set_queue("aaaa0001", priority=7)
+        app.live.nudge()
+        await until(pilot, lambda: names(table)[0] == "second")
+
+
+def test_a_run_starts_behind_the_one_that_it_comes_after(empty_workspace: Workspace) -> None:
+    for number, after in enumerate(("aaaa0002", "", "", "aaaa0000")):
+        add(empty_workspace, f"aaaa000{number}", name=str(number), created=NOW - 100 + number, after=after)
+    with empty_workspace.open_store() as store:
+        line = in_line(store.changes().runs)
+    assert [run.name for run in line] == ["1", "2", "0", "3"]
+
+
+@pytest.mark.asyncio
+async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
+    add(workspace, "eeee0000", name="later", after="cccc0000", created=NOW - 50)
+    add(workspace, "eeee0001", name="held", created=NOW - 40)
+    with workspace.open_store() as store:
+        store.set_queue("eeee0001", paused=True)
+    async with opened(workspace) as (app, pilot):
+        table = app.screen.query_one(RunTable)
+        for run_id, why in (
+            ("eeee0000", "waits for lr-0.01 (cccc0000): running"),
+            ("eeee0001", "paused: `seg-engine queue unpause"),
+            ("dddd0000", "no agent is at work on this machine"),
+        ):
+            table.put_cursor(run_id)
+            await until(pilot, lambda why=why: why in screen_text(app), why)
+    with workspace.open_store() as store:
+        runs = {run.id: run for run in store.changes().runs}
+        why = why_it_waits(store.run("dddd0000"), runs, store.workspace, has_agent=True)
+    assert why == "place 1 of 2 in line, cpu is busy with lr-0.01"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("unet dice>0.99", "No run meets dice>0.99."),
+        ("nothing-like-it", "No run meets nothing-like-it."),
+        ("status=finished dice<0.5 seed=0", "None of the 3 runs that meet status=finished meets dice<0.5."),
+    ],
+)
+async def test_an_empty_table_says_which_term_emptied_it(workspace: Workspace, query: str, why: str) -> None:
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("slash", *query, "enter")
+        await until(pilot, lambda: why in screen_text(app))
+        assert "escape clears the filter" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen.table.shown) == 6)
+        assert why not in screen_text(app)

@@ -147,6 +147,10 @@ async def test_runs_side_by_side_show_the_same_sample_and_each_its_best(gallery_
         pilot,
     ):
         assert titles(screen) == ["Image", "Ground truth", "good", "poor", "other"]
+        assert "epoch 10" in text(screen)  # the last that all three have
+        assert all(frame.picture is not None for frame in frames(screen))
+        for _ in range(5):
+            await press(pilot, "right_square_bracket")
         assert frames(screen)[2].value == "Dice 1.000"
         assert frames(screen)[4].picture is None
         assert "other kept no epoch 30 of this sample; it has 10, 28" in frames(screen)[4].problem

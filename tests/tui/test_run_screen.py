@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
-from engine.events import Checkpoint, Warned
+from engine.events import Checkpoint, Failed, Warned
 from engine.load import Gpu
 from engine.samples import Sample
 from engine.workspace import Workspace
@@ -71,6 +71,21 @@ async def test_a_failed_run_opens_at_its_traceback(workspace: Workspace) -> None
         text = screen_text(app)
         assert "out_of_memory: CUDA memory ran out; batch_size=16 fits" in text
         assert "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB" in text
+
+
+@pytest.mark.asyncio
+async def test_a_long_traceback_opens_at_its_last_line(workspace: Workspace) -> None:
+    journal = MadeUpJournal(NOW - 4000.0)
+    journal.begin()
+    calls = "".join(f'  File "a.py", line {line}, in call\n    call({line})\n' for line in range(60))
+    traceback = f"Traceback (most recent call last):\n{calls}ValueError: the very end"
+    journal.add(Failed(cause="exception", message="the very end", traceback=traceback))
+    add(workspace, "eeee0000", journal, name="deep")
+    async with run_screen(workspace, "eeee0000") as (app, pilot, _):
+        await until(pilot, lambda: "ValueError: the very end" in screen_text(app))
+        await pilot.press("home")
+        await until(pilot, lambda: "Traceback (most recent call last):" in screen_text(app))
+        assert "ValueError: the very end" not in screen_text(app)
 
 
 @pytest.mark.asyncio

@@ -1,0 +1,95 @@
+"""Runs of every task show what they are for: in the table, in the pane, on their own screen."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from engine.workspace import Workspace
+from seg_tui.screens.dashboard import Dashboard
+from tests.tui.conftest import opened, screen_text, settled, until
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "v0.1.tar.xz"
+FOUND = {
+    "scored": "Dice 0.4441",
+    "detected": "AUROC 0.3543 energy",
+    "shaken": "0.3080 @ strength 5",
+    "trained-predict": "4 images",
+    "chain pretrain": "loss 1.0738 @   2",
+    "trained": "0.4441 @   4",
+}
+
+
+@pytest.fixture
+def of_every_task(tmp_path: Path) -> Workspace:
+    """Real runs of all tasks, made by the first version."""
+    with tarfile.open(GOLDEN) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return Workspace(tmp_path)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_the_table_has_each_result(of_every_task: Workspace, size: tuple[int, int]) -> None:
+    async with opened(of_every_task, size) as (app, _):
+        lines = screen_text(app).splitlines()
+        for name, found in FOUND.items():
+            line = next(line for line in lines if f" {name} " in line)
+            assert found in line
+            assert "0/4 " not in line
+        assert " task " in lines[1]
+        assert "robustness" in next(line for line in lines if " shaken " in line)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "in_pane", "on_screen"),
+    [
+        ("scored", ["mean Dice 0.4441", "mIoU 0.3365", "sky"], "mean Dice 0.4441"),
+        ("detected", ["AUROC 0.3543 energy", "mahalanobis"], "AUROC 0.3543 energy"),
+        ("shaken", ["Dice 0.3080 at strength 5", "fog"], "Dice 0.3080 at strength 5"),
+        ("trained-predict", ["4 images", "/golden/predicted"], "4/4 images"),
+        ("chain pretrain", ["loss", "1.0738"], "lowest validation loss 1.0738 @ 2"),
+    ],
+)
+async def test_pane_and_screen_show_the_result_and_no_empty_chart(
+    of_every_task: Workspace, name: str, in_pane: list[str], on_screen: str
+) -> None:
+    async with opened(of_every_task, (160, 50)) as (app, pilot):
+        dashboard = app.screen
+        assert isinstance(dashboard, Dashboard)
+        run = next(run for run in app.snapshot.runs.values() if run.name == name)
+        dashboard.table.put_cursor(run.id)
+        await until(pilot, lambda: all(text in screen_text(app) for text in in_pane), name)
+        assert "no epoch has ended yet" not in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: on_screen in screen_text(app), name)
+        while True:
+            assert "no epoch has ended yet" not in screen_text(app)
+            await pilot.press("v")
+            await settled(pilot)
+            if app.screen._tab == app.screen._shown_tabs()[0]:
+                break
+
+
+@pytest.mark.asyncio
+async def test_evaluations_are_compared_by_their_numbers_without_an_empty_chart(
+    of_every_task: Workspace,
+) -> None:
+    async with opened(of_every_task, (160, 50)) as (app, pilot):
+        app.show_comparison(["h4kaq0rc", "m6yk6wot"])
+        await until(pilot, lambda: "0.4496" in screen_text(app))
+        assert "no epoch" not in screen_text(app)
+        assert "has no scores" not in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_a_group_of_evaluations_has_the_mean_of_theirs(of_every_task: Workspace) -> None:
+    async with opened(of_every_task, (200, 60)) as (app, pilot):
+        await pilot.press("slash", *"task=evaluate", "enter")
+        await until(pilot, lambda: len(app.screen.table.shown) == 2)
+        await pilot.press("g")
+        await settled(pilot)
+        assert "Dice 0.4469 ± 0.0039" in screen_text(app)
