@@ -8,6 +8,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from engine.files import open_regular
+
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be written or used; the message is one line that names the file."""
@@ -23,12 +25,13 @@ def verify_checkpoint(path: Path) -> None:
     `torch.load` itself does not: a flipped bit comes back as another weight. 124 MB take 0.04 s.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             changed = next(filter(_is_odd, archive.infolist()), None) or archive.testzip()
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: is not there") from error
     except OSError as error:
-        if error.errno in (errno.EIO, errno.EINVAL):  # a bad sector; an offset that points out of the file
+        # A bad sector, or an offset that points out of the file; not one that could not be opened.
+        if error.filename is None and error.errno in (errno.EIO, errno.EINVAL):
             raise DamagedCheckpoint(f"{path}: is damaged: {error.strerror}") from error
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, struct.error) as error:

@@ -57,7 +57,7 @@ def _parse_size(value: Any) -> Any:
         if match is None:
             raise ValueError('must be HEIGHTxWIDTH such as "256x512"')
         return int(match[1]), int(match[2])
-    return value
+    return tuple(value) if isinstance(value, list) else value  # JSON and TOML have lists only
 
 
 Side = Annotated[int, Field(ge=16, le=8192)]

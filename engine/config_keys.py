@@ -151,10 +151,17 @@ def validate(table: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(table)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        problems = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
-        more = max(0, len(details) - MOST_PROBLEMS)
-        raise ConfigError(list(dict.fromkeys(problems)), more) from error
+        raise _config_error(error) from error
+
+
+def config_from_json(content: bytes) -> RunConfig:
+    """The config in a run's folder, each value of the very type that JSON says. Raises ConfigError."""
+    try:
+        return RunConfig.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        is_json = first["type"] != "json_invalid"
+        raise (_config_error(error) if is_json else ConfigError([str(first["msg"])])) from error
 
 
 def unknown_key(key: str) -> str:
@@ -336,6 +343,12 @@ def _plain(key: str, value: Any) -> Any:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError([f"{key}: {value!r} is not a list such as [256, 512]"]) from error
     return value
+
+
+def _config_error(error: ValidationError) -> ConfigError:
+    details = error.errors(include_url=False)
+    problems = [_problem(detail) for detail in details[:MOST_PROBLEMS]]
+    return ConfigError(list(dict.fromkeys(problems)), max(0, len(details) - MOST_PROBLEMS))
 
 
 def _problem(detail: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -48,7 +48,9 @@ class PredictConfig(OfNetworkConfig):
     )
     classes: tuple[str, ...] = Field((), description="The classes that the network must know")
     colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
-    values: tuple[int, ...] = Field((), description="What a class map stores for each class, 0 to 255")
+    values: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        (), description="What a class map stores for each class, 0 to 255"
+    )
     overwrite: bool = option(False, "Replace predictions that are there")
     notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
 

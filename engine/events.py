@@ -1,18 +1,35 @@
 """What a run tells: the events of its journal, `engine.journal` says how they are kept.
 
 Each line of a journal is one of these. All carry `seq` (0, 1, 2, ... through all attempts of the run), `t`
-(UTC seconds), `attempt` (1, 2, ...), `event` and their own fields.
+(UTC seconds), `attempt` (1, 2, ...), `event` and their own fields. `engine.bounds` says what is possible.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engine.bounds import (
+    MOST_CLASSES,
+    Attempt,
+    Classes,
+    Colors,
+    EpochNumber,
+    Inside,
+    Large,
+    Name,
+    Rate,
+    Score,
+    Seconds,
+    Time,
+    Whole,
+    Word,
+)
 
 Split = Literal["train", "val", "test"]
 FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout", "killed"]
-ClassScores = dict[str, float | None]
+ClassScores = Annotated[dict[Name, Score | None], Field(max_length=MOST_CLASSES)]
 """Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
 
 
@@ -22,9 +39,20 @@ class Event(BaseModel):
     # Built when first used: listing runs reads no journal and should not wait for validators.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
-    seq: int = -1
-    t: float = 0.0
-    attempt: int = 0
+    seq: Whole = -1
+    t: Time = 0.0
+    attempt: Attempt = 0
+
+
+class _OfClasses(Event):
+    """An event that names the classes of its run, with a colour each."""
+
+    @model_validator(mode="after")
+    def _each_class_has_a_color(self) -> Self:
+        classes, colors = getattr(self, "classes", ()), getattr(self, "colors", ())
+        if len(classes) != len(colors):
+            raise ValueError(f"{len(classes)} classes have {len(colors)} colours")
+        return self
 
 
 class Started(Event):
@@ -32,28 +60,28 @@ class Started(Event):
     `threads` those of each. `job` is the job of a cluster that it is, such as 12 or 12_3."""
 
     event: Literal["started"] = "started"
-    host: str
-    pid: int
-    device: str
-    device_name: str
-    precision: str
-    threads: int
+    host: Name
+    pid: Whole
+    device: Word
+    device_name: Name
+    precision: Word
+    threads: Whole
     versions: dict[str, str]
-    import_seconds: float
-    resumed_from_epoch: int = 0
-    ranks: int = 1
-    job: str = ""
+    import_seconds: Seconds
+    resumed_from_epoch: EpochNumber = 0
+    ranks: Whole = 1
+    job: Name = ""
 
 
-class Data(Event):
+class Data(_OfClasses):
     """The data is at hand; `seconds` includes building the cache when that was needed."""
 
     event: Literal["data"] = "data"
-    train_images: int
-    val_images: int
-    classes: list[str]
-    colors: list[str]
-    seconds: float
+    train_images: Whole
+    val_images: Whole
+    classes: Classes
+    colors: Colors
+    seconds: Seconds
     cache: list[str]
     skipped: list[str] = []
 
@@ -62,9 +90,9 @@ class Model(Event):
     """The network. FLOPs are of one forward pass of one sample, a multiply-add counting as two."""
 
     event: Literal["model"] = "model"
-    name: str
-    parameters: int
-    flops_per_sample: int
+    name: Name
+    parameters: Large
+    flops_per_sample: Large
 
 
 class WarmStart(Event):
@@ -76,8 +104,8 @@ class WarmStart(Event):
 
     event: Literal["warm_start"] = "warm_start"
     source: str
-    epoch: int
-    taken: int
+    epoch: EpochNumber
+    taken: Whole
     new: list[str]
     unused: list[str]
 
@@ -98,9 +126,9 @@ class Compiled(Event):
     event: Literal["compiled"] = "compiled"
     kept: bool
     reason: str
-    compile_seconds: float = 0.0
-    plain_step_seconds: float = 0.0
-    compiled_step_seconds: float = 0.0
+    compile_seconds: Seconds = 0.0
+    plain_step_seconds: Seconds = 0.0
+    compiled_step_seconds: Seconds = 0.0
 
 
 class Speed(Event):
@@ -112,10 +140,10 @@ class Speed(Event):
     """
 
     event: Literal["speed"] = "speed"
-    images_per_second: float
-    achieved_flops: float
-    ceiling_flops: float
-    first_step_seconds: float | None = None
+    images_per_second: Rate
+    achieved_flops: Rate
+    ceiling_flops: Rate
+    first_step_seconds: Seconds | None = None
 
 
 class Progress(Event):
@@ -123,12 +151,12 @@ class Progress(Event):
 
     event: Literal["progress"] = "progress"
     phase: Literal["cache", "train", "val", "evaluate", "predict", "fit", "ood", "robustness"]
-    epoch: int
-    step: int
-    steps: int
+    epoch: EpochNumber
+    step: Whole
+    steps: Whole
     loss: float | None = None
-    images_per_second: float | None = None
-    eta_seconds: float | None = None
+    images_per_second: Rate | None = None
+    eta_seconds: Seconds | None = None
 
 
 class Epoch(Event):
@@ -139,20 +167,20 @@ class Epoch(Event):
     """
 
     event: Literal["epoch"] = "epoch"
-    epoch: int
+    epoch: EpochNumber
     split: Split
     loss: float | None
-    dice: float | None
-    dice_image: float | None
-    miou: float | None
-    pixel_accuracy: float | None
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
     class_dice: ClassScores
     class_iou: ClassScores
-    lr: float
-    seconds: float
-    images_per_second: float
-    data_wait: float
-    peak_memory_bytes: int
+    lr: Rate
+    seconds: Seconds
+    images_per_second: Rate
+    data_wait: Rate
+    peak_memory_bytes: Large
 
 
 class Checkpoint(Event):
@@ -160,21 +188,21 @@ class Checkpoint(Event):
 
     event: Literal["checkpoint"] = "checkpoint"
     kind: Literal["last", "best"]
-    epoch: int
-    path: str
-    dice: float | None
+    epoch: EpochNumber
+    path: Inside
+    dice: Score | None
 
 
 class Gallery(Event):
     """Predictions of the gallery's images are on disk, in the folder `path` of the run directory."""
 
     event: Literal["gallery"] = "gallery"
-    epoch: int
-    path: str
-    samples: list[str]
+    epoch: EpochNumber
+    path: Inside
+    samples: list[Inside]
 
 
-class Evaluating(Event):
+class Evaluating(_OfClasses):
     """What an evaluation scores, and how: a checkpoint of the run `source` on the images of one split.
 
     `epoch` is the checkpoint's, `sha256` that of its file, `done` the images that an earlier attempt has
@@ -184,35 +212,35 @@ class Evaluating(Event):
     event: Literal["evaluating"] = "evaluating"
     source: str
     checkpoint: str
-    sha256: str
-    epoch: int
+    sha256: Word
+    epoch: EpochNumber
     split: Split
     at: Literal["input", "original"]
     label_resize: Literal["bilinear-logits", "nearest"]
-    tta: str
-    images: int
-    done: int
+    tta: Word
+    images: Whole
+    done: Whole
     root: str
-    classes: list[str]
-    colors: list[str]
+    classes: Classes
+    colors: Colors
 
 
-class Predicting(Event):
+class Predicting(_OfClasses):
     """Which images get class maps, and of which checkpoint of the run `source`; `done` of them an earlier
     attempt has made."""
 
     event: Literal["predicting"] = "predicting"
     source: str
     checkpoint: str
-    sha256: str
-    epoch: int
-    images: int
-    done: int
+    sha256: Word
+    epoch: EpochNumber
+    images: Whole
+    done: Whole
     out: str
     label_resize: Literal["bilinear-logits", "nearest"]
-    tta: str
-    classes: list[str]
-    colors: list[str]
+    tta: Word
+    classes: Classes
+    colors: Colors
 
 
 class ImageScores(Event):
@@ -220,13 +248,13 @@ class ImageScores(Event):
     none."""
 
     event: Literal["image"] = "image"
-    image: str
+    image: Name
     split: Split
     at: Literal["input", "original"]
-    dice: float | None
-    miou: float | None
-    pixel_accuracy: float | None
-    valid_pixels: int
+    dice: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
+    valid_pixels: Large
     class_dice: ClassScores
 
 
@@ -241,27 +269,33 @@ class Result(Event):
     event: Literal["result"] = "result"
     split: Split
     at: Literal["input", "original"]
-    epoch: int
-    images: int
-    dice: float | None
-    dice_image: float | None
-    miou: float | None
-    pixel_accuracy: float | None
+    epoch: EpochNumber
+    images: Whole
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
     class_dice: ClassScores
     class_iou: ClassScores
-    confusion: list[list[int]]
-    source: str = ""
+    confusion: Annotated[list[list[Large]], Field(max_length=MOST_CLASSES)]
+    source: Name = ""
     checkpoint: str = ""
-    label_resize: str = ""
-    tta: str = ""
-    parameters: int | None = None
-    flops_per_sample: int | None = None
-    latency_seconds: float | None = None
-    latency_p95_seconds: float | None = None
-    frames_per_second: float | None = None
+    label_resize: Word = ""
+    tta: Word = ""
+    parameters: Large | None = None
+    flops_per_sample: Large | None = None
+    latency_seconds: Seconds | None = None
+    latency_p95_seconds: Seconds | None = None
+    frames_per_second: Rate | None = None
+
+    @model_validator(mode="after")
+    def _confusion_has_its_shape(self) -> Self:
+        if any(len(row) != len(self.confusion) + 1 for row in self.confusion):
+            raise ValueError(f"confusion: each of its {len(self.confusion)} rows must have one cell more")
+        return self
 
 
-class Detecting(Event):
+class Detecting(_OfClasses):
     """What an out-of-distribution evaluation looks at: a checkpoint of the run `source`, whose scores are
     fitted on `training` images and whose thresholds come from `calibrating` images. `cases` are judged,
     `masked` of them have masks. Every attempt judges all of them anew."""
@@ -269,18 +303,18 @@ class Detecting(Event):
     event: Literal["detecting"] = "detecting"
     source: str
     checkpoint: str
-    sha256: str
-    epoch: int
+    sha256: Word
+    epoch: EpochNumber
     in_root: str
     out_root: str
-    pseudo: str
-    accept: float
-    training: int
-    calibrating: int
-    cases: int
-    masked: int
-    classes: list[str]
-    colors: list[str]
+    pseudo: Word
+    accept: Score
+    training: Whole
+    calibrating: Whole
+    cases: Whole
+    masked: Whole
+    classes: Classes
+    colors: Colors
 
 
 class OodImage(Event):
@@ -288,12 +322,12 @@ class OodImage(Event):
     `out` whether something in it, or all of it, is out-of-distribution. `dice` is there where labels are."""
 
     event: Literal["ood_image"] = "ood_image"
-    image: str
+    image: Name
     origin: Literal["in", "out"]
     out: bool
-    scores: dict[str, float]
-    include: dict[str, bool]
-    dice: float | None
+    scores: dict[Name, float]
+    include: dict[Name, bool]
+    dice: Score | None
 
 
 class OodResult(Event):
@@ -306,36 +340,36 @@ class OodResult(Event):
     """
 
     event: Literal["ood_result"] = "ood_result"
-    score: str
+    score: Name
     level: Literal["pixel", "image"]
-    positives: int
-    negatives: int
-    auroc: float | None
-    average_precision: float | None
-    fpr95: float | None
+    positives: Large
+    negatives: Large
+    auroc: Score | None
+    average_precision: Score | None
+    fpr95: Score | None
     error: float
     threshold: float
-    rejected_in: float | None
-    rejected_out: float | None
-    component_f1: float | None = None
-    best_component_f1: float | None = None
+    rejected_in: Score | None
+    rejected_out: Score | None
+    component_f1: Score | None = None
+    best_component_f1: Score | None = None
     best_threshold: float | None = None
-    aurc: float | None = None
-    risk_coverage: list[tuple[float, float]] = []
+    aurc: Score | None = None
+    risk_coverage: list[tuple[Score, Score]] = []
 
 
 class CorruptionResult(Event):
     """The scores of a split whose images were corrupted; `strength` 0 is the images as they are."""
 
     event: Literal["corruption_result"] = "corruption_result"
-    corruption: str
-    strength: int
+    corruption: Name
+    strength: Whole
     split: Split
-    images: int
-    dice: float | None
-    dice_image: float | None
-    miou: float | None
-    pixel_accuracy: float | None
+    images: Whole
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
 
 
 class Warned(Event):
@@ -347,8 +381,8 @@ class Warned(Event):
 
 class Finished(Event):
     event: Literal["finished"] = "finished"
-    epoch: int
-    seconds: float
+    epoch: EpochNumber
+    seconds: Seconds
 
 
 class Failed(Event):
@@ -363,7 +397,7 @@ class Stopped(Event):
 
     event: Literal["stopped"] = "stopped"
     cause: Literal["stopped", "preempted"]
-    epoch: int
+    epoch: EpochNumber
 
 
 AnyEvent = Annotated[

@@ -72,6 +72,17 @@ def expanded(path: Path) -> Path:
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for binary reading. Raises OSError also for what is no regular file: a FIFO would be waited
+    for, a device never end."""
+    if stat.S_ISREG(os.stat(path).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # still
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -95,12 +106,7 @@ def read_json(path: Path, limit: int = 1 << 20) -> Any:
     Raises OSError when it cannot be read or is no regular file, ValueError when it is no JSON, is nested too
     deep or is larger than `limit` bytes.
     """
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    )  # of a pipe nobody would wait for a writer
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+    with open_regular(path) as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
         raise ValueError(f"is larger than {limit} bytes")

@@ -6,14 +6,16 @@ nothing but the database and the run's own folder is changed; agents and workers
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine import deletion
 from engine.access import owner_of_path, user_name, why_irremovable
 from engine.agent.devices import cuda_devices
 from engine.agent.executors.local import is_held
@@ -23,6 +25,14 @@ from engine.agent.workers import mistrust
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
 from engine.data.frozen_classes import freeze_classes
+from engine.deletion import (
+    NotRemovable,
+    hide,
+    left_behind,
+    refuse_unremovable,
+    remove_hidden,
+    unhide,
+)
 from engine.files import absolute
 from engine.input_files import is_text, shown
 from engine.processes import ProcessIdentity, is_alive
@@ -167,18 +177,32 @@ def enqueue(
         raise ConfigError(["slurm.dry_run: is for `seg-engine run` and `sweep`; it must be false here"])
     after = predecessor(store, place)
     config = settle_source(workspace, store, config, waits_for=after)
-    made = []
     pretraining, known = pretraining_of(config), {} if pretrained is None else pretrained
-    if pretraining is not None:
-        if pretraining not in known:
-            first = pretraining_card(card)
-            made += enqueue(workspace, store, first, pretraining, place)
-            known[pretraining] = first.id
-        after = known[pretraining]
-        config = starting_from(config, after)
-    card = replace(card, priority=place.priority, after=after)
-    make_run(workspace, store, card, config)
+    with all_or_none(workspace, store) as made:
+        if pretraining is not None:
+            if pretraining not in known:
+                first = pretraining_card(card)
+                made += enqueue(workspace, store, first, pretraining, place)
+                known[pretraining] = first.id
+            after = known[pretraining]
+            config = starting_from(config, after)
+        card = replace(card, priority=place.priority, after=after)
+        make_run(workspace, store, card, config)
     return [*made, card]
+
+
+@contextlib.contextmanager
+def all_or_none(workspace: Workspace, store: Store) -> Iterator[list[RunCard]]:
+    """Gives a list for the cards of runs that are queued together: where the block fails, those that were
+    made by then are removed again, the last first. One that an agent has begun meanwhile stays."""
+    made: list[RunCard] = []
+    try:
+        yield made
+    except BaseException:
+        for card in reversed(made):
+            with contextlib.suppress(Refused, StoreError):
+                delete(workspace, store, store.run(card.id))
+        raise
 
 
 def make_run(
@@ -191,7 +215,7 @@ def make_run(
     """Make a run, its folder and its row or neither: queued, or for `owner` to start at once.
 
     Its class set is written out, if nobody has done so yet. Raises ConfigError when that cannot be read,
-    Refused for a card that no database can keep, StoreError, and OSError when the disk refuses it.
+    Refused and RunDirError for a card that no run can have, StoreError, and OSError when the disk refuses it.
     """
     refuse_unkeepable(name=card.name, experiment=card.experiment, tag=card.tags, note=card.note)
     for what, text in (("name", card.name), ("experiment", card.experiment)):
@@ -202,11 +226,12 @@ def make_run(
     config = freeze_classes(config)
     if strange := _unstorable(config.model_dump()):
         raise Refused([f"{strange[0]}: {shown(strange[1])} is no UTF-8, which a config needs"])
-    workspace.run_dir(card.id).create(card, config)
+    run = workspace.run_dir(card.id)
+    run.create(card, config)
     try:
         store.create_run(card, config, "queued" if owner is None else "starting", owner)
-    except StoreError:
-        remove_folder(workspace, card.id)
+    except BaseException:
+        remove_folder(run)
         raise
 
 
@@ -321,11 +346,19 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
 
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when one of the runs lives, lies elsewhere, or is not this user's to remove."""
+    """Raises Refused when one of the runs lives, lies elsewhere, or has a folder that cannot be removed."""
     refuse_elsewhere(workspace, rows)
     refuse_active(rows)
     refuse_irremovable(workspace, rows)
     refuse_living(workspace, rows)
+    problems = []
+    for row in rows:
+        try:
+            refuse_unremovable(workspace.run_dir(row.id))
+        except NotRemovable as error:
+            problems.append(f"{row.id}: {error}")
+    if problems:
+        raise Refused(problems)
 
 
 def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
@@ -334,21 +367,46 @@ def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
 
 
 def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
-    """Remove a run with its files and rows, never a living one. Raises Refused."""
+    """Remove a run with its files and rows, never a living one. Raises Refused.
+
+    The row goes, and the folder gets a hidden name, in one step: no agent can start what is about to lose its
+    files, and whatever fails by then leaves both. `finish_deletions` ends what a crash interrupts.
+    """
     refuse_undeletable(workspace, [row])
-    # The row first: from then on no agent can start what is about to lose its files.
-    if not store.delete_run(row.id, expect=DELETABLE):
+    run = workspace.run_dir(row.id)
+    hidden: list[Path] = []
+    try:
+        gone = store.delete_run(row.id, expect=DELETABLE, with_it=lambda: hidden.extend(hide(run)))
+    except BaseException as error:
+        for path in hidden:
+            unhide(path)
+        if isinstance(error, OSError | NotRemovable):
+            raise Refused([f"{row.id}: its folder {run.path} cannot be removed: {error}"]) from error
+        raise
+    if not gone:
         raise Refused([f"{row.id}: was started just now and is kept"])
-    remove_folder(workspace, row.id)
+    for path in hidden:
+        try:
+            remove_hidden(path)
+        except (OSError, NotRemovable) as error:
+            what = f"{row.id}: its rows are deleted, but not all of its files: {error}"
+            raise Refused([f"{what}; `seg-engine db check --fix` tries the rest again"]) from error
 
 
-def remove_folder(workspace: Workspace, run_id: str) -> None:
-    """Remove a run's folder, under a hidden name first so that half of one never looks like a run."""
-    folder = workspace.run_dir(run_id).path
-    if folder.is_dir():
-        doomed = folder.with_name(f".deleted-{run_id}")
-        folder.rename(doomed)
-        shutil.rmtree(doomed)
+def remove_folder(run: RunDir) -> None:
+    """Remove the folder of a run that has no row. What cannot be removed stays under a hidden name."""
+    with contextlib.suppress(OSError, NotRemovable):
+        for path in hide(run):
+            remove_hidden(path)
+
+
+def finish_deletions(workspace: Workspace, store: Store) -> list[str]:
+    """Finish what interrupted deletions have left in the workspace, or undo it where the run still has its
+    row; returns a line for what stays."""
+    if not left_behind(workspace.runs):
+        return []
+    with store.list_held() as is_known:
+        return deletion.finish(workspace.runs, is_known)
 
 
 def refuse_others(rows: Sequence[RunRow | RunSummary], statuses: Sequence[str], otherwise: str) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from engine.bounds import MAX_LINE, without_nul
 from engine.events import (
     AnyEvent,
     Checkpoint,
@@ -25,7 +27,7 @@ from engine.events import (
     Result,
     Stopped,
 )
-from engine.files import open_shared
+from engine.files import open_regular, open_shared
 
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 
@@ -92,10 +94,11 @@ def read_events(path: Path, offset: int = 0, limit: int = 4 << 20) -> tuple[list
     """The whole events from byte `offset` on, and the offset behind the last of them.
 
     Reads at most about `limit` bytes, so that a long journal is taken in pieces. A missing file has no
-    events. Raises JournalError when a whole line is no event, or when the file is shorter than `offset`.
+    events. Raises JournalError when a whole line is no event, or when the file is shorter than `offset`;
+    OSError when it cannot be read or is no regular file.
     """
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size < offset:
                 raise JournalError(
@@ -104,33 +107,53 @@ def read_events(path: Path, offset: int = 0, limit: int = 4 << 20) -> tuple[list
             stream.seek(offset)
             chunk = stream.read(limit)
             if b"\n" not in chunk and len(chunk) == limit:
-                chunk += stream.readline()
+                chunk += stream.readline(MAX_LINE)
     except FileNotFoundError:
         return [], offset
+    if b"\n" not in chunk and len(chunk) > MAX_LINE:
+        raise JournalError(f"{path}: the line at byte {offset} is longer than any event, {MAX_LINE} bytes")
     whole, _, _ = chunk.rpartition(b"\n")
     if not whole:
         return [], offset
     events = []
     position = offset
     for line in whole.split(b"\n"):
-        try:
-            events.append(_PARSER.validate_json(line))
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"]
-            raise JournalError(f"{path}: the line at byte {position} is no event: {reason}") from error
+        events.append(_event_in(line, f"{path}: the line at byte {position}"))
         position += len(line) + 1
     return events, position
 
 
+def read_pieces(
+    path: Path, offset: int = 0, limit: int = 4 << 20
+) -> Iterator[tuple[int, list[AnyEvent], int]]:
+    """The journal from byte `offset` to its end in pieces: where each begins, its events, where it ends.
+
+    Raises JournalError and OSError as `read_events` does.
+    """
+    while True:
+        events, end = read_events(path, offset, limit)
+        if not events:
+            return
+        yield offset, events, end
+        offset = end
+
+
 def read_all(path: Path) -> list[AnyEvent]:
     """All whole events of a journal."""
-    events: list[AnyEvent] = []
-    offset = 0
-    while True:
-        more, offset = read_events(path, offset)
-        if not more:
-            return events
-        events += more
+    return [event for _, events, _ in read_pieces(path) for event in events]
+
+
+def _event_in(line: bytes, where: str) -> AnyEvent:
+    """The event that a line holds. Raises JournalError with `where` for one that no worker writes."""
+    try:
+        event = _PARSER.validate_json(without_nul(line), strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in problem["loc"][1:])
+        raise JournalError(f"{where} is no event: {field and field + ': '}{problem['msg']}") from error
+    if event.seq < 0 or event.attempt < 1:
+        raise JournalError(f"{where} is no event: its seq and attempt must be there, the attempt from 1")
+    return event
 
 
 def _repair_tail(descriptor: int, path: Path) -> tuple[int, Event]:
@@ -141,7 +164,7 @@ def _repair_tail(descriptor: int, path: Path) -> tuple[int, Event]:
     start = size
     # Read backwards until the last whole line, and the newline before it, are in `tail`.
     while start > 0 and tail.rpartition(b"\n")[0].count(b"\n") < 1:
-        step = min(block, start)
+        step = min(max(block, len(tail)), start)
         start -= step
         tail = os.pread(descriptor, step, start) + tail
     whole, newline, torn = tail.rpartition(b"\n")
@@ -150,7 +173,4 @@ def _repair_tail(descriptor: int, path: Path) -> tuple[int, Event]:
     if not newline:
         return 0, Event()
     line = whole.rpartition(b"\n")[2]
-    try:
-        return size - len(torn), _PARSER.validate_json(line)
-    except ValidationError as error:
-        raise JournalError(f"{path}: its last line is no event") from error
+    return size - len(torn), _event_in(line, f"{path}: its last line")

@@ -6,17 +6,34 @@ be brought home.
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import secrets
 import shutil
 import string
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from engine.access import owner_of_path, user_name, why_unwritable
-from engine.files import read_json, write_json
+from engine.bounds import (
+    MAX_FILE,
+    Attempt,
+    Name,
+    Note,
+    OptionalRunId,
+    RunId,
+    Signed,
+    Tag,
+    Time,
+    without_nul,
+)
+from engine.files import open_regular, read_json, write_json
 from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
 
@@ -26,14 +43,14 @@ if TYPE_CHECKING:
 RUN_VARIABLE = "SEG_RUN_FOLDER"
 """The variable that names a worker's run folder, and by which its children are known when they outlive it."""
 
-LARGEST_FILE = 64 << 20
-"""Bytes that a card or a config may have; those of a study have some thousand."""
-
 ID_LENGTH = 8
 ID_ALPHABET = string.ascii_lowercase + string.digits
 
 MOST_PRIORITY = 2**31 - 1
 """A place in the queue is a whole number from -MOST_PRIORITY to this: the column of a server has 32 bits."""
+
+MAKING = ".making-"
+"""What the name of a folder begins with that is not whole yet."""
 
 
 def new_run_id() -> str:
@@ -53,28 +70,34 @@ class RunCard:
     of it; `queued_at` says when, None for `created`.
     """
 
-    id: str
-    name: str
-    experiment: str
-    created: float
-    tags: tuple[str, ...] = ()
-    note: str = ""
-    priority: int = 0
+    id: RunId
+    name: Name
+    experiment: Name
+    created: Time
+    tags: tuple[Tag, ...] = ()
+    note: Note = ""
+    priority: Signed = 0
     paused: bool = False
-    after: str = ""
-    queued_for: int = 1
-    queued_at: float | None = None
+    after: OptionalRunId = ""
+    queued_for: Attempt = 1
+    queued_at: Time | None = None
 
 
 @dataclass(frozen=True)
 class ExitRecord:
     """How an attempt ended, as the worker itself saw it."""
 
-    attempt: int
-    status: str
-    cause: str
+    attempt: Attempt
+    status: Name
+    cause: Name
     message: str
-    time: float
+    time: Time
+
+
+@cache
+def _reader(kind: type[Any]) -> TypeAdapter[Any]:
+    """Made when first used: listing runs reads neither card nor end."""
+    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)
@@ -135,16 +158,23 @@ class RunDir:
     def create(self, card: RunCard, config: RunConfig) -> None:
         """Make the folder with its card and its frozen config, or nothing.
 
-        Raises FileExistsError if it exists, OSError when the disk refuses it.
+        Raises FileExistsError if it exists, OSError when the disk refuses it, RunDirError for a card that
+        would not be read again.
         """
-        self.path.mkdir(parents=True)
+        refuse_unreadable(card)
+        if os.path.lexists(self.path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.path))
+        # Whoever looks at the folders of runs meanwhile, or after a crash, sees none that is half made.
+        fresh = RunDir(self.path.with_name(f"{MAKING}{self.id}"))
+        fresh.path.mkdir(parents=True)
         try:
-            for folder in (self.checkpoints, self.gallery, self.outputs):
+            for folder in (fresh.checkpoints, fresh.gallery, fresh.outputs):
                 folder.mkdir()
-            write_json(self.config_file, config.model_dump(mode="json"))
-            self.write_card(card)
+            write_json(fresh.config_file, config.model_dump(mode="json"))
+            fresh.write_card(card)
+            fresh.path.rename(self.path)
         except BaseException:
-            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(fresh.path, ignore_errors=True)
             raise
 
     @property
@@ -166,33 +196,24 @@ class RunDir:
 
     def read_card(self) -> RunCard:
         """Raises RunDirError when the folder has no readable card."""
-        value = self._read_json(self.card_file)
+        content, _ = _read_object(self.card_file)
         try:
-            return RunCard(
-                id=str(value["id"]),
-                name=str(value["name"]),
-                experiment=str(value["experiment"]),
-                created=float(value["created"]),
-                tags=tuple(str(tag) for tag in value.get("tags", ())),
-                note=str(value.get("note", "")),
-                priority=int(value.get("priority", 0)),
-                paused=bool(value.get("paused", False)),
-                after=str(value.get("after", "")),
-                queued_for=int(value.get("queued_for", 1)),
-                queued_at=float(value["queued_at"]) if value.get("queued_at") is not None else None,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunDirError(f"{self.card_file}: is not a run's card: {error!r}") from error
+            card: RunCard = _reader(RunCard).validate_json(content, strict=True)
+            return card
+        except ValidationError as error:
+            raise RunDirError(f"{self.card_file}: is not a run's card: {_told(error)}") from error
 
     def read_config(self) -> RunConfig:
         """Raises RunDirError when the folder has no readable config."""
-        from engine.config import RunConfig  # making its models takes longer than listing a thousand runs
+        from engine.config_keys import ConfigError, config_from_json  # takes longer than listing all runs
 
-        value = self._read_json(self.config_file)
+        content, _ = _read_object(self.config_file)
         try:
-            return RunConfig.model_validate(value)
-        except ValueError as error:
-            raise RunDirError(f"{self.config_file}: is not a config this version reads: {error}") from error
+            return config_from_json(content)
+        except ConfigError as error:
+            more = f"; and {len(error.problems) - 1} more problems" if len(error.problems) > 1 else ""
+            told = f"{_shortened(error.problems[0])}{more}"
+            raise RunDirError(f"{self.config_file}: is not a config this version reads: {told}") from error
 
     def write_proc(self, process: ProcessIdentity, attempt: int) -> None:
         """Say which process works on which attempt, and how often the kernel has killed for memory so far."""
@@ -233,10 +254,9 @@ class RunDir:
 
     def _proc(self) -> dict[str, Any]:
         try:
-            value = read_json(self.proc_file)
-        except (OSError, ValueError):
+            return _read_object(self.proc_file)[1]
+        except RunDirError:
             return {}
-        return value if isinstance(value, dict) else {}
 
     def beat(self) -> None:
         """Say that the worker is alive: the modification time of proc.json is the heartbeat."""
@@ -253,23 +273,78 @@ class RunDir:
         write_json(self.exit_file, asdict(ExitRecord(attempt, status, cause, message, time.time())))
 
     def read_exit(self) -> ExitRecord | None:
-        """What the worker has left of its end; None when it has left nothing, or nothing that can be
-        meant."""
+        """The worker's own last word, None when there is none that can be read."""
         try:
-            record = ExitRecord(**read_json(self.exit_file))
-        except (OSError, ValueError, TypeError):
+            told: ExitRecord = _reader(ExitRecord).validate_json(_read_object(self.exit_file)[0], strict=True)
+            return told
+        except (RunDirError, ValidationError):
             return None
-        texts = (record.status, record.cause, record.message)
-        valid = type(record.attempt) is int and all(isinstance(text, str) for text in texts)
-        return record if valid and isinstance(record.time, (int, float)) else None
 
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        try:
-            value = read_json(path, LARGEST_FILE)
-        except OSError as error:
-            raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise RunDirError(f"{path}: is not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise RunDirError(f"{path}: holds no JSON object")
-        return value
+
+def refuse_unreadable(card: RunCard) -> None:
+    """Raises RunDirError for a card that `RunDir.read_card` would refuse."""
+    try:
+        _reader(RunCard).validate_json(json.dumps(asdict(card)), strict=True)
+    except ValidationError as error:
+        raise RunDirError(_told(error)) from error
+
+
+def _told(error: ValidationError) -> str:
+    """What is wrong first, in a line."""
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    return f"{key} is missing" if problem["type"] == "missing" else f"{key}: {_shortened(problem['msg'])}"
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether something in `runs/` is a run, or would like to be: a folder that is not hidden, or a link,
+    which may lead to a disk that is not there now."""
+    return not path.name.startswith(".") and (path.is_dir() or path.is_symlink())
+
+
+def _read_object(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """A small JSON file of a run, as text without NUL and as the object it is.
+
+    Raises RunDirError for all that is no whole JSON object: nested without end, with a key that is there
+    twice, with numbers that JSON does not have or longer than any.
+    """
+    try:
+        with open_regular(path) as stream:
+            content = stream.read(MAX_FILE + 1)
+    except OSError as error:
+        folder = path.parent
+        if folder.is_symlink() and not folder.exists():
+            raise RunDirError(f"{folder}: is a link to {os.readlink(folder)}, where no folder is") from error
+        raise RunDirError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > MAX_FILE:
+        raise RunDirError(f"{path}: is larger than {MAX_FILE} bytes")
+    content = without_nul(content)
+    try:
+        value = json.loads(content.decode(), object_pairs_hook=_once_each, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise RunDirError(f"{path}: is not JSON: it is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise RunDirError(f"{path}: is not JSON that this program reads: it is nested too deeply") from error
+    except ValueError as error:
+        raise RunDirError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RunDirError(f"{path}: holds no JSON object")
+    return content, value
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {_shortened(twice)!r} is there twice")
+    return value
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+def _shortened(text: str) -> str:
+    """As much of a text as a line can show."""
+    return text if len(text) <= 300 else f"{text[:300]}…"

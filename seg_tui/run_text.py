@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from engine.config_keys import config_keys
 from engine.report.compare_config import flat_config
 from engine.report.evaluation import images_table
 from engine.report.run import Files, RunPage, changed_keys, results
-from engine.report.tables import Cell, Column, data_size, duration, large, text_table
+from engine.report.tables import Cell, Column, data_size, duration, large, moment, text_table
 from engine.rundir import RunDir
 from engine.store import EventRow, RunRow
 from seg_tui.detail import Detail, Results
@@ -245,4 +244,4 @@ def files_text(folder: Path, files: Sequence[FileEntry], width: int) -> Text:
 
 
 def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%m-%d %H:%M:%S")
+    return moment(seconds, "%m-%d %H:%M:%S")

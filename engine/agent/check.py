@@ -5,23 +5,36 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Literal
 
 from engine.agent.ingest import catch_up, is_clustered, is_over, owner_of, refresh
 from engine.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.config import RunConfig
+from engine.deletion import finish, left_behind
 from engine.events import AnyEvent
-from engine.journal import JournalError, read_events
+from engine.journal import JournalError, read_events, read_pieces
 from engine.processes import is_alive
-from engine.rundir import RunCard, RunDir, RunDirError
-from engine.store import NoSuchRun, RunRow, Store, StoreError
+from engine.rundir import RunCard, RunDir, RunDirError, is_run_folder
+from engine.store import DamagedRow, NoSuchRun, RunRow, Store, StoreError
 from engine.store.cards import card_of, keep_card
 from engine.store.checks import belied, unlike
 from engine.store.queue import ACTIVE_STATUSES
 from engine.workspace import Workspace
 
-Kind = Literal["database", "folder", "missing", "journal", "behind", "rows", "card", "status", "checkpoint"]
+Kind = Literal[
+    "database",
+    "folder",
+    "missing",
+    "journal",
+    "behind",
+    "rows",
+    "card",
+    "status",
+    "checkpoint",
+    "experiment",
+]
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Difference:
     `kind`: the `database` file is damaged; a `folder` is unreadable or gone; a run is `missing` in the
     database; its `journal` is damaged or another than the one that was read; the database is `behind` it;
     `rows` are not what it gives; the `card` in the folder says otherwise; the `status` cannot be true; a
-    `checkpoint` is missing or damaged.
+    `checkpoint` is missing or damaged; an `experiment` is not as old as its oldest run.
     """
 
     run: str
@@ -65,10 +78,10 @@ def check(
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
         return CheckReport(0, (Difference("", "database", what),))
+    found = _check_deletions(store, workspace, fix)
     known, elsewhere = set(store.run_ids([store.mine])), set(store.run_ids([f"workspace!={store.workspace}"]))
     folders = run_folders(workspace.runs) - elsewhere  # copies of what others look after
     ids = sorted(known | folders)
-    found: list[Difference] = []
     with (
         tempfile.TemporaryDirectory(prefix="seg-check-") as scratch,
         Store(f"sqlite:///{Path(scratch) / 'folded.db'}") as folded,
@@ -80,16 +93,41 @@ def check(
                 one.compare(run_id in known, run_id in folders)
             except NoSuchRun:
                 continue  # deleted meanwhile
+            except DamagedRow as error:
+                told = f"{error}; `seg-engine db rebuild` makes the database again"
+                one.found.append(Difference(run_id, "rows", told))
             found += one.found
         on_progress(len(ids), len(ids))
-    return CheckReport(len(ids), tuple(found))
+    return CheckReport(len(ids), (*found, *_check_experiments(store, fix)))
+
+
+def _check_deletions(store: Store, workspace: Workspace, fix: bool) -> list[Difference]:
+    """What a deletion, or the making of a run, has left where it was interrupted."""
+    left = left_behind(workspace.runs)
+    if left and fix:
+        with store.list_held() as is_known:
+            finish(workspace.runs, is_known)
+    return [
+        Difference("", "folder", f"{path} was left by something interrupted", True, fix and not lexists(path))
+        for path in left
+    ]
+
+
+def _check_experiments(store: Store, fix: bool) -> list[Difference]:
+    odd = store.experiments_of_another_age()
+    if odd and fix:
+        store.settle_experiments()
+    return [
+        Difference("", "experiment", f"{name}: created_at is {age!r}, its runs give {wanted!r}", True, fix)
+        for name, age, wanted in odd
+    ]
 
 
 def run_folders(runs: Path) -> set[str]:
     """Names of the folders that are runs, or would like to be."""
     if not runs.is_dir():
         return set()
-    return {path.name for path in runs.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    return {path.name for path in runs.iterdir() if is_run_folder(path)}
 
 
 class _Comparison:
@@ -119,6 +157,8 @@ class _Comparison:
             self._compare_status(config)
         except JournalError as error:
             self._note("journal", str(error))
+        except OSError as error:
+            self._note("journal", f"{self.run.journal}: cannot be read: {error.strerror}")
         finally:
             self._forget_folded()
         self._compare_card(card)
@@ -210,7 +250,7 @@ class _Comparison:
         wanted = card_of(row)
         odd = [
             f"{name} is {getattr(card, name)!r} in run.json and {getattr(wanted, name)!r} in the database"
-            for name in ("name", "experiment", "tags", "note", "priority", "paused", "after")
+            for name in ("name", "experiment", "created", "tags", "note", "priority", "paused", "after")
             if getattr(card, name) != getattr(wanted, name)
         ]
         if (card.queued_for > row.attempt) != (row.status == "queued") and _rests(row):
@@ -241,13 +281,11 @@ class _Comparison:
 
     def _refold(self, config: RunConfig) -> None:
         events: list[AnyEvent] = []
-        offset = 0
-        while True:
-            more, offset = read_events(self.run.journal, offset)
-            if not more:
-                break
+        end = 0
+        for _, more, behind in read_pieces(self.run.journal):
             events += more
-        self.store.refold(self.run.id, config, events, offset)
+            end = behind
+        self.store.refold(self.run.id, config, events, end)
 
     def _forget_folded(self) -> None:
         try:
@@ -257,7 +295,10 @@ class _Comparison:
 
 
 def _as_told(row: RunRow) -> dict[str, object]:
-    return {name: getattr(row, name) for name in ("status", "cause", "attempt", "claimed_by")}
+    return {name: getattr(row, name) for name in _TOLD}
+
+
+_TOLD = ("status", "cause", "attempt", "claimed_by", "ended_at", "message", "traceback")
 
 
 def _rests(row: RunRow) -> bool:

@@ -1,38 +1,141 @@
-"""Bringing a run folder home from another machine, also one that was copied while it was being written."""
+"""Bringing a run folder home from another machine, also one that was copied while it was being written.
+
+What comes from elsewhere is judged as a whole before anything of it is kept: see `refuse_unfit`.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from engine.rundir import RunDir
-from engine.store import StoreError
+from engine.agent.ingest import has_living_worker
+from engine.bounds import stays_inside
+from engine.config import RunConfig
+from engine.journal import JournalError, read_pieces
+from engine.rundir import RunDir, RunDirError
+
+MOST_NESTED = 32
+"""How deep the folders of a run may lie in each other; those that the engine makes are three deep."""
+
+_SHOWN = 3
+
+
+# ---------------------------------------------------------------------- judging
+
+
+def refuse_unfit(run: RunDir, is_home: bool = False) -> None:
+    """Raises RunDirError, one line that says why, when the folder is not that of a run, whole and by itself.
+
+    Card, config and every line of the journal are read. A folder that `is_home`, in the workspace already,
+    may hold links and whatever else its owner has put there.
+    """
+    if not run.path.is_dir():
+        told = (
+            "is no folder; an archive is unpacked first" if run.path.exists() else "there is no such folder"
+        )
+        raise RunDirError(f"{run.path}: {told}")
+    if not is_home:
+        _refuse_strangers(run.path)
+    card, config = run.read_card(), run.read_config()
+    if card.id != run.id:
+        raise RunDirError(f"{run.path}: belongs to run {card.id}; name the folder so")
+    _refuse_wandering(run, config)
+    _refuse_unreadable(run.journal)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Raises RunDirError for what is neither a file nor a folder: a link would bring what lies outside the
+    run, a FIFO or a device never end."""
+    strangers = []
+    try:
+        for path, mode in _below(folder):
+            kind = "is a link" if stat.S_ISLNK(mode) else "is no regular file"
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                strangers.append(f"{path} {kind}")
+    except OSError as error:
+        raise RunDirError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if strangers:
+        more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
+        raise RunDirError(
+            f"{folder}: a run is imported with files and folders alone; {', '.join(strangers[:_SHOWN])}{more}"
+        )
+
+
+def _below(folder: Path) -> Iterator[tuple[Path, int]]:
+    """All that is below a folder, relative to it, with its `st_mode`; links are not followed."""
+    waiting = [Path()]
+    while waiting:
+        here = waiting.pop()
+        if len(here.parts) > MOST_NESTED:
+            raise RunDirError(f"{folder}: its folders are nested more than {MOST_NESTED} deep")
+        with os.scandir(folder / here) as entries:
+            for entry in entries:
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    waiting.append(here / entry.name)
+                yield here / entry.name, mode
+
+
+def _refuse_wandering(run: RunDir, config: RunConfig) -> None:
+    """Raises RunDirError when a relative path of the config leaves the workspace's runs, or the run."""
+    of_network = config.of_network
+    sources = {
+        "init.from": config.init.source,
+        f"{config.task}.checkpoint": of_network and of_network.checkpoint,
+    }
+    for key, path in sources.items():
+        if path and not path.startswith("/") and os.path.normpath(f"{run.id}/{path}").startswith(".."):
+            raise RunDirError(f"{run.config_file}: {key}: {path} leaves the folder of the runs")
+    out = config.predict.out if config.predict is not None else ""
+    if not out.startswith("/") and not stays_inside(out):
+        raise RunDirError(f"{run.config_file}: predict.out: {out} leaves the folder of the run")
+
+
+def _refuse_unreadable(journal: Path) -> None:
+    """Raises RunDirError when a line is no event, or the file cannot be read; a missing one has no lines."""
+    try:
+        for _ in read_pieces(journal):
+            pass
+    except JournalError as error:
+        raise RunDirError(str(error)) from error
+    except OSError as error:
+        raise RunDirError(f"{journal}: cannot be read: {error.strerror}") from error
+
+
+# ---------------------------------------------------------------------- copying
 
 
 def bring(run: RunDir, here: RunDir) -> str:
-    """Copy a run folder to its place, or put a newer copy there; returns what was done, for a person.
+    """Copy a run folder to its place, or bring the copy there up to date; returns what was done, in words.
 
-    What is here only, such as figures that were made of the run, stays. Raises StoreError when the two have
-    different histories.
+    What is here only, such as figures that were made of the run, stays. A copy here that is a link, as it
+    lies on another disk, is brought up to date where it lies. Raises RunDirError when the two have different
+    histories, this one is at work, or the disk refuses it.
     """
     try:
-        if not here.path.exists():
+        if not os.path.lexists(here.path):
             _copy(run, here)
             return f", copied to {here.path}"
+        here = _where_it_lies(here)
         ours, theirs = _journal(here), _journal(run)
         if not ours.startswith(theirs) and not theirs.startswith(ours):
-            raise StoreError(
+            raise RunDirError(
                 f"{run.path}: its journal is another than that of {here.path}; move one of them away"
             )
         if len(theirs) > len(ours):
-            _replace(run, here)
+            _update(run, here)
             return ", brought up to date"
         missing = _missing(run.path, here.path) if len(theirs) == len(ours) else []
         for path in missing:
             _copy_file(run.path / path, here.path / path)
-    except (OSError, shutil.Error) as error:
-        raise StoreError(f"{run.path}: cannot be copied to {here.path}: {error}") from error
+    except shutil.Error as error:  # of several files; the first says enough
+        raise RunDirError(f"{run.path}: cannot be copied to {here.path}: {error.args[0][0][2]}") from error
+    except OSError as error:
+        raise RunDirError(f"{run.path}: cannot be copied to {here.path}: {error}") from error
     files = "1 file that was" if len(missing) == 1 else f"{len(missing)} files that were"
     return f", got {files} missing or cut short" if missing else ", was here already"
 
@@ -41,20 +144,32 @@ def _copy(run: RunDir, here: RunDir) -> None:
     """Whole or not at all: a copy that was interrupted would look like a run."""
     here.path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=here.path.parent) as scratch:
-        fresh = Path(scratch) / "new"
-        shutil.copytree(run.path, fresh)
-        fresh.rename(here.path)
+        fresh = RunDir(Path(scratch) / run.id)
+        shutil.copytree(run.path, fresh.path, symlinks=True)
+        refuse_unfit(fresh)  # it may have changed since it was looked at
+        fresh.path.rename(here.path)
 
 
-def _replace(run: RunDir, here: RunDir) -> None:
-    """Put a newer copy in the place of the old one, with the files that only the old one has."""
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=here.path.parent) as scratch:
-        fresh = Path(scratch) / "new"
-        shutil.copytree(run.path, fresh)
-        for path in _files(here.path) - _files(fresh):
-            _copy_file(here.path / path, fresh / path)
-        here.path.rename(Path(scratch) / "old")
-        fresh.rename(here.path)
+def _where_it_lies(here: RunDir) -> RunDir:
+    """The folder itself where the run's place is a link to it. Raises RunDirError when it is another's."""
+    if not here.path.is_symlink():
+        return here
+    there = RunDir(here.path.resolve())
+    if not there.path.is_dir():
+        raise RunDirError(f"{here.path}: is a link to {there.path}, where no folder is")
+    if there.read_card().id != here.id:
+        raise RunDirError(f"{here.path}: is a link to {there.path}, which is not its folder")
+    return there
+
+
+def _update(run: RunDir, here: RunDir) -> None:
+    """Replace file by file what the newer copy has. The journal comes last: until then the copy here counts
+    as the older one, and an import that was interrupted is done again."""
+    if has_living_worker(here):
+        raise RunDirError(f"{here.path}: its worker lives here; stop it first, then import the newer copy")
+    for path in sorted(_files(run.path) - {Path(run.journal.name)}):
+        _copy_file(run.path / path, here.path / path)
+    _copy_file(run.journal, here.journal)
 
 
 def _missing(there: Path, here: Path) -> list[Path]:
@@ -67,14 +182,19 @@ def _missing(there: Path, here: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> set[Path]:
-    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path for path, mode in _below(folder) if stat.S_ISREG(mode)}
 
 
 def _copy_file(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.import")
-    shutil.copy2(source, fresh)
-    fresh.replace(target)
+    try:
+        shutil.copy2(source, fresh, follow_symlinks=False)
+        if not stat.S_ISREG(fresh.lstat().st_mode):
+            raise RunDirError(f"{source}: is no regular file")
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _journal(run: RunDir) -> bytes:
@@ -84,5 +204,5 @@ def _journal(run: RunDir) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise StoreError(f"{run.journal}: cannot be read: {error.strerror}") from error
+        raise RunDirError(f"{run.journal}: cannot be read: {error.strerror}") from error
     return content[: content.rfind(b"\n") + 1]

@@ -89,6 +89,8 @@ def rerun(
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
     """Remove runs with their files and rows, never a living one. Asks unless `sure`."""
     with open_existing(workspace, change=True) as store:
+        for problem in intentions.finish_deletions(workspace, store):
+            notices.say(problem)
         rows = named(store, prefixes)
         intentions.refuse_undeletable(workspace, rows)
         if not sure:

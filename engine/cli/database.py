@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 from engine.agent.check import check
 from engine.agent.ingest import refresh
 from engine.agent.presence import Presence
-from engine.cli.bring import bring
+from engine.cli.bring import bring, refuse_unfit
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
-from engine.intentions import Refused
+from engine.intentions import Refused, finish_deletions, remove_folder
+from engine.journal import JournalError
 from engine.rundir import RunDir, RunDirError
-from engine.store import Store, StoreError
+from engine.store import Store, StoreError, UnfitRun
 from engine.store.cards import keep_card
 from engine.store.copy import copy_runs
 from engine.store.database import HEAD
@@ -48,27 +50,32 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
     else:
         with progress_bar("reading journals") as report:
             done = rebuild(workspace.database, workspace.runs, report)
+    unreadable = list(done.unreadable)
     with workspace.open_store() as store:
         label = store.label
-        refresh(store, [workspace.run_dir(run_id) for run_id in done.imported if not store.run(run_id).ended])
+        for run in [workspace.run_dir(run_id) for run_id in done.imported if not store.run(run_id).ended]:
+            try:
+                refresh(store, [run])
+            except (JournalError, OSError) as error:
+                unreadable.append((run.path, str(error)))
+        for problem in finish_deletions(workspace, store):
+            notices.say(problem)
     if as_json:
         record = {
             "database": label,
             "imported": list(done.imported),
-            "unreadable": [
-                {"folder": str(folder), "problem": problem} for folder, problem in done.unreadable
-            ],
+            "unreadable": [{"folder": str(folder), "problem": problem} for folder, problem in unreadable],
             "backup": str(done.backup) if done.backup else None,
         }
         print_json(record)
-        return 1 if done.unreadable else 0
+        return 1 if unreadable else 0
     output.say(f"{label}: made again from {len(done.imported)} runs")
     if done.backup is not None:
         what = "what it had of this workspace" if workspace.on_server else "the database as it was"
         output.say(f"{what}: {done.backup}")
-    for folder, problem in done.unreadable:
+    for folder, problem in unreadable:
         notices.say(f"left out: {folder.name}: {problem}")
-    return 1 if done.unreadable else 0
+    return 1 if unreadable else 0
 
 
 def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
@@ -138,30 +145,65 @@ def _refuse_agent(workspace: Workspace) -> None:
         )
 
 
-def import_runs(workspace: Workspace, folders: Sequence[Path]) -> None:
+def import_runs(workspace: Workspace, folders: Sequence[Path]) -> int:
     """Take run folders from elsewhere into the workspace; twice changes nothing.
 
-    A folder that lies outside `runs/` is copied into it, so that the run is found there later. All are
-    looked at before the first is taken. Raises Refused, StoreError and RunDirError.
+    A folder that lies outside `runs/` is copied into it, so that the run is found there later. Each is judged
+    by itself before anything of it is kept; the others go on without one that is not fit. Returns 1 when one
+    was left out. Raises Refused when all were, StoreError when the database cannot be used.
     """
-    runs = [RunDir(folder.absolute()) for folder in folders]
-    for run in runs:
-        card = run.read_card()
-        run.read_config()
-        if card.id != run.id:
-            raise RunDirError(f"{run.path}: belongs to run {card.id}; name the folder so")
+    left_out: list[str] = []
+    fit = []
+    for folder in folders:
+        run = RunDir(folder.absolute())
+        try:
+            refuse_unfit(run, _is_home(workspace, run))
+            fit.append(run)
+        except RunDirError as error:
+            left_out.append(str(error))
+    if not fit:
+        raise Refused(left_out)
     workspace.root.mkdir(parents=True, exist_ok=True)
+    taken = 0
     with workspace.open_store() as store:
-        elsewhere = f"workspace!={store.workspace}"
-        theirs = [store.run(run.id) for run in runs if store.run_ids([f"run={run.id}", elsewhere])]
-        if theirs:
-            raise Refused([f"{row.id}: is one of the workspace {row.workspace} already" for row in theirs])
-        for run in runs:
-            here = workspace.run_dir(run.id)
-            is_home = run.path.resolve() == here.path.resolve()
-            news = "" if is_home else bring(run, here)
-            store.import_run(here, queued=is_home)
-            keep_card(store, here)
-            refresh(store, [here])
+        left_out += finish_deletions(workspace, store)
+        for run in fit:
+            try:
+                news = _import(workspace, store, run)
+            except (RunDirError, UnfitRun) as error:
+                left_out.append(str(error))
+                continue
+            taken += 1
             row = store.run(run.id)
             output.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{news}")
+    if not taken:
+        raise Refused(left_out)
+    for problem in left_out:
+        notices.say(f"left out: {problem}")
+    return 1 if left_out else 0
+
+
+def _is_home(workspace: Workspace, run: RunDir) -> bool:
+    return run.path.resolve() == workspace.run_dir(run.id).path.resolve()
+
+
+def _import(workspace: Workspace, store: Store, run: RunDir) -> str:
+    """Take one run that was judged; returns what was done beside. Leaves nothing of it where it fails: raises
+    RunDirError, UnfitRun, and StoreError when the database cannot be used."""
+    if store.run_ids([f"run={run.id}", f"workspace!={store.workspace}"]):
+        raise RunDirError(f"{run.id}: is one of the workspace {store.run(run.id).workspace} already")
+    here, is_home = workspace.run_dir(run.id), _is_home(workspace, run)
+    was_there = os.path.lexists(here.path)
+    news = "" if is_home else bring(run, here)
+    try:
+        store.import_run(here, queued=is_home)
+    except BaseException:
+        if not was_there:
+            remove_folder(here)
+        raise
+    keep_card(store, here)
+    try:
+        refresh(store, [here])
+    except (JournalError, OSError) as error:
+        raise RunDirError(f"{here.path}: was damaged while it was read: {error}") from error
+    return news

@@ -318,7 +318,7 @@ def db_import(
     """Take run folders from elsewhere into the workspace; twice changes nothing."""
     from engine.cli.database import import_runs
 
-    import_runs(workspace_of(context), folders)
+    raise typer.Exit(import_runs(workspace_of(context), folders))
 
 
 @app.command()

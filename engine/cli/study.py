@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from engine.cli.run import check_data
 from engine.config import RunConfig
 from engine.config_keys import ConfigError
 from engine.evaluation import checkpoint_of, derived_config
-from engine.intentions import Place, Refused, check_hardware, default_name, delete, enqueue
+from engine.intentions import Place, all_or_none, check_hardware, default_name, enqueue
 from engine.report.tables import Column, text_table
 from engine.rundir import RunCard, new_run_id
 from engine.sources import pretraining_of
@@ -52,20 +51,12 @@ def queue_study(
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
-    cards: list[RunCard] = []
-    with workspace.open_store() as store:
-        try:
-            for config, evaluations in plan:
-                card = RunCard(new_run_id(), default_name(config), experiment, time.time(), ("study",))
-                cards += enqueue(workspace, store, card, config, Place(priority))
-                for planned in evaluations:
-                    cards.append(_evaluate(workspace, store, card, planned, priority))
-        except BaseException:
-            # Half a study is none. An agent that is at work already may have begun its first run.
-            for made in reversed(cards):
-                with contextlib.suppress(Refused):
-                    delete(workspace, store, store.run(made.id))
-            raise
+    with workspace.open_store() as store, all_or_none(workspace, store) as cards:  # half a study is none
+        for config, evaluations in plan:
+            card = RunCard(new_run_id(), default_name(config), experiment, time.time(), ("study",))
+            cards += enqueue(workspace, store, card, config, Place(priority))
+            for planned in evaluations:
+                cards.append(_evaluate(workspace, store, card, planned, priority))
     tell_queued(workspace, cards, as_json)
     notices.say(f"{count} queued; when they have finished: seg-engine report {experiment}")
 

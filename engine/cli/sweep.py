@@ -18,7 +18,15 @@ from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, config_keys, parse_assignments
-from engine.intentions import Place, check_hardware, default_name, enqueue, predecessor, resolve_config
+from engine.intentions import (
+    Place,
+    all_or_none,
+    check_hardware,
+    default_name,
+    enqueue,
+    predecessor,
+    resolve_config,
+)
 from engine.rundir import RunCard, new_run_id
 from engine.sources import pretraining_of
 from engine.workspace import Workspace
@@ -64,20 +72,20 @@ def sweep(
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
-    cards: list[RunCard] = []
     pretrained: dict[RunConfig, str] = {}
     with workspace.open_store() as store:
         predecessor(store, place)
-        for point, config in zip(points, configs, strict=True):
-            card = RunCard(
-                id=new_run_id(),
-                name=point_name(name or default_name(config), point, swept),
-                experiment=experiment,
-                created=time.time(),
-                tags=tuple(dict.fromkeys(tags)),
-                note=note,
-            )
-            cards += enqueue(workspace, store, card, config, place, pretrained)
+        with all_or_none(workspace, store) as cards:
+            for point, config in zip(points, configs, strict=True):
+                card = RunCard(
+                    id=new_run_id(),
+                    name=point_name(name or default_name(config), point, swept),
+                    experiment=experiment,
+                    created=time.time(),
+                    tags=tuple(dict.fromkeys(tags)),
+                    note=note,
+                )
+                cards += enqueue(workspace, store, card, config, place, pretrained)
     tell_queued(workspace, cards, as_json)
     notices.say(f"{count} queued in experiment {experiment}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from engine.report.tables import (
     data_size,
     duration,
     large,
+    moment,
     score,
     sparkline,
     text_table,
@@ -304,11 +304,11 @@ def _utilisation(row: RunRow) -> str:
 
 
 def _times(row: RunRow, now: float) -> str:
-    parts = [f"made {_moment(row.created_at)}"]
+    parts = [f"made {moment(row.created_at)}"]
     if row.started_at is not None:
-        parts.append(f"started {_moment(row.started_at)}")
+        parts.append(f"started {moment(row.started_at)}")
     if row.ended_at is not None:
-        parts.append(f"ended {_moment(row.ended_at)}")
+        parts.append(f"ended {moment(row.ended_at)}")
     if row.started_at is not None:
         whole = (row.ended_at if row.ended_at is not None else now) - row.started_at
         parts.append(f"{duration(whole)} {'in all' if row.ended else 'so far'}")
@@ -375,10 +375,6 @@ def _stored_value(config: Mapping[str, Any], key: str) -> str | None:
 
 def _quoted(value: str) -> str:
     return value if value and " " not in value else f'"{value}"'
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _lines(lines: Iterable[Text]) -> Text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 
@@ -141,10 +142,20 @@ def duration(seconds: float | None) -> str:
 
 def age(seconds: float) -> str:
     """How long ago, in one unit: "12s", "5m", "3h", "9d"."""
+    if not math.isfinite(seconds):
+        return "-"
     for unit, length, limit in (("s", 1, 60), ("m", 60, 3600), ("h", 3600, 86400 * 2)):
         if seconds < limit:
             return f"{max(0, int(seconds // length))}{unit}"
-    return f"{int(seconds // 86400)}d"
+    return f"{min(int(seconds // 86400), 99_999)}d"
+
+
+def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """UTC seconds as a local date and time; "no date" for what is beyond all calendars."""
+    try:
+        return datetime.fromtimestamp(seconds).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return "no date"
 
 
 def data_size(length: float | None) -> str:

@@ -4,7 +4,7 @@ Front ends and the agent use the verbs of `Store` and get frozen snapshots; peop
 themselves use the views that `docs/database.md` describes.
 """
 
-from engine.store.errors import IngestConflict, NoSuchRun, StoreError
+from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
 from engine.store.rows import (
     CAUSES,
     END_STATUSES,
@@ -28,6 +28,7 @@ __all__ = [
     "STATUSES",
     "Changes",
     "CorruptionRow",
+    "DamagedRow",
     "EpochRow",
     "EvaluationRow",
     "EventRow",
@@ -41,4 +42,5 @@ __all__ = [
     "RunSummary",
     "Store",
     "StoreError",
+    "UnfitRun",
 ]

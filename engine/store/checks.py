@@ -12,10 +12,20 @@ import sqlalchemy as sa
 
 from engine.events import AnyEvent
 from engine.store.ingest import NO_END, fold
-from engine.store.insert import unheard
-from engine.store.lookup import hold, no_run
+from engine.store.insert import settle_experiments, unheard
+from engine.store.lookup import hold, hold_list, no_run
 from engine.store.rows import END_STATUSES
-from engine.store.schema import corruptions, epochs, events, ood_images, ood_results, results, runs
+from engine.store.schema import (
+    corruptions,
+    epochs,
+    events,
+    experiments,
+    images,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+)
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -24,7 +34,7 @@ _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "e
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
 _OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
-_CHILDREN = (epochs, results, events, ood_results, ood_images, corruptions)
+_CHILDREN = (epochs, results, events, images, ood_results, ood_images, corruptions)
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,26 @@ class CheckVerbs(abc.ABC):
             if run is None:
                 raise no_run(run_id)
             return RunRows(dict(run), {table.name: _rows(connection, table, run_id) for table in _CHILDREN})
+
+    def experiments_of_another_age(self) -> list[tuple[str, float, float | None]]:
+        """Experiments that are not as old as their oldest run: name, `created_at` and what it should be, None
+        where no run is left."""
+        oldest = sa.func.min(runs.c.created_at)
+        found = (
+            sa.select(experiments.c.name, experiments.c.created_at, oldest)
+            .join_from(experiments, runs, isouter=True)
+            .group_by(experiments.c.id)
+            .having(sa.or_(oldest.is_(None), oldest != experiments.c.created_at))
+            .order_by(experiments.c.name)
+        )
+        with self._read() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(found)]
+
+    def settle_experiments(self) -> None:
+        """Make every experiment as old as its oldest run, and remove those without runs."""
+        with self._write() as connection:
+            hold_list(connection)
+            settle_experiments(connection)
 
     def refold(self, run_id: str, config: RunConfig, journal: Sequence[AnyEvent], offset: int) -> None:
         """Make a run's rows again from its config and its whole journal, which ends at byte `offset`.
@@ -118,4 +148,7 @@ def belied(said: Mapping[str, Any], folded: Mapping[str, Any]) -> str:
         return ""  # it was queued again and left the queue
     if (status, said["cause"]) != (told, folded["cause"]):
         return f"is {status} ({said['cause']}), its journal says {told} ({folded['cause']})"
+    odd = [name for name in ("ended_at", "message", "traceback") if said[name] != folded[name]]
+    if odd:
+        return f"{odd[0]} is {said[odd[0]]!r}, the journal gives {folded[odd[0]]!r}"
     return ""

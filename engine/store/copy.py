@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from engine.store.dialects import NextChange
 from engine.store.errors import StoreError
+from engine.store.insert import settle_experiments
 from engine.store.lookup import hold_list
 from engine.store.schema import (
     corruptions,
@@ -65,8 +66,7 @@ def copy_runs(
         for table in _CHILDREN:
             rows = counted(_stored(reading, table, source.workspace))
             target._database.insert(writing, table.name, table.c.keys(), rows)
-        unused = ~sa.exists().where(runs.c.experiment_id == experiments.c.id)
-        writing.execute(experiments.delete().where(unused))
+        settle_experiments(writing)
         on_progress(done, total)
         arrived = _counts(writing, target.workspace)
         if any(arrived[name] != before[name] + count for name, count in wanted.items()):

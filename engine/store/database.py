@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import from_json, to_json
 
-from engine.store.errors import StoreError
+from engine.store.errors import DamagedRow, StoreError
 
 HEAD = "0008"
 """The newest migration. Known here so that opening a database that is up to date needs no Alembic, whose
@@ -32,7 +32,16 @@ def dump_json(value: object) -> str:
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
-JSON = {"json_serializer": dump_json, "json_deserializer": from_json}
+
+def load_json(text: str) -> object:
+    """What `dump_json` has written. Raises DamagedRow for anything else."""
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise DamagedRow(f"a JSON value of the database is damaged: {error}") from error
+
+
+JSON = {"json_serializer": dump_json, "json_deserializer": load_json}
 """How every engine writes and reads JSON columns."""
 
 

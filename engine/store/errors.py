@@ -7,6 +7,14 @@ class StoreError(Exception):
     """The database cannot do what was asked; the message is one line that says why and what to do."""
 
 
+class DamagedRow(StoreError):
+    """A row holds what nobody has written."""
+
+
+class UnfitRun(StoreError):
+    """The folder of a run holds what no run can have; it says nothing of other runs and of the database."""
+
+
 class IngestConflict(StoreError):
     """Somebody else took the same piece of the journal first; read on from the stored offset."""
 

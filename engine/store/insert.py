@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from engine.bounds import is_tag
 from engine.rundir import RunCard
 from engine.store.errors import StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS
@@ -76,17 +76,34 @@ def first_status(card: RunCard, queued: bool) -> tuple[str, dict[str, Any]]:
 
 
 def _experiment_id(connection: sa.Connection, name: str, created: float) -> int:
-    found = connection.execute(sa.select(experiments.c.id).where(experiments.c.name == name)).scalar()
+    """The number of an experiment, made where there is none; it is as old as the oldest of its runs."""
+    found = connection.execute(sa.select(experiments).where(experiments.c.name == name)).first()
     if found is not None:
-        return int(found)
+        if created < found.created_at:
+            same = experiments.c.id == found.id
+            connection.execute(experiments.update().where(same).values(created_at=created))
+        return int(found.id)
     new = experiments.insert().values(name=name, created_at=created).returning(experiments.c.id)
     return int(connection.execute(new).scalar_one())
+
+
+def settle_experiments(connection: sa.Connection, *only: sa.ColumnElement[bool]) -> None:
+    """After runs came or went: remove experiments without runs, make others as old as their oldest run."""
+    oldest = (
+        sa.select(sa.func.min(runs.c.created_at))
+        .where(runs.c.experiment_id == experiments.c.id)
+        .scalar_subquery()
+    )
+    used = sa.exists().where(runs.c.experiment_id == experiments.c.id)
+    connection.execute(experiments.delete().where(~used, *only))
+    other = experiments.c.created_at != oldest
+    connection.execute(experiments.update().where(used, other, *only).values(created_at=oldest))
 
 
 def set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> None:
     unique = sorted(set(wanted))
     for tag in unique:
-        if not re.fullmatch(r"[^\s,]+", tag):
+        if not is_tag(tag):
             raise StoreError(f"{tag!r}: is no tag; a tag is one word without spaces and commas")
     connection.execute(tags.delete().where(tags.c.run_id == run_id))
     if unique:

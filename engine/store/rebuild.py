@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.files import sync_folder
-from engine.rundir import RunDir
+from engine.rundir import RunDir, is_run_folder
 from engine.store.copy import copy_runs
-from engine.store.errors import StoreError
+from engine.store.errors import StoreError, UnfitRun
 from engine.store.sqlite import advice
 from engine.store.store import Store
 
@@ -40,7 +40,7 @@ def rebuild(
     """Make `database` again from every folder in `runs_folder`; `on_progress` gets (done, total) folders.
 
     The new file is made beside the old one, which stays as `<name>.bak-<UTC time>`; when anything fails the
-    old one is untouched. A run folder that cannot be read is reported, and what could be read of it is kept.
+    old one is untouched. A run folder that cannot be read is reported and left out as a whole.
     Raises StoreError when somebody else has the database open or the disk refuses.
     """
     folders = _run_folders(runs_folder)
@@ -95,7 +95,7 @@ def _import(
         on_progress(done, len(folders))
         try:
             imported.append(store.import_run(RunDir(folder)))
-        except StoreError as error:
+        except UnfitRun as error:
             unreadable.append((folder, str(error)))
     on_progress(len(folders), len(folders))
     return tuple(imported), tuple(unreadable)
@@ -103,7 +103,7 @@ def _import(
 
 def _run_folders(runs_folder: Path) -> list[Path]:
     try:
-        return sorted(p for p in runs_folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        return sorted(path for path in runs_folder.iterdir() if is_run_folder(path))
     except OSError as error:
         raise StoreError(f"{runs_folder}: cannot be read: {error.strerror}") from error
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from engine.events import AnyEvent
-from engine.journal import JournalError, read_events
+from engine.journal import JournalError, read_pieces
 from engine.processes import ProcessIdentity
 from engine.rundir import RunCard, RunDir, RunDirError
 from engine.store import filters as terms
 from engine.store.checks import CheckVerbs
 from engine.store.database import open_database
 from engine.store.detections import DetectionVerbs
-from engine.store.errors import IngestConflict, StoreError
+from engine.store.errors import IngestConflict, StoreError, UnfitRun
 from engine.store.ingest import NO_END, NO_PROGRESS, fold
-from engine.store.insert import first_status, insert_run, set_tags
+from engine.store.insert import first_status, insert_run, set_tags, settle_experiments
 from engine.store.lookup import exists, hold, hold_list, no_run, require
 from engine.store.queue import QueueVerbs, place_in_line
 from engine.store.rows import (
@@ -185,20 +185,35 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
             if tags is not None:
                 set_tags(connection, run_id, tags)
 
-    def delete_run(self, run_id: str, expect: Collection[str] = STATUSES) -> bool:
+    def delete_run(
+        self,
+        run_id: str,
+        expect: Collection[str] = STATUSES,
+        with_it: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Remove a run with all its rows, and its experiment when it was the last. Its folder stays.
 
-        Only when its status is one of `expect`; returns whether it was.
+        Only when its status is one of `expect`; returns whether it was. `with_it` is called just before the
+        rows are gone for good, and keeps them by raising.
         """
         with self._write() as connection:
             hold_list(connection)
             hold(connection, run_id)
+            whose = sa.select(runs.c.experiment_id).where(runs.c.id == run_id)
+            experiment = connection.execute(whose).scalar_one()
             chosen = runs.delete().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
             if connection.execute(chosen).rowcount != 1:
                 return False
-            unused = ~sa.exists().where(runs.c.experiment_id == experiments.c.id)
-            connection.execute(experiments.delete().where(unused))
+            settle_experiments(connection, experiments.c.id == experiment)
+            with_it()
             return True
+
+    @contextlib.contextmanager
+    def list_held(self) -> Iterator[Callable[[str], bool]]:
+        """Keep others from adding and removing runs; gives the question whether a run of an id is there."""
+        with self._write() as connection:
+            hold_list(connection)
+            yield lambda run_id: exists(connection, run_id)
 
     # ------------------------------------------------------------------ results
 
@@ -211,7 +226,7 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
         with self._write() as connection:
             self._database.relax(connection)  # what is lost comes again, as the offset is lost with it
             hold(connection, run_id)
-            before = dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
+            before = _foldable(connection, run_id)
             if before["journal_offset"] != expected_offset:
                 raise IngestConflict(
                     f"run {run_id}: its journal is read up to byte {before['journal_offset']}, "
@@ -224,13 +239,13 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
 
         Goes on where an earlier import or ingest ended, so twice changes nothing. The status is what the
         journal says: a run whose worker was killed still seems to run. A new run that waits in the queue, by
-        its card, does so here too if `queued`; else it is stopped, as it may still wait elsewhere. Raises
-        StoreError when card, config or journal cannot be read; what was read of the journal before is kept.
+        its card, does so here too if `queued`; else it is stopped, as it may still wait elsewhere. All is one
+        transaction: raises UnfitRun, and changes nothing, when card, config or journal cannot be read.
         """
         try:
             card, config = run_dir.read_card(), run_dir.read_config()
             if card.id != run_dir.id:
-                raise StoreError(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
+                raise UnfitRun(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
             with self._write() as connection:
                 hold_list(connection)
                 is_new = not exists(connection, card.id)
@@ -241,28 +256,21 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
                     raise StoreError(
                         f"run {card.id} is in the database already, as one of the workspace {theirs}"
                     )
-            while True:
-                offset = self.run(card.id).journal_offset
-                new, end = read_events(run_dir.journal, offset)
-                if not new:
-                    break
-                with contextlib.suppress(IngestConflict):
-                    self.ingest(card.id, new, end, offset)
+                hold(connection, card.id)
+                for _, new, end in read_pieces(
+                    run_dir.journal, _foldable(connection, card.id)["journal_offset"]
+                ):
+                    fold(connection, _foldable(connection, card.id), new, end)
+                if is_new and queued:
+                    _queue_again(connection, card)
         except (RunDirError, JournalError) as error:
-            raise StoreError(str(error)) from error
-        if is_new and queued:
-            self._queue_again(card)
+            raise UnfitRun(str(error)) from error
+        except OSError as error:
+            raise UnfitRun(f"{run_dir.journal}: cannot be read: {error.strerror}") from error
         return card.id
 
     def _workspace_of(self, connection: sa.Connection, run_id: str) -> str:
         return str(connection.execute(sa.select(runs.c.workspace).where(runs.c.id == run_id)).scalar_one())
-
-    def _queue_again(self, card: RunCard) -> None:
-        """Put a run back into its place in the queue that waits for an attempt of which nothing came yet."""
-        change = NO_END | NO_PROGRESS | {"status": "queued", "queued_at": card.queued_at or card.created}
-        waits = (runs.c.id == card.id) & (runs.c.attempt < card.queued_for)
-        with self._write() as connection:
-            connection.execute(runs.update().where(waits).values(change))
 
     # ------------------------------------------------------------------ snapshots
 
@@ -383,6 +391,18 @@ class Store(QueueVerbs, SummaryVerbs, CheckVerbs, DetectionVerbs):
         with self._read() as connection:
             require(connection, run_id)
             return [tuple(row) for row in connection.execute(select)]
+
+
+def _foldable(connection: sa.Connection, run_id: str) -> dict[str, Any]:
+    """The columns of a run that its journal decides, as `fold` wants them."""
+    return dict(connection.execute(_FOLDED.where(runs.c.id == run_id)).mappings().one())
+
+
+def _queue_again(connection: sa.Connection, card: RunCard) -> None:
+    """Put a run back into its place in the queue that waits for an attempt of which nothing came yet."""
+    change = NO_END | NO_PROGRESS | {"status": "queued", "queued_at": card.queued_at or card.created}
+    waits = (runs.c.id == card.id) & (runs.c.attempt < card.queued_for)
+    connection.execute(runs.update().where(waits).values(change))
 
 
 _EVALUATIONS = sa.select(*EVALUATION_COLUMNS).join_from(results, runs)

@@ -176,16 +176,21 @@ def test_two_histories_of_one_id_are_not_mixed(seg: Command, workspace: Workspac
     assert (workspace.runs / "aaaa1111" / "journal.jsonl").read_bytes() == before
 
 
-def test_of_several_folders_none_is_taken_when_one_is_wrong(
+def test_of_several_folders_only_those_that_are_fit_are_taken(
     seg: Command, workspace: Workspace, tmp_path: Path
 ) -> None:
     good = make_run_dir(tmp_path / "usb", "aaaa1111", finished_journal())
     renamed = make_run_dir(tmp_path / "usb", "bbbb2222", finished_journal())
     shutil.move(renamed.path, tmp_path / "usb" / "copy")
-    done = seg(f"db import {good.path} {tmp_path / 'usb' / 'copy'}")
-    assert done.status == BAD_USE
-    assert "belongs to run bbbb2222; name the folder so" in done.err
+    alone = seg(f"db import {tmp_path / 'usb' / 'copy'}")
+    assert (alone.status, alone.out) == (BAD_USE, "")
+    assert "belongs to run bbbb2222; name the folder so" in alone.err
     assert not workspace.database.exists()
+    done = seg(f"db import {tmp_path / 'usb' / 'copy'} {good.path}")
+    assert done.status == 1
+    assert "copy: belongs to run bbbb2222; name the folder so" in done.err
+    assert [run["id"] for run in seg("runs --json").json] == ["aaaa1111"]
+    assert [path.name for path in workspace.runs.iterdir()] == ["aaaa1111"]
 
 
 # --- doctor ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.events import AnyEvent, Failed, Finished, Started, Stopped
-from engine.journal import read_events
+from engine.journal import read_pieces
 from engine.processes import identify
 from engine.report.runs import runs_table
 from engine.rundir import RunDir
@@ -372,7 +372,7 @@ def test_a_long_journal_is_imported_in_pieces(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "engine.store.store.read_events", lambda path, offset: read_events(path, offset, limit=1500)
+        "engine.store.store.read_pieces", lambda path, offset: read_pieces(path, offset, limit=1500)
     )
     store.import_run(make_run_dir(tmp_path / "runs", "aaaaaaaa", resumed_journal()))
     assert store.run("aaaaaaaa").best_dice == 0.4
