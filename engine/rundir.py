@@ -283,6 +283,11 @@ class RunDir:
 
 def refuse_unreadable(card: RunCard) -> None:
     """Raises RunDirError for a card that `RunDir.read_card` would refuse."""
+    for key, value in asdict(card).items():
+        try:
+            "".join(value if isinstance(value, str | tuple) else ()).encode()
+        except UnicodeEncodeError as error:
+            raise RunDirError(f"{key}: {ascii(value)} is no text: it is not UTF-8") from error
     try:
         _reader(RunCard).validate_json(json.dumps(asdict(card)), strict=True)
     except ValidationError as error:
@@ -293,7 +298,9 @@ def _told(error: ValidationError) -> str:
     """What is wrong first, in a line."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in problem["loc"])
-    return f"{key} is missing" if problem["type"] == "missing" else f"{key}: {_shortened(problem['msg'])}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}{key and ': '}{_shortened(problem['msg'])}"
 
 
 def is_run_folder(path: Path) -> bool:
