@@ -287,7 +287,7 @@ def refuse_unreadable(card: RunCard) -> None:
         try:
             "".join(value if isinstance(value, str | tuple) else ()).encode()
         except UnicodeEncodeError as error:
-            raise RunDirError(f"{key}: {ascii(value)} is no text: it is not UTF-8") from error
+            raise RunDirError(f"{key}: {value!a} is no text: it is not UTF-8") from error
     try:
         _reader(RunCard).validate_json(json.dumps(asdict(card)), strict=True)
     except ValidationError as error:
