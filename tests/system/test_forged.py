@@ -74,7 +74,7 @@ FORGED: list[dict[str, object]] = [
 ]
 
 
-@pytest.mark.parametrize("values", FORGED, ids=str)
+@pytest.mark.parametrize("values", FORGED, ids=", ".join)  # the same in every process
 @pytest.mark.parametrize("held", [False, True], ids=["", "held"])
 def test_a_forged_file_signals_nobody_and_the_run_ends(
     signalled: list[object],
@@ -179,7 +179,11 @@ def test_a_pipe_in_place_of_the_record_is_not_waited_for(tmp_path: Path) -> None
     assert "is no regular file" in mistrust(run)
 
 
-@pytest.mark.parametrize("pid", [1, 0, -1, -os.getpgrp(), os.getpid(), LARGEST_PID + 1, 10**30])
+@pytest.mark.parametrize(
+    "pid",
+    [1, 0, -1, -os.getpgrp(), os.getpid(), LARGEST_PID + 1, 10**30],
+    ids=["first", "zero", "all", "own group", "oneself", "too large", "huge"],  # the same in every process
+)
 def test_no_signal_goes_to_the_first_process_a_group_or_oneself(signalled: list[object], pid: int) -> None:
     assert not send_signal(pid, signal.SIGKILL, lambda held: True)
     assert signalled == []
