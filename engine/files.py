@@ -126,6 +126,35 @@ def sweep_temporaries(folder: Path) -> list[Path]:
     return removed
 
 
+def as_new(path: Path) -> None:
+    """Give a file or folder that was copied from elsewhere the modes and the group that new ones get there,
+    with all that is in it.
+
+    Times stay. Links are left alone. Raises OSError.
+    """
+    probe = path.with_name(f".{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+    probe.mkdir()
+    try:
+        of_folders = probe.stat()
+        (probe / "file").touch(FILE_MODE)
+        of_files = (probe / "file").stat()
+        (probe / "file").unlink()
+    finally:
+        probe.rmdir()
+    for place, folders, files in os.walk(path, topdown=False):
+        for name, wanted in [(name, of_files) for name in files] + [(name, of_folders) for name in folders]:
+            _take_over(Path(place) / name, wanted)
+    _take_over(path, of_folders if path.is_dir() else of_files)
+
+
+def _take_over(path: Path, wanted: os.stat_result) -> None:
+    if path.is_symlink():
+        return
+    if path.stat().st_gid != wanted.st_gid:
+        os.chown(path, -1, wanted.st_gid)
+    path.chmod(stat.S_IMODE(wanted.st_mode))  # last: a change of the group takes the setgid bit away
+
+
 def open_shared(path: str | Path, flags: int) -> int:
     """Open a file that several users write, made where it is missing; for `open(..., opener=open_shared)`.
 

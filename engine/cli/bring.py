@@ -15,6 +15,7 @@ from pathlib import Path
 from engine.agent.ingest import has_living_worker
 from engine.bounds import stays_inside
 from engine.config import RunConfig
+from engine.files import as_new
 from engine.journal import JournalError, read_pieces
 from engine.rundir import RunDir, RunDirError
 
@@ -147,6 +148,7 @@ def _copy(run: RunDir, here: RunDir) -> None:
         fresh = RunDir(Path(scratch) / run.id)
         shutil.copytree(run.path, fresh.path, symlinks=True)
         refuse_unfit(fresh)  # it may have changed since it was looked at
+        as_new(fresh.path)
         fresh.path.rename(here.path)
 
 
@@ -192,6 +194,7 @@ def _copy_file(source: Path, target: Path) -> None:
         shutil.copy2(source, fresh, follow_symlinks=False)
         if not stat.S_ISREG(fresh.lstat().st_mode):
             raise RunDirError(f"{source}: is no regular file")
+        as_new(fresh)
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)

@@ -373,6 +373,36 @@ def test_a_run_that_the_group_may_not_write_is_refused_before_anything_changes(g
         assert store.run("aaaa1111").status == "stopped"
 
 
+def test_an_imported_run_is_the_groups_whatever_its_files_were(group: Workspace, ground: Path) -> None:
+    away = Workspace(ground / "away")
+    away.root.mkdir()
+    run = import_made_up_run(away, "aaaa1111", finished_journal())
+    whole = run.journal.read_bytes()
+    run.journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))  # copied while it was at work
+    give(away.root, CAROL, 0o644, 0o755)
+    close_for_others(run.path)
+    done = BOB.seg(group.root, f"db import {run.path}")
+    assert done.returncode == 0, done.stderr
+    assert wrong_modes(group.root) == []
+    # A newer copy brings new files, and replaces others.
+    run.journal.write_bytes(whole)
+    (run.path / "outputs").mkdir(exist_ok=True)
+    (run.path / "outputs" / "figure.png").write_bytes(b"one")
+    close_for_others(run.path)
+    done = BOB.seg(group.root, f"db import {run.path}")
+    assert done.returncode == 0, done.stderr
+    assert "brought up to date" in done.stdout + done.stderr
+    assert (group.run_dir("aaaa1111").path / "outputs" / "figure.png").is_file()
+    assert wrong_modes(group.root) == []
+
+
+def close_for_others(folder: Path) -> None:
+    """Make a folder Bob's, of another group, and of a mode that lets nobody else in."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, BOB.uid, CAROL.group)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 LOCKER = """
 import sys
 from pathlib import Path
