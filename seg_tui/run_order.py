@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Any, Literal
 
+from engine.report.tables import score
 from engine.store import RunSummary
 from seg_tui.widgets.columns import BY_KEY, UNDER_WAY
 
@@ -94,25 +95,37 @@ def _activity(run: RunSummary) -> int:
 
 @dataclass(frozen=True)
 class Spread:
-    """A score over some runs: how many have it, its mean, and the sample deviation of two or more."""
+    """A score over some runs: how many have it, its mean, the sample deviation of two or more, and how many
+    of the runs have none."""
 
     count: int
     mean: float
     deviation: float | None
+    missing: int = 0
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> Spread | None:
-        known = [value for value in values if value is not None]
+        given = list(values)
+        known = [value for value in given if value is not None]
         if not known:
             return None
+        missing = len(given) - len(known)
         mean = math.fsum(known) / len(known)
         if len(known) == 1:
-            return cls(1, mean, None)
+            return cls(1, mean, None, missing)
         squares = math.fsum((value - mean) ** 2 for value in known)
-        return cls(len(known), mean, math.sqrt(squares / (len(known) - 1)))
+        return cls(len(known), mean, math.sqrt(squares / (len(known) - 1)), missing)
 
-    def text(self) -> str:
-        return f"{self.mean:.4f}" + ("" if self.deviation is None else f" ± {self.deviation:.4f}")
+    def text(self, width: int, name: str = "") -> str:
+        """The mean behind its name, with as much beside it as `width` has room for. A mean of some runs
+        says of how many, or is left out where not even that fits: "0.6123 ± 0.0040 (n=2)", "n=2"."""
+        number, deviation = score(self.mean), "" if self.deviation is None else f" ± {score(self.deviation)}"
+        before, told = f"{name} " if name else "", f" (n={self.count})" if self.missing else ""
+        texts = [f"{before}{number}{deviation}{told}", f"{before}{number}{told}"]
+        if self.missing:
+            texts += [f"{before}{self.mean:.3f} n={self.count}"] * (len(number) == 6)
+            texts.append(f"n={self.count}")
+        return next((text for text in texts if len(text) <= width), texts[-1])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,17 @@ from engine.report.compare import Comparison
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
 from engine.report.measures import Metric, Value
 from engine.report.published import PUBLISHED, PublishedResult
-from engine.report.tables import LEFT_OUT, Cell, Column, data_size, duration, large, score, text_table
+from engine.report.tables import (
+    LEFT_OUT,
+    Cell,
+    Column,
+    data_size,
+    duration,
+    large,
+    score,
+    text_table,
+    told_counts,
+)
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "": "dim"}
 
@@ -29,12 +39,7 @@ def number(metric: Metric, value: Value | None) -> str:
         return "-"
     varies = value.sd is not None and (value.sd > 0 or metric.kind in ("score", "loss"))
     deviation = f" ± {_plain(metric, value.sd)}" if varies and value.sd is not None else ""
-    return _plain(metric, value.mean) + deviation + of_some(value.n, value.missing)
-
-
-def of_some(n: int, missing: int) -> str:
-    """How many runs a mean is of, where that is not all that its line is of."""
-    return f" (n={n})" if missing else ""
+    return _plain(metric, value.mean) + deviation + told_counts([value.n], value.n + value.missing)
 
 
 def difference(metric: Metric, value: Value | None) -> str:

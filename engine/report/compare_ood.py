@@ -11,7 +11,7 @@ from rich.text import Text
 
 from engine.report.detection import corruptions_of, kept, mean_of, measure, share
 from engine.report.page import Cell, Table, table
-from engine.report.tables import Column, score, text_table
+from engine.report.tables import Column, score, text_table, told_counts
 from engine.store import CorruptionRow, OodRow
 
 OOD_TITLE = "out-of-distribution detection"
@@ -46,7 +46,7 @@ class OodLine:
         """The three as people read them, with how many runs they are of where that is not all."""
         means = (self.auroc, self.average_precision, self.fpr95)
         return [
-            measure(mean) + (f" (n={count})" if 0 < count < self.runs else "")
+            measure(mean) + (told_counts([count], self.runs) if count else "")
             for mean, count in zip(means, self.counts, strict=True)
         ]
 

@@ -6,7 +6,7 @@ Tables are Rich `Text` without boxes: coloured on a terminal, and columns that `
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -120,6 +120,15 @@ def score(value: float | None, sign: str = "", digits: int = 4) -> str:
         return "-"
     small = abs(value) < 1e5 or not math.isfinite(value)
     return f"{value:{sign}.{digits}f}" if small else f"{value:{sign}.3e}"
+
+
+def told_counts(counts: Iterable[int], runs: int) -> str:
+    """Of how many of `runs` runs some means are, for behind their name; "" where each is of all: " (n=2)",
+    " (n=2 to 4)"."""
+    few, many = min(given := [*counts] or [runs]), max(given)
+    if few == many == runs:
+        return ""
+    return f" (n={few})" if few == many else f" (n={few} to {many})"
 
 
 def duration(seconds: float | None) -> str:

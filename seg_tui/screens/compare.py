@@ -245,7 +245,10 @@ class CompareScreen(Acting):
             seeds = [f"{entry.letter} {self._short(entry.label)} seed {row.seed}" for row in entry.rows]
             return [replace(curve, name=seed) for curve, seed in zip(each, seeds, strict=True)]
         faint = [replace(curve, behind=True) for curve in each]
-        return [mean_curve(each, name, color), *faint]
+        scored = [curve for curve in each if any(y is not None for y in curve.y)]
+        if 0 < len(scored) < len(each):
+            name += f" (n={len(scored)})"
+        return [mean_curve(scored, name, color), *faint]
 
     def _color(self, place: int) -> str:
         """Beyond the palette's colours, muted ones."""

@@ -52,8 +52,7 @@ def _group_text(group: Group, folded: bool, column: Column, width: int, names: S
         case "best" | "last" | "miou":
             told, scores = _outcomes(group) if column.key == "best" else ("", _values(column, group))
             spread = Spread.of(scores)
-            text = "-" if spread is None else f"{told} {spread.text()}".lstrip()
-            return text if len(text) <= width else text.partition(" ±")[0]
+            return "-" if spread is None else spread.text(width, told)
         case "experiment" | "recipe" | "device" | "task":
             values = {column.cell(run, 0.0)[0] for run in group.runs}
             return values.pop() if len(values) == 1 else "…"

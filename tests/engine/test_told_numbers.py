@@ -7,15 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from matplotlib.figure import Figure
 
+from engine.cli.figure import entry_curves
 from engine.report.compare import compare
 from engine.report.compare_formats import comparison_text, difference, number, numbers_table
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_ood import OodLine
 from engine.report.compare_page import comparison_markdown
+from engine.report.figures.classes import classes_figure
+from engine.report.figures.curves import curves_figure
 from engine.report.measures import ComparedRun, Metric, Value, summarised
 from engine.report.tables import LEFT_OUT, Column, score, text_table
 from engine.store import Store
+from seg_tui.run_order import Spread
 from tests.engine.made_up_runs import add_run, finished_journal, ingest, open_store
 
 LOSS = Metric("val_loss", "val loss", "lower", "loss")
@@ -61,6 +66,44 @@ def test_a_difference_keeps_of_how_many_the_mean_is() -> None:
 def test_detection_tells_it_for_each_of_its_means() -> None:
     line = OodLine("A", "d", "pixel", "energy", 0.5, None, 0.25, runs=3, counts=(3, 0, 2))
     assert line.told == ["0.5000", "undefined", "0.2500 (n=2)"]
+
+
+def test_a_legend_says_of_how_many_runs_its_curve_or_bars_are(make: Callable[..., ComparedRun]) -> None:
+    runs = [make("aaaaaaaa", 0), make("bbbbbbbb", 1), replace(make("cccccccc", 2), epochs=())]
+    comparison = compare(runs, fold_seeds=True)
+    curve = entry_curves(comparison, runs)[0]
+    assert curve.title("dice") == f"{comparison.entries[0].title} (n=2)"
+    shorter = replace(curve, runs=(curve.runs[0], curve.runs[0][:2], ()))
+    assert shorter.title("dice").endswith("3 seeds (n=1 to 2)")
+    for figure in (curves_figure([curve]), classes_figure(comparison)):
+        assert "3 seeds (n=2)" in legends(figure)
+    assert replace(curve, runs=curve.runs[:2]).title("dice") == curve.label
+
+
+def legends(figure: Figure) -> str:
+    found = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    return "\n".join(text.get_text() for legend in found if legend for text in legend.get_texts())
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "told"),
+    [
+        ([0.5, None, 0.7], 26, "0.6000 ± 0.1414 (n=2)"),
+        ([0.5, None, 0.7], 18, "0.6000 (n=2)"),
+        ([0.5, None, 0.7], 9, "0.600 n=2"),
+        ([0.5, None, 0.7], 6, "n=2"),
+        ([0.5, None], 18, "0.5000 (n=1)"),
+        ([0.5, 0.7], 18, "0.6000 ± 0.1414"),
+        ([0.5, 0.7], 9, "0.6000"),
+        ([1e9, None], 9, "n=1"),
+    ],
+)
+def test_a_group_in_the_dashboard_says_it_too_or_no_mean(
+    values: list[float | None], width: int, told: str
+) -> None:
+    spread = Spread.of(values)
+    assert spread is not None
+    assert spread.text(width) == told
 
 
 @pytest.mark.parametrize(

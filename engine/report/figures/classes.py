@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
-from engine.report.compare import ClassRow, Comparison
+from engine.report.compare import ClassRow, Comparison, Entry
 from engine.report.figures.style import (
     FAINT,
     INK,
@@ -23,6 +23,7 @@ from engine.report.figures.style import (
     paper_style,
 )
 from engine.report.measures import Value
+from engine.report.tables import told_counts
 
 MOST_ENTRIES = 6
 
@@ -53,9 +54,15 @@ def classes_figure(comparison: Comparison, columns: Columns = 1) -> Figure:
             middles = [i + (place - (len(entries) - 1) / 2) * breadth for i in range(len(rows))]
             bars.append(_draw(axes, middles, values, breadth * 0.92, place, lying=columns == 1))
         _name_classes(axes, rows, lying=columns == 1)
-        if len(entries) > 1:
-            legend_above(axes, bars, [entry.title for entry in entries])
+        if len(entries) > 1 or len(entries[0].rows) > 1:
+            legend_above(axes, bars, [_title(entry, rows, place) for place, entry in enumerate(entries)])
     return figure
+
+
+def _title(entry: Entry, rows: Sequence[ClassRow], place: int) -> str:
+    """What the legend calls an entry: with the number of runs that its bars are of where that is not all."""
+    values = (row.dice[place] for row in rows)
+    return entry.title + told_counts((value.n for value in values if value is not None), len(entry.rows))
 
 
 def _draw(

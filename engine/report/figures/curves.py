@@ -24,6 +24,7 @@ from engine.report.figures.style import (
     paper_style,
 )
 from engine.report.published import PUBLISHED, PublishedResult
+from engine.report.tables import told_counts
 from engine.store import EpochRow
 
 MEASURES = {
@@ -55,6 +56,13 @@ class Curve:
                 found.setdefault(row.epoch, []).append(value)
         return sorted(found.items())
 
+    def title(self, measure: str) -> str:
+        """The label, and of how many runs the means are where that is not all: "wide, 4 seeds (n=2 to 4)"."""
+        return self.label + told_counts(
+            (len(values) for split in ("val", "train") for _, values in self.points(split, measure)),
+            len(self.runs),
+        )
+
 
 def curves_figure(
     curves: Sequence[Curve],
@@ -75,7 +83,7 @@ def curves_figure(
         figure = new_figure(columns, 2.2 if columns == 1 else 2.8)
         axes = figure.add_subplot()
         handles = [_draw(axes, curve, measure, place) for place, curve in enumerate(curves)]
-        labels = [curve.label for curve in curves]
+        labels = [curve.title(measure) for curve in curves]
         if measure == "dice":
             for system, handle in _draw_published(axes, published):
                 handles.append(handle)
