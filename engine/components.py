@@ -114,13 +114,7 @@ class Registry(Generic[S]):
 
     def load_installed(self) -> None:
         """Register what installed packages offer. One that fails is set aside with its reason."""
-        for entry in entry_points(group=self.group):
-            origin = Origin("package", _distribution(entry))
-            try:
-                with _registering(origin):
-                    entry.load()
-            except Exception as error:
-                self._broken[entry.name] = f"{origin}: {one_line(error)}"
+        load_entry_points(self.group, self._broken)
 
     def _checked_name(self, section: type[S]) -> str:
         where = f"{section.__module__}.{section.__qualname__}"
@@ -131,11 +125,7 @@ class Registry(Generic[S]):
         if field is None or names != (field.default,):
             example = f'name: Literal["mine"] = option("mine", "{self.kind.title()}")'
             raise ComponentError(f"{where}: needs a field such as {example}")
-        for key, about in section.model_fields.items():
-            if not about.description:
-                raise ComponentError(f"{where}.{key}: needs a line of help, as in option(DEFAULT, HELP)")
-            if about.is_required():
-                raise ComponentError(f"{where}.{key}: needs a default")
+        check_keys(where, section)
         return str(names[0])
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -146,6 +136,114 @@ class Registry(Generic[S]):
         if isinstance(value, dict):
             return value.get("name", self.default)
         return getattr(value, "name", None)
+
+
+B = TypeVar("B", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Part(Generic[B]):
+    """One of several components that are used together: the section of its keys, and its builder."""
+
+    name: str
+    keys: type[Section]
+    build: B
+    order: int
+    origin: Origin
+
+
+class PartRegistry(Generic[B]):
+    """Components that are used together, such as losses that add up: their keys make up one flat section.
+
+    As the metadata of a config field, `Annotated[LossSection, LOSSES]`, it makes the field accept the keys of
+    all of them. `base` is what the section derives from; it may have keys and checks of its own.
+    """
+
+    def __init__(self, kind: str, group: str, base: type[Section]) -> None:
+        self.kind, self.group, self.base = kind, group, base
+        self._parts: dict[str, Part[B]] = {}
+        self._broken: dict[str, str] = {}
+        self._listeners: list[Callable[[], object]] = []
+        self._section: type[Section] | None = None
+
+    def register(self, keys: type[Section], order: int = 0) -> Callable[[B], B]:
+        """Make a component known by the name of the function that builds it; used as a decorator.
+
+        Parts are used by rising `order`, equal ones in the order of registration. Raises ComponentError when
+        the name or a key is taken, or when a key lacks its help or its default.
+        """
+
+        def decorate(build: B) -> B:
+            name = build.__name__
+            where = f"{build.__module__}.{name}"
+            check_keys(where, keys)
+            self._refuse_taken(name, keys)
+            self._parts[name] = Part(name, keys, build, order, _origin)
+            self._section = None
+            for listener in self._listeners:
+                listener()
+            return build
+
+        return decorate
+
+    def parts(self) -> Mapping[str, Part[B]]:
+        """Every component by name, in the order in which they are used."""
+        ranked = sorted(self._parts.values(), key=lambda part: part.order)
+        return {part.name: part for part in ranked}
+
+    def section(self) -> type[Section]:
+        """The section with the keys of all components."""
+        if self._section is None:
+            bases = tuple(part.keys for part in reversed(list(self.parts().values())))
+            self._section = type(self.base.__name__, (*bases, self.base), {"__doc__": self.base.__doc__})
+        return self._section
+
+    def new(self, **values: Any) -> Any:
+        """An instance of the section."""
+        return self.section()(**values)
+
+    def broken(self) -> Mapping[str, str]:
+        """Entry points that could not be loaded: name -> why, in one line."""
+        return self._broken
+
+    def on_change(self, listener: Callable[[], object]) -> None:
+        """Call `listener` after each registration from now on."""
+        self._listeners.append(listener)
+
+    def load_installed(self) -> None:
+        """Register what installed packages offer. One that fails is set aside with its reason."""
+        load_entry_points(self.group, self._broken)
+
+    def _refuse_taken(self, name: str, keys: type[Section]) -> None:
+        for part in self._parts.values():
+            shared = sorted(keys.model_fields.keys() & part.keys.model_fields.keys())
+            if part.name == name or shared:
+                what = f"key {shared[0]}" if shared else "name"
+                taker = f"{part.name} of {part.origin}"
+                raise ComponentError(f"{self.kind} {name}: {_origin} offers a {what} that {taker} has taken")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self.section())
+
+
+def check_keys(where: str, section: type[Section]) -> None:
+    """Raise ComponentError unless each key of a section has a default and a line of help."""
+    for key, about in section.model_fields.items():
+        if not about.description:
+            raise ComponentError(f"{where}.{key}: needs a line of help, as in option(DEFAULT, HELP)")
+        if about.is_required():
+            raise ComponentError(f"{where}.{key}: needs a default")
+
+
+def load_entry_points(group: str, broken: dict[str, str]) -> None:
+    """Import what installed packages offer in a group; what fails goes into `broken` with its reason."""
+    for entry in entry_points(group=group):
+        origin = Origin("package", _distribution(entry))
+        try:
+            with _registering(origin):
+                entry.load()
+        except Exception as error:
+            broken[entry.name] = f"{origin}: {one_line(error)}"
 
 
 @dataclass(frozen=True)

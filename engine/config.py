@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.classes import ClassSet
 from engine.config_classes import ClassSetConfig
 from engine.config_fields import Count, Section, Size, option
@@ -21,6 +22,7 @@ from engine.config_network import (
     RobustnessConfig,
 )
 from engine.config_slurm import SlurmConfig
+from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
 from engine.task_names import LEARNING_TASKS
@@ -121,34 +123,6 @@ class ScheduleConfig(Section):
         "constant", "Shape after the warm-up: constant, half a cosine to 0, or (1 - t)^0.9"
     )
     warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0, le=1_000_000)
-
-
-class LossConfig(Section):
-    """What is minimised."""
-
-    name: Literal["cross_entropy", "cross_entropy_dice"] = option(
-        "cross_entropy", "Pixel cross-entropy, alone or plus soft Dice loss in equal parts"
-    )
-    label_smoothing: float = option(0.0, "Probability moved from the true class to all classes", ge=0, lt=1)
-
-
-class AugmentConfig(Section):
-    """Random changes of the training images, drawn anew each time an image is seen."""
-
-    flip: float = option(0.0, "Probability of a left-right mirror image", ge=0, le=1)
-    scale_min: float = option(1.0, "Smallest zoom; below 1 the border is padded with void", ge=0.1, le=10)
-    scale_max: float = option(1.0, "Largest zoom; above 1 the image is cropped at random", ge=0.1, le=10)
-    brightness: float = option(0.0, "Largest relative change of brightness", ge=0, le=1)
-    contrast: float = option(0.0, "Largest relative change of contrast", ge=0, le=1)
-    saturation: float = option(0.0, "Largest relative change of saturation", ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _scales_are_in_order(self) -> Self:
-        if self.scale_min > self.scale_max:
-            raise ValueError(
-                f"augment.scale_min: {self.scale_min:g} is above augment.scale_max, {self.scale_max:g}"
-            )
-        return self
 
 
 class EvaluationConfig(Section):
@@ -303,10 +277,10 @@ class RunConfig(Section):
     )
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
-    loss: LossConfig = LossConfig()
+    loss: Annotated[LossSection, LOSSES] = Field(default_factory=LOSSES.new)
     pretrain: PretrainConfig = PretrainConfig()
     init: InitConfig = InitConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: Annotated[AugmentSection, AUGMENTATIONS] = Field(default_factory=AUGMENTATIONS.new)
     evaluation: EvaluationConfig = EvaluationConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -433,4 +407,5 @@ class RunConfig(Section):
         return self
 
 
-MODELS.on_change(lambda: RunConfig.model_rebuild(force=True))
+for registry in (MODELS, LOSSES, AUGMENTATIONS):
+    registry.on_change(lambda: RunConfig.model_rebuild(force=True))

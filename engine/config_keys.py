@@ -6,24 +6,33 @@ import difflib
 import re
 import tomllib
 import types
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from engine.components import Registry
+from engine.augment import AUGMENTATIONS
+from engine.components import PartRegistry, Registry
 from engine.config import RunConfig
 from engine.config_fields import Section, Size
 from engine.input_files import InputFileError, parse_toml, read_toml
+from engine.losses import LOSSES, NAMED_LOSSES
 from engine.models import MODELS
+
+R = TypeVar("R")
 
 MOST_PROBLEMS = 100
 """Problems of a config that are put into words: a file may have any number, and each costs a search."""
+
+
+class OldKey(FutureWarning):
+    """A key of an earlier version was used; the message says what it is called now."""
 
 
 class ConfigError(ValueError):
@@ -68,7 +77,8 @@ def config_keys() -> dict[str, ConfigKey]:
     return {key.key: key for key in _walk(RunConfig, "")}
 
 
-MODELS.on_change(config_keys.cache_clear)
+for _changing in (MODELS, LOSSES, AUGMENTATIONS):
+    _changing.on_change(config_keys.cache_clear)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -80,6 +90,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
         key = key.strip()
         if not equals:
             problems.append(f"{text!r}: is not key=value, such as epochs=20")
+        elif key == "loss.name" and value.strip() in NAMED_LOSSES:
+            weights = {f"loss.{name}": f"{weight:g}" for name, weight in NAMED_LOSSES[value.strip()].items()}
+            said = " ".join(f"{name}={weight}" for name, weight in weights.items())
+            warnings.warn(f"{text}: is now called {said}", OldKey, stacklevel=2)
+            values.update(weights)
         elif key not in config_keys():
             problems.append(unknown_key(key))
         else:
@@ -246,7 +261,10 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterable[ConfigKey]:
         kind = info.annotation
         if info.default is None:
             continue  # a section that a command fills in for its task
-        if variants := _variants(info):
+        parts = _registry(info, PartRegistry)
+        if parts is not None:
+            yield from _walk(parts.section(), f"{prefix}{name}.")
+        elif variants := _variants(info):
             yield from _walk_variants(variants, f"{prefix}{name}.")
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _walk(kind, f"{prefix}{name}.")
@@ -271,8 +289,13 @@ def _walk_variants(variants: Mapping[str, type[Section]], prefix: str) -> Iterab
 
 def _variants(info: FieldInfo) -> dict[str, type[Section]]:
     """The forms of a section, by the value of its `name`; none for a plain field."""
-    registry = next((entry for entry in info.metadata if isinstance(entry, Registry)), None)
+    registry = _registry(info, Registry)
     return {} if registry is None else dict(registry.sections())
+
+
+def _registry(info: FieldInfo, kind: type[R]) -> R | None:
+    """The registry that a field's section comes from; None for a plain field."""
+    return next((entry for entry in info.metadata if isinstance(entry, kind)), None)
 
 
 def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
+from engine.augment.builtin import AUGMENTATIONS
 from engine.config import (
     STUDY_SEED,
-    AugmentConfig,
     DataConfig,
     GalleryConfig,
     OptimizerConfig,
@@ -97,7 +97,7 @@ def quick() -> RunConfig:
         model=UNetConfig(width=16),
         optimizer=OptimizerConfig(name="adamw", lr=0.003, weight_decay=0.01),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=0.5),
-        augment=AugmentConfig(flip=0.5),
+        augment=AUGMENTATIONS.new(flip=0.5),
         gallery=GalleryConfig(every=4),
     )
 
@@ -115,7 +115,7 @@ def quick_modern() -> RunConfig:
         model=ModernUNetConfig(hidden=16),
         optimizer=OptimizerConfig(name="adamw", lr=0.001, weight_decay=0.01, clip_norm=1.0),
         schedule=ScheduleConfig(name="cosine", warmup_epochs=0.5),
-        augment=AugmentConfig(flip=0.5),
+        augment=AUGMENTATIONS.new(flip=0.5),
         gallery=GalleryConfig(every=4),
     )
 

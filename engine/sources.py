@@ -15,6 +15,7 @@ from engine.config import RunConfig
 from engine.config_keys import ConfigError, differences, format_value, with_values
 from engine.files import expanded
 from engine.input_files import InputFileError, refuse_irregular
+from engine.losses.builtin import LOSSES
 from engine.rundir import RunCard, RunDir, RunDirError, new_run_id
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
@@ -94,9 +95,9 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
     if config.pretrain.epochs == 0 or config.init.source:
         return None
     values = {"task": "pretrain", "epochs": config.pretrain.epochs, "pretrain.epochs": 0}
-    plain = {"data.label_fraction": 1.0, "loss.name": "cross_entropy", "loss.label_smoothing": 0.0}
     try:
-        return with_values(config, {**values, **plain})
+        changed = with_values(config, {**values, "data.label_fraction": 1.0})
+        return changed.model_copy(update={"loss": LOSSES.new()})
     except ConfigError as error:
         raise ConfigError([f"of the pre-training run, {problem}" for problem in error.problems]) from error
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from engine.data.augment import Draws, augment
+from engine.augment.functions import Draws, build_augmentations
 from engine.data.batches import Batches, make_batches
 from engine.events import Epoch, Progress, Speed
 from engine.learning.ceiling import matrix_ceiling
@@ -105,6 +105,7 @@ def train_epoch(job: Job, state: TrainState, batches: Batches, images: int, hard
     order, own_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
     state.steps = steps = math.ceil(images / config.batch_size)
     parameters = list(state.model.parameters())
+    augment = build_augmentations(config.augment)
     state.model.train()
     meter.start_clock()
     for batch in batches(order, own_size, start=state.step):
@@ -112,7 +113,7 @@ def train_epoch(job: Job, state: TrainState, batches: Batches, images: int, hard
         whole = min(config.batch_size, images - state.step * config.batch_size)
         first, own = group.place(whole)
         changes = Draws(step_generator(config.seed, epoch, state.step), whole, min(first, whole - 1))
-        pixels, labels = augment(config.augment, batch.images, batch.labels, changes)
+        pixels, labels = augment(batch.images, batch.labels, changes)
         noise = StepNoise(config.seed, epoch, state.step, whole, min(first, whole - 1))
         targets = objective.targets(pixels, labels, noise)
         own_share = share_of_step(objective, targets, group) if own else 0.0

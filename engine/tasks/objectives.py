@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.classes import VOID
-from engine.config import LossConfig, RunConfig
+from engine.config import RunConfig
 from engine.data.batches import normalise
-from engine.learning.losses import build_loss
+from engine.losses import LossSection
+from engine.losses.functions import build_loss
 from engine.models.registry import CHANNELS
 from engine.tasks.draws import Noise
 
@@ -52,7 +53,7 @@ def loss_of(objective: Objective, answers: Tensor, targets: Tensor) -> Tensor:
 class Segmentation:
     """Which class each pixel is of: the targets are the labels."""
 
-    def __init__(self, config: LossConfig, classes: int) -> None:
+    def __init__(self, config: LossSection, classes: int) -> None:
         loss = build_loss(config, classes)
         self.terms, self.sums, self.value = loss.terms, loss.sums, loss.value
 

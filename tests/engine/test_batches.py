@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.config import AugmentConfig, DataConfig
-from engine.data.augment import Draws, augment
+from engine.augment.builtin import AUGMENTATIONS
+from engine.augment.functions import Draws, build_augmentations
+from engine.config import DataConfig
 from engine.data.batches import (
     MEAN,
     STD,
@@ -114,15 +115,18 @@ def test_normalised_images_are_channels_last_without_a_copy() -> None:
 def test_a_mirror_image_keeps_image_and_label_together() -> None:
     images = torch.randint(0, 256, (64, 4, 6, 3), dtype=torch.uint8)
     labels = images[..., 0].clone()
-    flipped, labels_flipped = augment(AugmentConfig(flip=0.5), images, labels, Draws(step_generator(0, 0, 0)))
+    mirror = build_augmentations(AUGMENTATIONS.new(flip=0.5))
+    flipped, labels_flipped = mirror(images, labels, Draws(step_generator(0, 0, 0)))
     torch.testing.assert_close(flipped[..., 0], labels_flipped)
     mirrored = [
         torch.equal(a, b.flip(1)) and not torch.equal(a, b) for a, b in zip(flipped, images, strict=True)
     ]
     assert 16 < sum(mirrored) < 48
-    again, _ = augment(AugmentConfig(flip=0.5), images, labels, Draws(step_generator(0, 0, 0)))
+    again, _ = build_augmentations(AUGMENTATIONS.new(flip=0.5))(
+        images, labels, Draws(step_generator(0, 0, 0))
+    )
     torch.testing.assert_close(again, flipped)
-    same, _ = augment(AugmentConfig(flip=0.0), images, labels, Draws(step_generator(0, 0, 0)))
+    same, _ = build_augmentations(AUGMENTATIONS.new(flip=0.0))(images, labels, Draws(step_generator(0, 0, 0)))
     assert same is images
 
 
@@ -132,8 +136,8 @@ def test_zoom_moves_image_and_label_together_and_invents_no_class() -> None:
         torch.randint(0, 5, (16, 4, 4), dtype=torch.uint8).repeat_interleave(16, 1).repeat_interleave(16, 2)
     )
     images = (labels * 50)[..., None].expand(-1, -1, -1, 3).contiguous()
-    config = AugmentConfig(scale_min=0.5, scale_max=2.0)
-    zoomed, moved = augment(config, images, labels, Draws(step_generator(1, 0, 0)))
+    config = AUGMENTATIONS.new(scale_min=0.5, scale_max=2.0)
+    zoomed, moved = build_augmentations(config)(images, labels, Draws(step_generator(1, 0, 0)))
     assert zoomed.shape == images.shape
     assert moved.shape == labels.shape
     assert set(moved.unique().tolist()) <= {0, 1, 2, 3, 4, 255}
@@ -147,16 +151,16 @@ def test_zoom_moves_image_and_label_together_and_invents_no_class() -> None:
 def test_zoom_above_one_leaves_no_border() -> None:
     labels = torch.randint(0, 5, (8, 32, 48), dtype=torch.uint8)
     images = labels[..., None].expand(-1, -1, -1, 3)
-    config = AugmentConfig(scale_min=1.2, scale_max=2.0)
-    _, moved = augment(config, images, labels, Draws(step_generator(1, 0, 0)))
+    config = AUGMENTATIONS.new(scale_min=1.2, scale_max=2.0)
+    _, moved = build_augmentations(config)(images, labels, Draws(step_generator(1, 0, 0)))
     assert int(moved.max()) < 5
 
 
 def test_colour_jitter_leaves_labels_alone_and_changes_each_image_by_itself() -> None:
     images = torch.randint(60, 180, (1, 16, 16, 3), dtype=torch.uint8).expand(4, -1, -1, -1).contiguous()
     labels = torch.zeros(4, 16, 16, dtype=torch.uint8)
-    config = AugmentConfig(brightness=0.3, contrast=0.3, saturation=0.3)
-    changed, same = augment(config, images, labels, Draws(step_generator(2, 0, 0)))
+    config = AUGMENTATIONS.new(brightness=0.3, contrast=0.3, saturation=0.3)
+    changed, same = build_augmentations(config)(images, labels, Draws(step_generator(2, 0, 0)))
     assert same is labels
     assert changed.dtype == torch.uint8
     means = changed.float().mean(dim=(1, 2, 3))

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from engine.config import STUDY_SEED, RunConfig
 from engine.config_keys import (
     ConfigError,
+    OldKey,
     config_keys,
     differences,
     format_value,
@@ -45,7 +46,7 @@ def test_the_paper_recipe_is_the_study_baseline() -> None:
         64,
         60,
     )
-    assert config.loss.name == "cross_entropy"
+    assert config.loss.weights() == {"cross_entropy": 1}
     assert config.model.width == 64
     assert STUDY_SEED == 2147483647
 
@@ -222,3 +223,15 @@ def test_a_value_is_written_with_all_its_digits(value: object, text: str) -> Non
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UnknownRecipe, match="did you mean paper-unet"):
         get_recipe("paper_unet")
+
+
+def test_the_losses_of_an_earlier_version_are_read_as_weights() -> None:
+    old = RunConfig.model_validate({"loss": {"name": "cross_entropy_dice", "label_smoothing": 0.1}})
+    assert old.loss.weights() == {"cross_entropy": 0.5, "dice": 0.5}
+    assert old.loss.label_smoothing == 0.1
+    with pytest.warns(OldKey, match=r"is now called loss.cross_entropy=0.5 loss.dice=0.5"):
+        assert change("loss.name=cross_entropy_dice").loss.weights() == old.loss.weights()
+
+
+def test_a_sum_of_nothing_is_no_loss() -> None:
+    assert problem("loss.cross_entropy=0").startswith("loss: every weight is 0; at least one must be above")

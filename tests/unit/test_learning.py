@@ -13,7 +13,6 @@ import torch
 from torch.nn import functional
 
 from engine import files
-from engine.config import LossConfig
 from engine.config_keys import with_values
 from engine.files import sweep_temporaries
 from engine.learning.checkpoint import (
@@ -23,8 +22,9 @@ from engine.learning.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from engine.learning.losses import CrossEntropy, Loss, SoftDice, build_loss
 from engine.learning.optimizers import build_optimizer, learning_rate
+from engine.losses.builtin import LOSSES
+from engine.losses.functions import CrossEntropy, Loss, SoftDice, build_loss
 from engine.models.builtin import UNetConfig
 from engine.models.unet.network import UNet
 from engine.recipes import get_recipe
@@ -52,7 +52,7 @@ def test_cross_entropy_is_the_mean_over_valid_pixels(smoothing: float, channels_
     if channels_last:
         logits = logits.to(memory_format=torch.channels_last)
     expected = functional.cross_entropy(logits, labels.long(), ignore_index=255, label_smoothing=smoothing)
-    actual = loss_of(build_loss(LossConfig(label_smoothing=smoothing), 5), logits, labels)
+    actual = loss_of(build_loss(LOSSES.new(label_smoothing=smoothing), 5), logits, labels)
     torch.testing.assert_close(actual, expected)
 
 
@@ -60,7 +60,7 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient_and_is_not_nan() -> None:
     logits, labels = logits_and_labels()
     for name in ("cross_entropy", "cross_entropy_dice"):
         leaf = logits.clone().requires_grad_()
-        loss = loss_of(build_loss(LossConfig(name=name), 5), leaf, torch.full_like(labels, 255))
+        loss = loss_of(build_loss(LOSSES.new(name=name), 5), leaf, torch.full_like(labels, 255))
         loss.backward()
         assert math.isfinite(float(loss.detach()))
         assert leaf.grad is not None

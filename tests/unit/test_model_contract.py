@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.components import BUILT_IN, ComponentError, Registry, load_plugin
+from engine.augment.builtin import FlipKeys
+from engine.components import BUILT_IN, ComponentError, PartRegistry, Registry, load_plugin
 from engine.config import RunConfig
 from engine.config_fields import Section, option
 from engine.config_keys import config_keys, with_values
@@ -250,3 +251,43 @@ def test_an_error_in_a_plugin_names_file_and_line(tmp_path: Path, text: str, pro
 def test_the_sections_are_read_without_torch() -> None:
     program = "import sys, engine.config, engine.models.builtin; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class GreenKeys(Section):
+    green: float = option(0.0, "Weight of a loss that hates green", ge=0)
+
+
+class PinkKeys(Section):
+    green: float = option(0.0, "Another key of that name", ge=0)
+
+
+class BareKeys(Section):
+    bare: float = 0.0
+
+
+def test_parts_make_up_one_section_in_their_order() -> None:
+    parts: PartRegistry[Any] = PartRegistry("loss", "tests.nothing", Section)
+
+    @parts.register(GreenKeys, order=2)
+    def green(keys: GreenKeys, classes: int) -> float:
+        return keys.green * classes
+
+    @parts.register(FlipKeys, order=1)
+    def early(keys: FlipKeys, classes: int) -> float:
+        return keys.flip
+
+    assert list(parts.parts()) == ["early", "green"]
+    section = parts.new(green=0.5)
+    assert (section.green, section.flip) == (0.5, 0)
+    assert parts.parts()["green"].build(section, 4) == 2
+    with pytest.raises(ComponentError, match="pink: seg-engine offers a key green that green of"):
+        parts.register(PinkKeys)(_named("pink"))
+    with pytest.raises(ComponentError, match=r"bare.bare: needs a line of help"):
+        parts.register(BareKeys)(_named("bare"))
+
+
+def _named(name: str) -> Any:
+    def build(keys: Section, classes: int) -> None: ...
+
+    build.__name__ = name
+    return build

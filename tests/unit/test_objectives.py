@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.config import LossConfig, RunConfig
+from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.data.batches import normalise
+from engine.losses.builtin import LOSSES
 from engine.tasks.draws import ScoringNoise, StepNoise
 from engine.tasks.loop import micro_batches
 from engine.tasks.objectives import Denoising, Segmentation, build_objective, loss_of, output_channels
@@ -86,7 +87,7 @@ def test_losses_of_parts_of_a_noisy_batch_add_up_to_that_of_the_whole() -> None:
 
 
 def test_each_task_has_its_objective_and_its_answer() -> None:
-    config = RunConfig(loss=LossConfig(label_smoothing=0.1))
+    config = RunConfig(loss=LOSSES.new(label_smoothing=0.1))
     assert isinstance(build_objective(config, 19), Segmentation)
     assert output_channels(config, 19) == 19
     pretraining = with_values(config, {"task": "pretrain", "pretrain.noise": 0.5})

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from engine import intentions
-from engine.config import AugmentConfig, RunConfig
+from engine.augment.builtin import AUGMENTATIONS
+from engine.augment.functions import Draws, build_augmentations
+from engine.config import RunConfig
 from engine.config_keys import ConfigError, with_values
-from engine.data.augment import Draws, augment
 from engine.learning.distributed import Group
 from engine.processes import available_cores
 
@@ -39,16 +40,19 @@ def test_ranks_score_whole_batches_in_turn() -> None:
 
 
 def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
-    config = AugmentConfig(flip=0.5, scale_min=0.5, scale_max=2, brightness=0.3)
+    config = AUGMENTATIONS.new(flip=0.5, scale_min=0.5, scale_max=2, brightness=0.3)
     images = torch.randint(0, 256, (5, 16, 16, 3), dtype=torch.uint8)
     labels = torch.randint(0, 4, (5, 16, 16), dtype=torch.uint8)
 
     def draws(whole: int = 0, first: int = 0) -> Draws:
         return Draws(torch.Generator().manual_seed(7), whole, first)
 
-    pixels, ids = augment(config, images, labels, draws())
+    augment = build_augmentations(config)
+    pixels, ids = augment(images, labels, draws())
     for first, end in ((0, 3), (3, 5)):
-        part_pixels, part_ids = augment(config, images[first:end], labels[first:end], draws(5, first))
+        part_pixels, part_ids = build_augmentations(config)(
+            images[first:end], labels[first:end], draws(5, first)
+        )
         assert torch.equal(part_pixels, pixels[first:end])
         assert torch.equal(part_ids, ids[first:end])
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config import LossConfig
 from engine.learning.compiling import TIMED_STEPS, WARM_STEPS, CompileTrial, CompileVerdict
 from engine.learning.recompute import recompute_blocks
+from engine.losses.builtin import LOSSES
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
@@ -60,7 +60,7 @@ def test_recomputing_activations_changes_nothing_but_memory(config: ModelConfig)
 def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> None:
     torch.manual_seed(0)
     model = nn.Conv2d(3, 4, 3, padding=1)  # without batch norm, which sees a part alone
-    objective = Segmentation(LossConfig(), 4)
+    objective = Segmentation(LOSSES.new(), 4)
     images = torch.randn(5, 3, 8, 8)
     labels = torch.randint(0, 4, (5, 8, 8), dtype=torch.uint8)
     labels[0] = 255

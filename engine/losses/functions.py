@@ -6,6 +6,7 @@ whole split is the same however the split was cut.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.classes import VOID
-from engine.config import LossConfig
+from engine.losses import LOSSES, LossSection
 
 
 class Loss(Protocol):
@@ -82,24 +83,24 @@ class SoftDice:
         return loss
 
 
-class CrossEntropyDice:
-    """Cross-entropy and soft Dice loss in equal parts."""
+class WeightedSum:
+    """Losses that add up, each with its weight."""
 
-    def __init__(self, label_smoothing: float, classes: int) -> None:
-        self.cross_entropy, self.dice = CrossEntropy(label_smoothing), SoftDice(classes)
-        self.terms = self.cross_entropy.terms + self.dice.terms
+    def __init__(self, losses: Sequence[tuple[float, Loss]]) -> None:
+        self._losses = losses
+        self._sizes = [loss.terms for _, loss in losses]
+        self.terms = sum(self._sizes)
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return torch.cat([self.cross_entropy.sums(logits, labels), self.dice.sums(logits, labels)])
+        return torch.cat([loss.sums(logits, labels) for _, loss in self._losses])
 
     def value(self, sums: Tensor) -> Tensor:
-        cross_entropy, dice = sums.tensor_split([self.cross_entropy.terms])
-        loss: Tensor = 0.5 * self.cross_entropy.value(cross_entropy) + 0.5 * self.dice.value(dice)
-        return loss
+        parts = zip(self._losses, torch.split(sums, self._sizes), strict=True)
+        return torch.stack([weight * loss.value(part) for (weight, loss), part in parts]).sum()
 
 
-def build_loss(config: LossConfig, classes: int) -> Loss:
+def build_loss(section: LossSection, classes: int) -> Loss:
     """The loss of a config for logits of `classes` channels."""
-    if config.name == "cross_entropy":
-        return CrossEntropy(config.label_smoothing)
-    return CrossEntropyDice(config.label_smoothing, classes)
+    parts = LOSSES.parts()
+    losses = [(weight, parts[name].build(section, classes)) for name, weight in section.weights().items()]
+    return losses[0][1] if len(losses) == 1 and losses[0][0] == 1 else WeightedSum(losses)

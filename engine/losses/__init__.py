@@ -1,0 +1,57 @@
+"""Losses: what is minimised is their weighted sum. Torch-free: front ends read the keys.
+
+A loss is a function that builds it, decorated with the section of its keys; the key that is called like the
+function is its weight, 0 where it has no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import model_validator
+
+from engine.components import PartRegistry
+from engine.config_fields import Section
+
+if TYPE_CHECKING:
+    from engine.losses.functions import Loss
+
+    Build = Callable[[Any, int], Loss]
+else:
+    Build = Callable[..., Any]
+
+NAMED_LOSSES = {
+    "cross_entropy": {"cross_entropy": 1.0, "dice": 0.0},
+    "cross_entropy_dice": {"cross_entropy": 0.5, "dice": 0.5},
+}
+"""What `loss.name` of earlier versions means."""
+
+
+class LossSection(Section):
+    """What is minimised: a weighted sum of losses."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_name(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or value.get("name") not in NAMED_LOSSES:
+            return value
+        rest = {key: given for key, given in value.items() if key != "name"}
+        return {**NAMED_LOSSES[value["name"]], **rest}
+
+    @model_validator(mode="after")
+    def _something_is_minimised(self) -> Self:
+        if not self.weights():
+            raise ValueError("loss: every weight is 0; at least one must be above, as loss.cross_entropy=1")
+        return self
+
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss that takes part, by name."""
+        values = ((name, float(getattr(self, name))) for name in LOSSES.parts())
+        return {name: weight for name, weight in values if weight > 0}
+
+
+LOSSES: PartRegistry[Build] = PartRegistry("loss", "seg_engine.losses", LossSection)
+"""Every loss by the name of its weight."""
+
+register = LOSSES.register
