@@ -11,9 +11,11 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -364,6 +366,7 @@ def main() -> None:
     # Imports make many objects and no garbage; looking for it at every 700th costs a seventh of the start.
     gc.set_threshold(100_000)
     guard_streams()
+    warnings.showwarning = partial(_note, warnings.showwarning)
     status = command_line(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
@@ -371,6 +374,14 @@ def main() -> None:
     # All is closed and written. Taking the interpreter apart, object by object, would cost a sixth of the
     # time that listing the runs takes.
     os._exit(status)
+
+
+def _note(usual: Callable[..., None], message: object, category: type[Warning], *place: Any) -> None:
+    """Print a warning of the engine's own as a line: where in the program it was given helps nobody."""
+    if category.__module__.startswith("engine."):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        usual(message, category, *place)
 
 
 def command_line(arguments: Sequence[str]) -> int:
