@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
 from engine.events import Epoch, Started
 from engine.journal import read_all
+from engine.processes import python_command, python_environment
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 
@@ -86,9 +86,9 @@ def run_worker(workspace: Path, config: RunConfig) -> Outcome:
     run = RunDir(workspace / "runs" / f"{time.monotonic_ns()}")
     run.create(RunCard(run.id, "ddp", "benchmarks", time.time()), config)
     begun = time.monotonic()
-    command = [sys.executable, "-m", "engine.worker", str(run.path), "--cache", str(workspace / "cache")]
+    command = python_command("engine.worker", str(run.path), "--cache", str(workspace / "cache"))
     with open(run.log, "ab") as log:
-        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
+        subprocess.run(command, env=python_environment(), stdout=log, stderr=subprocess.STDOUT, check=True)
     seconds = time.monotonic() - begun
     events = read_all(run.journal)
     epochs = [event for event in events if isinstance(event, Epoch) and event.split == "train"]

@@ -13,7 +13,6 @@ import argparse
 import math
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
 from engine.events import Epoch
 from engine.journal import read_all
+from engine.processes import python_command, python_environment
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 
@@ -94,7 +94,8 @@ def final_dice(config: RunConfig, workspace: Path) -> float:
     run.create(RunCard(id=name, name=name, experiment="precision", created=time.time()), config)
     with open(run.log, "wb") as log:
         subprocess.run(
-            [sys.executable, "-m", "engine.worker", str(run.path)],
+            python_command("engine.worker", str(run.path)),
+            env=python_environment(),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
 from engine.events import Data, Epoch
 from engine.journal import read_all
+from engine.processes import python_command, python_environment
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 from engine.sources import pretraining_of, starting_from
@@ -114,7 +114,8 @@ def train(config: RunConfig, workspace: Path, run_id: str) -> End:
     run.create(RunCard(id=run_id, name=run_id, experiment="pretraining", created=time.time()), config)
     with open(run.log, "wb") as log:
         done = subprocess.run(
-            [sys.executable, "-m", "engine.worker", str(run.path)],
+            python_command("engine.worker", str(run.path)),
+            env=python_environment(),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +21,7 @@ from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
 from engine.events import Epoch
 from engine.journal import read_all
-from engine.processes import CORES_VARIABLE, available_cores
+from engine.processes import CORES_VARIABLE, available_cores, python_command, python_environment
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 
@@ -69,8 +67,8 @@ def epoch_seconds(config: RunConfig, folder: Path, runs: int, environment: dict[
     cache = str(folder.parent / "cache")
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "engine.worker", str(run.path), "--cache", cache],
-            env={**os.environ, **environment},
+            python_command("engine.worker", str(run.path), "--cache", cache),
+            env={**python_environment(), **environment},
             stdout=subprocess.DEVNULL,
         )
         for run in made

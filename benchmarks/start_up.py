@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, fields
@@ -23,6 +22,7 @@ from engine.config_keys import with_values
 from engine.data.synthetic import synthesize
 from engine.events import AnyEvent, Data, Epoch, Progress, Started
 from engine.journal import read_all
+from engine.processes import python_command, python_environment
 from engine.recipes import get_recipe
 from engine.rundir import RunCard, RunDir
 
@@ -86,7 +86,8 @@ def start_once(config: RunConfig, workspace: Path, name: str) -> StartUp:
     with open(run.log, "wb") as log:
         begun = time.time()
         done = subprocess.run(
-            [sys.executable, "-m", "engine.worker", str(run.path)],
+            python_command("engine.worker", str(run.path)),
+            env=python_environment(),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,

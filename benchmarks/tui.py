@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks.leaderboard import multiply, one_epoch
 from benchmarks.terminal import Terminal
 from engine.config import RunConfig
+from engine.processes import python_command, python_environment
 from engine.rundir import RunCard
 from engine.workspace import Workspace
 
@@ -221,7 +222,9 @@ def streaming(workspace: Workspace) -> Iterator[Callable[[], list[str]]]:
                 raise RuntimeError("the workers did not come up")
             time.sleep(0.05)
         agent = subprocess.Popen(
-            [sys.executable, "-m", "engine.agent", str(workspace.root)], stdout=subprocess.DEVNULL
+            python_command("engine.agent", str(workspace.root)),
+            env=python_environment(),
+            stdout=subprocess.DEVNULL,
         )
         yield lambda: told.read_text().splitlines()[1:]
     finally:

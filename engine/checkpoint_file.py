@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from engine.files import open_regular
+from engine.input_files import open_regular
 
 
 class CheckpointError(Exception):

@@ -30,25 +30,27 @@ class NotRemovable(Exception):
     """A folder that cannot be removed; the message is one line that says why."""
 
 
-def refuse_unremovable(run: RunDir) -> None:
-    """Look at all that a deletion is to remove, and change nothing. Raises NotRemovable.
+def why_undeletable(run: RunDir) -> str:
+    """Why a deletion could not remove all of a run's folder; "" when it can. Nothing is changed.
 
     A run whose folder is gone, or whose link leads nowhere, has nothing that could stay.
     """
     if not os.path.lexists(run.path):
-        return
+        return ""
     if why := why_unwritable(run.path.parent):
-        raise NotRemovable(why)
+        return why
     there = run.path
     if there.is_symlink():
         there = run.path.resolve()
         if not there.exists():
-            return
-        _refuse_another(there, run.id, f"{run.path}: is a link to {there}")
+            return ""
+        try:
+            _refuse_another(there, run.id, f"{run.path}: is a link to {there}")
+        except NotRemovable as error:
+            return str(error)
     if mounts := _mounts_below(there):
-        raise NotRemovable(f"{run.path}: {mounts[0]} is a mount point; unmount it first")
-    if why := why_irremovable(there):
-        raise NotRemovable(why)
+        return f"{run.path}: {mounts[0]} is a mount point; unmount it first"
+    return why_irremovable(there)
 
 
 def hide(run: RunDir) -> tuple[Path, ...]:

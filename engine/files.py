@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.access import REFUSALS
+from engine.input_files import open_regular
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -70,17 +71,6 @@ def expanded(path: Path) -> Path:
     except RuntimeError as error:
         reason = "no such user; a folder of that name is ./~name"
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for binary reading. Raises OSError also for what is no regular file: a FIFO would be waited
-    for, a device never end."""
-    if stat.S_ISREG(os.stat(path).st_mode):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):  # still
-            return os.fdopen(descriptor, "rb")
-        os.close(descriptor)
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
 def sync_folder(folder: Path) -> None:

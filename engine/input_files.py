@@ -1,4 +1,5 @@
-"""Files that people name: read whole, when they are regular files of a size that makes sense.
+"""Files that people name or that others may have put there: opened when they are regular files, read whole
+when they have a size that makes sense.
 
 A FIFO, a socket or a device is refused before it is opened, as reading one may never end. TOML is read here,
 and nowhere else: a byte order mark is no part of it, and nesting has a limit.
@@ -6,13 +7,14 @@ and nowhere else: a byte order mark is no part of it, and nesting has a limit.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MOST_BYTES = 1 << 30
 """Of an image or a label."""
@@ -69,10 +71,28 @@ def refuse_irregular(path: Path) -> int:
         raise InputFileError(path, f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # a name with a null byte
         raise InputFileError(path, "there is no such file") from error
-    for is_kind, name in _KINDS:
-        if is_kind(status.st_mode):
-            raise InputFileError(path, f"is no regular file but {name}")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputFileError(path, _irregular(status.st_mode))
     return status.st_size
+
+
+def _irregular(mode: int) -> str:
+    kind = next((f" but {name}" for is_kind, name in _KINDS if is_kind(mode)), "")
+    return f"is no regular file{kind}"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for binary reading. Raises OSError also for what is no regular file: a FIFO would be waited
+    for, a device never end."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        # Between the look and the opening it may have become a FIFO: without O_NONBLOCK that would wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+    raise OSError(errno.EINVAL, _irregular(mode), str(path))
 
 
 def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -81,11 +101,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     if size > most:
         raise InputFileError(path, f"has {size:,} bytes; at most {most:,} are read")
     try:
-        # Between the look and the opening it may have become a FIFO: without O_NONBLOCK that would wait.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputFileError(path, "is no regular file")
+        with open_regular(path) as stream:
             return stream.read(most)
     except OSError as error:
         raise InputFileError(path, f"cannot be read: {error.strerror}") from error

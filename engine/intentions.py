@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import deletion
-from engine.access import owner_of_path, user_name, why_irremovable
+from engine.access import owner_of_path, user_name
 from engine.agent.devices import cuda_devices
 from engine.agent.executors.local import is_held
 from engine.agent.ingest import owner_of
@@ -29,9 +29,9 @@ from engine.deletion import (
     NotRemovable,
     hide,
     left_behind,
-    refuse_unremovable,
     remove_hidden,
     unhide,
+    why_undeletable,
 )
 from engine.files import absolute
 from engine.input_files import is_text, shown
@@ -349,16 +349,8 @@ def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
     """Raises Refused when one of the runs lives, lies elsewhere, or has a folder that cannot be removed."""
     refuse_elsewhere(workspace, rows)
     refuse_active(rows)
-    refuse_irremovable(workspace, rows)
+    _refuse_by_folder(workspace, rows, why_undeletable)
     refuse_living(workspace, rows)
-    problems = []
-    for row in rows:
-        try:
-            refuse_unremovable(workspace.run_dir(row.id))
-        except NotRemovable as error:
-            problems.append(f"{row.id}: {error}")
-    if problems:
-        raise Refused(problems)
 
 
 def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
@@ -430,17 +422,10 @@ def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:
 
 def refuse_unwritable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
     """Raises Refused when one is a run that this user cannot work on, with whose it is."""
-    _refuse_others_files(workspace, rows, RunDir.why_unwritable)
+    _refuse_by_folder(workspace, rows, RunDir.why_unwritable)
 
 
-def refuse_irremovable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when the folder of one is not this user's to remove, with whose it is."""
-    _refuse_others_files(workspace, rows, lambda run: why_irremovable(run.path))
-
-
-def _refuse_others_files(
-    workspace: Workspace, rows: Sequence[RunRow], why_not: Callable[[RunDir], str]
-) -> None:
+def _refuse_by_folder(workspace: Workspace, rows: Sequence[RunRow], why_not: Callable[[RunDir], str]) -> None:
     problems = []
     for run in (workspace.run_dir(row.id) for row in rows):
         if why := why_not(run):

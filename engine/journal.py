@@ -27,7 +27,8 @@ from engine.events import (
     Result,
     Stopped,
 )
-from engine.files import open_regular, open_shared
+from engine.files import open_shared
+from engine.input_files import open_regular
 
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 

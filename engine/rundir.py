@@ -33,7 +33,8 @@ from engine.bounds import (
     Time,
     without_nul,
 )
-from engine.files import open_regular, read_json, write_json
+from engine.files import read_json, write_json
+from engine.input_files import open_regular
 from engine.memory import oom_killed_since, oom_kills
 from engine.processes import ProcessIdentity
 

@@ -9,13 +9,13 @@ is the case when `FOLDER/../cache`, where all runs of one round look, lacks it.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 
 from benchmarks.peers.protocol import Passed, Record, arguments, write_record
 from engine.config import RunConfig
 from engine.events import AnyEvent, Epoch, Failed, Started
 from engine.journal import read_all
+from engine.processes import python_command, python_environment
 from engine.rundir import RunCard, RunDir
 
 
@@ -26,8 +26,8 @@ def main() -> None:
         RunCard(id="run", name=folder.name, experiment="peers", created=time.time()),
         RunConfig.model_validate(settings.run_config),
     )
-    worker = [sys.executable, "-m", "engine.worker", str(run.path), "--cache", str(folder.parent / "cache")]
-    done = subprocess.run(worker, check=False)
+    worker = python_command("engine.worker", str(run.path), "--cache", str(folder.parent / "cache"))
+    done = subprocess.run(worker, env=python_environment(), check=False)
     events = read_all(run.journal)
     for event in events:
         if isinstance(event, Failed):

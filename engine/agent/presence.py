@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.access import explain, why_unwritable
 from engine.files import FileLock, open_shared, read_json, write_json
 from engine.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
 from engine.workspace import CACHE_VARIABLE, Workspace
@@ -49,10 +51,13 @@ class Presence:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Be the agent for as long as the block lasts. Raises AgentError when another one is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Be the agent for as long as the block lasts. Raises AgentError when another one is, or this user
+        cannot be."""
         lock = FileLock(self._lock)
-        if not lock.acquire(LOCK_SECONDS):
+        with self._explained("no agent can work here"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            is_ours = lock.acquire(LOCK_SECONDS)
+        if not is_ours:
             other = self.living()
             who = f" (process {other.pid})" if other else ""
             raise AgentError(f"{self.folder.parent}: an agent is at work here already{who}")
@@ -60,15 +65,30 @@ class Presence:
             self.announce()
             yield
         finally:
-            self.withdraw()
+            with contextlib.suppress(AgentError):  # a card that stays names a process that has ended
+                self.withdraw()
             lock.release()
 
     def announce(self) -> None:
-        write_json(self._card, identify().as_json())
+        """Say that this process is the agent. Raises AgentError."""
+        with self._explained("no agent can work here"):
+            write_json(self._card, identify().as_json())
 
     def withdraw(self) -> None:
-        """Say that no agent is here any more; what is queued from now on starts another."""
-        self._card.unlink(missing_ok=True)
+        """Say that no agent is here any more; what is queued from now on starts another.
+
+        Raises AgentError.
+        """
+        with self._explained("the agent cannot withdraw"):
+            self._card.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turns what the operating system refuses into an AgentError that says whose the folder is."""
+        try:
+            yield
+        except OSError as error:
+            raise AgentError(f"{what}: {explain(error)}") from error
 
     def living(self) -> ProcessIdentity | None:
         """The agent on this host, None where none lives."""
@@ -100,11 +120,15 @@ def ensure_agent(workspace: Workspace) -> ProcessIdentity | None:
 
     To be called after the database says what there is to do: an agent that leaves looks there once more
     after it has withdrawn. Of two that are started at once the second finds the lock taken and leaves.
+
+    Raises OSError when this user cannot start one; what was queued waits for somebody who can.
     """
     presence = Presence.of(workspace)
     living = presence.living()
     if living is None:
         presence.folder.mkdir(parents=True, exist_ok=True)
+        if why_unwritable(presence.folder):  # the agent could not say that it is there
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(presence.folder))
         environment = {**python_environment(), "PYTHONUNBUFFERED": "1"}
         if CACHE_VARIABLE in os.environ:
             environment[CACHE_VARIABLE] = str(workspace.cache)  # it may be relative to this folder

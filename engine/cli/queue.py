@@ -18,13 +18,14 @@ from engine.workspace import Workspace
 
 
 def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -> None:
-    """See to it that an agent is there, and say what was queued."""
-    living = ensure_agent(workspace)
+    """Say what was queued, and see to it that an agent is there. Raises OSError when this user cannot start
+    one: the runs wait nevertheless, and have been told."""
     for card in cards:
         if as_json:
             print_json({"event": "queued", "run": card.id, "name": card.name}, indent=None)
         else:
             output.say(f"{card.id}  {card.name}  queued")
+    living = ensure_agent(workspace)
     if as_json:
         return
     agent = (

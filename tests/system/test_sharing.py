@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from engine.agent.presence import Presence
+from engine.rundir import RunDir
+from engine.store import RunSummary
 from engine.store.views import VIEWS
 from engine.workspace import Workspace
 from tests.engine.conftest import import_made_up_run
 from tests.engine.made_up_runs import finished_journal
 from tests.people import ALICE, BOB, CAROL, Done, common_ground, give, need_people
+from tests.system.conftest import wait_for
 from tests.tui.made_up_gallery import add_evaluation, add_with_gallery
 
 LOOKS = (
@@ -401,6 +408,95 @@ def close_for_others(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, BOB.uid, CAROL.group)
         path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+@contextmanager
+def alices_run(group: Workspace, street: Path) -> Iterator[subprocess.Popen[str]]:
+    """A long run that Alice has begun in her terminal, which is given, and that has made its first step."""
+    data = group.root.parent / "street"
+    shutil.copytree(street, data)
+    give(data, ALICE)
+    words = f"run quick --data {data} --name hers {SMALL}".replace("epochs=2", "epochs=100000")
+    program = "from engine.cli.main import main; main()"
+    place = ("--workspace", group.root)
+    command = ALICE.command(sys.executable, "-P", "-c", program, *place, *shlex.split(words))
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    worker: int | None = None
+    with subprocess.Popen(
+        command, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as terminal:
+        try:
+            begun = wait_for(lambda: has_begun(group) or terminal.poll() is not None, group)
+            assert isinstance(begun, RunDir), terminal.communicate()[0]
+            process = begun.read_proc()
+            assert process is not None
+            worker = process.pid
+            yield terminal
+        finally:
+            terminal.kill()
+            agent = Presence.of(group).living()
+            for pid in (worker, agent and agent.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL) if pid else None
+
+
+def has_begun(workspace: Workspace) -> RunDir | None:
+    """The first run with an epoch on record; asked of the files alone, as this process is root."""
+    for journal in workspace.runs.glob("*/journal.jsonl"):
+        if b'"event":"epoch"' in journal.read_bytes():
+            return RunDir(journal.parent)
+    return None
+
+
+def rows(workspace: Workspace) -> list[RunSummary]:
+    with workspace.open_store() as store:
+        return store.runs()
+
+
+def test_a_stop_reaches_anothers_run_by_way_of_whoever_looks_after_it(group: Workspace, street: Path) -> None:
+    with alices_run(group, street) as terminal:
+        done = BOB.seg(group.root, "stop hers")
+        assert done.returncode == 0, done.stderr
+        assert "stopping: it ends its step and saves" in done.stdout
+        assert terminal.wait(timeout=60) == 3
+    assert [row.status for row in rows(group)] == ["stopped"]
+
+
+def test_a_stop_that_nobody_would_pass_on_is_refused_with_who_can(group: Workspace, street: Path) -> None:
+    with alices_run(group, street) as terminal:
+        terminal.kill()  # so that the worker goes on by itself
+        terminal.wait()
+        assert_line(BOB.seg(group.root, "stop hers"), f"belongs to {ALICE.name}", "has to stop it")
+        assert [row.status for row in rows(group)] == ["running"]
+        assert Presence.of(group).living() is None  # an agent of Bob's could do nothing
+        done = ALICE.seg(group.root, "stop hers")
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: [row.status for row in rows(group)] == ["stopped"], group)
+
+
+@pytest.mark.parametrize("words", ["agent --idle-exit 0", "run quick --queue"])
+def test_who_cannot_be_the_agent_is_told_whose_the_folder_is(
+    group: Workspace, street: Path, words: str
+) -> None:
+    data = group.root.parent / "street"
+    shutil.copytree(street, data)
+    agents = group.root / "agents"
+    agents.mkdir()
+    name = socket.gethostname()
+    for path in (agents / f"{name}.lock", agents / f"{name}.log", agents / f"{name}.json"):
+        path.touch()
+    give(agents, ALICE, 0o664, 0o755)
+    done = BOB.seg(group.root, f"{words} --data {data} {SMALL}" if "--queue" in words else words)
+    assert_line(done, f"{agents} belongs to {ALICE.name}", "mode drwxr-xr-x")
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("note: ")]) == 1
+    if "--queue" in words:
+        assert "queued" in done.stdout  # it waits for somebody's agent
+        assert [row.status for row in rows(group)] == ["queued"]
+    else:
+        as_program = BOB.run(sys.executable, "-P", "-m", "engine.agent", group.root)
+        assert as_program.returncode == 2
+        assert len(as_program.stdout.splitlines()) == 1
+        assert "Traceback" not in as_program.stderr
 
 
 LOCKER = """
