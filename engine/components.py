@@ -8,21 +8,19 @@ needs in its `build`.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from engine.config_fields import Section
+from engine.config_fields import Section, option
+
+__all__ = ["ComponentError", "PartRegistry", "Registry", "Section", "option"]
 
 
 class ComponentError(ValueError):
@@ -52,14 +50,39 @@ _origin = BUILT_IN
 imports one module at a time."""
 
 
+_reading_stored: ContextVar[bool] = ContextVar("reading_stored", default=False)
+
+
 @contextmanager
-def _registering(origin: Origin) -> Iterator[None]:
+def reading_stored() -> Iterator[None]:
+    """Within it a config is that of a run that exists: components that are not here any more are kept as they
+    are written, so that the run still lists, shows and compares."""
+    token = _reading_stored.set(True)
+    try:
+        yield
+    finally:
+        _reading_stored.reset(token)
+
+
+@contextmanager
+def registering(origin: Origin) -> Iterator[None]:
     global _origin
     before, _origin = _origin, origin
     try:
         yield
     finally:
         _origin = before
+
+
+@dataclass(frozen=True)
+class Described:
+    """A component as it is listed. `problem` says why one that a package offers cannot be used."""
+
+    kind: str
+    name: str
+    origin: str
+    help: str
+    problem: str = ""
 
 
 S = TypeVar("S", bound=Section)
@@ -69,11 +92,13 @@ class Registry(Generic[S]):
     """The sections of one kind of component by their `name`.
 
     As the metadata of a config field, `Annotated[ModelSection, MODELS]`, it makes the field accept a table of
-    any registered section; a table without a name is of the `default` one.
+    any registered section; a table without a name is of the `default` one. `unknown` takes the table of a
+    stored config whose section is not registered.
     """
 
-    def __init__(self, kind: str, group: str, base: type[S], default: str) -> None:
+    def __init__(self, kind: str, group: str, base: type[S], default: str, unknown: type[S]) -> None:
         self.kind, self.group, self.base, self.default = kind, group, base, default
+        self.unknown = unknown
         self._sections: dict[str, type[S]] = {}
         self._origins: dict[str, Origin] = {}
         self._broken: dict[str, str] = {}
@@ -104,6 +129,14 @@ class Registry(Generic[S]):
         """Entry points that could not be loaded: name -> why, in one line."""
         return self._broken
 
+    def described(self) -> list[Described]:
+        """Every component, and those that packages offer and cannot be used."""
+        known = [
+            Described(self.kind, name, str(self.origin(name)), first_line(section))
+            for name, section in self.sections().items()
+        ]
+        return known + _described_broken(self.kind, self._broken)
+
     def on_change(self, listener: Callable[[], object]) -> None:
         """Call `listener` after each registration from now on."""
         self._listeners.append(listener)
@@ -130,12 +163,17 @@ class Registry(Generic[S]):
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(section) for name, section in self._sections.items()}
+        choices[_UNKNOWN] = handler.generate_schema(self.unknown)
         return core_schema.tagged_union_schema(choices, discriminator=self._name_in)
 
     def _name_in(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return value.get("name", self.default)
-        return getattr(value, "name", None)
+        if isinstance(value, self.unknown):
+            return _UNKNOWN
+        name = value.get("name", self.default) if isinstance(value, dict) else getattr(value, "name", None)
+        return _UNKNOWN if _reading_stored.get() and name not in self._sections else name
+
+
+_KNOWN, _UNKNOWN = "(known)", "(unknown)"
 
 
 B = TypeVar("B", bound=Callable[..., Any])
@@ -198,6 +236,14 @@ class PartRegistry(Generic[B]):
             self._section = type(self.base.__name__, (*bases, self.base), {"__doc__": self.base.__doc__})
         return self._section
 
+    def described(self) -> list[Described]:
+        """Every component, and those that packages offer and cannot be used."""
+        known = [
+            Described(self.kind, name, str(part.origin), first_line(part.build) or _first_help(part.keys))
+            for name, part in self.parts().items()
+        ]
+        return known + _described_broken(self.kind, self._broken)
+
     def new(self, **values: Any) -> Any:
         """An instance of the section."""
         return self.section()(**values)
@@ -223,7 +269,18 @@ class PartRegistry(Generic[B]):
                 raise ComponentError(f"{self.kind} {name}: {_origin} offers a {what} that {taker} has taken")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler.generate_schema(self.section())
+        section = self.section()
+        keeping = type(section.__name__, (section,), {"model_config": ConfigDict(extra="allow")})
+        choices = {_KNOWN: handler.generate_schema(section), _UNKNOWN: handler.generate_schema(keeping)}
+
+        def choose(value: Any) -> str:
+            if isinstance(value, Mapping):
+                strange = _reading_stored.get() and not value.keys() <= {*section.model_fields, "name"}
+            else:
+                strange = isinstance(value, keeping)
+            return _UNKNOWN if strange else _KNOWN
+
+        return core_schema.tagged_union_schema(choices, discriminator=choose)
 
 
 def check_keys(where: str, section: type[Section]) -> None:
@@ -235,59 +292,29 @@ def check_keys(where: str, section: type[Section]) -> None:
             raise ComponentError(f"{where}.{key}: needs a default")
 
 
+def first_line(described: object) -> str:
+    """The first line of a docstring; empty without one of its own."""
+    text = getattr(described, "__doc__", None) or ""
+    return text.strip().split("\n")[0]
+
+
+def _first_help(section: type[Section]) -> str:
+    return next((about.description or "" for about in section.model_fields.values()), "")
+
+
+def _described_broken(kind: str, broken: Mapping[str, str]) -> list[Described]:
+    return [Described(kind, name, "", "", problem) for name, problem in broken.items()]
+
+
 def load_entry_points(group: str, broken: dict[str, str]) -> None:
     """Import what installed packages offer in a group; what fails goes into `broken` with its reason."""
     for entry in entry_points(group=group):
         origin = Origin("package", _distribution(entry))
         try:
-            with _registering(origin):
+            with registering(origin):
                 entry.load()
         except Exception as error:
             broken[entry.name] = f"{origin}: {one_line(error)}"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A file of components that was loaded: its absolute path and the SHA-256 of its bytes."""
-
-    path: Path
-    sha256: str
-
-
-_plugins: dict[Path, Plugin] = {}
-
-
-def load_plugin(path: Path) -> Plugin:
-    """Import a file that registers components; a file that is loaded already is not run again.
-
-    Raises ComponentError, one line with the place in the file, when it cannot be read or fails.
-    """
-    path = path.expanduser().absolute()
-    if path in _plugins:
-        return _plugins[path]
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ComponentError(f"{path}: cannot be read: {error.strerror}") from error
-    digest = hashlib.sha256(content).hexdigest()
-    name = f"seg_engine_plugin_{digest[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ComponentError(f"{path}: is no Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pydantic looks the annotations of a section up here
-    try:
-        with _registering(Origin("file", str(path), digest)):
-            spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ComponentError(f"{_place(error, path)}: {one_line(error)}") from error
-    _plugins[path] = Plugin(path, digest)
-    return _plugins[path]
-
-
-def loaded_plugins() -> tuple[Plugin, ...]:
-    return tuple(_plugins.values())
 
 
 def one_line(error: BaseException) -> str:
@@ -296,23 +323,6 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, ComponentError):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
-def place_in_plugin(error: BaseException) -> str:
-    """FILE:LINE of the last line of a loaded plugin that took part in an error; empty when none did."""
-    files = {str(path) for path in _plugins}
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
-    return places[-1] if places else ""
-
-
-def _place(error: Exception, path: Path) -> str:
-    """FILE:LINE of the last line of the plugin that took part in the error."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _distribution(entry: EntryPoint) -> str:

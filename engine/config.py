@@ -6,12 +6,14 @@ documentation and the form of the dashboard are generated from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.classes import ClassSet
+from engine.components import reading_stored
 from engine.config_classes import ClassSetConfig
 from engine.config_fields import Count, Section, Size, option
 from engine.config_network import (
@@ -23,7 +25,7 @@ from engine.config_network import (
 )
 from engine.config_slurm import SlurmConfig
 from engine.losses.builtin import LOSSES, LossSection
-from engine.models import ModelSection
+from engine.models import ModelSection, UnknownModel
 from engine.models.builtin import MODELS, UNetConfig
 from engine.task_names import LEARNING_TASKS
 
@@ -242,6 +244,13 @@ class RuntimeConfig(Section):
     )
 
 
+class PluginFile(Section):
+    """A file of components that a run was made with."""
+
+    path: str = option("", "Absolute path of the file", min_length=1)
+    sha256: str = option("", "SHA-256 of its bytes", pattern="^[0-9a-f]{64}$")
+
+
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
@@ -287,10 +296,29 @@ class RunConfig(Section):
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     slurm: SlurmConfig = SlurmConfig()
+    plugins: tuple[PluginFile, ...] | None = None
     evaluate: EvaluateConfig | None = None
     predict: PredictConfig | None = None
     ood: OodConfig | None = None
     robustness: RobustnessConfig | None = None
+
+    @classmethod
+    def of_stored(cls, table: Mapping[str, Any]) -> Self:
+        """The config of a run that exists; components that are not here any more are kept as they are
+        written. Raises ValidationError."""
+        with reading_stored():
+            return cls.model_validate(table)
+
+    def missing(self) -> list[str]:
+        """The components that are not here, a line each."""
+        lines = []
+        if isinstance(self.model, UnknownModel):
+            lines.append(f"model.name={self.model.name}: no such network here")
+        for name, section in (("loss", self.loss), ("augment", self.augment)):
+            lines += [f"{name}.{key}: no component here has that key" for key in section.model_extra or ()]
+        plugins = ", ".join(file.path for file in self.plugins or ())
+        why = f"; the run was made with {plugins}" if plugins else "; a package may have brought it"
+        return [line + why for line in lines]
 
     def stored(self) -> dict[str, Any]:
         """The config as plain JSON values for a database.
@@ -302,6 +330,8 @@ class RunConfig(Section):
         for key, absent in (("split_rule", "rank"), ("class_set", None)):
             if table["data"][key] == absent:
                 del table["data"][key]
+        if self.plugins is None:
+            del table["plugins"]
         return table
 
     @property

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from engine.augment import AUGMENTATIONS
-from engine.components import PartRegistry, Registry
+from engine.components import PartRegistry, Registry, reading_stored
 from engine.config import RunConfig
 from engine.config_fields import Section, Size
 from engine.input_files import InputFileError, parse_toml, read_toml
@@ -172,7 +172,8 @@ def validate(table: Mapping[str, Any]) -> RunConfig:
 def config_from_json(content: bytes) -> RunConfig:
     """The config in a run's folder, each value of the very type that JSON says. Raises ConfigError."""
     try:
-        return RunConfig.model_validate_json(content, strict=True)
+        with reading_stored():
+            return RunConfig.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         is_json = first["type"] != "json_invalid"

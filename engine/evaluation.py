@@ -18,6 +18,7 @@ from engine.files import absolute, expanded
 from engine.input_files import InputFileError, refuse_irregular
 from engine.intentions import Refused, check_hardware
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.plugins import usable_config
 from engine.rundir import RunDir, RunDirError
 from engine.store import EvaluationRow, RunRow, Store
 from engine.workspace import Workspace
@@ -86,7 +87,7 @@ def derived_config(
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values
     try:
-        trained = workspace.run_dir(row.id).read_config()
+        trained, _ = usable_config(workspace.run_dir(row.id))
     except RunDirError as error:
         raise Refused([str(error)]) from error
     # Where a network was trained says nothing about where it is looked at.

@@ -35,6 +35,7 @@ from engine.deletion import (
 )
 from engine.files import absolute
 from engine.input_files import is_text, shown
+from engine.plugins import with_loaded
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
 from engine.rundir import MOST_PRIORITY, RunCard, RunDir
@@ -223,7 +224,7 @@ def make_run(
             raise Refused([f"{what}: is empty; it must have a letter or a digit"])
     if abs(card.priority) > MOST_PRIORITY:
         raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
-    config = freeze_classes(config)
+    config = with_loaded(freeze_classes(config))
     if strange := _unstorable(config.model_dump()):
         raise Refused([f"{strange[0]}: {shown(strange[1])} is no UTF-8, which a config needs"])
     run = workspace.run_dir(card.id)

@@ -16,6 +16,7 @@ from pathlib import Path
 from engine.events import Failed
 from engine.journal import JournalWriter
 from engine.leaving import adopt_orphans, die_with_the_parent, leave
+from engine.plugins import usable_config
 from engine.rundir import RunDir
 from engine.tasks.ending import Ending, failure
 from engine.tasks.log import complain
@@ -63,7 +64,7 @@ def take_part(
     between: Exchange,
 ) -> Ending:
     """Do this rank's part of the run's task."""
-    config = run.read_config()
+    config, _ = usable_config(run)
     prepare_process(config.runtime, int(os.environ["WORLD_SIZE"]))
     imports_begun = time.monotonic()
     from engine.learning.distributed import join_group, local_rank

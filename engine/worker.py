@@ -16,7 +16,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.checkpoint_file import first_line
@@ -25,6 +25,7 @@ from engine.events import Failed, Stopped
 from engine.files import sweep_temporaries
 from engine.journal import JournalError, JournalWriter
 from engine.leaving import adopt_orphans, leave
+from engine.plugins import usable_config
 from engine.processes import identify, python_environment
 from engine.rundir import RUN_VARIABLE, RunDir, RunDirError
 from engine.samples import sample_forever
@@ -67,9 +68,10 @@ def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = Fals
         try:
             tidy(run)
             run.write_proc(identify(), journal.attempt)
+            config, notes = usable_config(run)
             beat_forever(run)
             sample_forever(run.samples, journal.attempt, config)
-            ending = do_task(run, config, journal, cache_dir, begun, preemptible)
+            ending = do_task(run, config, notes, journal, cache_dir, begun, preemptible)
         except BaseException as error:
             ending = failure(error)
         return conclude(run, journal, ending)
@@ -78,6 +80,7 @@ def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = Fals
 def do_task(
     run: RunDir,
     config: RunConfig,
+    notes: Sequence[str],
     journal: JournalWriter,
     cache_dir: Path,
     begun: float,
@@ -96,7 +99,8 @@ def do_task(
     imported = time.monotonic() - imports_begun
     count = count_devices(config)
     if count == 1:
-        return work(Job(run, config, journal, cache_dir, begun, imported, stop_causes=causes))
+        job = Job(run, config, journal, cache_dir, begun, imported, notes=notes, stop_causes=causes)
+        return work(job)
     with exchange() as between:
         listen_for_stops(between.ask_to_stop, preemptible)
         for cause in causes:

@@ -358,6 +358,14 @@ def main() -> None:
         metavar="DIR",
         help="folder of experiments.db, runs/ and cache/ (default: SEG_WORKSPACE, else this folder)",
     )
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a file of components of your own; may be given again",
+    )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     guard_streams()
     options = parser.parse_args()
@@ -367,7 +375,7 @@ def main() -> None:
         print(f"seg-tui {version('seg-engine')}")
         return
     workspace = find_workspace(options.workspace)
-    problem = _why_not(workspace)
+    problem = _why_not(workspace) or _load(options.plugin)
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
@@ -376,6 +384,21 @@ def main() -> None:
     app.run()
     for (what, ids), text in app.drafts.items():
         print(f"the {what} of {' '.join(ids)} was not kept: {text!r}", file=sys.stderr)
+
+
+def _load(plugins: list[Path]) -> str:
+    """Load plugins; returns why one cannot be, in a line."""
+    if not plugins:
+        return ""
+    from engine.components import ComponentError
+    from engine.plugins import load_plugin
+
+    try:
+        for plugin in plugins:
+            load_plugin(plugin)
+    except ComponentError as error:
+        return str(error)
+    return ""
 
 
 def _why_not(workspace: Workspace) -> str:

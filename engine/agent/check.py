@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os.path import lexists
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.agent.ingest import catch_up, is_clustered, is_over, owner_of, refresh
 from engine.checkpoint_file import CheckpointError, verify_checkpoint
@@ -306,9 +306,9 @@ def _rests(row: RunRow) -> bool:
     return row.status not in ACTIVE_STATUSES
 
 
-def _same_config(stored: object, config: RunConfig) -> bool:
+def _same_config(stored: dict[str, Any], config: RunConfig) -> bool:
     """Whether a stored config means this one; it may be of a version that knew fewer keys."""
     try:
-        return RunConfig.model_validate(stored) == config
+        return RunConfig.of_stored(stored) == config
     except ValueError:
         return False

@@ -14,6 +14,7 @@ from engine.cli.reading import open_existing
 from engine.cli.run import check_data, start_here
 from engine.config_keys import parse_assignments, with_values
 from engine.intentions import Place, Refused, check_hardware, enqueue, with_data_root
+from engine.plugins import usable_config
 from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -67,7 +68,7 @@ def rerun(
     with open_existing(workspace, change=True) as store:
         row = store.run(store.resolve(prefix))
         before = workspace.run_dir(row.id)
-        config = with_values(before.read_config(), values)
+        config = with_values(usable_config(before)[0], values).model_copy(update={"plugins": None})
         config = with_data_root(config) if config.data.root else config
         check_hardware(config)
         check_data(config, workspace)

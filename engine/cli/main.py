@@ -23,7 +23,7 @@ from engine.access import explain
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
-from engine.cli.usage import PROGRAM, WrongUse, choice, refuse_empty, usage_line
+from engine.cli.usage import PROGRAM, WrongUse, choice, plugins_first, refuse_empty, usage_line
 from engine.visible import guard_streams
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
@@ -65,11 +65,20 @@ def _root(
             help="Folder of experiments.db, runs/ and cache/ [default: SEG_WORKSPACE, else this folder].",
         ),
     ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.py", help="A file of components of your own; may be given again."),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     context.obj = workspace
+    if plugin:
+        from engine.plugins import load_plugin
+
+        for file in plugin:
+            load_plugin(file)
     _help_without_command(context)
 
 
@@ -180,6 +189,14 @@ def config(
     from engine.cli.recipes import show_config
 
     show_config(prefix, as_json)
+
+
+@app.command()
+def components(as_json: Json = False) -> None:
+    """List networks, losses and augmentations, and where each comes from."""
+    from engine.cli.components import list_components
+
+    list_components(as_json)
 
 
 @recipes_app.callback()
@@ -388,6 +405,7 @@ def command_line(arguments: Sequence[str]) -> int:
     """Do one command; returns its exit status. Here, and only here, errors become lines on stderr."""
     try:
         refuse_empty(arguments)
+        arguments = plugins_first(arguments)
         command = typer.main.get_command(app)
         with command.make_context(PROGRAM, list(arguments)) as context:
             command.invoke(context)

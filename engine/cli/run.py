@@ -39,6 +39,7 @@ from engine.intentions import (
     resolve_config,
     taken_over,
 )
+from engine.plugins import usable_config
 from engine.processes import identify
 from engine.rundir import RunCard, RunDir, new_run_id
 from engine.sources import names_a_run, pretraining_card, pretraining_of, settle_source, starting_from
@@ -133,7 +134,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
             raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
         refuse_unwritable(workspace, [row])
         refuse_living(workspace, [row])
-        config = workspace.run_dir(row.id).read_config()
+        config, _ = usable_config(workspace.run_dir(row.id))
         check_hardware(config)
         check_data(config, workspace, workspace.run_dir(row.id))
         if config.executor == "slurm":

@@ -123,3 +123,23 @@ def usage_line(error: typer.TyperException) -> str:
         return f"{option}: goes before the command: {PROGRAM} --workspace DIR COMMAND"
     near = sorted(error.possibilities or ())
     return f"{option}: no such option; " + (f"did you mean {near[0]}?" if near else f"see {command}")
+
+
+def plugins_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with each `--plugin FILE.py` before the command, wherever it was typed.
+
+    What a plugin adds must be known before the command's own words are read.
+    """
+    before: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--plugin":
+            before += [word, *[value for value in [next(words, None)] if value is not None]]
+        elif word.startswith("--plugin="):
+            before.append(word)
+        else:
+            rest.append(word)
+    return before + rest

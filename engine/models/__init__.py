@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from engine.components import Registry
+from pydantic import ConfigDict
+
+from engine.components import ComponentError, Registry
 from engine.config_fields import Section
 
 if TYPE_CHECKING:
@@ -52,7 +54,18 @@ class ModelSection(Section):
         raise NotImplementedError(f"{type(self).__name__} has no build()")
 
 
-MODELS: Registry[ModelSection] = Registry("model", "seg_engine.models", ModelSection, default="unet")
+class UnknownModel(ModelSection):
+    """The keys of a network that is not registered here, as a run has them on its record."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def build(self, inputs: int, outputs: int) -> SegmentationNetwork:
+        raise ComponentError(f"model.name={self.name}: no such network here; see `seg-engine components`")
+
+
+MODELS: Registry[ModelSection] = Registry(
+    "model", "seg_engine.models", ModelSection, default="unet", unknown=UnknownModel
+)
 """Every architecture by the value of `model.name`."""
 
 register = MODELS.register

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from engine.components import ComponentError, one_line, place_in_plugin
+from engine.components import ComponentError, one_line
 from engine.models import ModelSection
 from engine.models.contract import SegmentationNetwork, check_structure
+from engine.plugins import place_in_plugin
 
 CHANNELS = 3
 """Images are RGB."""

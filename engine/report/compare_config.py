@@ -43,7 +43,7 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, str]:
     is written out is one line.
     """
     try:
-        known = RunConfig.model_validate(config)
+        known = RunConfig.of_stored(config)
     except ValidationError:
         return dict(_leaves(config, ""))
     flat = dict(_leaves(known.model_dump(mode="json", exclude={"data": {"class_set"}}), ""))

@@ -23,7 +23,7 @@ def variant_of(config: Mapping[str, Any]) -> str:
     from engine.config import RunConfig
 
     try:
-        known = RunConfig.model_validate(config)
+        known = RunConfig.of_stored(config)
     except ValueError:
         told = dict(config)
     else:

@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.config import RunConfig
 from engine.leaving import leave
+from engine.plugins import config_of_file
 from engine.tasks.process import prepare_process
 
 WARM_STEPS = 2
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("--largest", type=int, default=0, help="largest batch tried; 0: twice the config's")
     parser.add_argument("--seconds", type=float, default=3.0, help="time spent on each batch size")
     options = parser.parse_args()
-    config = RunConfig.model_validate_json(options.config.read_bytes())
+    config = config_of_file(options.config)
     prepare_process(config.runtime)
     try:
         for line in measure(config, options.classes, options.largest, options.seconds):

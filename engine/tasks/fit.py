@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from engine.config import RunConfig
 from engine.config_keys import with_values
 from engine.leaving import die_with_the_parent, leave
+from engine.plugins import config_of_file
 from engine.processes import python_command, python_environment
 from engine.step_parts import enough_by_section, smallest_part
 from engine.tasks.process import prepare_process
@@ -231,7 +232,7 @@ def main() -> int:
     ):  # for want of memory the kernel is to take this process, not the worker
         Path("/proc/self/oom_score_adj").write_text("1000")
     die_with_the_parent()
-    config = RunConfig.model_validate_json(options.config.read_bytes())
+    config = config_of_file(options.config)
     prepare_process(config.runtime)
     print(largest_that_fits(config, options.classes, options.images, options.data_bytes))
     return 0

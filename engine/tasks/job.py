@@ -59,6 +59,8 @@ class Job:
     import_seconds: float = 0.0
     first_step_seconds: float | None = None
     """From `begun` to the end of the first step, the device's work not waited for."""
+    notes: Sequence[str] = ()
+    """What a person should know of the run's config, a line each."""
     stop_causes: list[StopCause] = field(default_factory=list)
     """Filled by the worker's signal handlers with "stopped" or "preempted"."""
     more_wishes: Callable[[], Sequence[StopCause]] = tuple
@@ -179,3 +181,5 @@ def record_start(job: Job, hardware: Hardware, resumed_from_epoch: int) -> None:
     )
     on = f"{device}, {job.group.count} ranks" if several else device
     job.say(f"attempt {job.attempt} on {hardware.name} ({on}), {hardware.precision}")
+    for note in job.notes:
+        job.warn(note)

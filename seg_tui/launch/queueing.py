@@ -15,6 +15,7 @@ from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
 from engine.files import expanded
 from engine.intentions import Place, check_hardware, check_steps, default_name, enqueue, with_data_root
+from engine.plugins import usable_config
 from engine.report.tables import data_size, duration
 from engine.rundir import MOST_PRIORITY, RunCard, new_run_id
 from engine.store import RunRow, RunSummary, Store
@@ -188,6 +189,6 @@ def read_origin(
         root = stores.get().run(newest.id).config.get("data", {}).get("root", "")
         return Origin(data=str(root))
     row = stores.get().run(like)
-    config = workspace.run_dir(row.id).read_config()
+    config, _ = usable_config(workspace.run_dir(row.id))
     card = Card(name=row.name, experiment=row.experiment, tags=" ".join(row.tags))
     return Origin(config, card, config.data.root)

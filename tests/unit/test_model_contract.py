@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from engine.augment.builtin import FlipKeys
-from engine.components import BUILT_IN, ComponentError, PartRegistry, Registry, load_plugin
+from engine.components import BUILT_IN, ComponentError, PartRegistry, Registry
 from engine.config import RunConfig
 from engine.config_fields import Section, option
 from engine.config_keys import config_keys, with_values
 from engine.learning.checkpoint import check_fits
 from engine.learning.flops import flops_per_sample
 from engine.learning.recompute import recompute_blocks
-from engine.models import MODELS, ModelSection
+from engine.models import MODELS, ModelSection, UnknownModel
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.contract import Outputs, SegmentationNetwork, check_shapes, outputs_of
 from engine.models.registry import build_model
+from engine.plugins import load_plugin
 
 PLUGIN = '''
 from typing import ClassVar, Literal
@@ -178,7 +179,7 @@ def test_a_checkpoint_from_before_a_key_existed_fits() -> None:
 
 @pytest.fixture
 def registry() -> Registry[ModelSection]:
-    return Registry("model", "tests.nothing", ModelSection, default="small")
+    return Registry("model", "tests.nothing", ModelSection, default="small", unknown=UnknownModel)
 
 
 def test_what_a_section_must_have(registry: Registry[ModelSection]) -> None:

@@ -1,0 +1,26 @@
+"""`seg-engine components`: what a config can name, and where each comes from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from engine.augment.builtin import AUGMENTATIONS
+from engine.cli.console import output, print_json
+from engine.losses.builtin import LOSSES
+from engine.models.builtin import MODELS
+from engine.report.tables import Column, text_table
+
+
+def list_components(as_json: bool) -> None:
+    """One line a component; those that cannot be used say why."""
+    found = [*MODELS.described(), *LOSSES.described(), *AUGMENTATIONS.described()]
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    columns = [
+        Column("kind", [one.kind for one in found]),
+        Column("name", [(one.name, "bold") for one in found]),
+        Column("from", [one.origin or "-" for one in found], rank=1),
+        Column("what it is", [one.help or f"cannot be used: {one.problem}" for one in found], least=30),
+    ]
+    output.say(text_table(columns, output.table_width))

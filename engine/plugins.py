@@ -1,0 +1,129 @@
+"""Plugins: single files that register components, named by `--plugin FILE.py` and recorded with the run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.components import ComponentError, Origin, one_line, registering
+
+if TYPE_CHECKING:
+    from engine.config import PluginFile, RunConfig
+    from engine.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A file of components that was loaded: its absolute path and the SHA-256 of its bytes."""
+
+    path: Path
+    sha256: str
+
+
+_plugins: dict[Path, Plugin] = {}
+
+
+def load_plugin(path: Path) -> Plugin:
+    """Import a file that registers components; a file that is loaded already is not run again.
+
+    Raises ComponentError, one line with the place in the file, when it cannot be read or fails.
+    """
+    path = path.expanduser().absolute()
+    if path in _plugins:
+        return _plugins[path]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ComponentError(f"{path}: cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"seg_engine_plugin_{digest[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ComponentError(f"{path}: is no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pydantic looks the annotations of a section up here
+    try:
+        with registering(Origin("file", str(path), digest)):
+            spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ComponentError(f"{_place(error, path)}: {one_line(error)}") from error
+    _plugins[path] = Plugin(path, digest)
+    return _plugins[path]
+
+
+def loaded_plugins() -> tuple[Plugin, ...]:
+    return tuple(_plugins.values())
+
+
+def place_in_plugin(error: BaseException) -> str:
+    """FILE:LINE of the last line of a loaded plugin that took part in an error; empty when none did."""
+    files = {str(path) for path in _plugins}
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
+    return places[-1] if places else ""
+
+
+def _place(error: Exception, path: Path) -> str:
+    """FILE:LINE of the last line of the plugin that took part in the error."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
+
+
+def load_recorded(files: Iterable[PluginFile]) -> list[str]:
+    """Load the plugins that a run was made with. Returns a line for each that has changed since.
+
+    Raises ComponentError, one line, for a file that is gone or fails.
+    """
+    notes = []
+    for file in files:
+        path = Path(file.path)
+        if not path.is_file():
+            raise ComponentError(f"{path}: the plugin that the run was made with is not there")
+        if load_plugin(path).sha256 != file.sha256:
+            notes.append(f"{path}: the plugin has changed since the run was made")
+    return notes
+
+
+def usable_config(run: RunDir) -> tuple[RunConfig, list[str]]:
+    """The config of a run that is to be worked on, its plugins loaded, and a line for each that has changed.
+
+    Raises RunDirError, and ComponentError, one line, when a component is missing.
+    """
+    config = run.read_config()
+    notes = load_recorded(config.plugins or ())
+    if config.plugins:
+        config = run.read_config()  # now that its components are known
+    if missing := config.missing():
+        raise ComponentError("; ".join(missing))
+    return config, notes
+
+
+def config_of_file(path: Path) -> RunConfig:
+    """The config in a JSON file, its plugins loaded. Raises ConfigError, and ComponentError for a plugin."""
+    from engine.config_keys import config_from_json
+
+    content = path.read_bytes()
+    load_recorded(config_from_json(content).plugins or ())
+    return config_from_json(content)
+
+
+def with_loaded(config: RunConfig) -> RunConfig:
+    """The config with the plugins of this process on its record.
+
+    Those that it has stay as they are, so that a change since is noticed.
+    """
+    from engine.config import PluginFile
+
+    known = {str(p.path): PluginFile(path=str(p.path), sha256=p.sha256) for p in loaded_plugins()}
+    known |= {file.path: file for file in config.plugins or ()}
+    return config.model_copy(update={"plugins": tuple(known.values()) or None})

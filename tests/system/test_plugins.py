@@ -1,0 +1,169 @@
+"""Components of a stranger, who knows docs/extending.md: from a file and from an installed package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+SMALL = ("device=cpu", "epochs=2", "batch_size=2", "data.size=32x32", "runtime.threads=1", "gallery.every=0")
+OWN = ("model.name=two_layers", "loss.focal=0.5", "augment.grey=0.5")
+
+
+def examples() -> list[str]:
+    """The Python of docs/extending.md, as it is written there."""
+    page = (REPOSITORY / "docs" / "extending.md").read_text()
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def seg(
+    workspace: Path, *arguments: str, site: Path | None = None, status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
+    path = os.pathsep.join(filter(None, [str(site or ""), os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [*command, "--workspace", str(workspace), *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def listed(workspace: Path, site: Path | None = None) -> dict[str, dict[str, object]]:
+    return {run["name"]: run for run in json.loads(seg(workspace, "runs", "--json", site=site).stdout)}
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.py"
+    file.write_text("\n\n".join(examples()))
+    return file
+
+
+def test_each_example_is_short_enough_to_copy() -> None:
+    assert len(examples()) == 3
+    assert all(len(example.splitlines()) < 40 for example in examples())
+
+
+def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
+    tmp_path: Path, plugin: Path, street: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    own = ("--plugin", str(plugin))
+    seg(workspace, "run", "quick", *own, *OWN, *SMALL, "--data", str(street), "--name", "mine")
+    seg(workspace, "evaluate", "mine", "device=cpu", "--name", "scored")
+    seg(workspace, "rerun", "mine", "epochs=1", "--name", "again")
+    assert listed(workspace)["mine"]["best_dice"] is not None
+    folder = workspace / "runs" / str(listed(workspace)["mine"]["id"])
+    config = json.loads((folder / "config.json").read_text())
+    assert [file["path"] for file in config["plugins"]] == [str(plugin)]
+
+    plugin.write_text(plugin.read_text() + "\n# a change\n")
+    changed = f"{plugin}: the plugin has changed since the run was made"
+    new = seg(workspace, "rerun", "mine", "epochs=1", "--name", "new")
+    assert changed not in new.stdout + new.stderr
+    scored = seg(workspace, "evaluate", "again", "device=cpu")
+    assert changed in scored.stdout + scored.stderr
+
+    plugin.unlink()
+    for command in (("runs",), ("show", "mine"), ("compare", "mine", "again"), ("db", "check")):
+        seg(workspace, *command)
+    gone = f"error: {plugin}: the plugin that the run was made with is not there\n"
+    assert seg(workspace, "evaluate", "mine", "device=cpu", status=2).stderr == gone
+    assert seg(workspace, "rerun", "mine", status=2).stderr == gone
+    before = listed(workspace)
+    (workspace / "experiments.db").unlink()
+    seg(workspace, "db", "rebuild")
+    assert listed(workspace).keys() == before.keys()
+
+
+def wheel(folder: Path, modules: Sequence[tuple[str, str, str]]) -> Path:
+    """A wheel of a stranger's package: modules with their group of entry points and text."""
+    path = folder / "stranger-1.2-py3-none-any.whl"
+    points = "\n".join(f"[seg_engine.{group}]\n{name} = stranger.{name}\n" for name, group, _ in modules)
+    about = "stranger-1.2.dist-info"
+    files = {
+        "stranger/__init__.py": "",
+        **{f"stranger/{name}.py": text for name, _, text in modules},
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: stranger\nVersion: 1.2\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/entry_points.txt": points,
+    }
+    files[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in files)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Where pip has installed a stranger's package, one of whose modules is broken."""
+    network, loss, augmentation = examples()
+    modules = [
+        ("networks", "models", network),
+        ("losses", "losses", loss),
+        ("greys", "augmentations", augmentation),
+        ("broken", "models", "import no_such_module"),
+    ]
+    folder = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
+    subprocess.run([*pip, str(folder), str(wheel(tmp_path, modules))], check=True, timeout=120)
+    return folder
+
+
+def test_a_strangers_package_is_used_like_the_engines_own(tmp_path: Path, site: Path, street: Path) -> None:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    found = json.loads(seg(workspace, "components", "--json", site=site).stdout)
+    strange = {one["name"]: one for one in found if one["origin"] == "stranger 1.2"}
+    assert {"two_layers", "focal", "grey"} <= strange.keys()
+    problem = "stranger 1.2: ModuleNotFoundError: No module named 'no_such_module'"
+    assert [one["problem"] for one in found if one["problem"]] == [problem]
+    assert "loss.focal_gamma" in seg(workspace, "config", "loss", site=site).stdout
+
+    seg(workspace, "run", "quick", *OWN, *SMALL, "--data", str(street), "--name", "mine", site=site)
+    seg(workspace, "evaluate", "mine", "device=cpu", site=site)
+    seg(workspace, "run", "quick", *SMALL, "--data", str(street), "--name", "usual", site=site)
+    assert "two_layers" in seg(workspace, "compare", "mine", "usual", site=site).stdout
+    seg(workspace, "report", "default", "--out", str(tmp_path / "report"), site=site)
+
+    # Without the package the runs are still there, and what needs it says so.
+    assert set(listed(workspace)) >= {"mine", "usual"}
+    assert "two_layers" in seg(workspace, "show", "mine").stdout
+    missing = seg(workspace, "evaluate", "mine", "device=cpu", status=2).stderr
+    assert missing.startswith("error: model.name=two_layers: no such network here; a package may have")
+    assert missing.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_an_error_in_a_plugin_is_one_line_with_its_place(tmp_path: Path, place: str) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("x = 1\nraise ValueError('of my own')\n")
+    option = ["--plugin", str(file)]
+    words = [*option, "config"] if place == "before" else ["config", *option]
+    assert seg(tmp_path, *words, status=2).stderr == f"error: {file}:2: ValueError: of my own\n"
+
+
+def test_a_plugin_with_a_fault_in_its_network_is_named_on_the_record(tmp_path: Path, street: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(examples()[0].replace("network.head = nn", "network.classify = nn"))
+    own = ("--plugin", str(file), "model.name=two_layers")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    failed = seg(workspace, "run", "quick", *own, *SMALL, "--data", str(street), status=1)
+    assert "model.name=two_layers" in failed.stdout + failed.stderr
+    assert "head_names has 'head', which no part of the network is called" in failed.stdout + failed.stderr
