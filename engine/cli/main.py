@@ -193,7 +193,7 @@ def config(
 
 @app.command()
 def components(as_json: Json = False) -> None:
-    """List networks, losses and augmentations, and where each comes from."""
+    """List networks, losses and augmentations with their origin."""
     from engine.cli.components import list_components
 
     list_components(as_json)

@@ -18,7 +18,7 @@ PROGRAM = "seg-engine"
 
 ORDER = (
     *("run", "resume", "runs", "show", "picture", "evaluate", "images", "predict", "ood", "robustness"),
-    *("recipes", "config", "data", "db", "doctor", "bench"),
+    *("recipes", "config", "components", "data", "db", "doctor", "bench"),
     *("compare", "figure", "report", "study"),
     *("queue", "watch", "logs", "stop", "requeue", "rerun", "sweep", "tag", "note", "delete", "agent"),
 )

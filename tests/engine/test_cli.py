@@ -50,7 +50,7 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("data synthesize x --size 64", "--size: '64' is not allowed; it must be HEIGHTxWIDTH such as"),
         ("data synthesize x --images 1", "images is 1; at least 2"),
         ("data check nowhere", "nowhere: there is no such folder"),
-        ("db import nowhere", "run.json: cannot be read: No such file or directory"),
+        ("db import nowhere", "nowhere: there is no such folder"),
         ("picture good", "no gallery yet"),
         ("--workspace nowhere runs", "nowhere: no such folder"),
         ("runs seed=99999999999999999999", "seed: 99999999999999999999 is beyond what a run can have"),
