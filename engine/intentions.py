@@ -44,7 +44,7 @@ from engine.step_parts import refuse_too_small_parts
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
 from engine.task_names import LEARNING_TASKS
-from engine.visible import text_problem
+from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 from engine.workspace import Workspace
 
 STOPPABLE = ("queued", "starting", "running", "stopping")
@@ -220,6 +220,8 @@ def make_run(
     """
     refuse_unkeepable(name=card.name, experiment=card.experiment, tag=card.tags, note=card.note)
     for what, text in (("name", card.name), ("experiment", card.experiment)):
+        if not is_one_line(text):
+            raise Refused([f"{what}: {text!r} {SEVERAL_LINES}"])
         if not text.strip():
             raise Refused([f"{what}: is empty; it must have a letter or a digit"])
     if abs(card.priority) > MOST_PRIORITY:

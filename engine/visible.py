@@ -40,6 +40,20 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else text.translate(_LINE)
 
 
+def block(text: str, indent: str = "    ") -> str:
+    """Text of several lines in which all but the first are indented, so that none of them can be taken for a
+    line of the program's own."""
+    return f"\n{indent}".join(one_line(line) for line in text.splitlines())
+
+
+SEVERAL_LINES = "has a line break or a tab; it must stay on one line"
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has neither line breaks of any kind nor tabs, as the name of a run must."""
+    return "\t" not in text and len(f"{text}.".splitlines()) == 1
+
+
 def visible_json(text: str) -> str:
     """JSON in which each character that `visible` would replace is escaped; its value stays the same."""
     return text if text.isprintable() else text.translate(_JSON)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.agent.loop import AgentOptions, run_agent
 from engine.agent.presence import AgentError
-from engine.visible import guard_streams
+from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace
 
 
@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def say(line: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), line, flush=True)
+    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), one_line(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from engine.visible import unguarded, visible, visible_json
+from engine.visible import one_line, unguarded, visible, visible_json
 
 
 class Stream(Console):
@@ -29,7 +29,14 @@ class Stream(Console):
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def say(self, text: str | Text = "") -> None:
-        """Print lines whole: the terminal may wrap them, a pipe gets all of them."""
+        """Print lines whole: the terminal may wrap them, a pipe gets all of them.
+
+        A str is one line, whatever names it holds, with blank lines before and behind it; a Text is a block,
+        whose maker sees to its lines.
+        """
+        if isinstance(text, str):
+            inner = text.strip("\n")
+            text = text.replace(inner, one_line(inner)) if inner else text
         self.print(text, soft_wrap=True)
 
     @property
@@ -55,6 +62,17 @@ class Stream(Console):
 
     def on_broken_pipe(self) -> None:
         raise  # the BrokenPipeError, which Rich would turn into an exit; `main` deals with it
+
+
+_Line = TypeVar("_Line")
+
+MOST_LINES = 10
+"""Of a list that may be long so many lines are printed, and how many there are beside them."""
+
+
+def first_few(lines: Sequence[_Line], more: int = 0) -> Sequence[_Line]:
+    """The first `MOST_LINES` of a list that has `more` beside it; all where only one would be left out."""
+    return lines if len(lines) + more <= MOST_LINES + 1 else lines[:MOST_LINES]
 
 
 output = Stream(stderr=False)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import typer
+from rich.text import Text
 
 from engine import intentions
 from engine.cli.console import notices, output
@@ -16,7 +17,8 @@ from engine.config_keys import parse_assignments, with_values
 from engine.intentions import Place, Refused, check_hardware, enqueue, with_data_root
 from engine.plugins import usable_config
 from engine.rundir import RunCard, new_run_id
-from engine.store import RunRow, Store
+from engine.store import RunRow, Store, StoreError
+from engine.visible import one_line
 from engine.workspace import Workspace
 
 _FATES = {
@@ -75,8 +77,8 @@ def rerun(
         model = before.read_card()
         card = RunCard(
             id=new_run_id(),
-            name=name or model.name,
-            experiment=experiment or model.experiment,
+            name=name or one_line(model.name),
+            experiment=experiment or one_line(model.experiment),
             created=time.time(),
             tags=model.tags if tags is None else tuple(dict.fromkeys(tag for tag in tags if tag)),
             note=note,
@@ -123,7 +125,7 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
     with open_existing(workspace, change=text is not None) as store:
         row = store.run(store.resolve(prefix))
         if text is None:
-            output.say(row.note)
+            output.say(Text(row.note))
             return
         if not intentions.set_note(workspace, store, row.id, text):
             tell_lost(workspace, row.id)
@@ -131,5 +133,18 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
 
 
 def named(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
-    """The runs that were named, each once. Raises StoreError for a name of none."""
-    return [store.run(run_id) for run_id in dict.fromkeys(store.resolve(prefix) for prefix in prefixes)]
+    """The runs that were named, each once. Raises StoreError, or Refused with every name of none."""
+    found: dict[str, RunRow] = {}
+    problems: list[StoreError] = []
+    for prefix in dict.fromkeys(prefixes):
+        try:
+            row = store.run(store.resolve(prefix))
+        except StoreError as error:
+            problems.append(error)
+        else:
+            found.setdefault(row.id, row)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise intentions.Refused([str(error) for error in problems])
+    return list(found.values())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.classes import VOID
-from engine.cli.console import notices, output, print_json, progress_bar
+from engine.cli.console import first_few, notices, output, print_json, progress_bar
 from engine.config import STUDY_SEED
 from engine.config_keys import ConfigError
 from engine.data.catalog import Catalog, DataError, Fault, scan
@@ -163,8 +163,11 @@ def print_faults(faults: Sequence[Fault]) -> None:
     counts = Counter(fault.kind.replace("_", " ") for fault in faults)
     summary = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
     output.print(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}: {summary}", style="bold red")
-    for fault in faults:
+    shown = first_few(faults)
+    for fault in shown:
         output.say(f"  {fault.path}: {fault.problem}")
+    if len(shown) < len(faults):
+        output.say(f"  and {len(faults) - len(shown):,} more; --json lists all of them")
     output.say("\n--skip-bad lets a run go on without these samples")
 
 

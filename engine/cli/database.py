@@ -11,7 +11,7 @@ from engine.agent.check import check
 from engine.agent.ingest import refresh
 from engine.agent.presence import Presence
 from engine.cli.bring import bring, refuse_unfit
-from engine.cli.console import notices, output, print_json, progress_bar
+from engine.cli.console import first_few, notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
 from engine.intentions import Refused, finish_deletions, remove_folder
 from engine.journal import JournalError
@@ -93,9 +93,12 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
         record = {"runs": done.runs, "differences": [asdict(difference) for difference in done.differences]}
         print_json(record)
         return 1 if left else 0
-    for difference in done.differences:
+    shown = first_few(done.differences)
+    for difference in shown:
         state = "fixed" if difference.fixed else difference.kind
         output.say(f"{difference.run or label}  {state:10}  {difference.what}")
+    if len(shown) < len(done.differences):
+        output.say(f"and {len(done.differences) - len(shown):,} more; --json lists all of them")
     compared = f"{done.runs} runs compared" if done.runs != 1 else "1 run compared"
     if not done.differences:
         output.say(f"{compared}: the database is what their folders say")

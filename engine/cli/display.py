@@ -36,6 +36,7 @@ from engine.report.tables import class_table, duration, score
 from engine.rundir import RunDir
 from engine.store import RunRow, Store
 from engine.task_names import LEARNING_TASKS
+from engine.visible import block
 
 HEADER = "    epoch  loss train      val  Dice train      val     mIoU    img/s    time"
 
@@ -325,7 +326,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         stream.say(f"{row.id} stopped after {done}")
         stream.say(f"next:    seg-engine resume {row.id}")
     else:
-        notices.say(f"{row.id} {row.status} ({row.cause}): {row.message}")
+        notices.say(Text(f"{row.id} {row.status} ({row.cause}): {block(row.message)}"))
         notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
 
 

@@ -18,6 +18,7 @@ from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
 from engine.rundir import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
+from engine.visible import one_line
 from engine.workspace import Workspace
 
 
@@ -33,8 +34,8 @@ class Chosen:
     def of(self, row: RunRow, name: str) -> RunCard:
         """The card of a new run of the network of `row`."""
         tags = tuple(dict.fromkeys(self.tags))
-        experiment = self.experiment or row.experiment
-        return RunCard(new_run_id(), self.name or name, experiment, time.time(), tags, self.note)
+        experiment = self.experiment or one_line(row.experiment)
+        return RunCard(new_run_id(), self.name or one_line(name), experiment, time.time(), tags, self.note)
 
 
 def evaluate(

@@ -22,13 +22,12 @@ import typer
 from engine.access import explain
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
+from engine.cli.console import first_few
 from engine.cli.queueing import check_place
 from engine.cli.usage import PROGRAM, WrongUse, choice, plugins_first, refuse_empty, usage_line
-from engine.visible import guard_streams
+from engine.visible import block, guard_streams, one_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
-MOST_LINES = 10
-"""Problems that are printed one by one."""
 
 app = group(
     "Train segmentation networks and keep every epoch's scores in a database.",
@@ -413,7 +412,7 @@ def command_line(arguments: Sequence[str]) -> int:
     except typer.Exit as end:
         return end.exit_code
     except typer.TyperException as error:
-        return _complain(usage_line(error))
+        return _complain(one_line(usage_line(error)))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
@@ -423,19 +422,21 @@ def command_line(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.strerror is None:
             raise
-        return _complain(explain(error))
+        return _complain(one_line(explain(error)))
     except Exception as error:
         # Errors that the engine defines are made to be read; any other is a fault of the program.
         if not type(error).__module__.startswith("engine."):
             raise
+        if getattr(error, "several_lines", False):
+            return _complain(block(str(error), indent=""))
         problems = getattr(error, "problems", [str(error)])
-        return _complain(*problems, more=getattr(error, "more", 0))
+        return _complain(*map(one_line, problems), more=getattr(error, "more", 0))
     return DONE
 
 
 def _complain(*problems: str, more: int = 0) -> int:
     """Print the first problems, and how many there are beside them."""
-    shown = problems if len(problems) + more <= MOST_LINES + 1 else problems[:MOST_LINES]
+    shown = first_few(problems, more)
     for problem in shown:
         print(f"error: {problem}", file=sys.stderr)
     rest = len(problems) - len(shown) + more

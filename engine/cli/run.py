@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from rich.text import Text
+
 from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, output, progress_bar
@@ -122,7 +124,7 @@ def print_scripts(workspace: Workspace, configs: Sequence[RunConfig]) -> None:
         wanted[config.slurm] = wanted.get(config.slurm, 0) + 1
     for about, count in wanted.items():
         runs = [workspace.run_dir(new_run_id()) for _ in range(count)]
-        output.say(job_script(new_name(runs), runs, about, workspace.cache).rstrip())
+        output.say(Text(job_script(new_name(runs), runs, about, workspace.cache).rstrip()))
 
 
 def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from engine.files import expanded
-from engine.visible import text_problem
+from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 
 PROGRAM = "seg-engine"
 
@@ -50,6 +50,11 @@ class Command(TyperCommand):
     paths with `~` resolved. Every command of the program is one, so that none has to think of it."""
 
     def invoke(self, context: Any) -> Any:
+        makes_runs = any("--name" in parameter.opts for parameter in self.params)
+        for parameter in self.params if makes_runs else ():
+            value = context.params.get(parameter.name)
+            if parameter.name in ("name", "experiment") and value and not is_one_line(value):
+                raise WrongUse(f"{parameter.opts[0]}: {value!r} {SEVERAL_LINES}")
         for parameter in self.params:
             if parameter.name in context.params:
                 first = parameter.opts[0]

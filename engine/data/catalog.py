@@ -30,6 +30,7 @@ from pathlib import Path
 from engine.classes import CITYSCAPES, UNLABELLED, ClassSet, ClassSetError, load_class_set
 from engine.data.faults import DataError as DataError
 from engine.data.faults import Fault as Fault
+from engine.data.faults import FaultyData as FaultyData
 from engine.data.faults import counted, listed
 from engine.data.faults import describe_faults as describe_faults
 from engine.data.partners import Side

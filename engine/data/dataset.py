@@ -19,7 +19,17 @@ from engine.access import reason
 from engine.classes import UNLABELLED, ClassSet
 from engine.config import DataConfig
 from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
-from engine.data.catalog import EXTRA, Catalog, DataError, Fault, Sample, describe_faults, scan, scan_images
+from engine.data.catalog import (
+    EXTRA,
+    Catalog,
+    DataError,
+    Fault,
+    FaultyData,
+    Sample,
+    describe_faults,
+    scan,
+    scan_images,
+)
 from engine.data.decode import (
     check_samples,
     read_pair,
@@ -375,7 +385,7 @@ def _divide(
 
 def _refuse(faults: Sequence[Fault], config: DataConfig, root: Path) -> None:
     if faults and not config.skip_bad:
-        raise DataError(describe_faults(faults, root))
+        raise FaultyData(describe_faults(faults, root))
 
 
 def _rows(cache: Cache, samples: tuple[Sample, ...]) -> CachedSplit:

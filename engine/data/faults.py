@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.input_files import shown
+from engine.visible import one_line
 
 
 class DataError(Exception):
     """Data that cannot be used; the message is one line a person can act on."""
+
+
+class FaultyData(DataError):
+    """Faults of the files of a data set; the message is that of `describe_faults`, one line each."""
+
+    several_lines = True
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,12 @@ def describe_faults(faults: Sequence[Fault], root: Path, most: int = 10, option:
         return ""
     counts = Counter(fault.kind for fault in faults)
     summary = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.most_common())
-    lines = [f"{shown(root)}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}: {summary}"]
-    lines += [f"  {fault.path}: {fault.problem}" for fault in faults[:most]]
+    lines = [f"{one_line(shown(root))}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}: {summary}"]
+    lines += [f"  {one_line(f'{fault.path}: {fault.problem}')}" for fault in faults[:most]]
     if len(faults) > most:
         lines.append(f"  and {len(faults) - most} more")
-    command = f"seg-engine data check {shlex.quote(shown(root))}"
-    lines.append(f"`{command}` shows all of them; {option} goes on without these samples")
+    command = f"seg-engine data check {shlex.quote(one_line(shown(root)))} --json"
+    lines.append(f"`{command}` lists all of them; {option} goes on without these samples")
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.classes import VOID, ClassSet
 from engine.config import DataConfig
-from engine.data.catalog import Catalog, DataError, Fault, Sample, describe_faults, scan
+from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
 from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table
 from engine.data.frozen_classes import class_notes
@@ -83,7 +83,7 @@ def open_pairs(
     kept = {sample.name for sample in samples}
     faults += [f for name, of in found.items() if config.skip_bad or name in kept for f in of]
     if faults and not config.skip_bad:
-        raise DataError(describe_faults(faults, root, option="data.skip_bad=true"))
+        raise FaultyData(describe_faults(faults, root, option="data.skip_bad=true"))
     if trained is not None and member is not None and not (own and split == "train"):
         notes += _told_learned(samples, split, trained.run_id, member, contents_of(samples, root, cache_dir))
     return Pairs(root, catalog.class_set, samples, tuple(faults), tuple(notes))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +11,7 @@ from rich.text import Text
 
 from engine.report.compare import Comparison
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
+from engine.report.csv_text import csv_text
 from engine.report.measures import Metric, Value
 from engine.report.published import PUBLISHED, PublishedResult
 from engine.report.tables import (
@@ -26,6 +25,7 @@ from engine.report.tables import (
     text_table,
     told_counts,
 )
+from engine.visible import one_line
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "": "dim"}
 
@@ -94,7 +94,7 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
     if comparison.published:
         parts.append(_titled(PUBLISHED_TITLE, published_table(comparison.published, width)))
     if comparison.notes:
-        parts.append(Text("\n").join(Text(f"note: {note}", "yellow") for note in comparison.notes))
+        parts.append(Text("\n").join(Text(f"note: {one_line(note)}", "yellow") for note in comparison.notes))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
 
 
@@ -290,9 +290,5 @@ def comparison_csv(comparison: Comparison) -> str:
         scores = {f"{PUBLISHED}_{name}": getattr(result, name) for name in PUBLISHED_SCORES.values()}
         told = {"source": PUBLISHED, "label": result.label, f"{PUBLISHED}_epochs": result.epochs}
         lines.append({**told, **scores})
-    text = io.StringIO()
     columns = list(dict.fromkeys(name for line in lines for name in line))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_text(columns, ([line.get(name) for name in columns] for line in lines))

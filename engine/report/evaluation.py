@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from rich.text import Text
 
 from engine.metrics.bootstrap import Difference
+from engine.report.csv_text import csv_text
 from engine.report.tables import Column, class_table, large, score, text_table
 from engine.store import EvaluationRow, ImageRow
 
@@ -76,15 +74,13 @@ def images_table(rows: Sequence[ImageRow], class_name: str | None, width: int | 
 
 def images_csv(rows: Sequence[ImageRow]) -> str:
     """Images as CSV with a header; the Dice of every class is a column of its own, dice:NAME."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     fields = ("image", "split", "at", "dice", "miou", "pixel_accuracy", "valid_pixels")
     names = list(rows[0].class_dice) if rows else []
-    writer.writerow([*fields, *(f"dice:{name}" for name in names)])
-    for row in rows:
-        values = asdict(row)
-        writer.writerow([*(values[field] for field in fields), *(row.class_dice.get(name) for name in names)])
-    return text.getvalue()
+    lines = (
+        [*(getattr(row, field) for field in fields), *(row.class_dice.get(name) for name in names)]
+        for row in rows
+    )
+    return csv_text([*fields, *(f"dice:{name}" for name in names)], lines)
 
 
 def difference_table(found: Sequence[Difference]) -> Text:

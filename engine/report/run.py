@@ -29,6 +29,7 @@ from engine.report.tables import (
 )
 from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, OodRow, RunRow
 from engine.task_names import LEARNING_TASKS
+from engine.visible import block, one_line
 
 CURVE_WIDTH = 40
 
@@ -77,7 +78,7 @@ def run_page(page: RunPage, width: int | None) -> Text:
         _config(page.row, width or 100),
         _warnings(page.events),
         _files(page.files),
-        Text.assemble(("next", "bold"), "  " + "\n      ".join(next_commands(page))),
+        Text.assemble(("next", "bold"), "  " + "\n      ".join(map(one_line, next_commands(page)))),
     ]
     return Text("\n\n", no_wrap=True, overflow="ignore").join(part for part in parts if part)
 
@@ -133,7 +134,8 @@ def heading(page: RunPage) -> Text:
     labels += [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
     labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
     lines.append(Text("  ".join(labels)))
-    lines += [Text(f"note: {row.note}")] if row.note else []
+    if row.note:
+        lines += [Text(line) for line in f"note: {block(row.note, ' ' * len('note: '))}".splitlines()]
     return _lines(lines)
 
 
@@ -173,7 +175,8 @@ def failure(row: RunRow) -> Text | None:
     """Why a run failed or was lost, with its traceback; None for every other run."""
     if row.status not in ("failed", "lost"):
         return None
-    lines = [Text(f"{row.cause or row.status}: {row.message or 'it left no message'}", "bold red")]
+    told = f"{row.cause or row.status}: {block(row.message) or 'it left no message'}"
+    lines = [Text(line, "bold red") for line in told.splitlines()]
     lines += [Text("  " + line) for line in row.traceback.rstrip().splitlines()]
     return _lines(lines)
 
@@ -378,4 +381,13 @@ def _quoted(value: str) -> str:
 
 
 def _lines(lines: Iterable[Text]) -> Text:
-    return Text("\n", no_wrap=True, overflow="ignore").join(lines)
+    """Lines below each other, each of which stays one whatever it holds."""
+    return Text("\n", no_wrap=True, overflow="ignore").join(map(_on_one_line, lines))
+
+
+def _on_one_line(line: Text) -> Text:
+    if line.plain.isprintable():
+        return line
+    shown = line.copy()
+    shown.plain = one_line(line.plain)  # as long as before, so that the styles stay in place
+    return shown

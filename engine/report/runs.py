@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rich.text import Text
 
+from engine.report.csv_text import csv_text
 from engine.report.tables import Column, age, score, text_table
 from engine.store import RunRow, RunSummary
 from engine.store.rows import HARDEST
@@ -125,13 +124,8 @@ def run_record(row: RunRow) -> dict[str, Any]:
 def runs_csv(rows: Sequence[RunRow]) -> str:
     """Runs as CSV with a header: every field that is one value, and the tags, separated by commas."""
     told = [field.name for field in fields(RunRow) if field.name not in _NOT_IN_CSV]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(told)
-    for row in rows:
-        values = ((name, getattr(row, name)) for name in told)
-        writer.writerow([",".join(value) if name == "tags" else value for name, value in values])
-    return text.getvalue()
+    values = ([getattr(row, name) for name in told] for row in rows)
+    return csv_text(told, ([",".join(v) if isinstance(v, tuple) else v for v in line] for line in values))
 
 
 def _task_column(rows: Sequence[RunRow]) -> list[Column]:

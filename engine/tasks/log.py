@@ -7,12 +7,12 @@ import os
 import sys
 import time
 
-from engine.visible import visible
+from engine.visible import one_line, visible
 
 
 def say(line: str) -> None:
     """One line with the time of day. Never an error: a full disk must not end a run that wanted to speak."""
-    _write(1, f"{time.strftime('%H:%M:%S')} {line}\n")
+    _write(1, f"{time.strftime('%H:%M:%S')} {one_line(line)}\n")
 
 
 def complain(text: str) -> None:

@@ -20,6 +20,7 @@ from engine.report.tables import data_size, duration
 from engine.rundir import MOST_PRIORITY, RunCard, new_run_id
 from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
+from engine.visible import one_line
 from engine.workspace import Workspace
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Draft
 from seg_tui.live import Snapshot
@@ -190,5 +191,5 @@ def read_origin(
         return Origin(data=str(root))
     row = stores.get().run(like)
     config, _ = usable_config(workspace.run_dir(row.id))
-    card = Card(name=row.name, experiment=row.experiment, tags=" ".join(row.tags))
+    card = Card(name=one_line(row.name), experiment=one_line(row.experiment), tags=" ".join(row.tags))
     return Origin(config, card, config.data.root)

@@ -27,6 +27,7 @@ from engine.report.published import PublishedResult, published_results
 from engine.report.short_names import ShortNames
 from engine.store import RunSummary, Store, StoreError
 from engine.task_names import LEARNING_TASKS
+from engine.visible import one_line
 from seg_tui.acting import Acting
 from seg_tui.exports import ExportError, export_comparison
 from seg_tui.live import Snapshot
@@ -381,7 +382,7 @@ def _numbers(comparison: Comparison, styles: dict[str, str], width: int) -> Text
             replace(entry, label=names.fit(entry.label, max(12, width // 5))) for entry in comparison.entries
         ]
         table = numbers_table(replace(comparison, entries=tuple(entries)), None, styles)
-    notes = [Text(f"note: {note}", "yellow") for note in comparison.notes]
+    notes = [Text(f"note: {one_line(note)}", "yellow") for note in comparison.notes]
     return Text("\n").join([table, *([Text()] if notes else []), *notes])
 
 

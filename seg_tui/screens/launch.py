@@ -39,6 +39,9 @@ PAUSE_SECONDS = 0.3
 SMALL_LINES = 30
 """Below this height no line is left empty but between sections."""
 
+MOST_NOTICES = 5
+"""More problems that belong to no field are counted: notices would cover the form."""
+
 IN_FORM = {"queue", "folder", "search", "changed", "copy", "restore", "focus_beside"}
 """Actions of the form; there are none before a recipe is chosen."""
 
@@ -294,6 +297,7 @@ class LaunchScreen(Screen[str | None]):
         if message.data:
             form.refuse("data", message.lines[0])
             return
+        elsewhere = []
         for line in message.lines:
             key, _, rest = line.partition(": ")
             after = form.card.after.strip()
@@ -302,7 +306,12 @@ class LaunchScreen(Screen[str | None]):
             if key in form.rows():
                 form.refuse(key, rest)
             else:
-                self.notify(line, severity="error", timeout=10, markup=False)
+                elsewhere.append(line)
+        for line in elsewhere[:MOST_NOTICES]:
+            self.notify(line, severity="error", timeout=10, markup=False)
+        if len(elsewhere) > MOST_NOTICES:
+            rest = f"and {len(elsewhere) - MOST_NOTICES:,} more problems"
+            self.notify(rest, severity="error", timeout=10, markup=False)
 
     # ------------------------------------------------------------------ keys
 

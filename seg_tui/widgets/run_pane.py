@@ -15,6 +15,7 @@ from engine.report.tables import Column, age, bar, data_size, duration, large, s
 from engine.store import CorruptionRow
 from engine.store.rows import HARDEST
 from engine.task_names import LEARNING_TASKS
+from engine.visible import one_line as _one_line
 from seg_tui.detail import Detail
 from seg_tui.logfile import printable
 from seg_tui.palette import curve_color
@@ -193,7 +194,7 @@ def head(detail: Detail, now: float, width: int, one_line: bool) -> Text:
     row = detail.row
     status, style = status_cell(row)
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(row.name, "bold")
+    text.append(_one_line(row.name), "bold")
     text.append(f"  {row.id}  ", "dim")
     text.append(status, style)
     if one_line:

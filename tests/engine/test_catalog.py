@@ -272,7 +272,7 @@ def test_describing_faults() -> None:
     assert lines[1:3] == ["  images/0.png: has no label", "  images/1.png: has no label"]
     assert lines[11] == "  and 2 more"
     assert lines[12] == (
-        "`seg-engine data check 'my data'` shows all of them; --skip-bad goes on without these samples"
+        "`seg-engine data check 'my data' --json` lists all of them; --skip-bad goes on without these samples"
     )
     assert describe_faults(faults[:1], Path("data")).splitlines()[0] == "data: 1 fault: 1 missing label"
 

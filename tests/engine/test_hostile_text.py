@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import sys
@@ -12,13 +14,19 @@ from pathlib import Path
 import pytest
 import typer
 
+from engine.agent import __main__ as agent_log
 from engine.cli.main import app, command_line
+from engine.report.csv_text import csv_text
+from engine.tasks import log as worker_log
 from engine.visible import guard_streams
 from engine.workspace import WORKSPACE_VARIABLE, Workspace
 from tests.engine.conftest import import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal
 
 EVIL = "x\x1b]0;pwned\x07\x1b[5;5f\x9b31m\x7f\u202e\u2066\u2028\u200b[red][@click=app.quit]\r\t"
+
+FORGED = "x\nerror: forged\r\n00:00:00 forged\x0bforged\u2028forged\tforged"
+"""Lines that look like the program's own, for those who read its output or search it."""
 
 ARGUMENTS = {
     "run": [EVIL, f"{EVIL}=1", "--data", EVIL, "--name", EVIL],
@@ -84,6 +92,17 @@ def commands(group: typer.Typer, before: str = "") -> Iterator[tuple[str, bool]]
 
 @pytest.fixture
 def hostile(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return hostile_workspace(workspace, tmp_path, monkeypatch, EVIL)
+
+
+@pytest.fixture
+def forged(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return hostile_workspace(workspace, tmp_path, monkeypatch, FORGED)
+
+
+def hostile_workspace(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evil: str
+) -> list[str]:
     """A workspace whose two runs are called and annotated in the worst way; the arguments of each command."""
     monkeypatch.setenv(WORKSPACE_VARIABLE, str(workspace.root))
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -91,14 +110,14 @@ def hostile(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for run_id in ("aaaa1111", "bbbb2222"):
         run = import_made_up_run(
             workspace, run_id, finished_journal() if run_id == "aaaa1111" else MadeUpJournal(),
-            name=EVIL, experiment=EVIL, tags=("".join(EVIL.split()),), note=EVIL, created=900.0,
+            name=evil, experiment=evil, tags=("".join(evil.split()),), note=evil, created=900.0,
         )  # fmt: skip
-        run.log.write_text(EVIL * 3)
-    data = tmp_path / f"d{EVIL}"
+        run.log.write_text(evil * 3)
+    data = tmp_path / f"d{evil}"
     for part in ("images", "labels"):
         (data / part).mkdir(parents=True)
-        (data / part / f"{EVIL}.png").write_bytes(b"no image")
-    (data / "classes.toml").write_text(f"[[classes]]\nname = {json.dumps(EVIL)}\nvalue = 0\n")
+        (data / part / f"{evil}.png").write_bytes(b"no image")
+    (data / "classes.toml").write_text(f"[[classes]]\nname = {json.dumps(evil)}\nvalue = 0\n")
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, getattr(sys, name))  # what `guard_streams` changes is restored
     return [str(data)]
@@ -170,3 +189,68 @@ def test_nor_does_any_format_or_usage_error(
     assert command_line(words) in (0, 2)
     done = capsys.readouterr()
     assert_harmless(done.out + done.err)
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS.keys() - {"logs"}))
+def test_no_name_note_or_path_makes_a_line_of_its_own(
+    forged: list[str], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    guard_streams()
+    words = [forged[0] if word == "{data}" else word.replace(EVIL, FORGED) for word in ARGUMENTS[name]]
+    assert command_line([*name.split(), *words]) in (0, 1, 2, 3)
+    done = capsys.readouterr()
+    lines = of_a_terminal(done.out + done.err).splitlines()
+    assert not [line for line in lines if line.startswith(("error: forged", "00:00:00", "forged"))]
+
+
+@pytest.mark.parametrize("option", ["--name", "--experiment"])
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "a\rb", "a\u2028b", "a\n"])
+def test_a_name_of_several_lines_is_refused(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], option: str, text: str, tmp_path: Path
+) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal())
+    words = ["-w", str(workspace.root), "evaluate", "aaaa1111", "--queue", option, text]
+    assert command_line(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert option.strip("-") in line
+    assert "line break or a tab" in line
+
+
+def test_a_note_of_several_lines_is_shown_as_a_block(
+    forged: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line(["note", "aaaa1111", "first\nsecond"]) == 0
+    capsys.readouterr()
+    assert command_line(["show", "aaaa1111"]) == 0
+    assert "note: first\n      second\n" in of_a_terminal(capsys.readouterr().out)
+    assert command_line(["note", "aaaa1111"]) == 0
+    assert capsys.readouterr().out == "first\nsecond\n"
+
+
+def test_the_lines_of_logs_stay_single(capfd: pytest.CaptureFixture[str]) -> None:
+    agent_log.say(f"run {FORGED}: worker 1")
+    worker_log.say(f"warning: {FORGED}")
+    assert len(capfd.readouterr().out.splitlines()) == 2
+
+
+CSV_EVIL = ('=HYPERLINK("http://x")', "+cmd|' /C calc'!A0", "-1+1", "@SUM(A1)", "\t=1")
+
+
+@pytest.mark.parametrize("text", CSV_EVIL)
+def test_no_cell_of_csv_is_a_formula(text: str) -> None:
+    (head, line) = csv.reader(io.StringIO(csv_text(["a", text, "c"], [[text, -0.5, "-0.5"]])))
+    assert head[1] == f"'{text}"
+    assert line == [f"'{text}", "-0.5", "-0.5"]
+
+
+@pytest.mark.parametrize("words", [["runs", "--csv"], ["compare", "aaaa1111", "--format", "csv"]])
+def test_no_command_prints_csv_past_that(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    import_made_up_run(
+        workspace, "aaaa1111", finished_journal(), name="=1+1", experiment="@x", tags=("+1",), note="-1+1"
+    )
+    assert command_line(["-w", str(workspace.root), *words]) == 0
+    cells = [cell for row in csv.reader(io.StringIO(capsys.readouterr().out)) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@", "-1+"))]
+    assert "'=1+1" in cells
