@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.segment import Segments
+from rich.traceback import Traceback
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -124,6 +126,13 @@ class SegTui(App[None]):
         self.store.close()
 
     # ------------------------------------------------------------------ what comes from outside
+
+    def _fatal_error(self) -> None:
+        """Textual's own would show the local variables of every frame, which may hold the database's URL."""
+        self.bell()
+        traceback = Traceback(show_locals=False, width=None)
+        self._exit_renderables.append(Segments(self.console.render(traceback, self.console.options)))
+        self._close_messages_no_wait()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, and the one that lets no control sequence of somebody else's through."""

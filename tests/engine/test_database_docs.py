@@ -296,3 +296,28 @@ def test_every_word_that_a_column_can_hold_is_described() -> None:
     assert set(re.findall(r"`(\w+)`", statuses)) == set(STATUSES)
     (causes,) = re.findall(r"^\| `cause` \| (.*`completed`.*) \|$", DOCS.read_text(), re.M)
     assert set(re.findall(r"`(\w+)`", causes)) == set(CAUSES)
+
+
+def test_the_page_names_and_counts_every_view() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    headings = re.findall(r"^### View `(\w+)`$", text, re.MULTILINE)
+    words = [
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ]
+    promise = re.search(r"The (\w+) \*\*views\*\* (.*?), are the public", text, re.DOTALL)
+    assert promise is not None
+    named = re.findall(r"`(\w+)`", promise[2].split("and the table")[0])
+    assert sorted(named) == sorted(headings)
+    assert promise[1] == words[len(headings)]
