@@ -35,6 +35,7 @@ ARGUMENTS = {
     "show": ["aaaa1111"],
     "picture": ["aaaa1111"],
     "config": [EVIL],
+    "components": [],
     "recipes": [],
     "recipes show": [EVIL],
     "data check": ["{data}"],
