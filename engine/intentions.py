@@ -24,6 +24,7 @@ from engine.agent.presence import ensure_agent
 from engine.agent.workers import mistrust
 from engine.config import RunConfig
 from engine.config_keys import ConfigError, load_config, parse_assignments, with_values
+from engine.data.faults import DataError
 from engine.data.frozen_classes import freeze_classes
 from engine.deletion import (
     NotRemovable,
@@ -38,7 +39,7 @@ from engine.input_files import is_text, shown
 from engine.plugins import with_loaded
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
-from engine.rundir import MOST_PRIORITY, RunCard, RunDir
+from engine.rundir import MOST_PRIORITY, RunCard, RunDir, RunDirError
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
 from engine.step_parts import refuse_too_small_parts
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
@@ -294,12 +295,14 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint. `ensure_agent`
     sees to it that somebody starts them.
 
-    Raises Refused, and queues none, when one is of another status or its worker still lives.
+    Raises Refused, and queues none, when one is of another status, its worker still lives or its data is not
+    there.
     """
     refuse_elsewhere(workspace, rows)
     refuse_others(rows, RESUMABLE, "only stopped, failed and lost runs are queued again")
     refuse_unwritable(workspace, rows)
     refuse_living(workspace, rows)
+    refuse_without_data(workspace, rows)
     for row in rows:
         if priority is not None:
             store.set_queue(row.id, priority=priority)
@@ -453,6 +456,22 @@ def refuse_foreign_workers(workspace: Workspace, rows: Sequence[RunRow]) -> None
             f"{row.id}: its worker (process {process.pid}) belongs to {name} and no agent looks after it; "
             f"{name} has to stop it"
         )
+    if problems:
+        raise Refused(problems)
+
+
+def refuse_without_data(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when the data of one is not there any more, as far as its folders tell."""
+    from engine.data.still_there import refuse_lost_data  # the list of runs needs nothing of it
+
+    problems = []
+    for run in (workspace.run_dir(row.id) for row in rows):
+        try:
+            config = run.read_config()
+            if config.data.root:
+                refuse_lost_data(config, run)
+        except (DataError, RunDirError) as error:
+            problems.append(f"{run.id}: {error}")
     if problems:
         raise Refused(problems)
 

@@ -27,6 +27,17 @@ class Stream(Console):
 
     def __init__(self, stderr: bool) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        self._noted: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """Say what a person should know, once: several looks, and a run's own record, may come upon it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.say(f"note: {text}")
+
+    def has_noted(self, text: str) -> bool:
+        """Whether a note has been said."""
+        return text in self._noted
 
     def say(self, text: str | Text = "") -> None:
         """Print lines whole: the terminal may wrap them, a pipe gets all of them.

@@ -165,7 +165,7 @@ class PlainDisplay:
                         self._say(line)
                 case WarmStart():
                     self._say(event.told)
-                case Warned():
+                case Warned() if not notices.has_noted(event.message):
                     self._say(f"warning: {event.message}")
 
     def interrupted(self, times: int) -> None:

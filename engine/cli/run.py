@@ -179,15 +179,13 @@ def check_data(config: RunConfig, workspace: Workspace, run: RunDir | None = Non
     if known is not None:
         known.refuse_other_counts(len(data.train), len(data.val))
     tell_notes(data.notes)
-    if data.skipped:
-        notices.print(f"{len(data.skipped)} faulty images or labels are left out, as asked (data.skip_bad)")
     check_steps(config, len(data.train))
 
 
 def tell_notes(notes: Sequence[str]) -> None:
     """Say what is left out of the data, or read otherwise than its name says."""
     for note in notes:
-        notices.say(f"note: {note}")
+        notices.note(note)
 
 
 def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:

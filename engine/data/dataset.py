@@ -38,7 +38,7 @@ from engine.data.decode import (
     resize_labels,
     train_id_table,
 )
-from engine.data.faults import counted, listed
+from engine.data.faults import counted, left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.membership import Membership, some, told_changes
@@ -142,18 +142,8 @@ def open_dataset(
     `on_progress(done, total)` counts image pairs while they are decoded, `on_wait(line)` says what is waited
     for. Raises DataError: no data there, faults that `skip_bad` does not allow, or labels that teach nothing.
     """
-    root = expanded(Path(config.root)).absolute()
-    catalog = _scan(config, root, labels)
-    notes = [*catalog.notes, *(class_notes(config) if labels else [])]
-    if labels:
-        refuse_one_class(catalog.class_set, root)
-    if began_with is None:
-        parts = _folders_used(catalog, config)
-        _refuse(catalog.faults, config, root)
-    else:
-        parts, told = _folders_known(catalog, config, began_with)
-        catalog = replace(catalog, faults=())  # they are of what was added, or lost
-        notes += told
+    catalog, parts, notes = find_samples(config, labels, began_with)
+    root = catalog.root
 
     # Folders are cached whole: two runs that split the same folder differently share one cache.
     caches: dict[str, Cache] = {}
@@ -207,8 +197,28 @@ def open_dataset(
         skipped=tuple(faults),
         caches=tuple(caches.values()),
         membership=membership,
-        notes=(*notes, *turned),
+        notes=(*notes, *left_out_note(faults), *turned),
     )
+
+
+def find_samples(
+    config: DataConfig, labels: bool, began_with: Membership | None
+) -> tuple[Catalog, dict[str, tuple[Sample, ...]], list[str]]:
+    """What folders tell of the data of a run, without opening an image: the catalog, the samples of
+    each folder that the run needs, and notes. Raises DataError as `open_dataset` does."""
+    root = expanded(Path(config.root)).absolute()
+    catalog = _scan(config, root, labels)
+    notes = [*catalog.notes, *(class_notes(config) if labels else [])]
+    if labels:
+        refuse_one_class(catalog.class_set, root)
+    if began_with is None:
+        parts = _folders_used(catalog, config)
+        _refuse(catalog.faults, config, root)
+    else:
+        parts, told = _folders_known(catalog, config, began_with)
+        catalog = replace(catalog, faults=())  # they are of what was added, or lost
+        notes += told
+    return catalog, parts, notes
 
 
 def turned_note(names: Sequence[str]) -> list[str]:

@@ -55,6 +55,14 @@ def describe_faults(faults: Sequence[Fault], root: Path, most: int = 10, option:
     return "\n".join(lines)
 
 
+def left_out_note(faults: Sequence[Fault]) -> list[str]:
+    """What to say of faults that `data.skip_bad` goes on without; nothing where there are none."""
+    if not faults:
+        return []
+    count = counted(len(faults), "faulty image or label", "faulty images or labels")
+    return [f"{count} left out (data.skip_bad): {listed([fault.path for fault in faults])}"]
+
+
 def listed(names: Sequence[str], most: int = 10) -> str:
     """The first `most` names and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

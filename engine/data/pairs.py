@@ -17,6 +17,7 @@ from engine.config import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
 from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table
+from engine.data.faults import left_out_note
 from engine.data.frozen_classes import class_notes
 from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
@@ -54,21 +55,9 @@ def open_pairs(
     the folder. Every file is opened once, and the result kept; with `skip_bad` what cannot be used is left
     out. Raises DataError: no data, no such split, no label in it, faults, nothing left of what was held out.
     """
-    root = expanded(Path(config.root)).absolute()
-    catalog = scan(root, config.kind, config.known_classes, config.held_out)
-    folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
-    if folder not in catalog.splits:
-        there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
-        raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
-    samples = catalog.splits[folder]
-    faults = [fault for fault in catalog.faults if _lies_in(fault, folder)]
-    notes = [*catalog.notes, *class_notes(config)]
-    own = trained is not None and split != "test" and trained.is_of(config, root)
-    member = trained.membership if trained is not None else None
-    if own and member is not None:
-        samples, told = _recorded(samples, member, split, root)
-        notes += told
-        faults = []  # of what was added, or lost
+    place = find_pairs(config, split, trained)
+    root, catalog, samples = place.catalog.root, place.catalog, place.samples
+    faults, notes, own, member = list(place.faults), list(place.notes), place.own, place.member
     found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
     if config.skip_bad:
         samples = tuple(sample for sample in samples if sample.name not in found)
@@ -84,9 +73,43 @@ def open_pairs(
     faults += [f for name, of in found.items() if config.skip_bad or name in kept for f in of]
     if faults and not config.skip_bad:
         raise FaultyData(describe_faults(faults, root, option="data.skip_bad=true"))
+    notes += left_out_note(faults)
     if trained is not None and member is not None and not (own and split == "train"):
         notes += _told_learned(samples, split, trained.run_id, member, contents_of(samples, root, cache_dir))
     return Pairs(root, catalog.class_set, samples, tuple(faults), tuple(notes))
+
+
+@dataclass(frozen=True)
+class FoundPairs:
+    """What folders tell of a split. `own`: it is a part of the very data that a run has trained on; `member`
+    is what that run has on record, None where it has nothing."""
+
+    catalog: Catalog
+    samples: tuple[Sample, ...]
+    faults: tuple[Fault, ...]
+    notes: tuple[str, ...]
+    own: bool
+    member: Membership | None
+
+
+def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> FoundPairs:
+    """Find the pairs that `open_pairs` opens, without opening one. Raises DataError as it does."""
+    root = expanded(Path(config.root)).absolute()
+    catalog = scan(root, config.kind, config.known_classes, config.held_out)
+    folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
+    if folder not in catalog.splits:
+        there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
+        raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
+    samples = catalog.splits[folder]
+    faults = [fault for fault in catalog.faults if _lies_in(fault, folder)]
+    notes = [*catalog.notes, *class_notes(config)]
+    own = trained is not None and split != "test" and trained.is_of(config, root)
+    member = trained.membership if trained is not None else None
+    if own and member is not None:
+        samples, told = _recorded(samples, member, split, root)
+        notes += told
+        faults = []  # of what was added, or lost
+    return FoundPairs(catalog, samples, tuple(faults), tuple(notes), own, member)
 
 
 def _recorded(

@@ -90,8 +90,6 @@ def open_data(job: Job) -> Dataset:
     for cache in data.caches:
         if cache.rebuilt_because:
             job.warn(f"cache {cache.key} was built again: {cache.rebuilt_because}")
-    if data.skipped:
-        job.warn(f"{len(data.skipped)} faulty images or labels are left out (data.skip_bad)")
     for note in data.notes:
         job.warn(note)
     classes = data.class_set.classes if job.config.needs_labels else ()

@@ -59,8 +59,6 @@ def evaluate(job: Job) -> None:
     pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
     network = load_network(config, job.run.path, hardware, ())
     refuse_other_classes(pairs, network.classes, about.source)
-    if pairs.skipped:
-        job.warn(f"{len(pairs.skipped)} faults: their images are left out (data.skip_bad)")
     for note in pairs.notes:
         job.warn(note)
     kept = Kept.of(job, network)

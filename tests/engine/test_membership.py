@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.config import DataConfig
-from engine.config_network import OodConfig
+from engine.config import DataConfig, RunConfig
+from engine.config_network import EvaluateConfig, OodConfig
 from engine.data.cases import open_material
 from engine.data.catalog import DataError
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.fingerprints import fingerprints
 from engine.data.membership import Membership, Trained
 from engine.data.pairs import open_pairs
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, failed_journal
+from tests.engine.made_up_runs import make_run_dir
 
 CLASSES = 'name = "toy"\nvoid = [0]\n' + "".join(
     f'[[class]]\nname = "{name}"\ncolor = "#{value}0{value}0{value}0"\nids = [{value}]\n'
@@ -122,7 +125,8 @@ def test_samples_beyond_the_label_fraction_and_faulty_ones_are_known(root: Path)
     assert "img004" in first.membership.unused
     assert len(first.membership.names) == 10
     again = opened(data, root, first.membership)
-    assert again.notes == ()
+    (note,) = again.notes
+    assert note == "1 faulty image or label left out (data.skip_bad): images/img004.png"
     assert names(again) == names(first)
 
 
@@ -232,3 +236,42 @@ def test_copies_of_training_images_are_no_ood_cases(root: Path, tmp_path: Path) 
     material = open_material(source.data, about, tmp_path / "cache", trained=source)
     assert [case.name for case in material.cases if case.origin == "in"] == ["strange.png"]
     assert any("1 images trained the network or calibrate" in note for note in material.notes)
+
+
+# ---------------------------------------------------------------------- queued again
+
+
+def made(workspace: Workspace, run_id: str, config: RunConfig, member: Membership | None = None) -> None:
+    """A run that has stopped."""
+    run = make_run_dir(workspace.runs, run_id, failed_journal(), config)
+    if member is not None:
+        member.write(run.split_file)
+    with workspace.open_store() as store:
+        store.import_run(run)
+
+
+def test_a_run_without_its_data_is_not_queued_again(
+    root: Path, workspace: Workspace, seg: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.queue.ensure_agent", lambda workspace: None)
+    data = config(root)
+    made(workspace, "aaaa1111", RunConfig(data=data), opened(data, root).membership)
+    scoring = EvaluateConfig(source="aaaa1111", checkpoint="../aaaa1111/checkpoints/best.pt", split="val")
+    made(workspace, "bbbb2222", RunConfig(task="evaluate", data=data, evaluate=scoring))
+    for run_id in ("aaaa1111", "bbbb2222"):
+        assert seg(f"requeue {run_id}").status == 0
+        assert seg(f"stop {run_id}").status == 0
+    away = root.parent / "away"
+    for gone in (root / "images" / "img003.png", root, root / "labels"):
+        gone.rename(away)
+        for command in ("requeue", "resume"):
+            done = seg(f"{command} aaaa1111")
+            assert done.status == 2
+            assert str(root) in done.err
+            assert done.err.startswith("error: ")
+            assert "Traceback" not in done.err
+        if gone != root / "images" / "img003.png":  # without one image the others are scored
+            assert seg("requeue bbbb2222").status == 2
+        assert {row["status"] for row in seg("runs --json").json} == {"stopped"}
+        away.rename(gone)
+    assert seg("requeue aaaa1111 bbbb2222").status == 0

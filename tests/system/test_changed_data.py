@@ -122,7 +122,7 @@ def test_whoever_looks_at_a_network_sees_its_own_split_and_classes(
 
     done = seg(workspace, "evaluate", "base", *fast)
     assert done.returncode == 0, done.stderr
-    assert "warning: 3 samples (img010, img011, img012) came to" in done.stdout + done.stderr
+    assert "note: 3 samples (img010, img011, img012) came to" in done.stdout + done.stderr
     (source,) = (run for run in map(RunDir, workspace.runs.iterdir()) if run.read_card().name == "base")
     member = Membership.read(source.split_file)
     assert member is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.events import Warned
 from engine.journal import read_all
 from engine.processes import is_alive
 from engine.rundir import RunDir
@@ -242,3 +243,30 @@ def test_bad_data_is_refused_before_a_run_exists(command: Command, street: Path,
     assert status == 0, err
     (payload,) = query(tmp_path, "SELECT payload FROM events WHERE event = 'data'")
     assert victim.name in json.loads(str(payload[0]))["skipped"][0]
+
+
+def test_what_is_to_know_about_the_data_is_told_once_and_stays_on_the_record(
+    command: Command, tmp_path: Path, street: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(street, data)
+    of_train, of_val = (
+        sorted((data / "leftImg8bit" / split).rglob("*.png"))[0] for split in ("train", "val")
+    )
+    for image in (of_train, of_val):
+        image.write_bytes(b"no image")
+    for image, words in (
+        (of_train, ("run", "quick", *TINY, "--data", str(data))),
+        (of_val, ("evaluate", "quick", "runtime.threads=1", "data.split=official")),
+    ):
+        before = set((tmp_path / "runs").glob("*"))
+        process = command(*words, "data.skip_bad=true")
+        told = "".join(process.communicate(timeout=WAIT_SECONDS))
+        assert process.returncode == 0, told
+        (path,) = set((tmp_path / "runs").glob("*")) - before
+        recorded = [event.message for event in read_all(RunDir(path).journal) if isinstance(event, Warned)]
+        assert any("1 faulty image or label left out" in message for message in recorded)
+        assert any(image.name in message for message in recorded)
+        assert [told.count(message) for message in recorded] == [1] * len(recorded), told
+        shown = command("show", path.name).communicate(timeout=WAIT_SECONDS)[0]
+        assert all(" ".join(message.split()[:6]) in " ".join(shown.split()) for message in recorded)
