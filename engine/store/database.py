@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 
 from engine.store.errors import DamagedRow, StoreError
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration. Known here so that opening a database that is up to date needs no Alembic, whose
 import takes longer than all else that `seg-engine runs` does."""
 
