@@ -39,12 +39,12 @@ from engine.input_files import is_text, shown
 from engine.plugins import with_loaded
 from engine.processes import ProcessIdentity, is_alive
 from engine.recipes import RECIPES, get_recipe
-from engine.rundir import MOST_PRIORITY, RunCard, RunDir, RunDirError
+from engine.rundir import RunCard, RunDir, RunDirError
 from engine.sources import pretraining_card, pretraining_of, settle_source, starting_from
 from engine.step_parts import refuse_too_small_parts
 from engine.store import END_STATUSES, RunRow, RunSummary, Store, StoreError
 from engine.store.cards import keep_card
-from engine.task_names import LEARNING_TASKS
+from engine.task_names import LEARNING_TASKS, MOST_PRIORITY
 from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 from engine.workspace import Workspace
 

@@ -47,9 +47,6 @@ RUN_VARIABLE = "SEG_RUN_FOLDER"
 ID_LENGTH = 8
 ID_ALPHABET = string.ascii_lowercase + string.digits
 
-MOST_PRIORITY = 2**31 - 1
-"""A place in the queue is a whole number from -MOST_PRIORITY to this: the column of a server has 32 bits."""
-
 MAKING = ".making-"
 """What the name of a folder begins with that is not whole yet."""
 

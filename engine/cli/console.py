@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -73,17 +73,6 @@ class Stream(Console):
 
     def on_broken_pipe(self) -> None:
         raise  # the BrokenPipeError, which Rich would turn into an exit; `main` deals with it
-
-
-_Line = TypeVar("_Line")
-
-MOST_LINES = 10
-"""Of a list that may be long so many lines are printed, and how many there are beside them."""
-
-
-def first_few(lines: Sequence[_Line], more: int = 0) -> Sequence[_Line]:
-    """The first `MOST_LINES` of a list that has `more` beside it; all where only one would be left out."""
-    return lines if len(lines) + more <= MOST_LINES + 1 else lines[:MOST_LINES]
 
 
 output = Stream(stderr=False)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from engine.classes import VOID
-from engine.cli.console import first_few, notices, output, print_json, progress_bar
+from engine.cli.console import notices, output, print_json, progress_bar
+from engine.cli.usage import first_few
 from engine.config import STUDY_SEED
 from engine.config_keys import ConfigError
 from engine.data.catalog import Catalog, DataError, Fault, scan

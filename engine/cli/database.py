@@ -11,8 +11,9 @@ from engine.agent.check import check
 from engine.agent.ingest import refresh
 from engine.agent.presence import Presence
 from engine.cli.bring import bring, refuse_unfit
-from engine.cli.console import first_few, notices, output, print_json, progress_bar
+from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
+from engine.cli.usage import first_few
 from engine.intentions import Refused, finish_deletions, remove_folder
 from engine.journal import JournalError
 from engine.rundir import RunDir, RunDirError

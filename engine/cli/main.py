@@ -22,9 +22,8 @@ import typer
 from engine.access import explain
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
-from engine.cli.console import first_few
 from engine.cli.queueing import check_place
-from engine.cli.usage import PROGRAM, WrongUse, choice, plugins_first, refuse_empty, usage_line
+from engine.cli.usage import PROGRAM, WrongUse, choice, first_few, plugins_first, refuse_empty, usage_line
 from engine.visible import block, guard_streams, one_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130

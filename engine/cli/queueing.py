@@ -20,7 +20,7 @@ from engine.cli.arguments import (
     workspace_of,
 )
 from engine.cli.usage import WrongUse
-from engine.rundir import MOST_PRIORITY
+from engine.task_names import MOST_PRIORITY
 
 queue_app = group("List what runs and what waits; reorder and pause it.")
 commands = Commands()

@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -148,3 +148,14 @@ def plugins_first(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return before + rest
+
+
+_Line = TypeVar("_Line")
+
+MOST_LINES = 10
+"""Of a list that may be long so many lines are printed, and how many there are beside them."""
+
+
+def first_few(lines: Sequence[_Line], more: int = 0) -> Sequence[_Line]:
+    """The first `MOST_LINES` of a list that has `more` beside it; all where only one would be left out."""
+    return lines if len(lines) + more <= MOST_LINES + 1 else lines[:MOST_LINES]

@@ -23,7 +23,7 @@ from engine.config_keys import (
 )
 from engine.intentions import default_name
 from engine.recipes import RECIPES, get_recipe
-from engine.rundir import MOST_PRIORITY
+from engine.task_names import MOST_PRIORITY
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
 """Keys that follow from elsewhere in the form, and one that prints."""

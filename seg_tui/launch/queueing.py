@@ -17,9 +17,10 @@ from engine.files import expanded
 from engine.intentions import Place, check_hardware, check_steps, default_name, enqueue, with_data_root
 from engine.plugins import usable_config
 from engine.report.tables import data_size, duration
-from engine.rundir import MOST_PRIORITY, RunCard, new_run_id
+from engine.rundir import RunCard, new_run_id
 from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
+from engine.task_names import MOST_PRIORITY
 from engine.visible import one_line
 from engine.workspace import Workspace
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Draft

@@ -212,7 +212,7 @@ def test_a_run_outlives_its_command_and_is_found_finished(
         (("run", "quick", "epochs=none", "--data", "."), "epochs: 'none' is not allowed"),
         (("run", "quick", "device=cuda:63", "--data", "."), "device: cuda:63 is not here"),
         (("run", "quick", "precision=fp16", "device=cpu", "--data", "."), "precision: fp16 needs CUDA"),
-        (("run", "missing.toml", "--data", "."), "missing.toml: cannot be read"),
+        (("run", "missing.toml", "--data", "."), "missing.toml: there is no such file"),
         (("resume", "abcdefgh"), "no runs here yet"),
     ],
 )
