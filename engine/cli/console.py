@@ -81,10 +81,11 @@ notices = Stream(stderr=True)
 
 def print_json(value: Any, indent: int | None = 1) -> None:
     """Print JSON values for programs, at once; every character that is not plain ASCII is escaped."""
+    separators = (",", ":") if indent is None else None  # a line of JSON is as the journal has it
     try:
-        text = json.dumps(value, indent=indent, allow_nan=False)
+        text = json.dumps(value, indent=indent, separators=separators, allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(value), indent=indent)
+        text = json.dumps(_finite(value), indent=indent, separators=separators)
     print(visible_json(text), flush=True)
 
 

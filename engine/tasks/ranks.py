@@ -44,7 +44,8 @@ class Exchange:
 
     def tell(self, rank: int, ending: Ending) -> None:
         """Leave a rank's ending, and when it came about."""
-        event = None if ending is None else ending.model_dump()
+        # Its place in the journal is the worker's to give.
+        event = None if ending is None else ending.model_dump(exclude={"seq", "t", "attempt"})
         write_json(self.folder / f"rank{rank}.json", {"time": time.time(), "event": event})
 
     def endings(self) -> dict[int, Ending]:

@@ -85,7 +85,7 @@ def test_a_builder_that_is_killed_leaves_the_work_to_the_other_workspace(
     out, err = second.communicate(timeout=WAIT_SECONDS)
     assert second.returncode == 0, err
     assert json.loads(out.splitlines()[-1])["status"] == "finished"
-    assert sorted(path.suffix for path in cache.iterdir()) == ["", ".lock"]
+    assert sorted(path.suffix for path in cache.iterdir()) == ["", ".json", ".lock"]  # one cache, built once
     assert not (tmp_path / "two" / "cache").exists()
     assert not (tmp_path / "one" / "runs").exists()
 
