@@ -82,8 +82,10 @@ for _changing in (MODELS, LOSSES, AUGMENTATIONS):
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
-    """`["optimizer.lr=0.1", "seed=3"]` as a mapping. Raises ConfigError for unknown keys, a
-    key that is given twice, and a missing `=`."""
+    """`["optimizer.lr=0.1", "seed=3"]` as a mapping; of a key that is given twice the last value counts.
+
+    Raises ConfigError for unknown keys and a missing `=`.
+    """
     values: dict[str, str] = {}
     problems = []
     for text in assignments:
@@ -98,8 +100,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
             values.update(weights)
         elif key not in config_keys():
             problems.append(unknown_key(key))
-        elif key in values:
-            problems.append(f"{key}: is given twice, {values[key]!r} and {value.strip()!r}; leave one out")
         else:
             values[key] = value.strip()
     if problems:

@@ -30,7 +30,6 @@ import sys, time
 from engine.config import RunConfig
 from engine.rundir import RunCard, new_run_id
 from engine.store import Store
-from tests.conftest import NewDatabase
 print("ready", flush=True)
 for line in sys.stdin:
     with Store(line.strip()) as store:
