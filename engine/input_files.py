@@ -102,7 +102,8 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         raise InputFileError(path, f"has {size:,} bytes; at most {most:,} are read")
     try:
         with open_regular(path) as stream:
-            return stream.read(most)
+            # Python makes room for as much as is asked for before it reads.
+            return stream.read(size)
     except OSError as error:
         raise InputFileError(path, f"cannot be read: {error.strerror}") from error
 

@@ -418,6 +418,8 @@ def command_line(arguments: Sequence[str]) -> int:
         # The reader, such as `head`, has seen enough. Python would complain again when it closes the streams.
         for descriptor in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    except MemoryError as error:
+        return _complain(one_line(str(error) or "memory ran out"))
     except OSError as error:
         if error.strerror is None:
             raise

@@ -251,7 +251,8 @@ def map_in_order(
 
 
 def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """The decoded image and the raw mode that its file is stored in. Raises FileFault."""
+    """The decoded image and the raw mode that its file is stored in. Raises FileFault, and MemoryError with
+    the path: that memory is short is no fault of the file."""
     try:
         content = read_regular(path)
         if not content:
@@ -275,7 +276,7 @@ def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FileFault(path, "unreadable", f"cannot be read: {reason}") from error
     except MemoryError as error:
-        raise FileFault(path, "unreadable", "cannot be read: memory ran out while it was decoded") from error
+        raise MemoryError(f"{path}: memory ran out while it was decoded") from error
     return image, raw_mode
 
 

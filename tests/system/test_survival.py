@@ -227,6 +227,25 @@ def test_a_run_without_memory_is_told_what_fits(new_run: MakeRun, tiny: RunConfi
         assert nursery.work(advised, LIMIT_MEMORY) == 0, advised.log.read_text()
 
 
+SHORT_WHILE_DECODING = """
+import engine.data.decode
+
+def short(path):
+    raise MemoryError
+
+engine.data.decode.read_regular = short
+"""
+
+
+def test_memory_that_runs_out_while_images_are_read_is_no_fault_of_the_images(
+    new_run: MakeRun, tiny: RunConfig, nursery: Nursery
+) -> None:
+    run = new_run(with_values(tiny, {"data.skip_bad": True, "data.size": "48x80"}))
+    assert nursery.work(run, SHORT_WHILE_DECODING) == 1, run.log.read_text()
+    assert failure(run).cause == "out_of_memory"
+    assert "memory ran out while it was decoded" in failure(run).traceback
+
+
 def limit_file_size(size: int) -> str:
     """Python that makes every write beyond `size` bytes of a file fail, as on a full disk."""
     return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
