@@ -19,9 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.config import RunConfig
-from engine.events import Epoch, Finished, Started
-from engine.rundir import RunCard
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunCard
+from engine.run.events import Epoch, Finished, Started
 from engine.store import Store
 
 TARGET_SECONDS = 0.5

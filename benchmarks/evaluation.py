@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config_keys import with_values
-from engine.recipes import get_recipe
-from engine.tasks.process import prepare_process
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.worker.process import prepare_process
 
 CONFIG = get_recipe("paper-unet")
 prepare_process(CONFIG.runtime)  # threads and allocator, before torch is imported
@@ -31,19 +31,19 @@ import torch  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from engine.config import RunConfig  # noqa: E402
+from engine.config.run_config import RunConfig  # noqa: E402
 from engine.data.pairs import open_pairs  # noqa: E402
 from engine.data.synthetic import synthesize  # noqa: E402
-from engine.events import AnyEvent, ImageScores  # noqa: E402
-from engine.journal import JournalWriter  # noqa: E402
+from engine.inference.evaluate import Kept, score_images  # noqa: E402
+from engine.inference.network import Network, load_network  # noqa: E402
+from engine.inference.worst import WorstGallery  # noqa: E402
 from engine.learning.checkpoint import save_checkpoint  # noqa: E402
 from engine.learning.hardware import choose_hardware  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402
-from engine.rundir import RunDir  # noqa: E402
-from engine.tasks.evaluate import Kept, score_images  # noqa: E402
-from engine.tasks.job import Job  # noqa: E402
-from engine.tasks.network import Network, load_network  # noqa: E402
-from engine.tasks.worst import WorstGallery  # noqa: E402
+from engine.run.directory import RunDir  # noqa: E402
+from engine.run.events import AnyEvent, ImageScores  # noqa: E402
+from engine.run.journal import JournalWriter  # noqa: E402
+from engine.worker.job import Job  # noqa: E402
 
 SIZE = (1024, 2048)
 

@@ -19,20 +19,20 @@ from pathlib import Path
 import torch
 
 from benchmarks.step_profile import print_convolutions, print_step
-from engine.config import RunConfig
-from engine.config_keys import format_value, parse_assignments, with_values
+from engine.config.keys import format_value, parse_assignments, with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.batches import make_batches
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.synthetic import synthesize
-from engine.journal import JournalWriter
 from engine.learning.ceiling import matrix_ceiling
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
-from engine.recipes import get_recipe
-from engine.rundir import RunDir
-from engine.tasks.job import Job
-from engine.tasks.loop import train_epoch
-from engine.tasks.state import new_state
+from engine.run.directory import RunDir
+from engine.run.journal import JournalWriter
+from engine.training.loop import train_epoch
+from engine.training.state import new_state
+from engine.worker.job import Job
 
 PROFILED_STEPS = 10
 

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from engine.classes import CITYSCAPES
-from engine.config import RunConfig
-from engine.events import AnyEvent, Epoch, Progress, Split, Started
-from engine.journal import read_events
-from engine.rundir import RunCard
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunCard
+from engine.run.events import AnyEvent, Epoch, Progress, Split, Started
+from engine.run.journal import read_events
 from engine.store import Store
 
 PROGRESS_AN_EPOCH = 20

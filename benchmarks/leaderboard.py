@@ -29,9 +29,9 @@ from typing import Any
 import psycopg
 
 from engine.classes import CITYSCAPES
-from engine.config import RunConfig
-from engine.events import Data, Epoch, Finished, Started
-from engine.rundir import ID_ALPHABET, ID_LENGTH, RunCard
+from engine.config.run_config import RunConfig
+from engine.run.directory import ID_ALPHABET, ID_LENGTH, RunCard
+from engine.run.events import Data, Epoch, Finished, Started
 from engine.store import Store
 from engine.store.copy import copy_runs
 from engine.workspace import DATABASE_VARIABLE

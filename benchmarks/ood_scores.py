@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from engine.config_keys import with_values
-from engine.recipes import get_recipe
-from engine.tasks.process import prepare_process
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.worker.process import prepare_process
 
 CONFIG = get_recipe("paper-unet")
 prepare_process(CONFIG.runtime)  # threads and allocator, before torch is imported
@@ -26,11 +26,11 @@ prepare_process(CONFIG.runtime)  # threads and allocator, before torch is import
 import torch  # noqa: E402
 
 from engine.data.batches import normalise  # noqa: E402
+from engine.inference.ood.features import PooledFeatures  # noqa: E402
+from engine.inference.ood.watcher import Watcher  # noqa: E402
 from engine.learning.class_maps import class_map  # noqa: E402
 from engine.learning.hardware import choose_hardware  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402
-from engine.ood.features import PooledFeatures  # noqa: E402
-from engine.ood.watcher import Watcher  # noqa: E402
 
 SIZE, CLASSES, TRAINING_IMAGES = (1024, 2048), 19, 2380
 

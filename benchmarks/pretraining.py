@@ -19,15 +19,15 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.events import Data, Epoch
-from engine.journal import read_all
-from engine.processes import python_command, python_environment
-from engine.recipes import get_recipe
-from engine.rundir import RunCard, RunDir
-from engine.sources import pretraining_of, starting_from
+from engine.host.processes import python_command, python_environment
+from engine.requests.initial_weights import pretraining_of, starting_from
+from engine.run.directory import RunCard, RunDir
+from engine.run.events import Data, Epoch
+from engine.run.journal import read_all
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.events import AnyEvent, Data, Epoch, Progress, Started
-from engine.journal import read_all
-from engine.processes import python_command, python_environment
-from engine.recipes import get_recipe
-from engine.rundir import RunCard, RunDir
+from engine.host.processes import python_command, python_environment
+from engine.run.directory import RunCard, RunDir
+from engine.run.events import AnyEvent, Data, Epoch, Progress, Started
+from engine.run.journal import read_all
 
 TARGET_SECONDS = 12.0
 IMAGES = 80

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.config import RunConfig, RuntimeConfig
-from engine.config_keys import format_value, parse_assignments, with_values
-from engine.recipes import get_recipe
-from engine.tasks.process import prepare_process
+from engine.config.keys import format_value, parse_assignments, with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig, RuntimeConfig
+from engine.worker.process import prepare_process
 
 prepare_process(RuntimeConfig())  # before torch takes its first memory, as the worker does
 
@@ -35,9 +35,9 @@ from engine.learning.ceiling import matrix_ceiling  # noqa: E402
 from engine.learning.flops import flops_per_sample  # noqa: E402
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic  # noqa: E402
 from engine.models.registry import CHANNELS, build_model  # noqa: E402
-from engine.tasks.draws import StepNoise  # noqa: E402
-from engine.tasks.objectives import loss_of  # noqa: E402
-from engine.tasks.state import new_state  # noqa: E402
+from engine.training.objectives import loss_of  # noqa: E402
+from engine.training.rng import StepNoise  # noqa: E402
+from engine.training.state import new_state  # noqa: E402
 
 CLASSES = [f"class {index}" for index in range(19)]
 KINDS = (

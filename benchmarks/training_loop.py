@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine.config_keys import with_values
-from engine.recipes import get_recipe
-from engine.tasks.process import prepare_process
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.worker.process import prepare_process
 
 CONFIG = get_recipe("paper-unet")
 prepare_process(CONFIG.runtime)  # threads and allocator, before torch is imported
@@ -26,17 +26,17 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from engine.config import RunConfig  # noqa: E402
+from engine.config.run_config import RunConfig  # noqa: E402
 from engine.data.batches import make_batches, normalise  # noqa: E402
 from engine.data.dataset import Dataset, open_dataset  # noqa: E402
 from engine.data.synthetic import synthesize  # noqa: E402
-from engine.journal import JournalWriter  # noqa: E402
 from engine.learning.hardware import Hardware, choose_hardware  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402
-from engine.rundir import RunDir  # noqa: E402
-from engine.tasks.job import Job  # noqa: E402
-from engine.tasks.loop import train_epoch  # noqa: E402
-from engine.tasks.state import TrainState, new_state  # noqa: E402
+from engine.run.directory import RunDir  # noqa: E402
+from engine.run.journal import JournalWriter  # noqa: E402
+from engine.training.loop import train_epoch  # noqa: E402
+from engine.training.state import TrainState, new_state  # noqa: E402
+from engine.worker.job import Job  # noqa: E402
 
 
 def main() -> None:

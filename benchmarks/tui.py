@@ -23,9 +23,9 @@ from pathlib import Path
 
 from benchmarks.leaderboard import multiply, one_epoch
 from benchmarks.terminal import Terminal
-from engine.config import RunConfig
-from engine.processes import python_command, python_environment
-from engine.rundir import RunCard
+from engine.config.run_config import RunConfig
+from engine.host.processes import python_command, python_environment
+from engine.run.directory import RunCard
 from engine.workspace import Workspace
 
 SIZE = (120, 40)

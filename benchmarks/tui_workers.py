@@ -17,11 +17,11 @@ from pathlib import Path
 
 from benchmarks.leaderboard import one_epoch
 from engine.agent.ingest import catch_up
-from engine.config import RunConfig
-from engine.events import Epoch, Progress
-from engine.journal import JournalWriter
-from engine.processes import identify
-from engine.rundir import RunCard, RunDir, new_run_id
+from engine.config.run_config import RunConfig
+from engine.host.processes import identify
+from engine.run.directory import RunCard, RunDir, new_run_id
+from engine.run.events import Epoch, Progress
+from engine.run.journal import JournalWriter
 from engine.workspace import Workspace
 
 EPOCHS, STEPS = 1000, 40

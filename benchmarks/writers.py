@@ -23,10 +23,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from benchmarks.ingest import write_journal
-from engine.config import RunConfig
-from engine.journal import read_events
-from engine.processes import identify
-from engine.rundir import RunCard, new_run_id
+from engine.config.run_config import RunConfig
+from engine.host.processes import identify
+from engine.run.directory import RunCard, new_run_id
+from engine.run.journal import read_events
 from engine.store import Store
 from engine.store.schema import runs
 from engine.workspace import DATABASE_VARIABLE

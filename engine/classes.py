@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engine.input_files import InputFileError, read_toml
+from engine.host.input_files import InputFileError, read_toml
 
 VOID = 255
 """Train id of pixels that belong to no class."""

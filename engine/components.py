@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from engine.config_fields import Section, option
+from engine.config.fields import Section, option
 
 __all__ = ["ComponentError", "PartRegistry", "Registry", "Section", "option"]
 

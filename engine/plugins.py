@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from engine.components import ComponentError, Origin, one_line, registering
 
 if TYPE_CHECKING:
-    from engine.config import PluginFile, RunConfig
-    from engine.rundir import RunDir
+    from engine.config.run_config import PluginFile, RunConfig
+    from engine.run.directory import RunDir
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def usable_config(run: RunDir) -> tuple[RunConfig, list[str]]:
 
 def config_of_file(path: Path) -> RunConfig:
     """The config in a JSON file, its plugins loaded. Raises ConfigError, and ComponentError for a plugin."""
-    from engine.config_keys import config_from_json
+    from engine.config.keys import config_from_json
 
     content = path.read_bytes()
     load_recorded(config_from_json(content).plugins or ())
@@ -122,7 +122,7 @@ def with_loaded(config: RunConfig) -> RunConfig:
 
     Those that it has stay as they are, so that a change since is noticed.
     """
-    from engine.config import PluginFile
+    from engine.config.run_config import PluginFile
 
     known = {str(p.path): PluginFile(path=str(p.path), sha256=p.sha256) for p in loaded_plugins()}
     known |= {file.path: file for file in config.plugins or ()}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.files import expanded
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
+from engine.run.files import expanded
 
 if TYPE_CHECKING:
     from engine.store import Store

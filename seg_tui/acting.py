@@ -39,7 +39,7 @@ class Acting(Screen[None]):
         self.tui.show_launch()
 
     def action_rerun(self) -> None:
-        from engine.task_names import LEARNING_TASKS
+        from engine.config.task_names import LEARNING_TASKS
 
         ids = self._ids()
         if len(ids) > 1:
@@ -70,7 +70,7 @@ class Acting(Screen[None]):
 
     def action_delete(self) -> None:
         """Ask, then delete; the only action that asks, as it cannot be undone."""
-        from engine.intentions import Refused, refuse_active
+        from engine.requests.lifecycle import Refused, refuse_active
         from seg_tui import actions
         from seg_tui.screens.dialogs import Confirm
 

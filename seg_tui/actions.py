@@ -1,6 +1,6 @@
 """What the keys do to runs. Each action runs in a thread and returns a line that says what became of it.
 
-They ask `engine.intentions`, as the command line does, so both refuse the same things in the same words.
+They ask `engine.requests.lifecycle`, as the command line does: both refuse the same things in the same words.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.access import explain, why_unwritable
-from engine.processes import python_command, python_environment
+from engine.host.access import explain, why_unwritable
+from engine.host.processes import python_command, python_environment
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -39,10 +39,10 @@ def words_of(error: Exception) -> str:
 
 def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     """Runs that run end their step and save; queued ones leave the queue. Raises Refused, StoreError."""
-    from engine import intentions
+    from engine.requests import lifecycle
 
     rows = _rows(store, ids)
-    fates = intentions.stop(workspace, store, rows)
+    fates = lifecycle.stop(workspace, store, rows)
     words = {
         "stopped": "left the queue",
         "stopping": "ends its step and saves",
@@ -57,13 +57,13 @@ def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
 
 def resume(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     """Queue stopped, failed and lost runs again, as the same runs. Raises Refused, StoreError."""
-    from engine import intentions
     from engine.agent.presence import ensure_agent
+    from engine.requests import lifecycle
 
     rows = _rows(store, ids)
-    intentions.requeue(workspace, store, rows)
+    lifecycle.requeue(workspace, store, rows)
     ensure_agent(workspace)
-    others = [said for row in rows if (said := intentions.taken_over(workspace.run_dir(row.id)))]
+    others = [said for row in rows if (said := lifecycle.taken_over(workspace.run_dir(row.id)))]
     return "\n".join([f"{_named(rows)}: queued; goes on from the last checkpoint", *others])
 
 
@@ -79,12 +79,12 @@ def start_agent(workspace: Workspace, store: Store) -> str:
 
 def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError."""
-    from engine import intentions
+    from engine.requests import lifecycle
 
     rows = _rows(store, ids)
-    intentions.refuse_undeletable(workspace, rows)
+    lifecycle.refuse_undeletable(workspace, rows)
     for row in rows:
-        intentions.delete(workspace, store, row)
+        lifecycle.delete(workspace, store, row)
     return f"{_named(rows)}: deleted"
 
 
@@ -92,22 +92,21 @@ def change_tags(
     workspace: Workspace, store: Store, ids: Sequence[str], before: Sequence[str], after: Sequence[str]
 ) -> str:
     """Give runs the tags `after` in place of those `before`; others that they have stay."""
-    from engine import intentions
+    from engine.requests import lifecycle
 
     rows = _rows(store, ids)
     kept = [
-        intentions.set_tags(workspace, store, row.id, [*(set(row.tags) - set(before)), *after])
-        for row in rows
+        lifecycle.set_tags(workspace, store, row.id, [*(set(row.tags) - set(before)), *after]) for row in rows
     ]
     folders = [workspace.run_dir(row.id).path for row in rows]
     return f"{_named(rows)}: " + (" ".join(after) if after else "no tags") + _only_in_database(kept, folders)
 
 
 def set_note(workspace: Workspace, store: Store, ids: Sequence[str], note: str) -> str:
-    from engine import intentions
+    from engine.requests import lifecycle
 
     rows = _rows(store, ids)
-    kept = [intentions.set_note(workspace, store, row.id, note) for row in rows]
+    kept = [lifecycle.set_note(workspace, store, row.id, note) for row in rows]
     folders = [workspace.run_dir(row.id).path for row in rows]
     return f"{_named(rows)}: note {'kept' if note else 'removed'}" + _only_in_database(kept, folders)
 
@@ -124,8 +123,8 @@ def make_demo(
     `on_progress` gets images done and in all. Raises Abandoned as soon as `is_unwanted`.
     """
     from engine.agent.presence import ensure_agent
-    from engine.intentions import Place, enqueue, resolve_config
-    from engine.rundir import RunCard, new_run_id
+    from engine.requests.lifecycle import Place, enqueue, resolve_config
+    from engine.run.directory import RunCard, new_run_id
 
     data = workspace.root / "demo-data"
     if not data.is_dir():

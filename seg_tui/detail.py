@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.agent.presence import Presence
-from engine.processes import is_alive
-from engine.rundir import RunDir
+from engine.config.task_names import LEARNING_TASKS
+from engine.host.processes import is_alive
+from engine.run.directory import RunDir
 from engine.store import (
     CorruptionRow,
     EpochRow,
@@ -21,7 +22,6 @@ from engine.store import (
     RunSummary,
     Store,
 )
-from engine.task_names import LEARNING_TASKS
 from engine.workspace import Workspace
 from seg_tui.logfile import read_end
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.files import replacing
 from engine.report.compare import ComparedRun, Comparison
 from engine.report.compare_formats import comparison_csv
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_page import comparison_markdown
+from engine.run.files import replacing
 
 TEXTS: dict[str, Callable[[Comparison], str]] = {
     ".csv": comparison_csv,

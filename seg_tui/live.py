@@ -17,8 +17,8 @@ from textual.message import Message
 
 from engine.agent.ingest import owner_of, refresh
 from engine.agent.presence import Presence
-from engine.journal import JournalError
-from engine.processes import is_alive
+from engine.host.processes import is_alive
+from engine.run.journal import JournalError
 from engine.store import RunSummary, Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.stores import file_identity

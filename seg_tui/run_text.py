@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config_keys import config_keys
+from engine.config.keys import config_keys
 from engine.report.compare_config import flat_config
 from engine.report.evaluation import images_table
 from engine.report.run import Files, RunPage, changed_keys, results
 from engine.report.tables import Cell, Column, data_size, duration, large, moment, text_table
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
 from engine.store import EventRow, RunRow
 from seg_tui.detail import Detail, Results
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any, Literal
 
-from engine.samples import Sample
+from engine.run.telemetry import Sample
 from engine.store import EpochRow
 from seg_tui.palette import curve_color
 from seg_tui.widgets.curves import Curve

@@ -91,7 +91,7 @@ def save_settings(workspace: Workspace, settings: Settings) -> None:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
-    from engine.files import replacing
+    from engine.run.files import replacing
 
     path = workspace.root / FILE_NAME
     try:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers import lightning_way, plain, torchvision_reference
 from benchmarks.peers.protocol import Settings
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
 from engine.data.batches import make_batches, normalise
 from engine.data.dataset import open_dataset
 from engine.learning.checkpoint import load_checkpoint

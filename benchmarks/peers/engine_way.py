@@ -12,11 +12,11 @@ import subprocess
 import time
 
 from benchmarks.peers.protocol import Passed, Record, arguments, write_record
-from engine.config import RunConfig
-from engine.events import AnyEvent, Epoch, Failed, Started
-from engine.journal import read_all
-from engine.processes import python_command, python_environment
-from engine.rundir import RunCard, RunDir
+from engine.config.run_config import RunConfig
+from engine.host.processes import python_command, python_environment
+from engine.run.directory import RunCard, RunDir
+from engine.run.events import AnyEvent, Epoch, Failed, Started
+from engine.run.journal import read_all
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from engine.config import RunConfig
-from engine.tasks.process import prepare_process
+from engine.config.run_config import RunConfig
+from engine.worker.process import prepare_process
 
 
 def main() -> None:

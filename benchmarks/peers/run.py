@@ -26,13 +26,13 @@ from pathlib import Path
 
 from benchmarks.peers.protocol import Settings, read_record
 from benchmarks.peers.report import Outcome, tables, write_results
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.catalog import Sample, scan
 from engine.data.decode import train_id_table
 from engine.data.split import split_samples
 from engine.data.synthetic import synthesize
-from engine.recipes import get_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYNTHETIC_SIZE = (1024, 2048)

@@ -28,9 +28,9 @@ from engine.agent.ingest import (
 )
 from engine.agent.troubles import Troubles, in_a_line
 from engine.agent.workers import ask_to_stop, find_worker, kill_worker, mistrust
-from engine.journal import JournalError
-from engine.processes import identify, is_alive
-from engine.rundir import RunDir
+from engine.host.processes import identify, is_alive
+from engine.run.directory import RunDir
+from engine.run.journal import JournalError
 from engine.store import RunRow, Store
 from engine.store.cards import keep_card
 from engine.workspace import Workspace

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.agent.ingest import catch_up, is_clustered, is_over, owner_of, refresh
-from engine.checkpoint_file import CheckpointError, verify_checkpoint
-from engine.config import RunConfig
-from engine.deletion import finish, left_behind
-from engine.events import AnyEvent
-from engine.journal import JournalError, read_events, read_pieces
-from engine.processes import is_alive
-from engine.rundir import RunCard, RunDir, RunDirError, is_run_folder
+from engine.config.run_config import RunConfig
+from engine.host.processes import is_alive
+from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
+from engine.run.deletion import finish, left_behind
+from engine.run.directory import RunCard, RunDir, RunDirError, is_run_folder
+from engine.run.events import AnyEvent
+from engine.run.journal import JournalError, read_events, read_pieces
 from engine.store import DamagedRow, NoSuchRun, RunRow, Store, StoreError
 from engine.store.cards import card_of, keep_card
 from engine.store.checks import belied, unlike

@@ -18,11 +18,11 @@ from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up, claimed_attempt
 from engine.agent.troubles import Troubles
-from engine.config_slurm import SlurmConfig
-from engine.files import replacing
-from engine.journal import JournalError
-from engine.processes import ProcessIdentity
-from engine.rundir import RunDir, RunDirError
+from engine.config.slurm import SlurmConfig
+from engine.host.processes import ProcessIdentity
+from engine.run.directory import RunDir, RunDirError
+from engine.run.files import replacing
+from engine.run.journal import JournalError
 from engine.store import RunRow, Store
 from engine.store.cards import keep_card
 from engine.workspace import Workspace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from engine.processes import available_cores
+from engine.host.processes import available_cores
 from engine.store import RunRow
 
 

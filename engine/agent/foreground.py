@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from engine.agent.executors.local import start_worker
 from engine.agent.ingest import catch_up, queue_again, settle
 from engine.agent.workers import CannotSignal, ask_to_stop, kill_worker
-from engine.events import AnyEvent
-from engine.journal import JournalError
-from engine.rundir import RunDir, RunDirError
+from engine.run.directory import RunDir, RunDirError
+from engine.run.events import AnyEvent
+from engine.run.journal import JournalError
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
 

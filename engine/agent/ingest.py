@@ -9,10 +9,10 @@ from typing import Any
 
 from engine.agent.executors.local import is_held
 from engine.agent.workers import CannotSignal, find_worker, kill_leftovers
-from engine.events import AnyEvent
-from engine.journal import JournalError, read_events
-from engine.processes import ProcessIdentity, boot_id, is_alive
-from engine.rundir import RunDir
+from engine.host.processes import ProcessIdentity, boot_id, is_alive
+from engine.run.directory import RunDir
+from engine.run.events import AnyEvent
+from engine.run.journal import JournalError, read_events
 from engine.store import END_STATUSES, IngestConflict, RunRow, Store
 from engine.store.cards import keep_card
 

@@ -11,7 +11,7 @@ from types import FrameType
 from engine.agent.agent import GRACE_SECONDS, LEASE_SECONDS, Agent, Say
 from engine.agent.devices import device_slots
 from engine.agent.presence import Presence
-from engine.journal import JournalError
+from engine.run.journal import JournalError
 from engine.store import StoreError
 from engine.workspace import Workspace
 

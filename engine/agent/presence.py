@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.access import explain, why_unwritable
-from engine.files import FileLock, open_shared, read_json, write_json
-from engine.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
+from engine.host.access import explain, why_unwritable
+from engine.host.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
+from engine.run.files import FileLock, open_shared, read_json, write_json
 from engine.workspace import CACHE_VARIABLE, Workspace
 
 LOCK_SECONDS = 5.0

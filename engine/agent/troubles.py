@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
-from engine.processes import user_of
+from engine.host.processes import user_of
 from engine.store import NoSuchRun, Store, StoreError
 from engine.workspace import Workspace
 

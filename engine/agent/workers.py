@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.processes import (
+from engine.host.processes import (
     ProcessIdentity,
     command_line,
     environment_of,
@@ -25,12 +25,12 @@ from engine.processes import (
     session_of,
     user_of,
 )
-from engine.rundir import RUN_VARIABLE, RunDir
+from engine.run.directory import RUN_VARIABLE, RunDir
 
 KILL_SECONDS = 1.0
 """How long SIGKILL is repeated for children that come into being meanwhile, and waited for."""
 
-MODULES = ("engine.worker", "engine.rank")
+MODULES = ("engine.worker", "engine.worker.rank")
 
 
 class CannotSignal(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.components import PartRegistry
-from engine.config_fields import Section
+from engine.config.fields import Section
 
 if TYPE_CHECKING:
     from engine.augment.functions import Change

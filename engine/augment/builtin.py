@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 
 from engine.augment import AUGMENTATIONS, COLOUR, GEOMETRY, AugmentSection, register
-from engine.config_fields import Section, option
+from engine.config.fields import Section, option
 
 if TYPE_CHECKING:
     from engine.augment.functions import Change

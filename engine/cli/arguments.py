@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from engine.cli.usage import Command, CommandGroup
-from engine.task_names import MOST_PRIORITY
+from engine.config.task_names import MOST_PRIORITY
 
 if TYPE_CHECKING:
     from engine.workspace import Workspace

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.cli.console import notices, output, print_json
-from engine.config import RunConfig
-from engine.config_keys import format_value, parse_assignments, with_values
-from engine.intentions import base_config, check_hardware
+from engine.config.keys import format_value, parse_assignments, with_values
+from engine.config.run_config import RunConfig
+from engine.host.processes import python_command, python_environment
 from engine.plugins import with_loaded
-from engine.processes import python_command, python_environment
 from engine.report.tables import Column, data_size, large, text_table
+from engine.requests.lifecycle import base_config, check_hardware
 
 
 class BenchError(Exception):
@@ -41,11 +41,11 @@ def bench(target: str, assignments: Sequence[str], largest: int, seconds: float,
 
 
 def measured(config: RunConfig, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """The findings of `engine.tasks.bench`, as they come from a process of its own."""
+    """The findings of `engine.training.probes.bench`, as they come from a process of its own."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(with_loaded(config).model_dump_json())
         file.flush()
-        command = python_command("engine.tasks.bench", file.name)
+        command = python_command("engine.training.probes.bench", file.name)
         command += ["--largest", str(largest), "--seconds", str(seconds)]
         with (
             tempfile.TemporaryFile("w+") as errors,

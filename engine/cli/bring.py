@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.agent.ingest import has_living_worker
-from engine.bounds import stays_inside
-from engine.config import RunConfig
-from engine.files import as_new
-from engine.journal import JournalError, read_pieces
-from engine.rundir import RunDir, RunDirError
+from engine.config.run_config import RunConfig
+from engine.run.bounds import stays_inside
+from engine.run.directory import RunDir, RunDirError
+from engine.run.files import as_new
+from engine.run.journal import JournalError, read_pieces
 
 MOST_NESTED = 32
 """How deep the folders of a run may lie in each other; those that the engine makes are three deep."""

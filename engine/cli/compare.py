@@ -8,7 +8,7 @@ from itertools import groupby
 
 from engine.cli.console import output
 from engine.cli.reading import open_existing
-from engine.config_keys import ConfigError
+from engine.config.keys import ConfigError
 from engine.report.compare import Comparison, compare
 from engine.report.compare_config import is_external
 from engine.report.compare_formats import (

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import typer
 from rich.text import Text
 
-from engine import intentions
 from engine.cli.console import notices, output
 from engine.cli.queue import tell_lost, tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, start_here
-from engine.config_keys import parse_assignments, with_values
-from engine.intentions import Place, Refused, check_hardware, enqueue, with_data_root
+from engine.config.keys import parse_assignments, with_values
 from engine.plugins import usable_config
-from engine.rundir import RunCard, new_run_id
+from engine.requests import lifecycle
+from engine.requests.lifecycle import Place, Refused, check_hardware, enqueue, with_data_root
+from engine.run.directory import RunCard, new_run_id
 from engine.store import RunRow, Store, StoreError
 from engine.visible import one_line
 from engine.workspace import Workspace
@@ -32,7 +32,7 @@ def stop(workspace: Workspace, prefixes: Sequence[str]) -> None:
     """Let runs end their step and save; queued ones leave the queue. Raises Refused for ended ones."""
     with open_existing(workspace, change=True) as store:
         rows = named(store, prefixes)
-        for row, fate in zip(rows, intentions.stop(workspace, store, rows), strict=True):
+        for row, fate in zip(rows, lifecycle.stop(workspace, store, rows), strict=True):
             output.say(f"{row.id}  {row.name}  {_FATES[fate]}")
             if fate == "stopped" and workspace.run_dir(row.id).why_unwritable():
                 tell_lost(workspace, row.id)
@@ -42,11 +42,11 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint."""
     with open_existing(workspace, change=True) as store:
         rows = named(store, prefixes)
-        intentions.refuse_elsewhere(workspace, rows)
+        lifecycle.refuse_elsewhere(workspace, rows)
         cards = [workspace.run_dir(row.id).read_card() for row in rows]
-        intentions.requeue(workspace, store, rows, priority)
+        lifecycle.requeue(workspace, store, rows, priority)
         for row in rows:
-            if others := intentions.taken_over(workspace.run_dir(row.id)):
+            if others := lifecycle.taken_over(workspace.run_dir(row.id)):
                 notices.say(others)
     tell_queued(workspace, cards, as_json)
 
@@ -92,10 +92,10 @@ def rerun(
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
     """Remove runs with their files and rows, never a living one. Asks unless `sure`."""
     with open_existing(workspace, change=True) as store:
-        for problem in intentions.finish_deletions(workspace, store):
+        for problem in lifecycle.finish_deletions(workspace, store):
             notices.say(problem)
         rows = named(store, prefixes)
-        intentions.refuse_undeletable(workspace, rows)
+        lifecycle.refuse_undeletable(workspace, rows)
         if not sure:
             for row in rows:
                 best = f", best Dice {row.best_dice:.4f}" if row.best_dice is not None else ""
@@ -103,7 +103,7 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
             question = f"delete {'this run' if len(rows) == 1 else f'these {len(rows)} runs'} for good?"
             typer.confirm(question, abort=True, err=True)
         for row in rows:
-            intentions.delete(workspace, store, row)
+            lifecycle.delete(workspace, store, row)
             output.say(f"{row.id}  {row.name}  deleted")
 
 
@@ -115,7 +115,7 @@ def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequenc
         if missing:
             raise Refused([f"{row.id}: has no tag {word}" for word in missing])
         tags = tuple(sorted({*row.tags, *words} - set(remove)))
-        if tags != row.tags and not intentions.set_tags(workspace, store, row.id, tags):
+        if tags != row.tags and not lifecycle.set_tags(workspace, store, row.id, tags):
             tell_lost(workspace, row.id)
         output.say(f"{row.id}  {row.name}  tags: {', '.join(tags) or 'none'}")
 
@@ -127,7 +127,7 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
         if text is None:
             output.say(Text(row.note))
             return
-        if not intentions.set_note(workspace, store, row.id, text):
+        if not lifecycle.set_note(workspace, store, row.id, text):
             tell_lost(workspace, row.id)
         output.say(f"{row.id}  {row.name}  note: {text or 'none'}")
 
@@ -146,5 +146,5 @@ def named(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise intentions.Refused([str(error) for error in problems])
+        raise lifecycle.Refused([str(error) for error in problems])
     return list(found.values())

@@ -14,9 +14,9 @@ from engine.cli.bring import bring, refuse_unfit
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
 from engine.cli.usage import first_few
-from engine.intentions import Refused, finish_deletions, remove_folder
-from engine.journal import JournalError
-from engine.rundir import RunDir, RunDirError
+from engine.requests.lifecycle import Refused, finish_deletions, remove_folder
+from engine.run.directory import RunDir, RunDirError
+from engine.run.journal import JournalError
 from engine.store import Store, StoreError, UnfitRun
 from engine.store.cards import keep_card
 from engine.store.copy import copy_runs

@@ -13,9 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.console import Stream, notices, output, print_json
-from engine.config import RunConfig
-from engine.config_keys import format_value
-from engine.events import (
+from engine.config.keys import format_value
+from engine.config.run_config import RunConfig
+from engine.config.task_names import LEARNING_TASKS
+from engine.report.detection import corruption_table, ood_text
+from engine.report.evaluation import evaluation_text
+from engine.report.run import predictions
+from engine.report.score_maps import DECISIONS
+from engine.report.tables import class_table, duration, score
+from engine.run.directory import RunDir
+from engine.run.events import (
     AnyEvent,
     Data,
     Detecting,
@@ -28,14 +35,7 @@ from engine.events import (
     WarmStart,
     Warned,
 )
-from engine.report.detection import corruption_table, ood_text
-from engine.report.evaluation import evaluation_text
-from engine.report.run import predictions
-from engine.report.score_maps import DECISIONS
-from engine.report.tables import class_table, duration, score
-from engine.rundir import RunDir
 from engine.store import RunRow, Store
-from engine.task_names import LEARNING_TASKS
 from engine.visible import block
 
 HEADER = "    epoch  loss train      val  Dice train      val     mIoU    img/s    time"

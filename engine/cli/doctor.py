@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from rich.text import Text
 
-from engine.access import why_unwritable
 from engine.cli.console import output, print_json
-from engine.processes import available_cores, python_code, python_environment
+from engine.host.access import why_unwritable
+from engine.host.processes import available_cores, python_code, python_environment
 from engine.report.tables import data_size
 from engine.workspace import Workspace
 

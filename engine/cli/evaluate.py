@@ -12,11 +12,11 @@ from engine.cli.console import notices, output, print_json
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_pairs, start_here
-from engine.evaluation import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
-from engine.intentions import Place, Refused, enqueue
 from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
-from engine.rundir import RunCard, new_run_id
+from engine.requests.derive import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
+from engine.requests.lifecycle import Place, Refused, enqueue
+from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
 from engine.visible import one_line
 from engine.workspace import Workspace

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.access import refuse_unwritable
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
-from engine.config_keys import ConfigError
+from engine.config.keys import ConfigError
+from engine.host.access import refuse_unwritable
 from engine.report.compare import ComparedRun, Comparison, compare
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure

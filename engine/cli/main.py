@@ -19,11 +19,11 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.access import explain
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
 from engine.cli.usage import PROGRAM, WrongUse, choice, first_few, plugins_first, refuse_empty, usage_line
+from engine.host.access import explain
 from engine.visible import block, guard_streams, one_line
 
 DONE, BAD_USE, INTERRUPTED = 0, 2, 130
@@ -106,7 +106,7 @@ def run(
 ) -> None:
     """Train: check everything, start a worker, show its epochs. Ctrl-C saves and stops."""
     from engine.cli.run import run as command
-    from engine.intentions import Place
+    from engine.requests.lifecycle import Place
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None

@@ -11,9 +11,9 @@ from engine.cli.evaluate import Chosen
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_material, check_robustness, start_here
-from engine.evaluation import checkpoint_of, derived_config, source_run
-from engine.files import absolute
-from engine.intentions import Place, enqueue
+from engine.requests.derive import checkpoint_of, derived_config, source_run
+from engine.requests.lifecycle import Place, enqueue
+from engine.run.files import absolute
 from engine.workspace import Workspace
 
 

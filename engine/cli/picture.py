@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.access import refuse_unwritable
 from engine.cli.reading import open_existing
-from engine.files import replacing
+from engine.host.access import refuse_unwritable
 from engine.report.gallery import PictureError
 from engine.report.triptych import gallery_picture
+from engine.run.files import replacing
 from engine.workspace import Workspace
 
 

@@ -10,10 +10,10 @@ from engine.cli.evaluate import Chosen
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import start_here, tell_classes, tell_notes
-from engine.evaluation import checkpoint_of, derived_config, source_run
-from engine.files import expanded
-from engine.intentions import Place, Refused, enqueue
-from engine.prediction import find_images, label_values, output_names, refuse_existing, refuse_no_folder
+from engine.requests.derive import checkpoint_of, derived_config, source_run
+from engine.requests.lifecycle import Place, Refused, enqueue
+from engine.requests.predict import find_images, label_values, output_names, refuse_existing, refuse_no_folder
+from engine.run.files import expanded
 from engine.workspace import Workspace
 
 OUTPUTS = "outputs"

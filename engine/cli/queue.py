@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from engine import intentions
-from engine.access import why_unwritable
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, no_database, open_existing
+from engine.host.access import why_unwritable
 from engine.report.tables import Column, age, text_table
-from engine.rundir import RunCard
+from engine.requests import lifecycle
+from engine.run.directory import RunCard
 from engine.store import RunRow
 from engine.workspace import Workspace
 
@@ -102,7 +102,7 @@ def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -
     """Give queued runs another place: higher priorities start first. Raises Refused, StoreError."""
     with open_existing(workspace, change=True) as store:
         rows = [store.run(store.resolve(prefix)) for prefix in prefixes]
-        for row in intentions.set_place(workspace, store, rows, priority=priority):
+        for row in lifecycle.set_place(workspace, store, rows, priority=priority):
             tell_lost(workspace, row.id)
     for row in rows:
         output.say(f"{row.id}  {row.name}  priority {priority}")
@@ -112,7 +112,7 @@ def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
     """Hold queued runs back, or let them go; without names all that are queued now."""
     with open_existing(workspace, change=True) as store:
         rows = [store.run(store.resolve(prefix)) for prefix in prefixes] if prefixes else store.queue()
-        for row in intentions.set_place(workspace, store, rows, paused=paused):
+        for row in lifecycle.set_place(workspace, store, rows, paused=paused):
             tell_lost(workspace, row.id)
     for row in rows:
         output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")

@@ -20,7 +20,7 @@ from engine.cli.arguments import (
     workspace_of,
 )
 from engine.cli.usage import WrongUse
-from engine.task_names import MOST_PRIORITY
+from engine.config.task_names import MOST_PRIORITY
 
 queue_app = group("List what runs and what waits; reorder and pause it.")
 commands = Commands()
@@ -139,7 +139,7 @@ def rerun(
 ) -> None:
     """Make a new run of another one's config."""
     from engine.cli.control import rerun as command
-    from engine.intentions import Place
+    from engine.requests.lifecycle import Place
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None
@@ -178,7 +178,7 @@ def sweep(
 ) -> None:
     """Queue every combination of some values."""
     from engine.cli.sweep import sweep as command
-    from engine.intentions import Place
+    from engine.requests.lifecycle import Place
 
     place = Place(priority, after)
     workspace = workspace_of(context)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.access import explain
 from engine.agent.ingest import refresh
 from engine.cli.console import notices
-from engine.journal import JournalError
+from engine.host.access import explain
+from engine.run.journal import JournalError
 from engine.store import END_STATUSES, Store, StoreError
 from engine.workspace import Workspace
 

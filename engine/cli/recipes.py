@@ -6,9 +6,9 @@ import difflib
 import inspect
 
 from engine.cli.console import output, print_json
-from engine.config import RunConfig
-from engine.config_keys import ConfigError, ConfigKey, config_keys, format_value, to_toml
-from engine.recipes import RECIPES, get_recipe
+from engine.config.keys import ConfigError, ConfigKey, config_keys, format_value, to_toml
+from engine.config.recipes import RECIPES, get_recipe
+from engine.config.run_config import RunConfig
 from engine.report.tables import Column, text_table
 
 

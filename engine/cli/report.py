@@ -8,13 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from engine.access import refuse_unwritable
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.runs import check_experiment
 from engine.cli.usage import PROGRAM
-from engine.files import replacing
+from engine.host.access import refuse_unwritable
 from engine.report.commands import config_file
 from engine.report.compare_formats import comparison_csv, comparison_record
 from engine.report.experiment import ReportedRun, config_toml, experiment_of, report_blocks
@@ -22,6 +21,7 @@ from engine.report.experiment_figures import draw_figures
 from engine.report.page import to_markdown
 from engine.report.page_html import to_html
 from engine.report.runs import runs_csv
+from engine.run.files import replacing
 from engine.workspace import Workspace
 
 

@@ -141,7 +141,7 @@ def study_paper(
 ) -> None:
     """Queue U-Net, modern U-Net and that pre-trained, each evaluated."""
     from engine.cli.study import queue_study
-    from engine.study import Scale
+    from engine.requests.study import Scale
 
     if data is None:
         raise WrongUse("--data: which images? name the folder of the data set")

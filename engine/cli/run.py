@@ -17,15 +17,24 @@ from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.config import RunConfig
-from engine.config_network import OfNetworkConfig
-from engine.config_slurm import SlurmConfig
+from engine.config.run_config import RunConfig
+from engine.config.slurm import SlurmConfig
+from engine.config.task_sections import OfNetworkConfig
 from engine.data.cases import open_material
 from engine.data.dataset import open_dataset
 from engine.data.membership import Trained
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
-from engine.evaluation import has_relative_classes
-from engine.intentions import (
+from engine.host.processes import identify
+from engine.plugins import usable_config
+from engine.requests.derive import has_relative_classes
+from engine.requests.initial_weights import (
+    names_a_run,
+    pretraining_card,
+    pretraining_of,
+    settle_source,
+    starting_from,
+)
+from engine.requests.lifecycle import (
     RESUMABLE,
     Place,
     Refused,
@@ -41,10 +50,7 @@ from engine.intentions import (
     resolve_config,
     taken_over,
 )
-from engine.plugins import usable_config
-from engine.processes import identify
-from engine.rundir import RunCard, RunDir, new_run_id
-from engine.sources import names_a_run, pretraining_card, pretraining_of, settle_source, starting_from
+from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import RunRow, Store
 from engine.store.cards import card_of
 from engine.workspace import Workspace

@@ -8,9 +8,9 @@ from typing import Any
 
 from engine.cli.console import output, print_json
 from engine.cli.reading import open_existing
-from engine.processes import is_alive
+from engine.host.processes import is_alive
 from engine.report.run import Files, RunPage, next_commands, run_page
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
 from engine.workspace import Workspace
 
 

@@ -14,15 +14,15 @@ from rich.text import Text
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data
-from engine.config import RunConfig
-from engine.config_keys import ConfigError
-from engine.evaluation import checkpoint_of, derived_config
-from engine.intentions import Place, all_or_none, check_hardware, default_name, enqueue
+from engine.config.keys import ConfigError
+from engine.config.run_config import RunConfig
 from engine.report.tables import Column, text_table
-from engine.rundir import RunCard, new_run_id
-from engine.sources import pretraining_of
+from engine.requests.derive import checkpoint_of, derived_config
+from engine.requests.initial_weights import pretraining_of
+from engine.requests.lifecycle import Place, all_or_none, check_hardware, default_name, enqueue
+from engine.requests.study import PlannedEvaluation, Scale, planned_evaluations, study_configs
+from engine.run.directory import RunCard, new_run_id
 from engine.store import Store
-from engine.study import PlannedEvaluation, Scale, planned_evaluations, study_configs
 from engine.workspace import Workspace
 
 AT = "original"

@@ -16,9 +16,10 @@ import typer
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
-from engine.config import RunConfig
-from engine.config_keys import ConfigError, config_keys, parse_assignments
-from engine.intentions import (
+from engine.config.keys import ConfigError, config_keys, parse_assignments
+from engine.config.run_config import RunConfig
+from engine.requests.initial_weights import pretraining_of
+from engine.requests.lifecycle import (
     Place,
     all_or_none,
     check_hardware,
@@ -27,8 +28,7 @@ from engine.intentions import (
     predecessor,
     resolve_config,
 )
-from engine.rundir import RunCard, new_run_id
-from engine.sources import pretraining_of
+from engine.run.directory import RunCard, new_run_id
 from engine.workspace import Workspace
 
 MOST_VALUES = MOST_POINTS = 100_000

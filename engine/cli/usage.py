@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from engine.files import expanded
+from engine.run.files import expanded
 from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 
 PROGRAM = "seg-engine"

@@ -9,9 +9,9 @@ from engine.agent.ingest import owner_of, refresh
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.run import EXIT_BY_STATUS, choose_display
-from engine.journal import read_events
-from engine.processes import is_alive
-from engine.rundir import RunDirError
+from engine.host.processes import is_alive
+from engine.run.directory import RunDirError
+from engine.run.journal import read_events
 from engine.store import RunRow
 from engine.workspace import Workspace
 

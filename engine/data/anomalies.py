@@ -29,7 +29,7 @@ from engine.data.decode import FileFault, read_image, read_labels
 from engine.data.faults import counted, listed
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, walk
-from engine.input_files import is_text, shown
+from engine.host.input_files import is_text, shown
 
 IN, OUT, IGNORED = 0, 1, 255
 """Values of a mask."""

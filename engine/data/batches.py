@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from engine.data.cache import Cache
 from engine.data.dataset import CachedSplit, FileSplit, Split
 from engine.data.decode import result_of
-from engine.leaving import die_with_the_parent
-from engine.processes import available_cores
+from engine.host.leaving import die_with_the_parent
+from engine.host.processes import available_cores
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
 # normalisation pre-trained networks expect, close enough to that of street scenes.

@@ -38,7 +38,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.access import reason
 from engine.classes import ClassSet
 from engine.data.cache_lock import ARRAYS, cache_lock
 from engine.data.catalog import DataError, Fault, Sample
@@ -51,6 +50,7 @@ from engine.data.decode import (
     resize_labels,
     train_id_table,
 )
+from engine.host.access import reason
 
 FORMAT = 1
 """Raised whenever the same files would give other arrays; part of the key."""

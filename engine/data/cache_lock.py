@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.files import FileLock
+from engine.run.files import FileLock
 
 ARRAYS = ("images.npy", "labels.npy")
 

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.access import reason
 from engine.classes import ClassSet
-from engine.config import DataConfig
-from engine.config_network import OodConfig
+from engine.config.run_config import DataConfig
+from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, Scene, find_scenes, pseudo_mask_table
 from engine.data.cache import files_of, size_and_time
 from engine.data.catalog import LAYOUTS, DataError, Sample, scan
@@ -30,8 +29,9 @@ from engine.data.fingerprints import fingerprints
 from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.data.split import split_random
-from engine.files import write_json
-from engine.input_files import shown
+from engine.host.access import reason
+from engine.host.input_files import shown
+from engine.run.files import write_json
 
 Labels = NDArray[np.uint8]
 

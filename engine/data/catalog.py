@@ -35,7 +35,7 @@ from engine.data.faults import counted, listed
 from engine.data.faults import describe_faults as describe_faults
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
-from engine.input_files import is_text, shown
+from engine.host.input_files import is_text, shown
 
 LAYOUTS: Mapping[str, tuple[str, str]] = {
     "cityscapes": ("leftImg8bit", "gtFine"),

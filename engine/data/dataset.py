@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.access import reason
 from engine.classes import UNLABELLED, ClassSet
-from engine.config import DataConfig
+from engine.config.run_config import DataConfig
 from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
 from engine.data.catalog import (
     EXTRA,
@@ -43,7 +42,8 @@ from engine.data.frozen_classes import class_notes
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.membership import Membership, some, told_changes
 from engine.data.split import labelled_part, split_samples
-from engine.files import expanded, write_json
+from engine.host.access import reason
+from engine.run.files import expanded, write_json
 
 Pixels = NDArray[np.uint8]
 Report = Callable[[int, int], None]

@@ -28,8 +28,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from engine.classes import VOID, ClassSet
 from engine.data.catalog import DataError, Fault, Sample
-from engine.input_files import InputFileError, read_regular, shown
-from engine.processes import available_cores
+from engine.host.input_files import InputFileError, read_regular, shown
+from engine.host.processes import available_cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

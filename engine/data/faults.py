@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.input_files import shown
+from engine.host.input_files import shown
 from engine.visible import one_line
 
 

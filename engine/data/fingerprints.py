@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine.data.catalog import DataError
 from engine.data.decode import map_in_order
-from engine.files import replacing
+from engine.run.files import replacing
 
 DIGEST_BYTES = 16
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.classes import ClassSetError, load_class_set
-from engine.config import DataConfig, RunConfig
-from engine.config_classes import ClassSetConfig
-from engine.config_keys import ConfigError, validate
+from engine.config.class_set import ClassSetConfig
+from engine.config.keys import ConfigError, validate
+from engine.config.run_config import DataConfig, RunConfig
 from engine.data.catalog import LAYOUTS
-from engine.files import absolute, expanded
+from engine.run.files import absolute, expanded
 
 BUILT_IN = "cityscapes"
 OWN_FILE = "classes.toml"

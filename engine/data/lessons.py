@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.access import reason
 from engine.classes import VOID, ClassSet
-from engine.config import DataConfig
+from engine.config.run_config import DataConfig
 from engine.data.cache import cache_key
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import FileFault, map_in_order, read_labels, resize_labels, train_id_table
 from engine.data.faults import listed
-from engine.files import write_json
-from engine.input_files import shown
+from engine.host.access import reason
+from engine.host.input_files import shown
+from engine.run.files import write_json
 
 Labels = NDArray[np.uint8]
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config import DataConfig
+from engine.config.run_config import DataConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.fingerprints import fingerprints
-from engine.files import expanded, replacing
-from engine.rundir import RunDir, RunDirError
+from engine.run.directory import RunDir, RunDirError
+from engine.run.files import expanded, replacing
 
 Contents = tuple[str, str]
 """The digests of an image and of its label, "" without one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.classes import VOID, ClassSet
-from engine.config import DataConfig
+from engine.config.run_config import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
 from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table
@@ -21,7 +21,7 @@ from engine.data.faults import left_out_note
 from engine.data.frozen_classes import class_notes
 from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
-from engine.files import expanded
+from engine.run.files import expanded
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from engine.data.faults import Fault
 from engine.data.walk import Walk
-from engine.input_files import is_text, shown
+from engine.host.input_files import is_text, shown
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.data.cache import DamagedCache, read_meta, remove_cache, sweep
 from engine.data.catalog import DataError
-from engine.files import lock_if_free
+from engine.run.files import lock_if_free
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 _LEFT_BEHIND = re.compile(r"([0-9a-f]{16})\.(building|removed)")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
+from engine.config.task_names import LEARNING_TASKS
 from engine.data.catalog import DataError
 from engine.data.dataset import find_samples
 from engine.data.membership import Membership, Trained
 from engine.data.pairs import find_pairs
-from engine.rundir import RunDir
-from engine.task_names import LEARNING_TASKS
+from engine.run.directory import RunDir
 
 
 def refuse_lost_data(config: RunConfig, run: RunDir) -> None:

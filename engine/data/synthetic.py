@@ -25,8 +25,8 @@ from PIL import Image
 
 from engine.classes import CITYSCAPES
 from engine.data.scenes.street import render
-from engine.files import replacing
-from engine.processes import python_environment
+from engine.host.processes import python_environment
+from engine.run.files import replacing
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 """Bounds of height and width in pixels."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.data.faults import DataError, counted, listed
-from engine.input_files import shown
+from engine.host.input_files import shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """The images that are read, wherever images are read; in lower case."""

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from engine.checkpoint_file import CheckpointError, DamagedCheckpoint, first_line, verify_checkpoint
-from engine.files import replacing
 from engine.models import ModelSection
+from engine.run.checkpoint_file import CheckpointError, DamagedCheckpoint, first_line, verify_checkpoint
+from engine.run.files import replacing
 
 __all__ = [
     "CheckpointError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
 from engine.models.contract import check_shapes
 from engine.models.registry import CHANNELS, build_model
 

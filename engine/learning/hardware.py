@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from engine.config import OptimizerConfig, RunConfig
+from engine.config.run_config import OptimizerConfig, RunConfig
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import torch
 
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
+from engine.config.step_parts import Enough
 from engine.models import ModelSection
 from engine.models.registry import CHANNELS, build_model
-from engine.step_parts import Enough
 
 
 def enough_by_network(outputs: int) -> Enough:

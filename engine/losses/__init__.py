@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import model_validator
 
 from engine.components import PartRegistry
-from engine.config_fields import Section
+from engine.config.fields import Section
 
 if TYPE_CHECKING:
     from engine.losses.functions import Loss

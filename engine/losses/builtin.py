@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.config_fields import Section, option
+from engine.config.fields import Section, option
 from engine.losses import LOSSES, LossSection, register
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.files import replacing
 from engine.metrics.scores import MetricsError, Scores, scores_from_confusion
+from engine.run.files import replacing
 
 Matrix = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import ConfigDict
 
 from engine.components import ComponentError, Registry
-from engine.config_fields import Section
+from engine.config.fields import Section
 
 if TYPE_CHECKING:
     from engine.models.contract import SegmentationNetwork

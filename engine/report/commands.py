@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 
-from engine.config_network import EvaluateConfig
-from engine.recipes import RECIPES
+from engine.config.recipes import RECIPES
+from engine.config.task_sections import EvaluateConfig
 from engine.report.compare_config import CLASS_SET, flat_config, pretraining_epochs
 from engine.report.run import changed_keys
 from engine.store import RunRow

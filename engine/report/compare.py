@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.compare_config import (
     SCORED_ON,
     SEED,
@@ -23,7 +24,6 @@ from engine.report.measures import Measure, Metric, Value, measures_of, summaris
 from engine.report.published import PublishedResult
 from engine.report.runs import done, outcome
 from engine.store import RunRow
-from engine.task_names import LEARNING_TASKS
 
 MOST_RUNS = 12
 """More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.config import RunConfig
-from engine.config_keys import config_keys, format_value
+from engine.config.keys import config_keys, format_value
+from engine.config.run_config import RunConfig
 from engine.store import RunRow
 
 SEED = "seed"

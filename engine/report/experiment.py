@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.config_keys import ConfigError, to_toml, validate
+from engine.config.keys import ConfigError, to_toml, validate
 from engine.report.commands import command_lines, source_id
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config_keys import config_keys, format_value, new_config, value_of
-from engine.events import WarmStart
-from engine.recipes import RECIPES, get_recipe
+from engine.config.keys import config_keys, format_value, new_config, value_of
+from engine.config.recipes import RECIPES, get_recipe
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
 from engine.report.runs import STATUS_STYLES, outcome
@@ -27,8 +27,8 @@ from engine.report.tables import (
     sparkline,
     text_table,
 )
+from engine.run.events import WarmStart
 from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, OodRow, RunRow
-from engine.task_names import LEARNING_TASKS
 from engine.visible import block, one_line
 
 CURVE_WIDTH = 40

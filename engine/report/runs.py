@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.csv_text import csv_text
 from engine.report.tables import Column, age, score, text_table
 from engine.store import RunRow, RunSummary
 from engine.store.rows import HARDEST
-from engine.task_names import LEARNING_TASKS
 
 STATUS_STYLES = {
     "queued": "dim",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from engine.classes import CITYSCAPES
-from engine.recipes import RECIPES, get_recipe
+from engine.config.recipes import RECIPES, get_recipe
 from engine.report.compare import group_name, same_but_for_the_seed
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score

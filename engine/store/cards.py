@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.rundir import RunCard, RunDir
+from engine.run.directory import RunCard, RunDir
 from engine.store.rows import RunRow
 from engine.store.store import Store
 

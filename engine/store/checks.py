@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.events import AnyEvent
+from engine.run.events import AnyEvent
 from engine.store.ingest import NO_END, fold
 from engine.store.insert import settle_experiments, unheard
 from engine.store.lookup import hold, hold_list, no_run
@@ -28,7 +28,7 @@ from engine.store.schema import (
 )
 
 if TYPE_CHECKING:
-    from engine.config import RunConfig
+    from engine.config.run_config import RunConfig
 
 _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "eta_seconds")
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from engine.config.task_names import TASKS
 from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
 from engine.store.rows import CAUSES, RUN_FIELDS, STATUSES
 from engine.store.schema import runs, tags
-from engine.task_names import TASKS
 
 if TYPE_CHECKING:
-    from engine.config_keys import ConfigKey
+    from engine.config.keys import ConfigKey
 
 ALIASES = {
     "best_loss": "best_val_loss",
@@ -102,7 +102,7 @@ def ordering(sort: str) -> list[sa.ColumnElement[Any]]:
 
 def _config_keys() -> Mapping[str, ConfigKey]:
     # Their models are made at import, which takes a fifth of the time until the first list of runs.
-    from engine.config_keys import config_keys
+    from engine.config.keys import config_keys
 
     return config_keys()
 

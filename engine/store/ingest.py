@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.events import (
+from engine.run.events import (
     AnyEvent,
     CorruptionResult,
     Data,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.bounds import is_tag
-from engine.rundir import RunCard
+from engine.run.bounds import is_tag
+from engine.run.directory import RunCard
 from engine.store.errors import StoreError
 from engine.store.ingest import NO_END, NO_PROGRESS
 from engine.store.schema import experiments, runs, tags
 from engine.store.variant import variant_of
 
 if TYPE_CHECKING:
-    from engine.config import RunConfig
+    from engine.config.run_config import RunConfig
 
 
 def insert_run(

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.processes import ProcessIdentity
+from engine.host.processes import ProcessIdentity
 from engine.store.ingest import NO_END, NO_PROGRESS
 from engine.store.lookup import hold
 from engine.store.rows import RunRow, run_row, select_runs

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.files import sync_folder
-from engine.rundir import RunDir, is_run_folder
+from engine.run.directory import RunDir, is_run_folder
+from engine.run.files import sync_folder
 from engine.store.copy import copy_runs
 from engine.store.errors import StoreError, UnfitRun
 from engine.store.sqlite import advice

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from engine.access import REFUSALS, why_unreadable, why_unwritable
-from engine.files import open_shared
+from engine.host.access import REFUSALS, why_unreadable, why_unwritable
+from engine.run.files import open_shared
 from engine.store.database import HEAD, JSON, Database, migrate, revision_of, without_nul
 from engine.store.errors import StoreError
 from engine.store.filesystem import file_system

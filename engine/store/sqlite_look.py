@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from engine.access import why_unreadable
+from engine.host.access import why_unreadable
 from engine.store.database import HEAD, Database, revision_of
 from engine.store.errors import StoreError
 from engine.store.sqlite import SqliteDatabase, advice, make_engine

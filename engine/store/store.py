@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.events import AnyEvent
-from engine.journal import JournalError, read_pieces
-from engine.processes import ProcessIdentity
-from engine.rundir import RunCard, RunDir, RunDirError
+from engine.host.processes import ProcessIdentity
+from engine.run.directory import RunCard, RunDir, RunDirError
+from engine.run.events import AnyEvent
+from engine.run.journal import JournalError, read_pieces
 from engine.store import filters as terms
 from engine.store.checks import CheckVerbs
 from engine.store.database import open_database
@@ -43,7 +43,7 @@ from engine.store.schema import epochs, events, experiments, images, results, ru
 from engine.store.summaries import SummaryVerbs
 
 if TYPE_CHECKING:
-    from engine.config import RunConfig
+    from engine.config.run_config import RunConfig
 
 MAX_CANDIDATES = 5
 

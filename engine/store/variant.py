@@ -20,7 +20,7 @@ def variant_of(config: Mapping[str, Any]) -> str:
     A key that has its default counts as absent, so that a version with more keys gives old configs the same
     word. A config that this version cannot read is taken as it is.
     """
-    from engine.config import RunConfig
+    from engine.config.run_config import RunConfig
 
     try:
         known = RunConfig.of_stored(config)

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.config import RunConfig
-from engine.config_keys import (
+from engine.config.keys import (
     ConfigError,
     ConfigKey,
     config_keys,
@@ -21,9 +20,10 @@ from engine.config_keys import (
     value_of,
     with_values,
 )
-from engine.intentions import default_name
-from engine.recipes import RECIPES, get_recipe
-from engine.task_names import MOST_PRIORITY
+from engine.config.recipes import RECIPES, get_recipe
+from engine.config.run_config import RunConfig
+from engine.config.task_names import MOST_PRIORITY
+from engine.requests.lifecycle import default_name
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
 """Keys that follow from elsewhere in the form, and one that prints."""

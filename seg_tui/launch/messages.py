@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.message import Message
 
-from engine.config import RunConfig
-from engine.rundir import RunCard
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunCard
 from seg_tui.launch.queueing import DataLook, Origin
 
 

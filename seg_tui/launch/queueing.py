@@ -10,17 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.classes import ClassSet
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
+from engine.config.task_names import MOST_PRIORITY
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
-from engine.files import expanded
-from engine.intentions import Place, check_hardware, check_steps, default_name, enqueue, with_data_root
 from engine.plugins import usable_config
 from engine.report.tables import data_size, duration
-from engine.rundir import RunCard, new_run_id
+from engine.requests.lifecycle import (
+    Place,
+    check_hardware,
+    check_steps,
+    default_name,
+    enqueue,
+    with_data_root,
+)
+from engine.run.directory import RunCard, new_run_id
+from engine.run.files import expanded
 from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
-from engine.task_names import MOST_PRIORITY
 from engine.visible import one_line
 from engine.workspace import Workspace
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Draft

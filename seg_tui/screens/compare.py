@@ -14,6 +14,7 @@ from textual.color import Color
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.compare import ComparedRun, CompareError, Comparison, Entry, compare
 from engine.report.compare_formats import (
     PUBLISHED_TITLE,
@@ -26,7 +27,6 @@ from engine.report.compare_formats import (
 from engine.report.published import PublishedResult, published_results
 from engine.report.short_names import ShortNames
 from engine.store import RunSummary, Store, StoreError
-from engine.task_names import LEARNING_TASKS
 from engine.visible import one_line
 from seg_tui.acting import Acting
 from seg_tui.exports import ExportError, export_comparison

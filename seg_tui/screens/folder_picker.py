@@ -18,7 +18,7 @@ from textual.widgets import DirectoryTree, Static
 from textual.widgets._directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
-from engine.files import expanded
+from engine.run.files import expanded
 from seg_tui.launch.queueing import DataLook, Look
 from seg_tui.widgets.clipped import Clipped
 

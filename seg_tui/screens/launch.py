@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Button, ContentSwitcher, Input, Static
 
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
 from engine.workspace import find_workspace
 from seg_tui.launch.draft import Card, Draft, command_line
 from seg_tui.launch.messages import DataSeen, OriginRead, RunEstimated, RunQueued, RunRefused

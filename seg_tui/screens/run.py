@@ -13,11 +13,11 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.run import facts, failure, heading
-from engine.rundir import RunDir
-from engine.samples import Sample, read_samples
+from engine.run.directory import RunDir
+from engine.run.telemetry import Sample, read_samples
 from engine.store import RunRow, RunSummary, StoreError
-from engine.task_names import LEARNING_TASKS
 from seg_tui.acting import Acting
 from seg_tui.detail import Detail, Results, load_detail, load_results
 from seg_tui.live import Snapshot

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 
-from engine.samples import Sample
+from engine.run.telemetry import Sample
 from engine.store import EpochRow
 from seg_tui.palette import curve_color
 from seg_tui.series import MEASURES, SCORES, Score, XKind, epoch_curve, sample_curves

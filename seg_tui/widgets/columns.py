@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.runs import best_score, done, mean_iou, outcome, status_cell
 from engine.report.tables import age, bar, duration, score
 from engine.store import RunSummary
-from engine.task_names import LEARNING_TASKS
 from engine.visible import one_line
 
 BAR_CELLS = 8

@@ -13,9 +13,9 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from engine.config import RunConfig
-from engine.config_keys import config_keys
-from engine.recipes import RECIPES
+from engine.config.keys import config_keys
+from engine.config.recipes import RECIPES
+from engine.config.run_config import RunConfig
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Checked, Draft, form_keys
 from seg_tui.launch.queueing import DataLook
 from seg_tui.screens.folder_picker import FolderSuggester

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on, work
 from textual.message import Message
 
-from engine.load import Gpu, Load, LoadReader
+from engine.host.load import Gpu, Load, LoadReader
 from engine.report.tables import bar, data_size
 from engine.store import RunSummary
 from seg_tui.live import Snapshot

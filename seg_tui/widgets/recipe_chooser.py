@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.config import RunConfig
-from engine.config_keys import format_value, new_config, value_of
-from engine.recipes import RECIPES, get_recipe
+from engine.config.keys import format_value, new_config, value_of
+from engine.config.recipes import RECIPES, get_recipe
+from engine.config.run_config import RunConfig
 from seg_tui.launch.draft import form_keys
 
 TOLD_KEYS = ("epochs", "batch_size", "data.size", "optimizer.name", "optimizer.lr", "schedule.name")

@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
+from engine.config.task_names import LEARNING_TASKS
 from engine.report.runs import done, outcome, status_cell
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
 from engine.store import CorruptionRow
 from engine.store.rows import HARDEST
-from engine.task_names import LEARNING_TASKS
 from engine.visible import one_line as _one_line
 from seg_tui.detail import Detail
 from seg_tui.logfile import printable
@@ -337,7 +337,7 @@ def config_text(config: dict[str, Any], height: int) -> Text:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    from engine.config_keys import format_value  # an import that the first look at all runs does without
+    from engine.config.keys import format_value  # an import that the first look at all runs does without
 
     for key, value in config.items():
         if isinstance(value, dict):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine.cli.main import command_line
-from engine.events import Failed
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
+from engine.run.events import Failed
 from engine.workspace import DATABASE_VARIABLE, WORKSPACE_VARIABLE, Workspace
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir

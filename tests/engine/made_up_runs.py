@@ -6,8 +6,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from engine.config import RunConfig
-from engine.events import (
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunCard, RunDir
+from engine.run.events import (
     AnyEvent,
     CorruptionResult,
     Data,
@@ -25,7 +26,6 @@ from engine.events import (
     Split,
     Started,
 )
-from engine.rundir import RunCard, RunDir
 from engine.store import RunRow, Store
 from engine.store.schema import metadata
 

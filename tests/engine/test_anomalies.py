@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from engine.classes import CITYSCAPES, ClassSetError
-from engine.config import DataConfig
-from engine.config_keys import ConfigError, with_values
-from engine.config_network import OodConfig
+from engine.config.keys import ConfigError, with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import DataConfig
+from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_table
 from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan
 from engine.data.decode import FileFault, train_id_table
 from engine.data.pairs import open_pairs
 from engine.data.synthetic import synthesize
-from engine.recipes import get_recipe
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 6)) -> None:

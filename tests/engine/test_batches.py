@@ -13,7 +13,7 @@ import torch
 
 from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.functions import Draws, build_augmentations
-from engine.config import DataConfig
+from engine.config.run_config import DataConfig
 from engine.data.batches import (
     MEAN,
     STD,
@@ -28,8 +28,8 @@ from engine.data.catalog import DataError
 from engine.data.dataset import CachedSplit, Dataset, FileSplit, open_dataset
 from engine.data.decode import map_in_order
 from engine.data.synthetic import synthesize
-from engine.processes import living_pids, parent_of
-from engine.tasks.draws import shuffled, step_generator
+from engine.host.processes import living_pids, parent_of
+from engine.training.rng import shuffled, step_generator
 
 CPU = torch.device("cpu")
 

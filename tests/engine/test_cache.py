@@ -18,7 +18,7 @@ from engine.data.cache import Cache, cache_key, open_cache
 from engine.data.catalog import DataError, Fault, Sample, scan
 from engine.data.decode import check_samples
 from engine.data.prune import list_caches, prune_caches
-from engine.files import lock_if_free
+from engine.run.files import lock_if_free
 
 CLASSES = ClassSet(
     "three",

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from engine.cli.main import BAD_USE
-from engine.config_keys import load_config
-from engine.processes import identify
-from engine.recipes import RECIPES, get_recipe
-from engine.rundir import RunDir
+from engine.config.keys import load_config
+from engine.config.recipes import RECIPES, get_recipe
+from engine.host.processes import identify
+from engine.run.directory import RunDir
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from engine.config_keys import with_values
-from engine.recipes import get_recipe
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal, import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, epoch_event

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli.report import folder_name
-from engine.config_keys import load_config, with_values
-from engine.recipes import get_recipe
+from engine.config.keys import load_config, with_values
+from engine.config.recipes import get_recipe
 from engine.report.compare import MOST_RUNS
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal, import_made_up_run

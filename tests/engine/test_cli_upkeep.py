@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from engine.cli.main import BAD_USE
-from engine.config import DataConfig
+from engine.config.run_config import DataConfig
 from engine.data.dataset import open_dataset
 from engine.data.synthetic import synthesize
 from engine.workspace import Workspace

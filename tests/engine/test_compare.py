@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engine.config_keys import with_values
-from engine.recipes import get_recipe
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.report.compare import (
     MOST_RUNS,
     ComparedRun,

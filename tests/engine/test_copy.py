@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli.main import BAD_USE
-from engine.processes import ProcessIdentity, identify
-from engine.rundir import RunDir
+from engine.host.processes import ProcessIdentity, identify
+from engine.run.directory import RunDir
 from engine.store import Store, StoreError
 from engine.store.copy import copy_runs
 from engine.workspace import DATABASE_VARIABLE, Workspace

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import Event, Failed
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.run.events import Event, Failed
 from engine.store import CAUSES, STATUSES, Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (

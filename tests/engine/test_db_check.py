@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.cli.main import BAD_USE
-from engine.events import Checkpoint
-from engine.processes import ProcessIdentity, identify
-from engine.rundir import RunDir
+from engine.host.processes import ProcessIdentity, identify
+from engine.run.directory import RunDir
+from engine.run.events import Checkpoint
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import deletion, intentions
 from engine.cli.main import BAD_USE
-from engine.config import RunConfig
-from engine.rundir import RunCard, RunDir
+from engine.config.run_config import RunConfig
+from engine.requests import lifecycle
+from engine.run import deletion
+from engine.run.directory import RunCard, RunDir
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
@@ -142,7 +143,7 @@ def test_a_row_that_cannot_be_removed_keeps_its_folder(
         row = store.run(run.id)
         monkeypatch.setattr(store, "delete_run", fail_at_the_end)
         with pytest.raises(StoreError, match="the disk is full"):
-            intentions.delete(either_workspace, store, row)
+            lifecycle.delete(either_workspace, store, row)
     assert (run.checkpoints / "best.pt").exists()
     assert os.listdir(run.path.parent) == ["aaaa1111"]
 
@@ -152,7 +153,8 @@ def killed_at(workspace: Workspace, name: str, returns: bool) -> None:
     returns."""
     script = (
         "import os, signal, sys\n"
-        "from engine import deletion, intentions\n"
+        "from engine.requests import lifecycle\n"
+        "from engine.run import deletion\n"
         "from engine.cli.main import command_line\n"
         f"real = {name}\n"
         "def die(*args, **options):\n"
@@ -174,10 +176,10 @@ CHECK, REBUILD, DELETE = "db check --fix", "db rebuild", "delete aaaa1111 --yes"
 @pytest.mark.parametrize(
     ("name", "returns", "stays", "repair"),
     [
-        pytest.param("intentions.hide", False, True, CHECK, id="before the folder is hidden"),
-        pytest.param("intentions.hide", True, True, CHECK, id="before the row is gone"),
-        pytest.param("intentions.hide", True, True, DELETE, id="before the row is gone, deleted again"),
-        pytest.param("intentions.remove_hidden", False, False, CHECK, id="before a file is gone"),
+        pytest.param("lifecycle.hide", False, True, CHECK, id="before the folder is hidden"),
+        pytest.param("lifecycle.hide", True, True, CHECK, id="before the row is gone"),
+        pytest.param("lifecycle.hide", True, True, DELETE, id="before the row is gone, deleted again"),
+        pytest.param("lifecycle.remove_hidden", False, False, CHECK, id="before a file is gone"),
         pytest.param("os.rmdir", False, False, CHECK, id="among the files"),
         pytest.param("os.rmdir", False, False, REBUILD, id="among the files, rebuilt"),
     ],
@@ -245,14 +247,14 @@ def test_a_run_is_made_whole_or_not_at_all(workspace: Workspace, monkeypatch: py
             for target, name in ((RunDir, "write_card"), (Store, "create_run")):
                 monkeypatch.setattr(target, name, fail)
                 with pytest.raises(type(failure)):
-                    intentions.make_run(workspace, store, card, RunConfig())
+                    lifecycle.make_run(workspace, store, card, RunConfig())
                 monkeypatch.undo()
                 assert os.listdir(workspace.runs) == []
         for odd in ("\udc80", "n" * 601):
             with pytest.raises(Exception, match="name: "):
-                intentions.make_run(workspace, store, RunCard(card.id, odd, "e", 1.0), RunConfig())
+                lifecycle.make_run(workspace, store, RunCard(card.id, odd, "e", 1.0), RunConfig())
         assert os.listdir(workspace.runs) == []
-        intentions.make_run(workspace, store, card, RunConfig())
+        lifecycle.make_run(workspace, store, card, RunConfig())
         with pytest.raises(FileExistsError):
             run.create(card, RunConfig())
     assert os.listdir(workspace.runs) == ["aaaa1111"]
@@ -276,10 +278,10 @@ def test_runs_that_are_queued_together_are_all_made_or_none(
         monkeypatch.setattr(Store, "create_run", fail_at_the_fourth)
 
         def queue_all() -> None:
-            with intentions.all_or_none(workspace, store) as cards:
+            with lifecycle.all_or_none(workspace, store) as cards:
                 for run_id in ("aaaa1111", "bbbb2222", "cccc3333"):
                     card = RunCard(run_id, "n", "e", 1.0)
-                    cards += intentions.enqueue(workspace, store, card, chain, intentions.Place())
+                    cards += lifecycle.enqueue(workspace, store, card, chain, lifecycle.Place())
 
         with pytest.raises(StoreError, match="the disk is full"):
             queue_all()

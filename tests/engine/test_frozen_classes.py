@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from engine.classes import load_class_set
-from engine.config import RunConfig
-from engine.config_classes import ClassSetConfig
-from engine.config_keys import ConfigError, load_config, to_toml, validate, with_values
+from engine.config.class_set import ClassSetConfig
+from engine.config.keys import ConfigError, load_config, to_toml, validate, with_values
+from engine.config.run_config import RunConfig
 from engine.data.catalog import scan
 from engine.data.frozen_classes import class_notes, freeze_classes
-from engine.intentions import Refused, resolve_config
-from engine.prediction import label_values
 from engine.report.compare_config import differing_keys, flat_config
-from engine.rundir import RunCard, RunDir
+from engine.requests.lifecycle import Refused, resolve_config
+from engine.requests.predict import label_values
+from engine.run.directory import RunCard, RunDir
 from engine.store import RunRow
 from engine.store.variant import variant_of
 from engine.workspace import Workspace

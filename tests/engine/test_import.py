@@ -20,9 +20,9 @@ from engine.agent.check import check
 from engine.agent.ingest import catch_up
 from engine.cli.database import import_runs
 from engine.cli.main import BAD_USE
-from engine.events import Failed
-from engine.journal import JournalError
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
+from engine.run.events import Failed
+from engine.run.journal import JournalError
 from engine.store import Store
 from engine.store.rebuild import rebuild
 from engine.workspace import Workspace

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import Stopped
-from engine.processes import identify
-from engine.rundir import RunCard
+from engine.host.processes import identify
+from engine.run.directory import RunCard
+from engine.run.events import Stopped
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
@@ -17,7 +17,7 @@ from tests.engine.made_up_runs import MadeUpJournal, add_run, ingest, make_run_d
 
 @pytest.fixture(autouse=True)
 def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("engine.cli.queue", "engine.intentions"):
+    for module in ("engine.cli.queue", "engine.requests.lifecycle"):
         monkeypatch.setattr(f"{module}.ensure_agent", lambda workspace: None)
 
 

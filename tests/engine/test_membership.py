@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.config import DataConfig, RunConfig
-from engine.config_network import EvaluateConfig, OodConfig
+from engine.config.run_config import DataConfig, RunConfig
+from engine.config.task_sections import EvaluateConfig, OodConfig
 from engine.data.cases import open_material
 from engine.data.catalog import DataError
 from engine.data.dataset import Dataset, open_dataset

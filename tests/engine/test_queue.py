@@ -11,11 +11,11 @@ import pytest
 from engine.agent.devices import cores_of, slot_of, visible_device, words_for
 from engine.cli.main import BAD_USE
 from engine.cli.sweep import grid, point_name, values_of
-from engine.config import RunConfig
-from engine.config_keys import ConfigError, with_values
+from engine.config.keys import ConfigError, with_values
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.processes import identify
-from engine.rundir import RunCard
+from engine.host.processes import identify
+from engine.run.directory import RunCard
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
@@ -39,7 +39,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
 def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
     """The workspaces for which the commands wanted an agent; none is started."""
     wanted: list[Workspace] = []
-    for module in ("engine.cli.queue", "engine.intentions"):
+    for module in ("engine.cli.queue", "engine.requests.lifecycle"):
         monkeypatch.setattr(f"{module}.ensure_agent", wanted.append)
     return wanted
 
@@ -292,7 +292,7 @@ def test_delete_asks_and_removes_files_and_rows(
 def test_a_run_whose_worker_still_lives_is_neither_deleted_nor_queued(
     seg: Command, workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.intentions.LEAVING_SECONDS", 0.1)
+    monkeypatch.setattr("engine.requests.lifecycle.LEAVING_SECONDS", 0.1)
     run = import_made_up_run(workspace, "aaaa1111", finished_journal())
     run.write_proc(identify(), 1)
     store.set_status("aaaa1111", "lost", "lost_host")

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from engine.config_keys import with_values
-from engine.events import Failed, Warned
-from engine.recipes import get_recipe
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.report.run import Files, RunPage, changed_keys, next_commands, run_page
 from engine.report.runs import runs_csv, runs_table, status_cell
 from engine.report.tables import (
@@ -27,6 +26,7 @@ from engine.report.tables import (
     sparkline,
     text_table,
 )
+from engine.run.events import Failed, Warned
 from engine.store import RunRow, Store
 from tests.engine.made_up_runs import (
     MadeUpJournal,

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from engine.config import RunConfig
-from engine.config_keys import parse_assignments, with_values
-from engine.recipes import get_recipe
+from engine.config.keys import parse_assignments, with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.report.commands import command_line, command_lines
 from engine.report.compare import ComparedRun
 from engine.report.experiment import config_toml
@@ -264,7 +264,7 @@ def test_a_recipe_that_is_no_more_is_repeated_from_its_file(store: Store, tmp_pa
     add_run(store, config=config)
     row = store.run("aaaaaaaa")
     assert "run configs/aaaaaaaa.toml" in command_line(row, {})
-    from engine.config_keys import load_config
+    from engine.config.keys import load_config
 
     (tmp_path / "a.toml").write_text(config_toml(row))
     assert load_config(tmp_path / "a.toml") == config

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig
-from engine.config_keys import ConfigError, with_values
-from engine.intentions import Place, enqueue
-from engine.rundir import RunCard, RunDir
-from engine.sources import pretraining_of, settle_source
+from engine.config.keys import ConfigError, with_values
+from engine.config.run_config import RunConfig
+from engine.requests.initial_weights import pretraining_of, settle_source
+from engine.requests.lifecycle import Place, enqueue
+from engine.run.directory import RunCard, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
 

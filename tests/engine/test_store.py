@@ -13,8 +13,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.store import Store, StoreError, database
 from engine.store.schema import metadata
 from engine.store.views import VIEWS

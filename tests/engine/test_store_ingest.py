@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import AnyEvent, Failed, Finished, Started, Stopped
-from engine.journal import read_pieces
-from engine.processes import identify
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.host.processes import identify
 from engine.report.runs import runs_table
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
+from engine.run.events import AnyEvent, Failed, Finished, Started, Stopped
+from engine.run.journal import read_pieces
 from engine.store import IngestConflict, Store, StoreError
 from engine.store import rebuild as rebuild_module
 from engine.store.rebuild import rebuild

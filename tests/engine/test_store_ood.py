@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import Finished
+from engine.run.events import Finished
 from engine.store import Store
 from tests.engine.made_up_runs import (
     add_run,

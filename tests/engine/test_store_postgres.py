@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.cli.main import command_line
-from engine.config import RunConfig
-from engine.events import Failed
-from engine.processes import identify
+from engine.config.run_config import RunConfig
+from engine.host.processes import identify
+from engine.run.events import Failed
 from engine.store import Store, StoreError, database, postgres
 from engine.workspace import DATABASE_VARIABLE
 from tests.engine.made_up_runs import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig
+from engine.config.run_config import RunConfig
 from engine.store import Store, StoreError, database, sqlite
 from engine.store.filesystem import FileSystem, _statfs_type, file_system
 from engine.store.variant import variant_of

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config_keys import ConfigError
+from engine.config.keys import ConfigError
+from engine.config.recipes import get_recipe
 from engine.data.synthetic import synthesize
-from engine.recipes import get_recipe
-from engine.sources import pretraining_of
-from engine.study import SYSTEMS, Scale, planned_evaluations, study_configs
+from engine.requests.initial_weights import pretraining_of
+from engine.requests.study import SYSTEMS, Scale, planned_evaluations, study_configs
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.store import Store, StoreError
 from engine.store.variant import variant_of
 from tests.conftest import NewDatabase

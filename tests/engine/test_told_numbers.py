@@ -31,8 +31,8 @@ def make(tmp_path) -> Callable[..., ComparedRun]:
     store: Store = open_store(tmp_path)
 
     def made(run_id: str, seed: int, scored: bool = True, **card: object) -> ComparedRun:
-        from engine.config_keys import with_values
-        from engine.recipes import get_recipe
+        from engine.config.keys import with_values
+        from engine.config.recipes import get_recipe
 
         add_run(store, run_id, with_values(get_recipe("quick"), {"seed": seed, "data.root": "/d"}), **card)
         ingest(store, run_id, finished_journal().events)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.data.anomalies import find_scenes
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.walk import IMAGE_SUFFIXES, walk
-from engine.intentions import Refused, make_run
-from engine.prediction import find_images
-from engine.recipes import get_recipe
-from engine.rundir import RunCard
+from engine.requests.lifecycle import Refused, make_run
+from engine.requests.predict import find_images
+from engine.run.directory import RunCard
 from engine.workspace import Workspace
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from engine.agent.agent import Agent
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.events import AnyEvent
-from engine.journal import read_events
-from engine.recipes import get_recipe
-from engine.rundir import RunCard, RunDir, new_run_id
+from engine.run.directory import RunCard, RunDir, new_run_id
+from engine.run.events import AnyEvent
+from engine.run.journal import read_events
 from engine.store import Store
 from engine.workspace import Workspace
 

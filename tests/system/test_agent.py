@@ -18,10 +18,10 @@ from engine.agent.agent import Agent
 from engine.agent.executors.local import StillHeld, is_held, start_worker
 from engine.agent.presence import Presence
 from engine.agent.workers import kill_worker
-from engine.events import Started
-from engine.journal import read_all
-from engine.processes import available_cores, identify, is_alive
-from engine.rundir import RunDir
+from engine.host.processes import available_cores, identify, is_alive
+from engine.run.directory import RunDir
+from engine.run.events import Started
+from engine.run.journal import read_all
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, Queue, seg, wait_for

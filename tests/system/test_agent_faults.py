@@ -19,12 +19,12 @@ import torch
 
 from engine.agent.check import check as compare
 from engine.agent.executors.local import is_held
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.intentions import stop
-from engine.journal import read_all
-from engine.processes import ProcessIdentity, is_alive
-from engine.rundir import RunCard, RunDir, new_run_id
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.host.processes import ProcessIdentity, is_alive
+from engine.requests.lifecycle import stop
+from engine.run.directory import RunCard, RunDir, new_run_id
+from engine.run.journal import read_all
 from engine.store import Store
 from engine.workspace import Workspace
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from engine.config import RunConfig
-from engine.processes import identify
-from engine.rundir import RunCard
+from engine.config.run_config import RunConfig
+from engine.host.processes import identify
+from engine.run.directory import RunCard
 from engine.store import Store
 from engine.store.schema import runs
 from tests.conftest import NewDatabase
@@ -20,7 +20,7 @@ RUNS = {"sqlite": 5000, "postgresql": 500}
 
 CLAIMER = """
 import sys
-from engine.processes import identify
+from engine.host.processes import identify
 from engine.store import Store
 
 with Store(sys.argv[1], timeout=120) as store:

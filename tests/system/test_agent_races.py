@@ -16,7 +16,6 @@ from typing import IO
 
 import pytest
 
-from engine import intentions
 from engine.agent.agent import Agent, Watched
 from engine.agent.executors import slurm
 from engine.agent.executors.local import is_held, start_worker
@@ -24,9 +23,10 @@ from engine.agent.foreground import StopSwitch, follow_run
 from engine.agent.ingest import refresh, settle
 from engine.agent.presence import Presence
 from engine.agent.workers import kill_worker
-from engine.journal import read_all
-from engine.processes import ProcessIdentity, identify
-from engine.rundir import RunDir
+from engine.host.processes import ProcessIdentity, identify
+from engine.requests import lifecycle
+from engine.run.directory import RunDir
+from engine.run.journal import read_all
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, Queue, seg, wait_for, work
@@ -132,7 +132,7 @@ def test_a_preempted_run_that_is_stopped_before_it_is_queued_again_stays_stopped
     run = queue()
     assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
     store.set_status(run.id, "stopped", "preempted")
-    assert intentions.stop(workspace, store, [store.run(run.id)]) == ["stopped"]
+    assert lifecycle.stop(workspace, store, [store.run(run.id)]) == ["stopped"]
     agent.step()
     assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
 

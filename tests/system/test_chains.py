@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from engine.agent.presence import Presence
-from engine.config import RunConfig
-from engine.config_keys import to_toml, with_values
-from engine.events import Failed, WarmStart
-from engine.journal import read_all
-from engine.rundir import RunDir
+from engine.config.keys import to_toml, with_values
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunDir
+from engine.run.events import Failed, WarmStart
+from engine.run.journal import read_all
 from engine.workspace import Workspace
 from tests.system.conftest import start_worker, wait_for_event, work
 from tests.system.test_worker import MakeRun, curve, digest

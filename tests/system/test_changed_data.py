@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.data.membership import Membership
-from engine.events import Data, Failed, Warned
-from engine.journal import read_all
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
+from engine.run.events import Data, Failed, Warned
+from engine.run.journal import read_all
 from engine.workspace import Workspace
 from tests.engine.test_frozen_classes import SWAPPED
 from tests.engine.test_membership import CLASSES, add

@@ -18,17 +18,17 @@ from PIL import Image
 from torch.nn import functional
 
 from engine.classes import CITYSCAPES
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.data.batches import MEAN, STD
-from engine.events import ImageScores
-from engine.journal import read_all
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
 from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
 from engine.report.gallery import image_scores, read_sample
-from engine.rundir import RunCard, RunDir
+from engine.run.directory import RunCard, RunDir
+from engine.run.events import ImageScores
+from engine.run.journal import read_all
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import MadeUpJournal
 from tests.system.test_run_command import Command, command, done  # noqa: F401

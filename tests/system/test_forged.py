@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import intentions
 from engine.agent.agent import Agent
 from engine.agent.executors.local import start_worker
 from engine.agent.ingest import settle
 from engine.agent.workers import ask_to_stop, find_worker, kill_leftovers, kill_worker, mistrust
-from engine.processes import LARGEST_PID, identify, send_signal
-from engine.rundir import RUN_VARIABLE, RunDir
+from engine.host.processes import LARGEST_PID, identify, send_signal
+from engine.requests import lifecycle
+from engine.run.directory import RUN_VARIABLE, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, Queue, seg, wait_for
@@ -130,16 +130,16 @@ def test_a_run_that_a_forged_file_says_to_live_does_not_keep_its_device(
 def test_who_is_refused_for_a_forged_file_is_told_the_way_out(
     workspace: Workspace, store: Store, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intentions, "LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr(lifecycle, "LEAVING_SECONDS", 0.0)
     run = queue()
     store.set_status(run.id, "stopped", "stopped")
     forge(run, pid=1, start_time=identify(1).start_time)
-    with pytest.raises(intentions.Refused) as refused:
-        intentions.delete(workspace, store, store.run(run.id))
+    with pytest.raises(lifecycle.Refused) as refused:
+        lifecycle.delete(workspace, store, store.run(run.id))
     (line,) = refused.value.problems
     assert "which is no worker of this run; remove that file if no worker is left" in line
     run.proc_file.unlink()
-    intentions.delete(workspace, store, store.run(run.id))
+    lifecycle.delete(workspace, store, store.run(run.id))
     assert not run.path.exists()
 
 
@@ -260,8 +260,8 @@ def test_a_copied_folder_and_a_link_do_not_reach_the_worker_of_the_original(
 IN_A_NAMESPACE = """
 import json, subprocess, sys
 from engine.agent.workers import ask_to_stop, kill_leftovers, kill_worker, mistrust
-from engine.processes import identify
-from engine.rundir import RunDir
+from engine.host.processes import identify
+from engine.run.directory import RunDir
 from pathlib import Path
 
 run = RunDir(Path(sys.argv[1]))
@@ -299,7 +299,7 @@ def test_pid_1_of_a_namespace_of_its_own_lives(tmp_path: Path) -> None:
 
 
 def test_a_process_of_another_pid_namespace_is_not_judged_by_its_number() -> None:
-    from engine.processes import ProcessIdentity, is_alive
+    from engine.host.processes import ProcessIdentity, is_alive
 
     elsewhere = ProcessIdentity(me.host, me.pid, me.start_time, me.boot_id, pid_namespace=7)
     assert is_alive(elsewhere) is None

@@ -14,13 +14,13 @@ import torch
 
 from engine.agent.agent import Agent
 from engine.agent.executors.local import is_held
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.data.cache import open_cache
 from engine.data.catalog import DataError, scan
-from engine.events import Started
-from engine.journal import read_all
-from engine.rundir import RunCard, RunDir, new_run_id
+from engine.run.directory import RunCard, RunDir, new_run_id
+from engine.run.events import Started
+from engine.run.journal import read_all
 from engine.store import Store, StoreError
 from engine.store.cards import keep_card
 from engine.workspace import Workspace

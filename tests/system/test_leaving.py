@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from engine.agent.presence import Presence
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.events import Failed, Stopped
-from engine.journal import read_all
-from engine.processes import living_pids, parent_of, python_command
-from engine.rundir import RunDir
+from engine.host.processes import living_pids, parent_of, python_command
+from engine.run.directory import RunDir
+from engine.run.events import Failed, Stopped
+from engine.run.journal import read_all
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for, wait_for_event
 from tests.system.test_worker import MakeRun

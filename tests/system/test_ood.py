@@ -20,13 +20,13 @@ from torch.nn import functional
 from engine.classes import CITYSCAPES
 from engine.data.batches import normalise
 from engine.data.corruptions import corrupt
-from engine.events import OodImage, OodResult
-from engine.journal import read_all
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
 from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
+from engine.run.events import OodImage, OodResult
+from engine.run.journal import read_all
 from engine.workspace import Workspace
 from tests.system.test_evaluate import (
     CLASSES,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.agent.agent import Agent
-from engine.journal import read_all
+from engine.run.journal import read_all
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.system.conftest import Queue, wait_for

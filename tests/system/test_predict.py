@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from engine.classes import CITYSCAPES
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
 from engine.workspace import Workspace
 from tests.system.test_evaluate import FAST, SOURCE, query, source  # noqa: F401
 from tests.system.test_run_command import Command, command, done  # noqa: F401

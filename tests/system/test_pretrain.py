@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import Data, Epoch
-from engine.journal import read_all
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.run.events import Data, Epoch
+from engine.run.journal import read_all
 from tests.system.conftest import start_worker, wait_for_event, work
 from tests.system.test_worker import MakeRun, curve, digest
 

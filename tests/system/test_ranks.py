@@ -16,13 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.config_keys import with_values
-from engine.events import Epoch, Failed, Started, Stopped
-from engine.journal import read_all
-from engine.processes import is_alive
-from engine.recipes import get_recipe
-from engine.rundir import RunCard, RunDir, new_run_id
-from engine.tasks.ranks import end_of
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.host.processes import is_alive
+from engine.run.directory import RunCard, RunDir, new_run_id
+from engine.run.events import Epoch, Failed, Started, Stopped
+from engine.run.journal import read_all
+from engine.worker.ranks import end_of
 from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for_event, work
 from tests.system.test_worker import curve, digest
 

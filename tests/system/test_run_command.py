@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import Warned
-from engine.journal import read_all
-from engine.processes import is_alive
-from engine.rundir import RunDir
+from engine.host.processes import is_alive
+from engine.run.directory import RunDir
+from engine.run.events import Warned
+from engine.run.journal import read_all
 
 TINY = (
     "data.size=32x32",

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from engine.data.synthetic import synthesize
-from engine.events import Data
-from engine.journal import read_all
+from engine.run.events import Data
+from engine.run.journal import read_all
 from engine.workspace import CACHE_VARIABLE, Workspace
 from tests.system.conftest import WAIT_SECONDS
 

@@ -13,11 +13,11 @@ import pytest
 from textual.message import Message
 
 from engine.agent.workers import kill_worker
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.intentions import make_run
-from engine.journal import read_all
-from engine.rundir import RunCard, RunDir, new_run_id
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.requests.lifecycle import make_run
+from engine.run.directory import RunCard, RunDir, new_run_id
+from engine.run.journal import read_all
 from engine.store import Store, StoreError
 from engine.workspace import DATABASE_VARIABLE, Workspace
 from seg_tui.live import Live, SnapshotTaken, StoreRecovered, StoreTroubled

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from engine.agent.presence import Presence
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
 from engine.store import RunSummary
 from engine.store.views import VIEWS
 from engine.workspace import Workspace
@@ -502,7 +502,7 @@ def test_who_cannot_be_the_agent_is_told_whose_the_folder_is(
 LOCKER = """
 import sys
 from pathlib import Path
-from engine.files import FileLock
+from engine.run.files import FileLock
 lock = FileLock(Path(sys.argv[1]))
 print(lock.acquire(), flush=True)
 sys.stdin.readline()

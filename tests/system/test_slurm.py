@@ -11,8 +11,8 @@ import pytest
 
 from engine.agent.agent import Agent
 from engine.agent.presence import Presence
-from engine.events import Started, Stopped
-from engine.journal import read_all
+from engine.run.events import Started, Stopped
+from engine.run.journal import read_all
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 from tests.slurm import NODES, Cluster, running_cluster

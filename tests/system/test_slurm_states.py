@@ -9,10 +9,10 @@ from engine.agent.agent import Agent
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up
-from engine.events import Started, Stopped
-from engine.journal import JournalWriter
-from engine.processes import identify
-from engine.rundir import RunDir
+from engine.host.processes import identify
+from engine.run.directory import RunDir
+from engine.run.events import Started, Stopped
+from engine.run.journal import JournalWriter
 from engine.store import Store
 from tests.system.conftest import Queue, seg
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.rundir import RunDir
+from engine.run.directory import RunDir
 from engine.store import Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
@@ -27,8 +27,8 @@ from tests.engine.made_up_runs import (
 
 OPENER = """
 import sys, time
-from engine.config import RunConfig
-from engine.rundir import RunCard, new_run_id
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunCard, new_run_id
 from engine.store import Store
 print("ready", flush=True)
 for line in sys.stdin:
@@ -40,7 +40,7 @@ for line in sys.stdin:
 INGESTER = """
 import os, sys
 from pathlib import Path
-from engine.journal import read_events
+from engine.run.journal import read_events
 from engine.store import IngestConflict, Store
 
 url, run_id, journal, limit = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import Epoch, Failed, Result, Started, Warned
-from engine.journal import JournalWriter, read_all, read_events
-from engine.rundir import RunDir
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunDir
+from engine.run.events import Epoch, Failed, Result, Started, Warned
+from engine.run.journal import JournalWriter, read_all, read_events
 from tests.system.conftest import WAIT_SECONDS
 from tests.system.test_worker import MakeRun, curve, digest
 
@@ -32,8 +32,8 @@ MB = 1 << 20
 NURSERY = """
 import json, os, sys
 import torch
-from engine import worker
-import engine.tasks.fit, engine.tasks.registry
+from engine.worker import entry as worker
+import engine.training.probes.fit, engine.worker.registry
 
 torch.set_num_threads(1)
 for line in sys.stdin:
@@ -283,7 +283,7 @@ def test_a_journal_that_cannot_grow_ends_the_run_and_loses_nothing(
     size = run.journal.stat().st_size
     events = len(read_all(run.journal))
     # How often progress is told depends on the machine, and with it which event is the first without room.
-    quiet = "import engine.tasks.job; engine.tasks.job.PROGRESS_SECONDS = float('inf')"
+    quiet = "import engine.worker.job; engine.worker.job.PROGRESS_SECONDS = float('inf')"
     assert nursery.work(run, f"{quiet}\n{limit_file_size(size + spare)}") == 1
     assert "journal.jsonl: cannot be written: " in run.log.read_text()
     assert len(read_all(run.journal)) >= events

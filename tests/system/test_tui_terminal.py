@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from engine.agent.presence import Presence
-from engine.processes import is_alive
-from engine.recipes import RECIPES
-from engine.samples import read_samples
+from engine.config.recipes import RECIPES
+from engine.host.processes import is_alive
+from engine.run.telemetry import read_samples
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, seg
 from tests.tui.made_up_workspace import add, broken_journal, learning_journal

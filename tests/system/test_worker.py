@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from engine.classes import CITYSCAPES
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import Checkpoint, Data, Epoch, Failed, Gallery, Result, Started, Stopped
-from engine.journal import read_all
-from engine.processes import is_alive
-from engine.rundir import RunDir
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.host.processes import is_alive
+from engine.run.directory import RunDir
+from engine.run.events import Checkpoint, Data, Epoch, Failed, Gallery, Result, Started, Stopped
+from engine.run.journal import read_all
 from tests.system.conftest import start_worker, wait_for_event, work
 
 MakeRun = Callable[[RunConfig], RunDir]

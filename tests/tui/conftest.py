@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from engine import load as machine
-from engine.load import Load
+from engine.host import load as machine
+from engine.host.load import Load
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from tests.tui.made_up_workspace import NOW, some_runs, workspace_in

@@ -6,9 +6,9 @@ import random
 import sqlite3
 from pathlib import Path
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import Failed
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.run.events import Failed
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir, progress
 
@@ -16,7 +16,7 @@ NOW = 100_000.0
 """The time at which made-up runs are looked at, UTC seconds."""
 
 TRACEBACK = """Traceback (most recent call last):
-  File "engine/tasks/train.py", line 120, in train
+  File "engine/training/train.py", line 120, in train
     loss.backward()
 torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"""
 

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.intentions import set_tags
+from engine.requests.lifecycle import set_tags
 from engine.workspace import Workspace
 from seg_tui.app import ActionEnded, SegTui
 from seg_tui.screens.dialogs import Ask, Confirm

@@ -9,7 +9,7 @@ import pytest
 from rich.segment import Segments
 from textual.widgets import Input, Select
 
-from engine.journal import read_all
+from engine.run.journal import read_all
 from engine.workspace import Workspace
 from seg_tui.keys import sentence
 from seg_tui.screens.dashboard import Dashboard

@@ -15,12 +15,12 @@ from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input
 
 from engine.cli.main import command_line as run_seg_engine
-from engine.config import RunConfig
-from engine.config_keys import ConfigError, differences
+from engine.config.keys import ConfigError, differences
+from engine.config.recipes import RECIPES, get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.intentions import resolve_config
-from engine.recipes import RECIPES, get_recipe
-from engine.rundir import RunCard
+from engine.requests.lifecycle import resolve_config
+from engine.run.directory import RunCard
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.launch.draft import Draft, form_keys

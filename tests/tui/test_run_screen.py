@@ -11,9 +11,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
-from engine.events import Checkpoint, Failed, Warned
-from engine.load import Gpu
-from engine.samples import Sample
+from engine.host.load import Gpu
+from engine.run.events import Checkpoint, Failed, Warned
+from engine.run.telemetry import Sample
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.screens.dashboard import Dashboard

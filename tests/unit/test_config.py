@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.config import STUDY_SEED, RunConfig
-from engine.config_keys import (
+from engine.config.keys import (
     ConfigError,
     OldKey,
     config_keys,
@@ -18,8 +17,9 @@ from engine.config_keys import (
     value_of,
     with_values,
 )
+from engine.config.recipes import RECIPES, UnknownRecipe, get_recipe
+from engine.config.run_config import STUDY_SEED, RunConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
-from engine.recipes import RECIPES, UnknownRecipe, get_recipe
 
 
 def change(*assignments: str) -> RunConfig:

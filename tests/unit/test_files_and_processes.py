@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import replacing, sweep_temporaries, write_json
-from engine.processes import identify, is_alive
+from engine.host.processes import identify, is_alive
+from engine.run.files import replacing, sweep_temporaries, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from engine.files import replacing
+from engine.run.files import replacing
 with replacing(Path({str(tmp_path / "value.json")!r})) as stream:
     stream.write(b"half")
     stream.flush()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.classes import ClassSetError, load_class_set
-from engine.config_keys import ConfigError, load_config, with_values
-from engine.input_files import InputFileError, parse_toml, read_regular, read_toml
-from engine.recipes import get_recipe
+from engine.config.keys import ConfigError, load_config, with_values
+from engine.config.recipes import get_recipe
+from engine.host.input_files import InputFileError, parse_toml, read_regular, read_toml
 
 
 def test_what_is_no_regular_file_is_named_for_what_it_is(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import Finished, Progress, Stopped, Warned
-from engine.journal import JournalError, JournalWriter, read_all, read_events
+from engine.run.events import Finished, Progress, Stopped, Warned
+from engine.run.journal import JournalError, JournalWriter, read_all, read_events
 
 
 def progress(step: int) -> Progress:
@@ -137,8 +137,8 @@ def test_a_full_disk_leaves_whole_lines_only(tmp_path: Path) -> None:
     script = f"""
 import resource, signal
 from pathlib import Path
-from engine.events import Warned
-from engine.journal import JournalWriter
+from engine.run.events import Warned
+from engine.run.journal import JournalWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = JournalWriter(Path({str(path)!r}))
 journal.write(Warned(message="fits"))

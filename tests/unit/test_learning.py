@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from engine import files
-from engine.config_keys import with_values
-from engine.files import sweep_temporaries
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.learning.checkpoint import (
     CheckpointError,
     DamagedCheckpoint,
@@ -27,7 +26,8 @@ from engine.losses.builtin import LOSSES
 from engine.losses.functions import CrossEntropy, Loss, SoftDice, build_loss
 from engine.models.builtin import UNetConfig
 from engine.models.unet.network import UNet
-from engine.recipes import get_recipe
+from engine.run import files
+from engine.run.files import sweep_temporaries
 
 CROSS_ENTROPY, SOFT_DICE = CrossEntropy(), SoftDice(5)
 

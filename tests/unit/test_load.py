@@ -8,7 +8,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from engine.load import Gpu, Nvml
+from engine.host.load import Gpu, Nvml
 
 
 def refuse(*about: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.memory import oom_killed_since, oom_kills
+from engine.host.oom import oom_killed_since, oom_kills
 
 V2 = "sys/fs/cgroup/user.slice/job/memory.events"
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from engine.augment.builtin import FlipKeys
 from engine.components import BUILT_IN, ComponentError, PartRegistry, Registry
-from engine.config import RunConfig
-from engine.config_fields import Section, option
-from engine.config_keys import config_keys, with_values
+from engine.config.fields import Section, option
+from engine.config.keys import config_keys, with_values
+from engine.config.run_config import RunConfig
 from engine.learning.checkpoint import check_fits
 from engine.learning.flops import flops_per_sample
 from engine.learning.recompute import recompute_blocks
@@ -30,7 +30,7 @@ PLUGIN = '''
 from typing import ClassVar, Literal
 
 from engine import models
-from engine.config_fields import option
+from engine.config.fields import option
 
 
 @models.register
@@ -250,7 +250,7 @@ def test_an_error_in_a_plugin_names_file_and_line(tmp_path: Path, text: str, pro
 
 
 def test_the_sections_are_read_without_torch() -> None:
-    program = "import sys, engine.config, engine.models.builtin; sys.exit('torch' in sys.modules)"
+    program = "import sys, engine.config.run_config, engine.models.builtin; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

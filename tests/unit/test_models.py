@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.learning.flops import flops_per_sample
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.layers import TransposedConvolution
 from engine.models.modern_unet.network import Attention
 from engine.models.registry import build_model, count_parameters
-from engine.recipes import get_recipe
 
 
 def test_the_unet_of_2015_has_its_known_number_of_parameters() -> None:

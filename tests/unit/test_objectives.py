@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses.builtin import LOSSES
-from engine.tasks.draws import ScoringNoise, StepNoise
-from engine.tasks.loop import micro_batches
-from engine.tasks.objectives import Denoising, Segmentation, build_objective, loss_of, output_channels
+from engine.training.loop import micro_batches
+from engine.training.objectives import Denoising, Segmentation, build_objective, loss_of, output_channels
+from engine.training.rng import ScoringNoise, StepNoise
 
 
 def images(count: int = 4) -> torch.Tensor:

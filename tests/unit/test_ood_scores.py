@@ -9,14 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.inference.ood import watcher as watching
+from engine.inference.ood.features import (
+    NEIGHBOURS,
+    Mahalanobis,
+    NearestNeighbours,
+    PooledFeatures,
+    shrunk_covariance,
+)
+from engine.inference.ood.fits import SHARES, Fit, fit_identity, load_fit, save_fit
+from engine.inference.ood.scores import LOGIT_SCORES, LogitBand, StandardisedMaxLogit, pixel_scores
+from engine.inference.ood.watcher import Watcher
 from engine.learning.class_maps import logit_bands
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
-from engine.ood import watcher as watching
-from engine.ood.features import NEIGHBOURS, Mahalanobis, NearestNeighbours, PooledFeatures, shrunk_covariance
-from engine.ood.fits import SHARES, Fit, fit_identity, load_fit, save_fit
-from engine.ood.scores import LOGIT_SCORES, LogitBand, StandardisedMaxLogit, pixel_scores
-from engine.ood.watcher import Watcher
 
 
 def random_logits(*shape: int, seed: int = 0) -> Tensor:

@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.batches import ResidentBatches, normalise
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware, choose_hardware
-from engine.recipes import get_recipe
-from engine.rundir import RunDir
-from engine.tasks.job import Job
-from engine.tasks.loop import micro_batches, say_epoch, share_of_step, train_epoch
-from engine.tasks.meter import EpochMeter
-from engine.tasks.objectives import build_objective
-from engine.tasks.score import score_split
-from engine.tasks.state import TrainState, new_state
+from engine.run.directory import RunDir
+from engine.training.loop import micro_batches, say_epoch, share_of_step, train_epoch
+from engine.training.meter import EpochMeter
+from engine.training.objectives import build_objective
+from engine.training.state import TrainState, new_state
+from engine.training.validate import score_split
+from engine.worker.job import Job
 
 CPU = torch.device("cpu")
 CLASSES = ["ground", "thing", "other"]

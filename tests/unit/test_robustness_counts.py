@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.tasks.robustness import COUNTS, VARIANTS, Counts
+from engine.inference.robustness import COUNTS, VARIANTS, Counts
 
 CLASSES = ("road", "car")
 

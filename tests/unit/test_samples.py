@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import RunConfig
-from engine.processes import group_usage
-from engine.samples import Sampler, gpus_of, read_samples
+from engine.config.run_config import RunConfig
+from engine.host.processes import group_usage
+from engine.run.telemetry import Sampler, gpus_of, read_samples
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_samples_are_taken_when_they_are_due_and_read_past_a_torn_line(
     sampler.take()
     assert read_samples(path) == (), "not due yet"
     path.write_text('{"t":17\n')
-    monkeypatch.setattr("engine.samples.FIRST_INTERVAL", 0.0)
+    monkeypatch.setattr("engine.run.telemetry.FIRST_INTERVAL", 0.0)
     before, _ = group_usage()
     while group_usage()[0] - before < 0.05:
         sum(range(100_000))

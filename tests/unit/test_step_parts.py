@@ -12,10 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config import RunConfig
-from engine.config_fields import option
-from engine.config_keys import ConfigError, with_values
-from engine.intentions import check_steps
+from engine.config.fields import option
+from engine.config.keys import ConfigError, with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
+from engine.config.step_parts import (
+    enough_by_section,
+    parts_of_batch,
+    refuse_too_small_parts,
+    smallest_part,
+)
 from engine.learning.distributed import Group
 from engine.learning.flops import flops_per_sample
 from engine.learning.trial_step import enough_by_network, is_lack_of_images
@@ -23,16 +29,10 @@ from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
-from engine.recipes import get_recipe
-from engine.step_parts import (
-    enough_by_section,
-    parts_of_batch,
-    refuse_too_small_parts,
-    smallest_part,
-)
-from engine.tasks import fit
-from engine.tasks.loop import micro_batches
-from engine.tasks.objectives import Denoising
+from engine.requests.lifecycle import check_steps
+from engine.training.probes import fit
+from engine.training.loop import micro_batches
+from engine.training.objectives import Denoising
 
 
 class Pooling(SegmentationNetwork):

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import RunConfig
-from engine.config_keys import with_values
-from engine.events import WarmStart
-from engine.journal import JournalWriter, read_all
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.learning.checkpoint import CheckpointError, DamagedCheckpoint, save_checkpoint
 from engine.learning.hardware import Hardware
-from engine.rundir import RunDir
-from engine.tasks.job import Job
-from engine.tasks.state import TrainState, new_state
-from engine.tasks.warm_start import start_from_source
+from engine.run.directory import RunDir
+from engine.run.events import WarmStart
+from engine.run.journal import JournalWriter, read_all
+from engine.training.state import TrainState, new_state
+from engine.training.warm_start import start_from_source
+from engine.worker.job import Job
 
 CPU = Hardware(torch.device("cpu"), "a CPU", "fp32")
 BASE = with_values(RunConfig(), {"model.name": "modern_unet", "model.hidden": 2, "data.size": "16x16"})

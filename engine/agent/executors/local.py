@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.files import open_shared
-from engine.processes import CORES_VARIABLE, python_command, python_environment
-from engine.rundir import RUN_VARIABLE, RunDir, RunDirError
+from engine.host.processes import CORES_VARIABLE, python_command, python_environment
+from engine.run.directory import RUN_VARIABLE, RunDir, RunDirError
+from engine.run.files import open_shared
 from engine.workspace import DATABASE_VARIABLE
 
 LOCK_SECONDS = 1.0

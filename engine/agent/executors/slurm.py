@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.agent.executors.local import environment_of_workers
-from engine.config_slurm import SlurmConfig
-from engine.processes import SAFE_PATH_VARIABLE, python_command, shown
-from engine.rundir import ID_ALPHABET, RunDir
+from engine.config.slurm import SlurmConfig
+from engine.host.processes import SAFE_PATH_VARIABLE, python_command, shown
+from engine.run.directory import ID_ALPHABET, RunDir
 
 NAME_PREFIX = "seg-"
 SALT_LENGTH = 8

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from engine.config_fields import option
+from engine.config.fields import option
 from engine.models import ModelSection, register
 
 if TYPE_CHECKING:

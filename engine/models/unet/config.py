@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from engine.config_fields import option
+from engine.config.fields import option
 from engine.models import ModelSection, register
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter
 
-from engine.files import replacing
 from engine.report.fonts import east_asian_fonts, escaped, missing_letters, open_font
+from engine.run.files import replacing
 
 Columns = Literal[1, 2]
 

@@ -1,0 +1,441 @@
+"""RunConfig: everything that decides what a run does, checked before anything is created.
+
+Each field carries its bounds, its unit and one line of help; the command line's help, the
+documentation and the form of the dashboard are generated from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from engine.augment.builtin import AUGMENTATIONS, AugmentSection
+from engine.classes import ClassSet
+from engine.components import reading_stored
+from engine.config.class_set import ClassSetConfig
+from engine.config.fields import Count, Section, Size, option
+from engine.config.slurm import SlurmConfig
+from engine.config.task_names import LEARNING_TASKS
+from engine.config.task_sections import (
+    EvaluateConfig,
+    OfNetworkConfig,
+    OodConfig,
+    PredictConfig,
+    RobustnessConfig,
+)
+from engine.losses.builtin import LOSSES, LossSection
+from engine.models import ModelSection, UnknownModel
+from engine.models.builtin import MODELS, UNetConfig
+
+STUDY_SEED = 2147483647
+"""The seed of the study's 80/20 split."""
+
+DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
+
+
+def _class_names(value: Any) -> Any:
+    """Accept a list of class names beside names joined by commas, and keep them joined, each once."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+ClassNames = Annotated[str, BeforeValidator(_class_names)]
+
+
+class DataConfig(Section):
+    """Which images a run sees, and at what size."""
+
+    root: str = option("", "Folder of the data set; --data sets it")
+    kind: Literal["auto", "cityscapes", "folder", "images"] = option(
+        "auto",
+        "Layout: leftImg8bit/ + gtFine/ (cityscapes), images/ + labels/ + classes.toml (folder) or, for "
+        "task=pretrain, any folder of images, found however deep (images)",
+    )
+    classes: str = option(
+        "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
+    )
+    class_set: ClassSetConfig | None = option(
+        None, "What `classes` was when the run was made; it is not read again"
+    )
+    size: Size = option((128, 128), "Size the network sees, height x width", unit="pixels")
+    split: Literal["random", "official"] = option(
+        "random", "random: divide the training folder; official: the train and val folders"
+    )
+    val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
+    split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    split_rule: Literal["threshold", "rank"] = option(
+        "rank",
+        "How data.split_seed chooses. threshold: each image by itself, so that adding images moves no other "
+        "across; rank: by order, in exact numbers, as the study's recipes and runs of earlier versions do",
+        new="threshold",
+    )
+    label_fraction: float = option(
+        1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
+    )
+    hold_out: ClassNames = option(
+        "",
+        "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
+        form="names of classes joined by commas, such as rider,train",
+        commas=True,
+    )
+    cache: bool = option(
+        True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
+    )
+    workers: int = option(
+        0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
+    )
+    skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+    @property
+    def known_classes(self) -> str | ClassSet:
+        """The class set of the run, or the word or path by which it is found where it is not written out."""
+        return self.classes if self.class_set is None else self.class_set.class_set()
+
+    @property
+    def chooses_images(self) -> bool:
+        """Whether `split_seed` and `split_rule` decide anything."""
+        return self.split == "random" or self.label_fraction < 1
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The names in `hold_out`."""
+        return tuple(self.hold_out.split(",")) if self.hold_out else ()
+
+
+class OptimizerConfig(Section):
+    """How weights follow gradients."""
+
+    name: Literal["sgd", "adamw"] = option("sgd", "Optimizer")
+    lr: float = option(0.001, "Peak learning rate", gt=0, le=100)
+    momentum: float = option(0.0, "Momentum of SGD; beta1 of AdamW is 0.9", ge=0, lt=1)
+    weight_decay: float = option(
+        0.0, "Weight decay of every parameter with two or more dimensions", ge=0, le=10
+    )
+    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
+
+
+class ScheduleConfig(Section):
+    """The learning rate over time; it changes after every step."""
+
+    name: Literal["constant", "cosine", "poly"] = option(
+        "constant", "Shape after the warm-up: constant, half a cosine to 0, or (1 - t)^0.9"
+    )
+    warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0, le=1_000_000)
+
+
+class EvaluationConfig(Section):
+    """When the validation split is scored."""
+
+    every: int = option(
+        1, "Score the validation split each time this many epochs are done", unit="epochs", ge=1, le=1_000_000
+    )
+    batch_size: int = option(
+        0, "Images a batch while scoring; 0: as in training", unit="images", ge=0, le=65536
+    )
+
+
+class GalleryConfig(Section):
+    """A fixed handful of validation images whose predictions are kept as training advances."""
+
+    every: int = option(
+        10,
+        "Keep predictions each time this many epochs are done, and at the end; 0: never",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+    images: int = option(6, "How many validation images", unit="images", ge=1, le=64)
+
+
+class CheckpointConfig(Section):
+    """How much work a crash may cost."""
+
+    seconds: float = option(
+        30.0,
+        "Age of the last checkpoint at which the end of an epoch writes the next; 0: every epoch",
+        unit="seconds",
+        ge=0,
+        le=1_000_000_000,
+    )
+    keep_every: int = option(
+        0,
+        "Keep the weights for good each time this many epochs are done; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class LimitsConfig(Section):
+    """What a run may use up."""
+
+    hours: float = option(
+        0.0,
+        "Wall time of one attempt; when it is over the step ends, a checkpoint is written and the run fails "
+        "with the cause timeout; 0: no limit",
+        unit="hours",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class PretrainConfig(Section):
+    """Learning to see without labels, by removing noise from images (Brempong et al. 2022)."""
+
+    noise: float = option(
+        0.22, "Standard deviation of the noise, that of the images being about 1", gt=0, le=10
+    )
+    epochs: int = option(
+        0,
+        "For a training run: epochs of the pre-training run that is made before it, whose weights it starts "
+        "from; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class InitConfig(Section):
+    """Where the weights come from; without a source they are drawn from the seed."""
+
+    source: str = option(
+        "",
+        "A run (its best checkpoint) or the path of a checkpoint, to start from its weights",
+        alias="from",
+    )
+    strict: bool = option(
+        True, "Refuse a source of another network; false: take those weights that fit, and say which"
+    )
+
+
+class RuntimeConfig(Section):
+    """How the machine is used. Nothing here changes what is learned, beyond rounding."""
+
+    threads: int = option(
+        0,
+        "CPU threads of the worker, or of each of its processes; 0: its share of the cores",
+        ge=0,
+        le=1024,
+    )
+    keep_memory: bool = option(
+        True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
+    )
+    channels_last: bool = option(True, "Store activations with the channels innermost")
+    micro_batch: int = option(
+        0,
+        "Images a forward pass; gradients add up to batch_size; 0: all at once",
+        unit="images",
+        ge=0,
+        le=65536,
+    )
+    recompute: bool = option(
+        False, "Forget activations and compute them again for the gradient: less memory, a third more time"
+    )
+    compile: Literal["off", "auto", "on"] = option(
+        "auto",
+        "torch.compile; auto: on CUDA, when steps measured at the start say that it pays within the run",
+    )
+    deterministic: bool = option(
+        False, "Use only algorithms that repeat bit by bit on CUDA, too; some are slower"
+    )
+
+
+class PluginFile(Section):
+    """A file of components that a run was made with."""
+
+    path: str = option("", "Absolute path of the file", min_length=1)
+    sha256: str = option("", "SHA-256 of its bytes", pattern="^[0-9a-f]{64}$")
+
+
+class RunConfig(Section):
+    """All of a run. Frozen: a run keeps the config it was queued with."""
+
+    task: Literal["train", "pretrain", "evaluate", "predict", "ood", "robustness"] = option(
+        "train",
+        "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
+        "score what another run has learned; predict: make class maps with it; ood: see what it takes for "
+        "unknown; robustness: score it on corrupted images",
+    )
+    recipe: str = option("", "Name of the recipe this config came from")
+    seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
+    epochs: int = option(60, "Passes over the training split", unit="epochs", ge=1, le=1_000_000)
+    batch_size: int = option(64, "Images a step", unit="images", ge=1, le=65536)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto",
+        "auto: bf16 where the hardware has it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
+    )
+    device: str = option(
+        "auto", "What to compute on", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN
+    )
+    devices: Count = option(
+        "1",
+        "GPUs, or processes on the CPU, that share each batch; auto: all GPUs there are",
+        form="auto or a whole number from 1",
+        pattern=r"^(auto|[1-9]\d{0,3})$",
+    )
+    executor: Literal["local", "slurm"] = option(
+        "local", "local: a process of the machine that the agent is on; slurm: a job of the cluster"
+    )
+    data: DataConfig = DataConfig()
+    model: Annotated[ModelSection, MODELS] = option(
+        UNetConfig(), "The network; each architecture has keys of its own"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: Annotated[LossSection, LOSSES] = Field(default_factory=LOSSES.new)
+    pretrain: PretrainConfig = PretrainConfig()
+    init: InitConfig = InitConfig()
+    augment: Annotated[AugmentSection, AUGMENTATIONS] = Field(default_factory=AUGMENTATIONS.new)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gallery: GalleryConfig = GalleryConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    limits: LimitsConfig = LimitsConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    slurm: SlurmConfig = SlurmConfig()
+    plugins: tuple[PluginFile, ...] | None = None
+    evaluate: EvaluateConfig | None = None
+    predict: PredictConfig | None = None
+    ood: OodConfig | None = None
+    robustness: RobustnessConfig | None = None
+
+    @classmethod
+    def of_stored(cls, table: Mapping[str, Any]) -> Self:
+        """The config of a run that exists; components that are not here any more are kept as they are
+        written. Raises ValidationError."""
+        with reading_stored():
+            return cls.model_validate(table)
+
+    def missing(self) -> list[str]:
+        """The components that are not here, a line each."""
+        lines = []
+        if isinstance(self.model, UnknownModel):
+            lines.append(f"model.name={self.model.name}: no such network here")
+        for name, section in (("loss", self.loss), ("augment", self.augment)):
+            lines += [f"{name}.{key}: no component here has that key" for key in section.model_extra or ()]
+        plugins = ", ".join(file.path for file in self.plugins or ())
+        why = f"; the run was made with {plugins}" if plugins else "; a package may have brought it"
+        return [line + why for line in lines]
+
+    def stored(self) -> dict[str, Any]:
+        """The config as plain JSON values for a database.
+
+        Keys that were not always there are left out where their absence means the same: what a rebuild stores
+        of an earlier version's run is then what that version stored.
+        """
+        table = self.model_dump(mode="json")
+        for key, absent in (("split_rule", "rank"), ("class_set", None)):
+            if table["data"][key] == absent:
+                del table["data"][key]
+        if self.plugins is None:
+            del table["plugins"]
+        return table
+
+    @property
+    def of_network(self) -> OfNetworkConfig | None:
+        """The section of a task that looks at the network of another run; None for a run with its own."""
+        sections: dict[str, OfNetworkConfig | None] = {
+            "evaluate": self.evaluate,
+            "predict": self.predict,
+            "ood": self.ood,
+            "robustness": self.robustness,
+        }
+        return sections.get(self.task)
+
+    @property
+    def source(self) -> str:
+        """Id of the run whose network this one looks at; empty for a run that trains its own."""
+        return self.of_network.source if self.of_network is not None else ""
+
+    @model_validator(mode="after")
+    def _task_has_its_section(self) -> Self:
+        if self.task not in ("train", "pretrain") and self.of_network is None:
+            raise ValueError(
+                f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _several_devices_have_something_to_share(self) -> Self:
+        if self.devices == "1":
+            return self
+        if self.task not in LEARNING_TASKS:
+            raise ValueError(f"devices: the task {self.task} runs on one device; it must be 1")
+        if self.device.startswith("cuda:"):
+            raise ValueError(
+                f"devices: {self.devices} cannot all be {self.device}; device=cuda takes the first ones"
+            )
+        if self.devices != "auto" and int(self.devices) > self.batch_size:
+            raise ValueError(
+                f"devices: {self.devices} cannot share a batch of {self.batch_size} images; "
+                f"it must be at most batch_size"
+            )
+        if self.runtime.compile == "on":
+            raise ValueError("runtime.compile: on is for devices=1; with several it must be off or auto")
+        return self
+
+    @model_validator(mode="after")
+    def _a_job_has_what_it_uses(self) -> Self:
+        if self.slurm.dry_run and self.executor != "slurm":
+            raise ValueError("slurm.dry_run: is for executor=slurm")
+        if self.executor != "slurm":
+            return self
+        if self.device.startswith("cuda:"):
+            raise ValueError(
+                f"device: {self.device} is Slurm's to choose; with executor=slurm it must be cuda"
+            )
+        if self.device == "cuda" and self.slurm.gpus == 0:
+            raise ValueError("slurm.gpus: 0 leaves device=cuda without one; it must be at least 1")
+        if self.device != "cpu" and self.devices != "auto" and int(self.devices) > self.slurm.gpus > 0:
+            raise ValueError(
+                f"devices: {self.devices} are more than slurm.gpus={self.slurm.gpus}; devices=auto uses what "
+                "the job gets"
+            )
+        return self
+
+    @property
+    def needs_labels(self) -> bool:
+        return self.task != "pretrain"
+
+    @model_validator(mode="after")
+    def _sides_divide_by_stride(self) -> Self:
+        height, width = self.data.size
+        stride = self.model.input_stride()
+        if height % stride or width % stride:
+            nearest = "x".join(str(max(stride, round(side / stride) * stride)) for side in (height, width))
+            raise ValueError(
+                f"data.size: {height}x{width} does not suit {self.model.name}, "
+                f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _images_alone_teach_no_classes(self) -> Self:
+        if self.data.kind == "images" and self.task != "pretrain":
+            raise ValueError(
+                f"data.kind: images have no labels, which task={self.task} needs; "
+                "it must be auto, cityscapes or folder, or the task pretrain"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pretraining_has_no_pretraining(self) -> Self:
+        if self.task == "pretrain" and self.pretrain.epochs > 0:
+            raise ValueError("pretrain.epochs: is for task=train; the epochs of task=pretrain are epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _warmup_is_shorter_than_the_run(self) -> Self:
+        if self.schedule.warmup_epochs >= self.epochs and self.schedule.warmup_epochs > 0:
+            raise ValueError(
+                f"schedule.warmup_epochs: {self.schedule.warmup_epochs:g} leaves nothing of "
+                f"{self.epochs} epochs; it must be smaller than epochs"
+            )
+        return self
+
+
+for registry in (MODELS, LOSSES, AUGMENTATIONS):
+    registry.on_change(lambda: RunConfig.model_rebuild(force=True))

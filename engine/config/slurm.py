@@ -1,0 +1,55 @@
+"""What a run asks a Slurm cluster for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from engine.config.fields import Section, option
+
+
+def _options(text: str) -> str:
+    """The parts of `slurm.extra`, one after the other with one way to separate them."""
+    parts = [part.strip() for part in re.split(r"[;\n]", text)]
+    return "; ".join(part for part in parts if part)
+
+
+Extra = Annotated[str, AfterValidator(_options)]
+WORD = r"^[A-Za-z0-9_.,:@+-]*$"
+SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
+
+
+class SlurmConfig(Section):
+    """What a job of executor=slurm asks the cluster for; what is left empty is the cluster's own default."""
+
+    partition: str = option("", "Partition, or several with commas", form="a name", commas=True, pattern=WORD)
+    account: str = option("", "Account that pays", form="a name", pattern=WORD)
+    time: str = option(
+        "",
+        "Longest time of a job",
+        form="Slurm's MINUTES, HOURS:MM:SS, DAYS-HOURS or empty",
+        pattern=SLURM_TIME,
+    )
+    gpus: int = option(0, "GPUs of a job, on one node; 0: none", ge=0, le=1024)
+    cpus: int = option(0, "CPU cores of a job; 0: the cluster's default", ge=0, le=4096)
+    signal_seconds: int = option(
+        120,
+        "How long before the end of slurm.time the run is told to save; it is then queued again",
+        unit="seconds",
+        ge=10,
+        le=65535,
+    )
+    extra: Extra = option(
+        "",
+        "More options of sbatch (--constraint=a100), and lines of shell to run first (module load cuda); "
+        "each but the last ends with a semicolon",
+        commas=True,
+    )
+    dry_run: bool = option(False, "Print the job's script and make nothing")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What `extra` holds, one by one."""
+        return tuple(self.extra.split("; ")) if self.extra else ()

@@ -1,0 +1,96 @@
+"""The sections of tasks that look at the network of another run; the commands fill them in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from engine.config.fields import Section, option
+
+
+class OfNetworkConfig(Section):
+    """What the tasks that look at the network of another run have in common."""
+
+    source: str = option("", "Id of the run whose network it is", min_length=1)
+    checkpoint: str = option(
+        "", "Its checkpoint: a path, from the folder of this run or absolute", min_length=1
+    )
+    tta: Literal["none", "flip", "scales", "flip,scales"] = option(
+        "none", "Test-time augmentation: mirror image, several sizes, or both"
+    )
+    label_resize: Literal["bilinear-logits", "nearest"] = option(
+        "bilinear-logits",
+        "To the full size: logits bilinearly before the argmax, or classes nearest",
+    )
+
+
+class EvaluateConfig(OfNetworkConfig):
+    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+
+    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+    at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+    keep: int = option(
+        8,
+        "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all",
+        ge=-1,
+        le=1_000_000_000,
+    )
+
+
+class PredictConfig(OfNetworkConfig):
+    """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
+
+    images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
+    out: str = option("", "Folder of the predictions: from the folder of this run, or absolute", min_length=1)
+    naming: Literal["plain", "cityscapes"] = option(
+        "plain", "As the image is called, or as the Cityscapes server wants it"
+    )
+    classes: tuple[str, ...] = Field((), description="The classes that the network must know")
+    colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
+    values: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        (), description="What a class map stores for each class, 0 to 255"
+    )
+    overwrite: bool = option(False, "Replace predictions that are there")
+    notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        table: dict[str, Any] = serialize(self)
+        if not self.notes:
+            table.pop("notes", None)  # a config without any is the same as one of version 0.1
+        return table
+
+
+class OodConfig(OfNetworkConfig):
+    """How well the scores tell what a network knows from what it does not; `seg-engine ood` fills it in."""
+
+    in_root: str = option("", "Folder of in-distribution images, absolute", min_length=1)
+    split: Literal["val", "test"] = option(
+        "val", "Which of them: as `data` divides the run's own data, else this folder where there is one"
+    )
+    out_root: str = option("", "Folder of out-of-distribution images, absolute; empty with `pseudo`")
+    pseudo: Literal["none", "void", "held-out"] = option(
+        "none", "Out-of-distribution pixels of the in-distribution images: void, or of classes held out"
+    )
+    accept: float = option(0.95, "Share of held-out in-distribution data to accept", gt=0, lt=1)
+    least_predicted: int = option(
+        500, "Smallest predicted component that counts", unit="pixels", ge=0, le=2**31
+    )
+    least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0, le=2**31)
+    exact_scores: int = option(
+        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0, le=2**31
+    )
+    pictures: int = option(6, "Images of each kind whose score maps are kept", unit="images", ge=0, le=64)
+
+    @model_validator(mode="after")
+    def _something_is_out(self) -> Self:
+        if bool(self.out_root) == (self.pseudo != "none"):
+            raise ValueError("ood: takes either a folder of out-of-distribution images or pseudo-outliers")
+        return self
+
+
+class RobustnessConfig(OfNetworkConfig):
+    """Scores on corrupted images; `seg-engine robustness` fills it in."""
+
+    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")

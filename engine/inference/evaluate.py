@@ -1,0 +1,230 @@
+"""The evaluate task: one image after the other, at the size of its own labels or at the input size.
+
+Images come from their files, a few read ahead, and go through the network one by one; their class maps are
+made in bands. So memory does not depend on the number of images. The confusion matrix of every image is kept
+in outputs/confusions.npz, written every `checkpoint.seconds` and at every end: a run that was stopped goes on
+with the images that are not in it, unless the checkpoint's file has changed since. Of the images with the
+lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.config.task_sections import EvaluateConfig
+from engine.data.catalog import DataError, Sample
+from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
+from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.inference.network import Network, load_network, trained_run
+from engine.inference.worst import WorstGallery
+from engine.learning.class_maps import class_map
+from engine.learning.hardware import choose_hardware, settle_arithmetic
+from engine.learning.latency import measure_latency
+from engine.metrics.confusion import confusion_per_image
+from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.metrics.scores import MetricsError
+from engine.models.registry import count_parameters
+from engine.run.events import Evaluating, Finished, ImageScores, Progress, Result
+from engine.training.begin import describe_model
+from engine.training.meter import score_fields
+from engine.worker.job import Job, record_start
+
+READERS = 2
+"""Threads that decode ahead. At most nine pairs are on the way, 8 MB each at 1024x2048, and their views."""
+
+CONFUSIONS = "confusions.npz"
+
+
+def evaluate(job: Job) -> None:
+    """Score a checkpoint on a split.
+
+    Raises StopRequested with what was scored kept, CheckpointError, DataError and PredictionError.
+    """
+    config, about = job.config, job.config.evaluate
+    assert about is not None
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    record_start(job, hardware, resumed_from_epoch=0)
+    begun = time.monotonic()
+    trained = trained_run(job, about)
+    pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
+    network = load_network(config, job.run.path, hardware, ())
+    refuse_other_classes(pairs, network.classes, about.source)
+    for note in pairs.notes:
+        job.warn(note)
+    kept = Kept.of(job, network)
+    job.record(begin(about, pairs, network, len(kept.confusions)))
+    flops = describe_model(job, network.model, len(network.classes))
+    speed = measure_latency(network.model, network.size, hardware)
+    job.say(f"one image takes {1000 * speed['median_seconds']:.1f} ms")
+
+    with WorstGallery(job.run.gallery, pairs.class_set, network.epoch, about.keep) as gallery:
+        gallery.go_on_with(kept.confusions)
+        score_images(job, about, pairs, network, kept, gallery)
+        gallery.record(job)
+    pooled = kept.confusions.pooled()
+    if not pooled.sum():
+        raise DataError(f"{pairs.root}: the labels of {about.split} are all void, so nothing can be scored")
+    scores = kept.confusions.scores()
+    job.record(
+        Result(
+            split=about.split,
+            at=about.at,
+            epoch=network.epoch,
+            images=len(kept.confusions),
+            confusion=pooled.tolist(),
+            source=about.source,
+            checkpoint=about.checkpoint,
+            label_resize=about.label_resize if about.at == "original" else "",
+            tta=about.tta,
+            parameters=count_parameters(network.model),
+            flops_per_sample=flops,
+            latency_seconds=speed["median_seconds"],
+            latency_p95_seconds=speed["p95_seconds"],
+            frames_per_second=speed["frames_per_second"],
+            **score_fields(scores, list(network.classes)),
+        )
+    )
+    job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
+
+
+@dataclass
+class Kept:
+    """The confusions of the images scored so far, and their file."""
+
+    path: Path
+    confusions: ImageConfusions
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, job: Job, network: Network) -> Kept:
+        """What an earlier attempt left; with a warning nothing, when that cannot be gone on with."""
+        path = job.run.outputs / CONFUSIONS
+        fresh = cls(path, ImageConfusions(network.classes, network.sha256))
+        if not path.exists():
+            return fresh
+        try:
+            earlier = load_image_confusions(path)
+        except MetricsError as error:
+            job.warn(f"{error}; all images are scored again")
+            return fresh
+        if (earlier.classes, earlier.checkpoint) != (network.classes, network.sha256):
+            job.warn("the checkpoint is another one than before; all images are scored again")
+            return fresh
+        return cls(path, earlier)
+
+    def save(self) -> None:
+        self.confusions.save(self.path)
+        self._saved_at = time.monotonic()
+
+    def save_is_due(self, seconds: float) -> bool:
+        return time.monotonic() - self._saved_at >= seconds
+
+
+def begin(about: EvaluateConfig, pairs: Pairs, network: Network, done: int) -> Evaluating:
+    return Evaluating(
+        source=about.source,
+        checkpoint=about.checkpoint,
+        sha256=network.sha256,
+        epoch=network.epoch,
+        split=about.split,
+        at=about.at,
+        label_resize=about.label_resize,
+        tta=about.tta,
+        images=len(pairs),
+        done=done,
+        root=str(pairs.root),
+        classes=list(network.classes),
+        colors=[c.hex_color for c in pairs.class_set.classes],
+    )
+
+
+@dataclass(frozen=True)
+class Read:
+    """A sample decoded: `views` for the network, train ids `target` uint8 [H, W] at the size to score at."""
+
+    name: str
+    image: Image.Image
+    views: list[NDArray[np.uint8]]
+    target: NDArray[np.uint8]
+
+
+def score_images(
+    job: Job, about: EvaluateConfig, pairs: Pairs, network: Network, kept: Kept, gallery: WorstGallery
+) -> None:
+    """Predict and count what is not kept yet. Raises StopRequested between two images."""
+    known = set(kept.confusions.names)
+    left = [sample for sample in pairs.samples if sample.name not in known]
+    begun, classes = time.monotonic(), len(network.classes)
+    try:
+        with closing(read_ahead(job, left, about, pairs, network)) as reading:
+            for done, read in enumerate(reading, start=1):
+                logits = network.logits(read.views)
+                height, width = read.target.shape
+                predicted = class_map(logits, (height, width), about.label_resize)
+                target = torch.from_numpy(read.target).to(predicted.device)
+                confusion = confusion_per_image(predicted[None], target[None], classes)[0].cpu().numpy()
+                scores = kept.confusions.add(read.name, confusion)
+                if gallery.takes(read.name, scores.dice):
+                    image = resize_image(read.image, (height, width))
+                    gallery.keep(read.name, image, read.target, predicted.cpu().numpy())
+                job.record(
+                    ImageScores(
+                        image=read.name,
+                        split=about.split,
+                        at=about.at,
+                        dice=scores.dice,
+                        miou=scores.miou,
+                        pixel_accuracy=scores.pixel_accuracy,
+                        valid_pixels=scores.valid_pixels,
+                        class_dice=dict(zip(network.classes, scores.class_dice, strict=True)),
+                    )
+                )
+                job.step_done()
+                if job.progress_is_due() or done == len(left):
+                    rate = done / (time.monotonic() - begun)
+                    job.report(
+                        Progress(
+                            phase="evaluate",
+                            epoch=0,
+                            step=len(kept.confusions),
+                            steps=len(pairs),
+                            images_per_second=round(rate, 3),
+                            eta_seconds=round((len(left) - done) / rate, 1),
+                        )
+                    )
+                if kept.save_is_due(job.config.checkpoint.seconds):
+                    gallery.wait()
+                    kept.save()
+                job.check_stop()
+    finally:
+        gallery.wait()
+        kept.save()
+
+
+def read_ahead(
+    job: Job, left: list[Sample], about: EvaluateConfig, pairs: Pairs, network: Network
+) -> Generator[Read, None, None]:
+    """The samples in order, decoded by threads. Raises DataError at the first that cannot be used."""
+    table = train_id_table(pairs.class_set)
+
+    def read(sample: Sample) -> Read:
+        pair, faults = read_pair(sample, pairs.class_set, pairs.root)
+        if pair is None:
+            told = f"{pairs.root / faults[0].path}: {faults[0].problem}"
+            raise DataError(f"{told}; mend it and resume, or evaluate with data.skip_bad=true")
+        image, labels = pair
+        if about.at == "input":
+            labels = resize_labels(labels, network.size)
+        return Read(sample.name, image, network.views(image), table[labels])
+
+    return map_in_order(read, left, READERS, job.check_stop_while_waiting)

@@ -1,0 +1,139 @@
+"""The network of another run, as evaluation and prediction use it: one image in, its logits out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from engine.config.run_config import RunConfig
+from engine.config.task_sections import OfNetworkConfig
+from engine.data.batches import normalise
+from engine.data.decode import resize_image
+from engine.data.membership import Trained
+from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
+from engine.learning.hardware import Hardware
+from engine.models.contract import SegmentationNetwork, outputs_of
+from engine.models.registry import build_model
+from engine.run.directory import RunDir
+from engine.worker.job import Job
+
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""Of test-time augmentation: those of Chen et al., "Encoder-Decoder with Atrous Separable Convolution for
+Semantic Image Segmentation" (DeepLabv3+), ECCV 2018."""
+
+
+class PredictionError(Exception):
+    """A network whose output cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network in evaluation mode on its device. `epoch` is that of the checkpoint, `sha256` that
+    of its file."""
+
+    model: SegmentationNetwork
+    classes: tuple[str, ...]
+    epoch: int
+    sha256: str
+    size: tuple[int, int]
+    tta: str
+    stride: int
+    hardware: Hardware
+
+    def views(self, image: Image.Image) -> list[NDArray[np.uint8]]:
+        """What the network is to see of an image: uint8 [h, w, 3] at its input size, or at every scale of
+        that; each resized from the image itself, so that a larger one shows more."""
+        return [resize_image(image, size) for size in self._sizes()]
+
+    @torch.inference_mode()
+    def logits(self, views: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Logits float32 [1, C, h, w] at the input size.
+
+        With test-time augmentation: the logarithm of the mean of the softmax over all views. Probabilities
+        are averaged, as Chen et al. do, because logits have no common scale and one loud view would outvote
+        the others; of one view the logarithm is its logits but for a constant a pixel, which no argmax sees,
+        not even after a bilinear resize. Raises PredictionError when the output is not finite.
+        """
+        flips = (False, True) if "flip" in self.tta else (False,)
+        if len(views) == len(flips) == 1:
+            return self._forward(torch.tensor(views[0]))
+        total: Tensor | None = None
+        for view in views:
+            for flip in flips:
+                pixels = torch.tensor(view)
+                logits = self._forward(pixels.flip(1) if flip else pixels)
+                if logits.shape[2:] != self.size:
+                    logits = functional.interpolate(logits, size=self.size, mode="bilinear")
+                share = (logits.flip(3) if flip else logits).softmax(dim=1)
+                total = share if total is None else total.add_(share)
+        assert total is not None
+        return total.div_(len(views) * len(flips)).clamp_(min=torch.finfo(total.dtype).tiny).log_()
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        if "scales" not in self.tta:
+            return [self.size]
+        height, width = self.size
+        step = self.stride
+        return [
+            (max(1, round(height * scale / step)) * step, max(1, round(width * scale / step)) * step)
+            for scale in SCALES
+        ]
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        images = pixels.to(self.hardware.device).unsqueeze(0)
+        with self.hardware.autocast():
+            logits = outputs_of(self.model, normalise(images)).logits
+        logits = logits.float()
+        if not bool(torch.isfinite(logits).all()):
+            raise PredictionError("the network's output is not a number everywhere; its training diverged")
+        return logits
+
+
+def trained_run(job: Job, about: OfNetworkConfig) -> Trained | None:
+    """What is known of the run whose network this is: the one beside this run's folder, else that in whose
+    folder the checkpoint lies; None where neither is here. Raises DataError."""
+    beside = Trained.find(RunDir(job.run.path.parent / about.source))
+    if beside is not None:
+        return beside
+    return Trained.find(RunDir(Path(job.run.path, about.checkpoint).resolve().parent.parent))
+
+
+def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes: Sequence[str]) -> Network:
+    """The network of the checkpoint that the config names. Raises CheckpointError.
+
+    `classes` are those it has to know; none: whatever it knows.
+    """
+    about = config.of_network
+    assert about is not None
+    path = Path(run_path, about.checkpoint).resolve()
+    content = load_checkpoint(path)
+    if not {"model", "model_config", "classes", "epoch"} <= content.keys():
+        raise CheckpointError(f"{path}: holds no network with classes")
+    known = [str(name) for name in content["classes"]]
+    check_fits(path, content, config.model, list(classes) or known)
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    model = build_model(config.model, len(known))
+    model.load_state_dict(content["model"])
+    model = model.to(hardware.device)
+    if config.runtime.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return Network(
+        model=model.eval(),
+        classes=tuple(known),
+        epoch=int(content["epoch"]),
+        sha256=sha256,
+        size=config.data.size,
+        tta=about.tta,
+        stride=config.model.input_stride(),
+        hardware=hardware,
+    )

@@ -1,0 +1,186 @@
+"""The predict task: class maps of images at their own size, one after the other.
+
+An image that cannot be used costs its own class map alone: the others are made, and the run then fails with
+the number of those that were not. A later attempt makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from engine.config.task_sections import PredictConfig
+from engine.data.catalog import DataError
+from engine.data.decode import FileFault, map_in_order, read_image
+from engine.inference.network import Network, load_network
+from engine.learning.class_maps import class_map
+from engine.learning.hardware import choose_hardware, settle_arithmetic
+from engine.run.events import Finished, Predicting, Progress
+from engine.run.files import replacing, sweep_temporaries
+from engine.run.journal import read_all
+from engine.run.prediction_files import PRODUCTS, output_name
+from engine.training.begin import describe_model
+from engine.worker.job import Job, record_start
+
+READERS = 2
+"""Threads that decode ahead."""
+
+OVERLAY_SHARE = 0.5
+"""Of the classes' colours in an overlay; the rest is the image."""
+
+
+def predict(job: Job) -> None:
+    """Write the class maps of the images.
+
+    Raises StopRequested, CheckpointError, PredictionError, and DataError when some image could not be used,
+    a prediction is there already or cannot be written.
+    """
+    config, about = job.config, job.config.predict
+    assert about is not None
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    record_start(job, hardware, resumed_from_epoch=0)
+    begun = time.monotonic()
+    network = load_network(config, job.run.path, hardware, about.classes)
+    writer = Writer.of(about, job.run.path)
+    wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
+    if not any(isinstance(event, Predicting) for event in read_all(job.run.journal)):
+        for note in about.notes:
+            job.warn(note)
+        writer.make_room([name for _, name in wanted], about.overwrite)
+    # From here on, what is there was made by this run.
+    left = [each for each in wanted if not writer.has(each[1])]
+    job.record(
+        Predicting(
+            source=about.source,
+            checkpoint=about.checkpoint,
+            sha256=network.sha256,
+            epoch=network.epoch,
+            images=len(wanted),
+            done=len(wanted) - len(left),
+            out=str(writer.out),
+            label_resize=about.label_resize,
+            tta=about.tta,
+            classes=list(network.classes),
+            colors=list(about.colors),
+        )
+    )
+    describe_model(job, network.model, len(network.classes))
+
+    faults = write_predictions(job, about, network, writer, left, len(wanted) - len(left))
+    if faults:
+        more = f"; and {len(faults) - 1} more, in its log" if len(faults) > 1 else ""
+        told = f"{len(faults)} of {len(wanted)} images could not be used, the others are done"
+        raise DataError(f"{told}: {faults[0]}{more}")
+    job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Where predictions go, and how classes become pixels: a value and a colour for each train id."""
+
+    out: Path
+    values: NDArray[np.uint8]
+    colors: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, about: PredictConfig, run_path: Path) -> Writer:
+        """Makes the folders, which are swept of what a killed attempt left half-written."""
+        out = Path(run_path, about.out).resolve()
+        for product in PRODUCTS:
+            (out / product).mkdir(parents=True, exist_ok=True)
+            sweep_temporaries(out / product)
+        colors = np.array([ImageColor.getrgb(color)[:3] for color in about.colors], dtype=np.uint8)
+        return cls(out, np.array(about.values, dtype=np.uint8), colors)
+
+    def has(self, name: str) -> bool:
+        return all((self.out / product / name).exists() for product in PRODUCTS)
+
+    def make_room(self, names: Sequence[str], overwrite: bool) -> None:
+        """Remove predictions of an earlier run. Raises DataError where there are some and none may go."""
+        for path in (self.out / product / name for name in names for product in PRODUCTS):
+            if path.exists() and not overwrite:
+                raise DataError(f"{path}: is there already; take another --out, or add --overwrite")
+            path.unlink(missing_ok=True)
+
+    def write(self, name: str, image: Image.Image, classes: NDArray[np.uint8]) -> None:
+        """All products of one image; `classes` are its train ids, uint8 [H, W]. Raises DataError."""
+        color = Image.fromarray(self.colors[classes])
+        self._save("ids", name, Image.fromarray(self.values[classes]))
+        self._save("color", name, color)
+        self._save("overlay", name, Image.blend(image, color, OVERLAY_SHARE))
+
+    def _save(self, product: str, name: str, picture: Image.Image) -> None:
+        path = self.out / product / name
+        try:
+            with replacing(path) as stream:
+                picture.save(stream, format="PNG", compress_level=1)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class Read:
+    """An image decoded, or what is wrong with it; `views` for the network."""
+
+    name: str
+    image: Image.Image | None
+    views: list[NDArray[np.uint8]]
+    fault: str = ""
+
+
+def write_predictions(
+    job: Job,
+    about: PredictConfig,
+    network: Network,
+    writer: Writer,
+    left: list[tuple[Path, str]],
+    done_before: int,
+) -> list[str]:
+    """Predict and write what is left; returns what is wrong with images. Raises StopRequested between two."""
+    begun, faults = time.monotonic(), []
+    with closing(read_ahead(job, left, network)) as reading:
+        for done, read in enumerate(reading, start=1):
+            if read.image is None:
+                job.warn(f"left out: {read.fault}")
+                faults.append(read.fault)
+            else:
+                width, height = read.image.size
+                classes = class_map(network.logits(read.views), (height, width), about.label_resize)
+                writer.write(read.name, read.image, classes.cpu().numpy())
+            job.step_done()
+            if job.progress_is_due() or done == len(left):
+                rate = done / (time.monotonic() - begun)
+                job.report(
+                    Progress(
+                        phase="predict",
+                        epoch=0,
+                        step=done_before + done,
+                        steps=done_before + len(left),
+                        images_per_second=round(rate, 3),
+                        eta_seconds=round((len(left) - done) / rate, 1),
+                    )
+                )
+            job.check_stop()
+    return faults
+
+
+def read_ahead(job: Job, left: list[tuple[Path, str]], network: Network) -> Generator[Read, None, None]:
+    """The images in order, decoded by threads."""
+
+    def read(each: tuple[Path, str]) -> Read:
+        path, name = each
+        try:
+            image = read_image(path)
+        except FileFault as fault:
+            return Read(name, None, [], str(fault))
+        return Read(name, image, network.views(image))
+
+    return map_in_order(read, left, READERS, job.check_stop_while_waiting)

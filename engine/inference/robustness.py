@@ -1,0 +1,194 @@
+"""The robustness task: score a split as it is and corrupted in every way and strength, at the labels' own
+size.
+
+Each image is decoded once and corrupted at its own size, then goes through the network as any other does.
+What is counted is written to outputs/robustness.npz every `checkpoint.seconds` and at every end; a run that
+was stopped goes on with the images that are not in it, unless the checkpoint's file has changed since."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.config.task_sections import RobustnessConfig
+from engine.data.cases import read_labelled
+from engine.data.catalog import DataError, Sample
+from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt
+from engine.data.decode import train_id_table
+from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.inference.network import Network, PredictionError, load_network, trained_run
+from engine.inference.progress import Steps, read_ahead
+from engine.learning.class_maps import class_map
+from engine.learning.hardware import choose_hardware, settle_arithmetic
+from engine.metrics.confusion import confusion_per_image
+from engine.metrics.scores import scores_from_confusion
+from engine.run.events import CorruptionResult, Evaluating, Finished, Split
+from engine.run.files import replacing
+from engine.training.begin import describe_model
+from engine.worker.job import Job, record_start
+
+VARIANTS = ((CLEAN, 0), *((corruption, strength) for corruption in CORRUPTIONS for strength in STRENGTHS))
+
+COUNTS = "robustness.npz"
+
+
+def robustness(job: Job) -> None:
+    """Score corrupted images. Raises StopRequested with what was counted kept, CheckpointError, DataError."""
+    config, about = job.config, job.config.robustness
+    assert about is not None
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    record_start(job, hardware, resumed_from_epoch=0)
+    begun = time.monotonic()
+    trained = trained_run(job, about)
+    pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
+    network = load_network(config, job.run.path, hardware, ())
+    refuse_other_classes(pairs, network.classes, about.source)
+    for note in pairs.notes:
+        job.warn(note)
+    counts = Counts.of(job, network)
+    job.record(
+        Evaluating(
+            source=about.source,
+            checkpoint=about.checkpoint,
+            sha256=network.sha256,
+            epoch=network.epoch,
+            split=about.split,
+            at="original",
+            label_resize=about.label_resize,
+            tta=about.tta,
+            images=len(pairs),
+            done=len(counts.names),
+            root=str(pairs.root),
+            classes=list(network.classes),
+            colors=[c.hex_color for c in pairs.class_set.classes],
+        )
+    )
+    describe_model(job, network.model, len(network.classes))
+    count_images(job, about, pairs, network, counts)
+    if not counts.confusions.sum():
+        raise DataError(f"{pairs.root}: the labels of {about.split} are all void, so nothing can be scored")
+    for result in counts.results(about.split):
+        job.record(result)
+    job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
+
+
+@dataclass
+class Counts:
+    """For each of VARIANTS the pooled confusion matrix, and the sum and number of the images' own Dice."""
+
+    path: Path
+    checkpoint: str
+    confusions: NDArray[np.int64]
+    dice: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(VARIANTS), 2)))
+    names: list[str] = field(default_factory=list)
+    _saved_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, job: Job, network: Network) -> Counts:
+        """What an earlier attempt left of the same checkpoint; else nothing."""
+        path, classes = job.run.outputs / COUNTS, len(network.classes)
+        empty = cls(path, network.sha256, np.zeros((len(VARIANTS), classes, classes + 1), np.int64))
+        if not path.exists():
+            return empty
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                names = [str(name) for name in file["names"]]
+                earlier = cls(path, str(file["checkpoint"]), file["confusions"], file["dice"], names)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            job.warn(f"{path}: is damaged: {error}; all images are scored again")
+            return empty
+        if (earlier.checkpoint, earlier.confusions.shape) != (empty.checkpoint, empty.confusions.shape):
+            job.warn("the checkpoint is another one than before; all images are scored again")
+            return empty
+        return earlier
+
+    def add(self, name: str, confusions: list[NDArray[np.int64]]) -> None:
+        """Count one image, of which there is a matrix for each of VARIANTS."""
+        for place, confusion in enumerate(confusions):
+            self.confusions[place] += confusion
+            dice = scores_from_confusion(confusion).dice
+            self.dice[place] += (dice or 0.0, dice is not None)
+        self.names.append(name)
+
+    def save(self) -> None:
+        with replacing(self.path) as stream:
+            np.savez_compressed(
+                stream,
+                checkpoint=np.array(self.checkpoint),
+                names=np.array(self.names, dtype=np.str_),
+                confusions=self.confusions,
+                dice=self.dice,
+            )
+        self._saved_at = time.monotonic()
+
+    def save_is_due(self, seconds: float) -> bool:
+        return time.monotonic() - self._saved_at >= seconds
+
+    def results(self, split: Split) -> list[CorruptionResult]:
+        made = []
+        for place, (corruption, strength) in enumerate(VARIANTS):
+            total, images = self.dice[place]
+            scores = scores_from_confusion(
+                self.confusions[place], dice_image=float(total / images) if images else None
+            )
+            made.append(
+                CorruptionResult(
+                    corruption=corruption,
+                    strength=strength,
+                    split=split,
+                    images=len(self.names),
+                    dice=scores.dice,
+                    dice_image=scores.dice_image,
+                    miou=scores.miou,
+                    pixel_accuracy=scores.pixel_accuracy,
+                )
+            )
+        return made
+
+
+def count_images(job: Job, about: RobustnessConfig, pairs: Pairs, network: Network, counts: Counts) -> None:
+    """Predict and count what is not counted yet. Raises StopRequested between two images."""
+    known, table = set(counts.names), train_id_table(pairs.class_set)
+    left = [sample for sample in pairs.samples if sample.name not in known]
+    progress = Steps(job, "robustness", len(pairs), len(known))
+
+    @lru_cache(maxsize=3)
+    def decoded(sample: Sample) -> tuple[Image.Image, NDArray[np.uint8]]:
+        image, labels = read_labelled(sample, pairs.class_set, pairs.root)
+        return image, table[labels]
+
+    def read(asked: tuple[Sample, tuple[str, int]]) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
+        sample, variant = asked
+        image, target = decoded(sample)
+        return network.views(corrupt(image, *variant, sample.name)), target
+
+    asked = [(sample, variant) for sample in left for variant in VARIANTS]
+    found: list[NDArray[np.int64]] = []
+    try:
+        for (sample, _), (views, labels) in read_ahead(job, asked, read):
+            try:
+                logits = network.logits(views)
+            except PredictionError as error:
+                raise PredictionError(f"{sample.name}: {error}") from error
+            height, width = labels.shape
+            predicted = class_map(logits, (height, width), about.label_resize)
+            target = torch.from_numpy(labels).to(predicted.device)
+            confusion = confusion_per_image(predicted[None], target[None], len(network.classes))[0]
+            found.append(confusion.cpu().numpy())
+            if len(found) == len(VARIANTS):
+                counts.add(sample.name, found)
+                found = []
+                if counts.save_is_due(job.config.checkpoint.seconds):
+                    counts.save()
+                progress.done()
+    finally:
+        counts.save()

@@ -1,0 +1,151 @@
+"""Runs that look at the network of another run: which checkpoint, and the config that follows from it.
+
+Both front ends ask here. Nothing is made; what cannot be done is refused before a run exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.classes import ClassSet
+from engine.config.keys import parse_assignments, validate, with_values
+from engine.config.run_config import RunConfig
+from engine.data.frozen_classes import BUILT_IN, freeze_classes
+from engine.host.input_files import InputFileError, refuse_irregular
+from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.plugins import usable_config
+from engine.requests.lifecycle import Refused, check_hardware
+from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
+from engine.run.directory import RunDir, RunDirError
+from engine.run.files import absolute, expanded
+from engine.store import EvaluationRow, RunRow, Store
+from engine.workspace import Workspace
+
+KEYS = (
+    *("device", "precision", "data.size", "data.kind", "data.classes", "data.split", "data.skip_bad"),
+    *("limits.hours", "checkpoint.seconds", "executor"),
+)
+"""Config keys that mean something here, and those of `runtime` and `slurm`; the rest is settled by the
+training."""
+
+CONFUSIONS = "confusions.npz"
+
+
+def source_run(store: Store, prefix: str) -> RunRow:
+    """The training run that a person means. Raises Refused for a run without a network of its own."""
+    row = store.run(store.resolve(prefix))
+    if row.task != "train":
+        of = f"; {row.source} is the run whose network it looked at" if row.source else ""
+        raise Refused([f"{row.id}: is of the task {row.task}, not train{of}"])
+    return row
+
+
+def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) -> str:
+    """The checkpoint as the config of another run names it: "best", "last", a file of the run, or any file.
+
+    A path from the other run's folder, so that the workspace may move. `waits`: the run that needs it will
+    start later, and the checkpoint may come until then. Raises Refused when there is none.
+    """
+    run = workspace.run_dir(row.id)
+    name = f"{which}.pt" if which in ("best", "last") else which
+    if (run.checkpoints / name).is_file() or (waits and which in ("best", "last") and not row.ended):
+        return f"../{row.id}/checkpoints/{name}"
+    path = expanded(Path(which)).absolute()
+    if which not in ("best", "last") and (path.exists() or path.is_symlink()):
+        try:
+            refuse_irregular(path)
+            verify_checkpoint(path)
+        except (InputFileError, CheckpointError) as error:
+            raise Refused([f"--checkpoint {error}"]) from error
+        return str(path)
+    there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
+    raise Refused([f"--checkpoint {which}: {row.id} has no such checkpoint; it has {there or 'none yet'}"])
+
+
+def derived_config(
+    workspace: Workspace,
+    row: RunRow,
+    about: Mapping[str, Any],
+    assignments: Sequence[str],
+    data: Path | None = None,
+    task: str = "evaluate",
+) -> RunConfig:
+    """The config of the run `row` made that of a `task` that looks at its network; `about` is its section.
+
+    `assignments` are KEY=VALUE of KEYS. `data` is the root of another data set, of which the run has held
+    out no part: its own folders count, unless data.split is among the assignments. Raises Refused and
+    ConfigError.
+    """
+    values = parse_assignments(assignments)
+    strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
+    if strange:
+        allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* may change"
+        raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
+    root = str(absolute(data)) if data is not None else row.config["data"]["root"]
+    if root != row.config["data"]["root"]:
+        values = {"data.split": "official", "data.root": root} | values
+    try:
+        trained, _ = usable_config(workspace.run_dir(row.id))
+    except RunDirError as error:
+        raise Refused([str(error)]) from error
+    # Where a network was trained says nothing about where it is looked at.
+    table = with_values(trained, {"executor": "local", "devices": "1"} | values).model_dump()
+    config = freeze_classes(validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}}))
+    if "data.classes" not in values and config.data.class_set is not None:
+        refuse_strange_classes(row, config.data.class_set.class_set())
+    check_hardware(config)
+    return config
+
+
+def has_relative_classes(row: RunRow) -> bool:
+    """Whether the run is of a version that kept the path of its class set as it was typed."""
+    data = row.config["data"]
+    typed = str(data["classes"])
+    return data.get("class_set") is None and typed not in ("auto", BUILT_IN) and not Path(typed).is_absolute()
+
+
+def refuse_strange_classes(row: RunRow, found: ClassSet) -> None:
+    """Raise Refused when a relative path led to another class set than that which the run has learned."""
+    if not has_relative_classes(row) or not row.classes:
+        return
+    classes = {c.name: c.hex_color for c in found.classes}
+    held_out = str(row.config["data"].get("hold_out", "")).split(",")
+    known = {name: color for name, color in classes.items() if name not in held_out}
+    if known != dict(zip(row.classes, row.colors, strict=True)) or tuple(known) != row.classes:
+        path = absolute(row.config["data"]["classes"])
+        raise Refused(
+            [
+                f"{path}: is not the class set of {row.id}, which was named by a relative path; "
+                "data.classes=PATH names the right one"
+            ]
+        )
+
+
+def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow:
+    """The evaluation to compare with one of the config `wanted`: the run itself, or the newest made of it.
+
+    Raises Refused when there is none of the same images, size and way to it.
+    """
+    row = store.run(store.resolve(prefix))
+    found = store.evaluations(row.id) if row.task == "evaluate" else store.evaluations_of(row.id)
+    about = wanted.evaluate
+    assert about is not None
+    label_resize = about.label_resize if about.at == "original" else ""
+    kind = (about.split, about.at, label_resize, about.tta)
+    for evaluation in reversed(found):
+        other = store.run(evaluation.run_id).config["data"]
+        same = (evaluation.split, evaluation.at, evaluation.label_resize, evaluation.tta) == kind
+        if same and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
+            return evaluation
+    options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
+    options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
+    options += f" --tta {about.tta}" if about.tta != "none" else ""
+    command = f"seg-engine evaluate {row.source or row.id} {options}"
+    raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
+
+
+def confusions_of(run: RunDir) -> ImageConfusions:
+    """What an evaluation counted in each image. Raises MetricsError when its file is missing or damaged."""
+    return load_image_confusions(run.outputs / CONFUSIONS)

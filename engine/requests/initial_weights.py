@@ -1,0 +1,117 @@
+"""Where a run's weights come from: the checkpoint of another run, or a pre-training run that is made first.
+
+The worker knows its run directory and no database. So what people type, a run or a path, is made into the
+path of a checkpoint before the config is frozen: relative to the run's folder where it lies in the same
+workspace, which can then be moved, absolute for any other file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from engine.config.keys import ConfigError, differences, format_value, with_values
+from engine.config.run_config import RunConfig
+from engine.host.input_files import InputFileError, refuse_irregular
+from engine.losses.builtin import LOSSES
+from engine.run.directory import RunCard, RunDir, RunDirError, new_run_id
+from engine.run.files import expanded
+from engine.store import Store, StoreError
+from engine.workspace import Workspace
+
+BEST, LAST = "best.pt", "last.pt"
+
+_SETTLED = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/[\w.-]+\.pt")
+
+
+def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_for: str = "") -> RunConfig:
+    """The config with `init.from` as the worker needs it: the path of a checkpoint.
+
+    A run stands for its best checkpoint, or its last where it has no best. The checkpoint of `waits_for`, the
+    run that has to finish first, need not be there yet. Raises ConfigError when there is no such run or
+    checkpoint, or when it is of another network and `init.strict` forbids that.
+    """
+    given = config.init.source
+    if not given:
+        return config
+    settled = _SETTLED.fullmatch(given)
+    if names_a_run(config):
+        try:
+            run = workspace.run_dir(store.resolve(given))
+        except StoreError as error:
+            raise ConfigError([f"init.from: {error}"]) from error
+        path = _best_of(run, store, waits_for)
+    else:
+        path = workspace.runs / settled[0].removeprefix("../") if settled else expanded(Path(given))
+        path = path.absolute()
+        run = workspace.run_dir(settled[1]) if settled else RunDir(path.parent.parent)
+        if path.exists() or path.is_symlink():
+            try:
+                refuse_irregular(path)
+            except InputFileError as error:
+                raise ConfigError([f"init.from: {error}"]) from error
+        elif run.id != waits_for:
+            raise ConfigError([f"init.from: {path} is not there; it must be a run or a checkpoint"])
+    if config.init.strict:
+        _refuse_other_network(config, run)
+    if path.is_relative_to(workspace.runs):
+        return with_values(config, {"init.from": f"../{path.relative_to(workspace.runs)}"})
+    return with_values(config, {"init.from": str(path)})
+
+
+def _best_of(run: RunDir, store: Store, waits_for: str) -> Path:
+    """The checkpoint that a run stands for; best.pt for a run that has yet to finish."""
+    status = store.run(run.id).status
+    if run.id == waits_for and status != "finished":
+        return run.checkpoints / BEST
+    for name in (BEST, LAST):
+        if (run.checkpoints / name).is_file():
+            return run.checkpoints / name
+    wait = f"; with --queue --after {run.id} a run waits for it" if status != "finished" else ""
+    raise ConfigError([f"init.from: {run.id} is {status} and has no checkpoint{wait}"])
+
+
+def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
+    """Raises ConfigError when the source's config, where there is one, names another network."""
+    try:
+        source = run.read_config()
+    except RunDirError:
+        return  # a checkpoint that lies elsewhere: the worker looks into it
+    other = [(key, both) for key, both in differences(source, config).items() if key.startswith("model.")]
+    if other:
+        told = ", ".join(f"{key} {format_value(was)}, not {format_value(now)}" for key, (was, now) in other)
+        raise ConfigError(
+            [f"init.from: {run.id} has another network: {told}; init.strict=false takes the weights that fit"]
+        )
+
+
+def pretraining_of(config: RunConfig) -> RunConfig | None:
+    """The config of the run that `pretrain.epochs` wants made first; None when there is none to make.
+
+    It is the training run's, on the same images, without what only labels have use for. A run that has its
+    source already wants none. Raises ConfigError when so few epochs do not suit the rest of the config.
+    """
+    if config.pretrain.epochs == 0 or config.init.source:
+        return None
+    values = {"task": "pretrain", "epochs": config.pretrain.epochs, "pretrain.epochs": 0}
+    try:
+        changed = with_values(config, {**values, "data.label_fraction": 1.0})
+        return changed.model_copy(update={"loss": LOSSES.new()})
+    except ConfigError as error:
+        raise ConfigError([f"of the pre-training run, {problem}" for problem in error.problems]) from error
+
+
+def names_a_run(config: RunConfig) -> bool:
+    """Whether `init.from` is a run as people call it, not a path."""
+    return bool(config.init.source) and not config.init.source.endswith(".pt")
+
+
+def pretraining_card(card: RunCard) -> RunCard:
+    """What the pre-training run of a training run is called."""
+    return replace(card, id=new_run_id(), name=f"{card.name} pretrain")
+
+
+def starting_from(config: RunConfig, run_id: str) -> RunConfig:
+    """The config of a run that starts from the best weights of another of the same workspace."""
+    return with_values(config, {"init.from": f"../{run_id}/checkpoints/{BEST}"})

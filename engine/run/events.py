@@ -1,0 +1,427 @@
+"""What a run tells: the events of its journal, `engine.run.journal` says how they are kept.
+
+Each line of a journal is one of these. All carry `seq` (0, 1, 2, ... through all attempts of the run), `t`
+(UTC seconds), `attempt` (1, 2, ...), `event` and their own fields. `engine.run.bounds` says what is possible.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engine.run.bounds import (
+    MOST_CLASSES,
+    Attempt,
+    Classes,
+    Colors,
+    EpochNumber,
+    Inside,
+    Large,
+    Name,
+    Rate,
+    Score,
+    Seconds,
+    Time,
+    Whole,
+    Word,
+)
+
+Split = Literal["train", "val", "test"]
+FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout", "killed"]
+ClassScores = Annotated[dict[Name, Score | None], Field(max_length=MOST_CLASSES)]
+"""Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
+
+
+class Event(BaseModel):
+    """What every line has."""
+
+    # Built when first used: listing runs reads no journal and should not wait for validators.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
+
+    seq: Whole = -1
+    t: Time = 0.0
+    attempt: Attempt = 0
+
+
+class _OfClasses(Event):
+    """An event that names the classes of its run, with a colour each."""
+
+    @model_validator(mode="after")
+    def _each_class_has_a_color(self) -> Self:
+        classes, colors = getattr(self, "classes", ()), getattr(self, "colors", ())
+        if len(classes) != len(colors):
+            raise ValueError(f"{len(classes)} classes have {len(colors)} colours")
+        return self
+
+
+class Started(Event):
+    """A worker has come up, with one process or with several, its `ranks`; `pid` is that which is signalled,
+    `threads` those of each. `job` is the job of a cluster that it is, such as 12 or 12_3."""
+
+    event: Literal["started"] = "started"
+    host: Name
+    pid: Whole
+    device: Word
+    device_name: Name
+    precision: Word
+    threads: Whole
+    versions: dict[str, str]
+    import_seconds: Seconds
+    resumed_from_epoch: EpochNumber = 0
+    ranks: Whole = 1
+    job: Name = ""
+
+
+class Data(_OfClasses):
+    """The data is at hand; `seconds` includes building the cache when that was needed."""
+
+    event: Literal["data"] = "data"
+    train_images: Whole
+    val_images: Whole
+    classes: Classes
+    colors: Colors
+    seconds: Seconds
+    cache: list[str]
+    skipped: list[str] = []
+
+
+class Model(Event):
+    """The network. FLOPs are of one forward pass of one sample, a multiply-add counting as two."""
+
+    event: Literal["model"] = "model"
+    name: Name
+    parameters: Large
+    flops_per_sample: Large
+
+
+class WarmStart(Event):
+    """The run begins with the weights of a checkpoint, after `epoch` epochs: `taken` tensors of it.
+
+    `new` are the tensors of this network that it had no weights for, `unused` those of the checkpoint that
+    this network has no place for.
+    """
+
+    event: Literal["warm_start"] = "warm_start"
+    source: str
+    epoch: EpochNumber
+    taken: Whole
+    new: list[str]
+    unused: list[str]
+
+    @property
+    def told(self) -> str:
+        """The event as a line for people."""
+        parts = [f"weights from {self.source}, after epoch {self.epoch}: {self.taken} tensors taken"]
+        for what, names in (("new here", self.new), ("not used", self.unused)):
+            if names:
+                more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+                parts.append(f"{what}: {', '.join(names[:4])}{more}")
+        return "; ".join(parts)
+
+
+class Compiled(Event):
+    """Whether torch.compile is used from here on, and why; step times are medians in seconds."""
+
+    event: Literal["compiled"] = "compiled"
+    kept: bool
+    reason: str
+    compile_seconds: Seconds = 0.0
+    plain_step_seconds: Seconds = 0.0
+    compiled_step_seconds: Seconds = 0.0
+
+
+class Speed(Event):
+    """What the machine can do and what the run gets out of it, in FLOP/s.
+
+    Recorded after an attempt's first epoch and at the run's end. `achieved_flops` is of training: three times
+    the forward pass, as the gradient counts twice. `ceiling_flops` is of a large matrix product in the run's
+    precision. `first_step_seconds` is from the start of the worker to the end of its first step.
+    """
+
+    event: Literal["speed"] = "speed"
+    images_per_second: Rate
+    achieved_flops: Rate
+    ceiling_flops: Rate
+    first_step_seconds: Seconds | None = None
+
+
+class Progress(Event):
+    """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
+
+    event: Literal["progress"] = "progress"
+    phase: Literal["cache", "train", "val", "evaluate", "predict", "fit", "ood", "robustness"]
+    epoch: EpochNumber
+    step: Whole
+    steps: Whole
+    loss: float | None = None
+    images_per_second: Rate | None = None
+    eta_seconds: Seconds | None = None
+
+
+class Epoch(Event):
+    """The scores of one epoch on one split, at the input size.
+
+    The training scores are of the predictions made while training, each before its own step.
+    `data_wait` is the share of the time in which the step waited for data, 0 to 1.
+    """
+
+    event: Literal["epoch"] = "epoch"
+    epoch: EpochNumber
+    split: Split
+    loss: float | None
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
+    class_dice: ClassScores
+    class_iou: ClassScores
+    lr: Rate
+    seconds: Seconds
+    images_per_second: Rate
+    data_wait: Rate
+    peak_memory_bytes: Large
+
+
+class Checkpoint(Event):
+    """A checkpoint is on disk; `dice` is the validation Dice of its epoch."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    kind: Literal["last", "best"]
+    epoch: EpochNumber
+    path: Inside
+    dice: Score | None
+
+
+class Gallery(Event):
+    """Predictions of the gallery's images are on disk, in the folder `path` of the run directory."""
+
+    event: Literal["gallery"] = "gallery"
+    epoch: EpochNumber
+    path: Inside
+    samples: list[Inside]
+
+
+class Evaluating(_OfClasses):
+    """What an evaluation scores, and how: a checkpoint of the run `source` on the images of one split.
+
+    `epoch` is the checkpoint's, `sha256` that of its file, `done` the images that an earlier attempt has
+    scored with the same file and that are not scored again.
+    """
+
+    event: Literal["evaluating"] = "evaluating"
+    source: str
+    checkpoint: str
+    sha256: Word
+    epoch: EpochNumber
+    split: Split
+    at: Literal["input", "original"]
+    label_resize: Literal["bilinear-logits", "nearest"]
+    tta: Word
+    images: Whole
+    done: Whole
+    root: str
+    classes: Classes
+    colors: Colors
+
+
+class Predicting(_OfClasses):
+    """Which images get class maps, and of which checkpoint of the run `source`; `done` of them an earlier
+    attempt has made."""
+
+    event: Literal["predicting"] = "predicting"
+    source: str
+    checkpoint: str
+    sha256: Word
+    epoch: EpochNumber
+    images: Whole
+    done: Whole
+    out: str
+    label_resize: Literal["bilinear-logits", "nearest"]
+    tta: Word
+    classes: Classes
+    colors: Colors
+
+
+class ImageScores(Event):
+    """The scores of one image; those of a later attempt replace them. An image whose labels are all void has
+    none."""
+
+    event: Literal["image"] = "image"
+    image: Name
+    split: Split
+    at: Literal["input", "original"]
+    dice: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
+    valid_pixels: Large
+    class_dice: ClassScores
+
+
+class Result(Event):
+    """The scores of one checkpoint on one split. `confusion` is [C][C + 1]: rows are ground truth, the
+    last column is predicted void.
+
+    An evaluation also says how it got there and how fast the network is: seconds from one image at the input
+    size in the device's memory to its class map, without test-time augmentation.
+    """
+
+    event: Literal["result"] = "result"
+    split: Split
+    at: Literal["input", "original"]
+    epoch: EpochNumber
+    images: Whole
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
+    class_dice: ClassScores
+    class_iou: ClassScores
+    confusion: Annotated[list[list[Large]], Field(max_length=MOST_CLASSES)]
+    source: Name = ""
+    checkpoint: str = ""
+    label_resize: Word = ""
+    tta: Word = ""
+    parameters: Large | None = None
+    flops_per_sample: Large | None = None
+    latency_seconds: Seconds | None = None
+    latency_p95_seconds: Seconds | None = None
+    frames_per_second: Rate | None = None
+
+    @model_validator(mode="after")
+    def _confusion_has_its_shape(self) -> Self:
+        if any(len(row) != len(self.confusion) + 1 for row in self.confusion):
+            raise ValueError(f"confusion: each of its {len(self.confusion)} rows must have one cell more")
+        return self
+
+
+class Detecting(_OfClasses):
+    """What an out-of-distribution evaluation looks at: a checkpoint of the run `source`, whose scores are
+    fitted on `training` images and whose thresholds come from `calibrating` images. `cases` are judged,
+    `masked` of them have masks. Every attempt judges all of them anew."""
+
+    event: Literal["detecting"] = "detecting"
+    source: str
+    checkpoint: str
+    sha256: Word
+    epoch: EpochNumber
+    in_root: str
+    out_root: str
+    pseudo: Word
+    accept: Score
+    training: Whole
+    calibrating: Whole
+    cases: Whole
+    masked: Whole
+    classes: Classes
+    colors: Colors
+
+
+class OodImage(Event):
+    """What the scores say of one image, and whether it is accepted. `origin` is the data set it came from,
+    `out` whether something in it, or all of it, is out-of-distribution. `dice` is there where labels are."""
+
+    event: Literal["ood_image"] = "ood_image"
+    image: Name
+    origin: Literal["in", "out"]
+    out: bool
+    scores: dict[Name, float]
+    include: dict[Name, bool]
+    dice: Score | None
+
+
+class OodResult(Event):
+    """How well one score tells out-of-distribution from in-distribution, pixels or whole images.
+
+    Measures are None where a class is missing, or where they are not of this level. `error` bounds how wrong
+    AUROC, AP and FPR95 can be. What lies above `threshold` is rejected: `rejected_in` and `rejected_out` are
+    the shares. `component_f1` is at that threshold, `best_component_f1` at `best_threshold`, the one of the
+    best pixel F1 on these very images. `risk_coverage` is pairs of coverage and mean Dice.
+    """
+
+    event: Literal["ood_result"] = "ood_result"
+    score: Name
+    level: Literal["pixel", "image"]
+    positives: Large
+    negatives: Large
+    auroc: Score | None
+    average_precision: Score | None
+    fpr95: Score | None
+    error: float
+    threshold: float
+    rejected_in: Score | None
+    rejected_out: Score | None
+    component_f1: Score | None = None
+    best_component_f1: Score | None = None
+    best_threshold: float | None = None
+    aurc: Score | None = None
+    risk_coverage: list[tuple[Score, Score]] = []
+
+
+class CorruptionResult(Event):
+    """The scores of a split whose images were corrupted; `strength` 0 is the images as they are."""
+
+    event: Literal["corruption_result"] = "corruption_result"
+    corruption: Name
+    strength: Whole
+    split: Split
+    images: Whole
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
+
+
+class Warned(Event):
+    """Something a person should know that did not end the run."""
+
+    event: Literal["warning"] = "warning"
+    message: str
+
+
+class Finished(Event):
+    event: Literal["finished"] = "finished"
+    epoch: EpochNumber
+    seconds: Seconds
+
+
+class Failed(Event):
+    event: Literal["failed"] = "failed"
+    cause: FailureCause
+    message: str
+    traceback: str = ""
+
+
+class Stopped(Event):
+    """The run ended before its time on request; `epoch` epochs are complete and kept."""
+
+    event: Literal["stopped"] = "stopped"
+    cause: Literal["stopped", "preempted"]
+    epoch: EpochNumber
+
+
+AnyEvent = Annotated[
+    Started
+    | Data
+    | Model
+    | WarmStart
+    | Compiled
+    | Speed
+    | Progress
+    | Epoch
+    | Checkpoint
+    | Gallery
+    | Evaluating
+    | Predicting
+    | ImageScores
+    | Result
+    | Detecting
+    | OodImage
+    | OodResult
+    | CorruptionResult
+    | Warned
+    | Finished
+    | Failed
+    | Stopped,
+    Field(discriminator="event"),
+]

@@ -1,0 +1,221 @@
+"""Making files. All are made here, or by `open`, with the mode 0666 less the umask, and in the group of a
+folder with the setgid bit: whoever shares a workspace decides with these two who may write what.
+
+Files that are replaced are either whole or not there: written to a temporary name, synced, renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from engine.host.access import REFUSALS
+from engine.host.input_files import open_regular
+
+TEMPORARY_SUFFIX = ".tmp"
+
+FILE_MODE = 0o666
+"""Of new files, before the umask takes its part."""
+
+LOCK_POLL_SECONDS = 0.05
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on every usual file system."""
+
+
+def absolute(path: str | Path) -> Path:
+    """What a person typed as a path that means the same from every folder, "~" written out.
+
+    Links stay as they are, unless the path goes up by "..": then what it means today is kept. Raises
+    FileNotFoundError for a user there is not.
+    """
+    whole = expanded(Path(path)).absolute()
+    return whole.resolve() if ".." in whole.parts else whole
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for binary writing; it becomes `path` when the block ends well.
+
+    A crash at any byte leaves the old file or the new one, never a mixture. When the block raises, the
+    temporary is removed and `path` is untouched. It is a new file: nobody can have put a link there.
+    """
+    token = f"{os.getpid()}.{secrets.token_hex(3)}"
+    temporary = path.with_name(f".{path.name[:40]}.{token}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def expanded(path: Path) -> Path:
+    """The path with a leading `~` or `~user` resolved. Raises FileNotFoundError for a user there is not."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        reason = "no such user; a folder of that name is ./~name"
+        raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse to sync folders; the rename itself has happened
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` with `value` as indented JSON."""
+    with replacing(path) as stream:
+        stream.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path, limit: int = 1 << 20) -> Any:
+    """The JSON value of a small file that others may have written.
+
+    Raises OSError when it cannot be read or is no regular file, ValueError when it is no JSON, is nested too
+    deep or is larger than `limit` bytes.
+    """
+    with open_regular(path) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"is larger than {limit} bytes")
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
+def sweep_temporaries(folder: Path) -> list[Path]:
+    """Remove what a killed writer left behind in `folder`; returns what was removed."""
+    removed = []
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+            removed.append(path)
+    return removed
+
+
+def as_new(path: Path) -> None:
+    """Give a file or folder that was copied from elsewhere the modes and the group that new ones get there,
+    with all that is in it.
+
+    Times stay. Links are left alone. Raises OSError.
+    """
+    probe = path.with_name(f".{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+    probe.mkdir()
+    try:
+        of_folders = probe.stat()
+        (probe / "file").touch(FILE_MODE)
+        of_files = (probe / "file").stat()
+        (probe / "file").unlink()
+    finally:
+        probe.rmdir()
+    for place, folders, files in os.walk(path, topdown=False):
+        for name, wanted in [(name, of_files) for name in files] + [(name, of_folders) for name in folders]:
+            _take_over(Path(place) / name, wanted)
+    _take_over(path, of_folders if path.is_dir() else of_files)
+
+
+def _take_over(path: Path, wanted: os.stat_result) -> None:
+    if path.is_symlink():
+        return
+    if path.stat().st_gid != wanted.st_gid:
+        os.chown(path, -1, wanted.st_gid)
+    path.chmod(stat.S_IMODE(wanted.st_mode))  # last: a change of the group takes the setgid bit away
+
+
+def open_shared(path: str | Path, flags: int) -> int:
+    """Open a file that several users write, made where it is missing; for `open(..., opener=open_shared)`.
+
+    A file that is there is opened without O_CREAT, which Linux refuses for somebody else's file in a folder
+    with the sticky bit (fs.protected_regular).
+    """
+    made_by_another = 0
+    while True:
+        try:
+            return os.open(path, flags & ~(os.O_CREAT | os.O_EXCL))
+        except FileNotFoundError:
+            if made_by_another > 1:  # a link that leads nowhere is there and is not
+                raise
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        except FileExistsError:
+            made_by_another += 1
+
+
+class FileLock:
+    """A lock that all processes of a machine agree on, by the name of a file. The kernel lets go of it when
+    its holder ends, however that happens. The file stays: without it two could hold the lock at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, timeout: float = 0.0) -> bool:
+        """Take it, waiting for others at most `timeout` s; False when one of them still has it.
+
+        Raises OSError when the file can neither be made nor opened.
+        """
+        descriptor = self._open()
+        deadline = time.monotonic() + timeout
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        os.close(descriptor)
+                        return False
+                    time.sleep(LOCK_POLL_SECONDS)
+                else:
+                    self._descriptor = descriptor
+                    return True
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        try:
+            return open_shared(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in REFUSALS or not self.path.exists():
+                raise
+            # Made by somebody whose umask lets nobody else write; a lock needs no more than to read.
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold a FileLock if nobody else does; says whether it is held."""
+    lock = FileLock(path)
+    held = lock.acquire()
+    try:
+        yield held
+    finally:
+        lock.release()

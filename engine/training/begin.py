@@ -1,0 +1,144 @@
+"""What a task that learns does first: settle hardware, open data, make the network or find it again."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import nn
+
+from engine.config.step_parts import refuse_too_small_parts
+from engine.data.dataset import Dataset, open_dataset
+from engine.data.membership import Membership, Trained
+from engine.learning.compiling import CompileVerdict
+from engine.learning.flops import flops_per_sample
+from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
+from engine.learning.trial_step import enough_by_network
+from engine.models.registry import count_parameters
+from engine.run.directory import RunDir, RunDirError
+from engine.run.events import Compiled, Data, Model, Progress
+from engine.training.objectives import output_channels
+from engine.training.state import TrainState, find_resumption, new_state, restore
+from engine.training.warm_start import start_from_source
+from engine.worker.job import Job, StopRequested, record_start
+
+
+@dataclass(frozen=True)
+class Learning:
+    """All that the epochs need. `flops` are those of one forward pass of one sample."""
+
+    hardware: Hardware
+    data: Dataset
+    state: TrainState
+    flops: int
+
+
+def begin(job: Job) -> Learning:
+    """Come up, where the run began or where it was left, with all of it on the record."""
+    config = job.config
+    hardware = choose_hardware(config, job.group.rank)
+    settle_arithmetic(config, hardware)
+    with job.group.leader_first():  # which moves a damaged checkpoint out of the way
+        resumption = find_resumption(job.run.checkpoints, hardware)
+    record_start(job, hardware, resumption.epoch)
+    for warning in resumption.warnings:
+        job.warn(warning)
+    with job.group.leader_first():  # which builds the cache if there is none
+        data = open_data(job)
+    classes = class_names(job, data)
+    enough = enough_by_network(output_channels(config, len(classes)))
+    refuse_too_small_parts(config, len(data.train), job.group.count, enough)
+    state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict), job.group)
+    if resumption.content is not None:
+        restore(job, state, resumption)
+    elif config.init.source:
+        start_from_source(job, state)
+    flops = describe_model(job, state.model, output_channels(config, len(classes)))
+    return Learning(hardware, data, state, flops)
+
+
+def open_data(job: Job) -> Dataset:
+    """The data set at the config's size, with its cache built when it is not there; on the record."""
+    begun = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        if job.progress_is_due():
+            job.report(Progress(phase="cache", epoch=0, step=done, steps=total))
+        cause = job.own_stop()
+        if cause is not None:
+            raise StopRequested(cause)
+
+    began_with = Membership.read(job.run.split_file)
+    known = None if began_with is not None else Trained.find(job.run)
+    data = open_dataset(
+        job.config.data,
+        job.cache_dir,
+        report,
+        job.say,
+        labels=job.config.needs_labels,
+        began_with=began_with,
+        trained_before=pretraining_membership(job),
+    )
+    if known is not None:
+        known.refuse_other_counts(len(data.train), len(data.val))
+    if began_with is None and job.group.leads:
+        data.membership.write(job.run.split_file)
+    job.classes, job.train_images = len(data.class_set), len(data.train)
+    job.data_bytes = sum(cache.nbytes for cache in data.caches)
+    for cache in data.caches:
+        if cache.rebuilt_because:
+            job.warn(f"cache {cache.key} was built again: {cache.rebuilt_because}")
+    for note in data.notes:
+        job.warn(note)
+    classes = data.class_set.classes if job.config.needs_labels else ()
+    job.record(
+        Data(
+            train_images=len(data.train),
+            val_images=len(data.val),
+            classes=[c.name for c in classes],
+            colors=[c.hex_color for c in classes],
+            seconds=round(time.monotonic() - begun, 3),
+            cache=[str(cache.path) for cache in data.caches],
+            skipped=[f"{fault.path}: {fault.problem}" for fault in data.skipped],
+        )
+    )
+    return data
+
+
+def pretraining_membership(job: Job) -> Membership | None:
+    """Of the pre-training run that this run starts from, where it saw the same data, divided alike."""
+    source, data = job.config.init.source, job.config.data
+    if not source or not job.config.needs_labels:
+        return None
+    first = RunDir(Path(os.path.normpath(job.run.path / source)).parent.parent)
+    try:
+        before = first.read_config()
+    except RunDirError:
+        return None  # a checkpoint that lies by itself
+    same = ("root", "split", "split_seed", "split_rule", "val_fraction")
+    if before.task != "pretrain" or any(getattr(before.data, key) != getattr(data, key) for key in same):
+        return None
+    return Membership.read(first.split_file)
+
+
+def class_names(job: Job, data: Dataset) -> list[str]:
+    """The classes that the network learns; none from images alone."""
+    return list(data.class_set.names) if job.config.needs_labels else []
+
+
+def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
+    """Put the network's size on the record; returns the FLOPs of one forward pass of one sample."""
+    parameters, flops = count_parameters(model), flops_per_sample(job.config, outputs)
+    job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
+    job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
+    return flops
+
+
+def record_verdict(job: Job, verdict: CompileVerdict) -> None:
+    """Put what came of torch.compile on the record; a failure is a warning, as the run is slower for it."""
+    job.record(Compiled(**asdict(verdict)))
+    job.say(f"torch.compile {'kept' if verdict.kept else 'not used'}: {verdict.reason}")
+    if verdict.reason.startswith("torch.compile failed"):
+        job.warn(f"{verdict.reason}; going on without it")

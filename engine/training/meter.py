@@ -1,0 +1,166 @@
+"""What is counted while a split passes through the network once."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.learning.distributed import Group
+from engine.metrics.confusion import ConfusionSum
+from engine.metrics.scores import Scores
+from engine.run.events import ClassScores, Epoch, Split
+from engine.training.objectives import Objective
+
+NO_SCORES = Scores(None, None, None, None, (), (), 0)
+
+
+@dataclass(frozen=True)
+class EarlierLoss:
+    """What version 0.1 had counted of a half-done pass: the total over `images` images of the mean loss of
+    their batch. It kept no sums, so the loss of that epoch weighs both parts by their images."""
+
+    total: float = 0.0
+    images: int = 0
+
+    def with_later(self, loss: float | None, images: int) -> float | None:
+        """The loss of the whole pass of `images` images, that of the later ones being `loss`."""
+        if self.images == 0:
+            return loss
+        if loss is None:
+            return self.total / self.images
+        return (self.total + loss * (images - self.images)) / images
+
+
+class EpochMeter:
+    """Loss, confusion and time of one pass, or of one rank's part of it; the sums stay on the device until
+    they are asked for. With 0 classes there is no confusion, and no Dice.
+
+    The loss is that of the whole pass: the objective's sums are added up, so it does not depend on how the
+    pass was cut into batches, micro-batches and ranks. `batches` keeps that many sums apart, so that their
+    total is the same to the last bit whichever ranks bring them. `state` and `load` carry a half-done pass
+    through a checkpoint.
+    """
+
+    def __init__(self, classes: int, device: torch.device, objective: Objective, batches: int = 1) -> None:
+        self.confusion = ConfusionSum(classes, device) if classes else None
+        self.images = 0
+        self.seconds = 0.0
+        self.waited = 0.0
+        self._objective = objective
+        self._sums = torch.zeros(batches, objective.terms, dtype=torch.float64, device=device)
+        self._earlier = EarlierLoss()
+        self._clock = time.perf_counter()
+        self._peak: int | None = None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def start_clock(self) -> None:
+        self._clock = time.perf_counter()
+
+    def data_arrived(self) -> None:
+        """The step has its batch: what passed since the last step was waiting."""
+        now = time.perf_counter()
+        self.waited += now - self._clock
+        self._advance(now)
+
+    def add(self, sums: Tensor, answers: Tensor, targets: Tensor, batch: int = 0) -> None:
+        """A batch: the sums of its loss, which are kept at `batch`; with classes its logits [B, C, H, W] and
+        train ids [B, H, W]."""
+        if self.confusion is not None:
+            self.confusion.update(answers.detach().argmax(dim=1).to(torch.uint8), targets)
+        self._sums[batch] += sums.detach()
+        self.images += len(targets)
+        self._advance(time.perf_counter())
+
+    def loss(self) -> float | None:
+        """The loss over all that was counted, None where nothing was; waits for the device."""
+        total = self._sums.sum(dim=0).cpu()
+        loss = float(self._objective.value(total)) if total[0] else None
+        return self._earlier.with_later(loss, self.images)
+
+    def over(self, group: Group) -> EpochMeter:
+        """What all ranks have counted together; the times are this rank's, who all wait for each other."""
+        if group.count == 1:
+            return self
+        whole = copy.copy(self)
+        if self.confusion is not None:
+            whole.confusion = ConfusionSum(self.confusion.classes, self._sums.device)
+            whole.confusion.merge(self.confusion)
+            group.total(whole.confusion.state)
+        whole._sums = group.total(self._sums.clone())
+        whole.images = int(group.total(torch.tensor(self.images)))
+        whole._peak = group.largest(peak_memory(self._sums.device))
+        whole.start_clock()
+        return whole
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+    def event(self, epoch: int, split: Split, class_names: list[str], lr: float) -> Epoch:
+        """The pass as a journal event; waits for the device."""
+        scores = NO_SCORES if self.confusion is None else self.confusion.compute()
+        loss = self.loss()
+        self._advance(time.perf_counter())
+        return Epoch(
+            epoch=epoch,
+            split=split,
+            loss=loss,
+            **score_fields(scores, class_names),
+            lr=lr,
+            seconds=round(self.seconds, 3),
+            images_per_second=round(self.images_per_second, 3),
+            data_wait=round(self.waited / self.seconds, 5) if self.seconds > 0 else 0.0,
+            peak_memory_bytes=peak_memory(self._sums.device) if self._peak is None else self._peak,
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "confusion": None if self.confusion is None else self.confusion.state.clone(),
+            "sums": self._sums.clone(),
+            "earlier": [self._earlier.total, self._earlier.images],
+            "images": self.images,
+            "seconds": self.seconds,
+            "waited": self.waited,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        if self.confusion is not None:
+            self.confusion.state.copy_(state["confusion"])
+        if "sums" in state:
+            self._sums.copy_(state["sums"])
+            self._earlier = EarlierLoss(*state["earlier"])
+        else:
+            self._earlier = EarlierLoss(float(state["loss"].sum()), state["images"])
+        self.images, self.seconds, self.waited = state["images"], state["seconds"], state["waited"]
+
+    def _advance(self, now: float) -> None:
+        self.seconds += now - self._clock
+        self._clock = now
+
+
+def score_fields(scores: Scores, class_names: list[str]) -> dict[str, Any]:
+    """The fields that the journal's `epoch` and `result` events share."""
+    class_dice: ClassScores = dict(zip(class_names, scores.class_dice, strict=True))
+    class_iou: ClassScores = dict(zip(class_names, scores.class_iou, strict=True))
+    return {
+        "dice": scores.dice,
+        "dice_image": scores.dice_image,
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "class_dice": class_dice,
+        "class_iou": class_iou,
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the pass on CUDA, of the whole life of the process on the CPU (its resident set)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

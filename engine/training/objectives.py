@@ -1,0 +1,112 @@
+"""What a network learns: which targets a batch has, what the network is shown, how far its answer is off.
+
+The training loop is the same for every task; an objective is what differs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.classes import VOID
+from engine.config.run_config import RunConfig
+from engine.data.batches import normalise
+from engine.losses import LossSection
+from engine.losses.functions import build_loss
+from engine.models.registry import CHANNELS
+from engine.training.rng import Noise
+
+
+class Objective(Protocol):
+    """Images are uint8 [B, H, W, 3], labels train ids, uint8 [B, H, W]; answers are [B, C, H, W].
+
+    The loss is a function of `terms` sums over what it counts, the first of which is how much it counts.
+    """
+
+    terms: int
+
+    def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+        """What is right for a batch, [B, ...]; what is random in it comes from `noise`."""
+
+    def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
+        """What the network is shown, float32 [B, 3, H, W]."""
+
+    def sums(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """float64 [terms], with a gradient for the answers; sums of parts of a batch add up to its own."""
+
+    def value(self, sums: Tensor) -> Tensor:
+        """The loss of added sums, a float64 scalar: finite where nothing is counted."""
+
+    def weight(self, targets: Tensor) -> Tensor | int:
+        """How much a part of a batch counts in the mean over the whole: the first of its sums."""
+
+
+def loss_of(objective: Objective, answers: Tensor, targets: Tensor) -> Tensor:
+    """The loss of one batch, a float64 scalar."""
+    return objective.value(objective.sums(answers, targets))
+
+
+class Segmentation:
+    """Which class each pixel is of: the targets are the labels."""
+
+    def __init__(self, config: LossSection, classes: int) -> None:
+        loss = build_loss(config, classes)
+        self.terms, self.sums, self.value = loss.terms, loss.sums, loss.value
+
+    def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+        return labels
+
+    def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
+        return normalise(images)
+
+    def weight(self, targets: Tensor) -> Tensor | int:
+        """The pixels that are of a class."""
+        return (targets != VOID).sum()
+
+
+class Denoising:
+    """Which noise was added to an image, in L2.
+
+    Brempong et al., "Denoising Pretraining for Semantic Segmentation", CVPR 2022 workshops: of an image x of
+    variance about 1 and noise e of variance 1 the network sees (x + s e) / sqrt(1 + s^2), whose variance is
+    again about 1, and answers with e.
+    """
+
+    terms = 2
+
+    def __init__(self, noise: float) -> None:
+        self.noise = noise
+
+    def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+        # In the order of the image's memory, so that both add up without a copy.
+        return noise.like(images).movedim(-1, 1)  # [B, 3, H, W]
+
+    def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
+        return (normalise(images) + self.noise * targets) / math.sqrt(1 + self.noise**2)
+
+    def sums(self, answers: Tensor, targets: Tensor) -> Tensor:
+        total = functional.mse_loss(answers.float(), targets, reduction="sum").double()
+        return torch.stack([torch.full_like(total, targets.numel()), total])
+
+    def value(self, sums: Tensor) -> Tensor:
+        return sums[1] / sums[0].clamp(min=1)
+
+    def weight(self, targets: Tensor) -> Tensor | int:
+        """The values of the noise."""
+        return targets.numel()
+
+
+def build_objective(config: RunConfig, classes: int) -> Objective:
+    """The objective of a config's task; `classes` are those of its labels."""
+    if config.task == "pretrain":
+        return Denoising(config.pretrain.noise)
+    return Segmentation(config.loss, classes)
+
+
+def output_channels(config: RunConfig, classes: int) -> int:
+    """Channels of the network's answer: a logit a class, or the noise of each colour."""
+    return CHANNELS if config.task == "pretrain" else classes

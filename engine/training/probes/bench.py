@@ -1,0 +1,159 @@
+"""Measuring a config on this machine: `python -m engine.training.probes.bench CONFIG.json`.
+
+Needs neither data nor a run.
+Prints one JSON object a line: the device, then training speed by batch size, then the latency of one image.
+The steps are those of a run (same network, loss, optimizer, precision, memory layout) on random images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.config.run_config import RunConfig
+from engine.host.leaving import leave
+from engine.plugins import config_of_file
+from engine.worker.process import prepare_process
+
+WARM_STEPS = 2
+OUT_OF_MEMORY = "out of memory"
+TOO_FEW = "too few images for the network's norm layers at this size"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.training.probes.bench", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("config", type=Path, help="a RunConfig as JSON")
+    parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument("--largest", type=int, default=0, help="largest batch tried; 0: twice the config's")
+    parser.add_argument("--seconds", type=float, default=3.0, help="time spent on each batch size")
+    options = parser.parse_args()
+    config = config_of_file(options.config)
+    prepare_process(config.runtime)
+    try:
+        for line in measure(config, options.classes, options.largest, options.seconds):
+            print(json.dumps(line), flush=True)
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """What there is to know about a config on this machine, one finding after the other."""
+    import torch
+
+    from engine.learning.ceiling import matrix_ceiling
+    from engine.learning.flops import flops_per_sample
+    from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.learning.latency import measure_latency
+    from engine.learning.trial_step import enough_by_network
+    from engine.models.registry import count_parameters
+    from engine.training.objectives import output_channels
+    from engine.training.state import new_state
+
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    flops = flops_per_sample(config, output_channels(config, classes))
+    ceiling = matrix_ceiling(hardware)
+    names = [str(index) for index in range(classes)] if config.needs_labels else []
+    state = new_state(config, hardware, names)
+    yield {
+        "kind": "machine",
+        "device": str(hardware.device),
+        "device_name": hardware.name,
+        "precision": hardware.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "parameters": count_parameters(state.model),
+        "flops_per_sample": flops,
+        "ceiling_flops": ceiling,
+        "memory_bytes": _memory_at_hand(hardware.device),
+    }
+    enough = enough_by_network(output_channels(config, classes))
+    yield {"kind": "latency", **measure_latency(state.model, config.data.size, hardware)}
+    for batch_size in _batch_sizes(largest or 2 * config.batch_size):
+        line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
+        if not enough(config, batch_size):
+            yield line | {"kind": "skipped", "reason": TOO_FEW}
+            continue
+        try:
+            line |= _training(config, state, hardware, batch_size, classes, seconds)
+        except (torch.OutOfMemoryError, MemoryError):
+            yield line | {"error": OUT_OF_MEMORY}
+            return
+        line["achieved_flops"] = 3 * flops * line["images_per_second"]
+        line["utilisation"] = line["achieved_flops"] / ceiling
+        yield line
+
+
+def _batch_sizes(largest: int) -> Iterator[int]:
+    batch_size = 1
+    while batch_size <= largest:
+        yield batch_size
+        batch_size *= 2
+
+
+def _training(
+    config: RunConfig, state: Any, hardware: Any, batch_size: int, classes: int, seconds: float
+) -> dict[str, float]:
+    """Median step of a few, in images a second, and the most memory it took in bytes."""
+    import torch
+
+    from engine.training.meter import EpochMeter, peak_memory
+    from engine.training.rng import StepNoise
+
+    height, width = config.data.size
+    objective, noise = state.objective, StepNoise(0, 0, 0, batch_size)
+    images = torch.randint(0, 256, (batch_size, height, width, 3), dtype=torch.uint8, device=hardware.device)
+    labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
+    meter = EpochMeter(len(state.classes), hardware.device, objective)
+    state.model.train()
+    times: list[float] = []
+    while len(times) < WARM_STEPS + 1 or (sum(times) < seconds and len(times) < 100):
+        begun = time.perf_counter()
+        state.optimizer.zero_grad(set_to_none=True)
+        targets = objective.targets(images, labels, noise)
+        with hardware.autocast():
+            answers = state.model(objective.inputs(images, targets))
+        sums = objective.sums(answers, targets)
+        state.scaler.scale(objective.value(sums)).backward()
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        meter.add(sums, answers, targets)
+        _wait(hardware.device)
+        times.append(time.perf_counter() - begun)
+    step = statistics.median(times[WARM_STEPS:])
+    return {
+        "step_seconds": step,
+        "images_per_second": batch_size / step,
+        "peak_memory_bytes": peak_memory(hardware.device),
+    }
+
+
+def _memory_at_hand(device: Any) -> int:
+    """Bytes that a run could take: free memory of the GPU, or available memory of the machine."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _wait(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    leave(main())

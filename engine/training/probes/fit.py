@@ -1,0 +1,244 @@
+"""How many images a step would have fitted into memory: `python -m engine.training.probes.fit CONFIG.json`.
+
+Asked by a worker that ran out of memory, in a process of its own: it begins with clean memory, under the same
+limits, and should the kernel kill somebody for want of memory, it is not the one that has to report.
+Prints the largest size that passes, found by halving; 0 when not even one image does, or not as
+many as the norm layers of the network need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import os
+import re
+import resource
+import signal
+import subprocess
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.config.step_parts import enough_by_section, smallest_part
+from engine.host.leaving import die_with_the_parent, leave
+from engine.host.processes import python_command, python_environment
+from engine.plugins import config_of_file
+from engine.worker.process import prepare_process
+
+if TYPE_CHECKING:
+    import torch
+
+SECONDS = 120.0
+"""Longest time that looking for an advice may take."""
+CPU_RESERVE, CUDA_RESERVE = 300 * 10**6, 10**9
+"""Bytes left free beside a step: for the matrices of `matrix_ceiling`, and because the same steps need more
+in one process than in the next, whose heap is cut up differently."""
+EXIT_TOO_LARGE, EXIT_BROKEN = 1, 2
+STEPS = 2
+"""The first step makes the optimizer's state, the second has it beside activations and gradients."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the device or the host, in torch, Python or C++."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    marks = ["DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"]
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
+        # oneDNN gives no reason; where memory is limited, this is it.
+        marks += ["could not create a primitive", "could not execute a primitive"]
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in marks)
+
+
+def describe_shortage(error: BaseException) -> str:
+    """What could not be had, in a few words."""
+    wanted = re.search(r"ried to allocate ([\d.]+) (\w+)", str(error))
+    if wanted is None:
+        return "out of memory"
+    amount = f"{int(wanted[1]) / 1e6:.3g} MB" if wanted[2] == "bytes" else f"{wanted[1]} {wanted[2]}"
+    return f"out of memory: no room for {amount} more"
+
+
+def advise(
+    config_file: Path, config: RunConfig, classes: int, images: int, data_bytes: int, ranks: int = 1
+) -> str:
+    """The change that would fit, as it is typed on the command line. Never raises, takes SECONDS at most.
+
+    `images` is the size of the training split: no batch is larger. `data_bytes` is that of all its caches.
+    A batch is shared by `ranks` processes.
+    """
+    given, images = images, min(images, -(-config.batch_size // ranks))
+    command = python_command("engine.training.probes.fit", str(config_file))
+    command += ["--classes", str(classes), "--images", str(images), "--data-bytes", str(data_bytes)]
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=SECONDS,
+            check=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=python_environment(),
+        )
+        size = int(answer.stdout.split()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return "a smaller batch_size needs less"
+    if size == 0:
+        return f"not even {_fewest(config)} a step fits; {config.model.smaller()} needs less"
+    if size == images_a_pass(config, images):
+        return f"evaluation.batch_size={size} fits"
+    scoring = " evaluation.batch_size=0" if config.evaluation.batch_size > size else ""
+    parts: dict[str, object] = {"runtime.micro_batch": size, "evaluation.batch_size": size}
+    keeps_batch = _is_trainable(config, parts, given, ranks)
+    told = " ".join(f"{key}={value}" for key, value in parts.items())
+    if config.runtime.micro_batch or ranks > 1:
+        return f"{told} fits" if keeps_batch else "a smaller batch_size needs less"
+    sizes = (smaller for smaller in range(size, 0, -1))
+    batch = next((n for n in sizes if _is_trainable(config, {"batch_size": n}, given, ranks)), 0)
+    advice = [f"batch_size={batch}{scoring} fits"] if batch else []
+    if keeps_batch:
+        keeps = f", which keeps {config.batch_size} images a step" if batch else " fits"
+        advice.append(f"{told}{keeps}")
+    return "; or ".join(advice) or f"{config.model.smaller()} needs less"
+
+
+def _is_trainable(config: RunConfig, changes: dict[str, object], images: int, ranks: int) -> bool:
+    """Whether every step of the changed config has enough images for the network, the last batch's, too."""
+    changed = with_values(config, changes)
+    return enough_by_section(changed, smallest_part(changed, images, ranks))
+
+
+def _fewest(config: RunConfig) -> str:
+    return "one image" if enough_by_section(config, 1) else "two images"
+
+
+def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: int) -> int:
+    """Halve the images a pass until a training step passes; 0 when not even the fewest do."""
+    size = images_a_pass(config, images)
+    # Training at this size has failed, unless it was scoring, in larger batches, that did.
+    if config.evaluation.batch_size <= size:
+        size //= 2
+    while size > 0 and not _fits(config, classes, size, data_bytes):
+        size //= 2
+    return size
+
+
+def images_a_pass(config: RunConfig, images: int) -> int:
+    """How many images the largest training pass of a run holds."""
+    return min(config.batch_size, config.runtime.micro_batch or config.batch_size, images)
+
+
+def _fits(config: RunConfig, classes: int, size: int, data_bytes: int) -> bool:
+    """Try a few steps on random images in a child of their own.
+
+    Nothing of a failed try is left over, and oneDNN, which for want of memory may also crash, takes no more
+    than the child with it; so does the kernel when it kills. Raises RuntimeError when they fail otherwise.
+    """
+    child = os.fork()
+    if child == 0:
+        die_with_the_parent()
+        signal.alarm(int(SECONDS))  # it is not to outlive the search
+        os._exit(_try_steps(config, classes, size, data_bytes))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == EXIT_BROKEN:
+        raise RuntimeError(f"training steps of {size} images failed, and not for want of memory")
+    return status == 0
+
+
+def _try_steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> int:
+    """The exit status of a try."""
+    try:
+        _steps(config, classes, size, data_bytes)
+    except BaseException as error:
+        from engine.learning.trial_step import is_lack_of_images
+
+        if is_out_of_memory(error) or is_lack_of_images(error):
+            return EXIT_TOO_LARGE  # a step of fewer images fits no more than one of too many
+        traceback.print_exc()
+        return EXIT_BROKEN
+    return 0
+
+
+def release_memory() -> None:
+    """Collect what nobody holds any more, and give the device's part of it back."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> None:
+    import torch
+
+    from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.training.rng import StepNoise
+    from engine.training.state import new_state
+
+    # Compiling would take minutes and save little memory.
+    config = with_values(config, {"runtime.compile": "off"})
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    names = [str(index) for index in range(classes)] if config.needs_labels else []
+    state = new_state(config, hardware, names)
+    kept = [tensor.clone() for tensor in state.model.state_dict().values()]  # a run holds its best weights
+    kept.append(
+        torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
+    )
+    objective, noise = state.objective, StepNoise(0, 0, 0, size)
+    height, width = config.data.size
+    images = torch.randint(0, 256, (size, height, width, 3), dtype=torch.uint8, device=hardware.device)
+    labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
+    state.model.train()
+    for _ in range(STEPS):
+        state.optimizer.zero_grad(set_to_none=True)
+        targets = objective.targets(images, labels, noise)
+        with hardware.autocast():
+            answers = state.model(objective.inputs(images, targets))
+        sums = objective.sums(answers, targets)
+        state.scaler.scale(objective.value(sums)).backward()  # type: ignore[no-untyped-call]
+        state.meter.add(sums, answers, targets)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+    del kept
+
+
+def _held_beside(device: torch.device, data_bytes: int) -> int:
+    """Bytes that a run holds beside its steps: a measurement of the device, the data where it is resident."""
+    import torch
+
+    from engine.data.batches import RESIDENT_SHARE
+
+    if device.type == "cpu":
+        return CPU_RESERVE
+    resident = data_bytes <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    return CUDA_RESERVE + (data_bytes if resident else 0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.training.probes.fit", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("config", type=Path, help="a RunConfig as JSON")
+    parser.add_argument("--classes", type=int, required=True)
+    parser.add_argument("--images", type=int, required=True, help="size of the training split")
+    parser.add_argument("--data-bytes", type=int, default=0, help="size of the data's caches")
+    options = parser.parse_args()
+    with contextlib.suppress(
+        OSError
+    ):  # for want of memory the kernel is to take this process, not the worker
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    die_with_the_parent()
+    config = config_of_file(options.config)
+    prepare_process(config.runtime)
+    print(largest_that_fits(config, options.classes, options.images, options.data_bytes))
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,310 @@
+"""All that changes while a run trains, and its way into checkpoints and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from engine.config.run_config import RunConfig
+from engine.learning.checkpoint import (
+    DamagedCheckpoint,
+    check_fits,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from engine.learning.compiling import CompileTrial, CompileVerdict
+from engine.learning.distributed import ALONE, Group
+from engine.learning.hardware import Hardware
+from engine.learning.optimizers import build_optimizer
+from engine.learning.recompute import recompute_blocks
+from engine.metrics.confusion import ConfusionSum
+from engine.metrics.scores import Scores
+from engine.models.contract import SegmentationNetwork
+from engine.models.registry import build_model
+from engine.run.events import Checkpoint, Epoch
+from engine.training.meter import EpochMeter
+from engine.training.objectives import Objective, build_objective, output_channels
+from engine.worker.job import Job
+
+
+@dataclass
+class Best:
+    """The best validation epoch so far: that of the highest Dice or, without classes, of the lowest loss.
+
+    `weights` is None once they are in best.pt.
+    """
+
+    epoch: int
+    dice: float | None
+    confusion: Tensor | None
+    loss: float | None = None
+    weights: dict[str, Tensor] | None = None
+
+    @classmethod
+    def of(cls, event: Epoch, meter: EpochMeter) -> Best:
+        confusion = None if meter.confusion is None else meter.confusion.state.clone()
+        return cls(event.epoch, event.dice, confusion, event.loss)
+
+    @property
+    def score(self) -> float | None:
+        """Higher is better; None where it is not defined."""
+        if self.confusion is not None:
+            return self.dice
+        return None if self.loss is None else -self.loss
+
+    def beats(self, other: Best | None) -> bool:
+        if self.score is None:
+            return False
+        return other is None or other.score is None or self.score > other.score
+
+    def read(self, classes: int) -> tuple[list[list[int]], Scores]:
+        """The confusion matrix [C][C + 1] of that epoch, and its scores."""
+        assert self.confusion is not None
+        total = ConfusionSum(classes)
+        total.state.copy_(self.confusion)
+        return total.matrix().tolist(), total.compute()
+
+
+@dataclass
+class TrainState:
+    """`epoch` epochs are complete; `step` of `steps` steps of the next are done and counted in `meter`.
+
+    `network` is the model to train by: the model itself, or what shares its gradients with other ranks.
+    """
+
+    config: RunConfig
+    classes: list[str]
+    model: SegmentationNetwork
+    network: nn.Module
+    optimizer: Optimizer
+    scaler: GradScaler
+    device: torch.device
+    objective: Objective
+    meter: EpochMeter
+    trial: CompileTrial
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    best: Best | None = None
+    val_dice: float | None = None
+    """Validation Dice of the last epoch that was scored."""
+    _saved_at: float = field(default_factory=time.monotonic)
+    _epochs_begun: float = field(default_factory=time.monotonic)
+    _epochs_here: int = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images [B, 3, H, W]. A part of a batch runs uncompiled: compiling serves one shape."""
+        full = self.config.runtime.micro_batch or self.config.batch_size
+        return self.trial.forward(images) if len(images) == full else cast(Tensor, self.network(images))
+
+    def gradients_stay_here(self) -> AbstractContextManager[object]:
+        """While more is to be added to a step's gradient, the ranks need not share it."""
+        network = self.network
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+    def step_done(self) -> None:
+        self.trial.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
+
+    def finish_epoch(self) -> None:
+        self.epoch += 1
+        self.step = 0
+        self.meter = EpochMeter(len(self.classes), self.device, self.objective)
+        self._epochs_here += 1
+
+    def save_is_due(self, seconds: float) -> bool:
+        return time.monotonic() - self._saved_at >= seconds
+
+    def eta(self, epochs: int, images: int) -> float | None:
+        """Seconds to the end of the run: by this attempt's epochs, before its first by the rate so far."""
+        left = epochs - self.epoch - self.step / self.steps
+        if self._epochs_here:
+            done = self._epochs_here + self.step / self.steps
+            return round(left * (time.monotonic() - self._epochs_begun) / done, 1)
+        rate = self.meter.images_per_second
+        return round(left * images / rate, 1) if rate > 0 else None
+
+
+def new_state(
+    config: RunConfig,
+    hardware: Hardware,
+    classes: list[str],
+    on_verdict: Callable[[CompileVerdict], None] = lambda verdict: None,
+    group: Group = ALONE,
+) -> TrainState:
+    """The state before the first step: weights drawn from the config's seed, the same on every rank.
+
+    `on_verdict` hears whether torch.compile is worth it, once that has been measured.
+    """
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, output_channels(config, len(classes))).to(hardware.device)
+    if config.runtime.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if config.runtime.recompute:
+        recompute_blocks(model)
+    network = group.share_gradients(model)
+    objective = build_objective(config, len(classes))
+    compiling = config.runtime.compile if group.count == 1 else "off"
+    return TrainState(
+        config=config,
+        classes=classes,
+        model=model,
+        network=network,
+        optimizer=build_optimizer(config.optimizer, model),
+        # fp16 gradients underflow without scaling; bf16 has the range of fp32 and needs none.
+        scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
+        device=hardware.device,
+        objective=objective,
+        meter=EpochMeter(len(classes), hardware.device, objective),
+        trial=CompileTrial(network, hardware.device, compiling, on_verdict),
+    )
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a run goes on: at a checkpoint, or without one (`content` is None) at its beginning."""
+
+    path: Path
+    content: dict[str, Any] | None
+    warnings: list[str]
+    """What a person should know about it, a line each."""
+
+    @property
+    def epoch(self) -> int:
+        return int(self.content["epoch"]) if self.content else 0
+
+
+def find_resumption(checkpoints: Path, hardware: Hardware) -> Resumption:
+    """The run's last.pt on the run's device; when that is damaged best.pt, or else the beginning.
+
+    Damaged files are moved aside, as `<name>.damaged`. A run that finds one aside and no last.pt was ended
+    before it could save again and falls back once more. Raises CheckpointError for a file that cannot be
+    read or is of another format: going on without it would be a guess.
+    """
+    last, best = checkpoints / "last.pt", checkpoints / "best.pt"
+    warnings: list[str] = []
+    content = _load_or_move_aside(last, hardware, warnings)
+    if content is not None or not _aside(last).exists():
+        return Resumption(last, content, warnings)
+    content = _load_or_move_aside(best, hardware, warnings)
+    if content is None:
+        warnings.append("last.pt was damaged and there is no best.pt: the run begins anew")
+    else:
+        warnings.append(
+            f"last.pt was damaged: going on from the weights of best.pt, after epoch {content['epoch']}; "
+            "the optimizer begins anew"
+        )
+    return Resumption(best, content, warnings)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _load_or_move_aside(path: Path, hardware: Hardware, warnings: list[str]) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return load_checkpoint(path, hardware.device)
+    except DamagedCheckpoint as error:
+        path.replace(_aside(path))
+        warnings.append(f"{error}; moved to {_aside(path).name}")
+        return None
+
+
+def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
+    """Put a checkpoint into a new state. Raises CheckpointError if network or classes are others."""
+    content = resumption.content
+    assert content is not None
+    check_fits(resumption.path, content, state.config.model, state.classes)
+    state.model.load_state_dict(content["model"])
+    if resumption.path.name == "best.pt":
+        state.epoch, state.val_dice = content["epoch"], content["dice"]
+        state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
+    else:
+        _restore_the_rest(state, content, job.group)
+    job.epochs_done = state.epoch
+    job.say(f"going on after {state.epoch} epochs and {state.step} steps")
+
+
+def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) -> None:
+    """All that last.pt has beyond the weights. What all ranks had counted of an epoch is one rank's from here
+    on: they are added up again at its end."""
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.scaler.load_state_dict(content["scaler"])
+    if group.leads:
+        state.meter.load(content["meter"])
+    state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
+    state.val_dice = content["val_dice"]
+    if content["compiled"] is not None:
+        state.trial.settle(content["compiled"], "as in the attempt before")
+    if content["best"] is not None:
+        state.best = Best(**content["best"])
+    restore_random_state(content["random"])
+
+
+def save(job: Job, state: TrainState) -> None:
+    """Write best.pt when there is a new best, then last.pt. All ranks call it and the first one writes.
+
+    In this order: a crash between the two leaves a last.pt from which the same best is found again.
+    """
+    meter = state.meter.over(job.group)
+    if not job.group.leads:
+        if state.best is not None:
+            state.best.weights = None
+        return
+    if state.best is not None and state.best.weights is not None:
+        path = job.run.checkpoints / "best.pt"
+        content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
+        save_checkpoint(path, content)
+        job.record(
+            Checkpoint(kind="best", epoch=state.best.epoch, path="checkpoints/best.pt", dice=state.best.dice)
+        )
+        state.best.weights = None
+    content = {
+        **_identity(state),
+        "epoch": state.epoch,
+        "step": state.step,
+        "steps": state.steps,
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "meter": meter.state(),
+        "random": random_state(),
+        "val_dice": state.val_dice,
+        "compiled": None if state.trial.verdict is None else state.trial.verdict.kept,
+        "best": None if state.best is None else _scores(state.best),
+    }
+    save_checkpoint(job.run.checkpoints / "last.pt", content)
+    job.record(Checkpoint(kind="last", epoch=state.epoch, path="checkpoints/last.pt", dice=state.val_dice))
+    state._saved_at = time.monotonic()
+
+
+def keep_epoch(job: Job, state: TrainState) -> None:
+    """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt."""
+    if not job.group.leads:
+        return
+    path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
+    content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
+    save_checkpoint(path, content)
+    job.say(f"kept {path.name}")
+
+
+def _identity(state: TrainState) -> dict[str, Any]:
+    """What says whose weights these are."""
+    return {"model_config": state.config.model.model_dump(mode="json"), "classes": state.classes}
+
+
+def _scores(best: Best) -> dict[str, Any]:
+    return {"epoch": best.epoch, "dice": best.dice, "loss": best.loss, "confusion": best.confusion}

@@ -1,0 +1,64 @@
+"""Scoring a split at the input size with the network as it stands.
+
+Several ranks take whole batches in turn. Each is then computed as one process alone would compute it, counts
+are whole numbers and the sums of the loss are added up in the order of the batches: the scores of the same
+weights are the same to the last bit on any number of ranks (on a GPU with runtime.deterministic).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from engine.data.batches import Batches
+from engine.learning.hardware import Hardware
+from engine.run.events import Progress
+from engine.training.meter import EpochMeter
+from engine.training.objectives import Objective
+from engine.training.rng import ScoringNoise
+from engine.worker.job import Job
+
+
+@torch.inference_mode()
+def score_split(
+    job: Job,
+    model: nn.Module,
+    objective: Objective,
+    batches: Batches,
+    images: int,
+    classes: int,
+    hardware: Hardware,
+    epoch: int,
+) -> EpochMeter:
+    """Pass `images` images through `model` in evaluation mode; returns the counts of all ranks together.
+    Raises StopRequested between two batches.
+
+    What is random in the targets belongs to the image: it is the same each time and in any batch.
+    """
+    group, batch_size = job.group, job.config.evaluation.batch_size or job.config.batch_size
+    steps = -(-images // batch_size)
+    model.eval()
+    meter = EpochMeter(classes, hardware.device, objective, batches=steps)
+    arriving = iter(batches(group.batches_of(torch.arange(images), batch_size), batch_size))
+    for turn in range(0, steps, group.count):
+        step = turn + group.rank
+        if step < steps:
+            batch = next(arriving)
+            meter.data_arrived()
+            noise = ScoringNoise(job.config.seed, step * batch_size)
+            targets = objective.targets(batch.images, batch.labels, noise)
+            with hardware.autocast():
+                answers = model(objective.inputs(batch.images, targets))
+            meter.add(objective.sums(answers, targets), answers, targets, batch=step)
+        if job.progress_is_due():
+            job.report(
+                Progress(
+                    phase="val",
+                    epoch=epoch,
+                    step=min(turn + group.count, steps),
+                    steps=steps,
+                    images_per_second=round(meter.images_per_second * group.count, 3),
+                )
+            )
+        job.check_stop()
+    return meter.over(group)

@@ -1,0 +1,93 @@
+"""One of several processes of a run: `python -m engine.worker.rank RUN_DIR ...`, by torchrun's launcher.
+
+The worker is its parent, and nobody else starts it. It leaves word of its end in the exchange; exit status 0
+says that there was no fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import os
+import time
+from pathlib import Path
+
+from engine.host.leaving import adopt_orphans, die_with_the_parent, leave
+from engine.plugins import usable_config
+from engine.run.directory import RunDir
+from engine.run.events import Failed
+from engine.run.journal import JournalWriter
+from engine.worker.ending import Ending, failure
+from engine.worker.log import complain
+from engine.worker.process import prepare_process
+from engine.worker.ranks import Exchange
+from engine.worker.signals import StopCause, listen_for_stops
+
+
+def main() -> int:
+    begun = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m engine.worker.rank", description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--attempt", type=int, required=True)
+    parser.add_argument("--exchange", type=Path, required=True)
+    parser.add_argument("--preemptible", action="store_true")
+    options = parser.parse_args()
+    causes: list[StopCause] = []
+    listen_for_stops(causes.append, options.preemptible)  # a cluster signals every process of a job
+    die_with_the_parent()
+    adopt_orphans()
+    faulthandler.enable()
+    between, rank = Exchange(options.exchange), int(os.environ["RANK"])
+    with contextlib.ExitStack() as stack:
+        try:
+            run = RunDir(options.run_dir)
+            # The first rank alone writes; to open the journal is to mend it.
+            journal = stack.enter_context(JournalWriter(run.journal, options.attempt)) if rank == 0 else None
+            ending = take_part(run, options.cache, journal, begun, causes, between)
+        except BaseException as error:
+            ending = failure(error)
+    between.tell(rank, ending)
+    if isinstance(ending, Failed):
+        complain(f"rank {rank}: {ending.traceback or ending.message}")
+        return 1
+    return 0
+
+
+def take_part(
+    run: RunDir,
+    cache_dir: Path,
+    journal: JournalWriter | None,
+    begun: float,
+    causes: list[StopCause],
+    between: Exchange,
+) -> Ending:
+    """Do this rank's part of the run's task."""
+    config, _ = usable_config(run)
+    prepare_process(config.runtime, int(os.environ["WORLD_SIZE"]))
+    imports_begun = time.monotonic()
+    from engine.learning.distributed import join_group, local_rank
+    from engine.learning.hardware import choose_hardware
+    from engine.worker.job import Job
+    from engine.worker.work import work
+
+    imported = time.monotonic() - imports_begun
+    group = join_group(choose_hardware(config, local_rank()).device)
+    return work(
+        Job(
+            run,
+            config,
+            journal,
+            cache_dir,
+            begun,
+            imported,
+            stop_causes=causes,
+            more_wishes=between.wishes if group.leads else tuple,
+            group=group,
+        )
+    )
+
+
+if __name__ == "__main__":
+    leave(main())
