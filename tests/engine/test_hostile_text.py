@@ -17,8 +17,8 @@ import typer
 from engine.agent import __main__ as agent_log
 from engine.cli.main import app, command_line
 from engine.report.csv_text import csv_text
-from engine.worker import log as worker_log
 from engine.visible import guard_streams
+from engine.worker import log as worker_log
 from engine.workspace import WORKSPACE_VARIABLE, Workspace
 from tests.engine.conftest import import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal
