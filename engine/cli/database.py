@@ -20,7 +20,7 @@ from engine.run.journal import JournalError
 from engine.store import Store, StoreError, UnfitRun
 from engine.store.cards import keep_card
 from engine.store.copy import copy_runs
-from engine.store.database import HEAD
+from engine.store.migrate import HEAD
 from engine.store.rebuild import rebuild, rebuild_on_server
 from engine.workspace import DATABASE_VARIABLE, Workspace
 

@@ -246,7 +246,7 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
 
 def _database(workspace: Workspace) -> Iterator[Finding]:
     from engine.store import StoreError
-    from engine.store.database import HEAD
+    from engine.store.migrate import HEAD
 
     if not workspace.on_server and not workspace.database.exists():
         yield Finding("database", "ok", "none yet; the first run makes it")

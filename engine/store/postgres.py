@@ -9,19 +9,11 @@ from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 
-from engine.store.database import (
-    HEAD,
-    JSON,
-    POSTGRESQL,
-    Database,
-    migrate,
-    newer,
-    printable,
-    revision_of,
-    without_nul,
-)
+from engine.store.database import POSTGRESQL, Database
 from engine.store.dialects import CURRENT_TRANSACTION
 from engine.store.errors import StoreError
+from engine.store.migrate import HEAD, migrate, newer, revision_of
+from engine.store.values import JSON, printable, without_nul
 
 try:
     import psycopg

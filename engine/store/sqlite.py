@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from engine.host.access import REFUSALS, why_unreadable, why_unwritable
 from engine.run.files import open_shared
-from engine.store.database import HEAD, JSON, Database, migrate, revision_of, without_nul
+from engine.store.database import Database
 from engine.store.errors import StoreError
 from engine.store.filesystem import file_system
+from engine.store.migrate import HEAD, migrate, revision_of
+from engine.store.values import JSON, without_nul
 
 ROOM_TO_OPEN = 1 << 16
 """Bytes that opening a database may take beside it."""

@@ -23,8 +23,9 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from engine.host.access import why_unreadable
-from engine.store.database import HEAD, Database, revision_of
+from engine.store.database import Database
 from engine.store.errors import StoreError
+from engine.store.migrate import HEAD, revision_of
 from engine.store.sqlite import SqliteDatabase, advice, make_engine
 
 SETTLED_SECONDS = 0.02

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.store import Store, StoreError, database
+from engine.store import Store, StoreError, migrate
 from engine.store.schema import metadata
 from engine.store.views import VIEWS
 from tests.conftest import NewDatabase
@@ -50,8 +50,8 @@ def test_the_migrations_make_the_tables_that_the_queries_expect(store: Store) ->
 
 def test_the_known_head_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(database.MIGRATIONS))
-    assert ScriptDirectory.from_config(config).get_heads() == [database.HEAD]
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.HEAD]
 
 
 # ---------------------------------------------------------------------- intentions

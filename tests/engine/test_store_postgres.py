@@ -14,7 +14,7 @@ from engine.cli.main import command_line
 from engine.config.run_config import RunConfig
 from engine.host.processes import identify
 from engine.run.events import Failed
-from engine.store import Store, StoreError, database, postgres
+from engine.store import Store, StoreError, migrate, postgres
 from engine.workspace import DATABASE_VARIABLE
 from tests.engine.made_up_runs import (
     MadeUpJournal,
@@ -136,7 +136,7 @@ def test_a_database_of_another_program_is_left_alone(postgres: Server) -> None:
 def test_an_older_schema_waits_for_somebody_to_say_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store(url) as store:
         add_run(store)
-    for module in (postgres, database):
+    for module in (postgres, migrate):
         monkeypatch.setattr(module, "HEAD", "9998")
     assert "(schema 0009, this one's is 9998); `seg-engine db upgrade` brings them up to date" in refusal(url)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.run_config import RunConfig
-from engine.store import Store, StoreError, database, sqlite
+from engine.store import Store, StoreError, migrate, sqlite
 from engine.store.filesystem import FileSystem, _statfs_type, file_system
 from engine.store.variant import variant_of
 from engine.store.views import VIEWS
@@ -33,7 +33,7 @@ def test_migrating_an_older_schema_makes_the_views_anew(
     with sqlite3.connect(tmp_path / "experiments.db") as connection:
         connection.execute("DROP VIEW leaderboard")
         connection.execute("CREATE VIEW leaderboard AS SELECT 1 AS old")
-    for module in (sqlite, database):
+    for module in (sqlite, migrate):
         monkeypatch.setattr(module, "HEAD", "none so far")  # so that the file counts as behind
     open_store(tmp_path).close()
     with sqlite3.connect(tmp_path / "experiments.db") as connection:

@@ -1,7 +1,7 @@
 """Runs the migrations inside the transaction of the caller, which keeps others from doing the same.
 
 Alembic executes this file. A new migration is a file in versions/, written by hand: its `down_revision` is
-the newest one's `revision`, and `HEAD` in engine/store/database.py becomes its own. It never imports the
+the newest one's `revision`, and `HEAD` in engine/store/migrate.py becomes its own. It never imports the
 schema, which moves on.
 """
 
