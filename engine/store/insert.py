@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from engine.run.bounds import is_tag
 from engine.run.directory import RunCard
 from engine.store.errors import StoreError
-from engine.store.ingest import NO_END, NO_PROGRESS
+from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.schema import experiments, runs, tags
 from engine.store.variant import variant_of
 

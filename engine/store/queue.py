@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.host.processes import ProcessIdentity
-from engine.store.ingest import NO_END, NO_PROGRESS
+from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.lookup import hold
 from engine.store.rows import RunRow, run_row, select_runs
 from engine.store.schema import runs

@@ -18,7 +18,8 @@ from engine.store import filters as terms
 from engine.store.checks import CheckVerbs
 from engine.store.detections import DetectionVerbs
 from engine.store.errors import IngestConflict, StoreError, UnfitRun
-from engine.store.ingest import NO_END, NO_PROGRESS, fold
+from engine.store.folds.status import NO_END, NO_PROGRESS
+from engine.store.ingest import fold
 from engine.store.insert import first_status, insert_run, set_tags, settle_experiments
 from engine.store.lookup import exists, hold, hold_list, no_run, require
 from engine.store.opening import open_database

@@ -201,7 +201,7 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store, monkeypatch: pyte
     def fail(connection: object, run_id: str, by_loss: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.store.ingest._summary", fail)  # after the rows, before the offset
+    monkeypatch.setattr("engine.store.ingest.summary", fail)  # after the rows, before the offset
     with pytest.raises(KeyboardInterrupt):
         ingest(store, run_id, finished_journal().events)
     assert everything(store) == before

@@ -1,0 +1,12 @@
+"""Robustness: the scores of corrupted images."""
+
+from __future__ import annotations
+
+from engine.run.events import CorruptionResult
+from engine.store.folds.folding import Folding, folds
+from engine.store.schema import corruptions
+
+
+@folds(CorruptionResult)
+def corruption_result(folding: Folding, event: CorruptionResult) -> None:
+    folding.put(corruptions, event)

@@ -1,0 +1,35 @@
+"""Evaluations and predictions: the scores of a checkpoint on a split and on each image."""
+
+from __future__ import annotations
+
+from engine.run.events import Evaluating, ImageScores, Predicting, Result
+from engine.store.folds.folding import Folding, folds
+from engine.store.schema import images, results
+
+
+@folds(Predicting)
+def predicting(folding: Folding, event: Predicting) -> None:
+    folding.take(event, "classes", "colors")
+
+
+@folds(Evaluating)
+def evaluating(folding: Folding, event: Evaluating) -> None:
+    folding.take(event, "classes", "colors")
+    if event.done == 0:
+        folding.clear(images)
+
+
+@folds(ImageScores, recorded=False)
+def image_scores(folding: Folding, event: ImageScores) -> None:
+    folding.put(images, event)
+
+
+_IN_PAYLOAD = {"split", "at", "epoch", "checkpoint", "label_resize", "tta"}
+
+
+@folds(Result, elsewhere=set(results.c.keys()) - _IN_PAYLOAD)
+def result(folding: Folding, event: Result) -> None:
+    folding.put(results, event)
+    if folding.run["task"] == "evaluate":
+        # Never among the best: those are what training runs found on their own split.
+        folding.run |= {"last_dice": event.dice, "last_miou": event.miou}
