@@ -15,6 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.host.input_files import InputFileError, read_toml
 
 VOID = 255
@@ -24,7 +25,7 @@ MAX_CLASSES = 255
 """Train ids are stored as uint8 and 255 is void."""
 
 
-class ClassSetError(ValueError):
+class ClassSetError(EngineError, ValueError):
     """A class set that cannot be used; the message is one line a person can act on."""
 
 

@@ -8,22 +8,25 @@ needs in its `build`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from engine.config.fields import Section, option
+from engine.errors import EngineError
 
 __all__ = ["ComponentError", "PartRegistry", "Registry", "Section", "option"]
 
 
-class ComponentError(ValueError):
+class ComponentError(EngineError, ValueError):
     """A component that cannot be used; the message is one line that names its file where there is one."""
 
 
@@ -313,8 +316,21 @@ def load_entry_points(group: str, broken: dict[str, str]) -> None:
         try:
             with registering(origin):
                 entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             broken[entry.name] = f"{origin}: {one_line(error)}"
+        else:
+            _packages.add(entry.module.partition(".")[0])
+
+
+_packages: set[str] = set()
+"""The packages of other people whose components are registered."""
+
+
+def outside_code() -> list[Path]:
+    """The folders of installed packages that have registered components, and the files of single modules."""
+    specs = [module.__spec__ for name in sorted(_packages) if (module := sys.modules.get(name))]
+    places = [spec.submodule_search_locations or [spec.origin or ""] for spec in specs if spec is not None]
+    return [Path(place) for several in places for place in several if place]
 
 
 def one_line(error: BaseException) -> str:

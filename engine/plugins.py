@@ -6,12 +6,12 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.components import ComponentError, Origin, one_line, registering
+from engine.components import ComponentError, Origin, one_line, outside_code, registering
 
 if TYPE_CHECKING:
     from engine.config.run_config import PluginFile, RunConfig
@@ -51,9 +51,9 @@ def load_plugin(path: Path) -> Plugin:
     try:
         with registering(Origin("file", str(path), digest)):
             spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ComponentError(f"{_place(error, path)}: {one_line(error)}") from error
+        raise ComponentError(f"{_place(error, [path]) or path}: {one_line(error)}") from error
     _plugins[path] = Plugin(path, digest)
     return _plugins[path]
 
@@ -63,20 +63,27 @@ def loaded_plugins() -> tuple[Plugin, ...]:
 
 
 def place_in_plugin(error: BaseException) -> str:
-    """FILE:LINE of the last line of a loaded plugin that took part in an error; empty when none did."""
-    files = {str(path) for path in _plugins}
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
-    return places[-1] if places else ""
+    """FILE:LINE of the last line of code from outside, a loaded plugin or an installed package of components,
+    that took part in an error or in what led to it; empty when none did."""
+    return _place(error, [*_plugins, *outside_code()])
 
 
-def _place(error: Exception, path: Path) -> str:
-    """FILE:LINE of the last line of the plugin that took part in the error."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
+def _place(error: BaseException | None, code: Collection[Path]) -> str:
+    """FILE:LINE of the last line in these files and folders that took part in an error; "" when none did."""
+    led_to_it: set[int] = set()
+    while error is not None and id(error) not in led_to_it:
+        led_to_it.add(id(error))
+        if isinstance(error, SyntaxError) and error.filename and _is_in(error.filename, code):
+            return f"{error.filename}:{error.lineno}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if _is_in(frame.filename, code):
+                return f"{frame.filename}:{frame.lineno}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _is_in(file: str, code: Collection[Path]) -> bool:
+    return any(place in code for place in (Path(file), *Path(file).parents))
 
 
 def load_recorded(files: Iterable[PluginFile]) -> list[str]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.errors import EngineError
+from engine.exits import FAULT, is_of_the_system
 from engine.host.access import explain, why_unwritable
 from engine.host.processes import python_command, python_environment
 from engine.store import RunRow, Store
@@ -30,11 +32,11 @@ class Abandoned(Exception):
 
 def words_of(error: Exception) -> str:
     """The engine's own words on what people can mend; any other error is a fault and is raised again."""
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and is_of_the_system(error):
         return explain(error)
-    if not type(error).__module__.startswith("engine."):
-        raise error
-    return str(error)
+    if isinstance(error, EngineError):
+        return str(error)
+    raise error
 
 
 def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
@@ -185,6 +187,8 @@ def _draw_demo(
         if drawing.poll() is None:
             drawing.terminate()
         said = drawing.communicate()[1]
+    if drawing.returncode == FAULT:
+        raise RuntimeError(f"drawing the data set failed:\n{said}")
     if drawing.returncode != 0:
         raise SyntheticError((said.strip().splitlines() or ["drawing ended without a word"])[-1])
 

@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.segment import Segments
-from rich.traceback import Traceback
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -26,6 +24,8 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from engine.cli.console import Stream
+from engine.errors import EngineError
+from engine.exits import tell
 from engine.store import StoreError
 from engine.visible import guard_streams
 from engine.workspace import Workspace, find_workspace
@@ -43,6 +43,10 @@ ANSI_THEME, DARK_THEME = "ansi-dark", "textual-dark"
 
 DraftKey = tuple[str, tuple[str, ...]]
 """What somebody types, `note` or `tag`, and the ids of the runs that it is for."""
+
+
+class CannotOpen(EngineError):
+    """The dashboard cannot be opened here; the message is one line."""
 
 
 class ActionEnded(Message):
@@ -100,6 +104,8 @@ class SegTui(App[None]):
         self.set_reactive(SegTui.settings, settings)
         self.live = Live(workspace, self.post_message, settings.refresh, look_after)
         self._welcomed = False
+        self.fault: BaseException | None = None
+        """What ended the app, when it did not end by itself."""
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
@@ -128,10 +134,12 @@ class SegTui(App[None]):
     # ------------------------------------------------------------------ what comes from outside
 
     def _fatal_error(self) -> None:
-        """Textual's own would show the local variables of every frame, which may hold the database's URL."""
+        """Keep the fault for `main`, which tells it once the terminal is as it was.
+
+        Textual would show the local variables of every frame, which may hold the database's URL.
+        """
+        self.fault = self.fault or sys.exception()
         self.bell()
-        traceback = Traceback(show_locals=False, width=None)
-        self._exit_renderables.append(Segments(self.console.render(traceback, self.console.options)))
         self._close_messages_no_wait()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -383,37 +391,33 @@ def main() -> None:
 
         print(f"seg-tui {version('seg-engine')}")
         return
-    workspace = find_workspace(options.workspace)
-    problem = _why_not(workspace) or _load(options.plugin)
-    if problem:
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(2)
-    app = SegTui(workspace)
-    app.open_graphics()
-    app.run()
+    try:
+        workspace = find_workspace(options.workspace)
+        _refuse_hopeless(workspace)
+        _load(options.plugin)
+        app = SegTui(workspace)
+        app.open_graphics()
+        app.run()
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(tell(error))
     for (what, ids), text in app.drafts.items():
         print(f"the {what} of {' '.join(ids)} was not kept: {text!r}", file=sys.stderr)
+    if app.fault is not None:
+        sys.exit(tell(app.fault))
 
 
-def _load(plugins: list[Path]) -> str:
-    """Load plugins; returns why one cannot be, in a line."""
-    if not plugins:
-        return ""
-    from engine.components import ComponentError
-    from engine.plugins import load_plugin
+def _load(plugins: list[Path]) -> None:
+    """Raises ComponentError, one line, for a plugin that cannot be loaded."""
+    if plugins:
+        from engine.plugins import load_plugin
 
-    try:
         for plugin in plugins:
             load_plugin(plugin)
-    except ComponentError as error:
-        return str(error)
-    return ""
 
 
-def _why_not(workspace: Workspace) -> str:
-    """Why the dashboard cannot be opened here, in a line; empty when it can."""
+def _refuse_hopeless(workspace: Workspace) -> None:
+    """Raises CannotOpen where the dashboard cannot be opened."""
     if not workspace.root.is_dir():
-        return f"{workspace.root}: no such folder; a workspace is where runs and database lie"
+        raise CannotOpen(f"{workspace.root}: no such folder; a workspace is where runs and database lie")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return "seg-tui needs a terminal; `seg-engine runs` prints into pipes and files"
-    return ""
+        raise CannotOpen("seg-tui needs a terminal; `seg-engine runs` prints into pipes and files")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.report.compare import ComparedRun, Comparison
 from engine.report.compare_formats import comparison_csv
 from engine.report.compare_latex import comparison_latex
@@ -20,7 +21,7 @@ TEXTS: dict[str, Callable[[Comparison], str]] = {
 """Ending of a file -> what writes it."""
 
 
-class ExportError(Exception):
+class ExportError(EngineError):
     """Nothing was written; the message is one line."""
 
 

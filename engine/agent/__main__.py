@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from engine.agent.loop import AgentOptions, run_agent
-from engine.agent.presence import AgentError
+from engine.errors import EngineError
+from engine.exits import BAD_USE, DONE, tell
 from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace
 
@@ -21,10 +22,12 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         run_agent(Workspace(arguments.workspace.absolute()), AgentOptions(idle_exit=arguments.idle_exit), say)
-    except AgentError as error:
+    except EngineError as error:
         say(str(error))
-        return 2
-    return 0
+        return BAD_USE
+    except Exception as error:
+        return tell(error)
+    return DONE
 
 
 def say(line: str) -> None:

@@ -26,7 +26,7 @@ from engine.agent.ingest import (
     queue_again,
     settle,
 )
-from engine.agent.troubles import Troubles, in_a_line
+from engine.agent.troubles import Troubles, in_a_line, say_fault
 from engine.agent.workers import ask_to_stop, find_worker, kill_worker, mistrust
 from engine.host.processes import identify, is_alive
 from engine.run.directory import RunDir
@@ -287,6 +287,7 @@ class Agent:
                 self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
                 keep_card(self.store, run)
                 self.say(f"{row.id} failed: {message}")
+                say_fault(error, self.say)
                 return True
             # The database was made again while the run was at work, and took it for one that waits.
             self.say(f"{row.id} adopted ({mistrust(run) or 'its worker lives'})")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.host.access import explain, why_unwritable
 from engine.host.processes import ProcessIdentity, identify, is_alive, python_command, python_environment
 from engine.run.files import FileLock, open_shared, read_json, write_json
@@ -23,7 +24,7 @@ AUTOMATIC_IDLE_SECONDS = 60.0
 """After how long without work an agent leaves that nobody started by hand."""
 
 
-class AgentError(Exception):
+class AgentError(EngineError):
     """The agent cannot do its work; the message is one line."""
 
 

@@ -4,8 +4,10 @@ on."""
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 
+from engine.exits import is_fault, summary, whose_fault
 from engine.host.processes import user_of
 from engine.store import NoSuchRun, Store, StoreError
 from engine.workspace import Workspace
@@ -61,6 +63,7 @@ class Troubles:
         message = in_a_line(error)
         if self._told.get((run_id, about)) != message:
             self.say(f"trouble: {self._named(run_id)}: {message}")
+            say_fault(error, self.say)
         self._told[run_id, about] = message
 
     def _named(self, run_id: str) -> str:
@@ -68,8 +71,14 @@ class Troubles:
         return f"{run_id} of {owner}" if owner else run_id
 
 
+def say_fault(error: Exception, say: Callable[[str], None]) -> None:
+    """The traceback of a fault, and whose fault it is, line by line; nothing of any other error."""
+    if is_fault(error):
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line)
+        say(whose_fault(error))
+
+
 def in_a_line(error: Exception) -> str:
-    """The engine's own words as they are; of another error its kind, too."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    known = type(error).__module__.startswith("engine.") or isinstance(error, OSError)
-    return line if known else f"{type(error).__name__}: {line}"
+    """The words of the engine and of the system as they are; of another error its kind, too."""
+    return str(error).splitlines()[0] if isinstance(error, OSError) else summary(error)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.host.processes import (
     ProcessIdentity,
     command_line,
@@ -33,7 +34,7 @@ KILL_SECONDS = 1.0
 MODULES = ("engine.worker", "engine.worker.rank")
 
 
-class CannotSignal(Exception):
+class CannotSignal(EngineError):
     """A worker that may not or must not be signalled; the message is one line that says why."""
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import typer
+
 from engine.cli.console import notices, output, print_json
 from engine.config.keys import format_value, parse_assignments, with_values
 from engine.config.run_config import RunConfig
+from engine.errors import EngineError
+from engine.exits import FAILED, FAULT
 from engine.host.processes import python_command, python_environment
 from engine.plugins import with_loaded
 from engine.report.tables import Column, data_size, large, text_table
 from engine.requests.lifecycle import base_config, check_hardware
 
 
-class BenchError(Exception):
+class BenchError(EngineError):
     """The measuring process failed; the message is its last line."""
 
 
@@ -62,8 +67,12 @@ def measured(config: RunConfig, largest: int, seconds: float) -> Iterator[dict[s
                 raise
             if process.wait() != 0:
                 errors.seek(0)
-                last = (errors.read().strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-                raise BenchError(f"measuring failed: {last}")
+                said = errors.read().strip()
+                if process.returncode in (FAILED, FAULT):  # it was told in full
+                    print(said, file=sys.stderr)
+                    raise typer.Exit(process.returncode)
+                last = (said.splitlines() or [f"exit status {process.returncode}"])[-1]
+                raise BenchError(f"measuring failed: {last.removeprefix('error: ')}")
 
 
 def print_report(config: RunConfig, lines: Sequence[dict[str, Any]]) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 
 from engine.classes import VOID
 from engine.cli.console import notices, output, print_json, progress_bar
-from engine.cli.usage import first_few
 from engine.config.keys import ConfigError
 from engine.config.run_config import STUDY_SEED
 from engine.data.catalog import Catalog, DataError, Fault, scan
@@ -24,6 +23,7 @@ from engine.data.lessons import problems_of_folders
 from engine.data.prune import CacheInfo, list_caches, prune_caches
 from engine.data.split import SPLITS, split_samples
 from engine.data.synthetic import synthesize
+from engine.exits import first_few
 from engine.report.tables import Column, age, bar, data_size, text_table
 from engine.workspace import Workspace
 

@@ -13,7 +13,7 @@ from engine.agent.presence import Presence
 from engine.cli.bring import bring, refuse_unfit
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
-from engine.cli.usage import first_few
+from engine.exits import first_few
 from engine.requests.lifecycle import Refused, finish_deletions, remove_folder
 from engine.run.directory import RunDir, RunDirError
 from engine.run.journal import JournalError

@@ -1,8 +1,5 @@
 """`seg-engine`: every command with its arguments. What a command needs is imported when it is called, so that
-help is there at once and nothing here ever waits for torch.
-
-Exit status: 0 done; 1 the run failed, or a check found faults; 2 wrong use or bad input; 3 stopped and
-resumable; 130 interrupted.
+help is there at once and nothing here ever waits for torch. `engine.exits` has the exit statuses.
 """
 
 from __future__ import annotations
@@ -22,11 +19,9 @@ import typer
 from engine.cli import detecting, queueing, reporting, scoring
 from engine.cli.arguments import After, Json, Priority, Queue, RunName, group, workspace_of
 from engine.cli.queueing import check_place
-from engine.cli.usage import PROGRAM, WrongUse, choice, first_few, plugins_first, refuse_empty, usage_line
-from engine.host.access import explain
-from engine.visible import block, guard_streams, one_line
-
-DONE, BAD_USE, INTERRUPTED = 0, 2, 130
+from engine.cli.usage import PROGRAM, WrongUse, choice, plugins_first, refuse_empty, usage_line
+from engine.exits import DONE, INTERRUPTED, complain, tell
+from engine.visible import guard_streams, one_line
 
 app = group(
     "Train segmentation networks and keep every epoch's scores in a database.",
@@ -400,7 +395,7 @@ def _note(usual: Callable[..., None], message: object, category: type[Warning], 
 
 
 def command_line(arguments: Sequence[str]) -> int:
-    """Do one command; returns its exit status. Here, and only here, errors become lines on stderr."""
+    """Do one command; returns its exit status. Here, and only here, errors are told on stderr."""
     try:
         refuse_empty(arguments)
         arguments = plugins_first(arguments)
@@ -411,36 +406,13 @@ def command_line(arguments: Sequence[str]) -> int:
     except typer.Exit as end:
         return end.exit_code
     except typer.TyperException as error:
-        return _complain(one_line(usage_line(error)))
-    except (KeyboardInterrupt, typer.Abort):
+        return complain(one_line(usage_line(error)))
+    except typer.Abort:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python would complain again when it closes the streams.
         for descriptor in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    except MemoryError as error:
-        return _complain(one_line(str(error) or "memory ran out"))
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        return _complain(one_line(explain(error)))
-    except Exception as error:
-        # Errors that the engine defines are made to be read; any other is a fault of the program.
-        if not type(error).__module__.startswith("engine."):
-            raise
-        if getattr(error, "several_lines", False):
-            return _complain(block(str(error), indent=""))
-        problems = getattr(error, "problems", [str(error)])
-        return _complain(*map(one_line, problems), more=getattr(error, "more", 0))
+    except (Exception, KeyboardInterrupt) as error:
+        return tell(error)
     return DONE
-
-
-def _complain(*problems: str, more: int = 0) -> int:
-    """Print the first problems, and how many there are beside them."""
-    shown = first_few(problems, more)
-    for problem in shown:
-        print(f"error: {problem}", file=sys.stderr)
-    rest = len(problems) - len(shown) + more
-    if rest:
-        print(f"error: and {rest:,} more problems", file=sys.stderr)
-    return BAD_USE

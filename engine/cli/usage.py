@@ -6,11 +6,12 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from engine.errors import EngineError
 from engine.run.files import expanded
 from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 
@@ -25,7 +26,7 @@ ORDER = (
 """The commands as help lists them: along the way that people take."""
 
 
-class WrongUse(typer.TyperException):
+class WrongUse(EngineError):
     """Arguments that do not go together; the message is one line."""
 
 
@@ -122,7 +123,7 @@ def usage_line(error: typer.TyperException) -> str:
     command = f"`{context.command_path if context else PROGRAM} --help`"
     if not hasattr(error, "possibilities"):  # any error but an option that does not exist
         text = error.format_message().rstrip(".")
-        return text if isinstance(error, WrongUse) else f"{text[:1].lower()}{text[1:]}; see {command}"
+        return f"{text[:1].lower()}{text[1:]}; see {command}"
     option = getattr(error, "option_name", "")
     if option in ("-w", "--workspace"):
         return f"{option}: goes before the command: {PROGRAM} --workspace DIR COMMAND"
@@ -148,14 +149,3 @@ def plugins_first(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return before + rest
-
-
-_Line = TypeVar("_Line")
-
-MOST_LINES = 10
-"""Of a list that may be long so many lines are printed, and how many there are beside them."""
-
-
-def first_few(lines: Sequence[_Line], more: int = 0) -> Sequence[_Line]:
-    """The first `MOST_LINES` of a list that has `more` beside it; all where only one would be left out."""
-    return lines if len(lines) + more <= MOST_LINES + 1 else lines[:MOST_LINES]

@@ -21,6 +21,7 @@ from engine.augment import AUGMENTATIONS
 from engine.components import PartRegistry, Registry, reading_stored
 from engine.config.fields import Section, Size
 from engine.config.run_config import RunConfig
+from engine.errors import EngineError
 from engine.host.input_files import InputFileError, parse_toml, read_toml
 from engine.losses import LOSSES, NAMED_LOSSES
 from engine.models import MODELS
@@ -35,12 +36,8 @@ class OldKey(FutureWarning):
     """A key of an earlier version was used; the message says what it is called now."""
 
 
-class ConfigError(ValueError):
+class ConfigError(EngineError, ValueError):
     """A config that cannot be used. `problems` holds a line for each thing that is wrong but `more`."""
-
-    def __init__(self, problems: list[str], more: int = 0) -> None:
-        super().__init__("\n".join(problems))
-        self.problems, self.more = problems, more
 
 
 @dataclass(frozen=True)

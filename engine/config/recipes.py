@@ -17,10 +17,11 @@ from engine.config.run_config import (
     RunConfig,
     ScheduleConfig,
 )
+from engine.errors import EngineError
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 
 
-class UnknownRecipe(ValueError):
+class UnknownRecipe(EngineError, ValueError):
     """No recipe has that name; the message names the nearest."""
 
 

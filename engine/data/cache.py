@@ -50,6 +50,7 @@ from engine.data.decode import (
     resize_labels,
     train_id_table,
 )
+from engine.errors import EngineError
 from engine.host.access import reason
 
 FORMAT = 1
@@ -84,7 +85,7 @@ class Cache:
         return self.images.nbytes + (self.labels.nbytes if self.labelled else 0)
 
 
-class DamagedCache(Exception):
+class DamagedCache(EngineError):
     """A cache that cannot be used and must be built again; the message says what is wrong with it."""
 
 

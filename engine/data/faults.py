@@ -7,19 +7,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from engine.errors import EngineError
 from engine.host.input_files import shown
 from engine.visible import one_line
 
 
-class DataError(Exception):
+class DataError(EngineError):
     """Data that cannot be used; the message is one line a person can act on."""
 
 
 class FaultyData(DataError):
     """Faults of the files of a data set; the message is that of `describe_faults`, one line each."""
 
-    several_lines = True
+    several_lines: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from PIL import Image
 
 from engine.classes import CITYSCAPES
 from engine.data.scenes.street import render
+from engine.errors import EngineError
 from engine.host.processes import python_environment
 from engine.run.files import replacing
 
@@ -35,7 +36,7 @@ FEW_PIXELS = 1_000_000
 """Up to this many in all, drawing them here takes less time than starting processes."""
 
 
-class SyntheticError(ValueError):
+class SyntheticError(EngineError, ValueError):
     """A synthetic data set that cannot be made; the message is one line a person can act on."""
 
 

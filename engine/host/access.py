@@ -9,11 +9,13 @@ import pwd
 import stat
 from pathlib import Path
 
+from engine.errors import EngineError
+
 REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Error numbers that mean: this user may not, or nobody may."""
 
 
-class NotYours(Exception):
+class NotYours(EngineError):
     """A file or folder that this user may not write; the message is one line."""
 
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from engine.errors import EngineError
+
 MOST_BYTES = 1 << 30
 """Of an image or a label."""
 
@@ -36,7 +38,7 @@ _LONG_KEY = re.compile(r"""(?:\.[ \t]*(?:[\w-]{1,4096}|"[^"\n]{0,4096}"|'[^'\n]{
 """A dotted key of too many parts, which `tomllib` takes minutes for."""
 
 
-class InputFileError(ValueError):
+class InputFileError(EngineError, ValueError):
     """A file that cannot be used. `problem` says why without naming it; the message names it, too."""
 
     def __init__(self, path: Path, problem: str) -> None:

@@ -19,6 +19,7 @@ from engine.config.task_sections import OfNetworkConfig
 from engine.data.batches import normalise
 from engine.data.decode import resize_image
 from engine.data.membership import Trained
+from engine.errors import EngineError
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.hardware import Hardware
 from engine.models.contract import SegmentationNetwork, outputs_of
@@ -31,7 +32,7 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 Semantic Image Segmentation" (DeepLabv3+), ECCV 2018."""
 
 
-class PredictionError(Exception):
+class PredictionError(EngineError):
     """A network whose output cannot be used; the message is one line."""
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from engine.config.run_config import RunConfig
+from engine.errors import EngineError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class HardwareError(Exception):
+class HardwareError(EngineError):
     """The config asks for hardware that is not here; the message is one line."""
 
 

@@ -23,8 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.errors import EngineError
 
-class MetricsError(ValueError):
+
+class MetricsError(EngineError, ValueError):
     """Labels or counts that cannot be scored; the message is one line a person can act on."""
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.components import ComponentError
 from engine.models import ModelSection
+from engine.plugins import place_in_plugin
 
 
 class Outputs(NamedTuple):
@@ -104,8 +105,10 @@ def check_shapes(network: SegmentationNetwork, section: ModelSection, inputs: in
         with torch.no_grad():
             made = outputs_of(network, image)
     except Exception as error:
+        place = place_in_plugin(error)
         words = " ".join(str(error).split()) or type(error).__name__
-        raise _broken(section, f"forward of images {list(image.shape)} fails: {words}") from error
+        told = f"{place}: {words}" if place else words
+        raise _broken(section, f"forward of images {list(image.shape)} fails: {told}") from error
     finally:
         hook.remove()
     wanted = [2, outputs, side, 2 * side]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from engine.components import ComponentError, one_line
 from engine.models import ModelSection
 from engine.models.contract import SegmentationNetwork, check_structure
-from engine.plugins import place_in_plugin
 
 CHANNELS = 3
 """Images are RGB."""
@@ -17,16 +15,9 @@ def build_model(section: ModelSection, outputs: int) -> SegmentationNetwork:
     """The network of a section: float32 on torch's current default device, drawn from its global generator.
 
     It maps images [B, 3, H, W] to logits [B, outputs, H, W]. Raises ComponentError when it breaks the
-    contract.
+    contract, and whatever goes wrong in the section's `build`.
     """
-    try:
-        network = section.build(CHANNELS, outputs)
-    except Exception as error:
-        place = place_in_plugin(error)
-        if not place:
-            raise
-        raise ComponentError(f"{place}: {one_line(error)}") from error
-    return check_structure(network, section)
+    return check_structure(section.build(CHANNELS, outputs), section)
 
 
 def count_parameters(model: nn.Module) -> int:

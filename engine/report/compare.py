@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.config.task_names import LEARNING_TASKS
+from engine.errors import EngineError
 from engine.report.compare_config import (
     SCORED_ON,
     SEED,
@@ -29,7 +30,7 @@ MOST_RUNS = 12
 """More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""
 
 
-class CompareError(ValueError):
+class CompareError(EngineError, ValueError):
     """Runs that cannot be compared; the message is one line."""
 
 

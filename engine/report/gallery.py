@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import VOID
+from engine.errors import EngineError
 from engine.metrics.scores import Scores, scores_from_confusion
 
 Pixels = NDArray[np.uint8]
@@ -37,7 +38,7 @@ def gallery_name(sample: str) -> str:
     return f"{digest}__{end}"
 
 
-class PictureError(Exception):
+class PictureError(EngineError):
     """A gallery that cannot be drawn; the message is one line a person can act on."""
 
 

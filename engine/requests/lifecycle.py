@@ -27,6 +27,7 @@ from engine.config.step_parts import refuse_too_small_parts
 from engine.config.task_names import LEARNING_TASKS, MOST_PRIORITY
 from engine.data.faults import DataError
 from engine.data.frozen_classes import freeze_classes
+from engine.errors import EngineError
 from engine.host.access import owner_of_path, user_name
 from engine.host.input_files import is_text, shown
 from engine.host.processes import ProcessIdentity, is_alive
@@ -57,12 +58,8 @@ LEAVING_SECONDS = 5.0
 """How long a worker whose run has ended may take to be gone, before it counts as living on."""
 
 
-class Refused(ValueError):
+class Refused(EngineError, ValueError):
     """What was wanted cannot be done to these runs. `problems` holds one line for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

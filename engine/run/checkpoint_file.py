@@ -8,10 +8,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.host.input_files import open_regular
 
 
-class CheckpointError(Exception):
+class CheckpointError(EngineError):
     """A checkpoint that cannot be written or used; the message is one line that names the file."""
 
 

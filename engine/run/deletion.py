@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from engine.errors import EngineError
 from engine.host.access import why_irremovable, why_unwritable
 from engine.run.directory import MAKING, RunDir, RunDirError
 
@@ -26,7 +27,7 @@ IMPORTING = ".import-"
 _ABANDONED_SECONDS = 24 * 3600.0
 
 
-class NotRemovable(Exception):
+class NotRemovable(EngineError):
     """A folder that cannot be removed; the message is one line that says why."""
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from engine.errors import EngineError
 from engine.host.access import owner_of_path, user_name, why_unwritable
 from engine.host.input_files import open_regular
 from engine.host.oom import oom_killed_since, oom_kills
@@ -56,7 +57,7 @@ def new_run_id() -> str:
     return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
 
 
-class RunDirError(Exception):
+class RunDirError(EngineError):
     """A run directory that cannot be used; the message is one line."""
 
 

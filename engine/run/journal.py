@@ -14,6 +14,7 @@ from types import TracebackType
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from engine.errors import EngineError
 from engine.host.input_files import open_regular
 from engine.run.bounds import MAX_LINE, without_nul
 from engine.run.events import (
@@ -35,7 +36,7 @@ _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_b
 _DURABLE = (Epoch, Checkpoint, Result, OodResult, CorruptionResult, Finished, Failed, Stopped)
 
 
-class JournalError(Exception):
+class JournalError(EngineError):
     """A journal that is damaged before its last line; the message names file and byte."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from engine.errors import EngineError
 
-class StoreError(Exception):
+
+class StoreError(EngineError):
     """The database cannot do what was asked; the message is one line that says why and what to do."""
 
 

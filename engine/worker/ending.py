@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from engine.run.checkpoint_file import first_line
+from engine.exits import is_fault, summary, whose_fault
 from engine.run.events import Failed, FailureCause, Stopped
 
 Ending = Failed | Stopped | None
@@ -14,7 +14,7 @@ Ending = Failed | Stopped | None
 def failure(error: BaseException, cause: FailureCause = "exception") -> Failed:
     """The end that an error makes: its one-line message, and its traceback."""
     trace = "".join(traceback.format_exception(error))
-    # This program's own errors speak for themselves.
-    own = type(error).__module__.startswith("engine.") or type(error).__module__ == "__main__"
-    line = first_line(error)
-    return Failed(cause=cause, message=line if own else f"{type(error).__name__}: {line}", traceback=trace)
+    told = [summary(error)]
+    if is_fault(error):
+        told.append(whose_fault(error, "its traceback"))
+    return Failed(cause=cause, message="; ".join(told), traceback=trace)

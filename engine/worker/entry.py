@@ -16,10 +16,12 @@ import fcntl
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.config.run_config import RunConfig
+from engine.exits import is_fault, whose_fault
 from engine.host.leaving import adopt_orphans, leave
 from engine.host.processes import identify, python_environment
 from engine.plugins import usable_config
@@ -27,7 +29,7 @@ from engine.run.checkpoint_file import first_line
 from engine.run.directory import RUN_VARIABLE, RunDir, RunDirError
 from engine.run.events import Failed, Stopped
 from engine.run.files import sweep_temporaries
-from engine.run.journal import JournalError, JournalWriter
+from engine.run.journal import JournalWriter
 from engine.run.telemetry import sample_forever
 from engine.worker.ending import Ending, failure
 from engine.worker.log import complain, say
@@ -54,9 +56,12 @@ def main() -> int:
     faulthandler.enable()  # a crash in C leaves its stack in log.txt
     try:
         return attempt(run, cache_dir, begun, arguments.preemptible)
-    except (OSError, RunDirError, JournalError) as error:
+    except Exception as error:
         # The run directory refuses even the first or the last word: say it where somebody may hear it.
-        complain(f"{run.path}: the run cannot be worked on: {first_line(error)}")
+        if is_fault(error):
+            complain("".join(traceback.format_exception(error)) + whose_fault(error))
+        else:
+            complain(f"{run.path}: the run cannot be worked on: {first_line(error)}")
         return EXIT_FAILED
 
 

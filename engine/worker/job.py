@@ -15,6 +15,7 @@ import numpy
 import torch
 
 from engine.config.run_config import RunConfig
+from engine.errors import EngineError
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
@@ -27,7 +28,7 @@ PROGRESS_SECONDS = 0.5
 """Shortest time between two progress events: nobody reads faster, and each waits for the GPU."""
 
 
-class DataStuck(Exception):
+class DataStuck(EngineError):
     """Data does not come; the message is one line."""
 
 
@@ -42,7 +43,7 @@ class StopRequested(Exception):
         self.cause = cause
 
 
-class Diverged(Exception):
+class Diverged(EngineError):
     """The loss is no longer a finite number."""
 
 

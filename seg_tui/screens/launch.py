@@ -279,7 +279,7 @@ class LaunchScreen(Screen[str | None]):
         try:
             cards = queue_run(self.tui.workspace, self.tui.store.get(make=True), config, card, first)
         except Exception as error:
-            self.post_message(RunRefused(getattr(error, "problems", None) or [words_of(error)]))
+            self.post_message(RunRefused(words_of(error).splitlines()))
         else:
             self.post_message(RunQueued(cards))
         self.tui.live.nudge()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engine.cli.main import BAD_USE
 from engine.config.keys import load_config
 from engine.config.recipes import RECIPES, get_recipe
+from engine.errors import EngineError
+from engine.exits import BAD_USE, FAULT
 from engine.host.processes import identify
 from engine.run.directory import RunDir
 from engine.workspace import Workspace
@@ -115,13 +118,58 @@ def test_a_file_that_the_system_refuses_is_one_line(
     assert done.err.startswith(f"error: {tmp_path / 'file'}")
 
 
-def test_a_fault_of_the_program_is_not_dressed_up(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("by zero"),
+        ValueError("of Python, which is not the engine's"),
+        RuntimeError(),
+        OSError(errno.EBADF, "Bad file descriptor"),
+        io.UnsupportedOperation("not readable"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_of_the_program_is_a_traceback_and_says_whose_it_is(
+    seg: Command, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def broken(as_json: bool) -> None:
-        raise ZeroDivisionError
+        raise error
 
     monkeypatch.setattr("engine.cli.recipes.list_recipes", broken)
-    with pytest.raises(ZeroDivisionError):
-        seg("recipes")
+    done = seg("recipes")
+    assert (done.status, done.out) == (FAULT, "")
+    *trace, last = done.err.splitlines()
+    assert trace[0] == "Traceback (most recent call last):"
+    assert trace[-1].startswith(type(error).__name__) or trace[-1].startswith("io.Unsupp")
+    assert last == (
+        f"error: this is a fault of seg-engine {version('seg-engine')}, not of your input; "
+        "please report it with the lines above"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (MemoryError(), "memory ran out"),
+        (
+            EngineError(["one thing", "and another"], more=2),
+            "one thing\nerror: and another\nerror: and 2 more",
+        ),
+    ],
+    ids=["disk", "memory", "input"],
+)
+def test_what_people_can_mend_is_told_without_a_traceback(
+    seg: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def refuse(as_json: bool) -> None:
+        raise error
+
+    monkeypatch.setattr("engine.cli.recipes.list_recipes", refuse)
+    done = seg("recipes")
+    assert done.status == BAD_USE
+    assert done.err.startswith(f"error: {told}")
+    assert "Traceback" not in done.err
 
 
 def test_ctrl_c_is_status_130(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:

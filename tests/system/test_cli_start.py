@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.exits import FAULT
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import finished_journal, make_run_dir
 
@@ -193,3 +194,33 @@ def test_the_dashboard_says_in_a_line_why_it_cannot_open(arguments: tuple[str, .
     assert done.returncode == 2
     assert problem in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+CRASHING_DASHBOARD = """
+from functools import partialmethod
+from seg_tui import app
+
+def crash(self):
+    url = "postgresql://" + "terces"[::-1] + "@db/seg"
+    url.missing
+
+app._refuse_hopeless = lambda workspace: None
+app.SegTui.open_graphics = lambda self: None
+app.SegTui.on_mount = crash
+app.SegTui.run = partialmethod(app.App.run, headless=True)
+app.main()
+"""
+
+
+def test_a_crash_of_the_dashboard_is_a_traceback_without_values_and_says_whose_it_is(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHING_DASHBOARD, "-w", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == FAULT
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert "AttributeError: 'str' object has no attribute 'missing'" in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: this is a fault of seg-engine")

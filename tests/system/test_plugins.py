@@ -158,6 +158,31 @@ def test_an_error_in_a_plugin_is_one_line_with_its_place(tmp_path: Path, place: 
     assert seg(tmp_path, *words, status=2).stderr == f"error: {file}:2: ValueError: of my own\n"
 
 
+def test_a_fault_of_a_plugin_is_told_with_its_place_and_as_its_own(tmp_path: Path, street: Path) -> None:
+    file = tmp_path / "mine.py"
+    line = "        return Network()"
+    text = examples()[0].replace(line, "        return Network().missing")
+    place = f"{file}:{text[: text.index('.missing')].count(chr(10)) + 1}"
+    file.write_text(text)
+    own = ("--plugin", str(file), "model.name=two_layers")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    failed = seg(workspace, "run", "quick", *own, *SMALL, "--data", str(street), status=1)
+    theirs = f"{place}: this is a fault of the plugin, not of seg-engine"
+    assert f"AttributeError: 'Network' object has no attribute 'missing'; {theirs}" in (
+        failed.stdout + failed.stderr
+    )
+
+    # Not only in the worker: a check of a key, too, may fail where the command line asks it.
+    check = "    def build(self, inputs, outputs):"
+    broken = "    def values_per_channel(self, *size):\n        return self.missing\n\n"
+    file.write_text(text.replace(check, broken + check))
+    told = seg(workspace, "run", "quick", *own, *SMALL, "--data", str(street), status=70).stderr.splitlines()
+    assert told[0] == "Traceback (most recent call last):"
+    assert told[-1].startswith(f"error: {file}:")
+    assert told[-1].endswith(": this is a fault of the plugin, not of seg-engine")
+
+
 def test_a_plugin_with_a_fault_in_its_network_is_named_on_the_record(tmp_path: Path, street: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(examples()[0].replace("network.head = nn", "network.classify = nn"))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from engine.agent.executors.local import environment_of_workers
 from engine.config.slurm import SlurmConfig
+from engine.errors import EngineError
 from engine.host.processes import SAFE_PATH_VARIABLE, python_command, shown
 from engine.run.directory import ID_ALPHABET, RunDir
 
@@ -40,7 +41,7 @@ COMMAND_SECONDS = 60.0
 _FIELDS = ("JobArrayID", "Name", "State", "RestartCnt", "ReasonList")
 
 
-class SlurmError(Exception):
+class SlurmError(EngineError):
     """Slurm cannot be asked, or refuses; the message is one line. `passing`: a later try may do."""
 
     def __init__(self, message: str, passing: bool = True) -> None:

@@ -19,6 +19,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter
 
+from engine.errors import EngineError
 from engine.report.fonts import east_asian_fonts, escaped, missing_letters, open_font
 from engine.run.files import replacing
 
@@ -79,7 +80,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-class FigureError(Exception):
+class FigureError(EngineError):
     """A figure that cannot be drawn; the message is one line a person can act on."""
 
 

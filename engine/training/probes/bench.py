@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.run_config import RunConfig
+from engine.exits import DONE, FAILED, tell
 from engine.host.leaving import leave
 from engine.plugins import config_of_file
 from engine.worker.process import prepare_process
@@ -34,14 +35,16 @@ def main() -> int:
     parser.add_argument("--largest", type=int, default=0, help="largest batch tried; 0: twice the config's")
     parser.add_argument("--seconds", type=float, default=3.0, help="time spent on each batch size")
     options = parser.parse_args()
-    config = config_of_file(options.config)
-    prepare_process(config.runtime)
     try:
+        config = config_of_file(options.config)
+        prepare_process(config.runtime)
         for line in measure(config, options.classes, options.largest, options.seconds):
             print(json.dumps(line), flush=True)
     except BrokenPipeError:
-        return 1
-    return 0
+        return FAILED
+    except Exception as error:
+        return tell(error)
+    return DONE
 
 
 def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
