@@ -53,7 +53,10 @@ def test_errors_import_nothing_of_the_project() -> None:
     assert done.stdout.split() == ["engine.errors"]
 
 
-def test_the_place_in_a_plugin_is_found_behind_what_its_error_became(tmp_path: Path) -> None:
+def test_the_place_in_a_plugin_is_found_behind_what_its_error_became(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.plugins._plugins", {})
     file = tmp_path / "mine.py"
     file.write_text("def double(value):\n    return value.missing\n")
     load_plugin(file)

@@ -24,7 +24,7 @@ from engine.models import MODELS, ModelSection, UnknownModel
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.contract import Outputs, SegmentationNetwork, check_shapes, outputs_of
 from engine.models.registry import build_model
-from engine.plugins import load_plugin
+from engine.plugins import load_plugin, place_in_plugin
 
 PLUGIN = '''
 from typing import ClassVar, Literal
@@ -224,8 +224,9 @@ def test_a_plugin_brings_its_keys(tmp_path: Path) -> None:
     assert config_keys()["model.depth"].variants == ("tiny",)
     config = with_values(RunConfig(), {"model.name": "tiny", "model.depth": "4"})
     assert RunConfig.model_validate(config.model_dump(mode="json")) == config
-    with pytest.raises(ComponentError, match=f"{file}:17: RuntimeError: not here"):
+    with pytest.raises(RuntimeError, match="not here") as raised:
         build_model(config.model, 5)
+    assert place_in_plugin(raised.value) == f"{file}:17"
 
 
 @pytest.mark.usefixtures("forget_plugins")
