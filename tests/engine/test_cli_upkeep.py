@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.cli.main import BAD_USE
 from engine.config.run_config import DataConfig
 from engine.data.dataset import open_dataset
 from engine.data.synthetic import synthesize
+from engine.exits import BAD_USE
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal, import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir

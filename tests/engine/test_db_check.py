@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.main import BAD_USE
+from engine.exits import BAD_USE
 from engine.host.processes import ProcessIdentity, identify
 from engine.run.directory import RunDir
 from engine.run.events import Checkpoint

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.main import BAD_USE
 from engine.config.run_config import RunConfig
+from engine.exits import BAD_USE
 from engine.requests import lifecycle
 from engine.run import deletion
 from engine.run.directory import RunCard, RunDir

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from engine.agent.check import check
 from engine.agent.ingest import catch_up
 from engine.cli.database import import_runs
-from engine.cli.main import BAD_USE
+from engine.exits import BAD_USE
 from engine.run.directory import RunDir
 from engine.run.events import Failed
 from engine.run.journal import JournalError

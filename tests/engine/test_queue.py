@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from engine.agent.devices import cores_of, slot_of, visible_device, words_for
-from engine.cli.main import BAD_USE
 from engine.cli.sweep import grid, point_name, values_of
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
+from engine.exits import BAD_USE
 from engine.host.processes import identify
 from engine.run.directory import RunCard
 from engine.store import Store
