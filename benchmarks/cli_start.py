@@ -69,7 +69,7 @@ def fill(workspace: Path, runs: int) -> None:
         for number in range(runs):
             run_id = f"r{number:07d}"
             dice = (number * 7919 % 1000) / 1000
-            store.create_run(
+            store.lifecycle.create(
                 RunCard(run_id, f"run {number}", f"experiment {number % 20}", 1e9 + number), config
             )
             begun = Started(
@@ -82,7 +82,7 @@ def fill(workspace: Path, runs: int) -> None:
                 seconds=30.0, images_per_second=80.0, data_wait=0.01, peak_memory_bytes=10**9,
             )  # fmt: skip
             end = Finished(seq=2, t=1e9 + 61, attempt=1, epoch=1, seconds=61.0)
-            store.ingest(run_id, [begun, epoch, end], 3, 0)
+            store.journals.ingest(run_id, [begun, epoch, end], 3, 0)
 
 
 def time_once(arguments: list[str]) -> float:

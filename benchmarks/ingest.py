@@ -96,13 +96,13 @@ def scores(epoch: int, split: Split, rng: random.Random) -> Epoch:
 
 def fold_all(store: Store, journal: Path, limit: int) -> int:
     """Read and fold the journal in pieces of about `limit` bytes; returns how many there were."""
-    store.create_run(RunCard("aaaaaaaa", "run", "ingest", 1e9), RunConfig())
+    store.lifecycle.create(RunCard("aaaaaaaa", "run", "ingest", 1e9), RunConfig())
     offset, pieces = 0, 0
     while True:
         events, end = read_events(journal, offset, limit)
         if not events:
             return pieces
-        store.ingest("aaaaaaaa", events, end, offset)
+        store.journals.ingest("aaaaaaaa", events, end, offset)
         offset, pieces = end, pieces + 1
 
 

@@ -84,8 +84,8 @@ def fill(path: Path, runs: int, epochs: int) -> None:
     ids = sorted("".join(rng.choices(ID_ALPHABET, k=ID_LENGTH)) for _ in range(runs))
     config = RunConfig(recipe="paper-unet", epochs=epochs)
     with Store(f"sqlite:///{path}") as store:
-        store.create_run(RunCard("model001", "model", "experiment 0", 1e9, ("tag0",)), config)
-        store.ingest("model001", one_epoch(), 1, 0)
+        store.lifecycle.create(RunCard("model001", "model", "experiment 0", 1e9, ("tag0",)), config)
+        store.journals.ingest("model001", one_epoch(), 1, 0)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -200000")
@@ -214,7 +214,7 @@ def ask_all(url: str) -> None:
             "all runs": lambda: len(store.runs()),
             "the dashboard's first look: all, narrow": lambda: len(store.changes().runs),
             "what changed since the last look: nothing": lambda: len(store.changes(latest).runs),
-            "the curve of one run": lambda: len(store.epochs(run_id)),
+            "the curve of one run": lambda: len(store.results.epochs(run_id)),
             "class_scores of one run": view(f"SELECT * FROM class_scores WHERE run = '{run_id}'"),
             "a run by the beginning of its id": lambda: len([store.resolve(run_id[:6])]),
             "all experiments with their best": lambda: len(store.experiments()),

@@ -78,8 +78,8 @@ def fill(folder: Path, runs: int) -> Workspace:
     config = RunConfig(recipe="paper-unet", epochs=200)
     now = time.time()
     with workspace.open_store() as store:
-        store.create_run(RunCard("model001", "model", "sweep 0", now), config)
-        store.ingest("model001", one_epoch(), 1, 0)
+        store.lifecycle.create(RunCard("model001", "model", "sweep 0", now), config)
+        store.journals.ingest("model001", one_epoch(), 1, 0)
     with sqlite3.connect(workspace.database) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         ids = [f"r{number:07d}" for number in range(runs)]

@@ -70,7 +70,7 @@ def begin(workspace: Workspace, number: int) -> Worker:
     fcntl.flock(log, fcntl.LOCK_EX)
     started, data, *_ = one_epoch()
     with workspace.open_store() as store:
-        store.create_run(card, config, "starting")
+        store.lifecycle.create(card, config, "starting")
         journal.write(started.model_copy(update={"host": socket.gethostname(), "pid": os.getpid()}))
         journal.write(data)
         catch_up(store, run)

@@ -94,7 +94,7 @@ def work(what: str, url: str, journal: str) -> None:
     with Store(url, TIMEOUT) as store:
         run_id = new_run_id()
         if what == "fold":
-            store.create_run(RunCard(run_id, "writer", "writers", time.time()), RunConfig(), "running")
+            store.lifecycle.create(RunCard(run_id, "writer", "writers", time.time()), RunConfig(), "running")
         print("ready", flush=True)
         sys.stdin.readline()
         waits = fold(store, run_id, Path(journal)) if what == "fold" else claim(store)
@@ -109,7 +109,7 @@ def fold(store: Store, run_id: str, journal: Path) -> list[float]:
         if not events:
             return waits
         begun = time.perf_counter()
-        store.ingest(run_id, events, end, offset)
+        store.journals.ingest(run_id, events, end, offset)
         waits.append(time.perf_counter() - begun)
         offset = end
 
@@ -119,7 +119,7 @@ def claim(store: Store) -> list[float]:
     me = identify()
     while True:
         begun = time.perf_counter()
-        if store.claim_next(me, "cpu", ("auto", "cpu")) is None:
+        if store.queue.claim_next(me, "cpu", ("auto", "cpu")) is None:
             return waits
         waits.append(time.perf_counter() - begun)
 
@@ -128,8 +128,8 @@ def fill_queue(url: str) -> None:
     """A queue made of one run's row."""
     with Store(url, TIMEOUT) as store:
         first = new_run_id()
-        store.create_run(RunCard(first, "queued", "writers", time.time()), RunConfig())
-        with store._write() as connection:
+        store.lifecycle.create(RunCard(first, "queued", "writers", time.time()), RunConfig())
+        with store.database.write() as connection:
             row = dict(connection.execute(sa.select(runs).where(runs.c.id == first)).mappings().one())
             rest = [row | {"id": new_run_id(), "queued_at": row["queued_at"] + i} for i in range(1, QUEUED)]
             connection.execute(runs.insert(), rest)

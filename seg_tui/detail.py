@@ -61,9 +61,9 @@ class Results:
 def load_results(store: Store, run_id: str) -> Results:
     """Raises StoreError, also when the run is gone."""
     return Results(
-        evaluations=(*store.evaluations(run_id), *store.evaluations_of(run_id)),
-        ood=tuple(store.ood_results(run_id)),
-        corruptions=tuple(store.corruptions(run_id)),
+        evaluations=(*store.results.evaluations(run_id), *store.results.evaluations_of(run_id)),
+        ood=tuple(store.results.ood_results(run_id)),
+        corruptions=tuple(store.results.corruptions(run_id)),
     )
 
 
@@ -99,10 +99,13 @@ def load_detail(
         evaluations, images, found = before.evaluations, before.images, before.found
     else:
         same = before is not None and _curve_of(before.row) == _curve_of(row)
-        epochs = before.epochs if before is not None and same else tuple(store.epochs(row.id))
+        epochs = before.epochs if before is not None and same else tuple(store.results.epochs(row.id))
         if not glance:
-            events, evaluations = tuple(store.events(row.id)), tuple(store.evaluations(row.id))
-            images = tuple(store.image_scores(row.id)) if row.task == "evaluate" else ()
+            events, evaluations = (
+                tuple(store.results.events(row.id)),
+                tuple(store.results.evaluations(row.id)),
+            )
+            images = tuple(store.results.image_scores(row.id)) if row.task == "evaluate" else ()
         if row.task not in LEARNING_TASKS:
             found = load_results(store, row.id)
     return Detail(

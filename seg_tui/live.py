@@ -182,8 +182,8 @@ class Live:
         if Presence.of(self.workspace).living() is not None:
             self._unattended = 0
             return
-        self._unattended = sum(not row.paused for row in self._store.queue())
-        for row in self._store.active() if not self._store.read_only else ():
+        self._unattended = sum(not row.paused for row in self._store.queue.waiting())
+        for row in self._store.queue.active() if not self._store.read_only else ():
             owner = owner_of(row)
             if owner is None or is_alive(owner) is False:
                 with contextlib.suppress(JournalError, OSError):  # `db check` tells what ails it

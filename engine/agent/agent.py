@@ -90,7 +90,7 @@ class Agent:
         preempted = self._preempted()
         self.cluster.step(orphaned_jobs + [row for row in preempted if is_clustered(row)])
         self._requeue([row for row in preempted if not is_clustered(row)])
-        for run_id in self.store.fail_dependents():
+        for run_id in self.store.queue.fail_dependents():
             keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {self.store.run(run_id).message}")
         for slot, room in self.slots.items():
@@ -125,7 +125,7 @@ class Agent:
         self._others.clear()
         elsewhere = set()
         jobs = []
-        for row in self.store.active():
+        for row in self.store.queue.active():
             if row.id in self.watched or row.id in self.cluster.watched:
                 continue
             with self.troubles.of(row.id):
@@ -150,7 +150,7 @@ class Agent:
 
     def _adopt(self, row: RunRow, run: RunDir) -> None:
         slot = slot_of(row, self.slots)
-        if self.store.adopt(row.id, self.me, slot, row.claimed_by):
+        if self.store.queue.adopt(row.id, self.me, slot, row.claimed_by):
             self.watched[row.id] = Watched(run, slot, worker=None)
             fault, process = mistrust(run), run.read_proc()
             up = f"process {process.pid}" if process else "not up yet"
@@ -162,7 +162,7 @@ class Agent:
             owner = owner_of(row)
             host = row.host or (owner.host if owner else "its host")
             message = f"no heartbeat from {host} for {self.lease:g} s"
-            if self.store.set_status(row.id, "lost", "lost_host", message, seen=row):
+            if self.store.lifecycle.set_status(row.id, "lost", "lost_host", message, seen=row):
                 self.say(f"{row.id} lost: {message}")
 
     def _has_rested(self, row: RunRow, run: RunDir) -> bool:
@@ -201,7 +201,7 @@ class Agent:
             self._stop(watched)
         elif row.status == "lost":
             # Another host could not see it any more; this one can.
-            self.store.set_status(run.id, "running", expect=("lost",))
+            self.store.lifecycle.set_status(run.id, "running", expect=("lost",))
         elif row.ended:
             self._see_off(watched)
 
@@ -272,7 +272,7 @@ class Agent:
         """Claim the next run for a slot and start it; False when none is there."""
         gpus = [other for other in self.slots if other != "cpu"] if slot != "cpu" else [slot]
         beside = [other for other in gpus if other != slot and self._taken(other) < self.slots[other]]
-        row = self.store.claim_next(self.me, slot, words_for(slot, self.slots), beside, len(gpus))
+        row = self.store.queue.claim_next(self.me, slot, words_for(slot, self.slots), beside, len(gpus))
         if row is None:
             return False
         run = self.workspace.run_dir(row.id)
@@ -284,7 +284,7 @@ class Agent:
         except Exception as error:  # whatever ails it is this run's own, and the next one is to start
             if not (isinstance(error, StillHeld) and has_living_worker(run)):
                 message = in_a_line(error) if run.path.is_dir() else f"its folder {run.path} is gone"
-                self.store.set_status(row.id, "failed", "exception", message, expect=("starting",))
+                self.store.lifecycle.set_status(row.id, "failed", "exception", message, expect=("starting",))
                 keep_card(self.store, run)
                 self.say(f"{row.id} failed: {message}")
                 say_fault(error, self.say)

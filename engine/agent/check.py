@@ -73,7 +73,7 @@ def check(
     May be used while runs are going on: what their agent is about to do is no difference. Raises StoreError
     when the database cannot be read.
     """
-    faults = store.faults()
+    faults = store.checks.faults()
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
@@ -105,7 +105,7 @@ def _check_deletions(store: Store, workspace: Workspace, fix: bool) -> list[Diff
     """What a deletion, or the making of a run, has left where it was interrupted."""
     left = left_behind(workspace.runs)
     if left and fix:
-        with store.list_held() as is_known:
+        with store.lifecycle.list_held() as is_known:
             finish(workspace.runs, is_known)
     return [
         Difference("", "folder", f"{path} was left by something interrupted", True, fix and not lexists(path))
@@ -114,9 +114,9 @@ def _check_deletions(store: Store, workspace: Workspace, fix: bool) -> list[Diff
 
 
 def _check_experiments(store: Store, fix: bool) -> list[Difference]:
-    odd = store.experiments_of_another_age()
+    odd = store.checks.experiments_of_another_age()
     if odd and fix:
-        store.settle_experiments()
+        store.checks.settle_experiments()
     return [
         Difference("", "experiment", f"{name}: created_at is {age!r}, its runs give {wanted!r}", True, fix)
         for name, age, wanted in odd
@@ -185,20 +185,20 @@ class _Comparison:
             self._note(
                 "status",
                 f"is {row.status}, {gone}",
-                lambda: self.store.set_status(row.id, "failed", "exception", gone, seen=row),
+                lambda: self.store.lifecycle.set_status(row.id, "failed", "exception", gone, seen=row),
             )
         self._note("folder", f"{gone}; `seg-engine delete {row.id}` removes its rows, too")
 
     def _compare_rows(self, config: RunConfig) -> None:
         """Hold what is stored against what the same stretch of the journal gives. Raises JournalError."""
-        rows = self.store.rows_of_run(self.run.id)
+        rows = self.store.checks.rows_of_run(self.run.id)
         offset = int(rows.run["journal_offset"])
         reached = self._fold(config, offset)
         if reached != offset:
             what = f"was read up to byte {offset}, where no line of it ends: it was cut or replaced"
             self._note("journal", what, lambda: self._refold(config))
             return
-        lines = unlike(rows, self.folded.rows_of_run(self.run.id))
+        lines = unlike(rows, self.folded.checks.rows_of_run(self.run.id))
         if not _same_config(rows.run["config"], config):
             lines.append("the config is not that of config.json")
         if lines:
@@ -217,14 +217,14 @@ class _Comparison:
         try:
             offset = self.folded.run(self.run.id).journal_offset
         except NoSuchRun:
-            self.folded.create_run(RunCard(self.run.id, "", "", 0.0), config)
+            self.folded.lifecycle.create(RunCard(self.run.id, "", "", 0.0), config)
             offset = 0
         while end is None or offset < end:
             limit = 4 << 20 if end is None else min(4 << 20, end - offset)
             events, new = read_events(self.run.journal, offset, limit)
             if not events or (end is not None and new > end):
                 return new
-            self.folded.ingest(self.run.id, events, new, offset)
+            self.folded.journals.ingest(self.run.id, events, new, offset)
             offset = new
         return offset
 
@@ -243,7 +243,7 @@ class _Comparison:
             self._note("status", f"is {row.status}, no worker of it lives", self._settle)
         elif row.ended and not folded.ended and process and is_alive(process):
             what = f"is {row.status}, its worker lives (process {process.pid})"
-            self._note("status", what, lambda: self.store.set_status(row.id, "running", seen=row))
+            self._note("status", what, lambda: self.store.lifecycle.set_status(row.id, "running", seen=row))
 
     def _compare_card(self, card: RunCard) -> None:
         row = self.store.run(self.run.id)
@@ -259,7 +259,7 @@ class _Comparison:
             self._note("card", "; ".join(odd), lambda: self._keep_card())
 
     def _compare_checkpoints(self) -> None:
-        told = [event for event in self.store.events(self.run.id) if event.event == "checkpoint"]
+        told = [event for event in self.store.results.events(self.run.id) if event.event == "checkpoint"]
         for path in dict.fromkeys(str(event.payload["path"]) for event in told):
             try:
                 verify_checkpoint(self.run.path / path)
@@ -269,7 +269,7 @@ class _Comparison:
     # ------------------------------------------------------------------ mending
 
     def _import(self) -> None:
-        self.store.import_run(self.run)
+        self.store.journals.import_run(self.run)
         self._settle()
 
     def _settle(self) -> None:
@@ -285,11 +285,11 @@ class _Comparison:
         for _, more, behind in read_pieces(self.run.journal):
             events += more
             end = behind
-        self.store.refold(self.run.id, config, events, end)
+        self.store.checks.refold(self.run.id, config, events, end)
 
     def _forget_folded(self) -> None:
         try:
-            self.folded.delete_run(self.run.id)
+            self.folded.lifecycle.delete(self.run.id)
         except NoSuchRun:
             return
 

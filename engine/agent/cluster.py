@@ -80,7 +80,7 @@ class Cluster:
         """`orphans` are runs, active or preempted, that nobody looks after. Raises StoreError."""
         now = time.monotonic()
         if now - self._looked_at >= ASK_SECONDS:
-            self._looked_at, self._waiting = now, self.store.has_next(DEVICES, executor=SLOT)
+            self._looked_at, self._waiting = now, self.store.queue.has_next(DEVICES, executor=SLOT)
         if not (orphans or self._waiting or self.watched):
             return
         try:
@@ -135,7 +135,7 @@ class Cluster:
     def _submit_all(self) -> None:
         """Claim what is queued; runs that want the same of the cluster go as one array."""
         groups: dict[SlurmConfig, list[RunDir]] = {}
-        while (row := self.store.claim_next(self.me, SLOT, DEVICES, executor=SLOT)) is not None:
+        while (row := self.store.queue.claim_next(self.me, SLOT, DEVICES, executor=SLOT)) is not None:
             run = self.workspace.run_dir(row.id)
             job = self._job_of(row.id)
             if job is not None:
@@ -166,7 +166,7 @@ class Cluster:
             passing = isinstance(error, SlurmError) and error.passing
             for run in runs:
                 if passing:
-                    self.store.set_status(run.id, "queued", expect=("starting",))
+                    self.store.lifecycle.set_status(run.id, "queued", expect=("starting",))
                 else:
                     self._fail(run.id, str(error), ("starting", "stopping"))
             if passing:
@@ -175,7 +175,7 @@ class Cluster:
             return
         for task, run in enumerate(runs):
             job = f"{number}_{task}" if len(runs) > 1 else number
-            self.store.note_job(run.id, self.me, job)
+            self.store.queue.note_job(run.id, self.me, job)
             self._watch(run, job)
             self.say(f"{run.id}: job {job} submitted")
 
@@ -183,7 +183,7 @@ class Cluster:
         self.watched[run.id] = Submitted(run, job, time.monotonic(), restarts)
 
     def _fail(self, run_id: str, message: str, expect: tuple[str, ...]) -> None:
-        if self.store.set_status(run_id, "failed", "exception", message, expect=expect):
+        if self.store.lifecycle.set_status(run_id, "failed", "exception", message, expect=expect):
             keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {message}")
 
@@ -197,13 +197,17 @@ class Cluster:
                 self._watch(run, number)
                 self._end(self.watched[run.id], slurm.accounted_state(number) if number else "")
             else:
-                self.store.set_status(row.id, "starting", expect=("stopped",))  # the next step adopts it
+                self.store.lifecycle.set_status(
+                    row.id, "starting", expect=("stopped",)
+                )  # the next step adopts it
         elif not number:
             # Its agent died before it could submit it.
             status = "stopped" if row.status == "stopping" else "queued"
-            if self.store.set_status(row.id, status, "stopped" if status == "stopped" else "", seen=row):
+            if self.store.lifecycle.set_status(
+                row.id, status, "stopped" if status == "stopped" else "", seen=row
+            ):
                 keep_card(self.store, run)
-        elif self.store.adopt(row.id, self.me, SLOT, row.claimed_by):
+        elif self.store.queue.adopt(row.id, self.me, SLOT, row.claimed_by):
             self._watch(run, number, job.restarts if job is not None else 0)
             self.watched[row.id].since = float("-inf")
             self.say(f"{row.id} adopted (job {number})")
@@ -233,7 +237,7 @@ class Cluster:
             submitted.restarts = job.restarts
             self.say(f"{run.id}: Slurm starts job {job.id} again ({job.reason or job.state})")
             if job.waiting:
-                self.store.set_status(run.id, "starting", expect=("running", "stopped", "failed"))
+                self.store.lifecycle.set_status(run.id, "starting", expect=("running", "stopped", "failed"))
 
     def _stop(self, submitted: Submitted, job: SlurmJob) -> None:
         now = time.monotonic()
@@ -263,7 +267,7 @@ class Cluster:
         if (row.status, row.cause) == ("stopped", "preempted"):
             # Somebody who cancels a job by hand means it.
             if state.startswith("CANCELLED"):
-                self.store.set_status(
+                self.store.lifecycle.set_status(
                     run.id, "stopped", "stopped", f"job {submitted.job} was cancelled", seen=row
                 )
             else:
@@ -296,8 +300,8 @@ class Cluster:
         else:
             end = ("failed", "killed", f"{how} and its worker left no word; see {run.log}")
         status, cause, message = end
-        self.store.set_status(run.id, status, cause, submitted.damage or message, seen=row)
+        self.store.lifecycle.set_status(run.id, status, cause, submitted.damage or message, seen=row)
 
     def _queue_again(self, run: RunDir, expect: tuple[str, ...], why: str) -> None:
-        if self.store.set_status(run.id, "queued", expect=expect):
+        if self.store.lifecycle.set_status(run.id, "queued", expect=expect):
             self.say(f"{run.id} queued again: {why}")

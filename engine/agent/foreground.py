@@ -69,7 +69,7 @@ def follow_run(
     try:
         worker = start_worker(run, workspace.cache)
     except (OSError, RunDirError) as error:
-        store.set_status(run_id, "failed", "exception", f"its worker cannot be started: {error}")
+        store.lifecycle.set_status(run_id, "failed", "exception", f"its worker cannot be started: {error}")
         return store.run(run_id)
     followed = _Followed(store, run, worker, on_events)
     trouble = ""
@@ -116,7 +116,7 @@ class _Followed:
 
     def step(self) -> None:
         if self.asked and not self.told:
-            self.store.set_status(self.run.id, "stopping", expect=("starting", "running"))
+            self.store.lifecycle.set_status(self.run.id, "stopping", expect=("starting", "running"))
             self.told = True
         row = self.store.run(self.run.id)
         if not self.asked and row.status == "stopping":
@@ -136,7 +136,7 @@ class _Followed:
 
     def end(self) -> RunRow:
         if self.asked and not self.told:
-            self.store.set_status(self.run.id, "stopping", expect=("starting", "running"))
+            self.store.lifecycle.set_status(self.run.id, "stopping", expect=("starting", "running"))
             self.told = True
         with contextlib.suppress(JournalError):  # which the end that follows tells of
             self.on_events(catch_up(self.store, self.run))

@@ -29,7 +29,7 @@ def catch_up(store: Store, run: RunDir) -> list[AnyEvent]:
         if not events:
             return folded
         try:
-            store.ingest(run.id, events, end, offset)
+            store.journals.ingest(run.id, events, end, offset)
         except IngestConflict:
             continue
         folded += events
@@ -71,7 +71,7 @@ def has_living_worker(run: RunDir) -> bool:
 
 def queue_again(store: Store, run: RunDir) -> bool:
     """Put a stopped run back into the queue; False when it is not stopped any more."""
-    queued = store.set_status(run.id, "queued", expect=("stopped",))
+    queued = store.lifecycle.set_status(run.id, "queued", expect=("stopped",))
     if queued:
         keep_card(store, run)
     return queued
@@ -109,12 +109,12 @@ def settle(
     came_up = process is not None and run.read_proc_attempt() >= claimed_attempt(row)
     if row.status == "stopping" and (not came_up or exit_status == -signal.SIGTERM):
         # The signal met a worker that was still coming up.
-        store.set_status(run.id, "stopped", "stopped", seen=row)
+        store.lifecycle.set_status(run.id, "stopped", "stopped", seen=row)
     elif row.status == "starting" and not came_up and exit_status is None and row.queued_at is not None:
-        store.set_status(run.id, "queued", seen=row)
+        store.lifecycle.set_status(run.id, "queued", seen=row)
     else:
         status, cause, message = _end(run, row, process, exit_status, killed_because)
-        store.set_status(run.id, status, cause, damage or message, seen=row)
+        store.lifecycle.set_status(run.id, status, cause, damage or message, seen=row)
     keep_card(store, run)
 
 

@@ -60,10 +60,12 @@ def compare_runs(
 def compared_run(store: Store, prefix: str) -> ComparedRun:
     """A run with all that it is compared by. Raises StoreError."""
     row = store.run(store.resolve(prefix))
-    found = store.evaluations(row.id) if row.task == "evaluate" else store.evaluations_of(row.id)
+    found = (
+        store.results.evaluations(row.id) if row.task == "evaluate" else store.results.evaluations_of(row.id)
+    )
     return ComparedRun(
         row,
-        store.epochs(row.id),
+        store.results.epochs(row.id),
         [_evaluation(store, scores) for scores in found],
         ood_of(store, row.id),
         corruptions_of(store, row.id),
@@ -72,14 +74,14 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
 
 def ood_of(store: Store, run_id: str) -> list[OodResults]:
     """What the run, or those that looked at its network, found out-of-distribution; in order of time."""
-    rows = store.ood_results(run_id)
+    rows = store.results.ood_results(run_id)
     by_run = [list(part) for _, part in groupby(rows, key=lambda row: row.run_id)]
     return [OodResults(what_was_out(store.run(part[0].run_id).config), part) for part in by_run]
 
 
 def corruptions_of(store: Store, run_id: str) -> list[CorruptionRow]:
     """The newest scores on corrupted images of the run's network."""
-    rows = store.corruptions(run_id)
+    rows = store.results.corruptions(run_id)
     return [row for row in rows if row.run_id == rows[-1].run_id]
 
 

@@ -200,7 +200,7 @@ def _import(workspace: Workspace, store: Store, run: RunDir) -> str:
     was_there = os.path.lexists(here.path)
     news = "" if is_home else bring(run, here)
     try:
-        store.import_run(here, queued=is_home)
+        store.journals.import_run(here, queued=is_home)
     except BaseException:
         if not was_there:
             remove_folder(here)

@@ -288,11 +288,13 @@ class JsonDisplay:
 def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     """How the run ended, its per-class table, where its files are and what to type next."""
     if row.status == "finished":
-        for scored in store.evaluations(row.id) if row.task == "evaluate" else ():
+        for scored in store.results.evaluations(row.id) if row.task == "evaluate" else ():
             stream.say()
             stream.say(evaluation_text(scored, row.colors))
             stream.say(f"images:  seg-engine images {row.id}")
-        for best in (scored for scored in store.epochs(row.id, "val") if scored.epoch == row.best_epoch):
+        for best in (
+            scored for scored in store.results.epochs(row.id, "val") if scored.epoch == row.best_epoch
+        ):
             if best.dice is None:
                 stream.say(f"\nlowest validation loss {score(best.loss, digits=5)} at epoch {best.epoch}")
                 continue
@@ -300,11 +302,11 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             stream.say(class_table(best.class_dice, best.class_iou, row.colors))
         if row.task == "ood":
             stream.say()
-            stream.say(ood_text(store.ood_results(row.id)))
+            stream.say(ood_text(store.results.ood_results(row.id)))
             stream.say(f"images:  {run.outputs / DECISIONS}")
         if row.task == "robustness":
             stream.say("\nDice by corruption and strength:")
-            stream.say(corruption_table(store.corruptions(row.id)))
+            stream.say(corruption_table(store.results.corruptions(row.id)))
         if row.task == "predict":
             stream.say(
                 f"class maps (ids/), colours (color/) and overlays (overlay/): {predictions(row, run.path)}"

@@ -100,7 +100,7 @@ def list_images(
     with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
         if row.task != "evaluate":
-            made = store.evaluations_of(row.id)
+            made = store.results.evaluations_of(row.id)
             if not made:
                 raise Refused([f"{row.id}: has no evaluation yet; `seg-engine evaluate {row.id}` makes one"])
             row = store.run(made[-1].run_id)
@@ -109,7 +109,7 @@ def list_images(
         if class_name is not None and class_name not in row.classes:
             raise Refused([f"class:{class_name}: no such class; there are {', '.join(row.classes)}"])
         shown = limit if limit is not None else None if as_json or as_csv else 20
-        found = store.image_scores(row.id, sort, shown or None)
+        found = store.results.image_scores(row.id, sort, shown or None)
     if as_json:
         print_json([asdict(image) for image in found])
     elif as_csv:

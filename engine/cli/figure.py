@@ -120,7 +120,7 @@ def _confusion(material: _Material) -> Figure:
     if len(material.runs) > 1:
         raise FigureError(f"a confusion matrix is of one run, {len(material.runs)} were named")
     row = material.runs[0].row
-    scores = _evaluation(material.store.evaluations(row.id), row.id, material.options)
+    scores = _evaluation(material.store.results.evaluations(row.id), row.id, material.options)
     return confusion_figure(scores.confusion, row.classes, material.columns)
 
 
@@ -163,7 +163,7 @@ def _one_detection(material: _Material) -> RunRow:
 
 def _coverage(material: _Material) -> Figure:
     row = _one_detection(material)
-    return coverage_figure(material.store.ood_results(row.id), material.columns)
+    return coverage_figure(material.store.results.ood_results(row.id), material.columns)
 
 
 def _robustness(material: _Material) -> Figure:

@@ -44,7 +44,7 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
             notices.say(no_database(workspace))
         return
     with open_existing(workspace) as store:
-        active, queued = store.active(), store.queue()
+        active, queued = store.queue.active(), store.queue.waiting()
     agent = Presence.of(workspace).living()
     if as_json:
         record = {
@@ -111,7 +111,9 @@ def set_priority(workspace: Workspace, prefixes: Sequence[str], priority: int) -
 def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
     """Hold queued runs back, or let them go; without names all that are queued now."""
     with open_existing(workspace, change=True) as store:
-        rows = [store.run(store.resolve(prefix)) for prefix in prefixes] if prefixes else store.queue()
+        rows = (
+            [store.run(store.resolve(prefix)) for prefix in prefixes] if prefixes else store.queue.waiting()
+        )
         for row in lifecycle.set_place(workspace, store, rows, paused=paused):
             tell_lost(workspace, row.id)
     for row in rows:

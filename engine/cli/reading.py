@@ -42,7 +42,7 @@ def open_existing(workspace: Workspace, change: bool = False) -> Store:
 
 def catch_up(store: Store, workspace: Workspace) -> None:
     """Fold in what runs have written that nobody watches: their terminal may be gone, they are not."""
-    for row in store.active():
+    for row in store.queue.active():
         run = workspace.run_dir(row.id)
         try:
             if not store.read_only:

@@ -30,7 +30,9 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
     with open_existing(workspace) as store:
         check_experiment(store, name)
         runs = [
-            ReportedRun(compared_run(store, row.id), store.events(row.id), store.evaluations(row.id))
+            ReportedRun(
+                compared_run(store, row.id), store.results.events(row.id), store.results.evaluations(row.id)
+            )
             for row in store.runs(experiment=name, sort="created_at")
         ]
     folder = out or workspace.root / "reports" / folder_name(name)

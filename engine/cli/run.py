@@ -149,7 +149,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
             requeue(workspace, store, [row])
             tell_queued(workspace, [card_of(store.run(row.id))], as_json)
             return 0
-        if not store.take(row.id, identify(), RESUMABLE):
+        if not store.queue.take(row.id, identify(), RESUMABLE):
             raise Refused([f"{row.id}: was started by somebody else just now"])
         if others := taken_over(workspace.run_dir(row.id)):
             notices.say(others)

@@ -20,13 +20,13 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
         run_id = store.resolve(prefix)
         page = RunPage(
             row=store.run(run_id),
-            epochs=store.epochs(run_id),
-            events=store.events(run_id),
-            evaluations=[*store.evaluations(run_id), *store.evaluations_of(run_id)],
+            epochs=store.results.epochs(run_id),
+            events=store.results.events(run_id),
+            evaluations=[*store.results.evaluations(run_id), *store.results.evaluations_of(run_id)],
             files=files_of(workspace.run_dir(run_id)),
             now=time.time(),
-            ood=store.ood_results(run_id),
-            corruptions=store.corruptions(run_id),
+            ood=store.results.ood_results(run_id),
+            corruptions=store.results.corruptions(run_id),
         )
     if as_json:
         print_json(as_record(page))

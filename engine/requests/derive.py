@@ -129,7 +129,9 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
     Raises Refused when there is none of the same images, size and way to it.
     """
     row = store.run(store.resolve(prefix))
-    found = store.evaluations(row.id) if row.task == "evaluate" else store.evaluations_of(row.id)
+    found = (
+        store.results.evaluations(row.id) if row.task == "evaluate" else store.results.evaluations_of(row.id)
+    )
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""

@@ -230,7 +230,7 @@ def make_run(
     run = workspace.run_dir(card.id)
     run.create(card, config)
     try:
-        store.create_run(card, config, "queued" if owner is None else "starting", owner)
+        store.lifecycle.create(card, config, "queued" if owner is None else "starting", owner)
     except BaseException:
         remove_folder(run)
         raise
@@ -276,15 +276,15 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
 
 def _stop(workspace: Workspace, store: Store, run_id: str) -> str:
     while True:
-        if store.set_status(run_id, "stopped", "stopped", expect=("queued",)):
+        if store.lifecycle.set_status(run_id, "stopped", "stopped", expect=("queued",)):
             keep_card(store, workspace.run_dir(run_id))
             return "stopped"
-        if store.set_status(run_id, "stopping", expect=("starting", "running", "stopping")):
+        if store.lifecycle.set_status(run_id, "stopping", expect=("starting", "running", "stopping")):
             return "stopping"
         row = store.run(run_id)
         if (row.status, row.cause) != ("stopped", "preempted"):
             return "ended"
-        if store.set_status(run_id, "stopped", "stopped", seen=row):
+        if store.lifecycle.set_status(run_id, "stopped", "stopped", seen=row):
             return "stopped"  # before somebody queues it again
 
 
@@ -302,8 +302,8 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
     refuse_without_data(workspace, rows)
     for row in rows:
         if priority is not None:
-            store.set_queue(row.id, priority=priority)
-        store.set_status(row.id, "queued", expect=RESUMABLE)
+            store.queue.set_place(row.id, priority=priority)
+        store.lifecycle.set_status(row.id, "queued", expect=RESUMABLE)
         keep_card(store, workspace.run_dir(row.id))
 
 
@@ -323,7 +323,7 @@ def set_place(
     if problems:
         raise Refused(problems)
     for row in rows:
-        store.set_queue(row.id, priority=priority, paused=paused)
+        store.queue.set_place(row.id, priority=priority, paused=paused)
     return [row for row in rows if not keep_card(store, workspace.run_dir(row.id))]
 
 
@@ -334,14 +334,14 @@ def set_tags(workspace: Workspace, store: Store, run_id: str, tags: Iterable[str
     """Replace a run's tags; returns whether its folder keeps them, too. Raises Refused, StoreError."""
     tags = tuple(tags)
     refuse_unkeepable(tag=tags)
-    store.update_card(run_id, tags=tags)
+    store.lifecycle.update_card(run_id, tags=tags)
     return keep_card(store, workspace.run_dir(run_id))
 
 
 def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
     """Replace a run's note, "" removes it; returns whether its folder keeps it, too."""
     refuse_unkeepable(note=note)
-    store.update_card(run_id, note=note)
+    store.lifecycle.update_card(run_id, note=note)
     return keep_card(store, workspace.run_dir(run_id))
 
 
@@ -371,7 +371,7 @@ def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
     run = workspace.run_dir(row.id)
     hidden: list[Path] = []
     try:
-        gone = store.delete_run(row.id, expect=DELETABLE, with_it=lambda: hidden.extend(hide(run)))
+        gone = store.lifecycle.delete(row.id, expect=DELETABLE, with_it=lambda: hidden.extend(hide(run)))
     except BaseException as error:
         for path in hidden:
             unhide(path)
@@ -400,7 +400,7 @@ def finish_deletions(workspace: Workspace, store: Store) -> list[str]:
     row; returns a line for what stays."""
     if not left_behind(workspace.runs):
         return []
-    with store.list_held() as is_known:
+    with store.lifecycle.list_held() as is_known:
         return deletion.finish(workspace.runs, is_known)
 
 

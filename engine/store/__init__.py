@@ -1,7 +1,8 @@
 """The database of runs: the only room that speaks SQL.
 
-Front ends and the agent use the verbs of `Store` and get frozen snapshots; people who query the database
-themselves use the views that `docs/database.md` describes.
+Front ends and the agent use `Store` and what it holds (`lifecycle`, `queue`, `journals`, `results`, `checks`)
+and get frozen snapshots; people who query the database themselves use the views that `docs/database.md`
+describes.
 """
 
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun

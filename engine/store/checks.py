@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from engine.run.events import AnyEvent
+from engine.store.database import Database
 from engine.store.folds.status import NO_END
 from engine.store.ingest import fold
 from engine.store.insert import settle_experiments, unheard
 from engine.store.lookup import hold, hold_list, no_run
 from engine.store.rows import END_STATUSES
-from engine.store.schema import (
-    corruptions,
-    epochs,
-    events,
-    experiments,
-    images,
-    ood_images,
-    ood_results,
-    results,
-    runs,
-)
+from engine.store.schema import FOLDED, experiments, runs
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -35,7 +24,6 @@ _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "e
 _OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
 _OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
-_CHILDREN = (epochs, results, events, images, ood_results, ood_images, corruptions)
 
 
 @dataclass(frozen=True)
@@ -46,22 +34,24 @@ class RunRows:
     children: Mapping[str, Mapping[tuple[Any, ...], Mapping[str, Any]]]
 
 
-class CheckVerbs(abc.ABC):
-    """The verbs of the `Store` that look for bit rot and mend it."""
+class Checks:
+    """Looking for bit rot in a database, and mending it."""
 
-    @abc.abstractmethod
-    def _read(self) -> AbstractContextManager[sa.Connection]: ...
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    @abc.abstractmethod
-    def _write(self) -> AbstractContextManager[sa.Connection]: ...
+    def faults(self) -> list[str]:
+        """What the database itself finds damaged; none when it is sound."""
+        with self._database.read() as connection:
+            return self._database.faults(connection)
 
     def rows_of_run(self, run_id: str) -> RunRows:
         """Everything of one run, as it is at one moment."""
-        with self._read() as connection:
+        with self._database.read() as connection:
             run = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
             if run is None:
                 raise no_run(run_id)
-            return RunRows(dict(run), {table.name: _rows(connection, table, run_id) for table in _CHILDREN})
+            return RunRows(dict(run), {table.name: _rows(connection, table, run_id) for table in FOLDED})
 
     def experiments_of_another_age(self) -> list[tuple[str, float, float | None]]:
         """Experiments that are not as old as their oldest run: name, `created_at` and what it should be, None
@@ -74,12 +64,12 @@ class CheckVerbs(abc.ABC):
             .having(sa.or_(oldest.is_(None), oldest != experiments.c.created_at))
             .order_by(experiments.c.name)
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(found)]
 
     def settle_experiments(self) -> None:
         """Make every experiment as old as its oldest run, and remove those without runs."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             hold_list(connection)
             settle_experiments(connection)
 
@@ -88,11 +78,11 @@ class CheckVerbs(abc.ABC):
 
         What people call it and want of it stays, and so does its status unless the journal belies that.
         """
-        with self._write() as connection:
+        with self._database.write() as connection:
             mine = runs.c.id == run_id
             hold(connection, run_id)
             before = dict(connection.execute(sa.select(runs).where(mine)).mappings().one())
-            for table in _CHILDREN:
+            for table in FOLDED:
                 connection.execute(table.delete().where(table.c.run_id == run_id))
             kept = {name: before[name] for name in (*_OF_PEOPLE, *_OF_THE_QUEUE)}
             blank = {column.name: None for column in runs.c if column.nullable}

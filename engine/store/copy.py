@@ -11,21 +11,9 @@ from engine.store.dialects import NextChange
 from engine.store.errors import StoreError
 from engine.store.insert import settle_experiments
 from engine.store.lookup import hold_list
-from engine.store.schema import (
-    corruptions,
-    epochs,
-    events,
-    experiments,
-    images,
-    ood_images,
-    ood_results,
-    results,
-    runs,
-    tags,
-)
+from engine.store.schema import OF_RUNS, experiments, runs
 from engine.store.store import Store
 
-_CHILDREN = (tags, epochs, events, results, images, ood_results, ood_images, corruptions)
 _AT_ONCE = 2000
 _SHOWN = 3
 
@@ -45,7 +33,7 @@ def copy_runs(
     rows copied, by table; `on_progress` gets (done, total) rows. Raises StoreError when the target has one of
     the runs already, or does not have every row in the end.
     """
-    with source._read() as reading, target._write() as writing:
+    with source.database.read() as reading, target.database.write() as writing:
         hold_list(writing)
         if replace:
             writing.execute(runs.delete().where(runs.c.workspace == target.workspace))
@@ -62,10 +50,10 @@ def copy_runs(
                 done += 1
                 yield row
 
-        target._database.insert(writing, *_moved_runs(reading, writing, source, target, counted))
-        for table in _CHILDREN:
+        target.database.insert(writing, *_moved_runs(reading, writing, source, target, counted))
+        for table in OF_RUNS:
             rows = counted(_stored(reading, table, source.workspace))
-            target._database.insert(writing, table.name, table.c.keys(), rows)
+            target.database.insert(writing, table.name, table.c.keys(), rows)
         settle_experiments(writing)
         on_progress(done, total)
         arrived = _counts(writing, target.workspace)
@@ -91,7 +79,7 @@ def _refuse_known(reading: sa.Connection, writing: sa.Connection, source: Store,
 def _counts(connection: sa.Connection, workspace: str) -> dict[str, int]:
     """How many rows each table has of a workspace."""
     mine = sa.select(runs.c.id).where(runs.c.workspace == workspace)
-    chosen = {runs: runs.c.workspace == workspace} | {table: table.c.run_id.in_(mine) for table in _CHILDREN}
+    chosen = {runs: runs.c.workspace == workspace} | {table: table.c.run_id.in_(mine) for table in OF_RUNS}
     return {
         table.name: int(
             connection.execute(sa.select(sa.func.count()).select_from(table).where(only)).scalar_one()

@@ -8,15 +8,15 @@ has finished. Of those the one of the highest priority is next, of equal ones th
 
 from __future__ import annotations
 
-import abc
 import time
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from engine.host.processes import ProcessIdentity
+from engine.store.database import Database
 from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.lookup import hold
 from engine.store.rows import RunRow, run_row, select_runs
@@ -31,16 +31,12 @@ IN_ORDER = (runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
 _QUEUED, _EARLIER = runs.alias("queued"), runs.alias("earlier")
 
 
-class QueueVerbs(abc.ABC):
-    """The verbs of the `Store` that keep the queue of its workspace."""
+class Queue:
+    """The queue of a `workspace`, and who looks after the runs that left it."""
 
-    workspace: str
-
-    @abc.abstractmethod
-    def _read(self) -> AbstractContextManager[sa.Connection]: ...
-
-    @abc.abstractmethod
-    def _write(self) -> AbstractContextManager[sa.Connection]: ...
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
+        self._workspace = workspace
 
     def claim_next(
         self,
@@ -56,28 +52,25 @@ class QueueVerbs(abc.ABC):
         One that wants several devices gets as many slots of those `beside`, at most `devices_here` in all;
         while fewer are free, it waits and nobody overtakes it. No two owners ever get the same run.
         """
-        with self._read() as connection:  # an agent asks all the time and shall not keep others from writing
-            if (
-                _next_that_fits(connection, self.workspace, slot, devices, beside, devices_here, executor)
-                is None
-            ):
+        offer = _Offer(slot, devices, beside, devices_here, executor)
+        # Read first: an agent asks all the time and shall not keep others from writing.
+        with self._database.read() as connection:
+            if _next_that_fits(connection, self._workspace, offer) is None:
                 return None
-        with self._write() as connection:
-            fitting = _next_that_fits(
-                connection, self.workspace, slot, devices, beside, devices_here, executor, to_take=True
-            )
+        with self._database.write() as connection:
+            fitting = _next_that_fits(connection, self._workspace, offer, to_take=True)
             run_id = None if fitting is None else _claim(connection, owner, *fitting)
             found = connection.execute(select_runs().where(runs.c.id == run_id)).first()
         return run_row(found) if found is not None else None
 
     def has_next(self, devices: Collection[str], executor: str) -> bool:
         """Whether a run waits that `claim_next` would take."""
-        with self._read() as connection:
-            return _next(connection, self.workspace, devices, executor) is not None
+        with self._database.read() as connection:
+            return _next(connection, self._workspace, devices, executor) is not None
 
     def note_job(self, run_id: str, owner: ProcessIdentity, job: str) -> None:
         """Keep with the claim of `owner` which job of a cluster the run is."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             chosen = sa.select(runs.c.claimed_by).where(runs.c.id == run_id).with_for_update()
             claim = connection.execute(chosen).scalar()
             if claim is not None and ProcessIdentity.from_json(claim) == owner:
@@ -86,72 +79,76 @@ class QueueVerbs(abc.ABC):
 
     def take(self, run_id: str, owner: ProcessIdentity, expect: Collection[str]) -> bool:
         """Let `owner` start this very run, past the queue, if its status is one of `expect`; else False."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             hold(connection, run_id)
             return _take(connection, run_id, owner, expect)
 
     def adopt(self, run_id: str, owner: ProcessIdentity, slot: str, before: dict[str, Any] | None) -> bool:
         """Let `owner` look after an active run whose `claimed_by` is still `before`."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             return _adopt(connection, run_id, owner, slot, before)
 
     def fail_dependents(self) -> list[str]:
         """Fail the queued runs whose predecessor failed, was lost or is gone; returns their ids."""
-        with self._read() as connection:
-            if not _hopeless(connection, self.workspace):
+        with self._database.read() as connection:
+            if not _hopeless(connection, self._workspace):
                 return []
-        with self._write() as connection:
-            found = _hopeless(connection, self.workspace, to_change=True)
+        with self._database.write() as connection:
+            found = _hopeless(connection, self._workspace, to_change=True)
             for run_id, why in found:
                 end = {"status": "failed", "cause": "dependency", "message": why, "ended_at": time.time()}
                 connection.execute(runs.update().where(runs.c.id == run_id).values(NO_END | end))
         return [run_id for run_id, _ in found]
 
-    def set_queue(self, run_id: str, priority: int | None = None, paused: bool | None = None) -> None:
+    def set_place(self, run_id: str, priority: int | None = None, paused: bool | None = None) -> None:
         """Change a run's place in the queue; None leaves a part as it is."""
         change = {
             key: value for key, value in (("priority", priority), ("paused", paused)) if value is not None
         }
-        with self._write() as connection:
+        with self._database.write() as connection:
             hold(connection, run_id)
             connection.execute(runs.update().where(runs.c.id == run_id).values(change))
 
-    def queue(self) -> list[RunRow]:
+    def waiting(self) -> list[RunRow]:
         """The queued runs, the next first."""
-        mine = (runs.c.workspace == self.workspace) & (runs.c.status == "queued")
+        mine = (runs.c.workspace == self._workspace) & (runs.c.status == "queued")
         chosen = select_runs().where(mine).order_by(*IN_ORDER)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [run_row(row) for row in connection.execute(chosen)]
 
     def active(self) -> list[RunRow]:
         """The runs that somebody has taken and that have not ended, the oldest first."""
-        mine = (runs.c.workspace == self.workspace) & runs.c.status.in_(ACTIVE_STATUSES)
+        mine = (runs.c.workspace == self._workspace) & runs.c.status.in_(ACTIVE_STATUSES)
         chosen = select_runs().where(mine).order_by(runs.c.created_at)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [run_row(row) for row in connection.execute(chosen)]
 
 
+@dataclass(frozen=True)
+class _Offer:
+    """What a claim has for a run: see `Queue.claim_next`."""
+
+    slot: str
+    devices: Collection[str]
+    beside: Sequence[str]
+    devices_here: int
+    executor: str
+
+
 def _next_that_fits(
-    connection: sa.Connection,
-    workspace: str,
-    slot: str,
-    devices: Collection[str],
-    beside: Sequence[str],
-    devices_here: int,
-    executor: str,
-    to_take: bool = False,
+    connection: sa.Connection, workspace: str, offer: _Offer, to_take: bool = False
 ) -> tuple[str, str] | None:
     """The next run and the slots for it, joined by commas; None when there is none or its slots are taken.
 
     With `to_take` it is held until the transaction ends, and runs that others hold are passed over.
     """
-    found = _next(connection, workspace, devices, executor, to_take)
+    found = _next(connection, workspace, offer.devices, offer.executor, to_take)
     if found is None:
         return None
     wanted = connection.execute(sa.select(runs.c.config["devices"].as_string()).where(runs.c.id == found))
     told = wanted.scalar() or "1"  # queued by an earlier version: one
-    count = devices_here if told == "auto" else min(int(told), devices_here)
-    chosen = (slot, *beside)[:count]
+    count = offer.devices_here if told == "auto" else min(int(told), offer.devices_here)
+    chosen = (offer.slot, *offer.beside)[:count]
     return (found, ",".join(chosen)) if len(chosen) == count else None
 
 

@@ -94,7 +94,7 @@ def _import(
     for done, folder in enumerate(folders):
         on_progress(done, len(folders))
         try:
-            imported.append(store.import_run(RunDir(folder)))
+            imported.append(store.journals.import_run(RunDir(folder)))
         except UnfitRun as error:
             unreadable.append((folder, str(error)))
     on_progress(len(folders), len(folders))

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from engine.store.errors import StoreError
 from engine.store.schema import (
     corruptions,
     epochs,
@@ -267,6 +268,12 @@ class ExperimentRow:
     runs: int
     active: int
     best_dice: float | None
+
+
+def check_status(status: str) -> None:
+    """Raises StoreError for a word that is no status."""
+    if status not in STATUSES:
+        raise StoreError(f"{status}: is no status; it must be one of {', '.join(STATUSES)}")
 
 
 TAG_SEPARATOR = ","

@@ -246,3 +246,9 @@ corruptions = sa.Table(
     *_scores(),
     sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
 )
+
+OF_RUNS = tuple(table for table in metadata.sorted_tables if "run_id" in table.c)
+"""The tables whose rows each belong to a run."""
+
+FOLDED = tuple(table for table in OF_RUNS if table is not tags)
+"""Those whose rows are folded from journals; a tag is what people call a run."""

@@ -6,18 +6,14 @@ for what lies above it, and pays for what happened since instead of for all that
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
 
-from engine.store import filters as terms
-from engine.store.dialects import LatestChange
 from engine.store.rows import END_STATUSES, OF_RUN, TAG_SEPARATOR
-from engine.store.schema import experiments, runs
+from engine.store.schema import runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,46 +95,14 @@ class Changes:
     count: int
 
 
-_COLUMNS: dict[str, sa.ColumnElement[Any]] = {
+SUMMARY_COLUMNS: dict[str, sa.ColumnElement[Any]] = {
     field.name: OF_RUN[field.name] if field.name in OF_RUN else runs.c[field.name]
     for field in fields(RunSummary)
 }
-_TAGS = list(_COLUMNS).index("tags")
+_TAGS = list(SUMMARY_COLUMNS).index("tags")
 
 
-class SummaryVerbs(abc.ABC):
-    """The verbs of the `Store` for those who follow all runs."""
-
-    @abc.abstractmethod
-    def _read(self) -> AbstractContextManager[sa.Connection]: ...
-
-    def changes(self, since: int = -1) -> Changes:
-        """The runs written to after the number `since` (-1: all of them), in one snapshot."""
-        chosen = (
-            sa.select(*_COLUMNS.values())
-            .join_from(runs, experiments)
-            .where(runs.c.changed > since)
-            .order_by(runs.c.changed)
-        )
-        totals = sa.select(LatestChange(), sa.func.count()).select_from(runs)
-        with self._read() as connection:
-            latest, count = connection.execute(totals).one()
-            rows = connection.execute(chosen).all()
-        return Changes(tuple(map(_summary, rows)), int(latest), int(count))
-
-    def run_ids(self, filters: Sequence[str] = (), sort: str = "-created_at") -> list[str]:
-        """The ids of the runs that meet all `filters`, in order; both as for `runs`. Raises StoreError."""
-        chosen = (
-            sa.select(runs.c.id)
-            .join_from(runs, experiments)
-            .where(*(terms.condition(term) for term in filters))
-            .order_by(*terms.ordering(sort))
-        )
-        with self._read() as connection:
-            return list(connection.execute(chosen).scalars())
-
-
-def _summary(row: Sequence[Any]) -> RunSummary:
+def run_summary(row: Sequence[Any]) -> RunSummary:
     values = list(row)
     values[_TAGS] = tuple(sorted(values[_TAGS].split(TAG_SEPARATOR))) if values[_TAGS] else ()
     return RunSummary(*values)

@@ -131,7 +131,7 @@ def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
 def _taken(store: Store, row: RunRow, config: RunConfig, how: str) -> str:
     """What a run took, made to fit the number of epochs."""
     parts = []
-    known = store.epochs(row.id)
+    known = store.results.epochs(row.id)
     epochs = {epoch.epoch for epoch in known}
     if epochs and row.config.get("data", {}).get("root") == config.data.root:
         each = sum(epoch.seconds for epoch in known) / len(epochs)
@@ -159,7 +159,7 @@ def queue_run(
     check_steps(config)
     priority = int(card.priority)
     if first:
-        waiting = [row.priority for row in store.queue()]
+        waiting = [row.priority for row in store.queue.waiting()]
         priority = min(max([priority, *(other + 1 for other in waiting)]), MOST_PRIORITY)
     run = RunCard(
         id=new_run_id(),

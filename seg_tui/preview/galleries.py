@@ -119,11 +119,11 @@ def _size_in_header(path: Path) -> Size | None:
 
 def _known_ranking(store: Store, row: RunRow, files: Mapping[int, Mapping[str, Path]]) -> Ranking | None:
     """What an evaluation has scored, None until it has ended."""
-    made = store.evaluations(row.id)
+    made = store.results.evaluations(row.id)
     if not made or not files:
         return None
     epoch, kept = next(iter(files.items()))
-    scored = {gallery_name(image.image): image.dice for image in store.image_scores(row.id)}
+    scored = {gallery_name(image.image): image.dice for image in store.results.image_scores(row.id)}
     pooled = scores_from_confusion(np.array(made[-1].confusion, dtype=np.int64))
     dice = {sample: scored[sample] for sample in kept if sample in scored}
     return Ranking(row.id, epoch, dice, pooled, made[-1].images)

@@ -366,7 +366,7 @@ def read_runs(store: Store, run_ids: Sequence[str], before: Sequence[ComparedRun
         row = store.run(run_id)
         old = known.get(run_id)
         same = old is not None and old.row.journal_seq == row.journal_seq
-        runs.append(ComparedRun(row, old.epochs if old and same else tuple(store.epochs(run_id))))
+        runs.append(ComparedRun(row, old.epochs if old and same else tuple(store.results.epochs(run_id))))
     return runs
 
 

@@ -37,7 +37,7 @@ def import_made_up_run(
     """A run directory in the workspace, and the run in its database."""
     run = make_run_dir(workspace.runs, run_id, journal, **card)  # type: ignore[arg-type]
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
     return run
 
 

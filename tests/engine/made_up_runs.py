@@ -383,20 +383,20 @@ def open_store(folder: Path, timeout: float = 5.0) -> Store:
 
 def add_run(store: Store, run_id: str = "aaaaaaaa", config: RunConfig | None = None, **card: object) -> str:
     values = {"name": f"run {run_id}", "experiment": "test", "created": 900.0} | card
-    store.create_run(RunCard(id=run_id, **values), config or RunConfig())  # type: ignore[arg-type]
+    store.lifecycle.create(RunCard(id=run_id, **values), config or RunConfig())  # type: ignore[arg-type]
     return run_id
 
 
 def ingest(store: Store, run_id: str, events: list[AnyEvent]) -> RunRow:
     """Fold events; each counts as a byte of the journal."""
     offset = store.run(run_id).journal_offset
-    store.ingest(run_id, events, offset + len(events), offset)
+    store.journals.ingest(run_id, events, offset + len(events), offset)
     return store.run(run_id)
 
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     """All rows of all tables; how often a run was written to is left out."""
-    with store._read() as connection:
+    with store.database.read() as connection:
         return {
             name: sorted((tuple(row) for row in connection.execute(_all_of(table))), key=repr)
             for name, table in metadata.tables.items()

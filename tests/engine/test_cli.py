@@ -268,8 +268,8 @@ def test_a_long_table_is_cut_but_never_hides_what_has_not_ended(seg: Command, wo
     with workspace.open_store() as store:
         for i in range(55):
             run = make_run_dir(workspace.runs, f"done{i:04d}", finished_journal(), created=900.0 + i)
-            store.import_run(run)
-        store.import_run(make_run_dir(workspace.runs, "fresh000", created=1.0))
+            store.journals.import_run(run)
+        store.journals.import_run(make_run_dir(workspace.runs, "fresh000", created=1.0))
     done = seg("runs")
     ids = [line.split()[0] for line in done.out.splitlines()[1:]]
     assert len(ids) == 51

@@ -63,7 +63,7 @@ def make(store: Store) -> Make:
             journal.add(epoch_event(1, "val", dice, by_class, seconds=1.0))
             journal.finish(1)
             ingest(store, run_id, journal.events)
-        return ComparedRun(store.run(run_id), store.epochs(run_id))
+        return ComparedRun(store.run(run_id), store.results.epochs(run_id))
 
     return made
 
@@ -143,7 +143,7 @@ def test_a_run_that_learns_no_classes_takes_none_from_the_others(make: Make, sto
         store, "pppppppp", with_values(get_recipe("quick"), {"task": "pretrain", "data.root": "/data/city"})
     )
     ingest(store, "pppppppp", journal.events)
-    pretrained = ComparedRun(store.run("pppppppp"), store.epochs("pppppppp"))
+    pretrained = ComparedRun(store.run("pppppppp"), store.results.epochs("pppppppp"))
     comparison = compare([pretrained, make("aaaaaaaa", 0.5)])
     assert [row.name for row in comparison.classes] == list(CLASSES)
     assert "common_dice" not in [metric.name for metric in comparison.metrics]
@@ -164,7 +164,7 @@ def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: 
         run = make(source)
         add_run(store, run_id, evaluation_config(source))
         ingest(store, run_id, evaluation_journal(source, {"a": dice, "b": dice}).events)
-        found = [Evaluation(scores, external=True) for scores in store.evaluations_of(source)]
+        found = [Evaluation(scores, external=True) for scores in store.results.evaluations_of(source)]
         runs.append(replace(run, evaluations=found))
     runs.append(make("cccccccc"))
     comparison = compare(runs)
@@ -178,7 +178,7 @@ def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: 
     assert (metric.title, metric.better) == ("Dice, external at original, 20 images", "higher")
     assert named(comparison, "A").values["latency_seconds"].mean == 0.02
     # An evaluation itself is compared by its own scores.
-    (alone,) = store.evaluations("eeeeeee2")
+    (alone,) = store.results.evaluations("eeeeeee2")
     itself = ComparedRun(store.run("eeeeeee2"), [], [Evaluation(alone, external=False)])
     assert compare([itself]).classes[0].dice[0] == Value(0.5, None, 1)
 

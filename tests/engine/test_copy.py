@@ -44,13 +44,15 @@ def url(postgres: Server) -> Iterator[str]:
 def fill(store: Store, runs: Path) -> None:
     """One run of each kind, in the queue or over, with all that the tables can hold."""
     first = make_run_dir(runs, "aaaaaaaa", finished_journal(), tags=("lab", "night"), note="x\ty\n\\")
-    store.import_run(first)
-    store.import_run(make_run_dir(runs, "bbbbbbbb", resumed_journal(), name='Größe "8"', experiment="two"))
+    store.journals.import_run(first)
+    store.journals.import_run(
+        make_run_dir(runs, "bbbbbbbb", resumed_journal(), name='Größe "8"', experiment="two")
+    )
     journal = evaluation_journal("aaaaaaaa", {"a": 0.5, "b": None})
-    store.import_run(make_run_dir(runs, "cccccccc", journal, evaluation_config("aaaaaaaa")))
-    store.import_run(make_run_dir(runs, "dddddddd", priority=3, paused=True))
-    store.take("aaaaaaaa", DEAD, ("finished",))
-    store.set_status("aaaaaaaa", "finished", "completed")
+    store.journals.import_run(make_run_dir(runs, "cccccccc", journal, evaluation_config("aaaaaaaa")))
+    store.journals.import_run(make_run_dir(runs, "dddddddd", priority=3, paused=True))
+    store.queue.take("aaaaaaaa", DEAD, ("finished",))
+    store.lifecycle.set_status("aaaaaaaa", "finished", "completed")
 
 
 def rows_by_name(store: Store) -> Rows:
@@ -78,10 +80,13 @@ def test_there_and_back_every_row_is_the_same(tmp_path: Path, url: str) -> None:
             assert copy_runs(server, back) == copied
             assert rows_by_name(back) == rows_by_name(file)
             raw = "SELECT class_dice, class_iou FROM epochs ORDER BY run_id, split, epoch"
-            with back._read() as one, file._read() as other:  # to the letter, the order of the classes too
+            with (
+                back.database.read() as one,
+                file.database.read() as other,
+            ):  # to the letter, the order of the classes too
                 assert one.exec_driver_sql(raw).all() == other.exec_driver_sql(raw).all()
             latest = back.changes().latest
-            back.update_card("aaaaaaaa", note="new")
+            back.lifecycle.update_card("aaaaaaaa", note="new")
             assert [run.id for run in back.changes(latest).runs] == ["aaaaaaaa"]
             row = back.run("dddddddd")
             assert (row.workspace, row.priority, row.paused) == ("", 3, True)
@@ -177,11 +182,11 @@ def test_check_and_rebuild_touch_their_own_workspace_only(
     seg: Command, ours: Workspace, url: str, tmp_path: Path
 ) -> None:
     with Store(url, workspace="ben@lab:/b") as ben:
-        ben.import_run(make_run_dir(tmp_path / "theirs", "bbbb9999", finished_journal()))
+        ben.journals.import_run(make_run_dir(tmp_path / "theirs", "bbbb9999", finished_journal()))
         assert seg("db copy --to server").status == 0
-        theirs = ben.rows_of_run("bbbb9999")
+        theirs = ben.checks.rows_of_run("bbbb9999")
     assert seg("db check").out == "4 runs compared: the database is what their folders say\n"
-    with Store(url) as store, store._write() as connection:
+    with Store(url) as store, store.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM epochs WHERE run_id = 'aaaaaaaa' AND epoch = 2")
         connection.exec_driver_sql("UPDATE runs SET best_dice = 0.9 WHERE id = 'bbbbbbbb'")
     said = seg("db check")
@@ -190,8 +195,8 @@ def test_check_and_rebuild_touch_their_own_workspace_only(
     assert seg("db check --fix").status == 0
     with Store(ours.file_url) as file, ours.open_store() as server:
         assert everything(server)["epochs"][:6] == everything(file)["epochs"][:6]
-        assert server.rows_of_run("bbbb9999") == theirs
-        server.delete_run("cccccccc")
+        assert server.checks.rows_of_run("bbbb9999") == theirs
+        server.lifecycle.delete("cccccccc")
     done = seg("db rebuild")
     assert done.status == 0
     assert "postgresql://tests@/" in done.out
@@ -200,7 +205,7 @@ def test_check_and_rebuild_touch_their_own_workspace_only(
     with Store(f"sqlite:///{backup}") as before, ours.open_store() as server, Store(ours.file_url) as file:
         assert sorted(run.id[0] for run in before.runs()) == ["a", "b", "d"]
         assert len(server.runs([server.mine])) == 4
-        assert server.rows_of_run("bbbb9999") == theirs
+        assert server.checks.rows_of_run("bbbb9999") == theirs
         for table in ("epochs", "events", "results", "images", "tags"):
             mine = [row for row in everything(server)[table] if row[0] != "bbbb9999"]
             assert mine == everything(file)[table]
@@ -213,8 +218,8 @@ def test_what_needs_the_folder_of_another_workspace_says_where_it_is(
     assert seg("db copy --to server").status == 0
     with Store(url, workspace="ben@lab:/b") as ben:
         run: RunDir = make_run_dir(tmp_path / "theirs", "bbbb9999", finished_journal(), name="theirs")
-        ben.import_run(run)
-        ben.set_status("bbbb9999", "failed", "killed")
+        ben.journals.import_run(run)
+        ben.lifecycle.set_status("bbbb9999", "failed", "killed")
     assert "theirs" in seg("show theirs").out
     for line in ("delete theirs --yes", "requeue theirs", "resume theirs"):
         done = seg(line)
@@ -230,7 +235,7 @@ def test_a_copied_folder_of_another_workspace_is_not_taken(
 ) -> None:
     theirs = make_run_dir(tmp_path / "theirs", "bbbb9999", finished_journal())
     with Store(url, workspace="ben@lab:/b") as ben:
-        ben.import_run(theirs)
+        ben.journals.import_run(theirs)
     done = seg(f"db import {theirs.path}")
     assert (done.status, done.out) == (BAD_USE, "")
     assert "bbbb9999: is one of the workspace ben@lab:/b already" in done.err

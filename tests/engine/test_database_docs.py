@@ -62,7 +62,7 @@ def answers(
         fill(store, folder / "runs")
 
     def ask(title: str) -> Rows:
-        with Store(url) as store, store._read() as connection:
+        with Store(url) as store, store.database.read() as connection:
             found = connection.exec_driver_sql(QUERIES[request.param][title])
             return [dict(row) for row in found.mappings()]
 
@@ -73,7 +73,7 @@ def fill(store: Store, runs: Path) -> None:
     """Three seeds of one setup, a wider network in another experiment, and a run that failed."""
 
     def add(run_id: str, config: RunConfig, journal: MadeUpJournal, **card: object) -> None:
-        store.import_run(make_run_dir(runs, run_id, journal, config, **card))
+        store.journals.import_run(make_run_dir(runs, run_id, journal, config, **card))
 
     for run_id, seed, best in ((FIRST, 0, 0.5), (SECOND, 1, 0.6), (THIRD, 2, 0.55)):
         config = with_values(RunConfig(), {"seed": seed})
@@ -271,7 +271,7 @@ def test_the_query_answers_its_question(answers: Callable[[str], Rows], title: s
 
 
 def test_every_column_of_every_view_and_table_is_described(tmp_path: Path, new_database: NewDatabase) -> None:
-    with Store(new_database(tmp_path)) as store, store._read() as connection:
+    with Store(new_database(tmp_path)) as store, store.database.read() as connection:
         inspector = sa.inspect(connection)
         kinds = {"Table": inspector.get_table_names(), "View": inspector.get_view_names()}
         real = {

@@ -54,8 +54,8 @@ def whole(workspace: Workspace) -> RunDir:
     run = import_made_up_run(workspace, "aaaa1111", finished_journal())
     with workspace.open_store() as store:
         for run_id in ("aaaa1111", "bbbb2222"):
-            store.take(run_id, DEAD, ("finished",))
-            store.set_status(run_id, "finished", "completed")
+            store.queue.take(run_id, DEAD, ("finished",))
+            store.lifecycle.set_status(run_id, "finished", "completed")
     return run
 
 
@@ -152,7 +152,7 @@ def test_what_can_be_mended_is_said_then_mended(
     # What people query is then what a database made from nothing has.
     with workspace.open_store() as store, open_store(tmp_path) as anew:
         for run in store.runs():
-            anew.import_run(workspace.run_dir(run.id))
+            anew.journals.import_run(workspace.run_dir(run.id))
         for table in ("epochs", "events", "results"):
             assert everything(store)[table] == everything(anew)[table]
         for run in store.runs():
@@ -168,9 +168,9 @@ def test_what_can_be_mended_is_said_then_mended(
 def test_a_mended_run_keeps_what_people_want_of_it(seg: Command, workspace: Workspace, whole: RunDir) -> None:
     run = import_made_up_run(workspace, "cccc3333", running_journal())
     with workspace.open_store() as store:
-        store.set_status("cccc3333", "failed", "killed", "signal 9")
-        store.set_status("cccc3333", "queued")
-        store.set_queue("cccc3333", priority=4, paused=True)
+        store.lifecycle.set_status("cccc3333", "failed", "killed", "signal 9")
+        store.lifecycle.set_status("cccc3333", "queued")
+        store.queue.set_place("cccc3333", priority=4, paused=True)
         queued_at = store.run("cccc3333").queued_at
     sql(workspace, "UPDATE runs SET epoch = 9 WHERE id = 'cccc3333'")
     assert [kind for _, kind, fixed in found(seg, "--fix") if fixed] == ["rows", "card"]
@@ -196,7 +196,7 @@ def test_a_run_whose_worker_lives_does_not_stay_failed(seg: Command, workspace: 
     run = import_made_up_run(workspace, "aaaa1111", running_journal(), queued_for=0)
     run.write_proc(me, 1)
     with workspace.open_store() as store:
-        store.set_status("aaaa1111", "failed", "killed")
+        store.lifecycle.set_status("aaaa1111", "failed", "killed")
     assert f"is failed, its worker lives (process {me.pid})" in seg("db check").out
     assert seg("db check --fix").status == 0
     with workspace.open_store() as store:
@@ -207,8 +207,8 @@ def test_what_an_agent_is_about_to_do_is_no_difference(seg: Command, workspace: 
     journal = running_journal()
     run = import_made_up_run(workspace, "aaaa1111", journal, queued_for=0)
     with workspace.open_store() as store:
-        store.take("aaaa1111", me, ("running",))
-        store.set_status("aaaa1111", "running")
+        store.queue.take("aaaa1111", me, ("running",))
+        store.lifecycle.set_status("aaaa1111", "running")
     journal.epoch(2, 0.2, 0.3)
     journal.finish(2)
     journal.write(run.journal)
@@ -277,7 +277,7 @@ def test_checkpoints_are_held_against_their_checksums(seg: Command, workspace: W
 @pytest.mark.usefixtures("whole")
 def test_a_database_whose_pages_rotted_is_told_to_be_rebuilt(seg: Command, workspace: Workspace) -> None:
     with Store(workspace.database_url) as store:
-        store.faults()
+        store.checks.faults()
     sql(workspace, "PRAGMA journal_mode = DELETE")
     content = bytearray(workspace.database.read_bytes())
     half = len(content) // 2

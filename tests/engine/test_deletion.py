@@ -15,7 +15,8 @@ from engine.exits import BAD_USE
 from engine.requests import lifecycle
 from engine.run import deletion
 from engine.run.directory import RunCard, RunDir
-from engine.store import Store, StoreError
+from engine.store import StoreError
+from engine.store.lifecycle import Lifecycle
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import finished_journal
@@ -134,14 +135,14 @@ def test_a_row_that_cannot_be_removed_keeps_its_folder(
     either_workspace: Workspace, run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with either_workspace.open_store() as store:
-        real = store.delete_run
+        real = store.lifecycle.delete
 
         def fail_at_the_end(*args: object, **options: object) -> bool:
             real(*args, **options)  # type: ignore[arg-type]
             raise StoreError("the disk is full")
 
         row = store.run(run.id)
-        monkeypatch.setattr(store, "delete_run", fail_at_the_end)
+        monkeypatch.setattr(store.lifecycle, "delete", fail_at_the_end)
         with pytest.raises(StoreError, match="the disk is full"):
             lifecycle.delete(either_workspace, store, row)
     assert (run.checkpoints / "best.pt").exists()
@@ -244,7 +245,7 @@ def test_a_run_is_made_whole_or_not_at_all(workspace: Workspace, monkeypatch: py
             def fail(*args: object, failure: BaseException = failure) -> None:
                 raise failure
 
-            for target, name in ((RunDir, "write_card"), (Store, "create_run")):
+            for target, name in ((RunDir, "write_card"), (Lifecycle, "create")):
                 monkeypatch.setattr(target, name, fail)
                 with pytest.raises(type(failure)):
                     lifecycle.make_run(workspace, store, card, RunConfig())
@@ -266,7 +267,7 @@ def test_runs_that_are_queued_together_are_all_made_or_none(
     chain = RunConfig.model_validate({"pretrain": {"epochs": 1}})
     with workspace.open_store() as store:
         made = 0
-        create = Store.create_run
+        create = Lifecycle.create
 
         def fail_at_the_fourth(*args: object, **options: object) -> None:
             nonlocal made
@@ -275,7 +276,7 @@ def test_runs_that_are_queued_together_are_all_made_or_none(
                 raise StoreError("the disk is full")
             create(*args, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Store, "create_run", fail_at_the_fourth)
+        monkeypatch.setattr(Lifecycle, "create", fail_at_the_fourth)
 
         def queue_all() -> None:
             with lifecycle.all_or_none(workspace, store) as cards:

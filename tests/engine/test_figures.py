@@ -43,7 +43,7 @@ def make(store: Store) -> Callable[..., ComparedRun]:
             journal.add(epoch_event(epoch, "train", value - 0.05))
             journal.add(epoch_event(epoch, "val", value, by_class))
         ingest(store, add_run(store, run_id), journal.events)
-        return ComparedRun(store.run(run_id), store.epochs(run_id))
+        return ComparedRun(store.run(run_id), store.results.epochs(run_id))
 
     return made
 

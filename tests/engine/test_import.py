@@ -365,7 +365,7 @@ def test_an_experiment_is_as_old_as_its_oldest_run(
 
 def test_an_experiment_of_another_age_is_found_and_mended(seg: Command, workspace: Workspace) -> None:
     import_made_up_run(workspace, "aaaa1111", finished_journal(), created=900.0, queued_for=0)
-    with workspace.open_store() as store, store._write() as connection:
+    with workspace.open_store() as store, store.database.write() as connection:
         connection.exec_driver_sql("UPDATE experiments SET created_at = 1.0")
     done = seg("db check")
     assert done.status == 1
@@ -382,9 +382,9 @@ def test_check_compares_the_scores_of_images_and_how_a_run_failed(seg: Command, 
     scores = evaluation_journal("aaaa1111", {"a": 0.5, "b": 0.7})
     run = make_run_dir(workspace.runs, "bbbb2222", scores, evaluation_config("aaaa1111"), queued_for=0)
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
         assert seg("db check").status == 0
-        with store._write() as connection:
+        with store.database.write() as connection:
             connection.exec_driver_sql("UPDATE images SET dice = 0.9 WHERE image = 'a'")
             connection.exec_driver_sql("UPDATE runs SET message = 'rotten' WHERE id = 'aaaa1111'")
     done = seg("db check")
@@ -400,7 +400,7 @@ def test_check_compares_the_scores_of_images_and_how_a_run_failed(seg: Command, 
 
 def test_rows_of_an_odd_age_are_shown(seg: Command, workspace: Workspace) -> None:
     import_made_up_run(workspace, "aaaa1111", finished_journal(), queued_for=0)
-    with workspace.open_store() as store, store._write() as connection:
+    with workspace.open_store() as store, store.database.write() as connection:
         connection.exec_driver_sql("UPDATE runs SET created_at = 9e15, started_at = -9e300, ended_at = 1e308")
     for command in ("runs", "show aaaa1111", "queue", "runs --json", "db check", "report test"):
         assert seg(command).status in (0, 1)
@@ -410,7 +410,7 @@ def test_rows_of_an_odd_age_are_shown(seg: Command, workspace: Workspace) -> Non
 def test_a_json_value_that_rotted_is_no_traceback(seg: Command, workspace: Workspace) -> None:
     import_made_up_run(workspace, "aaaa1111", finished_journal(), queued_for=0)
     import_made_up_run(workspace, "bbbb2222", finished_journal(), queued_for=0)
-    with workspace.open_store() as store, store._write() as connection:
+    with workspace.open_store() as store, store.database.write() as connection:
         connection.exec_driver_sql("UPDATE runs SET classes = '[[[' WHERE id = 'aaaa1111'")
     assert "a JSON value of the database is damaged" in seg("show aaaa1111").err
     done = seg("db check")

@@ -62,7 +62,7 @@ def test_a_killed_run_that_was_queued_again_waits_after_a_rebuild(seg: Command, 
     journal.begin()  # and no end: its worker was killed
     import_made_up_run(workspace, "aaaa1111", journal)
     with workspace.open_store() as store:
-        store.set_status("aaaa1111", "failed", "killed")
+        store.lifecycle.set_status("aaaa1111", "failed", "killed")
     assert seg("requeue aaaa").status == 0
     assert seg("db rebuild").status == 0
     with workspace.open_store() as store:
@@ -77,7 +77,7 @@ def test_a_card_of_an_earlier_version_is_of_a_run_that_waits(tmp_path: Path) -> 
     )
     assert run.read_card() == RunCard("aaaa1111", "old", "e", 5.0, ("t",))
     with open_store(tmp_path) as store:
-        store.import_run(run)
+        store.journals.import_run(run)
         row = store.run("aaaa1111")
     assert (row.status, row.queued_at, row.priority, row.paused, row.after) == ("queued", 5.0, 0, False, "")
 
@@ -112,11 +112,11 @@ def store(tmp_path: Path) -> Store:
 
 def test_an_attempt_that_began_earlier_by_the_clock_than_the_one_before_it_ended_runs(store: Store) -> None:
     run_id = add_run(store)
-    store.take(run_id, identify(), ("queued",))
+    store.queue.take(run_id, identify(), ("queued",))
     journal = stopped_journal(began=1_800_000_000.0)
     row = ingest(store, run_id, journal.events)
     assert (row.status, row.attempt) == ("stopped", 1)
-    store.take(run_id, identify(), ("stopped",))
+    store.queue.take(run_id, identify(), ("stopped",))
     known = len(journal.events)
     journal.t = 1000.0  # years earlier
     journal.begin(resumed_from_epoch=1)
@@ -131,14 +131,14 @@ def test_an_attempt_that_began_earlier_by_the_clock_than_the_one_before_it_ended
 
 def test_late_news_of_a_dead_worker_with_a_clock_ahead_does_not_revive_it(store: Store) -> None:
     run_id = add_run(store)
-    store.take(run_id, identify(), ("queued",))
-    store.set_status(run_id, "lost", "lost_host", "no heartbeat")
+    store.queue.take(run_id, identify(), ("queued",))
+    store.lifecycle.set_status(run_id, "lost", "lost_host", "no heartbeat")
     journal = MadeUpJournal(9_000_000_000.0)  # its host's clock is centuries ahead
     journal.begin()
     journal.epoch(1, 0.1, 0.2)
     row = ingest(store, run_id, journal.events)
     assert (row.status, row.cause, row.epoch) == ("lost", "lost_host", 1)
-    store.take(run_id, identify(), ("lost",))
+    store.queue.take(run_id, identify(), ("lost",))
     known = len(journal.events)
     journal.begin(resumed_from_epoch=1)
     assert ingest(store, run_id, journal.events[known:]).status == "running"
@@ -150,19 +150,19 @@ def test_who_is_queued_later_starts_later_whatever_the_clock_says(
     for run_id, created in (("first000", 2e9), ("second00", 1e9), ("third000", 1.5e9)):
         add_run(store, run_id, created=created)
     add_run(store, "fourth00", created=1.0)
-    store.set_status("fourth00", "stopped", "stopped")
-    monkeypatch.setattr("engine.store.store.time.time", lambda: 500.0)
-    store.set_status("fourth00", "queued")
-    assert [row.id for row in store.queue()] == ["first000", "second00", "third000", "fourth00"]
+    store.lifecycle.set_status("fourth00", "stopped", "stopped")
+    monkeypatch.setattr("engine.store.lifecycle.time.time", lambda: 500.0)
+    store.lifecycle.set_status("fourth00", "queued")
+    assert [row.id for row in store.queue.waiting()] == ["first000", "second00", "third000", "fourth00"]
 
 
 def test_a_run_that_is_preempted_while_it_was_asked_to_stop_is_stopped(store: Store) -> None:
     run_id = add_run(store)
-    store.take(run_id, identify(), ("queued",))
+    store.queue.take(run_id, identify(), ("queued",))
     journal = MadeUpJournal()
     journal.begin()
     ingest(store, run_id, journal.events)
-    assert store.set_status(run_id, "stopping", expect=("running",))
+    assert store.lifecycle.set_status(run_id, "stopping", expect=("running",))
     known = len(journal.events)
     journal.add(Stopped(cause="preempted", epoch=0))
     row = ingest(store, run_id, journal.events[known:])
@@ -171,10 +171,10 @@ def test_a_run_that_is_preempted_while_it_was_asked_to_stop_is_stopped(store: St
 
 def test_what_was_found_out_about_one_worker_is_not_said_of_the_next(store: Store) -> None:
     run_id = add_run(store)
-    store.take(run_id, identify(1), ("queued",))
+    store.queue.take(run_id, identify(1), ("queued",))
     seen = store.run(run_id)
-    store.set_status(run_id, "failed", "killed")
-    store.take(run_id, identify(), ("failed",))
+    store.lifecycle.set_status(run_id, "failed", "killed")
+    store.queue.take(run_id, identify(), ("failed",))
     assert store.run(run_id).status == seen.status
-    assert not store.set_status(run_id, "failed", "killed", seen=seen)
-    assert store.set_status(run_id, "failed", "killed", seen=store.run(run_id))
+    assert not store.lifecycle.set_status(run_id, "failed", "killed", seen=seen)
+    assert store.lifecycle.set_status(run_id, "failed", "killed", seen=store.run(run_id))

@@ -247,7 +247,7 @@ def made(workspace: Workspace, run_id: str, config: RunConfig, member: Membershi
     if member is not None:
         member.write(run.split_file)
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
 
 
 def test_a_run_without_its_data_is_not_queued_again(

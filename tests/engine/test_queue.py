@@ -46,12 +46,12 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
 
 def add(store: Store, run_id: str, device: str = "auto", priority: int = 0, after: str = "") -> None:
     config = with_values(RunConfig(), {"device": device})
-    store.create_run(RunCard(run_id, run_id, "queue", 1.0, priority=priority, after=after), config)
+    store.lifecycle.create(RunCard(run_id, run_id, "queue", 1.0, priority=priority, after=after), config)
 
 
 def claim_all(store: Store, devices: tuple[str, ...] = ANY) -> list[str]:
     ids = []
-    while (row := store.claim_next(identify(), "cpu", devices)) is not None:
+    while (row := store.queue.claim_next(identify(), "cpu", devices)) is not None:
         ids.append(row.id)
     return ids
 
@@ -63,13 +63,13 @@ def test_priority_goes_before_age(store: Store) -> None:
     for run_id, priority in (("old", 0), ("urgent", 5), ("young", 0), ("patient", -1), ("urgent2", 5)):
         add(store, run_id, priority=priority)
     order = ["urgent", "urgent2", "old", "young", "patient"]
-    assert [row.id for row in store.queue()] == order
+    assert [row.id for row in store.queue.waiting()] == order
     assert claim_all(store) == order
 
 
 def test_a_claim_says_who_and_where(store: Store) -> None:
     add(store, "aaaaaaaa")
-    row = store.claim_next(identify(), "cuda:1", ANY)
+    row = store.queue.claim_next(identify(), "cuda:1", ANY)
     assert row is not None
     assert row.status == "starting"
     assert row.claimed_by == {**identify().as_json(), "slot": "cuda:1", "attempt": 1}
@@ -80,10 +80,10 @@ def test_paused_runs_and_those_for_other_devices_are_passed_over(store: Store) -
     add(store, "gpu00000", device="cuda", priority=2)
     add(store, "gpu10000", device="cuda:1", priority=1)
     add(store, "cpu00000", device="cpu")
-    store.set_queue("paused00", paused=True)
+    store.queue.set_place("paused00", paused=True)
     assert claim_all(store, ("cpu", "auto")) == ["cpu00000"]
     assert claim_all(store, ("cuda", "cuda:0", "auto")) == ["gpu00000"]
-    store.set_queue("paused00", paused=False)
+    store.queue.set_place("paused00", paused=False)
     assert claim_all(store, ("cpu", "auto")) == ["paused00"]
 
 
@@ -92,10 +92,10 @@ def test_a_run_waits_until_the_one_before_it_has_finished(store: Store) -> None:
     add(store, "second00", after="first000", priority=9)
     assert claim_all(store) == ["first000"]
     for status in ("running", "stopped"):  # a stopped one may still go on and finish
-        store.set_status("first000", status)
+        store.lifecycle.set_status("first000", status)
         assert claim_all(store) == []
-        assert store.fail_dependents() == []
-    store.set_status("first000", "finished", "completed")
+        assert store.queue.fail_dependents() == []
+    store.lifecycle.set_status("first000", "finished", "completed")
     assert claim_all(store) == ["second00"]
 
 
@@ -104,28 +104,28 @@ def test_a_run_fails_with_the_one_before_it(store: Store, end: str | None, fate:
     add(store, "first000")
     add(store, "second00", after="first000")
     if end is None:
-        store.delete_run("first000")
+        store.lifecycle.delete("first000")
     else:
-        store.set_status("first000", end, "exception")
-    assert store.fail_dependents() == ["second00"]
+        store.lifecycle.set_status("first000", end, "exception")
+    assert store.queue.fail_dependents() == ["second00"]
     row = store.run("second00")
     assert (row.status, row.cause) == ("failed", "dependency")
     assert row.message == f"it was to start after first000, which {fate}"
-    assert store.fail_dependents() == []
+    assert store.queue.fail_dependents() == []
 
 
 def test_of_two_who_adopt_one_run_one_does(store: Store) -> None:
     add(store, "aaaaaaaa")
-    store.take("aaaaaaaa", identify(), ("queued",))
+    store.queue.take("aaaaaaaa", identify(), ("queued",))
     before = store.run("aaaaaaaa").claimed_by
-    assert store.adopt("aaaaaaaa", identify(1), "cpu", before)
-    assert not store.adopt("aaaaaaaa", identify(), "cpu", before)
+    assert store.queue.adopt("aaaaaaaa", identify(1), "cpu", before)
+    assert not store.queue.adopt("aaaaaaaa", identify(), "cpu", before)
 
 
 def test_what_was_deleted_meanwhile_or_taken_is_not_deleted(store: Store) -> None:
     add(store, "aaaaaaaa")
     assert claim_all(store) == ["aaaaaaaa"]
-    assert not store.delete_run("aaaaaaaa", expect=("queued", "finished"))
+    assert not store.lifecycle.delete("aaaaaaaa", expect=("queued", "finished"))
     assert store.run("aaaaaaaa").status == "starting"
 
 
@@ -160,16 +160,16 @@ def test_a_worker_sees_the_gpu_of_its_slot_only(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_run_of_several_gpus_waits_for_them_and_is_not_overtaken(store: Store) -> None:
     config = with_values(RunConfig(), {"devices": 2})
-    store.create_run(RunCard("wide0000", "wide", "queue", 1.0), config)
+    store.lifecycle.create(RunCard("wide0000", "wide", "queue", 1.0), config)
     add(store, "narrow00")
     me, words = identify(), ("auto", "cuda")
-    assert store.claim_next(me, "cuda:0", words, [], 3) is None
-    row = store.claim_next(me, "cuda:0", words, ["cuda:2"], 3)
+    assert store.queue.claim_next(me, "cuda:0", words, [], 3) is None
+    row = store.queue.claim_next(me, "cuda:0", words, ["cuda:2"], 3)
     assert row is not None
     assert row.id == "wide0000"
     assert slot_of(row, {"cuda:0": 1, "cuda:1": 1, "cuda:2": 1, "cpu": 1}) == "cuda:0,cuda:2"
     assert visible_device("cuda:0,cuda:2", "auto") == "0,2"
-    row = store.claim_next(me, "cuda:1", words, [], 3)
+    row = store.queue.claim_next(me, "cuda:1", words, [], 3)
     assert row is not None
     assert (row.id, (row.claimed_by or {})["slot"]) == ("narrow00", "cuda:1")
 
@@ -178,7 +178,7 @@ def test_the_slot_of_a_run_that_another_started_is_told_or_guessed(store: Store)
     box = {"cuda:0": 1, "cuda:1": 1, "cpu": 1}
     add(store, "aaaaaaaa", device="cuda")
     assert slot_of(store.run("aaaaaaaa"), box) == "cuda:0"
-    store.claim_next(identify(), "cuda:1", ANY)
+    store.queue.claim_next(identify(), "cuda:1", ANY)
     assert slot_of(store.run("aaaaaaaa"), box) == "cuda:1"
     add(store, "bbbbbbbb", device="cpu")
     assert slot_of(store.run("bbbbbbbb"), box) == "cpu"
@@ -254,7 +254,7 @@ def test_stopping_a_run_that_nobody_looks_after_wants_an_agent(
     assert seg("stop aaaa").status == 0
     assert store.run("aaaa1111").status == "stopping"
     assert len(no_agent) == 1
-    store.take("aaaa1111", identify(), ("stopping",))  # now somebody who lives does
+    store.queue.take("aaaa1111", identify(), ("stopping",))  # now somebody who lives does
     assert seg("stop aaaa").status == 0
     assert len(no_agent) == 1
 
@@ -295,7 +295,7 @@ def test_a_run_whose_worker_still_lives_is_neither_deleted_nor_queued(
     monkeypatch.setattr("engine.requests.lifecycle.LEAVING_SECONDS", 0.1)
     run = import_made_up_run(workspace, "aaaa1111", finished_journal())
     run.write_proc(identify(), 1)
-    store.set_status("aaaa1111", "lost", "lost_host")
+    store.lifecycle.set_status("aaaa1111", "lost", "lost_host")
     for line in ("delete aaaa -y", "requeue aaaa"):
         done = seg(line)
         assert done.status == BAD_USE
@@ -340,12 +340,12 @@ def test_a_sweep_queues_the_grid_after_it_was_checked_and_confirmed(
     synthesize(tmp_path / "data", images=6, size=(64, 64), seed=1)
     line = f"sweep quick optimizer.lr=0.1,0.01 seed=0..2 data.size=32x32 --data {tmp_path / 'data'}"
     bad = seg(line.replace("0.01", "-1"))
-    assert (bad.status, store.queue()) == (BAD_USE, [])
+    assert (bad.status, store.queue.waiting()) == (BAD_USE, [])
     unsure = seg(line)
     assert "this would queue 6 runs; add --yes" in unsure.err
-    assert store.queue() == []
+    assert store.queue.waiting() == []
     assert seg(f"{line} --yes --experiment lr --priority 2").status == 0
-    rows = store.queue()
+    rows = store.queue.waiting()
     assert len({row.id for row in rows}) == 6
     assert {row.experiment for row in rows} == {"lr"}
     assert {row.priority for row in rows} == {2}

@@ -49,7 +49,12 @@ def store(tmp_path: Path) -> Store:
 def page_of(store: Store, run_id: str, files: Files | None = None) -> RunPage:
     here = files or Files(Path("/w/runs") / run_id, None, (), (), None, None, None)
     return RunPage(
-        store.run(run_id), store.epochs(run_id), store.events(run_id), store.evaluations(run_id), here, NOW
+        store.run(run_id),
+        store.results.epochs(run_id),
+        store.results.events(run_id),
+        store.results.evaluations(run_id),
+        here,
+        NOW,
     )
 
 

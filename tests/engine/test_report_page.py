@@ -98,7 +98,7 @@ def make(store: Store) -> Callable[..., ComparedRun]:
             get_recipe(recipe), {"epochs": len(dice), "data.root": "/data/city", **(keys or {})}
         )
         ingest(store, add_run(store, run_id, config, **card), journal.events)
-        return ComparedRun(store.run(run_id), store.epochs(run_id))
+        return ComparedRun(store.run(run_id), store.results.epochs(run_id))
 
     return made
 
@@ -209,7 +209,7 @@ def test_a_test_score_is_of_images_that_the_training_had_nothing_to_do_with(
     for run_id, dice in (("eeeeeee1", 0.9), ("eeeeeee2", 0.25)):
         add_run(store, run_id, evaluation_config("aaaaaaaa"))
         ingest(store, run_id, evaluation_journal("aaaaaaaa", {"a": dice, "b": dice}).events)
-    held_out, outside = store.evaluations_of("aaaaaaaa")
+    held_out, outside = store.results.evaluations_of("aaaaaaaa")
     run = replace(run, evaluations=[Evaluation(outside, True), Evaluation(held_out, False)])
     (own,) = own_results(published("III", "paper-unet", None), [[run]])
     assert own.test_dice is not None

@@ -32,7 +32,7 @@ def made(
     card = RunCard(run_id, f"run {run_id}", "tests", 1.0)
     run = workspace.run_dir(run_id)
     run.create(card, CONFIG)
-    store.create_run(card, CONFIG, status)
+    store.lifecycle.create(card, CONFIG, status)
     for name in checkpoints:
         (run.checkpoints / name).write_bytes(b"weights")
     return run

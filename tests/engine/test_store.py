@@ -42,7 +42,7 @@ def test_the_migrations_make_the_tables_that_the_queries_expect(store: Store) ->
     def is_alike(thing: object, name: str | None, kind: str, *rest: object) -> bool:
         return name not in ("runs_by_dice", "runs_by_experiment")  # whose order differs between the two
 
-    with store._read() as connection:
+    with store.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_alike})
         assert compare_metadata(context, metadata) == []
         assert set(sa.inspect(connection).get_view_names()) == set(VIEWS[connection.dialect.name])
@@ -111,23 +111,23 @@ def test_resolve_lists_at_most_five_candidates(store: Store) -> None:
 
 def test_of_two_who_claim_a_run_one_gets_it(store: Store) -> None:
     run_id = add_run(store)
-    assert store.set_status(run_id, "starting", expect=["queued"])
-    assert not store.set_status(run_id, "starting", expect=["queued"])
+    assert store.lifecycle.set_status(run_id, "starting", expect=["queued"])
+    assert not store.lifecycle.set_status(run_id, "starting", expect=["queued"])
     with pytest.raises(StoreError, match="bbbbbbbb: no such run"):
-        store.set_status("bbbbbbbb", "starting")
+        store.lifecycle.set_status("bbbbbbbb", "starting")
     with pytest.raises(StoreError, match="paused: is no status; it must be one of queued, starting"):
-        store.set_status(run_id, "paused")
+        store.lifecycle.set_status(run_id, "paused")
 
 
 def test_an_end_set_from_outside_has_time_cause_and_message_until_queued_again(store: Store) -> None:
     run_id = add_run(store)
     before = time.time()
-    store.set_status(run_id, "lost", "lost_host", "box does not answer")
+    store.lifecycle.set_status(run_id, "lost", "lost_host", "box does not answer")
     run = store.run(run_id)
     assert (run.status, run.cause, run.message) == ("lost", "lost_host", "box does not answer")
     assert run.ended_at is not None
     assert before <= run.ended_at <= time.time()
-    store.set_status(run_id, "queued")
+    store.lifecycle.set_status(run_id, "queued")
     again = store.run(run_id)
     assert (again.status, again.cause, again.message, again.ended_at) == ("queued", "", "", None)
     assert again.queued_at is not None
@@ -136,26 +136,26 @@ def test_an_end_set_from_outside_has_time_cause_and_message_until_queued_again(s
 
 def test_the_card_changes_in_part(store: Store) -> None:
     run_id = add_run(store, tags=("old",), note="first")
-    store.update_card(run_id, name="better")
-    store.update_card(run_id, tags=["x", "y", "x"])
+    store.lifecycle.update_card(run_id, name="better")
+    store.lifecycle.update_card(run_id, tags=["x", "y", "x"])
     run = store.run(run_id)
     assert (run.name, run.tags, run.note) == ("better", ("x", "y"), "first")
-    store.update_card(run_id, tags=(), note="")
+    store.lifecycle.update_card(run_id, tags=(), note="")
     assert (store.run(run_id).tags, store.run(run_id).note) == ((), "")
     with pytest.raises(StoreError, match="no such run"):
-        store.update_card("bbbbbbbb", note="x")
+        store.lifecycle.update_card("bbbbbbbb", note="x")
 
 
 def test_deleting_a_run_takes_all_its_rows_and_an_empty_experiment(store: Store) -> None:
     add_run(store, "aaaaaaaa", experiment="one", tags=("t",))
     add_run(store, "bbbbbbbb", experiment="two")
     ingest(store, "aaaaaaaa", finished_journal().events)
-    store.delete_run("aaaaaaaa")
+    store.lifecycle.delete("aaaaaaaa")
     left = everything(store)
     assert {table: len(rows) for table, rows in left.items() if rows} == {"experiments": 1, "runs": 1}
     assert [e.name for e in store.experiments()] == ["two"]
     with pytest.raises(StoreError, match="no such run"):
-        store.delete_run("aaaaaaaa")
+        store.lifecycle.delete("aaaaaaaa")
 
 
 def test_experiments_sum_up_their_runs(store: Store) -> None:
@@ -182,7 +182,7 @@ def listed(store: Store) -> Store:
     add_run(store, "bbbbbbbb", name="wide", experiment="paper", tags=("day",), created=1.1e9)
     add_run(store, "cccccccc", narrow, name="100%_narrow", created=1.2e9)
     ingest(store, "aaaaaaaa", finished_journal().events)
-    store.set_status("bbbbbbbb", "failed", "killed")
+    store.lifecycle.set_status("bbbbbbbb", "failed", "killed")
     return store
 
 

@@ -35,9 +35,9 @@ def store(tmp_path: Path, new_database: NewDatabase) -> Iterator[Store]:
 
 def test_the_source_lists_what_others_scored_of_it(store: Store) -> None:
     ingest(store, EVALUATION, evaluation_journal(SOURCE, DICES).events)
-    (own,) = store.evaluations(SOURCE)
-    (made,) = store.evaluations_of(SOURCE)
-    assert store.evaluations(EVALUATION) == [made]
+    (own,) = store.results.evaluations(SOURCE)
+    (made,) = store.results.evaluations_of(SOURCE)
+    assert store.results.evaluations(EVALUATION) == [made]
     assert (own.run_id, own.source, own.at) == (SOURCE, "", "input")
     assert (made.run_id, made.source, made.at) == (EVALUATION, SOURCE, "original")
     assert (made.label_resize, made.parameters, made.frames_per_second) == (
@@ -45,7 +45,7 @@ def test_the_source_lists_what_others_scored_of_it(store: Store) -> None:
         31_000_000,
         50.0,
     )
-    assert store.evaluations_of(EVALUATION) == []
+    assert store.results.evaluations_of(EVALUATION) == []
 
 
 def test_an_evaluation_is_no_best_run(store: Store) -> None:
@@ -71,13 +71,13 @@ def test_an_evaluation_is_no_best_run(store: Store) -> None:
 )
 def test_images_come_worst_first_or_as_asked(store: Store, sort: str, names: str) -> None:
     ingest(store, EVALUATION, evaluation_journal(SOURCE, DICES).events)
-    assert "".join(row.image[-1] for row in store.image_scores(EVALUATION, sort)) == names
-    assert len(store.image_scores(EVALUATION, sort, limit=2)) == 2
+    assert "".join(row.image[-1] for row in store.results.image_scores(EVALUATION, sort)) == names
+    assert len(store.results.image_scores(EVALUATION, sort, limit=2)) == 2
 
 
 def test_an_order_that_does_not_exist_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="colour: images have image, dice"):
-        store.image_scores(EVALUATION, "colour")
+        store.results.image_scores(EVALUATION, "colour")
 
 
 def test_the_attempt_that_goes_on_keeps_what_is_scored(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_the_attempt_that_goes_on_keeps_what_is_scored(store: Store) -> None:
     journal.add(image_event("b", 0.25))
     journal.add(image_event("c", 0.3))
     ingest(store, EVALUATION, journal.events)
-    assert [(r.image, r.dice) for r in store.image_scores(EVALUATION)] == [
+    assert [(r.image, r.dice) for r in store.results.image_scores(EVALUATION)] == [
         ("a", 0.1),
         ("b", 0.25),
         ("c", 0.3),
@@ -109,12 +109,12 @@ def test_the_attempt_that_begins_anew_keeps_none(store: Store, at_once: bool) ->
     journal.add(image_event("b", 0.2))
     for events in [journal.events] if at_once else [[event] for event in journal.events]:
         ingest(store, EVALUATION, events)
-    assert [row.image for row in store.image_scores(EVALUATION)] == ["b"]
+    assert [row.image for row in store.results.image_scores(EVALUATION)] == ["b"]
 
 
 def test_deleting_an_evaluation_takes_its_images_along(store: Store) -> None:
     ingest(store, EVALUATION, evaluation_journal(SOURCE, DICES).events)
-    store.delete_run(EVALUATION)
-    assert store.evaluations_of(SOURCE) == []
-    with store._read() as connection:
+    store.lifecycle.delete(EVALUATION)
+    assert store.results.evaluations_of(SOURCE) == []
+    with store.database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM images").scalar() == 0

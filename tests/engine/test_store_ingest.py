@@ -78,14 +78,14 @@ def test_curves_events_and_evaluations_come_back_as_they_were_written(store: Sto
     journal = finished_journal()
     run_id = add_run(store)
     ingest(store, run_id, journal.events)
-    curve = store.epochs(run_id)
+    curve = store.results.epochs(run_id)
     assert [(row.epoch, row.split) for row in curve] == [(e, s) for e in (1, 2, 3) for s in ("train", "val")]
-    assert [row.dice for row in store.epochs(run_id, "val")] == [0.3, 0.6, 0.5]
+    assert [row.dice for row in store.results.epochs(run_id, "val")] == [0.3, 0.6, 0.5]
     assert curve[0].class_dice == dict.fromkeys(CLASSES, 0.2)
     assert curve[0].class_iou == dict.fromkeys(CLASSES, iou(0.2))
     assert (curve[0].lr, curve[0].seconds, curve[0].images_per_second) == (0.001, 10.0, 8.0)
 
-    log = store.events(run_id)
+    log = store.results.events(run_id)
     written = [e for e in journal.events if e.event != "progress"]
     assert [(row.seq, row.t, row.attempt, row.event) for row in log] == [
         (e.seq, e.t, e.attempt, e.event) for e in written
@@ -93,10 +93,10 @@ def test_curves_events_and_evaluations_come_back_as_they_were_written(store: Sto
     assert log[0].payload["versions"] == {"torch": "2.10"}
     assert log[3].payload == {"epoch": 1, "split": "train"}  # the scores are in their own table
 
-    (evaluation,) = store.evaluations(run_id)
+    (evaluation,) = store.results.evaluations(run_id)
     assert (evaluation.split, evaluation.at, evaluation.epoch, evaluation.images) == ("val", "input", 2, 20)
     assert evaluation.confusion == [[10, 1, 0, 0], [1, 10, 0, 0], [0, 0, 10, 1]]
-    for verb in (store.epochs, store.events, store.evaluations, store.run):
+    for verb in (store.results.epochs, store.results.events, store.results.evaluations, store.run):
         with pytest.raises(StoreError, match="nothere0: no such run"):
             verb("nothere0")
 
@@ -124,7 +124,7 @@ def test_scores_that_are_missing_are_no_best(store: Store) -> None:
     journal.add(epoch_event(2, "val", 0.0, {"road": 0.0, "person": None, "car": 0.0}))
     run = ingest(store, run.id, journal.events[-1:])
     assert (run.epoch, run.best_dice, run.best_epoch, run.best_train_dice) == (2, 0.0, 2, None)
-    assert store.epochs(run.id)[-1].class_dice["person"] is None
+    assert store.results.epochs(run.id)[-1].class_dice["person"] is None
 
 
 def test_without_classes_the_best_epoch_is_that_of_the_lowest_loss(store: Store) -> None:
@@ -159,10 +159,10 @@ def test_of_equal_bests_the_earliest_counts(store: Store) -> None:
 def test_who_comes_second_writes_nothing(store: Store) -> None:
     run_id = add_run(store)
     events = finished_journal().events
-    store.ingest(run_id, events[:5], 500, 0)
+    store.journals.ingest(run_id, events[:5], 500, 0)
     before = everything(store)
     with pytest.raises(IngestConflict, match="read up to byte 500, not 0"):
-        store.ingest(run_id, events[:5], 500, 0)
+        store.journals.ingest(run_id, events[:5], 500, 0)
     assert everything(store) == before
 
 
@@ -172,7 +172,7 @@ def test_events_that_are_known_are_left_out(store: Store) -> None:
     ingest(store, run_id, events)
     before = everything(store)
     offset = store.run(run_id).journal_offset
-    store.ingest(run_id, events, offset, offset)
+    store.journals.ingest(run_id, events, offset, offset)
     assert everything(store) == before
 
 
@@ -212,7 +212,7 @@ def test_a_transaction_that_fails_leaves_nothing(store: Store, monkeypatch: pyte
 
 def test_a_resumed_run_continues_its_curve(store: Store) -> None:
     run = ingest(store, add_run(store), resumed_journal().events)
-    assert [(row.epoch, row.dice, row.attempt) for row in store.epochs(run.id, "val")] == [
+    assert [(row.epoch, row.dice, row.attempt) for row in store.results.epochs(run.id, "val")] == [
         (1, 0.1, 1),
         (2, 0.2, 1),
         (3, 0.4, 2),
@@ -227,7 +227,7 @@ def test_a_resumed_run_continues_its_curve(store: Store) -> None:
         "",
         "",
     )
-    assert [(row.epoch, row.dice) for row in store.evaluations(run.id)] == [(1, 0.1), (3, 0.4)]
+    assert [(row.epoch, row.dice) for row in store.results.evaluations(run.id)] == [(1, 0.1), (3, 0.4)]
 
 
 def test_an_abandoned_attempt_is_gone_as_soon_as_the_next_begins(store: Store) -> None:
@@ -241,7 +241,7 @@ def test_an_abandoned_attempt_is_gone_as_soon_as_the_next_begins(store: Store) -
     assert (run.status, run.cause, run.traceback, run.ended_at, run.pid) == ("running", "", "", None, 4002)
     assert (run.best_dice, run.best_epoch, run.last_dice, run.epoch) == (0.2, 2, 0.2, 2)
     assert run.started_at == events[0].t
-    assert max(row.epoch for row in store.epochs(run_id)) == 2
+    assert max(row.epoch for row in store.results.epochs(run_id)) == 2
 
 
 def test_an_epoch_told_again_replaces_the_row_and_the_best(store: Store) -> None:
@@ -253,7 +253,7 @@ def test_an_epoch_told_again_replaces_the_row_and_the_best(store: Store) -> None
     ingest(store, run_id, journal.events)
     journal.add(epoch_event(2, "val", 0.4))
     run = ingest(store, run_id, journal.events[-1:])
-    assert (run.best_dice, run.best_epoch, len(store.epochs(run_id))) == (0.4, 2, 4)
+    assert (run.best_dice, run.best_epoch, len(store.results.epochs(run_id))) == (0.4, 2, 4)
 
 
 def test_a_checkpoint_scored_again_has_one_row_for_each_size(store: Store) -> None:
@@ -263,7 +263,10 @@ def test_a_checkpoint_scored_again_has_one_row_for_each_size(store: Store) -> No
         journal.add(result)
     run_id = add_run(store)
     ingest(store, run_id, journal.events)
-    assert [(row.at, row.dice) for row in store.evaluations(run_id)] == [("original", 0.5), ("input", 0.4)]
+    assert [(row.at, row.dice) for row in store.results.evaluations(run_id)] == [
+        ("original", 0.5),
+        ("input", 0.4),
+    ]
 
 
 # ---------------------------------------------------------------------- status
@@ -289,7 +292,7 @@ def test_a_stop_asked_for_while_the_worker_comes_up_stays_asked_for(store: Store
     journal = MadeUpJournal()
     journal.begin()
     run_id = add_run(store)
-    store.set_status(run_id, "stopping")
+    store.lifecycle.set_status(run_id, "stopping")
     assert ingest(store, run_id, journal.events).status == "stopping"
     journal.add(Stopped(cause="stopped", epoch=0))
     assert ingest(store, run_id, journal.events[-1:]).status == "stopped"
@@ -299,7 +302,7 @@ def test_the_word_of_a_worker_replaces_what_others_presumed(store: Store) -> Non
     journal = finished_journal()
     run_id = add_run(store)
     ingest(store, run_id, journal.events[:-1])
-    store.set_status(run_id, "lost", "lost_host", "box does not answer")
+    store.lifecycle.set_status(run_id, "lost", "lost_host", "box does not answer")
     run = ingest(store, run_id, journal.events[-1:])
     assert (run.status, run.cause, run.message, run.ended_at) == ("finished", "completed", "", journal.t)
 
@@ -307,8 +310,8 @@ def test_the_word_of_a_worker_replaces_what_others_presumed(store: Store) -> Non
 def test_old_news_of_a_dead_worker_does_not_revive_it(store: Store) -> None:
     journal = finished_journal()
     run_id = add_run(store)
-    assert store.take(run_id, identify(), ("queued",))
-    store.set_status(run_id, "failed", "killed", "signal 9")
+    assert store.queue.take(run_id, identify(), ("queued",))
+    store.lifecycle.set_status(run_id, "failed", "killed", "signal 9")
     run = ingest(store, run_id, journal.events[:-1])  # written long before the worker was found dead
     assert (run.status, run.cause, run.message) == ("failed", "killed", "signal 9")
     assert (run.best_dice, run.epoch, run.host) == (0.6, 3, "box")
@@ -318,8 +321,8 @@ def test_an_end_of_the_attempt_before_does_not_end_a_queued_run(store: Store) ->
     journal = finished_journal()
     run_id = add_run(store)
     ingest(store, run_id, journal.events[:-1])
-    store.set_status(run_id, "failed", "killed")
-    store.set_status(run_id, "queued")
+    store.lifecycle.set_status(run_id, "failed", "killed")
+    store.lifecycle.set_status(run_id, "queued")
     assert ingest(store, run_id, journal.events[-1:]).status == "queued"
     journal.begin(resumed_from_epoch=3)
     assert ingest(store, run_id, journal.events[-3:]).status == "running"
@@ -342,13 +345,13 @@ def test_a_run_that_ended_can_be_started_again(store: Store, end: AnyEvent) -> N
 
 def test_an_imported_folder_gives_what_ingest_gave(tmp_path: Path, store: Store) -> None:
     run_dir = make_run_dir(tmp_path / "runs", "aaaaaaaa", resumed_journal(), tags=("t",), note="n")
-    assert store.import_run(run_dir) == "aaaaaaaa"
+    assert store.journals.import_run(run_dir) == "aaaaaaaa"
     run = store.run("aaaaaaaa")
     assert (run.status, run.best_dice, run.tags, run.note) == ("finished", 0.4, ("t",), "n")
     assert run.journal_offset == run_dir.journal.stat().st_size
 
     once = everything(store)
-    assert store.import_run(run_dir) == "aaaaaaaa"
+    assert store.journals.import_run(run_dir) == "aaaaaaaa"
     assert everything(store) == once
 
 
@@ -357,29 +360,29 @@ def test_an_import_goes_on_where_the_last_one_ended(tmp_path: Path, store: Store
     run_dir = make_run_dir(tmp_path / "runs", "aaaaaaaa", journal)
     whole = run_dir.journal.read_bytes()
     run_dir.journal.write_bytes(whole[: len(whole) // 2])  # torn in the middle of a line
-    store.import_run(run_dir)
+    store.journals.import_run(run_dir)
     half = store.run("aaaaaaaa")
     assert half.status == "running"
     assert 0 < half.journal_seq < len(journal.events) - 1
     run_dir.journal.write_bytes(whole)
-    store.import_run(run_dir)
+    store.journals.import_run(run_dir)
     run = store.run("aaaaaaaa")
     assert (run.status, run.best_dice, run.journal_seq) == ("finished", 0.6, len(journal.events) - 1)
-    assert len(store.epochs("aaaaaaaa")) == 6
+    assert len(store.results.epochs("aaaaaaaa")) == 6
 
 
 def test_a_long_journal_is_imported_in_pieces(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "engine.store.store.read_pieces", lambda path, offset: read_pieces(path, offset, limit=1500)
+        "engine.store.journals.read_pieces", lambda path, offset: read_pieces(path, offset, limit=1500)
     )
-    store.import_run(make_run_dir(tmp_path / "runs", "aaaaaaaa", resumed_journal()))
+    store.journals.import_run(make_run_dir(tmp_path / "runs", "aaaaaaaa", resumed_journal()))
     assert store.run("aaaaaaaa").best_dice == 0.4
 
 
 def test_a_folder_without_a_journal_is_a_queued_run(tmp_path: Path, store: Store) -> None:
-    store.import_run(make_run_dir(tmp_path / "runs", "aaaaaaaa"))
+    store.journals.import_run(make_run_dir(tmp_path / "runs", "aaaaaaaa"))
     assert store.run("aaaaaaaa").status == "queued"
 
 
@@ -387,23 +390,23 @@ def test_a_folder_that_cannot_be_imported_says_why(tmp_path: Path, store: Store)
     run_dir = make_run_dir(tmp_path / "runs", "aaaaaaaa", finished_journal())
     run_dir.card_file.unlink()
     with pytest.raises(StoreError, match=r"run\.json: cannot be read: No such file"):
-        store.import_run(run_dir)
+        store.journals.import_run(run_dir)
 
     run_dir = make_run_dir(tmp_path / "runs", "bbbbbbbb")
     run_dir.config_file.write_text('{"epochs": "many"}')
     with pytest.raises(StoreError, match=r"config\.json: is not a config this version reads"):
-        store.import_run(run_dir)
+        store.journals.import_run(run_dir)
 
     run_dir = make_run_dir(tmp_path / "runs", "cccccccc")
     renamed = RunDir(run_dir.path.rename(tmp_path / "runs" / "copy of c"))
     with pytest.raises(StoreError, match=r"copy of c: belongs to run cccccccc"):
-        store.import_run(renamed)
+        store.journals.import_run(renamed)
     assert store.runs() == []
 
     run_dir = make_run_dir(tmp_path / "runs", "dddddddd", finished_journal())
     run_dir.journal.write_bytes(run_dir.journal.read_bytes() + b"{}\n")
     with pytest.raises(StoreError, match=r"journal\.jsonl: the line at byte \d+ is no event"):
-        store.import_run(run_dir)
+        store.journals.import_run(run_dir)
 
 
 # ---------------------------------------------------------------------- rebuilding

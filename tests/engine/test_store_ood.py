@@ -39,23 +39,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_the_source_knows_what_others_found_out_about_its_network(store: Store) -> None:
     ingest(store, DETECTION, detection_journal().events)
     ingest(store, ROBUSTNESS, robustness_journal().events)
-    found = store.ood_results(SOURCE)
-    assert found == store.ood_results(DETECTION)
+    found = store.results.ood_results(SOURCE)
+    assert found == store.results.ood_results(DETECTION)
     assert [(row.run_id, row.source, row.level, row.score) for row in found] == [
         (DETECTION, SOURCE, "pixel", "msp"),
         (DETECTION, SOURCE, "pixel", "energy"),
         (DETECTION, SOURCE, "image", "knn"),
     ]
     assert (found[0].auroc, found[2].auroc, found[2].risk_coverage) == (0.7, None, [[0.5, 0.7], [1.0, 0.6]])
-    (first, *_) = store.ood_images(DETECTION)
+    (first, *_) = store.results.ood_images(DETECTION)
     assert (first.image, first.origin, first.out, first.dice) == ("a", "in", False, 0.6)
     assert (first.scores, first.include) == ({"energy": 0.5, "knn": 0.1}, {"energy": True, "knn": True})
-    rows = store.corruptions(SOURCE)
+    rows = store.results.corruptions(SOURCE)
     assert [(row.corruption, row.strength, row.dice) for row in rows][:2] == [
         ("clean", 0, 0.8),
         ("noise", 1, 0.7),
     ]
-    assert store.ood_images(SOURCE) == []
+    assert store.results.ood_images(SOURCE) == []
     assert [run.id for run in store.leaderboard()] == [SOURCE]
 
 
@@ -68,13 +68,13 @@ def test_an_attempt_that_judges_anew_replaces_what_the_one_before_said(store: St
     first.add(ood_event("pixel", "msp", 0.9))
     first.finish(0)
     ingest(store, DETECTION, first.events)
-    assert [(row.score, row.auroc) for row in store.ood_results(DETECTION)] == [("msp", 0.9)]
-    assert store.ood_images(DETECTION) == []
+    assert [(row.score, row.auroc) for row in store.results.ood_results(DETECTION)] == [("msp", 0.9)]
+    assert store.results.ood_images(DETECTION) == []
 
 
 def test_a_deleted_run_leaves_nothing(store: Store) -> None:
     for run_id, journal in ((DETECTION, detection_journal()), (ROBUSTNESS, robustness_journal())):
         ingest(store, run_id, journal.events)
-        store.delete_run(run_id)
+        store.lifecycle.delete(run_id)
     left = everything(store)
     assert not any(left[table] for table in ("ood_results", "ood_images", "corruptions"))

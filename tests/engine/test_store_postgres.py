@@ -91,7 +91,7 @@ def test_a_user_who_may_only_read_is_told_so(postgres: Server, url: str) -> None
     with Store(postgres.url(name, "looker")) as looking:
         assert [run.id for run in looking.runs()] == ["aaaaaaaa"]
         with pytest.raises(StoreError, match=r"does not allow this \(permission denied for table"):
-            looking.set_status("aaaaaaaa", "stopping")
+            looking.lifecycle.set_status("aaaaaaaa", "stopping")
 
 
 def test_a_role_that_may_only_select_can_look(
@@ -101,12 +101,12 @@ def test_a_role_that_may_only_select_can_look(
     postgres.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker", name)
     with Store(url) as store:
         run_id = add_run(store)
-        store.set_status(run_id, "running")
+        store.lifecycle.set_status(run_id, "running")
     theirs = postgres.url(name, "looker")
     with Store(theirs, look=True) as looking:
         assert "the role looker may read here and not write" in looking.read_only
         with pytest.raises(StoreError, match="open for reading only: the role looker"):
-            looking.update_card(run_id, note="a note")
+            looking.lifecycle.update_card(run_id, note="a note")
     monkeypatch.setenv(DATABASE_VARIABLE, theirs)
     for words, status in (("runs", 0), (f"show {run_id}", 0), ("queue", 0), (f"tag {run_id} seen", 2)):
         assert command_line(["--workspace", str(tmp_path), *words.split()]) == status, words
@@ -142,7 +142,7 @@ def test_an_older_schema_waits_for_somebody_to_say_so(url: str, monkeypatch: pyt
 
 
 def test_a_newer_schema_asks_for_a_newer_program(url: str) -> None:
-    with Store(url) as store, store._write() as connection:
+    with Store(url) as store, store.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert "made by a newer version of this program (its schema is 9999" in refusal(url)
 
@@ -167,7 +167,7 @@ def test_when_the_server_comes_back_the_store_goes_on(postgres: Server, store: S
     finally:
         postgres.start()
     assert [run.id for run in store.runs()] == ["aaaaaaaa"]
-    assert store.set_status("aaaaaaaa", "stopping")
+    assert store.lifecycle.set_status("aaaaaaaa", "stopping")
 
 
 # ---------------------------------------------------------------------- several who write at once
@@ -176,24 +176,24 @@ def test_when_the_server_comes_back_the_store_goes_on(postgres: Server, store: S
 def test_a_run_that_others_hold_too_long_is_named(url: str) -> None:
     with Store(url, timeout=0.1) as store:
         add_run(store)
-        with store._write() as holder:
+        with store.database.write() as holder:
             holder.exec_driver_sql("SELECT * FROM runs FOR UPDATE")
             with pytest.raises(StoreError, match=r"held what is to be changed for more than 0\.1 s"):
-                store.set_status("aaaaaaaa", "stopping")
+                store.lifecycle.set_status("aaaaaaaa", "stopping")
             assert store.run("aaaaaaaa").status == "queued"  # readers do not wait
-        assert store.set_status("aaaaaaaa", "stopping")
+        assert store.lifecycle.set_status("aaaaaaaa", "stopping")
 
 
 def test_a_claim_passes_over_what_another_is_taking(store: Store) -> None:
     add_run(store, "aaaaaaaa", created=1.0)
     add_run(store, "bbbbbbbb", created=2.0)
-    with store._write() as other:
+    with store.database.write() as other:
         other.exec_driver_sql("SELECT * FROM runs WHERE id = 'aaaaaaaa' FOR UPDATE")
-        row = store.claim_next(identify(), "cpu", ANY)  # at once, without waiting
+        row = store.queue.claim_next(identify(), "cpu", ANY)  # at once, without waiting
         assert row is not None
         assert row.id == "bbbbbbbb"
-        assert store.claim_next(identify(), "cpu", ANY) is None
-    row = store.claim_next(identify(), "cpu", ANY)
+        assert store.queue.claim_next(identify(), "cpu", ANY) is None
+    row = store.queue.claim_next(identify(), "cpu", ANY)
     assert row is not None
     assert row.id == "aaaaaaaa"
 
@@ -201,12 +201,12 @@ def test_a_claim_passes_over_what_another_is_taking(store: Store) -> None:
 def test_no_change_is_missed_that_is_committed_late(store: Store) -> None:
     for run_id in ("aaaaaaaa", "bbbbbbbb"):
         add_run(store, run_id)
-    with store._write() as slow:
+    with store.database.write() as slow:
         slow.exec_driver_sql(
             "UPDATE runs SET note = 'slow', changed = pg_current_xact_id()::text::bigint "
             "WHERE id = 'aaaaaaaa'"
         )
-        store.update_card("bbbbbbbb", note="fast")
+        store.lifecycle.update_card("bbbbbbbb", note="fast")
         seen = store.changes()
         assert {run.id: run.changed for run in seen.runs}["bbbbbbbb"] > seen.latest
     later = store.changes(seen.latest)
@@ -223,7 +223,7 @@ def test_runs_and_experiments_come_and_go_at_once(url: str) -> None:
             with Store(url) as store:
                 for number in range(15):
                     run_id = add_run(store, f"{letter}{number:07}", experiment="shared")
-                    assert store.delete_run(run_id)
+                    assert store.lifecycle.delete(run_id)
         except BaseException as error:
             problems.append(error)
 
@@ -246,14 +246,14 @@ def test_text_with_nul_is_kept_with_a_sign_in_its_place(store: Store) -> None:
     journal.add(Failed(cause="exception", message="a\0b", traceback="c:\\u0000 \0"))
     run = ingest(store, add_run(store), journal.events)
     assert (run.message, run.traceback) == ("a\ufffdb", "c:\\u0000 \ufffd")
-    payload = store.events(run.id)[-1].payload
+    payload = store.results.events(run.id)[-1].payload
     assert (payload["message"], payload["traceback"]) == ("a\ufffdb", "c:\\u0000 \ufffd")
 
 
 def test_a_row_that_has_another_kind_under_a_key_spoils_no_query(store: Store) -> None:
     add_run(store, "aaaaaaaa")
     add_run(store, "bbbbbbbb")
-    with store._write() as connection:
+    with store.database.write() as connection:
         connection.exec_driver_sql(
             "UPDATE runs SET config = jsonb_set(config::jsonb, '{optimizer,lr}', '\"auto\"') "
             "WHERE id = 'bbbbbbbb'"
@@ -265,12 +265,12 @@ def test_a_row_that_has_another_kind_under_a_key_spoils_no_query(store: Store) -
 def test_a_dump_restored_on_another_server_is_followed_from_its_first_change(url: str) -> None:
     with Store(url) as store:
         add_run(store, "aaaaaaaa")
-        with store._write() as connection:
+        with store.database.write() as connection:
             connection.exec_driver_sql("UPDATE runs SET changed = 1 << 40")  # that server had done more
     with Store(url) as store:
         seen = store.changes()
         assert store.changes(seen.latest).runs == ()
-        store.update_card("aaaaaaaa", name="new")
+        store.lifecycle.update_card("aaaaaaaa", name="new")
         assert [run.name for run in store.changes(seen.latest).runs] == ["new"]
 
 
@@ -281,14 +281,14 @@ def test_each_workspace_takes_its_own_runs_and_sees_all(url: str) -> None:
     with Store(url, workspace="ana@lab:/a") as ana, Store(url, workspace="ben@lab:/b") as ben:
         add_run(ana, "aaaaaaaa")
         add_run(ben, "bbbbbbbb", after="aaaaaaaa")
-        assert [run.id for run in ana.queue()] == ["aaaaaaaa"]
-        row = ana.claim_next(identify(), "cpu", ANY)
+        assert [run.id for run in ana.queue.waiting()] == ["aaaaaaaa"]
+        row = ana.queue.claim_next(identify(), "cpu", ANY)
         assert row is not None
-        assert ana.claim_next(identify(), "cpu", ANY) is None
-        assert (len(ana.active()), ben.active()) == (1, [])
-        ana.set_status("aaaaaaaa", "failed", "killed")
-        assert ana.fail_dependents() == []
-        assert ben.fail_dependents() == ["bbbbbbbb"]
+        assert ana.queue.claim_next(identify(), "cpu", ANY) is None
+        assert (len(ana.queue.active()), ben.queue.active()) == (1, [])
+        ana.lifecycle.set_status("aaaaaaaa", "failed", "killed")
+        assert ana.queue.fail_dependents() == []
+        assert ben.queue.fail_dependents() == ["bbbbbbbb"]
         for store in (ana, ben):
             assert [run.id for run in store.runs(sort="run")] == ["aaaaaaaa", "bbbbbbbb"]
             assert len(store.changes().runs) == 2
@@ -297,10 +297,10 @@ def test_each_workspace_takes_its_own_runs_and_sees_all(url: str) -> None:
 def test_a_copy_of_a_folder_of_another_workspace_is_not_imported(url: str, tmp_path: Path) -> None:
     run = make_run_dir(tmp_path, "aaaaaaaa", finished_journal())
     with Store(url, workspace="ana@lab:/a") as ana, Store(url, workspace="ben@lab:/b") as ben:
-        ana.import_run(run)
+        ana.journals.import_run(run)
         before = everything(ana)
         with pytest.raises(StoreError, match="already, as one of the workspace ana@lab:/a"):
-            ben.import_run(run)
+            ben.journals.import_run(run)
         assert everything(ana) == before
 
 

@@ -21,7 +21,7 @@ def test_a_new_database_logs_ahead_and_keeps_foreign_keys(tmp_path: Path) -> Non
     with open_store(tmp_path) as store, sqlite3.connect(store.label) as connection:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         assert mode == ("delete" if file_system(tmp_path).on_network else "wal")
-        with store._read() as own:
+        with store.database.read() as own:
             assert own.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
@@ -73,7 +73,7 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
         assert [run.id for run in store.leaderboard()] == ["aaaaaaaa"]
-        assert len(store.epochs("aaaaaaaa")) == 6
+        assert len(store.results.epochs("aaaaaaaa")) == 6
         assert store.changes().runs[0].variant == variant_of(RunConfig().model_dump(mode="json"))
 
 
@@ -149,11 +149,11 @@ def test_a_lock_that_others_hold_too_long_is_named(tmp_path: Path) -> None:
         holder = sqlite3.connect(store.label, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match=r"another program has held the database for more than 0\.1 s"):
-            store.set_status(run_id, "stopping")
+            store.lifecycle.set_status(run_id, "stopping")
         assert store.run(run_id).status == "queued"  # readers do not wait
         holder.execute("ROLLBACK")
         holder.close()
-        assert store.set_status(run_id, "stopping")
+        assert store.lifecycle.set_status(run_id, "stopping")
 
 
 MOUNTS = """\

@@ -104,7 +104,7 @@ def test_the_whole_set_is_queued_with_what_waits_for_what(
     assert done.status == 0
     assert "10 runs queued; when they have finished: seg-engine report paper" in done.err
     with workspace.open_store() as store:
-        rows = store.queue()
+        rows = store.queue.waiting()
         after = {row.name: row.after and store.run(row.after).name for row in rows}
     assert list(after) == NAMES
     assert after == {

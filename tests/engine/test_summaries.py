@@ -29,7 +29,7 @@ def test_only_runs_written_to_since_are_told_again(store: Store) -> None:
     assert store.changes(before.latest).runs == ()
 
     ingest(store, "bbbbbbbb", finished_journal().events)
-    store.update_card("aaaaaaaa", tags=["night"])
+    store.lifecycle.update_card("aaaaaaaa", tags=["night"])
     after = store.changes(before.latest)
     assert [run.id for run in after.runs] == ["bbbbbbbb", "aaaaaaaa"]
     assert after.runs[0].best_dice == store.run("bbbbbbbb").best_dice
@@ -40,10 +40,10 @@ def test_every_verb_that_writes_a_run_is_a_change(store: Store) -> None:
     add_run(store)
     latest = store.changes().latest
     for write in (
-        lambda: store.set_status("aaaaaaaa", "running"),
-        lambda: store.set_queue("aaaaaaaa", priority=3),
-        lambda: store.update_card("aaaaaaaa", name="another"),
-        lambda: store.update_card("aaaaaaaa", tags=[]),
+        lambda: store.lifecycle.set_status("aaaaaaaa", "running"),
+        lambda: store.queue.set_place("aaaaaaaa", priority=3),
+        lambda: store.lifecycle.update_card("aaaaaaaa", name="another"),
+        lambda: store.lifecycle.update_card("aaaaaaaa", tags=[]),
         lambda: ingest(store, "aaaaaaaa", finished_journal().events[:2]),
     ):
         write()
@@ -56,7 +56,7 @@ def test_a_deleted_run_shows_in_the_count(store: Store) -> None:
     for run_id in ("aaaaaaaa", "bbbbbbbb"):
         add_run(store, run_id)
     before = store.changes()
-    store.delete_run("aaaaaaaa")
+    store.lifecycle.delete("aaaaaaaa")
     after = store.changes(before.latest)
     assert (after.runs, after.count) == ((), 1)
     assert store.run_ids() == ["bbbbbbbb"]

@@ -37,7 +37,7 @@ def make(tmp_path) -> Callable[..., ComparedRun]:
         add_run(store, run_id, with_values(get_recipe("quick"), {"seed": seed, "data.root": "/d"}), **card)
         ingest(store, run_id, finished_journal().events)
         row = store.run(run_id)
-        return ComparedRun(row if scored else replace(row, best_dice=None), store.epochs(run_id))
+        return ComparedRun(row if scored else replace(row, best_dice=None), store.results.epochs(run_id))
 
     return made
 

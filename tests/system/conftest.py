@@ -122,7 +122,7 @@ def queue(workspace: Workspace, store: Store, tiny: RunConfig) -> Queue:
         card = RunCard(run.id, "a test", "tests", time.time(), priority=priority, after=after)
         config = with_values(tiny, {"device": "cpu", **{k.replace("__", "."): v for k, v in values.items()}})
         run.create(card, config)
-        store.create_run(card, config)
+        store.lifecycle.create(card, config)
         return run
 
     return add

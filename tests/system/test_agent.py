@@ -73,7 +73,7 @@ def test_the_queue_runs_in_order_and_the_agent_leaves_when_it_is_empty(
     dependent = queue(priority=9, after=late.id)
     urgent = queue(priority=1)
     held = queue(priority=10)
-    store.set_queue(held.id, paused=True)
+    store.queue.set_place(held.id, paused=True)
     agent = agents("--idle-exit", "0.5")
     assert agent.wait(timeout=WAIT_SECONDS) == 0
     rows = [store.run(run.id) for run in (urgent, late, dependent)]
@@ -105,15 +105,15 @@ def test_a_stop_through_the_database_saves_and_a_requeued_run_finishes(
     run = queue(epochs=400)
     agents()
     advanced(store, run, workspace)
-    assert store.set_status(run.id, "stopping", expect=("running",))
+    assert store.lifecycle.set_status(run.id, "stopping", expect=("running",))
     row = ended(store, run, workspace)
     assert (row.status, row.cause) == ("stopped", "stopped")
     assert (run.checkpoints / "last.pt").exists()
     wait_for(lambda: not is_held(run), workspace)
-    store.set_status(run.id, "queued")
+    store.lifecycle.set_status(run.id, "queued")
     advanced(store, run, workspace, row.epoch + 1)
     assert store.run(run.id).attempt == 2
-    epochs = [epoch.epoch for epoch in store.epochs(run.id, "val")]
+    epochs = [epoch.epoch for epoch in store.results.epochs(run.id, "val")]
     assert epochs == list(range(1, len(epochs) + 1))
 
 
@@ -132,7 +132,7 @@ def test_workers_outlive_their_agent_and_the_next_one_adopts_them(
     row = store.run(run.id)
     assert (row.status, row.attempt, row.epoch) == ("finished", 1, 60)
     events = [event.seq for event in read_all(run.journal) if event.event != "progress"]
-    assert [event.seq for event in store.events(run.id)] == events
+    assert [event.seq for event in store.results.events(run.id)] == events
 
 
 def test_a_worker_that_died_while_no_agent_lived_is_found_dead(
@@ -180,7 +180,7 @@ def test_a_preempted_run_is_queued_again_and_goes_on(
     assert process is not None
     os.kill(process.pid, signal.SIGUSR2)
     wait_for(lambda: store.run(run.id).attempt == 2 and store.run(run.id).status == "running", workspace)
-    causes = [event.payload["cause"] for event in store.events(run.id) if event.event == "stopped"]
+    causes = [event.payload["cause"] for event in store.results.events(run.id) if event.event == "stopped"]
     assert causes == ["preempted"]
 
 
@@ -193,7 +193,7 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_grace_time(
     process = run.read_proc()
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    store.set_status(run.id, "stopping")
+    store.lifecycle.set_status(run.id, "stopping")
     row = ended(store, run, workspace)
     assert (row.status, row.cause) == ("failed", "killed")
     assert row.message == "it had not stopped within 0.5 s and was killed"
@@ -225,7 +225,7 @@ def test_a_run_whose_agent_died_before_its_worker_was_started_goes_back_to_the_q
     run = queue()
     gone = identify()
     dead = type(gone)(gone.host, gone.pid, gone.start_time + 1, gone.boot_id)
-    assert store.claim_next(dead, "cpu", ("cpu",)) is not None
+    assert store.queue.claim_next(dead, "cpu", ("cpu",)) is not None
     agent.slots = {"cpu": 0}  # so that it starts nothing itself
     agent.step()
     assert store.run(run.id).status == "queued"
@@ -237,8 +237,8 @@ def test_a_run_that_lived_through_a_reboot_is_lost_with_its_host(
     run = queue()
     here = identify()
     before = type(here)(here.host, here.pid, here.start_time, "another boot")
-    assert store.claim_next(before, "cpu", ("cpu",)) is not None
-    store.set_status(run.id, "running")
+    assert store.queue.claim_next(before, "cpu", ("cpu",)) is not None
+    store.lifecycle.set_status(run.id, "running")
     run.write_proc(before, 1)
     agent.slots = {"cpu": 0}
     agent.step()
@@ -252,8 +252,8 @@ def test_a_heartbeat_of_another_host_that_rests_is_lost_whatever_the_clocks_say(
     run = queue()
     here = identify()
     far = type(here)("another-host", here.pid, here.start_time, "its boot")
-    assert store.claim_next(far, "cuda:0", ("cpu",)) is not None
-    store.set_status(run.id, "running")
+    assert store.queue.claim_next(far, "cuda:0", ("cpu",)) is not None
+    store.lifecycle.set_status(run.id, "running")
     run.write_proc(far, 1)
     beat = time.time() + 7200  # its clock is two hours ahead
     for _ in range(3):
@@ -283,7 +283,7 @@ def test_a_run_that_a_terminal_looks_after_is_left_to_it_and_takes_up_its_device
 ) -> None:
     foreground, waiting = queue(), queue()
     with subprocess.Popen(["sleep", "60"]) as terminal:
-        assert store.take(foreground.id, identify(terminal.pid), ("queued",))
+        assert store.queue.take(foreground.id, identify(terminal.pid), ("queued",))
         agent.step()
         assert store.run(foreground.id).status == "starting"
         assert store.run(waiting.id).status == "queued"
@@ -312,7 +312,7 @@ def test_a_journal_that_outlives_a_locked_database_is_ingested_when_it_is_back(
     row = store.run(run.id)
     assert (row.status, row.epoch) == ("finished", 3)
     events = [event.seq for event in read_all(run.journal) if event.event != "progress"]
-    assert [event.seq for event in store.events(run.id)] == events
+    assert [event.seq for event in store.results.events(run.id)] == events
 
 
 def test_two_workers_never_share_a_run(

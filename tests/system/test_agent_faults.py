@@ -83,7 +83,7 @@ class Fleet:
     def queue_the_fallen(self) -> None:
         for run in self.runs:
             if self.store.run(run.id).status in ("failed", "lost", "stopped") and not is_held(run):
-                self.store.set_status(run.id, "queued", expect=("failed", "lost", "stopped"))
+                self.store.lifecycle.set_status(run.id, "queued", expect=("failed", "lost", "stopped"))
 
 
 def test_nothing_is_lost_or_doubled_under_random_kills(workspace: Workspace, tiny: RunConfig) -> None:
@@ -127,7 +127,7 @@ def queue_runs(workspace: Workspace, store: Store, config: RunConfig) -> list[Ru
     for run in runs:
         card = RunCard(run.id, "a test", "fleet", time.time())
         run.create(card, config)
-        store.create_run(card, config)
+        store.lifecycle.create(card, config)
     return runs
 
 
@@ -137,13 +137,13 @@ def check(store: Store, run: RunDir) -> int:
     journal = read_all(run.journal)
     assert [event.seq for event in journal] == list(range(len(journal)))
     kept = [event for event in journal if event.event != "progress"]
-    assert [event.seq for event in store.events(run.id)] == [event.seq for event in kept]
+    assert [event.seq for event in store.results.events(run.id)] == [event.seq for event in kept]
     assert row.journal_offset == run.journal.stat().st_size if journal else row.journal_offset == 0
     assert row.status in ("stopped", "failed")
     process = run.read_proc()
     assert process is None or not is_alive(process)
     for split in ("train", "val"):
-        epochs = [epoch.epoch for epoch in store.epochs(run.id, split)]
+        epochs = [epoch.epoch for epoch in store.results.epochs(run.id, split)]
         assert epochs == list(range(1, len(epochs) + 1))
     for path in run.checkpoints.glob("*.pt"):
         torch.load(path, map_location="cpu", weights_only=True)

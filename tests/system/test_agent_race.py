@@ -27,15 +27,15 @@ with Store(sys.argv[1], timeout=120) as store:
     me = identify()
     print("ready", flush=True)
     sys.stdin.readline()
-    while (row := store.claim_next(me, "cpu", ("auto", "cpu"))) is not None:
+    while (row := store.queue.claim_next(me, "cpu", ("auto", "cpu"))) is not None:
         print(row.id)
 """
 
 
 def fill_queue(store: Store, count: int) -> list[str]:
     """A long queue, made of one run's row; returns the ids, the first to be claimed first."""
-    store.create_run(RunCard("000000000", "one", "race", 1.0), RunConfig(), status="finished")
-    with store._write() as connection:
+    store.lifecycle.create(RunCard("000000000", "one", "race", 1.0), RunConfig(), status="finished")
+    with store.database.write() as connection:
         row = dict(connection.execute(sa.select(runs)).mappings().one())
         ids = [f"run{i:05d}" for i in range(count)]
         queued = [row | {"id": run_id, "status": "queued", "queued_at": i} for i, run_id in enumerate(ids)]
@@ -64,8 +64,8 @@ def test_of_eight_claimers_no_two_get_the_same_run(tmp_path: Path, new_database:
         assert all(claimer.returncode == 0 for claimer in claimers)
         assert sorted(run_id for own in taken for run_id in own) == ids
         assert all(own == sorted(own) for own in taken)  # each got the oldest that was left
-        assert store.claim_next(identify(), "cpu", ("auto", "cpu")) is None
-        owners = {row.id: row.claimed_by for row in store.active()}
+        assert store.queue.claim_next(identify(), "cpu", ("auto", "cpu")) is None
+        owners = {row.id: row.claimed_by for row in store.queue.active()}
         by_pid = {claimer.pid: own for claimer, own in zip(claimers, taken, strict=True)}
         for pid, own in by_pid.items():
             for run_id in own:

@@ -40,10 +40,10 @@ def test_a_run_that_ended_and_was_deleted_between_two_steps_does_not_hold_up_the
 ) -> None:
     gone, next_one = queue(), queue()
     agent.slots = {"cpu": 0}
-    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    assert store.queue.claim_next(agent.me, "cpu", ("cpu",)) is not None
     agent.watched[gone.id] = Watched(gone, "cpu", worker=None)
-    store.set_status(gone.id, "finished", "completed")
-    store.delete_run(gone.id)
+    store.lifecycle.set_status(gone.id, "finished", "completed")
+    store.lifecycle.delete(gone.id)
     agent.step()
     assert agent.watched == {}
     assert store.run(next_one.id).status == "queued"
@@ -53,7 +53,7 @@ def test_a_second_attempt_that_was_claimed_and_never_started_goes_back_to_the_qu
     store: Store, queue: Queue, agent: Agent
 ) -> None:
     run = queue()
-    assert store.claim_next(me, "cpu", ("cpu",)) is not None
+    assert store.queue.claim_next(me, "cpu", ("cpu",)) is not None
     run.write_proc(DEAD, 1)
     with run.journal.open("w") as journal:
         journal.write(
@@ -62,8 +62,10 @@ def test_a_second_attempt_that_was_claimed_and_never_started_goes_back_to_the_qu
     run.write_exit(1, "failed", "exception", "the first one")
     refresh(store, [run])
     assert store.run(run.id).message == "the first one"
-    store.set_status(run.id, "queued")
-    assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None  # by an agent that dies before it starts it
+    store.lifecycle.set_status(run.id, "queued")
+    assert (
+        store.queue.claim_next(DEAD, "cpu", ("cpu",)) is not None
+    )  # by an agent that dies before it starts it
     agent.slots = {"cpu": 0}
     agent.step()
     row = store.run(run.id)
@@ -75,8 +77,8 @@ def test_a_stop_of_a_run_that_was_claimed_and_never_started_is_a_stop(
 ) -> None:
     run = queue()
     run.write_proc(DEAD, 0)
-    assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None
-    assert store.set_status(run.id, "stopping", expect=("starting",))
+    assert store.queue.claim_next(DEAD, "cpu", ("cpu",)) is not None
+    assert store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
     agent.step()
     row = store.run(run.id)
     assert (row.status, row.cause) == ("stopped", "stopped")
@@ -84,10 +86,10 @@ def test_a_stop_of_a_run_that_was_claimed_and_never_started_is_a_stop(
 
 def test_a_reader_who_found_a_worker_dead_leaves_the_next_one_alone(store: Store, queue: Queue) -> None:
     run = queue()
-    assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None
+    assert store.queue.claim_next(DEAD, "cpu", ("cpu",)) is not None
     seen = store.run(run.id)
     # Between its look and its word somebody else has taken the run.
-    assert store.adopt(run.id, me, "cpu", seen.claimed_by)
+    assert store.queue.adopt(run.id, me, "cpu", seen.claimed_by)
     settle(store, run, claimed_by=seen.claimed_by)
     assert store.run(run.id).status == "starting"
 
@@ -104,7 +106,7 @@ def test_a_run_that_is_at_work_while_the_database_takes_it_for_queued_is_adopted
         wait_for(lambda: read_all(run.journal), workspace)
         agent.step()
         assert store.run(run.id).status == "running"
-        store.set_status(run.id, "stopping")
+        store.lifecycle.set_status(run.id, "stopping")
         agent.step()
         assert worker.wait(timeout=WAIT_SECONDS) == 3
         wait_for(lambda: not is_held(run), workspace)
@@ -120,8 +122,8 @@ def test_a_preempted_run_from_elsewhere_is_not_started_here(
     run = queue()
     with run.journal.open("w") as journal:
         journal.write('{"seq":0,"t":1.0,"attempt":1,"event":"stopped","cause":"preempted","epoch":0}\n')
-    store.delete_run(run.id)
-    store.import_run(run, queued=False)
+    store.lifecycle.delete(run.id)
+    store.journals.import_run(run, queued=False)
     agent.step()
     assert store.run(run.id).status == "stopped"
 
@@ -130,8 +132,8 @@ def test_a_preempted_run_that_is_stopped_before_it_is_queued_again_stays_stopped
     workspace: Workspace, store: Store, queue: Queue, agent: Agent
 ) -> None:
     run = queue()
-    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
-    store.set_status(run.id, "stopped", "preempted")
+    assert store.queue.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    store.lifecycle.set_status(run.id, "stopped", "preempted")
     assert lifecycle.stop(workspace, store, [store.run(run.id)]) == ["stopped"]
     agent.step()
     assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
@@ -144,7 +146,7 @@ def test_a_run_that_is_preempted_in_a_terminal_is_queued_again_and_watched_on(
     workspace: Workspace, store: Store, queue: Queue
 ) -> None:
     run = queue(epochs=100_000)
-    store.set_status(run.id, "stopped", "stopped")
+    store.lifecycle.set_status(run.id, "stopped", "stopped")
     seen = workspace.root / "seen.jsonl"
     terminal, watcher = command(workspace, "resume", run.id), None
     try:
@@ -203,7 +205,7 @@ def test_a_run_whose_worker_lives_is_not_resumed_a_second_time(
     assert work(run) == 0
     run.write_proc(identify(), 1)
     refresh(store, [run])
-    store.set_status(run.id, "lost", "lost_host")
+    store.lifecycle.set_status(run.id, "lost", "lost_host")
     done = seg(workspace, "resume", run.id)
     assert done.returncode == 2
     assert "its worker still lives" in done.stderr
@@ -214,7 +216,7 @@ def test_a_terminal_outlives_a_database_that_is_locked_until_after_the_end(
     workspace: Workspace, store: Store, queue: Queue
 ) -> None:
     run = queue()
-    assert store.take(run.id, me, ("queued",))
+    assert store.queue.take(run.id, me, ("queued",))
     locker = sqlite3.connect(workspace.database, isolation_level=None, check_same_thread=False)
     locker.execute("BEGIN IMMEDIATE")
     said: list[str] = []
@@ -246,7 +248,7 @@ def test_ctrl_c_stops_a_run_while_the_database_is_locked(
     workspace: Workspace, store: Store, queue: Queue
 ) -> None:
     run = queue(epochs=100_000)
-    assert store.take(run.id, me, ("queued",))
+    assert store.queue.take(run.id, me, ("queued",))
     switch = StopSwitch()
     locker = sqlite3.connect(workspace.database, isolation_level=None, check_same_thread=False)
     locker.execute("BEGIN IMMEDIATE")
@@ -272,7 +274,7 @@ def test_a_terminal_tells_of_a_damaged_journal_and_stays_to_the_end(
     run.journal.write_text(
         'no event\n{"seq":0,"t":1.0,"attempt":1,"event":"warning","message":"so that a worker can go on"}\n'
     )
-    assert store.take(run.id, me, ("queued",))
+    assert store.queue.take(run.id, me, ("queued",))
     said: list[str] = []
     row = follow_run(store, workspace, run.id, lambda events: None, StopSwitch(), said.append)
     assert (row.status, row.cause) == ("finished", "completed")  # the worker's own word, in exit.json
@@ -307,9 +309,9 @@ def test_a_worker_of_another_user_is_told_with_its_owner_and_the_rest_goes_on(
         own = agent.watched[stuck.id].worker
         assert own is not None
         assert agent.watched[theirs.id].worker is None
-        store.set_status(theirs.id, "stopping")
+        store.lifecycle.set_status(theirs.id, "stopping")
         os.kill(own.pid, signal.SIGSTOP)
-        store.set_status(stuck.id, "stopping")
+        store.lifecycle.set_status(stuck.id, "stopping")
         not_ours(monkeypatch)
         wait_for(lambda: agent.step() or store.run(stuck.id).ended, workspace)
         assert own.poll() == -signal.SIGKILL  # the grace time was over
@@ -359,8 +361,10 @@ def test_a_broken_folder_stops_neither_the_agent_nor_its_queue(
     monkeypatch.setattr(slurm, "list_jobs", list)
     monkeypatch.setattr(slurm, "submit", lambda script: "7")
     if when in ("active", "preempted"):
-        assert store.claim_next(DEAD, "cpu", ("cpu",)) is not None
-        store.set_status(broken.id, *(["running"] if when == "active" else ["stopped", "preempted"]))
+        assert store.queue.claim_next(DEAD, "cpu", ("cpu",)) is not None
+        store.lifecycle.set_status(
+            broken.id, *(["running"] if when == "active" else ["stopped", "preempted"])
+        )
     damage(broken)
     begun: list[str] = []
 

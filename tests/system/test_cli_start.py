@@ -35,7 +35,9 @@ def two_runs(workspace: Workspace) -> Workspace:
     workspace.root.mkdir()
     with workspace.open_store() as store:
         for run_id in ("aaaa1111", "bbbb2222"):
-            store.import_run(make_run_dir(workspace.runs, run_id, finished_journal(), name=f"run {run_id}"))
+            store.journals.import_run(
+                make_run_dir(workspace.runs, run_id, finished_journal(), name=f"run {run_id}")
+            )
     return workspace
 
 
@@ -93,7 +95,7 @@ def test_tables_need_no_arrays(two_runs: Workspace) -> None:
 def test_a_reader_that_has_seen_enough_ends_it_quietly(two_runs: Workspace) -> None:
     with two_runs.open_store() as store:
         for i in range(300):
-            store.import_run(make_run_dir(two_runs.runs, f"many{i:04d}"))
+            store.journals.import_run(make_run_dir(two_runs.runs, f"many{i:04d}"))
     for arguments in (["runs", "--limit", "0"], ["runs", "--json"]):
         process = subprocess.Popen(
             [*COMMAND, "-w", str(two_runs.root), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -75,7 +75,7 @@ def make_source(street: Path, tmp_path: Path, run_id: str, seed: int = 0) -> Run
     journal.finish(7)
     journal.write(run.journal)
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
     return run
 
 

@@ -88,8 +88,8 @@ def test_a_forged_file_signals_nobody_and_the_run_ends(
     agent.slots, agent.grace = {"cpu": 0}, 0.0
     said: list[str] = []
     agent.say = agent.troubles.say = said.append
-    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
-    store.set_status(run.id, "stopping")
+    assert store.queue.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    store.lifecycle.set_status(run.id, "stopping")
     forge(run, **values)
     holder = None
     if held:  # by somebody who is no worker, as when a child of one was renamed
@@ -116,8 +116,8 @@ def test_a_run_that_a_forged_file_says_to_live_does_not_keep_its_device(
 ) -> None:
     run = queue()
     agent.slots = {"cpu": 0}
-    assert store.claim_next(agent.me, "cpu", ("cpu",)) is not None
-    store.set_status(run.id, "running")
+    assert store.queue.claim_next(agent.me, "cpu", ("cpu",)) is not None
+    store.lifecycle.set_status(run.id, "running")
     forge(run, pid=1, start_time=identify(1).start_time)
     agent.step()
     row = store.run(run.id)
@@ -132,7 +132,7 @@ def test_who_is_refused_for_a_forged_file_is_told_the_way_out(
 ) -> None:
     monkeypatch.setattr(lifecycle, "LEAVING_SECONDS", 0.0)
     run = queue()
-    store.set_status(run.id, "stopped", "stopped")
+    store.lifecycle.set_status(run.id, "stopped", "stopped")
     forge(run, pid=1, start_time=identify(1).start_time)
     with pytest.raises(lifecycle.Refused) as refused:
         lifecycle.delete(workspace, store, store.run(run.id))
@@ -202,7 +202,7 @@ def test_a_stranger_that_a_file_names_goes_on_and_the_worker_stops_all_the_same(
         agent.step()
         assert agent.watched[run.id].worker is None
         assert "is no worker of this run" in "\n".join(said)
-        store.set_status(run.id, "stopping")
+        store.lifecycle.set_status(run.id, "stopping")
         agent.step()
         assert worker.wait(timeout=WAIT_SECONDS) in (3, -signal.SIGTERM)
         wait_for(lambda: agent.step() or store.run(run.id).ended, workspace)
@@ -216,7 +216,7 @@ def test_a_dead_workers_number_means_no_group_and_its_children_are_known_by_the_
     store: Store, queue: Queue, workspace: Workspace, stranger: subprocess.Popen[bytes]
 ) -> None:
     run = queue()
-    assert store.claim_next(me, "cpu", ("cpu",)) is not None
+    assert store.queue.claim_next(me, "cpu", ("cpu",)) is not None
     gone = identify(stranger.pid)
     forge(run, **gone.as_json() | {"start_time": gone.start_time + 1})  # its pid means the stranger by now
     copy = workspace.root / "copy" / run.id
@@ -312,7 +312,7 @@ def test_commands_say_what_they_can_of_a_run_with_a_forged_file(
     workspace: Workspace, store: Store, queue: Queue
 ) -> None:
     run = queue()
-    store.set_status(run.id, "stopped", "stopped")
+    store.lifecycle.set_status(run.id, "stopped", "stopped")
     forge(run, pid="x", oom_kills={"/dev/zero": -1})
     for words in (["show", run.id], ["resume", run.id, "--help"], ["delete", run.id, "--yes"]):
         done = seg(workspace, *words)

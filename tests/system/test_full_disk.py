@@ -94,7 +94,7 @@ def add(workspace: Workspace, store: Store, config: RunConfig) -> RunDir:
     run = workspace.run_dir(new_run_id())
     card = RunCard(run.id, "a test", "tests", 1.0)
     run.create(card, config)
-    store.create_run(card, config)
+    store.lifecycle.create(card, config)
     return run
 
 
@@ -156,16 +156,16 @@ def test_a_run_whose_disk_fills_up_fails_whole_and_goes_on_when_there_is_room(
         assert (row.status, row.cause) == ("failed", "exception")
         assert sound(workspace.database)
         wait_for(lambda: not is_held(run), workspace)
-        store.set_status(run.id, "queued")
+        store.lifecycle.set_status(run.id, "queued")
         agent.slots = {"cpu": 1}
         agent.step()
         wait_for(lambda: agent.step() or store.run(run.id).epoch >= kept + 2, workspace)
         assert store.run(run.id).attempt == 2
         started = [e for e in read_all(run.journal) if isinstance(e, Started)]
         assert started[1].resumed_from_epoch == kept
-        curve = [epoch.epoch for epoch in store.epochs(run.id, "val")]
+        curve = [epoch.epoch for epoch in store.results.epochs(run.id, "val")]
         assert curve == list(range(1, len(curve) + 1))
-        store.set_status(run.id, "stopping")
+        store.lifecycle.set_status(run.id, "stopping")
         wait_for(lambda: agent.step() or store.run(run.id).status == "stopped", workspace)
         assert seg(workspace, "db", "check").returncode == 0
 
@@ -176,7 +176,7 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
     workspace.root.mkdir()
     with workspace.open_store() as store:
         run = add(workspace, store, tiny)
-        store.set_status(run.id, "stopped", "stopped")
+        store.lifecycle.set_status(run.id, "stopped", "stopped")
         assert keep_card(store, run)
     # The data is cached, so that the run itself is what there is no room for.
     sizes = ("data.size=32x32", "data.val_fraction=0.25", "device=cpu", "model.width=4")

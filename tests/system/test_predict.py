@@ -208,7 +208,7 @@ def test_a_prediction_can_wait_for_its_run_and_is_shown(
     assert refused.returncode == 2
     assert "is of the task predict, not train" in refused.stderr
     with Workspace(tmp_path).open_store() as store:
-        store.set_status(SOURCE, "stopped")
+        store.lifecycle.set_status(SOURCE, "stopped")
     rebuilt = ended(command("db", "rebuild"))
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert query(tmp_path, "SELECT source FROM runs WHERE name = 'maps'") == [(SOURCE,)]

@@ -109,9 +109,9 @@ def check_ends(store: Store, runs: dict[str, Workspace]) -> None:
         workspace = runs[row.id]
         assert (row.status, row.epoch, row.attempt) == ("finished", 4, 1)
         assert row.workspace == workspace.identity()
-        curve = [(epoch.epoch, epoch.split) for epoch in store.epochs(row.id)]
+        curve = [(epoch.epoch, epoch.split) for epoch in store.results.epochs(row.id)]
         assert curve == [(epoch, split) for epoch in range(1, 5) for split in ("train", "val")]
         told = [e.seq for e in read_all(workspace.run_dir(row.id).journal) if e.event != "progress"]
-        assert [event.seq for event in store.events(row.id)] == told
+        assert [event.seq for event in store.results.events(row.id)] == told
         others = next(other for other in runs.values() if other != workspace)
         assert not others.run_dir(row.id).path.exists()

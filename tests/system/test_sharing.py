@@ -364,7 +364,7 @@ def test_a_run_that_the_group_may_not_write_is_refused_before_anything_changes(g
     for path in (run.path, *run.path.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # made with umask 022
     with group.open_store() as store:
-        store.set_status("aaaa1111", "stopped", "stopped")
+        store.lifecycle.set_status("aaaa1111", "stopped", "stopped")
     give_database(group)
     for path in group.root.glob("experiments.db*"):
         path.chmod(0o664)

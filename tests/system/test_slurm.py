@@ -63,7 +63,7 @@ def test_a_sweep_on_a_cluster_ends_in_the_true_state_with_every_epoch_once(
 
     def at_work(besides: set[str] = frozenset(), node: str = "") -> RunRow | None:  # type: ignore[assignment]
         """A run whose worker has begun, and has much left to do."""
-        for row in store.active():
+        for row in store.queue.active():
             fit = row.status == "running" and 1 <= row.epoch <= EPOCHS // 3 and row.id not in besides
             if fit and (not node or slurm.node_of(job_of(row)) == node):
                 return row
@@ -108,7 +108,7 @@ def test_a_sweep_on_a_cluster_ends_in_the_true_state_with_every_epoch_once(
         row = rows[run_id]
         log = workspace.run_dir(run_id).log.read_text()
         assert (row.status, row.cause) == ("finished", "completed"), f"{row.message}\n{log}"
-        assert [(epoch.epoch, epoch.split) for epoch in store.epochs(run_id)] == sorted(
+        assert [(epoch.epoch, epoch.split) for epoch in store.results.epochs(run_id)] == sorted(
             (epoch, split) for epoch in range(1, EPOCHS + 1) for split in ("train", "val")
         )
         starts = [e for e in read_all(workspace.run_dir(run_id).journal) if isinstance(e, Started)]
@@ -142,7 +142,7 @@ def test_what_slurm_refuses_fails_and_a_running_job_stops(
     assert (row.status, row.cause) == ("failed", "exception")
     assert "sbatch: error" in row.message
     assert "partition" in row.message
-    store.set_status(right.id, "stopping", expect=("running",))
+    store.lifecycle.set_status(right.id, "stopping", expect=("running",))
     step(lambda: store.run(right.id).ended)
     row = store.run(right.id)
     assert (row.status, row.cause) == ("stopped", "stopped")

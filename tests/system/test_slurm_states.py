@@ -210,12 +210,12 @@ def test_a_job_is_shown_and_not_submitted_twice_though_the_database_forgets_it(
     shown = seg(agent.workspace, "show", run.id)
     assert "Slurm job 7, no process yet" in shown.stdout
     later = Agent(store, agent.workspace, {"cpu": 1}, lambda line: None)
-    store.set_status(run.id, "queued", expect=("starting",))  # as after a rebuild
+    store.lifecycle.set_status(run.id, "queued", expect=("starting",))  # as after a rebuild
     agent.cluster.watched.clear()
     later.step()
     assert store.run(run.id).status == "starting"
     assert len(cluster_of.scripts) == 1
-    store.set_status(run.id, "stopping", expect=("starting",))
+    store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
     later.step()
     assert cluster_of.cancelled == ["7"]
 

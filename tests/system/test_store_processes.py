@@ -33,7 +33,7 @@ from engine.store import Store
 print("ready", flush=True)
 for line in sys.stdin:
     with Store(line.strip()) as store:
-        store.create_run(RunCard(new_run_id(), "run", "same for all", time.time()), RunConfig())
+        store.lifecycle.create(RunCard(new_run_id(), "run", "same for all", time.time()), RunConfig())
     print("done", flush=True)
 """
 
@@ -53,7 +53,7 @@ def ingest():
             if not events:
                 return
             try:
-                store.ingest(run_id, events, end, offset)
+                store.journals.ingest(run_id, events, end, offset)
             except IngestConflict:
                 print("conflict", flush=True)
             else:
@@ -134,18 +134,18 @@ def run_with_journal(folder: Path, new_database: NewDatabase, events: int) -> tu
     """A database that knows a run but nothing of its journal, the run, and all rows that there should be."""
     run = make_run_dir(folder / "runs", "aaaaaaaa", long_journal(events))
     with Store(f"sqlite:///{folder / 'wanted.db'}") as store:
-        store.import_run(run)
+        store.journals.import_run(run)
         wanted = everything(store)
     url = new_database(folder)
     with Store(url) as store:
-        store.create_run(run.read_card(), run.read_config())
+        store.lifecycle.create(run.read_card(), run.read_config())
     return url, run, wanted
 
 
 def rows_of(url: str) -> Rows:
     """All rows, of a database that finds itself sound."""
     with Store(url) as store:
-        assert store.faults() == []
+        assert store.checks.faults() == []
         return everything(store)
 
 
@@ -163,7 +163,7 @@ def test_eight_processes_that_open_a_new_workspace_make_one_database(
         assert [program.hear() for program in programs] == ["done"] * 8
         rows = rows_of(url)
         assert (len(rows["runs"]), len(rows["experiments"])) == (8, 1)
-        with Store(url) as store, store._read() as connection:
+        with Store(url) as store, store.database.read() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 1
 
 
@@ -227,7 +227,7 @@ def test_readers_see_whole_transactions_while_a_writer_writes(
     seen = set()
     with Store(url, timeout=0.5) as store:
         while True:
-            with store._read() as connection:
+            with store.database.read() as connection:
                 row = connection.exec_driver_sql(
                     """
                     SELECT status, journal_seq, best_dice, epoch,

@@ -105,7 +105,7 @@ def add_evaluation(
         predicted = prediction(number, 0.5).repeat(2, axis=0).repeat(2, axis=1)
         write_class_map(run.gallery / f"epoch_{epoch:04d}" / f"{name}.png", predicted)
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
     return run_id
 
 
@@ -124,7 +124,7 @@ def add_detection(workspace: Workspace, run_id: str) -> str:
             levels = (values * FULL).round().astype(np.uint16)
             Image.fromarray(levels).save(run.gallery / "scores" / f"{name}_{score}.png")
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
     return run_id
 
 

@@ -63,9 +63,9 @@ def add(
     if log:
         run.log.write_text(log)
     with workspace.open_store() as store:
-        store.import_run(run)
+        store.journals.import_run(run)
         if status:
-            store.set_status(run_id, status)
+            store.lifecycle.set_status(run_id, status)
     return run_id
 
 

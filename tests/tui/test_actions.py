@@ -114,7 +114,7 @@ async def test_a_run_that_starts_while_one_is_asked_is_not_deleted(workspace: Wo
         await press_on(app, pilot, "dddd0000", "d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         with workspace.open_store() as store:
-            store.set_status("dddd0000", "running")
+            store.lifecycle.set_status("dddd0000", "running")
         await pilot.press("y")
         await told(app, pilot, "dddd0000: is running")
     assert workspace.run_dir("dddd0000").path.is_dir()

@@ -180,13 +180,13 @@ async def test_a_compared_run_that_goes_is_left_out_and_runs_that_learn_are_foll
 ) -> None:
     async with comparing(compared, (*SEEDS, "cccc0000")) as (app, pilot, screen):
         with compared.open_store() as store:
-            store.delete_run("aaaa0001")
+            store.lifecycle.delete("aaaa0001")
         app.live.nudge()
         await until(pilot, lambda: len(names(screen)) == 3)
         assert "D" not in [name.split()[0] for name in names(screen)]
         learning_journal(0.5, 13).write(compared.run_dir("cccc0000").journal)
         with compared.open_store() as store:
-            store.import_run(compared.run_dir("cccc0000"))
+            store.journals.import_run(compared.run_dir("cccc0000"))
         app.live.nudge()
         await until(pilot, lambda: len(screen.query_one(Chart).curves[-1].x) == 13)
         await pilot.press("escape")

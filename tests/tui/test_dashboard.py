@@ -44,7 +44,7 @@ async def test_the_cursor_stays_on_its_run_while_others_come_go_and_change_place
 
         add(workspace, "eeee0000", finished_journal(), name="newcomer")
         with workspace.open_store() as store:
-            store.delete_run("aaaa0001")
+            store.lifecycle.delete("aaaa0001")
         app.live.nudge()
         await until(pilot, lambda: "eeee0000" in app.snapshot.runs and "aaaa0001" not in app.snapshot.runs)
         assert table.cursor_run.id == "aaaa0000"
@@ -60,7 +60,7 @@ async def test_only_when_its_own_run_is_gone_the_cursor_goes_to_the_neighbour(wo
         table = app.screen.query_one(RunTable)
         table.put_cursor("aaaa0000")
         with workspace.open_store() as store:
-            store.delete_run("aaaa0000")
+            store.lifecycle.delete("aaaa0000")
         app.live.nudge()
         await until(pilot, lambda: "aaaa0000" not in app.snapshot.runs)
         assert table.cursor_run.id == "aaaa0002"
@@ -151,15 +151,15 @@ async def test_waiting_runs_stand_in_the_order_in_which_they_start(empty_workspa
     for number, name in enumerate(("first", "second", "urgent", "held", "behind-second")):
         add(workspace, f"aaaa000{number}", name=name, created=NOW - 100 + number)
     with workspace.open_store() as store:
-        store.set_queue("aaaa0002", priority=5)
-        store.set_queue("aaaa0003", paused=True, priority=9)
-        waiting = [row.name for row in store.queue() if not row.paused]
+        store.queue.set_place("aaaa0002", priority=5)
+        store.queue.set_place("aaaa0003", paused=True, priority=9)
+        waiting = [row.name for row in store.queue.waiting() if not row.paused]
     async with opened(workspace) as (app, pilot):
         table = app.screen.query_one(RunTable)
         assert names(table) == ["urgent", "first", "second", "behind-second", "held"]
         assert names(table)[:-1] == waiting
         with workspace.open_store() as store:
-            store.set_queue("aaaa0001", priority=7)
+            store.queue.set_place("aaaa0001", priority=7)
         app.live.nudge()
         await until(pilot, lambda: names(table)[0] == "second")
 
@@ -177,7 +177,7 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
     add(workspace, "eeee0000", name="later", after="cccc0000", created=NOW - 50)
     add(workspace, "eeee0001", name="held", created=NOW - 40)
     with workspace.open_store() as store:
-        store.set_queue("eeee0001", paused=True)
+        store.queue.set_place("eeee0001", paused=True)
     async with opened(workspace) as (app, pilot):
         table = app.screen.query_one(RunTable)
         for run_id, why in (

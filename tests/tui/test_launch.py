@@ -223,7 +223,7 @@ async def test_what_is_shown_is_what_is_queued(
     priorities: tuple[int, int],
 ) -> None:
     with workspace.open_store() as store:
-        store.set_queue("dddd0000", priority=priorities[0])
+        store.queue.set_place("dddd0000", priority=priorities[0])
     async with opened(workspace) as (app, pilot):
         screen = await open_form(app, pilot, "quick")
         await use_data(screen, pilot, scenes)
@@ -243,7 +243,7 @@ async def test_what_is_shown_is_what_is_queued(
         run = next(row for row in store.runs() if row.name == "mine")
         assert (run.status, run.experiment, set(run.tags)) == ("queued", "question", {"night", "long"})
         assert store.run(run.id).note == "why not"
-        queued = {row.id: row.priority for row in store.queue()}
+        queued = {row.id: row.priority for row in store.queue.waiting()}
         assert (queued["dddd0000"], queued[run.id]) == priorities
     stored = workspace.run_dir(run.id).read_config()
     assert stored == config
@@ -483,7 +483,7 @@ async def test_an_evaluation_is_not_made_again_by_the_form(workspace: Workspace)
     card = RunCard("eeee0000", "scored", "paper", 1.0)
     run.create(card, config)
     with workspace.open_store() as store:
-        store.create_run(card, config)
+        store.lifecycle.create(card, config)
     async with opened(workspace) as (app, pilot):
         app.screen.query_one("RunTable").put_cursor("eeee0000")
         await pilot.press("R")
@@ -506,7 +506,7 @@ async def test_a_run_to_wait_for_must_be_there(
     await pilot.press("ctrl+t")
     await until(pilot, lambda: isinstance(screen.app.screen, Dashboard))
     with workspace.open_store() as store:
-        assert [row.after for row in store.queue() if row.id != "dddd0000"] == ["cccc0000"]
+        assert [row.after for row in store.queue.waiting() if row.id != "dddd0000"] == ["cccc0000"]
 
 
 async def test_a_priority_is_a_whole_number(form: tuple[LaunchScreen, Pilot[None]]) -> None:

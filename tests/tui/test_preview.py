@@ -273,7 +273,7 @@ async def test_a_running_run_shows_its_next_epoch_when_it_comes(empty_workspace:
         assert screen.look.epoch == 10
         write_epoch(gallery, 20, (0.9, 0.9, 0.9))
         with empty_workspace.open_store() as store:
-            store.set_status(run, "stopping")
+            store.lifecycle.set_status(run, "stopping")
         assert isinstance(screen.app, SegTui)
         screen.app.live.nudge()
         await until(pilot, lambda: screen.look.epoch == 20)

@@ -115,7 +115,7 @@ async def test_a_new_epoch_arrives_without_a_key_and_the_tab_stays(workspace: Wo
         journal = running_journal(0.5, 13)
         journal.write(workspace.run_dir(RUNNING).journal)
         with workspace.open_store() as store:
-            store.import_run(workspace.run_dir(RUNNING))
+            store.journals.import_run(workspace.run_dir(RUNNING))
         app.live.nudge()
         await until(pilot, lambda: "epoch 13  val" in screen_text(app))
         assert tab(screen) == "classes"
@@ -267,7 +267,7 @@ async def test_numbers_and_v_go_through_the_tabs_and_escape_leaves(workspace: Wo
 async def test_a_run_that_is_deleted_elsewhere_closes_its_screen(workspace: Workspace) -> None:
     async with run_screen(workspace, FINISHED) as (app, pilot, _):
         with workspace.open_store() as store:
-            store.delete_run(FINISHED)
+            store.lifecycle.delete(FINISHED)
         app.live.nudge()
         await until(pilot, lambda: isinstance(app.screen, Dashboard))
 

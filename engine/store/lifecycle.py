@@ -1,0 +1,133 @@
+"""Runs come, change their status and what people call them, and go."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from engine.host.processes import ProcessIdentity
+from engine.run.directory import RunCard
+from engine.store.database import Database
+from engine.store.errors import StoreError
+from engine.store.folds.status import NO_END, NO_PROGRESS
+from engine.store.insert import insert_run, set_tags, settle_experiments
+from engine.store.lookup import exists, hold, hold_list
+from engine.store.queue import place_in_line
+from engine.store.rows import END_STATUSES, STATUSES, RunRow, check_status
+from engine.store.schema import experiments, runs
+
+if TYPE_CHECKING:
+    from engine.config.run_config import RunConfig
+
+
+class Lifecycle:
+    """What becomes of the runs of a database; new ones belong to `workspace`."""
+
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
+        self._workspace = workspace
+
+    def create(
+        self,
+        card: RunCard,
+        config: RunConfig,
+        status: str = "queued",
+        owner: ProcessIdentity | None = None,
+    ) -> None:
+        """Enter a run, and its experiment when that is new. Raises StoreError when the id is taken.
+
+        A run that its `owner` starts at once is entered as `starting`, so that no agent takes it.
+        """
+        check_status(status)
+        place: dict[str, Any] = {"claimed_by": owner.as_json() | {"attempt": 1} if owner else None}
+        with self._database.write() as connection:
+            hold_list(connection)
+            if exists(connection, card.id):
+                raise StoreError(f"run {card.id} is in the database already")
+            if status == "queued":
+                since = card.queued_at or card.created
+                place["queued_at"] = place_in_line(connection, self._workspace, since)
+            insert_run(connection, card, config, status, self._workspace, place)
+
+    def set_status(
+        self,
+        run_id: str,
+        status: str,
+        cause: str = "",
+        message: str = "",
+        expect: Collection[str] | None = None,
+        seen: RunRow | None = None,
+    ) -> bool:
+        """Say what is to become of a run, or what has become of a worker that cannot say it any more.
+
+        With `expect` only when the status is one of those, in one step: of two who change it, one gets True.
+        With `seen` only while status and claim are those of this snapshot: what was found out of its worker
+        says nothing about the next one. Returns whether the status was set.
+        """
+        check_status(status)
+        now = time.time()
+        change: dict[str, Any] = NO_END | {"status": status, "cause": cause, "message": message}
+        if status in END_STATUSES:
+            change |= NO_PROGRESS | {"ended_at": now}
+        with self._database.write() as connection:
+            hold(connection, run_id)
+            if status == "queued":
+                change["queued_at"] = place_in_line(connection, self._workspace, now)
+            statement = runs.update().where(runs.c.id == run_id).values(change)
+            if expect is not None:
+                statement = statement.where(runs.c.status.in_(list(expect)))
+            if seen is not None:
+                now_there = sa.select(runs.c.status, runs.c.claimed_by).where(runs.c.id == run_id)
+                if tuple(connection.execute(now_there).one()) != (seen.status, seen.claimed_by):
+                    return False
+            return connection.execute(statement).rowcount == 1
+
+    def update_card(
+        self,
+        run_id: str,
+        name: str | None = None,
+        tags: Iterable[str] | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Rename, tag or annotate a run; None leaves a part as it is, `tags` replaces all of them."""
+        change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
+        with self._database.write() as connection:
+            hold(connection, run_id)
+            # Also when only tags change: who follows the run is to see it.
+            connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
+            if tags is not None:
+                set_tags(connection, run_id, tags)
+
+    def delete(
+        self,
+        run_id: str,
+        expect: Collection[str] = STATUSES,
+        with_it: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """Remove a run with all its rows, and its experiment when it was the last. Its folder stays.
+
+        Only when its status is one of `expect`; returns whether it was. `with_it` is called just before the
+        rows are gone for good, and keeps them by raising.
+        """
+        with self._database.write() as connection:
+            hold_list(connection)
+            hold(connection, run_id)
+            whose = sa.select(runs.c.experiment_id).where(runs.c.id == run_id)
+            experiment = connection.execute(whose).scalar_one()
+            chosen = runs.delete().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
+            if connection.execute(chosen).rowcount != 1:
+                return False
+            settle_experiments(connection, experiments.c.id == experiment)
+            with_it()
+            return True
+
+    @contextlib.contextmanager
+    def list_held(self) -> Iterator[Callable[[str], bool]]:
+        """Keep others from adding and removing runs; gives the question whether a run of an id is there."""
+        with self._database.write() as connection:
+            hold_list(connection)
+            yield lambda run_id: exists(connection, run_id)

@@ -1,0 +1,114 @@
+"""What the runs of a database have measured: curves, scores of checkpoints and of images, what the tasks
+`ood` and `robustness` found out, and the events that tell of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.store.database import Database
+from engine.store.errors import StoreError
+from engine.store.lookup import require
+from engine.store.rows import (
+    CORRUPTION_COLUMNS,
+    EPOCH_COLUMNS,
+    EVALUATION_COLUMNS,
+    EVENT_COLUMNS,
+    IMAGE_COLUMNS,
+    OOD_COLUMNS,
+    OOD_IMAGE_COLUMNS,
+    CorruptionRow,
+    EpochRow,
+    EvaluationRow,
+    EventRow,
+    ImageRow,
+    OodImageRow,
+    OodRow,
+)
+from engine.store.schema import corruptions, epochs, events, images, ood_images, ood_results, results, runs
+
+
+class Results:
+    """The results of single runs. Every verb raises NoSuchRun where there is no run of that id."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def epochs(self, run_id: str, split: str | None = None) -> list[EpochRow]:
+        """A run's curve, in the order of the epochs (then by split)."""
+        curve = sa.select(*EPOCH_COLUMNS).where(epochs.c.run_id == run_id)
+        if split is not None:
+            curve = curve.where(epochs.c.split == split)
+        rows = self._rows(run_id, curve.order_by(epochs.c.epoch, epochs.c.split))
+        return [EpochRow(*row) for row in rows]
+
+    def events(self, run_id: str) -> list[EventRow]:
+        """What the worker reported through all attempts, but its progress; in order."""
+        log = sa.select(*EVENT_COLUMNS).where(events.c.run_id == run_id).order_by(events.c.seq)
+        return [EventRow(*row) for row in self._rows(run_id, log)]
+
+    def evaluations(self, run_id: str) -> list[EvaluationRow]:
+        """The scores of the run's checkpoints, in the order in which they were made."""
+        scores = _EVALUATIONS.where(results.c.run_id == run_id).order_by(results.c.seq)
+        return [EvaluationRow(*row) for row in self._rows(run_id, scores)]
+
+    def evaluations_of(self, run_id: str) -> list[EvaluationRow]:
+        """The scores that other runs, of the task `evaluate`, gave the checkpoints of this one; in order of
+        time."""
+        scores = _EVALUATIONS.where(runs.c.source == run_id).order_by(results.c.t)
+        return [EvaluationRow(*row) for row in self._rows(run_id, scores)]
+
+    def image_scores(self, run_id: str, sort: str = "dice", limit: int | None = None) -> list[ImageRow]:
+        """The scores of each image of an evaluation: the worst first, or by `sort`.
+
+        `sort` is image, dice, miou, pixel_accuracy, valid_pixels or class:NAME, the Dice of a class; with a
+        "-" before it largest first; images without that score last. Raises StoreError for another word.
+        """
+        column = _image_order(sort.removeprefix("-"))
+        order = column.desc() if sort.startswith("-") else column.asc()
+        chosen = sa.select(*IMAGE_COLUMNS).where(images.c.run_id == run_id)
+        chosen = chosen.order_by(order.nulls_last(), images.c.image).limit(limit)
+        return [ImageRow(*row) for row in self._rows(run_id, chosen)]
+
+    def ood_results(self, run_id: str) -> list[OodRow]:
+        """What the run itself, of the task `ood`, or the runs that looked at its network measured; in order
+        of time, of one run first pixels, then images."""
+        chosen = sa.select(*OOD_COLUMNS).join_from(ood_results, runs).where(_of(run_id))
+        order = (runs.c.created_at, ood_results.c.run_id, ood_results.c.seq)
+        return [OodRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
+
+    def ood_images(self, run_id: str) -> list[OodImageRow]:
+        """What the scores say of each image, in the order in which a run of the task `ood` looked at them."""
+        chosen = sa.select(*OOD_IMAGE_COLUMNS).where(ood_images.c.run_id == run_id)
+        return [OodImageRow(*row) for row in self._rows(run_id, chosen.order_by(ood_images.c.seq))]
+
+    def corruptions(self, run_id: str) -> list[CorruptionRow]:
+        """What the run itself, of the task `robustness`, or those of its network measured; in order of
+        time."""
+        chosen = sa.select(*CORRUPTION_COLUMNS).join_from(corruptions, runs).where(_of(run_id))
+        order = (runs.c.created_at, corruptions.c.run_id, corruptions.c.seq)
+        return [CorruptionRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
+
+    def _rows(self, run_id: str, select: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        with self._database.read() as connection:
+            require(connection, run_id)
+            return [tuple(row) for row in connection.execute(select)]
+
+
+def _of(run_id: str) -> sa.ColumnElement[bool]:
+    return (runs.c.id == run_id) | (runs.c.source == run_id)
+
+
+_EVALUATIONS = sa.select(*EVALUATION_COLUMNS).join_from(results, runs)
+_IMAGE_ORDERS = ("image", "dice", "miou", "pixel_accuracy", "valid_pixels")
+
+
+def _image_order(name: str) -> sa.ColumnElement[Any]:
+    kind, _, class_name = name.partition(":")
+    if kind == "class" and class_name:
+        dice: sa.ColumnElement[Any] = images.c.class_dice[class_name].as_float()
+        return dice
+    if name not in _IMAGE_ORDERS:
+        raise StoreError(f"{name}: images have {', '.join(_IMAGE_ORDERS)} and class:NAME to sort by")
+    return images.c[name]
