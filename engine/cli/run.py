@@ -116,7 +116,7 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
         )
         status = start_here(workspace, store, first, pretraining, as_json)
         if status != 0:
-            notices.say(f"then:    the same command with init.from={first.id}, for the training")
+            notices.say(f"then:    the same command with init.weights={first.id}, for the training")
             return status
         config = starting_from(config, first.id)
     make_run(workspace, store, replace(card, queued_for=0), config, identify())

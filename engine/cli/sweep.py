@@ -16,7 +16,8 @@ import typer
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
-from engine.config.keys import ConfigError, config_keys, parse_assignments
+from engine.config.keys import ConfigError, config_keys, split_assignments
+from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.lifecycle import (
@@ -107,8 +108,9 @@ def grid(assignments: Sequence[str]) -> list[list[str]]:
     >>> grid(["optimizer.lr=0.1,0.01", "seed=0..1"])[1]
     ['optimizer.lr=0.1', 'seed=1']
     """
-    choices = parse_assignments(assignments)
-    axes = [[f"{key}={value}" for value in values_of(key, text)] for key, text in choices.items()]
+    axes = [
+        [f"{key}={value}" for value in values_of(key, text)] for key, text in _choices(assignments).items()
+    ]
     count = math.prod(map(len, axes))
     if count > MOST_POINTS:
         raise ConfigError([f"these values combine to {count:,} runs; at most {MOST_POINTS:,} can be queued"])
@@ -124,7 +126,8 @@ def values_of(key: str, text: str) -> list[str]:
     """
     values: list[str] = []
     parts = list(_parts(key, text))
-    if len(parts) > 1 and config_keys()[key].commas and not any(is_held for _, is_held in parts):
+    about = config_keys().get(new_name(key))
+    if len(parts) > 1 and about is not None and about.commas and not any(is_held for _, is_held in parts):
         one, several = f'"{text}"', ",".join(f'"{part}"' for part, _ in parts)
         raise ConfigError(
             [f"{key}: {text!r} may be one value or {len(parts)}; write '{key}={one}' or '{key}={several}'"]
@@ -170,7 +173,13 @@ def _parts(key: str, text: str) -> Iterator[tuple[str, bool]]:
 
 
 def swept_keys(assignments: Sequence[str]) -> list[str]:
-    return [key for key, text in parse_assignments(assignments).items() if len(values_of(key, text)) > 1]
+    return [key for key, text in _choices(assignments).items() if len(values_of(key, text)) > 1]
+
+
+def _choices(assignments: Sequence[str]) -> dict[str, str]:
+    """The values of each key as typed. An old key that became several is left as it is: each of its values
+    means something else."""
+    return dict(split_assignments(assignments))
 
 
 def point_name(base: str, point: Sequence[str], swept: Sequence[str]) -> str:

@@ -138,7 +138,7 @@ def test_an_older_schema_waits_for_somebody_to_say_so(url: str, monkeypatch: pyt
         add_run(store)
     for module in (postgres, migrate):
         monkeypatch.setattr(module, "HEAD", "9998")
-    assert "(schema 0009, this one's is 9998); `seg-engine db upgrade` brings them up to date" in refusal(url)
+    assert "(schema 0010, this one's is 9998); `seg-engine db upgrade` brings them up to date" in refusal(url)
 
 
 def test_a_newer_schema_asks_for_a_newer_program(url: str) -> None:
