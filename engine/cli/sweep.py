@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -32,6 +32,9 @@ from engine.requests.lifecycle import (
 from engine.run.directory import RunCard, new_run_id
 from engine.workspace import Workspace
 
+if TYPE_CHECKING:
+    from engine.cli.running import Sweep
+
 MOST_VALUES = MOST_POINTS = 100_000
 """Values one range, and runs one sweep may have; more is a slip of the keyboard."""
 
@@ -39,28 +42,16 @@ QUOTING = "a value that holds a comma or a quote stands in quotes, such as 'data
 """What to say where a comma may belong to a value; the outer quotes are the shell's."""
 
 
-def sweep(
-    workspace: Workspace,
-    target: str,
-    assignments: Sequence[str],
-    data: Path | None,
-    name: str,
-    experiment: str,
-    tags: Sequence[str],
-    note: str,
-    place: Place,
-    sample: int | None,
-    sure: bool,
-    as_json: bool,
-) -> None:
+def sweep(workspace: Workspace, wanted: Sweep) -> None:
     """Check every config of the grid, ask, queue them all. Raises ConfigError, DataError."""
-    points = grid(assignments)
+    place = Place(wanted.priority, wanted.after)
+    points = grid(wanted.changes)
     whole = len(points)
-    if sample is not None and sample < whole:
+    if wanted.sample is not None and wanted.sample < whole:
         # The same grid and the same number draw the same points, in the order of the grid.
-        points = [points[i] for i in sorted(random.Random(0).sample(range(whole), sample))]
-    swept = swept_keys(assignments)
-    configs = [resolve_config(target, point, data) for point in points]
+        points = [points[i] for i in sorted(random.Random(0).sample(range(whole), wanted.sample))]
+    swept = swept_keys(wanted.changes)
+    configs = [resolve_config(wanted.recipe, point, wanted.data) for point in points]
     if configs[0].slurm.dry_run:
         print_scripts(workspace, configs)
         return
@@ -69,7 +60,7 @@ def sweep(
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
-    if not sure:
+    if not wanted.yes:
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
@@ -80,15 +71,15 @@ def sweep(
             for point, config in zip(points, configs, strict=True):
                 card = RunCard(
                     id=new_run_id(),
-                    name=point_name(name or default_name(config), point, swept),
-                    experiment=experiment,
+                    name=point_name(wanted.name or default_name(config), point, swept),
+                    experiment=wanted.experiment,
                     created=time.time(),
-                    tags=tuple(dict.fromkeys(tags)),
-                    note=note,
+                    tags=tuple(dict.fromkeys(wanted.tag)),
+                    note=wanted.note,
                 )
                 cards += enqueue(workspace, store, card, config, place, pretrained)
-    tell_queued(workspace, cards, as_json)
-    notices.say(f"{count} queued in experiment {experiment}")
+    tell_queued(workspace, cards, wanted.as_json)
+    notices.say(f"{count} queued in experiment {wanted.experiment}")
 
 
 def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:

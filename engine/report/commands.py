@@ -91,10 +91,9 @@ def _prediction(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
 def _detection(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     config, source = flat_config(row.config), source_id(row)
     words = ["ood", _called(source, others), *_changes(config, source, others)]
-    words += ["--in", config["ood.in_root"]] if config["ood.in_root"] != config["data.root"] else []
-    words += (
-        ["--out", config["ood.out_root"]] if config["ood.out_root"] else ["--pseudo", config["ood.pseudo"]]
-    )
+    words += ["--id-data", config["ood.in_root"]] if config["ood.in_root"] != config["data.root"] else []
+    strange = config["ood.out_root"]
+    words += ["--ood-data", strange] if strange else ["--pseudo", config["ood.pseudo"]]
     words += ["--split", config["ood.split"], "--accept", config["ood.accept"]]
     words += ["--least-component", config["ood.least_predicted"], config["ood.least_true"]]
     return [*words, "--exact", config["ood.exact_scores"], *_checkpoint(config["ood.checkpoint"])]
