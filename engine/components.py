@@ -125,6 +125,15 @@ class Registry(Generic[S]):
         names = sorted(self._sections, key=lambda name: (name != self.default, name))
         return {name: self._sections[name] for name in names}
 
+    def former_keys(self, table: Mapping[str, Any]) -> list[str]:
+        """The keys of a section's table that earlier versions wrote and that have no effect."""
+        name = table.get("name", self.default)
+        section = self._sections.get(name) if isinstance(name, str) else None
+        return [key for key in table if section is not None and key in section.former_keys]
+
+    def is_built_in(self, name: str) -> bool:
+        return self._origins.get(name) == BUILT_IN
+
     def origin(self, name: str) -> Origin:
         return self._origins[name]
 
@@ -165,7 +174,7 @@ class Registry(Generic[S]):
         return str(names[0])
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(section) for name, section in self._sections.items()}
+        choices = {name: _schema(section, handler) for name, section in self._sections.items()}
         choices[_UNKNOWN] = handler.generate_schema(self.unknown)
         return core_schema.tagged_union_schema(choices, discriminator=self._name_in)
 
@@ -174,6 +183,20 @@ class Registry(Generic[S]):
             return _UNKNOWN
         name = value.get("name", self.default) if isinstance(value, dict) else getattr(value, "name", None)
         return _UNKNOWN if _reading_stored.get() and name not in self._sections else name
+
+
+def _schema(section: type[Section], handler: GetCoreSchemaHandler) -> CoreSchema:
+    """The schema of a section. Its former keys are left out of the config of a run that exists."""
+    schema = handler.generate_schema(section)
+    if not section.former_keys:
+        return schema
+
+    def without_former_keys(value: Any) -> Any:
+        if not _reading_stored.get() or not isinstance(value, Mapping):
+            return value
+        return {key: given for key, given in value.items() if key not in section.former_keys}
+
+    return core_schema.no_info_before_validator_function(without_former_keys, schema)
 
 
 _KNOWN, _UNKNOWN = "(known)", "(unknown)"
@@ -278,7 +301,7 @@ class PartRegistry(Generic[B]):
 
         def choose(value: Any) -> str:
             if isinstance(value, Mapping):
-                strange = _reading_stored.get() and not value.keys() <= section.model_fields.keys()
+                strange = _reading_stored.get() and not value.keys() <= {*section.model_fields, "name"}
             else:
                 strange = isinstance(value, keeping)
             return _UNKNOWN if strange else _KNOWN

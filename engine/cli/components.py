@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from engine.augment.builtin import AUGMENTATIONS
 from engine.cli.console import output, print_json
-from engine.losses.builtin import LOSSES
-from engine.models.builtin import MODELS
+from engine.config.run_config import registries
 from engine.report.tables import Column, text_table
 
 
 def list_components(as_json: bool) -> None:
     """One line a component; those that cannot be used say why."""
-    found = [*MODELS.described(), *LOSSES.described(), *AUGMENTATIONS.described()]
+    found = [one for registry in registries().values() for one in registry.described()]
     if as_json:
         print_json([asdict(one) for one in found])
         return

@@ -9,15 +9,14 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import typer
 
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
-from engine.config.keys import ConfigError, config_keys, split_assignments
-from engine.config.old_keys import new_name
+from engine.config.keys import ConfigError, config_keys, parse_assignments
 from engine.config.run_config import RunConfig
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.lifecycle import (
@@ -32,9 +31,6 @@ from engine.requests.lifecycle import (
 from engine.run.directory import RunCard, new_run_id
 from engine.workspace import Workspace
 
-if TYPE_CHECKING:
-    from engine.cli.running import Sweep
-
 MOST_VALUES = MOST_POINTS = 100_000
 """Values one range, and runs one sweep may have; more is a slip of the keyboard."""
 
@@ -42,16 +38,28 @@ QUOTING = "a value that holds a comma or a quote stands in quotes, such as 'data
 """What to say where a comma may belong to a value; the outer quotes are the shell's."""
 
 
-def sweep(workspace: Workspace, wanted: Sweep) -> None:
+def sweep(
+    workspace: Workspace,
+    target: str,
+    assignments: Sequence[str],
+    data: Path | None,
+    name: str,
+    experiment: str,
+    tags: Sequence[str],
+    note: str,
+    place: Place,
+    sample: int | None,
+    sure: bool,
+    as_json: bool,
+) -> None:
     """Check every config of the grid, ask, queue them all. Raises ConfigError, DataError."""
-    place = Place(wanted.priority, wanted.after)
-    points = grid(wanted.changes)
+    points = grid(assignments)
     whole = len(points)
-    if wanted.sample is not None and wanted.sample < whole:
+    if sample is not None and sample < whole:
         # The same grid and the same number draw the same points, in the order of the grid.
-        points = [points[i] for i in sorted(random.Random(0).sample(range(whole), wanted.sample))]
-    swept = swept_keys(wanted.changes)
-    configs = [resolve_config(wanted.recipe, point, wanted.data) for point in points]
+        points = [points[i] for i in sorted(random.Random(0).sample(range(whole), sample))]
+    swept = swept_keys(assignments)
+    configs = [resolve_config(target, point, data) for point in points]
     if configs[0].slurm.dry_run:
         print_scripts(workspace, configs)
         return
@@ -60,7 +68,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
-    if not wanted.yes:
+    if not sure:
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
@@ -71,15 +79,15 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
             for point, config in zip(points, configs, strict=True):
                 card = RunCard(
                     id=new_run_id(),
-                    name=point_name(wanted.name or default_name(config), point, swept),
-                    experiment=wanted.experiment,
+                    name=point_name(name or default_name(config), point, swept),
+                    experiment=experiment,
                     created=time.time(),
-                    tags=tuple(dict.fromkeys(wanted.tag)),
-                    note=wanted.note,
+                    tags=tuple(dict.fromkeys(tags)),
+                    note=note,
                 )
                 cards += enqueue(workspace, store, card, config, place, pretrained)
-    tell_queued(workspace, cards, wanted.as_json)
-    notices.say(f"{count} queued in experiment {wanted.experiment}")
+    tell_queued(workspace, cards, as_json)
+    notices.say(f"{count} queued in experiment {experiment}")
 
 
 def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
@@ -99,9 +107,8 @@ def grid(assignments: Sequence[str]) -> list[list[str]]:
     >>> grid(["optimizer.lr=0.1,0.01", "seed=0..1"])[1]
     ['optimizer.lr=0.1', 'seed=1']
     """
-    axes = [
-        [f"{key}={value}" for value in values_of(key, text)] for key, text in _choices(assignments).items()
-    ]
+    choices = parse_assignments(assignments)
+    axes = [[f"{key}={value}" for value in values_of(key, text)] for key, text in choices.items()]
     count = math.prod(map(len, axes))
     if count > MOST_POINTS:
         raise ConfigError([f"these values combine to {count:,} runs; at most {MOST_POINTS:,} can be queued"])
@@ -117,8 +124,7 @@ def values_of(key: str, text: str) -> list[str]:
     """
     values: list[str] = []
     parts = list(_parts(key, text))
-    about = config_keys().get(new_name(key))
-    if len(parts) > 1 and about is not None and about.commas and not any(is_held for _, is_held in parts):
+    if len(parts) > 1 and config_keys()[key].commas and not any(is_held for _, is_held in parts):
         one, several = f'"{text}"', ",".join(f'"{part}"' for part, _ in parts)
         raise ConfigError(
             [f"{key}: {text!r} may be one value or {len(parts)}; write '{key}={one}' or '{key}={several}'"]
@@ -164,13 +170,7 @@ def _parts(key: str, text: str) -> Iterator[tuple[str, bool]]:
 
 
 def swept_keys(assignments: Sequence[str]) -> list[str]:
-    return [key for key, text in _choices(assignments).items() if len(values_of(key, text)) > 1]
-
-
-def _choices(assignments: Sequence[str]) -> dict[str, str]:
-    """The values of each key as typed. An old key that became several is left as it is: each of its values
-    means something else."""
-    return dict(split_assignments(assignments))
+    return [key for key, text in parse_assignments(assignments).items() if len(values_of(key, text)) > 1]
 
 
 def point_name(base: str, point: Sequence[str], swept: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -29,6 +29,10 @@ def option(
 
 class Section(BaseModel):
     """A frozen group of fields that refuses keys it does not know."""
+
+    former_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that configs of earlier versions have in this section, where they never had an effect. A stored
+    config is read without them, a new one that has them is refused."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -13,12 +13,12 @@ from engine.config.run_config import (
     STUDY_SEED,
     DataConfig,
     GalleryConfig,
-    OptimizerConfig,
     RunConfig,
-    ScheduleConfig,
 )
 from engine.errors import EngineError
 from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.optimizers.builtin import AdamWConfig, SGDConfig
+from engine.schedules.builtin import CosineConfig
 
 
 class UnknownRecipe(EngineError, ValueError):
@@ -43,7 +43,7 @@ def paper_unet() -> RunConfig:
             size=(128, 128), split="random", val_fraction=0.2, split_seed=STUDY_SEED, split_rule="rank"
         ),
         model=UNetConfig(width=64),
-        optimizer=OptimizerConfig(name="sgd", lr=0.001),
+        optimizer=SGDConfig(lr=0.001),
     )
 
 
@@ -65,8 +65,8 @@ def paper_modern_unet() -> RunConfig:
             size=(256, 512), split="random", val_fraction=0.2, split_seed=STUDY_SEED, split_rule="rank"
         ),
         model=ModernUNetConfig(hidden=64),
-        optimizer=OptimizerConfig(name="adamw", lr=0.0002, weight_decay=0.01, clip_norm=1.0),
-        schedule=ScheduleConfig(name="cosine", warmup_epochs=5),
+        optimizer=AdamWConfig(lr=0.0002, weight_decay=0.01, clip_norm=1.0),
+        schedule=CosineConfig(warmup_epochs=5),
     )
 
 
@@ -96,8 +96,8 @@ def quick() -> RunConfig:
         batch_size=8,
         data=DataConfig(size=(96, 192), split_rule="threshold"),
         model=UNetConfig(width=16),
-        optimizer=OptimizerConfig(name="adamw", lr=0.003, weight_decay=0.01),
-        schedule=ScheduleConfig(name="cosine", warmup_epochs=0.5),
+        optimizer=AdamWConfig(lr=0.003, weight_decay=0.01),
+        schedule=CosineConfig(warmup_epochs=0.5),
         augment=AUGMENTATIONS.new(flip=0.5),
         gallery=GalleryConfig(every=4),
     )
@@ -114,8 +114,8 @@ def quick_modern() -> RunConfig:
         batch_size=8,
         data=DataConfig(size=(64, 128), split_rule="threshold"),
         model=ModernUNetConfig(hidden=16),
-        optimizer=OptimizerConfig(name="adamw", lr=0.001, weight_decay=0.01, clip_norm=1.0),
-        schedule=ScheduleConfig(name="cosine", warmup_epochs=0.5),
+        optimizer=AdamWConfig(lr=0.001, weight_decay=0.01, clip_norm=1.0),
+        schedule=CosineConfig(warmup_epochs=0.5),
         augment=AUGMENTATIONS.new(flip=0.5),
         gallery=GalleryConfig(every=4),
     )

@@ -7,16 +7,16 @@ documentation and the form of the dashboard are generated from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.classes import ClassSet
-from engine.components import reading_stored
+from engine.components import PartRegistry, Registry, reading_stored
 from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Count, Section, Size, option
-from engine.config.old_keys import with_new_keys
 from engine.config.slurm import SlurmConfig
 from engine.config.task_names import LEARNING_TASKS
 from engine.config.task_sections import (
@@ -27,8 +27,10 @@ from engine.config.task_sections import (
     RobustnessConfig,
 )
 from engine.losses.builtin import LOSSES, LossSection
-from engine.models import ModelSection, UnknownModel
+from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
+from engine.optimizers.builtin import OPTIMIZERS, OptimizerSection, SGDConfig
+from engine.schedules.builtin import SCHEDULES, ConstantConfig, ScheduleSection
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -107,33 +109,14 @@ class DataConfig(Section):
         return tuple(self.hold_out.split(",")) if self.hold_out else ()
 
 
-class OptimizerConfig(Section):
-    """How weights follow gradients."""
+class EvaluationConfig(Section):
+    """When the validation split is scored."""
 
-    name: Literal["sgd", "adamw"] = option("sgd", "Optimizer")
-    lr: float = option(0.001, "Peak learning rate", gt=0, le=100)
-    momentum: float = option(0.0, "Momentum of SGD; beta1 of AdamW is 0.9", ge=0, lt=1)
-    weight_decay: float = option(
-        0.0, "Weight decay of every parameter with two or more dimensions", ge=0, le=10
+    every: int = option(
+        1, "Score the validation split each time this many epochs are done", unit="epochs", ge=1, le=1_000_000
     )
-    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
-
-
-class ScheduleConfig(Section):
-    """The learning rate over time; it changes after every step."""
-
-    name: Literal["constant", "cosine", "poly"] = option(
-        "constant", "Shape after the warm-up: constant, half a cosine to 0, or (1 - t)^0.9"
-    )
-    warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0, le=1_000_000)
-
-
-class ValidationConfig(Section):
-    """Validation during training."""
-
-    every: int = option(1, "Epochs from one validation to the next", unit="epochs", ge=1, le=1_000_000)
     batch_size: int = option(
-        0, "Images per validation batch; 0: same as in training", unit="images", ge=0, le=65536
+        0, "Images a batch while scoring; 0: as in training", unit="images", ge=0, le=65536
     )
 
 
@@ -199,13 +182,15 @@ class PretrainConfig(Section):
 
 
 class InitConfig(Section):
-    """Where the weights come from; by default they are drawn at random from the seed."""
+    """Where the weights come from; without a source they are drawn from the seed."""
 
-    weights: str = option(
-        "", "Start from these weights: a run (its best checkpoint) or the path of a checkpoint"
+    source: str = option(
+        "",
+        "A run (its best checkpoint) or the path of a checkpoint, to start from its weights",
+        alias="from",
     )
     strict: bool = option(
-        True, "Refuse weights of another network; false: load the weights that fit and log which"
+        True, "Refuse a source of another network; false: take those weights that fit, and say which"
     )
 
 
@@ -281,13 +266,17 @@ class RunConfig(Section):
     model: Annotated[ModelSection, MODELS] = option(
         UNetConfig(), "The network; each architecture has keys of its own"
     )
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
+    optimizer: Annotated[OptimizerSection, OPTIMIZERS] = option(
+        SGDConfig(), "How weights follow gradients; each optimizer has keys of its own"
+    )
+    schedule: Annotated[ScheduleSection, SCHEDULES] = option(
+        ConstantConfig(), "The learning rate over time; it changes after every step"
+    )
     loss: Annotated[LossSection, LOSSES] = Field(default_factory=LOSSES.new)
     pretrain: PretrainConfig = PretrainConfig()
     init: InitConfig = InitConfig()
     augment: Annotated[AugmentSection, AUGMENTATIONS] = Field(default_factory=AUGMENTATIONS.new)
-    validation: ValidationConfig = ValidationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -302,17 +291,21 @@ class RunConfig(Section):
     @classmethod
     def of_stored(cls, table: Mapping[str, Any]) -> Self:
         """The config of a run that exists; components that are not here any more are kept as they are
-        written. Raises ValueError, of which ValidationError is one."""
+        written. Raises ValidationError."""
         with reading_stored():
-            return cls.model_validate(with_new_keys(table))
+            return cls.model_validate(table)
 
     def missing(self) -> list[str]:
         """The components that are not here, a line each."""
         lines = []
-        if isinstance(self.model, UnknownModel):
-            lines.append(f"model.name={self.model.name}: no such network here")
-        for name, section in (("loss", self.loss), ("augment", self.augment)):
-            lines += [f"{name}.{key}: no component here has that key" for key in section.model_extra or ()]
+        for field, registry in registries().items():
+            section = getattr(self, field)
+            if isinstance(registry, PartRegistry):
+                lines += [
+                    f"{field}.{key}: no component here has that key" for key in section.model_extra or ()
+                ]
+            elif isinstance(section, registry.unknown):
+                lines.append(f"{field}.name={section.name}: no such {registry.kind} here")
         plugins = ", ".join(file.path for file in self.plugins or ())
         why = f"; the run was made with {plugins}" if plugins else "; a package may have brought it"
         return [line + why for line in lines]
@@ -434,5 +427,21 @@ class RunConfig(Section):
         return self
 
 
-for registry in (MODELS, LOSSES, AUGMENTATIONS):
-    registry.on_change(lambda: RunConfig.model_rebuild(force=True))
+@cache
+def registries() -> dict[str, Registry[Any] | PartRegistry[Any]]:
+    """The registry of each section of a config whose keys components bring, by the section's key."""
+    return {
+        name: entry
+        for name, info in RunConfig.model_fields.items()
+        for entry in info.metadata
+        if isinstance(entry, Registry | PartRegistry)
+    }
+
+
+def variant_sections() -> dict[str, Registry[Any]]:
+    """The registry of each section of a config whose `name` decides which other keys it has."""
+    return {name: entry for name, entry in registries().items() if isinstance(entry, Registry)}
+
+
+for _registry in registries().values():
+    _registry.on_change(lambda: RunConfig.model_rebuild(force=True))

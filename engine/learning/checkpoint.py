@@ -7,11 +7,14 @@ code from the file, reads them.
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from engine.models import ModelSection
 from engine.run.checkpoint_file import CheckpointError, DamagedCheckpoint, first_line, verify_checkpoint
@@ -33,8 +36,15 @@ FORMAT = 1
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content` so that `path` is at every moment a whole checkpoint or absent.
 
-    Raises CheckpointError when the disk refuses it; the checkpoint that was there before is untouched.
+    Raises CheckpointError when the disk refuses it, or when `content` has a value that could not be read
+    again. The checkpoint that was there before is untouched.
     """
+    for place, value in _unreadable(content):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise CheckpointError(
+            f"{path}: {place} is of type {kind}, which a checkpoint cannot hold; it must be a plain number, "
+            "text, list, dict or tensor"
+        )
     try:
         with replacing(path) as stream:
             torch.save({"format": FORMAT, **content}, stream)
@@ -44,6 +54,24 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         if not isinstance(refusal, OSError):
             raise
         raise CheckpointError(f"{path}: cannot be written: {refusal.strerror}") from error
+
+
+def _unreadable(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in a checkpoint that `load_checkpoint` would refuse, with their dotted places."""
+    if type(value) in (dict, OrderedDict):
+        for key, inner in value.items():
+            if type(key) not in _PLAIN:
+                yield place, key
+            yield from _unreadable(inner, f"{place}.{key}".lstrip("."))
+    elif type(value) in (list, tuple):
+        for index, inner in enumerate(value):
+            yield from _unreadable(inner, f"{place}.{index}")
+    elif type(value) not in _PLAIN and not isinstance(value, Tensor):
+        yield place, value
+
+
+_PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+"""What `torch.load(weights_only=True)` reads beside containers and tensors."""
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -60,7 +60,7 @@ class UnknownModel(ModelSection):
     model_config = ConfigDict(extra="allow")
 
     def build(self, inputs: int, outputs: int) -> SegmentationNetwork:
-        raise ComponentError(f"model.name={self.name}: no such network here; see `seg-engine components`")
+        raise ComponentError(f"model.name={self.name}: no such model here")
 
 
 MODELS: Registry[ModelSection] = Registry(

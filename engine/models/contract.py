@@ -7,7 +7,7 @@ activation checkpointing and warm starts ask the network by this contract.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,7 +35,12 @@ class SegmentationNetwork(nn.Module, ABC):
     """Names of the parts whose weights depend on the classes. A warm start on others draws them anew."""
 
     encoder_names: tuple[str, ...] = ()
-    """Names of the parts that pre-trained weights fill, for `optimizer.encoder_lr_factor`."""
+    """Names of the parts from the input to the bottleneck, in that order; pre-trained weights fill them.
+    `optimizer.encoder_lr_factor` and `optimizer.layer_decay` act on them."""
+
+    no_decay_names: tuple[str, ...] = ()
+    """Names of parts and parameters without weight decay, such as position embeddings. Parameters of fewer
+    than two dimensions, those of norms and biases, never have any."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor | Outputs: ...
@@ -52,6 +57,11 @@ class SegmentationNetwork(nn.Module, ABC):
         """
         return ()
 
+    def layers(self) -> Sequence[Sequence[str]]:
+        """The layers of the encoder from the input on, each the names of its parts and parameters, for
+        `optimizer.layer_decay`. Each of `encoder_names` by default."""
+        return [(name,) for name in self.encoder_names]
+
     def is_head(self, name: str) -> bool:
         """Whether a weight, by its name in `state_dict()`, belongs to a head."""
         return _is_within(name, self.head_names)
@@ -59,6 +69,15 @@ class SegmentationNetwork(nn.Module, ABC):
     def is_encoder(self, name: str) -> bool:
         """Whether a weight, by its name in `state_dict()`, belongs to the encoder."""
         return _is_within(name, self.encoder_names)
+
+    def layer_of(self, name: str) -> int | None:
+        """The index in `layers()` of the layer that a weight belongs to; None when it belongs to none."""
+        found = (index for index, names in enumerate(self.layers()) if _is_within(name, names))
+        return next(found, None)
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Whether a parameter has weight decay."""
+        return parameter.ndim >= 2 and not _is_within(name, self.no_decay_names)
 
 
 def outputs_of(network: nn.Module, images: Tensor) -> Outputs:
@@ -72,12 +91,7 @@ def check_structure(network: object, section: ModelSection) -> SegmentationNetwo
     if not isinstance(network, SegmentationNetwork):
         raise _broken(section, f"build() gives a {type(network).__name__}, not a SegmentationNetwork")
     parts = dict(network.named_modules())
-    for kind, names in (("head_names", network.head_names), ("encoder_names", network.encoder_names)):
-        missing = [name for name in names if name not in parts]
-        if missing:
-            raise _broken(section, f"{kind} has {missing[0]!r}, which no part of the network is called")
-    if not any(network.is_head(name) for name, _ in network.named_parameters()):
-        raise _broken(section, f"no parameter belongs to its head ({', '.join(network.head_names)})")
+    _check_names(network, section)
     own = {id(part) for part in parts.values()}
     if id(network.bottleneck()) not in own:
         raise _broken(section, "bottleneck() is no part of the network")
@@ -88,6 +102,27 @@ def check_structure(network: object, section: ModelSection) -> SegmentationNetwo
     if any(id(block) in inner for block in blocks):
         raise _broken(section, "blocks() has a block within another")
     return network
+
+
+def _check_names(network: SegmentationNetwork, section: ModelSection) -> None:
+    """The part of `check_structure` about what a network says by name."""
+    parts, parameters = dict(network.named_modules()), dict(network.named_parameters())
+    for kind, names, known in (
+        ("head_names", network.head_names, parts),
+        ("encoder_names", network.encoder_names, parts),
+        ("no_decay_names", network.no_decay_names, {**parts, **parameters}),
+        ("layers()", [name for layer in network.layers() for name in layer], {**parts, **parameters}),
+    ):
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise _broken(section, f"{kind} has {missing[0]!r}, which no part of the network is called")
+    if not any(network.is_head(name) for name in parameters):
+        raise _broken(section, f"no parameter belongs to its head ({', '.join(network.head_names)})")
+    for name in parameters:
+        if network.is_head(name) and network.is_encoder(name):
+            raise _broken(section, f"{name} belongs to its head and to its encoder")
+        if network.layer_of(name) is not None and not network.is_encoder(name):
+            raise _broken(section, f"{name} belongs to one of its layers() and not to its encoder")
 
 
 def check_shapes(network: SegmentationNetwork, section: ModelSection, inputs: int, outputs: int) -> None:

@@ -20,7 +20,7 @@ def variant_of(config: Mapping[str, Any]) -> str:
     A key that has its default counts as absent, so that a version with more keys gives old configs the same
     word. A config that this version cannot read is taken as it is.
     """
-    from engine.config.run_config import RunConfig
+    from engine.config.run_config import RunConfig, variant_sections
 
     try:
         known = RunConfig.of_stored(config)
@@ -28,6 +28,12 @@ def variant_of(config: Mapping[str, Any]) -> str:
         told = dict(config)
     else:
         told = known.model_dump(mode="json", exclude_defaults=True)
+        for section, registry in variant_sections().items():
+            name = getattr(known, section).name
+            if not registry.is_built_in(name):
+                told[section] = config[section]  # its defaults are known only where its plugin is loaded
+            elif name != registry.default:
+                told[section]["name"] = name  # which its own section has as the default
         if not known.data.chooses_images and "data" in told:
             told["data"].pop("split_rule", None)  # it has nothing to rule
             told = {key: value for key, value in told.items() if value or key != "data"}

@@ -25,8 +25,9 @@ from engine.data.batches import Batches, make_batches
 from engine.learning.ceiling import matrix_ceiling
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
-from engine.learning.optimizers import learning_rate
+from engine.optimizers.groups import set_learning_rate
 from engine.run.events import Epoch, Progress, Speed
+from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
@@ -57,7 +58,7 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
             _refuse_divergence(train_meter.loss(), epoch)
             train_event = train_meter.event(epoch, "train", state.classes, lr)
             events = [train_event]
-            if epoch % config.validation.every == 0 or epoch == config.epochs:
+            if epoch % config.evaluation.every == 0 or epoch == config.epochs:
                 group.even_out(state.model)
                 val_meter = score_split(
                     job,
@@ -118,8 +119,7 @@ def train_epoch(job: Job, state: TrainState, batches: Batches, images: int, hard
         targets = objective.targets(pixels, labels, noise)
         own_share = share_of_step(objective, targets, group) if own else 0.0
         lr = learning_rate(config, epoch * steps + state.step, steps)
-        for settings in state.optimizer.param_groups:
-            settings["lr"] = lr
+        set_learning_rate(state.optimizer, lr)
 
         state.optimizer.zero_grad(set_to_none=True)
         counted = torch.zeros(objective.terms, dtype=torch.float64, device=hardware.device)

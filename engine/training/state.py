@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from engine.config.run_config import RunConfig
 from engine.learning.checkpoint import (
+    CheckpointError,
     DamagedCheckpoint,
     check_fits,
     load_checkpoint,
@@ -27,13 +28,14 @@ from engine.learning.checkpoint import (
 from engine.learning.compiling import CompileTrial, CompileVerdict
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
-from engine.learning.optimizers import build_optimizer
 from engine.learning.recompute import recompute_blocks
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
+from engine.optimizers.groups import build_optimizer, is_state_of
 from engine.run.events import Checkpoint, Epoch
+from engine.schedules import check_schedule
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, build_objective, output_channels
 from engine.worker.job import Job
@@ -147,6 +149,7 @@ def new_state(
 
     `on_verdict` hears whether torch.compile is worth it, once that has been measured.
     """
+    check_schedule(config)
     torch.manual_seed(config.seed)
     model = build_model(config.model, output_channels(config, len(classes))).to(hardware.device)
     if config.runtime.channels_last:
@@ -224,7 +227,10 @@ def _load_or_move_aside(path: Path, hardware: Hardware, warnings: list[str]) -> 
 
 
 def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
-    """Put a checkpoint into a new state. Raises CheckpointError if network or classes are others."""
+    """Put a checkpoint into a new state.
+
+    Raises CheckpointError if the network, its groups of parameters or the classes are others.
+    """
     content = resumption.content
     assert content is not None
     check_fits(resumption.path, content, state.config.model, state.classes)
@@ -233,6 +239,11 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
         state.epoch, state.val_dice = content["epoch"], content["dice"]
         state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
     else:
+        if not is_state_of(content["optimizer"], state.optimizer):
+            raise CheckpointError(
+                f"{resumption.path}: its optimizer has other groups of parameters; the names of its "
+                "parameters, encoder or head have changed since"
+            )
         _restore_the_rest(state, content, job.group)
     job.epochs_done = state.epoch
     job.say(f"going on after {state.epoch} epochs and {state.step} steps")

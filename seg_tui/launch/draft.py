@@ -5,6 +5,7 @@ Plain values without a screen. All that is said about a config is the engine's w
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from engine.config.keys import (
     ConfigError,
     ConfigKey,
+    chooses_variant,
     config_keys,
     differences,
     format_value,
@@ -21,7 +23,7 @@ from engine.config.keys import (
     with_values,
 )
 from engine.config.recipes import RECIPES, get_recipe
-from engine.config.run_config import RunConfig
+from engine.config.run_config import RunConfig, variant_sections
 from engine.config.task_names import MOST_PRIORITY
 from engine.requests.lifecycle import default_name
 
@@ -94,20 +96,20 @@ class Draft:
         """What it began with."""
         return self.like or self.base.recipe
 
-    @property
-    def variant(self) -> str:
-        """The model, as far as the engine knows what was typed."""
-        typed = self.texts.get("model.name", self.base.model.name)
-        return typed if typed in config_keys()["model.name"].choices else self.base.model.name
+    def variant(self, section: str) -> str:
+        """The variant of a section, such as the model, as far as the engine knows what was typed."""
+        key, usual = f"{section}.name", str(getattr(self.base, section).name)
+        typed = self.texts.get(key, usual)
+        return typed if typed in config_keys()[key].choices else usual
 
     def is_there(self, key: str) -> bool:
-        """Whether the chosen model has the key."""
+        """Whether the chosen variant of its section has the key."""
         variants = config_keys()[key].variants
-        return not variants or self.variant in variants
+        return not variants or self.variant(key.partition(".")[0]) in variants
 
     def usual(self, key: str) -> str:
-        """The text of a key's value before anything was typed, beside the choice of a model."""
-        value = value_of(self.base if key == "model.name" else self._reference(), key)
+        """The text of a key's value before anything was typed, beside the choice of a model and the like."""
+        value = value_of(self.base if chooses_variant(key) else self._reference(), key)
         return exact_text(config_keys()[key].default if value is None else value)
 
     def text(self, key: str) -> str:
@@ -122,9 +124,9 @@ class Draft:
             self.texts[key] = text.strip()
 
     def changes(self) -> dict[str, str]:
-        """What was typed into fields that are there, the model first as others depend on it."""
+        """What was typed into fields that are there, first what others depend on, such as the model."""
         there = {key: text for key, text in self.texts.items() if self.is_there(key)}
-        return dict(sorted(there.items(), key=lambda item: item[0] != "model.name"))
+        return dict(sorted(there.items(), key=lambda item: not chooses_variant(item[0])))
 
     def check(self) -> Checked:
         """Ask the engine."""
@@ -139,13 +141,14 @@ class Draft:
             return Checked(None, problems)
 
     def _reference(self) -> RunConfig:
-        """The config before anything was typed, but with the chosen model."""
-        if self.variant == self.base.model.name:
-            return self.base
-        try:
-            return with_values(self.base, {"model.name": self.variant})
-        except ConfigError:
-            return self.base
+        """The config before anything was typed, but with the chosen model and the like."""
+        config = self.base
+        for section in variant_sections():
+            chosen = self.variant(section)
+            if chosen != getattr(config, section).name:
+                with contextlib.suppress(ConfigError):  # it does not suit the rest
+                    config = with_values(config, {f"{section}.name": chosen})
+        return config
 
 
 def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, workspace: str = "") -> str:
@@ -167,10 +170,10 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
         words += [f"data.root={config.data.root}"] if config.data.root != base.data.root else []
     if config.task != base.task:
         words.append(f"task={config.task}")
-    if config.model.name != base.model.name:
-        # It comes first and brings its own values: what follows is said only where it differs from those.
-        words.append(f"model.name={config.model.name}")
-        base = with_values(base, {"model.name": config.model.name})
+    # They come first and bring their own values: what follows is said only where it differs from those.
+    chosen = {key: names for key, names in differences(base, config).items() if chooses_variant(key)}
+    words += [f"{key}={name}" for key, (_, name) in chosen.items()]
+    base = with_values(base, {key: name for key, (_, name) in chosen.items()})
     changed = [
         key for key in differences(base, config) if key not in ("recipe", "data.root", "slurm.dry_run")
     ]

@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from engine.config.keys import config_keys
+from engine.config.keys import chooses_variant, config_keys
 from engine.config.recipes import RECIPES
 from engine.config.run_config import RunConfig
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Checked, Draft, form_keys
@@ -128,12 +128,12 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
             self.card = replace(self.card, **{key: text})
         else:
             self.draft.type(key, text)
-            if key == "model.name":
+            if chooses_variant(key):
                 self._put_usual()
         self.judge(typed=True)
 
     def _put_usual(self) -> None:
-        """Another model has other usual values."""
+        """Another model, and the like, has other usual values."""
         for key, row in self.rows().items():
             if key in form_keys():
                 row.put(self.draft.text(key))

@@ -16,7 +16,10 @@ import pytest
 from tests.conftest import REPOSITORY
 
 SMALL = ("device=cpu", "epochs=2", "batch_size=2", "data.size=32x32", "runtime.threads=1", "gallery.every=0")
-OWN = ("model.name=two_layers", "loss.focal=0.5", "augment.grey=0.5")
+OWN = (
+    *("model.name=two_layers", "loss.focal=0.5", "augment.grey=0.5", "optimizer.name=lion"),
+    *("optimizer.encoder_lr_factor=0.5", "schedule.name=steps", "schedule.every=1"),
+)
 
 
 def examples() -> list[str]:
@@ -53,7 +56,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_each_example_is_short_enough_to_copy() -> None:
-    assert len(examples()) == 3
+    assert len(examples()) == 5
     assert all(len(example.splitlines()) < 40 for example in examples())
 
 
@@ -112,11 +115,13 @@ def wheel(folder: Path, modules: Sequence[tuple[str, str, str]]) -> Path:
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """Where pip has installed a stranger's package, one of whose modules is broken."""
-    network, loss, augmentation = examples()
+    network, loss, augmentation, optimizer, schedule = examples()
     modules = [
         ("networks", "models", network),
         ("losses", "losses", loss),
         ("greys", "augmentations", augmentation),
+        ("lions", "optimizers", optimizer),
+        ("steps", "schedules", schedule),
         ("broken", "models", "import no_such_module"),
     ]
     folder = tmp_path / "site"
@@ -130,7 +135,7 @@ def test_a_strangers_package_is_used_like_the_engines_own(tmp_path: Path, site: 
     workspace.mkdir()
     found = json.loads(seg(workspace, "components", "--json", site=site).stdout)
     strange = {one["name"]: one for one in found if one["origin"] == "stranger 1.2"}
-    assert {"two_layers", "focal", "grey"} <= strange.keys()
+    assert {"two_layers", "focal", "grey", "lion", "steps"} <= strange.keys()
     problem = "stranger 1.2: ModuleNotFoundError: No module named 'no_such_module'"
     assert [one["problem"] for one in found if one["problem"]] == [problem]
     assert "loss.focal_gamma" in seg(workspace, "config", "loss", site=site).stdout
@@ -145,7 +150,7 @@ def test_a_strangers_package_is_used_like_the_engines_own(tmp_path: Path, site: 
     assert set(listed(workspace)) >= {"mine", "usual"}
     assert "two_layers" in seg(workspace, "show", "mine").stdout
     missing = seg(workspace, "evaluate", "mine", "device=cpu", status=2).stderr
-    assert missing.startswith("error: model.name=two_layers: no such network here; a package may have")
+    assert missing.startswith("error: model.name=two_layers: no such model here; a package may have")
     assert missing.count("\n") == 1
 
 

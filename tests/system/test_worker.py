@@ -103,9 +103,16 @@ def test_the_gallery_holds_class_maps_in_the_class_colours(new_run: MakeRun, tin
             assert Image.open(run.gallery / "inputs" / f"{sample}_target.png").mode == "P"
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_stopped_run_goes_on_to_the_same_bits(new_run: MakeRun, tiny: RunConfig, precision: str) -> None:
-    config = with_values(tiny, {"precision": precision, "epochs": 4})
+FACTORS = {"optimizer.encoder_lr_factor": 0.3, "optimizer.head_lr_factor": 3, "optimizer.layer_decay": 0.9}
+
+
+@pytest.mark.parametrize(
+    "values", [{"precision": "fp32"}, {"precision": "bf16", **FACTORS}], ids=["fp32", "bf16, several rates"]
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    new_run: MakeRun, tiny: RunConfig, values: dict[str, object]
+) -> None:
+    config = with_values(tiny, {**values, "epochs": 4})
     whole = new_run(config)
     assert work(whole) == 0, whole.log.read_text()
 

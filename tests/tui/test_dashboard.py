@@ -79,8 +79,6 @@ async def test_a_filter_narrows_the_table_and_says_how_far(workspace: Workspace)
         await pilot.press("escape")
         await until(pilot, lambda: len(table.shown) == 6)
         assert table.cursor_run.id == "aaaa0002"
-        await pilot.press("slash", *"evaluation.every=1")
-        await until(pilot, lambda: "evaluation.every is now" in screen_text(app))
 
 
 @pytest.mark.asyncio

@@ -19,11 +19,12 @@ from engine.config.keys import ConfigError, differences
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
+from engine.optimizers.builtin import AdamWConfig
 from engine.requests.lifecycle import resolve_config
 from engine.run.directory import RunCard
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
-from seg_tui.launch.draft import Draft, form_keys
+from seg_tui.launch.draft import Card, Draft, command_line, form_keys
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.screens.folder_picker import FolderPicker
@@ -317,6 +318,23 @@ async def test_another_model_brings_its_own_keys_and_takes_the_others_away(
     assert "model.width" not in shown(screen)
     assert "model.hidden" in shown(screen)
     assert screen.form.draft.changes() == {"model.name": "modern_unet"}
+
+
+async def test_another_optimizer_brings_its_own_keys_and_takes_the_others_away() -> None:
+    draft = Draft.of_recipe("paper-unet")
+    draft.data = "/data"
+    draft.type("optimizer.momentum", "0.9")
+    draft.type("optimizer.layer_decay", "0.5")
+    assert draft.is_there("optimizer.momentum")
+    draft.type("schedule.name", "cosine")
+    draft.type("optimizer.name", "adamw")
+    assert not draft.is_there("optimizer.momentum")
+    assert list(draft.changes()) == ["schedule.name", "optimizer.name", "optimizer.layer_decay"]
+    config = draft.check().config
+    assert config is not None
+    assert config.optimizer == AdamWConfig(lr=0.001, layer_decay=0.5)
+    command = command_line(draft, config, Card(), Card())
+    assert " optimizer.name=adamw schedule.name=cosine optimizer.layer_decay=0.5 " in command
 
 
 async def test_a_run_with_pre_training_is_queued_behind_it(workspace: Workspace, scenes: Path) -> None:

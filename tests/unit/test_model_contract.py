@@ -88,6 +88,20 @@ class HeadWithoutWeights(Small):
     head_names = ("grow",)
 
 
+class LostLayer(Small):
+    def layers(self) -> list[tuple[str, ...]]:
+        return [("encode",), ("decode",)]
+
+
+class HeadInLayers(Small):
+    def layers(self) -> list[tuple[str, ...]]:
+        return [("encode",), ("head",)]
+
+
+class HeadInEncoder(Small):
+    encoder_names = ("encode", "head")
+
+
 class HalfSize(Small):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.encode(images))
@@ -130,6 +144,9 @@ def section_of(network: type[SegmentationNetwork]) -> ModelSection:
         (nn.Identity, "build() gives a Identity, not a SegmentationNetwork"),
         (HeadElsewhere, "head_names has 'classifier', which no part of the network is called"),
         (HeadWithoutWeights, "no parameter belongs to its head (grow)"),
+        (LostLayer, "layers() has 'decode', which no part of the network is called"),
+        (HeadInLayers, "head.weight belongs to one of its layers() and not to its encoder"),
+        (HeadInEncoder, "head.weight belongs to its head and to its encoder"),
         (BottleneckElsewhere, "bottleneck() is no part of the network"),
         (HalfSize, "its logits are [2, 5, 32, 64], they must be [2, 5, 64, 128]"),
         (WrongAuxiliary, "its auxiliary logits are [2, 4, 32, 64], they must be [2, 5, 64, 128]"),

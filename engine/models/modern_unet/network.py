@@ -76,6 +76,8 @@ class ResidualBlock(nn.Module):
 class ModernUNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, outputs, H, W]; H and W must be multiples of 8."""
 
+    encoder_names = ("stem", "down", "shrink", "middle")
+
     def __init__(self, channels: int, outputs: int, config: ModernUNetConfig) -> None:
         super().__init__()
         attention = config.attention_places
@@ -128,6 +130,10 @@ class ModernUNet(SegmentationNetwork):
 
     def bottleneck(self) -> nn.Module:
         return self.middle[-1]
+
+    def layers(self) -> list[tuple[str, ...]]:
+        below = [(f"shrink.{level - 1}", f"down.{level}") for level in range(1, len(MULTIPLIERS))]
+        return [("stem",), ("down.0",), *below, ("middle",)]
 
     def blocks(self) -> Iterator[nn.Module]:
         return (part for part in self.modules() if isinstance(part, ResidualBlock))

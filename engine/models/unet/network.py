@@ -36,6 +36,8 @@ def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
 class UNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, classes, H, W]; H and W must be multiples of 16."""
 
+    encoder_names = tuple(f"down.{level}" for level in range(5))
+
     def __init__(self, channels: int, classes: int, width: int = 64) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]

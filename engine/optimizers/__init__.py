@@ -1,0 +1,69 @@
+"""Optimizers: the base of their config sections and the registry of them. Torch-free: front ends read it.
+
+An optimizer is a section with its keys, whose `build` makes it of groups of parameters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict
+
+from engine.components import ComponentError, Registry
+from engine.config.fields import Section, option
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+
+class OptimizerSection(Section):
+    """The keys that every optimizer has, and how it is built.
+
+    A subclass has a field `name: Literal["mine"] = option("mine", "Optimizer")`, further fields for its own
+    keys, and `build`; `@optimizers.register` makes it known. Its module must not import torch; `build` does.
+    """
+
+    name: str
+    lr: float = option(0.001, "Peak learning rate", gt=0, le=100)
+    weight_decay: float = option(
+        0.0, "Weight decay of every parameter with two or more dimensions", ge=0, le=10
+    )
+    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
+    encoder_lr_factor: float = option(
+        1.0, "Learning rate of the network's encoder over optimizer.lr; 0 freezes it", ge=0, le=1000
+    )
+    head_lr_factor: float = option(
+        1.0, "Learning rate of the network's head over optimizer.lr; 0 freezes it", ge=0, le=1000
+    )
+    layer_decay: float = option(
+        1.0,
+        "Learning rate of each layer of the encoder over that of the next: below 1, early layers change less",
+        gt=0,
+        le=1,
+    )
+
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """The optimizer of parameter groups, as torch's own optimizers take them.
+
+        Each group has `params`, their `names`, `weight_decay` and `lr_factor`. The optimizer must keep the
+        groups and their order: before each step, the `lr` of a group is set to that of the schedule times its
+        `lr_factor`. Checkpoints hold its `state_dict()`: numbers, text, lists, dicts and tensors only.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no build()")
+
+
+class UnknownOptimizer(OptimizerSection):
+    """The keys of an optimizer that is not registered here, as a run has them on its record."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        raise ComponentError(f"optimizer.name={self.name}: no such optimizer here")
+
+
+OPTIMIZERS: Registry[OptimizerSection] = Registry(
+    "optimizer", "seg_engine.optimizers", OptimizerSection, default="sgd", unknown=UnknownOptimizer
+)
+"""Every optimizer by the value of `optimizer.name`."""
+
+register = OPTIMIZERS.register

@@ -1,0 +1,101 @@
+"""From an optimizer's section and a network to the optimizer: which weights decay, how fast each learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+from engine.components import ComponentError
+from engine.models.contract import SegmentationNetwork
+from engine.optimizers import OptimizerSection
+
+
+def build_optimizer(section: OptimizerSection, network: SegmentationNetwork) -> Optimizer:
+    """The optimizer of a section over all parameters of a network that have a gradient.
+
+    Raises ComponentError when a factor would have no effect, or when the optimizer breaks its contract.
+    """
+    groups = parameter_groups(section, network)
+    wanted = [[id(parameter) for parameter in group["params"]] for group in groups]
+    optimizer = section.build(groups)
+    if not isinstance(optimizer, Optimizer):
+        raise _broken(section, f"build() gives a {type(optimizer).__name__}, not a torch.optim.Optimizer")
+    made = [[id(parameter) for parameter in group["params"]] for group in optimizer.param_groups]
+    if made != wanted:
+        raise _broken(section, "its param_groups are not the groups that build() was given")
+    return optimizer
+
+
+def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) -> list[dict[str, Any]]:
+    """A network's parameters by weight decay and learning rate: those that decay, then the others, each with
+    one group for every factor on the learning rate, in the order of the network.
+
+    With all factors at 1 there are two groups. Checkpoints rely on the order: the optimizer's state is found
+    again by it. Raises ComponentError when a factor would have no effect.
+    """
+    _refuse_idle_factors(section, network)
+    parameters = {name: each for name, each in network.named_parameters() if each.requires_grad}
+    factors = {name: _factor(section, network, name) for name in parameters}
+    groups = []
+    for decays in (True, False):
+        for factor in dict.fromkeys(factors.values()):
+            names = [
+                name
+                for name, each in parameters.items()
+                if factors[name] == factor and network.decays(name, each) == decays
+            ]
+            groups.append(
+                {
+                    "params": [parameters[name] for name in names],
+                    "names": names,
+                    "weight_decay": section.weight_decay if decays else 0.0,
+                    "lr_factor": factor,
+                }
+            )
+    return groups
+
+
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give each group its part of the learning rate. Groups from old checkpoints have no factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_factor", 1.0)
+
+
+def is_state_of(saved: dict[str, Any], optimizer: Optimizer) -> bool:
+    """Whether the saved state of an optimizer is that of the same parameters in the same groups.
+
+    Groups from old checkpoints have no names; there, the numbers of parameters have to do.
+    """
+    groups, own = saved["param_groups"], optimizer.param_groups
+    return len(groups) == len(own) and all(
+        len(group["params"]) == len(mine["params"]) and group.get("names", mine["names"]) == mine["names"]
+        for group, mine in zip(groups, own, strict=True)
+    )
+
+
+def _factor(section: OptimizerSection, network: SegmentationNetwork, name: str) -> float:
+    """The learning rate of a parameter over that of the schedule."""
+    if network.is_head(name):
+        return section.head_lr_factor
+    if not network.is_encoder(name):
+        return 1.0
+    count, layer = len(network.layers()), network.layer_of(name)
+    # What is in no layer, such as a norm after the last one, learns like what comes after the encoder.
+    above = 0 if layer is None else count - layer
+    return float(section.encoder_lr_factor * section.layer_decay**above)
+
+
+def _refuse_idle_factors(section: OptimizerSection, network: SegmentationNetwork) -> None:
+    """A factor on parts that the network does not name would silently do nothing."""
+    if network.encoder_names:
+        return
+    for key in ("encoder_lr_factor", "layer_decay"):
+        value = getattr(section, key)
+        if value != 1:
+            name = type(network).__name__
+            raise ComponentError(f"optimizer.{key}: {value:g} has no effect, {name} has no encoder_names")
+
+
+def _broken(section: OptimizerSection, problem: str) -> ComponentError:
+    return ComponentError(f"optimizer.name={section.name} ({type(section).__module__}): {problem}")

@@ -1,0 +1,326 @@
+"""Optimizers and schedules: which weights learn how fast, and what is said of a component that is broken."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Optimizer
+
+from engine.components import ComponentError
+from engine.config.fields import option
+from engine.config.keys import (
+    ConfigError,
+    OldKey,
+    config_from_json,
+    differences,
+    load_config,
+    to_toml,
+    with_values,
+)
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
+from engine.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.models.contract import SegmentationNetwork
+from engine.models.registry import build_model
+from engine.optimizers import OPTIMIZERS, OptimizerSection
+from engine.optimizers.builtin import AdamWConfig, SGDConfig
+from engine.optimizers.groups import build_optimizer, is_state_of, parameter_groups, set_learning_rate
+from engine.requests.initial_weights import pretraining_of
+from engine.schedules import SCHEDULES, ScheduleSection, check_schedule, learning_rate
+from engine.store.variant import variant_of
+from tests.unit.test_model_contract import Small
+
+NETWORKS = [UNetConfig(width=2), ModernUNetConfig(hidden=2)]
+FACTORS = {"encoder_lr_factor": 0.5, "head_lr_factor": 4.0, "layer_decay": 0.5}
+
+
+def rates(section: OptimizerSection, network: SegmentationNetwork) -> dict[str, float]:
+    """The learning rate of each parameter where that of the schedule is 1."""
+    optimizer = build_optimizer(section, network)
+    set_learning_rate(optimizer, 1.0)
+    found = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
+    return {name: found[id(each)] for name, each in network.named_parameters()}
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_without_factors_the_groups_are_those_of_every_earlier_checkpoint(model: Any) -> None:
+    network = build_model(model, 5)
+    parameters = list(network.parameters())
+    before = [[p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]]
+    groups = parameter_groups(SGDConfig(weight_decay=0.1), network)
+    assert [[id(p) for p in group["params"]] for group in groups] == [[id(p) for p in ps] for ps in before]
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert set(rates(SGDConfig(), network).values()) == {1.0}
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_the_encoder_is_what_the_bottleneck_is_made_by_in_its_order(model: Any) -> None:
+    network = build_model(model, 5)
+    seen: list[torch.Tensor] = []
+    network.bottleneck().register_forward_hook(lambda part, given, output: seen.append(output))
+    network(torch.randn(2, 3, 32, 32))
+    (-seen[0].float().exp()).mean().backward()
+    makes_it = {name for name, each in network.named_parameters() if each.grad is not None}
+    assert makes_it == {name for name, _ in network.named_parameters() if network.is_encoder(name)}
+    depths = [
+        depth for name, _ in network.named_parameters() if (depth := network.layer_of(name)) is not None
+    ]
+    assert len(depths) == len(makes_it)
+    assert set(depths) == set(range(len(network.layers())))
+
+
+def test_factors_reach_the_parts_that_they_are_for() -> None:
+    network = build_model(UNetConfig(width=2), 5)
+    found = rates(AdamWConfig(**FACTORS), network)
+    for name, rate in found.items():
+        if name.startswith("down."):
+            assert rate == 0.5 * 0.5 ** (5 - int(name.split(".")[1])), name
+        else:
+            assert rate == (4 if name.startswith("head.") else 1), name
+    decay = {
+        id(p): g["weight_decay"]
+        for g in parameter_groups(SGDConfig(weight_decay=0.1, **FACTORS), network)
+        for p in g["params"]
+    }
+    assert all(decay[id(p)] == (0.1 if p.ndim >= 2 else 0) for p in network.parameters())
+
+
+def test_layers_of_several_parts_learn_alike() -> None:
+    found = rates(SGDConfig(layer_decay=0.5), build_model(ModernUNetConfig(hidden=2), 5))
+    assert found["stem.weight"] == 0.5**6
+    assert found["shrink.0.weight"] == found["down.1.0.convolve1.weight"] == 0.5**4
+    assert found["middle.1.convolve2.weight"] == 0.5
+    assert found["up.0.0.convolve1.weight"] == found["head.weight"] == 1
+
+
+def test_a_factor_of_0_freezes() -> None:
+    network = build_model(UNetConfig(width=2), 5)
+    before = {name: each.detach().clone() for name, each in network.named_parameters()}
+    optimizer = build_optimizer(AdamWConfig(weight_decay=1, encoder_lr_factor=0), network)
+    set_learning_rate(optimizer, 0.1)
+    network(torch.randn(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    for name, each in network.named_parameters():
+        assert torch.equal(each, before[name]) == network.is_encoder(name), name
+
+
+class Positions(Small):
+    no_decay_names = ("positions", "grow")
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(outputs)
+        self.positions = nn.Parameter(torch.zeros(4, 4))
+
+
+class Silent(Small):
+    encoder_names = ()
+
+
+def test_a_network_may_spare_more_weights_the_decay() -> None:
+    decaying, spared = parameter_groups(SGDConfig(weight_decay=0.1), Positions(5))
+    assert (decaying["names"], spared["names"]) == (
+        ["encode.weight", "head.weight"],
+        ["positions", "encode.bias", "head.bias"],
+    )
+
+
+def test_a_network_that_names_no_encoder_trains_and_refuses_factors_on_it() -> None:
+    assert set(rates(SGDConfig(head_lr_factor=2), Silent(5)).values()) == {1.0, 2.0}
+    for key in ("encoder_lr_factor", "layer_decay"):
+        with pytest.raises(
+            ComponentError, match=rf"^optimizer.{key}: 0.5 has no effect, Silent has no encoder_names$"
+        ):
+            build_optimizer(SGDConfig(**{key: 0.5}), Silent(5))
+
+
+def test_old_states_of_an_optimizer_load_and_those_of_other_groups_do_not() -> None:
+    network = build_model(UNetConfig(width=2), 5)
+    optimizer = build_optimizer(AdamWConfig(), network)
+    state = optimizer.state_dict()
+    assert is_state_of(state, optimizer)
+    old = {
+        **state,
+        "param_groups": [
+            {key: value for key, value in group.items() if key not in ("names", "lr_factor")}
+            for group in state["param_groups"]
+        ],
+    }
+    assert is_state_of(old, optimizer)
+    optimizer.load_state_dict(old)
+    set_learning_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+    assert not is_state_of(state, build_optimizer(AdamWConfig(encoder_lr_factor=0.5), network))
+    renamed = [{**group, "names": group["names"][::-1]} for group in state["param_groups"]]
+    assert not is_state_of({**state, "param_groups": renamed}, build_optimizer(AdamWConfig(), network))
+
+
+class Own(OptimizerSection):
+    name: Literal["own"] = option("own", "Optimizer")
+
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        return SGD([each for group in groups for each in group["params"]], lr=self.lr)
+
+
+class NoOptimizer(Own):
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        return SGD  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        (Own(), "its param_groups are not the groups that build() was given"),
+        (NoOptimizer(), "build() gives a type, not a torch.optim.Optimizer"),
+    ],
+)
+def test_an_optimizer_that_breaks_the_contract_is_refused(section: OptimizerSection, problem: str) -> None:
+    with pytest.raises(ComponentError) as refused:
+        build_optimizer(section, Small(5))
+    assert str(refused.value) == f"optimizer.name=own (tests.unit.test_optimizers): {problem}"
+
+
+def test_state_that_could_not_be_read_again_is_refused_when_it_is_saved(tmp_path: Path) -> None:
+    import numpy as np
+
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"optimizer": {"state": {0: {"step": 1.0, "size": (1, [2])}}}})
+    for value, kind in ((np.float64(1), "numpy.float64"), ({1}, "builtins.set")):
+        with pytest.raises(CheckpointError, match=rf"optimizer.state.0.step is of type {kind}, which"):
+            save_checkpoint(path, {"optimizer": {"state": {0: {"step": value}}}})
+    assert load_checkpoint(path)["optimizer"]["state"][0]["step"] == 1
+
+
+class OwnSchedule(ScheduleSection):
+    name: Literal["own"] = option("own", "Schedule")
+    value: Any = option(1.0, "What comes out at last")
+
+    def shape(self, done: float, epoch: float) -> float:
+        return 1.0 if epoch < 9.9 else self.value  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def own_schedule() -> Iterator[None]:
+    SCHEDULES.register(OwnSchedule)
+    yield
+    del SCHEDULES._sections["own"], SCHEDULES._origins["own"]
+    SCHEDULES._changed()
+
+
+@pytest.mark.usefixtures("own_schedule")
+@pytest.mark.parametrize("value", [math.nan, -0.5, None, "half", math.inf])
+def test_a_schedule_that_ends_in_no_rate_is_refused_before_the_first_step(value: object) -> None:
+    config = RunConfig(epochs=10, schedule=OwnSchedule(value=1.0))
+    check_schedule(config)
+    broken = config.model_copy(update={"schedule": OwnSchedule.model_construct(value=value)})
+    with pytest.raises(ComponentError) as refused:
+        check_schedule(broken)
+    assert str(refused.value).startswith("schedule.name=own (tests.unit.test_optimizers): shape(0.99")
+    assert str(refused.value).endswith(f"is {value!r}; it must be a finite number from 0")
+
+
+@pytest.mark.usefixtures("own_schedule")
+def test_a_schedule_hears_of_time_in_both_measures() -> None:
+    heard = []
+
+    class Hears(OwnSchedule):
+        def shape(self, done: float, epoch: float) -> float:
+            heard.append((done, epoch))
+            return 0.5
+
+    config = RunConfig(epochs=10, schedule=OwnSchedule(warmup_epochs=2), optimizer=SGDConfig(lr=3))
+    config = config.model_copy(update={"schedule": Hears(warmup_epochs=2)})
+    assert learning_rate(config, 10, 5) == 1.5
+    assert learning_rate(config, 30, 5) == 1.5
+    assert heard == [(0, 2), (0.5, 6)]
+
+
+# ---------------------------------------------------------------------- configs
+
+ADAMW = get_recipe("quick")
+OLD = {"name": "adamw", "lr": 0.003, "momentum": 0.9, "weight_decay": 0.01, "clip_norm": 0.0}
+
+
+def old_table() -> dict[str, Any]:
+    """The quick recipe's config as an earlier version wrote it: AdamW with a momentum."""
+    return {**ADAMW.model_dump(mode="json"), "optimizer": OLD}
+
+
+def test_the_momentum_that_adamw_never_had_is_no_difference() -> None:
+    assert RunConfig.of_stored(old_table()) == ADAMW
+    assert config_from_json(json.dumps(old_table()).encode()) == ADAMW
+    assert variant_of(old_table()) == variant_of(ADAMW.stored())
+
+
+def test_a_file_with_the_momentum_of_adamw_is_read_with_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(to_toml(ADAMW).replace('name = "adamw"', 'name = "adamw"\nmomentum = 0.9'))
+    with pytest.warns(
+        OldKey, match=r"^optimizer.momentum: has no effect with optimizer.name=adamw and can be"
+    ):
+        assert load_config(path) == ADAMW
+
+
+def test_a_momentum_is_refused_where_it_has_no_effect() -> None:
+    line = "optimizer.momentum: is a key of optimizer.name=sgd; here optimizer.name is adamw"
+    with pytest.raises(ConfigError, match=f"^{line}$"):
+        with_values(ADAMW, {"optimizer.momentum": 0.9})
+    changed = with_values(ADAMW, {"optimizer.momentum": 0.9, "optimizer.name": "sgd"})
+    assert changed.optimizer == SGDConfig(lr=0.003, weight_decay=0.01, momentum=0.9)
+    assert differences(ADAMW, changed)["optimizer.momentum"] == (None, 0.9)
+    assert with_values(changed, {"optimizer.name": "adamw"}) == ADAMW
+
+
+def test_the_nearest_name_is_told() -> None:
+    for key, typo, near in (("optimizer.name", "adam", "adamw"), ("schedule.name", "cosin", "cosine")):
+        with pytest.raises(ConfigError, match=f"{key}: '{typo}' is not allowed; .*did you mean {near}"):
+            with_values(RunConfig(), {key: typo})
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("optimizer.name", ("sgd", "adamw")),
+        ("schedule.name", ("constant", "cosine", "poly")),
+        ("model.name", ("unet", "modern_unet")),
+    ],
+)
+def test_components_with_the_same_keys_are_variants_of_their_own(key: str, names: tuple[str, ...]) -> None:
+    base = with_values(RunConfig(), {"optimizer.lr": 0.5, "schedule.warmup_epochs": 3})
+    words = {variant_of(with_values(base, {key: name}).stored()) for name in names}
+    assert len(words) == len(names)
+
+
+def test_a_variant_does_not_depend_on_whether_its_plugin_is_loaded() -> None:
+    table = {**RunConfig().stored(), "optimizer": {**SGDConfig().model_dump(), "name": "own"}}
+    del table["optimizer"]["momentum"]
+    unknown = variant_of(table)
+    missing = RunConfig.of_stored(table).missing()
+    assert missing == ["optimizer.name=own: no such optimizer here; a package may have brought it"]
+    from engine.components import Origin, registering
+
+    with registering(Origin("file", "/own.py", "")):
+        OPTIMIZERS.register(Own)
+    try:
+        assert isinstance(RunConfig.of_stored(table).optimizer, Own)
+        assert variant_of(table) == unknown
+    finally:
+        del OPTIMIZERS._sections["own"], OPTIMIZERS._origins["own"]
+        OPTIMIZERS._changed()
+
+
+def test_what_pretrains_from_nothing_learns_at_one_rate() -> None:
+    config = with_values(
+        ADAMW, {"pretrain.epochs": 2, **{f"optimizer.{key}": value for key, value in FACTORS.items()}}
+    )
+    first = pretraining_of(config)
+    assert first is not None
+    assert first.optimizer == ADAMW.optimizer
