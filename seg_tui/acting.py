@@ -70,7 +70,7 @@ class Acting(Screen[None]):
 
     def action_delete(self) -> None:
         """Ask, then delete; the only action that asks, as it cannot be undone."""
-        from engine.requests.lifecycle import Refused, refuse_active
+        from engine.requests.refusals import Refused, refuse_active
         from seg_tui import actions
         from seg_tui.screens.dialogs import Confirm
 

@@ -81,12 +81,12 @@ def start_agent(workspace: Workspace, store: Store) -> str:
 
 def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError."""
-    from engine.requests import lifecycle
+    from engine.requests import deleting
 
     rows = _rows(store, ids)
-    lifecycle.refuse_undeletable(workspace, rows)
+    deleting.refuse_undeletable(workspace, rows)
     for row in rows:
-        lifecycle.delete(workspace, store, row)
+        deleting.delete(workspace, store, row)
     return f"{_named(rows)}: deleted"
 
 
@@ -125,7 +125,8 @@ def make_demo(
     `on_progress` gets images done and in all. Raises Abandoned as soon as `is_unwanted`.
     """
     from engine.agent.presence import ensure_agent
-    from engine.requests.lifecycle import Place, enqueue, resolve_config
+    from engine.requests.configs import resolve_config
+    from engine.requests.queueing import Place, enqueue
     from engine.run.directory import RunCard, new_run_id
 
     data = workspace.root / "demo-data"

@@ -19,7 +19,7 @@ from engine.exits import FAILED, FAULT
 from engine.host.processes import python_command, python_environment
 from engine.plugins import with_loaded
 from engine.report.tables import Column, data_size, large, text_table
-from engine.requests.lifecycle import base_config, check_hardware
+from engine.requests.configs import base_config, check_hardware
 
 
 class BenchError(EngineError):

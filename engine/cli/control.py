@@ -14,8 +14,10 @@ from engine.cli.reading import open_existing
 from engine.cli.run import check_data, start_here
 from engine.config.keys import parse_assignments, with_values
 from engine.plugins import usable_config
-from engine.requests import lifecycle
-from engine.requests.lifecycle import Place, Refused, check_hardware, enqueue, with_data_root
+from engine.requests import deleting, lifecycle, refusals
+from engine.requests.configs import check_hardware, with_data_root
+from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import RunRow, Store, StoreError
 from engine.visible import one_line
@@ -42,7 +44,7 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint."""
     with open_existing(workspace, change=True) as store:
         rows = named(store, prefixes)
-        lifecycle.refuse_elsewhere(workspace, rows)
+        refusals.refuse_elsewhere(workspace, rows)
         cards = [workspace.run_dir(row.id).read_card() for row in rows]
         lifecycle.requeue(workspace, store, rows, priority)
         for row in rows:
@@ -92,10 +94,10 @@ def rerun(
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
     """Remove runs with their files and rows, never a living one. Asks unless `sure`."""
     with open_existing(workspace, change=True) as store:
-        for problem in lifecycle.finish_deletions(workspace, store):
+        for problem in deleting.finish_deletions(workspace, store):
             notices.say(problem)
         rows = named(store, prefixes)
-        lifecycle.refuse_undeletable(workspace, rows)
+        deleting.refuse_undeletable(workspace, rows)
         if not sure:
             for row in rows:
                 best = f", best Dice {row.best_dice:.4f}" if row.best_dice is not None else ""
@@ -103,7 +105,7 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
             question = f"delete {'this run' if len(rows) == 1 else f'these {len(rows)} runs'} for good?"
             typer.confirm(question, abort=True, err=True)
         for row in rows:
-            lifecycle.delete(workspace, store, row)
+            deleting.delete(workspace, store, row)
             output.say(f"{row.id}  {row.name}  deleted")
 
 
@@ -146,5 +148,5 @@ def named(store: Store, prefixes: Sequence[str]) -> list[RunRow]:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise lifecycle.Refused([str(error) for error in problems])
+        raise refusals.Refused([str(error) for error in problems])
     return list(found.values())

@@ -14,7 +14,8 @@ from engine.cli.bring import bring, refuse_unfit
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
 from engine.exits import first_few
-from engine.requests.lifecycle import Refused, finish_deletions, remove_folder
+from engine.requests.deleting import finish_deletions, remove_folder
+from engine.requests.refusals import Refused
 from engine.run.directory import RunDir, RunDirError
 from engine.run.journal import JournalError
 from engine.store import Store, StoreError, UnfitRun

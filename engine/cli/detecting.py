@@ -70,7 +70,7 @@ def ood(
     """Tell known from unknown: AUROC, AP and FPR95 of every score."""
     from engine.cli.evaluate import Chosen
     from engine.cli.ood import ood as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     check_place(queue, after, priority)
     if outside is not None and pseudo:
@@ -113,7 +113,7 @@ def robustness(
     """Score a run's network on corrupted images, at five strengths."""
     from engine.cli.evaluate import Chosen
     from engine.cli.ood import robustness as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     check_place(queue, after, priority)
     about = {"split": choice("--split", split, ("train", "val", "test"))}

@@ -15,7 +15,8 @@ from engine.cli.run import check_pairs, start_here
 from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
 from engine.requests.derive import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
-from engine.requests.lifecycle import Place, Refused, enqueue
+from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
 from engine.visible import one_line

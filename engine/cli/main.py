@@ -101,7 +101,7 @@ def run(
 ) -> None:
     """Train: check everything, start a worker, show its epochs. Ctrl-C saves and stops."""
     from engine.cli.run import run as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None

@@ -12,7 +12,7 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_material, check_robustness, start_here
 from engine.requests.derive import checkpoint_of, derived_config, source_run
-from engine.requests.lifecycle import Place, enqueue
+from engine.requests.queueing import Place, enqueue
 from engine.run.files import absolute
 from engine.workspace import Workspace
 

@@ -11,8 +11,9 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import start_here, tell_classes, tell_notes
 from engine.requests.derive import checkpoint_of, derived_config, source_run
-from engine.requests.lifecycle import Place, Refused, enqueue
 from engine.requests.predict import find_images, label_values, output_names, refuse_existing, refuse_no_folder
+from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
 from engine.run.files import expanded
 from engine.workspace import Workspace
 

@@ -139,7 +139,7 @@ def rerun(
 ) -> None:
     """Make a new run of another one's config."""
     from engine.cli.control import rerun as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     check_place(queue, after, priority)
     place = Place(priority, after) if queue else None
@@ -178,7 +178,7 @@ def sweep(
 ) -> None:
     """Queue every combination of some values."""
     from engine.cli.sweep import sweep as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     place = Place(priority, after)
     workspace = workspace_of(context)

@@ -26,6 +26,7 @@ from engine.data.membership import Trained
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.host.processes import identify
 from engine.plugins import usable_config
+from engine.requests.configs import check_hardware, check_steps, default_name, resolve_config
 from engine.requests.derive import has_relative_classes
 from engine.requests.initial_weights import (
     names_a_run,
@@ -34,22 +35,9 @@ from engine.requests.initial_weights import (
     settle_source,
     starting_from,
 )
-from engine.requests.lifecycle import (
-    RESUMABLE,
-    Place,
-    Refused,
-    check_hardware,
-    check_steps,
-    default_name,
-    enqueue,
-    make_run,
-    refuse_elsewhere,
-    refuse_living,
-    refuse_unwritable,
-    requeue,
-    resolve_config,
-    taken_over,
-)
+from engine.requests.lifecycle import requeue, taken_over
+from engine.requests.queueing import Place, enqueue, make_run
+from engine.requests.refusals import RESUMABLE, Refused, refuse_elsewhere, refuse_living, refuse_unwritable
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import RunRow, Store
 from engine.store.cards import card_of

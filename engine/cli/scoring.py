@@ -68,7 +68,7 @@ def evaluate(
     """Score a run's network on a split, image by image."""
     from engine.cli.evaluate import Chosen
     from engine.cli.evaluate import evaluate as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     check_place(queue, after, priority)
     if baseline and queue:
@@ -124,7 +124,7 @@ def predict(
     """Make class maps of images, at their own size."""
     from engine.cli.evaluate import Chosen
     from engine.cli.predict import predict as command
-    from engine.requests.lifecycle import Place
+    from engine.requests.queueing import Place
 
     check_place(queue, after, priority)
     about = {

@@ -17,9 +17,10 @@ from engine.cli.run import check_data
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.report.tables import Column, text_table
+from engine.requests.configs import check_hardware, default_name
 from engine.requests.derive import checkpoint_of, derived_config
 from engine.requests.initial_weights import pretraining_of
-from engine.requests.lifecycle import Place, all_or_none, check_hardware, default_name, enqueue
+from engine.requests.queueing import Place, all_or_none, enqueue
 from engine.requests.study import PlannedEvaluation, Scale, planned_evaluations, study_configs
 from engine.run.directory import RunCard, new_run_id
 from engine.store import Store

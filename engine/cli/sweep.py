@@ -18,16 +18,9 @@ from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
 from engine.config.keys import ConfigError, config_keys, parse_assignments
 from engine.config.run_config import RunConfig
+from engine.requests.configs import check_hardware, default_name, resolve_config
 from engine.requests.initial_weights import pretraining_of
-from engine.requests.lifecycle import (
-    Place,
-    all_or_none,
-    check_hardware,
-    default_name,
-    enqueue,
-    predecessor,
-    resolve_config,
-)
+from engine.requests.queueing import Place, all_or_none, enqueue, predecessor
 from engine.run.directory import RunCard, new_run_id
 from engine.workspace import Workspace
 

@@ -16,7 +16,8 @@ from engine.data.frozen_classes import BUILT_IN, freeze_classes
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
 from engine.plugins import usable_config
-from engine.requests.lifecycle import Refused, check_hardware
+from engine.requests.configs import check_hardware
+from engine.requests.refusals import Refused
 from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import absolute, expanded

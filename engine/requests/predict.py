@@ -18,7 +18,7 @@ from engine.data.faults import counted, listed
 from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
 from engine.host.input_files import InputFileError, is_text, refuse_irregular, shown
 from engine.requests.derive import refuse_strange_classes
-from engine.requests.lifecycle import Refused
+from engine.requests.refusals import Refused
 from engine.run.files import LONGEST_NAME, expanded
 from engine.run.prediction_files import CITYSCAPES_ENDING, PRODUCTS, output_name
 from engine.store import RunRow

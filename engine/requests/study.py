@@ -11,7 +11,7 @@ from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.catalog import scan
-from engine.requests.lifecycle import with_data_root
+from engine.requests.configs import with_data_root
 
 SYSTEMS = ("paper-unet", "paper-modern-unet", "paper-modern-unet-pt")
 """The recipes of the study's systems, in the order of its tables."""

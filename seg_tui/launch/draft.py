@@ -25,7 +25,7 @@ from engine.config.keys import (
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig, variant_sections
 from engine.config.task_names import MOST_PRIORITY
-from engine.requests.lifecycle import default_name
+from engine.requests.configs import default_name
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
 """Keys that follow from elsewhere in the form, and one that prints."""

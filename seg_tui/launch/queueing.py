@@ -16,14 +16,8 @@ from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
 from engine.plugins import usable_config
 from engine.report.tables import data_size, duration
-from engine.requests.lifecycle import (
-    Place,
-    check_hardware,
-    check_steps,
-    default_name,
-    enqueue,
-    with_data_root,
-)
+from engine.requests.configs import check_hardware, check_steps, default_name, with_data_root
+from engine.requests.queueing import Place, enqueue
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import expanded
 from engine.store import RunRow, RunSummary, Store

@@ -12,7 +12,7 @@ import pytest
 
 from engine.config.run_config import RunConfig
 from engine.exits import BAD_USE
-from engine.requests import lifecycle
+from engine.requests import deleting, queueing
 from engine.run import deletion
 from engine.run.directory import RunCard, RunDir
 from engine.store import StoreError
@@ -144,7 +144,7 @@ def test_a_row_that_cannot_be_removed_keeps_its_folder(
         row = store.run(run.id)
         monkeypatch.setattr(store.lifecycle, "delete", fail_at_the_end)
         with pytest.raises(StoreError, match="the disk is full"):
-            lifecycle.delete(either_workspace, store, row)
+            deleting.delete(either_workspace, store, row)
     assert (run.checkpoints / "best.pt").exists()
     assert os.listdir(run.path.parent) == ["aaaa1111"]
 
@@ -154,7 +154,7 @@ def killed_at(workspace: Workspace, name: str, returns: bool) -> None:
     returns."""
     script = (
         "import os, signal, sys\n"
-        "from engine.requests import lifecycle\n"
+        "from engine.requests import deleting\n"
         "from engine.run import deletion\n"
         "from engine.cli.main import command_line\n"
         f"real = {name}\n"
@@ -177,10 +177,10 @@ CHECK, REBUILD, DELETE = "db check --fix", "db rebuild", "delete aaaa1111 --yes"
 @pytest.mark.parametrize(
     ("name", "returns", "stays", "repair"),
     [
-        pytest.param("lifecycle.hide", False, True, CHECK, id="before the folder is hidden"),
-        pytest.param("lifecycle.hide", True, True, CHECK, id="before the row is gone"),
-        pytest.param("lifecycle.hide", True, True, DELETE, id="before the row is gone, deleted again"),
-        pytest.param("lifecycle.remove_hidden", False, False, CHECK, id="before a file is gone"),
+        pytest.param("deleting.hide", False, True, CHECK, id="before the folder is hidden"),
+        pytest.param("deleting.hide", True, True, CHECK, id="before the row is gone"),
+        pytest.param("deleting.hide", True, True, DELETE, id="before the row is gone, deleted again"),
+        pytest.param("deleting.remove_hidden", False, False, CHECK, id="before a file is gone"),
         pytest.param("os.rmdir", False, False, CHECK, id="among the files"),
         pytest.param("os.rmdir", False, False, REBUILD, id="among the files, rebuilt"),
     ],
@@ -248,14 +248,14 @@ def test_a_run_is_made_whole_or_not_at_all(workspace: Workspace, monkeypatch: py
             for target, name in ((RunDir, "write_card"), (Lifecycle, "create")):
                 monkeypatch.setattr(target, name, fail)
                 with pytest.raises(type(failure)):
-                    lifecycle.make_run(workspace, store, card, RunConfig())
+                    queueing.make_run(workspace, store, card, RunConfig())
                 monkeypatch.undo()
                 assert os.listdir(workspace.runs) == []
         for odd in ("\udc80", "n" * 601):
             with pytest.raises(Exception, match="name: "):
-                lifecycle.make_run(workspace, store, RunCard(card.id, odd, "e", 1.0), RunConfig())
+                queueing.make_run(workspace, store, RunCard(card.id, odd, "e", 1.0), RunConfig())
         assert os.listdir(workspace.runs) == []
-        lifecycle.make_run(workspace, store, card, RunConfig())
+        queueing.make_run(workspace, store, card, RunConfig())
         with pytest.raises(FileExistsError):
             run.create(card, RunConfig())
     assert os.listdir(workspace.runs) == ["aaaa1111"]
@@ -279,10 +279,10 @@ def test_runs_that_are_queued_together_are_all_made_or_none(
         monkeypatch.setattr(Lifecycle, "create", fail_at_the_fourth)
 
         def queue_all() -> None:
-            with lifecycle.all_or_none(workspace, store) as cards:
+            with queueing.all_or_none(workspace, store) as cards:
                 for run_id in ("aaaa1111", "bbbb2222", "cccc3333"):
                     card = RunCard(run_id, "n", "e", 1.0)
-                    cards += lifecycle.enqueue(workspace, store, card, chain, lifecycle.Place())
+                    cards += queueing.enqueue(workspace, store, card, chain, queueing.Place())
 
         with pytest.raises(StoreError, match="the disk is full"):
             queue_all()

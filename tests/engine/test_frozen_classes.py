@@ -16,8 +16,9 @@ from engine.config.run_config import RunConfig
 from engine.data.catalog import scan
 from engine.data.frozen_classes import class_notes, freeze_classes
 from engine.report.compare_config import differing_keys, flat_config
-from engine.requests.lifecycle import Refused, resolve_config
+from engine.requests.configs import resolve_config
 from engine.requests.predict import label_values
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, RunDir
 from engine.store import RunRow
 from engine.store.variant import variant_of

@@ -292,7 +292,7 @@ def test_delete_asks_and_removes_files_and_rows(
 def test_a_run_whose_worker_still_lives_is_neither_deleted_nor_queued(
     seg: Command, workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.requests.lifecycle.LEAVING_SECONDS", 0.1)
+    monkeypatch.setattr("engine.requests.refusals.LEAVING_SECONDS", 0.1)
     run = import_made_up_run(workspace, "aaaa1111", finished_journal())
     run.write_proc(identify(), 1)
     store.lifecycle.set_status("aaaa1111", "lost", "lost_host")

@@ -11,7 +11,7 @@ import pytest
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.requests.initial_weights import pretraining_of, settle_source
-from engine.requests.lifecycle import Place, enqueue
+from engine.requests.queueing import Place, enqueue
 from engine.run.directory import RunCard, RunDir
 from engine.store import Store
 from engine.workspace import Workspace

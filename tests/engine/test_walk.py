@@ -12,8 +12,9 @@ from engine.config.recipes import get_recipe
 from engine.data.anomalies import find_scenes
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.walk import IMAGE_SUFFIXES, walk
-from engine.requests.lifecycle import Refused, make_run
 from engine.requests.predict import find_images
+from engine.requests.queueing import make_run
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard
 from engine.workspace import Workspace
 

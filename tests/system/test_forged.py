@@ -19,7 +19,7 @@ from engine.agent.executors.local import start_worker
 from engine.agent.ingest import settle
 from engine.agent.workers import ask_to_stop, find_worker, kill_leftovers, kill_worker, mistrust
 from engine.host.processes import LARGEST_PID, identify, send_signal
-from engine.requests import lifecycle
+from engine.requests import deleting, refusals
 from engine.run.directory import RUN_VARIABLE, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
@@ -130,16 +130,16 @@ def test_a_run_that_a_forged_file_says_to_live_does_not_keep_its_device(
 def test_who_is_refused_for_a_forged_file_is_told_the_way_out(
     workspace: Workspace, store: Store, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr(refusals, "LEAVING_SECONDS", 0.0)
     run = queue()
     store.lifecycle.set_status(run.id, "stopped", "stopped")
     forge(run, pid=1, start_time=identify(1).start_time)
-    with pytest.raises(lifecycle.Refused) as refused:
-        lifecycle.delete(workspace, store, store.run(run.id))
+    with pytest.raises(refusals.Refused) as refused:
+        deleting.delete(workspace, store, store.run(run.id))
     (line,) = refused.value.problems
     assert "which is no worker of this run; remove that file if no worker is left" in line
     run.proc_file.unlink()
-    lifecycle.delete(workspace, store, store.run(run.id))
+    deleting.delete(workspace, store, store.run(run.id))
     assert not run.path.exists()
 
 

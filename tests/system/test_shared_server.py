@@ -15,7 +15,7 @@ from textual.message import Message
 from engine.agent.workers import kill_worker
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.requests.lifecycle import make_run
+from engine.requests.queueing import make_run
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.run.journal import read_all
 from engine.store import Store, StoreError

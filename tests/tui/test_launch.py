@@ -20,7 +20,7 @@ from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
 from engine.optimizers.builtin import AdamWConfig
-from engine.requests.lifecycle import resolve_config
+from engine.requests.configs import resolve_config
 from engine.run.directory import RunCard
 from engine.workspace import Workspace
 from seg_tui.app import SegTui

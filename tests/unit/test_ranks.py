@@ -14,7 +14,7 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.host.processes import available_cores
 from engine.learning.distributed import Group
-from engine.requests import lifecycle
+from engine.requests import configs
 
 
 @pytest.mark.parametrize(("images", "batch_size", "ranks"), [(7, 4, 2), (9, 4, 3), (5, 4, 4), (16, 8, 3)])
@@ -77,16 +77,16 @@ def test_what_cannot_be_shared_is_refused(values: dict[str, object], told: str) 
 
 
 def test_more_gpus_than_are_here_are_refused_where_the_run_is_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "cuda_devices", lambda: 2)
-    lifecycle.check_hardware(with_values(RunConfig(), {"devices": 2}))
+    monkeypatch.setattr(configs, "cuda_devices", lambda: 2)
+    configs.check_hardware(with_values(RunConfig(), {"devices": 2}))
     with pytest.raises(ConfigError, match="devices: 4 are asked for: 2 CUDA devices are here"):
-        lifecycle.check_hardware(with_values(RunConfig(), {"devices": 4}))
+        configs.check_hardware(with_values(RunConfig(), {"devices": 4}))
     elsewhere = with_values(RunConfig(), {"devices": 4, "executor": "slurm", "slurm.gpus": 4})
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
-    lifecycle.check_hardware(elsewhere)
+    configs.check_hardware(elsewhere)
     monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(ConfigError, match="executor: slurm needs a machine with Slurm's commands"):
-        lifecycle.check_hardware(elsewhere)
+        configs.check_hardware(elsewhere)
 
 
 def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
-from engine.requests.lifecycle import check_steps
+from engine.requests.configs import check_steps
 from engine.training.loop import micro_batches
 from engine.training.objectives import Denoising
 from engine.training.probes import fit

@@ -1,0 +1,87 @@
+"""The configs that runs are made with: from a recipe or a file, with the data's folder and classes, and what
+this machine can run of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.agent.devices import cuda_devices
+from engine.config.keys import ConfigError, load_config, parse_assignments, with_values
+from engine.config.recipes import RECIPES, get_recipe
+from engine.config.run_config import RunConfig
+from engine.config.step_parts import refuse_too_small_parts
+from engine.config.task_names import LEARNING_TASKS
+from engine.data.frozen_classes import freeze_classes
+from engine.run.files import absolute
+
+
+def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
+    """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
+    values = parse_assignments(assignments)
+    if data is not None:
+        values["data.root"] = str(data)
+    return with_data_root(with_values(base_config(target), values))
+
+
+def with_data_root(config: RunConfig) -> RunConfig:
+    """The config with the folder of its data made absolute and its class set written out.
+
+    Raises ConfigError when it names no folder, or a class set that cannot be read.
+    """
+    if not config.data.root:
+        raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
+    root = absolute(config.data.root)
+    if str(root) != config.data.root:
+        config = with_values(config, {"data.root": str(root)})
+    return freeze_classes(config)
+
+
+def base_config(target: str) -> RunConfig:
+    """A recipe by name, or the config in a TOML file. Raises ConfigError and UnknownRecipe."""
+    path = Path(target)
+    if target not in RECIPES and (path.suffix == ".toml" or path.is_file()):
+        return load_config(path)
+    return get_recipe(target)
+
+
+def check_hardware(config: RunConfig) -> None:
+    """Refuse a device that this machine lacks, asked of the driver itself; what a cluster has is its own
+    matter. Raises ConfigError."""
+    if config.executor == "slurm":
+        if shutil.which("sbatch") is None:
+            raise ConfigError(["executor: slurm needs a machine with Slurm's commands; sbatch is not here"])
+        return
+    if config.device == "cpu" and config.precision == "fp16":
+        raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+    several = config.devices not in ("1", "auto")
+    if config.device == "cpu" or (config.device == "auto" and not several):
+        return
+    count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
+    if several and int(config.devices) > count > 0:
+        raise ConfigError([f"devices: {config.devices} are asked for: {count} CUDA devices are here"])
+    if config.device != "auto" and index >= count:
+        raise ConfigError(
+            [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
+        )
+
+
+def check_steps(config: RunConfig, images: int | None = None) -> None:
+    """Refuse a run with a step that its network cannot train on; `images` train, None: not known yet. Raises
+    ConfigError."""
+    if config.task not in LEARNING_TASKS:
+        return
+    if config.devices != "auto":
+        ranks = int(config.devices)
+    elif config.executor == "slurm":
+        ranks = max(1, config.slurm.gpus)
+    else:
+        ranks = 1 if config.device == "cpu" else max(1, cuda_devices())
+    refuse_too_small_parts(config, images, ranks)
+
+
+def default_name(config: RunConfig) -> str:
+    """What a run is called when nobody says it: its recipe, or its network and size."""
+    name = config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
+    return name if config.task == "train" else f"{name} {config.task}"

@@ -1,0 +1,79 @@
+"""Deleting runs: the row and the folder, or neither."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.requests.refusals import (
+    DELETABLE,
+    Refused,
+    refuse_active,
+    refuse_by_folder,
+    refuse_elsewhere,
+    refuse_living,
+)
+from engine.run.deletion import (
+    NotRemovable,
+    finish,
+    hide,
+    left_behind,
+    remove_hidden,
+    unhide,
+    why_undeletable,
+)
+from engine.run.directory import RunDir
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+
+def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
+    """Raises Refused when one of the runs lives, lies elsewhere, or has a folder that cannot be removed."""
+    refuse_elsewhere(workspace, rows)
+    refuse_active(rows)
+    refuse_by_folder(workspace, rows, why_undeletable)
+    refuse_living(workspace, rows)
+
+
+def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
+    """Remove a run with its files and rows, never a living one. Raises Refused.
+
+    The row goes, and the folder gets a hidden name, in one step: no agent can start what is about to lose its
+    files, and whatever fails by then leaves both. `finish_deletions` ends what a crash interrupts.
+    """
+    refuse_undeletable(workspace, [row])
+    run = workspace.run_dir(row.id)
+    hidden: list[Path] = []
+    try:
+        gone = store.lifecycle.delete(row.id, expect=DELETABLE, with_it=lambda: hidden.extend(hide(run)))
+    except BaseException as error:
+        for path in hidden:
+            unhide(path)
+        if isinstance(error, OSError | NotRemovable):
+            raise Refused([f"{row.id}: its folder {run.path} cannot be removed: {error}"]) from error
+        raise
+    if not gone:
+        raise Refused([f"{row.id}: was started just now and is kept"])
+    for path in hidden:
+        try:
+            remove_hidden(path)
+        except (OSError, NotRemovable) as error:
+            what = f"{row.id}: its rows are deleted, but not all of its files: {error}"
+            raise Refused([f"{what}; `seg-engine db check --fix` tries the rest again"]) from error
+
+
+def remove_folder(run: RunDir) -> None:
+    """Remove the folder of a run that has no row. What cannot be removed stays under a hidden name."""
+    with contextlib.suppress(OSError, NotRemovable):
+        for path in hide(run):
+            remove_hidden(path)
+
+
+def finish_deletions(workspace: Workspace, store: Store) -> list[str]:
+    """Finish what interrupted deletions have left in the workspace, or undo it where the run still has its
+    row; returns a line for what stays."""
+    if not left_behind(workspace.runs):
+        return []
+    with store.lifecycle.list_held() as is_known:
+        return finish(workspace.runs, is_known)
