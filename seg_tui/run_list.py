@@ -38,6 +38,11 @@ class RunList:
         return self.lines[self.cursor] if self.lines else None
 
     @property
+    def cursor_run(self) -> RunSummary | None:
+        line = self.cursor_line
+        return line.run if line else None
+
+    @property
     def targets(self) -> list[RunSummary]:
         """The runs that an action is for: those marked, else the one under the cursor."""
         marked = [self.snapshot.runs[run_id] for run_id in self.marked]
@@ -79,6 +84,10 @@ class RunList:
                 self.lines[position] = Line(run_id, self.snapshot.runs[run_id])
         return True
 
+    def order_by(self, order: Order) -> None:
+        self.order = order
+        self.reorder()
+
     def reorder(self) -> None:
         """Sort and filter anew, then make the lines."""
         runs = self.snapshot.runs.values()
@@ -107,6 +116,11 @@ class RunList:
         """Put the cursor on a run or the head of a group when it is shown; else once it is."""
         self._wanted = key
         self.cursor = self.positions.get(key, self.cursor)
+
+    def follow(self, following: bool) -> None:
+        """Keep the cursor on the newest run, or not any more."""
+        self.following = following
+        self.rearrange()
 
     def _place_cursor(self, before: list[Line]) -> int:
         """Where the wanted line is now; while a filter or a fold hides it, where its nearest is."""
@@ -142,6 +156,12 @@ class RunList:
             self._wanted = head
             self.rearrange()
 
+    def toggle_fold(self) -> None:
+        """Fold or unfold the group whose head is under the cursor."""
+        line = self.cursor_line
+        if line is not None and line.group is not None:
+            self.fold(line.key not in self.collapsed)
+
     def is_marked(self, line: Line) -> bool:
         """Whether a run is marked; of a group, whether all its runs are."""
         return _ids_of(line) <= self.marked
@@ -155,6 +175,9 @@ class RunList:
     def toggle_all(self) -> None:
         """Mark all runs that meet the filter; unmark them when all are marked."""
         self._toggle({run.id for run in self.ordered})
+
+    def unmark(self) -> None:
+        self.marked = set()
 
     def _toggle(self, ids: set[str]) -> None:
         self.marked = self.marked - ids if ids <= self.marked else self.marked | ids

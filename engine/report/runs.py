@@ -54,6 +54,25 @@ def status_cell(row: RunRow | RunSummary) -> tuple[str, str]:
     return f"{row.status}: {row.cause}" if told else row.status, STATUS_STYLES.get(row.status, "")
 
 
+SHORT_CAUSES = {
+    "out_of_memory": "memory",
+    "exception": "error",
+    "lost_host": "host",
+    "dependency": "upstream",
+}
+"""What to call a cause where its own name has no room."""
+
+
+def status_within(row: RunRow | RunSummary, width: int) -> str:
+    """The status in at most `width` characters, of whole words: with its cause, with a shorter word for that,
+    or alone."""
+    whole = status_cell(row)[0]
+    if len(whole) <= width or whole == row.status:
+        return whole
+    shorter = f"{row.status}: {SHORT_CAUSES.get(row.cause, row.cause)}"
+    return shorter if len(shorter) <= width else row.cause if row.cause == "preempted" else row.status
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The one number that a run is for: its `name`, its `value`, and `of`, what it is of ("@ epoch 12")."""

@@ -31,6 +31,7 @@ from engine.store import RunSummary, StoreError
 from seg_tui.acting import Acting
 from seg_tui.detail import Detail, load_detail
 from seg_tui.live import Snapshot
+from seg_tui.run_list import RunList
 from seg_tui.run_order import GROUPINGS
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.columns import BY_KEY, COLUMNS, UNDER_WAY
@@ -170,7 +171,7 @@ class Dashboard(Acting, Screen[None]):
         self.add_class("no-runs")
         self.set_class(not settings.pane, "no-pane")
         self.table.choose_columns(settings.columns)
-        self.table.order_by(self.table.order.with_active(settings.active_first))
+        self.table.change(lambda runs: runs.order_by(runs.order.with_active(settings.active_first)))
         self.table.focus()
         self.watch(self.app, "snapshot", self._show_snapshot)
         self.watch(self.app, "settings", self._obey, init=False)
@@ -209,7 +210,7 @@ class Dashboard(Acting, Screen[None]):
         if time.monotonic() - self._painted < TICK_SECONDS / 2 or self.app.screen is not self:
             return
         self.table.tick()
-        run = self.table.cursor_run
+        run = self.table.runs.cursor_run
         if run is not None and (run.status in UNDER_WAY or run.status == "queued"):
             self._load(run.id)
 
@@ -218,14 +219,14 @@ class Dashboard(Acting, Screen[None]):
         active = sum(run.status in UNDER_WAY for run in runs)
         queued = sum(run.status == "queued" for run in runs)
         waits = self.tui.snapshot.unattended > 0
-        marked, hidden = len(self.table.marked), 0
+        marked, hidden = len(self.table.runs.marked), 0
         if marked:
-            hidden = len(self.table.marked - {run.id for run in self.table.shown})
+            hidden = len(self.table.runs.marked - {run.id for run in self.table.runs.ordered})
         parts = [
             f"{marked} marked" + (f", {hidden} of them hidden" if hidden else "") if marked else "",
-            "follows the newest" if self.table.following else "",
-            f"by {'all but the seed' if self.table.grouping == 'variant' else self.table.grouping}"
-            if self.table.grouping
+            "follows the newest" if self.table.runs.following else "",
+            f"by {'all but the seed' if self.table.runs.grouping == 'variant' else self.table.runs.grouping}"
+            if self.table.runs.grouping
             else "",
             f"{active} running" if active else "",
             f"{queued} queued" + (", no agent here: A starts one" if waits else "") if queued else "",
@@ -301,49 +302,49 @@ class Dashboard(Acting, Screen[None]):
         if self.filter.is_open:
             self.filter.close()
         else:
-            self.table.unmark()
+            self.table.change(RunList.unmark)
 
     def action_sort(self) -> None:
         from seg_tui.screens.dialogs import Pick
 
         def sort(column: str | None) -> None:
             if column is not None:
-                self.table.order_by(self.table.order.by(column))
+                self.table.change(lambda runs: runs.order_by(runs.order.by(column)))
 
         options = [(column.key, column.title) for column in COLUMNS]
         self.app.push_screen(
-            Pick("Sort by; the same again: the other way round", options, self.table.order.column), sort
+            Pick("Sort by; the same again: the other way round", options, self.table.runs.order.column), sort
         )
 
     @on(RunTable.SortWanted)
     def _sort_by(self, message: RunTable.SortWanted) -> None:
-        self.table.order_by(self.table.order.by(message.column))
+        self.table.change(lambda runs: runs.order_by(runs.order.by(message.column)))
 
     def action_sort_beside(self, step: int) -> None:
         keys = list(BY_KEY)
-        beside = keys[(keys.index(self.table.order.column) + step) % len(keys)]
-        self.table.order_by(self.table.order.by(beside))
+        beside = keys[(keys.index(self.table.runs.order.column) + step) % len(keys)]
+        self.table.change(lambda runs: runs.order_by(runs.order.by(beside)))
 
     def action_invert(self) -> None:
-        self.table.order_by(self.table.order.inverted())
+        self.table.change(lambda runs: runs.order_by(runs.order.inverted()))
 
     def action_group(self) -> None:
-        following = GROUPINGS[(GROUPINGS.index(self.table.grouping) + 1) % len(GROUPINGS)]
-        self.table.group_by(following)
+        following = GROUPINGS[(GROUPINGS.index(self.table.runs.grouping) + 1) % len(GROUPINGS)]
+        self.table.change(lambda runs: runs.group_by(following))
 
     def action_follow(self) -> None:
-        self.table.follow(not self.table.following)
+        self.table.change(lambda runs: runs.follow(not runs.following))
 
     # ------------------------------------------------------------------ marks and pane
 
     def action_mark(self) -> None:
-        self.table.toggle_mark()
+        self.table.change(RunList.toggle_mark)
 
     def action_mark_all(self) -> None:
-        self.table.mark_all()
+        self.table.change(RunList.toggle_all)
 
     def action_unmark(self) -> None:
-        self.table.unmark()
+        self.table.change(RunList.unmark)
 
     def action_view(self) -> None:
         self.set_class(False, "no-pane")
@@ -356,17 +357,17 @@ class Dashboard(Acting, Screen[None]):
         settings = self.tui.settings
         self.set_class(not settings.pane, "no-pane")
         self.table.choose_columns(settings.columns)
-        if settings.active_first != self.table.order.active_first:
-            self.table.order_by(self.table.order.with_active(settings.active_first))
+        if settings.active_first != self.table.runs.order.active_first:
+            self.table.change(lambda runs: runs.order_by(runs.order.with_active(settings.active_first)))
         if self._detail is not None:
             self.pane.show(self._detail, "", settings.curves, self._now())
 
     # ------------------------------------------------------------------ to other screens
 
     def action_open(self) -> None:
-        line = self.table.cursor_line
+        line = self.table.runs.cursor_line
         if line is not None and line.group is not None:
-            self.table.toggle_fold()
+            self.table.change(RunList.toggle_fold)
         elif line is not None:
             self.tui.show_run(line.key)
 
@@ -375,4 +376,4 @@ class Dashboard(Acting, Screen[None]):
         self.tui.show_run(message.run_id)
 
     def targets(self) -> Sequence[RunSummary]:
-        return self.table.targets()
+        return self.table.runs.targets

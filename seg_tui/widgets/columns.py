@@ -12,7 +12,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from engine.config.task_names import LEARNING_TASKS
-from engine.report.runs import best_score, done, mean_iou, outcome, status_cell
+from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, status_within
 from engine.report.tables import age, bar, duration, score
 from engine.store import RunSummary
 from engine.visible import one_line
@@ -29,7 +29,8 @@ Cell = tuple[str, str]
 @dataclass(frozen=True)
 class Column:
     """One column. Where there is little room, columns of the highest `rank` are left out first; those that
-    `grow` are from `least` to `most` wide, as their texts need it."""
+    `grow` are from `least` to `most` wide, as their texts need it. `within` has shorter words for a cell that
+    is wider than its column, which else would be cut; `enough` is a width in which they tell the same."""
 
     key: str
     title: str
@@ -42,6 +43,8 @@ class Column:
     grow: bool = False
     least: int = 0
     most: int = 0
+    within: Callable[[RunSummary, int], str] | None = None
+    enough: int = 0
 
 
 def progress_of(run: RunSummary) -> float:
@@ -103,6 +106,8 @@ COLUMNS: tuple[Column, ...] = (
         grow=True,
         least=13,
         most=21,
+        within=status_within,
+        enough=16,  # "failed: diverged" and "lost: lost_host"; others have a shorter word
     ),
     Column(
         "name",
@@ -230,9 +235,12 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
         kept.remove(last)
     widths = {column.key: least(column) for column in kept}
     spare = room - sum(widths.values()) - GAP * (len(kept) - 1)
-    # What is most needed to tell runs apart grows first.
-    for column in sorted((c for c in kept if c.grow), key=lambda column: column.rank):
-        more = max(0, min(spare, wish(column) - widths[column.key]))
+    # Why a run failed comes first, as it needs little; then what is most needed to tell runs apart.
+    for column in sorted((c for c in kept if c.grow), key=lambda c: (c.within is None, c.rank)):
+        wanted = wish(column)
+        if column.within is not None and wanted - widths[column.key] > spare:
+            wanted = min(wanted, column.enough)
+        more = max(0, min(spare, wanted - widths[column.key]))
         widths[column.key] += more
         spare -= more
     return [(column, widths[column.key]) for column in kept]

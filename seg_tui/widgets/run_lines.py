@@ -32,6 +32,8 @@ def run_cells(line: Line, widths: Widths, now: float, names: ShortNames) -> tupl
         if column.key == "name":
             indent = INDENT if line.indented else ""
             text = indent + names.fit(text, width - len(indent))
+        elif column.within is not None:
+            text = column.within(line.run, width)
         cells.append((text, style))
     return tuple(cells)
 

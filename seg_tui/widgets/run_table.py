@@ -1,7 +1,8 @@
 """The table of runs: as long as there are runs, drawn only where it is seen and only where it changed.
 
 Textual's DataTable measures every cell and repaints as a whole. This one draws lines on Textual's Line API.
-What the lines are is in `seg_tui.run_list`, how one looks in `run_lines`.
+What the lines are is in `seg_tui.run_list`, how one looks in `run_lines`, what there is room for in
+`table_columns`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -21,28 +21,22 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.report.short_names import ShortNames
-from engine.store import RunSummary
 from seg_tui.live import Snapshot
 from seg_tui.run_list import RunList
-from seg_tui.run_order import Grouping, Line, Order, neighbour
-from seg_tui.widgets.columns import COLUMNS, Cell, Column, fitted, widths_for
-from seg_tui.widgets.run_lines import (
-    INDENT,
-    MARK_CELLS,
-    column_at,
-    group_cells,
-    head_strip,
-    line_strip,
-    run_cells,
-)
+from seg_tui.run_order import neighbour
+from seg_tui.widgets.columns import Cell, fitted
+from seg_tui.widgets.run_lines import MARK_CELLS, column_at, head_strip, line_strip
+from seg_tui.widgets.table_columns import TableColumns
 
 Drawn = tuple[str, bool, bool, bool, tuple[Cell, ...]]
 """What a line shows: its key, cursor or not, marked or not, focused or not, its cells."""
 
 
 class RunTable(ScrollView, can_focus=True):
-    """All runs of a snapshot, one a line, under a head that stays."""
+    """All runs of a snapshot, one a line, under a head that stays.
+
+    `runs` is to be read; `change` changes it.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "run-table--head",
@@ -107,64 +101,14 @@ class RunTable(ScrollView, can_focus=True):
 
     def __init__(self, now: Callable[[], float] = time.time, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.runs = RunList()
+        self.columns = TableColumns()
         self._now = now
-        self._list = RunList()
-        self._chosen_columns: tuple[Column, ...] = COLUMNS
-        self._longest: dict[str, int] = {}
-        self._names = ShortNames()
-        self._only_trains = True
-        self._widths: list[tuple[Column, int]] = []
         self._drawn: dict[int, Drawn] = {}
         self._told = ""
         self._empty: tuple[str, ...] = ()
 
     # ------------------------------------------------------------------ what it shows
-
-    @property
-    def cursor_line(self) -> Line | None:
-        """The line under the cursor, None in an empty table."""
-        return self._list.cursor_line
-
-    @property
-    def cursor_run(self) -> RunSummary | None:
-        line = self.cursor_line
-        return line.run if line else None
-
-    @property
-    def shown(self) -> list[RunSummary]:
-        """The runs that meet the filter, in order, those of folded groups too."""
-        return list(self._list.ordered)
-
-    @property
-    def lines(self) -> list[Line]:
-        return list(self._list.lines)
-
-    @property
-    def marked(self) -> frozenset[str]:
-        """The ids of the marked runs, those that a filter hides too."""
-        return frozenset(self._list.marked)
-
-    @property
-    def order(self) -> Order:
-        return self._list.order
-
-    @property
-    def grouping(self) -> Grouping:
-        return self._list.grouping
-
-    @property
-    def following(self) -> bool:
-        """Whether the cursor stays on the newest run."""
-        return self._list.following
-
-    @property
-    def column_titles(self) -> list[str]:
-        """Those that there is room for."""
-        return [column.title for column, _ in self._widths]
-
-    def targets(self) -> list[RunSummary]:
-        """The runs that an action is for: those marked, else the one under the cursor."""
-        return self._list.targets
 
     def show(self, snapshot: Snapshot, matching: frozenset[str] | None, empty: Sequence[str] = ()) -> None:
         """Take a new snapshot, and the ids that meet the filter (None: there is no filter); `empty` are the
@@ -172,39 +116,27 @@ class RunTable(ScrollView, can_focus=True):
         if tuple(empty) != self._empty:
             self._empty = tuple(empty)
             self.refresh()
-        changed = snapshot.changed_since(self._list.snapshot)
-        self._measure(snapshot.runs[run_id] for run_id in changed)
+        changed = snapshot.changed_since(self.runs.snapshot)
+        if self.columns.learn(snapshot.runs[run_id] for run_id in changed):
+            self._fit()
         with self._steady():
-            self._list.show(snapshot, changed, matching)
+            self.runs.show(snapshot, changed, matching)
 
-    def order_by(self, order: Order) -> None:
+    def change(self, how: Callable[[RunList], None]) -> None:
+        """Let `how` change marks, order, groups or following; the screen stays as steady as it can."""
         with self._steady():
-            self._list.order = order
-            self._list.reorder()
+            how(self.runs)
+            self._fit()
         self.refresh(Region(0, 0, self.size.width, 1))
         self.post_message(self.Changed())
 
-    def group_by(self, grouping: Grouping) -> None:
-        with self._steady():
-            self._list.group_by(grouping)
-            self._fit()
-        self.post_message(self.Changed())
-
     def choose_columns(self, keys: Iterable[str]) -> None:
-        wanted = set(keys)
-        self._chosen_columns = tuple(column for column in COLUMNS if column.key in wanted)
+        self.columns.choose(keys)
         self._fit()
-
-    def follow(self, following: bool) -> None:
-        """Keep the cursor on the newest run; moving it by hand ends that."""
-        with self._steady():
-            self._list.following = following
-            self._list.rearrange()
-        self.post_message(self.Changed())
 
     def put_cursor(self, key: str) -> None:
         """Put the cursor on a run, or on the head of a group, when the table shows it; else once it does."""
-        self._list.want(key)
+        self.runs.want(key)
         self._cursor_moved()
 
     def tick(self) -> None:
@@ -212,7 +144,7 @@ class RunTable(ScrollView, can_focus=True):
         now = self._now()
         for y in range(1, self.size.height):
             position = self.scroll_offset.y + y - 1
-            drawn = self._line(position, now) if position < len(self._list.lines) else None
+            drawn = self._line(position, now) if position < len(self.runs.lines) else None
             if drawn != self._drawn.get(y):
                 self.refresh(Region(0, y, self.size.width, 1))
 
@@ -222,21 +154,21 @@ class RunTable(ScrollView, can_focus=True):
     def _steady(self) -> Iterator[None]:
         """Around all that may make the lines anew: what is under the cursor stays at its height of the
         screen, and what looks otherwise is repainted."""
-        before, cursor, top = self._list.lines, self._list.cursor, self.scroll_offset.y
+        before, cursor, top = self.runs.lines, self.runs.cursor, self.scroll_offset.y
         yield
-        if self._list.lines is before:
-            self.tick()
+        if self.runs.lines is before:
+            self.tick() if self.runs.cursor == cursor else self._cursor_moved()
             return
         # Set only when it differs: it makes Textual lay out the screen anew.
-        size = Size(0, len(self._list.lines) + 1)
+        size = Size(0, len(self.runs.lines) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
         untouched = top == 0 and cursor == 0
         if before and not untouched:
             if top <= cursor < top + self._page:
-                wanted = self._list.cursor - (cursor - top)
+                wanted = self.runs.cursor - (cursor - top)
             else:
-                wanted = neighbour(before, min(top, len(before) - 1), self._list.positions)
+                wanted = neighbour(before, min(top, len(before) - 1), self.runs.positions)
             if max(0, wanted) != top:
                 self.scroll_to(y=max(0, wanted), animate=False, immediate=True)
         self._cursor_moved()
@@ -249,111 +181,62 @@ class RunTable(ScrollView, can_focus=True):
     def _cursor_moved(self) -> None:
         self._show_cursor()
         self.tick()
-        run = self.cursor_run
+        run = self.runs.cursor_run
         run_id = run.id if run else ""
         if run_id != self._told:
             self._told = run_id
             self.post_message(self.CursorMoved(run_id))
 
     def _show_cursor(self) -> None:
-        top, cursor = self.scroll_offset.y, self._list.cursor
+        top, cursor = self.scroll_offset.y, self.runs.cursor
         if cursor < top:
             self.scroll_to(y=cursor, animate=False, immediate=True)
         elif cursor >= top + self._page:
             self.scroll_to(y=cursor - self._page + 1, animate=False, immediate=True)
 
-    def _measure(self, runs: Iterable[RunSummary]) -> None:
-        """Learn how wide the growing columns would like to be, and which names there are."""
-        growing = [column for column in self._chosen_columns if column.grow]
-        grown = False
-        for run in runs:
-            if self._only_trains and run.task != "train":
-                self._only_trains, grown = False, True
-            for column in growing:
-                text = column.cell(run, 0.0)[0]
-                if column.key == "name":
-                    self._names.add(text)
-                width = len(text) if text.isascii() else cell_len(text)
-                if width > self._longest.get(column.key, 0):
-                    self._longest[column.key] = width
-                    grown = True
-        if grown:
-            self._fit()
-
     def _fit(self) -> None:
         room = self.scrollable_content_region.width - MARK_CELLS - 1  # a blank before the pane
-        longest = dict(self._longest)
-        if self.grouping:
-            longest["name"] = longest.get("name", 0) + len(INDENT)
-            longest["best"] = max(longest.get("best", 0), len("AUROC 0.0000 ± 0.0000"))
-        # That all runs train need not be said of each.
-        columns = [c for c in self._chosen_columns if c.key != "task" or not self._only_trains]
-        widths = widths_for(columns, room, longest) if room > 0 else []
-        if widths != self._widths:
-            self._widths = widths
+        if self.columns.fit(room, self.runs.grouping):
             self._drawn.clear()
             self.refresh()
 
     # ------------------------------------------------------------------ keys and the mouse
 
     def _move_by_hand(self, position: int) -> None:
-        if self._list.following:
-            self._list.following = False
+        if self.runs.following:
+            self.runs.following = False
             self.post_message(self.Changed())
-        self._list.go_to(position)
+        self.runs.go_to(position)
         self._cursor_moved()
 
     def action_move(self, lines: int) -> None:
-        self._move_by_hand(self._list.cursor + lines)
+        self._move_by_hand(self.runs.cursor + lines)
 
     def action_page(self, pages: int) -> None:
-        self._move_by_hand(self._list.cursor + pages * self._page)
+        self._move_by_hand(self.runs.cursor + pages * self._page)
 
     def action_edge(self, last: bool) -> None:
-        self._move_by_hand(len(self._list.lines) - 1 if last else 0)
+        self._move_by_hand(len(self.runs.lines) - 1 if last else 0)
 
     def action_fold(self, fold: bool) -> None:
         """Fold or unfold the group under the cursor; from a run in it, folding goes to its head."""
-        with self._steady():
-            self._list.fold(fold)
-
-    def toggle_fold(self) -> None:
-        line = self.cursor_line
-        if line is not None and line.group is not None:
-            self.action_fold(line.key not in self._list.collapsed)
-
-    def toggle_mark(self) -> None:
-        """Mark the run under the cursor, or all of the group, and go on to the next line; or unmark."""
-        self._list.toggle_mark()
-        self.post_message(self.Changed())
-        self._cursor_moved()
-
-    def mark_all(self) -> None:
-        """Mark all runs that meet the filter; unmark them when all are marked."""
-        self._list.toggle_all()
-        self.post_message(self.Changed())
-        self.tick()
-
-    def unmark(self) -> None:
-        self._list.marked = set()
-        self.post_message(self.Changed())
-        self.tick()
+        self.change(lambda runs: runs.fold(fold))
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         if offset is None:
             return
         if offset.y == 0:
-            column = column_at(offset.x, self._widths)
+            column = column_at(offset.x, self.columns.widths)
             if column is not None:
                 self.post_message(self.SortWanted(column.key))
             return
         position = self.scroll_offset.y + offset.y - 1
-        if position < len(self._list.lines):
-            line = self._list.lines[position]
+        if position < len(self.runs.lines):
+            line = self.runs.lines[position]
             self._move_by_hand(position)
             if line.group is not None:
-                self.toggle_fold()
+                self.change(RunList.toggle_fold)
             elif event.chain == 2:
                 self.post_message(self.OpenWanted(line.key))
 
@@ -375,27 +258,23 @@ class RunTable(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         if y == 0:
             style = self.get_component_rich_style("run-table--head")
-            return head_strip(self._widths, self.order, style).adjust_cell_length(width, style)
+            return head_strip(self.columns.widths, self.runs.order, style).adjust_cell_length(width, style)
         position = self.scroll_offset.y + y - 1
-        if position >= len(self._list.lines):
+        if position >= len(self.runs.lines):
             self._drawn.pop(y, None)
-            told = self._empty[y - 2] if not self._list.lines and 0 <= y - 2 < len(self._empty) else ""
+            told = self._empty[y - 2] if not self.runs.lines and 0 <= y - 2 < len(self._empty) else ""
             text = fitted(" " * MARK_CELLS + told, width) if told else " " * width
             return Strip([Segment(text, self.rich_style)], width)
         drawn = self._line(position, self._now())
         self._drawn[y] = drawn
         _, at_cursor, marked, _, cells = drawn
         base = self._base(drawn)
-        return line_strip(cells, self._widths, base, marked, at_cursor).adjust_cell_length(width, base)
+        return line_strip(cells, self.columns.widths, base, marked, at_cursor).adjust_cell_length(width, base)
 
     def _line(self, position: int, now: float) -> Drawn:
-        line = self._list.lines[position]
-        if line.group is not None:
-            folded = line.key in self._list.collapsed
-            cells = group_cells(line.group, folded, self._widths, self._names)
-        else:
-            cells = run_cells(line, self._widths, now, self._names)
-        return line.key, position == self._list.cursor, self._list.is_marked(line), self.has_focus, cells
+        line = self.runs.lines[position]
+        cells = self.columns.cells(line, self.runs.collapsed, now)
+        return line.key, position == self.runs.cursor, self.runs.is_marked(line), self.has_focus, cells
 
     def _base(self, drawn: Drawn) -> Style:
         key, at_cursor, marked, _, _ = drawn

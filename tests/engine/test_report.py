@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rich.cells import cell_len
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report.run import Files, RunPage, changed_keys, next_commands, run_page
-from engine.report.runs import runs_csv, runs_table, status_cell
+from engine.report.runs import SHORT_CAUSES, runs_csv, runs_table, status_cell, status_within
 from engine.report.tables import (
     Column,
     age,
@@ -27,7 +28,7 @@ from engine.report.tables import (
     text_table,
 )
 from engine.run.events import Failed, Warned
-from engine.store import RunRow, Store
+from engine.store import CAUSES, RunRow, Store
 from tests.engine.made_up_runs import (
     MadeUpJournal,
     add_run,
@@ -182,6 +183,19 @@ def test_a_cause_is_told_only_when_the_end_was_bad(store: Store) -> None:
     assert status_cell(bad)[0] == "failed: out_of_memory"
     assert status_cell(replace(good, status="stopped", cause="stopped"))[0] == "stopped"
     assert status_cell(replace(good, status="stopped", cause="preempted"))[0] == "stopped: preempted"
+
+
+def test_where_there_is_little_room_a_status_is_told_in_shorter_words(store: Store) -> None:
+    good = three_runs(store)[0]
+    ends = [*product(("failed", "lost"), CAUSES), ("stopped", "preempted")]
+    for (status, cause), width in product(ends, range(16, 25)):
+        row = replace(good, status=status, cause=cause)
+        told = status_within(row, width)
+        assert len(told) <= width
+        assert told == status_cell(row)[0] or len(status_cell(row)[0]) > width
+        assert set(told.split(": ")) <= {status, cause, *SHORT_CAUSES.values()}
+    assert status_within(replace(good, status="failed", cause="out_of_memory"), 20) == "failed: memory"
+    assert status_within(replace(good, status="failed", cause="out_of_memory"), 13) == "failed"
 
 
 def test_csv_survives_commas_and_holds_one_value_a_field(store: Store) -> None:

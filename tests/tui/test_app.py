@@ -48,7 +48,7 @@ async def test_a_database_that_is_moved_away_is_told_and_what_was_known_stays(wo
         await until(pilot, lambda: app.trouble, "the trouble")
         assert isinstance(app.screen, Dashboard)
         assert app.trouble.splitlines() == [app.trouble]
-        assert len(app.screen.table.shown) == 6
+        assert len(app.screen.table.runs.ordered) == 6
         moved.rename(workspace.database)
         app.live.nudge()
         await until(pilot, lambda: not app.trouble, "the recovery")

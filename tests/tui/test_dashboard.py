@@ -18,7 +18,9 @@ from tests.tui.made_up_workspace import NOW, add
 
 
 def names(table: RunTable) -> list[str]:
-    return [line.run.name if line.run else line.group.label for line in table.lines if line.run or line.group]
+    return [
+        line.run.name if line.run else line.group.label for line in table.runs.lines if line.run or line.group
+    ]
 
 
 @pytest.mark.asyncio
@@ -29,7 +31,7 @@ async def test_running_and_waiting_runs_come_first_then_the_best(workspace: Work
         assert names(app.screen.table)[2:] == ["unet-seed1", "unet-seed0", "unet-seed2", "too-big"]
         text = screen_text(app)
         assert "0.3589 @  12" in text
-        assert "failed: out_o" in text
+        assert "failed: memory" in text
         assert "1 running · 1 queued · 6 runs" in text
 
 
@@ -40,18 +42,18 @@ async def test_the_cursor_stays_on_its_run_while_others_come_go_and_change_place
     async with opened(workspace) as (app, pilot):
         table = app.screen.query_one(RunTable)
         table.put_cursor("aaaa0000")
-        at = table.lines.index(table.cursor_line)
+        at = table.runs.lines.index(table.runs.cursor_line)
 
         add(workspace, "eeee0000", finished_journal(), name="newcomer")
         with workspace.open_store() as store:
             store.lifecycle.delete("aaaa0001")
         app.live.nudge()
         await until(pilot, lambda: "eeee0000" in app.snapshot.runs and "aaaa0001" not in app.snapshot.runs)
-        assert table.cursor_run.id == "aaaa0000"
+        assert table.runs.cursor_run.id == "aaaa0000"
 
         await pilot.press("i")
-        assert table.cursor_run.id == "aaaa0000"
-        assert table.lines.index(table.cursor_line) != at
+        assert table.runs.cursor_run.id == "aaaa0000"
+        assert table.runs.lines.index(table.runs.cursor_line) != at
 
 
 @pytest.mark.asyncio
@@ -63,7 +65,7 @@ async def test_only_when_its_own_run_is_gone_the_cursor_goes_to_the_neighbour(wo
             store.lifecycle.delete("aaaa0000")
         app.live.nudge()
         await until(pilot, lambda: "aaaa0000" not in app.snapshot.runs)
-        assert table.cursor_run.id == "aaaa0002"
+        assert table.runs.cursor_run.id == "aaaa0002"
 
 
 @pytest.mark.asyncio
@@ -72,13 +74,13 @@ async def test_a_filter_narrows_the_table_and_says_how_far(workspace: Workspace)
         table = app.screen.query_one(RunTable)
         table.put_cursor("aaaa0002")
         await pilot.press("slash", *"tag:night dice>0.6")
-        await until(pilot, lambda: len(table.shown) == 1)
+        await until(pilot, lambda: len(table.runs.ordered) == 1)
         await settled(pilot)
         assert names(table) == ["unet-seed1"]
         assert "1 of 6 runs" in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: len(table.shown) == 6)
-        assert table.cursor_run.id == "aaaa0002"
+        await until(pilot, lambda: len(table.runs.ordered) == 6)
+        assert table.runs.cursor_run.id == "aaaa0002"
 
 
 @pytest.mark.asyncio
@@ -125,9 +127,12 @@ async def test_runs_of_a_sweep_are_told_apart_at_every_width(
         add(workspace, f"eeee000{number}", finished_journal(), name=name, experiment="a long experiment")
     async with opened(workspace, size) as (app, _):
         table = app.screen.query_one(RunTable)
-        lines = {line.key: line for line in table.lines}
+        lines = {line.key: line for line in table.runs.lines}
         names = {run_cell(table, lines[f"eeee000{number}"], "name") for number in range(len(SWEEP))}
         assert len(names) == len(SWEEP)
+        failed = {run_cell(table, line, "status") for line in table.runs.lines if line.run.status == "failed"}
+        assert failed <= {"failed: out_of_memory", "failed: memory"}, "the cause is a whole word"
+        assert failed
         if size[0] == 200:
             assert "cityscapes-unet lr=0.01 seed=2 batch_size=64" in screen_text(app)
             assert "failed: out_of_memory" in screen_text(app)
@@ -135,10 +140,10 @@ async def test_runs_of_a_sweep_are_told_apart_at_every_width(
 
 def run_cell(table: RunTable, line: Line, key: str) -> str:
     """What the table shows of a run in a column, as wide as that is."""
-    cells = run_cells(line, table._widths, NOW, table._names)
+    cells = run_cells(line, table.columns.widths, NOW, table.columns._names)
     (text, width) = next(
         (cell[0], width)
-        for cell, (column, width) in zip(cells, table._widths, strict=True)
+        for cell, (column, width) in zip(cells, table.columns.widths, strict=True)
         if column.key == key
     )
     assert cell_len(text) <= width
@@ -208,5 +213,5 @@ async def test_an_empty_table_says_which_term_emptied_it(workspace: Workspace, q
         await until(pilot, lambda: why in screen_text(app))
         assert "escape clears the filter" in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: len(app.screen.table.shown) == 6)
+        await until(pilot, lambda: len(app.screen.table.runs.ordered) == 6)
         assert why not in screen_text(app)

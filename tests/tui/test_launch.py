@@ -239,7 +239,7 @@ async def test_what_is_shown_is_what_is_queued(
         await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
         await until(pilot, lambda: len(app.snapshot.runs) == 7, "the new run")
         table = app.screen_stack[-1].query_one("RunTable")
-        assert table.cursor_run.name == "mine", "the cursor goes to the new run"
+        assert table.runs.cursor_run.name == "mine", "the cursor goes to the new run"
     with workspace.open_store() as store:
         run = next(row for row in store.runs() if row.name == "mine")
         assert (run.status, run.experiment, set(run.tags)) == ("queued", "question", {"night", "long"})

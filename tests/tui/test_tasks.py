@@ -89,7 +89,7 @@ async def test_evaluations_are_compared_by_their_numbers_without_an_empty_chart(
 async def test_a_group_of_evaluations_has_the_mean_of_theirs(of_every_task: Workspace) -> None:
     async with opened(of_every_task, (200, 60)) as (app, pilot):
         await pilot.press("slash", *"task=evaluate", "enter")
-        await until(pilot, lambda: len(app.screen.table.shown) == 2)
+        await until(pilot, lambda: len(app.screen.table.runs.ordered) == 2)
         await pilot.press("g")
         await settled(pilot)
         assert "Dice 0.4469 ± 0.0039" in screen_text(app)
