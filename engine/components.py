@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
@@ -334,7 +335,7 @@ def _described_broken(kind: str, broken: Mapping[str, str]) -> list[Described]:
 
 def load_entry_points(group: str, broken: dict[str, str]) -> None:
     """Import what installed packages offer in a group; what fails goes into `broken` with its reason."""
-    for entry in entry_points(group=group):
+    for entry in _offered().select(group=group):
         origin = Origin("package", _distribution(entry))
         try:
             with registering(origin):
@@ -354,6 +355,13 @@ def outside_code() -> list[Path]:
     specs = [module.__spec__ for name in sorted(_packages) if (module := sys.modules.get(name))]
     places = [spec.submodule_search_locations or [spec.origin or ""] for spec in specs if spec is not None]
     return [Path(place) for several in places for place in several if place]
+
+
+@cache
+def _offered() -> Any:
+    """The entry points of all installed packages, which are read for several groups at each start; their type
+    depends on Python's version."""
+    return entry_points()
 
 
 def one_line(error: BaseException) -> str:

@@ -167,7 +167,8 @@ def _without_former_keys(table: Mapping[str, Any]) -> dict[str, Any]:
             continue
         former = registry.former_keys(section)
         for key in former:
-            said = f"{name}.{key}: has no effect with {name}.name={section['name']} and can be left out"
+            variant = section.get("name", registry.default)
+            said = f"{name}.{key}: has no effect with {name}.name={variant} and can be left out"
             warnings.warn(said, OldKey, stacklevel=3)
         kept[name] = {key: value for key, value in section.items() if key not in former}
     return kept

@@ -12,8 +12,8 @@ HEAD = """# Configuration keys
 
 Every key of a run's config, its default and what is allowed. `seg-engine config` shows the same, and
 `KEY=VALUE` after `seg-engine run RECIPE` changes one. A recipe may have other defaults.
-This page is made from `engine/config/run_config.py` and, for the keys of an architecture, its `config.py` in
-`engine/models/`.
+This page is made from `engine/config/run_config.py` and, for the keys of components, such as networks and
+optimizers, from their sections. Those of plugins are not on it.
 """
 
 

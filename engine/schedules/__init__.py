@@ -7,6 +7,7 @@ state of it.
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
@@ -64,13 +65,13 @@ def learning_rate(config: RunConfig, step: int, steps_per_epoch: int) -> float:
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1, config.epochs * steps_per_epoch - warmup)
-    factor = schedule.shape(done, step / steps_per_epoch)
-    if not isinstance(factor, int | float) or not math.isfinite(factor) or factor < 0:
+    factor: object = schedule.shape(done, step / steps_per_epoch)
+    if not isinstance(factor, Real) or not math.isfinite(factor) or factor < 0:
         raise ComponentError(
             f"schedule.name={schedule.name} ({type(schedule).__module__}): shape({done:g}, "
             f"{step / steps_per_epoch:g}) is {factor!r}; it must be a finite number from 0"
         )
-    return peak * factor
+    return peak * float(factor)  # NumPy's own numbers would not fit into a checkpoint
 
 
 def check_schedule(config: RunConfig) -> None:

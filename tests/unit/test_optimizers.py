@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -189,8 +190,6 @@ def test_an_optimizer_that_breaks_the_contract_is_refused(section: OptimizerSect
 
 
 def test_state_that_could_not_be_read_again_is_refused_when_it_is_saved(tmp_path: Path) -> None:
-    import numpy as np
-
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"optimizer": {"state": {0: {"step": 1.0, "size": (1, [2])}}}})
     for value, kind in ((np.float64(1), "numpy.float64"), ({1}, "builtins.set")):
@@ -241,6 +240,13 @@ def test_a_schedule_hears_of_time_in_both_measures() -> None:
     assert learning_rate(config, 10, 5) == 1.5
     assert learning_rate(config, 30, 5) == 1.5
     assert heard == [(0, 2), (0.5, 6)]
+
+
+@pytest.mark.usefixtures("own_schedule")
+def test_a_schedule_may_reckon_with_numpy() -> None:
+    config = RunConfig(epochs=10, schedule=OwnSchedule.model_construct(value=np.float32(0.5)))
+    assert type(learning_rate(config, 99, 10)) is float
+    assert learning_rate(config, 99, 10) == 0.0005
 
 
 # ---------------------------------------------------------------------- configs
