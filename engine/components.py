@@ -78,6 +78,11 @@ def registering(origin: Origin) -> Iterator[None]:
         _origin = before
 
 
+def _origin_of(registered: type[Section] | Callable[..., Any]) -> Origin:
+    """The engine's own modules may be imported for the first time by code from outside."""
+    return BUILT_IN if registered.__module__.partition(".")[0] == "engine" else _origin
+
+
 @dataclass(frozen=True)
 class Described:
     """A component as it is listed. `problem` says why one that a package offers cannot be used."""
@@ -113,11 +118,13 @@ class Registry(Generic[S]):
 
         Raises ComponentError when it breaks the contract of a section, or when its name is taken.
         """
-        name = self._checked_name(section)
+        name, origin = self._checked_name(section), _origin_of(section)
         taken = self._origins.get(name)
-        if taken is not None and (taken == BUILT_IN or taken != _origin):
-            raise ComponentError(f"{self.kind} {name}: {_origin} offers a name that {taken} has taken")
-        self._sections[name], self._origins[name] = section, _origin
+        if taken is not None and origin == BUILT_IN != taken:  # a package whose turn came first
+            self._broken[name] = f"{taken}: offers a name that seg-engine has taken"
+        elif taken is not None and (taken == BUILT_IN or taken != origin):
+            raise ComponentError(f"{self.kind} {name}: {origin} offers a name that {taken} has taken")
+        self._sections[name], self._origins[name] = section, origin
         self._changed()
         return section
 
@@ -242,8 +249,8 @@ class PartRegistry(Generic[B]):
             name = build.__name__
             where = f"{build.__module__}.{name}"
             check_keys(where, keys)
-            self._refuse_taken(name, keys)
-            self._parts[name] = Part(name, keys, build, order, _origin)
+            self._take(name, keys, _origin_of(build))
+            self._parts[name] = Part(name, keys, build, order, _origin_of(build))
             self._section = None
             for listener in self._listeners:
                 listener()
@@ -287,13 +294,19 @@ class PartRegistry(Generic[B]):
         """Register what installed packages offer. One that fails is set aside with its reason."""
         load_entry_points(self.group, self._broken)
 
-    def _refuse_taken(self, name: str, keys: type[Section]) -> None:
-        for part in self._parts.values():
+    def _take(self, name: str, keys: type[Section], origin: Origin) -> None:
+        """Make sure of a name and keys. Raises ComponentError when another part has them."""
+        for part in list(self._parts.values()):
             shared = sorted(keys.model_fields.keys() & part.keys.model_fields.keys())
-            if part.name == name or shared:
-                what = f"key {shared[0]}" if shared else "name"
+            if part.name != name and not shared:
+                continue
+            what = f"key {shared[0]}" if shared else "name"
+            if origin == BUILT_IN != part.origin:  # a package whose turn came first
+                del self._parts[part.name]
+                self._broken[part.name] = f"{part.origin}: offers a {what} that seg-engine has taken"
+            else:
                 taker = f"{part.name} of {part.origin}"
-                raise ComponentError(f"{self.kind} {name}: {_origin} offers a {what} that {taker} has taken")
+                raise ComponentError(f"{self.kind} {name}: {origin} offers a {what} that {taker} has taken")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         section = self.section()

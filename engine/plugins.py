@@ -43,6 +43,8 @@ def load_plugin(path: Path) -> Plugin:
         raise ComponentError(f"{path}: cannot be read: {error.strerror}") from error
     digest = hashlib.sha256(content).hexdigest()
     name = f"seg_engine_plugin_{digest[:12]}"
+    import engine.config.run_config  # noqa: F401 - what is built in has its names before anybody else
+
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ComponentError(f"{path}: is no Python file; its name must end in .py")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.augment.builtin import FlipKeys
-from engine.components import BUILT_IN, ComponentError, PartRegistry, Registry
+from engine.components import BUILT_IN, ComponentError, Origin, PartRegistry, Registry, registering
 from engine.config.fields import Section, option
 from engine.config.keys import config_keys, with_values
 from engine.config.run_config import RunConfig
@@ -265,6 +265,32 @@ def test_an_error_in_a_plugin_names_file_and_line(tmp_path: Path, text: str, pro
     with pytest.raises(ComponentError) as refused:
         load_plugin(file)
     assert str(refused.value).startswith(problem.format(file=file))
+
+
+STRANGER = Origin("package", "stranger 1.2")
+
+
+def test_what_is_built_in_keeps_its_names_whoever_came_first(
+    registry: Registry[ModelSection], tmp_path: Path
+) -> None:
+    parts: PartRegistry[Any] = PartRegistry("loss", "tests.nothing", Section)
+    with registering(STRANGER):
+        registry.register(type("Foreign", (SmallConfig,), {"__module__": "stranger"}))
+        parts.register(PinkKeys)(_named("pink"))
+        registry.register(UNetConfig)  # which a stranger's import has brought
+    registry.register(SmallConfig)
+    parts.register(GreenKeys)(_named("green"))
+    assert registry.sections()["small"] is SmallConfig
+    assert registry.broken() == {"small": "stranger 1.2: offers a name that seg-engine has taken"}
+    assert list(parts.parts()) == ["green"]
+    assert parts.broken() == {"pink": "stranger 1.2: offers a key green that seg-engine has taken"}
+    assert registry.is_built_in("unet")
+
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN.format(name="unet"))
+    program = "import sys, pathlib, engine.plugins as p; p.load_plugin(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True)
+    assert f"{file}:8: model unet: {file} offers a name that seg-engine has taken" in done.stderr
 
 
 def test_the_sections_are_read_without_torch() -> None:
