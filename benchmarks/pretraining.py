@@ -68,7 +68,7 @@ def main() -> None:
                 "model.hidden": options.hidden,
                 "epochs": options.epochs,
                 "pretrain.epochs": options.pretrain_epochs,
-                "evaluation.every": max(1, options.epochs // 10),
+                "validation.every": max(1, options.epochs // 10),
                 "gallery.every": 0,
                 "runtime.threads": options.threads,
             },
@@ -102,8 +102,8 @@ def one_seed(config: RunConfig, workspace: Path) -> tuple[End, End, int]:
     tuned = train(starting_from(config, f"denoising{config.seed}"), workspace, f"tuned{config.seed}")
     epochs = config.epochs + round(denoising.epochs * stage.images / tuned.images)
     # As many looks at the validation images for both: the best of more would be the better for it.
-    every = max(1, epochs * config.evaluation.every // config.epochs)
-    alone = with_values(config, {"pretrain.epochs": 0, "epochs": epochs, "evaluation.every": every})
+    every = max(1, epochs * config.validation.every // config.epochs)
+    alone = with_values(config, {"pretrain.epochs": 0, "epochs": epochs, "validation.every": every})
     plain = train(alone, workspace, f"drawn{config.seed}")
     return replace(tuned, seconds=stage.seconds + tuned.seconds), plain, epochs
 

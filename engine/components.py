@@ -315,7 +315,7 @@ class PartRegistry(Generic[B]):
 
         def choose(value: Any) -> str:
             if isinstance(value, Mapping):
-                strange = _reading_stored.get() and not value.keys() <= {*section.model_fields, "name"}
+                strange = _reading_stored.get() and not value.keys() <= section.model_fields.keys()
             else:
                 strange = isinstance(value, keeping)
             return _UNKNOWN if strange else _KNOWN

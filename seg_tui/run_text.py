@@ -58,9 +58,9 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
     run_id = detail.row.id
     lines = [
         "nothing has been measured of this network beside its training yet",
-        f"seg-engine evaluate {run_id}           every score on a split, image by image",
-        f"seg-engine robustness {run_id}         Dice on corrupted images",
-        f"seg-engine ood {run_id} --out FOLDER   how well it tells what it does not know",
+        f"seg-engine evaluate {run_id}                   every score on a split, image by image",
+        f"seg-engine robustness {run_id}                 Dice on corrupted images",
+        f"seg-engine ood {run_id} --ood-data FOLDER   how well it tells what it does not know",
     ]
     return Text("\n".join(lines), "dim")
 

@@ -167,7 +167,7 @@ def _less(config: dict[str, Any]) -> str:
         section = MODELS.sections().get(config["model"]["name"], ModelSection)
         return f"{section.smaller()} needs less"
     half = size // 2
-    parts = f"runtime.micro_batch={half} evaluation.batch_size={half}"
+    parts = f"runtime.micro_batch={half} validation.batch_size={half}"
     if size < batch:
         return f"{parts} needs less"
     return f"batch_size={half} needs less; or {parts}, which keeps {batch} images a step"

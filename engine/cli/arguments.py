@@ -1,70 +1,170 @@
-"""What the commands' arguments have in common."""
+"""The words that commands have in common, each declared once, and the groups that commands are listed in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from engine.cli.usage import Command, CommandGroup
+from engine.cli.usage import Command, CommandGroup, WrongUse, choice
 from engine.config.task_names import MOST_PRIORITY
 
 if TYPE_CHECKING:
+    from engine.requests.queueing import Place
     from engine.workspace import Workspace
 
+
+def one_of(*words: str, help: str, name: str | None = None, metavar: str = "WORD") -> Any:
+    """An option that takes one of some words; "" is no word and means that it was not given."""
+
+    def check(parameter: typer.CallbackParam, value: str) -> str:
+        return choice(parameter.opts[0], value, words) if value else value
+
+    names = [name] if name else []
+    return typer.Option(*names, metavar=metavar, help=help, callback=check, autocompletion=lambda: words)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its id, the beginning of it, or its name.")]
 RunNames = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Their ids, the beginnings of them, or their names.")
 ]
-Changes = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name or a TOML file.")]
+Changes = Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help="Changes, such as epochs=20.")]
+NetworkChanges = Annotated[
+    list[str], typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
 ]
-Data = Annotated[
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data set.")]
+DataOfRun = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the data set [default: the run's].")
 ]
+Split = Annotated[str, one_of("train", "val", "test", help="train, val or test.")]
 Checkpoint = Annotated[
     str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
 ]
 LabelResize = Annotated[
-    str, typer.Option(metavar="WORD", help="bilinear-logits, or nearest as in the study.")
+    str, one_of("bilinear-logits", "nearest", help="bilinear-logits, or nearest as in the study.")
 ]
-Tta = Annotated[str, typer.Option(metavar="WORDS", help="none, flip, scales or flip,scales.")]
-Name = Annotated[str, typer.Option(metavar="NAME", help="What to call the new run [default: after the run].")]
-Experiment = Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")]
-Tags = Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag; may be given again.")]
-Note = Annotated[str, typer.Option(metavar="TEXT", help="A note.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Queue = Annotated[bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")]
-After = Annotated[str, typer.Option(metavar="RUN", help="With --queue: start when that run has finished.")]
-Priority = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        min=-MOST_PRIORITY,
-        max=MOST_PRIORITY,
-        help="With --queue: higher ones start first.",
-        show_default=True,
+Tta = Annotated[
+    str,
+    one_of(
+        "none", "flip", "scales", "flip,scales", metavar="WORDS", help="none, flip, scales or flip,scales."
     ),
 ]
+ExperimentOnly = Annotated[str | None, typer.Option(metavar="NAME", help="Of this experiment only.")]
+Tags = Annotated[list[str], typer.Option(metavar="WORD", help="A tag; may be given again.")]
+Note = Annotated[str, typer.Option(metavar="TEXT", help="A note.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+FoldSeeds = Annotated[
+    bool, typer.Option("--fold-seeds", help="Runs equal but for the seed become mean ± deviation.")
+]
+After = Annotated[str, typer.Option(metavar="RUN", help="Start when that run has finished.")]
+Priority = Annotated[
+    int,
+    typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first."),
+]
+
+
+@dataclass(frozen=True)
+class InQueue:
+    """Whether a new run goes into the queue, and where. Raises WrongUse for a place without the queue."""
+
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")
+    ] = False
+    after: Annotated[
+        str, typer.Option(metavar="RUN", help="With --queue: start when that run has finished.")
+    ] = ""
+    priority: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=-MOST_PRIORITY,
+            max=MOST_PRIORITY,
+            help="With --queue: higher ones start first.",
+            show_default=True,
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        if not self.queue and (self.after or self.priority):
+            raise WrongUse("--after and --priority order the queue; add --queue")
+
+    @property
+    def place(self) -> Place | None:
+        """The place in the queue; None for a run that starts at once."""
+        from engine.requests.queueing import Place
+
+        return Place(self.priority, self.after) if self.queue else None
+
+
+@dataclass(frozen=True)
+class OfNetwork:
+    """What a run that looks at another's network is called; empty parts follow from that run."""
+
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What to call the new run [default: after the run].")
+    ] = ""
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")] = ""
+    tag: Tags = field(default_factory=list)
+    note: Note = ""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """How a list is printed. Raises WrongUse for two ways at once."""
+
+    as_json: Json = False
+    as_csv: Csv = False
+
+    def __post_init__(self) -> None:
+        if self.as_json and self.as_csv:
+            raise WrongUse("--json and --csv: choose one")
+
+    @property
+    def for_people(self) -> bool:
+        """Whether it is a table."""
+        return not (self.as_json or self.as_csv)
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Commands(typer.Typer):
-    """A group of `Command`s."""
+    """Commands that stand together in the help, below the `panel`, in the order of their declarations."""
+
+    def __init__(self, panel: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.panel = panel
+        self.listed: list[str] = []
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
-        return super().command(name, cls=Command, **options)
+        def decorate(function: _Function) -> _Function:
+            def stub() -> None:
+                """Stands for the command until it is called: its words take long to read."""
+
+            stub.__name__, stub.__doc__ = function.__name__, function.__doc__
+            stub.function = function  # type: ignore[attr-defined]
+            called = name or function.__name__
+            super(Commands, self).command(called, cls=Command, **options)(stub)
+            self.listed.append(called)
+            return function
+
+        return decorate
+
+    def add_group(self, group: typer.Typer, name: str) -> None:
+        self.add_typer(group, name=name)
+        self.listed.append(name)
 
 
-def group(help: str, **options: Any) -> typer.Typer:
+def group(help: str, cls: type[CommandGroup] = CommandGroup, **options: Any) -> Commands:
     """A group of commands that shows its help when called without one."""
     return Commands(
-        cls=CommandGroup,
+        cls=cls,
         help=help,
         add_completion=False,
         invoke_without_command=True,
@@ -72,6 +172,12 @@ def group(help: str, **options: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
         **options,
     )
+
+
+def help_without_command(context: typer.Context) -> None:
+    """What a group does that is called without a command."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def workspace_of(context: typer.Context) -> Workspace:

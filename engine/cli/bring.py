@@ -85,7 +85,7 @@ def _refuse_wandering(run: RunDir, config: RunConfig) -> None:
     """Raises RunDirError when a relative path of the config leaves the workspace's runs, or the run."""
     of_network = config.of_network
     sources = {
-        "init.from": config.init.source,
+        "init.weights": config.init.weights,
         f"{config.task}.checkpoint": of_network and of_network.checkpoint,
     }
     for key, path in sources.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from engine.cli.console import output
 from engine.cli.reading import open_existing
@@ -24,6 +25,9 @@ from engine.report.published import published_results
 from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
 from engine.workspace import Workspace
 
+if TYPE_CHECKING:
+    from engine.cli.looking import SideBySide
+
 FORMATS: dict[str, Callable[[Comparison], str]] = {
     "csv": comparison_csv,
     "md": comparison_markdown,
@@ -33,24 +37,18 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 """The formats that are text of no particular width; "table" is the other one."""
 
 
-def compare_runs(
-    workspace: Workspace,
-    prefixes: Sequence[str],
-    baseline: str,
-    fold_seeds: bool,
-    form: str,
-    with_published: bool,
-) -> None:
+def compare_runs(workspace: Workspace, wanted: SideBySide) -> None:
     """Print the comparison. Raises StoreError, CompareError, and ConfigError for a format that is none."""
+    form = wanted.form
     if form != "table" and form not in FORMATS:
         raise ConfigError(
             [f"--format: {form!r} is not allowed; it must be one of table, {', '.join(FORMATS)}"]
         )
     with open_existing(workspace) as store:
-        runs = [compared_run(store, prefix) for prefix in prefixes]
-        pinned = store.resolve(baseline) if baseline else ""
-    published = published_results([run.row.recipe for run in runs]) if with_published else ()
-    comparison = compare(runs, pinned, fold_seeds, published)
+        runs = [compared_run(store, prefix) for prefix in wanted.runs]
+        pinned = store.resolve(wanted.baseline) if wanted.baseline else ""
+    published = published_results([run.row.recipe for run in runs]) if wanted.published else ()
+    comparison = compare(runs, pinned, wanted.fold_seeds, published)
     if form == "table":
         output.say(comparison_text(comparison, output.table_width))
     else:

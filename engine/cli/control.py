@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
@@ -16,12 +17,15 @@ from engine.config.keys import parse_assignments, with_values
 from engine.plugins import usable_config
 from engine.requests import deleting, lifecycle, refusals
 from engine.requests.configs import check_hardware, with_data_root
-from engine.requests.queueing import Place, enqueue
+from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import RunRow, Store, StoreError
 from engine.visible import one_line
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.cli.running import Again
 
 _FATES = {
     "stopped": "stopped: it left the queue",
@@ -53,24 +57,11 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
     tell_queued(workspace, cards, as_json)
 
 
-def rerun(
-    workspace: Workspace,
-    prefix: str,
-    assignments: Sequence[str],
-    name: str,
-    experiment: str,
-    tags: Sequence[str] | None,
-    note: str,
-    place: Place | None,
-    as_json: bool,
-) -> int:
-    """Make a new run of the config of another, with changes; returns the exit status.
-
-    `name` and `experiment` are the other's where they are "", `tags` where they are None.
-    """
-    values = parse_assignments(assignments)
+def rerun(workspace: Workspace, wanted: Again) -> int:
+    """Make a new run of the config of another, with changes; returns the exit status."""
+    values, place, as_json = parse_assignments(wanted.changes), wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
-        row = store.run(store.resolve(prefix))
+        row = store.run(store.resolve(wanted.run))
         before = workspace.run_dir(row.id)
         config = with_values(usable_config(before)[0], values).model_copy(update={"plugins": None})
         config = with_data_root(config) if config.data.root else config
@@ -79,11 +70,11 @@ def rerun(
         model = before.read_card()
         card = RunCard(
             id=new_run_id(),
-            name=name or one_line(model.name),
-            experiment=experiment or one_line(model.experiment),
+            name=wanted.name or one_line(model.name),
+            experiment=wanted.experiment or one_line(model.experiment),
             created=time.time(),
-            tags=model.tags if tags is None else tuple(dict.fromkeys(tag for tag in tags if tag)),
-            note=note,
+            tags=model.tags if wanted.tag is None else tuple(dict.fromkeys(filter(None, wanted.tag))),
+            note=wanted.note,
         )
         if place is not None:
             tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)

@@ -186,7 +186,7 @@ class PlainDisplay:
         return "step, with its checkpoint saved" if self._config.task == "train" else "image"
 
     def _is_scored(self, epoch: int) -> bool:
-        return epoch % self._config.evaluation.every == 0 or epoch == self._config.epochs
+        return epoch % self._config.validation.every == 0 or epoch == self._config.epochs
 
     def _say(self, line: str) -> None:
         self._stream.say(line)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from engine.cli.console import notices, output, print_json
 from engine.cli.queue import tell_queued
@@ -15,55 +13,52 @@ from engine.cli.run import check_pairs, start_here
 from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
 from engine.requests.derive import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
-from engine.requests.queueing import Place, enqueue
+from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
 from engine.visible import one_line
 from engine.workspace import Workspace
 
-
-@dataclass(frozen=True)
-class Chosen:
-    """What a person chose to call a run; empty parts follow from the run whose network it looks at."""
-
-    name: str = ""
-    experiment: str = ""
-    tags: Sequence[str] = ()
-    note: str = ""
-
-    def of(self, row: RunRow, name: str) -> RunCard:
-        """The card of a new run of the network of `row`."""
-        tags = tuple(dict.fromkeys(self.tags))
-        experiment = self.experiment or one_line(row.experiment)
-        return RunCard(new_run_id(), self.name or one_line(name), experiment, time.time(), tags, self.note)
+if TYPE_CHECKING:
+    from engine.cli.arguments import OfNetwork, Printed
+    from engine.cli.scoring import Evaluation
 
 
-def evaluate(
-    workspace: Workspace,
-    prefix: str,
-    assignments: Sequence[str],
-    data: Path | None,
-    checkpoint: str,
-    about: Mapping[str, Any],
-    baseline: str,
-    card: Chosen,
-    place: Place | None,
-    as_json: bool,
-) -> int:
+def card_of_network(wanted: OfNetwork, row: RunRow, name: str) -> RunCard:
+    """The card of a new run that looks at the network of `row`; `name` is its name unless it is given one."""
+    return RunCard(
+        id=new_run_id(),
+        name=wanted.name or one_line(name),
+        experiment=wanted.experiment or one_line(row.experiment),
+        created=time.time(),
+        tags=tuple(dict.fromkeys(wanted.tag)),
+        note=wanted.note,
+    )
+
+
+def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
     """Score a run's checkpoint as a run of its own; returns the exit status.
 
-    `about` are the fields of EvaluateConfig. With a `place` it is queued. Raises Refused, ConfigError,
-    DataError and StoreError before anything is made.
+    Raises Refused, ConfigError, DataError and StoreError before anything is made.
     """
+    place, as_json = wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
-        row = source_run(store, prefix)
-        path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
-        about = {**about, "source": row.id, "checkpoint": path}
-        config = derived_config(workspace, row, about, assignments, data)
+        row = source_run(store, wanted.run)
+        path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
+        about = {
+            "source": row.id,
+            "checkpoint": path,
+            "split": wanted.split,
+            "at": wanted.at,
+            "label_resize": wanted.label_resize,
+            "tta": wanted.tta,
+            "keep": wanted.keep,
+        }
+        config = derived_config(workspace, row, about, wanted.changes, wanted.data)
         check_pairs(config, workspace, row)
-        other = find_baseline(store, baseline, config) if baseline else None
-        made = card.of(row, f"{row.name}-{about['split']}-{about['at']}")
+        other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
+        made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}")
         if place is not None:
             enqueue(workspace, store, made, config, place)
             tell_queued(workspace, [made], as_json)
@@ -91,9 +86,7 @@ def tell_differences(
     output.say(difference_table(found))
 
 
-def list_images(
-    workspace: Workspace, prefix: str, sort: str, limit: int | None, as_json: bool, as_csv: bool
-) -> None:
+def list_images(workspace: Workspace, prefix: str, sort: str, limit: int | None, printed: Printed) -> None:
     """Print the images of an evaluation, the worst first. Of a training run its newest evaluation is taken.
 
     Raises Refused when there is none, StoreError for an order that does not exist.
@@ -109,11 +102,11 @@ def list_images(
         class_name = sort.removeprefix("-").removeprefix("class:") if "class:" in sort else None
         if class_name is not None and class_name not in row.classes:
             raise Refused([f"class:{class_name}: no such class; there are {', '.join(row.classes)}"])
-        shown = limit if limit is not None else None if as_json or as_csv else 20
+        shown = limit if limit is not None else 20 if printed.for_people else None
         found = store.results.image_scores(row.id, sort, shown or None)
-    if as_json:
+    if printed.as_json:
         print_json([asdict(image) for image in found])
-    elif as_csv:
+    elif printed.as_csv:
         print(images_csv(found), end="")
     elif found:
         output.say(images_table(found, class_name, output.table_width))

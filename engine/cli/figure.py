@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli.compare import compared_run
@@ -30,21 +29,7 @@ from engine.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class FigureOptions:
-    """What a person may choose; each kind of figure takes what concerns it."""
-
-    columns: int | None = None
-    fold_seeds: bool = False
-    measure: str = "dice"
-    published: bool = False
-    epoch: int | None = None
-    samples: int = 4
-    split: str = "val"
-    at: str = ""
-    score: str = "energy"
-    accept: float = 0.95
+    from engine.cli.looking import FigureOptions
 
 
 @dataclass(frozen=True)
@@ -59,10 +44,9 @@ class _Material:
     columns: Columns
 
 
-def draw_figure(
-    workspace: Workspace, kind: str, prefixes: Sequence[str], options: FigureOptions, out: Path | None
-) -> None:
+def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], options: FigureOptions) -> None:
     """Write the figure and print its paths. Raises StoreError, ConfigError, FigureError, PictureError."""
+    out = options.out
     if kind not in KINDS:
         raise ConfigError([f"{kind}: is no kind of figure; it must be one of {', '.join(KINDS)}"])
     if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
@@ -157,7 +141,7 @@ def _one_detection(material: _Material) -> RunRow:
     results = material.runs[0].ood
     if not results:
         run_id = material.runs[0].row.id
-        raise FigureError(f"{run_id} has no score maps; `seg-engine ood {run_id} --out ROOT` makes some")
+        raise FigureError(f"{run_id} has no score maps; `seg-engine ood {run_id} --ood-data ROOT` makes some")
     return material.store.run(results[-1].rows[0].run_id)
 
 

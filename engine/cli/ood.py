@@ -3,52 +3,48 @@ with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from engine.cli.evaluate import Chosen
+from engine.cli.evaluate import card_of_network
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_material, check_robustness, start_here
 from engine.requests.derive import checkpoint_of, derived_config, source_run
-from engine.requests.queueing import Place, enqueue
+from engine.requests.queueing import enqueue
 from engine.run.files import absolute
 from engine.workspace import Workspace
 
+if TYPE_CHECKING:
+    from engine.cli.scoring import OodEvaluation, RobustnessEvaluation
 
-def ood(
-    workspace: Workspace,
-    prefix: str,
-    inside: Path | None,
-    outside: Path | None,
-    assignments: Sequence[str],
-    checkpoint: str,
-    about: Mapping[str, Any],
-    card: Chosen,
-    place: Place | None,
-    as_json: bool,
-) -> int:
+
+def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
     """Measure out-of-distribution scores as a run of its own; returns the exit status.
 
-    `about` are fields of OodConfig, `inside` is by default the run's own data. With a `place` it is queued.
     Raises Refused, ConfigError, DataError and StoreError before anything is made.
     """
+    place, as_json = wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
-        row = source_run(store, prefix)
-        path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
-        in_root = _absolute(inside) if inside is not None else row.config["data"]["root"]
+        row = source_run(store, wanted.run)
+        path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
+        in_root = _absolute(wanted.id_data) if wanted.id_data is not None else row.config["data"]["root"]
         section = {
-            **about,
+            "pseudo": wanted.pseudo or "none",
+            "split": wanted.split,
+            "accept": wanted.accept,
+            "least_predicted": wanted.least_component[0],
+            "least_true": wanted.least_component[1],
+            "exact_scores": wanted.exact,
             "source": row.id,
             "checkpoint": path,
             "in_root": in_root,
-            "out_root": _absolute(outside) if outside is not None else "",
+            "out_root": _absolute(wanted.ood_data) if wanted.ood_data is not None else "",
         }
-        config = derived_config(workspace, row, section, assignments, task="ood")
+        config = derived_config(workspace, row, section, wanted.changes, task="ood")
         check_material(config, workspace, row)
-        what = outside.name if outside is not None else about["pseudo"]
-        made = card.of(row, f"{row.name}-ood-{what}")
+        what = wanted.ood_data.name if wanted.ood_data is not None else wanted.pseudo
+        made = card_of_network(wanted.new, row, f"{row.name}-ood-{what}")
         if place is not None:
             enqueue(workspace, store, made, config, place)
             tell_queued(workspace, [made], as_json)
@@ -56,28 +52,19 @@ def ood(
         return start_here(workspace, store, made, config, as_json)
 
 
-def robustness(
-    workspace: Workspace,
-    prefix: str,
-    assignments: Sequence[str],
-    data: Path | None,
-    checkpoint: str,
-    about: Mapping[str, Any],
-    card: Chosen,
-    place: Place | None,
-    as_json: bool,
-) -> int:
+def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
     """Score corrupted images as a run of its own; returns the exit status.
 
-    `about` are fields of RobustnessConfig. With a `place` it is queued. Raises Refused, ConfigError,
-    DataError and StoreError before anything is made."""
+    Raises Refused, ConfigError, DataError and StoreError before anything is made.
+    """
+    place, as_json = wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
-        row = source_run(store, prefix)
-        path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
-        section = {**about, "source": row.id, "checkpoint": path}
-        config = derived_config(workspace, row, section, assignments, data, task="robustness")
+        row = source_run(store, wanted.run)
+        path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
+        section = {"split": wanted.split, "source": row.id, "checkpoint": path}
+        config = derived_config(workspace, row, section, wanted.changes, wanted.data, task="robustness")
         check_robustness(config, workspace, row)
-        made = card.of(row, f"{row.name}-robustness")
+        made = card_of_network(wanted.new, row, f"{row.name}-robustness")
         if place is not None:
             enqueue(workspace, store, made, config, place)
             tell_queued(workspace, [made], as_json)

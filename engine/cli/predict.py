@@ -2,73 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from engine.cli.evaluate import Chosen
+from engine.cli.evaluate import card_of_network
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import start_here, tell_classes, tell_notes
 from engine.requests.derive import checkpoint_of, derived_config, source_run
 from engine.requests.predict import find_images, label_values, output_names, refuse_existing, refuse_no_folder
-from engine.requests.queueing import Place, enqueue
+from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.files import expanded
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.cli.scoring import Prediction
 
 OUTPUTS = "outputs"
 """Where predictions go by themselves: below the folder of their own run."""
 
 
-def predict(
-    workspace: Workspace,
-    prefix: str,
-    given: Sequence[str],
-    out: Path | None,
-    checkpoint: str,
-    about: Mapping[str, Any],
-    ids: str,
-    overwrite: bool,
-    assignments: Sequence[str],
-    card: Chosen,
-    place: Place | None,
-    as_json: bool,
-) -> int:
+def predict(workspace: Workspace, wanted: Prediction) -> int:
     """Make class maps as a run of its own; returns the exit status, 1 when some image could not be used.
 
-    `about` are fields of PredictConfig. With a `place` it is queued. Raises Refused, ConfigError and
-    StoreError before anything is made.
+    Raises Refused, ConfigError and StoreError before anything is made.
     """
+    place, as_json = wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
-        row = source_run(store, prefix)
+        row = source_run(store, wanted.run)
         if not row.classes:
             raise Refused([f"{row.id}: has not begun yet, so its classes are not known; predict when it has"])
-        path = checkpoint_of(workspace, row, checkpoint, waits=place is not None)
-        found = find_images(given)
+        path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
+        found = find_images(wanted.images)
         tell_notes(found.notes)
         images = found.images
-        names = output_names(images, about["naming"])
-        folder = expanded(out).absolute() if out is not None else None
+        names = output_names(images, wanted.naming)
+        folder = expanded(wanted.out).absolute() if wanted.out is not None else None
         if folder is not None:
             refuse_no_folder(folder)
-            if not overwrite:
+            if not wanted.overwrite:
                 refuse_existing(folder, names)
         section = {
-            **about,
+            "naming": wanted.naming,
+            "label_resize": wanted.label_resize,
+            "tta": wanted.tta,
             "source": row.id,
             "checkpoint": path,
             "images": [str(image) for image in images],
             "out": str(folder) if folder is not None else OUTPUTS,
             "classes": row.classes,
             "colors": row.colors,
-            "values": label_values(row, ids),
-            "overwrite": overwrite,
+            "values": label_values(row, wanted.ids),
+            "overwrite": wanted.overwrite,
             "notes": found.notes,
         }
-        config = derived_config(workspace, row, section, assignments, task="predict")
+        config = derived_config(workspace, row, section, wanted.set_key, task="predict")
         tell_classes(config, row)
-        made = card.of(row, f"{row.name}-predict")
+        made = card_of_network(wanted.new, row, f"{row.name}-predict")
         if place is not None:
             enqueue(workspace, store, made, config, place)
             tell_queued(workspace, [made], as_json)

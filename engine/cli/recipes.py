@@ -7,6 +7,7 @@ import inspect
 
 from engine.cli.console import output, print_json
 from engine.config.keys import ConfigError, ConfigKey, config_keys, format_value, to_toml
+from engine.config.old_keys import new_name, note_on, warn
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.report.tables import Column, text_table
@@ -83,7 +84,9 @@ def typed(key: ConfigKey) -> str:
 
 
 def keys_below(prefix: str) -> list[ConfigKey]:
-    wanted = prefix.rstrip(".")
+    if note := note_on(prefix.rstrip(".")):
+        warn(note)
+    wanted = new_name(prefix.rstrip("."))
     known = config_keys()
     keys = [about for key, about in known.items() if not wanted or f"{key}.".startswith(f"{wanted}.")]
     if not keys:

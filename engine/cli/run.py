@@ -6,8 +6,8 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -43,26 +43,20 @@ from engine.store import RunRow, Store
 from engine.store.cards import card_of
 from engine.workspace import Workspace
 
+if TYPE_CHECKING:
+    from engine.cli.running import NewRun
+
 EXIT_BY_STATUS = {"finished": 0, "stopped": 3}
 
 
-def run(
-    workspace: Workspace,
-    target: str,
-    assignments: Sequence[str],
-    data: Path | None,
-    name: str,
-    experiment: str,
-    tags: Sequence[str],
-    note: str,
-    as_json: bool,
-    place: Place | None = None,
-) -> int:
+def run(workspace: Workspace, wanted: NewRun) -> int:
     """Check everything, make the run, follow it to its end; returns the exit status.
 
-    With a `place` the run goes into the queue instead, for an agent to start.
+    With a place in the queue the run goes there instead, for an agent to start.
     """
-    config = resolve_config(target, assignments, data)
+    place, as_json = wanted.queued.place, wanted.as_json
+    assignments = [*wanted.changes, *(["data.skip_bad=true"] if wanted.skip_bad else ())]
+    config = resolve_config(wanted.recipe, assignments, wanted.data)
     if config.slurm.dry_run:
         print_scripts(workspace, [config])
         return 0
@@ -70,11 +64,11 @@ def run(
     check_data(config, workspace)
     card = RunCard(
         id=new_run_id(),
-        name=name or default_name(config),
-        experiment=experiment,
+        name=wanted.name or default_name(config),
+        experiment=wanted.experiment,
         created=time.time(),
-        tags=tuple(dict.fromkeys(tags)),
-        note=note,
+        tags=tuple(dict.fromkeys(wanted.tag)),
+        note=wanted.note,
     )
     # What names a run is looked up in a database that is there; to look must not make one.
     named = names_a_run(config)
@@ -104,7 +98,7 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
         )
         status = start_here(workspace, store, first, pretraining, as_json)
         if status != 0:
-            notices.say(f"then:    the same command with init.from={first.id}, for the training")
+            notices.say(f"then:    the same command with init.weights={first.id}, for the training")
             return status
         config = starting_from(config, first.id)
     make_run(workspace, store, replace(card, queued_for=0), config, identify())

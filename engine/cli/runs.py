@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import FIRST_RUN, UNFINISHED, has_database, no_database, open_existing
@@ -12,24 +13,19 @@ from engine.report.runs import run_record, runs_csv, runs_table
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
 
+if TYPE_CHECKING:
+    from engine.cli.looking import Listing
+
 TABLE_ROWS = 50
 """Rows of the table when --limit does not say how many."""
 
 
-def list_runs(
-    workspace: Workspace,
-    filters: Sequence[str],
-    sort: str,
-    limit: int | None,
-    experiment: str | None,
-    status: str | None,
-    as_json: bool,
-    as_csv: bool,
-) -> None:
+def list_runs(workspace: Workspace, wanted: Listing) -> None:
     """Print the runs that match. `limit` 0 is all; None is all for programs and TABLE_ROWS for people, who
     then see the unfinished runs too. Raises StoreError for filters, sort keys and names that do not exist.
     """
-    for_people = not (as_json or as_csv)
+    filters, sort, limit = wanted.filters, wanted.sort, wanted.limit
+    experiment, status, for_people = wanted.experiment, wanted.status, wanted.printed.for_people
     found: list[RunRow] = []
     if has_database(workspace):
         with open_existing(workspace) as store:
@@ -43,9 +39,9 @@ def list_runs(
     elif for_people:
         notices.say(no_database(workspace))
         return
-    if as_json:
+    if wanted.printed.as_json:
         print_json([run_record(row) for row in found])
-    elif as_csv:
+    elif wanted.printed.as_csv:
         print(runs_csv(found), end="")
     elif found:
         output.say(runs_table(found, time.time(), output.table_width))

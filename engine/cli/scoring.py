@@ -1,156 +1,70 @@
-"""The commands that look at what a network has learned: scores and class maps."""
+"""Evaluate: the commands that look at what a network has learned, and at what it does not know."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine.cli.arguments import (
-    After,
-    Changes,
     Checkpoint,
     Commands,
-    Data,
-    Experiment,
+    DataOfRun,
+    InQueue,
     Json,
     LabelResize,
-    Name,
-    Note,
-    Priority,
-    Queue,
+    NetworkChanges,
+    OfNetwork,
+    Printed,
     RunName,
-    Tags,
+    Split,
     Tta,
+    one_of,
     workspace_of,
 )
-from engine.cli.queueing import check_place
-from engine.cli.usage import WrongUse, choice
+from engine.cli.usage import WrongUse
 
-LABEL_RESIZES = ("bilinear-logits", "nearest")
-AUGMENTATIONS = ("none", "flip", "scales", "flip,scales")
-
-commands = Commands()
+commands = Commands("Evaluate")
 
 
-@commands.command()
-def evaluate(
-    context: typer.Context,
-    run: RunName,
-    changes: Changes = None,
-    data: Data = None,
-    split: Annotated[str, typer.Option(metavar="WORD", help="train, val or test.")] = "val",
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    run: RunName
+    changes: NetworkChanges = field(default_factory=list)
+    data: DataOfRun = None
+    split: Split = "val"
     at: Annotated[
-        str, typer.Option(metavar="WORD", help="original: the labels' own size; input: the network's.")
-    ] = "original",
-    label_resize: LabelResize = "bilinear-logits",
-    tta: Tta = "none",
-    checkpoint: Checkpoint = "best",
+        str, one_of("input", "original", help="original: the labels' own size; input: the network's.")
+    ] = "original"
+    label_resize: LabelResize = "bilinear-logits"
+    tta: Tta = "none"
+    checkpoint: Checkpoint = "best"
     baseline: Annotated[
         str, typer.Option(metavar="RUN", help="Compare with its evaluation, by bootstrap over images.")
-    ] = "",
+    ] = ""
     keep: Annotated[
         int,
         typer.Option(
             metavar="N", min=-1, help="Keep the predictions of the N images of the lowest Dice; -1: of all."
         ),
-    ] = 8,
-    name: Name = "",
-    experiment: Experiment = "",
-    tag: Tags = None,
-    note: Note = "",
-    queue: Queue = False,
-    after: After = "",
-    priority: Priority = 0,
-    as_json: Json = False,
-) -> None:
-    """Score a run's network on a split, image by image."""
-    from engine.cli.evaluate import Chosen
-    from engine.cli.evaluate import evaluate as command
-    from engine.requests.queueing import Place
+    ] = 8
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
 
-    check_place(queue, after, priority)
-    if baseline and queue:
-        raise WrongUse("--baseline compares when the evaluation is done; leave --queue out")
-    about = {
-        "split": choice("--split", split, ("train", "val", "test")),
-        "at": choice("--at", at, ("input", "original")),
-        "label_resize": choice("--label-resize", label_resize, LABEL_RESIZES),
-        "tta": choice("--tta", tta, AUGMENTATIONS),
-        "keep": keep,
-    }
-    card = Chosen(name, experiment, tag or [], note)
-    place = Place(priority, after) if queue else None
-    workspace = workspace_of(context)
-    raise typer.Exit(
-        command(workspace, run, changes or [], data, checkpoint, about, baseline, card, place, as_json)
-    )
+    def __post_init__(self) -> None:
+        if self.baseline and self.queued.queue:
+            raise WrongUse("--baseline compares when the evaluation is done; leave --queue out")
 
 
 @commands.command()
-def predict(
-    context: typer.Context,
-    run: RunName,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns.")],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to [default: outputs/ of the new run].")
-    ] = None,
-    ids: Annotated[
-        str, typer.Option(metavar="WORD", help="train: 0, 1, ... in a class map; raw: as in label files.")
-    ] = "train",
-    naming: Annotated[
-        str, typer.Option(metavar="WORD", help="plain, or cityscapes as its server wants it.")
-    ] = "plain",
-    label_resize: LabelResize = "bilinear-logits",
-    tta: Tta = "none",
-    checkpoint: Checkpoint = "best",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace predictions that are there.")
-    ] = False,
-    set_key: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Such as device=cpu; may be given again."),
-    ] = None,
-    name: Name = "",
-    experiment: Experiment = "",
-    tag: Tags = None,
-    note: Note = "",
-    queue: Queue = False,
-    after: After = "",
-    priority: Priority = 0,
-    as_json: Json = False,
-) -> None:
-    """Make class maps of images, at their own size."""
-    from engine.cli.evaluate import Chosen
-    from engine.cli.predict import predict as command
-    from engine.requests.queueing import Place
+def evaluate(context: typer.Context, wanted: Evaluation) -> None:
+    """Score a run's network on a split, image by image."""
+    from engine.cli.evaluate import evaluate as command
 
-    check_place(queue, after, priority)
-    about = {
-        "naming": choice("--naming", naming, ("plain", "cityscapes")),
-        "label_resize": choice("--label-resize", label_resize, LABEL_RESIZES),
-        "tta": choice("--tta", tta, AUGMENTATIONS),
-    }
-    choice("--ids", ids, ("train", "raw"))
-    place = Place(priority, after) if queue else None
-    card, workspace = Chosen(name, experiment, tag or [], note), workspace_of(context)
-    raise typer.Exit(
-        command(
-            workspace,
-            run,
-            images,
-            out,
-            checkpoint,
-            about,
-            ids,
-            overwrite,
-            set_key or [],
-            card,
-            place,
-            as_json,
-        )
-    )
+    raise typer.Exit(command(workspace_of(context), wanted))
 
 
 @commands.command()
@@ -167,16 +81,114 @@ def images(
         int | None,
         typer.Option(metavar="N", min=0, help="How many at most; 0: all [default: 20 in a table]."),
     ] = None,
-    as_json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")] = False,
+    *,
+    printed: Printed,
 ) -> None:
     """List an evaluation's images, the worst first."""
     from engine.cli.evaluate import list_images
 
-    if as_json and as_csv:
-        raise WrongUse("--json and --csv: choose one")
-    list_images(workspace_of(context), run, sort, limit, as_json, as_csv)
+    list_images(workspace_of(context), run, sort, limit, printed)
 
 
-def add_to(app: typer.Typer) -> None:
-    app.registered_commands += commands.registered_commands
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    run: RunName
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns.")]
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to [default: outputs/ of the new run].")
+    ] = None
+    ids: Annotated[
+        str, one_of("train", "raw", help="train: 0, 1, ... in a class map; raw: as in label files.")
+    ] = "train"
+    naming: Annotated[
+        str, one_of("plain", "cityscapes", help="plain, or cityscapes as its server wants it.")
+    ] = "plain"
+    label_resize: LabelResize = "bilinear-logits"
+    tta: Tta = "none"
+    checkpoint: Checkpoint = "best"
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = (
+        False
+    )
+    set_key: Annotated[
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="Such as device=cpu; may be given again."),
+    ] = field(default_factory=list)
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
+
+
+@commands.command()
+def predict(context: typer.Context, wanted: Prediction) -> None:
+    """Make class maps of images, at their own size."""
+    from engine.cli.predict import predict as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OodEvaluation:
+    run: RunName
+    changes: NetworkChanges = field(default_factory=list)
+    id_data: Annotated[
+        Path | None, typer.Option(metavar="ROOT", help="In-distribution images [default: the run's].")
+    ] = None
+    ood_data: Annotated[
+        Path | None, typer.Option(metavar="ROOT", help="Images with anomalies, masked or not.")
+    ] = None
+    pseudo: Annotated[
+        str, one_of("void", "held-out", help="Instead of --ood-data: void, or held-out (data.hold_out).")
+    ] = ""
+    split: Annotated[str, one_of("val", "test", help="Of --id-data: val or test.")] = "val"
+    accept: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of held-out in-distribution data, for the thresholds.")
+    ] = 0.95
+    least_component: Annotated[
+        tuple[int, int],
+        typer.Option(metavar="N M", help="Smallest component, predicted and true, in pixels."),
+    ] = (500, 100)
+    exact: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Scores kept as they are; of more, a histogram.")
+    ] = 4_194_304
+    checkpoint: Checkpoint = "best"
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.ood_data is not None and self.pseudo:
+            raise WrongUse(
+                "--ood-data names what is out-of-distribution, and so does --pseudo: give one of them"
+            )
+        if self.ood_data is None and not self.pseudo:
+            raise WrongUse(
+                "what is out-of-distribution? name a folder with --ood-data, or --pseudo void or held-out"
+            )
+
+
+@commands.command()
+def ood(context: typer.Context, wanted: OodEvaluation) -> None:
+    """Tell known from unknown: AUROC, AP and FPR95 of every score."""
+    from engine.cli.ood import ood as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessEvaluation:
+    run: RunName
+    changes: NetworkChanges = field(default_factory=list)
+    data: DataOfRun = None
+    split: Split = "val"
+    checkpoint: Checkpoint = "best"
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
+
+
+@commands.command()
+def robustness(context: typer.Context, wanted: RobustnessEvaluation) -> None:
+    """Score a run's network on corrupted images, at five strengths."""
+    from engine.cli.ood import robustness as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))

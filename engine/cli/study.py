@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
@@ -26,40 +26,35 @@ from engine.run.directory import RunCard, new_run_id
 from engine.store import Store
 from engine.workspace import Workspace
 
+if TYPE_CHECKING:
+    from engine.cli.running import Study
+
 AT = "original"
 """The size that the study's systems are evaluated at: that of the labels, whatever the network sees."""
 
 
-def queue_study(
-    workspace: Workspace,
-    root: Path,
-    scale: Scale,
-    assignments: Sequence[str],
-    experiment: str,
-    priority: int,
-    sure: bool,
-    as_json: bool,
-) -> None:
+def queue_study(workspace: Workspace, root: Path, wanted: Study) -> None:
     """Check everything, show what there will be and ask, queue it all. Raises ConfigError, DataError."""
-    configs = study_configs(root, scale, assignments)
+    scale = Scale(wanted.fraction, wanted.epochs_scale, wanted.hidden, wanted.size)
+    configs = study_configs(root, scale, wanted.changes)
     for config in configs:
         check_hardware(config)
         check_data(config, workspace)
     plan = [(config, planned_evaluations(config)) for config in configs]
     count = f"{sum(1 + (pretraining_of(c) is not None) + len(e) for c, e in plan)} runs"
-    if not sure:
+    if not wanted.yes:
         notices.say(plan_table(plan))
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
     with workspace.open_store() as store, all_or_none(workspace, store) as cards:  # half a study is none
         for config, evaluations in plan:
-            card = RunCard(new_run_id(), default_name(config), experiment, time.time(), ("study",))
-            cards += enqueue(workspace, store, card, config, Place(priority))
+            card = RunCard(new_run_id(), default_name(config), wanted.experiment, time.time(), ("study",))
+            cards += enqueue(workspace, store, card, config, Place(wanted.priority))
             for planned in evaluations:
-                cards.append(_evaluate(workspace, store, card, planned, priority))
-    tell_queued(workspace, cards, as_json)
-    notices.say(f"{count} queued; when they have finished: seg-engine report {experiment}")
+                cards.append(_evaluate(workspace, store, card, planned, wanted.priority))
+    tell_queued(workspace, cards, wanted.as_json)
+    notices.say(f"{count} queued; when they have finished: seg-engine report {wanted.experiment}")
 
 
 def _evaluate(

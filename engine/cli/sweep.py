@@ -9,20 +9,24 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
-from engine.config.keys import ConfigError, config_keys, parse_assignments
+from engine.config.keys import ConfigError, config_keys, split_assignments
+from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig
 from engine.requests.configs import check_hardware, default_name, resolve_config
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.queueing import Place, all_or_none, enqueue, predecessor
 from engine.run.directory import RunCard, new_run_id
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.cli.running import Sweep
 
 MOST_VALUES = MOST_POINTS = 100_000
 """Values one range, and runs one sweep may have; more is a slip of the keyboard."""
@@ -31,28 +35,16 @@ QUOTING = "a value that holds a comma or a quote stands in quotes, such as 'data
 """What to say where a comma may belong to a value; the outer quotes are the shell's."""
 
 
-def sweep(
-    workspace: Workspace,
-    target: str,
-    assignments: Sequence[str],
-    data: Path | None,
-    name: str,
-    experiment: str,
-    tags: Sequence[str],
-    note: str,
-    place: Place,
-    sample: int | None,
-    sure: bool,
-    as_json: bool,
-) -> None:
+def sweep(workspace: Workspace, wanted: Sweep) -> None:
     """Check every config of the grid, ask, queue them all. Raises ConfigError, DataError."""
-    points = grid(assignments)
+    place = Place(wanted.priority, wanted.after)
+    points = grid(wanted.changes)
     whole = len(points)
-    if sample is not None and sample < whole:
+    if wanted.sample is not None and wanted.sample < whole:
         # The same grid and the same number draw the same points, in the order of the grid.
-        points = [points[i] for i in sorted(random.Random(0).sample(range(whole), sample))]
-    swept = swept_keys(assignments)
-    configs = [resolve_config(target, point, data) for point in points]
+        points = [points[i] for i in sorted(random.Random(0).sample(range(whole), wanted.sample))]
+    swept = swept_keys(wanted.changes)
+    configs = [resolve_config(wanted.recipe, point, wanted.data) for point in points]
     if configs[0].slurm.dry_run:
         print_scripts(workspace, configs)
         return
@@ -61,7 +53,7 @@ def sweep(
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
-    if not sure:
+    if not wanted.yes:
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
@@ -72,15 +64,15 @@ def sweep(
             for point, config in zip(points, configs, strict=True):
                 card = RunCard(
                     id=new_run_id(),
-                    name=point_name(name or default_name(config), point, swept),
-                    experiment=experiment,
+                    name=point_name(wanted.name or default_name(config), point, swept),
+                    experiment=wanted.experiment,
                     created=time.time(),
-                    tags=tuple(dict.fromkeys(tags)),
-                    note=note,
+                    tags=tuple(dict.fromkeys(wanted.tag)),
+                    note=wanted.note,
                 )
                 cards += enqueue(workspace, store, card, config, place, pretrained)
-    tell_queued(workspace, cards, as_json)
-    notices.say(f"{count} queued in experiment {experiment}")
+    tell_queued(workspace, cards, wanted.as_json)
+    notices.say(f"{count} queued in experiment {wanted.experiment}")
 
 
 def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
@@ -100,8 +92,9 @@ def grid(assignments: Sequence[str]) -> list[list[str]]:
     >>> grid(["optimizer.lr=0.1,0.01", "seed=0..1"])[1]
     ['optimizer.lr=0.1', 'seed=1']
     """
-    choices = parse_assignments(assignments)
-    axes = [[f"{key}={value}" for value in values_of(key, text)] for key, text in choices.items()]
+    axes = [
+        [f"{key}={value}" for value in values_of(key, text)] for key, text in _choices(assignments).items()
+    ]
     count = math.prod(map(len, axes))
     if count > MOST_POINTS:
         raise ConfigError([f"these values combine to {count:,} runs; at most {MOST_POINTS:,} can be queued"])
@@ -117,7 +110,8 @@ def values_of(key: str, text: str) -> list[str]:
     """
     values: list[str] = []
     parts = list(_parts(key, text))
-    if len(parts) > 1 and config_keys()[key].commas and not any(is_held for _, is_held in parts):
+    about = config_keys().get(new_name(key))
+    if len(parts) > 1 and about is not None and about.commas and not any(is_held for _, is_held in parts):
         one, several = f'"{text}"', ",".join(f'"{part}"' for part, _ in parts)
         raise ConfigError(
             [f"{key}: {text!r} may be one value or {len(parts)}; write '{key}={one}' or '{key}={several}'"]
@@ -163,7 +157,13 @@ def _parts(key: str, text: str) -> Iterator[tuple[str, bool]]:
 
 
 def swept_keys(assignments: Sequence[str]) -> list[str]:
-    return [key for key, text in parse_assignments(assignments).items() if len(values_of(key, text)) > 1]
+    return [key for key, text in _choices(assignments).items() if len(values_of(key, text)) > 1]
+
+
+def _choices(assignments: Sequence[str]) -> dict[str, str]:
+    """The values of each key as typed. An old key that became several is left as it is: each of its values
+    means something else."""
+    return dict(split_assignments(assignments))
 
 
 def point_name(base: str, point: Sequence[str], swept: Sequence[str]) -> str:

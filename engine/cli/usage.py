@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -17,13 +18,8 @@ from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 
 PROGRAM = "seg-engine"
 
-ORDER = (
-    *("run", "resume", "runs", "show", "picture", "evaluate", "images", "predict", "ood", "robustness"),
-    *("recipes", "config", "components", "data", "db", "doctor", "bench"),
-    *("compare", "figure", "report", "study"),
-    *("queue", "watch", "logs", "stop", "requeue", "rerun", "sweep", "tag", "note", "delete", "agent"),
-)
-"""The commands as help lists them: along the way that people take."""
+OLD_OPTIONS = {"ood": {"--in": "--id-data", "--out": "--ood-data"}}
+"""By command: options of an earlier version, which go on working, and what they are called now."""
 
 
 class WrongUse(EngineError):
@@ -49,6 +45,9 @@ BEYOND_INTEGERS = 2**63
 class Command(TyperCommand):
     """A command whose arguments hold what programs behind it can take: bounded numbers, text that is UTF-8,
     paths with `~` resolved. Every command of the program is one, so that none has to think of it."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        return super().parse_args(context, with_new_options(self.name or "", arguments))
 
     def invoke(self, context: Any) -> Any:
         makes_runs = any("--name" in parameter.opts for parameter in self.params)
@@ -101,12 +100,52 @@ def refuse_empty(arguments: Sequence[str]) -> None:
             raise WrongUse(f"{option or 'an argument'}: is empty; leave it out or name something")
 
 
+def with_new_options(command: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments with old options by their new names; a note names those that were used."""
+    old = OLD_OPTIONS.get(command, {})
+    given: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            given += [word, *words]
+            break
+        option, equals, value = word.partition("=")
+        if option in old:
+            print(f"note: {option} is now {old[option]}", file=sys.stderr)
+            word = f"{old[option]}{equals}{value}"
+        given.append(word)
+    return given
+
+
 class CommandGroup(TyperGroup):
-    """A group that names the nearest command when there is none of that name."""
+    """A group that names the nearest command when there is none of that name.
+
+    Its commands get their words when they are called; until then each has its name and its line of help.
+    """
+
+    panels: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """The groups in which help lists the commands, in its order; empty: all of them together."""
+
+    def get_command(self, context: Any, name: str) -> Any:
+        command = super().get_command(context, name)
+        function = getattr(command and command.callback, "function", None)
+        if function is None:
+            return command
+        from engine.cli.request import whole_command
+
+        return whole_command(command, function)
 
     def list_commands(self, context: Any) -> list[str]:
-        names = super().list_commands(context)
-        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+        return [name for names in self.panels.values() for name in names] or list(self.commands)
+
+    def format_commands(self, context: Any, formatter: Any) -> None:
+        width = max(map(len, self.commands))
+        for panel, names in (self.panels or {"Commands": self.list_commands(context)}).items():
+            shown = [(name, self.commands[name]) for name in names if not self.commands[name].hidden]
+            limit = formatter.width - 6 - width
+            rows = [(name.ljust(width), command.get_short_help_str(limit)) for name, command in shown]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
 
     def resolve_command(self, context: Any, arguments: list[str]) -> Any:
         name, known = arguments[0], self.list_commands(context)

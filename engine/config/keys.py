@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 import types
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,19 +19,23 @@ from pydantic.fields import FieldInfo
 
 from engine.components import PartRegistry, Registry, reading_stored
 from engine.config.fields import Section, Size
+from engine.config.old_keys import (
+    REPLACED,
+    GivenTwice,
+    meaning_of,
+    new_name,
+    typed_with_new_keys,
+    warn,
+    with_new_keys,
+)
 from engine.config.run_config import RunConfig, registries, variant_sections
 from engine.errors import EngineError
 from engine.host.input_files import InputFileError, parse_toml, read_toml
-from engine.losses import NAMED_LOSSES
 
 R = TypeVar("R")
 
 MOST_PROBLEMS = 100
 """Problems of a config that are put into words: a file may have any number, and each costs a search."""
-
-
-class OldKey(FutureWarning):
-    """A key of an earlier version was used; the message says what it is called now."""
 
 
 class ConfigError(EngineError, ValueError):
@@ -85,27 +89,32 @@ def chooses_variant(key: str) -> bool:
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     """`["optimizer.lr=0.1", "seed=3"]` as a mapping; of a key that is given twice the last value counts.
 
-    Raises ConfigError for unknown keys and a missing `=`.
+    Keys of an earlier version come under their new names, with a warning. Raises ConfigError for unknown keys
+    and a missing `=`.
     """
-    values: dict[str, str] = {}
-    problems = []
-    for text in assignments:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals:
-            problems.append(f"{text!r}: is not key=value, such as epochs=20")
-        elif key == "loss.name" and value.strip() in NAMED_LOSSES:
-            weights = {f"loss.{name}": f"{weight:g}" for name, weight in NAMED_LOSSES[value.strip()].items()}
-            said = " ".join(f"{name}={weight}" for name, weight in weights.items())
-            warnings.warn(f"{text}: is now called {said}", OldKey, stacklevel=2)
-            values.update(weights)
-        elif key not in config_keys():
-            problems.append(unknown_key(key))
-        else:
-            values[key] = value.strip()
-    if problems:
+    try:
+        values = typed_with_new_keys(split_assignments(assignments))
+    except GivenTwice as error:
+        raise ConfigError([str(error)]) from error
+    if problems := [unknown_key(key) for key in values if key not in config_keys()]:
         raise ConfigError(problems)
     return values
+
+
+def split_assignments(assignments: Iterable[str]) -> list[tuple[str, str]]:
+    """Keys and values as they were typed, keys of an earlier version among them. Raises ConfigError as
+    `parse_assignments` does."""
+    pairs, problems = [], []
+    for text in assignments:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            problems.append(f"{text!r}: is not key=value, such as epochs=20")
+        elif new_name(key) not in config_keys() and key not in REPLACED:
+            problems.append(unknown_key(key))
+        pairs.append((key, value))
+    if problems:
+        raise ConfigError(problems)
+    return pairs
 
 
 def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
@@ -113,8 +122,10 @@ def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
     Another `model.name` brings that model's defaults; keys that both models have keep their value. The same
     goes for every section that has variants. A class set that is written out is given up where the keys that
-    it came from change. Raises ConfigError, one line a problem: the key, the value, what is allowed.
+    it came from change. Keys of an earlier version count as the new ones. Raises ConfigError, one line a
+    problem: the key, the value, what is allowed.
     """
+    values = {now: meant for key, value in values.items() for now, meant in meaning_of(key, value).items()}
     table = base.model_dump()
     for section in variant_sections():
         if (name := values.get(f"{section}.name")) is not None:
@@ -147,8 +158,12 @@ def load_config(path: Path) -> RunConfig:
         table = read_toml(path)
     except InputFileError as error:
         raise ConfigError([str(error)]) from error
+
+    def tell(note: str) -> None:
+        warn(f"{path}: {note}")
+
     try:
-        return validate(_with_new_defaults(_without_former_keys(table)))
+        return validate(_with_new_defaults(_without_former_keys(table)), tell)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems], error.more) from error
 
@@ -169,7 +184,7 @@ def _without_former_keys(table: Mapping[str, Any]) -> dict[str, Any]:
         for key in former:
             variant = section.get("name", registry.default)
             said = f"{name}.{key}: has no effect with {name}.name={variant} and can be left out"
-            warnings.warn(said, OldKey, stacklevel=3)
+            warn(said)
         kept[name] = {key: value for key, value in section.items() if key not in former}
     return kept
 
@@ -182,10 +197,13 @@ def _with_new_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**table, "data": {"split_rule": config_keys()["data.split_rule"].default, **data}}
 
 
-def validate(table: Mapping[str, Any]) -> RunConfig:
-    """A RunConfig from nested mappings. Raises ConfigError, one line a problem."""
+def validate(table: Mapping[str, Any], tell: Callable[[str], None] = lambda note: None) -> RunConfig:
+    """A RunConfig from nested mappings; `tell` gets a note on each key of an earlier version. Raises
+    ConfigError, one line a problem."""
     try:
-        return RunConfig.model_validate(table)
+        return RunConfig.model_validate(with_new_keys(table, tell))
+    except GivenTwice as error:
+        raise ConfigError([str(error)]) from error
     except ValidationError as error:
         raise _config_error(error) from error
 
@@ -194,11 +212,25 @@ def config_from_json(content: bytes) -> RunConfig:
     """The config in a run's folder, each value of the very type that JSON says. Raises ConfigError."""
     try:
         with reading_stored():
-            return RunConfig.model_validate_json(content, strict=True)
+            return RunConfig.model_validate_json(_with_new_keys(content), strict=True)
+    except GivenTwice as error:
+        raise ConfigError([str(error)]) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         is_json = first["type"] != "json_invalid"
         raise (_config_error(error) if is_json else ConfigError([str(first["msg"])])) from error
+
+
+def _with_new_keys(content: bytes) -> bytes:
+    """A config as JSON with the keys of this version; what is not of an earlier one stays as it is."""
+    try:
+        table = json.loads(content)
+        new = with_new_keys(table)
+    except (ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, GivenTwice):
+            raise
+        return content  # whoever validates it says what is wrong
+    return content if new == table else json.dumps(new).encode()
 
 
 def unknown_key(key: str) -> str:
@@ -206,7 +238,7 @@ def unknown_key(key: str) -> str:
     keys = list(config_keys())
     leaf = key.rpartition(".")[2]
     near = [k for k in keys if k.rpartition(".")[2] == leaf]
-    near += difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+    near += difflib.get_close_matches(new_name(key), keys, n=1, cutoff=0.5)
     leaves = {k.rpartition(".")[2]: k for k in reversed(keys)}
     near += [leaves[match] for match in difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.6)]
     hint = f"did you mean {near[0]}?" if near else "`seg-engine config` lists them all"

@@ -17,6 +17,7 @@ from engine.classes import ClassSet
 from engine.components import PartRegistry, Registry, reading_stored
 from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Count, Section, Size, option
+from engine.config.old_keys import with_new_keys
 from engine.config.slurm import SlurmConfig
 from engine.config.task_names import LEARNING_TASKS
 from engine.config.task_sections import (
@@ -109,14 +110,12 @@ class DataConfig(Section):
         return tuple(self.hold_out.split(",")) if self.hold_out else ()
 
 
-class EvaluationConfig(Section):
-    """When the validation split is scored."""
+class ValidationConfig(Section):
+    """Validation during training."""
 
-    every: int = option(
-        1, "Score the validation split each time this many epochs are done", unit="epochs", ge=1, le=1_000_000
-    )
+    every: int = option(1, "Epochs from one validation to the next", unit="epochs", ge=1, le=1_000_000)
     batch_size: int = option(
-        0, "Images a batch while scoring; 0: as in training", unit="images", ge=0, le=65536
+        0, "Images per validation batch; 0: same as in training", unit="images", ge=0, le=65536
     )
 
 
@@ -182,15 +181,13 @@ class PretrainConfig(Section):
 
 
 class InitConfig(Section):
-    """Where the weights come from; without a source they are drawn from the seed."""
+    """Where the weights come from; by default they are drawn at random from the seed."""
 
-    source: str = option(
-        "",
-        "A run (its best checkpoint) or the path of a checkpoint, to start from its weights",
-        alias="from",
+    weights: str = option(
+        "", "Start from these weights: a run (its best checkpoint) or the path of a checkpoint"
     )
     strict: bool = option(
-        True, "Refuse a source of another network; false: take those weights that fit, and say which"
+        True, "Refuse weights of another network; false: load the weights that fit and log which"
     )
 
 
@@ -276,7 +273,7 @@ class RunConfig(Section):
     pretrain: PretrainConfig = PretrainConfig()
     init: InitConfig = InitConfig()
     augment: Annotated[AugmentSection, AUGMENTATIONS] = Field(default_factory=AUGMENTATIONS.new)
-    evaluation: EvaluationConfig = EvaluationConfig()
+    validation: ValidationConfig = ValidationConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -291,9 +288,9 @@ class RunConfig(Section):
     @classmethod
     def of_stored(cls, table: Mapping[str, Any]) -> Self:
         """The config of a run that exists; components that are not here any more are kept as they are
-        written. Raises ValidationError."""
+        written. Raises ValueError, of which ValidationError is one."""
         with reading_stored():
-            return cls.model_validate(table)
+            return cls.model_validate(with_new_keys(table))
 
     def missing(self) -> list[str]:
         """The components that are not here, a line each."""

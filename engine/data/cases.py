@@ -211,7 +211,7 @@ def _refuse_nothing_to_measure(good: list[tuple[Case, Look]], about: OodConfig) 
     of_pixels, of_images = bool(inside and outside), len(images) == 2
     if not of_pixels and not of_images:
         lacking = "in-distribution" if True in images else "out-of-distribution"
-        help = "; name some with --in" if True in images else ""
+        help = "; name some with --id-data" if True in images else ""
         raise DataError(f"no image and no pixel is {lacking}, so there is nothing to compare with{help}")
     notes = []
     if masked and not of_pixels:

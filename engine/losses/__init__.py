@@ -6,7 +6,7 @@ function is its weight, 0 where it has no part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
@@ -21,23 +21,9 @@ if TYPE_CHECKING:
 else:
     Build = Callable[..., Any]
 
-NAMED_LOSSES = {
-    "cross_entropy": {"cross_entropy": 1.0, "dice": 0.0},
-    "cross_entropy_dice": {"cross_entropy": 0.5, "dice": 0.5},
-}
-"""What `loss.name` of earlier versions means."""
-
 
 class LossSection(Section):
     """What is minimised: a weighted sum of losses."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_name(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping) or value.get("name") not in NAMED_LOSSES:
-            return value
-        rest = {key: given for key, given in value.items() if key != "name"}
-        return {**NAMED_LOSSES[value["name"]], **rest}
 
     @model_validator(mode="after")
     def _something_is_minimised(self) -> Self:

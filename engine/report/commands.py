@@ -43,7 +43,7 @@ def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
 
 def source_id(row: RunRow) -> str:
     """Id of the run whose weights this one began with or looks at, "" for none of the workspace."""
-    found = _OF_RUN.match(flat_config(row.config).get("init.from", ""))
+    found = _OF_RUN.match(flat_config(row.config).get("init.weights", ""))
     return row.source or (found[1] if found else "")
 
 
@@ -52,10 +52,10 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     words = ["run"]
     if row.recipe in RECIPES:
         changed = {key: own for key, (own, _) in changed_keys(row).items()}
-        began_with = changed.pop("init.from", "")
+        began_with = changed.pop("init.weights", "")
         source = source_id(row)
         if began_with and not (source and pretraining_epochs(row)):
-            changed["init.from"] = _called(source, others) if source else began_with
+            changed["init.weights"] = _called(source, others) if source else began_with
         words += [row.recipe, *(f"{key}={value}" for key, value in changed.items())]
     else:
         words.append(config_file(row))
@@ -91,10 +91,9 @@ def _prediction(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
 def _detection(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     config, source = flat_config(row.config), source_id(row)
     words = ["ood", _called(source, others), *_changes(config, source, others)]
-    words += ["--in", config["ood.in_root"]] if config["ood.in_root"] != config["data.root"] else []
-    words += (
-        ["--out", config["ood.out_root"]] if config["ood.out_root"] else ["--pseudo", config["ood.pseudo"]]
-    )
+    words += ["--id-data", config["ood.in_root"]] if config["ood.in_root"] != config["data.root"] else []
+    strange = config["ood.out_root"]
+    words += ["--ood-data", strange] if strange else ["--pseudo", config["ood.pseudo"]]
     words += ["--split", config["ood.split"], "--accept", config["ood.accept"]]
     words += ["--least-component", config["ood.least_predicted"], config["ood.least_true"]]
     return [*words, "--exact", config["ood.exact_scores"], *_checkpoint(config["ood.checkpoint"])]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import ValidationError
-
 from engine.config.keys import config_keys, format_value
 from engine.config.run_config import RunConfig
 from engine.store import RunRow
@@ -44,7 +42,7 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, str]:
     """
     try:
         known = RunConfig.of_stored(config)
-    except ValidationError:
+    except ValueError:
         return dict(_leaves(config, ""))
     flat = dict(_leaves(known.model_dump(mode="json", exclude={"data": {"class_set"}}), ""))
     if known.data.class_set is not None:

@@ -33,7 +33,7 @@ _SAME_RESULT: tuple[str, ...] = (
     "runtime.",
     "data.cache",
 )
-_SAME_RESULT += ("data.workers", "data.skip_bad", "evaluation.batch_size", "seed")
+_SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
 """Keys, and beginnings of keys, that make a run no other experiment than its recipe is."""
 
 
@@ -171,7 +171,7 @@ def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
         changed = [
             f"{key} {own} instead of {usual}"
             for key, (own, usual) in changed_keys(row).items()
-            if not key.startswith(_SAME_RESULT) and not (key == "init.from" and pretraining_epochs(row))
+            if not key.startswith(_SAME_RESULT) and not (key == "init.weights" and pretraining_epochs(row))
         ]
         if row.train_images not in (None, _STUDY_IMAGES):
             root = PurePath(str(row.config.get("data", {}).get("root", ""))).name

@@ -29,13 +29,13 @@ _SETTLED = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/[\w.-]+\.pt")
 
 
 def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_for: str = "") -> RunConfig:
-    """The config with `init.from` as the worker needs it: the path of a checkpoint.
+    """The config with `init.weights` as the worker needs it: the path of a checkpoint.
 
     A run stands for its best checkpoint, or its last where it has no best. The checkpoint of `waits_for`, the
     run that has to finish first, need not be there yet. Raises ConfigError when there is no such run or
     checkpoint, or when it is of another network and `init.strict` forbids that.
     """
-    given = config.init.source
+    given = config.init.weights
     if not given:
         return config
     settled = _SETTLED.fullmatch(given)
@@ -43,7 +43,7 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
         try:
             run = workspace.run_dir(store.resolve(given))
         except StoreError as error:
-            raise ConfigError([f"init.from: {error}"]) from error
+            raise ConfigError([f"init.weights: {error}"]) from error
         path = _best_of(run, store, waits_for)
     else:
         path = workspace.runs / settled[0].removeprefix("../") if settled else expanded(Path(given))
@@ -53,14 +53,14 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
             try:
                 refuse_irregular(path)
             except InputFileError as error:
-                raise ConfigError([f"init.from: {error}"]) from error
+                raise ConfigError([f"init.weights: {error}"]) from error
         elif run.id != waits_for:
-            raise ConfigError([f"init.from: {path} is not there; it must be a run or a checkpoint"])
+            raise ConfigError([f"init.weights: {path} is not there; it must be a run or a checkpoint"])
     if config.init.strict:
         _refuse_other_network(config, run)
     if path.is_relative_to(workspace.runs):
-        return with_values(config, {"init.from": f"../{path.relative_to(workspace.runs)}"})
-    return with_values(config, {"init.from": str(path)})
+        return with_values(config, {"init.weights": f"../{path.relative_to(workspace.runs)}"})
+    return with_values(config, {"init.weights": str(path)})
 
 
 def _best_of(run: RunDir, store: Store, waits_for: str) -> Path:
@@ -72,7 +72,7 @@ def _best_of(run: RunDir, store: Store, waits_for: str) -> Path:
         if (run.checkpoints / name).is_file():
             return run.checkpoints / name
     wait = f"; with --queue --after {run.id} a run waits for it" if status != "finished" else ""
-    raise ConfigError([f"init.from: {run.id} is {status} and has no checkpoint{wait}"])
+    raise ConfigError([f"init.weights: {run.id} is {status} and has no checkpoint{wait}"])
 
 
 def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
@@ -84,9 +84,8 @@ def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
     other = [(key, both) for key, both in differences(source, config).items() if key.startswith("model.")]
     if other:
         told = ", ".join(f"{key} {format_value(was)}, not {format_value(now)}" for key, (was, now) in other)
-        raise ConfigError(
-            [f"init.from: {run.id} has another network: {told}; init.strict=false takes the weights that fit"]
-        )
+        advice = "init.strict=false loads the weights that fit"
+        raise ConfigError([f"init.weights: {run.id} has another network: {told}; {advice}"])
 
 
 def pretraining_of(config: RunConfig) -> RunConfig | None:
@@ -96,7 +95,7 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
     trained yet, so all learn at one rate. A run that has its source already wants none. Raises ConfigError
     when so few epochs do not suit the rest of the config.
     """
-    if config.pretrain.epochs == 0 or config.init.source:
+    if config.pretrain.epochs == 0 or config.init.weights:
         return None
     values = {"task": "pretrain", "epochs": config.pretrain.epochs, "pretrain.epochs": 0}
     try:
@@ -107,8 +106,8 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
 
 
 def names_a_run(config: RunConfig) -> bool:
-    """Whether `init.from` is a run as people call it, not a path."""
-    return bool(config.init.source) and not config.init.source.endswith(".pt")
+    """Whether `init.weights` is a run as people call it, not a path."""
+    return bool(config.init.weights) and not config.init.weights.endswith(".pt")
 
 
 def pretraining_card(card: RunCard) -> RunCard:
@@ -118,4 +117,4 @@ def pretraining_card(card: RunCard) -> RunCard:
 
 def starting_from(config: RunConfig, run_id: str) -> RunConfig:
     """The config of a run that starts from the best weights of another of the same workspace."""
-    return with_values(config, {"init.from": f"../{run_id}/checkpoints/{BEST}"})
+    return with_values(config, {"init.weights": f"../{run_id}/checkpoints/{BEST}"})

@@ -13,12 +13,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from engine.config.old_keys import meaning_of, new_name, note_on, warn
 from engine.config.task_names import TASKS
 from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
@@ -83,6 +84,23 @@ def condition(term: str) -> sa.ColumnElement[bool]:
     if match is None:
         return runs.c.name.icontains(term, autoescape=True)
     name, operator, text = match.groups()
+    if note := note_on(name, text):
+        warn(note)
+    meaning = meaning_of(name, text)
+    if len(meaning) > 1 and operator in ("=", "!="):
+        several = [_compared(now, operator, f"{value:g}") for now, value in meaning.items()]
+        return sa.and_(*several) if operator == "=" else sa.or_(*several)
+    return _compared(new_name(name), operator, text)
+
+
+def notes_on(terms: Iterable[str]) -> list[str]:
+    """A line for each config key of an earlier version among filter terms: what it is called now."""
+    found = (_TERM.fullmatch(term.strip()) for term in terms)
+    return [note for match in found if match and (note := note_on(match[1], match[3]))]
+
+
+def _compared(name: str, operator: str, text: str) -> sa.ColumnElement[bool]:
+    """Whether a field of a run, or a value of its config, compares so with what was typed."""
     column, kind = _column(name)
     if operator in ("=", "!="):
         _check_choice(name, text)
@@ -93,7 +111,10 @@ def condition(term: str) -> sa.ColumnElement[bool]:
 
 def ordering(sort: str) -> list[sa.ColumnElement[Any]]:
     """`dice` or `-dice` (falling) as an ORDER BY, empty values last, ties newest first. Raises StoreError."""
-    column, _ = _column(sort.removeprefix("-"))
+    name = sort.removeprefix("-")
+    if note := note_on(name):
+        warn(note)
+    column, _ = _column(new_name(name))
     first = column.desc() if sort.startswith("-") else column.asc()
     # Said only where there are empty values: PostgreSQL finds no index for what its order does not match.
     never_empty = isinstance(column, sa.Column) and not column.nullable

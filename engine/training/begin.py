@@ -53,7 +53,7 @@ def begin(job: Job) -> Learning:
     state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict), job.group)
     if resumption.content is not None:
         restore(job, state, resumption)
-    elif config.init.source:
+    elif config.init.weights:
         start_from_source(job, state)
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
     return Learning(hardware, data, state, flops)
@@ -109,7 +109,7 @@ def open_data(job: Job) -> Dataset:
 
 def pretraining_membership(job: Job) -> Membership | None:
     """Of the pre-training run that this run starts from, where it saw the same data, divided alike."""
-    source, data = job.config.init.source, job.config.data
+    source, data = job.config.init.weights, job.config.data
     if not source or not job.config.needs_labels:
         return None
     first = RunDir(Path(os.path.normpath(job.run.path / source)).parent.parent)

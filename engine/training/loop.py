@@ -58,7 +58,7 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
             _refuse_divergence(train_meter.loss(), epoch)
             train_event = train_meter.event(epoch, "train", state.classes, lr)
             events = [train_event]
-            if epoch % config.evaluation.every == 0 or epoch == config.epochs:
+            if epoch % config.validation.every == 0 or epoch == config.epochs:
                 group.even_out(state.model)
                 val_meter = score_split(
                     job,

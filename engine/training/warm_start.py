@@ -19,12 +19,12 @@ from engine.worker.job import Job
 
 
 def start_from_source(job: Job, state: TrainState) -> None:
-    """Put the weights of `init.from` into a new state; what was and was not taken is on the record.
+    """Put the weights of `init.weights` into a new state; what was and was not taken is on the record.
 
     Raises CheckpointError when the file is not there or damaged, when a weight other than the head's has no
     counterpart and `init.strict` is set, or when none fits.
     """
-    path = Path(os.path.normpath(job.run.path / job.config.init.source))
+    path = Path(os.path.normpath(job.run.path / job.config.init.weights))
     content = load_checkpoint(path, state.device)
     own, offered = state.model.state_dict(), content["model"]
     taken = {name for name in own.keys() & offered.keys() if own[name].shape == offered[name].shape}

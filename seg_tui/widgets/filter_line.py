@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from engine.store import Store, StoreError
+from engine.store.filters import notes_on
 from seg_tui.live import Snapshot
 
 HINT = "enter: back to the table   escape: all runs"
@@ -44,13 +45,19 @@ class FilterLine(Horizontal):
         """Whoever typed is done."""
 
     class _Answered(Message):
-        """`why_none` is what emptied the list, when no run meets the query."""
+        """`why_none` is what emptied the list, when no run meets the query; `notes` tell of old names."""
 
         def __init__(
-            self, query: str, ids: frozenset[str] | None, problem: str = "", why_none: str = ""
+            self,
+            query: str,
+            ids: frozenset[str] | None,
+            problem: str = "",
+            why_none: str = "",
+            notes: Sequence[str] = (),
         ) -> None:
             super().__init__()
             self.query, self.ids, self.problem, self.why_none = query, ids, problem, why_none
+            self.notes = notes
 
     def __init__(self, store: Callable[[], Store], id: str | None = None) -> None:
         """`store` opens the database; it is called in a thread and may raise StoreError or OSError."""
@@ -119,7 +126,7 @@ class FilterLine(Horizontal):
         except (StoreError, OSError) as error:
             self.post_message(self._Answered(query, None, str(error)))
         else:
-            self.post_message(self._Answered(query, ids, why_none=why_none))
+            self.post_message(self._Answered(query, ids, why_none=why_none, notes=notes_on(terms)))
 
     @on(_Answered)
     def _answered(self, message: _Answered) -> None:
@@ -130,7 +137,7 @@ class FilterLine(Horizontal):
             return
         self._take(message.ids, message.why_none)
         found = len(message.ids & self._snapshot.runs.keys())
-        self._say(f"{found:,} of {len(self._snapshot.runs):,} runs")
+        self._say("; ".join([f"{found:,} of {len(self._snapshot.runs):,} runs", *message.notes]))
 
     def _take(self, ids: frozenset[str] | None, why_none: str = "") -> None:
         if (ids, why_none) != (self.matching, self.why_none):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import errno
 import io
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
+from engine.cli import looking
+from engine.cli.main import app
 from engine.config.keys import load_config
 from engine.config.recipes import RECIPES, get_recipe
 from engine.errors import EngineError
@@ -21,6 +25,7 @@ from engine.exits import BAD_USE, FAULT
 from engine.host.processes import identify
 from engine.run.directory import RunDir
 from engine.workspace import Workspace
+from tests.conftest import REPOSITORY
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir
 
@@ -31,7 +36,7 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
     ("line", "says"),
     [
         ("rnus", "rnus: no such command; did you mean runs?"),
-        ("xyzzy", "xyzzy: no such command; there are run, resume, runs"),
+        ("xyzzy", "xyzzy: no such command; there are run, resume, rerun"),
         ("data chek x", "chek: no such command; did you mean check?"),
         ("runs --limt 3", "--limt: no such option; did you mean --limit?"),
         ("runs --qqq", "--qqq: no such option; see `seg-engine runs --help`"),
@@ -191,12 +196,45 @@ def test_help_fits_80_columns(seg: Command, line: str, monkeypatch: pytest.Monke
 
 def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    listed = seg("--help").out.partition("Commands:")[2]
-    commands = [line.split()[0] for line in listed.splitlines() if line[:2] == "  " and line[2:3].isalpha()]
-    order = ["run", "resume", "runs", "show", "picture", "evaluate", "images", "predict", "ood"]
-    order += ["robustness", "recipes", "config"]
-    assert commands[: len(order)] == order
+    listed = seg("--help").out.partition("exit.\n\n")[2].partition("\n\n  Begin")[0]
+    panels = {panel.partition(":\n")[0]: panel.partition(":\n")[2] for panel in listed.split("\n\n")}
+    named = {panel: [line.split()[0] for line in text.splitlines()] for panel, text in panels.items()}
+    assert list(named) == ["Run", "Look", "Evaluate", "Queue", "Data", "Admin"]
+    assert named["Run"][:3] == ["run", "resume", "rerun"]
+    assert named["Evaluate"] == ["evaluate", "images", "predict", "ood", "robustness"]
+    everything = [name for names in named.values() for name in names]
+    assert sorted(everything) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert {line[14:15].isupper() for text in panels.values() for line in text.splitlines()} == {True}
     assert "..." not in listed
+
+
+def test_an_old_option_goes_on_working_with_a_note_that_names_the_new_one(seg: Command) -> None:
+    done = seg("ood good --in x --out=y --pseudo void")
+    assert done.status == BAD_USE
+    notes = "note: --in is now --id-data\nnote: --out is now --ood-data\n"
+    assert done.err.startswith(notes + "error: --ood-data names what is out-of-distribution")
+    assert done.err.count("note:") == 2
+    shown = seg("ood --help").out
+    assert "--ood-data" in shown
+    assert "--out" not in shown.split()
+
+
+def test_words_that_help_and_completion_list_are_those_that_are_taken() -> None:
+    from engine.cli.compare import FORMATS
+    from engine.cli.figure import KINDS
+    from engine.store import STATUSES
+
+    assert set(looking.FIGURES) == set(KINDS)
+    assert ("table", *FORMATS) == looking.FORMATS
+    assert set(looking.STATUSES) == set(STATUSES)
+
+
+def test_no_command_takes_more_than_a_few_parameters() -> None:
+    for file in (REPOSITORY / "engine" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                taken = len(node.args.args) + len(node.args.kwonlyargs)
+                assert taken <= 6, f"{file.name}: {node.name} takes {taken} parameters"
 
 
 def test_version(seg: Command) -> None:

@@ -116,7 +116,7 @@ def test_figures_are_drawn(seg: Command, looked_at: Workspace, tmp_path: Path, k
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("figure unknown other", "has no score maps; `seg-engine ood bbbb2222 --out ROOT` makes some"),
+        ("figure unknown other", "has no score maps; `seg-engine ood bbbb2222 --ood-data ROOT` makes some"),
         ("figure unknown good --score mps", "--score mps: must be one of msp, entropy"),
         ("figure unknown good --score msp", "out__a_msp.png is missing from the gallery"),
         ("figure unknown good other", "score maps are of one run, 2 were named"),
@@ -140,7 +140,7 @@ def test_a_report_has_both_and_how_to_make_them_again(
     assert "## Robustness" in page
     assert "figures/robustness.png" in page
     assert "| good | fog | 0.8000 | 0.5000 | 0.3000 |" in page
-    assert "seg-engine ood good --in /in --out /out --split val --accept 0.95" in page
+    assert "seg-engine ood good --id-data /in --ood-data /out --split val --accept 0.95" in page
     assert "seg-engine robustness other --split val" in page
 
 

@@ -52,7 +52,7 @@ ARGUMENTS = {
     "evaluate": ["aaaa1111", f"{EVIL}=1"],
     "images": ["aaaa1111", "--sort", EVIL],
     "predict": ["aaaa1111", EVIL],
-    "ood": ["aaaa1111", "--out", EVIL],
+    "ood": ["aaaa1111", "--ood-data", EVIL],
     "robustness": ["aaaa1111", f"{EVIL}=1"],
     "compare": ["aaaa1111", "bbbb2222"],
     "figure": ["curves", "aaaa1111", "--out", EVIL + ".svg"],
@@ -85,7 +85,8 @@ def commands(group: typer.Typer, before: str = "") -> Iterator[tuple[str, bool]]
         children = getattr(node, "commands", None)
         if name and (children is None or getattr(node, "callback", None) is not None):
             yield name, any("--json" in parameter.opts for parameter in node.params)  # type: ignore[attr-defined]
-        for child, inner in (children or {}).items():
+        for child in children or {}:
+            inner = node.get_command(None, child)  # type: ignore[attr-defined]
             yield from walk(inner, f"{name} {child}".strip())
 
     yield from walk(command, before)

@@ -220,7 +220,11 @@ def test_a_test_score_is_of_images_that_the_training_had_nothing_to_do_with(
 
 
 def test_epochs_of_pretraining_are_told_apart(make: Callable[..., ComparedRun]) -> None:
-    keys = {"pretrain.epochs": 3, "init.from": "../bbbbbbbb/checkpoints/best.pt", "schedule.warmup_epochs": 0}
+    keys = {
+        "pretrain.epochs": 3,
+        "init.weights": "../bbbbbbbb/checkpoints/best.pt",
+        "schedule.warmup_epochs": 0,
+    }
     run = make("aaaaaaaa", "paper-modern-unet-pt", 0.1, 0.2, keys=keys)
     rows = cells_of(study_blocks([run]), "Table II")
     assert [row[5] for row in rows] == ["-", *(["1 + 3 pre-training"] * 2), *(["2 + 3 pre-training"] * 2)]
@@ -276,9 +280,9 @@ def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> 
         add_run(store, run_id, with_values(get_recipe("quick"), values), name=name)
 
     add("pppppppp", "pt pretrain", task="pretrain", epochs=3)
-    add("tttttttt", "pt", pretrain__epochs=3, **{"init.from": "../pppppppp/checkpoints/best.pt"})
-    add("ffffffff", "more", **{"init.from": "../tttttttt/checkpoints/best.pt"})
-    add("gggggggg", "file", **{"init.from": "/models/net.pt"})
+    add("tttttttt", "pt", pretrain__epochs=3, **{"init.weights": "../pppppppp/checkpoints/best.pt"})
+    add("ffffffff", "more", **{"init.weights": "../tttttttt/checkpoints/best.pt"})
+    add("gggggggg", "file", **{"init.weights": "/models/net.pt"})
     source = store.run("tttttttt")
     about = {"source": "tttttttt", "checkpoint": "../tttttttt/checkpoints/last.pt", "split": "val"}
     changes = {"task": "evaluate", "evaluate": about, "init": {}, "pretrain": {}}
@@ -289,8 +293,8 @@ def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> 
     end = "--data /d --name {} --experiment test"
     assert lines == [
         f"seg-engine run quick pretrain.epochs=3 {end.format('pt')}",
-        f"seg-engine run quick init.from=pt {end.format('more')}",
-        f"seg-engine run quick init.from=/models/net.pt {end.format('file')}",
+        f"seg-engine run quick init.weights=pt {end.format('more')}",
+        f"seg-engine run quick init.weights=/models/net.pt {end.format('file')}",
         "seg-engine evaluate pt data.split=official runtime.threads=1 --split val --at original "
         "--label-resize bilinear-logits --tta none --checkpoint last --name outside --experiment test",
     ]

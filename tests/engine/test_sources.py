@@ -39,8 +39,8 @@ def made(
 
 
 def settled(workspace: Workspace, store: Store, source: str, waits_for: str = "", **values: object) -> str:
-    config = with_values(CONFIG, {"init.from": source, **values})
-    return settle_source(workspace, store, config, waits_for).init.source
+    config = with_values(CONFIG, {"init.weights": source, **values})
+    return settle_source(workspace, store, config, waits_for).init.weights
 
 
 def test_a_run_stands_for_its_best_checkpoint_beside_the_new_run(workspace: Workspace, store: Store) -> None:
@@ -61,13 +61,13 @@ def test_a_checkpoint_anywhere_is_named_by_its_path(
     (tmp_path / "elsewhere.pt").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
     assert settled(workspace, store, "elsewhere.pt") == str(tmp_path / "elsewhere.pt")
-    with pytest.raises(ConfigError, match=rf"init\.from: {tmp_path}/gone\.pt is not there; it must be a run"):
+    with pytest.raises(ConfigError, match=rf"init\.weights: {tmp_path}/gone\.pt is not there; it must"):
         settled(workspace, store, "gone.pt")
 
 
 def test_what_is_no_source_is_said(workspace: Workspace, store: Store) -> None:
     made(workspace, store, "aaaaaaaa", status="running")
-    with pytest.raises(ConfigError, match=r"init\.from: .*nobody"):
+    with pytest.raises(ConfigError, match=r"init\.weights: .*nobody"):
         settled(workspace, store, "nobody")
     with pytest.raises(
         ConfigError, match=r"aaaaaaaa is running and has no checkpoint; with --queue --after aaaaaaaa"
@@ -83,8 +83,8 @@ def test_another_network_is_refused_before_anything_is_made(workspace: Workspace
     with pytest.raises(ConfigError) as refusal:
         settled(workspace, store, "aaa", **{"model.width": 16})
     assert str(refusal.value) == (
-        "init.from: aaaaaaaa has another network: model.width 8, not 16; "
-        "init.strict=false takes the weights that fit"
+        "init.weights: aaaaaaaa has another network: model.width 8, not 16; "
+        "init.strict=false loads the weights that fit"
     )
     assert settled(workspace, store, "aaa", **{"model.width": 16, "init.strict": False}).startswith("../aaa")
 
@@ -104,7 +104,7 @@ def test_a_run_that_wants_pretraining_is_queued_behind_it(workspace: Workspace, 
     assert (pretraining.epochs, pretraining.data.label_fraction) == (5, 1.0)
     assert pretraining.model == config.model
     training = workspace.run_dir(second.id).read_config()
-    assert training.init.source == f"../{first.id}/checkpoints/best.pt"
+    assert training.init.weights == f"../{first.id}/checkpoints/best.pt"
     assert (training.epochs, training.pretrain.epochs) == (20, 5)
     # Made anew, it starts from the same weights and makes no pre-training again.
     again = RunCard("cccccccc", "again", "tests", 3.0)

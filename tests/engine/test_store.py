@@ -14,8 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from engine.config.keys import with_values
+from engine.config.old_keys import OldKey
 from engine.config.run_config import RunConfig
 from engine.store import Store, StoreError, migrate
+from engine.store.filters import notes_on
 from engine.store.schema import metadata
 from engine.store.views import VIEWS
 from tests.conftest import NewDatabase
@@ -222,6 +224,34 @@ def listed(store: Store) -> Store:
 )
 def test_filters_pick_runs(listed: Store, term: str, ids: str) -> None:
     assert sorted(run.id[0] for run in listed.runs([term])) == list(ids)
+
+
+@pytest.mark.parametrize(
+    ("term", "ids"),
+    [
+        ("evaluation.every>=2", "a"),
+        ("evaluation.batch_size=0", "abc"),
+        ("init.from~net", "b"),
+        ("loss.name=cross_entropy_dice", "c"),
+        ("loss.name!=cross_entropy_dice", "ab"),
+    ],
+)
+def test_filters_know_keys_of_earlier_versions(store: Store, term: str, ids: str) -> None:
+    for run_id, key, value in (
+        ("aaaaaaaa", "validation.every", 2),
+        ("bbbbbbbb", "init.weights", "/net.pt"),
+        ("cccccccc", "loss.dice", 0.5),
+    ):
+        half = {"loss.cross_entropy": 0.5} if key == "loss.dice" else {}
+        add_run(store, run_id, with_values(RunConfig(), {key: value} | half))
+    with pytest.warns(OldKey, match=" is now "):
+        assert sorted(run.id[0] for run in store.runs([term])) == list(ids)
+    assert len(notes_on([term, "dice>0.5", "word"])) == 1
+
+
+def test_runs_are_ordered_by_a_key_of_an_earlier_version(listed: Store) -> None:
+    with pytest.warns(OldKey, match="evaluation.every is now validation.every"):
+        assert len(listed.runs(sort="-evaluation.every")) == 3
 
 
 def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) -> None:

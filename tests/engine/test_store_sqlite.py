@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.store import Store, StoreError, migrate, sqlite
 from engine.store.filesystem import FileSystem, _statfs_type, file_system
@@ -75,6 +76,24 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
         assert [run.id for run in store.leaderboard()] == ["aaaaaaaa"]
         assert len(store.results.epochs("aaaaaaaa")) == 6
         assert store.changes().runs[0].variant == variant_of(RunConfig().model_dump(mode="json"))
+
+
+def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path) -> None:
+    config = with_values(RunConfig(), {"validation.every": 3, "init.weights": "/net.pt"})
+    with open_store(tmp_path) as store:
+        add_run(store, config=config)
+        before = store.run("aaaaaaaa")
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:
+        text = connection.execute("SELECT config FROM runs").fetchone()[0]
+        old = text.replace('"validation"', '"evaluation"').replace('"weights"', '"from"')
+        connection.execute("UPDATE runs SET config = ?, variant = 'of old'", (old,))
+        connection.execute("UPDATE alembic_version SET version_num = '0009'")
+    with open_store(tmp_path) as store:
+        assert store.run("aaaaaaaa") == before
+        assert [run.id for run in store.runs(["validation.every=3", "init.weights=/net.pt"])] == ["aaaaaaaa"]
+        assert store.changes().runs[0].variant == variant_of(config.stored())
+    with sqlite3.connect(tmp_path / "experiments.db") as connection:
+        assert connection.execute("SELECT config FROM runs").fetchone()[0] == text
 
 
 def test_opening_an_up_to_date_database_imports_neither_alembic_nor_torch(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_folder_whose_path_is_no_utf8_is_refused_before_a_run(tmp_path: Path) 
             look()
     config = with_values(get_recipe("quick"), {"data.root": str(tmp_path)})
     strange = config.model_copy(
-        update={"init": config.init.model_copy(update={"source": os.fsdecode(b"\xdf.pt")})}
+        update={"init": config.init.model_copy(update={"weights": os.fsdecode(b"\xdf.pt")})}
     )
     workspace = Workspace(tmp_path)
     with workspace.open_store() as store, pytest.raises(Refused, match=r"^init\.\w+: \\xdf\.pt is no UTF-8"):

@@ -89,15 +89,15 @@ def test_a_chain_that_is_stopped_says_how_to_go_on(
             break
     _, told = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert f"then:    the same command with init.from={first}, for the training" in told
+    assert f"then:    the same command with init.weights={first}, for the training" in told
     assert [row["id"] for row in json.loads(seg(workspace, "runs", "--json").stdout)] == [first]
 
 
 def test_a_warm_start_happens_once(new_run: MakeRun, tiny: RunConfig) -> None:
     source = new_run(with_values(tiny, {"task": "pretrain", "epochs": 1}))
     assert work(source) == 0, source.log.read_text()
-    config = with_values(tiny, {"init.from": f"../{source.id}/checkpoints/best.pt", "data.size": "48x64"})
-    whole, broken, cold = new_run(config), new_run(config), new_run(with_values(config, {"init.from": ""}))
+    config = with_values(tiny, {"init.weights": f"../{source.id}/checkpoints/best.pt", "data.size": "48x64"})
+    whole, broken, cold = new_run(config), new_run(config), new_run(with_values(config, {"init.weights": ""}))
     assert work(whole) == 0, whole.log.read_text()
     worker = start_worker(broken)
     wait_for_event(broken, worker, lambda event: event.event == "epoch")
@@ -113,7 +113,7 @@ def test_a_warm_start_happens_once(new_run: MakeRun, tiny: RunConfig) -> None:
 
 
 def test_a_source_that_is_gone_fails_the_run_in_words(new_run: MakeRun, tiny: RunConfig) -> None:
-    run: RunDir = new_run(with_values(tiny, {"init.from": "../zzzzzzzz/checkpoints/best.pt"}))
+    run: RunDir = new_run(with_values(tiny, {"init.weights": "../zzzzzzzz/checkpoints/best.pt"}))
     assert work(run) == 1
     failed = read_all(run.journal)[-1]
     assert isinstance(failed, Failed)

@@ -82,7 +82,7 @@ def test_a_trained_network_is_scored_as_before(golden: Workspace, source: str) -
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("ood", "trained", "--out", "strange"),
+        ("ood", "trained", "--ood-data", "strange"),
         ("robustness", "trained"),
         ("rerun", "official", "epochs=1"),
         ("run", "quick", "init.from=trained", "data.size=32x64", "model.width=2", "--data", "data"),

@@ -107,7 +107,7 @@ def test_the_measures_are_those_of_the_scores_of_all_masked_pixels(
     anomalies: Path,
     command: Command,  # noqa: F811
 ) -> None:
-    text = printed(command("ood", SOURCE, "--out", str(anomalies), *FAST))
+    text = printed(command("ood", SOURCE, "--ood-data", str(anomalies), *FAST))
     assert "pixels: 800 out-of-distribution, 3,950 in-distribution" in text
     run = newest(tmp_path)
     results = {(e.level, e.score): e for e in read_all(run.journal) if isinstance(e, OodResult)}
@@ -200,11 +200,11 @@ def test_classes_held_out_are_the_unknown(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "what is out-of-distribution? name a folder with --out, or --pseudo void or held-out"),
+        ([], "what is out-of-distribution? name a folder with --ood-data, or --pseudo void or held-out"),
         (["--pseudo", "held-out"], "no class was held out of training (data.hold_out)"),
-        (["--out", "nowhere"], "nowhere: there is no such folder"),
-        (["--out", ".", "--pseudo", "void"], "give one of them"),
-        (["--out", ".", "--accept", "1"], "ood.accept: must be less than 1, got 1.0"),
+        (["--ood-data", "nowhere"], "nowhere: there is no such folder"),
+        (["--ood-data", ".", "--pseudo", "void"], "give one of them"),
+        (["--ood-data", ".", "--accept", "1"], "ood.accept: must be less than 1, got 1.0"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_run_is_made(
@@ -261,7 +261,7 @@ def test_a_network_that_diverged_is_refused_with_the_image_it_was_seen_at(
     content = torch.load(path, weights_only=True)
     next(iter(content["model"].values())).fill_(float("nan"))
     save_checkpoint(path, content)
-    status, out, err = done(command("ood", SOURCE, "--out", str(anomalies), *FAST))
+    status, out, err = done(command("ood", SOURCE, "--ood-data", str(anomalies), *FAST))
     assert status == 1
     assert re.search(r"train/\S+: the network's output is not a number everywhere", out + err)
     assert "Traceback" not in out + err

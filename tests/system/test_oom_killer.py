@@ -59,7 +59,7 @@ def test_a_worker_that_the_kernel_killed_for_memory_is_out_of_memory(
     assert (row.status, row.cause) == ("failed", "out_of_memory")
     assert row.message == (
         "the kernel ended the worker for want of memory; batch_size=4 needs less; "
-        "or runtime.micro_batch=4 evaluation.batch_size=4, which keeps 8 images a step"
+        "or runtime.micro_batch=4 validation.batch_size=4, which keeps 8 images a step"
     )
     assert all(event.event != "finished" for event in read_all(run.journal))
 

@@ -26,7 +26,7 @@ def denoising(tiny: RunConfig) -> RunConfig:
 def test_pretraining_leaves_losses_and_the_weights_of_the_lowest(
     new_run: MakeRun, denoising: RunConfig
 ) -> None:
-    run = new_run(with_values(denoising, {"evaluation.every": 2}))
+    run = new_run(with_values(denoising, {"validation.every": 2}))
     assert work(run) == 0, run.log.read_text()
     events = read_all(run.journal)
     data = next(event for event in events if isinstance(event, Data))

@@ -42,7 +42,7 @@ def make(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
             "data.val_fraction": 0.3,
             "model.hidden": 4,
             "batch_size": 4,
-            "evaluation.batch_size": 1,
+            "validation.batch_size": 1,
             "augment.flip": 0.5,
             "augment.brightness": 0.2,
             "epochs": 6,

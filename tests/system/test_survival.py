@@ -215,13 +215,13 @@ def test_a_run_without_memory_is_told_what_fits(new_run: MakeRun, tiny: RunConfi
     assert "Traceback" in failure(run).traceback
     advice = re.fullmatch(
         r"out of memory: no room for [\d.]+ MB more; batch_size=(\d) fits; or runtime.micro_batch=\1 "
-        r"evaluation.batch_size=\1, which keeps 8 images a step",
+        r"validation.batch_size=\1, which keeps 8 images a step",
         failure(run).message,
     )
     assert advice is not None, failure(run).message
     for changes in (
         {"batch_size": advice[1]},
-        {"runtime.micro_batch": advice[1], "evaluation.batch_size": advice[1]},
+        {"runtime.micro_batch": advice[1], "validation.batch_size": advice[1]},
     ):
         advised = new_run(with_values(run.read_config(), changes))
         assert nursery.work(advised, LIMIT_MEMORY) == 0, advised.log.read_text()

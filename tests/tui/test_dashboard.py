@@ -81,6 +81,8 @@ async def test_a_filter_narrows_the_table_and_says_how_far(workspace: Workspace)
         await pilot.press("escape")
         await until(pilot, lambda: len(table.runs.ordered) == 6)
         assert table.runs.cursor_run.id == "aaaa0002"
+        await pilot.press("slash", *"evaluation.every=1")
+        await until(pilot, lambda: "evaluation.every is now" in screen_text(app))
 
 
 @pytest.mark.asyncio

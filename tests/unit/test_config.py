@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,19 +8,22 @@ from pydantic import ValidationError
 
 from engine.config.keys import (
     ConfigError,
-    OldKey,
+    config_from_json,
     config_keys,
     differences,
     format_value,
     load_config,
     parse_assignments,
     to_toml,
+    validate,
     value_of,
     with_values,
 )
+from engine.config.old_keys import RENAMED, REPLACED, OldKey
 from engine.config.recipes import RECIPES, UnknownRecipe, get_recipe
 from engine.config.run_config import STUDY_SEED, RunConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.store.variant import variant_of
 
 
 def change(*assignments: str) -> RunConfig:
@@ -230,12 +234,89 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 
 
 def test_the_losses_of_an_earlier_version_are_read_as_weights() -> None:
-    old = RunConfig.model_validate({"loss": {"name": "cross_entropy_dice", "label_smoothing": 0.1}})
+    old = RunConfig.of_stored({"loss": {"name": "cross_entropy_dice", "label_smoothing": 0.1}})
     assert old.loss.weights() == {"cross_entropy": 0.5, "dice": 0.5}
     assert old.loss.label_smoothing == 0.1
-    with pytest.warns(OldKey, match=r"is now called loss.cross_entropy=0.5 loss.dice=0.5"):
+    with pytest.warns(OldKey, match=r"is now loss.cross_entropy=0.5 loss.dice=0.5"):
         assert change("loss.name=cross_entropy_dice").loss.weights() == old.loss.weights()
 
 
 def test_a_sum_of_nothing_is_no_loss() -> None:
     assert problem("loss.cross_entropy=0").startswith("loss: every weight is 0; at least one must be above")
+
+
+OLD_TOML = """
+epochs = 4
+[data]
+split_rule = "rank"
+[evaluation]
+every = 3
+[init]
+from = "net.pt"
+strict = false
+[loss]
+name = "cross_entropy_dice"
+"""
+
+
+def test_old_keys_lead_to_keys_of_the_same_section_that_exist() -> None:
+    for old, new in [
+        *RENAMED.items(),
+        *((old, new) for old, v in REPLACED.items() for m in v.values() for new in m),
+    ]:
+        assert old.rpartition(".")[0] == new.rpartition(".")[0]
+        assert any(key == new or key.startswith(f"{new}.") for key in config_keys())
+        assert old not in config_keys()
+
+
+def test_a_file_of_an_earlier_version_is_read_with_a_note_on_each_old_key(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(OLD_TOML)
+    with pytest.warns(OldKey) as notes:
+        old = load_config(path)
+    assert (old.validation.every, old.init.weights, old.init.strict) == (3, "net.pt", False)
+    assert old.loss.weights() == {"cross_entropy": 0.5, "dice": 0.5}
+    assert [str(note.message) for note in notes] == [
+        f"{path}: evaluation is now validation",
+        f"{path}: init.from is now init.weights",
+        f"{path}: loss.name=cross_entropy_dice is now loss.cross_entropy=0.5 loss.dice=0.5",
+    ]
+
+
+def test_a_stored_config_of_an_earlier_version_is_read_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    table = {"evaluation": {"every": 3}, "validation": {"batch_size": 2}, "init": {"from": "net.pt"}}
+    for read in (RunConfig.of_stored(table), config_from_json(json.dumps(table).encode())):
+        assert (read.validation.every, read.validation.batch_size, read.init.weights) == (3, 2, "net.pt")
+    assert variant_of(table) == variant_of(read.model_dump(mode="json"))
+    assert not recwarn.list
+
+
+def test_typed_keys_of_an_earlier_version_are_the_new_ones() -> None:
+    with pytest.warns(OldKey, match=r"^evaluation\.every is now validation\.every$"):
+        assert change("evaluation.every=2", "evaluation.every=3").validation.every == 3
+    with pytest.warns(OldKey):
+        assert problem("evaluation.every=0").startswith("validation.every: '0' is not allowed")
+    assert problem("evaluation.evry=1") == "evaluation.evry: no such key; did you mean validation.every?"
+
+
+@pytest.mark.filterwarnings("ignore::engine.config.old_keys.OldKey")
+def test_a_key_that_is_given_by_both_names_is_refused(tmp_path: Path) -> None:
+    twice = "evaluation.every: is now validation.every, which is given too; give only validation.every"
+    assert problem("validation.every=1", "evaluation.every=1") == twice
+    assert problem("evaluation.every=1", "validation.every=1") == twice
+    assert problem("loss.dice=1", "loss.name=cross_entropy").startswith(
+        "loss.name: is now loss.dice, which is"
+    )
+    table = {"validation": {"every": 1}, "evaluation": {"every": 2}}
+    path = tmp_path / "both.toml"
+    path.write_text("[evaluation]\nevery = 1\n[validation]\nevery = 1\n")
+    with pytest.raises(ConfigError) as of_file:
+        load_config(path)
+    assert str(of_file.value) == f"{path}: {twice}"
+    with pytest.raises(ConfigError) as of_run:
+        config_from_json(json.dumps(table).encode())
+    assert str(of_run.value) == twice
+    with pytest.raises(ConfigError, match=r"^loss.name: is now loss.dice"):
+        validate({"loss": {"dice": 1.0, "name": "cross_entropy"}})
+    with pytest.raises(ConfigError, match=r"^validation: must be a table of keys, got 3"):
+        validate({"evaluation": 3})

@@ -59,9 +59,10 @@ def test_cross_entropy_is_the_mean_over_valid_pixels(smoothing: float, channels_
 
 def test_a_batch_of_void_has_no_loss_and_no_gradient_and_is_not_nan() -> None:
     logits, labels = logits_and_labels()
-    for name in ("cross_entropy", "cross_entropy_dice"):
+    for dice in (0.0, 0.5):
         leaf = logits.clone().requires_grad_()
-        loss = loss_of(build_loss(LOSSES.new(name=name), 5), leaf, torch.full_like(labels, 255))
+        loss_function = build_loss(LOSSES.new(cross_entropy=1 - dice, dice=dice), 5)
+        loss = loss_of(loss_function, leaf, torch.full_like(labels, 255))
         loss.backward()
         assert math.isfinite(float(loss.detach()))
         assert leaf.grad is not None

@@ -18,13 +18,13 @@ from engine.components import ComponentError
 from engine.config.fields import option
 from engine.config.keys import (
     ConfigError,
-    OldKey,
     config_from_json,
     differences,
     load_config,
     to_toml,
     with_values,
 )
+from engine.config.old_keys import OldKey
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint

@@ -107,7 +107,7 @@ def test_the_recorded_loss_does_not_depend_on_how_the_pass_is_cut(
     def once(**values: object) -> Pass:
         return Pass(tmp_path, config_of(task=task, loss__name=loss, **values))
 
-    cuts = [{}, {"evaluation.batch_size": 1}, {"batch_size": 1}, {"batch_size": 7}]
+    cuts = [{}, {"validation.batch_size": 1}, {"batch_size": 1}, {"batch_size": 7}]
     validated = [once(**cut).validate() for cut in cuts]
     assert validated == pytest.approx([validated[0]] * len(cuts), rel=1e-5)
     # The noise of pre-training belongs to the step, so the batch stays what it is.

@@ -191,7 +191,7 @@ def test_arithmetic_is_counted_where_one_image_cannot_train() -> None:
     ("fits", "values", "images", "told"),
     [
         (4, {}, 9, "batch_size=3 fits"),  # parts of 4 leave 1 of 9
-        (4, {}, 10, "batch_size=4 fits; or runtime.micro_batch=4 evaluation.batch_size=4, which keeps 8"),
+        (4, {}, 10, "batch_size=4 fits; or runtime.micro_batch=4 validation.batch_size=4, which keeps 8"),
         (2, {}, 9, "a smaller data.size or model.width needs less"),
         (
             1,

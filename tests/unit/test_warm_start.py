@@ -38,7 +38,7 @@ class Beginning:
 
     def start(self, classes: list[str], **values: object) -> tuple[TrainState, WarmStart]:
         changes = {key.replace("__", "."): value for key, value in values.items()}
-        config = with_values(BASE, {"seed": 1, "init.from": "../aaaaaaaa/checkpoints/best.pt", **changes})
+        config = with_values(BASE, {"seed": 1, "init.weights": "../aaaaaaaa/checkpoints/best.pt", **changes})
         state = new_state(config, CPU, classes)
         with JournalWriter(self.run.journal) as journal:
             start_from_source(Job(self.run, config, journal, self.run.path), state)

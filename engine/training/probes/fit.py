@@ -91,9 +91,9 @@ def advise(
     if size == 0:
         return f"not even {_fewest(config)} a step fits; {config.model.smaller()} needs less"
     if size == images_a_pass(config, images):
-        return f"evaluation.batch_size={size} fits"
-    scoring = " evaluation.batch_size=0" if config.evaluation.batch_size > size else ""
-    parts: dict[str, object] = {"runtime.micro_batch": size, "evaluation.batch_size": size}
+        return f"validation.batch_size={size} fits"
+    scoring = " validation.batch_size=0" if config.validation.batch_size > size else ""
+    parts: dict[str, object] = {"runtime.micro_batch": size, "validation.batch_size": size}
     keeps_batch = _is_trainable(config, parts, given, ranks)
     told = " ".join(f"{key}={value}" for key, value in parts.items())
     if config.runtime.micro_batch or ranks > 1:
@@ -121,7 +121,7 @@ def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: 
     """Halve the images a pass until a training step passes; 0 when not even the fewest do."""
     size = images_a_pass(config, images)
     # Training at this size has failed, unless it was scoring, in larger batches, that did.
-    if config.evaluation.batch_size <= size:
+    if config.validation.batch_size <= size:
         size //= 2
     while size > 0 and not _fits(config, classes, size, data_bytes):
         size //= 2

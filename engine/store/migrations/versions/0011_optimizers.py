@@ -13,8 +13,8 @@ from alembic import op
 
 from engine.store.variant import variant_of
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 FACTORS = {"encoder_lr_factor": 1.0, "head_lr_factor": 1.0, "layer_decay": 1.0}

@@ -1,0 +1,166 @@
+"""Data and Admin: the commands that look after data sets, the database and this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.arguments import (
+    Commands,
+    Json,
+    RunNames,
+    Yes,
+    group,
+    help_without_command,
+    one_of,
+    workspace_of,
+)
+from engine.cli.usage import WrongUse
+
+data = Commands("Data")
+data_app = group("Check, make and cache data sets.")
+data_app.callback()(help_without_command)
+data.add_group(data_app, "data")
+
+admin = Commands("Admin")
+db_app = group("Look after the database.")
+db_app.callback()(help_without_command)
+admin.add_group(db_app, "db")
+
+
+@data_app.command("check")
+def data_check(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="auto, cityscapes or folder.",
+            autocompletion=lambda: ("auto", "cityscapes", "folder"),
+        ),
+    ] = "auto",
+    classes: Annotated[
+        str, typer.Option(metavar="FILE", help="auto, cityscapes or a classes.toml.")
+    ] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Open every image and label, say what is in them and what is wrong with them."""
+    from engine.cli.data import check
+
+    raise typer.Exit(check(root, kind, classes, as_json))
+
+
+@data_app.command("synthesize")
+def data_synthesize(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    images: Annotated[int, typer.Option(metavar="N", help="How many.")] = 200,
+    size: Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="In pixels.")] = "256x512",
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same scenes.")] = 0,
+    val_fraction: Annotated[float, typer.Option(metavar="SHARE", help="Share that validates.")] = 0.2,
+) -> None:
+    """Draw street scenes with labels, laid out as Cityscapes is."""
+    from engine.cli.data import make_scenes
+
+    make_scenes(folder, images, size, seed, val_fraction)
+
+
+@data_app.command("cache")
+def data_cache(
+    context: typer.Context,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Caches to remove.")] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove caches instead of listing them.")] = False,
+    older_than: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", min=0, max=1_000_000, help="With --prune: those unused for so long."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With --prune: all of them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the image caches of the workspace, or remove some."""
+    from engine.cli.data import list_or_prune
+
+    chosen = bool(keys) or older_than is not None or everything
+    if chosen and not prune:
+        raise WrongUse("KEY, --older-than and --all say what to remove; add --prune")
+    if prune and not chosen:
+        raise WrongUse("--prune: which? name keys, or add --older-than DAYS or --all")
+    list_or_prune(workspace_of(context), prune, keys or [], older_than, everything, as_json)
+
+
+@db_app.command("path")
+def db_path(context: typer.Context) -> None:
+    """Print where the database is, a server without its password."""
+    workspace = workspace_of(context)
+    if workspace.on_server:
+        with workspace.open_store(look=True) as store:
+            print(store.label)
+    else:
+        print(workspace.database)
+
+
+@db_app.command("upgrade")
+def db_upgrade(context: typer.Context) -> None:
+    """Bring the database to this version, as every command that opens a file does."""
+    from engine.cli.database import upgrade
+
+    upgrade(workspace_of(context))
+
+
+@db_app.command("rebuild")
+def db_rebuild(context: typer.Context, as_json: Json = False) -> None:
+    """Make the database again from the run folders; the old one is kept beside it."""
+    from engine.cli.database import rebuild_database
+
+    raise typer.Exit(rebuild_database(workspace_of(context), as_json))
+
+
+@db_app.command("check")
+def db_check(
+    context: typer.Context,
+    fix: Annotated[bool, typer.Option("--fix", help="Ingest or rebuild what can be.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the database with the run folders; exit status 1 when something differs."""
+    from engine.cli.database import check_database
+
+    raise typer.Exit(check_database(workspace_of(context), fix, as_json))
+
+
+@db_app.command("copy")
+def db_copy(
+    context: typer.Context,
+    to: Annotated[str, one_of("server", "file", metavar="WHERE", help="server (SEG_DATABASE_URL) or file.")],
+) -> None:
+    """Copy the workspace's runs from experiments.db to the server, or back; all rows or none."""
+    from engine.cli.database import copy_database
+
+    copy_database(workspace_of(context), to)
+
+
+@db_app.command("import")
+def db_import(
+    context: typer.Context,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Run folders.")],
+) -> None:
+    """Take run folders from elsewhere into the workspace; twice changes nothing."""
+    from engine.cli.database import import_runs
+
+    raise typer.Exit(import_runs(workspace_of(context), folders))
+
+
+@admin.command()
+def delete(context: typer.Context, runs: RunNames, yes: Yes = False) -> None:
+    """Delete runs, their files and rows; never one that lives."""
+    from engine.cli.control import delete as command
+
+    command(workspace_of(context), runs, yes)
+
+
+@admin.command()
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Look whether this machine is fit, and say what would help."""
+    from engine.cli.doctor import examine
+
+    raise typer.Exit(examine(workspace_of(context), as_json))

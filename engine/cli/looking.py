@@ -1,0 +1,228 @@
+"""Look: the commands that show runs, put them side by side and on paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.arguments import (
+    Commands,
+    ExperimentOnly,
+    FoldSeeds,
+    Json,
+    Printed,
+    RunName,
+    RunNames,
+    workspace_of,
+)
+
+commands = Commands("Look")
+
+STATUSES = ("queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost")
+FORMATS = ("table", "csv", "md", "latex", "json")
+FIGURES = ("samples", "curves", "classes", "confusion", "unknown", "coverage", "robustness")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    filters: Annotated[
+        list[str],
+        typer.Argument(metavar="FILTER", help="Such as 'dice>0.6' model.width=64 tag:night name~camvid."),
+    ] = field(default_factory=list)
+    sort: Annotated[
+        str, typer.Option(metavar="KEY", help="By a column or config key; -KEY: largest first.")
+    ] = "-dice"
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="How many at most; 0: all [default: 50 in a table]."),
+    ] = None
+    experiment: ExperimentOnly = None
+    status: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="Of this status only.", autocompletion=lambda: STATUSES),
+    ] = None
+    printed: Printed
+
+
+@commands.command()
+def runs(context: typer.Context, wanted: Listing) -> None:
+    """List runs, the best Dice first."""
+    from engine.cli.runs import list_runs
+
+    list_runs(workspace_of(context), wanted)
+
+
+@commands.command()
+def show(context: typer.Context, run: RunName, as_json: Json = False) -> None:
+    """Show one run: its end, curves, classes, config and files."""
+    from engine.cli.show import show_run
+
+    show_run(workspace_of(context), run, as_json)
+
+
+@commands.command()
+def watch(context: typer.Context, run: RunName, as_json: Json = False) -> None:
+    """Follow a run live; Ctrl-C leaves it running."""
+    from engine.cli.watch import watch as command
+
+    raise typer.Exit(command(workspace_of(context), run, as_json))
+
+
+@commands.command()
+def logs(
+    context: typer.Context,
+    run: RunName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="The last N; 0: all.")] = 0,
+) -> None:
+    """Print what a run's worker printed."""
+    from engine.cli.watch import logs as command
+
+    raise typer.Exit(command(workspace_of(context), run, follow, lines))
+
+
+@commands.command()
+def picture(
+    context: typer.Context,
+    run: RunName,
+    epoch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of this epoch [default: the last kept].")
+    ] = None,
+    samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 6,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to [default: outputs/picture.png of the run].")
+    ] = None,
+) -> None:
+    """Draw image, target, prediction and error side by side."""
+    from engine.cli.picture import draw_picture
+
+    draw_picture(workspace_of(context), run, epoch, samples, out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    runs: RunNames
+    baseline: Annotated[
+        str, typer.Option(metavar="RUN", help="Differences are to this one [default: the first].")
+    ] = ""
+    fold_seeds: FoldSeeds = False
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="WORD",
+            help="table, csv, md, latex or json.",
+            autocompletion=lambda: FORMATS,
+        ),
+    ] = "table"
+    published: Annotated[
+        bool, typer.Option("--published", help="Add the study's numbers, marked as published.")
+    ] = False
+
+
+@commands.command()
+def compare(context: typer.Context, wanted: SideBySide) -> None:
+    """Put runs side by side: numbers, classes, keys that differ."""
+    from engine.cli.compare import compare_runs
+
+    compare_runs(workspace_of(context), wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureOptions:
+    """What a person may choose; each kind of figure takes what concerns it."""
+
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .png, a .pdf, or both without ending [default: in outputs/]."),
+    ] = None
+    columns: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=2, help="Of a two-column paper, how many it spans.")
+    ] = None
+    fold_seeds: FoldSeeds = False
+    measure: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="Of curves: dice, dice_image, miou, pixel_accuracy or loss.",
+            autocompletion=lambda: ("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
+        ),
+    ] = "dice"
+    published: Annotated[bool, typer.Option("--published", help="Of curves: mark the study's numbers.")] = (
+        False
+    )
+    epoch: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of samples [default: the last kept].")
+    ] = None
+    samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 4
+    split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val"
+    at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = ""
+    score: Annotated[
+        str, typer.Option(metavar="WORD", help="Of unknown: msp, entropy, max_logit, energy or sml.")
+    ] = "energy"
+    accept: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of unknown: share of known pixels to accept.")
+    ] = 0.95
+
+
+@commands.command()
+def figure(
+    context: typer.Context,
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="samples, curves, classes, confusion, unknown, coverage or robustness.",
+            autocompletion=lambda: FIGURES,
+        ),
+    ],
+    runs: RunNames,
+    options: FigureOptions,
+) -> None:
+    """Draw a figure for a paper, as PNG and PDF."""
+    from engine.cli.figure import draw_figure
+
+    draw_figure(workspace_of(context), kind, runs, options)
+
+
+@commands.command()
+def report(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
+    ] = None,
+) -> None:
+    """Write an experiment up: HTML, Markdown, figures, data."""
+    from engine.cli.report import write_report
+
+    write_report(workspace_of(context), experiment, out)
+
+
+@commands.command()
+def tag(
+    context: typer.Context,
+    run: RunName,
+    words: Annotated[list[str] | None, typer.Argument(metavar="WORD", help="Tags to add.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag to take away.")] = None,
+) -> None:
+    """Add tags to a run, or take them away."""
+    from engine.cli.control import tag as command
+
+    command(workspace_of(context), run, words or [], remove or [])
+
+
+@commands.command()
+def note(
+    context: typer.Context,
+    run: RunName,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help='The note; "" removes it.')] = None,
+) -> None:
+    """Put a note on a run, or print the one it has."""
+    from engine.cli.control import note as command
+
+    command(workspace_of(context), run, text)

@@ -1,0 +1,227 @@
+"""Run: the commands that make runs, and what one chooses them from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+
+from engine.cli.arguments import (
+    After,
+    Changes,
+    Commands,
+    Data,
+    InQueue,
+    Json,
+    Note,
+    Priority,
+    Recipe,
+    RunName,
+    Tags,
+    Yes,
+    group,
+    help_without_command,
+    workspace_of,
+)
+from engine.cli.usage import WrongUse
+
+commands = Commands("Run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun:
+    recipe: Recipe
+    changes: Changes = field(default_factory=list)
+    data: Data = None
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to call the run [default: the recipe].")] = (
+        ""
+    )
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="The experiment it belongs to.", show_default=True)
+    ] = "default"
+    tag: Tags = field(default_factory=list)
+    note: Note = ""
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without faulty images and labels.")] = (
+        False
+    )
+    queued: InQueue
+    as_json: Json = False
+
+
+@commands.command()
+def run(context: typer.Context, wanted: NewRun) -> None:
+    """Train: check everything, start a worker, show its epochs. Ctrl-C saves and stops."""
+    from engine.cli.run import run as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@commands.command()
+def resume(context: typer.Context, run: RunName, as_json: Json = False) -> None:
+    """Go on with a run that stopped, failed or was lost."""
+    from engine.cli.run import resume as command
+
+    raise typer.Exit(command(workspace_of(context), run, as_json))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    run: RunName
+    changes: Changes = field(default_factory=list)
+    name: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = ""
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = ""
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="In place of the other run's tags; may be given again, '': none."),
+    ] = None
+    note: Note = ""
+    queued: InQueue
+    as_json: Json = False
+
+
+@commands.command()
+def rerun(context: typer.Context, wanted: Again) -> None:
+    """Make a new run of another one's config."""
+    from engine.cli.control import rerun as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    recipe: Recipe
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUES",
+            help="Such as optimizer.lr=0.1,0.01 seed=0..4 'data.hold_out=\"rider,train\",bus'; quotes hold a "
+            "value together that has a comma.",
+        ),
+    ]
+    data: Data = None
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the names begin with.")] = ""
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="The experiment they belong to.")] = "sweep"
+    tag: Tags = field(default_factory=list)
+    note: Note = ""
+    after: After = ""
+    priority: Priority = 0
+    sample: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="A random N of them; always the same.")
+    ] = None
+    yes: Yes = False
+    as_json: Json = False
+
+
+@commands.command()
+def sweep(context: typer.Context, wanted: Sweep) -> None:
+    """Queue every combination of some values."""
+    from engine.cli.sweep import sweep as command
+
+    command(workspace_of(context), wanted)
+
+
+study_app = group("Queue a whole study.")
+study_app.callback()(help_without_command)
+commands.add_group(study_app, "study")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    changes: Annotated[
+        list[str], typer.Argument(metavar="[KEY=VALUE...]", help="Changes of all, such as batch_size=8.")
+    ] = field(default_factory=list)
+    data: Data = None
+    fraction: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the training images whose labels are used.")
+    ] = 1.0
+    epochs_scale: Annotated[
+        float, typer.Option(metavar="FACTOR", max=1000, help="Of the epochs of each system.")
+    ] = 1.0
+    hidden: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Channels of the first level; 0: as in the study.")
+    ] = 0
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="For all systems [default: each its own].")
+    ] = ""
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="The experiment they belong to.", show_default=True)
+    ] = "paper"
+    priority: Priority = 0
+    yes: Yes = False
+    as_json: Json = False
+
+
+@study_app.command("paper")
+def study_paper(context: typer.Context, wanted: Study) -> None:
+    """Queue U-Net, modern U-Net and that pre-trained, each evaluated."""
+    from engine.cli.study import queue_study
+
+    if wanted.data is None:
+        raise WrongUse("--data: which images? name the folder of the data set")
+    queue_study(workspace_of(context), wanted.data, wanted)
+
+
+recipes_app = group("List the recipes; `recipes show NAME` prints one.")
+commands.add_group(recipes_app, "recipes")
+
+
+@recipes_app.callback()
+def recipes(context: typer.Context, as_json: Json = False) -> None:
+    if context.invoked_subcommand is None:
+        from engine.cli.recipes import list_recipes
+
+        list_recipes(as_json)
+
+
+@recipes_app.command("show")
+def recipes_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe.")], as_json: Json = False
+) -> None:
+    """Print a recipe as TOML, which `seg-engine run FILE.toml` takes."""
+    from engine.cli.recipes import show_recipe
+
+    show_recipe(name, as_json)
+
+
+@commands.command()
+def config(
+    prefix: Annotated[str, typer.Argument(metavar="[KEY]", help="Only this key or group of keys.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the config keys: what they mean and what is allowed."""
+    from engine.cli.recipes import show_config
+
+    show_config(prefix, as_json)
+
+
+@commands.command()
+def components(as_json: Json = False) -> None:
+    """List networks, losses and augmentations with their origin."""
+    from engine.cli.components import list_components
+
+    list_components(as_json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    recipe: Recipe
+    changes: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE", help="Changes, such as data.size=256x512.")
+    ] = field(default_factory=list)
+    largest: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=65536, help="Largest batch tried; 0: twice the config's."),
+    ] = 0
+    seconds: Annotated[
+        float, typer.Option(metavar="S", min=0.1, max=100_000, help="Time for each batch size.")
+    ] = 3.0
+    as_json: Json = False
+
+
+@commands.command()
+def bench(wanted: Benchmark) -> None:
+    """Measure how fast a recipe trains here, and which batch fits."""
+    from engine.cli.bench import bench as command
+
+    command(wanted.recipe, wanted.changes, wanted.largest, wanted.seconds, wanted.as_json)
