@@ -10,9 +10,10 @@ from engine.classes import VOID
 from engine.metrics.scores import Scores
 from engine.report.gallery import short_name
 from seg_tui.preview.galleries import RunGallery
-from seg_tui.preview.look import ACCEPTED, Look, Panel
+from seg_tui.preview.look import ACCEPTED, Look
 from seg_tui.preview.paint import Drawn
 from seg_tui.preview.studio import Shown, Studio
+from seg_tui.preview.view import Panel
 from seg_tui.widgets.class_colors import VOID_COLOR, Depth, class_letters, hex_of
 from seg_tui.widgets.class_legend import LegendRow, legend, number
 

@@ -1,27 +1,18 @@
 """Where one looks: which runs, sample and epoch, which part of the picture, in what way.
 
-Plain values without a screen: keys change a `Look`, and a `View` follows from it.
+Plain values without a screen: keys change a `Look`, and a `View` follows from it (`seg_tui.preview.view`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from dataclasses import dataclass, field
 
 from seg_tui.preview.galleries import Ranking, RunGallery, Size
-from seg_tui.widgets.class_colors import Depth
-from seg_tui.widgets.label_image import HALF_BLOCKS, RULES, Dots, Rule, fit
-
-_Value = TypeVar("_Value")
-
-Kind = Literal["image", "target", "prediction", "error", "score"]
+from seg_tui.widgets.label_image import RULES, Rule
 
 ACCEPTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 1.0)
 """Shares of in-distribution pixels that a threshold may accept."""
-
-MOST_COLUMNS = 7
-"""Pictures side by side."""
 
 CLOSEST = 1 / 32
 """The smallest part of a picture that is looked at."""
@@ -65,58 +56,6 @@ class Box:
         return Box(min(max(0.0, top), 1 - size), min(max(0.0, left), 1 - size), size)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One picture of a view: what it shows of which run, and which epoch for a prediction."""
-
-    kind: Kind
-    run: str
-    epoch: int | None
-
-
-@dataclass(frozen=True)
-class View:
-    """What is wanted on the screen: pictures in a grid of `columns`. `lines` and `cols` are the cells that
-    there are for each, `dots` the pixels (down, right) of a cell; `overlay` is the opacity of class maps
-    over the image, 0..1. Where there is a `score`, predictions are grey where it is above the threshold that
-    accepts the share `accept` of in-distribution pixels."""
-
-    sample: str
-    panels: tuple[Panel, ...]
-    columns: int
-    lines: int
-    cols: int
-    box: Box
-    overlay: float
-    rule: Rule
-    depth: Depth
-    dots: Dots = HALF_BLOCKS
-    score: str = ""
-    accept: float = 1.0
-
-
-def best_grid(panels: int, height: int, width: int, lines: int, cols: int) -> int:
-    """In how many columns `panels` pictures of `height` x `width` pixels become largest.
-
-    `lines` x `cols` cells are shared; each picture has a caption line, and a blank one between rows.
-    """
-    return max(
-        range(1, min(panels, MOST_COLUMNS) + 1),
-        key=lambda columns: _scale(panels, columns, height, width, lines, cols),
-    )
-
-
-def cell_size(panels: int, columns: int, lines: int, cols: int) -> tuple[int, int]:
-    """The cells that each picture of a grid has for itself, as (lines, columns)."""
-    rows = -(-panels // columns)
-    return max(1, lines // rows - 2), max(1, (cols - 2 * (columns - 1)) // columns)
-
-
-def _scale(panels: int, columns: int, height: int, width: int, lines: int, cols: int) -> float:
-    own_lines, own_cols = cell_size(panels, columns, lines, cols)
-    return min(2 * own_lines / height, own_cols / width)
-
-
 @dataclass
 class Look:
     """What is looked at. `epoch` is that of all runs, unless `each_best` gives each its own; `full` is the
@@ -145,6 +84,10 @@ class Look:
         """The score that is shown, of a single run that has maps of some; else none."""
         scores = self.first.scores if len(self.galleries) == 1 else ()
         return scores[self.score_place % len(scores)] if scores else ""
+
+    def next_score(self, step: int) -> None:
+        """Another out-of-distribution score; the share that is accepted stays."""
+        self.score_place += step
 
     def slide(self, step: int) -> None:
         """Move the threshold so many steps; no further than the ends."""
@@ -200,6 +143,10 @@ class Look:
         here = self.samples.index(self.sample) + step
         self.sample = self.samples[min(max(here, 0), len(self.samples) - 1)]
 
+    def toggle_best(self) -> None:
+        """Each run at the kept epoch nearest to its best, or all at the same epoch again."""
+        self.each_best = not self.each_best
+
     # ------------------------------------------------------------------ order
 
     def ranking(self, run: RunGallery) -> Ranking | None:
@@ -215,64 +162,26 @@ class Look:
             order = ranking.worst_first()
             self.samples = (*order, *sorted(set(self.samples) - set(order)))
 
-    # ------------------------------------------------------------------ pictures
+    def toggle_worst(self) -> None:
+        """Samples with the lowest Dice first, the worst of them shown; again: by name."""
+        self.worst_first = not self.worst_first
+        self.order()
+        if self.worst_first:
+            self.sample = self.samples[0]
 
-    def panels(self) -> tuple[Panel, ...]:
-        """All there is to see of a sample: of one run four panels, of several a prediction each."""
-        first = self.first
-        given = (Panel("image", first.id, None), Panel("target", first.id, None))
-        if len(self.galleries) == 1:
-            epoch = self.epoch_of(first)
-            last: Kind = "score" if self.score else "error"
-            return (*given, Panel("prediction", first.id, epoch), Panel(last, first.id, epoch))
-        kind: Kind = "error" if self.errors else "prediction"
-        return (*given, *(Panel(kind, run.id, self.epoch_of(run)) for run in self.galleries.values()))
+    # ------------------------------------------------------------------ how pictures are drawn
 
-    def partner(self, position: int) -> int:
-        """With which panel one flickers: a prediction with that of the next run, or with the truth."""
-        count = len(self.panels())
-        if len(self.galleries) > 1:
-            return 2 + (position - 1) % (count - 2) if position >= 2 else 2
-        return 1 if position == 2 else 2
+    def toggle_errors(self) -> None:
+        """Of several runs: their errors instead of their predictions."""
+        self.errors = not self.errors
 
-    def view(self, lines: int, cols: int, depth: Depth, dots: Dots = HALF_BLOCKS) -> View | None:
-        """What is to be drawn into so many cells of `dots`; None when there is no room or nothing to see."""
-        if not self.galleries or cols < 8 or lines < 4:
-            return None
-        panels = self.panels()
-        height, width = self.size
-        if self.full is not None:
-            self.full = min(self.full, len(panels) - 1)
-            chosen = [self.full] + ([self.partner(self.full)] if self.flicker else [])
-            panels = tuple(panels[position] for position in chosen)
-            own_lines, own_cols, columns = lines - 1, cols, 1
-        else:
-            columns = best_grid(len(panels), height, width, lines + 1, cols)
-            own_lines, own_cols = cell_size(len(panels), columns, lines + 1, cols)
-            own_lines, own_cols = fit(height, width, own_lines, own_cols)
-        return View(
-            sample=self.sample,
-            panels=panels,
-            columns=columns,
-            lines=own_lines,
-            cols=own_cols,
-            box=self.box,
-            overlay=self.overlay,
-            rule=self.rule,
-            depth=depth,
-            dots=dots,
-            score=self.score,
-            accept=self.accept,
-        )
+    def cover(self, step: float) -> None:
+        """Class maps cover so much more of the image."""
+        self.overlay = round(min(max(self.overlay + step, 0.0), 1.0), 1)
 
-    def neighbours(self, view: View) -> list[View]:
-        """What is likely to be wanted next: the epochs and samples beside this one."""
-        found = []
-        if not self.each_best:
-            for epoch in _beside(self.epochs, self.epoch):
-                panels = tuple(p if p.epoch is None else replace(p, epoch=epoch) for p in view.panels)
-                found.append(replace(view, panels=panels))
-        return found + [replace(view, sample=sample) for sample in _beside(self.samples, self.sample)]
+    def next_rule(self) -> None:
+        """How a cell chooses among the classes it covers: rare ones first, the most, the middle."""
+        self.rule = RULES[(RULES.index(self.rule) + 1) % len(RULES)]
 
     # ------------------------------------------------------------------ parts of a picture
 
@@ -290,8 +199,3 @@ class Look:
         """Look at a part `factor` times as large, around the cross."""
         size = min(max(self.box.size * factor, CLOSEST), 1.0)
         self.box = self.box.zoomed(size, self.cross or self.box.absolute((0.5, 0.5)))
-
-
-def _beside(values: Sequence[_Value], value: _Value) -> list[_Value]:
-    here = values.index(value)
-    return [*values[here + 1 : here + 3], *values[max(0, here - 1) : here]]

@@ -15,7 +15,7 @@ from PIL import Image
 from engine.classes import VOID
 from engine.report.score_maps import greyed, heat
 from engine.report.triptych import HATCH_DARK, HATCH_LIGHT, WRONG
-from seg_tui.preview.look import Kind, Panel, View
+from seg_tui.preview.view import Kind, Panel, View
 from seg_tui.widgets.class_colors import VOID_COLOR, Color
 from seg_tui.widgets.label_image import (
     HALF_BLOCKS,

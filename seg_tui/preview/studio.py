@@ -26,8 +26,8 @@ from engine.report.gallery import (
 )
 from engine.report.score_maps import read_score_map
 from seg_tui.preview.galleries import Ranking, RunGallery
-from seg_tui.preview.look import Panel, View
 from seg_tui.preview.paint import Drawn, Scene, paint
+from seg_tui.preview.view import Panel, View
 from seg_tui.widgets.class_colors import Color, Depth, class_letters, class_paints
 from seg_tui.widgets.label_image import Pixels
 

@@ -1,12 +1,11 @@
 """Predictions, looked at: image, ground truth, prediction and error of the samples a run keeps.
 
 Across epochs, and across runs side by side. What is shown follows from a few values (sample, epoch, part of
-the picture, ...); a change makes a new `View`, a thread draws it, the newest one is put on the screen.
+the picture, ...), the `Look`: keys change it, the wall has it drawn, the words around tell of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on, work
@@ -16,27 +15,22 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
-from textual.worker import get_current_worker
 
 from engine.store import StoreError
 from seg_tui.live import Snapshot
-from seg_tui.preview.galleries import RunGallery, find_gallery
-from seg_tui.preview.keys import KEYS, OF_PICTURES
-from seg_tui.preview.lines import caption, heading, legend_of, place_line, titles, track_line
-from seg_tui.preview.look import Box, Look, View
+from seg_tui.preview.drawn_wall import TURN_SECONDS, DrawnWall
+from seg_tui.preview.galleries import find_gallery
+from seg_tui.preview.keys import KEYS, OF_PICTURES, OF_SCORES
+from seg_tui.preview.lines import heading, legend_of, place_line, track_line
+from seg_tui.preview.look import Box, Look
 from seg_tui.preview.messages import GalleriesFound, PicturesDrawn, SamplesRanked
-from seg_tui.preview.studio import Cancelled, Shown, Studio
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
-from seg_tui.widgets.class_colors import color_depth
 from seg_tui.widgets.class_legend import legend_width
-from seg_tui.widgets.label_image import RULES, LabelImage
-from seg_tui.widgets.wall import Hung, Wall
+from seg_tui.widgets.label_image import LabelImage
+from seg_tui.widgets.wall import Wall
 
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
-
-TURN_SECONDS = 0.5
-"""How long a picture stands while playing or flickering: two redraws a second."""
 
 LEGEND_FROM = 100
 """The width of the screen, in cells, from which the legend is there unasked."""
@@ -66,17 +60,12 @@ class PreviewScreen(Screen[None]):
         super().__init__()
         self.run_ids = run_ids
         self.look = Look()
-        self.studio = Studio()
-        self.shown: Shown | None = None
-        self._wanted: View | None = None
         self._legend_asked: bool | None = None
         self._playing: Timer | None = None
-        self._flickering: Timer | None = None
-        self._turned = False
 
     @property
-    def wall(self) -> Wall:
-        return self.query_one(Wall)
+    def wall(self) -> DrawnWall:
+        return self.query_one(DrawnWall)
 
     @property
     def tui(self) -> SegTui:
@@ -87,7 +76,7 @@ class PreviewScreen(Screen[None]):
         yield TroubleLine()
         yield Static(id="track", markup=False)
         with Horizontal(id="body"):
-            yield Wall()
+            yield DrawnWall(self.look, lambda: self.tui.graphics)
             with VerticalScroll(id="side", can_focus=False):
                 yield Static(id="legend", markup=False)
         yield Static("Looking for predictions…", id="nothing", markup=False)
@@ -142,46 +131,15 @@ class PreviewScreen(Screen[None]):
     def _show(self) -> None:
         """Say where one looks, and have it drawn if it is not on the screen."""
         self._tell()
-        room = self.wall.size
-        view = self.look.view(room.height, room.width, color_depth(self.app))
-        pixels = self.tui.graphics
-        if view is not None and pixels is not None and pixels.holds(view.lines, view.cols):
-            view = replace(view, dots=pixels.cell)
-        if view is not None and view != self._wanted:
-            self._wanted = view
-            self._draw(dict(self.look.galleries), view, self.look.neighbours(view))
+        self.wall.draw()
 
     def _show_after_layout(self) -> None:
         """The same when the room for the pictures may have become another."""
         self._tell()
         self.call_after_refresh(self._show)
 
-    @work(thread=True, exclusive=True, group="draw")
-    def _draw(self, galleries: dict[str, RunGallery], view: View, neighbours: list[View]) -> None:
-        worker = get_current_worker()
-
-        def check() -> None:
-            if worker.is_cancelled:
-                raise Cancelled
-
-        try:
-            self.post_message(PicturesDrawn(self.studio.draw(galleries, view, check)))
-            wanted = sorted({(p.run, p.epoch) for p in view.panels if p.epoch is not None})
-            kept = [(run, epoch) for run, epoch in wanted if epoch in galleries[run].files]
-            rankings = tuple(self.studio.rank(galleries[run], epoch, check) for run, epoch in kept)
-            self.post_message(SamplesRanked(rankings))
-            for neighbour in neighbours:
-                self.studio.draw(galleries, neighbour, check)
-        except Cancelled:
-            pass
-
     @on(PicturesDrawn)
-    async def put_up(self, message: PicturesDrawn) -> None:
-        self.shown = message.shown
-        view = self.shown.view
-        count = 1 if self.look.full is not None else len(view.panels)
-        await self.wall.make_frames(count, view.columns, view.lines, view.cols, self.tui.graphics)
-        self._hang()
+    def tell_of_pictures(self) -> None:
         self._tell()
 
     @on(SamplesRanked)
@@ -190,30 +148,9 @@ class PreviewScreen(Screen[None]):
         self.look.order()
         self._tell()
 
-    def _hang(self) -> None:
-        """Put the pictures up; one that flickers shows its partner every other turn."""
-        shown = self.shown
-        if shown is None:
-            return
-        names = titles(shown.view.panels, self.look)
-        hung = [
-            Hung(drawn.picture, name, caption(drawn, shown, self.look), drawn.problem)
-            for drawn, name in zip(shown.drawn, names, strict=True)
-        ]
-        if self.look.full is not None:
-            hung = [hung[-1 if self._turned else 0]]
-        elif self._turned:
-            here = self.wall.current
-            hung[here] = hung[self.look.partner(here)]
-        self.wall.hang(hung)
-
-    def _current(self) -> int:
-        """The position of the panel that is looked at."""
-        return self.wall.current if self.look.full is None else self.look.full
-
     def _tell(self) -> None:
         """The words around the pictures."""
-        look, shown = self.look, self.shown
+        look, shown = self.look, self.wall.shown
         if not look.galleries:
             return
         wanted = self.size.width >= LEGEND_FROM if self._legend_asked is None else self._legend_asked
@@ -223,14 +160,14 @@ class PreviewScreen(Screen[None]):
         self.query_one(TitleBar).say(*heading(look))
         self.query_one("#track", Static).update(track_line(look, self._playing is not None))
         if shown is not None:
-            self.query_one("#legend", Static).update(legend_of(look, shown, self.studio))
+            self.query_one("#legend", Static).update(legend_of(look, shown, self.wall.studio))
         self._point_out()
 
     def _point_out(self) -> None:
         """Mark the cross in all pictures, and say what is there."""
         cross = None if self.look.cross is None else self.look.box.relative(self.look.cross)
         self.wall.mark(cross)
-        self.query_one("#place", Static).update(place_line(self.look, self.shown, self.studio))
+        self.query_one("#place", Static).update(place_line(self.look, self.wall.shown, self.wall.studio))
 
     def on_resize(self) -> None:
         self._tell()  # the legend comes and goes with the width
@@ -245,9 +182,9 @@ class PreviewScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action not in OF_PICTURES:
             return True
-        if action in ("score", "slide"):
+        if parameters and parameters[0] in OF_SCORES:
             return bool(self.look.galleries) and bool(self.look.score)
-        return bool(self.look.galleries) and (action != "errors" or len(self.look.galleries) > 1)
+        return len(self.look.galleries) > (parameters[:1] == ("toggle_errors",))
 
     def action_back(self) -> None:
         """Out of the full screen, out of the zoom, out of the screen."""
@@ -260,13 +197,9 @@ class PreviewScreen(Screen[None]):
             return
         self._show_after_layout()
 
-    def action_epoch(self, step: int) -> None:
-        self.look.go_to_epoch(step)
-        self._show()
-
-    def action_best(self) -> None:
-        """Each run at the kept epoch nearest to its best, or all at the same epoch again."""
-        self.look.each_best = not self.look.each_best
+    def action_look(self, change: str, *how: float) -> None:
+        """Look elsewhere or in another way: `change` names a method of the look."""
+        getattr(self.look, change)(*how)
         self._show()
 
     def action_play(self) -> None:
@@ -284,46 +217,10 @@ class PreviewScreen(Screen[None]):
         if self.look.epoch == self.look.epochs[-1]:
             self.action_play()
             return
-        self.action_epoch(1)
-
-    def action_sample(self, step: int) -> None:
-        self.look.go_to_sample(step)
-        self._show()
-
-    def action_worst(self) -> None:
-        """Samples with the lowest Dice first, the worst of them shown; again: by name."""
-        self.look.worst_first = not self.look.worst_first
-        self.look.order()
-        if self.look.worst_first:
-            self.look.sample = self.look.samples[0]
-        self._show()
-
-    def action_errors(self) -> None:
-        """Of several runs: their errors instead of their predictions."""
-        self.look.errors = not self.look.errors
-        self._show()
-
-    def action_score(self, step: int) -> None:
-        """Another out-of-distribution score; the share that is accepted stays."""
-        self.look.score_place += step
-        self._show()
-
-    def action_slide(self, step: int) -> None:
-        """Move the threshold: what lies above it is grey in the prediction."""
-        self.look.slide(step)
-        self._show()
-
-    def action_overlay(self, step: float) -> None:
-        self.look.overlay = round(min(max(self.look.overlay + step, 0.0), 1.0), 1)
-        self._show()
-
-    def action_rule(self) -> None:
-        """How a cell chooses among the classes it covers: rare ones first, the most, the middle."""
-        self.look.rule = RULES[(RULES.index(self.look.rule) + 1) % len(RULES)]
-        self._show()
+        self.action_look("go_to_epoch", 1)
 
     def action_full(self) -> None:
-        self.look.full = self._current() if self.look.full is None else None
+        self.look.full = self.wall.looked_at if self.look.full is None else None
         self._show_after_layout()
 
     def action_legend(self) -> None:
@@ -331,19 +228,8 @@ class PreviewScreen(Screen[None]):
         self._show_after_layout()
 
     def action_flicker(self) -> None:
-        """Two pictures in one place, in turns: two runs, or prediction and truth."""
-        if self._flickering is not None:
-            self._flickering.stop()
-            self._flickering, self._turned = None, False
-        else:
-            self._flickering = self.set_interval(TURN_SECONDS, self._flick)
-        self.look.flicker = self._flickering is not None
-        self._hang()
-        self._show()
-
-    def _flick(self) -> None:
-        self._turned = not self._turned
-        self._hang()
+        self.wall.flicker()
+        self._tell()
 
     def action_rerun(self) -> None:
         self.tui.show_launch(self.run_ids[0])
@@ -358,10 +244,6 @@ class PreviewScreen(Screen[None]):
             self._point_out()
             self._show()
 
-    def action_zoom(self, factor: float) -> None:
-        self.look.zoom(factor)
-        self._show()
-
     @on(LabelImage.Pointed)
     def point(self, message: LabelImage.Pointed) -> None:
         self.look.cross = self.look.box.absolute(message.place)
@@ -369,8 +251,8 @@ class PreviewScreen(Screen[None]):
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         if self.look.galleries:
-            self.action_zoom(0.5)
+            self.action_look("zoom", 0.5)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         if self.look.galleries:
-            self.action_zoom(2)
+            self.action_look("zoom", 2)

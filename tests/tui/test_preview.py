@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from textual.actions import parse
+from textual.binding import Binding
 from textual.pilot import Pilot
 
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
-from seg_tui.preview.look import Box, best_grid
+from seg_tui.preview.keys import KEYS
+from seg_tui.preview.look import Box, Look
+from seg_tui.preview.view import best_grid
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.widgets.label_image import LabelImage
 from tests.tui.conftest import opened, screen_text, settled, until
@@ -50,7 +55,7 @@ async def preview(
         await pilot.pause()
         screen = app.screen
         assert isinstance(screen, PreviewScreen)
-        await until(pilot, lambda: screen.shown is not None or screen.query_one("#nothing").display)
+        await until(pilot, lambda: screen.wall.shown is not None or screen.query_one("#nothing").display)
         await settled(pilot)
         yield screen, pilot
 
@@ -74,8 +79,8 @@ def text(screen: PreviewScreen) -> str:
 
 
 def labels_of(screen: PreviewScreen, position: int) -> set[int]:
-    assert screen.shown is not None
-    labels = screen.shown.drawn[position].labels
+    assert screen.wall.shown is not None
+    labels = screen.wall.shown.drawn[position].labels
     assert labels is not None
     return {int(label) for label in labels.flat}
 
@@ -487,3 +492,11 @@ def look_at(
         await press(pilot, *keys)
 
     assert snap_compare(make_app(workspace), terminal_size=size, run_before=show)  # type: ignore[operator]
+
+
+def test_every_key_that_changes_the_look_names_a_method_of_it() -> None:
+    actions = [parse(binding.action) for binding in KEYS if isinstance(binding, Binding)]
+    changes = [parameters for _, name, parameters in actions if name == "look"]
+    assert changes
+    for name, *values in changes:
+        inspect.signature(getattr(Look, name)).bind(Look(), *values)
