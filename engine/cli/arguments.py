@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from engine.cli import words
 from engine.cli.usage import Command, CommandGroup, WrongUse, choice
 from engine.config.task_names import MOST_PRIORITY
 
@@ -17,26 +18,47 @@ if TYPE_CHECKING:
     from engine.workspace import Workspace
 
 
-def one_of(*words: str, help: str, name: str | None = None, metavar: str = "WORD") -> Any:
+def one_of(*allowed: str, help: str, name: str | None = None, metavar: str = "WORD") -> Any:
     """An option that takes one of some words; "" is no word and means that it was not given."""
 
     def check(parameter: typer.CallbackParam, value: str) -> str:
-        return choice(parameter.opts[0], value, words) if value else value
+        return choice(parameter.opts[0], value, allowed) if value else value
 
     names = [name] if name else []
-    return typer.Option(*names, metavar=metavar, help=help, callback=check, autocompletion=lambda: words)
+    return typer.Option(
+        *names, metavar=metavar, help=help, callback=check, autocompletion=words.among(*allowed)
+    )
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="Its id, the beginning of it, or its name.")]
-RunNames = Annotated[
-    list[str], typer.Argument(metavar="RUN...", help="Their ids, the beginnings of them, or their names.")
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="Its id, the beginning of it, or its name.", autocompletion=words.runs
+    ),
 ]
-Recipe = Annotated[str, typer.Argument(metavar="RECIPE_OR_FILE", help="A recipe's name or a TOML file.")]
-Changes = Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help="Changes, such as epochs=20.")]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Their ids, the beginnings of them, or their names.",
+        autocompletion=words.runs,
+    ),
+]
+Recipe = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE_OR_FILE", help="A recipe's name or a TOML file.", autocompletion=words.recipes
+    ),
+]
+Changes = Annotated[
+    list[str],
+    typer.Argument(metavar="KEY=VALUE", help="Changes, such as epochs=20.", autocompletion=words.changes),
+]
 NetworkChanges = Annotated[
-    list[str], typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.")
+    list[str],
+    typer.Argument(metavar="KEY=VALUE", help="Changes, such as device=cpu.", autocompletion=words.changes),
 ]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data set.")]
 DataOfRun = Annotated[
@@ -44,7 +66,12 @@ DataOfRun = Annotated[
 ]
 Split = Annotated[str, one_of("train", "val", "test", help="train, val or test.")]
 Checkpoint = Annotated[
-    str, typer.Option(metavar="WHICH", help="best, last or a file; epoch_0010.pt of the run, too.")
+    str,
+    typer.Option(
+        metavar="WHICH",
+        help="best, last or a file; epoch_0010.pt of the run, too.",
+        autocompletion=words.checkpoints,
+    ),
 ]
 LabelResize = Annotated[
     str, one_of("bilinear-logits", "nearest", help="bilinear-logits, or nearest as in the study.")
@@ -55,14 +82,22 @@ Tta = Annotated[
         "none", "flip", "scales", "flip,scales", metavar="WORDS", help="none, flip, scales or flip,scales."
     ),
 ]
-ExperimentOnly = Annotated[str | None, typer.Option(metavar="NAME", help="Of this experiment only.")]
-Tags = Annotated[list[str], typer.Option(metavar="WORD", help="A tag; may be given again.")]
+ExperimentOnly = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of this experiment only.", autocompletion=words.experiments),
+]
+Tags = Annotated[
+    list[str],
+    typer.Option(metavar="WORD", help="A tag; may be given again.", autocompletion=words.tags),
+]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="A note.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FoldSeeds = Annotated[
     bool, typer.Option("--fold-seeds", help="Runs equal but for the seed become mean ± deviation.")
 ]
-After = Annotated[str, typer.Option(metavar="RUN", help="Start when that run has finished.")]
+After = Annotated[
+    str, typer.Option(metavar="RUN", help="Start when that run has finished.", autocompletion=words.runs)
+]
 Priority = Annotated[
     int,
     typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first."),
@@ -77,7 +112,10 @@ class InQueue:
         bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")
     ] = False
     after: Annotated[
-        str, typer.Option(metavar="RUN", help="With --queue: start when that run has finished.")
+        str,
+        typer.Option(
+            metavar="RUN", help="With --queue: start when that run has finished.", autocompletion=words.runs
+        ),
     ] = ""
     priority: Annotated[
         int,
@@ -109,7 +147,10 @@ class OfNetwork:
     name: Annotated[
         str, typer.Option(metavar="NAME", help="What to call the new run [default: after the run].")
     ] = ""
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="[default: that of the run].")] = ""
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="[default: that of the run].", autocompletion=words.experiments),
+    ] = ""
     tag: Tags = field(default_factory=list)
     note: Note = ""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import words
 from engine.cli.arguments import (
     Commands,
     Json,
@@ -38,7 +39,7 @@ def data_check(
         typer.Option(
             metavar="WORD",
             help="auto, cityscapes or folder.",
-            autocompletion=lambda: ("auto", "cityscapes", "folder"),
+            autocompletion=words.among("auto", "cityscapes", "folder"),
         ),
     ] = "auto",
     classes: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import words
 from engine.cli.arguments import (
     Commands,
     ExperimentOnly,
@@ -30,10 +31,19 @@ FIGURES = ("samples", "curves", "classes", "confusion", "unknown", "coverage", "
 class Listing:
     filters: Annotated[
         list[str],
-        typer.Argument(metavar="FILTER", help="Such as 'dice>0.6' model.width=64 tag:night name~camvid."),
+        typer.Argument(
+            metavar="FILTER",
+            help="Such as 'dice>0.6' model.width=64 tag:night name~camvid.",
+            autocompletion=words.filters,
+        ),
     ] = field(default_factory=list)
     sort: Annotated[
-        str, typer.Option(metavar="KEY", help="By a column or config key; -KEY: largest first.")
+        str,
+        typer.Option(
+            metavar="KEY",
+            help="By a column or config key; -KEY: largest first.",
+            autocompletion=words.sort_keys,
+        ),
     ] = "-dice"
     limit: Annotated[
         int | None,
@@ -42,7 +52,7 @@ class Listing:
     experiment: ExperimentOnly = None
     status: Annotated[
         str | None,
-        typer.Option(metavar="WORD", help="Of this status only.", autocompletion=lambda: STATUSES),
+        typer.Option(metavar="WORD", help="Of this status only.", autocompletion=words.among(*STATUSES)),
     ] = None
     printed: Printed
 
@@ -106,7 +116,10 @@ def picture(
 class SideBySide:
     runs: RunNames
     baseline: Annotated[
-        str, typer.Option(metavar="RUN", help="Differences are to this one [default: the first].")
+        str,
+        typer.Option(
+            metavar="RUN", help="Differences are to this one [default: the first].", autocompletion=words.runs
+        ),
     ] = ""
     fold_seeds: FoldSeeds = False
     form: Annotated[
@@ -115,7 +128,7 @@ class SideBySide:
             "--format",
             metavar="WORD",
             help="table, csv, md, latex or json.",
-            autocompletion=lambda: FORMATS,
+            autocompletion=words.among(*FORMATS),
         ),
     ] = "table"
     published: Annotated[
@@ -148,7 +161,7 @@ class FigureOptions:
         typer.Option(
             metavar="WORD",
             help="Of curves: dice, dice_image, miou, pixel_accuracy or loss.",
-            autocompletion=lambda: ("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
+            autocompletion=words.among("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
         ),
     ] = "dice"
     published: Annotated[bool, typer.Option("--published", help="Of curves: mark the study's numbers.")] = (
@@ -176,7 +189,7 @@ def figure(
         typer.Argument(
             metavar="KIND",
             help="samples, curves, classes, confusion, unknown, coverage or robustness.",
-            autocompletion=lambda: FIGURES,
+            autocompletion=words.among(*FIGURES),
         ),
     ],
     runs: RunNames,
@@ -191,7 +204,9 @@ def figure(
 @commands.command()
 def report(
     context: typer.Context,
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its name.")],
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="Its name.", autocompletion=words.experiments)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
@@ -207,13 +222,17 @@ def report(
 def tag(
     context: typer.Context,
     run: RunName,
-    words: Annotated[list[str] | None, typer.Argument(metavar="WORD", help="Tags to add.")] = None,
-    remove: Annotated[list[str] | None, typer.Option(metavar="WORD", help="A tag to take away.")] = None,
+    add: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD", help="Tags to add.", autocompletion=words.tags)
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="A tag to take away.", autocompletion=words.tags)
+    ] = None,
 ) -> None:
     """Add tags to a run, or take them away."""
     from engine.cli.control import tag as command
 
-    command(workspace_of(context), run, words or [], remove or [])
+    command(workspace_of(context), run, add or [], remove or [])
 
 
 @commands.command()

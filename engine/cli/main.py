@@ -59,6 +59,14 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _completion(parameter: typer.CallbackParam, wanted: bool) -> None:
+    if wanted:
+        from engine.cli.completion import asked_for
+
+        asked_for(parameter.opts[:1])
+        raise typer.Exit()
+
+
 @app.callback()
 def _root(
     context: typer.Context,
@@ -79,6 +87,24 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=_completion,
+            is_eager=True,
+            help="Let Tab complete words in this shell, or in the one named: bash, zsh or fish.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion",
+            callback=_completion,
+            is_eager=True,
+            help="Print the shell's script for that.",
+        ),
+    ] = False,
 ) -> None:
     context.obj = workspace
     if plugin:
@@ -93,6 +119,11 @@ def main() -> None:
     """The console script."""
     # Imports make many objects and no garbage; looking for it at every 700th costs a seventh of the start.
     gc.set_threshold(100_000)
+    if os.environ.get("_SEG_ENGINE_COMPLETE"):
+        from engine.cli.completion import answer
+
+        answer(typer.main.get_command(app))
+        os._exit(DONE)
     guard_streams()
     warnings.showwarning = partial(_note, warnings.showwarning)
     status = command_line(sys.argv[1:])
@@ -115,6 +146,11 @@ def _note(usual: Callable[..., None], message: object, category: type[Warning], 
 def command_line(arguments: Sequence[str]) -> int:
     """Do one command; returns its exit status. Here, and only here, errors are told on stderr."""
     try:
+        if arguments and arguments[0].endswith("-completion"):  # whose value, a shell, may be left out
+            from engine.cli.completion import asked_for
+
+            if asked_for(arguments):
+                return DONE
         refuse_empty(arguments)
         arguments = plugins_first(arguments)
         command = typer.main.get_command(app)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import words
 from engine.cli.arguments import Commands, Json, RunNames, group, workspace_of
 from engine.config.task_names import MOST_PRIORITY
 
@@ -42,7 +43,10 @@ def queue_priority(
 @queue_app.command("pause")
 def queue_pause(
     context: typer.Context,
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Which; else all.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN...]", help="Which; else all.", autocompletion=words.runs),
+    ] = None,
 ) -> None:
     """Hold back runs that are queued now; they keep their place."""
     from engine.cli.queue import pause
@@ -53,7 +57,10 @@ def queue_pause(
 @queue_app.command("unpause")
 def queue_unpause(
     context: typer.Context,
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN...]", help="Which; else all.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN...]", help="Which; else all.", autocompletion=words.runs),
+    ] = None,
 ) -> None:
     """Let paused runs start again."""
     from engine.cli.queue import pause

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import words
 from engine.cli.arguments import (
     After,
     Changes,
@@ -38,7 +39,13 @@ class NewRun:
         ""
     )
     experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="The experiment it belongs to.", show_default=True)
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The experiment it belongs to.",
+            show_default=True,
+            autocompletion=words.experiments,
+        ),
     ] = "default"
     tag: Tags = field(default_factory=list)
     note: Note = ""
@@ -70,7 +77,12 @@ class Again:
     run: RunName
     changes: Changes = field(default_factory=list)
     name: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = ""
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = ""
+    experiment: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Default: that of the other run.", autocompletion=words.experiments
+        ),
+    ] = ""
     tag: Annotated[
         list[str] | None,
         typer.Option(metavar="WORD", help="In place of the other run's tags; may be given again, '': none."),
@@ -97,11 +109,15 @@ class Sweep:
             metavar="KEY=VALUES",
             help="Such as optimizer.lr=0.1,0.01 seed=0..4 'data.hold_out=\"rider,train\",bus'; quotes hold a "
             "value together that has a comma.",
+            autocompletion=words.changes,
         ),
     ]
     data: Data = None
     name: Annotated[str, typer.Option(metavar="NAME", help="What the names begin with.")] = ""
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="The experiment they belong to.")] = "sweep"
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The experiment they belong to.", autocompletion=words.experiments),
+    ] = "sweep"
     tag: Tags = field(default_factory=list)
     note: Note = ""
     after: After = ""
@@ -129,7 +145,12 @@ commands.add_group(study_app, "study")
 @dataclass(frozen=True, kw_only=True)
 class Study:
     changes: Annotated[
-        list[str], typer.Argument(metavar="[KEY=VALUE...]", help="Changes of all, such as batch_size=8.")
+        list[str],
+        typer.Argument(
+            metavar="[KEY=VALUE...]",
+            help="Changes of all, such as batch_size=8.",
+            autocompletion=words.changes,
+        ),
     ] = field(default_factory=list)
     data: Data = None
     fraction: Annotated[
@@ -145,7 +166,13 @@ class Study:
         str, typer.Option(metavar="HEIGHTxWIDTH", help="For all systems [default: each its own].")
     ] = ""
     experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="The experiment they belong to.", show_default=True)
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The experiment they belong to.",
+            show_default=True,
+            autocompletion=words.experiments,
+        ),
     ] = "paper"
     priority: Priority = 0
     yes: Yes = False
@@ -176,7 +203,8 @@ def recipes(context: typer.Context, as_json: Json = False) -> None:
 
 @recipes_app.command("show")
 def recipes_show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe.", autocompletion=words.recipes)],
+    as_json: Json = False,
 ) -> None:
     """Print a recipe as TOML, which `seg-engine run FILE.toml` takes."""
     from engine.cli.recipes import show_recipe
@@ -186,7 +214,12 @@ def recipes_show(
 
 @commands.command()
 def config(
-    prefix: Annotated[str, typer.Argument(metavar="[KEY]", help="Only this key or group of keys.")] = "",
+    prefix: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KEY]", help="Only this key or group of keys.", autocompletion=words.config_groups
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """List the config keys: what they mean and what is allowed."""
@@ -207,7 +240,10 @@ def components(as_json: Json = False) -> None:
 class Benchmark:
     recipe: Recipe
     changes: Annotated[
-        list[str], typer.Argument(metavar="KEY=VALUE", help="Changes, such as data.size=256x512.")
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE", help="Changes, such as data.size=256x512.", autocompletion=words.changes
+        ),
     ] = field(default_factory=list)
     largest: Annotated[
         int,

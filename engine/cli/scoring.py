@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import words
 from engine.cli.arguments import (
     Checkpoint,
     Commands,
@@ -42,7 +43,12 @@ class Evaluation:
     tta: Tta = "none"
     checkpoint: Checkpoint = "best"
     baseline: Annotated[
-        str, typer.Option(metavar="RUN", help="Compare with its evaluation, by bootstrap over images.")
+        str,
+        typer.Option(
+            metavar="RUN",
+            help="Compare with its evaluation, by bootstrap over images.",
+            autocompletion=words.runs,
+        ),
     ] = ""
     keep: Annotated[
         int,
@@ -111,7 +117,12 @@ class Prediction:
     )
     set_key: Annotated[
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="Such as device=cpu; may be given again."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Such as device=cpu; may be given again.",
+            autocompletion=words.changes,
+        ),
     ] = field(default_factory=list)
     new: OfNetwork
     queued: InQueue
