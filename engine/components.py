@@ -68,6 +68,16 @@ def reading_stored() -> Iterator[None]:
         _reading_stored.reset(token)
 
 
+def is_reading_stored() -> bool:
+    """Whether a config that is read now is that of a run that exists."""
+    return _reading_stored.get()
+
+
+def current_origin() -> Origin:
+    """Where what is registered now comes from."""
+    return _origin
+
+
 @contextmanager
 def registering(origin: Origin) -> Iterator[None]:
     global _origin

@@ -39,14 +39,14 @@ class Acting(Screen[None]):
         self.tui.show_launch()
 
     def action_rerun(self) -> None:
-        from engine.config.task_names import LEARNING_TASKS
+        from engine.tasks import TASKS
 
         ids = self._ids()
         if len(ids) > 1:
             self.notify(
                 "Rerun starts from one run; unmark the others with u.", severity="warning", markup=False
             )
-        elif ids and (run := self.tui.snapshot.runs.get(ids[0])) and run.task not in LEARNING_TASKS:
+        elif ids and (run := self.tui.snapshot.runs.get(ids[0])) and not TASKS[run.task].learns:
             self.notify(
                 f"{run.name} is of the task {run.task}, which the form does not make; "
                 f"`seg-engine rerun {run.id}` does.",

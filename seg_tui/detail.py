@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.agent.presence import Presence
-from engine.config.task_names import LEARNING_TASKS
 from engine.host.processes import is_alive
 from engine.run.directory import RunDir
 from engine.store import (
@@ -22,6 +21,7 @@ from engine.store import (
     RunSummary,
     Store,
 )
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui.logfile import read_end
 
@@ -105,8 +105,8 @@ def load_detail(
                 tuple(store.results.events(row.id)),
                 tuple(store.results.evaluations(row.id)),
             )
-            images = tuple(store.results.image_scores(row.id)) if row.task == "evaluate" else ()
-        if row.task not in LEARNING_TASKS:
+            images = tuple(store.results.image_scores(row.id)) if TASKS[row.task].evaluates else ()
+        if not TASKS[row.task].learns:
             found = load_results(store, row.id)
     return Detail(
         row=row,

@@ -16,6 +16,7 @@ from engine.report.run import Files, RunPage, changed_keys, results
 from engine.report.tables import Cell, Column, data_size, duration, large, moment, text_table
 from engine.run.directory import RunDir
 from engine.store import EventRow, RunRow
+from engine.tasks import TASKS, NetworkTask, learns_classes
 from seg_tui.detail import Detail, Results
 
 MOST_IMAGES = 1000
@@ -53,15 +54,13 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
     told = results(page, width)
     if told is not None:
         return told
-    if detail.row.task != "train":
+    if not learns_classes(detail.row.task, detail.row.classes):
         return Text("nothing has been measured yet", "dim")
-    run_id = detail.row.id
-    lines = [
-        "nothing has been measured of this network beside its training yet",
-        f"seg-engine evaluate {run_id}                   every score on a split, image by image",
-        f"seg-engine robustness {run_id}                 Dice on corrupted images",
-        f"seg-engine ood {run_id} --ood-data FOLDER   how well it tells what it does not know",
-    ]
+    measuring = [task for task in TASKS if isinstance(task, NetworkTask) and task.measures]
+    commands = [f"seg-engine {task.name} {detail.row.id} {task.usage}".rstrip() for task in measuring]
+    lines = ["nothing has been measured of this network beside its training yet"]
+    for command, task in zip(commands, measuring, strict=True):
+        lines.append(f"{command:<{max(map(len, commands))}}   {task.measures}")
     return Text("\n".join(lines), "dim")
 
 

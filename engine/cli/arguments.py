@@ -11,7 +11,7 @@ import typer
 
 from engine.cli import words
 from engine.cli.usage import Command, CommandGroup, WrongUse, choice
-from engine.config.task_names import MOST_PRIORITY
+from engine.config.priority import MOST_PRIORITY
 
 if TYPE_CHECKING:
     from engine.requests.queueing import Place

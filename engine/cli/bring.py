@@ -18,6 +18,7 @@ from engine.run.bounds import stays_inside
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import as_new
 from engine.run.journal import JournalError, read_pieces
+from engine.tasks import TASKS
 
 MOST_NESTED = 32
 """How deep the folders of a run may lie in each other; those that the engine makes are three deep."""
@@ -91,9 +92,9 @@ def _refuse_wandering(run: RunDir, config: RunConfig) -> None:
     for key, path in sources.items():
         if path and not path.startswith("/") and os.path.normpath(f"{run.id}/{path}").startswith(".."):
             raise RunDirError(f"{run.config_file}: {key}: {path} leaves the folder of the runs")
-    out = config.predict.out if config.predict is not None else ""
-    if not out.startswith("/") and not stays_inside(out):
-        raise RunDirError(f"{run.config_file}: predict.out: {out} leaves the folder of the run")
+    for key, path in TASKS[config.task].outside(config).items():
+        if not path.startswith("/") and not stays_inside(path):
+            raise RunDirError(f"{run.config_file}: {key}: {path} leaves the folder of the run")
 
 
 def _refuse_unreadable(journal: Path) -> None:

@@ -58,9 +58,7 @@ def compare_runs(workspace: Workspace, wanted: SideBySide) -> None:
 def compared_run(store: Store, prefix: str) -> ComparedRun:
     """A run with all that it is compared by. Raises StoreError."""
     row = store.run(store.resolve(prefix))
-    found = (
-        store.results.evaluations(row.id) if row.task == "evaluate" else store.results.evaluations_of(row.id)
-    )
+    found = store.results.evaluations(row.id) if row.source else store.results.evaluations_of(row.id)
     return ComparedRun(
         row,
         store.results.epochs(row.id),

@@ -15,11 +15,8 @@ from rich.text import Text
 from engine.cli.console import Stream, notices, output, print_json
 from engine.config.keys import format_value
 from engine.config.run_config import RunConfig
-from engine.config.task_names import LEARNING_TASKS
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text
-from engine.report.run import predictions
-from engine.report.score_maps import DECISIONS
 from engine.report.tables import class_table, duration, score
 from engine.run.directory import RunDir
 from engine.run.events import (
@@ -36,6 +33,7 @@ from engine.run.events import (
     Warned,
 )
 from engine.store import RunRow, Store
+from engine.tasks import TASKS
 from engine.visible import block
 
 HEADER = "    epoch  loss train      val  Dice train      val     mIoU    img/s    time"
@@ -108,7 +106,7 @@ class PlainDisplay:
 
     def __init__(self, row: RunRow, config: RunConfig, stream: Stream = output) -> None:
         self._row, self._config, self._stream = row, config, stream
-        self._lines = EpochLines(config.epochs)
+        self._lines, self._task = EpochLines(config.epochs), TASKS[config.task]
 
     def __enter__(self) -> Self:
         self._say(f"run {self._row.id}  {self._row.name}  (experiment {self._row.experiment})")
@@ -123,7 +121,7 @@ class PlainDisplay:
         for event in events:
             match event:
                 case Started():
-                    after = f" after epoch {event.resumed_from_epoch}" if self._config.task == "train" else ""
+                    after = f" after epoch {event.resumed_from_epoch}" if self._task.learns else ""
                     again = f", going on{after}" if event.attempt > 1 else ""
                     self._say(
                         f"worker {event.pid} on {event.device_name} ({event.device}), {event.precision}, "
@@ -139,7 +137,7 @@ class PlainDisplay:
                         f"{event.name}: {event.parameters:,} parameters, "
                         f"{event.flops_per_sample / 1e9:.2f} GFLOPs a sample"
                     )
-                    if self._config.task == "train":
+                    if self._task.learns:
                         self._say(HEADER)
                 case Evaluating():
                     kept = f", {event.done} of them scored before" if event.done else ""
@@ -171,7 +169,7 @@ class PlainDisplay:
     def interrupted(self, times: int) -> None:
         # A console takes a lock that the interrupted code may hold; a bare write does not.
         line = (
-            f"stopping after this {self._step}; Ctrl-C again kills the run\n"
+            f"stopping after this {self._task.stops_after}; Ctrl-C again kills the run\n"
             if times == 1
             else "killing the run\n"
         )
@@ -179,11 +177,6 @@ class PlainDisplay:
 
     def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
         print_end(row, store, run, self._stream)
-
-    @property
-    def _step(self) -> str:
-        """What is finished before a stop."""
-        return "step, with its checkpoint saved" if self._config.task == "train" else "image"
 
     def _is_scored(self, epoch: int) -> bool:
         return epoch % self._config.validation.every == 0 or epoch == self._config.epochs
@@ -219,17 +212,16 @@ class LiveDisplay(PlainDisplay):
         self._live.update(self._render())
 
     def interrupted(self, times: int) -> None:
-        step = self._step.partition(",")[0]
+        step = self._task.stops_after.partition(",")[0]
         self._hint = f"stopping after this {step} (Ctrl-C again kills)" if times == 1 else "killing"
 
     def _render(self) -> Text | Table:
         if self._now is None:
             return Text(self._hint or "waiting for the worker to import torch", style="dim")
         now = self._now
-        doing = {"cache": "reading images", "train": "training", "predict": "predicting", "fit": "fitting"}
         bar = ProgressBar(total=now.steps, completed=now.step, width=24)
         parts = [f"epoch {now.epoch}/{self._config.epochs}"] if now.epoch else []
-        parts.append(f"{doing.get(now.phase, 'scoring')} {now.step}/{now.steps}")
+        parts.append(f"{_doing(now.phase)} {now.step}/{now.steps}")
         tail = []
         if now.images_per_second is not None:
             tail.append(f"{now.images_per_second:.1f} img/s")
@@ -288,7 +280,8 @@ class JsonDisplay:
 def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     """How the run ended, its per-class table, where its files are and what to type next."""
     if row.status == "finished":
-        for scored in store.results.evaluations(row.id) if row.task == "evaluate" else ():
+        task = TASKS[row.task]
+        for scored in store.results.evaluations(row.id) if task.evaluates else ():
             stream.say()
             stream.say(evaluation_text(scored, row.colors))
             stream.say(f"images:  seg-engine images {row.id}")
@@ -300,17 +293,14 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
                 continue
             stream.say(f"\nbest validation Dice {best.dice:.5f} at epoch {best.epoch}, by class:")
             stream.say(class_table(best.class_dice, best.class_iou, row.colors))
-        if row.task == "ood":
+        if row.source and (detected := store.results.ood_results(row.id)):
             stream.say()
-            stream.say(ood_text(store.results.ood_results(row.id)))
-            stream.say(f"images:  {run.outputs / DECISIONS}")
-        if row.task == "robustness":
+            stream.say(ood_text(detected))
+        if row.source and (corrupted := store.results.corruptions(row.id)):
             stream.say("\nDice by corruption and strength:")
-            stream.say(corruption_table(store.results.corruptions(row.id)))
-        if row.task == "predict":
-            stream.say(
-                f"class maps (ids/), colours (color/) and overlays (overlay/): {predictions(row, run.path)}"
-            )
+            stream.say(corruption_table(corrupted))
+        for what, path in task.files(row, run.path).items():
+            stream.say(f"{what + ':':<8} {path}")
         picture = run.outputs / "picture.png"
         if picture.exists():
             stream.say(f"picture: {picture}")
@@ -319,17 +309,19 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
     elif row.cause == "preempted":
         stream.say(f"{row.id} preempted after {row.epoch} complete epochs, its checkpoint saved")
     elif row.status == "stopped":
-        done = f"{row.epoch} complete epochs, its checkpoint saved"
-        if row.task not in LEARNING_TASKS:
-            done = f"{row.step or 0} of {row.steps or '?'} images, which are kept"
-        if row.task == "ood":
-            done = done.partition(",")[0]
-            done += "; the fit is kept, the images are judged anew"
-        stream.say(f"{row.id} stopped after {done}")
+        stream.say(f"{row.id} stopped after {TASKS[row.task].stopped_at(row)}")
         stream.say(f"next:    seg-engine resume {row.id}")
     else:
         notices.say(Text(f"{row.id} {row.status} ({row.cause}): {block(row.message)}"))
         notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
+
+
+_DOING = {"cache": "reading images", "fit": "fitting"}
+
+
+def _doing(phase: str) -> str:
+    """What a progress event tells of: a step of any task, or that which a task is for."""
+    return _DOING.get(phase) or (TASKS[phase].doing if phase in TASKS else "scoring")
 
 
 def _better(event: Epoch, best: Epoch | None) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.cli.console import notices, output, print_json
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_pairs, start_here
+from engine.cli.run import check_data, start_here
 from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
 from engine.requests.derive import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
@@ -17,6 +17,7 @@ from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
+from engine.tasks import TASKS
 from engine.visible import one_line
 from engine.workspace import Workspace
 
@@ -56,7 +57,7 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
             "keep": wanted.keep,
         }
         config = derived_config(workspace, row, about, wanted.changes, wanted.data)
-        check_pairs(config, workspace, row)
+        check_data(config, workspace, row=row)
         other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
         made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}")
         if place is not None:
@@ -93,7 +94,7 @@ def list_images(workspace: Workspace, prefix: str, sort: str, limit: int | None,
     """
     with open_existing(workspace) as store:
         row = store.run(store.resolve(prefix))
-        if row.task != "evaluate":
+        if not TASKS[row.task].evaluates:
             made = store.results.evaluations_of(row.id)
             if not made:
                 raise Refused([f"{row.id}: has no evaluation yet; `seg-engine evaluate {row.id}` makes one"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.cli.evaluate import card_of_network
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_material, check_robustness, start_here
+from engine.cli.run import check_data, start_here
 from engine.requests.derive import checkpoint_of, derived_config, source_run
 from engine.requests.queueing import enqueue
 from engine.run.files import absolute
@@ -42,7 +42,7 @@ def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
             "out_root": _absolute(wanted.ood_data) if wanted.ood_data is not None else "",
         }
         config = derived_config(workspace, row, section, wanted.changes, task="ood")
-        check_material(config, workspace, row)
+        check_data(config, workspace, row=row)
         what = wanted.ood_data.name if wanted.ood_data is not None else wanted.pseudo
         made = card_of_network(wanted.new, row, f"{row.name}-ood-{what}")
         if place is not None:
@@ -63,7 +63,7 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
         path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
         section = {"split": wanted.split, "source": row.id, "checkpoint": path}
         config = derived_config(workspace, row, section, wanted.changes, wanted.data, task="robustness")
-        check_robustness(config, workspace, row)
+        check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-robustness")
         if place is not None:
             enqueue(workspace, store, made, config, place)

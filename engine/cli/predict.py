@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.cli.evaluate import card_of_network
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import start_here, tell_classes, tell_notes
+from engine.cli.run import check_data, start_here, tell_notes
 from engine.requests.derive import checkpoint_of, derived_config, source_run
 from engine.requests.predict import find_images, label_values, output_names, refuse_existing, refuse_no_folder
 from engine.requests.queueing import enqueue
@@ -57,7 +57,7 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
             "notes": found.notes,
         }
         config = derived_config(workspace, row, section, wanted.set_key, task="predict")
-        tell_classes(config, row)
+        check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-predict")
         if place is not None:
             enqueue(workspace, store, made, config, place)

@@ -8,7 +8,7 @@ import typer
 
 from engine.cli import words
 from engine.cli.arguments import Commands, Json, RunNames, group, workspace_of
-from engine.config.task_names import MOST_PRIORITY
+from engine.config.priority import MOST_PRIORITY
 
 queue_app = group("List what runs and what waits; reorder and pause it.")
 commands = Commands("Queue")

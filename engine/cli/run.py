@@ -19,11 +19,8 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config.run_config import RunConfig
 from engine.config.slurm import SlurmConfig
-from engine.config.task_sections import OfNetworkConfig
-from engine.data.cases import open_material
-from engine.data.dataset import open_dataset
+from engine.data.checks import Known, Log
 from engine.data.membership import Trained
-from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.host.processes import identify
 from engine.plugins import usable_config
 from engine.requests.configs import check_hardware, check_steps, default_name, resolve_config
@@ -41,6 +38,7 @@ from engine.requests.refusals import RESUMABLE, Refused, refuse_elsewhere, refus
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import RunRow, Store
 from engine.store.cards import card_of
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -138,96 +136,36 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         return follow(workspace, store, row.id, as_json)
 
 
-def check_data(config: RunConfig, workspace: Workspace, run: RunDir | None = None) -> None:
-    """Find, check and cache the data before a run is made, and its pre-training run's. Raises DataError, and
+def check_data(
+    config: RunConfig, workspace: Workspace, run: RunDir | None = None, row: RunRow | None = None
+) -> None:
+    """Look at the data of a run before it is made, and at its pre-training run's. Raises DataError, and
     ConfigError where a step would have too few images for the network.
 
-    A `run` that goes on has the samples that it began with.
+    A `run` that goes on has the samples that it began with. `row` is the run whose network is looked at, when
+    that is for the first time.
     """
-    if config.task == "evaluate":
-        check_pairs(config, workspace)
-        return
-    if config.task == "ood":
-        check_material(config, workspace)
-        return
-    if config.task == "robustness":
-        check_robustness(config, workspace)
-        return
-    if config.task == "predict":
-        return  # each image is looked at when its turn comes
     pretraining = pretraining_of(config)
     if pretraining is not None:
         check_data(pretraining, workspace)
-    known = Trained.find(run) if run is not None else None
-    began_with = known.membership if known is not None else None
-    with progress_bar("reading images") as report:
-        data = open_dataset(
-            config.data, workspace.cache, report, notices.print, config.needs_labels, began_with
-        )
-    if known is not None:
-        known.refuse_other_counts(len(data.train), len(data.val))
-    tell_notes(data.notes)
-    check_steps(config, len(data.train))
+    task, before = TASKS[config.task], workspace.run_dir(config.source) if config.source else run
+    if row is not None and has_relative_classes(row):
+        notices.say(f"class set of {row.id}: {config.data.classes}")
+    known = Known(
+        workspace.cache,
+        Trained.find(before) if before is not None else None,
+        row.classes if row is not None else (),
+    )
+    with progress_bar(f"reading {task.reads}") as report:
+        checked = task.check_data(config, known, Log(report, notices.print))
+    tell_notes(checked.notes)
+    check_steps(config, checked.train_images)
 
 
 def tell_notes(notes: Sequence[str]) -> None:
     """Say what is left out of the data, or read otherwise than its name says."""
     for note in notes:
         notices.note(note)
-
-
-def check_pairs(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
-    """Look at what an evaluation is to score. Raises DataError when the split is not there, has other classes
-    than the run `row`, or no label."""
-    about = config.evaluate
-    assert about is not None
-    with progress_bar("reading labels") as report:
-        pairs = open_pairs(config.data, about.split, workspace.cache, report, trained_run(workspace, about))
-        if row is not None and row.classes:
-            tell_classes(config, row)
-            refuse_other_classes(pairs, row.classes, row.id)
-        size = config.data.size if about.at == "input" else None
-        refuse_unlabelled(pairs, about.split, size, report)
-    tell_notes(pairs.notes)
-
-
-def check_material(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
-    """Look for what an out-of-distribution evaluation needs. Raises DataError."""
-    about = config.ood
-    assert about is not None
-    with progress_bar("reading images") as report:
-        material = open_material(config.data, about, workspace.cache, report, trained_run(workspace, about))
-    tell_notes(material.notes)
-    if row is not None and row.classes:
-        tell_classes(config, row)
-        pairs = Pairs(material.root, material.class_set, material.training, ())
-        refuse_other_classes(pairs, row.classes, row.id)
-    held_out = Pairs(material.root, material.class_set, material.calibrating, ())
-    refuse_unlabelled(held_out, "the part held out, which calibrates,")
-
-
-def tell_classes(config: RunConfig, row: RunRow) -> None:
-    """Say which file is taken for the class set of a run that kept a relative path."""
-    if has_relative_classes(row):
-        notices.say(f"class set of {row.id}: {config.data.classes}")
-
-
-def trained_run(workspace: Workspace, about: OfNetworkConfig) -> Trained | None:
-    """What is known of the images of the run whose network is looked at."""
-    return Trained.find(workspace.run_dir(about.source))
-
-
-def check_robustness(config: RunConfig, workspace: Workspace, row: RunRow | None = None) -> None:
-    """Look at the split whose images are to be corrupted. Raises DataError."""
-    about = config.robustness
-    assert about is not None
-    with progress_bar("reading labels") as report:
-        pairs = open_pairs(config.data, about.split, workspace.cache, report, trained_run(workspace, about))
-        if row is not None and row.classes:
-            tell_classes(config, row)
-            refuse_other_classes(pairs, row.classes, row.id)
-        refuse_unlabelled(pairs, about.split, on_progress=report)
-    tell_notes(pairs.notes)
 
 
 def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> int:

@@ -31,6 +31,8 @@ from engine.config.old_keys import (
 from engine.config.run_config import RunConfig, registries, variant_sections
 from engine.errors import EngineError
 from engine.host.input_files import InputFileError, parse_toml, read_toml
+from engine.tasks import TASKS
+from engine.tasks.registry import TaskRegistry
 
 R = TypeVar("R")
 
@@ -76,7 +78,7 @@ def config_keys() -> dict[str, ConfigKey]:
     return {key.key: key for key in _walk(RunConfig, "")}
 
 
-for _registry_of_keys in registries().values():
+for _registry_of_keys in (*registries().values(), TASKS):
     _registry_of_keys.on_change(config_keys.cache_clear)
 
 
@@ -362,9 +364,7 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     extra = info.json_schema_extra
     unit, form = (str(extra[name]) if isinstance(extra, dict) else "" for name in ("unit", "form"))
     new = extra.get("new") if isinstance(extra, dict) else None
-    choices = (
-        tuple(str(c) for c in get_args(info.annotation)) if get_origin(info.annotation) is Literal else ()
-    )
+    choices = _choices(info)
     bounds = []
     for entry in info.metadata:
         for sign, attribute in ((">", "gt"), (">=", "ge"), ("<", "lt"), ("<=", "le")):
@@ -392,8 +392,16 @@ def _is_size(info: FieldInfo) -> bool:
     return bool(info.annotation == get_args(Size)[0])
 
 
+def _choices(info: FieldInfo) -> tuple[str, ...]:
+    """The words that a field takes; none for a field that takes others."""
+    tasks = _registry(info, TaskRegistry)
+    if tasks is not None:
+        return tasks.names()
+    return tuple(str(c) for c in get_args(info.annotation)) if get_origin(info.annotation) is Literal else ()
+
+
 def _kind(info: FieldInfo) -> str:
-    if get_origin(info.annotation) is Literal:
+    if _choices(info):
         return "choice"
     if _is_size(info):
         return "size"

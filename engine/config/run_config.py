@@ -19,19 +19,20 @@ from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Count, Section, Size, option
 from engine.config.old_keys import with_new_keys
 from engine.config.slurm import SlurmConfig
-from engine.config.task_names import LEARNING_TASKS
 from engine.config.task_sections import (
     EvaluateConfig,
     OfNetworkConfig,
     OodConfig,
     PredictConfig,
     RobustnessConfig,
+    ScoredSplitConfig,
 )
 from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
 from engine.optimizers.builtin import OPTIMIZERS, OptimizerSection, SGDConfig
 from engine.schedules.builtin import SCHEDULES, ConstantConfig, ScheduleSection
+from engine.tasks import TASKS, USUAL
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -233,11 +234,8 @@ class PluginFile(Section):
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
 
-    task: Literal["train", "pretrain", "evaluate", "predict", "ood", "robustness"] = option(
-        "train",
-        "train: learn classes from labels; pretrain: learn to remove noise, from images alone; evaluate: "
-        "score what another run has learned; predict: make class maps with it; ood: see what it takes for "
-        "unknown; robustness: score it on corrupted images",
+    task: Annotated[str, TASKS] = option(
+        USUAL, "; ".join(f"{task.name}: {task.does}" for task in TASKS if TASKS.is_built_in(task.name))
     )
     recipe: str = option("", "Name of the recipe this config came from")
     seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
@@ -294,7 +292,7 @@ class RunConfig(Section):
 
     def missing(self) -> list[str]:
         """The components that are not here, a line each."""
-        lines = []
+        lines = [] if self.task in TASKS else [f"task={self.task}: no such task here"]
         for field, registry in registries().items():
             section = getattr(self, field)
             if isinstance(registry, PartRegistry):
@@ -324,13 +322,14 @@ class RunConfig(Section):
     @property
     def of_network(self) -> OfNetworkConfig | None:
         """The section of a task that looks at the network of another run; None for a run with its own."""
-        sections: dict[str, OfNetworkConfig | None] = {
-            "evaluate": self.evaluate,
-            "predict": self.predict,
-            "ood": self.ood,
-            "robustness": self.robustness,
-        }
-        return sections.get(self.task)
+        section = getattr(self, self.task, None)
+        return section if isinstance(section, OfNetworkConfig) else None
+
+    @property
+    def scored(self) -> ScoredSplitConfig | None:
+        """The section of a task that scores a split; None for any other."""
+        section = self.of_network
+        return section if isinstance(section, ScoredSplitConfig) else None
 
     @property
     def source(self) -> str:
@@ -339,7 +338,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
-        if self.task not in ("train", "pretrain") and self.of_network is None:
+        if not TASKS[self.task].learns and self.of_network is None:
             raise ValueError(
                 f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
             )
@@ -349,7 +348,7 @@ class RunConfig(Section):
     def _several_devices_have_something_to_share(self) -> Self:
         if self.devices == "1":
             return self
-        if self.task not in LEARNING_TASKS:
+        if not TASKS[self.task].learns:
             raise ValueError(f"devices: the task {self.task} runs on one device; it must be 1")
         if self.device.startswith("cuda:"):
             raise ValueError(
@@ -385,7 +384,7 @@ class RunConfig(Section):
 
     @property
     def needs_labels(self) -> bool:
-        return self.task != "pretrain"
+        return TASKS[self.task].needs_labels
 
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
@@ -401,7 +400,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _images_alone_teach_no_classes(self) -> Self:
-        if self.data.kind == "images" and self.task != "pretrain":
+        if self.data.kind == "images" and self.needs_labels:
             raise ValueError(
                 f"data.kind: images have no labels, which task={self.task} needs; "
                 "it must be auto, cityscapes or folder, or the task pretrain"
@@ -409,9 +408,8 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _pretraining_has_no_pretraining(self) -> Self:
-        if self.task == "pretrain" and self.pretrain.epochs > 0:
-            raise ValueError("pretrain.epochs: is for task=train; the epochs of task=pretrain are epochs")
+    def _task_can_have_this_config(self) -> Self:
+        TASKS[self.task].check_config(self)
         return self
 
     @model_validator(mode="after")
@@ -440,5 +438,6 @@ def variant_sections() -> dict[str, Registry[Any]]:
     return {name: entry for name, entry in registries().items() if isinstance(entry, Registry)}
 
 
-for _registry in registries().values():
+for _registry in (*registries().values(), TASKS):
     _registry.on_change(lambda: RunConfig.model_rebuild(force=True))
+TASKS.load_installed()

@@ -25,10 +25,15 @@ class OfNetworkConfig(Section):
     )
 
 
-class EvaluateConfig(OfNetworkConfig):
-    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+class ScoredSplitConfig(OfNetworkConfig):
+    """What the tasks that score a split have in common."""
 
     split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+
+
+class EvaluateConfig(ScoredSplitConfig):
+    """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
+
     at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
     keep: int = option(
         8,
@@ -90,7 +95,5 @@ class OodConfig(OfNetworkConfig):
         return self
 
 
-class RobustnessConfig(OfNetworkConfig):
+class RobustnessConfig(ScoredSplitConfig):
     """Scores on corrupted images; `seg-engine robustness` fills it in."""
-
-    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")

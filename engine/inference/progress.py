@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from engine.data.decode import map_in_order
 from engine.run.events import Progress
@@ -33,7 +33,7 @@ class Steps:
     """Tells how far a pass over images is, and stops between two of them."""
 
     job: Job
-    phase: Literal["fit", "ood", "robustness"]
+    phase: str
     steps: int
     before: int = 0
     begun: float = field(default_factory=time.monotonic)

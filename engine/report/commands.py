@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.config.recipes import RECIPES
-from engine.config.task_sections import EvaluateConfig
 from engine.report.compare_config import CLASS_SET, flat_config, pretraining_epochs
 from engine.report.run import changed_keys
 from engine.store import RunRow
+from engine.tasks import TASKS, NetworkTask
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
-_USUALLY_KEPT = str(EvaluateConfig.model_fields["keep"].default)
-
-_OF_TASK = ("task", "evaluate.", "predict.", "ood.", "robustness.", "init.", "pretrain.")
+_OF_TASK = ("task", "init.", *(f"{task.section}." for task in TASKS if task.section))
 """Keys that an evaluation does not take over from the training that it looks at."""
 
 
@@ -35,8 +33,9 @@ def command_lines(rows: Sequence[RunRow]) -> list[str]:
 def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
     """The command of one run. Runs that it builds upon are called by their names, which the same commands
     give again; one that is not among `others`, by its id."""
-    words = ["seg-engine"]
-    words += _MAKERS.get(row.task, _training)(row, others)
+    task = TASKS[row.task]
+    made = _of_network(task, row, others) if isinstance(task, NetworkTask) else _training(row, others)
+    words = ["seg-engine", *made]
     words += ["--name", row.name] if row.name else []
     return shlex.join([*words, "--experiment", row.experiment])
 
@@ -63,46 +62,14 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     return [*words, "--data", root] if root else words
 
 
-def _evaluation(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
-    config, source = flat_config(row.config), source_id(row)
-    about = {key: config[f"evaluate.{key}"] for key in ("split", "at", "label_resize", "tta")}
-    words = ["evaluate", _called(source, others), *_changes(config, source, others)]
-    for key, value in about.items():
-        words += [f"--{key.replace('_', '-')}", value]
-    keep = config.get("evaluate.keep", _USUALLY_KEPT)
-    words += ["--keep", keep] if keep != _USUALLY_KEPT else []
-    return [*words, *_checkpoint(config["evaluate.checkpoint"])]
-
-
-def _prediction(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
-    config, about, source = flat_config(row.config), row.config["predict"], source_id(row)
-    words = ["predict", _called(source, others), *about["images"]]
+def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    """The command that looks at the network of another run as this one does."""
+    config, section, source = flat_config(row.config), row.config[task.name], source_id(row)
+    given = task.arguments(section, config["data.root"])
+    words = [task.name, _called(source, others), *given.operands]
     for change in _changes(config, source, others):
-        words += ["--set", change]
-    own_folder = not about["out"].startswith("/")
-    words += [] if own_folder else ["--out", about["out"]]
-    words += ["--ids", "raw"] if list(about["values"]) != list(range(len(about["values"]))) else []
-    for key in ("naming", "label_resize", "tta"):
-        words += [f"--{key.replace('_', '-')}", about[key]]
-    words += ["--overwrite"] if about["overwrite"] else []
-    return [*words, *_checkpoint(about["checkpoint"])]
-
-
-def _detection(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
-    config, source = flat_config(row.config), source_id(row)
-    words = ["ood", _called(source, others), *_changes(config, source, others)]
-    words += ["--id-data", config["ood.in_root"]] if config["ood.in_root"] != config["data.root"] else []
-    strange = config["ood.out_root"]
-    words += ["--ood-data", strange] if strange else ["--pseudo", config["ood.pseudo"]]
-    words += ["--split", config["ood.split"], "--accept", config["ood.accept"]]
-    words += ["--least-component", config["ood.least_predicted"], config["ood.least_true"]]
-    return [*words, "--exact", config["ood.exact_scores"], *_checkpoint(config["ood.checkpoint"])]
-
-
-def _robustness(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
-    config, source = flat_config(row.config), source_id(row)
-    words = ["robustness", _called(source, others), *_changes(config, source, others)]
-    return [*words, "--split", config["robustness.split"], *_checkpoint(config["robustness.checkpoint"])]
+        words += [task.change_option, change] if task.change_option else [change]
+    return [*words, *given.options, *_checkpoint(section["checkpoint"])]
 
 
 def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow]) -> list[str]:
@@ -123,15 +90,6 @@ def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow
 def _checkpoint(path: str) -> list[str]:
     which = path.rpartition("/")[2].removesuffix(".pt")
     return [] if which == "best" else ["--checkpoint", which]
-
-
-_MAKERS: dict[str, Callable[[RunRow, Mapping[str, RunRow]], list[str]]] = {
-    "evaluate": _evaluation,
-    "predict": _prediction,
-    "ood": _detection,
-    "robustness": _robustness,
-}
-"""What writes the command of a task; of any other it is `run`."""
 
 
 def _called(run_id: str, others: Mapping[str, RunRow]) -> str:

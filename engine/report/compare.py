@@ -10,7 +10,6 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.config.task_names import LEARNING_TASKS
 from engine.errors import EngineError
 from engine.report.compare_config import (
     SCORED_ON,
@@ -25,6 +24,7 @@ from engine.report.measures import Measure, Metric, Value, measures_of, summaris
 from engine.report.published import PublishedResult
 from engine.report.runs import done, outcome
 from engine.store import RunRow
+from engine.tasks import TASKS
 
 MOST_RUNS = 12
 """More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""
@@ -237,7 +237,7 @@ def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterabl
     for run in runs:
         row = run.row
         if row.status != "finished":
-            far = f"epoch {done(row)}" if row.task in LEARNING_TASKS else done(row)
+            far = f"epoch {done(row)}" if TASKS[row.task].learns else done(row)
             yield f"{row.name or row.id} ({row.id}) is {row.status}, {far}"
         elif run.best is None and outcome(row) is None:
             yield f"{row.name or row.id} ({row.id}) has no scores"

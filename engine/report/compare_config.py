@@ -10,6 +10,7 @@ from typing import Any
 from engine.config.keys import config_keys, format_value
 from engine.config.run_config import RunConfig
 from engine.store import RunRow
+from engine.tasks import learns_classes
 
 SEED = "seed"
 
@@ -94,7 +95,7 @@ def _differ(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
 
 def pretraining_epochs(row: RunRow) -> int:
     """Epochs of the pre-training run whose weights this run began with, 0 without one."""
-    pretraining = row.config.get("pretrain") if row.task == "train" else None
+    pretraining = row.config.get("pretrain") if learns_classes(row.task, row.classes) else None
     return int(pretraining.get("epochs", 0)) if isinstance(pretraining, Mapping) else 0
 
 

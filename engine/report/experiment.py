@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.config.keys import ConfigError, to_toml, validate
-from engine.report.commands import command_lines, source_id
+from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
 from engine.report.compare_ood import corruption_block, ood_block
@@ -18,6 +18,7 @@ from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Mar
 from engine.report.study import study_blocks
 from engine.report.tables import data_size, duration, large, score
 from engine.store import EvaluationRow, EventRow, RunRow
+from engine.tasks import TASKS, learns_classes
 
 MOST_CONFIGS = 30
 """Of more runs the whole configs are files only."""
@@ -57,12 +58,13 @@ class Experiment:
 
     @property
     def trainings(self) -> list[ReportedRun]:
-        return [run for run in self.runs if run.row.task == "train"]
+        return [run for run in self.runs if learns_classes(run.row.task, run.row.classes)]
 
 
 def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: str) -> Experiment:
     """The experiment with its best entries compared to its first; `runs` in the order of their making."""
-    trained = [run.compared for run in runs if run.row.task == "train"] or [run.compared for run in runs]
+    trainings = [run for run in runs if learns_classes(run.row.task, run.row.classes)]
+    trained = [run.compared for run in trainings or runs]
     groups = same_but_for_the_seed(trained)
     if len(groups) > MOST_ENTRIES:
         best_first = sorted(groups, key=_best_dice, reverse=True)[:MOST_ENTRIES]
@@ -104,7 +106,7 @@ def _head(experiment: Experiment) -> Iterator[Block]:
     runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
     state = "finished" if finished == len(rows) else f"{finished} finished"
     yield text(f"{runs}, {state}. Written {made} by seg-engine {experiment.version}.")
-    scored = [row for row in rows if row.best_dice is not None and row.task == "train"]
+    scored = [row for row in rows if row.best_dice is not None and learns_classes(row.task, row.classes)]
     if scored:
         best = max(scored, key=lambda row: row.best_dice or 0.0)
         yield text(
@@ -139,7 +141,7 @@ def _pretrainings(experiment: Experiment) -> list[Block]:
             score(row.last_loss),
         ]
         for row in (run.row for run in experiment.runs)
-        if row.task == "pretrain"
+        if TASKS[row.task].learns and not learns_classes(row.task, row.classes)
     ]
     header = ["run", "id", "epochs", "images", "lowest val loss", "last train loss"]
     return [Heading("Pre-training"), table(header, rows, numbers_from=2)] if rows else []
@@ -163,7 +165,7 @@ def _evaluations(experiment: Experiment) -> list[Block]:
     for run in experiment.runs:
         made = {evaluation.scores.run_id: evaluation.kind for evaluation in run.compared.evaluations}
         for scores in run.evaluations:
-            source = source_id(run.row) if run.row.task == "evaluate" else run.row.id
+            source = run.row.source or run.row.id
             kind = made.get(run.row.id, f"{scores.split} at {scores.at}, {scores.images} images")
             latency = "-" if scores.latency_seconds is None else f"{1000 * scores.latency_seconds:.1f} ms"
             frames = "-" if scores.frames_per_second is None else f"{scores.frames_per_second:.1f}"
@@ -207,7 +209,7 @@ def _robustness(experiment: Experiment, pictures: Mapping[str, Picture]) -> list
 
 def _speed(experiment: Experiment) -> Iterator[Block]:
     rows: list[list[Cell]] = []
-    for run in (run for run in experiment.runs if run.row.task in ("train", "pretrain")):
+    for run in (run for run in experiment.runs if TASKS[run.row.task].learns):
         row = run.row
         seconds = sum(epoch.seconds for epoch in run.compared.epochs)
         share = "-" if row.utilisation is None else f"{100 * row.utilisation:.0f} %"

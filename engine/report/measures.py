@@ -51,7 +51,7 @@ class ComparedRun:
     def classes(self) -> dict[str, float | None]:
         """Dice by class at the best epoch, of an evaluation its own; nothing for a run without scores and one
         that learns no classes."""
-        if self.row.task == "evaluate":
+        if self.row.source:
             return self.evaluations[-1].scores.class_dice if self.evaluations else {}
         return self.best.class_dice if self.best is not None else {}
 

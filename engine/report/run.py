@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,9 @@ from rich.text import Text
 
 from engine.config.keys import config_keys, format_value, new_config, value_of
 from engine.config.recipes import RECIPES, get_recipe
-from engine.config.task_names import LEARNING_TASKS
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
-from engine.report.runs import STATUS_STYLES, outcome
+from engine.report.runs import STATUS_STYLES, done, outcome, worded
 from engine.report.tables import (
     Column,
     age,
@@ -29,6 +28,7 @@ from engine.report.tables import (
 )
 from engine.run.events import WarmStart
 from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, OodRow, RunRow
+from engine.tasks import TASKS, USUAL, NetworkTask
 from engine.visible import block, one_line
 
 CURVE_WIDTH = 40
@@ -91,12 +91,7 @@ def next_commands(page: RunPage) -> list[str]:
         commands.append(f"seg-engine resume {row.id}")
     if files.log is not None and row.status != "finished":
         commands.append(f"tail -f {files.log}" if not row.ended else f"less {files.log}")
-    if row.task == "evaluate":
-        commands.append(f"seg-engine images {row.id}")
-    elif row.task == "ood" and files.gallery:
-        commands.append(f"seg-engine figure unknown {row.id}")
-    elif row.task == "train" and files.checkpoints:
-        commands.append(f"seg-engine evaluate {row.id}")
+    commands += TASKS[row.task].next_commands(row.id, bool(files.checkpoints), bool(files.gallery))
     if files.gallery:
         commands.append(f"seg-engine picture {row.id}")
     return [*commands, f"seg-engine runs --experiment {_quoted(row.experiment)}"]
@@ -119,18 +114,19 @@ def heading(page: RunPage) -> Text:
     lines = [Text.assemble((row.id, "bold"), "  ", (row.name, "bold"))]
     cause = f" ({row.cause})" if row.cause and row.cause not in ("completed", row.status) else ""
     state = Text.assemble((row.status + cause, STATUS_STYLES.get(row.status, "")))
-    learns = row.task in LEARNING_TASKS
-    state.append(f"  epoch {row.epoch}/{row.epochs}" if learns else f"  {_of_source(row)}")
+    task = TASKS[row.task]
+    looks = _of_source(row, task.noun) if isinstance(task, NetworkTask) else f"epoch {task.done(row)}"
+    state.append(f"  {looks}")
     if row.phase and not row.ended:
         state.append(f", {row.phase} step {row.step}/{row.steps}")
     found = outcome(row)
-    if found is not None and row.task != "predict":  # how many images is told already
+    if found is not None and not found.is_count:  # how much is done is told already
         state.append(f"  {found.name} ")
-        state.append(str(replace(found, name="")).strip(), "bold")
+        state.append(worded(found).removeprefix(found.name).strip(), "bold")
     lines.append(state)
     if not row.ended:
         lines.append(Text(page.waits, "yellow") if page.waits else _pulse(page))
-    labels = [] if row.task == "train" else [f"task {row.task}"]
+    labels = [] if row.task == USUAL else [f"task {row.task}"]
     labels += [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
     labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
     lines.append(Text("  ".join(labels)))
@@ -139,13 +135,10 @@ def heading(page: RunPage) -> Text:
     return _lines(lines)
 
 
-def _of_source(row: RunRow) -> str:
+def _of_source(row: RunRow, noun: str) -> str:
     """What a run does that looks at the network of another one, and how far it is."""
-    word = {"evaluate": "evaluation", "predict": "prediction", "ood": "out-of-distribution evaluation"}.get(
-        row.task, row.task
-    )
-    done = f", {row.step or 0}/{row.steps} images" if row.steps and not row.phase else ""
-    return f"{word} of {row.source}{done}"
+    far = f", {done(row)}" if row.steps and not row.phase else ""
+    return f"{noun} of {row.source}{far}"
 
 
 def _pulse(page: RunPage) -> Text:
@@ -164,11 +157,6 @@ def _pulse(page: RunPage) -> Text:
     if row.eta_seconds is not None:
         parts.append(f"about {duration(row.eta_seconds)} left")
     return Text(", ".join(parts))
-
-
-def predictions(row: RunRow, folder: Path) -> Path:
-    """Where the predictions of a run of the task `predict` are; `folder` is the run's own."""
-    return Path(folder, row.config["predict"]["out"]).resolve()
 
 
 def failure(row: RunRow) -> Text | None:
@@ -230,7 +218,7 @@ def results(page: RunPage, width: int | None = None) -> Text | None:
 def _evaluations(page: RunPage, width: int | None) -> Text | None:
     if not page.evaluations:
         return None
-    if page.row.task == "evaluate":
+    if TASKS[page.row.task].evaluates:
         return evaluation_text(page.evaluations[-1], page.row.colors)
     return evaluations_table(page.evaluations, width)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from rich.text import Text
 
-from engine.config.task_names import LEARNING_TASKS
 from engine.report.csv_text import csv_text
 from engine.report.tables import Column, age, score, text_table
 from engine.store import RunRow, RunSummary
-from engine.store.rows import HARDEST
+from engine.tasks import TASKS, USUAL, Outcome
 
 STATUS_STYLES = {
     "queued": "dim",
@@ -73,38 +72,16 @@ def status_within(row: RunRow | RunSummary, width: int) -> str:
     return shorter if len(shorter) <= width else row.cause if row.cause == "preempted" else row.status
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The one number that a run is for: its `name`, its `value`, and `of`, what it is of ("@ epoch 12")."""
-
-    name: str
-    value: float
-    of: str = ""
-
-    def __str__(self) -> str:
-        shown = score(self.value) if isinstance(self.value, float) else f"{self.value:,}"
-        return f"{self.name} {shown} {self.of}".rstrip()
-
-
 def outcome(row: RunRow | RunSummary) -> Outcome | None:
-    """What a run has found, by its task: the best Dice, the lowest loss, the Dice of an evaluation, the
-    highest AUROC, the Dice on the most corrupted images, the number of images. None while there is none."""
-    match row.task:
-        case "evaluate":
-            return None if row.last_dice is None else Outcome("mean Dice", row.last_dice)
-        case "ood":
-            return None if row.auroc is None else Outcome("AUROC", row.auroc, row.auroc_score or "")
-        case "robustness":
-            if row.corrupted_dice is None:
-                return None
-            return Outcome("Dice", row.corrupted_dice, f"at strength {HARDEST}")
-        case "predict":
-            return None if not row.steps else Outcome("images", row.step or 0)
-    if row.best_dice is not None:
-        return Outcome("best Dice", row.best_dice, f"@ {row.best_epoch}")
-    if row.best_val_loss is not None:
-        return Outcome("lowest validation loss", row.best_val_loss, f"@ {row.best_epoch}")
-    return None
+    """What a run has found, by its task; None while there is none."""
+    return TASKS[row.task].outcome(row)
+
+
+def worded(found: Outcome) -> str:
+    """An outcome in words: "best Dice 0.6112 @ 12"; a count as the column tells it."""
+    if found.is_count:
+        return found.brief.format(f"{found.value:,}")
+    return f"{found.name} {score(found.value)} {found.of}".rstrip()
 
 
 def best_score(row: RunRow | RunSummary) -> str:
@@ -112,27 +89,17 @@ def best_score(row: RunRow | RunSummary) -> str:
     found = outcome(row)
     if found is None:
         return "-"
-    if row.task == "predict":
-        return f"{found.value:,} images"
-    if row.best_dice is not None:
-        return f"{row.best_dice:.4f} @ {row.best_epoch:>3}"
-    if row.best_val_loss is not None:
-        return f"loss {score(row.best_val_loss)} @ {row.best_epoch:>3}"
-    if row.task == "robustness":
-        return f"{found.value:.4f} @ strength {HARDEST}"
-    return str(found).removeprefix("mean ")
+    return found.brief.format(f"{found.value:,}" if found.is_count else score(found.value))
 
 
 def mean_iou(row: RunRow | RunSummary) -> float | None:
-    """The mean IoU that belongs to the best Dice, or to the one that an evaluation has found."""
-    return row.last_miou if row.task == "evaluate" else row.best_miou
+    """The mean IoU that belongs to what a run has found."""
+    return TASKS[row.task].miou(row)
 
 
 def done(row: RunRow | RunSummary) -> str:
     """How far a run is: in epochs, or in images where it looks at the network of another run."""
-    if row.task in LEARNING_TASKS:
-        return f"{row.epoch}/{row.epochs}"
-    return f"{row.step or 0}/{row.steps} images" if row.steps else "-"
+    return TASKS[row.task].done(row)
 
 
 def run_record(row: RunRow) -> dict[str, Any]:
@@ -149,7 +116,7 @@ def runs_csv(rows: Sequence[RunRow]) -> str:
 
 def _task_column(rows: Sequence[RunRow]) -> list[Column]:
     """What each run does, where not all of them train."""
-    if all(row.task == "train" for row in rows):
+    if all(row.task == USUAL for row in rows):
         return []
     return [Column("task", [row.task for row in rows], rank=2)]
 

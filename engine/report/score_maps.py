@@ -10,8 +10,6 @@ from PIL import Image
 
 from engine.report.gallery import PictureError, Pixels, size_text
 
-DECISIONS = "decisions"
-"""Folder of the tables of accepted images, in the outputs of the run."""
 SCORES_FOLDER = "scores"
 FULL = 65535
 """What a score map stores where all held-out in-distribution pixels score lower."""

@@ -16,6 +16,7 @@ from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, tex
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName
 from engine.report.run import changed_keys
+from engine.tasks import learns_classes
 
 STUDY_RECIPES = tuple(dict.fromkeys(result.recipe for result in PUBLISHED_RESULTS))
 
@@ -60,7 +61,7 @@ def study_blocks(runs: Sequence[ComparedRun]) -> list[Block]:
     groups = [
         group
         for group in same_but_for_the_seed(runs)
-        if group[0].row.recipe in STUDY_RECIPES and group[0].row.task == "train"
+        if group[0].row.recipe in STUDY_RECIPES and learns_classes(group[0].row.task, group[0].row.classes)
     ]
     if not groups:
         return []

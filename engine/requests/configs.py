@@ -12,9 +12,9 @@ from engine.config.keys import ConfigError, load_config, parse_assignments, with
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import refuse_too_small_parts
-from engine.config.task_names import LEARNING_TASKS
 from engine.data.frozen_classes import freeze_classes
 from engine.run.files import absolute
+from engine.tasks import TASKS, USUAL
 
 
 def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
@@ -70,7 +70,7 @@ def check_hardware(config: RunConfig) -> None:
 def check_steps(config: RunConfig, images: int | None = None) -> None:
     """Refuse a run with a step that its network cannot train on; `images` train, None: not known yet. Raises
     ConfigError."""
-    if config.task not in LEARNING_TASKS:
+    if not TASKS[config.task].learns:
         return
     if config.devices != "auto":
         ranks = int(config.devices)
@@ -84,4 +84,4 @@ def check_steps(config: RunConfig, images: int | None = None) -> None:
 def default_name(config: RunConfig) -> str:
     """What a run is called when nobody says it: its recipe, or its network and size."""
     name = config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"
-    return name if config.task == "train" else f"{name} {config.task}"
+    return name if config.task == USUAL else f"{name} {config.task}"

@@ -22,6 +22,7 @@ from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import absolute, expanded
 from engine.store import EvaluationRow, RunRow, Store
+from engine.tasks import learns_classes
 from engine.workspace import Workspace
 
 KEYS = (
@@ -37,7 +38,7 @@ CONFUSIONS = "confusions.npz"
 def source_run(store: Store, prefix: str) -> RunRow:
     """The training run that a person means. Raises Refused for a run without a network of its own."""
     row = store.run(store.resolve(prefix))
-    if row.task != "train":
+    if not learns_classes(row.task, row.classes):
         of = f"; {row.source} is the run whose network it looked at" if row.source else ""
         raise Refused([f"{row.id}: is of the task {row.task}, not train{of}"])
     return row
@@ -130,9 +131,7 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
     Raises Refused when there is none of the same images, size and way to it.
     """
     row = store.run(store.resolve(prefix))
-    found = (
-        store.results.evaluations(row.id) if row.task == "evaluate" else store.results.evaluations_of(row.id)
-    )
+    found = store.results.evaluations(row.id) if row.source else store.results.evaluations_of(row.id)
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.config.keys import ConfigError
+from engine.config.priority import MOST_PRIORITY
 from engine.config.run_config import RunConfig
-from engine.config.task_names import MOST_PRIORITY
 from engine.data.frozen_classes import freeze_classes
 from engine.host.input_files import is_text, shown
 from engine.host.processes import ProcessIdentity

@@ -16,6 +16,7 @@ from engine.host.access import owner_of_path, user_name
 from engine.host.processes import is_alive
 from engine.run.directory import RunDir, RunDirError
 from engine.store import END_STATUSES, RunRow, RunSummary
+from engine.tasks import TASKS
 from engine.visible import text_problem
 from engine.workspace import Workspace
 
@@ -102,14 +103,12 @@ def refuse_foreign_workers(workspace: Workspace, rows: Sequence[RunRow]) -> None
 
 def refuse_without_data(workspace: Workspace, rows: Sequence[RunRow]) -> None:
     """Raises Refused when the data of one is not there any more, as far as its folders tell."""
-    from engine.data.still_there import refuse_lost_data  # the list of runs needs nothing of it
-
     problems = []
     for run in (workspace.run_dir(row.id) for row in rows):
         try:
             config = run.read_config()
             if config.data.root:
-                refuse_lost_data(config, run)
+                TASKS[config.task].find_data(config, run)
         except (DataError, RunDirError) as error:
             problems.append(f"{run.id}: {error}")
     if problems:

@@ -147,10 +147,11 @@ class Speed(Event):
 
 
 class Progress(Event):
-    """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1."""
+    """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1. `phase` is
+    "cache", "val", "fit" or called like the task."""
 
     event: Literal["progress"] = "progress"
-    phase: Literal["cache", "train", "val", "evaluate", "predict", "fit", "ood", "robustness"]
+    phase: Word
     epoch: EpochNumber
     step: Whole
     steps: Whole

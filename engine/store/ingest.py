@@ -17,6 +17,7 @@ from engine.store.folds.curves import summary
 from engine.store.folds.folding import Folding
 from engine.store.folds.status import begin_attempt
 from engine.store.schema import epochs, runs
+from engine.tasks import learns_classes
 
 
 def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEvent], offset: int) -> None:
@@ -34,8 +35,9 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
             begin_attempt(run, event)
         folding.fold(event)
     folding.write(connection)
-    if run["task"] != "evaluate" and folding.changes(epochs):
-        run |= summary(connection, run["id"], run["task"] == "pretrain")
+    if not run["source"] and folding.changes(epochs):
+        by_dice = learns_classes(run["task"], run["classes"])
+        run |= summary(connection, run["id"], by_loss=not by_dice)
     changed = {name: value for name, value in run.items() if value != before[name]}
     if changed:
         connection.execute(runs.update().where(runs.c.id == run["id"]).values(changed))

@@ -97,7 +97,7 @@ def _queue_again(connection: sa.Connection, card: RunCard) -> None:
 
 
 _NOT_FOLDED = {
-    *("source", "config", "note", "name", "priority", "paused", "after"),
+    *("config", "note", "name", "priority", "paused", "after"),
     *("changed", "variant", "workspace"),
 }
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))

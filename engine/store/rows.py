@@ -25,6 +25,7 @@ from engine.store.schema import (
     runs,
     tags,
 )
+from engine.tasks.robustness import HARDEST
 
 STATUSES = ("queued", "starting", "running", "stopping", "finished", "failed", "stopped", "lost")
 END_STATUSES = ("finished", "failed", "stopped", "lost")
@@ -277,9 +278,6 @@ def check_status(status: str) -> None:
 
 
 TAG_SEPARATOR = ","
-
-HARDEST = 5
-"""The strength of corruption at which a network is judged in one number."""
 
 
 def _of_task(task: str, chosen: sa.Select[Any]) -> sa.ColumnElement[Any]:

@@ -19,6 +19,7 @@ from engine.learning.trial_step import enough_by_network
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
 from engine.run.events import Compiled, Data, Model, Progress
+from engine.tasks import TASKS
 from engine.training.objectives import output_channels
 from engine.training.state import TrainState, find_resumption, new_state, restore
 from engine.training.warm_start import start_from_source
@@ -118,7 +119,8 @@ def pretraining_membership(job: Job) -> Membership | None:
     except RunDirError:
         return None  # a checkpoint that lies by itself
     same = ("root", "split", "split_seed", "split_rule", "val_fraction")
-    if before.task != "pretrain" or any(getattr(before.data, key) != getattr(data, key) for key in same):
+    with_labels = before.task in TASKS and before.needs_labels
+    if with_labels or any(getattr(before.data, key) != getattr(data, key) for key in same):
         return None
     return Membership.read(first.split_file)
 

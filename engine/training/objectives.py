@@ -17,7 +17,7 @@ from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses import LossSection
 from engine.losses.functions import build_loss
-from engine.models.registry import CHANNELS
+from engine.tasks import TASKS
 from engine.training.rng import Noise
 
 
@@ -100,13 +100,21 @@ class Denoising:
         return targets.numel()
 
 
+def segmentation(config: RunConfig, classes: int) -> Objective:
+    """To tell classes apart."""
+    return Segmentation(config.loss, classes)
+
+
+def denoising(config: RunConfig, classes: int) -> Objective:
+    """To find the noise that was added to images."""
+    return Denoising(config.pretrain.noise)
+
+
 def build_objective(config: RunConfig, classes: int) -> Objective:
     """The objective of a config's task; `classes` are those of its labels."""
-    if config.task == "pretrain":
-        return Denoising(config.pretrain.noise)
-    return Segmentation(config.loss, classes)
+    return TASKS[config.task].objective(config, classes)
 
 
 def output_channels(config: RunConfig, classes: int) -> int:
     """Channels of the network's answer: a logit a class, or the noise of each colour."""
-    return CHANNELS if config.task == "pretrain" else classes
+    return TASKS[config.task].channels(classes)

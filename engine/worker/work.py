@@ -5,16 +5,16 @@ from __future__ import annotations
 import traceback
 
 from engine.run.events import Failed, Stopped
+from engine.tasks import TASKS, NetworkTask
 from engine.training.probes.fit import advise, describe_shortage, is_out_of_memory, release_memory
 from engine.worker.ending import Ending, failure
 from engine.worker.job import Diverged, Job, StopRequested
-from engine.worker.registry import TASKS
 
 
 def work(job: Job) -> Ending:
     """Do the job's task; returns the end that is still to be put on the record."""
     try:
-        TASKS[job.config.task](job)
+        TASKS[job.config.task].work(job)
     except StopRequested as stop:
         if stop.cause == "timeout":
             return Failed(cause="timeout", message=timeout_message(job))
@@ -42,10 +42,9 @@ def timeout_message(job: Job) -> str:
 
 def how_far(job: Job) -> str:
     """What a run that ends before its end has done."""
-    if job.config.task == "ood":
-        return "between two images; the fit is kept once it is made, images are judged anew"
-    if job.config.of_network is not None:
-        return "between two images; those that are done are kept"
+    task = TASKS[job.config.task]
+    if isinstance(task, NetworkTask):
+        return f"between two images; {task.kept}"
     return f"after {job.epochs_done} complete epochs; what was learned is saved"
 
 

@@ -22,9 +22,9 @@ from engine.config.keys import (
     value_of,
     with_values,
 )
+from engine.config.priority import MOST_PRIORITY
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig, variant_sections
-from engine.config.task_names import MOST_PRIORITY
 from engine.requests.configs import default_name
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")

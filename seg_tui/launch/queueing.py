@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.classes import ClassSet
+from engine.config.priority import MOST_PRIORITY
 from engine.config.run_config import RunConfig
-from engine.config.task_names import MOST_PRIORITY
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
 from engine.plugins import usable_config

@@ -13,6 +13,7 @@ from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import gallery_epochs, gallery_name
 from engine.report.score_maps import kept_scores
 from engine.store import RunRow, Store
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui.widgets.class_colors import Color, color_of
 
@@ -92,8 +93,8 @@ def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
         best_epoch=row.best_epoch,
         files=files,
         sizes=_sizes(row, [path for paths in files.values() for path in paths.values()]),
-        ranking=_known_ranking(store, row, files) if row.task == "evaluate" else None,
-        problem="" if files else _how_to_get_one(row),
+        ranking=_known_ranking(store, row, files) if TASKS[row.task].evaluates else None,
+        problem="" if files else TASKS[row.task].without_pictures(row),
         scores=tuple(kept_scores(folder, next(iter(next(iter(files.values())))))) if files else (),
     )
 
@@ -127,44 +128,3 @@ def _known_ranking(store: Store, row: RunRow, files: Mapping[int, Mapping[str, P
     pooled = scores_from_confusion(np.array(made[-1].confusion, dtype=np.int64))
     dice = {sample: scored[sample] for sample in kept if sample in scored}
     return Ranking(row.id, epoch, dice, pooled, made[-1].images)
-
-
-# ---------------------------------------------------------------------- nothing to be seen
-
-
-def _how_to_get_one(row: RunRow) -> str:
-    who = f"{row.id} ({row.name})"
-    if row.task == "pretrain":
-        return f"{who} predicts no classes: it learns to remove noise, from images alone."
-    if row.task == "evaluate":
-        return _of_evaluation(row, who)
-    if row.task == "ood":
-        return f"{who} has no pictures: it is {row.status}, and they come with its results."
-    every = row.config.get("gallery", {}).get("every", 0)
-    if not every:
-        return (
-            f"{who} keeps no gallery, as gallery.every is 0. "
-            f"`seg-engine rerun {row.id} gallery.every=5` makes a run that keeps one; R does so from here."
-        )
-    if row.ended:
-        return (
-            f"{who} has no gallery: it is {row.status} after epoch {row.epoch}, "
-            "before its first predictions were kept."
-        )
-    return (
-        f"{who} has no predictions yet: the first come after epoch {min(every, row.epochs)} "
-        f"(gallery.every={every}); it is {row.status}, epoch {row.epoch}/{row.epochs}."
-    )
-
-
-def _of_evaluation(row: RunRow, who: str) -> str:
-    about = row.config.get("evaluate") or {}
-    if about.get("keep") and not row.ended:
-        return f"{who} has no predictions yet: it keeps those of the worst images; it is {row.status}."
-    if about.get("keep") and row.status != "finished":
-        return f"{who} has no predictions: it is {row.status}. `seg-engine resume {row.id}` goes on with it."
-    told = f"--split {about.get('split', 'val')} --at {about.get('at', 'original')}"
-    return (
-        f"{who} keeps no predictions. `seg-engine evaluate {row.source} {told} --keep 8` makes an evaluation "
-        "that keeps those of the 8 worst images, --keep -1 those of all."
-    )

@@ -14,7 +14,6 @@ from textual.color import Color
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engine.config.task_names import LEARNING_TASKS
 from engine.report.compare import ComparedRun, CompareError, Comparison, Entry, compare
 from engine.report.compare_formats import (
     PUBLISHED_TITLE,
@@ -27,6 +26,7 @@ from engine.report.compare_formats import (
 from engine.report.published import PublishedResult, published_results
 from engine.report.short_names import ShortNames
 from engine.store import RunSummary, Store, StoreError
+from engine.tasks import TASKS
 from engine.visible import one_line
 from seg_tui.acting import Acting
 from seg_tui.exports import ExportError, export_comparison
@@ -209,7 +209,7 @@ class CompareScreen(Acting):
         title = f"{choice.score.title} {'' if len(choice.score.splits) == 1 else self._split}".rstrip()
         chart = self.query_one(Chart)
         # What looks at another's network has no epochs; its numbers are in the tables.
-        chart.display = any(run.row.task in LEARNING_TASKS for run in self.runs)
+        chart.display = any(TASKS[run.row.task].learns for run in self.runs)
         chart.show(curves, choice.x_kind, title)
         styles = self._styles(comparison)
         self._text("numbers", lambda width: _numbers(comparison, styles, width))

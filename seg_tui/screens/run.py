@@ -13,11 +13,11 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engine.config.task_names import LEARNING_TASKS
 from engine.report.run import facts, failure, heading
 from engine.run.directory import RunDir
 from engine.run.telemetry import Sample, read_samples
 from engine.store import RunRow, RunSummary, StoreError
+from engine.tasks import TASKS, USUAL
 from seg_tui.acting import Acting
 from seg_tui.detail import Detail, Results, load_detail, load_results
 from seg_tui.live import Snapshot
@@ -54,7 +54,8 @@ TABS = {
     "system": "System",
     "load": "Load",
 }
-FIRST_TABS = {"evaluate": "classes", "ood": "results", "robustness": "results", "predict": "files"}
+OF_TASKS = ("curves", "classes", "images", "results")
+"""Tabs that a run has only where its task shows something in them."""
 SPEEDS = (
     Score("images_per_second", "images/s"),
     Score("data_wait", "waits for data, %", ("train",), 100),
@@ -256,7 +257,7 @@ class RunScreen(Acting):
                 self.query_one("#curves ChartGrid", ChartGrid).show(detail.epochs, palette)
             case "classes":
                 scored: list[Scored] = list(detail.evaluations)
-                if row.task != "evaluate":
+                if not TASKS[row.task].evaluates:
                     scored = [epoch for epoch in epochs_in_order(detail.epochs) if epoch.split == "val"]
                 self.query_one(ClassTable).show_classes(scored, row.best_epoch, row.colors)
             case "results" if self.results is not None:
@@ -277,7 +278,7 @@ class RunScreen(Acting):
                 self._text("files", lambda width: files_text(self.run_dir.path, files, width))
             case "system":
                 self.query_one("#system-facts", TextPane).show(lambda width: facts(page))
-                self.query_one("#speeds", ChartGrid).display = row.task in LEARNING_TASKS
+                self.query_one("#speeds", ChartGrid).display = TASKS[row.task].learns
                 self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
             case "load":
                 self.query_one(LoadGrid).show(self.samples, palette)
@@ -288,14 +289,8 @@ class RunScreen(Acting):
     def _offer_tabs(self, run: RunSummary | RunRow | None) -> None:
         """Only those that the run can have something in: what looks at another's network has no epochs."""
         tabs = self.query_one(TabbedContent)
-        task = "train" if run is None else run.task
-        offered = {
-            "failure": _has_failed(run),
-            "images": task == "evaluate",
-            "curves": task in LEARNING_TASKS,
-            "classes": task in ("train", "evaluate"),
-            "results": task not in ("pretrain", "predict"),
-        }
+        shown = TASKS[USUAL if run is None else run.task].tabs
+        offered = {"failure": _has_failed(run), **{name: name in shown for name in OF_TASKS}}
         for name, is_offered in offered.items():
             if is_offered:
                 tabs.show_tab(name)
@@ -354,4 +349,4 @@ def _first_tab(run: RunSummary | None) -> str:
     """A failed run opens at its traceback, others at what they are for."""
     if _has_failed(run):
         return "failure"
-    return FIRST_TABS.get("train" if run is None else run.task, "curves")
+    return TASKS[USUAL if run is None else run.task].first_tab

@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from engine.config.task_names import LEARNING_TASKS
 from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, status_within
 from engine.report.tables import age, bar, duration, score
 from engine.store import RunSummary
+from engine.tasks import TASKS
 from engine.visible import one_line
 
 BAR_CELLS = 8
@@ -52,7 +52,7 @@ def progress_of(run: RunSummary) -> float:
     count."""
     if run.status == "finished":
         return 1.0
-    if run.task not in LEARNING_TASKS:
+    if not TASKS[run.task].learns:
         return min(1.0, (run.step or 0) / run.steps) if run.steps else 0.0
     finished = float(run.epoch)
     if run.phase == "train" and run.step is not None and run.steps:

@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from engine.config.task_names import LEARNING_TASKS
-from engine.report.runs import done, outcome, status_cell
+from engine.report.runs import done, outcome, status_cell, worded
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
 from engine.store import CorruptionRow
-from engine.store.rows import HARDEST
+from engine.tasks import TASKS
+from engine.tasks.robustness import HARDEST
 from engine.visible import one_line as _one_line
 from seg_tui.detail import Detail
 from seg_tui.logfile import printable
@@ -123,7 +123,7 @@ class RunPane(Vertical):
         row, width, view = detail.row, max(20, self.size.width), self.view
         broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
         self.set_class(broken and not detail.epochs, "traceback")
-        self.set_class(row.task not in LEARNING_TASKS, "measured")
+        self.set_class(not TASKS[row.task].learns, "measured")
         about = head(detail, self._now, width, one_line=self.has_class("below"))
         self._say("pane-head", about)
         if view == "overview":
@@ -252,16 +252,16 @@ def result_text(detail: Detail, width: int) -> Text:
     """What a run has measured that looks at the network of another one: its number, then what that is of."""
     # Not needed for the first look at all runs.
     from engine.report.detection import LEVELS, ood_table
-    from engine.report.run import predictions
 
     row, found = detail.row, detail.found
     number = outcome(row)
     if number is None:
         return Text(f"nothing has been measured yet: {row.status}, {done(row)}", "dim", no_wrap=True)
     text = Text(no_wrap=True)
-    text.append(f"{number.value:,} images" if row.task == "predict" else str(number), "bold")
-    if row.task == "predict":
-        text.append(f"\n{predictions(row, detail.folder)}", "dim")
+    text.append(worded(number), "bold")
+    if number.is_count:
+        for path in TASKS[row.task].files(row, detail.folder).values():
+            text.append(f"\n{path}", "dim")
     if found.evaluations:
         last = found.evaluations[-1]
         about = (
@@ -297,9 +297,7 @@ def class_bars(detail: Detail, width: int) -> Text:
     """Dice of each class, on the validation split at the newest epoch or as an evaluation has scored it, in
     the order of the class set."""
     last = next((epoch for epoch in reversed(detail.epochs) if epoch.split == "val"), None)
-    scored = (
-        detail.found.evaluations[-1] if detail.row.task == "evaluate" and detail.found.evaluations else None
-    )
+    scored = detail.found.evaluations[-1] if detail.row.source and detail.found.evaluations else None
     if scored is not None:
         scores, told = scored.class_dice, f"{scored.split}, {scored.images} images"
     elif last is not None:

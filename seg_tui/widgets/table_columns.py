@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from engine.report.short_names import ShortNames
 from engine.store import RunSummary
+from engine.tasks import USUAL
 from seg_tui.run_order import Grouping, Line
 from seg_tui.widgets.columns import COLUMNS, Cell, Column, widths_for
 from seg_tui.widgets.run_lines import INDENT, group_cells, run_cells
@@ -44,7 +45,7 @@ class TableColumns:
         growing = [column for column in self._chosen if column.grow]
         grown = False
         for run in runs:
-            if self._only_trains and run.task != "train":
+            if self._only_trains and run.task != USUAL:
                 self._only_trains, grown = False, True
             for column in growing:
                 text = column.cell(run, 0.0)[0]

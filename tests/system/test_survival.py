@@ -33,7 +33,7 @@ NURSERY = """
 import json, os, sys
 import torch
 from engine.worker import entry as worker
-import engine.training.probes.fit, engine.worker.registry
+import engine.training.probes.fit, engine.training.train
 
 torch.set_num_threads(1)
 for line in sys.stdin:

@@ -18,9 +18,9 @@ from engine.inference.ood.watcher import Maps, Watcher
 from engine.metrics.components import ComponentCounter
 from engine.metrics.detection import Detection, ScoreCounter, detection
 from engine.metrics.risk_coverage import risk_coverage
-from engine.report.score_maps import DECISIONS
 from engine.run.events import OodImage, OodResult
 from engine.run.files import replacing
+from engine.tasks.ood import DECISIONS
 
 CURVE_POINTS = 101
 """Of a risk-coverage curve, at most."""

@@ -30,6 +30,6 @@ _IN_PAYLOAD = {"split", "at", "epoch", "checkpoint", "label_resize", "tta"}
 @folds(Result, elsewhere=set(results.c.keys()) - _IN_PAYLOAD)
 def result(folding: Folding, event: Result) -> None:
     folding.put(results, event)
-    if folding.run["task"] == "evaluate":
-        # Never among the best: those are what training runs found on their own split.
+    if folding.run["source"]:
+        # Of another run's network: never among the best, which are what training found on its own split.
         folding.run |= {"last_dice": event.dice, "last_miou": event.miou}
