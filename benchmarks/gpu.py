@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.step_profile import print_convolutions, print_step
-from engine.config.keys import format_value, parse_assignments, with_values
+from engine.config.described import format_value
+from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.batches import make_batches

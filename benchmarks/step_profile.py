@@ -19,9 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.config.keys import format_value, parse_assignments, with_values
+from engine.config.described import format_value
+from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import get_recipe
-from engine.config.run_config import RunConfig, RuntimeConfig
+from engine.config.run_config import RunConfig
+from engine.config.sections import RuntimeConfig
 from engine.worker.process import prepare_process
 
 prepare_process(RuntimeConfig())  # before torch takes its first memory, as the worker does

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from engine.components import ComponentError, Origin, one_line, outside_code, registering
 
 if TYPE_CHECKING:
-    from engine.config.run_config import PluginFile, RunConfig
+    from engine.config.run_config import RunConfig
+    from engine.config.sections import PluginFile
     from engine.run.directory import RunDir
 
 
@@ -119,7 +120,7 @@ def usable_config(run: RunDir) -> tuple[RunConfig, list[str]]:
 
 def config_of_file(path: Path) -> RunConfig:
     """The config in a JSON file, its plugins loaded. Raises ConfigError, and ComponentError for a plugin."""
-    from engine.config.keys import config_from_json
+    from engine.config.files import config_from_json
 
     content = path.read_bytes()
     load_recorded(config_from_json(content).plugins or ())
@@ -131,7 +132,7 @@ def with_loaded(config: RunConfig) -> RunConfig:
 
     Those that it has stay as they are, so that a change since is noticed.
     """
-    from engine.config.run_config import PluginFile
+    from engine.config.sections import PluginFile
 
     known = {str(p.path): PluginFile(path=str(p.path), sha256=p.sha256) for p in loaded_plugins()}
     known |= {file.path: file for file in config.plugins or ()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config.keys import config_keys
+from engine.config.described import config_keys
 from engine.report.compare_config import flat_config
 from engine.report.evaluation import images_table
 from engine.report.run import Files, RunPage, changed_keys, results

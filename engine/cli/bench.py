@@ -12,7 +12,8 @@ from typing import Any
 import typer
 
 from engine.cli.console import notices, output, print_json
-from engine.config.keys import format_value, parse_assignments, with_values
+from engine.config.described import format_value
+from engine.config.keys import parse_assignments, with_values
 from engine.config.run_config import RunConfig
 from engine.errors import EngineError
 from engine.exits import FAILED, FAULT

@@ -15,7 +15,7 @@ import numpy as np
 from engine.classes import VOID
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.config.keys import ConfigError
-from engine.config.run_config import STUDY_SEED
+from engine.config.sections import STUDY_SEED
 from engine.data.catalog import Catalog, DataError, Fault, scan
 from engine.data.dataset import turned_note
 from engine.data.decode import map_in_order, orientation, read_pair, train_id_table

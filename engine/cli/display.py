@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.console import Stream, notices, output, print_json
-from engine.config.keys import format_value
+from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text

@@ -6,7 +6,9 @@ import difflib
 import inspect
 
 from engine.cli.console import output, print_json
-from engine.config.keys import ConfigError, ConfigKey, config_keys, format_value, to_toml
+from engine.config.described import ConfigKey, config_keys, format_value
+from engine.config.files import to_toml
+from engine.config.keys import ConfigError
 from engine.config.old_keys import new_name, note_on, warn
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig

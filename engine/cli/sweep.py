@@ -16,7 +16,8 @@ import typer
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data, print_scripts
-from engine.config.keys import ConfigError, config_keys, split_assignments
+from engine.config.described import config_keys
+from engine.config.keys import ConfigError, split_assignments
 from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig
 from engine.requests.configs import check_hardware, default_name, resolve_config

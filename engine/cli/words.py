@@ -35,7 +35,7 @@ def recipes() -> list[str]:
 
 def config_groups(incomplete: str) -> list[str]:
     """Keys, and the groups that they are in."""
-    from engine.config.keys import config_keys
+    from engine.config.described import config_keys
 
     keys = list(config_keys())
     groups = {key.rpartition(".")[0] for key in keys} - {""}
@@ -44,7 +44,7 @@ def config_groups(incomplete: str) -> list[str]:
 
 def changes(ctx: typer.Context, incomplete: str) -> list[str]:
     """`KEY=` of every key, or `KEY=VALUE` once the key is there; of several values the last."""
-    from engine.config.keys import config_keys
+    from engine.config.described import config_keys
 
     key, equals, typed = incomplete.partition("=")
     if not equals:
@@ -69,7 +69,7 @@ def filters(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def sort_keys(incomplete: str) -> list[str]:
     """Columns and config keys, either way round."""
-    from engine.config.keys import config_keys
+    from engine.config.described import config_keys
 
     turned = "-" if incomplete.startswith("-") else ""
     return [turned + name for name in ("dice", "miou", "created", "name", "epoch", "status", *config_keys())]

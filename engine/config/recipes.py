@@ -9,12 +9,8 @@ import difflib
 from collections.abc import Callable
 
 from engine.augment.builtin import AUGMENTATIONS
-from engine.config.run_config import (
-    STUDY_SEED,
-    DataConfig,
-    GalleryConfig,
-    RunConfig,
-)
+from engine.config.run_config import RunConfig
+from engine.config.sections import STUDY_SEED, DataConfig, GalleryConfig
 from engine.errors import EngineError
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.optimizers.builtin import AdamWConfig, SGDConfig

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import ClassSet
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, Scene, find_scenes, pseudo_mask_table
 from engine.data.cache import files_of, size_and_time

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.classes import UNLABELLED, ClassSet
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
 from engine.data.catalog import (
     EXTRA,

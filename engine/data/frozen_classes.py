@@ -11,7 +11,8 @@ from pathlib import Path
 from engine.classes import ClassSetError, load_class_set
 from engine.config.class_set import ClassSetConfig
 from engine.config.keys import ConfigError, validate
-from engine.config.run_config import DataConfig, RunConfig
+from engine.config.run_config import RunConfig
+from engine.config.sections import DataConfig
 from engine.data.catalog import LAYOUTS
 from engine.run.files import absolute, expanded
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import VOID, ClassSet
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.cache import cache_key
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import FileFault, map_in_order, read_labels, resize_labels, train_id_table

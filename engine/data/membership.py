@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.fingerprints import fingerprints
 from engine.run.directory import RunDir, RunDirError

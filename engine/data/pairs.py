@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.classes import VOID, ClassSet
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
 from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from engine.config.keys import config_keys, format_value
+from engine.config.described import config_keys, format_value
 from engine.config.run_config import RunConfig
 from engine.store import RunRow
 from engine.tasks import learns_classes

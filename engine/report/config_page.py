@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from engine.config.keys import ConfigKey, config_keys, format_value
+from engine.config.described import ConfigKey, config_keys, format_value
 from engine.config.run_config import RunConfig
 
 HEAD = """# Configuration keys
 
 Every key of a run's config, its default and what is allowed. `seg-engine config` shows the same, and
 `KEY=VALUE` after `seg-engine run RECIPE` changes one. A recipe may have other defaults.
-This page is made from `engine/config/run_config.py` and, for the keys of components, such as networks and
+This page is made from `engine/config/` and, for the keys of components, such as networks and
 optimizers, from their sections. Those of plugins are not on it.
 """
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.config.keys import config_keys, format_value, new_config, value_of
+from engine.config.described import config_keys, format_value, value_of
+from engine.config.files import new_config
 from engine.config.recipes import RECIPES, get_recipe
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table

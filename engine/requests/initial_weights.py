@@ -11,7 +11,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from engine.config.keys import ConfigError, differences, format_value, with_values
+from engine.config.described import differences, format_value
+from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.losses.builtin import LOSSES

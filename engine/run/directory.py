@@ -204,7 +204,8 @@ class RunDir:
 
     def read_config(self) -> RunConfig:
         """Raises RunDirError when the folder has no readable config."""
-        from engine.config.keys import ConfigError, config_from_json  # takes longer than listing all runs
+        from engine.config.files import config_from_json  # takes longer than listing all runs
+        from engine.config.keys import ConfigError  # takes longer than listing all runs
 
         content, _ = _read_object(self.config_file)
         try:

@@ -27,7 +27,7 @@ from engine.store.schema import runs, tags
 from engine.tasks import TASKS
 
 if TYPE_CHECKING:
-    from engine.config.keys import ConfigKey
+    from engine.config.described import ConfigKey
 
 ALIASES = {
     "best_loss": "best_val_loss",
@@ -122,7 +122,7 @@ def ordering(sort: str) -> list[sa.ColumnElement[Any]]:
 
 def _config_keys() -> Mapping[str, ConfigKey]:
     # Their models are made at import, which takes a fifth of the time until the first list of runs.
-    from engine.config.keys import config_keys
+    from engine.config.described import config_keys
 
     return config_keys()
 

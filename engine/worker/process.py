@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from engine.config.run_config import RuntimeConfig
+from engine.config.sections import RuntimeConfig
 from engine.host.processes import available_cores
 
 

@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.config.keys import (
-    ConfigError,
+from engine.config.described import (
     ConfigKey,
     chooses_variant,
     config_keys,
     differences,
     format_value,
     value_of,
-    with_values,
 )
+from engine.config.keys import ConfigError, with_values
 from engine.config.priority import MOST_PRIORITY
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig, variant_sections

@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from engine.config.keys import chooses_variant, config_keys
+from engine.config.described import chooses_variant, config_keys
 from engine.config.recipes import RECIPES
 from engine.config.run_config import RunConfig
 from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Checked, Draft, form_keys

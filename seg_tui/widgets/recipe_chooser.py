@@ -14,7 +14,8 @@ from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.config.keys import format_value, new_config, value_of
+from engine.config.described import format_value, value_of
+from engine.config.files import new_config
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from seg_tui.launch.draft import form_keys

@@ -335,7 +335,7 @@ def config_text(config: dict[str, Any], height: int) -> Text:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    from engine.config.keys import format_value  # an import that the first look at all runs does without
+    from engine.config.described import format_value  # an import that the first look at all runs does without
 
     for key, value in config.items():
         if isinstance(value, dict):

@@ -11,7 +11,7 @@ from PIL import Image
 from engine.classes import CITYSCAPES, ClassSetError
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_table
 from engine.data.cases import open_material

@@ -13,7 +13,7 @@ import torch
 
 from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.functions import Draws, build_augmentations
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.batches import (
     MEAN,
     STD,

@@ -18,7 +18,7 @@ from PIL import Image
 
 from engine.cli import looking
 from engine.cli.main import app
-from engine.config.keys import load_config
+from engine.config.files import load_config
 from engine.config.recipes import RECIPES, get_recipe
 from engine.errors import EngineError
 from engine.exits import BAD_USE, FAULT

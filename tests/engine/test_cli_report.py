@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli.report import folder_name
-from engine.config.keys import load_config, with_values
+from engine.config.files import load_config
+from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report.compare import MOST_RUNS
 from engine.workspace import Workspace

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.dataset import open_dataset
 from engine.data.synthetic import synthesize
 from engine.exits import BAD_USE

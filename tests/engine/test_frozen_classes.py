@@ -11,7 +11,8 @@ import pytest
 
 from engine.classes import load_class_set
 from engine.config.class_set import ClassSetConfig
-from engine.config.keys import ConfigError, load_config, to_toml, validate, with_values
+from engine.config.files import load_config, to_toml
+from engine.config.keys import ConfigError, validate, with_values
 from engine.config.run_config import RunConfig
 from engine.data.catalog import scan
 from engine.data.frozen_classes import class_notes, freeze_classes

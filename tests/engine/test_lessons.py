@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.catalog import DataError
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.pairs import open_pairs, refuse_unlabelled

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.config.run_config import DataConfig, RunConfig
+from engine.config.run_config import RunConfig
+from engine.config.sections import DataConfig
 from engine.config.task_sections import EvaluateConfig, OodConfig
 from engine.data.cases import open_material
 from engine.data.catalog import DataError

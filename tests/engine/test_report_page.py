@@ -268,7 +268,7 @@ def test_a_recipe_that_is_no_more_is_repeated_from_its_file(store: Store, tmp_pa
     add_run(store, config=config)
     row = store.run("aaaaaaaa")
     assert "run configs/aaaaaaaa.toml" in command_line(row, {})
-    from engine.config.keys import load_config
+    from engine.config.files import load_config
 
     (tmp_path / "a.toml").write_text(config_toml(row))
     assert load_config(tmp_path / "a.toml") == config

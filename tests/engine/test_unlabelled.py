@@ -10,7 +10,7 @@ import torch
 
 from engine.classes import UNLABELLED
 from engine.config.keys import ConfigError, validate
-from engine.config.run_config import DataConfig
+from engine.config.sections import DataConfig
 from engine.data.batches import StreamedBatches, make_batches
 from engine.data.catalog import DataError, scan_images
 from engine.data.dataset import CachedSplit, Dataset, Split, open_dataset

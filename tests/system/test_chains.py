@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from engine.agent.presence import Presence
-from engine.config.keys import to_toml, with_values
+from engine.config.files import to_toml
+from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunDir
 from engine.run.events import Failed, WarmStart

@@ -15,7 +15,8 @@ from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input
 
 from engine.cli.main import command_line as run_seg_engine
-from engine.config.keys import ConfigError, differences
+from engine.config.described import differences
+from engine.config.keys import ConfigError
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize

@@ -6,22 +6,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from engine.config.keys import (
-    ConfigError,
-    config_from_json,
-    config_keys,
-    differences,
-    format_value,
-    load_config,
-    parse_assignments,
-    to_toml,
-    validate,
-    value_of,
-    with_values,
-)
+from engine.config.described import config_keys, differences, format_value, value_of
+from engine.config.files import config_from_json, load_config, to_toml
+from engine.config.keys import ConfigError, parse_assignments, validate, with_values
 from engine.config.old_keys import RENAMED, REPLACED, OldKey
 from engine.config.recipes import RECIPES, UnknownRecipe, get_recipe
-from engine.config.run_config import STUDY_SEED, RunConfig
+from engine.config.run_config import RunConfig
+from engine.config.sections import STUDY_SEED
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.store.variant import variant_of
 

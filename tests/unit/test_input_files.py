@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.classes import ClassSetError, load_class_set
-from engine.config.keys import ConfigError, load_config, with_values
+from engine.config.files import load_config
+from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.host.input_files import InputFileError, parse_toml, read_regular, read_toml
 

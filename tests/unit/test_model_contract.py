@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from engine.augment.builtin import FlipKeys
 from engine.components import BUILT_IN, ComponentError, Origin, PartRegistry, Registry, registering
+from engine.config.described import config_keys
 from engine.config.fields import Section, option
-from engine.config.keys import config_keys, with_values
+from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.learning.checkpoint import check_fits
 from engine.learning.flops import flops_per_sample

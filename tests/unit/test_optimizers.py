@@ -15,15 +15,10 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from engine.components import ComponentError
+from engine.config.described import differences
 from engine.config.fields import option
-from engine.config.keys import (
-    ConfigError,
-    config_from_json,
-    differences,
-    load_config,
-    to_toml,
-    with_values,
-)
+from engine.config.files import config_from_json, load_config, to_toml
+from engine.config.keys import ConfigError, with_values
 from engine.config.old_keys import OldKey
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from engine.components import ComponentError, Origin, registering
-from engine.config.keys import ConfigError, config_from_json, config_keys, with_values
+from engine.config.described import config_keys
+from engine.config.files import config_from_json
+from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.config.task_sections import OfNetworkConfig
 from engine.tasks import TASKS, LearningTask, NetworkTask, Task

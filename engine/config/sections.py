@@ -1,0 +1,205 @@
+"""The sections of a RunConfig that every run has and that no registry of components brings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from engine.classes import ClassSet
+from engine.config.class_set import ClassSetConfig
+from engine.config.fields import Section, Size, option
+
+STUDY_SEED = 2147483647
+"""The seed of the study's 80/20 split."""
+
+
+def _class_names(value: Any) -> Any:
+    """Accept a list of class names beside names joined by commas, and keep them joined, each once."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value
+    return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+ClassNames = Annotated[str, BeforeValidator(_class_names)]
+
+
+class DataConfig(Section):
+    """Which images a run sees, and at what size."""
+
+    root: str = option("", "Folder of the data set; --data sets it")
+    kind: Literal["auto", "cityscapes", "folder", "images"] = option(
+        "auto",
+        "Layout: leftImg8bit/ + gtFine/ (cityscapes), images/ + labels/ + classes.toml (folder) or, for "
+        "task=pretrain, any folder of images, found however deep (images)",
+    )
+    classes: str = option(
+        "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
+    )
+    class_set: ClassSetConfig | None = option(
+        None, "What `classes` was when the run was made; it is not read again"
+    )
+    size: Size = option((128, 128), "Size the network sees, height x width", unit="pixels")
+    split: Literal["random", "official"] = option(
+        "random", "random: divide the training folder; official: the train and val folders"
+    )
+    val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
+    split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
+    split_rule: Literal["threshold", "rank"] = option(
+        "rank",
+        "How data.split_seed chooses. threshold: each image by itself, so that adding images moves no other "
+        "across; rank: by order, in exact numbers, as the study's recipes and runs of earlier versions do",
+        new="threshold",
+    )
+    label_fraction: float = option(
+        1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
+    )
+    hold_out: ClassNames = option(
+        "",
+        "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
+        form="names of classes joined by commas, such as rider,train",
+        commas=True,
+    )
+    cache: bool = option(
+        True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
+    )
+    workers: int = option(
+        0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
+    )
+    skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+
+    @property
+    def known_classes(self) -> str | ClassSet:
+        """The class set of the run, or the word or path by which it is found where it is not written out."""
+        return self.classes if self.class_set is None else self.class_set.class_set()
+
+    @property
+    def chooses_images(self) -> bool:
+        """Whether `split_seed` and `split_rule` decide anything."""
+        return self.split == "random" or self.label_fraction < 1
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The names in `hold_out`."""
+        return tuple(self.hold_out.split(",")) if self.hold_out else ()
+
+
+class ValidationConfig(Section):
+    """Validation during training."""
+
+    every: int = option(1, "Epochs from one validation to the next", unit="epochs", ge=1, le=1_000_000)
+    batch_size: int = option(
+        0, "Images per validation batch; 0: same as in training", unit="images", ge=0, le=65536
+    )
+
+
+class GalleryConfig(Section):
+    """A fixed handful of validation images whose predictions are kept as training advances."""
+
+    every: int = option(
+        10,
+        "Keep predictions each time this many epochs are done, and at the end; 0: never",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+    images: int = option(6, "How many validation images", unit="images", ge=1, le=64)
+
+
+class CheckpointConfig(Section):
+    """How much work a crash may cost."""
+
+    seconds: float = option(
+        30.0,
+        "Age of the last checkpoint at which the end of an epoch writes the next; 0: every epoch",
+        unit="seconds",
+        ge=0,
+        le=1_000_000_000,
+    )
+    keep_every: int = option(
+        0,
+        "Keep the weights for good each time this many epochs are done; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class LimitsConfig(Section):
+    """What a run may use up."""
+
+    hours: float = option(
+        0.0,
+        "Wall time of one attempt; when it is over the step ends, a checkpoint is written and the run fails "
+        "with the cause timeout; 0: no limit",
+        unit="hours",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class PretrainConfig(Section):
+    """Learning to see without labels, by removing noise from images (Brempong et al. 2022)."""
+
+    noise: float = option(
+        0.22, "Standard deviation of the noise, that of the images being about 1", gt=0, le=10
+    )
+    epochs: int = option(
+        0,
+        "For a training run: epochs of the pre-training run that is made before it, whose weights it starts "
+        "from; 0: none",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class InitConfig(Section):
+    """Where the weights come from; by default they are drawn at random from the seed."""
+
+    weights: str = option(
+        "", "Start from these weights: a run (its best checkpoint) or the path of a checkpoint"
+    )
+    strict: bool = option(
+        True, "Refuse weights of another network; false: load the weights that fit and log which"
+    )
+
+
+class RuntimeConfig(Section):
+    """How the machine is used. Nothing here changes what is learned, beyond rounding."""
+
+    threads: int = option(
+        0,
+        "CPU threads of the worker, or of each of its processes; 0: its share of the cores",
+        ge=0,
+        le=1024,
+    )
+    keep_memory: bool = option(
+        True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
+    )
+    channels_last: bool = option(True, "Store activations with the channels innermost")
+    micro_batch: int = option(
+        0,
+        "Images a forward pass; gradients add up to batch_size; 0: all at once",
+        unit="images",
+        ge=0,
+        le=65536,
+    )
+    recompute: bool = option(
+        False, "Forget activations and compute them again for the gradient: less memory, a third more time"
+    )
+    compile: Literal["off", "auto", "on"] = option(
+        "auto",
+        "torch.compile; auto: on CUDA, when steps measured at the start say that it pays within the run",
+    )
+    deterministic: bool = option(
+        False, "Use only algorithms that repeat bit by bit on CUDA, too; some are slower"
+    )
+
+
+class PluginFile(Section):
+    """A file of components that a run was made with."""
+
+    path: str = option("", "Absolute path of the file", min_length=1)
+    sha256: str = option("", "SHA-256 of its bytes", pattern="^[0-9a-f]{64}$")
