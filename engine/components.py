@@ -8,13 +8,14 @@ needs in its `build`.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
@@ -360,24 +361,45 @@ def load_entry_points(group: str, broken: dict[str, str]) -> None:
     """Import what installed packages offer in a group; what fails goes into `broken` with its reason."""
     for entry in _offered().select(group=group):
         origin = Origin("package", _distribution(entry))
+        _packages.add(entry.module.partition(".")[0])
         try:
             with registering(origin):
                 entry.load()
         except (Exception, SystemExit) as error:
-            broken[entry.name] = f"{origin}: {one_line(error)}"
-        else:
-            _packages.add(entry.module.partition(".")[0])
+            place = place_in(error, outside_code())
+            broken[entry.name] = ": ".join(filter(None, (str(origin), place, one_line(error))))
 
 
 _packages: set[str] = set()
-"""The packages of other people whose components are registered."""
+"""The packages of other people that offer components."""
 
 
 def outside_code() -> list[Path]:
-    """The folders of installed packages that have registered components, and the files of single modules."""
-    specs = [module.__spec__ for name in sorted(_packages) if (module := sys.modules.get(name))]
-    places = [spec.submodule_search_locations or [spec.origin or ""] for spec in specs if spec is not None]
-    return [Path(place) for several in places for place in several if place]
+    """The folders of installed packages that offer components, and the files of single modules."""
+    places: list[str] = []
+    for name in sorted(_packages):
+        with suppress(ImportError, ValueError):
+            spec = find_spec(name)
+            places += (spec.submodule_search_locations or [spec.origin or ""]) if spec is not None else ()
+    return [Path(place) for place in places if place]
+
+
+def place_in(error: BaseException | None, code: Collection[Path]) -> str:
+    """FILE:LINE of the last line in these files and folders that took part in an error; "" when none did."""
+    led_to_it: set[int] = set()
+    while error is not None and id(error) not in led_to_it:
+        led_to_it.add(id(error))
+        if isinstance(error, SyntaxError) and error.filename and _is_in(error.filename, code):
+            return f"{error.filename}:{error.lineno}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if _is_in(frame.filename, code):
+                return f"{frame.filename}:{frame.lineno}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _is_in(file: str, code: Collection[Path]) -> bool:
+    return any(place in code for place in (Path(file), *Path(file).parents))
 
 
 @cache

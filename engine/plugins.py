@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.components import ComponentError, Origin, one_line, outside_code, registering
+from engine.components import ComponentError, Origin, one_line, outside_code, place_in, registering
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -56,7 +55,7 @@ def load_plugin(path: Path) -> Plugin:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ComponentError(f"{_place(error, [path]) or path}: {one_line(error)}") from error
+        raise ComponentError(f"{place_in(error, [path]) or path}: {one_line(error)}") from error
     _plugins[path] = Plugin(path, digest)
     return _plugins[path]
 
@@ -68,25 +67,7 @@ def loaded_plugins() -> tuple[Plugin, ...]:
 def place_in_plugin(error: BaseException) -> str:
     """FILE:LINE of the last line of code from outside, a loaded plugin or an installed package of components,
     that took part in an error or in what led to it; empty when none did."""
-    return _place(error, [*_plugins, *outside_code()])
-
-
-def _place(error: BaseException | None, code: Collection[Path]) -> str:
-    """FILE:LINE of the last line in these files and folders that took part in an error; "" when none did."""
-    led_to_it: set[int] = set()
-    while error is not None and id(error) not in led_to_it:
-        led_to_it.add(id(error))
-        if isinstance(error, SyntaxError) and error.filename and _is_in(error.filename, code):
-            return f"{error.filename}:{error.lineno}"
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if _is_in(frame.filename, code):
-                return f"{frame.filename}:{frame.lineno}"
-        error = error.__cause__ or error.__context__
-    return ""
-
-
-def _is_in(file: str, code: Collection[Path]) -> bool:
-    return any(place in code for place in (Path(file), *Path(file).parents))
+    return place_in(error, [*_plugins, *outside_code()])
 
 
 def load_recorded(files: Iterable[PluginFile]) -> list[str]:

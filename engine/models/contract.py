@@ -6,6 +6,7 @@ activation checkpointing and warm starts ask the network by this contract.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -164,4 +165,14 @@ def _shape(value: object) -> str:
 
 
 def _broken(section: ModelSection, problem: str) -> ComponentError:
-    return ComponentError(f"model.name={section.name} ({type(section).__module__}): {problem}")
+    return ComponentError(f"model.name={section.name} ({_where(type(section))}): {problem}")
+
+
+def _where(section: type[ModelSection]) -> str:
+    """Where a section is to be looked up: its module within seg-engine, FILE:LINE outside."""
+    if section.__module__.startswith("engine."):
+        return section.__module__
+    try:
+        return f"{inspect.getfile(section)}:{inspect.getsourcelines(section)[1]}"
+    except (OSError, TypeError):  # made without a file
+        return section.__module__

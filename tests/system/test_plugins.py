@@ -1,14 +1,11 @@
-"""Components of a stranger, who knows docs/extending.md: from a file and from an installed package."""
+"""Components from a single file, `--plugin FILE.py`, as docs/extending.md shows them."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,14 +25,10 @@ def examples() -> list[str]:
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
-def seg(
-    workspace: Path, *arguments: str, site: Path | None = None, status: int = 0
-) -> subprocess.CompletedProcess[str]:
+def seg(workspace: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
-    path = os.pathsep.join(filter(None, [str(site or ""), os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(
         [*command, "--workspace", str(workspace), *arguments],
-        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=120,
@@ -44,8 +37,8 @@ def seg(
     return done
 
 
-def listed(workspace: Path, site: Path | None = None) -> dict[str, dict[str, object]]:
-    return {run["name"]: run for run in json.loads(seg(workspace, "runs", "--json", site=site).stdout)}
+def listed(workspace: Path) -> dict[str, dict[str, object]]:
+    return {run["name"]: run for run in json.loads(seg(workspace, "runs", "--json").stdout)}
 
 
 @pytest.fixture
@@ -91,67 +84,6 @@ def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
     (workspace / "experiments.db").unlink()
     seg(workspace, "db", "rebuild")
     assert listed(workspace).keys() == before.keys()
-
-
-def wheel(folder: Path, modules: Sequence[tuple[str, str, str]]) -> Path:
-    """A wheel of a stranger's package: modules with their group of entry points and text."""
-    path = folder / "stranger-1.2-py3-none-any.whl"
-    points = "\n".join(f"[seg_engine.{group}]\n{name} = stranger.{name}\n" for name, group, _ in modules)
-    about = "stranger-1.2.dist-info"
-    files = {
-        "stranger/__init__.py": "",
-        **{f"stranger/{name}.py": text for name, _, text in modules},
-        f"{about}/METADATA": "Metadata-Version: 2.1\nName: stranger\nVersion: 1.2\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{about}/entry_points.txt": points,
-    }
-    files[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in files)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return path
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """Where pip has installed a stranger's package, one of whose modules is broken."""
-    network, loss, augmentation, optimizer, schedule = examples()
-    modules = [
-        ("networks", "models", network),
-        ("losses", "losses", loss),
-        ("greys", "augmentations", augmentation),
-        ("lions", "optimizers", optimizer),
-        ("steps", "schedules", schedule),
-        ("broken", "models", "import no_such_module"),
-    ]
-    folder = tmp_path / "site"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
-    subprocess.run([*pip, str(folder), str(wheel(tmp_path, modules))], check=True, timeout=120)
-    return folder
-
-
-def test_a_strangers_package_is_used_like_the_engines_own(tmp_path: Path, site: Path, street: Path) -> None:
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    found = json.loads(seg(workspace, "components", "--json", site=site).stdout)
-    strange = {one["name"]: one for one in found if one["origin"] == "stranger 1.2"}
-    assert {"two_layers", "focal", "grey", "lion", "steps"} <= strange.keys()
-    problem = "stranger 1.2: ModuleNotFoundError: No module named 'no_such_module'"
-    assert [one["problem"] for one in found if one["problem"]] == [problem]
-    assert "loss.focal_gamma" in seg(workspace, "config", "loss", site=site).stdout
-
-    seg(workspace, "run", "quick", *OWN, *SMALL, "--data", str(street), "--name", "mine", site=site)
-    seg(workspace, "evaluate", "mine", "device=cpu", site=site)
-    seg(workspace, "run", "quick", *SMALL, "--data", str(street), "--name", "usual", site=site)
-    assert "two_layers" in seg(workspace, "compare", "mine", "usual", site=site).stdout
-    seg(workspace, "report", "default", "--out", str(tmp_path / "report"), site=site)
-
-    # Without the package the runs are still there, and what needs it says so.
-    assert set(listed(workspace)) >= {"mine", "usual"}
-    assert "two_layers" in seg(workspace, "show", "mine").stdout
-    missing = seg(workspace, "evaluate", "mine", "device=cpu", status=2).stderr
-    assert missing.startswith("error: model.name=two_layers: no such model here; a package may have")
-    assert missing.count("\n") == 1
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -1,0 +1,3 @@
+"""A module that needs what is not there."""
+
+import no_such_module  # noqa: F401

@@ -1,0 +1,173 @@
+"""A package of a stranger, who knows docs/extending.md alone, is used like the engine's own components.
+
+Its sources are in tests/stranger; pip installs them into a folder apart, and whoever has that on PYTHONPATH
+has the package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+SOURCES = REPOSITORY / "tests" / "stranger"
+SMALL = ("device=cpu", "batch_size=2", "data.size=32x32", "runtime.threads=1", "gallery.every=0")
+OWN = ("model.name=strided", "loss.tversky=0.5", "augment.erase=0.5")
+GONE = "model.name=strided: no such network here; a package may have"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which pip has installed the package."""
+    folder = tmp_path_factory.mktemp("site")
+    copied = shutil.copytree(SOURCES, folder / "sources")
+    options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
+    pip = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder / "installed")]
+    subprocess.run([*pip, str(copied)], check=True, timeout=120)
+    return folder / "installed"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A workspace, and those who have the package installed."""
+
+    workspace: Path
+    site: Path
+
+    def start(self, *arguments: str, installed: bool = True) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
+        return subprocess.Popen(
+            [*command, "--workspace", str(self.workspace), *arguments],
+            env=self.environment(installed),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def seg(self, *arguments: str, installed: bool = True, status: int = 0) -> str:
+        """What a command prints; on stderr when it is refused."""
+        process = self.start(*arguments, installed=installed)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, out + err
+        return err if status == 2 else out
+
+    def runs(self, installed: bool = True) -> dict[str, dict[str, Any]]:
+        return {run["name"]: run for run in json.loads(self.seg("runs", "--json", installed=installed))}
+
+    def environment(self, installed: bool) -> dict[str, str]:
+        path = [str(self.site) if installed else "", os.environ.get("PYTHONPATH", "")]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, site: Path, street: Path) -> Lab:
+    """With the run `mine`, stopped by Ctrl-C after its first epoch, and the run `usual` of built-in parts."""
+    lab = Lab(tmp_path_factory.mktemp("lab"), site)
+    about = ("run", "quick", *SMALL, "--data", str(street), "--experiment", "both")
+    process = lab.start(*about, *OWN, "epochs=60", "checkpoint.seconds=0", "--name", "mine", "--json")
+    assert process.stdout is not None
+    assert any(json.loads(line)["event"] == "epoch" for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 3, out + err
+    lab.seg(*about, "epochs=2", "model.width=4", "--name", "usual")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def finished(lab: Lab) -> Lab:
+    """The same once `mine` is resumed, and evaluated as `scored`."""
+    refused = lab.seg("resume", "mine", installed=False, status=2)
+    assert refused.startswith(f"error: {GONE}")
+    assert refused.count("\n") == 1
+    assert "going on after epoch" in lab.seg("resume", "mine")
+    lab.seg("evaluate", "mine", "device=cpu", "--name", "scored")
+    return lab
+
+
+def test_its_components_are_listed_with_their_origin(lab: Lab) -> None:
+    found = json.loads(lab.seg("components", "--json"))
+    own = {one["name"] for one in found if one["origin"] == "stranger 1.2"}
+    assert own >= {"strided", "tversky", "erase"}
+    (problem,) = [one["problem"] for one in found if one["problem"]]
+    place = lab.site / "stranger" / "broken.py"
+    assert problem == f"stranger 1.2: {place}:3: ModuleNotFoundError: No module named 'no_such_module'"
+    assert "loss.tversky_beta" in lab.seg("config", "loss")
+
+
+def test_it_is_stopped_resumed_and_evaluated(finished: Lab) -> None:
+    runs = finished.runs()
+    assert (runs["mine"]["status"], runs["mine"]["attempt"], runs["mine"]["epoch"]) == ("finished", 2, 60)
+    assert runs["mine"]["best_dice"] > 0
+    assert runs["scored"]["status"] == "finished"
+
+
+def test_it_is_compared_and_reported(finished: Lab, tmp_path: Path) -> None:
+    compared = finished.seg("compare", "mine", "usual")
+    for part in ("strided", "loss.tversky", "augment.erase", "model.channels"):
+        assert part in compared
+    finished.seg("report", "both", "--out", str(tmp_path / "report"))
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "strided" in report
+    assert "tversky" in report
+
+
+def test_the_form_offers_it_and_queues_it(finished: Lab, street: Path) -> None:
+    command = [sys.executable, str(SOURCES / "open_form.py"), str(finished.workspace), str(street)]
+    done = subprocess.run(
+        command, env=finished.environment(True), cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert "strided" in said["model.name"].split()
+    assert said["model.channels"].startswith("True")
+    assert said["loss.tversky_beta"].startswith("True")
+    assert said["problems"] == "{}"
+    queued = finished.runs()["from the form"]
+    folder = finished.workspace / "runs" / str(queued["id"])
+    config = json.loads((folder / "config.json").read_text())
+    assert queued["status"] == "queued"
+    assert config["model"]["name"] == "strided"
+    assert (config["loss"]["tversky"], config["augment"]["erase"]) == (0.5, 0.25)
+
+
+def test_its_runs_outlive_it(finished: Lab) -> None:
+    assert {"mine", "usual", "scored"} <= finished.runs(installed=False).keys()
+    for words in (("show", "mine"), ("compare", "mine", "usual")):
+        assert "strided" in finished.seg(*words, installed=False)
+    finished.seg("report", "both", installed=False)
+    for words in (("evaluate", "mine", "device=cpu"), ("rerun", "mine")):
+        missing = finished.seg(*words, installed=False, status=2)
+        assert missing.startswith(f"error: {GONE}")
+        assert missing.count("\n") == 1
+
+
+FAULTS = {
+    "build": ("model.name=faulty", "model.fault=build"),
+    "shape": ("model.name=faulty", "model.fault=shape"),
+    "step": ("model.name=faulty", "model.fault=step"),
+    "loss": ("loss.faulty_loss=1", "model.width=4"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_it_is_on_the_record_with_its_line(lab: Lab, street: Path, fault: str) -> None:
+    about = ("run", "quick", *SMALL, "epochs=1", "--data", str(street), "--name", f"fault {fault}")
+    lab.seg(*about, *FAULTS[fault], status=1)
+    file = lab.site / "stranger" / "faulty.py"
+    lines = file.read_text().splitlines()
+    (number,) = [n for n, line in enumerate(lines, 1) if re.search(f"# fault: {fault}$", line)]
+    message = lab.runs()[f"fault {fault}"]["message"]
+    assert f"{file}:{number}: " in message
+    assert f"fault at {fault}" in message
