@@ -39,157 +39,159 @@ SECTIONS = (
         "training_loop",
         "The training loop against a bare one",
         "python benchmarks/training_loop.py --width 64 --batch-size 16 --images 48 --rounds 3",
-        "The same network, precision, batches and allocator; the bare loop keeps no metrics, journal or "
-        "progress. Wanted: at least 0.97 of its speed, data wait under 2 %.",
+        "The same network, precision, batches and allocator; the bare loop has no metrics, journal or "
+        "progress. Target: at least 0.97 of its speed, and under 2 % of the time spent waiting for data.",
     ),
     Section(
         "step_profile",
-        "What holds a step back",
+        "What limits a step",
         "python benchmarks/step_profile.py batch_size=64",
-        "The fastest of eight steps by kind of work, then each convolution alone, beside the matrix product "
-        "measured in the same moments.",
+        "The fastest of eight steps by kind of work, then each convolution alone, with a matrix product "
+        "measured alongside.",
     ),
     Section(
         "peers",
-        "Against the ways people train this network today",
+        "Against other ways to train this network",
         "python -m benchmarks.peers.run --width 64 --batch-size 16 --images 60 --epochs 3",
-        "Each peer in a process of its own, one after the other, on the same 1024x2048 PNGs: a plain "
-        "PyTorch script, PyTorch Lightning with torchmetrics, torchvision's reference way. Wanted: 5 times "
-        "the plain script.",
+        "Each in a process of its own, one after the other, on the same 1024x2048 PNGs: a plain "
+        "PyTorch script, PyTorch Lightning with torchmetrics, torchvision's reference script. Target: "
+        "5 times the speed of the plain script.",
     ),
     Section(
         "peers_64",
         "The same at the study's batch of 64",
         "python -m benchmarks.peers.run --width 64 --batch-size 64 --images 160 --epochs 2",
-        "The same peers; two epochs, as one of the plain script takes a minute and a half.",
+        "The same peers, for two epochs, because an epoch of the plain script takes a minute and a half.",
     ),
     Section(
         "precision",
         "bf16 against fp32",
         "python benchmarks/precision.py --images 300 --seeds 3 --lr 0.002",
-        "Final validation Dice of the same runs in both. Wanted: means within 0.01.",
+        "Final validation Dice of the same runs in both precisions. Target: means within 0.01.",
     ),
     Section(
         "ddp",
         "Two processes against two threads",
         "python benchmarks/ddp.py",
-        "One run shared by two Gloo ranks of one thread each, against one process of two threads. Wanted: at "
+        "One run on two Gloo ranks of one thread each, against one process of two threads. Target: at "
         "least 0.9 of its speed.",
     ),
     Section(
         "side_by_side",
-        "Runs on the same cores",
+        "Several runs on the same cores",
         "python benchmarks/side_by_side.py --epochs 5",
-        "What runs at once cost each other, and what it helps to give each its share, as an agent does.",
+        "How much concurrent runs slow each other down, and what it gains to give each a share of the cores, "
+        "as an agent does.",
     ),
     Section(
         "start_up",
         "From the command to the first step",
         "python benchmarks/start_up.py",
-        "Warm cache, CPU; `import torch` apart. Wanted: under 12 s.",
+        "Warm cache, CPU; `import torch` is shown separately. Target: under 12 s.",
     ),
     Section(
         "data_cache",
         "An epoch from the cache against decoding PNGs",
         "python benchmarks/data_cache.py",
-        "2048x1024 to 128x128. Wanted: at least 50 times faster.",
+        "2048x1024 to 128x128. Target: at least 50 times faster.",
     ),
     Section(
         "metrics_speed",
         "Counting a confusion matrix",
         "python benchmarks/metrics_speed.py",
-        "Ways to count; all give the same matrix.",
+        "Several ways to count. All give the same matrix.",
     ),
     Section(
         "evaluation",
         "What metrics cost at full size",
         "python benchmarks/evaluation.py",
-        "One 1024x2048 image after the other. Wanted: under 15 % of the network's time, flat memory.",
+        "1024x2048 images, one at a time. Target: under 15 % of the network's time, constant memory.",
     ),
     Section(
         "ood_scores",
         "What out-of-distribution scores cost at full size",
         "python benchmarks/ood_scores.py",
-        "One 1024x2048 image. Wanted: all five pixel scores in at most 15 % of the network's time.",
+        "One 1024x2048 image. Target: all five pixel scores in at most 15 % of the network's time.",
     ),
     Section(
         "pretraining",
-        "Denoising pre-training against none, with few labels",
+        "With and without denoising pre-training, with few labels",
         "python benchmarks/pretraining.py --pretrain-epochs 4 --epochs 40 --seeds 2",
-        "A tenth of the labels of 200 synthetic scenes, the same images passed through the network in all. "
-        "What comes out is told, whether it helps or not.",
+        "A tenth of the labels of 200 synthetic scenes; both sides pass the same number of images through "
+        "the network. The result is reported whether pre-training helps or not.",
     ),
     Section(
         "cli_start",
         "Starting the command line",
         "python benchmarks/cli_start.py",
-        "Whole processes, 1,000 runs in the database. Wanted: under 0.5 s, torch not imported.",
+        "Whole processes, with 1,000 runs in the database. Target: under 0.5 s, without importing torch.",
     ),
     Section(
         "tui",
         "The dashboard",
         "python -m benchmarks.tui",
-        "The real program in a pseudoterminal, its start included; four runs stream through a real agent. "
-        "Wanted: runs on the screen in 0.8 s (1,000 runs) and 1.5 s (10,000), a key's effect in 30 ms (95th "
-        "percentile 60 ms), a tenth of a core while nobody types, 150 MB, an epoch on the screen in 1 s.",
+        "The real program in a pseudoterminal, including its start; a real agent streams four runs. "
+        "Targets: runs on the screen in 0.8 s (1,000 runs) and 1.5 s (10,000), the effect of a key in 30 ms "
+        "(95th percentile 60 ms), a tenth of a core when idle, 150 MB, and an epoch on the screen in 1 s.",
     ),
     Section(
         "leaderboard",
-        "Asking a database of 10,000 runs x 200 epochs",
+        "Querying a database of 10,000 runs x 200 epochs",
         "python benchmarks/leaderboard.py",
-        "Wanted: the first 100 rows of the leaderboard under 20 ms.",
+        "Target: the first 100 rows of the leaderboard in under 20 ms.",
     ),
     Section(
         "leaderboard_server",
-        "The same questions to a server",
+        "The same queries on a server",
         "python benchmarks/leaderboard.py --server",
-        "PostgreSQL as installed, on the same machine, by a socket; SEG_DATABASE_URL names its database. "
-        "Wanted: the first 100 rows of the leaderboard and a curve under 20 ms.",
+        "PostgreSQL with default settings, on the same machine, over a socket; SEG_DATABASE_URL names its "
+        "database. Target: the first 100 rows of the leaderboard, and a curve, in under 20 ms.",
         on_server=True,
     ),
     Section(
         "ingest",
         "Folding journals into the database",
         "python benchmarks/ingest.py",
-        "Wanted: at least 10,000 events a second.",
+        "Target: at least 10,000 events per second.",
     ),
     Section(
         "writers",
-        "Several who write to one file",
+        "Several writers to one file",
         "python -m benchmarks.writers",
         "Writers and database share the cores of this machine.",
     ),
     Section(
         "writers_server",
-        "Several who write to one server",
+        "Several writers to one server",
         "python -m benchmarks.writers --server",
-        "PostgreSQL as installed; writers and server share the cores of this machine.",
+        "PostgreSQL with default settings; writers and server share the cores of this machine.",
         on_server=True,
     ),
 )
 
 HEAD = """# Benchmarks
 
-Every figure here was measured by the command above it; `make benchmarks` makes this page again, and
-`python -m benchmarks.all NAME` one section of it. Machines are noisy and differ: compare ratios within a
+Every figure here was measured by the command above it. `make benchmarks` makes this page again, and `python
+-m benchmarks.all NAME` one section of it. Machines are noisy and differ, so compare ratios within a
 section, not seconds between machines.
 
-The limit of a network on the CPU is how fast it multiplies matrices, which the training loop and the peers'
-section measure beside it; what a run reaches of it stands on its page (`seg-engine show RUN`, "speed").
+On a CPU, a network can be no faster than the CPU multiplies matrices. The training loop and the peers'
+section measure that speed alongside. `seg-engine show RUN` says under "speed" how close a run comes to it.
 
-What holds the U-Net of width 64 back from it on two cores with AMX (below, "What holds a step back",
-November 2026): convolutions take two thirds of a step and are oneDNN's. Forward and for the gradient of their
-input the inner ones run as fast as the matrix product; the gradient of their weights comes at half of that,
-the outermost and the deepest are slower still. The rest is bound by memory: batch norm, activations, copies.
-The engine's own share, scores and journal included, is about a hundredth ("The training loop against a bare
-one"). Two of torch's operators are avoided where they are slow: the bias of a transposed convolution is added
-by itself (its gradient in oneDNN takes ten times a sum's), and ReLU does not work in place (in bf16 twice as
-slow as into a new tensor).
+"What limits a step" (November 2026) shows why the U-Net of width 64 does not reach that limit on two cores
+with AMX. Convolutions take two thirds of a step, in oneDNN. The forward pass and the gradient of the input
+of the inner convolutions run as fast as the matrix product. The gradient of their weights runs at half of
+that, and the outermost and deepest convolutions are slower still. The rest is limited by memory: batch
+norm, activations, copies. The engine's own share, including scores and journal, is about one per cent ("The
+training loop against a bare one"). Two slow operators of torch are avoided. The bias of a transposed
+convolution is added separately, because its gradient in oneDNN takes ten times as long as a sum's. ReLU
+does not work in place, because that takes twice as long in bf16 as a new tensor.
 
-Ten times the plain script in a whole second epoch was wanted and is not reached: at batch 64 it is 8.5 times
-(cold) and 7.8 (warm), at batch 16 6.3. Decoding is a small part of the plain script's epoch at this width, so
-nearly all of it would have to come from arithmetic, and those cores change speed with their neighbours: on a
-slow day, when the bf16 product made 800 GFLOP/s in place of 2,000 to 2,600, it was 4.8 times.
+The target of ten times the plain script, measured over a whole second epoch, was missed. At batch 64 it is
+8.5 times (cold) and 7.8 (warm), at batch 16 it is 6.3. Decoding is a small part of the plain script's epoch
+at this width, so nearly all of the gain would have to come from arithmetic. The speed of these cores also
+changes with the load of their neighbours. On a slow day, when the bf16 product reached 800 GFLOP/s instead
+of 2,000 to 2,600, it was 4.8 times.
 """
 
 
