@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
+# The dashboard's title shows this path in the pictures.
+SCENES ?= /tmp/street-scenes
 
 # A program that is installed keeps what Python has compiled; told not to, each of a thousand starts compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types walls tests benchmarks clean
+.PHONY: help demo test lint types walls tests benchmarks picture clean
 
 help:
 	@echo "make demo    set up, make a small data set, train on it, show what came of it"
 	@echo "make test    set up, then lint, types, import walls and tests: all that CI runs"
 	@echo "make benchmarks    measure everything again and write docs/benchmarks.md"
+	@echo "make picture    train small networks and make the pictures of the dashboard in docs/images again"
 	@echo "make clean   remove the environment and the demo"
 
 $(BIN)/python:
@@ -59,6 +62,11 @@ tests: $(VENV)/.installed-dev
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks.all
+
+# Five minutes on two quiet cores; the README's moving picture is of a run that trains meanwhile.
+picture: $(VENV)/.installed
+	$(BIN)/python docs/make_moving_picture.py $(SCENES)
+	$(BIN)/python docs/make_screenshots.py $(SCENES)
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -2,8 +2,8 @@
 
     python docs/make_screenshots.py WORKSPACE
 
-The runs are whatever the workspace holds; the pictures in the repository come from two short runs of the
-recipe `quick` on synthetic scenes (`seg-engine data synthesize`).
+The runs are whatever the workspace holds. The pictures in the repository show the runs of
+`make_moving_picture.py`; `make picture` makes all of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from draw_terminal import draw_screen
 from textual.pilot import Pilot
 
 from engine.workspace import find_workspace
@@ -42,7 +43,7 @@ async def main() -> None:
             await settle(pilot)
             await pilot.press(*keys)
             await settle(pilot)
-            (IMAGES / f"{name}.svg").write_text(app.export_screenshot(title="seg-tui"), encoding="utf-8")
+            draw_screen(app).save(IMAGES / f"{name}.png", optimize=True)
 
 
 async def settle(pilot: Pilot[None]) -> None:
