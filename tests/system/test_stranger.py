@@ -23,8 +23,11 @@ from tests.conftest import REPOSITORY
 
 SOURCES = REPOSITORY / "tests" / "stranger"
 SMALL = ("device=cpu", "batch_size=2", "data.size=32x32", "runtime.threads=1", "gallery.every=0")
-OWN = ("model.name=strided", "loss.tversky=0.5", "augment.erase=0.5")
-GONE = "model.name=strided: no such network here; a package may have"
+OWN = (
+    *("model.name=strided", "loss.tversky=0.5", "augment.erase=0.5"),
+    *("optimizer.name=rms", "schedule.name=linear", "optimizer.lr=0.001"),
+)
+GONE = "model.name=strided: no such model here; a package may have"
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +102,7 @@ def finished(lab: Lab) -> Lab:
 def test_its_components_are_listed_with_their_origin(lab: Lab) -> None:
     found = json.loads(lab.seg("components", "--json"))
     own = {one["name"] for one in found if one["origin"] == "stranger 1.2"}
-    assert own >= {"strided", "tversky", "erase"}
+    assert own >= {"strided", "tversky", "erase", "rms", "linear"}
     (problem,) = [one["problem"] for one in found if one["problem"]]
     place = lab.site / "stranger" / "broken.py"
     assert problem == f"stranger 1.2: {place}:3: ModuleNotFoundError: No module named 'no_such_module'"
@@ -115,7 +118,14 @@ def test_it_is_stopped_resumed_and_evaluated(finished: Lab) -> None:
 
 def test_it_is_compared_and_reported(finished: Lab, tmp_path: Path) -> None:
     compared = finished.seg("compare", "mine", "usual")
-    for part in ("strided", "loss.tversky", "augment.erase", "model.channels"):
+    for part in (
+        "strided",
+        "loss.tversky",
+        "augment.erase",
+        "model.channels",
+        "optimizer.smoothing",
+        "schedule.end",
+    ):
         assert part in compared
     finished.seg("report", "both", "--out", str(tmp_path / "report"))
     report = (tmp_path / "report" / "report.md").read_text()
