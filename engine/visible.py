@@ -8,6 +8,7 @@ in `engine.cli.console`, the dashboard in `seg_tui.safe_lines`.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import unicodedata
@@ -147,8 +148,10 @@ def guard_streams() -> None:
     and tracebacks. Does nothing the second time."""
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
-        if stream is None or isinstance(stream, GuardedStream):
+        if isinstance(stream, GuardedStream):
             continue
+        if stream is None:  # closed by who started the program, so that the next file would take its place
+            stream = open(os.devnull, "w")  # noqa: SIM115  (it stays open)
         if hasattr(stream, "reconfigure"):
             # A terminal that is not UTF-8 shows "?" for a block of a curve; it is no reason to end.
             stream.reconfigure(errors="replace")

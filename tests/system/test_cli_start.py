@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,6 +108,12 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(two_runs: Workspace) -> N
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 0
         process.stderr.close()
+
+
+def test_a_closed_stdout_is_no_fault(two_runs: Workspace) -> None:
+    words = shlex.join([*COMMAND, "-w", str(two_runs.root), "runs"])
+    done = subprocess.run(["sh", "-c", f"{words} >&-"], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
