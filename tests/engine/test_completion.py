@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -163,9 +166,9 @@ def test_words_as_typers_own_script_sends_them_are_understood(bin_folder: Path) 
 
 
 def test_tab_completes_in_a_real_bash(runs: Workspace, bin_folder: Path, seg: Command) -> None:
-    script = runs.root / "completion.bash"
-    script.write_text(seg("--show-completion bash").out)
+    (runs.root / "completion.bash").write_text(seg("--show-completion bash").out)
     leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 500, 0, 0))  # a line stays on its line
     shell = subprocess.Popen(
         ["bash", "--norc", "--noprofile", "-i"],
         stdin=follower,
@@ -196,8 +199,8 @@ def test_tab_completes_in_a_real_bash(runs: Workspace, bin_folder: Path, seg: Co
         wait_for(becomes)
 
     try:
-        os.write(leader, f"source {script}\n".encode())
-        wait_for("source")
+        os.write(leader, b"source completion.bash && printf 'rea%s' dy\n")
+        wait_for("ready")
         tab("seg-engine run qui", "<seg-engine><run><quick")
         tab("seg-engine run quick optimizer.name=ad", "<optimizer.name=adamw>")
         tab('seg-engine run quick "optimizer.name=ad', "<optimizer.name=adamw>")
