@@ -1,0 +1,227 @@
+"""One drawing of a chart: curves in braille with axes and a legend that is also the read-off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.strip import Strip
+
+from seg_tui.palette import legible
+from seg_tui.widgets import curves as axes
+from seg_tui.widgets.curves import Curve, Window, reading
+from seg_tui.widgets.legend import legend_lines
+
+if TYPE_CHECKING:
+    from seg_tui.widgets.plot import Plot, View
+    from seg_tui.widgets.raster import Raster
+
+_NARROW_LOG = 0.05
+"""Powers of ten in sight up to which ticks on a log scale need more than three digits."""
+_SIGNS, _SIGN_EVERY = "●▲■◆○△□◇", 8
+"""What tells curves apart where there are no colours, and at which distance it stands, in cells."""
+_LEAST_HEIGHT_FOR_AXIS, _LEAST_WIDTH_FOR_NAME = 10, 40
+
+
+@dataclass(frozen=True)
+class Inks:
+    """What a chart is drawn with: the styles of its parts, its background, and whether there are colours."""
+
+    axis: Style
+    label: Style
+    title: Style
+    cursor: Style
+    ground: Style
+    background: Color
+    no_color: bool
+
+
+@dataclass
+class ChartDrawing:
+    """What a chart shows of a `plot` of its curves. `averages` are the moving averages of those that have
+    one, `cursor` is the x at which the legend reads off. Once drawn, the curves take `columns` cells from
+    the column `left` on; 0 while nothing is drawn."""
+
+    title: str
+    empty: str
+    curves: tuple[Curve, ...]
+    averages: list[list[float | None] | None]
+    plot: Plot
+    x_kind: Literal["epoch", "time"]
+    log_scale: bool
+    smoothing: float
+    cursor: float | None
+    inks: Inks
+    left: int = 0
+    columns: int = 0
+
+    def strips(self, width: int, height: int, window: Window) -> list[Strip]:
+        """The lines, with the x of `window` in sight."""
+        view = self.plot.view(window)
+        if view is None:
+            return self._say_empty(width, height)
+        background = self.inks.background
+        colors = [
+            curve.color if background.ansi is not None else legible(curve.color, background.hex6)
+            for curve in self.curves
+        ]
+        head = self._legend(width, max(1, height // 4), colors)
+        has_axis = height >= _LEAST_HEIGHT_FOR_AXIS
+        rows = max(1, height - len(head) - 1 - has_axis)
+        y_ticks, y_labels = self._y_ticks(view, max(2, min(3, rows // 2), rows // 3))
+        name = self.x_kind if width >= _LEAST_WIDTH_FOR_NAME else ""
+        margin = max(map(len, (*y_labels, name)))
+        self.left, self.columns = margin + 1, max(1, width - margin - 1)
+        strips = [
+            *head,
+            *self._drawn(self.plot, view, rows, margin, y_ticks, y_labels, colors),
+            *self._x_axis(view, width, margin, has_axis, name),
+        ]
+        return self._on_ground(strips, width)
+
+    def _on_ground(self, strips: Sequence[Strip], width: int) -> list[Strip]:
+        """Lines of `width` cells on the theme's background; a segment without one has the terminal's."""
+        ground = self.inks.ground
+        return [strip.apply_style(ground).adjust_cell_length(width, ground) for strip in strips]
+
+    def _say_empty(self, width: int, height: int) -> list[Strip]:
+        told = self.empty
+        if self.log_scale and any(curve.last() is not None for curve in self.curves):
+            told = "no value above 0 to draw on a log scale (L)"
+        title, label = self.inks.title, self.inks.label
+        lines = [Strip.blank(width)] * height
+        if height:
+            lines[0] = Strip([Segment(_cut(self.title, width), title)])
+            lines[height // 2] = Strip([Segment(_cut(told, width).center(width), label)])
+        return self._on_ground(lines, width)
+
+    def _drawn(
+        self,
+        plot: Plot,
+        view: View,
+        rows: int,
+        margin: int,
+        y_ticks: Sequence[float],
+        y_labels: Sequence[str],
+        colors: Sequence[str],
+    ) -> list[Strip]:
+        """The curves with the y axis at their left."""
+        axis, label, cursor = self.inks.axis, self.inks.label, self.inks.cursor
+        columns = self.columns
+        front, behind = plot.rasters(view, columns, rows)
+        inks = [Style(color=color) for color in colors]
+        background = self.inks.background
+        faint = [
+            # A terminal's own background is not known: nothing can be mixed with it.
+            Style(color=color, dim=True)
+            if background.ansi is not None
+            else Style(color=background.blend(Color.parse(color), 0.4).rich_color)
+            for color in colors
+        ]
+        at_row = {
+            round((view.high - tick) / (view.high - view.low) * (rows - 1)): text
+            for tick, text in zip(y_ticks, y_labels, strict=True)
+        }
+        read = self._column_of(self.cursor, view, columns)
+        strips = []
+        upper, lower = front.characters(), behind.characters()
+        if self.inks.no_color:
+            self._put_signs(front, upper)
+        for row in range(rows):
+            segments = [
+                Segment(at_row.get(row, "").rjust(margin), label),
+                Segment("┤" if row in at_row else "│", axis),
+            ]
+            for column in range(columns):
+                if upper[row][column] != " ":
+                    segments.append(Segment(upper[row][column], inks[front.marks[row, column]]))
+                elif lower[row][column] != " ":
+                    segments.append(Segment(lower[row][column], faint[behind.marks[row, column]]))
+                elif column == read:
+                    segments.append(Segment("│", cursor))
+                elif row in at_row:
+                    segments.append(Segment("┈", axis))
+                else:
+                    segments.append(Segment(" "))
+            strips.append(Strip(segments, margin + 1 + columns).simplify())
+        return strips
+
+    def _put_signs(self, raster: Raster, characters: list[list[str]]) -> None:
+        """Its own sign on each curve, here and there, as without colours nothing else tells them apart."""
+        for position in raster.cells:
+            for row, column in raster.spots(position, _SIGN_EVERY, 3 * position):
+                characters[row][column] = _sign(position)
+
+    def _column_of(self, x: float | None, view: View, columns: int) -> int | None:
+        if x is None or not view.left <= x <= view.right:
+            return None
+        return min(columns - 1, int((x - view.left) / (view.right - view.left) * columns))
+
+    def _y_ticks(self, view: View, most: int) -> tuple[list[float], list[str]]:
+        if self.log_scale:
+            found = axes.log_ticks(view.low, view.high, most)
+            digits = 3 if view.high - view.low > _NARROW_LOG else 6
+            return found, [f"{10**tick:.{digits}g}" for tick in found]
+        found = axes.ticks(view.low, view.high, most)
+        return found, axes.tick_labels(found)
+
+    def _x_axis(self, view: View, width: int, margin: int, has_axis: bool, name: str) -> list[Strip]:
+        """The line with ticks, where there is room for it, and the labels below; `name` is what x counts and
+        stands where the first of them begins, so that the last place is for a number."""
+        columns = self.columns
+        timed = self.x_kind == "time"
+        most = max(1, columns // 10)
+        if timed:
+            found = axes.time_ticks(view.left, view.right, most)
+            labels = [axes.time_label(tick) for tick in found]
+        else:
+            found = axes.whole_ticks(view.left, view.right, most)
+            labels = axes.tick_labels(found)
+        under = [self._column_of(tick, view, columns) for tick in found]
+        places = [None if column is None else margin + 1 + column for column in under]
+        below, placed = axes.place_labels(places, labels, width, "" if has_axis else name)
+        axis, label = self.inks.axis, self.inks.label
+        strips = [Strip([Segment(below, label)])]
+        if has_axis:
+            rule = "".join("┬" if margin + 1 + column in placed else "─" for column in range(columns))
+            strips.insert(0, Strip([Segment(name.rjust(margin), label), Segment("└" + rule, axis)]))
+        return strips
+
+    def _legend(self, width: int, most: int, colors: Sequence[str]) -> list[Strip]:
+        """Title, scale, and every curve with its value under the cursor, on at most `most` lines."""
+        title, label, cursor = self.inks.title, self.inks.label, self.inks.cursor
+        told = [("log", label)] * self.log_scale
+        told += [(f"smooth {self.smoothing:g}", label)] * (self.smoothing > 0)
+        if self.cursor is not None:
+            x = axes.time_label(self.cursor) if self.x_kind == "time" else f"{self.cursor:g}"
+            told.append((f"@ {x}", cursor))
+        entries = [[Segment(self.title, title)]] if self.title else []
+        entries += [[Segment(text, style)] for text, style in told]
+        signs = [f"{_sign(i)} " if self.inks.no_color else "━ " for i in range(len(self.curves))]
+        entries += [
+            [Segment(sign, Style(color=color)), Segment(f"{curve.name} ", label), Segment(value)]
+            for curve, sign, color, value in zip(self.curves, signs, colors, self._values(), strict=True)
+            if not curve.behind
+        ]
+        return legend_lines(entries, width, most, label, self.inks.ground)
+
+    def _values(self) -> list[str]:
+        """Each curve's value under the cursor, or its last; the smoothed one where they are smoothed."""
+        shown = [
+            curve if average is None else replace(curve, y=average)
+            for curve, average in zip(self.curves, self.averages, strict=True)
+        ]
+        return [reading(curve.last() if self.cursor is None else curve.at(self.cursor)) for curve in shown]
+
+
+def _sign(position: int) -> str:
+    return _SIGNS[position % len(_SIGNS)]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else text[: max(0, width - 1)] + "…"
