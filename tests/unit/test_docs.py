@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from engine.cli.main import app
-from engine.config.keys import config_keys
+from engine.config.described import config_keys
 from tests.conftest import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
