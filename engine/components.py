@@ -8,6 +8,8 @@ needs in its `build`.
 
 from __future__ import annotations
 
+import abc
+import re
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -89,7 +91,7 @@ def registering(origin: Origin) -> Iterator[None]:
         _origin = before
 
 
-def _origin_of(registered: type[Section] | Callable[..., Any]) -> Origin:
+def _origin_of(registered: type | Callable[..., Any]) -> Origin:
     """The engine's own modules may be imported for the first time by code from outside."""
     return BUILT_IN if registered.__module__.partition(".")[0] == "engine" else _origin
 
@@ -105,10 +107,115 @@ class Described:
     problem: str = ""
 
 
+class Components(abc.ABC):
+    """What the registries of all kinds have: `kind` as people call it, and the `group` of entry points with
+    which installed packages offer theirs."""
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind, self.group = kind, group
+        self._broken: dict[str, str] = {}
+        self._listeners: list[Callable[[], object]] = []
+
+    @abc.abstractmethod
+    def known(self) -> list[Described]:
+        """Every component that can be used."""
+
+    def described(self) -> list[Described]:
+        """Every component, and those that packages offer and cannot be used."""
+        broken = [Described(self.kind, name, "", "", problem) for name, problem in self._broken.items()]
+        return self.known() + broken
+
+    def broken(self) -> Mapping[str, str]:
+        """Entry points that could not be loaded: name -> why, in one line."""
+        return self._broken
+
+    def on_change(self, listener: Callable[[], object]) -> None:
+        """Call `listener` after each registration from now on."""
+        self._listeners.append(listener)
+
+    def load_installed(self) -> None:
+        """Register what installed packages offer. One that fails is set aside with its reason."""
+        load_entry_points(self.group, self._broken)
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def _take(self, name: str, taken: Origin | None, origin: Origin) -> None:
+        """Make sure of a name. Raises ComponentError when another origin has it; what is built in keeps its
+        names, whoever registers first, and a file that is loaded again has its own."""
+        if taken is not None and origin == BUILT_IN != taken:  # a package whose turn came first
+            self._broken[name] = f"{taken}: offers a name that seg-engine has taken"
+        elif taken is not None and (taken == BUILT_IN or taken != origin):
+            raise ComponentError(f"{self.kind} {name}: {origin} offers a name that {taken} has taken")
+
+
+T = TypeVar("T")
+
+
+class NamedRegistry(Components, Generic[T]):
+    """Components without keys of their own, by name.
+
+    As the metadata of a config field, `Annotated[str, LAYOUTS]`, it makes the field a choice among their
+    names and the words of `beside`.
+    """
+
+    def __init__(self, kind: str, group: str, beside: tuple[str, ...] = ()) -> None:
+        super().__init__(kind, group)
+        self.beside = beside
+        self._named: dict[str, T] = {}
+        self._origins: dict[str, Origin] = {}
+
+    def add(self, name: str, component: T, made_by: type | Callable[..., Any]) -> None:
+        """Make a component known, which a class or a function makes. Raises ComponentError when its name is
+        no name, or taken."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or name in self.beside:
+            allowed = "small letters, digits and _, at most 50, a letter first"
+            raise ComponentError(f"{self.kind} {name!r}: no name for one; it must be of {allowed}")
+        origin = _origin_of(made_by)
+        self._take(name, self._origins.get(name), origin)
+        self._named[name], self._origins[name] = component, origin
+        self._changed()
+
+    def __getitem__(self, name: str) -> T:
+        return self._named[name]
+
+    def all(self) -> Mapping[str, T]:
+        """Every component by name: the built-in ones as they were registered, then the others by name."""
+        own = [name for name in self._named if self._origins[name] == BUILT_IN]
+        return {name: self._named[name] for name in (*own, *sorted(self._named.keys() - set(own)))}
+
+    def origin(self, name: str) -> Origin:
+        return self._origins[name]
+
+    def choices(self) -> tuple[str, ...]:
+        """The words that the field of a config takes."""
+        return (*self.beside, *self.all())
+
+    def known(self) -> list[Described]:
+        return [
+            Described(
+                self.kind,
+                name,
+                str(self.origin(name)),
+                getattr(component, "help", "") or first_line(component),
+            )
+            for name, component in self.all().items()
+        ]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(name: str) -> str:
+            if name not in self.choices() and not _reading_stored.get():
+                raise ValueError(f"there is no {self.kind} called {name!r}")
+            return name
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+
 S = TypeVar("S", bound=Section)
 
 
-class Registry(Generic[S]):
+class Registry(Components, Generic[S]):
     """The sections of one kind of component by their `name`.
 
     As the metadata of a config field, `Annotated[ModelSection, MODELS]`, it makes the field accept a table of
@@ -117,12 +224,10 @@ class Registry(Generic[S]):
     """
 
     def __init__(self, kind: str, group: str, base: type[S], default: str, unknown: type[S]) -> None:
-        self.kind, self.group, self.base, self.default = kind, group, base, default
-        self.unknown = unknown
+        super().__init__(kind, group)
+        self.base, self.default, self.unknown = base, default, unknown
         self._sections: dict[str, type[S]] = {}
         self._origins: dict[str, Origin] = {}
-        self._broken: dict[str, str] = {}
-        self._listeners: list[Callable[[], object]] = []
 
     def register(self, section: type[S]) -> type[S]:
         """Make a section known; used as a decorator.
@@ -130,11 +235,7 @@ class Registry(Generic[S]):
         Raises ComponentError when it breaks the contract of a section, or when its name is taken.
         """
         name, origin = self._checked_name(section), _origin_of(section)
-        taken = self._origins.get(name)
-        if taken is not None and origin == BUILT_IN != taken:  # a package whose turn came first
-            self._broken[name] = f"{taken}: offers a name that seg-engine has taken"
-        elif taken is not None and (taken == BUILT_IN or taken != origin):
-            raise ComponentError(f"{self.kind} {name}: {origin} offers a name that {taken} has taken")
+        self._take(name, self._origins.get(name), origin)
         self._sections[name], self._origins[name] = section, origin
         self._changed()
         return section
@@ -156,29 +257,11 @@ class Registry(Generic[S]):
     def origin(self, name: str) -> Origin:
         return self._origins[name]
 
-    def broken(self) -> Mapping[str, str]:
-        """Entry points that could not be loaded: name -> why, in one line."""
-        return self._broken
-
-    def described(self) -> list[Described]:
-        """Every component, and those that packages offer and cannot be used."""
-        known = [
+    def known(self) -> list[Described]:
+        return [
             Described(self.kind, name, str(self.origin(name)), first_line(section))
             for name, section in self.sections().items()
         ]
-        return known + _described_broken(self.kind, self._broken)
-
-    def on_change(self, listener: Callable[[], object]) -> None:
-        """Call `listener` after each registration from now on."""
-        self._listeners.append(listener)
-
-    def _changed(self) -> None:
-        for listener in self._listeners:
-            listener()
-
-    def load_installed(self) -> None:
-        """Register what installed packages offer. One that fails is set aside with its reason."""
-        load_entry_points(self.group, self._broken)
 
     def _checked_name(self, section: type[S]) -> str:
         where = f"{section.__module__}.{section.__qualname__}"
@@ -235,7 +318,7 @@ class Part(Generic[B]):
     origin: Origin
 
 
-class PartRegistry(Generic[B]):
+class PartRegistry(Components, Generic[B]):
     """Components that are used together, such as losses that add up: their keys make up one flat section.
 
     As the metadata of a config field, `Annotated[LossSection, LOSSES]`, it makes the field accept the keys of
@@ -243,10 +326,9 @@ class PartRegistry(Generic[B]):
     """
 
     def __init__(self, kind: str, group: str, base: type[Section]) -> None:
-        self.kind, self.group, self.base = kind, group, base
+        super().__init__(kind, group)
+        self.base = base
         self._parts: dict[str, Part[B]] = {}
-        self._broken: dict[str, str] = {}
-        self._listeners: list[Callable[[], object]] = []
         self._section: type[Section] | None = None
 
     def register(self, keys: type[Section], order: int = 0) -> Callable[[B], B]:
@@ -260,11 +342,10 @@ class PartRegistry(Generic[B]):
             name = build.__name__
             where = f"{build.__module__}.{name}"
             check_keys(where, keys)
-            self._take(name, keys, _origin_of(build))
+            self._take_part(name, keys, _origin_of(build))
             self._parts[name] = Part(name, keys, build, order, _origin_of(build))
             self._section = None
-            for listener in self._listeners:
-                listener()
+            self._changed()
             return build
 
         return decorate
@@ -281,31 +362,17 @@ class PartRegistry(Generic[B]):
             self._section = type(self.base.__name__, (*bases, self.base), {"__doc__": self.base.__doc__})
         return self._section
 
-    def described(self) -> list[Described]:
-        """Every component, and those that packages offer and cannot be used."""
-        known = [
+    def known(self) -> list[Described]:
+        return [
             Described(self.kind, name, str(part.origin), first_line(part.build) or _first_help(part.keys))
             for name, part in self.parts().items()
         ]
-        return known + _described_broken(self.kind, self._broken)
 
     def new(self, **values: Any) -> Any:
         """An instance of the section."""
         return self.section()(**values)
 
-    def broken(self) -> Mapping[str, str]:
-        """Entry points that could not be loaded: name -> why, in one line."""
-        return self._broken
-
-    def on_change(self, listener: Callable[[], object]) -> None:
-        """Call `listener` after each registration from now on."""
-        self._listeners.append(listener)
-
-    def load_installed(self) -> None:
-        """Register what installed packages offer. One that fails is set aside with its reason."""
-        load_entry_points(self.group, self._broken)
-
-    def _take(self, name: str, keys: type[Section], origin: Origin) -> None:
+    def _take_part(self, name: str, keys: type[Section], origin: Origin) -> None:
         """Make sure of a name and keys. Raises ComponentError when another part has them."""
         for part in list(self._parts.values()):
             shared = sorted(keys.model_fields.keys() & part.keys.model_fields.keys())
@@ -351,10 +418,6 @@ def first_line(described: object) -> str:
 
 def _first_help(section: type[Section]) -> str:
     return next((about.description or "" for about in section.model_fields.values()), "")
-
-
-def _described_broken(kind: str, broken: Mapping[str, str]) -> list[Described]:
-    return [Described(kind, name, "", "", problem) for name, problem in broken.items()]
 
 
 def load_entry_points(group: str, broken: dict[str, str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,23 @@ def place_in_plugin(error: BaseException) -> str:
     """FILE:LINE of the last line of code from outside, a loaded plugin or an installed package of components,
     that took part in an error or in what led to it; empty when none did."""
     return place_in(error, [*_plugins, *outside_code()])
+
+
+@contextmanager
+def errors_of_plugins(told_as: type[Exception]) -> Iterator[None]:
+    """Within it an error that a loaded plugin raises becomes `told_as`: one line with its file and line.
+
+    Errors that are `told_as` already, and those that no plugin took part in, stay what they are.
+    """
+    try:
+        yield
+    except told_as:
+        raise
+    except Exception as error:
+        place = place_in_plugin(error)
+        if not place:
+            raise
+        raise told_as(f"{place}: {one_line(error)}") from error
 
 
 def load_recorded(files: Iterable[PluginFile]) -> list[str]:

@@ -65,6 +65,7 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
         [_evaluation(store, scores) for scores in found],
         ood_of(store, row.id),
         corruptions_of(store, row.id),
+        store.results.metrics(row.id),
     )
 
 

@@ -6,13 +6,16 @@ from dataclasses import asdict
 
 from engine.cli.console import output, print_json
 from engine.config.run_config import registries
+from engine.data.layouts.builtin import LAYOUTS
+from engine.metrics.builtin import METRICS
 from engine.report.tables import Column, text_table
 from engine.tasks import TASKS
 
 
 def list_components(as_json: bool) -> None:
     """One line a component; those that cannot be used say why."""
-    found = [one for registry in (*registries().values(), TASKS) for one in registry.described()]
+    kinds = (*registries().values(), LAYOUTS, METRICS, TASKS)
+    found = [one for kind in kinds for one in kind.described()]
     if as_json:
         print_json([asdict(one) for one in found])
         return

@@ -18,7 +18,8 @@ from engine.config.keys import ConfigError
 from engine.config.sections import STUDY_SEED
 from engine.data.catalog import Catalog, DataError, Fault, scan
 from engine.data.dataset import turned_note
-from engine.data.decode import map_in_order, orientation, read_pair, train_id_table
+from engine.data.decode import map_in_order, read_pair, train_id_table
+from engine.data.image_files import orientation
 from engine.data.lessons import problems_of_folders
 from engine.data.prune import CacheInfo, list_caches, prune_caches
 from engine.data.split import SPLITS, split_samples
@@ -28,13 +29,13 @@ from engine.report.tables import Column, age, bar, data_size, text_table
 from engine.workspace import Workspace
 
 
-def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
+def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
     """Decode every pair of a data set and say all that is in it and wrong with it.
 
     Returns 1 when there are faults or nothing could be learned from it, else 0. Raises DataError when there
     is nothing to check.
     """
-    catalog = scan(root, kind, classes)
+    catalog = scan(root, layout, classes)
     begun = time.monotonic()
     report = read_everything(catalog)
     faults = [*catalog.faults, *report["faults"]]
@@ -43,7 +44,7 @@ def check(root: Path, kind: str, classes: str, as_json: bool) -> int:
     if as_json:
         record = {
             "root": str(root.absolute()),
-            "kind": catalog.kind,
+            "layout": catalog.layout,
             "class_set": catalog.class_set.name,
             "splits": {name: len(samples) for name, samples in catalog.splits.items()},
             "sizes": [
@@ -139,7 +140,7 @@ def print_contents(catalog: Catalog, report: dict[str, Any], seconds: float) -> 
     sizes = ", ".join(f"{height}x{width} ({count})" for (width, height), count in report["sizes"][:6])
     more = f" and {len(report['sizes']) - 6} more" if len(report["sizes"]) > 6 else ""
     pairs = sum(len(samples) for samples in catalog.splits.values())
-    output.say(f"{catalog.root.absolute()}: {catalog.kind} layout, class set {catalog.class_set.name}")
+    output.say(f"{catalog.root.absolute()}: {catalog.layout} layout, class set {catalog.class_set.name}")
     output.say(f"pairs   {splits}")
     output.say(f"sizes   {sizes or '-'}{more}  (height x width)")
     output.say(f"checked {pairs} pairs in {seconds:.1f} s, {pairs / max(seconds, 1e-9):.0f} a second\n")

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from engine.cli import words
 from engine.cli.arguments import (
     Commands,
     Json,
@@ -34,12 +33,12 @@ admin.add_group(db_app, "db")
 @data_app.command("check")
 def data_check(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set.")],
-    kind: Annotated[
+    layout: Annotated[
         str,
         typer.Option(
-            metavar="WORD",
-            help="auto, cityscapes or folder.",
-            autocompletion=words.among("auto", "cityscapes", "folder"),
+            metavar="NAME",
+            help="auto, or a layout that `seg-engine components` lists.",
+            autocompletion=lambda: _layouts(),
         ),
     ] = "auto",
     classes: Annotated[
@@ -50,7 +49,13 @@ def data_check(
     """Open every image and label, say what is in them and what is wrong with them."""
     from engine.cli.data import check
 
-    raise typer.Exit(check(root, kind, classes, as_json))
+    raise typer.Exit(check(root, layout, classes, as_json))
+
+
+def _layouts() -> list[str]:
+    from engine.data.layouts.builtin import LAYOUTS
+
+    return ["auto", *(name for name, layout in LAYOUTS.all().items() if layout.labelled)]
 
 
 @data_app.command("synthesize")

@@ -230,7 +230,7 @@ def config(
 
 @commands.command()
 def components(as_json: Json = False) -> None:
-    """List networks, losses and augmentations with their origin."""
+    """List networks, losses, augmentations, data layouts and metrics with their origin."""
     from engine.cli.components import list_components
 
     list_components(as_json)

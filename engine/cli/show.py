@@ -27,6 +27,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             now=time.time(),
             ood=store.results.ood_results(run_id),
             corruptions=store.results.corruptions(run_id),
+            metrics=store.results.metrics(run_id),
         )
     if as_json:
         print_json(as_record(page))
@@ -42,6 +43,7 @@ def as_record(page: RunPage) -> dict[str, Any]:
     record["evaluations"] = [asdict(row) for row in page.evaluations]
     record["ood"] = [asdict(row) for row in page.ood]
     record["corruptions"] = [asdict(row) for row in page.corruptions]
+    record["metrics"] = [asdict(row) for row in page.metrics]
     record["files"] = {
         name: [str(path) for path in value] if isinstance(value, tuple) else str(value) if value else None
         for name, value in (

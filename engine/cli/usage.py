@@ -18,7 +18,10 @@ from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 
 PROGRAM = "seg-engine"
 
-OLD_OPTIONS = {"ood": {"--in": "--id-data", "--out": "--ood-data"}}
+OLD_OPTIONS = {
+    "ood": {"--in": "--id-data", "--out": "--ood-data"},
+    "check": {"--kind": "--layout"},  # of data
+}
 """By command: options of an earlier version, which go on working, and what they are called now."""
 
 

@@ -13,10 +13,11 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from engine.components import PartRegistry, Registry
+from engine.components import NamedRegistry, PartRegistry, Registry
 from engine.config.fields import Section, Size
 from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig, registries, variant_sections
+from engine.data.layouts.builtin import LAYOUTS
 from engine.tasks import TASKS
 from engine.tasks.registry import TaskRegistry
 
@@ -46,6 +47,11 @@ class ConfigKey:
     absent: Any = None
 
     @property
+    def when_absent(self) -> Any:
+        """What a stored config means that lacks the key; None where the key is not always there."""
+        return self.default if self.absent is None and not self.variants else self.absent
+
+    @property
     def story(self) -> str:
         """The help, and whose key it is."""
         return f"{self.help} ({', '.join(self.variants)} only)" if self.variants else self.help
@@ -57,7 +63,7 @@ def config_keys() -> dict[str, ConfigKey]:
     return {key.key: key for key in _walk(RunConfig, "")}
 
 
-for _registry_of_keys in (*registries().values(), TASKS):
+for _registry_of_keys in (*registries().values(), TASKS, LAYOUTS):
     _registry_of_keys.on_change(config_keys.cache_clear)
 
 
@@ -191,6 +197,9 @@ def _choices(info: FieldInfo) -> tuple[str, ...]:
     tasks = _registry(info, TaskRegistry)
     if tasks is not None:
         return tasks.names()
+    named: NamedRegistry[Any] | None = _registry(info, NamedRegistry)
+    if named is not None:
+        return named.choices()
     return tuple(str(c) for c in get_args(info.annotation)) if get_origin(info.annotation) is Literal else ()
 
 

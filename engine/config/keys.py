@@ -88,7 +88,7 @@ def _names_other_classes(base: RunConfig, changed: RunConfig, values: Mapping[st
     if "data.classes" in values:
         return True
     of_data = base.data.classes == "auto"  # then it lies with the data
-    return of_data and (base.data.root, base.data.kind) != (changed.data.root, changed.data.kind)
+    return of_data and (base.data.root, base.data.layout) != (changed.data.root, changed.data.layout)
 
 
 def validate(table: Mapping[str, Any], tell: Callable[[str], None] = lambda note: None) -> RunConfig:

@@ -14,6 +14,7 @@ from engine.errors import EngineError
 RENAMED = {
     "evaluation": "validation",
     "init.from": "init.weights",
+    "data.kind": "data.layout",
 }
 """The old name of a key or of a section, and the new one, which is a key of the same section."""
 

@@ -36,6 +36,7 @@ from engine.config.task_sections import (
     RobustnessConfig,
     ScoredSplitConfig,
 )
+from engine.data.layouts.builtin import LAYOUTS
 from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
@@ -116,6 +117,8 @@ class RunConfig(Section):
                 ]
             elif isinstance(section, registry.unknown):
                 lines.append(f"{field}.name={section.name}: no such {registry.kind} here")
+        if self.data.layout not in LAYOUTS.choices():
+            lines.append(f"data.layout={self.data.layout}: no such layout here")
         plugins = ", ".join(file.path for file in self.plugins or ())
         why = f"; the run was made with {plugins}" if plugins else "; a package may have brought it"
         return [line + why for line in lines]
@@ -127,7 +130,7 @@ class RunConfig(Section):
         of an earlier version's run is then what that version stored.
         """
         table = self.model_dump(mode="json")
-        for key, absent in (("split_rule", "rank"), ("class_set", None)):
+        for key, absent in (("split_rule", "rank"), ("class_set", None), ("layout", "auto")):
             if table["data"][key] == absent:
                 del table["data"][key]
         if self.plugins is None:
@@ -215,10 +218,12 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _images_alone_teach_no_classes(self) -> Self:
-        if self.data.kind == "images" and self.needs_labels:
+        layout = LAYOUTS.all().get(self.data.layout)
+        if layout is not None and not layout.labelled and self.needs_labels:
+            usable = [name for name, other in LAYOUTS.all().items() if other.labelled]
             raise ValueError(
-                f"data.kind: images have no labels, which task={self.task} needs; "
-                "it must be auto, cityscapes or folder, or the task pretrain"
+                f"data.layout: the layout {self.data.layout} has no labels, which task={self.task} needs; "
+                f"it must be auto, {' or '.join(usable)}, or the task pretrain"
             )
         return self
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator
 from engine.classes import ClassSet
 from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Section, Size, option
+from engine.data.layouts.builtin import LAYOUTS
 
 STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
@@ -29,10 +30,9 @@ class DataConfig(Section):
     """Which images a run sees, and at what size."""
 
     root: str = option("", "Folder of the data set; --data sets it")
-    kind: Literal["auto", "cityscapes", "folder", "images"] = option(
+    layout: Annotated[str, LAYOUTS] = option(
         "auto",
-        "Layout: leftImg8bit/ + gtFine/ (cityscapes), images/ + labels/ + classes.toml (folder) or, for "
-        "task=pretrain, any folder of images, found however deep (images)",
+        "How the data set lies in its folder; auto: the one that recognises it",
     )
     classes: str = option(
         "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1

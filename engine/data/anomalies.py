@@ -8,7 +8,7 @@ A mask is a PNG of 0 (in-distribution), 1 (out-of-distribution) and 255 (ignored
     original/NAME.*  labels/NAME.png                           Fishyscapes, as it is often passed on
     **/NNNN_NAME_labels.png with **/NAME_leftImg8bit.png       Fishyscapes Lost and Found (Blum et al. 2021)
 
-Any other folder, and one of the layouts of `engine.data.catalog`, is images without masks. Files are found as
+Any other folder, and one of the layouts of `engine.data.layouts`, is images without masks. Files are found as
 `engine.data.walk` finds them.
 """
 
@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import ClassSet
-from engine.data.catalog import DataError, Fault, refuse_no_folder, scan_images
-from engine.data.decode import FileFault, read_image, read_labels
+from engine.data.catalog import DataError, Fault, scan_images
 from engine.data.faults import counted, listed
+from engine.data.image_files import FileFault, read_image, read_labels
+from engine.data.layouts.recognise import refuse_no_folder
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, walk
 from engine.host.input_files import is_text, shown
@@ -107,13 +108,12 @@ def _refuse_faults(faults: Sequence[Fault], root: Path) -> None:
 
 
 def _folders(root: Path, images: str, masks: str, endings: tuple[str, ...]) -> Scenes:
-    side, found = Side(images, walk(root / images)), walk(root / masks)
-    twice = side.name_files(IMAGE_SUFFIXES)
-    for first, second in twice.values():
+    side, found = Side(images, walk(root / images)).use(*IMAGE_SUFFIXES), walk(root / masks)
+    for first, second in side.twice.values():
         raise DataError(
             f"{shown(root / second)}: has the name of {shown(first)}; a mask belongs to one image"
         )
-    _refuse_faults(side.drop_unstorable(), root)
+    _refuse_faults(side.faults, root)
     if not side.named:
         raise DataError(f"{root / images}: has no images; looked for {', '.join(IMAGE_SUFFIXES)}")
     there, used = set(found.files), dict[str, str]()

@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +32,7 @@ from engine.data.dataset import CachedSplit, FileSplit, Split
 from engine.data.decode import result_of
 from engine.host.leaving import die_with_the_parent
 from engine.host.processes import available_cores
+from engine.plugins import load_plugin, loaded_plugins
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
 # normalisation pre-trained networks expect, close enough to that of street scenes.
@@ -138,7 +141,7 @@ class LoaderBatches:
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
             collate_fn=_collate,
-            worker_init_fn=_settle_loader,
+            worker_init_fn=partial(_settle_loader, [plugin.path for plugin in loaded_plugins()]),
         )
         batches = iter(loader)
         # By a thread: to receive a batch, torch waits for the process that made it, without an end.
@@ -205,11 +208,13 @@ def _end_loaders(processes: Sequence[BaseProcess]) -> None:
         signal.signal(signal.SIGCHLD, handler)
 
 
-def _settle_loader(worker: int) -> None:
+def _settle_loader(plugins: Sequence[Path], worker: int) -> None:
     """A stop is for the worker of the run, which saves first; its loader ends with it, however it ends."""
     die_with_the_parent()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    for plugin in plugins:  # one may read the labels; a process that is no fork knows of none
+        load_plugin(plugin)
 
 
 def make_batches(

@@ -43,13 +43,14 @@ from engine.data.cache_lock import ARRAYS, cache_lock
 from engine.data.catalog import DataError, Fault, Sample
 from engine.data.decode import (
     map_in_order,
-    orientation,
     read_pair,
     relative_path,
     resize_image,
     resize_labels,
     train_id_table,
 )
+from engine.data.image_files import orientation
+from engine.data.layouts import meaning_of
 from engine.errors import EngineError
 from engine.host.access import reason
 
@@ -93,12 +94,16 @@ def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: Class
     """16 hexadecimal digits that change whenever the content of the cache would.
 
     From the files' paths relative to `root`, their lengths and modification times, the size (height,
-    width), the class set's names and ids, and the format. Not from `root`, so that a data set can be moved.
+    width), the class set's names and ids, the format and, where the layout reads labels in a way of its
+    own, which it is. Not from `root`, so that a data set can be moved.
     A file that is missing counts as such: that is a fault like others, found when it is opened.
     """
     digest = hashlib.sha256()
     known = sorted(class_set.train_ids().items())
-    digest.update(json.dumps([FORMAT, list(size), class_set.names, known]).encode())
+    meaning: list[object] = [FORMAT, list(size), class_set.names, known]
+    if decoder := samples[0].decoder if samples else "":
+        meaning.append(meaning_of(decoder))
+    digest.update(json.dumps(meaning).encode())
     for sample in _by_name(samples):
         entry: list[str | int] = [sample.name]
         for path in files_of(sample):

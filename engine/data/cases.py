@@ -22,10 +22,12 @@ from engine.config.sections import DataConfig
 from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, Scene, find_scenes, pseudo_mask_table
 from engine.data.cache import files_of, size_and_time
-from engine.data.catalog import LAYOUTS, DataError, Sample, scan
+from engine.data.catalog import DataError, Sample, scan
 from engine.data.decode import map_in_order, read_pair, train_id_table
 from engine.data.faults import counted, listed
 from engine.data.fingerprints import fingerprints
+from engine.data.layouts import meaning_of
+from engine.data.layouts.recognise import is_data_set
 from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.data.split import split_random
@@ -109,7 +111,7 @@ def open_material(
         labelled = rest
         if about.split == "test":
             labelled = open_pairs(config, "test", cache_dir, trained=trained).samples
-    elif any(all((in_root / part).is_dir() for part in layout) for layout in LAYOUTS.values()):
+    elif is_data_set(in_root):
         catalog = scan(in_root, hold_out=config.held_out)
         notes += [f"{in_root}: {note}" for note in catalog.notes]
         in_set, labelled = catalog.class_set, _of_split(catalog.splits, about.split, in_root)
@@ -299,6 +301,7 @@ def _labelled_case(
         return Read(image, mask, train_ids[labels] if comparable else None)
 
     meaning = repr(sorted(class_set.train_ids().items()))
+    meaning += repr(meaning_of(sample.decoder)) if sample.decoder else ""
     meaning += "" if table is None else table.tobytes().hex()
     return Case(sample.name, "in", table is not None, read, files_of(sample), meaning)
 

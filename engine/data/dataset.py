@@ -19,7 +19,6 @@ from engine.classes import UNLABELLED, ClassSet
 from engine.config.sections import DataConfig
 from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
 from engine.data.catalog import (
-    EXTRA,
     Catalog,
     DataError,
     Fault,
@@ -39,6 +38,7 @@ from engine.data.decode import (
 )
 from engine.data.faults import counted, left_out_note, listed
 from engine.data.frozen_classes import class_notes
+from engine.data.layouts import EXTRA
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.membership import Membership, some, told_changes
 from engine.data.split import labelled_part, split_samples
@@ -162,7 +162,7 @@ def open_dataset(
         good[name] = tuple(sample for sample in samples if sample.name in usable)
     _refuse(faults, config, root)
 
-    kept = Catalog(catalog.root, catalog.kind, catalog.class_set, good, catalog.faults)
+    kept = Catalog(catalog.root, catalog.layout, catalog.class_set, good, catalog.faults)
     if began_with is not None:
         train, val, unused = _as_before(kept, config, began_with)
     else:
@@ -231,8 +231,8 @@ def turned_note(names: Sequence[str]) -> list[str]:
 
 def _scan(config: DataConfig, root: Path, labels: bool) -> Catalog:
     if not labels:
-        return scan_images(root, config.kind)
-    return scan(root, config.kind, config.known_classes, config.held_out)
+        return scan_images(root, config.layout)
+    return scan(root, config.layout, config.known_classes, config.held_out)
 
 
 def checked(

@@ -2,105 +2,51 @@
 
 One function, `read_pair`, decides what is wrong with a pair, so that the cache, the check of a whole data
 set and the evaluation at the original size find the same faults.
-
-A label PNG is read as the numbers that it stores. Pillow does not do so for greyscale of 2 and 4 bits (it
-spreads them over 0-255), which PNG optimizers produce by themselves; that is undone here.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-import warnings
-import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from engine.classes import VOID, ClassSet
 from engine.data.catalog import DataError, Fault, Sample
-from engine.host.input_files import InputFileError, read_regular, shown
+from engine.data.image_files import FileFault, orientation, read_image, read_labels
+from engine.data.layouts.builtin import LAYOUTS
+from engine.host.input_files import shown
 from engine.host.processes import available_cores
+from engine.plugins import errors_of_plugins
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
-_IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-_LABEL_MODES = frozenset({"1", "L", "P"})
-_GREY_STEP = {"L;2": 85, "L;4": 17}
-"""What Pillow multiplies the values of 2-bit and 4-bit greyscale by."""
-
-MOST_PIXELS = 178_956_970
-"""Of one image. A file of a few bytes may claim any size; Pillow warns at half of this number, and gives up
-at it, in words that are not for people who have large images."""
-
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,  # Pillow's word for a broken PNG chunk
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
-
-class FileFault(DataError):
-    """One file that cannot be used; `kind` and `problem` are those of a Fault."""
-
-    def __init__(self, path: Path, kind: str, problem: str) -> None:
-        super().__init__(f"{shown(path)}: {problem}")
-        self.path, self.kind, self.problem = path, kind, problem
-
-
-def read_image(path: Path) -> Image.Image:
-    """The image in `path`, decoded, as 8-bit RGB.
-
-    Greyscale is repeated in the three channels, CMYK converted, transparency dropped, and of 16 bits a colour
-    the upper 8 are taken. A camera's orientation tag is not applied, neither here nor to labels: labels are
-    drawn on the stored pixels (`orientation` reads the tag). Raises FileFault.
-    """
-    image, _ = _open(path, IMAGE_FORMATS)
-    if image.mode not in _IMAGE_MODES:
-        raise FileFault(path, "format", f"has pixels of type {image.mode}; 8 bits a channel would be right")
-    if "transparency" in image.info:
-        image = image.convert("RGBA")  # otherwise Pillow warns when it drops the transparency
-    return image.convert("RGB")
-
-
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """The source ids stored in the label PNG `path`: uint8 [H, W]. Raises FileFault.
-
-    Greyscale and palette files (1 to 8 bits) are read as the values they store; the palette's colours mean
-    nothing.
-    """
-    image, raw_mode = _open(path, ("PNG",))
-    if image.mode not in _LABEL_MODES:
-        problem = {
-            "RGB": "is an RGB image",
-            "RGBA": "is an RGB image with transparency",
-            "I;16": "is 16-bit greyscale",
-        }.get(image.mode, f"has pixels of type {image.mode}")
-        wanted = "a label is an 8-bit greyscale or palette PNG whose values are class ids, not colours"
-        if image.mode in ("RGB", "RGBA"):
-            wanted += "; write each colour's id instead"
-        raise FileFault(path, "format", f"{problem}; {wanted}")
-    values = np.asarray(image).astype(np.uint8, copy=False)
-    step = _GREY_STEP.get(raw_mode)
-    return values // np.uint8(step) if step else values
+def labels_in(sample: Sample) -> NDArray[np.uint8]:
+    """The label values of a sample that has a label file, uint8 [H, W], as its layout reads them. Raises
+    FileFault."""
+    assert sample.label is not None
+    if not sample.decoder:
+        return read_labels(sample.label)
+    with errors_of_plugins(DataError):
+        values = LAYOUTS[sample.decoder].read_labels(sample.label)
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype != np.uint8:
+        told = f"{getattr(values, 'dtype', type(values).__name__)} {list(getattr(values, 'shape', ()))}"
+        raise FileFault(
+            sample.label,
+            "format",
+            f"was read by the layout {sample.decoder} as {told}; uint8 [H, W] would be right",
+        )
+    return values
 
 
 def read_pair(
@@ -123,7 +69,7 @@ def read_pair(
         pair = None if image is None else (image, np.zeros(image.size[::-1], dtype=np.uint8))
         return pair, tuple(faults)
     try:
-        labels = read_labels(sample.label)
+        labels = labels_in(sample)
     except FileFault as fault:
         faults.append(Fault(fault.kind, relative_path(fault.path, root), fault.problem))
 
@@ -248,70 +194,6 @@ def map_in_order(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         wait([future for future in pending if not future.cancelled()], timeout=PATIENCE_SECONDS)
-
-
-def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """The decoded image and the raw mode that its file is stored in. Raises FileFault, and MemoryError with
-    the path: that memory is short is no fault of the file."""
-    try:
-        content = read_regular(path)
-        if not content:
-            raise FileFault(path, "unreadable", "is empty (0 bytes)")
-        # Decoding alone lets flipped bits in a PNG through (a quarter of those tried in label files);
-        # verify() compares the checksum of every chunk. It spoils the object, hence the second open.
-        with Image.open(BytesIO(content), formats=formats) as unverified:
-            _refuse_unusual(path, unverified)
-            unverified.verify()
-        image = Image.open(BytesIO(content), formats=formats)
-        arguments = image.tile[0].args if image.tile else None
-        raw_mode = arguments if isinstance(arguments, str) else ""
-        image.load()
-    except InputFileError as error:
-        raise FileFault(path, "unreadable", error.problem) from error
-    except UnidentifiedImageError as error:
-        raise FileFault(path, "unreadable", f"is no {' or '.join(formats)} image") from error
-    except Image.DecompressionBombError as error:
-        raise FileFault(path, "format", f"has too many pixels; at most {MOST_PIXELS:,} are read") from error
-    except _DECODE_ERRORS as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise FileFault(path, "unreadable", f"cannot be read: {reason}") from error
-    except MemoryError as error:
-        raise MemoryError(f"{path}: memory ran out while it was decoded") from error
-    return image, raw_mode
-
-
-def refuse_other_formats(path: Path) -> None:
-    """Raise FileFault when a regular file does not begin as an image of IMAGE_FORMATS does."""
-    try:
-        with Image.open(path, formats=IMAGE_FORMATS):
-            pass
-    except UnidentifiedImageError as error:
-        raise FileFault(path, "unreadable", f"is no {' or '.join(IMAGE_FORMATS)} image") from error
-    except _DECODE_ERRORS as error:
-        raise FileFault(path, "unreadable", f"cannot be read: {error}") from error
-
-
-def _refuse_unusual(path: Path, image: Image.Image) -> None:
-    """Raises FileFault for what Pillow would decode, but to something else than one whole picture."""
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise FileFault(
-            path,
-            "format",
-            f"has {width}x{height} pixels; at most {MOST_PIXELS:,} are read, so cut it into parts",
-        )
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # a photograph with its preview, of which the first is meant
-        raise FileFault(path, "format", f"is animated ({frames} frames); one still picture would be right")
-
-
-def orientation(image: Image.Image) -> int:
-    """The orientation that a camera noted in the file: 1 is upright as stored, 2 to 8 turned or mirrored."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (*_DECODE_ERRORS, KeyError, TypeError):
-        return 1
-    return value if isinstance(value, int) and 2 <= value <= 8 else 1
 
 
 def _unknown_values(labels: NDArray[np.uint8], class_set: ClassSet) -> str:

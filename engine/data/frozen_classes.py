@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.classes import ClassSetError, load_class_set
+from engine.classes import CITYSCAPES, ClassSet, ClassSetError, load_class_set
 from engine.config.class_set import ClassSetConfig
 from engine.config.keys import ConfigError, validate
 from engine.config.run_config import RunConfig
 from engine.config.sections import DataConfig
-from engine.data.catalog import LAYOUTS
+from engine.data.faults import DataError
+from engine.data.layouts import Layout
+from engine.data.layouts.recognise import found_layout
+from engine.plugins import errors_of_plugins
 from engine.run.files import absolute, expanded
 
 BUILT_IN = "cityscapes"
-OWN_FILE = "classes.toml"
 
 
 def freeze_classes(config: RunConfig) -> RunConfig:
@@ -32,8 +34,9 @@ def freeze_classes(config: RunConfig) -> RunConfig:
         return config
     changes: dict[str, object] = {}
     if data.classes == "auto":
-        own = _own_class_set(data)
-        changes = {"class_set": own} if own is not None and config.needs_labels else {}
+        own = _own_classes(data)
+        if own is not None and own[1] != CITYSCAPES and config.needs_labels:
+            changes = {"class_set": ClassSetConfig.of(own[1])}
     else:
         path = absolute(data.classes)
         changes = {"classes": str(path)}
@@ -55,22 +58,27 @@ def class_notes(data: DataConfig) -> list[str]:
             return []
         # Of a version that kept the path as it was typed.
         return [f"data.classes={data.classes} is relative and is read as {absolute(path)}"]
-    own = _own_class_set(data) if data.classes == "auto" else None
-    if own is None or own.digest == data.class_set.digest:
+    found = _own_classes(data) if data.classes == "auto" else None
+    if found is None:
         return []
+    layout, own = found[0], ClassSetConfig.of(found[1])
+    if own.digest == data.class_set.digest:
+        return []
+    source = layout.classes_from(Path(data.root))
     return [
-        f"{Path(data.root, OWN_FILE)} has changed since the run was made: it is now {own.told}; "
+        f"{source} has changed since the run was made: it is now {own.told}; "
         f"the run keeps {data.class_set.told}"
     ]
 
 
-def _own_class_set(data: DataConfig) -> ClassSetConfig | None:
-    """The class set that lies with the data; None where there is none, or none that can be read."""
+def _own_classes(data: DataConfig) -> tuple[Layout, ClassSet] | None:
+    """The layout of the data, and the class set that it brings; None where there is none that can be read."""
     root = expanded(Path(data.root))
-    is_folder = data.kind in ("auto", "folder") and all((root / part).is_dir() for part in LAYOUTS["folder"])
-    if not data.root or not is_folder:
+    layout = found_layout(root, data.layout) if data.root else None
+    if layout is None:
         return None
     try:
-        return ClassSetConfig.of(load_class_set(root / OWN_FILE))
-    except ClassSetError:
+        with errors_of_plugins(DataError):
+            return layout, layout.class_set(root)
+    except DataError:
         return None

@@ -18,8 +18,9 @@ from engine.classes import VOID, ClassSet
 from engine.config.sections import DataConfig
 from engine.data.cache import cache_key
 from engine.data.catalog import DataError, Sample
-from engine.data.decode import FileFault, map_in_order, read_labels, resize_labels, train_id_table
+from engine.data.decode import labels_in, map_in_order, resize_labels, train_id_table
 from engine.data.faults import listed
+from engine.data.image_files import FileFault
 from engine.host.access import reason
 from engine.host.input_files import shown
 from engine.run.files import write_json
@@ -174,7 +175,7 @@ def labels_of(samples: Sequence[Sample]) -> Generator[Labels, None, None]:
 
     def read(sample: Sample) -> Labels | None:
         try:
-            return None if sample.label is None else read_labels(sample.label)
+            return None if sample.label is None else labels_in(sample)
         except FileFault:
             return None
 

@@ -16,9 +16,10 @@ from engine.classes import VOID, ClassSet
 from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
-from engine.data.decode import FileFault, read_labels, resize_labels, train_id_table
+from engine.data.decode import labels_in, resize_labels, train_id_table
 from engine.data.faults import left_out_note
 from engine.data.frozen_classes import class_notes
+from engine.data.image_files import FileFault
 from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
 from engine.run.files import expanded
@@ -64,7 +65,7 @@ def open_pairs(
     if own and member is not None:
         notes += told_changes(member.part(split), contents_of(samples, root, cache_dir))
     elif config.split == "random" and split != "test":
-        usable = Catalog(root, catalog.kind, catalog.class_set, {"train": samples}, ())
+        usable = Catalog(root, catalog.layout, catalog.class_set, {"train": samples}, ())
         parts = split_samples(usable, "random", config.val_fraction, config.split_seed, config.split_rule)
         if own and trained is not None:
             trained.refuse_other_counts(len(parts[0]), len(parts[1]))
@@ -95,13 +96,13 @@ class FoundPairs:
 def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> FoundPairs:
     """Find the pairs that `open_pairs` opens, without opening one. Raises DataError as it does."""
     root = expanded(Path(config.root)).absolute()
-    catalog = scan(root, config.kind, config.known_classes, config.held_out)
+    catalog = scan(root, config.layout, config.known_classes, config.held_out)
     folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
     if folder not in catalog.splits:
         there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
         raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
     samples = catalog.splits[folder]
-    faults = [fault for fault in catalog.faults if _lies_in(fault, folder)]
+    faults = catalog.faults_of(folder)
     notes = [*catalog.notes, *class_notes(config)]
     own = trained is not None and split != "test" and trained.is_of(config, root)
     member = trained.membership if trained is not None else None
@@ -160,7 +161,7 @@ def refuse_unlabelled(
     for done, sample in enumerate(pairs.samples):
         on_progress(done, len(pairs))
         try:
-            known = None if sample.label is None else table[read_labels(sample.label)] != VOID
+            known = None if sample.label is None else table[labels_in(sample)] != VOID
         except FileFault:
             return
         if known is not None and known.any():
@@ -185,8 +186,3 @@ def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) ->
     raise DataError(
         f"{pairs.root}: its classes are not those of {run_id}: the data set {told}; both must be equal"
     )
-
-
-def _lies_in(fault: Fault, folder: str) -> bool:
-    parts = fault.path.split("/")
-    return folder in parts[1:2] or parts[1:2] not in (["train"], ["val"], ["test"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from engine.data.faults import Fault
+from engine.data.faults import Fault, counted, listed
 from engine.data.walk import Walk
 from engine.host.input_files import is_text, shown
 
@@ -17,13 +17,66 @@ from engine.host.input_files import is_text, shown
 class Side:
     """The files of the folder `folder` of a data set, images or labels; what has the same name is a pair.
 
-    `named` are those that are used, name -> path relative to the data set's root. `notes` tell of the others.
+    `named` are those that are used, name -> path relative to the data set's root. `twice` are the names that
+    two files have, with the paths of both, `faults` the files whose names cannot be used; `notes` tell of
+    those that are left out. `ending` follows a name in its file, `pattern` says where files are looked for
+    and `wanted` which types are read; these are for messages. Files that end in one of `beside` are no
+    concern of this side.
     """
 
     folder: str
     found: Walk
     named: dict[str, str] = field(default_factory=dict)
+    twice: dict[str, tuple[str, str]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    ending: str = ""
+    pattern: str = ""
+    wanted: str = ""
+    beside: tuple[str, ...] = ()
+
+    def use(
+        self,
+        *endings: str,
+        named: Callable[[str], str] | None = None,
+        beside: tuple[str, ...] = (),
+        pattern: str = "",
+        left_out: str = "",
+        wanted: str = "",
+    ) -> Side:
+        """Use the files with one of these endings; a file's name is its path below the folder without it.
+
+        `named` makes the name that pairs of what is left, where that differs: "" leaves a file out. An ending
+        that is a suffix, such as ".png", may be written in any case. What ends otherwise is noted as left
+        out, with the reason `left_out`, unless its ending is one of those that lie `beside`.
+        """
+        odd = []
+        for file in self.found.files:
+            ending = next((ending for ending in endings if _ends(file, ending)), None)
+            if ending is None:
+                odd += [] if file.endswith(beside) else [file]
+                continue
+            stem = file[: len(file) - len(ending)]
+            name = named(stem) if named is not None else stem
+            path = self._path(file)
+            if name and self.named.setdefault(name, path) != path:
+                self.twice[name] = (self.named[name], path)
+        ends = " or ".join([", ".join(f"*{ending}" for ending in endings[:-1]), f"*{endings[-1]}"][-2:])
+        ends = ends.removeprefix(" or ")
+        self.beside = beside
+        self.ending = endings[0] if len(endings) == 1 else ".*"
+        self.pattern = pattern or self._path(ends)
+        self.wanted = wanted or f"the file must end in {', '.join(endings)}"
+        self.faults += self.drop_unstorable()
+        self.notes += [*self.told(), *self.left_out(odd, left_out or f"are not called {ends}")]
+        return self
+
+    def left_out(self, files: Sequence[str], why: str) -> list[str]:
+        """What to say of files of the folder that are left out; nothing where there are none."""
+        if not files:
+            return []
+        names = listed([self._path(file) for file in files])
+        return [f"{counted(len(files), 'file')} left out, as they {why}: {names}"]
 
     @property
     def tops(self) -> set[str]:
@@ -34,31 +87,19 @@ class Side:
         """What walking the folder has left out."""
         return self.found.notes(self.folder)
 
-    def name_files(self, suffixes: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-        """Use the files of these suffixes. Returns the names that two files have, with the paths of both."""
-        twice = {}
-        for file in self.found.files:
-            name, suffix = os.path.splitext(file)
-            if suffix.lower() not in suffixes:
-                continue
-            path = f"{self.folder}/{file}"
-            if self.named.setdefault(name, path) != path:
-                twice[name] = (self.named[name], path)
-        return twice
-
     def drop_unstorable(self) -> list[Fault]:
         """Use no file whose name is no UTF-8; returns them as faults."""
         names = [name for name, path in self.named.items() if not is_text(path)]
         problem = "its name is no UTF-8, which results and databases need; rename it"
         return [Fault("name", shown(self.named.pop(name)), problem) for name in names]
 
-    def why_missing(self, name: str, partners: Mapping[str, str], wanted: str) -> str:
+    def why_missing(self, name: str, partners: Mapping[str, str]) -> str:
         """Why the file called `name` is not among those used, when it is there in another form; else "".
 
-        `partners` are the names of the other side, `wanted` says which types are read.
+        `partners` are the names of the other side.
         """
         for path in self._of_stem.get(name, ()):
-            return f"{shown(self._path(path))} is there, but {wanted}"
+            return f"{shown(self._path(path))} is there, but {self.wanted}"
         for path in self._alike.get(_folded(name), ()):
             stem = self._stem(path)
             if stem in partners:
@@ -69,8 +110,12 @@ class Side:
         why = self.found.why_left_out(name)
         return f"{self.folder}/{why}" if why else ""
 
+    def name_of(self, path: str) -> str:
+        """The name that a path of the folder has, or would have."""
+        return self._stem(path[len(self.folder) + 1 :])
+
     def _path(self, file: str) -> str:
-        return f"{self.folder}/{file}"
+        return f"{self.folder}/{file}" if self.folder else file
 
     def _stem(self, file: str) -> str:
         used = self._used.get(self._path(file))
@@ -85,7 +130,7 @@ class Side:
         """The files that are not used, by their paths without the suffix."""
         stems: dict[str, list[str]] = {}
         for file in self.found.files:
-            if self._path(file) not in self._used:
+            if self._path(file) not in self._used and not file.endswith(self.beside):
                 stems.setdefault(self._stem(file), []).append(file)
         return stems
 
@@ -94,8 +139,15 @@ class Side:
         """All files, by what is left of their names when case and Unicode form do not count."""
         alike: dict[str, list[str]] = {}
         for file in self.found.files:
+            if file.endswith(self.beside):
+                continue
             alike.setdefault(_folded(self._stem(file)), []).append(file)
         return alike
+
+
+def _ends(file: str, ending: str) -> bool:
+    is_suffix = ending.startswith(".")
+    return file.lower().endswith(ending.lower()) if is_suffix else file.endswith(ending)
 
 
 def _folded(name: str) -> str:

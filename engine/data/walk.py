@@ -24,6 +24,9 @@ from engine.host.input_files import shown
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """The images that are read, wherever images are read; in lower case."""
 
+NO_IMAGE = f"are of no type that is read ({', '.join(IMAGE_SUFFIXES)})"
+"""Why files that are no images are left out."""
+
 
 def is_image_name(name: str) -> bool:
     """Whether a file is an image by its name."""

@@ -31,6 +31,7 @@ from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.latency import measure_latency
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
 from engine.models.registry import count_parameters
 from engine.run.events import Evaluating, Finished, ImageScores, Progress, Result
@@ -75,6 +76,7 @@ def evaluate(job: Job) -> None:
     if not pooled.sum():
         raise DataError(f"{pairs.root}: the labels of {about.split} are all void, so nothing can be scored")
     scores = kept.confusions.scores()
+    metrics = RecordedMetrics(pairs.class_set, job.warn)
     job.record(
         Result(
             split=about.split,
@@ -82,6 +84,7 @@ def evaluate(job: Job) -> None:
             epoch=network.epoch,
             images=len(kept.confusions),
             confusion=pooled.tolist(),
+            metrics=metrics.of(pooled, kept.confusions.matrices()),
             source=about.source,
             checkpoint=about.checkpoint,
             label_resize=about.label_resize if about.at == "original" else "",

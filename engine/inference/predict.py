@@ -18,7 +18,8 @@ from PIL import Image, ImageColor
 
 from engine.config.task_sections import PredictConfig
 from engine.data.catalog import DataError
-from engine.data.decode import FileFault, map_in_order, read_image
+from engine.data.decode import map_in_order
+from engine.data.image_files import FileFault, read_image
 from engine.inference.network import Network, load_network
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic

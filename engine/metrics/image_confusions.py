@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,10 @@ class ImageConfusions:
         matrix.ravel()[self._cells[position]] = self._counts[position]
         return matrix
 
+    def matrices(self) -> Sequence[Matrix]:
+        """The matrix of each image, made when it is asked for."""
+        return _Matrices(self)
+
     def pooled(self) -> Matrix:
         """The sum over all images."""
         return np.zeros(self.shape, dtype=np.int64) if self._total is None else self._total.copy()
@@ -102,6 +106,25 @@ class ImageConfusions:
         if self._total is None:
             self._total = np.zeros(self.shape, dtype=np.int64)
         self._total.ravel()[cells] += counts
+
+
+class _Matrices(Sequence[Matrix]):
+    def __init__(self, of: ImageConfusions) -> None:
+        self._of = of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @overload
+    def __getitem__(self, position: int) -> Matrix: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> list[Matrix]: ...
+
+    def __getitem__(self, position: int | slice) -> Matrix | list[Matrix]:
+        if isinstance(position, slice):
+            return [self._of.matrix(one) for one in range(len(self))[position]]
+        return self._of.matrix(range(len(self))[position])
 
 
 def load_image_confusions(path: Path) -> ImageConfusions:

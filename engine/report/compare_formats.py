@@ -37,7 +37,7 @@ def number(metric: Metric, value: Value | None) -> str:
     it is: "0.6123 ± 0.0040 (n=2)"."""
     if value is None:
         return "-"
-    varies = value.sd is not None and (value.sd > 0 or metric.kind in ("score", "loss"))
+    varies = value.sd is not None and (value.sd > 0 or metric.kind in ("score", "loss", "number"))
     deviation = f" ± {_plain(metric, value.sd)}" if varies and value.sd is not None else ""
     return _plain(metric, value.mean) + deviation + told_counts([value.n], value.n + value.missing)
 
@@ -48,6 +48,8 @@ def difference(metric: Metric, value: Value | None) -> str:
         return ""
     if metric.kind in ("score", "loss"):
         return score(value.difference, sign="+")
+    if metric.kind == "number":
+        return f"{value.difference:+.4g}"
     if metric.kind == "epochs":
         return f"{round(value.difference, 1):+g}"
     base = value.mean - value.difference
@@ -55,7 +57,7 @@ def difference(metric: Metric, value: Value | None) -> str:
 
 
 def _plain(metric: Metric, value: float) -> str:
-    return _PLAIN[metric.kind](value)
+    return _PLAIN[metric.kind](value) + (f" {metric.unit}" if metric.unit else "")
 
 
 _PLAIN: dict[str, Callable[[float], str]] = {
@@ -68,6 +70,7 @@ _PLAIN: dict[str, Callable[[float], str]] = {
     "count": large,
     "FLOP": lambda value: large(value, "FLOP"),
     "bytes": data_size,
+    "number": lambda value: f"{value:.5g}",
 }
 
 CLASS_DICE = Metric("class_dice", "Dice", "higher", "score")

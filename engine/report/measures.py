@@ -10,7 +10,7 @@ from typing import Literal
 
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_ood import OodResults
-from engine.store import CorruptionRow, EpochRow, EvaluationRow, RunRow
+from engine.store import CorruptionRow, EpochRow, EvaluationRow, MetricRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class ComparedRun:
     evaluations: Sequence[Evaluation] = ()
     ood: Sequence[OodResults] = ()
     corruptions: Sequence[CorruptionRow] = ()
+    metrics: Sequence[MetricRow] = ()
 
     @property
     def best(self) -> EpochRow | None:
@@ -63,7 +64,10 @@ class Metric:
     name: str
     title: str
     better: Literal["higher", "lower", "neither"]
-    kind: Literal["score", "loss", "epochs", "seconds", "images/s", "latency", "count", "FLOP", "bytes"]
+    kind: Literal[
+        "score", "loss", "epochs", "seconds", "images/s", "latency", "count", "FLOP", "bytes", "number"
+    ]
+    unit: str = ""
 
     def verdict(self, difference: float | None) -> Literal["better", "worse", ""]:
         """What a difference to the baseline means."""
@@ -156,12 +160,44 @@ def measures_of(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> It
         metric = Metric("common_dice", "Dice, common classes", "higher", "score")
         yield metric, lambda run: _mean_dice(run.classes, common)
     yield from _SCORES
+    yield from _own_metrics(runs)
     yield from _evaluations(runs)
     yield _EPOCHS
     if any(pretraining_epochs(run.row) for run in runs):
         metric = Metric("total_epochs", "epochs with pre-training", "neither", "epochs")
         yield metric, lambda run: run.row.epoch + pretraining_epochs(run.row)
     yield from _COSTS
+
+
+def _own_metrics(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
+    """Each metric of one's own that any run has, at its best epoch."""
+    for name, newest in _newest(runs, "epoch").items():
+        yield _own_metric(newest, f"metric:{name}", name), partial(_own_at_best, name)
+
+
+def _newest(runs: Sequence[ComparedRun], measured: str) -> dict[str, MetricRow]:
+    """The last row of each metric, which says what its numbers mean; in the order of their names."""
+    rows = (row for run in runs for row in run.metrics if row.measured == measured)
+    newest = {row.metric: row for row in rows}
+    return {name: newest[name] for name in sorted(newest)}
+
+
+def _own_metric(about: MetricRow, name: str, title: str) -> Metric:
+    is_share = (about.low, about.high, about.unit) == (0, 1, "")
+    return Metric(name, title, about.better, "score" if is_share else "number", about.unit)
+
+
+def _own_at_best(name: str, run: ComparedRun) -> float | None:
+    best = run.row.best_epoch
+    at_best = (row for row in own_metrics(run.metrics, run.row.id, "epoch") if row.epoch == best)
+    return next((row.value for row in at_best if row.metric == name and row.split == "val"), None)
+
+
+def own_metrics(rows: Sequence[MetricRow], run_id: str, measured: str) -> Iterator[MetricRow]:
+    """What metrics gave for whole splits, in one run."""
+    for row in rows:
+        if row.run_id == run_id and row.measured == measured and not row.class_name:
+            yield row
 
 
 def _evaluations(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
@@ -171,12 +207,26 @@ def _evaluations(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
         for field, title in (("dice", "Dice"), ("miou", "mIoU")):
             metric = Metric(f"{field}: {kind}", f"{title}, {kind}", "higher", "score")
             yield metric, partial(_of_kind, kind, field)
+        for name, about in _newest(runs, "result").items():
+            metric = _own_metric(about, f"metric:{name}: {kind}", f"{name}, {kind}")
+            yield metric, partial(_own_of_kind, kind, name)
 
 
 def _of_kind(kind: str, field: str, run: ComparedRun) -> float | None:
     """Of the latest evaluation of that kind."""
     found = [evaluation.scores for evaluation in run.evaluations if evaluation.kind == kind]
     return getattr(found[-1], field) if found else None
+
+
+def _own_of_kind(kind: str, name: str, run: ComparedRun) -> float | None:
+    """What a metric gave in the latest evaluation of that kind."""
+    found = [evaluation.scores for evaluation in run.evaluations if evaluation.kind == kind]
+    if not found:
+        return None
+    scores = found[-1]
+    place = (name, scores.split, scores.at, scores.epoch)
+    rows = own_metrics(run.metrics, scores.run_id, "result")
+    return next((row.value for row in rows if (row.metric, row.split, row.at, row.epoch) == place), None)
 
 
 def summarised(numbers: Iterable[float | None]) -> Value | None:

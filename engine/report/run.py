@@ -28,7 +28,7 @@ from engine.report.tables import (
     text_table,
 )
 from engine.run.events import WarmStart
-from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, OodRow, RunRow
+from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, MetricRow, OodRow, RunRow
 from engine.tasks import TASKS, USUAL, NetworkTask
 from engine.visible import block, one_line
 
@@ -63,6 +63,7 @@ class RunPage:
     now: float
     ood: Sequence[OodRow] = ()
     corruptions: Sequence[CorruptionRow] = ()
+    metrics: Sequence[MetricRow] = ()
     waits: str = ""
     """Why it has not started, in a line; "" where that is not known or it has."""
 
@@ -74,6 +75,7 @@ def run_page(page: RunPage, width: int | None) -> Text:
         failure(page.row),
         _curves(page.epochs),
         _classes(page),
+        _metrics(page, width),
         results(page, width),
         facts(page),
         _config(page.row, width or 100),
@@ -206,6 +208,34 @@ def _classes(page: RunPage) -> Text | None:
     title = f"by class, validation, epoch {page.row.best_epoch}\n"
     table = class_table(best[0].class_dice, best[0].class_iou, page.row.colors)
     return Text.assemble((title, "bold"), table)
+
+
+def _metrics(page: RunPage, width: int | None) -> Text | None:
+    """Metrics of one's own: at the best epoch and the last one, and in each evaluation."""
+    rows = [row for row in page.metrics if not row.class_name]
+    epochs = [row for row in rows if row.measured == "epoch"]
+    last = max((row.epoch for row in epochs), default=0)
+    wanted = dict.fromkeys((page.row.best_epoch, last))
+    told = [row for epoch in wanted for row in epochs if row.epoch == epoch]
+    told += [row for row in rows if row.measured == "result" and (row.source or page.row.task == "evaluate")]
+    if not told:
+        return None
+    columns = [
+        Column("metric", [(row.metric, "bold") for row in told]),
+        Column("split", [row.split for row in told]),
+        Column("size", [row.at for row in told], rank=2),
+        Column("epoch", [str(row.epoch) for row in told], right=True),
+        Column("value", [_with_unit(row) for row in told], right=True),
+        Column("better", [row.better for row in told], rank=1),
+        Column("by run", [row.run_id if row.run_id != page.row.id else "-" for row in told], rank=1),
+    ]
+    return text_table(columns, width)
+
+
+def _with_unit(row: MetricRow) -> str:
+    if row.value is None:
+        return "-"
+    return f"{row.value:.5g} {row.unit}".rstrip()
 
 
 def results(page: RunPage, width: int | None = None) -> Text | None:
@@ -361,7 +391,7 @@ def _stored_value(config: Mapping[str, Any], key: str) -> str | None:
         value = value.get(name) if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not value:
         return None
-    value = value.get(leaf, config_keys()[key].absent)
+    value = value.get(leaf, config_keys()[key].when_absent)
     return None if value is None else format_value(value)
 
 

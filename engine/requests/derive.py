@@ -26,7 +26,7 @@ from engine.tasks import learns_classes
 from engine.workspace import Workspace
 
 KEYS = (
-    *("device", "precision", "data.size", "data.kind", "data.classes", "data.split", "data.skip_bad"),
+    *("device", "precision", "data.size", "data.layout", "data.classes", "data.split", "data.skip_bad"),
     *("limits.hours", "checkpoint.seconds", "executor"),
 )
 """Config keys that mean something here, and those of `runtime` and `slurm`; the rest is settled by the

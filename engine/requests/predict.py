@@ -13,10 +13,12 @@ from pathlib import Path
 from engine.classes import CITYSCAPES, ClassSet
 from engine.config.class_set import ClassSetConfig
 from engine.data.catalog import DataError, scan
-from engine.data.decode import FileFault, refuse_other_formats
 from engine.data.faults import counted, listed
+from engine.data.image_files import FileFault, refuse_other_formats
+from engine.data.layouts.recognise import found_layout
 from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
 from engine.host.input_files import InputFileError, is_text, refuse_irregular, shown
+from engine.plugins import errors_of_plugins
 from engine.requests.derive import refuse_strange_classes
 from engine.requests.refusals import Refused
 from engine.run.files import LONGEST_NAME, expanded
@@ -91,9 +93,20 @@ def _named_by(text: str) -> Found:
 
 
 def _below(folder: Path) -> Found:
-    found = walk(folder)
-    images, notes = _usable([folder / file for file in found.files])
-    return Found(images, [*found.notes(), *notes])
+    """The images below a folder; of a data set those of its folder of images, not its labels."""
+    found, told = walk(folder), []
+    files = [folder / file for file in found.files]
+    layout = found_layout(folder)
+    if layout is not None:
+        with errors_of_plugins(DataError):
+            of_layout = layout.find(folder)
+        side, labels = of_layout.images, of_layout.labels
+        apart = labels is None or labels.folder != side.folder
+        named = [f"{side.folder}/{file}" for file in side.found.files] if apart else side.named.values()
+        found, files = side.found, [folder / path for path in named]
+        told = [f"{shown(folder)}: is a data set ({layout.name}); its labels are not read"]
+    images, notes = _usable(files)
+    return Found(images, [*told, *found.notes(), *notes])
 
 
 def _usable(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -193,7 +206,7 @@ def _class_set_of(row: RunRow) -> ClassSet:
     if data.get("class_set") is not None:
         return ClassSetConfig.model_validate(data["class_set"]).class_set()
     try:
-        found = scan(Path(data["root"]), data["kind"], data["classes"]).class_set
+        found = scan(Path(data["root"]), data.get("layout", "auto"), data["classes"]).class_set
     except DataError as error:
         told = f"the ids of {row.id} stand with its data set: {error}"
         raise Refused([f"--ids raw: {told}; --ids train needs none"]) from error

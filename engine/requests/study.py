@@ -82,7 +82,7 @@ def planned_evaluations(config: RunConfig) -> list[PlannedEvaluation]:
     """What is evaluated after a training: the images that it held out and, where the data set has a folder
     that took no part in it, the images there. Raises DataError."""
     planned = [PlannedEvaluation("val", (), "val")]
-    folders = scan(Path(config.data.root), config.data.kind, config.data.known_classes).splits
+    folders = scan(Path(config.data.root), config.data.layout, config.data.known_classes).splits
     if config.data.split == "random" and folders.get("val"):
         planned.append(PlannedEvaluation("val", ("data.split=official",), "external"))
     return planned

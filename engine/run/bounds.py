@@ -31,6 +31,7 @@ Time = Annotated[float, Field(ge=0, lt=LATEST, allow_inf_nan=False)]
 """UTC seconds since 1970."""
 Seconds = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6, allow_inf_nan=False)]
 """A share from 0 to 1; what rounding adds is no reason to lose a night's result."""
 

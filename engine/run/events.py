@@ -19,6 +19,7 @@ from engine.run.bounds import (
     Inside,
     Large,
     Name,
+    Number,
     Rate,
     Score,
     Seconds,
@@ -31,6 +32,25 @@ Split = Literal["train", "val", "test"]
 FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout", "killed"]
 ClassScores = Annotated[dict[Name, Score | None], Field(max_length=MOST_CLASSES)]
 """Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
+
+
+class MetricScore(BaseModel):
+    """What a metric gave for a split, and what its numbers mean, as its code may be gone when they are read.
+    `classes` are the numbers by class, where it gives one per class; `value` is then their mean.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
+
+    name: Name
+    value: Number | None
+    classes: Annotated[dict[Name, Number | None], Field(max_length=MOST_CLASSES)] = {}
+    unit: Word = ""
+    low: Number | None = None
+    high: Number | None = None
+    better: Literal["higher", "lower", "neither"] = "neither"
+
+
+MetricScores = Annotated[list[MetricScore], Field(max_length=1000)]
 
 
 class Event(BaseModel):
@@ -182,6 +202,7 @@ class Epoch(Event):
     images_per_second: Rate
     data_wait: Rate
     peak_memory_bytes: Large
+    metrics: MetricScores = []
 
 
 class Checkpoint(Event):
@@ -288,6 +309,7 @@ class Result(Event):
     latency_seconds: Seconds | None = None
     latency_p95_seconds: Seconds | None = None
     frames_per_second: Rate | None = None
+    metrics: MetricScores = []
 
     @model_validator(mode="after")
     def _confusion_has_its_shape(self) -> Self:

@@ -179,8 +179,8 @@ def _column(name: str) -> tuple[Element, str]:
         return NumberInJson(value), "number"
     if key.kind == "true/false":
         return BooleanInJson(value), "true/false"
-    if key.absent is not None:
-        return sa.func.coalesce(value.as_string(), key.absent), key.kind
+    if isinstance(key.when_absent, str):
+        return sa.func.coalesce(value.as_string(), key.when_absent), key.kind
     return value.as_string(), key.kind
 
 

@@ -16,6 +16,7 @@ from engine.store.rows import (
     EVALUATION_COLUMNS,
     EVENT_COLUMNS,
     IMAGE_COLUMNS,
+    METRIC_COLUMNS,
     OOD_COLUMNS,
     OOD_IMAGE_COLUMNS,
     CorruptionRow,
@@ -23,10 +24,21 @@ from engine.store.rows import (
     EvaluationRow,
     EventRow,
     ImageRow,
+    MetricRow,
     OodImageRow,
     OodRow,
 )
-from engine.store.schema import corruptions, epochs, events, images, ood_images, ood_results, results, runs
+from engine.store.schema import (
+    corruptions,
+    epochs,
+    events,
+    images,
+    metrics,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+)
 
 
 class Results:
@@ -89,6 +101,13 @@ class Results:
         chosen = sa.select(*CORRUPTION_COLUMNS).join_from(corruptions, runs).where(_of(run_id))
         order = (runs.c.created_at, corruptions.c.run_id, corruptions.c.seq)
         return [CorruptionRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
+
+    def metrics(self, run_id: str) -> list[MetricRow]:
+        """What metrics of one's own gave for the run itself and, of the task `evaluate`, for its network; in
+        order of time."""
+        chosen = sa.select(*METRIC_COLUMNS).join_from(metrics, runs).where(_of(run_id))
+        order = (runs.c.created_at, metrics.c.run_id, metrics.c.seq, metrics.c.metric, metrics.c.class_name)
+        return [MetricRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def _rows(self, run_id: str, select: sa.Select[Any]) -> list[tuple[Any, ...]]:
         with self._database.read() as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ from engine.store.schema import (
     events,
     experiments,
     images,
+    metrics,
     ood_images,
     ood_results,
     results,
@@ -261,6 +262,30 @@ class CorruptionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricRow:
+    """What a metric of one's own gave: of a whole split where `class_name` is empty, else of that class.
+
+    It was `measured` at an "epoch" of training or is part of a "result"; `run_id` and `source` are as those
+    of an EvaluationRow. `low` and `high` bound the metric, `better` is higher, lower or neither.
+    """
+
+    run_id: str
+    source: str
+    seq: int
+    measured: str
+    split: str
+    at: str
+    epoch: int
+    metric: str
+    class_name: str
+    value: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    better: Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentRow:
     """One experiment; `active` counts its runs that have not ended."""
 
@@ -346,3 +371,4 @@ def _with_source(table: sa.Table, row: type[Any]) -> list[sa.ColumnElement[Any]]
 EVALUATION_COLUMNS = _with_source(results, EvaluationRow)
 OOD_COLUMNS = _with_source(ood_results, OodRow)
 CORRUPTION_COLUMNS = _with_source(corruptions, CorruptionRow)
+METRIC_COLUMNS = _with_source(metrics, MetricRow)

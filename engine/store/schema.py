@@ -234,6 +234,25 @@ ood_images = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "origin", "image"),
 )
 
+metrics = sa.Table(
+    "metrics",
+    metadata,
+    _run_id(),
+    _text("measured"),
+    _text("split"),
+    _text("at"),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    _text("metric"),
+    _text("class_name"),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("value", sa.Float),
+    _text("unit"),
+    sa.Column("low", sa.Float),
+    sa.Column("high", sa.Float),
+    _text("better"),
+    sa.PrimaryKeyConstraint("run_id", "measured", "split", "at", "epoch", "metric", "class_name"),
+)
+
 corruptions = sa.Table(
     "corruptions",
     metadata,

@@ -77,6 +77,13 @@ _SQLITE = {
         {_WHOSE.format(table="ood_images")}
         JOIN json_each(s.scores) AS v
     """,
+    "metric_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, coalesce(nullif(r.source, ''), r.id) AS source,
+            s.metric, s.measured, s.split, s.at, s.epoch, s.class_name AS class, s.value,
+            s.unit, s.low, s.high, s.better
+        {_WHOSE.format(table="metrics")}
+    """,
     "robustness_scores": f"""
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.corruption, s.strength,

@@ -25,6 +25,7 @@ from engine.data.batches import Batches, make_batches
 from engine.learning.ceiling import matrix_ceiling
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
+from engine.metrics.recorded import RecordedMetrics
 from engine.optimizers.groups import set_learning_rate
 from engine.run.events import Epoch, Progress, Speed
 from engine.schedules import learning_rate
@@ -48,6 +49,7 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
     train_batches, val_batches = make_batches(
         [data.train, data.val], hardware.device, group.count, job.check_stop_while_waiting
     )
+    metrics = RecordedMetrics(data.class_set, job.warn)
     rates: list[float] = []
     while state.epoch < config.epochs:
         try:
@@ -72,6 +74,9 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
                 )
                 _refuse_divergence(val_meter.loss(), epoch)
                 val_event = val_meter.event(epoch, "val", state.classes, lr)
+                if state.classes and group.leads:
+                    found = metrics.of(val_meter.matrix(), val_meter.matrices())
+                    val_event = val_event.model_copy(update={"metrics": found})
                 keep_best(state, val_event, val_meter)
                 events.append(val_event)
         except StopRequested:

@@ -8,11 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.learning.distributed import Group
-from engine.metrics.confusion import ConfusionSum
+from engine.metrics.confusion import ConfusionSum, confusion_per_image
 from engine.metrics.scores import Scores
 from engine.run.events import ClassScores, Epoch, Split
 from engine.training.objectives import Objective
@@ -43,12 +45,22 @@ class EpochMeter:
 
     The loss is that of the whole pass: the objective's sums are added up, so it does not depend on how the
     pass was cut into batches, micro-batches and ranks. `batches` keeps that many sums apart, so that their
-    total is the same to the last bit whichever ranks bring them. `state` and `load` carry a half-done pass
+    total is the same to the last bit whichever ranks bring them; of so many `images_apart` it keeps the
+    confusions of each, which waits for the device. `state` and `load` carry a half-done pass
     through a checkpoint.
     """
 
-    def __init__(self, classes: int, device: torch.device, objective: Objective, batches: int = 1) -> None:
+    def __init__(
+        self,
+        classes: int,
+        device: torch.device,
+        objective: Objective,
+        batches: int = 1,
+        images_apart: int = 0,
+    ) -> None:
         self.confusion = ConfusionSum(classes, device) if classes else None
+        apart = (images_apart, classes, classes + 1)
+        self._by_image = torch.zeros(apart, dtype=torch.int32) if classes and images_apart else None
         self.images = 0
         self.seconds = 0.0
         self.waited = 0.0
@@ -69,14 +81,27 @@ class EpochMeter:
         self.waited += now - self._clock
         self._advance(now)
 
-    def add(self, sums: Tensor, answers: Tensor, targets: Tensor, batch: int = 0) -> None:
+    def add(self, sums: Tensor, answers: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
         """A batch: the sums of its loss, which are kept at `batch`; with classes its logits [B, C, H, W] and
-        train ids [B, H, W]."""
+        train ids [B, H, W]. `first` is the place of its first image in the split."""
         if self.confusion is not None:
-            self.confusion.update(answers.detach().argmax(dim=1).to(torch.uint8), targets)
+            predicted = answers.detach().argmax(dim=1).to(torch.uint8)
+            self.confusion.update(predicted, targets)
+            if self._by_image is not None:
+                counts = confusion_per_image(predicted, targets, self.confusion.classes)
+                self._by_image[first : first + len(targets)] += counts.cpu()
         self._sums[batch] += sums.detach()
         self.images += len(targets)
         self._advance(time.perf_counter())
+
+    def matrix(self) -> NDArray[np.int64]:
+        """The counts of the whole pass, int64 [C, C + 1]; waits for the device."""
+        assert self.confusion is not None
+        return self.confusion.matrix().cpu().numpy()
+
+    def matrices(self) -> list[NDArray[np.int64]] | None:
+        """The counts of each image, where they are kept apart."""
+        return None if self._by_image is None else list(self._by_image.long().numpy())
 
     def loss(self) -> float | None:
         """The loss over all that was counted, None where nothing was; waits for the device."""
@@ -93,6 +118,8 @@ class EpochMeter:
             whole.confusion = ConfusionSum(self.confusion.classes, self._sums.device)
             whole.confusion.merge(self.confusion)
             group.total(whole.confusion.state)
+        if self._by_image is not None:
+            whole._by_image = group.total(self._by_image.clone())
         whole._sums = group.total(self._sums.clone())
         whole.images = int(group.total(torch.tensor(self.images)))
         whole._peak = group.largest(peak_memory(self._sums.device))

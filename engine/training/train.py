@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
+from engine.data.dataset import Dataset
 from engine.inference.gallery import write_gallery, write_picture
+from engine.metrics.recorded import RecordedMetrics
 from engine.run.events import Finished, Result
 from engine.training.begin import begin
 from engine.training.loop import run_epochs
@@ -31,11 +35,11 @@ def train(job: Job) -> None:
     run_epochs(job, learning, keep_gallery)
     if config.gallery.every and job.group.leads:
         write_picture(job, data.class_set)
-    record_result(job, state, len(data.val))
+    record_result(job, state, data)
     job.record(Finished(epoch=state.epoch, seconds=round(time.monotonic() - begun, 3)))
 
 
-def record_result(job: Job, state: TrainState, val_images: int) -> None:
+def record_result(job: Job, state: TrainState, data: Dataset) -> None:
     """Put the best checkpoint's scores on the record."""
     if state.best is None:
         job.warn("no validation Dice was defined in any epoch, so there is no best checkpoint")
@@ -46,8 +50,9 @@ def record_result(job: Job, state: TrainState, val_images: int) -> None:
             split="val",
             at="input",
             epoch=state.best.epoch,
-            images=val_images,
+            images=len(data.val),
             confusion=confusion,
+            metrics=RecordedMetrics(data.class_set, job.warn).of(np.array(confusion, dtype=np.int64)),
             **score_fields(scores, state.classes),
         )
     )

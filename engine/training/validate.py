@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.data.batches import Batches
 from engine.learning.hardware import Hardware
+from engine.metrics.recorded import wants_images
 from engine.run.events import Progress
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
@@ -38,7 +39,8 @@ def score_split(
     group, batch_size = job.group, job.config.validation.batch_size or job.config.batch_size
     steps = -(-images // batch_size)
     model.eval()
-    meter = EpochMeter(classes, hardware.device, objective, batches=steps)
+    apart = images if wants_images() else 0
+    meter = EpochMeter(classes, hardware.device, objective, batches=steps, images_apart=apart)
     arriving = iter(batches(group.batches_of(torch.arange(images), batch_size), batch_size))
     for turn in range(0, steps, group.count):
         step = turn + group.rank
@@ -49,7 +51,7 @@ def score_split(
             targets = objective.targets(batch.images, batch.labels, noise)
             with hardware.autocast():
                 answers = model(objective.inputs(batch.images, targets))
-            meter.add(objective.sums(answers, targets), answers, targets, batch=step)
+            meter.add(objective.sums(answers, targets), answers, targets, batch=step, first=step * batch_size)
         if job.progress_is_due():
             job.report(
                 Progress(

@@ -39,7 +39,7 @@ class DataLook:
 
 def look_at_data(
     folder: str,
-    kind: str = "auto",
+    layout: str = "auto",
     classes: str | ClassSet = "auto",
     skip_bad: bool = False,
     labels: bool = True,
@@ -51,7 +51,7 @@ def look_at_data(
         return DataLook("The folder of a data set: as Cityscapes is laid out, or images/ and labels/.", False)
     try:
         root = expanded(Path(folder.strip()))
-        catalog = scan(root, kind, classes, hold_out) if labels else scan_images(root, kind)
+        catalog = scan(root, layout, classes, hold_out) if labels else scan_images(root, layout)
         if labels:
             refuse_one_class(catalog.class_set, root)
     except DataError as error:
@@ -76,10 +76,10 @@ Look = Callable[[str], DataLook]
 
 
 def looker(draft: Draft) -> Look:
-    """`look_at_data` as the draft is now: with its kind, its class set and its care for faults."""
+    """`look_at_data` as the draft is now: with its layout, its class set and its care for faults."""
     config, typed, own_folder = draft.check().config, draft.text("data.classes"), draft.data
-    kind, skip_bad, labels = (
-        draft.text("data.kind"),
+    layout, skip_bad, labels = (
+        draft.text("data.layout"),
         draft.text("data.skip_bad") == "true",
         draft.base.needs_labels,
     )
@@ -90,7 +90,7 @@ def looker(draft: Draft) -> Look:
         # A class set that came with the data of another run says nothing of other folders.
         keeps = config is not None and (typed != "auto" or folder == own_folder)
         classes = config.data.known_classes if config is not None and keeps else typed
-        return look_at_data(folder, kind, classes, skip_bad, labels, hold_out)
+        return look_at_data(folder, layout, classes, skip_bad, labels, hold_out)
 
     return look
 

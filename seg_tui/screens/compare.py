@@ -366,7 +366,12 @@ def read_runs(store: Store, run_ids: Sequence[str], before: Sequence[ComparedRun
         row = store.run(run_id)
         old = known.get(run_id)
         same = old is not None and old.row.journal_seq == row.journal_seq
-        runs.append(ComparedRun(row, old.epochs if old and same else tuple(store.results.epochs(run_id))))
+        if old is not None and same:
+            runs.append(replace(old, row=row))
+        else:
+            runs.append(
+                ComparedRun(row, tuple(store.results.epochs(run_id)), metrics=store.results.metrics(run_id))
+            )
     return runs
 
 

@@ -16,7 +16,8 @@ from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_table
 from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan
-from engine.data.decode import FileFault, train_id_table
+from engine.data.decode import train_id_table
+from engine.data.image_files import FileFault
 from engine.data.pairs import open_pairs
 from engine.data.synthetic import synthesize
 

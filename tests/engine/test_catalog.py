@@ -65,7 +65,7 @@ def kinds(catalog: Catalog) -> list[tuple[str, str]]:
 
 def test_cityscapes_as_downloaded(cityscapes: Path) -> None:
     catalog = scan(cityscapes)
-    assert catalog.kind == "cityscapes"
+    assert catalog.layout == "cityscapes"
     assert catalog.class_set == CITYSCAPES
     assert names(catalog) == {
         "train": ["train/a/a_0_19", "train/a/a_1_19", "train/b/b_0_19"],
@@ -157,7 +157,7 @@ def test_linked_folders_are_followed_and_hidden_files_are_not_images(
 
 def test_a_plain_folder_is_one_split(folder: Path) -> None:
     catalog = scan(folder)
-    assert catalog.kind == "folder"
+    assert catalog.layout == "folder"
     assert catalog.class_set.names == ("ground", "thing")
     assert names(catalog) == {"train": ["a", "b", "deep/er/c"]}
     assert catalog.splits["train"][1].image == folder / "images/b.JPG"
@@ -191,9 +191,9 @@ def test_a_validation_folder_is_not_trained_on_in_silence(tmp_path: Path) -> Non
         scan(tmp_path, classes="cityscapes")
 
 
-def refusal(root: Path, kind: str = "auto", classes: str = "auto") -> str:
+def refusal(root: Path, layout: str = "auto", classes: str = "auto") -> str:
     with pytest.raises(DataError) as caught:
-        scan(root, kind, classes)
+        scan(root, layout, classes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -215,7 +215,7 @@ def test_an_unknown_layout_says_what_was_looked_for_and_found(tmp_path: Path) ->
     touch(tmp_path, "pictures/a.png", "notes.txt")
     line = refusal(tmp_path)
     assert "looked for leftImg8bit/ and gtFine/ or images/ and labels/, found notes.txt, pictures/" in line
-    assert refusal(tmp_path, kind="folder").count("leftImg8bit") == 0
+    assert refusal(tmp_path, layout="folder").count("leftImg8bit") == 0
     (tmp_path / "empty").mkdir()
     assert "found nothing" in refusal(tmp_path / "empty")
 
@@ -249,9 +249,13 @@ def test_both_layouts_in_one_folder_need_a_choice(cityscapes: Path, folder: Path
     for name in ("images", "labels", "classes.toml"):
         (folder / name).rename(cityscapes / name)
     assert "choose cityscapes or folder" in refusal(cityscapes)
-    assert scan(cityscapes, kind="folder").kind == "folder"
-    assert scan(cityscapes, kind="cityscapes").kind == "cityscapes"
-    assert "unknown kind" in refusal(cityscapes, kind="voc")
+    assert scan(cityscapes, layout="folder").layout == "folder"
+    assert scan(cityscapes, layout="cityscapes").layout == "cityscapes"
+    assert "there is no layout called 'voc': use auto, cityscapes or folder" in refusal(
+        cityscapes, layout="voc"
+    )
+    assert refusal(cityscapes, layout="citiscapes").endswith("; did you mean cityscapes?")
+    assert "the layout images has no labels" in refusal(cityscapes, layout="images")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")

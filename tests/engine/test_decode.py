@@ -17,16 +17,8 @@ from PIL import Image
 
 from engine.classes import CITYSCAPES
 from engine.data.catalog import Sample
-from engine.data.decode import (
-    FileFault,
-    map_in_order,
-    orientation,
-    read_image,
-    read_labels,
-    read_pair,
-    resize_image,
-    resize_labels,
-)
+from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels
+from engine.data.image_files import FileFault, orientation, read_image, read_labels
 from engine.data.walk import IMAGE_SUFFIXES
 
 # --- Resizing -----------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for table in ("images", "ood_results", "ood_images", "corruptions"):
+        for table in ("images", "ood_results", "ood_images", "corruptions", "metrics"):
             connection.execute(f"DROP TABLE {table}")
         for column in ("checkpoint", "label_resize", "tta", "parameters", "flops_per_sample"):
             connection.execute(f"ALTER TABLE results DROP COLUMN {column}")

@@ -50,7 +50,7 @@ def opened(root: Path, cache_dir: Path, labels: bool = False, **options: object)
 
 def test_any_folder_of_images_is_found_however_deep(pictures: Path, tmp_path: Path) -> None:
     catalog = scan_images(pictures)
-    assert (catalog.kind, catalog.class_set) == ("images", UNLABELLED)
+    assert (catalog.layout, catalog.class_set) == ("images", UNLABELLED)
     found = [sample.name for sample in catalog.splits["train"]]
     assert len(found) == 16
     assert "00.png" in found
@@ -125,9 +125,11 @@ def test_a_damaged_image_is_named(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_classes_are_not_learnt_from_images_alone() -> None:
-    with pytest.raises(ConfigError, match=r"data\.kind: images have no labels, which task=train needs"):
-        validate({"data": {"kind": "images"}})
-    assert validate({"task": "pretrain", "data": {"kind": "images"}}).needs_labels is False
+    with pytest.raises(
+        ConfigError, match=r"data\.layout: the layout images has no labels, which task=train needs"
+    ):
+        validate({"data": {"layout": "images"}})
+    assert validate({"task": "pretrain", "data": {"layout": "images"}}).needs_labels is False
 
 
 def test_a_part_of_the_labels_is_chosen_by_the_seed_and_grows_with_the_fraction(

@@ -317,7 +317,7 @@ def test_other_classes_are_refused_by_name(command: Command, source: RunDir, tmp
         (data / folder).mkdir(parents=True)
         Image.fromarray(np.ones((32, 32), dtype=np.uint8)).save(data / folder / "a.png")
     (data / "classes.toml").write_text('[[class]]\nname = "cow"\ncolor = "#804080"\nids = [1]\n')
-    changes = ("data.kind=auto", "data.classes=auto", "data.split=official")
+    changes = ("data.layout=auto", "data.classes=auto", "data.split=official")
     status, _, err = done(
         command("evaluate", SOURCE, *FAST, *changes, "--data", str(data), "--split", "train")
     )

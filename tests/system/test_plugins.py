@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import REPOSITORY
 
@@ -41,6 +44,31 @@ def listed(workspace: Path) -> dict[str, dict[str, object]]:
     return {run["name"]: run for run in json.loads(seg(workspace, "runs", "--json").stdout)}
 
 
+def own_metric(workspace: Path) -> list[tuple[object, ...]]:
+    """What the metric of docs/extending.md gave the run `mine`: epochs, its own result, an evaluation."""
+    shown = json.loads(seg(workspace, "show", "mine", "--json").stdout)
+    return [(row["measured"], row["at"], row["epoch"], row["value"]) for row in shown["metrics"]]
+
+
+@pytest.fixture(scope="module")
+def painted(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scenes of `street` as the layout of docs/extending.md has them."""
+    root = tmp_path_factory.mktemp("painted")
+    for folder in ("photos", "painted"):
+        (root / folder).mkdir()
+    table = np.zeros((256, 3), np.uint8)
+    table[[7, 26, 23]] = (128, 64, 128), (64, 0, 128), (128, 128, 128)
+    for image in sorted(street.glob("leftImg8bit/*/*/*.png")):
+        name = image.stem.removesuffix("_leftImg8bit")
+        label = street / "gtFine" / image.parent.relative_to(street / "leftImg8bit")
+        ids = np.asarray(Image.open(label / f"{name}_gtFine_labelIds.png"))
+        shutil.copy(image, root / "photos" / f"{name}.png")
+        Image.fromarray(table[ids]).save(root / "painted" / f"{name}_L.png")
+    held_out = [image.stem for image in sorted((root / "photos").iterdir())[:2]]
+    (root / "val.txt").write_text("\n".join(held_out))
+    return root
+
+
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
     file = tmp_path / "mine.py"
@@ -49,20 +77,27 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_each_example_is_short_enough_to_copy() -> None:
-    assert len(examples()) == 5
+    assert len(examples()) == 7
     assert all(len(example.splitlines()) < 40 for example in examples())
 
 
 def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
-    tmp_path: Path, plugin: Path, street: Path
+    tmp_path: Path, plugin: Path, painted: Path
 ) -> None:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     own = ("--plugin", str(plugin))
-    seg(workspace, "run", "quick", *own, *OWN, *SMALL, "--data", str(street), "--name", "mine")
+    found = json.loads(seg(workspace, "data", "check", str(painted), *own, "--json").stdout)
+    assert (found["layout"], found["faults"], found["splits"]) == ("painted", [], {"train": 8, "val": 2})
+    assert set(found["class_shares"]) == {"road", "car", "sky"}
+    seg(workspace, "run", "quick", *own, *OWN, *SMALL, "--data", str(painted), "--name", "mine")
     seg(workspace, "evaluate", "mine", "device=cpu", "--name", "scored")
     seg(workspace, "rerun", "mine", "epochs=1", "--name", "again")
     assert listed(workspace)["mine"]["best_dice"] is not None
+    measured = own_metric(workspace)
+    place = [(kind, at, epoch) for kind, at, epoch, _ in measured]
+    assert place[:2] == [("epoch", "input", 1), ("epoch", "input", 2)]
+    assert {place[2][:2], place[3][:2]} == {("result", "input"), ("result", "original")}
     folder = workspace / "runs" / str(listed(workspace)["mine"]["id"])
     config = json.loads((folder / "config.json").read_text())
     assert [file["path"] for file in config["plugins"]] == [str(plugin)]
@@ -75,8 +110,9 @@ def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
     assert changed in scored.stdout + scored.stderr
 
     plugin.unlink()
-    for command in (("runs",), ("show", "mine"), ("compare", "mine", "again"), ("db", "check")):
-        seg(workspace, *command)
+    seg(workspace, "db", "check")
+    for command in (("show", "mine"), ("compare", "mine", "again", "--format", "csv")):
+        assert "weighted_iou" in seg(workspace, *command).stdout
     gone = f"error: {plugin}: the plugin that the run was made with is not there\n"
     assert seg(workspace, "evaluate", "mine", "device=cpu", status=2).stderr == gone
     assert seg(workspace, "rerun", "mine", status=2).stderr == gone
@@ -84,6 +120,7 @@ def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
     (workspace / "experiments.db").unlink()
     seg(workspace, "db", "rebuild")
     assert listed(workspace).keys() == before.keys()
+    assert own_metric(workspace) == measured
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

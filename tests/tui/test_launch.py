@@ -277,7 +277,7 @@ async def test_the_command_that_is_shown_queues_the_same_run(
     ("kind", "verb"),
     [
         ({"recipe": "", "optimizer.lr": 0.0123456789}, "rerun"),
-        ({"recipe": "quick", "task": "pretrain", "data.kind": "images"}, "run"),
+        ({"recipe": "quick", "task": "pretrain", "data.layout": "images"}, "run"),
     ],
     ids=["of no recipe", "pre-training"],
 )

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from engine.run.events import Data, Epoch, Model, Speed
 from engine.store.folds.folding import Folding, folds
+from engine.store.folds.metrics import put_metrics
 from engine.store.schema import epochs
 
 
@@ -26,9 +27,10 @@ def speed(folding: Folding, event: Speed) -> None:
     folding.take(event, "first_step_seconds", "achieved_flops", "ceiling_flops", leave_none=True)
 
 
-@folds(Epoch, elsewhere=set(epochs.c.keys()) - {"epoch", "split"})
+@folds(Epoch, elsewhere={*epochs.c.keys(), "metrics"} - {"epoch", "split"})
 def epoch(folding: Folding, event: Epoch) -> None:
     folding.put(epochs, event)
+    put_metrics(folding, event.metrics, "epoch", event.split, "input", event.epoch, event.seq)
     run = folding.run
     run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, event.peak_memory_bytes)
     if event.split == "train":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.run.events import Evaluating, ImageScores, Predicting, Result
 from engine.store.folds.folding import Folding, folds
+from engine.store.folds.metrics import put_metrics
 from engine.store.schema import images, results
 
 
@@ -27,9 +28,10 @@ def image_scores(folding: Folding, event: ImageScores) -> None:
 _IN_PAYLOAD = {"split", "at", "epoch", "checkpoint", "label_resize", "tta"}
 
 
-@folds(Result, elsewhere=set(results.c.keys()) - _IN_PAYLOAD)
+@folds(Result, elsewhere={*results.c.keys(), "metrics"} - _IN_PAYLOAD)
 def result(folding: Folding, event: Result) -> None:
     folding.put(results, event)
+    put_metrics(folding, event.metrics, "result", event.split, event.at, event.epoch, event.seq)
     if folding.run["source"]:
         # Of another run's network: never among the best, which are what training found on its own split.
         folding.run |= {"last_dice": event.dice, "last_miou": event.miou}

@@ -15,7 +15,7 @@ from typing import Any
 from engine.run.events import Event, Failed, Finished, Progress, Started, Stopped
 from engine.store.folds.folding import Folding, folds
 from engine.store.rows import END_STATUSES
-from engine.store.schema import epochs, results
+from engine.store.schema import epochs, metrics, results
 
 NO_PROGRESS: dict[str, Any] = {"phase": "", "eta_seconds": None}
 NO_END: dict[str, Any] = {"cause": "", "message": "", "traceback": "", "ended_at": None}
@@ -38,7 +38,7 @@ def begin_attempt(run: dict[str, Any], event: Event) -> None:
 @folds(Started)
 def started(folding: Folding, event: Started) -> None:
     folding.take(event, "host", "pid", "device", "device_name", "precision")
-    folding.cut(event.resumed_from_epoch, epochs, results)
+    folding.cut(event.resumed_from_epoch, epochs, results, metrics)
 
 
 @folds(Progress, recorded=False)
