@@ -132,9 +132,15 @@ def sortable_names() -> list[str]:
     return [*_FIELDS, *ALIASES, *_config_keys()]
 
 
+def _is_misspelt(text: str, known: Sequence[str]) -> bool:
+    """Whether a word is the beginning of one that is known, or all but one."""
+    near = difflib.get_close_matches(text.lower(), known, n=1, cutoff=0.8)
+    return text not in known and bool(near or any(word.startswith(text.lower()) for word in known))
+
+
 def _check_choice(name: str, text: str) -> None:
     """Refuse a value that no run can have: nothing would meet the term, and nothing would say why."""
-    if name == "task" and text not in TASKS and not difflib.get_close_matches(text.lower(), TASKS.names()):
+    if name == "task" and not _is_misspelt(text, TASKS.names()):
         return  # a plugin that is not loaded may have brought it
     choices = TASKS.names() if name == "task" else _CHOICES.get(ALIASES.get(name, name))
     if choices is None and ALIASES.get(name, name) not in _FIELDS:

@@ -77,7 +77,7 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def test_each_example_is_short_enough_to_copy() -> None:
-    assert len(examples()) == 7
+    assert len(examples()) == 8
     assert all(len(example.splitlines()) < 40 for example in examples())
 
 
@@ -121,6 +121,30 @@ def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
     seg(workspace, "db", "rebuild")
     assert listed(workspace).keys() == before.keys()
     assert own_metric(workspace) == measured
+
+
+def test_a_task_of_a_plugin_learns_and_its_run_outlives_it(
+    tmp_path: Path, plugin: Path, street: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    own = ("--plugin", str(plugin), "task=brightness")
+    done = seg(workspace, "run", "quick", *own, *SMALL, "--data", str(street), "--name", "mine").stdout
+    assert "lowest validation loss" in done
+    refused = seg(workspace, "evaluate", "mine", status=2).stderr
+    assert "is of the task brightness, not train" in refused
+
+    plugin.unlink()
+    before = listed(workspace)["mine"]
+    assert before["task"] == "brightness"
+    assert before["best_val_loss"] is not None
+    (workspace / "experiments.db").unlink()
+    seg(workspace, "db", "rebuild")
+    assert listed(workspace)["mine"] | {"claimed_by": None} == before | {"claimed_by": None}
+    assert "task brightness" in seg(workspace, "show", "mine").stdout
+    assert "mine" in seg(workspace, "runs", "task=brightness").stdout
+    wrong = seg(workspace, "run", "quick", "task=brightness", "--data", str(street), status=2).stderr
+    assert wrong.startswith("error: task: 'brightness' is not allowed; it must be one of train | pretrain")
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
