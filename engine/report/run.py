@@ -217,7 +217,7 @@ def _metrics(page: RunPage, width: int | None) -> Text | None:
     last = max((row.epoch for row in epochs), default=0)
     wanted = dict.fromkeys((page.row.best_epoch, last))
     told = [row for epoch in wanted for row in epochs if row.epoch == epoch]
-    told += [row for row in rows if row.measured == "result" and (row.source or page.row.task == "evaluate")]
+    told += [row for row in rows if row.measured == "result" and (row.source or page.row.source)]
     if not told:
         return None
     columns = [
