@@ -84,7 +84,7 @@ def measure(
         seconds, waits = [], []
         for _ in range(epochs + 1):
             begun = time.perf_counter()
-            meter = train_epoch(job, state, batches, len(data.train), hardware)
+            meter = train_epoch(job, state, batches, len(data.train))
             assert meter.confusion is not None
             meter.confusion.compute()
             seconds.append(time.perf_counter() - begun)

@@ -37,9 +37,8 @@ from engine.learning.ceiling import matrix_ceiling  # noqa: E402
 from engine.learning.flops import flops_per_sample  # noqa: E402
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic  # noqa: E402
 from engine.models.registry import CHANNELS, build_model  # noqa: E402
-from engine.training.objectives import loss_of  # noqa: E402
-from engine.training.rng import StepNoise  # noqa: E402
-from engine.training.state import new_state  # noqa: E402
+from engine.training.probes.steps import random_batch, state_for_steps  # noqa: E402
+from engine.training.step import training_step  # noqa: E402
 
 CLASSES = [f"class {index}" for index in range(19)]
 KINDS = (
@@ -81,25 +80,13 @@ def main() -> None:
 def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list[float]) -> None:
     """The fastest of `steps` whole steps by kind of work; what each took is printed, too."""
     on_cuda = hardware.device.type == "cuda"
-    state = new_state(config, hardware, CLASSES)
-    objective, noise = state.objective, StepNoise(0, 0, 0, config.batch_size)
-    generator = torch.Generator(hardware.device).manual_seed(0)
-
-    def draw(high: int, *shape: int) -> torch.Tensor:
-        drawn = torch.randint(high, shape, device=hardware.device, generator=generator)
-        return drawn.to(torch.uint8)
-
-    images = draw(256, config.batch_size, *config.data.size, 3)  # [B, H, W, 3]
-    labels = draw(len(CLASSES), config.batch_size, *config.data.size)  # [B, H, W]
-    state.model.train()
+    config = with_values(config, {"runtime.compile": "off"})
+    images = (2 + steps) * config.batch_size
+    state = state_for_steps(config, hardware, len(CLASSES), images)
+    batch = random_batch(config, hardware, len(CLASSES), config.batch_size)
 
     def step() -> None:
-        state.optimizer.zero_grad(set_to_none=True)
-        targets = objective.targets(images, labels, noise)
-        with hardware.autocast():
-            answers = state.model(objective.inputs(images, targets))
-        torch.autograd.backward(loss_of(objective, answers, targets))
-        state.optimizer.step()
+        training_step(state, batch, config.batch_size)
 
     for _ in range(2):
         step()

@@ -101,7 +101,7 @@ def engine_epoch(job: Job, state: TrainState, data: Dataset, hardware: Hardware)
     """Seconds of one whole epoch of the engine, scores included, and the share that waited for data."""
     batches, _ = make_batches([data.train, data.val], hardware.device)
     begun = time.perf_counter()
-    meter = train_epoch(job, state, batches, len(data.train), hardware)
+    meter = train_epoch(job, state, batches, len(data.train))
     assert meter.confusion is not None
     meter.confusion.compute()
     seconds = time.perf_counter() - begun

@@ -39,7 +39,9 @@ def bench(target: str, assignments: Sequence[str], largest: int, seconds: float,
             notices.say(f"batch {line['batch_size']}: not measured, {line['reason']}")
         if line["kind"] == "training":
             speed = f"{line['images_per_second']:.1f} images/s" if "error" not in line else line["error"]
-            notices.say(f"batch {line['batch_size']}: {speed}")
+            compiled = ", compiled" if line.get("compiled") else ""
+            problem = f"; {line['problem']}: measured uncompiled" if "problem" in line else ""
+            notices.say(f"batch {line['batch_size']}: {speed}{compiled}{problem}")
     if as_json:
         print_json(lines, indent=2)
     else:

@@ -44,6 +44,11 @@ def smallest_part(config: RunConfig, images: int | None, ranks: int) -> int:
     return min(part for batch in batches for part in parts_of_batch(batch, micro_batch, ranks))
 
 
+def largest_part(config: RunConfig, images: int) -> int:
+    """The most images that go through the network at once, for a rank with `images` training images."""
+    return min(config.batch_size, config.runtime.micro_batch or config.batch_size, images)
+
+
 def enough_by_section(config: RunConfig, part: int) -> bool:
     """What the section of a network says; where it says nothing the worker finds out."""
     values = config.model.values_per_channel(*config.data.size)

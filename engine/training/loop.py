@@ -12,28 +12,21 @@ devices. Batch norm and soft Dice loss alone see a rank's part, as they do with 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
-
-from engine.augment.functions import Draws, build_augmentations
 from engine.data.batches import Batches, make_batches
 from engine.learning.ceiling import matrix_ceiling
-from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
 from engine.metrics.recorded import RecordedMetrics
-from engine.optimizers.groups import set_learning_rate
 from engine.run.events import Epoch, Progress, Speed
 from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
-from engine.training.objectives import Objective
-from engine.training.rng import StepNoise, shuffled, step_generator
+from engine.training.rng import shuffled
 from engine.training.state import Best, TrainState, keep_epoch, save
+from engine.training.step import training_step
 from engine.training.validate import score_split
 from engine.worker.job import Diverged, Job, StopRequested
 
@@ -53,8 +46,7 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
     rates: list[float] = []
     while state.epoch < config.epochs:
         try:
-            own = train_epoch(job, state, train_batches, len(data.train), hardware)
-            train_meter = own.over(group)
+            train_meter = train_epoch(job, state, train_batches, len(data.train)).over(group)
             epoch = state.epoch + 1
             lr = learning_rate(config, epoch * state.steps - 1, state.steps)
             _refuse_divergence(train_meter.loss(), epoch)
@@ -101,99 +93,36 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
         record_speed(job, hardware, flops, rates)
 
 
-def train_epoch(job: Job, state: TrainState, batches: Batches, images: int, hardware: Hardware) -> EpochMeter:
+def train_epoch(job: Job, state: TrainState, batches: Batches, images: int) -> EpochMeter:
     """Train from the state's step to the end of its epoch; `state.meter` counts this rank's part of the pass.
 
     Raises StopRequested after a whole step, with the state fit to be saved.
     """
     config, epoch, meter, group = job.config, state.epoch, state.meter, job.group
-    objective = state.objective
-    order, own_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
-    state.steps = steps = math.ceil(images / config.batch_size)
-    parameters = list(state.model.parameters())
-    augment = build_augmentations(config.augment)
-    state.model.train()
+    order, local_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
+    state.begin_epoch(images)
     meter.start_clock()
-    for batch in batches(order, own_size, start=state.step):
+    for batch in batches(order, local_size, start=state.step):
         meter.data_arrived()
-        whole = min(config.batch_size, images - state.step * config.batch_size)
-        first, own = group.place(whole)
-        changes = Draws(step_generator(config.seed, epoch, state.step), whole, min(first, whole - 1))
-        pixels, labels = augment(batch.images, batch.labels, changes)
-        noise = StepNoise(config.seed, epoch, state.step, whole, min(first, whole - 1))
-        targets = objective.targets(pixels, labels, noise)
-        own_share = share_of_step(objective, targets, group) if own else 0.0
-        lr = learning_rate(config, epoch * steps + state.step, steps)
-        set_learning_rate(state.optimizer, lr)
-
-        state.optimizer.zero_grad(set_to_none=True)
-        counted = torch.zeros(objective.terms, dtype=torch.float64, device=hardware.device)
-        for part, part_targets, share, last in micro_batches(
-            pixels, targets, config.runtime.micro_batch, objective
-        ):
-            with contextlib.nullcontext() if last else state.gradients_stay_here():
-                with hardware.autocast():
-                    answers = state.forward(objective.inputs(part, part_targets))  # [B, C, H, W]
-                sums = objective.sums(answers, part_targets)
-                scaled = state.scaler.scale(objective.value(sums) * share * own_share)
-                scaled.backward()  # type: ignore[no-untyped-call]
-            counted += sums.detach()
-            if own:
-                meter.add(sums, answers, part_targets)
-        if config.optimizer.clip_norm > 0:
-            state.scaler.unscale_(state.optimizer)
-            nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-
-        state.step += 1
-        state.step_done()
+        global_size = min(config.batch_size, images - state.step * config.batch_size)
+        sums = training_step(state, batch, global_size, group)
         job.step_done()
         if job.progress_is_due():
-            value = float(objective.value(counted)) if counted[0] else None
-            _refuse_divergence(value, epoch + 1)
+            loss = float(state.objective.value(sums)) if sums[0] else None
+            _refuse_divergence(loss, epoch + 1)
             job.report(
                 Progress(
                     phase="train",
                     epoch=epoch + 1,
                     step=state.step,
-                    steps=steps,
-                    loss=value,
+                    steps=state.steps,
+                    loss=loss,
                     images_per_second=round(meter.images_per_second * group.count, 3),
                     eta_seconds=state.eta(config.epochs, images),
                 )
             )
         job.check_stop()
     return meter
-
-
-def share_of_step(objective: Objective, targets: Tensor, group: Group) -> Tensor | float:
-    """The factor that makes the mean of all ranks' gradients that of the whole batch's mean loss: this rank's
-    share of it, times the number of ranks."""
-    if group.count == 1:
-        return 1.0
-    weight = torch.as_tensor(objective.weight(targets), dtype=torch.float64, device=targets.device)
-    total = group.total(weight.clone()).clamp(min=1)
-    return (weight * group.count / total).float()
-
-
-def micro_batches(
-    pixels: Tensor, targets: Tensor, size: int, objective: Objective
-) -> Iterator[tuple[Tensor, Tensor, Tensor | float, bool]]:
-    """Parts of at most `size` images (0: all) with their share of the batch's mean loss, and whether it is
-    the last one.
-
-    The mean over a batch is the sum over parts of the part's mean times this share, so gradients add up to
-    those of the whole batch. Two things see the part alone: batch norm, and soft Dice loss, which is no mean.
-    """
-    if size == 0 or size >= len(targets):
-        yield pixels, targets, 1.0, True
-        return
-    total = max(1, objective.weight(targets))
-    left = len(targets)
-    for part, part_targets in zip(torch.split(pixels, size), torch.split(targets, size), strict=True):
-        left -= len(part_targets)
-        yield part, part_targets, objective.weight(part_targets) / total, left == 0
 
 
 def keep_best(state: TrainState, event: Epoch, meter: EpochMeter) -> None:

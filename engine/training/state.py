@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from engine.augment.functions import Change, build_augmentations
 from engine.config.run_config import RunConfig
+from engine.config.step_parts import largest_part
 from engine.learning.checkpoint import (
     CheckpointError,
     DamagedCheckpoint,
@@ -92,7 +95,8 @@ class TrainState:
     network: nn.Module
     optimizer: Optimizer
     scaler: GradScaler
-    device: torch.device
+    hardware: Hardware
+    augment: Change
     objective: Objective
     meter: EpochMeter
     trial: CompileTrial
@@ -105,11 +109,18 @@ class TrainState:
     _saved_at: float = field(default_factory=time.monotonic)
     _epochs_begun: float = field(default_factory=time.monotonic)
     _epochs_here: int = 0
+    _full_pass: int = 0
+
+    def begin_epoch(self, images: int) -> None:
+        """Be ready for the steps of an epoch of `images` images."""
+        self.steps = math.ceil(images / self.config.batch_size)
+        self._full_pass = largest_part(self.config, images)
+        self.model.train()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of images [B, 3, H, W]. A part of a batch runs uncompiled: compiling serves one shape."""
-        full = self.config.runtime.micro_batch or self.config.batch_size
-        return self.trial.forward(images) if len(images) == full else cast(Tensor, self.network(images))
+        """Logits of images [B, 3, H, W]. Only full passes are compiled: compiling serves one shape."""
+        full = len(images) == self._full_pass
+        return self.trial.forward(images) if full else cast(Tensor, self.network(images))
 
     def gradients_stay_here(self) -> AbstractContextManager[object]:
         """While more is to be added to a step's gradient, the ranks need not share it."""
@@ -117,12 +128,13 @@ class TrainState:
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
     def step_done(self) -> None:
+        self.step += 1
         self.trial.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
 
     def finish_epoch(self) -> None:
         self.epoch += 1
         self.step = 0
-        self.meter = EpochMeter(len(self.classes), self.device, self.objective)
+        self.meter = EpochMeter(len(self.classes), self.hardware.device, self.objective)
         self._epochs_here += 1
 
     def save_is_due(self, seconds: float) -> bool:
@@ -167,7 +179,8 @@ def new_state(
         optimizer=build_optimizer(config.optimizer, model),
         # fp16 gradients underflow without scaling; bf16 has the range of fp32 and needs none.
         scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
-        device=hardware.device,
+        hardware=hardware,
+        augment=build_augmentations(config.augment),
         objective=objective,
         meter=EpochMeter(len(classes), hardware.device, objective),
         trial=CompileTrial(network, hardware.device, compiling, on_verdict),

@@ -9,9 +9,9 @@ from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses.builtin import LOSSES
-from engine.training.loop import micro_batches
 from engine.training.objectives import Denoising, Segmentation, build_objective, loss_of, output_channels
 from engine.training.rng import ScoringNoise, StepNoise
+from engine.training.step import micro_batches
 
 
 def images(count: int = 4) -> torch.Tensor:

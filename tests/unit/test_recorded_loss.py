@@ -18,10 +18,11 @@ from engine.data.batches import ResidentBatches, normalise
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware, choose_hardware
 from engine.run.directory import RunDir
-from engine.training.loop import micro_batches, say_epoch, share_of_step, train_epoch
+from engine.training.loop import say_epoch, train_epoch
 from engine.training.meter import EpochMeter
 from engine.training.objectives import build_objective
 from engine.training.state import TrainState, new_state
+from engine.training.step import micro_batches, share_of_step
 from engine.training.validate import score_split
 from engine.worker.job import Job
 
@@ -80,7 +81,7 @@ class Pass:
         self.batches = ResidentBatches(images, known if labels is None else labels, rows)
 
     def train(self) -> float | None:
-        return train_epoch(self.job, self.state, self.batches, IMAGES, self.hardware).loss()
+        return train_epoch(self.job, self.state, self.batches, IMAGES).loss()
 
     def validate(self) -> float | None:
         classes = len(self.state.classes)

@@ -14,8 +14,8 @@ from engine.losses.builtin import LOSSES
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
-from engine.training.loop import micro_batches
 from engine.training.objectives import Segmentation, loss_of
+from engine.training.step import micro_batches
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

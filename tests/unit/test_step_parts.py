@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -30,9 +31,9 @@ from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
 from engine.requests.configs import check_steps
-from engine.training.loop import micro_batches
 from engine.training.objectives import Denoising
 from engine.training.probes import fit
+from engine.training.step import micro_batches
 
 
 class Pooling(SegmentationNetwork):
@@ -210,7 +211,7 @@ def test_advice_after_out_of_memory_is_a_step_that_the_network_can_do(
     told: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answer = subprocess.CompletedProcess([], 0, stdout=f"{fits}\n")
+    answer = subprocess.CompletedProcess([], 0, stdout=json.dumps({"size": fits, "keeps_batch": True}))
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
     config = with_values(config_of(batch_size=8), values)
     advice = fit.advise(Path("config.json"), config, classes=3, images=images, data_bytes=0)

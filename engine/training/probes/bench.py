@@ -1,8 +1,10 @@
 """Measuring a config on this machine: `python -m engine.training.probes.bench CONFIG.json`.
 
 Needs neither data nor a run.
-Prints one JSON object a line: the device, then training speed by batch size, then the latency of one image.
-The steps are those of a run (same network, loss, optimizer, precision, memory layout) on random images.
+Prints one JSON object a line: the device, the latency of one image, then training speed by batch size.
+The steps are a run's own `training_step` on random images: augmentation, micro-batches, clipping and, with
+runtime.compile=on, the compiled network included. Whether compiling pays within a run depends on the run's
+length, so runtime.compile=auto is measured uncompiled. A run on several devices is measured on one.
 """
 
 from __future__ import annotations
@@ -13,15 +15,22 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
+from engine.config.step_parts import smallest_part
 from engine.exits import DONE, FAILED, tell
 from engine.host.leaving import leave
 from engine.plugins import config_of_file
+from engine.training.probes.fit import release_memory
 from engine.worker.process import prepare_process
 
-WARM_STEPS = 2
+if TYPE_CHECKING:
+    from engine.learning.hardware import Hardware
+
+WARM_STEPS, MOST_STEPS = 3, 100
+"""The first steps compile, time algorithms and record graphs; at most so many are timed after them."""
 OUT_OF_MEMORY = "out of memory"
 TOO_FEW = "too few images for the network's norm layers at this size"
 
@@ -60,6 +69,8 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     from engine.training.objectives import output_channels
     from engine.training.state import new_state
 
+    compile_ = "on" if config.runtime.compile == "on" else "off"
+    config = with_values(config, {"devices": 1, "runtime.compile": compile_})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
     flops = flops_per_sample(config, output_channels(config, classes))
@@ -80,13 +91,15 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     }
     enough = enough_by_network(output_channels(config, classes))
     yield {"kind": "latency", **measure_latency(state.model, config.data.size, hardware)}
+    del state
     for batch_size in _batch_sizes(largest or 2 * config.batch_size):
         line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
-        if not enough(config, batch_size):
+        sized = with_values(config, {"batch_size": batch_size})
+        if not enough(sized, smallest_part(sized, None, ranks=1)):
             yield line | {"kind": "skipped", "reason": TOO_FEW}
             continue
         try:
-            line |= _training(config, state, hardware, batch_size, classes, seconds)
+            line |= _training(sized, hardware, classes, seconds)
         except (torch.OutOfMemoryError, MemoryError):
             yield line | {"error": OUT_OF_MEMORY}
             return
@@ -102,41 +115,39 @@ def _batch_sizes(largest: int) -> Iterator[int]:
         batch_size *= 2
 
 
-def _training(
-    config: RunConfig, state: Any, hardware: Any, batch_size: int, classes: int, seconds: float
-) -> dict[str, float]:
-    """Median step of a few, in images a second, and the most memory it took in bytes."""
+def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: float) -> dict[str, Any]:
+    """Median step of a few, in images a second, and the most memory it took in bytes; of a network that was
+    to be compiled, whether it was, and why not."""
     import torch
 
-    from engine.training.meter import EpochMeter, peak_memory
-    from engine.training.rng import StepNoise
+    from engine.training.meter import peak_memory
+    from engine.training.probes.steps import random_batch, state_for_steps
+    from engine.training.step import training_step
 
-    height, width = config.data.size
-    objective, noise = state.objective, StepNoise(0, 0, 0, batch_size)
-    images = torch.randint(0, 256, (batch_size, height, width, 3), dtype=torch.uint8, device=hardware.device)
-    labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
-    meter = EpochMeter(len(state.classes), hardware.device, objective)
-    state.model.train()
+    torch.compiler.reset()  # what was compiled for another batch size counts towards dynamo's limit
+    release_memory()
+    images = (WARM_STEPS + MOST_STEPS) * config.batch_size
+    state = state_for_steps(config, hardware, classes, images)
+    batch = random_batch(config, hardware, classes, config.batch_size)
     times: list[float] = []
-    while len(times) < WARM_STEPS + 1 or (sum(times) < seconds and len(times) < 100):
+    while len(times) <= WARM_STEPS or (
+        sum(times[WARM_STEPS:]) < seconds and len(times) < WARM_STEPS + MOST_STEPS
+    ):
         begun = time.perf_counter()
-        state.optimizer.zero_grad(set_to_none=True)
-        targets = objective.targets(images, labels, noise)
-        with hardware.autocast():
-            answers = state.model(objective.inputs(images, targets))
-        sums = objective.sums(answers, targets)
-        state.scaler.scale(objective.value(sums)).backward()
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        meter.add(sums, answers, targets)
+        training_step(state, batch, config.batch_size)
         _wait(hardware.device)
         times.append(time.perf_counter() - begun)
     step = statistics.median(times[WARM_STEPS:])
-    return {
+    verdict = state.trial.verdict
+    line: dict[str, Any] = {
         "step_seconds": step,
-        "images_per_second": batch_size / step,
+        "images_per_second": config.batch_size / step,
         "peak_memory_bytes": peak_memory(hardware.device),
+        "compiled": verdict is not None and verdict.kept,
     }
+    if config.runtime.compile == "on" and verdict is not None and not verdict.kept:
+        line["problem"] = verdict.reason
+    return line
 
 
 def _memory_at_hand(device: Any) -> int:

@@ -2,8 +2,9 @@
 
 Asked by a worker that ran out of memory, in a process of its own: it begins with clean memory, under the same
 limits, and should the kernel kill somebody for want of memory, it is not the one that has to report.
-Prints the largest size that passes, found by halving; 0 when not even one image does, or not as
-many as the norm layers of the network need.
+It takes the `training_step` of a run. Prints, as JSON, the most images a pass that go through, found by
+halving (0 when not even one image does, or not as many as the norm layers of the network need), and whether
+the batch can be kept, in micro-batches of that size.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import json
 import os
 import re
 import resource
 import signal
 import subprocess
 import traceback
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.config.step_parts import enough_by_section, smallest_part
+from engine.config.step_parts import enough_by_section, largest_part, smallest_part
 from engine.host.leaving import die_with_the_parent, leave
 from engine.host.processes import python_command, python_environment
 from engine.plugins import config_of_file
@@ -85,16 +88,17 @@ def advise(
             stdin=subprocess.DEVNULL,
             env=python_environment(),
         )
-        size = int(answer.stdout.split()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        found = Found(**json.loads(answer.stdout.splitlines()[-1]))
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, IndexError):
         return "a smaller batch_size needs less"
+    size = found.size
     if size == 0:
         return f"not even {_fewest(config)} a step fits; {config.model.smaller()} needs less"
-    if size == images_a_pass(config, images):
+    if size == largest_part(config, images):
         return f"validation.batch_size={size} fits"
     scoring = " validation.batch_size=0" if config.validation.batch_size > size else ""
     parts: dict[str, object] = {"runtime.micro_batch": size, "validation.batch_size": size}
-    keeps_batch = _is_trainable(config, parts, given, ranks)
+    keeps_batch = found.keeps_batch and _is_trainable(config, parts, given, ranks)
     told = " ".join(f"{key}={value}" for key, value in parts.items())
     if config.runtime.micro_batch or ranks > 1:
         return f"{told} fits" if keeps_batch else "a smaller batch_size needs less"
@@ -107,6 +111,14 @@ def advise(
     return "; or ".join(advice) or f"{config.model.smaller()} needs less"
 
 
+@dataclass(frozen=True)
+class Found:
+    """The most images a pass that fit, 0 for none, and whether the whole batch fits in such micro-batches."""
+
+    size: int
+    keeps_batch: bool
+
+
 def _is_trainable(config: RunConfig, changes: dict[str, object], images: int, ranks: int) -> bool:
     """Whether every step of the changed config has enough images for the network, the last batch's, too."""
     changed = with_values(config, changes)
@@ -117,24 +129,24 @@ def _fewest(config: RunConfig) -> str:
     return "one image" if enough_by_section(config, 1) else "two images"
 
 
-def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: int) -> int:
-    """Halve the images a pass until a training step passes; 0 when not even the fewest do."""
-    size = images_a_pass(config, images)
+def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: int) -> Found:
+    """Halve the images a pass until training steps pass, in micro-batches of the batch of `images` images;
+    where not even the fewest do, in batches of their own, which leave less to be augmented at once."""
+    largest = largest_part(config, images)
     # Training at this size has failed, unless it was scoring, in larger batches, that did.
-    if config.validation.batch_size <= size:
-        size //= 2
-    while size > 0 and not _fits(config, classes, size, data_bytes):
-        size //= 2
-    return size
+    if config.validation.batch_size <= largest:
+        largest //= 2
+    for keeps_batch in (True, False):
+        size = largest
+        while size > 0:
+            if _fits(config, classes, size, images if keeps_batch else size, data_bytes):
+                return Found(size, keeps_batch)
+            size //= 2
+    return Found(0, False)
 
 
-def images_a_pass(config: RunConfig, images: int) -> int:
-    """How many images the largest training pass of a run holds."""
-    return min(config.batch_size, config.runtime.micro_batch or config.batch_size, images)
-
-
-def _fits(config: RunConfig, classes: int, size: int, data_bytes: int) -> bool:
-    """Try a few steps on random images in a child of their own.
+def _fits(config: RunConfig, classes: int, size: int, batch: int, data_bytes: int) -> bool:
+    """Try a few steps on `batch` random images, `size` a pass, in a child of their own.
 
     Nothing of a failed try is left over, and oneDNN, which for want of memory may also crash, takes no more
     than the child with it; so does the kernel when it kills. Raises RuntimeError when they fail otherwise.
@@ -143,17 +155,17 @@ def _fits(config: RunConfig, classes: int, size: int, data_bytes: int) -> bool:
     if child == 0:
         die_with_the_parent()
         signal.alarm(int(SECONDS))  # it is not to outlive the search
-        os._exit(_try_steps(config, classes, size, data_bytes))
+        os._exit(_try_steps(config, classes, size, batch, data_bytes))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == EXIT_BROKEN:
         raise RuntimeError(f"training steps of {size} images failed, and not for want of memory")
     return status == 0
 
 
-def _try_steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> int:
+def _try_steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: int) -> int:
     """The exit status of a try."""
     try:
-        _steps(config, classes, size, data_bytes)
+        _steps(config, classes, size, batch, data_bytes)
     except BaseException as error:
         from engine.learning.trial_step import is_lack_of_images
 
@@ -173,39 +185,32 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _steps(config: RunConfig, classes: int, size: int, data_bytes: int) -> None:
+def _steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: int) -> None:
     import torch
 
+    from engine.data.batches import Batch
     from engine.learning.hardware import choose_hardware, settle_arithmetic
-    from engine.training.rng import StepNoise
-    from engine.training.state import new_state
+    from engine.training.probes.steps import random_batch, state_for_steps
+    from engine.training.step import augmented, training_step
 
     # Compiling would take minutes and save little memory.
-    config = with_values(config, {"runtime.compile": "off"})
+    alone = {"devices": 1, "runtime.compile": "off", "batch_size": batch, "runtime.micro_batch": size}
+    config = with_values(config, alone)
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    names = [str(index) for index in range(classes)] if config.needs_labels else []
-    state = new_state(config, hardware, names)
+    state = state_for_steps(config, hardware, classes, STEPS * batch)
     kept = [tensor.clone() for tensor in state.model.state_dict().values()]  # a run holds its best weights
     kept.append(
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
     )
-    objective, noise = state.objective, StepNoise(0, 0, 0, size)
-    height, width = config.data.size
-    images = torch.randint(0, 256, (size, height, width, 3), dtype=torch.uint8, device=hardware.device)
-    labels = torch.randint(0, classes, images.shape[:3], dtype=torch.uint8, device=hardware.device)
-    state.model.train()
+    whole = random_batch(config, hardware, classes, batch)
+    # Two micro-batches need as much as all of them: the second adds to the gradients of the first.
+    some = min(batch, 2 * size)
+    few = Batch(whole.images[:some], whole.labels[:some])
     for _ in range(STEPS):
-        state.optimizer.zero_grad(set_to_none=True)
-        targets = objective.targets(images, labels, noise)
-        with hardware.autocast():
-            answers = state.model(objective.inputs(images, targets))
-        sums = objective.sums(answers, targets)
-        state.scaler.scale(objective.value(sums)).backward()  # type: ignore[no-untyped-call]
-        state.meter.add(sums, answers, targets)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-    del kept
+        held = augmented(state, whole, batch)
+        training_step(state, few, some)
+    del kept, held
 
 
 def _held_beside(device: torch.device, data_bytes: int) -> int:
@@ -236,7 +241,8 @@ def main() -> int:
     die_with_the_parent()
     config = config_of_file(options.config)
     prepare_process(config.runtime)
-    print(largest_that_fits(config, options.classes, options.images, options.data_bytes))
+    found = largest_that_fits(config, options.classes, options.images, options.data_bytes)
+    print(json.dumps(asdict(found)))
     return 0
 
 

@@ -1,0 +1,107 @@
+"""The training step: the one place where a network learns.
+
+The training loop, `seg-engine bench` and the search for a batch that fits into memory all take this step, so
+that what is measured and what is advised is what a run does.
+
+A global batch of B images is cut into local batches of b images, one a rank, and a local batch into
+micro-batches of m images, each of which goes through the network at once. Gradients add up to those of the
+mean over the global batch, however it was cut. Two things see a micro-batch alone: batch norm, and losses
+that are no mean, such as soft Dice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from engine.augment.functions import Draws
+from engine.data.batches import Batch
+from engine.learning.distributed import ALONE, Group
+from engine.optimizers.groups import set_learning_rate
+from engine.schedules import learning_rate
+from engine.training.objectives import Objective
+from engine.training.rng import StepNoise, step_generator
+from engine.training.state import TrainState
+
+
+def training_step(state: TrainState, batch: Batch, images: int, group: Group = ALONE) -> Tensor:
+    """One optimizer step on a global batch of `images` images, of which `batch` is this rank's local batch.
+
+    Needs a model in training mode and `state.steps`. Counts the local batch in `state.meter`, advances
+    `state.step`, and returns the sums of the local batch's loss, float64 [terms].
+    """
+    config, objective, scaler = state.config, state.objective, state.scaler
+    pixels, targets = augmented(state, batch, images, group)  # uint8 [b, H, W, 3], [b, ...]
+
+    # A rank for which the batch has no image left computes on one that counts for nothing.
+    has_images = group.place(images)[1] > 0
+    local_share = share_of_step(objective, targets, group) if has_images else 0.0
+
+    lr = learning_rate(config, state.epoch * state.steps + state.step, state.steps)
+    set_learning_rate(state.optimizer, lr)
+
+    state.optimizer.zero_grad(set_to_none=True)
+    counted = torch.zeros(objective.terms, dtype=torch.float64, device=state.hardware.device)
+    for part, part_targets, share, last in micro_batches(
+        pixels, targets, config.runtime.micro_batch, objective
+    ):
+        with nullcontext() if last else state.gradients_stay_here():
+            with state.hardware.autocast():
+                logits = state.forward(objective.inputs(part, part_targets))  # [m, C, H, W]
+            sums = objective.sums(logits, part_targets)  # float64 [terms]
+            loss = objective.value(sums)  # float64 []
+            scaler.scale(loss * share * local_share).backward()  # type: ignore[no-untyped-call]
+        counted += sums.detach()
+        if has_images:
+            state.meter.add(sums, logits, part_targets)
+    if config.optimizer.clip_norm > 0:
+        scaler.unscale_(state.optimizer)
+        clip_grad_norm_(state.model.parameters(), config.optimizer.clip_norm)
+    scaler.step(state.optimizer)
+    scaler.update()
+    state.step_done()
+    return counted
+
+
+def augmented(state: TrainState, batch: Batch, images: int, group: Group = ALONE) -> tuple[Tensor, Tensor]:
+    """A local batch as this step shows it: images uint8 [b, H, W, 3] and targets [b, ...].
+
+    What is random is drawn for the whole global batch of `images` images, by streams of this step alone: an
+    image gets the same whichever rank has it, and after a resumption.
+    """
+    where = state.config.seed, state.epoch, state.step
+    first = min(group.place(images)[0], images - 1)
+    pixels, labels = state.augment(batch.images, batch.labels, Draws(step_generator(*where), images, first))
+    return pixels, state.objective.targets(pixels, labels, StepNoise(*where, images, first))
+
+
+def share_of_step(objective: Objective, targets: Tensor, group: Group) -> Tensor | float:
+    """The factor that makes the mean of all ranks' gradients that of the global batch's mean loss: this
+    rank's share of it, times the number of ranks."""
+    if group.count == 1:
+        return 1.0
+    weight = torch.as_tensor(objective.weight(targets), dtype=torch.float64, device=targets.device)
+    total = group.total(weight.clone()).clamp(min=1)
+    return (weight * group.count / total).float()
+
+
+def micro_batches(
+    pixels: Tensor, targets: Tensor, size: int, objective: Objective
+) -> Iterator[tuple[Tensor, Tensor, Tensor | float, bool]]:
+    """Parts of at most `size` images (0: all) with their share of the local batch's mean loss, and whether it
+    is the last one.
+
+    The mean over a batch is the sum over parts of the part's mean times this share.
+    """
+    if size == 0 or size >= len(targets):
+        yield pixels, targets, 1.0, True
+        return
+    total = max(1, objective.weight(targets))
+    left = len(targets)
+    for part, part_targets in zip(torch.split(pixels, size), torch.split(targets, size), strict=True):
+        left -= len(part_targets)
+        yield part, part_targets, objective.weight(part_targets) / total, left == 0

@@ -1,0 +1,147 @@
+"""`bench` and the search for a batch that fits take the steps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
+from engine.learning import compiling
+from engine.learning.hardware import choose_hardware
+from engine.training import step
+from engine.training.probes import fit
+from engine.training.probes.bench import measure
+from engine.training.probes.steps import random_batch, state_for_steps
+from engine.training.state import TrainState
+
+
+@pytest.fixture(autouse=True)
+def no_measurements_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What takes seconds and has nothing to do with steps; threads cost more than such small tensors do."""
+    monkeypatch.setattr("engine.learning.ceiling.matrix_ceiling", lambda hardware: 1.0)
+    monkeypatch.setattr("engine.learning.latency.measure_latency", lambda *arguments: {})
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def config_of(**values: object) -> RunConfig:
+    base = {"data.size": "32x32", "model.width": 2, "device": "cpu", "precision": "fp32"}
+    return with_values(get_recipe("quick"), base | {key.replace("__", "."): v for key, v in values.items()})
+
+
+def trained(config: RunConfig, largest: int) -> list[dict[str, Any]]:
+    lines = measure(config, classes=3, largest=largest, seconds=0)
+    return [line for line in lines if line["kind"] == "training"]
+
+
+class Passes:
+    """Counts what runs compiled, the number of images of each forward pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.images: list[int] = []
+        really = torch.compile
+
+        def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+            def run(*arguments: Any) -> Any:
+                self.images += [
+                    len(a) for a in arguments if isinstance(a, Tensor) and a.shape[1:] == (3, 32, 32)
+                ]
+                return graph.forward(*arguments)
+
+            return run
+
+        def compile_(model: Any, **options: Any) -> Any:
+            return really(model, backend=backend, dynamic=options["dynamic"])
+
+        monkeypatch.setattr(compiling.torch, "compile", compile_)
+
+
+def watched(function: Callable[..., Any], watch: Callable[..., object]) -> Callable[..., Any]:
+    """`function`, whose arguments `watch` sees first."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        watch(*arguments)
+        return function(*arguments, **options)
+
+    return call
+
+
+def test_bench_measures_the_compiled_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Passes(monkeypatch)
+    steps: list[int] = []
+    done = watched(TrainState.step_done, lambda state: steps.append(state.config.batch_size))
+    monkeypatch.setattr(TrainState, "step_done", done)
+    lines = trained(config_of(runtime__compile="on", runtime__micro_batch=1), largest=2)
+    assert [(line["batch_size"], line["compiled"]) for line in lines] == [(1, True), (2, True)]
+    assert steps == [1] * 4 + [2] * 4
+    # Every pass of every step: one of batch 1, two micro-batches of batch 2.
+    assert passes.images == [1] * 4 + [1, 1] * 4
+
+
+def test_a_network_is_compiled_for_the_batches_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Passes(monkeypatch)
+    config = config_of(runtime__compile="on", batch_size=8)
+    hardware = choose_hardware(config)
+    state = state_for_steps(config, hardware, 3, images=5)  # not a single full batch
+    step.training_step(state, random_batch(config, hardware, 3, 5), 5)
+    assert passes.images == [5]
+
+
+@pytest.mark.parametrize("mode", ["off", "auto"])
+def test_bench_compiles_nothing_that_was_not_asked_for(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = Passes(monkeypatch)
+    (line,) = trained(config_of(runtime__compile=mode), largest=1)
+    assert (line["compiled"], "problem" in line, passes.images) == (False, False, [])
+
+
+def test_bench_says_so_when_the_network_does_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(model: Any, **options: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(compiling, "compiled", lambda model, device: broken)
+    (line,) = trained(config_of(runtime__compile="on"), largest=1)
+    assert (line["compiled"], line["problem"]) == (False, "torch.compile failed: no compiler here")
+
+
+def test_probes_cut_clip_and_augment_as_a_run_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(
+        runtime__micro_batch=2,
+        optimizer__clip_norm=0.5,
+        augment__flip=1,
+        batch_size=8,
+        evaluation__batch_size=8,
+    )
+    clipped: list[float] = []
+    cut: list[list[int]] = []
+    augmented: list[int] = []
+    monkeypatch.setattr(step, "clip_grad_norm_", lambda parameters, norm: clipped.append(norm))
+    really = step.micro_batches
+
+    def parts_of(*arguments: Any) -> Any:
+        parts = list(really(*arguments))
+        cut.append([len(part) for part, _, _, _ in parts])
+        return parts
+
+    monkeypatch.setattr(step, "micro_batches", parts_of)
+    see = watched(step.augmented, lambda state, batch, *_: augmented.append(len(batch.images)))
+    monkeypatch.setattr(step, "augmented", see)
+    trained(config, largest=4)
+    assert set(clipped) == {0.5}
+    assert cut == [[1]] * 4 + [[2]] * 4 + [[2, 2]] * 4
+    assert augmented == [1] * 4 + [2] * 4 + [4] * 4
+
+    for seen in (clipped, cut, augmented):
+        seen.clear()
+    monkeypatch.setattr(fit, "CPU_RESERVE", 0)
+    fit._steps(config, classes=3, size=2, batch=8, data_bytes=0)
+    assert clipped == [0.5] * fit.STEPS
+    assert cut == [[2, 2]] * fit.STEPS
+    assert 8 in augmented, "all of the batch is augmented at once"
