@@ -359,7 +359,9 @@ class PartRegistry(Components, Generic[B]):
         """The section with the keys of all components."""
         if self._section is None:
             bases = tuple(part.keys for part in reversed(list(self.parts().values())))
-            self._section = type(self.base.__name__, (*bases, self.base), {"__doc__": self.base.__doc__})
+            if not any(issubclass(keys, self.base) for keys in bases):
+                bases = (self.base, *bases)  # fields of the first base come last
+            self._section = type(self.base.__name__, bases, {"__doc__": self.base.__doc__})
         return self._section
 
     def known(self) -> list[Described]:
@@ -374,6 +376,11 @@ class PartRegistry(Components, Generic[B]):
 
     def _take_part(self, name: str, keys: type[Section], origin: Origin) -> None:
         """Make sure of a name and keys. Raises ComponentError when another part has them."""
+        base = sorted(keys.model_fields.keys() & self.base.model_fields.keys())
+        if base:
+            raise ComponentError(
+                f"{self.kind} {name}: {origin} offers a key {base[0]} that every {self.kind} shares"
+            )
         for part in list(self._parts.values()):
             shared = sorted(keys.model_fields.keys() & part.keys.model_fields.keys())
             if part.name != name and not shared:

@@ -37,6 +37,7 @@ from engine.config.task_sections import (
     ScoredSplitConfig,
 )
 from engine.data.layouts.builtin import LAYOUTS
+from engine.losses import AUXILIARY
 from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
@@ -130,9 +131,14 @@ class RunConfig(Section):
         of an earlier version's run is then what that version stored.
         """
         table = self.model_dump(mode="json")
-        for key, absent in (("split_rule", "rank"), ("class_set", None), ("layout", "auto")):
-            if table["data"][key] == absent:
-                del table["data"][key]
+        for section, key, absent in (
+            ("data", "split_rule", "rank"),
+            ("data", "class_set", None),
+            ("data", "layout", "auto"),
+            ("loss", "auxiliary", AUXILIARY),
+        ):
+            if table[section][key] == absent:
+                del table[section][key]
         if self.plugins is None:
             del table["plugins"]
         return table

@@ -20,6 +20,7 @@ from engine.classes import ClassSet
 from engine.data.batches import normalise
 from engine.data.dataset import Split
 from engine.learning.hardware import Hardware
+from engine.models.contract import outputs_of
 from engine.report.gallery import PictureError, gallery_name
 from engine.report.triptych import gallery_picture
 from engine.run.events import Gallery
@@ -53,7 +54,7 @@ def write_gallery(
             write_png(inputs / f"{name}_target.png", indexed(target, class_set))
         batch = torch.from_numpy(image).unsqueeze(0).to(hardware.device)
         with hardware.autocast():
-            logits = model(normalise(batch))
+            logits = outputs_of(model, normalise(batch)).logits
         prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
         write_png(folder / f"{name}.png", indexed(prediction, class_set))
     job.record(Gallery(epoch=epoch, path=str(folder.relative_to(job.run.path)), samples=names))

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class CompileTrial:
     mode: str
     on_verdict: Callable[[CompileVerdict], None]
     verdict: CompileVerdict | None = field(default=None, init=False)
-    _network: Callable[[Tensor], Tensor] = field(init=False)
+    _network: Callable[[Tensor], Any] = field(init=False)
     _plain: list[float] = field(default_factory=list, init=False)
     _compiled: list[float] = field(default_factory=list, init=False)
     _clock: float = field(default=0.0, init=False)
@@ -66,8 +67,8 @@ class CompileTrial:
         self._network = compiled(self.model, self.device) if kept else self.model
         self.verdict = CompileVerdict(kept, reason)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch by the network of the moment; one that fails to compile is given up."""
+    def forward(self, images: Tensor) -> Any:
+        """The outputs for a batch of the network of the moment; one that fails to compile is given up."""
         try:
             return self._network(images)
         except torch.OutOfMemoryError:
@@ -140,8 +141,8 @@ class CompileTrial:
         return seconds
 
 
-def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
     """`model` through torch.compile; on CUDA its steps are replayed as CUDA graphs, as shapes are fixed."""
     mode = "reduce-overhead" if device.type == "cuda" else "default"
-    network: Callable[[Tensor], Tensor] = torch.compile(model, mode=mode, dynamic=False)
+    network: Callable[[Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
     return network

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import model_validator
 
 from engine.components import PartRegistry
-from engine.config.fields import Section
+from engine.config.fields import Section, option
 
 if TYPE_CHECKING:
     from engine.losses.functions import Loss
@@ -22,8 +22,19 @@ else:
     Build = Callable[..., Any]
 
 
+AUXILIARY = 0.4
+"""The weight of auxiliary losses that is usual since PSPNet (Zhao et al. 2017)."""
+
+
 class LossSection(Section):
     """What is minimised: a weighted sum of losses."""
+
+    auxiliary: float = option(
+        AUXILIARY,
+        "Weight of each auxiliary head's loss in training; without effect on networks that have none",
+        ge=0,
+        le=1000,
+    )
 
     @model_validator(mode="after")
     def _something_is_minimised(self) -> Self:

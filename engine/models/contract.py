@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from engine.plugins import place_in_plugin
 
 
 class Outputs(NamedTuple):
-    """Logits [B, C, H, W], and those of auxiliary heads, each [B, C, H, W], which help training alone."""
+    """Logits [B, C, H, W], and those of auxiliary heads, which help training alone: each [B, C, h, w], of the
+    images' size or smaller."""
 
     logits: Tensor
     auxiliary: tuple[Tensor, ...] = ()
@@ -81,8 +82,8 @@ class SegmentationNetwork(nn.Module, ABC):
         return parameter.ndim >= 2 and not _is_within(name, self.no_decay_names)
 
 
-def outputs_of(network: nn.Module, images: Tensor) -> Outputs:
-    """What a network makes of images, whichever of the two forms it answers in."""
+def outputs_of(network: Callable[[Tensor], Any], images: Tensor) -> Outputs:
+    """A network's outputs for images, whichever of the two forms it gives them in."""
     made = network(images)
     return made if isinstance(made, Outputs) else Outputs(made)
 
@@ -148,9 +149,13 @@ def check_shapes(network: SegmentationNetwork, section: ModelSection, inputs: in
     finally:
         hook.remove()
     wanted = [2, outputs, side, 2 * side]
-    for what, logits in [("logits", made.logits), *(("auxiliary logits", each) for each in made.auxiliary)]:
-        if not isinstance(logits, Tensor) or list(logits.shape) != wanted:
-            raise _broken(section, f"its {what} are {_shape(logits)}, they must be {wanted}")
+    if not isinstance(made.logits, Tensor) or list(made.logits.shape) != wanted:
+        raise _broken(section, f"its logits are {_shape(made.logits)}, they must be {wanted}")
+    for logits in made.auxiliary:
+        if not isinstance(logits, Tensor) or not _is_within_size(logits, wanted):
+            raise _broken(
+                section, f"its auxiliary logits are {_shape(logits)}, they must be {wanted} or smaller"
+            )
     if len(seen) != 1 or not isinstance(seen[0], Tensor) or seen[0].ndim != 4:
         shown = _shape(seen[0]) if len(seen) == 1 else f"computed {len(seen)} times"
         raise _broken(section, f"its bottleneck is {shown}, it must be a map [B, D, h, w] computed once")
@@ -158,6 +163,16 @@ def check_shapes(network: SegmentationNetwork, section: ModelSection, inputs: in
 
 def _is_within(name: str, parts: Iterable[str]) -> bool:
     return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _is_within_size(logits: Tensor, full: list[int]) -> bool:
+    """Whether logits are [B, C, h, w] for the B and C of `full` and 1 <= h, w <= its sides."""
+    shape = list(logits.shape)
+    return (
+        len(shape) == 4
+        and shape[:2] == full[:2]
+        and all(0 < side <= most for side, most in zip(shape[2:], full[2:], strict=True))
+    )
 
 
 def _shape(value: object) -> str:

@@ -181,13 +181,14 @@ def _column(name: str) -> tuple[Element, str]:
         hint = f"did you mean {near[-1]}?" if near else "such as dice, status, name or model.name"
         raise StoreError(f"{name}: is neither a field of a run nor a config key; {hint}")
     value = runs.c.config[tuple(name.split("."))]
-    if key.kind in ("number", "whole number"):
-        return NumberInJson(value), "number"
-    if key.kind == "true/false":
-        return BooleanInJson(value), "true/false"
-    if isinstance(key.when_absent, str):
-        return sa.func.coalesce(value.as_string(), key.when_absent), key.kind
-    return value.as_string(), key.kind
+    typed: Element = value.as_string()
+    kind = "number" if key.kind == "whole number" else key.kind
+    if kind == "number":
+        typed = NumberInJson(value)
+    elif kind == "true/false":
+        typed = BooleanInJson(value)
+    absent = key.when_absent
+    return (sa.func.coalesce(typed, absent) if isinstance(absent, str | int | float) else typed), kind
 
 
 def _value(name: str, kind: str, text: str) -> Any:

@@ -6,6 +6,7 @@ The training loop is the same for every task; an objective is what differs.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -28,6 +29,8 @@ class Objective(Protocol):
     """
 
     terms: int
+    auxiliary_weight: float
+    """What the loss of auxiliary logits counts beside that of the logits."""
 
     def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
         """What is right for a batch, [B, ...]; what is random in it comes from `noise`."""
@@ -50,11 +53,27 @@ def loss_of(objective: Objective, answers: Tensor, targets: Tensor) -> Tensor:
     return objective.value(objective.sums(answers, targets))
 
 
+def auxiliary_loss(objective: Objective, auxiliary: Iterable[Tensor], targets: Tensor) -> Tensor:
+    """The weighted sum of the losses of auxiliary logits, each [B, C, h, w]: those that are smaller than the
+    targets are resized to them. A float64 scalar; even with a weight of 0 each head has a gradient, as ranks
+    share those of all parameters."""
+    losses = [loss_of(objective, at_size(logits, targets.shape[-2:]), targets) for logits in auxiliary]
+    return objective.auxiliary_weight * torch.stack(losses).sum()
+
+
+def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Logits [B, C, h, w] at `size` (height, width), by bilinear interpolation."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return functional.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
+
+
 class Segmentation:
     """Which class each pixel is of: the targets are the labels."""
 
     def __init__(self, config: LossSection, classes: int) -> None:
         loss = build_loss(config, classes)
+        self.auxiliary_weight = config.auxiliary
         self.terms, self.sums, self.value = loss.terms, loss.sums, loss.value
 
     def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
@@ -73,10 +92,12 @@ class Denoising:
 
     Brempong et al., "Denoising Pretraining for Semantic Segmentation", CVPR 2022 workshops: of an image x of
     variance about 1 and noise e of variance 1 the network sees (x + s e) / sqrt(1 + s^2), whose variance is
-    again about 1, and answers with e.
+    again about 1, and answers with e. Auxiliary heads, which would see noise that is no longer there at their
+    size, are not trained.
     """
 
     terms = 2
+    auxiliary_weight = 0.0
 
     def __init__(self, noise: float) -> None:
         self.noise = noise

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ from engine.learning.hardware import Hardware
 from engine.learning.recompute import recompute_blocks
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
-from engine.models.contract import SegmentationNetwork
+from engine.models.contract import Outputs, SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
 from engine.optimizers.groups import build_optimizer, is_state_of
 from engine.run.events import Checkpoint, Epoch
@@ -117,10 +117,11 @@ class TrainState:
         self._full_pass = largest_part(self.config, images)
         self.model.train()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of images [B, 3, H, W]. Only full passes are compiled: compiling serves one shape."""
+    def forward(self, images: Tensor) -> Outputs:
+        """The network's outputs for images [B, 3, H, W]. Only full passes are compiled: compiling serves one
+        shape."""
         full = len(images) == self._full_pass
-        return self.trial.forward(images) if full else cast(Tensor, self.network(images))
+        return outputs_of(self.trial.forward if full else self.network, images)
 
     def gradients_stay_here(self) -> AbstractContextManager[object]:
         """While more is to be added to a step's gradient, the ranks need not share it."""

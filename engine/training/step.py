@@ -23,7 +23,7 @@ from engine.data.batches import Batch
 from engine.learning.distributed import ALONE, Group
 from engine.optimizers.groups import set_learning_rate
 from engine.schedules import learning_rate
-from engine.training.objectives import Objective
+from engine.training.objectives import Objective, auxiliary_loss
 from engine.training.rng import StepNoise, step_generator
 from engine.training.state import TrainState
 
@@ -32,7 +32,8 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     """One optimizer step on a global batch of `images` images, of which `batch` is this rank's local batch.
 
     Needs a model in training mode and `state.steps`. Counts the local batch in `state.meter`, advances
-    `state.step`, and returns the sums of the local batch's loss, float64 [terms].
+    `state.step`, and returns the sums of the local batch's loss, float64 [terms]. Counted is the loss of the
+    logits alone, which compares with that of validation, where there are no auxiliary ones.
     """
     config, objective, scaler = state.config, state.objective, state.scaler
     pixels, targets = augmented(state, batch, images, group)  # uint8 [b, H, W, 3], [b, ...]
@@ -51,13 +52,15 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     ):
         with nullcontext() if last else state.gradients_stay_here():
             with state.hardware.autocast():
-                logits = state.forward(objective.inputs(part, part_targets))  # [m, C, H, W]
-            sums = objective.sums(logits, part_targets)  # float64 [terms]
+                outputs = state.forward(objective.inputs(part, part_targets))  # logits [m, C, H, W]
+            sums = objective.sums(outputs.logits, part_targets)  # float64 [terms]
             loss = objective.value(sums)  # float64 []
+            if outputs.auxiliary:
+                loss = loss + auxiliary_loss(objective, outputs.auxiliary, part_targets)
             scaler.scale(loss * share * local_share).backward()  # type: ignore[no-untyped-call]
         counted += sums.detach()
         if has_images:
-            state.meter.add(sums, logits, part_targets)
+            state.meter.add(sums, outputs.logits, part_targets)
     if config.optimizer.clip_norm > 0:
         scaler.unscale_(state.optimizer)
         clip_grad_norm_(state.model.parameters(), config.optimizer.clip_norm)

@@ -13,6 +13,7 @@ from torch import nn
 from engine.data.batches import Batches
 from engine.learning.hardware import Hardware
 from engine.metrics.recorded import wants_images
+from engine.models.contract import outputs_of
 from engine.run.events import Progress
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
@@ -50,8 +51,8 @@ def score_split(
             noise = ScoringNoise(job.config.seed, step * batch_size)
             targets = objective.targets(batch.images, batch.labels, noise)
             with hardware.autocast():
-                answers = model(objective.inputs(batch.images, targets))
-            meter.add(objective.sums(answers, targets), answers, targets, batch=step, first=step * batch_size)
+                logits = outputs_of(model, objective.inputs(batch.images, targets)).logits
+            meter.add(objective.sums(logits, targets), logits, targets, batch=step, first=step * batch_size)
         if job.progress_is_due():
             job.report(
                 Progress(
