@@ -41,7 +41,8 @@ CPU_RESERVE, CUDA_RESERVE = 300 * 10**6, 10**9
 in one process than in the next, whose heap is cut up differently."""
 EXIT_TOO_LARGE, EXIT_BROKEN = 1, 2
 STEPS = 2
-"""The first step makes the optimizer's state, the second has it beside activations and gradients."""
+"""The first step makes the optimizer's state; the second has it beside the gradients of a micro-batch and the
+activations of the next. More micro-batches need no more."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -204,12 +205,10 @@ def _steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: i
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
     )
     whole = random_batch(config, hardware, classes, batch)
-    # Two micro-batches need as much as all of them: the second adds to the gradients of the first.
+    training_step(state, Batch(whole.images[:size], whole.labels[:size]), size)
+    held = augmented(state, whole, batch)
     some = min(batch, 2 * size)
-    few = Batch(whole.images[:some], whole.labels[:some])
-    for _ in range(STEPS):
-        held = augmented(state, whole, batch)
-        training_step(state, few, some)
+    training_step(state, Batch(whole.images[:some], whole.labels[:some]), some)
     del kept, held
 
 
