@@ -117,7 +117,7 @@ def test_probes_cut_clip_and_augment_as_a_run_does(monkeypatch: pytest.MonkeyPat
         optimizer__clip_norm=0.5,
         augment__flip=1,
         batch_size=8,
-        evaluation__batch_size=8,
+        validation__batch_size=8,
     )
     clipped: list[float] = []
     cut: list[list[int]] = []
