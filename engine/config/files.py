@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def load_config(path: Path) -> RunConfig:
         warn(f"{path}: {note}")
 
     try:
-        return validate(_with_new_defaults(_without_former_keys(table)), tell)
+        return validate(_with_new_defaults(_without_former_keys(table, tell)), tell)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems], error.more) from error
 
@@ -42,8 +42,9 @@ def new_config() -> RunConfig:
     return validate(_with_new_defaults({}))
 
 
-def _without_former_keys(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's table without the keys that earlier versions wrote and that have no effect; a note on each."""
+def _without_former_keys(table: Mapping[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    """A file's table without the keys that earlier versions wrote and that have no effect; `tell` gets a note
+    on each."""
     kept = dict(table)
     for name, registry in variant_sections().items():
         section = table.get(name)
@@ -52,8 +53,7 @@ def _without_former_keys(table: Mapping[str, Any]) -> dict[str, Any]:
         former = registry.former_keys(section)
         for key in former:
             variant = section.get("name", registry.default)
-            said = f"{name}.{key}: has no effect with {name}.name={variant} and can be left out"
-            warn(said)
+            tell(f"{name}.{key}: has no effect with {name}.name={variant} and can be left out")
         kept[name] = {key: value for key, value in section.items() if key not in former}
     return kept
 

@@ -265,7 +265,7 @@ def test_a_file_with_the_momentum_of_adamw_is_read_with_a_note(tmp_path: Path) -
     path = tmp_path / "old.toml"
     path.write_text(to_toml(ADAMW).replace('name = "adamw"', 'name = "adamw"\nmomentum = 0.9'))
     with pytest.warns(
-        OldKey, match=r"^optimizer.momentum: has no effect with optimizer.name=adamw and can be"
+        OldKey, match=r"old.toml: optimizer.momentum: has no effect with optimizer.name=adamw and can be"
     ):
         assert load_config(path) == ADAMW
 
