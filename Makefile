@@ -12,10 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test lint types walls tests benchmarks picture clean
 
 help:
-	@echo "make demo    set up, make a small data set, train on it, show what came of it"
-	@echo "make test    set up, then lint, types, import walls and tests: all that CI runs"
-	@echo "make benchmarks    measure everything again and write docs/benchmarks.md"
-	@echo "make picture    train small networks and make the pictures of the dashboard in docs/images again"
+	@echo "make demo    set up, make a small data set, train on it, show the result"
+	@echo "make test    set up, then lint, types, import walls and tests: everything that CI runs"
+	@echo "make benchmarks    repeat all measurements and write docs/benchmarks.md"
+	@echo "make picture    train small networks and redraw the pictures in docs/images"
 	@echo "make clean   remove the environment and the demo"
 
 $(BIN)/python:
@@ -63,7 +63,7 @@ benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks.all
 
-# Five minutes on two quiet cores; the README's moving picture is of a run that trains meanwhile.
+# Five minutes on two idle cores: the moving picture in README films a run while it trains.
 picture: $(VENV)/.installed
 	$(BIN)/python docs/make_moving_picture.py $(SCENES)
 	$(BIN)/python docs/make_screenshots.py $(SCENES)
