@@ -79,7 +79,7 @@ def measure(
     reasons: list[str] = []
     with JournalWriter(run.journal) as journal:
         job = Job(run, config, journal, folder)
-        state = new_state(config, hardware, classes, lambda verdict: reasons.append(verdict.reason))
+        state = new_state(config, hardware, classes, lambda decision: reasons.append(decision.reason))
         batches, _ = make_batches([data.train, data.val], hardware.device)
         seconds, waits = [], []
         for _ in range(epochs + 1):

@@ -1,6 +1,6 @@
 """Several processes that train one network: the ranks of a run, one for each GPU or share of the CPU's cores.
 
-Each has the whole network and a part of every batch. What they have to agree on is here; gradients are
+Each has the whole network and a local batch of each step. What they have to agree on is here; gradients are
 averaged by torch's DistributedDataParallel (Li et al., "PyTorch Distributed: Experiences on Accelerating
 Data Parallel Training", VLDB 2020).
 """
@@ -30,8 +30,8 @@ class Group:
     count: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the rank that writes: journal, checkpoints, pictures."""
+    def is_main(self) -> bool:
+        """Whether this is the main rank, which writes journal, checkpoints and pictures."""
         return self.rank == 0
 
     def total(self, tensor: Tensor) -> Tensor:
@@ -49,33 +49,33 @@ class Group:
         return int(agreed)
 
     def even_out(self, model: nn.Module) -> None:
-        """Give every rank the first one's running statistics of batch norm, those of the last step, too."""
+        """Give every rank the main rank's running statistics of batch norm, those of the last step, too."""
         if self.count > 1:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, src=0)
 
     @contextlib.contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """Let the first rank do it while the others wait, who then find what it has made."""
-        if not self.leads:
+    def main_rank_first(self) -> Iterator[None]:
+        """Let the main rank go first while the others wait, who then find what it has made."""
+        if not self.is_main:
             distributed.barrier()
         yield
-        if self.leads and self.count > 1:
+        if self.is_main and self.count > 1:
             distributed.barrier()
 
     def share_gradients(self, model: nn.Module) -> nn.Module:
         """The network to train by: as it is, or one whose gradients are the mean over the ranks.
 
-        Batch norm learns from each rank's own part; its running statistics are the first rank's, which hands
-        them out before each step.
+        Batch norm learns from each rank's local batch; its running statistics are the main rank's, which
+        hands them out before each step.
         """
         return model if self.count == 1 else DistributedDataParallel(model)
 
     def share_of(self, order: Tensor, batch_size: int) -> tuple[Tensor, int]:
-        """This rank's part of each batch of an epoch, int64 [N], and how many images a full one has.
+        """This rank's local batches of an epoch, int64 [N], and how many images a full one has.
 
-        A batch is cut into runs of neighbours, equal but for one image. A rank for which the last batch has
-        none left gets one all the same, which is to count for nothing: gradients are shared by all or none.
+        A global batch is cut into runs of neighbours, equal but for one image. A rank for which the last
+        batch has none left gets one all the same, which counts for nothing: all share gradients or none.
         """
         if self.count == 1:
             return order, batch_size
@@ -84,7 +84,7 @@ class Group:
         return torch.cat(parts), len(parts[0])
 
     def place(self, size: int) -> tuple[int, int]:
-        """Where this rank's part lies in a batch of `size` images: the first of its images, and how many."""
+        """Where this rank's local batch lies in a global one of `size` images: its first and how many."""
         each, more = divmod(size, self.count)
         return each * self.rank + min(self.rank, more), each + (self.rank < more)
 

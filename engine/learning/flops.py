@@ -11,8 +11,7 @@ from engine.models.registry import CHANNELS, build_model
 
 
 def flops_per_sample(config: RunConfig, outputs: int) -> int:
-    """FLOPs of one forward pass of one image in evaluation, answered with `outputs` channels, by torch's own
-    counter.
+    """FLOPs of one forward pass of one image in evaluation, for `outputs` channels, by torch's own counter.
 
     A multiply-add counts as two. Counted on meta tensors: shapes only, no memory, no time.
     """

@@ -12,10 +12,10 @@ from torch import nn
 from engine.config.step_parts import refuse_too_small_parts
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.membership import Membership, Trained
-from engine.learning.compiling import CompileVerdict
+from engine.learning.compile_autotune import CompileDecision
+from engine.learning.enough_images import enough_by_network
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
-from engine.learning.trial_step import enough_by_network
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
 from engine.run.events import Compiled, Data, Model, Progress
@@ -41,17 +41,19 @@ def begin(job: Job) -> Learning:
     config = job.config
     hardware = choose_hardware(config, job.group.rank)
     settle_arithmetic(config, hardware)
-    with job.group.leader_first():  # which moves a damaged checkpoint out of the way
+    with job.group.main_rank_first():  # which moves a damaged checkpoint out of the way
         resumption = find_resumption(job.run.checkpoints, hardware)
     record_start(job, hardware, resumption.epoch)
     for warning in resumption.warnings:
         job.warn(warning)
-    with job.group.leader_first():  # which builds the cache if there is none
+    with job.group.main_rank_first():  # which builds the cache if there is none
         data = open_data(job)
     classes = class_names(job, data)
     enough = enough_by_network(output_channels(config, len(classes)))
     refuse_too_small_parts(config, len(data.train), job.group.count, enough)
-    state = new_state(config, hardware, classes, lambda verdict: record_verdict(job, verdict), job.group)
+    state = new_state(
+        config, hardware, classes, lambda decision: record_compile_decision(job, decision), job.group
+    )
     if resumption.content is not None:
         restore(job, state, resumption)
     elif config.init.weights:
@@ -84,7 +86,7 @@ def open_data(job: Job) -> Dataset:
     )
     if known is not None:
         known.refuse_other_counts(len(data.train), len(data.val))
-    if began_with is None and job.group.leads:
+    if began_with is None and job.group.is_main:
         data.membership.write(job.run.split_file)
     job.classes, job.train_images = len(data.class_set), len(data.train)
     job.data_bytes = sum(cache.nbytes for cache in data.caches)
@@ -138,9 +140,9 @@ def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
     return flops
 
 
-def record_verdict(job: Job, verdict: CompileVerdict) -> None:
+def record_compile_decision(job: Job, decision: CompileDecision) -> None:
     """Put what came of torch.compile on the record; a failure is a warning, as the run is slower for it."""
-    job.record(Compiled(**asdict(verdict)))
-    job.say(f"torch.compile {'kept' if verdict.kept else 'not used'}: {verdict.reason}")
-    if verdict.reason.startswith("torch.compile failed"):
-        job.warn(f"{verdict.reason}; going on without it")
+    job.record(Compiled(**asdict(decision)))
+    job.say(f"torch.compile {'kept' if decision.kept else 'not used'}: {decision.reason}")
+    if decision.reason.startswith("torch.compile failed"):
+        job.warn(f"{decision.reason}; going on without it")

@@ -5,9 +5,10 @@ generators seeded with (seed, e, s), so no generator has to survive and a checkp
 any step. A run that was stopped or killed and resumed on the same CPU ends with the same bits as one that
 was not.
 
-Several ranks run this loop side by side, each with its part of every batch. A step's gradient is that of the
-whole batch, whoever computes which part of it; so batch size and learning rate mean the same on any number of
-devices. Batch norm and soft Dice loss alone see a rank's part, as they do with `runtime.micro_batch`.
+Several ranks run this loop side by side, each with its local batch. A step's gradient is that
+of the global batch, whoever computes which part of it; so batch size and learning rate mean the same on any
+number of devices. Only batch norm and soft Dice loss see a local batch or, with `runtime.micro_batch`, a
+micro-batch alone.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
                 )
                 _refuse_divergence(val_meter.loss(), epoch)
                 val_event = val_meter.event(epoch, "val", state.classes, lr)
-                if state.classes and group.leads:
+                if state.classes and group.is_main:
                     found = metrics.of(val_meter.matrix(), val_meter.matrices())
                     val_event = val_event.model_copy(update={"metrics": found})
                 keep_best(state, val_event, val_meter)
@@ -147,7 +148,7 @@ def say_epoch(job: Job, events: list[Epoch]) -> None:
 
 def record_speed(job: Job, hardware: Hardware, flops: int, rates: list[float]) -> None:
     """Hold the median speed of the epochs so far against what the devices could do together."""
-    if not job.group.leads:
+    if not job.group.is_main:
         return
     rate = statistics.median(rates)
     achieved, ceiling = 3 * flops * rate, matrix_ceiling(hardware) * job.group.count

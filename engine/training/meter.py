@@ -81,11 +81,11 @@ class EpochMeter:
         self.waited += now - self._clock
         self._advance(now)
 
-    def add(self, sums: Tensor, answers: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
+    def add(self, sums: Tensor, outputs: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
         """A batch: the sums of its loss, which are kept at `batch`; with classes its logits [B, C, H, W] and
         train ids [B, H, W]. `first` is the place of its first image in the split."""
         if self.confusion is not None:
-            predicted = answers.detach().argmax(dim=1).to(torch.uint8)
+            predicted = outputs.detach().argmax(dim=1).to(torch.uint8)
             self.confusion.update(predicted, targets)
             if self._by_image is not None:
                 counts = confusion_per_image(predicted, targets, self.confusion.classes)
@@ -113,18 +113,18 @@ class EpochMeter:
         """What all ranks have counted together; the times are this rank's, who all wait for each other."""
         if group.count == 1:
             return self
-        whole = copy.copy(self)
+        total = copy.copy(self)
         if self.confusion is not None:
-            whole.confusion = ConfusionSum(self.confusion.classes, self._sums.device)
-            whole.confusion.merge(self.confusion)
-            group.total(whole.confusion.state)
+            total.confusion = ConfusionSum(self.confusion.classes, self._sums.device)
+            total.confusion.merge(self.confusion)
+            group.total(total.confusion.state)
         if self._by_image is not None:
-            whole._by_image = group.total(self._by_image.clone())
-        whole._sums = group.total(self._sums.clone())
-        whole.images = int(group.total(torch.tensor(self.images)))
-        whole._peak = group.largest(peak_memory(self._sums.device))
-        whole.start_clock()
-        return whole
+            total._by_image = group.total(self._by_image.clone())
+        total._sums = group.total(self._sums.clone())
+        total.images = int(group.total(torch.tensor(self.images)))
+        total._peak = group.largest(peak_memory(self._sums.device))
+        total.start_clock()
+        return total
 
     @property
     def images_per_second(self) -> float:

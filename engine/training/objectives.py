@@ -1,4 +1,4 @@
-"""What a network learns: which targets a batch has, what the network is shown, how far its answer is off.
+"""What a network learns: which targets a batch has, what the network is shown, how far its outputs are off.
 
 The training loop is the same for every task; an objective is what differs.
 """
@@ -23,7 +23,7 @@ from engine.training.rng import Noise
 
 
 class Objective(Protocol):
-    """Images are uint8 [B, H, W, 3], labels train ids, uint8 [B, H, W]; answers are [B, C, H, W].
+    """Images are uint8 [B, H, W, 3], labels train ids, uint8 [B, H, W]; outputs are [B, C, H, W].
 
     The loss is a function of `terms` sums over what it counts, the first of which is how much it counts.
     """
@@ -38,8 +38,8 @@ class Objective(Protocol):
     def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
         """What the network is shown, float32 [B, 3, H, W]."""
 
-    def sums(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """float64 [terms], with a gradient for the answers; sums of parts of a batch add up to its own."""
+    def sums(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """float64 [terms], with a gradient for the outputs; sums of parts of a batch add up to its own."""
 
     def value(self, sums: Tensor) -> Tensor:
         """The loss of added sums, a float64 scalar: finite where nothing is counted."""
@@ -48,9 +48,9 @@ class Objective(Protocol):
         """How much a part of a batch counts in the mean over the whole: the first of its sums."""
 
 
-def loss_of(objective: Objective, answers: Tensor, targets: Tensor) -> Tensor:
+def loss_of(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
     """The loss of one batch, a float64 scalar."""
-    return objective.value(objective.sums(answers, targets))
+    return objective.value(objective.sums(outputs, targets))
 
 
 def auxiliary_loss(objective: Objective, auxiliary: Iterable[Tensor], targets: Tensor) -> Tensor:
@@ -92,8 +92,8 @@ class Denoising:
 
     Brempong et al., "Denoising Pretraining for Semantic Segmentation", CVPR 2022 workshops: of an image x of
     variance about 1 and noise e of variance 1 the network sees (x + s e) / sqrt(1 + s^2), whose variance is
-    again about 1, and answers with e. Auxiliary heads, which would see noise that is no longer there at their
-    size, are not trained.
+    again about 1, and its outputs are to be e. Auxiliary heads, at whose size there is no such noise, are not
+    trained.
     """
 
     terms = 2
@@ -109,8 +109,8 @@ class Denoising:
     def inputs(self, images: Tensor, targets: Tensor) -> Tensor:
         return (normalise(images) + self.noise * targets) / math.sqrt(1 + self.noise**2)
 
-    def sums(self, answers: Tensor, targets: Tensor) -> Tensor:
-        total = functional.mse_loss(answers.float(), targets, reduction="sum").double()
+    def sums(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        total = functional.mse_loss(outputs.float(), targets, reduction="sum").double()
         return torch.stack([torch.full_like(total, targets.numel()), total])
 
     def value(self, sums: Tensor) -> Tensor:
@@ -137,5 +137,5 @@ def build_objective(config: RunConfig, classes: int) -> Objective:
 
 
 def output_channels(config: RunConfig, classes: int) -> int:
-    """Channels of the network's answer: a logit a class, or the noise of each colour."""
+    """Channels of the network's outputs: a logit a class, or the noise of each colour."""
     return TASKS[config.task].channels(classes)

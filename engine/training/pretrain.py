@@ -1,7 +1,7 @@
 """The pretrain task: learn to remove noise from images, for a training run to start from.
 
 Brempong et al., "Denoising Pretraining for Semantic Segmentation", CVPR 2022 workshops. The network is that
-which will segment, but for its head, which answers with the three colours of the noise. There is no Dice: the
+which will segment, but for its head, whose outputs are the three colours of the noise. There is no Dice: the
 best epoch is that of the lowest validation loss, whose noise is the same in each epoch.
 """
 

@@ -1,4 +1,4 @@
-"""What is drawn at random: each from a generator of its own, seeded by what it is for."""
+"""Random streams: each has a generator of its own, seeded by what it is for."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class StepNoise:
-    """The noise of one step: drawn for the whole batch of `whole` images, of which this rank has those from
-    `first` on. So it does not depend on how many ranks share the batch."""
+    """The noise of one step: drawn for the global batch of `global_size` images, of which this rank has those
+    from `first` on. So it does not depend on how many ranks share the batch."""
 
     seed: int
     epoch: int
     step: int
-    whole: int
+    global_size: int
     first: int = 0
 
     def like(self, images: Tensor) -> Tensor:
         # The CPU would be too slow for a GPU.
         generator = _generator(images.device, self.seed, self.epoch, self.step + 1, 1)
-        shape = (self.whole, *images.shape[1:])
+        shape = (self.global_size, *images.shape[1:])
         drawn = torch.randn(shape, generator=generator, device=images.device)
         return drawn[self.first : self.first + len(images)]
 

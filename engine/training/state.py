@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from engine.augment.functions import Change, build_augmentations
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import largest_part
+from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.checkpoint import (
     CheckpointError,
     DamagedCheckpoint,
@@ -28,10 +29,9 @@ from engine.learning.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
-from engine.learning.compiling import CompileTrial, CompileVerdict
+from engine.learning.compile_autotune import CompileAutotune, CompileDecision
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
-from engine.learning.recompute import recompute_blocks
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 from engine.models.contract import Outputs, SegmentationNetwork, outputs_of
@@ -99,7 +99,7 @@ class TrainState:
     augment: Change
     objective: Objective
     meter: EpochMeter
-    trial: CompileTrial
+    autotune: CompileAutotune
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -121,7 +121,7 @@ class TrainState:
         """The network's outputs for images [B, 3, H, W]. Only full passes are compiled: compiling serves one
         shape."""
         full = len(images) == self._full_pass
-        return outputs_of(self.trial.forward if full else self.network, images)
+        return outputs_of(self.autotune.forward if full else self.network, images)
 
     def gradients_stay_here(self) -> AbstractContextManager[object]:
         """While more is to be added to a step's gradient, the ranks need not share it."""
@@ -130,7 +130,7 @@ class TrainState:
 
     def step_done(self) -> None:
         self.step += 1
-        self.trial.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
+        self.autotune.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
 
     def finish_epoch(self) -> None:
         self.epoch += 1
@@ -155,12 +155,12 @@ def new_state(
     config: RunConfig,
     hardware: Hardware,
     classes: list[str],
-    on_verdict: Callable[[CompileVerdict], None] = lambda verdict: None,
+    on_decision: Callable[[CompileDecision], None] = lambda decision: None,
     group: Group = ALONE,
 ) -> TrainState:
     """The state before the first step: weights drawn from the config's seed, the same on every rank.
 
-    `on_verdict` hears whether torch.compile is worth it, once that has been measured.
+    `on_decision` hears whether torch.compile is worth it, once that has been measured.
     """
     check_schedule(config)
     torch.manual_seed(config.seed)
@@ -168,7 +168,7 @@ def new_state(
     if config.runtime.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if config.runtime.recompute:
-        recompute_blocks(model)
+        checkpoint_activations(model)
     network = group.share_gradients(model)
     objective = build_objective(config, len(classes))
     compiling = config.runtime.compile if group.count == 1 else "off"
@@ -184,7 +184,7 @@ def new_state(
         augment=build_augmentations(config.augment),
         objective=objective,
         meter=EpochMeter(len(classes), hardware.device, objective),
-        trial=CompileTrial(network, hardware.device, compiling, on_verdict),
+        autotune=CompileAutotune(network, hardware.device, compiling, on_decision),
     )
 
 
@@ -268,24 +268,24 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) 
     on: they are added up again at its end."""
     state.optimizer.load_state_dict(content["optimizer"])
     state.scaler.load_state_dict(content["scaler"])
-    if group.leads:
+    if group.is_main:
         state.meter.load(content["meter"])
     state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
     state.val_dice = content["val_dice"]
     if content["compiled"] is not None:
-        state.trial.settle(content["compiled"], "as in the attempt before")
+        state.autotune.settle(content["compiled"], "as in the attempt before")
     if content["best"] is not None:
         state.best = Best(**content["best"])
     restore_random_state(content["random"])
 
 
 def save(job: Job, state: TrainState) -> None:
-    """Write best.pt when there is a new best, then last.pt. All ranks call it and the first one writes.
+    """Write best.pt when there is a new best, then last.pt. All ranks call it and the main rank writes.
 
     In this order: a crash between the two leaves a last.pt from which the same best is found again.
     """
     meter = state.meter.over(job.group)
-    if not job.group.leads:
+    if not job.group.is_main:
         if state.best is not None:
             state.best.weights = None
         return
@@ -308,7 +308,7 @@ def save(job: Job, state: TrainState) -> None:
         "meter": meter.state(),
         "random": random_state(),
         "val_dice": state.val_dice,
-        "compiled": None if state.trial.verdict is None else state.trial.verdict.kept,
+        "compiled": None if state.autotune.decision is None else state.autotune.decision.kept,
         "best": None if state.best is None else _scores(state.best),
     }
     save_checkpoint(job.run.checkpoints / "last.pt", content)
@@ -318,7 +318,7 @@ def save(job: Job, state: TrainState) -> None:
 
 def keep_epoch(job: Job, state: TrainState) -> None:
     """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt."""
-    if not job.group.leads:
+    if not job.group.is_main:
         return
     path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
     content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}

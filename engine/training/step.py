@@ -73,7 +73,7 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 def augmented(state: TrainState, batch: Batch, images: int, group: Group = ALONE) -> tuple[Tensor, Tensor]:
     """A local batch as this step shows it: images uint8 [b, H, W, 3] and targets [b, ...].
 
-    What is random is drawn for the whole global batch of `images` images, by streams of this step alone: an
+    What is random is drawn for the global batch of `images` images, by streams of this step alone: an
     image gets the same whichever rank has it, and after a resumption.
     """
     where = state.config.seed, state.epoch, state.step

@@ -27,13 +27,13 @@ def train(job: Job) -> None:
     data, state = learning.data, learning.state
 
     def keep_gallery(epoch: int) -> None:
-        wanted = config.gallery.every and job.group.leads
+        wanted = config.gallery.every and job.group.is_main
         if wanted and (epoch % config.gallery.every == 0 or epoch == config.epochs):
             write_gallery(job, state.model, data.val, data.class_set, learning.hardware, epoch)
 
     begun = time.monotonic()
     run_epochs(job, learning, keep_gallery)
-    if config.gallery.every and job.group.leads:
+    if config.gallery.every and job.group.is_main:
         write_picture(job, data.class_set)
     record_result(job, state, data)
     job.record(Finished(epoch=state.epoch, seconds=round(time.monotonic() - begun, 3)))

@@ -1,7 +1,7 @@
 """Warm start: a run begins with the weights of another checkpoint instead of random ones.
 
 Convolutions do not mind the size of the image, so a checkpoint of another resolution fits as it is. The head
-answers in classes: it is taken only where they are the same, and starts at random where they are not, as
+has a channel a class: it is taken only where they are the same, and starts at random where they are not, as
 after pre-training.
 """
 

@@ -44,7 +44,7 @@ class StopRequested(Exception):
 
 
 class Diverged(EngineError):
-    """The loss is no longer a finite number."""
+    """The loss is NaN or infinite."""
 
 
 @dataclass
@@ -64,8 +64,8 @@ class Job:
     """What a person should know of the run's config, a line each."""
     stop_causes: list[StopCause] = field(default_factory=list)
     """Filled by the worker's signal handlers with "stopped" or "preempted"."""
-    more_wishes: Callable[[], Sequence[StopCause]] = tuple
-    """What whoever started the ranks has heard."""
+    more_stop_requests: Callable[[], Sequence[StopCause]] = tuple
+    """Stop requests that whoever started the ranks has received."""
     group: Group = ALONE
     epochs_done: int = 0
     """Complete epochs that a checkpoint or the journal holds; what a stop reports."""
@@ -142,7 +142,7 @@ class Job:
 
     def own_stop(self) -> StopCause | None:
         """Why this rank would stop now."""
-        asked = [*self.stop_causes, *self.more_wishes()]
+        asked = [*self.stop_causes, *self.more_stop_requests()]
         if asked:
             return min(asked, key=STOP_CAUSES.index)
         hours = self.config.limits.hours

@@ -43,7 +43,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         try:
             run = RunDir(options.run_dir)
-            # The first rank alone writes; to open the journal is to mend it.
+            # The main rank alone writes; to open the journal is to mend it.
             journal = stack.enter_context(JournalWriter(run.journal, options.attempt)) if rank == 0 else None
             ending = take_part(run, options.cache, journal, begun, causes, between)
         except BaseException as error:
@@ -83,7 +83,7 @@ def take_part(
             begun,
             imported,
             stop_causes=causes,
-            more_wishes=between.wishes if group.leads else tuple,
+            more_stop_requests=between.stop_requests if group.is_main else tuple,
             group=group,
         )
     )

@@ -1,6 +1,6 @@
 """Several processes for one run: started by torchrun's launcher, listened to, and brought to one end.
 
-The worker that starts them computes nothing itself. It holds the run directory, passes a wish to stop on
+The worker that starts them computes nothing itself. It holds the run directory, passes a stop request on
 through a file, and when the last of them is gone says what became of the run. Nobody is started again on the
 quiet: a rank that dies fails the run, which goes on from its checkpoint when it is resumed.
 """
@@ -36,10 +36,10 @@ class Exchange:
     folder: Path
 
     def ask_to_stop(self, cause: StopCause) -> None:
-        """Leave a wish; a file for each, so that none gets in the way of another."""
+        """Leave a stop request; a file for each cause, so that none gets in the way of another."""
         (self.folder / cause).touch()
 
-    def wishes(self) -> list[StopCause]:
+    def stop_requests(self) -> list[StopCause]:
         return [cause for cause in STOP_CAUSES if (self.folder / cause).exists()]
 
     def tell(self, rank: int, ending: Ending) -> None:
@@ -101,7 +101,7 @@ def run_ranks(
 def end_of(endings: dict[int, Ending], exits: dict[int, int], met_oom_killer: Callable[[], bool]) -> Ending:
     """The end of a run, of what its ranks have told and of the exit statuses of those that failed first.
 
-    The first rank finishes or stops a run, after it has saved. Otherwise a rank that a signal has killed is
+    The main rank finishes or stops a run, after it has saved. Otherwise a rank that a signal has killed is
     the reason, as the others then fail for want of it; else the failure that came about first.
     """
     if 0 in endings and not isinstance(endings[0], Failed):

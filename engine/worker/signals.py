@@ -12,11 +12,10 @@ STOP_CAUSES: tuple[StopCause, ...] = ("stopped", "preempted", "timeout")
 """The weightiest first: who asked for a stop wants no new attempt, whoever else needs the machine."""
 
 
-def listen_for_stops(wish: Callable[[StopCause], None], preemptible: bool = False) -> None:
-    """From now on `wish` hears of each signal, between two instructions of the main thread.
+def listen_for_stops(on_request: Callable[[StopCause], None], preemptible: bool = False) -> None:
+    """From now on `on_request` is called for each signal, between two instructions of the main thread.
 
-    `preemptible`: SIGTERM comes from a cluster that needs the machine, which a person's wish is told from by
-    SIGINT.
+    `preemptible`: SIGTERM comes from a cluster that needs the machine; a person's stop request is SIGINT.
     """
     term: StopCause = "preempted" if preemptible else "stopped"
     causes: dict[int, StopCause] = {
@@ -26,7 +25,7 @@ def listen_for_stops(wish: Callable[[StopCause], None], preemptible: bool = Fals
     }
 
     def note(number: int, frame: FrameType | None) -> None:
-        wish(causes[number])
+        on_request(causes[number])
 
     for number in causes:
         signal.signal(number, note)

@@ -18,9 +18,9 @@ from engine.config.described import config_keys
 from engine.config.fields import Section, option
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
+from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.checkpoint import check_fits
 from engine.learning.flops import flops_per_sample
-from engine.learning.recompute import recompute_blocks
 from engine.models import MODELS, ModelSection, UnknownModel
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.contract import Outputs, SegmentationNetwork, check_shapes, outputs_of
@@ -183,7 +183,7 @@ def test_the_built_in_networks_keep_the_contract(config: ModelSection) -> None:
 
 def test_a_network_without_blocks_cannot_be_recomputed() -> None:
     with pytest.raises(ComponentError, match=r"runtime.recompute: Small offers no blocks\(\)"):
-        recompute_blocks(build_model(SmallConfig(), 5))
+        checkpoint_activations(build_model(SmallConfig(), 5))
 
 
 def test_a_checkpoint_from_before_a_key_existed_fits() -> None:

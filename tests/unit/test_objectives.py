@@ -45,7 +45,7 @@ def test_the_noise_of_a_step_is_that_steps_own_and_the_same_each_time() -> None:
     objective = Denoising(0.22)
 
     def noise(*step: int) -> torch.Tensor:
-        return objective.targets(images(), torch.zeros(4, 32, 32), StepNoise(*step, whole=4))
+        return objective.targets(images(), torch.zeros(4, 32, 32), StepNoise(*step, global_size=4))
 
     assert torch.equal(noise(0, 1, 2), noise(0, 1, 2))
     for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
@@ -54,9 +54,9 @@ def test_the_noise_of_a_step_is_that_steps_own_and_the_same_each_time() -> None:
 
 def test_ranks_have_their_part_of_the_noise_of_the_batch() -> None:
     objective, labels = Denoising(0.22), torch.zeros(4, 32, 32)
-    whole = objective.targets(images(), labels, StepNoise(0, 1, 2, whole=4))
+    whole = objective.targets(images(), labels, StepNoise(0, 1, 2, global_size=4))
     for first, end in ((0, 2), (2, 4), (1, 4)):
-        part = objective.targets(images()[first:end], labels, StepNoise(0, 1, 2, whole=4, first=first))
+        part = objective.targets(images()[first:end], labels, StepNoise(0, 1, 2, global_size=4, first=first))
         assert torch.equal(part, whole[first:end])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
-from engine.learning import compiling
+from engine.learning import compile_autotune
 from engine.learning.hardware import choose_hardware
 from engine.training import step
 from engine.training.probes import fit
@@ -61,7 +61,7 @@ class Passes:
         def compile_(model: Any, **options: Any) -> Any:
             return really(model, backend=backend, dynamic=options["dynamic"])
 
-        monkeypatch.setattr(compiling.torch, "compile", compile_)
+        monkeypatch.setattr(compile_autotune.torch, "compile", compile_)
 
 
 def watched(function: Callable[..., Any], watch: Callable[..., object]) -> Callable[..., Any]:
@@ -106,7 +106,7 @@ def test_bench_says_so_when_the_network_does_not_compile(monkeypatch: pytest.Mon
     def broken(model: Any, **options: Any) -> Any:
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr(compiling, "compiled", lambda model, device: broken)
+    monkeypatch.setattr(compile_autotune, "compiled", lambda model, device: broken)
     (line,) = trained(config_of(runtime__compile="on"), largest=1)
     assert (line["compiled"], line["problem"]) == (False, "torch.compile failed: no compiler here")
 

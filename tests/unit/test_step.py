@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.learning.compiling import TIMED_STEPS, WARM_STEPS, CompileTrial, CompileVerdict
-from engine.learning.recompute import recompute_blocks
+from engine.learning.activation_checkpointing import checkpoint_activations
+from engine.learning.compile_autotune import TIMED_STEPS, WARM_STEPS, CompileAutotune, CompileDecision
 from engine.losses.builtin import LOSSES
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
@@ -43,7 +43,7 @@ def test_recomputing_activations_changes_nothing_but_memory(config: ModelConfig)
     torch.manual_seed(0)
     plain = build_model(config, outputs=4)
     thrifty = copy.deepcopy(plain)
-    recompute_blocks(thrifty)
+    checkpoint_activations(thrifty)
     assert saved_bytes(thrifty) < saved_bytes(plain) / 2
     images = torch.randn(3, 3, 32, 32)
     for model in (plain, thrifty):
@@ -77,61 +77,67 @@ def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> N
 
 
 class FakeClock:
-    """Gives a trial the step times that a test wants."""
+    """Gives the autotuner the step times that a test wants."""
 
-    def __init__(self, trial: CompileTrial, monkeypatch: pytest.MonkeyPatch, times: list[float]) -> None:
+    def __init__(
+        self, autotune: CompileAutotune, monkeypatch: pytest.MonkeyPatch, times: list[float]
+    ) -> None:
         self.times = iter(times)
-        monkeypatch.setattr(trial, "_lap", lambda: next(self.times))
+        monkeypatch.setattr(autotune, "_lap", lambda: next(self.times))
 
 
-def trial_with(
+def autotune_with(
     monkeypatch: pytest.MonkeyPatch, plain: float, compiled: float, cost: float, steps_left: int
-) -> tuple[CompileTrial, list[CompileVerdict]]:
-    verdicts: list[CompileVerdict] = []
+) -> tuple[CompileAutotune, list[CompileDecision]]:
+    decisions: list[CompileDecision] = []
     model = nn.Identity()
-    monkeypatch.setattr("engine.learning.compiling.compiled", lambda model, device: lambda images: images + 1)
-    trial = CompileTrial(model, CUDA, "auto", verdicts.append)
+    monkeypatch.setattr(
+        "engine.learning.compile_autotune.compiled", lambda model, device: lambda images: images + 1
+    )
+    autotune = CompileAutotune(model, CUDA, "auto", decisions.append)
     steps = WARM_STEPS + TIMED_STEPS
-    FakeClock(trial, monkeypatch, [plain] * steps + [cost] + [compiled] * steps)
+    FakeClock(autotune, monkeypatch, [plain] * steps + [cost] + [compiled] * steps)
     for _ in range(2 * steps):
-        trial.step_done(steps_left)
-    return trial, verdicts
+        autotune.step_done(steps_left)
+    return autotune, decisions
 
 
 def test_compiling_is_kept_when_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    trial, verdicts = trial_with(monkeypatch, plain=1.0, compiled=0.5, cost=60.5, steps_left=10_000)
-    assert [verdict.kept for verdict in verdicts] == [True]
-    assert verdicts[0].reason == "it pays within the run"
-    assert verdicts[0].compile_seconds == pytest.approx(60)
-    assert (verdicts[0].plain_step_seconds, verdicts[0].compiled_step_seconds) == (1.0, 0.5)
-    assert float(trial.forward(torch.zeros(1))) == 1
+    autotune, decisions = autotune_with(monkeypatch, plain=1.0, compiled=0.5, cost=60.5, steps_left=10_000)
+    assert [decision.kept for decision in decisions] == [True]
+    assert decisions[0].reason == "it pays within the run"
+    assert decisions[0].compile_seconds == pytest.approx(60)
+    assert (decisions[0].plain_step_seconds, decisions[0].compiled_step_seconds) == (1.0, 0.5)
+    assert float(autotune.forward(torch.zeros(1))) == 1
 
 
 def test_compiling_is_dropped_when_it_is_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    trial, verdicts = trial_with(monkeypatch, plain=1.0, compiled=0.99, cost=60, steps_left=10_000)
-    assert [verdict.kept for verdict in verdicts] == [False]
-    assert float(trial.forward(torch.zeros(1))) == 0
+    autotune, decisions = autotune_with(monkeypatch, plain=1.0, compiled=0.99, cost=60, steps_left=10_000)
+    assert [decision.kept for decision in decisions] == [False]
+    assert float(autotune.forward(torch.zeros(1))) == 0
 
 
 def test_compiling_is_not_tried_near_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, verdicts = trial_with(monkeypatch, plain=1.0, compiled=0.5, cost=60, steps_left=20)
-    assert [verdict.kept for verdict in verdicts] == [False]
-    assert verdicts[0].reason == "only 20 s are left of the run"
-    assert verdicts[0].compile_seconds == 0
+    _, decisions = autotune_with(monkeypatch, plain=1.0, compiled=0.5, cost=60, steps_left=20)
+    assert [decision.kept for decision in decisions] == [False]
+    assert decisions[0].reason == "only 20 s are left of the run"
+    assert decisions[0].compile_seconds == 0
 
 
 def test_a_network_that_fails_to_compile_goes_on_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(images: Tensor) -> Tensor:
         raise RuntimeError("no compiler here\nsecond line")
 
-    monkeypatch.setattr("engine.learning.compiling.compiled", lambda model, device: broken)
-    verdicts: list[CompileVerdict] = []
-    trial = CompileTrial(nn.Identity(), CPU, "on", verdicts.append)
-    assert float(trial.forward(torch.ones(1))) == 1
-    assert [verdict.reason for verdict in verdicts] == ["torch.compile failed: no compiler here"]
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda model, device: broken)
+    decisions: list[CompileDecision] = []
+    autotune = CompileAutotune(nn.Identity(), CPU, "on", decisions.append)
+    assert float(autotune.forward(torch.ones(1))) == 1
+    assert [decision.reason for decision in decisions] == ["torch.compile failed: no compiler here"]
 
 
 def test_auto_leaves_the_cpu_alone() -> None:
-    trial = CompileTrial(nn.Identity(), CPU, "auto", lambda verdict: pytest.fail("nothing was measured"))
-    assert trial.verdict is not None
-    assert not trial.verdict.kept
+    autotune = CompileAutotune(
+        nn.Identity(), CPU, "auto", lambda decision: pytest.fail("nothing was measured")
+    )
+    assert autotune.decision is not None
+    assert not autotune.decision.kept

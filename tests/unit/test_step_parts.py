@@ -24,8 +24,8 @@ from engine.config.step_parts import (
     smallest_part,
 )
 from engine.learning.distributed import Group
+from engine.learning.enough_images import enough_by_network, is_lack_of_images
 from engine.learning.flops import flops_per_sample
-from engine.learning.trial_step import enough_by_network, is_lack_of_images
 from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork

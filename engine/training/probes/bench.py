@@ -61,10 +61,10 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     import torch
 
     from engine.learning.ceiling import matrix_ceiling
+    from engine.learning.enough_images import enough_by_network
     from engine.learning.flops import flops_per_sample
     from engine.learning.hardware import choose_hardware, settle_arithmetic
     from engine.learning.latency import measure_latency
-    from engine.learning.trial_step import enough_by_network
     from engine.models.registry import count_parameters
     from engine.training.objectives import output_channels
     from engine.training.state import new_state
@@ -138,15 +138,15 @@ def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: floa
         _wait(hardware.device)
         times.append(time.perf_counter() - begun)
     step = statistics.median(times[WARM_STEPS:])
-    verdict = state.trial.verdict
+    decision = state.autotune.decision
     line: dict[str, Any] = {
         "step_seconds": step,
         "images_per_second": config.batch_size / step,
         "peak_memory_bytes": peak_memory(hardware.device),
-        "compiled": verdict is not None and verdict.kept,
+        "compiled": decision is not None and decision.kept,
     }
-    if config.runtime.compile == "on" and verdict is not None and not verdict.kept:
-        line["problem"] = verdict.reason
+    if config.runtime.compile == "on" and decision is not None and not decision.kept:
+        line["problem"] = decision.reason
     return line
 
 

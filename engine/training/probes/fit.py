@@ -168,7 +168,7 @@ def _try_steps(config: RunConfig, classes: int, size: int, batch: int, data_byte
     try:
         _steps(config, classes, size, batch, data_bytes)
     except BaseException as error:
-        from engine.learning.trial_step import is_lack_of_images
+        from engine.learning.enough_images import is_lack_of_images
 
         if is_out_of_memory(error) or is_lack_of_images(error):
             return EXIT_TOO_LARGE  # a step of fewer images fits no more than one of too many
@@ -204,11 +204,11 @@ def _steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: i
     kept.append(
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
     )
-    whole = random_batch(config, hardware, classes, batch)
-    training_step(state, Batch(whole.images[:size], whole.labels[:size]), size)
-    held = augmented(state, whole, batch)
+    full = random_batch(config, hardware, classes, batch)
+    training_step(state, Batch(full.images[:size], full.labels[:size]), size)
+    held = augmented(state, full, batch)
     some = min(batch, 2 * size)
-    training_step(state, Batch(whole.images[:some], whole.labels[:some]), some)
+    training_step(state, Batch(full.images[:some], full.labels[:some]), some)
     del kept, held
 
 

@@ -1,4 +1,4 @@
-"""Activation checkpointing: a block's activations are forgotten, and computed again when its gradient is due.
+"""Activation checkpointing: a block's activations are freed, and computed again for its gradient.
 
 Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016.
 """
@@ -17,14 +17,15 @@ from engine.components import ComponentError
 from engine.models.contract import SegmentationNetwork
 
 
-def recompute_blocks(model: SegmentationNetwork) -> None:
-    """Make the building blocks of the model forget and recompute. In place.
+def checkpoint_activations(model: SegmentationNetwork) -> None:
+    """Turn on activation checkpointing for the building blocks of the model. In place.
 
     Results are the same to the last bit; the names of the weights stay. Raises ComponentError for a network
     that has no blocks.
     """
     if not any(True for _ in model.blocks()):
-        raise ComponentError(f"runtime.recompute: {type(model).__name__} offers no blocks() to recompute")
+        name = type(model).__name__
+        raise ComponentError(f"runtime.recompute: {name} offers no blocks() for activation checkpointing")
     for block in model.blocks():
         plain = block.forward
         block.forward = partial(checkpoint, plain, use_reentrant=False, context_fn=partial(_contexts, block))

@@ -1,9 +1,9 @@
 """Whether torch.compile pays: measured on the run's own steps, kept only when it does.
 
 Compiling takes a minute or more and makes the steps that follow somewhat faster. Nobody knows by how much
-before it was tried, so `auto` tries: it times a few steps as they are, compiles, times a few more, and keeps
-what saves time within what is left of the run. On the CPU `auto` leaves it: it gains little there and the
-choice of kernels, hence the last bits, would hang on a measurement.
+before it was measured, so `auto` measures: it times a few steps as they are, compiles, times a few more, and
+keeps what saves time within what is left of the run. On the CPU `auto` leaves it: it gains little there and
+the choice of kernels, hence the last bits, would depend on a measurement.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 WARM_STEPS = 3
 TIMED_STEPS = 5
 WORTH_SECONDS = 300.0
-"""With less than this left of the run, compiling is not tried."""
+"""With less than this left of the run, autotuning does not compile."""
 WORTH_SHARE = 0.02
 """A gain below this share is noise."""
 
 
 @dataclass(frozen=True)
-class CompileVerdict:
-    """What came of it. Step times are medians in seconds, 0 where nothing was measured."""
+class CompileDecision:
+    """Whether the compiled network is kept. Step times are medians in seconds, 0 where none were measured."""
 
     kept: bool
     reason: str
@@ -37,18 +37,18 @@ class CompileVerdict:
 
 
 @dataclass
-class CompileTrial:
+class CompileAutotune:
     """Chooses between a network and its compiled self while the steps go on.
 
     `mode` is `runtime.compile`. Call the network through `forward`, for batches of the full size, and
-    `step_done` after each step. The verdict is given once, to `on_verdict`.
+    `step_done` after each step. `on_decision` is called once, with the decision.
     """
 
     model: nn.Module
     device: torch.device
     mode: str
-    on_verdict: Callable[[CompileVerdict], None]
-    verdict: CompileVerdict | None = field(default=None, init=False)
+    on_decision: Callable[[CompileDecision], None]
+    decision: CompileDecision | None = field(default=None, init=False)
     _network: Callable[[Tensor], Any] = field(init=False)
     _plain: list[float] = field(default_factory=list, init=False)
     _compiled: list[float] = field(default_factory=list, init=False)
@@ -63,9 +63,9 @@ class CompileTrial:
             self.settle(kept=False, reason="runtime.compile=off, or auto on the CPU")
 
     def settle(self, kept: bool, reason: str) -> None:
-        """Leave out the trial: it is known what to do."""
+        """Decide without measuring."""
         self._network = compiled(self.model, self.device) if kept else self.model
-        self.verdict = CompileVerdict(kept, reason)
+        self.decision = CompileDecision(kept, reason)
 
     def forward(self, images: Tensor) -> Any:
         """The outputs for a batch of the network of the moment; one that fails to compile is given up."""
@@ -82,7 +82,7 @@ class CompileTrial:
 
     def step_done(self, steps_left: int) -> None:
         """Count a step of the run; `steps_left` are still to come."""
-        if self.verdict is not None:
+        if self.decision is not None:
             return
         seconds = self._lap()
         if self._network is self.model:
@@ -113,14 +113,14 @@ class CompileTrial:
     def _decide(self, kept: bool, reason: str) -> None:
         if not kept:
             self._network = self.model
-        self.verdict = CompileVerdict(
+        self.decision = CompileDecision(
             kept=kept,
             reason=reason,
             compile_seconds=round(self._cost(), 3),
             plain_step_seconds=round(self._plain_median(), 6),
             compiled_step_seconds=round(self._compiled_median(), 6),
         )
-        self.on_verdict(self.verdict)
+        self.on_decision(self.decision)
 
     def _cost(self) -> float:
         """Seconds that the first compiled steps took beyond what they take later."""
