@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import REPOSITORY
 
@@ -102,11 +104,21 @@ def finished(lab: Lab) -> Lab:
 def test_its_components_are_listed_with_their_origin(lab: Lab) -> None:
     found = json.loads(lab.seg("components", "--json"))
     own = {one["name"] for one in found if one["origin"] == "stranger 1.2"}
-    assert own >= {"strided", "tversky", "erase", "rms", "linear"}
+    assert own >= {"strided", "tversky", "erase", "rms", "linear", "side_by_side", "worst_accuracy", "missed"}
     (problem,) = [one["problem"] for one in found if one["problem"]]
     place = lab.site / "stranger" / "broken.py"
     assert problem == f"stranger 1.2: {place}:3: ModuleNotFoundError: No module named 'no_such_module'"
     assert "loss.tversky_beta" in lab.seg("config", "loss")
+
+
+def test_its_layout_is_recognised(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / "scans" / f"{name}.png")
+        Image.fromarray(np.eye(32, dtype=np.uint8)).save(tmp_path / "scans" / f"{name}.mask.png")
+    found = json.loads(lab.seg("data", "check", str(tmp_path), "--json"))
+    assert (found["layout"], found["splits"], found["faults"]) == ("side_by_side", {"train": 2}, [])
+    assert found["class_shares"]["bone"] == 1 / 32
 
 
 def test_it_is_stopped_resumed_and_evaluated(finished: Lab) -> None:
@@ -127,10 +139,12 @@ def test_it_is_compared_and_reported(finished: Lab, tmp_path: Path) -> None:
         "schedule.end",
     ):
         assert part in compared
+    numbers = finished.seg("compare", "mine", "usual", "--format", "csv").splitlines()[0]
+    assert {"metric:worst_accuracy", "metric:missed"} <= set(numbers.split(","))
     finished.seg("report", "both", "--out", str(tmp_path / "report"))
     report = (tmp_path / "report" / "report.md").read_text()
-    assert "strided" in report
-    assert "tversky" in report
+    for part in ("strided", "tversky", "missed"):
+        assert part in report
 
 
 def test_the_form_offers_it_and_queues_it(finished: Lab, street: Path) -> None:
@@ -155,7 +169,9 @@ def test_the_form_offers_it_and_queues_it(finished: Lab, street: Path) -> None:
 def test_its_runs_outlive_it(finished: Lab) -> None:
     assert {"mine", "usual", "scored"} <= finished.runs(installed=False).keys()
     for words in (("show", "mine"), ("compare", "mine", "usual")):
-        assert "strided" in finished.seg(*words, installed=False)
+        told = finished.seg(*words, installed=False)
+        assert "strided" in told
+        assert "worst_accuracy" in told
     finished.seg("report", "both", installed=False)
     for words in (("evaluate", "mine", "device=cpu"), ("rerun", "mine")):
         missing = finished.seg(*words, installed=False, status=2)
