@@ -39,6 +39,7 @@ RUN_ID = r"[a-z0-9]{8}"
 RunId = Annotated[str, Field(pattern=f"^{RUN_ID}$")]
 OptionalRunId = Annotated[str, Field(pattern=f"^({RUN_ID})?$")]
 Word = Annotated[str, Field(max_length=100)]
+Phase = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,39}$")]
 Name = Annotated[str, Field(max_length=600)]
 """Text that a database looks up. An entry of PostgreSQL's indices holds 2,700 bytes, a character up to 4."""
 Note = Annotated[str, Field(max_length=1_000_000)]

@@ -20,6 +20,7 @@ from engine.run.bounds import (
     Large,
     Name,
     Number,
+    Phase,
     Rate,
     Score,
     Seconds,
@@ -171,7 +172,7 @@ class Progress(Event):
     "cache", "val", "fit" or called like the task."""
 
     event: Literal["progress"] = "progress"
-    phase: Word
+    phase: Phase
     epoch: EpochNumber
     step: Whole
     steps: Whole

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from engine.components import Described, Origin
 
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+"""What a task can be called: a config, a command and a cell of a table hold it as it is."""
+
 T = TypeVar("T", bound=type[LearningTask])
 
 
@@ -73,7 +76,7 @@ class TaskRegistry:
         if not issubclass(task, LearningTask):
             raise ComponentError(f"{where}: a task derives from LearningTask")
         name = getattr(task, "name", "")
-        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name):
+        if not NAME.fullmatch(name):
             raise ComponentError(f'{where}: needs a name of small letters, such as name = "mine"')
         if not getattr(task, "does", ""):
             raise ComponentError(f'{where}: needs a line of help, such as does = "learn colours"')
@@ -112,8 +115,8 @@ class TaskRegistry:
         from engine.components import is_reading_stored
 
         def of_a_run(value: Any, known: core_schema.ValidatorFunctionWrapHandler) -> Any:
-            strange = is_reading_stored() and isinstance(value, str) and value not in self
-            return value if strange else known(value)
+            is_name = isinstance(value, str) and NAME.fullmatch(value) is not None
+            return value if is_reading_stored() and is_name else known(value)
 
         names = core_schema.literal_schema(list(self._tasks))
         return core_schema.no_info_wrap_validator_function(of_a_run, names)

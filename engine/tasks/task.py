@@ -274,6 +274,11 @@ class NetworkTask(Task):
 
 
 def named(name: str) -> Any:
-    """What a dotted name, "module:function", stands for."""
+    """What a dotted name, "module:function", stands for. Raises ComponentError where nothing does."""
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (AttributeError, ImportError, ValueError) as error:
+        from engine.components import ComponentError, one_line
+
+        raise ComponentError(f"{name}: cannot be imported: {one_line(error)}") from error

@@ -66,6 +66,14 @@ def test_descriptors_start_fast() -> None:
     assert subprocess.check_output([sys.executable, "-c", told], text=True).strip() == "[]"
 
 
+def test_a_function_that_is_not_there_is_named() -> None:
+    class Mine(LearningTask):
+        worker = "engine.no_such_module:work"
+
+    with pytest.raises(ComponentError, match=r"^engine.no_such_module:work: cannot be imported: "):
+        Mine().work(None)  # type: ignore[arg-type]
+
+
 def test_a_wrong_task_gets_the_nearest_right_one() -> None:
     with pytest.raises(ConfigError, match=r"task: 'evalute' is not allowed.*did you mean evaluate\?"):
         with_values(RunConfig(), {"task": "evalute"})
@@ -79,6 +87,9 @@ def test_a_run_outlives_its_task() -> None:
     assert config.model_dump_json().encode() == stored
     with pytest.raises(ConfigError, match="task: 'distil' is not allowed"):
         with_values(RunConfig(), {"task": "distil"})
+    for hostile in (b'"two words"', b'"a\\nb"', b'"' + b"a" * 41 + b'"', b"1", b"null"):
+        with pytest.raises(ConfigError, match=r"^task: .* is not allowed"):
+            config_from_json(stored.replace(b'"distil"', hostile))
 
 
 def test_a_plugin_registers_a_task_that_learns_under_a_name_of_its_own() -> None:
