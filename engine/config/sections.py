@@ -187,7 +187,9 @@ class RuntimeConfig(Section):
         le=65536,
     )
     recompute: bool = option(
-        False, "Forget activations and compute them again for the gradient: less memory, a third more time"
+        False,
+        "Activation checkpointing: recompute activations for the gradient instead of keeping them; less "
+        "memory, about a third more time",
     )
     compile: Literal["off", "auto", "on"] = option(
         "auto",

@@ -38,9 +38,10 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     config, objective, scaler = state.config, state.objective, state.scaler
     pixels, targets = augmented(state, batch, images, group)  # uint8 [b, H, W, 3], [b, ...]
 
-    # A rank for which the batch has no image left computes on one that counts for nothing.
+    # A rank for which the batch has no image left computes on one that counts for nothing: all ranks must
+    # take part when weights and gradients are added up.
     has_images = group.place(images)[1] > 0
-    local_share = share_of_step(objective, targets, group) if has_images else 0.0
+    local_share = share_of_step(objective, targets if has_images else targets[:0], group)
 
     lr = learning_rate(config, state.epoch * state.steps + state.step, state.steps)
     set_learning_rate(state.optimizer, lr)

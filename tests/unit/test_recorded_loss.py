@@ -14,7 +14,7 @@ from torch.nn import functional
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
-from engine.data.batches import ResidentBatches, normalise
+from engine.data.batches import Batch, ResidentBatches, normalise
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware, choose_hardware
 from engine.run.directory import RunDir
@@ -22,7 +22,7 @@ from engine.training.loop import say_epoch, train_epoch
 from engine.training.meter import EpochMeter
 from engine.training.objectives import build_objective
 from engine.training.state import TrainState, new_state
-from engine.training.step import micro_batches, share_of_step
+from engine.training.step import micro_batches, share_of_step, training_step
 from engine.training.validate import score_split
 from engine.worker.job import Job
 
@@ -194,3 +194,25 @@ def test_what_is_learned_is_the_mean_over_valid_pixels_of_the_whole_batch(
             (loss / ranks).backward()  # DistributedDataParallel takes the mean over ranks
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_a_rank_without_an_image_takes_part_in_the_step_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_of(batch_size=4)
+    state = new_state(config, choose_hardware(config), CLASSES)
+    state.begin_epoch(IMAGES)
+    weighed: list[int] = []
+
+    def total(group: Group, weight: Tensor) -> Tensor:
+        weighed.append(int(weight))
+        return weight + 100  # of the other rank
+
+    monkeypatch.setattr(Group, "total", total)
+    images, labels = pixels()
+    training_step(state, Batch(images[:1], labels[:1]), 1, Group(1, 2))
+    assert weighed == [0], "the other rank waits for it"
+    gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
+    assert gradients
+    assert not any(bool(gradient.any()) for gradient in gradients)
+    assert (state.step, state.meter.images) == (1, 0)
