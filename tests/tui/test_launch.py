@@ -344,7 +344,7 @@ async def test_a_run_with_pre_training_is_queued_behind_it(workspace: Workspace,
         await use_data(screen, pilot, scenes)
         await pilot.press("ctrl+t")
         await until(pilot, lambda: isinstance(app.screen, Dashboard) and len(app.snapshot.runs) == 8)
-        run = app.screen_stack[-1].query_one("RunTable").cursor_run
+        run = app.screen_stack[-1].query_one("RunTable").runs.cursor_run
         assert (run.task, run.name) == ("train", "paper-modern-unet-pt")
         (first,) = [other for other in app.snapshot.runs.values() if other.task == "pretrain"]
         assert run.after == first.id
