@@ -8,7 +8,7 @@ from engine.cli.evaluate import card_of_network
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, start_here, tell_notes
-from engine.requests.derive import checkpoint_of, derived_config, source_run
+from engine.requests.derive import checkpoint_of, derived_config, source_run, trained_config
 from engine.requests.predict import find_images, label_values, output_names, refuse_existing, refuse_no_folder
 from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
@@ -33,6 +33,7 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
         if not row.classes:
             raise Refused([f"{row.id}: has not begun yet, so its classes are not known; predict when it has"])
         path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
+        trained_config(workspace, row)  # a plugin of the run may know the layout of the images
         found = find_images(wanted.images)
         tell_notes(found.notes)
         images = found.images

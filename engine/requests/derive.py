@@ -88,10 +88,7 @@ def derived_config(
     root = str(absolute(data)) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values
-    try:
-        trained, _ = usable_config(workspace.run_dir(row.id))
-    except RunDirError as error:
-        raise Refused([str(error)]) from error
+    trained = trained_config(workspace, row)
     # Where a network was trained says nothing about where it is looked at.
     table = with_values(trained, {"executor": "local", "devices": "1"} | values).model_dump()
     config = freeze_classes(validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}}))
@@ -99,6 +96,14 @@ def derived_config(
         refuse_strange_classes(row, config.data.class_set.class_set())
     check_hardware(config)
     return config
+
+
+def trained_config(workspace: Workspace, row: RunRow) -> RunConfig:
+    """The config of a run, its plugins loaded. Raises Refused, and ComponentError where one is missing."""
+    try:
+        return usable_config(workspace.run_dir(row.id))[0]
+    except RunDirError as error:
+        raise Refused([str(error)]) from error
 
 
 def has_relative_classes(row: RunRow) -> bool:

@@ -146,6 +146,8 @@ def _check_choice(name: str, text: str) -> None:
     if choices is None and ALIASES.get(name, name) not in _FIELDS:
         key = _config_keys().get(name)
         choices = key.choices if key is not None else None
+        if name == "data.layout" and not _is_misspelt(text, choices or ()):
+            return
     if not choices or text in choices:
         return
     starts = [known for known in choices if text and known.startswith(text.lower())]

@@ -52,7 +52,7 @@ def record_result(job: Job, state: TrainState, data: Dataset) -> None:
             epoch=state.best.epoch,
             images=len(data.val),
             confusion=confusion,
-            metrics=RecordedMetrics(data.class_set, job.warn).of(np.array(confusion, dtype=np.int64)),
+            metrics=RecordedMetrics(data.class_set, job.say).of(np.array(confusion, dtype=np.int64)),
             **score_fields(scores, state.classes),
         )
     )

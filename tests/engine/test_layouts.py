@@ -25,6 +25,9 @@ from engine.data.frozen_classes import class_notes, freeze_classes
 from engine.data.image_files import FileFault, read_colors, read_wide_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.plugins import load_plugin
+from engine.requests.predict import find_images
+from engine.store import StoreError
+from engine.store.filters import condition
 
 BESIDE = """
 from engine.classes import ClassInfo, ClassSet
@@ -210,3 +213,24 @@ def test_colours_and_wide_values_are_read_as_they_are(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "photo.jpg")
     with pytest.raises(FileFault, match="is no PNG or BMP image"):
         read_colors(tmp_path / "photo.jpg", {(0, 0, 0): 255})
+
+
+def test_prediction_takes_the_images_of_a_data_set_and_not_its_labels(plugged: Path) -> None:
+    load_plugin(plugged / "plugin.py")
+    found = find_images([str(plugged / "data")])
+    assert sorted(image.name for image in found.images) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert "is a data set (beside); its labels are not read" in found.notes[0]
+    for name in ("images/a.png", "labels/a.png", "images/lonely.png"):
+        (plugged / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(plugged / name)
+    found = find_images([str(plugged)])
+    assert [str(image.relative_to(plugged)) for image in found.images] == [
+        "images/a.png",
+        "images/lonely.png",
+    ]
+
+
+def test_runs_are_filtered_by_a_layout_that_is_gone_but_not_by_a_misspelt_one() -> None:
+    condition("data.layout=gone")
+    with pytest.raises(StoreError, match=r"'citiscapes' is none of .*did you mean cityscapes\?"):
+        condition("data.layout=citiscapes")
