@@ -27,7 +27,7 @@ import torch  # noqa: E402
 
 from engine.data.batches import normalise  # noqa: E402
 from engine.inference.ood.features import PooledFeatures  # noqa: E402
-from engine.inference.ood.watcher import Watcher  # noqa: E402
+from engine.inference.ood.score_set import ScoreSet  # noqa: E402
 from engine.learning.class_maps import class_map  # noqa: E402
 from engine.learning.hardware import choose_hardware  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402
@@ -52,7 +52,7 @@ def measure(width: int, rounds: int) -> None:
     model = build_model(config.model, CLASSES).to(hardware.device)
     model = model.to(memory_format=torch.channels_last).eval()
     image = torch.randint(0, 256, (1, *SIZE, 3), dtype=torch.uint8, device=hardware.device)
-    watcher = Watcher(CLASSES)
+    scores = ScoreSet(CLASSES)
     logits = torch.zeros(0)
 
     def network() -> None:
@@ -65,21 +65,21 @@ def measure(width: int, rounds: int) -> None:
         seconds = median_of(network, rounds)
     generator = torch.Generator().manual_seed(0)
     for _ in range(TRAINING_IMAGES):
-        for score in watcher.image.values():
+        for score in scores.image.values():
             score.fit(torch.rand(len(features.last), generator=generator))
-    watcher.fit(logits, features.last)
-    for score in watcher.image.values():
+    scores.fit(logits, features.last)
+    for score in scores.image.values():
         score.state()  # what is settled once for all images
 
     print(f"U-Net, width {width}, {SIZE[0]}x{SIZE[1]}, batch 1; {hardware.name}, {hardware.precision}")
     print(f"{'network':<12}{seconds:8.3f} s")
     print(f"{'class map':<12}{median_of(lambda: class_map(logits, SIZE, 'bilinear-logits'), rounds):8.3f} s")
-    for name, pixel in watcher.pixel.items():
-        alone = Watcher(CLASSES)
+    for name, pixel in scores.pixel.items():
+        alone = ScoreSet(CLASSES)
         alone.pixel = {name: pixel}
         told(name, median_of(partial(alone.maps, logits, SIZE), rounds), seconds)
-    told("all five", median_of(lambda: watcher.maps(logits, SIZE), rounds), seconds)
-    for name, score in watcher.image.items():
+    told("all five", median_of(lambda: scores.maps(logits, SIZE), rounds), seconds)
+    for name, score in scores.image.items():
         told(name, median_of(partial(score.score, features.last), rounds), seconds)
     print()
 

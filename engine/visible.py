@@ -95,11 +95,11 @@ _LINES, _LINE, _JSON = _Table(_picture, "\n\t"), _Table(_picture, ""), _Table(_e
 
 def text_problem(text: str) -> str:
     """Why no database can keep a text, "" when it can: PostgreSQL takes no NUL, and none of them bytes that
-    are no UTF-8, which Python reads as lone surrogates."""
+    are not valid UTF-8, which Python reads as lone surrogates."""
     if "\0" in text:
         return "holds the character NUL, which no database keeps"
     if any("\ud800" <= character <= "\udfff" for character in text):
-        return "is no UTF-8 text; type it in a terminal that is set to UTF-8"
+        return "is not valid UTF-8 text; type it in a terminal that is set to UTF-8"
     return ""
 
 

@@ -48,7 +48,7 @@ def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     words = {
         "stopped": "left the queue",
         "stopping": "ends its step and saves",
-        "ended": "ended by itself just now",
+        "ended": "has just ended",
     }
     if len(rows) == 1:
         return f"{rows[0].name}: {words[fates[0]]}"

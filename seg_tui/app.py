@@ -418,6 +418,6 @@ def _load(plugins: list[Path]) -> None:
 def _refuse_hopeless(workspace: Workspace) -> None:
     """Raises CannotOpen where the dashboard cannot be opened."""
     if not workspace.root.is_dir():
-        raise CannotOpen(f"{workspace.root}: no such folder; a workspace is where runs and database lie")
+        raise CannotOpen(f"{workspace.root}: no such folder; a workspace holds the runs and their database")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CannotOpen("seg-tui needs a terminal; `seg-engine runs` prints into pipes and files")

@@ -214,8 +214,8 @@ class Agent:
             self.say(f"{run.id} asked to stop (process {pid})" if pid else f"{run.id}: {self._nobody(run)}")
         elif not watched.killed_because and time.monotonic() - watched.asked > self.grace:
             kill_worker(run, watched.worker)
-            watched.killed_because = f"it had not stopped within {self.grace:g} s and was killed"
-            self.say(f"{run.id} killed: it had not stopped within {self.grace:g} s")
+            watched.killed_because = f"it did not stop within {self.grace:g} s and was killed"
+            self.say(f"{run.id} killed: it did not stop within {self.grace:g} s")
 
     def _distrusted(self, run: RunDir) -> str:
         """What is wrong with proc.json, when whoever it names is not this run's and nobody else is either."""
@@ -223,7 +223,7 @@ class Agent:
         return fault if fault and not is_held(run) and find_worker(run) is None else ""
 
     def _nobody(self, run: RunDir) -> str:
-        return mistrust(run) or "is to stop; no worker of it is to be seen yet"
+        return mistrust(run) or "is to stop; its worker is not visible yet"
 
     def _see_off(self, watched: Watched) -> None:
         """Kill a worker that is not gone long after its end, as when a child of it is stuck."""
@@ -231,7 +231,7 @@ class Agent:
         watched.ended = watched.ended or now
         if not watched.killed_because and now - watched.ended > LEAVING_SECONDS:
             kill_worker(watched.run, watched.worker)
-            watched.killed_because = f"its worker was still there {LEAVING_SECONDS:g} s after its end"
+            watched.killed_because = f"its worker was still running {LEAVING_SECONDS:g} s after the run ended"
             self.say(f"{watched.run.id} killed: {watched.killed_because}")
 
     def _end(self, watched: Watched, exit_status: int | None) -> None:

@@ -76,7 +76,7 @@ def check(
     faults = store.checks.faults()
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
-        what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` makes it again from runs/"
+        what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` rebuilds it from runs/"
         return CheckReport(0, (Difference("", "database", what),))
     found = _check_deletions(store, workspace, fix)
     known, elsewhere = set(store.run_ids([store.mine])), set(store.run_ids([f"workspace!={store.workspace}"]))
@@ -94,7 +94,7 @@ def check(
             except NoSuchRun:
                 continue  # deleted meanwhile
             except DamagedRow as error:
-                told = f"{error}; `seg-engine db rebuild` makes the database again"
+                told = f"{error}; `seg-engine db rebuild` rebuilds the database"
                 one.found.append(Difference(run_id, "rows", told))
             found += one.found
         on_progress(len(ids), len(ids))
@@ -108,7 +108,13 @@ def _check_deletions(store: Store, workspace: Workspace, fix: bool) -> list[Diff
         with store.lifecycle.list_held() as is_known:
             finish(workspace.runs, is_known)
     return [
-        Difference("", "folder", f"{path} was left by something interrupted", True, fix and not lexists(path))
+        Difference(
+            "",
+            "folder",
+            f"{path} was left behind by an interrupted operation",
+            True,
+            fix and not lexists(path),
+        )
         for path in left
     ]
 
@@ -144,12 +150,12 @@ class _Comparison:
         try:
             card, config = self.run.read_card(), self.run.read_config()
             if card.id != self.run.id:
-                raise RunDirError(f"{self.run.path}: belongs to run {card.id}; name the folder so")
+                raise RunDirError(f"{self.run.path}: belongs to run {card.id}; rename the folder to that id")
         except RunDirError as error:
             self._note("folder", str(error))
             return
         if not known:
-            if not self._note("missing", "is in runs/ and not in the database", self._import):
+            if not self._note("missing", "is in runs/ but not in the database", self._import):
                 return
             card = self.run.read_card()
         try:
@@ -174,7 +180,7 @@ class _Comparison:
             except NoSuchRun:
                 raise
             except (StoreError, JournalError, RunDirError, OSError) as error:
-                what = f"{what}; it cannot be mended: {error}"
+                what = f"{what}; it cannot be fixed: {error}"
         self.found.append(Difference(self.run.id, kind, what, mend is not None, fixed))
         return fixed
 
@@ -187,7 +193,7 @@ class _Comparison:
                 f"is {row.status}, {gone}",
                 lambda: self.store.lifecycle.set_status(row.id, "failed", "exception", gone, seen=row),
             )
-        self._note("folder", f"{gone}; `seg-engine delete {row.id}` removes its rows, too")
+        self._note("folder", f"{gone}; `seg-engine delete {row.id}` also removes its rows")
 
     def _compare_rows(self, config: RunConfig) -> None:
         """Hold what is stored against what the same stretch of the journal gives. Raises JournalError."""
@@ -195,12 +201,14 @@ class _Comparison:
         offset = int(rows.run["journal_offset"])
         reached = self._fold(config, offset)
         if reached != offset:
-            what = f"was read up to byte {offset}, where no line of it ends: it was cut or replaced"
+            what = (
+                f"was read up to byte {offset}, which is not the end of a line: it was truncated or replaced"
+            )
             self._note("journal", what, lambda: self._refold(config))
             return
         lines = unlike(rows, self.folded.checks.rows_of_run(self.run.id))
         if not _same_config(rows.run["config"], config):
-            lines.append("the config is not that of config.json")
+            lines.append("the config differs from config.json")
         if lines:
             self._note("rows", "; ".join(lines), lambda: self._refold(config))
         row = self.store.run(self.run.id)
@@ -208,7 +216,7 @@ class _Comparison:
         watched = row.status in ACTIVE_STATUSES and owner is not None and is_alive(owner) is not False
         _, end = read_events(self.run.journal, offset)
         if end > row.journal_offset and not watched:
-            what = f"its journal goes on after byte {offset}, up to which it was read"
+            what = f"its journal continues after byte {offset}, up to which it was read"
             self._note("behind", what, lambda: catch_up(self.store, self.run))
 
     def _fold(self, config: RunConfig, end: int | None) -> int:
@@ -240,9 +248,9 @@ class _Comparison:
         if why:
             self._note("status", why, lambda: self._refold(config))
         elif row.status in ACTIVE_STATUSES and not is_clustered(row) and is_over(self.run) is True:
-            self._note("status", f"is {row.status}, no worker of it lives", self._settle)
+            self._note("status", f"is {row.status}, but its worker is not running", self._settle)
         elif row.ended and not folded.ended and process and is_alive(process):
-            what = f"is {row.status}, its worker lives (process {process.pid})"
+            what = f"is {row.status}, but its worker is running (process {process.pid})"
             self._note("status", what, lambda: self.store.lifecycle.set_status(row.id, "running", seen=row))
 
     def _compare_card(self, card: RunCard) -> None:

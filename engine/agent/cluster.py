@@ -255,7 +255,7 @@ class Cluster:
             ):
                 submitted.cancelled = True
                 slurm.cancel(job.id)
-                self.say(f"{submitted.run.id} cancelled: it had not stopped within {self.grace:g} s")
+                self.say(f"{submitted.run.id} cancelled: it did not stop within {self.grace:g} s")
         except SlurmError as error:  # it may have ended just now; the next listing says so
             self.say(f"{submitted.run.id}: {error}")
 
@@ -292,13 +292,13 @@ class Cluster:
             self._queue_again(run, ("starting", "running"), how)
             return
         elif state == "TIMEOUT":
-            end = ("failed", "timeout", f"{how}; slurm.signal_seconds was too short to save in")
+            end = ("failed", "timeout", f"{how}; slurm.signal_seconds was too short to save a checkpoint")
         elif state == "OUT_OF_MEMORY":
-            end = ("failed", "out_of_memory", f"{how}; a smaller batch_size or more of the node needs less")
+            end = ("failed", "out_of_memory", f"{how}; use a smaller batch_size or request more memory")
         elif run.read_proc_attempt() < max(1, row.attempt):
-            end = ("failed", "exception", f"{how} before its worker came up; see {run.log}")
+            end = ("failed", "exception", f"{how} before its worker started; see {run.log}")
         else:
-            end = ("failed", "killed", f"{how} and its worker left no word; see {run.log}")
+            end = ("failed", "killed", f"{how} and its worker reported nothing; see {run.log}")
         status, cause, message = end
         self.store.lifecycle.set_status(run.id, status, cause, submitted.damage or message, seen=row)
 

@@ -27,8 +27,7 @@ LEAVING_SECONDS = 30.0
 """How long a worker may take to be gone once its end is on the record."""
 
 KILLED_BY_HAND = (
-    "killed as asked: Ctrl-C or SIGTERM came a second time, before it had stopped; resuming goes on from the "
-    "last checkpoint"
+    "killed by a second Ctrl-C or SIGTERM before it had stopped; resume continues from the last checkpoint"
 )
 
 
@@ -86,7 +85,7 @@ def follow_run(
             if worker.poll() is not None and presses:
                 raise
             if not trouble:
-                on_trouble(f"{error}; the run goes on, and so does its journal")
+                on_trouble(f"{error}; the run and its journal continue")
             trouble = str(error)
         time.sleep(POLL_SECONDS)
 
@@ -127,7 +126,7 @@ class _Followed:
         if row.ended:
             self.deadline = min(self.deadline or float("inf"), time.monotonic() + LEAVING_SECONDS)
         if self.deadline is not None and time.monotonic() > self.deadline:
-            self._kill(f"it had not stopped within {GRACE_SECONDS:g} s and was killed")
+            self._kill(f"it did not stop within {GRACE_SECONDS:g} s and was killed")
 
     def _kill(self, because: str) -> None:
         self.killed_because = because

@@ -130,7 +130,7 @@ def _end(
     if not run.path.is_dir():
         return "failed", "exception", f"its folder {run.path} is gone"
     if process is not None and process.boot_id != boot_id():
-        return "lost", "lost_host", f"{process.host} was restarted while the run went on"
+        return "lost", "lost_host", f"{process.host} was restarted during the run"
     told = run.read_exit()
     if (
         told is not None
@@ -144,16 +144,16 @@ def _end(
         return (
             "failed",
             "out_of_memory",
-            f"the kernel ended the worker for want of memory; {_less(row.config)}",
+            f"the kernel killed the worker: out of memory; {_less(row.config)}",
         )
     if exit_status == -signal.SIGKILL:
-        why = "the worker was killed by signal 9; if nobody did it, memory may have run out (`dmesg` tells)"
+        why = "the worker was killed by signal 9, perhaps out of memory (see `dmesg`)"
         return "failed", "killed", why
     if exit_status is not None and exit_status < 0:
         return "failed", "killed", f"the worker was killed by signal {-exit_status}"
     if exit_status is not None:
-        return "failed", "exception", f"the worker left with exit status {exit_status}; see {run.log}"
-    return "failed", "killed", "the worker is gone and left no word"
+        return "failed", "exception", f"the worker exited with status {exit_status}; see {run.log}"
+    return "failed", "killed", "the worker is gone and reported nothing"
 
 
 def _less(config: dict[str, Any]) -> str:

@@ -69,12 +69,12 @@ def run_agent(
                     # Who queues from here on finds no agent and starts one; who did before is seen now.
                     presence.withdraw()
                     if agent.idle:
-                        say("nothing to do; leaving")
+                        say("nothing to do; exiting")
                         return
                     presence.announce()
                 on_step(agent)
                 time.sleep(POLL_SECONDS)
-            say(f"leaving; {len(agent.watched)} workers go on by themselves")
+            say(f"exiting; {len(agent.watched)} workers continue")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -55,7 +55,7 @@ class Presence:
         """Be the agent for as long as the block lasts. Raises AgentError when another one is, or this user
         cannot be."""
         lock = FileLock(self._lock)
-        with self._explained("no agent can work here"):
+        with self._explained("no agent can run here"):
             self.folder.mkdir(parents=True, exist_ok=True)
             is_ours = lock.acquire(LOCK_SECONDS)
         if not is_ours:
@@ -72,7 +72,7 @@ class Presence:
 
     def announce(self) -> None:
         """Say that this process is the agent. Raises AgentError."""
-        with self._explained("no agent can work here"):
+        with self._explained("no agent can run here"):
             write_json(self._card, identify().as_json())
 
     def withdraw(self) -> None:
@@ -80,7 +80,7 @@ class Presence:
 
         Raises AgentError.
         """
-        with self._explained("the agent cannot withdraw"):
+        with self._explained("the agent cannot exit cleanly"):
             self._card.unlink(missing_ok=True)
 
     @contextlib.contextmanager

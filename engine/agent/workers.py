@@ -119,7 +119,7 @@ def mistrust(run: RunDir) -> str:
     process = run.read_proc()
     if fault or process is None or not is_alive(process) or is_worker(process.pid, run):
         return fault
-    return f"{run.proc_file}: names {described(process)}, which is no worker of this run"
+    return f"{run.proc_file}: names {described(process)}, which is not a worker of this run"
 
 
 def described(process: ProcessIdentity) -> str:

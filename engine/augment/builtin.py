@@ -16,7 +16,7 @@ __all__ = ["AUGMENTATIONS", "AugmentSection"]
 
 
 class FlipKeys(Section):
-    flip: float = option(0.0, "Probability of a left-right mirror image", ge=0, le=1)
+    flip: float = option(0.0, "Probability of a horizontal flip", ge=0, le=1)
 
 
 @register(FlipKeys, order=GEOMETRY)
@@ -27,8 +27,8 @@ def mirror(keys: FlipKeys) -> Change | None:
 
 
 class ScaleKeys(Section):
-    scale_min: float = option(1.0, "Smallest zoom; below 1 the border is padded with void", ge=0.1, le=10)
-    scale_max: float = option(1.0, "Largest zoom; above 1 the image is cropped at random", ge=0.1, le=10)
+    scale_min: float = option(1.0, "Smallest scale; below 1 the border is padded with void", ge=0.1, le=10)
+    scale_max: float = option(1.0, "Largest scale; above 1 the image is cropped at random", ge=0.1, le=10)
 
     @model_validator(mode="after")
     def _scales_are_in_order(self) -> Self:

@@ -25,4 +25,4 @@ def agent(workspace: Workspace, options: AgentOptions) -> None:
 
 def state_line(agent: Agent) -> str:
     running = ", ".join(f"{run_id} on {watched.slot}" for run_id, watched in agent.watched.items())
-    return f"at work: {running}" if running else "waiting for runs to be queued; Ctrl-C leaves"
+    return f"at work: {running}" if running else "waiting for queued runs; Ctrl-C quits"

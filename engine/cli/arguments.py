@@ -35,14 +35,14 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, for spreadsheets.")
 RunName = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="Its id, the beginning of it, or its name.", autocompletion=words.runs
+        metavar="RUN", help="Run id, a prefix of it, or the run's name.", autocompletion=words.runs
     ),
 ]
 RunNames = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN...",
-        help="Their ids, the beginnings of them, or their names.",
+        help="Run ids, prefixes of them, or names.",
         autocompletion=words.runs,
     ),
 ]
@@ -69,12 +69,12 @@ Checkpoint = Annotated[
     str,
     typer.Option(
         metavar="WHICH",
-        help="best, last or a file; epoch_0010.pt of the run, too.",
+        help="best, last, or a file such as the run's epoch_0010.pt.",
         autocompletion=words.checkpoints,
     ),
 ]
 LabelResize = Annotated[
-    str, one_of("bilinear-logits", "nearest", help="bilinear-logits, or nearest as in the study.")
+    str, one_of("bilinear-logits", "nearest", help="bilinear-logits, or nearest (as in the study).")
 ]
 Tta = Annotated[
     str,
@@ -84,23 +84,23 @@ Tta = Annotated[
 ]
 ExperimentOnly = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Of this experiment only.", autocompletion=words.experiments),
+    typer.Option(metavar="NAME", help="Only this experiment.", autocompletion=words.experiments),
 ]
 Tags = Annotated[
     list[str],
-    typer.Option(metavar="WORD", help="A tag; may be given again.", autocompletion=words.tags),
+    typer.Option(metavar="WORD", help="A tag; repeatable.", autocompletion=words.tags),
 ]
 Note = Annotated[str, typer.Option(metavar="TEXT", help="A note.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 FoldSeeds = Annotated[
-    bool, typer.Option("--fold-seeds", help="Runs equal but for the seed become mean ± deviation.")
+    bool, typer.Option("--fold-seeds", help="Show runs that differ only in the seed as mean ± deviation.")
 ]
 After = Annotated[
-    str, typer.Option(metavar="RUN", help="Start when that run has finished.", autocompletion=words.runs)
+    str, typer.Option(metavar="RUN", help="Start after this run finishes.", autocompletion=words.runs)
 ]
 Priority = Annotated[
     int,
-    typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first."),
+    typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher priorities start first."),
 ]
 
 
@@ -108,13 +108,11 @@ Priority = Annotated[
 class InQueue:
     """Whether a new run goes into the queue, and where. Raises WrongUse for a place without the queue."""
 
-    queue: Annotated[
-        bool, typer.Option("--queue", help="Queue it; an agent starts it when its turn comes.")
-    ] = False
+    queue: Annotated[bool, typer.Option("--queue", help="Queue the run; an agent starts it.")] = False
     after: Annotated[
         str,
         typer.Option(
-            metavar="RUN", help="With --queue: start when that run has finished.", autocompletion=words.runs
+            metavar="RUN", help="With --queue: start after this run finishes.", autocompletion=words.runs
         ),
     ] = ""
     priority: Annotated[
@@ -123,7 +121,7 @@ class InQueue:
             metavar="N",
             min=-MOST_PRIORITY,
             max=MOST_PRIORITY,
-            help="With --queue: higher ones start first.",
+            help="With --queue: higher priorities start first.",
             show_default=True,
         ),
     ] = 0
@@ -145,7 +143,7 @@ class OfNetwork:
     """What a run that looks at another's network is called; empty parts follow from that run."""
 
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="What to call the new run [default: after the run].")
+        str, typer.Option(metavar="NAME", help="Name of the new run [default: after the run].")
     ] = ""
     experiment: Annotated[
         str,

@@ -36,15 +36,13 @@ def refuse_unfit(run: RunDir, is_home: bool = False) -> None:
     may hold links and whatever else its owner has put there.
     """
     if not run.path.is_dir():
-        told = (
-            "is no folder; an archive is unpacked first" if run.path.exists() else "there is no such folder"
-        )
+        told = "is not a folder; unpack an archive first" if run.path.exists() else "no such folder"
         raise RunDirError(f"{run.path}: {told}")
     if not is_home:
         _refuse_strangers(run.path)
     card, config = run.read_card(), run.read_config()
     if card.id != run.id:
-        raise RunDirError(f"{run.path}: belongs to run {card.id}; name the folder so")
+        raise RunDirError(f"{run.path}: belongs to run {card.id}; rename the folder to that id")
     _refuse_wandering(run, config)
     _refuse_unreadable(run.journal)
 
@@ -55,16 +53,15 @@ def _refuse_strangers(folder: Path) -> None:
     strangers = []
     try:
         for path, mode in _below(folder):
-            kind = "is a link" if stat.S_ISLNK(mode) else "is no regular file"
+            kind = "is a link" if stat.S_ISLNK(mode) else "is not a regular file"
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 strangers.append(f"{path} {kind}")
     except OSError as error:
         raise RunDirError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if strangers:
         more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
-        raise RunDirError(
-            f"{folder}: a run is imported with files and folders alone; {', '.join(strangers[:_SHOWN])}{more}"
-        )
+        told = ", ".join(strangers[:_SHOWN]) + more
+        raise RunDirError(f"{folder}: a run may contain only regular files and folders; {told}")
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, int]]:
@@ -73,7 +70,7 @@ def _below(folder: Path) -> Iterator[tuple[Path, int]]:
     while waiting:
         here = waiting.pop()
         if len(here.parts) > MOST_NESTED:
-            raise RunDirError(f"{folder}: its folders are nested more than {MOST_NESTED} deep")
+            raise RunDirError(f"{folder}: its folders are nested more than {MOST_NESTED} levels deep")
         with os.scandir(folder / here) as entries:
             for entry in entries:
                 mode = entry.stat(follow_symlinks=False).st_mode
@@ -91,7 +88,7 @@ def _refuse_wandering(run: RunDir, config: RunConfig) -> None:
     }
     for key, path in sources.items():
         if path and not path.startswith("/") and os.path.normpath(f"{run.id}/{path}").startswith(".."):
-            raise RunDirError(f"{run.config_file}: {key}: {path} leaves the folder of the runs")
+            raise RunDirError(f"{run.config_file}: {key}: {path} points outside the folder of runs")
     for key, path in TASKS[config.task].outside(config).items():
         if not path.startswith("/") and not stays_inside(path):
             raise RunDirError(f"{run.config_file}: {key}: {path} leaves the folder of the run")
@@ -126,11 +123,11 @@ def bring(run: RunDir, here: RunDir) -> str:
         ours, theirs = _journal(here), _journal(run)
         if not ours.startswith(theirs) and not theirs.startswith(ours):
             raise RunDirError(
-                f"{run.path}: its journal is another than that of {here.path}; move one of them away"
+                f"{run.path}: its journal differs from that of {here.path}; move one of them away"
             )
         if len(theirs) > len(ours):
             _update(run, here)
-            return ", brought up to date"
+            return ", updated"
         missing = _missing(run.path, here.path) if len(theirs) == len(ours) else []
         for path in missing:
             _copy_file(run.path / path, here.path / path)
@@ -139,7 +136,7 @@ def bring(run: RunDir, here: RunDir) -> str:
     except OSError as error:
         raise RunDirError(f"{run.path}: cannot be copied to {here.path}: {error}") from error
     files = "1 file that was" if len(missing) == 1 else f"{len(missing)} files that were"
-    return f", got {files} missing or cut short" if missing else ", was here already"
+    return f", got {files} missing or incomplete" if missing else ", already here"
 
 
 def _copy(run: RunDir, here: RunDir) -> None:
@@ -159,7 +156,7 @@ def _where_it_lies(here: RunDir) -> RunDir:
         return here
     there = RunDir(here.path.resolve())
     if not there.path.is_dir():
-        raise RunDirError(f"{here.path}: is a link to {there.path}, where no folder is")
+        raise RunDirError(f"{here.path}: is a broken link to {there.path}")
     if there.read_card().id != here.id:
         raise RunDirError(f"{here.path}: is a link to {there.path}, which is not its folder")
     return there
@@ -169,7 +166,9 @@ def _update(run: RunDir, here: RunDir) -> None:
     """Replace file by file what the newer copy has. The journal comes last: until then the copy here counts
     as the older one, and an import that was interrupted is done again."""
     if has_living_worker(here):
-        raise RunDirError(f"{here.path}: its worker lives here; stop it first, then import the newer copy")
+        raise RunDirError(
+            f"{here.path}: its worker is running here; stop it first, then import the newer copy"
+        )
     for path in sorted(_files(run.path) - {Path(run.journal.name)}):
         _copy_file(run.path / path, here.path / path)
     _copy_file(run.journal, here.journal)
@@ -194,7 +193,7 @@ def _copy_file(source: Path, target: Path) -> None:
     try:
         shutil.copy2(source, fresh, follow_symlinks=False)
         if not stat.S_ISREG(fresh.lstat().st_mode):
-            raise RunDirError(f"{source}: is no regular file")
+            raise RunDirError(f"{source}: is not a regular file")
         as_new(fresh)
         fresh.replace(target)
     finally:

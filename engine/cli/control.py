@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from engine.cli.running import Again
 
 _FATES = {
-    "stopped": "stopped: it left the queue",
-    "stopping": "stopping: it ends its step and saves",
-    "ended": "ended by itself just now",
+    "stopped": "stopped: removed from the queue",
+    "stopping": "stopping: it finishes its step and saves a checkpoint",
+    "ended": "has just ended",
 }
 
 

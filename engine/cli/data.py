@@ -84,8 +84,8 @@ def what_next(catalog: Catalog, root: Path) -> str:
         return f"next: seg-engine run quick{change} {data}"
     splits = sorted(catalog.splits.keys() & {"train", "val", "test"})
     if "train" in splits:
-        return f"but a run cannot train on it: {why[0]}"
-    told = f"nothing to train on, as there is no split called train (there are: {', '.join(catalog.splits)})"
+        return f"but a run cannot be trained on it: {why[0]}"
+    told = f"nothing to train on: there is no split called train (found: {', '.join(catalog.splits)})"
     if not splits:
         return told
     return f"{told}; to score a trained run: seg-engine evaluate RUN {data} --split {splits[-1]}"
@@ -156,7 +156,7 @@ def print_contents(catalog: Catalog, report: dict[str, Any], seconds: float) -> 
         Column("", [(bar(share / largest, 30), "cyan") for share in shares.values()], rank=1),
     ]
     output.say(text_table(columns, output.table_width))
-    output.say(f"\nof all pixels {100 * report['void']:.2f} % belong to no class and count nowhere\n")
+    output.say(f"\nof all pixels {100 * report['void']:.2f} % belong to no class and are ignored\n")
 
 
 def print_faults(faults: Sequence[Fault]) -> None:
@@ -170,7 +170,7 @@ def print_faults(faults: Sequence[Fault]) -> None:
         output.say(f"  {fault.path}: {fault.problem}")
     if len(shown) < len(faults):
         output.say(f"  and {len(faults) - len(shown):,} more; --json lists all of them")
-    output.say("\n--skip-bad lets a run go on without these samples")
+    output.say("\n--skip-bad lets a run continue without these samples")
 
 
 def make_scenes(folder: Path, images: int, size: str, seed: int, val_fraction: float) -> None:

@@ -37,14 +37,12 @@ def upgrade(workspace: Workspace) -> None:
 
 
 def rebuild_database(workspace: Workspace, as_json: bool) -> int:
-    """Make the database again from the run folders; the old one is kept beside it.
+    """Rebuild the database from the run folders; keep a backup of the old one.
 
     Returns 1 when a folder could not be read, else 0. Raises StoreError.
     """
     if not workspace.runs.is_dir():
-        raise StoreError(
-            f"{workspace.runs}: no such folder; a database is rebuilt from the run folders in it"
-        )
+        raise StoreError(f"{workspace.runs}: no such folder; the database is rebuilt from its run folders")
     if workspace.on_server:
         _refuse_agent(workspace)
         with workspace.open_store() as store, progress_bar("reading journals") as report:
@@ -71,7 +69,7 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
         }
         print_json(record)
         return 1 if unreadable else 0
-    output.say(f"{label}: made again from {len(done.imported)} runs")
+    output.say(f"{label}: rebuilt from {len(done.imported)} runs")
     if done.backup is not None:
         what = "what it had of this workspace" if workspace.on_server else "the database as it was"
         output.say(f"{what}: {done.backup}")
@@ -103,7 +101,7 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
         output.say(f"and {len(done.differences) - len(shown):,} more; --json lists all of them")
     compared = f"{done.runs} runs compared" if done.runs != 1 else "1 run compared"
     if not done.differences:
-        output.say(f"{compared}: the database is what their folders say")
+        output.say(f"{compared}: the database matches their folders")
         return 0
     count = f"{len(done.differences)} difference{'s' if len(done.differences) > 1 else ''}"
     output.say(f"{compared}: {count}, {len(done.differences) - len(left)} fixed")
@@ -125,7 +123,7 @@ def copy_database(workspace: Workspace, to: str) -> None:
     if to == "server" and not workspace.database.exists():
         raise StoreError(no_database(workspace))
     if to == "file" and not workspace.identity():
-        raise StoreError(f"{workspace.root}: no run of this workspace is on the server")
+        raise StoreError(f"{workspace.root}: the server has no runs of this workspace")
     with (
         workspace.open_store() as server,
         Store(workspace.file_url) as file,
@@ -137,7 +135,7 @@ def copy_database(workspace: Workspace, to: str) -> None:
     output.say(f"{target.label}: has {told or 'nothing: there was nothing to copy'}")
     if to == "server":
         output.say(f"from now on set {DATABASE_VARIABLE} for all that uses this workspace")
-        output.say(f"{workspace.database}: is as it was, and can go")
+        output.say(f"{workspace.database}: is unchanged and no longer needed")
     else:
         output.say(f"{workspace.database}: is used where {DATABASE_VARIABLE} is not set")
 
@@ -146,12 +144,12 @@ def _refuse_agent(workspace: Workspace) -> None:
     agent = Presence.of(workspace).living()
     if agent is not None:
         raise StoreError(
-            f"{workspace.root}: an agent is at work here; `kill {agent.pid}` first, its workers go on"
+            f"{workspace.root}: an agent is running here; `kill {agent.pid}` first (its workers keep running)"
         )
 
 
 def import_runs(workspace: Workspace, folders: Sequence[Path]) -> int:
-    """Take run folders from elsewhere into the workspace; twice changes nothing.
+    """Import run folders from elsewhere; importing again changes nothing.
 
     A folder that lies outside `runs/` is copied into it, so that the run is found there later. Each is judged
     by itself before anything of it is kept; the others go on without one that is not fit. Returns 1 when one
@@ -196,7 +194,7 @@ def _import(workspace: Workspace, store: Store, run: RunDir) -> str:
     """Take one run that was judged; returns what was done beside. Leaves nothing of it where it fails: raises
     RunDirError, UnfitRun, and StoreError when the database cannot be used."""
     if store.run_ids([f"run={run.id}", f"workspace!={store.workspace}"]):
-        raise RunDirError(f"{run.id}: is one of the workspace {store.run(run.id).workspace} already")
+        raise RunDirError(f"{run.id}: already belongs to the workspace {store.run(run.id).workspace}")
     here, is_home = workspace.run_dir(run.id), _is_home(workspace, run)
     was_there = os.path.lexists(here.path)
     news = "" if is_home else bring(run, here)
@@ -210,5 +208,5 @@ def _import(workspace: Workspace, store: Store, run: RunDir) -> str:
     try:
         refresh(store, [here])
     except (JournalError, OSError) as error:
-        raise RunDirError(f"{here.path}: was damaged while it was read: {error}") from error
+        raise RunDirError(f"{here.path}: changed or was damaged while it was read: {error}") from error
     return news

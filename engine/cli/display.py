@@ -122,7 +122,7 @@ class PlainDisplay:
             match event:
                 case Started():
                     after = f" after epoch {event.resumed_from_epoch}" if self._task.learns else ""
-                    again = f", going on{after}" if event.attempt > 1 else ""
+                    again = f", resumed{after}" if event.attempt > 1 else ""
                     self._say(
                         f"worker {event.pid} on {event.device_name} ({event.device}), {event.precision}, "
                         f"{event.threads} thread{'' if event.threads == 1 else 's'}{again}"
@@ -140,13 +140,13 @@ class PlainDisplay:
                     if self._task.learns:
                         self._say(HEADER)
                 case Evaluating():
-                    kept = f", {event.done} of them scored before" if event.done else ""
+                    kept = f", {event.done} of them already scored" if event.done else ""
                     self._say(
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} images of "
                         f"{event.split} at the {event.at} size{kept}"
                     )
                 case Predicting():
-                    kept = f", {event.done} of them made before" if event.done else ""
+                    kept = f", {event.done} of them already predicted" if event.done else ""
                     self._say(
                         f"checkpoint of epoch {event.epoch} of {event.source}: {event.images} "
                         f"{'image' if event.images == 1 else 'images'}{kept}"
@@ -307,7 +307,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         stream.say(f"files:   {run.path}")
         stream.say(f"next:    seg-engine show {row.id}")
     elif row.cause == "preempted":
-        stream.say(f"{row.id} preempted after {row.epoch} complete epochs, its checkpoint saved")
+        stream.say(f"{row.id} preempted after {row.epoch} complete epochs; its checkpoint is saved")
     elif row.status == "stopped":
         stream.say(f"{row.id} stopped after {TASKS[row.task].stopped_at(row)}")
         stream.say(f"next:    seg-engine resume {row.id}")

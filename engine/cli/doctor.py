@@ -102,7 +102,7 @@ def _packages(workspace: Workspace) -> Iterator[Finding]:
         try:
             yield Finding(package, "ok", version(package))
         except PackageNotFoundError:
-            yield Finding(package, "fail", "not installed", "pip install -e . installs all that is needed")
+            yield Finding(package, "fail", "not installed", "pip install -e . installs everything needed")
 
 
 def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
         )
         found: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        advice = "a very slow disk? the first import after a start of the machine is the slowest"
+        advice = "is the disk very slow? the first import after booting is the slowest"
         yield Finding("torch", "fail", f"not imported within {PROBE_SECONDS} s", advice)
         return
     except ValueError:
@@ -126,11 +126,11 @@ def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
         return
     yield _sqlite(found["sqlite"])
     if "problem" in found:
-        yield Finding("torch", "fail", found["problem"], "pip install -e . installs all that is needed")
+        yield Finding("torch", "fail", found["problem"], "pip install -e . installs everything needed")
         return
     built = f"built for CUDA {found['cuda']}" if found["cuda"] else "built without CUDA"
     slow = found["seconds"] > 30
-    advice = "each run waits for this; a faster disk for the Python environment helps" if slow else ""
+    advice = "every run waits for this; put the Python environment on a faster disk" if slow else ""
     state: Literal["ok", "warn"] = "warn" if slow else "ok"
     yield Finding("torch", state, f"{found['torch']}, {built}, import takes {found['seconds']:.1f} s", advice)
     yield Finding("torchvision", "ok", found["torchvision"])
@@ -143,8 +143,8 @@ def _sqlite(installed: str) -> Finding:
     return Finding(
         "sqlite",
         "warn",
-        f"{installed} has the WAL-reset bug: two programs that write at once can, very rarely, spoil it",
-        f"{'.'.join(map(str, SAFE_SQLITE))} has not; `seg-engine db rebuild` makes the database again",
+        f"{installed} has the WAL-reset bug: concurrent writers can, very rarely, corrupt the database",
+        f"{'.'.join(map(str, SAFE_SQLITE))} fixes it; `seg-engine db rebuild` rebuilds the database",
     )
 
 
@@ -153,18 +153,23 @@ def _cuda(found: dict[str, Any]) -> Iterator[Finding]:
         memory = f"{data_size(device['free'])} of {data_size(device['total'])} free"
         said = f"{device['name']}, {memory}, compute capability {device['capability']}"
         full = device["free"] < LOW_MEMORY_BYTES
-        advice = "another program holds its memory; nvidia-smi tells which" if full else ""
+        advice = "another program uses its memory; nvidia-smi shows which" if full else ""
         yield Finding(f"cuda:{index}", "warn" if full else "ok", said, advice)
     if found["devices"]:
         return
     if not Path("/proc/driver/nvidia").exists():
         yield Finding("cuda", "ok", "no NVIDIA driver here; runs use the CPU")
     elif found["cuda"]:
-        advice = "nvidia-smi tells whether the driver works and is new enough; is CUDA_VISIBLE_DEVICES empty?"
-        yield Finding("cuda", "warn", "a driver is here, but torch sees no device", advice)
+        advice = (
+            "check with nvidia-smi that the driver works and is new enough; is CUDA_VISIBLE_DEVICES empty?"
+        )
+        yield Finding("cuda", "warn", "the driver is installed, but torch sees no device", advice)
     else:
         yield Finding(
-            "cuda", "warn", "a driver is here, but torch is built without CUDA", "install another torch"
+            "cuda",
+            "warn",
+            "the driver is installed, but torch is built without CUDA",
+            "install torch with CUDA",
         )
 
 
@@ -177,15 +182,13 @@ def _processor(workspace: Workspace) -> Iterator[Finding]:
     yield Finding("cores", "ok", said)
     flags = set(_read("/proc/cpuinfo").split())
     fast = sorted(flags & {"amx_bf16", "avx512_bf16"})
-    bf16 = (
-        f"bf16 in hardware ({', '.join(fast)})" if fast else "no bf16 in hardware: runs on the CPU use fp32"
-    )
+    bf16 = f"bf16 in hardware ({', '.join(fast)})" if fast else "no bf16 in hardware: CPU runs use fp32"
     yield Finding("processor", "ok", f"{_cpu_name()}, {bf16}")
     memory = dict(line.split()[:2] for line in _read("/proc/meminfo").splitlines())
     if "MemAvailable:" in memory:
         free, total = int(memory["MemAvailable:"]) * 1024, int(memory["MemTotal:"]) * 1024
         low = free < LOW_MEMORY_BYTES
-        advice = "a run may be killed; a smaller batch_size or runtime.micro_batch takes less" if low else ""
+        advice = "a run may be killed; a smaller batch_size or runtime.micro_batch needs less" if low else ""
         found = f"{data_size(free)} of {data_size(total)} free"
         yield Finding("memory", "warn" if low else "ok", found, advice)
 
@@ -221,7 +224,7 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
     if not why:
         yield Finding("workspace", "ok", f"{workspace.root}{missing}")
     elif workspace.on_server or workspace.database.exists():
-        yield Finding("workspace", "warn", f"can be looked at only: {why}")
+        yield Finding("workspace", "warn", f"is read-only: {why}")
     else:
         yield Finding("workspace", "fail", f"cannot be written: {why}", "--workspace names another folder")
     free = shutil.disk_usage(folder).free
@@ -232,13 +235,11 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
     if where.on_network and workspace.on_server:
         yield Finding("file system", "ok", f"{where.name}; the database is on a server")
     elif where.locks_stay_here:
-        advice = "keep the database on a server (SEG_DATABASE_URL) or the workspace on a local disk"
-        found = f"{where.name}, where locks do not reach other machines; run folders are safe here"
+        advice = "put the database on a server (SEG_DATABASE_URL) or the workspace on a local disk"
+        found = f"{where.name}, where locks do not work across machines; run folders are safe here"
         yield Finding("file system", "fail", found, advice)
     elif where.on_network:
-        advice = (
-            "readers and writers of the database wait for each other here; a server or a local disk helps"
-        )
+        advice = "database readers and writers block each other here; use a server or a local disk"
         yield Finding("file system", "warn", where.name, advice)
     else:
         yield Finding("file system", "ok", "a local one")
@@ -249,7 +250,7 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
     from engine.store.migrate import HEAD
 
     if not workspace.on_server and not workspace.database.exists():
-        yield Finding("database", "ok", "none yet; the first run makes it")
+        yield Finding("database", "ok", "none yet; the first run creates it")
         return
     try:
         with workspace.open_store(look=True) as store:
@@ -260,22 +261,22 @@ def _database(workspace: Workspace) -> Iterator[Finding]:
         return
     size = label if workspace.on_server else data_size(workspace.database.stat().st_size)
     if read_only:
-        yield Finding("database", "warn", f"{runs} runs, {size}; can be looked at only: {read_only}")
+        yield Finding("database", "warn", f"{runs} runs, {size}; is read-only: {read_only}")
         return
-    yield Finding("database", "ok", f"{runs} runs, {size}, schema {HEAD}, as this version wants it")
+    yield Finding("database", "ok", f"{runs} runs, {size}, schema {HEAD}, up to date")
 
 
 def _terminal(workspace: Workspace) -> Iterator[Finding]:
     if not output.is_terminal:
-        yield Finding("terminal", "ok", "stdout is none, so without colours")
+        yield Finding("terminal", "ok", "stdout is not a terminal, so output has no colours")
     else:
         colors = {"standard": "16 colours", "256": "256 colours", "truecolor": "true colour"}
         known = colors.get(output.color_system or "", "no colours")
         within = ", in tmux" if "TMUX" in os.environ else ""
         small = output.width < 80 or output.height < 24
         said = f"{output.width}x{output.height}, TERM={os.environ.get('TERM', '')}{within}, {known}"
-        yield Finding("terminal", "warn" if small else "ok", said, "80x24 shows all of it" if small else "")
+        yield Finding("terminal", "warn" if small else "ok", said, "use at least 80x24" if small else "")
     encoding = sys.stdout.encoding or "unknown"
     utf8 = encoding.lower().replace("-", "") == "utf8"
-    advice = "" if utf8 else "export LANG=C.UTF-8 shows curves and bars"
+    advice = "" if utf8 else "export LANG=C.UTF-8 to show curves and bars"
     yield Finding("encoding", "ok" if utf8 else "warn", encoding, advice)

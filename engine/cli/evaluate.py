@@ -97,7 +97,7 @@ def list_images(workspace: Workspace, prefix: str, sort: str, limit: int | None,
         if not TASKS[row.task].evaluates:
             made = store.results.evaluations_of(row.id)
             if not made:
-                raise Refused([f"{row.id}: has no evaluation yet; `seg-engine evaluate {row.id}` makes one"])
+                raise Refused([f"{row.id}: has no evaluation yet; run `seg-engine evaluate {row.id}`"])
             row = store.run(made[-1].run_id)
             notices.say(f"images of {row.id} ({row.name})")
         class_name = sort.removeprefix("-").removeprefix("class:") if "class:" in sort else None
@@ -112,4 +112,4 @@ def list_images(workspace: Workspace, prefix: str, sort: str, limit: int | None,
     elif found:
         output.say(images_table(found, class_name, output.table_width))
     else:
-        notices.say(f"{row.id}: has scored no image yet")
+        notices.say(f"{row.id}: has not scored any image yet")

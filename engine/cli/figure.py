@@ -48,14 +48,14 @@ def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], option
     """Write the figure and print its paths. Raises StoreError, ConfigError, FigureError, PictureError."""
     out = options.out
     if kind not in KINDS:
-        raise ConfigError([f"{kind}: is no kind of figure; it must be one of {', '.join(KINDS)}"])
+        raise ConfigError([f"{kind}: is not a kind of figure; it must be one of {', '.join(KINDS)}"])
     if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
-        raise FigureError(f"{out}: a figure is a PNG or a PDF; its name must end in .png, .pdf or neither")
+        raise FigureError(f"{out}: a figure is a PNG or PDF; its name must end in .png, .pdf or neither")
     draw, usual = KINDS[kind]
     with open_existing(workspace) as store:
         runs = [compared_run(store, prefix) for prefix in prefixes]
         out = out or workspace.run_dir(runs[0].row.id).outputs / kind
-        refuse_unwritable(out.parent, "--out FILE puts it elsewhere")
+        refuse_unwritable(out.parent, "use --out FILE to write it elsewhere")
         comparison = compare(runs, fold_seeds=options.fold_seeds)
         columns: Columns = 1 if (options.columns or usual) == 1 else 2
         figure = draw(_Material(workspace, store, runs, comparison, options, columns))
@@ -102,7 +102,7 @@ def _classes(material: _Material) -> Figure:
 
 def _confusion(material: _Material) -> Figure:
     if len(material.runs) > 1:
-        raise FigureError(f"a confusion matrix is of one run, {len(material.runs)} were named")
+        raise FigureError(f"a confusion matrix shows one run; {len(material.runs)} were given")
     row = material.runs[0].row
     scores = _evaluation(material.store.results.evaluations(row.id), row.id, material.options)
     return confusion_figure(scores.confusion, row.classes, material.columns)
@@ -130,18 +130,20 @@ def _unknown(material: _Material) -> Figure:
         shares = read_score_map(gallery, path.stem, options.score, sample.target)
         judged.append(Judged(sample, shares))
     if not judged:
-        raise FigureError(f"{row.id}: kept no score maps")
+        raise FigureError(f"{row.id}: saved no score maps")
     colors = parse_colors(row.classes, row.colors)
     return score_maps_figure(judged, options.score, options.accept, colors, material.columns)
 
 
 def _one_detection(material: _Material) -> RunRow:
     if len(material.runs) > 1:
-        raise FigureError(f"score maps are of one run, {len(material.runs)} were named")
+        raise FigureError(f"score maps show one run; {len(material.runs)} were given")
     results = material.runs[0].ood
     if not results:
         run_id = material.runs[0].row.id
-        raise FigureError(f"{run_id} has no score maps; `seg-engine ood {run_id} --ood-data ROOT` makes some")
+        raise FigureError(
+            f"{run_id} has no score maps; run `seg-engine ood {run_id} --ood-data ROOT` makes some"
+        )
     return material.store.run(results[-1].rows[0].run_id)
 
 

@@ -20,12 +20,12 @@ from engine.cli.arguments import (
 from engine.cli.usage import WrongUse
 
 data = Commands("Data")
-data_app = group("Check, make and cache data sets.")
+data_app = group("Check, create and cache data sets.")
 data_app.callback()(help_without_command)
 data.add_group(data_app, "data")
 
 admin = Commands("Admin")
-db_app = group("Look after the database.")
+db_app = group("Maintain the database.")
 db_app.callback()(help_without_command)
 admin.add_group(db_app, "db")
 
@@ -46,7 +46,7 @@ def data_check(
     ] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Open every image and label, say what is in them and what is wrong with them."""
+    """Open every image and label; report statistics and faults."""
     from engine.cli.data import check
 
     raise typer.Exit(check(root, layout, classes, as_json))
@@ -63,10 +63,10 @@ def data_synthesize(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     images: Annotated[int, typer.Option(metavar="N", help="How many.")] = 200,
     size: Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="In pixels.")] = "256x512",
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same scenes.")] = 0,
-    val_fraction: Annotated[float, typer.Option(metavar="SHARE", help="Share that validates.")] = 0.2,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same scenes.")] = 0,
+    val_fraction: Annotated[float, typer.Option(metavar="SHARE", help="Fraction for validation.")] = 0.2,
 ) -> None:
-    """Draw street scenes with labels, laid out as Cityscapes is."""
+    """Draw labelled street scenes in the Cityscapes layout."""
     from engine.cli.data import make_scenes
 
     make_scenes(folder, images, size, seed, val_fraction)
@@ -79,9 +79,11 @@ def data_cache(
     prune: Annotated[bool, typer.Option("--prune", help="Remove caches instead of listing them.")] = False,
     older_than: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", min=0, max=1_000_000, help="With --prune: those unused for so long."),
+        typer.Option(
+            metavar="DAYS", min=0, max=1_000_000, help="With --prune: caches unused for this many days."
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="With --prune: all of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --prune: all caches.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the image caches of the workspace, or remove some."""
@@ -89,9 +91,9 @@ def data_cache(
 
     chosen = bool(keys) or older_than is not None or everything
     if chosen and not prune:
-        raise WrongUse("KEY, --older-than and --all say what to remove; add --prune")
+        raise WrongUse("KEY, --older-than and --all select what to remove; add --prune")
     if prune and not chosen:
-        raise WrongUse("--prune: which? name keys, or add --older-than DAYS or --all")
+        raise WrongUse("--prune: give cache keys, --older-than DAYS or --all")
     list_or_prune(workspace_of(context), prune, keys or [], older_than, everything, as_json)
 
 
@@ -108,7 +110,7 @@ def db_path(context: typer.Context) -> None:
 
 @db_app.command("upgrade")
 def db_upgrade(context: typer.Context) -> None:
-    """Bring the database to this version, as every command that opens a file does."""
+    """Migrate the database to this version, as commands do with a file."""
     from engine.cli.database import upgrade
 
     upgrade(workspace_of(context))
@@ -116,7 +118,7 @@ def db_upgrade(context: typer.Context) -> None:
 
 @db_app.command("rebuild")
 def db_rebuild(context: typer.Context, as_json: Json = False) -> None:
-    """Make the database again from the run folders; the old one is kept beside it."""
+    """Rebuild the database from the run folders; keep a backup of the old one."""
     from engine.cli.database import rebuild_database
 
     raise typer.Exit(rebuild_database(workspace_of(context), as_json))
@@ -125,7 +127,7 @@ def db_rebuild(context: typer.Context, as_json: Json = False) -> None:
 @db_app.command("check")
 def db_check(
     context: typer.Context,
-    fix: Annotated[bool, typer.Option("--fix", help="Ingest or rebuild what can be.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare the database with the run folders; exit status 1 when something differs."""
@@ -150,7 +152,7 @@ def db_import(
     context: typer.Context,
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Run folders.")],
 ) -> None:
-    """Take run folders from elsewhere into the workspace; twice changes nothing."""
+    """Import run folders from elsewhere; importing again changes nothing."""
     from engine.cli.database import import_runs
 
     raise typer.Exit(import_runs(workspace_of(context), folders))
@@ -158,7 +160,7 @@ def db_import(
 
 @admin.command()
 def delete(context: typer.Context, runs: RunNames, yes: Yes = False) -> None:
-    """Delete runs, their files and rows; never one that lives."""
+    """Delete runs with their files and rows; never a running one."""
     from engine.cli.control import delete as command
 
     command(workspace_of(context), runs, yes)
@@ -166,7 +168,7 @@ def delete(context: typer.Context, runs: RunNames, yes: Yes = False) -> None:
 
 @admin.command()
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Look whether this machine is fit, and say what would help."""
+    """Check this machine and say how to fix problems."""
     from engine.cli.doctor import examine
 
     raise typer.Exit(examine(workspace_of(context), as_json))

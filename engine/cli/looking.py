@@ -41,18 +41,18 @@ class Listing:
         str,
         typer.Option(
             metavar="KEY",
-            help="By a column or config key; -KEY: largest first.",
+            help="Column or config key to sort by; -KEY: largest first.",
             autocompletion=words.sort_keys,
         ),
     ] = "-dice"
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="How many at most; 0: all [default: 50 in a table]."),
+        typer.Option(metavar="N", min=0, help="At most this many; 0: all [default: 50 in a table]."),
     ] = None
     experiment: ExperimentOnly = None
     status: Annotated[
         str | None,
-        typer.Option(metavar="WORD", help="Of this status only.", autocompletion=words.among(*STATUSES)),
+        typer.Option(metavar="WORD", help="Only this status.", autocompletion=words.among(*STATUSES)),
     ] = None
     printed: Printed
 
@@ -67,7 +67,7 @@ def runs(context: typer.Context, wanted: Listing) -> None:
 
 @commands.command()
 def show(context: typer.Context, run: RunName, as_json: Json = False) -> None:
-    """Show one run: its end, curves, classes, config and files."""
+    """Show one run: status, curves, classes, config and files."""
     from engine.cli.show import show_run
 
     show_run(workspace_of(context), run, as_json)
@@ -75,7 +75,7 @@ def show(context: typer.Context, run: RunName, as_json: Json = False) -> None:
 
 @commands.command()
 def watch(context: typer.Context, run: RunName, as_json: Json = False) -> None:
-    """Follow a run live; Ctrl-C leaves it running."""
+    """Follow a run live; Ctrl-C does not stop the run."""
     from engine.cli.watch import watch as command
 
     raise typer.Exit(command(workspace_of(context), run, as_json))
@@ -85,10 +85,12 @@ def watch(context: typer.Context, run: RunName, as_json: Json = False) -> None:
 def logs(
     context: typer.Context,
     run: RunName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="The last N; 0: all.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow until the run ends.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=0, help="Only the last N lines; 0: all.")
+    ] = 0,
 ) -> None:
-    """Print what a run's worker printed."""
+    """Print a run's log."""
     from engine.cli.watch import logs as command
 
     raise typer.Exit(command(workspace_of(context), run, follow, lines))
@@ -99,11 +101,12 @@ def picture(
     context: typer.Context,
     run: RunName,
     epoch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of this epoch [default: the last kept].")
+        int | None, typer.Option(metavar="N", min=1, help="Epoch [default: the last one saved].")
     ] = None,
-    samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 6,
+    samples: Annotated[int, typer.Option(metavar="K", min=1, help="At most this many images.")] = 6,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to [default: outputs/picture.png of the run].")
+        Path | None,
+        typer.Option(metavar="FILE", help="Output file [default: outputs/picture.png of the run]."),
     ] = None,
 ) -> None:
     """Draw image, target, prediction and error side by side."""
@@ -118,7 +121,9 @@ class SideBySide:
     baseline: Annotated[
         str,
         typer.Option(
-            metavar="RUN", help="Differences are to this one [default: the first].", autocompletion=words.runs
+            metavar="RUN",
+            help="Baseline for the differences [default: the first run].",
+            autocompletion=words.runs,
         ),
     ] = ""
     fold_seeds: FoldSeeds = False
@@ -138,7 +143,7 @@ class SideBySide:
 
 @commands.command()
 def compare(context: typer.Context, wanted: SideBySide) -> None:
-    """Put runs side by side: numbers, classes, keys that differ."""
+    """Compare runs: scores, classes, differing config keys."""
     from engine.cli.compare import compare_runs
 
     compare_runs(workspace_of(context), wanted)
@@ -150,10 +155,12 @@ class FigureOptions:
 
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A .png, a .pdf, or both without ending [default: in outputs/]."),
+        typer.Option(
+            metavar="FILE", help="A .png or .pdf; both without an extension [default: in outputs/]."
+        ),
     ] = None
     columns: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=2, help="Of a two-column paper, how many it spans.")
+        int | None, typer.Option(metavar="N", min=1, max=2, help="Width in columns of a two-column paper.")
     ] = None
     fold_seeds: FoldSeeds = False
     measure: Annotated[
@@ -164,13 +171,13 @@ class FigureOptions:
             autocompletion=words.among("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
         ),
     ] = "dice"
-    published: Annotated[bool, typer.Option("--published", help="Of curves: mark the study's numbers.")] = (
+    published: Annotated[bool, typer.Option("--published", help="Mark the study's numbers in `curves`.")] = (
         False
     )
     epoch: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of samples [default: the last kept].")
+        int | None, typer.Option(metavar="N", min=1, help="Epoch of `samples` [default: the last one saved].")
     ] = None
-    samples: Annotated[int, typer.Option(metavar="K", min=1, help="How many images at most.")] = 4
+    samples: Annotated[int, typer.Option(metavar="K", min=1, help="At most this many images.")] = 4
     split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val"
     at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = ""
     score: Annotated[
@@ -195,7 +202,7 @@ def figure(
     runs: RunNames,
     options: FigureOptions,
 ) -> None:
-    """Draw a figure for a paper, as PNG and PDF."""
+    """Draw a figure for a paper as PNG and PDF."""
     from engine.cli.figure import draw_figure
 
     draw_figure(workspace_of(context), kind, runs, options)
@@ -212,7 +219,7 @@ def report(
         typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
     ] = None,
 ) -> None:
-    """Write an experiment up: HTML, Markdown, figures, data."""
+    """Write a report on an experiment: HTML, Markdown, figures, data."""
     from engine.cli.report import write_report
 
     write_report(workspace_of(context), experiment, out)
@@ -226,10 +233,10 @@ def tag(
         list[str] | None, typer.Argument(metavar="WORD", help="Tags to add.", autocompletion=words.tags)
     ] = None,
     remove: Annotated[
-        list[str] | None, typer.Option(metavar="WORD", help="A tag to take away.", autocompletion=words.tags)
+        list[str] | None, typer.Option(metavar="WORD", help="A tag to remove.", autocompletion=words.tags)
     ] = None,
 ) -> None:
-    """Add tags to a run, or take them away."""
+    """Add tags to a run or remove them."""
     from engine.cli.control import tag as command
 
     command(workspace_of(context), run, add or [], remove or [])
@@ -241,7 +248,7 @@ def note(
     run: RunName,
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help='The note; "" removes it.')] = None,
 ) -> None:
-    """Put a note on a run, or print the one it has."""
+    """Set or print a run's note."""
     from engine.cli.control import note as command
 
     command(workspace_of(context), run, text)

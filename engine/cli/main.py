@@ -42,7 +42,7 @@ class Root(CommandGroup):
 app = group(
     "Train segmentation networks and keep every epoch's scores in a database.",
     cls=Root,
-    epilog="Begin with: seg-engine data synthesize demo-data && seg-engine run quick --data demo-data\n\n"
+    epilog="Start with: seg-engine data synthesize demo-data && seg-engine run quick --data demo-data\n\n"
     "Exit status: 0 done, 1 the run failed or a check found faults, 2 bad input, 3 stopped, 70 a fault of "
     "the program, 130 interrupted.",
 )
@@ -77,12 +77,12 @@ def _root(
             "-w",
             metavar="DIR",
             readable=False,  # whose it is, and what may be read of it, is said when it is opened
-            help="Folder of experiments.db, runs/ and cache/ [default: SEG_WORKSPACE, else this folder].",
+            help="Folder with experiments.db, runs/ and cache/ [default: $SEG_WORKSPACE or this folder].",
         ),
     ] = None,
     plugin: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE.py", help="A file of components of your own; may be given again."),
+        typer.Option(metavar="FILE.py", help="A Python file with your own components; repeatable."),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")

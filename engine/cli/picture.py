@@ -21,8 +21,8 @@ def draw_picture(
     run = workspace.run_dir(row.id)
     path = out or run.outputs / "picture.png"
     if path.suffix.lower() != ".png":
-        raise PictureError(f"{path}: the picture is a PNG; its name must end in .png")
-    refuse_unwritable(path.parent, "--out FILE puts it elsewhere")
+        raise PictureError(f"{path}: the picture is a PNG; the name must end in .png")
+    refuse_unwritable(path.parent, "use --out FILE to write it elsewhere")
     picture = gallery_picture(run.gallery, row.classes, row.colors, epoch, samples, title=row.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:

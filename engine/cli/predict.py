@@ -31,7 +31,9 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
     with open_existing(workspace, change=True) as store:
         row = source_run(store, wanted.run)
         if not row.classes:
-            raise Refused([f"{row.id}: has not begun yet, so its classes are not known; predict when it has"])
+            raise Refused(
+                [f"{row.id}: has not started yet, so its classes are unknown; predict after it starts"]
+            )
         path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
         trained_config(workspace, row)  # a plugin of the run may know the layout of the images
         found = find_images(wanted.images)

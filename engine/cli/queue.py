@@ -29,7 +29,7 @@ def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -
     if as_json:
         return
     agent = (
-        f"agent {living.pid} is at work" if living else f"an agent was started: {Presence.of(workspace).log}"
+        f"agent {living.pid} is running" if living else f"an agent was started: {Presence.of(workspace).log}"
     )
     notices.say(agent)
     notices.say(f"next: seg-engine watch {cards[0].id}" if len(cards) == 1 else "next: seg-engine queue")
@@ -57,11 +57,11 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
     if active or queued:
         output.say(queue_table(active, queued, time.time(), output.table_width))
     else:
-        notices.say("nothing is running and nothing waits")
+        notices.say("nothing is running or queued")
     if agent is not None:
         notices.say(f"agent: process {agent.pid}")
     elif queued:
-        notices.say("no agent is at work on this host; `seg-engine agent` starts one")
+        notices.say("no agent is running on this host; start one with `seg-engine agent`")
 
 
 def queue_record(row: RunRow) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def pause(workspace: Workspace, prefixes: Sequence[str], paused: bool) -> None:
     for row in rows:
         output.say(f"{row.id}  {row.name}  {'paused' if paused else 'queued'}")
     if not rows:
-        notices.say("nothing waits in the queue")
+        notices.say("the queue is empty")
     elif not paused:
         ensure_agent(workspace)
 
@@ -128,4 +128,4 @@ def tell_lost(workspace: Workspace, run_id: str) -> None:
     """Say that a run's folder did not take what the database has."""
     folder = workspace.run_dir(run_id).path
     reason = why_unwritable(folder) or (f"{folder} {'cannot be written' if folder.is_dir() else 'is gone'}")
-    notices.say(f"{reason}; only the database knows this")
+    notices.say(f"{reason}; only the database has this")

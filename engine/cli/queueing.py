@@ -10,7 +10,7 @@ from engine.cli import words
 from engine.cli.arguments import Commands, Json, RunNames, group, workspace_of
 from engine.config.priority import MOST_PRIORITY
 
-queue_app = group("List what runs and what waits; reorder and pause it.")
+queue_app = group("List running and queued runs; reorder and pause them.")
 commands = Commands("Queue")
 commands.add_group(queue_app, "queue")
 
@@ -29,12 +29,15 @@ def queue_priority(
     priority: Annotated[
         int,
         typer.Argument(
-            metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first; 0 is usual."
+            metavar="N",
+            min=-MOST_PRIORITY,
+            max=MOST_PRIORITY,
+            help="Higher priorities start first; the default is 0.",
         ),
     ],
     runs: RunNames,
 ) -> None:
-    """Give queued runs another place."""
+    """Change the priority of queued runs."""
     from engine.cli.queue import set_priority
 
     set_priority(workspace_of(context), runs, priority)
@@ -45,10 +48,10 @@ def queue_pause(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Which; else all.", autocompletion=words.runs),
+        typer.Argument(metavar="[RUN...]", help="Runs [default: all].", autocompletion=words.runs),
     ] = None,
 ) -> None:
-    """Hold back runs that are queued now; they keep their place."""
+    """Pause queued runs; they keep their place."""
     from engine.cli.queue import pause
 
     pause(workspace_of(context), runs or [], paused=True)
@@ -59,10 +62,10 @@ def queue_unpause(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Which; else all.", autocompletion=words.runs),
+        typer.Argument(metavar="[RUN...]", help="Runs [default: all].", autocompletion=words.runs),
     ] = None,
 ) -> None:
-    """Let paused runs start again."""
+    """Unpause queued runs."""
     from engine.cli.queue import pause
 
     pause(workspace_of(context), runs or [], paused=False)
@@ -70,7 +73,7 @@ def queue_unpause(
 
 @commands.command()
 def stop(context: typer.Context, runs: RunNames) -> None:
-    """Stop runs after their step, with a checkpoint."""
+    """Stop runs after the current step, with a checkpoint."""
     from engine.cli.control import stop as command
 
     command(workspace_of(context), runs)
@@ -82,11 +85,13 @@ def requeue(
     runs: RunNames,
     priority: Annotated[
         int | None,
-        typer.Option(metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher ones start first."),
+        typer.Option(
+            metavar="N", min=-MOST_PRIORITY, max=MOST_PRIORITY, help="Higher priorities start first."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Queue runs again that stopped, failed or were lost."""
+    """Requeue runs that stopped, failed or were lost."""
     from engine.cli.control import requeue as command
 
     command(workspace_of(context), runs, priority, as_json)
@@ -95,25 +100,31 @@ def requeue(
 @commands.command()
 def agent(
     context: typer.Context,
-    slots: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1024, help="Runs at once on each device.")
-    ] = 1,
+    slots: Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Concurrent runs per device.")] = 1,
     idle_exit: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, max=10_000_000, help="Leave when idle for so long."),
+        typer.Option(metavar="SECONDS", min=0, max=10_000_000, help="Exit after this long without work."),
     ] = None,
     grace: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, max=10_000_000, help="For a worker to stop before it is killed."
+            metavar="SECONDS",
+            min=0,
+            max=10_000_000,
+            help="Grace period for a worker to stop before it is killed.",
         ),
     ] = 60.0,
     lease: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=5, max=10_000_000, help="Rest of a heartbeat elsewhere: lost."),
+        typer.Option(
+            metavar="SECONDS",
+            min=5,
+            max=10_000_000,
+            help="A run on another host without a heartbeat for this long is lost.",
+        ),
     ] = 120.0,
 ) -> None:
-    """Start queued runs and watch them; Ctrl-C leaves them running."""
+    """Start and watch queued runs; Ctrl-C leaves them running."""
     from engine.agent.loop import AgentOptions
     from engine.cli.agent import agent as command
 

@@ -12,18 +12,18 @@ from engine.workspace import Workspace
 UNFINISHED = tuple(f"status!={status}" for status in END_STATUSES)
 """Filters that leave the runs that have not ended."""
 
-FIRST_RUN = "`seg-engine run quick --data FOLDER` makes the first, --workspace looks elsewhere"
+FIRST_RUN = "start one with `seg-engine run quick --data FOLDER`, or give --workspace"
 
 
 def has_database(workspace: Workspace) -> bool:
     """Whether there is one to read; opening it would make it. StoreError: no such folder."""
     if not workspace.root.is_dir():
-        raise StoreError(f"{workspace.root}: no such folder; a workspace is where runs and database lie")
+        raise StoreError(f"{workspace.root}: no such folder; a workspace holds the runs and their database")
     return workspace.on_server or workspace.database.exists()
 
 
 def open_existing(workspace: Workspace, change: bool = False) -> Store:
-    """The store of a workspace that has one, brought up to date as far as this user may.
+    """The store of a workspace that has one, updated as far as this user may.
 
     Raises StoreError, with `change` also where the user may look and not write.
     """
@@ -48,11 +48,11 @@ def catch_up(store: Store, workspace: Workspace) -> None:
             if not store.read_only:
                 refresh(store, [run])
             elif run.journal.is_file() and run.journal.stat().st_size > row.journal_offset:
-                notices.say(f"{row.id} is shown as the database has it; its journal has more")
+                notices.say(f"{row.id} is shown from the database; its journal has newer entries")
         except JournalError as error:
-            notices.say(f"{row.id} is shown as it was: {error}")
+            notices.say(f"{row.id} is shown from an earlier state: {error}")
         except OSError as error:
-            notices.say(f"{row.id} is shown as it was: {explain(error)}")
+            notices.say(f"{row.id} is shown from an earlier state: {explain(error)}")
 
 
 def no_database(workspace: Workspace) -> str:
@@ -60,5 +60,5 @@ def no_database(workspace: Workspace) -> str:
     folders = workspace.runs.iterdir() if workspace.runs.is_dir() else ()
     count = sum(1 for folder in folders if (folder / "config.json").is_file())
     if count:
-        return f"{workspace.root}: has {count} run folders and no database; `seg-engine db rebuild` makes it"
+        return f"{workspace.root}: has {count} run folders but no database; run `seg-engine db rebuild`"
     return f"{workspace.root}: no runs here yet; {FIRST_RUN}"

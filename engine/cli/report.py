@@ -36,7 +36,7 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
             for row in store.runs(experiment=name, sort="created_at")
         ]
     folder = out or workspace.root / "reports" / folder_name(name)
-    refuse_unwritable(folder, "--out DIR puts it elsewhere")
+    refuse_unwritable(folder, "use --out DIR to write it elsewhere")
     experiment = experiment_of(name, runs, time.time(), version(PROGRAM))
     pictures = draw_figures(experiment, lambda run_id: workspace.run_dir(run_id).gallery, folder)
     blocks = report_blocks(experiment, pictures)

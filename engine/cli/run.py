@@ -96,7 +96,7 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
         )
         status = start_here(workspace, store, first, pretraining, as_json)
         if status != 0:
-            notices.say(f"then:    the same command with init.weights={first.id}, for the training")
+            notices.say(f"then:    repeat the command with init.weights={first.id} to train")
             return status
         config = starting_from(config, first.id)
     make_run(workspace, store, replace(card, queued_for=0), config, identify())
@@ -119,7 +119,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         row = store.run(store.resolve(prefix))
         refuse_elsewhere(workspace, [row])
         if row.status not in RESUMABLE:
-            raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs resume"])
+            raise Refused([f"{row.id}: is {row.status}; only stopped, failed and lost runs can be resumed"])
         refuse_unwritable(workspace, [row])
         refuse_living(workspace, [row])
         config, _ = usable_config(workspace.run_dir(row.id))
@@ -130,7 +130,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
             tell_queued(workspace, [card_of(store.run(row.id))], as_json)
             return 0
         if not store.queue.take(row.id, identify(), RESUMABLE):
-            raise Refused([f"{row.id}: was started by somebody else just now"])
+            raise Refused([f"{row.id}: has just been started by somebody else"])
         if others := taken_over(workspace.run_dir(row.id)):
             notices.say(others)
         return follow(workspace, store, row.id, as_json)

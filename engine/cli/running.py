@@ -35,30 +35,26 @@ class NewRun:
     recipe: Recipe
     changes: Changes = field(default_factory=list)
     data: Data = None
-    name: Annotated[str, typer.Option(metavar="NAME", help="What to call the run [default: the recipe].")] = (
-        ""
-    )
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the run [default: the recipe].")] = ""
     experiment: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="The experiment it belongs to.",
+            help="Experiment to add it to.",
             show_default=True,
             autocompletion=words.experiments,
         ),
     ] = "default"
     tag: Tags = field(default_factory=list)
     note: Note = ""
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without faulty images and labels.")] = (
-        False
-    )
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip faulty images and labels.")] = False
     queued: InQueue
     as_json: Json = False
 
 
 @commands.command()
 def run(context: typer.Context, wanted: NewRun) -> None:
-    """Train: check everything, start a worker, show its epochs. Ctrl-C saves and stops."""
+    """Check everything, train, and show each epoch. Ctrl-C saves and stops."""
     from engine.cli.run import run as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -66,7 +62,7 @@ def run(context: typer.Context, wanted: NewRun) -> None:
 
 @commands.command()
 def resume(context: typer.Context, run: RunName, as_json: Json = False) -> None:
-    """Go on with a run that stopped, failed or was lost."""
+    """Resume a run that stopped, failed or was lost."""
     from engine.cli.run import resume as command
 
     raise typer.Exit(command(workspace_of(context), run, as_json))
@@ -76,16 +72,14 @@ def resume(context: typer.Context, run: RunName, as_json: Json = False) -> None:
 class Again:
     run: RunName
     changes: Changes = field(default_factory=list)
-    name: Annotated[str, typer.Option(metavar="NAME", help="Default: that of the other run.")] = ""
+    name: Annotated[str, typer.Option(metavar="NAME", help="[default: the other run's].")] = ""
     experiment: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", help="Default: that of the other run.", autocompletion=words.experiments
-        ),
+        typer.Option(metavar="NAME", help="[default: the other run's].", autocompletion=words.experiments),
     ] = ""
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="WORD", help="In place of the other run's tags; may be given again, '': none."),
+        typer.Option(metavar="WORD", help="Replaces the other run's tags; repeatable; '': none."),
     ] = None
     note: Note = ""
     queued: InQueue
@@ -94,7 +88,7 @@ class Again:
 
 @commands.command()
 def rerun(context: typer.Context, wanted: Again) -> None:
-    """Make a new run of another one's config."""
+    """Start a new run with the config of another."""
     from engine.cli.control import rerun as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -113,17 +107,17 @@ class Sweep:
         ),
     ]
     data: Data = None
-    name: Annotated[str, typer.Option(metavar="NAME", help="What the names begin with.")] = ""
+    name: Annotated[str, typer.Option(metavar="NAME", help="Prefix of the run names.")] = ""
     experiment: Annotated[
         str,
-        typer.Option(metavar="NAME", help="The experiment they belong to.", autocompletion=words.experiments),
+        typer.Option(metavar="NAME", help="Experiment to add them to.", autocompletion=words.experiments),
     ] = "sweep"
     tag: Tags = field(default_factory=list)
     note: Note = ""
     after: After = ""
     priority: Priority = 0
     sample: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="A random N of them; always the same.")
+        int | None, typer.Option(metavar="N", min=1, help="A random sample of N, always the same.")
     ] = None
     yes: Yes = False
     as_json: Json = False
@@ -131,7 +125,7 @@ class Sweep:
 
 @commands.command()
 def sweep(context: typer.Context, wanted: Sweep) -> None:
-    """Queue every combination of some values."""
+    """Queue a run for every combination of values."""
     from engine.cli.sweep import sweep as command
 
     command(workspace_of(context), wanted)
@@ -148,28 +142,28 @@ class Study:
         list[str],
         typer.Argument(
             metavar="[KEY=VALUE...]",
-            help="Changes of all, such as batch_size=8.",
+            help="Changes for all runs, such as batch_size=8.",
             autocompletion=words.changes,
         ),
     ] = field(default_factory=list)
     data: Data = None
     fraction: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of the training images whose labels are used.")
+        float, typer.Option(metavar="SHARE", help="Fraction of the training images whose labels are used.")
     ] = 1.0
     epochs_scale: Annotated[
-        float, typer.Option(metavar="FACTOR", max=1000, help="Of the epochs of each system.")
+        float, typer.Option(metavar="FACTOR", max=1000, help="Fraction of each system's epochs.")
     ] = 1.0
     hidden: Annotated[
         int, typer.Option(metavar="N", min=0, help="Channels of the first level; 0: as in the study.")
     ] = 0
     size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="For all systems [default: each its own].")
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Input size for all systems [default: each its own].")
     ] = ""
     experiment: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="The experiment they belong to.",
+            help="Experiment to add them to.",
             show_default=True,
             autocompletion=words.experiments,
         ),
@@ -181,7 +175,7 @@ class Study:
 
 @study_app.command("paper")
 def study_paper(context: typer.Context, wanted: Study) -> None:
-    """Queue U-Net, modern U-Net and that pre-trained, each evaluated."""
+    """Queue U-Net, modern U-Net and its pre-trained variant, and their evaluations."""
     from engine.cli.study import queue_study
 
     if wanted.data is None:
@@ -206,7 +200,7 @@ def recipes_show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The recipe.", autocompletion=words.recipes)],
     as_json: Json = False,
 ) -> None:
-    """Print a recipe as TOML, which `seg-engine run FILE.toml` takes."""
+    """Print a recipe as TOML for `seg-engine run FILE.toml`."""
     from engine.cli.recipes import show_recipe
 
     show_recipe(name, as_json)
@@ -222,7 +216,7 @@ def config(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """List the config keys: what they mean and what is allowed."""
+    """List the config keys, their meaning and allowed values."""
     from engine.cli.recipes import show_config
 
     show_config(prefix, as_json)
@@ -247,17 +241,17 @@ class Benchmark:
     ] = field(default_factory=list)
     largest: Annotated[
         int,
-        typer.Option(metavar="N", min=0, max=65536, help="Largest batch tried; 0: twice the config's."),
+        typer.Option(metavar="N", min=0, max=65536, help="Largest batch size to try; 0: twice the config's."),
     ] = 0
     seconds: Annotated[
-        float, typer.Option(metavar="S", min=0.1, max=100_000, help="Time for each batch size.")
+        float, typer.Option(metavar="S", min=0.1, max=100_000, help="Seconds per batch size.")
     ] = 3.0
     as_json: Json = False
 
 
 @commands.command()
 def bench(wanted: Benchmark) -> None:
-    """Measure how fast a recipe trains here, and which batch fits."""
+    """Measure how fast a recipe trains here and which batch size fits."""
     from engine.cli.bench import bench as command
 
     command(wanted.recipe, wanted.changes, wanted.largest, wanted.seconds, wanted.as_json)

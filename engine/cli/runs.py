@@ -46,14 +46,14 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
     elif found:
         output.say(runs_table(found, time.time(), output.table_width))
     elif filters or experiment or status:
-        notices.say("no run is like that; `seg-engine runs` shows all of them")
+        notices.say("no run matches; `seg-engine runs` lists all")
     else:
         notices.say(f"{workspace.root}: no runs here yet; {FIRST_RUN}")
 
 
 def first_and_unfinished(found: Sequence[RunRow], unfinished: Iterable[RunRow]) -> list[RunRow]:
     """The first rows of a long table and, wherever the order puts them, the runs that have not ended."""
-    notices.say(f"the first {TABLE_ROWS}, and those that have not ended; --limit 0 shows all")
+    notices.say(f"only the first {TABLE_ROWS} and unfinished runs are shown; --limit 0 shows all")
     shown = list(found[:TABLE_ROWS])
     ids = {row.id for row in shown}
     return shown + [row for row in unfinished if row.id not in ids]

@@ -46,14 +46,14 @@ class Evaluation:
         str,
         typer.Option(
             metavar="RUN",
-            help="Compare with its evaluation, by bootstrap over images.",
+            help="Compare with this run's evaluation, by bootstrap over images.",
             autocompletion=words.runs,
         ),
     ] = ""
     keep: Annotated[
         int,
         typer.Option(
-            metavar="N", min=-1, help="Keep the predictions of the N images of the lowest Dice; -1: of all."
+            metavar="N", min=-1, help="Save the predictions of the N images with the lowest Dice; -1: all."
         ),
     ] = 8
     new: OfNetwork
@@ -62,7 +62,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if self.baseline and self.queued.queue:
-            raise WrongUse("--baseline compares when the evaluation is done; leave --queue out")
+            raise WrongUse("--baseline compares once the evaluation is done; omit --queue")
 
 
 @commands.command()
@@ -85,12 +85,12 @@ def images(
     ] = "dice",
     limit: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="How many at most; 0: all [default: 20 in a table]."),
+        typer.Option(metavar="N", min=0, help="At most this many; 0: all [default: 20 in a table]."),
     ] = None,
     *,
     printed: Printed,
 ) -> None:
-    """List an evaluation's images, the worst first."""
+    """List an evaluation's images, worst first."""
     from engine.cli.evaluate import list_images
 
     list_images(workspace_of(context), run, sort, limit, printed)
@@ -101,26 +101,24 @@ class Prediction:
     run: RunName
     images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns.")]
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to [default: outputs/ of the new run].")
+        Path | None, typer.Option(metavar="DIR", help="Output folder [default: outputs/ of the new run].")
     ] = None
     ids: Annotated[
-        str, one_of("train", "raw", help="train: 0, 1, ... in a class map; raw: as in label files.")
+        str, one_of("train", "raw", help="Class map values; train: 0, 1, ...; raw: as in the label files.")
     ] = "train"
-    naming: Annotated[
-        str, one_of("plain", "cityscapes", help="plain, or cityscapes as its server wants it.")
-    ] = "plain"
+    naming: Annotated[str, one_of("plain", "cityscapes", help="plain, or cityscapes for its server.")] = (
+        "plain"
+    )
     label_resize: LabelResize = "bilinear-logits"
     tta: Tta = "none"
     checkpoint: Checkpoint = "best"
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace predictions that are there.")] = (
-        False
-    )
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing predictions.")] = False
     set_key: Annotated[
         list[str],
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Such as device=cpu; may be given again.",
+            help="Such as device=cpu; repeatable.",
             autocompletion=words.changes,
         ),
     ] = field(default_factory=list)
@@ -131,7 +129,7 @@ class Prediction:
 
 @commands.command()
 def predict(context: typer.Context, wanted: Prediction) -> None:
-    """Make class maps of images, at their own size."""
+    """Predict class maps of images, at their original size."""
     from engine.cli.predict import predict as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -145,7 +143,7 @@ class OodEvaluation:
         Path | None, typer.Option(metavar="ROOT", help="In-distribution images [default: the run's].")
     ] = None
     ood_data: Annotated[
-        Path | None, typer.Option(metavar="ROOT", help="Images with anomalies, masked or not.")
+        Path | None, typer.Option(metavar="ROOT", help="Images with anomalies, with or without masks.")
     ] = None
     pseudo: Annotated[
         str, one_of("void", "held-out", help="Instead of --ood-data: void, or held-out (data.hold_out).")
@@ -156,10 +154,10 @@ class OodEvaluation:
     ] = 0.95
     least_component: Annotated[
         tuple[int, int],
-        typer.Option(metavar="N M", help="Smallest component, predicted and true, in pixels."),
+        typer.Option(metavar="N M", help="Smallest predicted and true component that counts, in pixels."),
     ] = (500, 100)
     exact: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Scores kept as they are; of more, a histogram.")
+        int, typer.Option(metavar="N", min=0, help="Scores kept exactly; beyond that a histogram is used.")
     ] = 4_194_304
     checkpoint: Checkpoint = "best"
     new: OfNetwork
@@ -179,7 +177,7 @@ class OodEvaluation:
 
 @commands.command()
 def ood(context: typer.Context, wanted: OodEvaluation) -> None:
-    """Tell known from unknown: AUROC, AP and FPR95 of every score."""
+    """Evaluate OOD detection: AUROC, AP and FPR95 of every score."""
     from engine.cli.ood import ood as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -199,7 +197,7 @@ class RobustnessEvaluation:
 
 @commands.command()
 def robustness(context: typer.Context, wanted: RobustnessEvaluation) -> None:
-    """Score a run's network on corrupted images, at five strengths."""
+    """Score a run's network on corrupted images at five severities."""
     from engine.cli.ood import robustness as command
 
     raise typer.Exit(command(workspace_of(context), wanted))

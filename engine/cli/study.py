@@ -45,7 +45,7 @@ def queue_study(workspace: Workspace, root: Path, wanted: Study) -> None:
     if not wanted.yes:
         notices.say(plan_table(plan))
         if not sys.stdin.isatty():
-            raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
+            raise ConfigError([f"this would queue {count}; add --yes to confirm"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
     with workspace.open_store() as store, all_or_none(workspace, store) as cards:  # half a study is none
         for config, evaluations in plan:

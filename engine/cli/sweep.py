@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MOST_VALUES = MOST_POINTS = 100_000
 """Values one range, and runs one sweep may have; more is a slip of the keyboard."""
 
-QUOTING = "a value that holds a comma or a quote stands in quotes, such as 'data.hold_out=\"rider,train\"'"
+QUOTING = "quote a value that contains a comma or a quote, such as 'data.hold_out=\"rider,train\"'"
 """What to say where a comma may belong to a value; the outer quotes are the shell's."""
 
 
@@ -56,7 +56,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
     if not wanted.yes:
         if not sys.stdin.isatty():
-            raise ConfigError([f"this would queue {count}; add --yes to do so without being asked"])
+            raise ConfigError([f"this would queue {count}; add --yes to confirm"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
     pretrained: dict[RunConfig, str] = {}
     with workspace.open_store() as store:
@@ -127,7 +127,7 @@ def values_of(key: str, text: str) -> list[str]:
             continue
         first, last = int(bounds[1]), int(bounds[2])
         if not first <= last < first + MOST_VALUES:
-            raise ConfigError([f"{key}: {part!r} is no range; it must be FIRST..LAST such as 0..4"])
+            raise ConfigError([f"{key}: {part!r} is not a range; it must be FIRST..LAST such as 0..4"])
         values += map(str, range(first, last + 1))
     return list(dict.fromkeys(values))
 
@@ -150,7 +150,7 @@ def _parts(key: str, text: str) -> Iterator[tuple[str, bool]]:
             assert found is not None
             value = found[1].strip()
             if value != text.strip() and not value.startswith("[") and re.search(r"""["'\[\]]|\\$""", value):
-                raise ConfigError([f"{key}: {text!r} is not clear; {QUOTING}"])
+                raise ConfigError([f"{key}: {text!r} is ambiguous; {QUOTING}"])
             if value.startswith(('"', "'")) or (value.startswith("[") and not value.endswith("]")):
                 raise ConfigError([f"{key}: {text!r} is not closed; {QUOTING}"])
             yield value, value.startswith("[")

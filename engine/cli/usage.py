@@ -76,7 +76,7 @@ def _usable(called: str, name: str, value: Any) -> Any:
     if isinstance(value, int) and abs(value) >= BEYOND_INTEGERS:
         raise WrongUse(f"{called}: {short(value)} is too large; it must be below 2^63")
     if isinstance(value, float) and not math.isfinite(value):
-        raise WrongUse(f"{called}: {value} is no number to work with; it must be finite")
+        raise WrongUse(f"{called}: {value} is not allowed; it must be a finite number")
     problem = text_problem(value) if isinstance(value, str) and name not in PATHS_AS_TEXT else ""
     if problem:
         raise WrongUse(f"{called}: {value!r} {problem}")
@@ -100,7 +100,7 @@ def refuse_empty(arguments: Sequence[str]) -> None:
             option = arguments[place - 1]
         may_be = ("--note", "--tag") if "rerun" in arguments else ("--note",)
         if option not in may_be and (option or "note" not in arguments):
-            raise WrongUse(f"{option or 'an argument'}: is empty; leave it out or name something")
+            raise WrongUse(f"{option or 'an argument'}: is empty; omit it or give a value")
 
 
 def with_new_options(command: str, arguments: Sequence[str]) -> list[str]:

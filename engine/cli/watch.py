@@ -30,7 +30,7 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
         run = workspace.run_dir(store.resolve(prefix))
         row, offset, refreshed = store.run(run.id), 0, time.monotonic()
         if row.status == "queued":
-            notices.say("it waits in the queue")
+            notices.say("it is queued")
         display = choose_display(as_json, row, run.read_config())
         try:
             with display:
@@ -68,8 +68,8 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
         run = workspace.run_dir(store.resolve(prefix))
         if not run.log.exists():
             if not follow or store.run(run.id).ended:
-                raise RunDirError(f"{run.log}: is not there yet; the run was never started")
-            notices.say("it waits in the queue")
+                raise RunDirError(f"{run.log}: does not exist yet; the run was never started")
+            notices.say("it is queued")
         offset, refreshed, first = 0, time.monotonic(), True
         try:
             while True:

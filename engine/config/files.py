@@ -116,7 +116,7 @@ def to_toml(config: RunConfig) -> str:
     if config.data.class_set is not None:
         classes = tomlkit.item({"class_set": table["data"]["class_set"]})
         classes["class_set"].comment(
-            "what data.classes was when the run was made; without it, it is read anew"
+            "the class set as data.classes gave it when the run was created; without it, it is read again"
         )
         data: Any = document["data"]
         data.add("class_set", classes["class_set"])

@@ -53,6 +53,8 @@ def _problem(detail: Any) -> str:
     allowed = (
         f" {about.allowed}" if about.kind == "choice" else f" ({about.allowed})" if about.allowed else ""
     )
+    if about.kind == "text" and about.allowed != "not empty" and about.allowed:
+        wanted, allowed = about.allowed, ""
     near = difflib.get_close_matches(str(given), about.choices, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     unit = f", in {about.unit}" if about.unit else ""
@@ -73,8 +75,8 @@ def _key_of_another(key: str, variant: str) -> str:
         for about in config_keys().values()
         if about.key.startswith(f"{section}.") and variant in about.variants
     ]
-    has = f", which has {', '.join(own)}" if own else ""
-    return f"{key}: is a key of {section}.name={' or '.join(owners)}; here {section}.name is {variant}{has}"
+    has = f"; {section}.name={variant} has {', '.join(own)}" if own else f", not to {variant}"
+    return f"{key}: belongs to {section}.name={' or '.join(owners)}{has}"
 
 
 def _shown(value: Any) -> str:

@@ -54,29 +54,27 @@ class RunConfig(Section):
     task: Annotated[str, TASKS] = option(
         USUAL, "; ".join(f"{task.name}: {task.does}" for task in TASKS if TASKS.is_built_in(task.name))
     )
-    recipe: str = option("", "Name of the recipe this config came from")
-    seed: int = option(0, "Seed of weights, order and augmentation", ge=0, lt=2**63)
-    epochs: int = option(60, "Passes over the training split", unit="epochs", ge=1, le=1_000_000)
-    batch_size: int = option(64, "Images a step", unit="images", ge=1, le=65536)
+    recipe: str = option("", "Recipe that the config started from")
+    seed: int = option(0, "Random seed of weights, order and augmentation", ge=0, lt=2**63)
+    epochs: int = option(60, "Passes over the training images", unit="epochs", ge=1, le=1_000_000)
+    batch_size: int = option(64, "Images per step", unit="images", ge=1, le=65536)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto",
-        "auto: bf16 where the hardware has it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
+        "auto: bf16 where the hardware supports it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
     )
-    device: str = option(
-        "auto", "What to compute on", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN
-    )
+    device: str = option("auto", "Compute device", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN)
     devices: Count = option(
         "1",
-        "GPUs, or processes on the CPU, that share each batch; auto: all GPUs there are",
-        form="auto or a whole number from 1",
+        "GPUs, or CPU processes, that share each batch; auto: all GPUs",
+        form="auto or a whole number >= 1",
         pattern=r"^(auto|[1-9]\d{0,3})$",
     )
     executor: Literal["local", "slurm"] = option(
-        "local", "local: a process of the machine that the agent is on; slurm: a job of the cluster"
+        "local", "local: a process on the agent's machine; slurm: a cluster job"
     )
     data: DataConfig = DataConfig()
     model: Annotated[ModelSection, MODELS] = option(
-        UNetConfig(), "The network; each architecture has keys of its own"
+        UNetConfig(), "The network; each architecture has its own keys"
     )
     optimizer: Annotated[OptimizerSection, OPTIMIZERS] = option(
         SGDConfig(), "How weights follow gradients; each optimizer has keys of its own"
@@ -114,14 +112,18 @@ class RunConfig(Section):
             section = getattr(self, field)
             if isinstance(registry, PartRegistry):
                 lines += [
-                    f"{field}.{key}: no component here has that key" for key in section.model_extra or ()
+                    f"{field}.{key}: no installed component has this key" for key in section.model_extra or ()
                 ]
             elif isinstance(section, registry.unknown):
                 lines.append(f"{field}.name={section.name}: no such {registry.kind} here")
         if self.data.layout not in LAYOUTS.choices():
             lines.append(f"data.layout={self.data.layout}: no such layout here")
         plugins = ", ".join(file.path for file in self.plugins or ())
-        why = f"; the run was made with {plugins}" if plugins else "; a package may have brought it"
+        why = (
+            f"; the run was made with {plugins}"
+            if plugins
+            else "; it may come from a package that is not installed"
+        )
         return [line + why for line in lines]
 
     def stored(self) -> dict[str, Any]:
@@ -164,7 +166,7 @@ class RunConfig(Section):
     def _task_has_its_section(self) -> Self:
         if not TASKS[self.task].learns and self.of_network is None:
             raise ValueError(
-                f"task: {self.task} is of a network that a run has trained; use `seg-engine {self.task} RUN`"
+                f"task: {self.task} needs the network of a finished run; use `seg-engine {self.task} RUN`"
             )
         return self
 
@@ -176,7 +178,7 @@ class RunConfig(Section):
             raise ValueError(f"devices: the task {self.task} runs on one device; it must be 1")
         if self.device.startswith("cuda:"):
             raise ValueError(
-                f"devices: {self.devices} cannot all be {self.device}; device=cuda takes the first ones"
+                f"devices: {self.devices} cannot all be {self.device}; device=cuda uses the first ones"
             )
         if self.devices != "auto" and int(self.devices) > self.batch_size:
             raise ValueError(
@@ -184,21 +186,21 @@ class RunConfig(Section):
                 f"it must be at most batch_size"
             )
         if self.runtime.compile == "on":
-            raise ValueError("runtime.compile: on is for devices=1; with several it must be off or auto")
+            raise ValueError(
+                "runtime.compile: on works with devices=1 only; with several it must be off or auto"
+            )
         return self
 
     @model_validator(mode="after")
     def _a_job_has_what_it_uses(self) -> Self:
         if self.slurm.dry_run and self.executor != "slurm":
-            raise ValueError("slurm.dry_run: is for executor=slurm")
+            raise ValueError("slurm.dry_run: needs executor=slurm")
         if self.executor != "slurm":
             return self
         if self.device.startswith("cuda:"):
-            raise ValueError(
-                f"device: {self.device} is Slurm's to choose; with executor=slurm it must be cuda"
-            )
+            raise ValueError(f"device: {self.device} is chosen by Slurm; with executor=slurm it must be cuda")
         if self.device == "cuda" and self.slurm.gpus == 0:
-            raise ValueError("slurm.gpus: 0 leaves device=cuda without one; it must be at least 1")
+            raise ValueError("slurm.gpus: 0 does not work with device=cuda; it must be at least 1")
         if self.device != "cpu" and self.devices != "auto" and int(self.devices) > self.slurm.gpus > 0:
             raise ValueError(
                 f"devices: {self.devices} are more than slurm.gpus={self.slurm.gpus}; devices=auto uses what "

@@ -29,7 +29,7 @@ ClassNames = Annotated[str, BeforeValidator(_class_names)]
 class DataConfig(Section):
     """Which images a run sees, and at what size."""
 
-    root: str = option("", "Folder of the data set; --data sets it")
+    root: str = option("", "Data set folder; --data sets it")
     layout: Annotated[str, LAYOUTS] = option(
         "auto",
         "How the data set lies in its folder; auto: the one that recognises it",
@@ -37,37 +37,37 @@ class DataConfig(Section):
     classes: str = option(
         "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
     )
-    class_set: ClassSetConfig | None = option(
-        None, "What `classes` was when the run was made; it is not read again"
-    )
-    size: Size = option((128, 128), "Size the network sees, height x width", unit="pixels")
+    class_set: ClassSetConfig | None = option(None, "The class set as read when the run was created")
+    size: Size = option((128, 128), "Input size of the network, height x width", unit="pixels")
     split: Literal["random", "official"] = option(
-        "random", "random: divide the training folder; official: the train and val folders"
+        "random", "random: split the training folder; official: use the train and val folders"
     )
-    val_fraction: float = option(0.2, "Share of the training folder held out by the random split", gt=0, lt=1)
+    val_fraction: float = option(
+        0.2, "Fraction of the training folder that the random split holds out", gt=0, lt=1
+    )
     split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
     split_rule: Literal["threshold", "rank"] = option(
         "rank",
-        "How data.split_seed chooses. threshold: each image by itself, so that adding images moves no other "
-        "across; rank: by order, in exact numbers, as the study's recipes and runs of earlier versions do",
+        "How data.split_seed selects images. threshold: each image independently, so adding images moves no "
+        "other; rank: exact counts, as in the study's recipes and in runs of earlier versions",
         new="threshold",
     )
     label_fraction: float = option(
-        1.0, "Share of the training images whose labels are used, chosen by data.split_seed", gt=0, le=1
+        1.0, "Fraction of the training images whose labels are used, selected by data.split_seed", gt=0, le=1
     )
     hold_out: ClassNames = option(
         "",
-        "Classes that are not learned: void in training, out-of-distribution to `seg-engine ood`",
-        form="names of classes joined by commas, such as rider,train",
+        "Classes excluded from training: void in training, out-of-distribution in `seg-engine ood`",
+        form="class names separated by commas, such as rider,train",
         commas=True,
     )
     cache: bool = option(
-        True, "Decode once and keep the pixels on disk; false: decode the files anew in each epoch"
+        True, "Decode once and cache the pixels on disk; false: decode the files in every epoch"
     )
     workers: int = option(
-        0, "Processes that decode when there is no cache; 0: one a core", unit="processes", ge=0, le=1024
+        0, "Decoding processes when there is no cache; 0: one per core", unit="processes", ge=0, le=1024
     )
-    skip_bad: bool = option(False, "Go on without images that are damaged, unlabelled or mislabelled")
+    skip_bad: bool = option(False, "Skip images that are damaged, unlabelled or mislabelled")
 
     @property
     def known_classes(self) -> str | ClassSet:
@@ -88,38 +88,38 @@ class DataConfig(Section):
 class ValidationConfig(Section):
     """Validation during training."""
 
-    every: int = option(1, "Epochs from one validation to the next", unit="epochs", ge=1, le=1_000_000)
+    every: int = option(1, "Epochs between validations", unit="epochs", ge=1, le=1_000_000)
     batch_size: int = option(
         0, "Images per validation batch; 0: same as in training", unit="images", ge=0, le=65536
     )
 
 
 class GalleryConfig(Section):
-    """A fixed handful of validation images whose predictions are kept as training advances."""
+    """Predictions of a fixed few validation images, saved during training."""
 
     every: int = option(
         10,
-        "Keep predictions each time this many epochs are done, and at the end; 0: never",
+        "Epochs between saved predictions, which are also saved at the end; 0: never",
         unit="epochs",
         ge=0,
         le=1_000_000,
     )
-    images: int = option(6, "How many validation images", unit="images", ge=1, le=64)
+    images: int = option(6, "Number of validation images", unit="images", ge=1, le=64)
 
 
 class CheckpointConfig(Section):
-    """How much work a crash may cost."""
+    """How much work a crash can cost."""
 
     seconds: float = option(
         30.0,
-        "Age of the last checkpoint at which the end of an epoch writes the next; 0: every epoch",
+        "Least time between checkpoints, which are written at the end of an epoch; 0: every epoch",
         unit="seconds",
         ge=0,
         le=1_000_000_000,
     )
     keep_every: int = option(
         0,
-        "Keep the weights for good each time this many epochs are done; 0: none",
+        "Epochs between weights that are kept permanently; 0: none",
         unit="epochs",
         ge=0,
         le=1_000_000,
@@ -127,12 +127,12 @@ class CheckpointConfig(Section):
 
 
 class LimitsConfig(Section):
-    """What a run may use up."""
+    """Limits of a run."""
 
     hours: float = option(
         0.0,
-        "Wall time of one attempt; when it is over the step ends, a checkpoint is written and the run fails "
-        "with the cause timeout; 0: no limit",
+        "Wall-time limit of one attempt; at the limit the run writes a checkpoint and fails with the cause "
+        "timeout; 0: no limit",
         unit="hours",
         ge=0,
         le=1_000_000,
@@ -140,15 +140,15 @@ class LimitsConfig(Section):
 
 
 class PretrainConfig(Section):
-    """Learning to see without labels, by removing noise from images (Brempong et al. 2022)."""
+    """Pre-training without labels, by denoising (Brempong et al. 2022)."""
 
     noise: float = option(
-        0.22, "Standard deviation of the noise, that of the images being about 1", gt=0, le=10
+        0.22, "Standard deviation of the noise; images are normalised to about 1", gt=0, le=10
     )
     epochs: int = option(
         0,
-        "For a training run: epochs of the pre-training run that is made before it, whose weights it starts "
-        "from; 0: none",
+        "For a training run: queue a pre-training run of this many epochs first and start from its weights; "
+        "0: none",
         unit="epochs",
         ge=0,
         le=1_000_000,
@@ -167,21 +167,21 @@ class InitConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the machine is used. Nothing here changes what is learned, beyond rounding."""
+    """How the machine is used. Nothing here changes the result beyond rounding."""
 
     threads: int = option(
         0,
-        "CPU threads of the worker, or of each of its processes; 0: its share of the cores",
+        "CPU threads of the worker, or of each of its ranks; 0: its share of the cores",
         ge=0,
         le=1024,
     )
     keep_memory: bool = option(
-        True, "Keep large blocks of freed memory instead of giving them back to the kernel (glibc, CPU)"
+        True, "Keep large freed memory blocks instead of returning them to the kernel (glibc, CPU)"
     )
-    channels_last: bool = option(True, "Store activations with the channels innermost")
+    channels_last: bool = option(True, "Use the channels-last memory format")
     micro_batch: int = option(
         0,
-        "Images a forward pass; gradients add up to batch_size; 0: all at once",
+        "Images per forward pass; gradients accumulate to batch_size; 0: the whole batch",
         unit="images",
         ge=0,
         le=65536,
@@ -193,11 +193,9 @@ class RuntimeConfig(Section):
     )
     compile: Literal["off", "auto", "on"] = option(
         "auto",
-        "torch.compile; auto: on CUDA, when steps measured at the start say that it pays within the run",
+        "torch.compile; auto: on CUDA, if steps measured at the start show that it pays off within the run",
     )
-    deterministic: bool = option(
-        False, "Use only algorithms that repeat bit by bit on CUDA, too; some are slower"
-    )
+    deterministic: bool = option(False, "Use only deterministic algorithms, on CUDA too; some are slower")
 
 
 class PluginFile(Section):

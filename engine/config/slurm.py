@@ -24,16 +24,18 @@ SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
 class SlurmConfig(Section):
     """What a job of executor=slurm asks the cluster for; what is left empty is the cluster's own default."""
 
-    partition: str = option("", "Partition, or several with commas", form="a name", commas=True, pattern=WORD)
-    account: str = option("", "Account that pays", form="a name", pattern=WORD)
+    partition: str = option(
+        "", "Partition, or several separated by commas", form="a name", commas=True, pattern=WORD
+    )
+    account: str = option("", "Account to charge", form="a name", pattern=WORD)
     time: str = option(
         "",
-        "Longest time of a job",
+        "Time limit of a job",
         form="Slurm's MINUTES, HOURS:MM:SS, DAYS-HOURS or empty",
         pattern=SLURM_TIME,
     )
-    gpus: int = option(0, "GPUs of a job, on one node; 0: none", ge=0, le=1024)
-    cpus: int = option(0, "CPU cores of a job; 0: the cluster's default", ge=0, le=4096)
+    gpus: int = option(0, "GPUs per job, on one node; 0: none", ge=0, le=1024)
+    cpus: int = option(0, "CPU cores per job; 0: the cluster's default", ge=0, le=4096)
     signal_seconds: int = option(
         120,
         "How long before the end of slurm.time the run is told to save; it is then queued again",
@@ -47,7 +49,7 @@ class SlurmConfig(Section):
         "each but the last ends with a semicolon",
         commas=True,
     )
-    dry_run: bool = option(False, "Print the job's script and make nothing")
+    dry_run: bool = option(False, "Print the job script and create nothing")
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -12,32 +12,34 @@ from engine.config.fields import Section, option
 class OfNetworkConfig(Section):
     """What the tasks that look at the network of another run have in common."""
 
-    source: str = option("", "Id of the run whose network it is", min_length=1)
+    source: str = option("", "Id of the run whose network is used", min_length=1)
     checkpoint: str = option(
-        "", "Its checkpoint: a path, from the folder of this run or absolute", min_length=1
+        "", "Its checkpoint: a path relative to the folder of this run, or absolute", min_length=1
     )
     tta: Literal["none", "flip", "scales", "flip,scales"] = option(
-        "none", "Test-time augmentation: mirror image, several sizes, or both"
+        "none", "Test-time augmentation: horizontal flip, several scales, or both"
     )
     label_resize: Literal["bilinear-logits", "nearest"] = option(
         "bilinear-logits",
-        "To the full size: logits bilinearly before the argmax, or classes nearest",
+        "Upsampling to the full size: bilinear logits before the argmax, or nearest classes",
     )
 
 
 class ScoredSplitConfig(OfNetworkConfig):
     """What the tasks that score a split have in common."""
 
-    split: Literal["train", "val", "test"] = option("val", "Which images, as `data` divides them")
+    split: Literal["train", "val", "test"] = option("val", "Split of the data set")
 
 
 class EvaluateConfig(ScoredSplitConfig):
     """Scoring a checkpoint on a split; `seg-engine evaluate` fills it in."""
 
-    at: Literal["input", "original"] = option("original", "Size at which prediction and labels are compared")
+    at: Literal["input", "original"] = option(
+        "original", "Size at which predictions are compared with labels"
+    )
     keep: int = option(
         8,
-        "Keep image, labels and prediction of this many images of the lowest Dice; -1: of all",
+        "Save image, labels and prediction of this many images with the lowest Dice; -1: all",
         ge=-1,
         le=1_000_000_000,
     )
@@ -47,16 +49,18 @@ class PredictConfig(OfNetworkConfig):
     """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
 
     images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
-    out: str = option("", "Folder of the predictions: from the folder of this run, or absolute", min_length=1)
-    naming: Literal["plain", "cityscapes"] = option(
-        "plain", "As the image is called, or as the Cityscapes server wants it"
+    out: str = option(
+        "", "Folder for the predictions: relative to the folder of this run, or absolute", min_length=1
     )
-    classes: tuple[str, ...] = Field((), description="The classes that the network must know")
+    naming: Literal["plain", "cityscapes"] = option(
+        "plain", "File names: those of the images, or those that the Cityscapes server expects"
+    )
+    classes: tuple[str, ...] = Field((), description="The classes that the network must have")
     colors: tuple[str, ...] = Field((), description="Their colours, #rrggbb")
     values: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
         (), description="What a class map stores for each class, 0 to 255"
     )
-    overwrite: bool = option(False, "Replace predictions that are there")
+    overwrite: bool = option(False, "Replace existing predictions")
     notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
 
     @model_serializer(mode="wrap")
@@ -72,21 +76,21 @@ class OodConfig(OfNetworkConfig):
 
     in_root: str = option("", "Folder of in-distribution images, absolute", min_length=1)
     split: Literal["val", "test"] = option(
-        "val", "Which of them: as `data` divides the run's own data, else this folder where there is one"
+        "val", "Split: as the run divides its own data, or this folder of another data set"
     )
     out_root: str = option("", "Folder of out-of-distribution images, absolute; empty with `pseudo`")
     pseudo: Literal["none", "void", "held-out"] = option(
-        "none", "Out-of-distribution pixels of the in-distribution images: void, or of classes held out"
+        "none", "Out-of-distribution pixels of the in-distribution images: void, or held-out classes"
     )
-    accept: float = option(0.95, "Share of held-out in-distribution data to accept", gt=0, lt=1)
+    accept: float = option(0.95, "Fraction of held-out in-distribution data to accept", gt=0, lt=1)
     least_predicted: int = option(
         500, "Smallest predicted component that counts", unit="pixels", ge=0, le=2**31
     )
     least_true: int = option(100, "Smallest true component that counts", unit="pixels", ge=0, le=2**31)
     exact_scores: int = option(
-        4_194_304, "Scores kept as they are; of more a histogram is made", unit="scores", ge=0, le=2**31
+        4_194_304, "Scores kept exactly; beyond that a histogram is used", unit="scores", ge=0, le=2**31
     )
-    pictures: int = option(6, "Images of each kind whose score maps are kept", unit="images", ge=0, le=64)
+    pictures: int = option(6, "Images of each kind whose score maps are saved", unit="images", ge=0, le=64)
 
     @model_validator(mode="after")
     def _something_is_out(self) -> Self:

@@ -136,13 +136,13 @@ def _folders(root: Path, images: str, masks: str, endings: tuple[str, ...]) -> S
     notes = [*side.told(), *found.notes(masks)]
     if alone:
         notes.append(
-            f"{counted(len(alone), 'image')} without a mask, each judged as a whole: {listed(alone)}"
+            f"{counted(len(alone), 'image')} without a mask, each scored as a whole: {listed(alone)}"
         )
     if odd:
-        notes.append(f"{counted(len(odd), 'file')} left out, the mask of no image: {listed(odd)}")
+        notes.append(f"{counted(len(odd), 'file')} left out, masks without an image: {listed(odd)}")
     left = [f"{images}/{file}" for file in side.found.files if f"{images}/{file}" not in side.named.values()]
     if left:
-        notes.append(f"{counted(len(left), 'file')} left out, of no type that is read: {listed(left)}")
+        notes.append(f"{counted(len(left), 'file')} left out, not a supported file type: {listed(left)}")
     return Scenes(scenes, tuple(f"{shown(root)}: {note}" for note in notes))
 
 
@@ -179,7 +179,7 @@ def pseudo_mask_table(class_set: ClassSet, held_out: bool) -> NDArray[np.uint8]:
     table[[i for c in class_set.classes for i in c.ids]] = IN
     held = {i for c in class_set.held_out for i in c.ids}
     if held_out and not held:
-        raise DataError("no class was held out of training (data.hold_out), so there is none to be found")
+        raise DataError("no class was held out of training (data.hold_out), so there is nothing to detect")
     camera = _CAMERA_IDS if class_set.name == "cityscapes" else frozenset()
     out = held if held_out else class_set.void_ids - held - camera
     table[sorted(out)] = OUT

@@ -142,7 +142,7 @@ def open_cache(
     cache cannot be written.
     """
     if not samples:
-        raise DataError(f"{root}: there are no samples to cache")
+        raise DataError(f"{root}: no samples to cache")
     samples = _by_name(samples)
     key = cache_key(samples, size, class_set, root)
     folder = cache_dir / key
@@ -161,13 +161,13 @@ def open_cache(
                 pass
             except DamagedCache as error:
                 damage = str(error)
-                say(f"the image cache {folder} is damaged ({damage}); building it again")
+                say(f"the image cache {folder} is damaged ({damage}); rebuilding it")
             remove_cache(cache_dir, key)
             _check_space(cache_dir, needed)
             _build(folder, key, samples, size, class_set, root, on_progress, workers)
             return _load(folder, key, samples, size, rebuilt_because=damage)
     except DamagedCache as error:
-        raise DataError(f"{folder}: what was just written is damaged ({error}); check the disk") from error
+        raise DataError(f"{folder}: the files just written are damaged ({error}); check the disk") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "; free some space, or move the workspace" if full else ""
@@ -328,7 +328,7 @@ def _load(
         stored = {name: meta["arrays"][name] for name in _arrays(labelled)}
         expected = {name: (array["bytes"], array["crc32"]) for name, array in stored.items()}
     except (KeyError, TypeError) as error:
-        raise DamagedCache(f"meta.json lacks what it should hold: {error}") from error
+        raise DamagedCache(f"meta.json is incomplete: {error}") from error
     wanted = tuple(sample.name for sample in samples if sample.name in kept)
     if meta.get("key") != key or names != wanted or not names:
         raise DamagedCache("meta.json belongs to other samples")

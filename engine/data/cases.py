@@ -101,7 +101,9 @@ def open_material(
         # is held out is the run's own part, which does not change when images are added.
         calibrating, rest = split_random(held_out.samples, 0.5, config.split_seed, "rank")
     except DataError as error:
-        raise DataError(f"{config.root}: two images must be held out of training, to calibrate on") from error
+        raise DataError(
+            f"{config.root}: at least two images must be held out of training for calibration"
+        ) from error
     root, class_set = held_out.root, held_out.class_set
     notes = list(dict.fromkeys((*training.notes, *held_out.notes)))
     in_root, in_set = Path(about.in_root), class_set
@@ -126,15 +128,17 @@ def open_material(
     scenes = tuple(scene for scene in scenes if not is_used(scene.image))
     left_out = found - len(labelled) - len(scenes)
     if left_out == found:
-        raise DataError(f"{in_root}: all {found} images trained the network or calibrate its thresholds")
+        raise DataError(
+            f"{in_root}: all {found} images were used to train the network or to calibrate its thresholds"
+        )
     if left_out:
-        notes.append(f"{in_root}: {left_out} images trained the network or calibrate, and are not judged")
+        notes.append(f"{in_root}: {left_out} images were used for training or calibration and are not scored")
     comparable = in_set.names == class_set.names
     if labelled and not comparable:
-        notes.append(f"{in_root}: its classes are others than the run's, so its images have no Dice")
+        notes.append(f"{in_root}: its classes differ from the run's, so its images have no Dice")
     table = pseudo_mask_table(in_set, about.pseudo == "held-out") if about.pseudo != "none" else None
     if table is not None and not labelled:
-        raise DataError(f"{in_root}: has no labels, from which pseudo-outliers could be made")
+        raise DataError(f"{in_root}: has no labels to take pseudo-outliers from")
     cases = [_labelled_case(sample, in_set, in_root, table, comparable) for sample in labelled]
     cases += [_scene_case(scene, "in") for scene in scenes]
     if about.out_root:
@@ -190,7 +194,7 @@ def check_cases(
     bad = [look.problem for look in looks if look.problem]
     if bad and (not skip_bad or len(bad) == len(cases)):
         more = f"; and {len(bad) - 1} more like it" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{more}; mend it, or add data.skip_bad=true")
+        raise DataError(f"{bad[0]}{more}; fix it, or add data.skip_bad=true")
     notes = [f"{counted(len(bad), 'image')} left out (data.skip_bad): {listed(bad)}"] if bad else []
     good = [(case, look) for case, look in zip(cases, looks, strict=True) if not look.problem]
     return [case for case, _ in good], notes + _refuse_nothing_to_measure(good, about)
@@ -202,7 +206,7 @@ def _refuse_nothing_to_measure(good: list[tuple[Case, Look]], about: OodConfig) 
     inside, outside = sum(look.inside for _, look in masked), sum(look.outside for _, look in masked)
     if about.pseudo != "none" and not outside:
         what = "void" if about.pseudo == "void" else "of a class held out"
-        raise DataError(f"{about.in_root}: no pixel is {what}, so nothing would be out-of-distribution")
+        raise DataError(f"{about.in_root}: no pixel is {what}, so nothing is out-of-distribution")
     of_out = [look for case, look in masked if case.origin == "out"]
     if of_out and not any(look.outside for look in of_out):
         told = f"{about.out_root}: no mask marks a pixel as out-of-distribution (1)"
@@ -214,12 +218,14 @@ def _refuse_nothing_to_measure(good: list[tuple[Case, Look]], about: OodConfig) 
     if not of_pixels and not of_images:
         lacking = "in-distribution" if True in images else "out-of-distribution"
         help = "; name some with --id-data" if True in images else ""
-        raise DataError(f"no image and no pixel is {lacking}, so there is nothing to compare with{help}")
+        raise DataError(f"no image and no pixel is {lacking}, so there is nothing to compare{help}")
     notes = []
     if masked and not of_pixels:
-        notes.append("the masks do not mark both in- and out-of-distribution pixels: pixels are not measured")
+        notes.append(
+            "the masks do not mark both in- and out-of-distribution pixels; pixel scores are omitted"
+        )
     if not of_images:
-        notes.append("every image holds out-of-distribution pixels: images as a whole are not measured")
+        notes.append("every image contains out-of-distribution pixels; image scores are omitted")
     return notes
 
 

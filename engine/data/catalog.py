@@ -111,7 +111,7 @@ def scan_images(root: Path, layout: str = "auto") -> Catalog:
     splits as `scan` has them. Of any other folder ("images") every image counts, however deep, in one split,
     "train", and its name is its path below `root`, suffix included.
 
-    Raises DataError when there is no such folder or no image in it.
+    Raises DataError when no such folder or no image in it.
     """
     root = Path(root)
     refuse_no_folder(root)
@@ -222,7 +222,7 @@ def _unused_splits(splits: Mapping[str, tuple[Sample, ...]], folder: str) -> lis
 
 def _first(faults: Sequence[Fault], root: Path) -> str:
     return (
-        f"{shown(root)}: none of its images can be used; {faults[0].path}: {faults[0].problem}"
+        f"{shown(root)}: none of its images is usable; {faults[0].path}: {faults[0].problem}"
         if faults
         else ""
     )

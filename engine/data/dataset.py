@@ -226,7 +226,7 @@ def turned_note(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     tags = f"{counted(len(names), 'image')} with a camera's orientation tag"
-    return [f"{tags}, which is not applied: labels must be drawn on the pixels as stored: {listed(names)}"]
+    return [f"{tags}, which is ignored (draw labels on the pixels as stored): {listed(names)}"]
 
 
 def _scan(config: DataConfig, root: Path, labels: bool) -> Catalog:
@@ -304,16 +304,16 @@ def _folders_known(
     found = {sample.name for samples in there.values() for sample in samples}
     notes = []
     if added := found - began_with.names:
-        notes.append(f"{some(added)} came to {catalog.root} since the run began and are left out")
+        notes.append(f"{some(added)} added to {catalog.root} since the run began: left out")
     lost = (began_with.train.keys() | began_with.val.keys()) - found
     if lost and not config.skip_bad:
         raise DataError(
-            f"{catalog.root}: {some(lost)} that the run began with are not there, or not with both files; "
-            "restore them, or make a new run of what is there with `seg-engine rerun`"
+            f"{catalog.root}: {some(lost)} of this run missing or incomplete; restore them, or start a new "
+            "run on the remaining data with `seg-engine rerun`"
         )
     if lost:
         judging = len(began_with.val.keys() & lost)
-        notes.append(f"{some(lost)}, {judging} of them for validation, are lost and left out (data.skip_bad)")
+        notes.append(f"{some(lost)}, {judging} of them for validation, missing: left out (data.skip_bad)")
     known = {
         name: tuple(sample for sample in samples if sample.name in began_with.names)
         for name, samples in there.items()
@@ -352,7 +352,7 @@ def _apart(
     everything = {sample.name: sample for sample in (*train, *val)}
     validating = ({sample.name for sample in val} - seen) | held_out
     if not validating:
-        raise DataError("all images that would validate were learned from by the pre-training run")
+        raise DataError("the pre-training run was trained on all validation images")
     parts = [
         tuple(everything[name] for name in sorted(everything) if (name in validating) == judges)
         for judges in (False, True)

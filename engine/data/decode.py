@@ -83,7 +83,7 @@ def read_pair(
         )
         if (turned := orientation(image)) != 1:
             problem += (
-                f"; the image's orientation tag ({turned}) is not applied, draw labels on stored pixels"
+                f"; the image's orientation tag ({turned}) is ignored; draw labels on the stored pixels"
             )
         faults.append(Fault("size", label_path, problem))
     if image is None or labels is None or faults:
@@ -205,7 +205,7 @@ def _unknown_values(labels: NDArray[np.uint8], class_set: ClassSet) -> str:
         return ""
     values = ", ".join(f"{value} ({count} pixels)" for value, count in unknown[:8])
     more = f" and {len(unknown) - 8} more values" if len(unknown) > 8 else ""
-    return f"holds values outside the class set {class_set.name}: {values}{more}"
+    return f"contains values outside the class set {class_set.name}: {values}{more}"
 
 
 def _faults_of(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Fault, ...]:

@@ -53,7 +53,7 @@ def describe_faults(faults: Sequence[Fault], root: Path, most: int = 10, option:
     if len(faults) > most:
         lines.append(f"  and {len(faults) - most} more")
     command = f"seg-engine data check {shlex.quote(one_line(shown(root)))} --json"
-    lines.append(f"`{command}` lists all of them; {option} goes on without these samples")
+    lines.append(f"`{command}` lists all; {option} skips these samples")
     return "\n".join(lines)
 
 

@@ -57,7 +57,7 @@ def class_notes(data: DataConfig) -> list[str]:
         if data.classes in ("auto", BUILT_IN) or path.is_absolute():
             return []
         # Of a version that kept the path as it was typed.
-        return [f"data.classes={data.classes} is relative and is read as {absolute(path)}"]
+        return [f"data.classes={data.classes} is relative; it is read as {absolute(path)}"]
     found = _own_classes(data) if data.classes == "auto" else None
     if found is None:
         return []

@@ -61,7 +61,7 @@ def read_image(path: Path) -> Image.Image:
     """
     image, _ = _open(path, IMAGE_FORMATS)
     if image.mode not in _IMAGE_MODES:
-        raise FileFault(path, "format", f"has pixels of type {image.mode}; 8 bits a channel would be right")
+        raise FileFault(path, "format", f"has pixels of type {image.mode}; it must have 8 bits per channel")
     if "transparency" in image.info:
         image = image.convert("RGBA")  # otherwise Pillow warns when it drops the transparency
     return image.convert("RGB")
@@ -80,9 +80,9 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
             "RGBA": "is an RGB image with transparency",
             "I;16": "is 16-bit greyscale",
         }.get(image.mode, f"has pixels of type {image.mode}")
-        wanted = "a label is an 8-bit greyscale or palette PNG whose values are class ids, not colours"
+        wanted = "a label must be an 8-bit greyscale or palette PNG of class ids, not colours"
         if image.mode in ("RGB", "RGBA"):
-            wanted += "; write each colour's id instead"
+            wanted += "; replace each colour with its class id"
         raise FileFault(path, "format", f"{problem}; {wanted}")
     values = np.asarray(image).astype(np.uint8, copy=False)
     step = _GREY_STEP.get(raw_mode)
@@ -147,7 +147,7 @@ def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FileFault(path, "unreadable", f"cannot be read: {reason}") from error
     except MemoryError as error:
-        raise MemoryError(f"{path}: memory ran out while it was decoded") from error
+        raise MemoryError(f"{path}: out of memory while decoding") from error
     return image, raw_mode
 
 
@@ -173,7 +173,7 @@ def _refuse_unusual(path: Path, image: Image.Image) -> None:
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a photograph with its preview, of which the first is meant
-        raise FileFault(path, "format", f"is animated ({frames} frames); one still picture would be right")
+        raise FileFault(path, "format", f"is animated ({frames} frames); use a single still image")
 
 
 def orientation(image: Image.Image) -> int:

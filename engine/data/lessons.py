@@ -40,7 +40,7 @@ def refuse_one_class(class_set: ClassSet, root: Path) -> None:
     else:
         told, help_ = f"the class set {class_set.name} has one class", BACKGROUND
     name = class_set.names[0]
-    raise DataError(f"{shown(root)}: {told}, {name}; a network needs two classes to learn from: {help_}")
+    raise DataError(f"{shown(root)}: {told}, {name}; a network needs at least two classes: {help_}")
 
 
 def problems_of_folders(class_set: ClassSet, seen: Mapping[str, Collection[int]]) -> list[str]:
@@ -49,14 +49,14 @@ def problems_of_folders(class_set: ClassSet, seen: Mapping[str, Collection[int]]
     problems = []
     if len(class_set) == 1:
         name = class_set.names[0]
-        problems.append(f"the class set has one class, {name}; a network needs two: {BACKGROUND}")
+        problems.append(f"the class set has one class, {name}; a network needs at least two: {BACKGROUND}")
     elif "train" in seen and len(seen["train"]) == 1:
         name = class_set.names[min(seen["train"])]
         problems.append(f"train: all labelled pixels are of one class, {name}; {BACKGROUND}")
     if "train" in seen and not seen["train"]:
-        problems.append("train: all labels are void, so there is nothing to learn")
+        problems.append("train: every label is void, so there is nothing to learn")
     if "val" in seen and not seen["val"]:
-        problems.append("val: all labels are void, so data.split=official has nothing to validate on")
+        problems.append("val: every label is void, so data.split=official has nothing to validate on")
     return problems
 
 
@@ -112,23 +112,23 @@ class Lessons:
         if self.unused and self._seen(self.unused) - taught:
             return f"a data.label_fraction above {self.config.label_fraction:g} has more classes"
         if self._at_full_size(self.train) - taught:
-            return "a larger data.size keeps the other classes, whose objects vanish when the labels shrink"
+            return "a larger data.size keeps small objects, which vanish when labels are downsampled"
         held_out = [i for c in self.class_set.held_out for i in c.ids]
         if held_out and present(labels_of(self.train), 256) & set(held_out):
-            return f"data.hold_out={self.config.hold_out} makes the rest void; hold out fewer classes"
+            return f"data.hold_out={self.config.hold_out} makes everything else void; hold out fewer classes"
         if self.config.split == "random" and self._seen(self.val) - taught:
-            return "another data.split_seed lets other images train"
+            return "another data.split_seed selects other training images"
         return f"if all else is background, {BACKGROUND}"
 
     def _nothing_to_validate(self) -> str:
         size = "x".join(map(str, self.config.size))
         told = f"the labels of all {len(self.val)} validation images are void at {size}"
         if self._at_full_size(self.val):
-            help_ = "a larger data.size keeps their objects, which vanish when the labels shrink"
+            help_ = "a larger data.size keeps small objects, which vanish when labels are downsampled"
         elif self.config.split == "official":
-            help_ = "label them, or take data.split=random, which holds out a part of the training images"
+            help_ = "label them, or use data.split=random, which holds out part of the training images"
         else:
-            help_ = "another data.split_seed or a larger data.val_fraction holds out labelled images"
+            help_ = "try another data.split_seed or a larger data.val_fraction"
         return f"{shown(self.root)}: {told}, so nothing can be scored; {help_}"
 
     def _at_full_size(self, samples: Sequence[Sample]) -> frozenset[int]:

@@ -160,7 +160,7 @@ def told_changes(
             note = (
                 f"; {judging} of them validate, so scores before and after differ in kind" if judging else ""
             )
-            lines.append(f"{what} of {some(changed)} have changed since the run began{note}")
+            lines.append(f"{what} of {some(changed)} have changed since the run started{note}")
     return lines
 
 

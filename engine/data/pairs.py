@@ -121,12 +121,12 @@ def _recorded(
     found = tuple(sample for sample in samples if sample.name in part)
     notes = []
     if added := there - member.names:
-        notes.append(f"{some(added)} came to {root} since the training began and are not of its {split} part")
+        notes.append(f"{some(added)} added to {root} since the training began: not in its {split} split")
     if lost := part.keys() - there:
-        told = f"{some(lost)} of the {split} part are not there any more, or not with both files"
+        told = f"{some(lost)} of the {split} split missing or incomplete"
         if not found:
-            raise DataError(f"{root}: {told}; nothing is left to be scored")
-        notes.append(f"{told}; the other {len(found)} are scored")
+            raise DataError(f"{root}: {told}; nothing is left to score")
+        notes.append(f"{told}; scoring the other {len(found)}")
     return found, notes
 
 
@@ -170,7 +170,7 @@ def refuse_unlabelled(
             vanished = True
     told = f"{pairs.root}: the labels of all {len(pairs)} images of {what} are void"
     if vanished and size is not None:
-        told += f" at {size[0]}x{size[1]}, where small objects vanish; --at original scores them"
+        told += f" at {size[0]}x{size[1]}, where small objects vanish; --at original keeps them"
     raise DataError(f"{told}, so nothing can be scored")
 
 
@@ -179,10 +179,10 @@ def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) ->
     names = pairs.class_set.names
     if names == classes:
         return
-    missing, strange = [n for n in classes if n not in names], [n for n in names if n not in classes]
+    missing, extra = [n for n in classes if n not in names], [n for n in names if n not in classes]
     parts = [f"lacks {', '.join(missing)}"] if missing else []
-    parts += [f"has {', '.join(strange)} besides"] if strange else []
-    told = " and ".join(parts) or "has them in another order"
+    parts += [f"also has {', '.join(extra)}"] if extra else []
+    told = " and ".join(parts) or "has them in a different order"
     raise DataError(
-        f"{pairs.root}: its classes are not those of {run_id}: the data set {told}; both must be equal"
+        f"{pairs.root}: its classes differ from those of {run_id}: the data set {told}; they must be equal"
     )

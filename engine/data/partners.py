@@ -88,9 +88,9 @@ class Side:
         return self.found.notes(self.folder)
 
     def drop_unstorable(self) -> list[Fault]:
-        """Use no file whose name is no UTF-8; returns them as faults."""
+        """Use no file whose name is not valid UTF-8; returns them as faults."""
         names = [name for name, path in self.named.items() if not is_text(path)]
-        problem = "its name is no UTF-8, which results and databases need; rename it"
+        problem = "its name is not valid UTF-8, as results and databases require; rename it"
         return [Fault("name", shown(self.named.pop(name)), problem) for name in names]
 
     def why_missing(self, name: str, partners: Mapping[str, str]) -> str:
@@ -105,7 +105,7 @@ class Side:
             if stem in partners:
                 continue
             if not is_text(stem):
-                return f"{shown(self._path(path))} is there, but its name is no UTF-8"
+                return f"{shown(self._path(path))} is there, but its name is not valid UTF-8"
             return f"{shown(self._path(path))} is there, but {_difference(stem, name)}; rename one of the two"
         why = self.found.why_left_out(name)
         return f"{self.folder}/{why}" if why else ""
@@ -157,8 +157,8 @@ def _folded(name: str) -> str:
 def _difference(there: str, wanted: str) -> str:
     """How two names that read alike differ."""
     if unicodedata.normalize("NFC", there) == unicodedata.normalize("NFC", wanted):
-        return f"its name is in another Unicode form ({_form(there)}, the other {_form(wanted)})"
-    return "its name differs in case"
+        return f"its name uses another Unicode normal form ({_form(there)}, the other {_form(wanted)})"
+    return "its name differs in upper and lower case"
 
 
 def _form(name: str) -> str:

@@ -37,7 +37,7 @@ def find_material(config: RunConfig, run: RunDir) -> None:
         find_pairs(config.data, split, trained)
     for root in (about.in_root, about.out_root):
         if root and not Path(root).is_dir():
-            raise DataError(f"{root}: there is no such folder")
+            raise DataError(f"{root}: no such folder")
 
 
 def _source(config: RunConfig, run: RunDir) -> Trained | None:

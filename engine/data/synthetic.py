@@ -96,7 +96,7 @@ def synthesize(
         raise SyntheticError(f"{root}: cannot be written: {error.strerror or error}") from error
     except BrokenProcessPool as error:
         raise SyntheticError(
-            f"{root}: a drawing process was killed, perhaps for lack of memory; draw smaller images"
+            f"{root}: a drawing process was killed, perhaps out of memory; draw smaller images"
         ) from error
     classes = tuple(c.name for c in CITYSCAPES.classes if found.intersection(c.ids))
     return SyntheticSummary(splits.count("train"), splits.count("val"), classes)
@@ -116,7 +116,7 @@ def _check(root: Path, images: int, size: tuple[int, int], seed: int, val_fracti
         raise SyntheticError(f"val_fraction is {val_fraction}; it must lie between 0 and 1, such as 0.2")
     try:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise SyntheticError(f"{root}: is not an empty folder; name a new one")
+            raise SyntheticError(f"{root}: is not empty; give a new folder")
     except OSError as error:
         raise SyntheticError(f"{root}: cannot be read: {error.strerror or error}") from error
 

@@ -24,7 +24,7 @@ from engine.host.input_files import shown
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """The images that are read, wherever images are read; in lower case."""
 
-NO_IMAGE = f"are of no type that is read ({', '.join(IMAGE_SUFFIXES)})"
+NO_IMAGE = f"are not a supported file type ({', '.join(IMAGE_SUFFIXES)})"
 """Why files that are no images are left out."""
 
 
@@ -78,7 +78,7 @@ def walk(folder: Path) -> Walk:
                 found.links[link] = f"is a link to {shown(target)}, a folder that it lies in"
             elif (known := seen.get(_identity(folder / link))) is not None:
                 found.links[link] = (
-                    f"is a link to {shown(known) or 'the folder itself'}, which is read already"
+                    f"is a link to {shown(known) or 'the folder itself'}, which has already been read"
                 )
             else:
                 _walk_real(link, found, seen, links)
@@ -94,7 +94,7 @@ def _walk_real(start: str, found: Walk, seen: dict[tuple[int, int], str], links:
         here = pending.popleft()
         identity = _identity(found.folder / here)
         if identity in seen:
-            found.links[here] = f"is the folder {shown(seen[identity])}, which is read already"
+            found.links[here] = f"is the folder {shown(seen[identity])}, which has already been read"
             continue
         seen[identity] = here
         prefix = f"{here}/" if here else ""

@@ -62,17 +62,17 @@ def why_unwritable(path: Path) -> str:
         read_only = False
     if read_only:
         return f"{path} is on a file system that is mounted read-only"
-    return f"{path} {described(path)}, and {user_name()} may not write it"
+    return f"{path} {described(path)}; {user_name()} may not write to it"
 
 
 def why_unreadable(path: Path) -> str:
     """Why this user cannot read a file or list a folder; "" when it can be read, also where it is missing."""
     for folder in reversed(path.absolute().parents):
         if not os.access(folder, os.X_OK) and folder.exists():
-            return f"{folder} {described(folder)}, and {user_name()} may not look into it"
+            return f"{folder} {described(folder)}; {user_name()} may not enter it"
     if not path.exists() or os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         return ""
-    return f"{path} {described(path)}, and {user_name()} may not read it"
+    return f"{path} {described(path)}; {user_name()} may not read it"
 
 
 def refuse_unwritable(path: Path, instead: str) -> None:
@@ -88,7 +88,7 @@ def why_irremovable(folder: Path) -> str:
         return why
     above, me = folder.parent.stat(), os.geteuid()
     if above.st_mode & stat.S_ISVTX and me not in (0, above.st_uid, owner_of_path(folder)):
-        return f"{folder} {described(folder)}, and in {folder.parent} each removes what is theirs"
+        return f"{folder} {described(folder)}; in {folder.parent}, users may remove only their own files"
     if folder.is_symlink():
         return ""
     for place, _, files in os.walk(folder):

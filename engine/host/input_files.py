@@ -47,12 +47,12 @@ class InputFileError(EngineError, ValueError):
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that every file and terminal takes: bytes that are no UTF-8 are written as \\xdf."""
+    """A path as text that every file and terminal takes: bytes that are not UTF-8 are written as \\xdf."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be stored: one that is no UTF-8 reaches Python with surrogates, which JSON and
+    """Whether a name can be stored: one that is not UTF-8 reaches Python with surrogates, which JSON and
     databases refuse."""
     try:
         name.encode()
@@ -80,12 +80,12 @@ def refuse_irregular(path: Path) -> int:
 
 def _irregular(mode: int) -> str:
     kind = next((f" but {name}" for is_kind, name in _KINDS if is_kind(mode)), "")
-    return f"is no regular file{kind}"
+    return f"is not a regular file{kind}"
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for binary reading. Raises OSError also for what is no regular file: a FIFO would be waited
-    for, a device never end."""
+    """Open a file for binary reading. Raises OSError also for what is not a regular file: a FIFO would block,
+    a device may never end."""
     mode = os.stat(path).st_mode
     if stat.S_ISREG(mode):
         # Between the look and the opening it may have become a FIFO: without O_NONBLOCK that would wait.
@@ -116,7 +116,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return parse_toml(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise InputFileError(path, "is no UTF-8 text, as TOML must be") from error
+        raise InputFileError(path, "is not valid UTF-8 text, as TOML must be") from error
     except tomllib.TOMLDecodeError as error:
         raise InputFileError(path, f"is not valid TOML: {error}") from error
 

@@ -121,7 +121,7 @@ class Kept:
             job.warn(f"{error}; all images are scored again")
             return fresh
         if (earlier.classes, earlier.checkpoint) != (network.classes, network.sha256):
-            job.warn("the checkpoint is another one than before; all images are scored again")
+            job.warn("the checkpoint has changed; all images are scored again")
             return fresh
         return cls(path, earlier)
 
@@ -224,7 +224,7 @@ def read_ahead(
         pair, faults = read_pair(sample, pairs.class_set, pairs.root)
         if pair is None:
             told = f"{pairs.root / faults[0].path}: {faults[0].problem}"
-            raise DataError(f"{told}; mend it and resume, or evaluate with data.skip_bad=true")
+            raise DataError(f"{told}; fix it and resume, or evaluate with data.skip_bad=true")
         image, labels = pair
         if about.at == "input":
             labels = resize_labels(labels, network.size)

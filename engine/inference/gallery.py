@@ -66,7 +66,7 @@ def write_picture(job: Job, class_set: ClassSet) -> None:
     try:
         picture = gallery_picture(job.run.gallery, class_set.names, colors, title=job.run.read_card().name)
     except PictureError as error:  # somebody tidied the gallery away; the run is none the worse for it
-        job.warn(f"no picture was made: {error}")
+        job.warn(f"the picture could not be drawn: {error}")
         return
     write_png(job.run.outputs / "picture.png", picture)
 

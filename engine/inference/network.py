@@ -95,7 +95,7 @@ class Network:
             logits = outputs_of(self.model, normalise(images)).logits
         logits = logits.float()
         if not bool(torch.isfinite(logits).all()):
-            raise PredictionError("the network's output is not a number everywhere; its training diverged")
+            raise PredictionError("the network's output is NaN or infinite; its training diverged")
         return logits
 
 
@@ -118,7 +118,7 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     path = Path(run_path, about.checkpoint).resolve()
     content = load_checkpoint(path)
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
-        raise CheckpointError(f"{path}: holds no network with classes")
+        raise CheckpointError(f"{path}: contains no segmentation network")
     known = [str(name) for name in content["classes"]]
     check_fits(path, content, config.model, list(classes) or known)
     with open(path, "rb") as file:

@@ -77,8 +77,8 @@ def predict(job: Job) -> None:
 
     faults = write_predictions(job, about, network, writer, left, len(wanted) - len(left))
     if faults:
-        more = f"; and {len(faults) - 1} more, in its log" if len(faults) > 1 else ""
-        told = f"{len(faults)} of {len(wanted)} images could not be used, the others are done"
+        more = f"; the log lists {len(faults) - 1} more" if len(faults) > 1 else ""
+        told = f"{len(faults)} of {len(wanted)} images could not be used; the others are done"
         raise DataError(f"{told}: {faults[0]}{more}")
     job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
 
@@ -108,7 +108,7 @@ class Writer:
         """Remove predictions of an earlier run. Raises DataError where there are some and none may go."""
         for path in (self.out / product / name for name in names for product in PRODUCTS):
             if path.exists() and not overwrite:
-                raise DataError(f"{path}: is there already; take another --out, or add --overwrite")
+                raise DataError(f"{path}: already exists; use another --out or add --overwrite")
             path.unlink(missing_ok=True)
 
     def write(self, name: str, image: Image.Image, classes: NDArray[np.uint8]) -> None:

@@ -107,7 +107,7 @@ class Counts:
             job.warn(f"{path}: is damaged: {error}; all images are scored again")
             return empty
         if (earlier.checkpoint, earlier.confusions.shape) != (empty.checkpoint, empty.confusions.shape):
-            job.warn("the checkpoint is another one than before; all images are scored again")
+            job.warn("the checkpoint has changed; all images are scored again")
             return empty
         return earlier
 

@@ -14,9 +14,11 @@ __all__ = ["LOSSES", "LossSection"]
 
 
 class CrossEntropyKeys(Section):
-    cross_entropy: float = option(1.0, "Weight of the mean cross-entropy of the valid pixels", ge=0, le=1000)
+    cross_entropy: float = option(
+        1.0, "Weight of cross-entropy, averaged over the valid pixels", ge=0, le=1000
+    )
     label_smoothing: float = option(
-        0.0, "Of cross_entropy: probability moved from the true class to all classes", ge=0, lt=1
+        0.0, "Label smoothing of cross_entropy: probability spread over all classes", ge=0, lt=1
     )
 
 

@@ -134,7 +134,7 @@ def _number(metric: Metric, found: Any) -> float | None:
     try:
         value = float(found)
     except (TypeError, ValueError) as error:
-        raise MetricError(f"gave {found!r:.60}, which is no number") from error
+        raise MetricError(f"gave {found!r:.60}, which is not a number") from error
     if math.isnan(value):
         return None
     low = -MOST if metric.low is None else metric.low - ROUNDING

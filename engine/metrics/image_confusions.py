@@ -138,7 +138,7 @@ def load_image_confusions(path: Path) -> ImageConfusions:
                 part = slice(first[position], first[position + 1])
                 loaded._keep(str(name), cells[part], counts[part])
     except FileNotFoundError:
-        raise MetricsError(f"{path}: is not there") from None
+        raise MetricsError(f"{path}: does not exist") from None
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise MetricsError(f"{path}: is damaged: {error}") from error
     return loaded

@@ -132,10 +132,10 @@ def compare(
 
 def _check(ids: Sequence[str], baseline: str) -> None:
     if not ids:
-        raise CompareError("which runs? name at least one")
+        raise CompareError("give at least one run")
     twice = next((run_id for run_id in ids if ids.count(run_id) > 1), None)
     if twice is not None:
-        raise CompareError(f"{twice}: is named twice; a run is compared with others")
+        raise CompareError(f"{twice}: is given twice")
     if baseline not in ids:
         raise CompareError(f"--baseline {baseline}: is not among the runs compared: {', '.join(ids)}")
 

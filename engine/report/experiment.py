@@ -91,7 +91,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += _robustness(experiment, pictures)
     blocks += [Heading("Speed"), *_speed(experiment)]
     blocks += [Heading("Configuration"), *_configs(experiment)]
-    blocks += [Heading("How to repeat it"), *_repetition(experiment)]
+    blocks += [Heading("How to reproduce it"), *_repetition(experiment)]
     return blocks
 
 

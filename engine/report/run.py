@@ -148,7 +148,7 @@ def _pulse(page: RunPage) -> Text:
     """Whether the worker lives and whether it gets on: two things that people confuse at their cost."""
     row, files = page.row, page.files
     process = f"process {row.pid} on {row.host}" if row.pid is not None else "no process yet"
-    lives = {True: "alive", False: "gone", None: "not to be seen from this machine"}[files.alive]
+    lives = {True: "alive", False: "gone", None: "not visible from this machine"}[files.alive]
     parts = [f"{process}: {lives}" if row.pid is not None else process]
     job = (row.claimed_by or {}).get("job")
     if job:
@@ -166,7 +166,7 @@ def failure(row: RunRow) -> Text | None:
     """Why a run failed or was lost, with its traceback; None for every other run."""
     if row.status not in ("failed", "lost"):
         return None
-    told = f"{row.cause or row.status}: {block(row.message) or 'it left no message'}"
+    told = f"{row.cause or row.status}: {block(row.message) or 'no message'}"
     lines = [Text(line, "bold red") for line in told.splitlines()]
     lines += [Text("  " + line) for line in row.traceback.rstrip().splitlines()]
     return _lines(lines)

@@ -83,8 +83,8 @@ def derived_config(
     values = parse_assignments(assignments)
     strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
     if strange:
-        allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* may change"
-        raise Refused([f"{key}: is settled by the training of {row.id}; {allowed}" for key in strange])
+        allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* can be changed"
+        raise Refused([f"{key}: is fixed by the training of {row.id}; {allowed}" for key in strange])
     root = str(absolute(data)) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values

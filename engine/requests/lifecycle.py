@@ -42,7 +42,7 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
     fates = [_stop(workspace, store, row.id) for row in rows]
     owners = [owner_of(row) for row in (store.run(row.id) for row in rows) if not row.ended]
     if any(owner is None or is_alive(owner) is False for owner in owners):
-        ensure_agent(workspace)  # nobody else would pass the wish on
+        ensure_agent(workspace)  # nobody else would pass the stop request on
     return fates
 
 

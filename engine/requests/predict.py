@@ -129,7 +129,7 @@ def _why_no_image(file: Path, by_content: bool = False) -> str:
     """Why a file can be no image, "" when it may be one; it is not decoded. With `by_content` one of another
     suffix is looked into."""
     if not is_text(str(file.absolute())):
-        return "its name is no UTF-8, which results and databases need"
+        return "its name is not valid UTF-8, which results and databases need"
     if not is_image_name(file.name) and not by_content:
         return f"of no type that is read; images end in {', '.join(IMAGE_SUFFIXES)}"
     try:
@@ -180,7 +180,7 @@ def refuse_existing(out: Path, names: Sequence[str]) -> None:
         for product in PRODUCTS:
             if (out / product / name).exists():
                 raise Refused(
-                    [f"{out / product / name}: is there already; take another --out, or add --overwrite"]
+                    [f"{out / product / name}: already exists; use another --out or add --overwrite"]
                 )
 
 

@@ -113,7 +113,7 @@ def make_run(
         raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
     config = with_loaded(freeze_classes(config))
     if strange := _unstorable(config.model_dump()):
-        raise Refused([f"{strange[0]}: {shown(strange[1])} is no UTF-8, which a config needs"])
+        raise Refused([f"{strange[0]}: {shown(strange[1])} is not valid UTF-8"])
     run = workspace.run_dir(card.id)
     run.create(card, config)
     try:
@@ -124,7 +124,7 @@ def make_run(
 
 
 def _unstorable(value: Any, key: str = "") -> tuple[str, str] | None:
-    """The first text of a config that is no UTF-8, such as the name of a file, with its key."""
+    """The first text of a config that is not valid UTF-8, such as the name of a file, with its key."""
     if isinstance(value, str):
         return None if is_text(value) else (key, value)
     if isinstance(value, Mapping):

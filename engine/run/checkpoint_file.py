@@ -29,7 +29,7 @@ def verify_checkpoint(path: Path) -> None:
         with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             changed = next(filter(_is_odd, archive.infolist()), None) or archive.testzip()
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: is not there") from error
+        raise CheckpointError(f"{path}: does not exist") from error
     except OSError as error:
         # A bad sector, or an offset that points out of the file; not one that could not be opened.
         if error.filename is None and error.errno in (errno.EIO, errno.EINVAL):

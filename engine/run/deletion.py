@@ -136,7 +136,7 @@ def _is_left(path: Path) -> bool:
 def _refuse_another(there: Path, run_id: str, what: str) -> None:
     """Raises NotRemovable for a folder that is not this run's; one that is all but gone is nobody's."""
     if not there.is_dir():
-        raise NotRemovable(f"{what}, which is no folder; remove the link by hand")
+        raise NotRemovable(f"{what}, which is not a folder; remove the link by hand")
     try:
         whose = RunDir(there).read_card().id
     except RunDirError as error:

@@ -213,7 +213,9 @@ class RunDir:
         except ConfigError as error:
             more = f"; and {len(error.problems) - 1} more problems" if len(error.problems) > 1 else ""
             told = f"{_shortened(error.problems[0])}{more}"
-            raise RunDirError(f"{self.config_file}: is not a config this version reads: {told}") from error
+            raise RunDirError(
+                f"{self.config_file}: is not a valid config for this version: {told}"
+            ) from error
 
     def write_proc(self, process: ProcessIdentity, attempt: int) -> None:
         """Say which process works on which attempt, and how often the kernel has killed for memory so far."""
@@ -335,7 +337,7 @@ def _read_object(path: Path) -> tuple[bytes, dict[str, Any]]:
     except ValueError as error:
         raise RunDirError(f"{path}: is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise RunDirError(f"{path}: holds no JSON object")
+        raise RunDirError(f"{path}: is not a JSON object")
     return content, value
 
 
@@ -349,7 +351,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _shortened(text: str) -> str:

@@ -133,7 +133,7 @@ class WarmStart(Event):
     @property
     def told(self) -> str:
         """The event as a line for people."""
-        parts = [f"weights from {self.source}, after epoch {self.epoch}: {self.taken} tensors taken"]
+        parts = [f"weights loaded from {self.source}, epoch {self.epoch}: {self.taken} tensors"]
         for what, names in (("new here", self.new), ("not used", self.unused)):
             if names:
                 more = f" and {len(names) - 4} more" if len(names) > 4 else ""

@@ -93,8 +93,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, limit: int = 1 << 20) -> Any:
     """The JSON value of a small file that others may have written.
 
-    Raises OSError when it cannot be read or is no regular file, ValueError when it is no JSON, is nested too
-    deep or is larger than `limit` bytes.
+    Raises OSError when it cannot be read or is not a regular file, ValueError when it is not JSON, nested too
+    deep or larger than `limit` bytes.
     """
     with open_regular(path) as stream:
         content = stream.read(limit + 1)

@@ -97,14 +97,14 @@ def read_events(path: Path, offset: int = 0, limit: int = 4 << 20) -> tuple[list
 
     Reads at most about `limit` bytes, so that a long journal is taken in pieces. A missing file has no
     events. Raises JournalError when a whole line is no event, or when the file is shorter than `offset`;
-    OSError when it cannot be read or is no regular file.
+    OSError when it cannot be read or is not a regular file.
     """
     try:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size < offset:
                 raise JournalError(
-                    f"{path}: has {size} bytes where {offset} had been read; it was cut or replaced"
+                    f"{path}: has {size} bytes where {offset} had been read; it was truncated or replaced"
                 )
             stream.seek(offset)
             chunk = stream.read(limit)

@@ -206,7 +206,7 @@ def _value(name: str, kind: str, text: str) -> Any:
     if kind == "size":
         sides = re.fullmatch(r"(\d+)\s*[x×,]\s*(\d+)", text)
         if sides is None:
-            raise StoreError(f"{name}: {text!r} is no size; it must be HEIGHTxWIDTH such as 256x512")
+            raise StoreError(f"{name}: {text!r} is not a size; it must be HEIGHTxWIDTH such as 256x512")
         return f"[{sides[1]},{sides[2]}]"  # as SQLite's JSON functions write a list
     return text
 
@@ -216,11 +216,11 @@ def _number(name: str, text: str) -> int | float:
     try:
         number = int(text) if re.fullmatch(r"[+-]?\d{1,30}", text) else float(text)
     except ValueError:
-        raise StoreError(f"{name}: {text[:40]!r} is no number") from None
+        raise StoreError(f"{name}: {text[:40]!r} is not a number") from None
     if not math.isfinite(number):
-        raise StoreError(f"{name}: {text[:40]!r} is no finite number, and no run has such a value")
+        raise StoreError(f"{name}: {text[:40]!r} is not a finite number")
     if isinstance(number, int) and not -BEYOND <= number < BEYOND:
-        raise StoreError(f"{name}: {text} is beyond what a run can have; it must be below 2^63")
+        raise StoreError(f"{name}: {text} is too large; it must be below 2^63")
     return number
 
 
@@ -231,6 +231,6 @@ def _time(name: str, text: str) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise StoreError(
-            f"{name}: {text!r} is no time; write a date such as 2026-03-01 or UTC seconds"
+            f"{name}: {text!r} is not a time; write a date such as 2026-03-01 or UTC seconds"
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -104,7 +104,7 @@ def set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> N
     unique = sorted(set(wanted))
     for tag in unique:
         if not is_tag(tag):
-            raise StoreError(f"{tag!r}: is no tag; a tag is one word without spaces and commas")
+            raise StoreError(f"{tag!r}: is not a tag; a tag is one word without spaces or commas")
     connection.execute(tags.delete().where(tags.c.run_id == run_id))
     if unique:
         connection.execute(tags.insert(), [{"run_id": run_id, "tag": tag} for tag in unique])

@@ -55,7 +55,7 @@ class Journals:
         try:
             card, config = run_dir.read_card(), run_dir.read_config()
             if card.id != run_dir.id:
-                raise UnfitRun(f"{run_dir.path}: belongs to run {card.id}; name the folder so")
+                raise UnfitRun(f"{run_dir.path}: belongs to run {card.id}; rename the folder to that id")
             with self._database.write() as connection:
                 hold_list(connection)
                 is_new = not exists(connection, card.id)
@@ -64,7 +64,7 @@ class Journals:
                     insert_run(connection, card, config, status, self._workspace, place)
                 elif (theirs := _workspace_of(connection, card.id)) != self._workspace:
                     raise StoreError(
-                        f"run {card.id} is in the database already, as one of the workspace {theirs}"
+                        f"run {card.id} is already in the database, as one of the workspace {theirs}"
                     )
                 hold(connection, card.id)
                 for _, new, end in read_pieces(

@@ -47,7 +47,7 @@ class Lifecycle:
         with self._database.write() as connection:
             hold_list(connection)
             if exists(connection, card.id):
-                raise StoreError(f"run {card.id} is in the database already")
+                raise StoreError(f"run {card.id} is already in the database")
             if status == "queued":
                 since = card.queued_at or card.created
                 place["queued_at"] = place_in_line(connection, self._workspace, since)

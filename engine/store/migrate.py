@@ -49,6 +49,6 @@ def migrate(connection: sa.Connection, label: str) -> None:
 
 def newer(label: str, revision: str) -> StoreError:
     return StoreError(
-        f"{label}: was made by a newer version of this program (its schema is {revision}, this one's is "
+        f"{label}: was created by a newer version of this program (its schema is {revision}, this one's is "
         f"{HEAD}); update seg-engine, or choose another database"
     )

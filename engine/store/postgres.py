@@ -20,7 +20,7 @@ try:
     from psycopg import conninfo, sql
 except ImportError as problem:
     raise StoreError(
-        f"PostgreSQL needs the package psycopg ({problem}); `pip install 'seg-engine[postgres]'` brings it"
+        f"PostgreSQL needs the package psycopg ({problem}); run `pip install 'seg-engine[postgres]'`"
     ) from problem
 
 OLDEST = 13
@@ -121,7 +121,7 @@ class PostgresDatabase(Database):
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise StoreError(
-                f"{self.label}: keeps text as {encoding}; make the database with "
+                f"{self.label}: stores text as {encoding}; create the database with "
                 "`createdb --encoding UTF8 --template template0 NAME`"
             )
         connection.execute(f"SET lock_timeout = {round(self.timeout * 1000)}")
@@ -132,7 +132,7 @@ class PostgresDatabase(Database):
         said = _last_line(error)
         if code == "55P03":
             return (
-                f"another program has held what is to be changed for more than {self.timeout:g} s; try again "
+                f"another program has locked the rows to change for more than {self.timeout:g} s; try again "
                 "when it is done"
             )
         if code == "42501":
@@ -145,7 +145,7 @@ class PostgresDatabase(Database):
         if "password authentication failed" in said:
             return f"{said}; look at the user, and at the password in ~/.pgpass, PGPASSWORD or the URL"
         if connection is not None and connection.needs_password:
-            return "its server wants a password; put it into ~/.pgpass or PGPASSWORD"
+            return "the server requires a password; put it into ~/.pgpass or PGPASSWORD"
         if "does not exist" in said and not code:
             return f"{said}; `createdb` and `createuser` make one"
         if not code or code[:2] in ("08", "57"):

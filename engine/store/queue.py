@@ -250,7 +250,7 @@ def _hopeless(connection: sa.Connection, workspace: str, to_change: bool = False
     if to_change:
         found = found.with_for_update(of=_QUEUED, skip_locked=True)
     return [
-        (row.id, f"it was to start after {row.after}, which {_FATES[row.status]}")
+        (row.id, f"it was waiting for {row.after}, which {_FATES[row.status]}")
         for row in connection.execute(found)
     ]
 

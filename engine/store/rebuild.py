@@ -55,7 +55,7 @@ def rebuild(
             _into_one_file(fresh)
             backup = _swap(fresh, database, held)
     except OSError as error:
-        raise StoreError(f"{database}: cannot be rebuilt: {error}; the old one is untouched") from error
+        raise StoreError(f"{database}: cannot be rebuilt: {error}; the old one is unchanged") from error
     return RebuildReport(imported, unreadable, backup)
 
 
@@ -82,7 +82,7 @@ def rebuild_on_server(
                 imported, unreadable = _import(store, folders, on_progress)
                 copy_runs(store, server, replace=True)
     except OSError as error:
-        raise StoreError(f"{server.label}: cannot be rebuilt: {error}; it is as it was") from error
+        raise StoreError(f"{server.label}: cannot be rebuilt: {error}; it is unchanged") from error
     return RebuildReport(imported, unreadable, backup)
 
 

@@ -299,7 +299,7 @@ class ExperimentRow:
 def check_status(status: str) -> None:
     """Raises StoreError for a word that is no status."""
     if status not in STATUSES:
-        raise StoreError(f"{status}: is no status; it must be one of {', '.join(STATUSES)}")
+        raise StoreError(f"{status}: is not a status; it must be one of {', '.join(STATUSES)}")
 
 
 TAG_SEPARATOR = ","

@@ -44,7 +44,7 @@ class SqliteDatabase(Database):
         Raises StoreError.
         """
         if not path.parent.is_dir():
-            raise StoreError(f"{path.parent}: no such folder; make it, or choose another workspace")
+            raise StoreError(f"{path.parent}: no such folder; create it or choose another workspace")
         if why := why_read_only(path):
             raise StoreError(f"{path}: cannot be opened for writing: {why}")
         database = cls(path, timeout)
@@ -160,7 +160,7 @@ def _refused(reason: object, path: Path) -> str:
     """What to say where somebody may not open a database for writing."""
     why = why_unreadable(path) or why_read_only(path) or why_unwritable(path.parent)
     if not why:
-        why = f"{path.parent} and the file must be yours to write"
+        why = f"{path.parent} and the file must be writable"
     return f"cannot be opened for writing ({reason}); {why}"
 
 
@@ -168,9 +168,11 @@ def advice(error: BaseException | None, path: Path, timeout: float) -> str:
     """What to say of an error of SQLite's about the file `path`."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the higher bits only refine it
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"another program has held the database for more than {timeout:g} s; try again when it is done"
+        return (
+            f"another program has locked the database for more than {timeout:g} s; try again when it is done"
+        )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return f"is damaged or no database ({error}); `seg-engine db rebuild` makes it again from runs/"
+        return f"is damaged or not a database ({error}); `seg-engine db rebuild` rebuilds it from runs/"
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return _refused(error, path)
     # Opening needs room for the log's index, for want of which SQLite only says that the disk failed.

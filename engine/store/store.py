@@ -87,7 +87,7 @@ class Store:
         """
         text = prefix.strip()
         if not text:
-            raise StoreError("which run? give its id, the beginning of it, or its name")
+            raise StoreError("give a run id, a prefix of it, or a run name")
         wanted = runs.c.id.startswith(text, autoescape=True) | (runs.c.name == text)
         found = sa.select(runs.c.id, runs.c.name).where(wanted)
         newest_first = found.order_by(runs.c.created_at.desc(), runs.c.id).limit(MAX_CANDIDATES + 1)
@@ -100,7 +100,7 @@ class Store:
         if len(candidates) > 1:
             shown = ", ".join(f"{row.id} ({row.name})" for row in candidates[:MAX_CANDIDATES])
             more = ", ..." if len(candidates) > MAX_CANDIDATES else ""
-            raise StoreError(f"{text}: could be {shown}{more}; give more of the id")
+            raise StoreError(f"{text}: could be {shown}{more}; give a longer prefix of the id")
         return str(candidates[0].id)
 
     def run(self, run_id: str) -> RunRow:

@@ -36,7 +36,7 @@ def without_nul(
     connection: sa.Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
     """Send text without the character NUL, which PostgreSQL cannot keep and C programs end at, and without
-    lone surrogates, which are no UTF-8; U+FFFD stands in their place. To be called before a statement is
+    lone surrogates, which are not UTF-8; U+FFFD stands in their place. To be called before a statement is
     executed.
     """
     return statement, [_clean(one) for one in parameters] if many else _clean(parameters)

@@ -159,7 +159,7 @@ def test_another_data_set_gives_the_split_that_was_named(street: Path, tmp_path:
         config, section(in_root=str(tmp_path / "plain"), out_root=str(tmp_path / "plain")), tmp_path
     )
     assert [(case.name, case.origin) for case in material.cases][:2] == [("a.png", "in"), ("b.png", "in")]
-    with pytest.raises(DataError, match="has no labels, from which pseudo-outliers could be made"):
+    with pytest.raises(DataError, match="has no labels to take pseudo-outliers from"):
         open_material(config, section(in_root=str(tmp_path / "plain"), pseudo="void"), tmp_path)
 
 
@@ -183,7 +183,9 @@ def test_only_images_that_trained_are_no_in_distribution_images(street: Path, tm
     config = DataConfig(root=str(street), split="official")
     picture(tmp_path / "x.png")
     about = section(in_root=str(street / "leftImg8bit" / "train"), out_root=str(tmp_path))
-    with pytest.raises(DataError, match="all 16 images trained the network or calibrate its thresholds"):
+    with pytest.raises(
+        DataError, match="all 16 images were used to train the network or to calibrate its thresholds"
+    ):
         open_material(config, about, tmp_path)
 
 
@@ -236,15 +238,15 @@ def test_every_mask_is_read_before_anything_is_judged(street: Path, tmp_path: Pa
     material = open_material(lenient, section(in_root=str(street), out_root=str(out)), tmp_path)
     assert sum(case.origin == "out" for case in material.cases) == 11
     told = "\n".join(material.notes)
-    assert "1 image without a mask, each judged as a whole: images/05.png" in told
-    assert "1 file left out, the mask of no image: masks/stray.png" in told
+    assert "1 image without a mask, each scored as a whole: images/05.png" in told
+    assert "1 file left out, masks without an image: masks/stray.png" in told
     assert "1 image left out (data.skip_bad)" in told
 
 
 def test_nothing_to_compare_with_is_refused(street: Path, tmp_path: Path) -> None:
     void = DataConfig(root=str(street), val_fraction=0.5)
     material = open_material(void, section(in_root=str(street), pseudo="void"), tmp_path)
-    assert any("images as a whole are not measured" in note for note in material.notes)
+    assert any("image scores are omitted" in note for note in material.notes)
     whole = tmp_path / "whole"
     picture(whole / "images" / "a.png")
     mask(whole / "masks" / "a.png", values=(1, 1))
@@ -260,6 +262,6 @@ def test_images_that_are_unlike_their_labels_are_found_before_a_run(street: Path
     Image.fromarray(np.full((32, 80), 7, np.uint8)).save(label)
     with pytest.raises(DataError, match="is 80x32 but its image is 80x64") as caught:
         open_pairs(DataConfig(root=str(data), split="official"), "val", tmp_path / "cache")
-    assert "data.skip_bad=true goes on without these samples" in str(caught.value)
+    assert "data.skip_bad=true skips these samples" in str(caught.value)
     lenient = DataConfig(root=str(data), split="official", skip_bad=True)
     assert len(open_pairs(lenient, "val", tmp_path / "cache")) == 1

@@ -206,7 +206,7 @@ def test_bad_samples_are_left_out_and_listed(pairs: Pairs, cache_dir: Path) -> N
         "is 15x8 but its image is 16x8; both must have the same width and height"
     )
     assert cache.faults[2].problem == (
-        "holds values outside the class set three: 34 (1 pixels), 99 (3 pixels)"
+        "contains values outside the class set three: 34 (1 pixels), 99 (3 pixels)"
     )
     assert cache.faults[3].problem == "is empty (0 bytes)"
     again = pairs.open(cache_dir)
@@ -256,7 +256,7 @@ def rewrite_meta(change: Callable[[dict[str, object]], object]) -> Callable[[Pat
         (lambda folder: (folder / "meta.json").unlink(), "meta.json cannot be read: No such file"),
         (lambda folder: (folder / "meta.json").write_text("{"), "meta.json cannot be read"),
         (lambda folder: (folder / "meta.json").write_text("[]"), "meta.json is not an object"),
-        (rewrite_meta(lambda meta: meta.pop("arrays")), "meta.json lacks what it should hold: 'arrays'"),
+        (rewrite_meta(lambda meta: meta.pop("arrays")), "meta.json is incomplete: 'arrays'"),
         (rewrite_meta(lambda meta: meta.update(names=["s0"])), "instead of uint8 (1, 4, 8, 3)"),
         (rewrite_meta(lambda meta: meta.update(names=["x"])), "meta.json belongs to other samples"),
         (rewrite_meta(lambda meta: meta.update(key="0" * 16)), "meta.json belongs to other samples"),

@@ -115,7 +115,7 @@ def test_files_without_a_partner_are_faults_that_name_the_partner(cityscapes: Pa
         (
             "misplaced",
             "leftImg8bit/astray_leftImg8bit.png",
-            "lies in no split; leftImg8bit/<split>/<city>/ would be right",
+            "is in no split; move it to leftImg8bit/<split>/<city>/",
         ),
         (
             "missing_label",
@@ -200,10 +200,8 @@ def refusal(root: Path, layout: str = "auto", classes: str = "auto") -> str:
 
 def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
     touch(tmp_path, "cityscapes.zip")
-    assert "there is no such folder" in refusal(tmp_path / "nowhere")
-    assert "is a file; a data set is a folder (unpack an archive first)" in refusal(
-        tmp_path / "cityscapes.zip"
-    )
+    assert "no such folder" in refusal(tmp_path / "nowhere")
+    assert "is a file; a data set is a folder (unpack archives first)" in refusal(tmp_path / "cityscapes.zip")
 
 
 @pytest.mark.parametrize("level", ["leftImg8bit", "gtFine/train", "leftImg8bit/train/a", "..", "../.."])
@@ -275,9 +273,7 @@ def test_describing_faults() -> None:
     assert lines[0] == "my data: 12 faults: 11 missing label, 1 size"
     assert lines[1:3] == ["  images/0.png: has no label", "  images/1.png: has no label"]
     assert lines[11] == "  and 2 more"
-    assert lines[12] == (
-        "`seg-engine data check 'my data' --json` lists all of them; --skip-bad goes on without these samples"
-    )
+    assert lines[12] == ("`seg-engine data check 'my data' --json` lists all; --skip-bad skips these samples")
     assert describe_faults(faults[:1], Path("data")).splitlines()[0] == "data: 1 fault: 1 missing label"
 
 

@@ -45,30 +45,30 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("runs --json --csv", "--json and --csv: choose one"),
         ("runs --sort dise", "dise: is neither a field of a run nor a config key; did you mean dice?"),
         ("runs dcie>0.5", "dcie: is neither a field of a run nor a config key; did you mean dice?"),
-        ("runs --status done", "done: is no status; it must be one of queued"),
+        ("runs --status done", "done: is not a status; it must be one of queued"),
         ("runs --experiment papr", "papr: no such experiment; did you mean paper?"),
         ("show zzzz", "zzzz: no run has that id or name; `seg-engine runs` lists them"),
         ("recipes show quik", "quik: no such recipe; did you mean quick?"),
         ("config optimzer", "optimzer: no such key or group of keys; did you mean optimizer?"),
         ("run quick epochs=3", "data.root: is not set; --data FOLDER"),
         ("run quick --data . epoch=3", "epoch: no such key; did you mean epochs?"),
-        ("data cache --all", "say what to remove; add --prune"),
-        ("data cache --prune", "--prune: which?"),
+        ("data cache --all", "select what to remove; add --prune"),
+        ("data cache --prune", "--prune: give cache keys"),
         ("data cache --prune abc", "there is no cache 'abc'"),
         ("data synthesize x --size 64", "--size: '64' is not allowed; it must be HEIGHTxWIDTH such as"),
         ("data synthesize x --images 1", "images is 1; at least 2"),
-        ("data check nowhere", "nowhere: there is no such folder"),
-        ("db import nowhere", "nowhere: there is no such folder"),
+        ("data check nowhere", "nowhere: no such folder"),
+        ("db import nowhere", "nowhere: no such folder"),
         ("picture good", "no gallery yet"),
         ("--workspace nowhere runs", "nowhere: no such folder"),
-        ("runs seed=99999999999999999999", "seed: 99999999999999999999 is beyond what a run can have"),
-        ("runs dice>nan", "no finite number"),
-        ("runs created>1e999", "no finite number"),
+        ("runs seed=99999999999999999999", "seed: 99999999999999999999 is too large"),
+        ("runs dice>nan", "not a finite number"),
+        ("runs created>1e999", "not a finite number"),
         ("runs --limit 99999999999999999999", "--limit: 99999999999999999999 is too large"),
         ("--workspace ~nosuchuser/x runs", "~nosuchuser/x: no such user"),
         ("run quick --data ~nosuchuser/x", "~nosuchuser/x: no such user"),
         ("data synthesize ~nosuchuser/x", "~nosuchuser/x: no such user"),
-        ("run quick --data . --experiment ''", "--experiment: is empty; leave it out or name something"),
+        ("run quick --data . --experiment ''", "--experiment: is empty; omit it or give a value"),
         ("run quick --data . --name ' '", "--name: is empty"),
         ("run quick --data . --tag=", "--tag: is empty"),
         ("run quick --data ''", "--data: is empty"),
@@ -251,7 +251,7 @@ def test_looking_at_an_empty_folder_says_what_to_do_and_makes_nothing(
 ) -> None:
     done = seg("runs")
     assert (done.status, done.out) == (0, "")
-    assert "no runs here yet; `seg-engine run quick --data FOLDER`" in done.err
+    assert "no runs here yet; start one with `seg-engine run quick --data FOLDER`" in done.err
     assert seg("runs --json").json == []
     assert seg("show x").status == BAD_USE
     assert "no runs here yet" in seg("picture x").err
@@ -260,7 +260,7 @@ def test_looking_at_an_empty_folder_says_what_to_do_and_makes_nothing(
 
 def test_run_folders_without_a_database_point_to_rebuild(seg: Command, workspace: Workspace) -> None:
     make_run_dir(workspace.runs, "aaaa1111", finished_journal())
-    assert "has 1 run folders and no database; `seg-engine db rebuild`" in seg("runs").err
+    assert "has 1 run folders but no database; run `seg-engine db rebuild`" in seg("runs").err
 
 
 @pytest.mark.usefixtures("two_runs")
@@ -287,7 +287,7 @@ def test_runs_can_be_filtered_sorted_and_cut(seg: Command) -> None:
     assert ids("--limit 1") == ["aaaa1111"]
     assert ids("'dice>0.5'") == ids("tag:night") == ids("--experiment paper") == ["aaaa1111"]
     assert ids("--status failed") == ["bbbb2222"]
-    assert "no run is like that" in seg("runs 'dice>0.99'").err
+    assert "no run matches" in seg("runs 'dice>0.99'").err
 
 
 @pytest.mark.usefixtures("two_runs")
@@ -312,7 +312,7 @@ def test_a_long_table_is_cut_but_never_hides_what_has_not_ended(seg: Command, wo
     ids = [line.split()[0] for line in done.out.splitlines()[1:]]
     assert len(ids) == 51
     assert ids[-1] == "fresh000"
-    assert "the first 50, and those that have not ended; --limit 0 shows all" in done.err
+    assert "the first 50 and unfinished runs are shown; --limit 0 shows all" in done.err
     assert len(seg("runs --limit 0").out.splitlines()) == 57
     assert len(seg("runs --json").json) == 56
 
@@ -341,7 +341,7 @@ def test_a_damaged_journal_of_one_run_does_not_hide_the_others(seg: Command, wor
     done = seg("runs")
     assert done.status == 0
     assert len(done.out.splitlines()) == 3
-    assert "aaaa1111 is shown as it was" in done.err
+    assert "aaaa1111 is shown from an earlier state" in done.err
 
 
 # --- show and picture --------------------------------------------------------------------------
@@ -432,8 +432,8 @@ def test_config_tells_each_key_with_default_bounds_unit_and_help(seg: Command) -
     [
         (tuple(f"train/{i}" for i in range(12)), "next: seg-engine run quick --data "),
         (("train/1", "val/2"), "next: seg-engine run quick data.split=official --data "),
-        (("train/1",), "but a run cannot train on it: "),
-        (("val/1", "val/2"), "there is no split called train (there are: val); to score a trained run: "),
+        (("train/1",), "but a run cannot be trained on it: "),
+        (("val/1", "val/2"), "there is no split called train (found: val); to score a trained run: "),
         (("test/1",), "--split test"),
     ],
 )

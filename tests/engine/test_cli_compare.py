@@ -104,7 +104,7 @@ def test_latex_is_escaped_bold_where_best_and_marks_what_was_published(seg: Comm
     [
         ("compare", "missing argument 'RUN...'"),
         ("compare zzzz", "zzzz: no run has that id or name"),
-        ("compare aaaa aaaa", "aaaa1111: is named twice"),
+        ("compare aaaa aaaa", "aaaa1111: is given twice"),
         ("compare aaaa --baseline bbbb", "--baseline bbbb2222: is not among the runs compared: aaaa1111"),
         ("compare aaaa --format tex", "--format: 'tex' is not allowed; it must be one of table, csv, md,"),
     ],

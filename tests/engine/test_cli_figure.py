@@ -45,13 +45,13 @@ def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) ->
     [
         (
             "figure curve good",
-            "curve: is no kind of figure; it must be one of samples, curves, classes, conf",
+            "curve: is not a kind of figure; it must be one of samples, curves, classes, conf",
         ),
-        ("figure curves good --out x.jpg", "x.jpg: a figure is a PNG or a PDF"),
+        ("figure curves good --out x.jpg", "x.jpg: a figure is a PNG or PDF"),
         ("figure curves empty", "no epoch of these runs has a Dice"),
         ("figure curves good --measure dise", "dise: is nothing a curve can be of"),
         ("figure classes empty", "these runs have no scores by class"),
-        ("figure confusion good empty", "a confusion matrix is of one run, 2 were named"),
+        ("figure confusion good empty", "a confusion matrix shows one run; 2 were given"),
         ("figure confusion empty", "bbbb2222 has no evaluation of val; it has none yet"),
         ("figure confusion good --at original", "no evaluation of val at original; it has val at input"),
         ("figure samples empty", "no gallery yet"),

@@ -97,14 +97,14 @@ def test_rebuild_tells_of_folders_that_cannot_be_read(seg: Command, workspace: W
     (workspace.runs / "aaaa1111" / "run.json").unlink()
     done = seg("db rebuild")
     assert done.status == 1
-    assert "made again from 1 runs" in done.out
+    assert "rebuilt from 1 runs" in done.out
     assert "left out: aaaa1111" in done.err
 
 
 def test_rebuild_needs_run_folders(seg: Command) -> None:
     done = seg("db rebuild")
     assert done.status == BAD_USE
-    assert "a database is rebuilt from the run folders in it" in done.err
+    assert "the database is rebuilt from its run folders" in done.err
 
 
 def test_import_brings_a_run_home_and_twice_changes_nothing(
@@ -114,7 +114,7 @@ def test_import_brings_a_run_home_and_twice_changes_nothing(
     assert "from afar  finished, epoch 3/60, copied to" in seg(f"db import {away.path}").out
     home = seg("show aaaa --json").json
     assert home["files"]["folder"] == str(workspace.runs / "aaaa1111")
-    assert "was here already" in seg(f"db import {away.path}").out
+    assert "already here" in seg(f"db import {away.path}").out
     assert seg("show aaaa --json").json["curve"] == home["curve"]
     assert [path.name for path in workspace.runs.iterdir()] == ["aaaa1111"]
     assert seg("db rebuild").status == 0
@@ -132,7 +132,7 @@ def test_a_run_that_went_on_elsewhere_is_brought_up_to_date(
     journal.epoch(2, 0.3, 0.4)
     journal.finish(2)
     journal.write(away.journal)
-    assert "finished, epoch 2/60, brought up to date" in seg(f"db import {away.path}").out
+    assert "finished, epoch 2/60, updated" in seg(f"db import {away.path}").out
     assert [path.name for path in workspace.runs.iterdir()] == ["aaaa1111"]
 
 
@@ -149,20 +149,20 @@ def test_a_run_that_was_copied_while_it_was_written_is_made_whole_later(
     (here.outputs / "figure.png").write_bytes(b"made here")
     line = whole[:cut].rfind(b"\n") + 1  # the next attempt writes another line in its place
     away.journal.write_bytes(whole[:line] + whole[line:].replace(b'"loss":0.8', b'"loss":0.9', 1))
-    assert "finished, epoch 3/60, brought up to date" in seg(f"db import {away.path}").out
+    assert "finished, epoch 3/60, updated" in seg(f"db import {away.path}").out
     assert (here.outputs / "figure.png").read_bytes() == b"made here"
 
     (away.checkpoints / "best.pt").write_bytes(b"weights")
     away.log.write_text("all that was printed")
     here.log.write_text("all that")
-    assert "got 2 files that were missing or cut short" in seg(f"db import {away.path}").out
+    assert "got 2 files that were missing or incomplete" in seg(f"db import {away.path}").out
     assert (here.checkpoints / "best.pt").read_bytes() == b"weights"
     assert here.log.read_text() == "all that was printed"
     (here.checkpoints / "best.pt").unlink()
     journal.begin(resumed_from_epoch=3)  # it goes on here: nothing old comes back
     with here.journal.open("a") as lines:
         lines.write(journal.events[-3].model_dump_json() + "\n")
-    assert "running, epoch 3/60, was here already" in seg(f"db import {away.path}").out
+    assert "running, epoch 3/60, already here" in seg(f"db import {away.path}").out
     assert not (here.checkpoints / "best.pt").exists()
 
 
@@ -172,7 +172,7 @@ def test_two_histories_of_one_id_are_not_mixed(seg: Command, workspace: Workspac
     before = (workspace.runs / "aaaa1111" / "journal.jsonl").read_bytes()
     done = seg(f"db import {other.path}")
     assert done.status == BAD_USE
-    assert "its journal is another than that of" in done.err
+    assert "its journal differs from that of" in done.err
     assert (workspace.runs / "aaaa1111" / "journal.jsonl").read_bytes() == before
 
 
@@ -184,11 +184,11 @@ def test_of_several_folders_only_those_that_are_fit_are_taken(
     shutil.move(renamed.path, tmp_path / "usb" / "copy")
     alone = seg(f"db import {tmp_path / 'usb' / 'copy'}")
     assert (alone.status, alone.out) == (BAD_USE, "")
-    assert "belongs to run bbbb2222; name the folder so" in alone.err
+    assert "belongs to run bbbb2222; rename the folder to that id" in alone.err
     assert not workspace.database.exists()
     done = seg(f"db import {tmp_path / 'usb' / 'copy'} {good.path}")
     assert done.status == 1
-    assert "copy: belongs to run bbbb2222; name the folder so" in done.err
+    assert "copy: belongs to run bbbb2222; rename the folder to that id" in done.err
     assert [run["id"] for run in seg("runs --json").json] == ["aaaa1111"]
     assert [path.name for path in workspace.runs.iterdir()] == ["aaaa1111"]
 

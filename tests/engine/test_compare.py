@@ -353,11 +353,11 @@ def test_what_cannot_be_compared_is_one_line(make: Make) -> None:
     assert len(compare(runs[:-1]).entries) == MOST_RUNS
     with pytest.raises(CompareError, match="13 runs are too many to compare; at most 12"):
         compare(runs)
-    with pytest.raises(CompareError, match="00000001: is named twice"):
+    with pytest.raises(CompareError, match="00000001: is given twice"):
         compare([runs[1], runs[1]])
     with pytest.raises(CompareError, match="--baseline zzzz: is not among the runs compared: 00000000"):
         compare(runs[:1], baseline="zzzz")
-    with pytest.raises(CompareError, match="name at least one"):
+    with pytest.raises(CompareError, match="give at least one run"):
         compare([])
 
 

@@ -185,7 +185,7 @@ def test_check_and_rebuild_touch_their_own_workspace_only(
         ben.journals.import_run(make_run_dir(tmp_path / "theirs", "bbbb9999", finished_journal()))
         assert seg("db copy --to server").status == 0
         theirs = ben.checks.rows_of_run("bbbb9999")
-    assert seg("db check").out == "4 runs compared: the database is what their folders say\n"
+    assert seg("db check").out == "4 runs compared: the database matches their folders\n"
     with Store(url) as store, store.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM epochs WHERE run_id = 'aaaaaaaa' AND epoch = 2")
         connection.exec_driver_sql("UPDATE runs SET best_dice = 0.9 WHERE id = 'bbbbbbbb'")
@@ -200,7 +200,7 @@ def test_check_and_rebuild_touch_their_own_workspace_only(
     done = seg("db rebuild")
     assert done.status == 0
     assert "postgresql://tests@/" in done.out
-    assert "made again from 4 runs" in done.out
+    assert "rebuilt from 4 runs" in done.out
     (backup,) = ours.root.glob("experiments.db.bak-*")
     with Store(f"sqlite:///{backup}") as before, ours.open_store() as server, Store(ours.file_url) as file:
         assert sorted(run.id[0] for run in before.runs()) == ["a", "b", "d"]
@@ -238,5 +238,5 @@ def test_a_copied_folder_of_another_workspace_is_not_taken(
         ben.journals.import_run(theirs)
     done = seg(f"db import {theirs.path}")
     assert (done.status, done.out) == (BAD_USE, "")
-    assert "bbbb9999: is one of the workspace ben@lab:/b already" in done.err
+    assert "bbbb9999: already belongs to the workspace ben@lab:/b" in done.err
     assert not ours.run_dir("bbbb9999").path.exists()

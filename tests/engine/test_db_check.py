@@ -65,7 +65,7 @@ def test_a_sound_workspace_passes_and_nothing_is_changed(seg: Command, workspace
         before = everything(store)
     done = seg("db check")
     assert (done.status, done.err) == (0, "")
-    assert done.out == "2 runs compared: the database is what their folders say\n"
+    assert done.out == "2 runs compared: the database matches their folders\n"
     assert found(seg, "--fix") == []
     with workspace.open_store() as store:
         assert everything(store) == before
@@ -77,7 +77,7 @@ FIXABLE: dict[str, tuple[Break, str, str]] = {
     "a run that is only a folder": (
         lambda workspace, run: make_run_dir(workspace.runs, "cccc3333", resumed_journal()),
         "missing",
-        "is in runs/ and not in the database",
+        "is in runs/ but not in the database",
     ),
     "a journal that nobody read on": (
         lambda workspace, run: sql(
@@ -86,7 +86,7 @@ FIXABLE: dict[str, tuple[Break, str, str]] = {
             "WHERE id = 'aaaa1111'",
         ),
         "behind",
-        "its journal goes on after byte 0",
+        "its journal continues after byte 0",
     ),
     "a score that was changed": (
         lambda workspace, run: sql(workspace, "UPDATE runs SET best_dice = 0.99 WHERE id = 'aaaa1111'"),
@@ -113,12 +113,12 @@ FIXABLE: dict[str, tuple[Break, str, str]] = {
             "UPDATE runs SET config = json_set(config, '$.epochs', 7), epochs = 7 WHERE id = 'aaaa1111'",
         ),
         "rows",
-        "the config is not that of config.json",
+        "the config differs from config.json",
     ),
     "a journal that was put back": (
         lambda workspace, run: running_journal().write(run.journal),
         "journal",
-        "it was cut or replaced",
+        "it was truncated or replaced",
     ),
     "an end that the journal belies": (
         lambda workspace, run: sql(
@@ -185,7 +185,7 @@ def test_a_mended_run_keeps_what_people_want_of_it(seg: Command, workspace: Work
 def test_a_run_that_only_seems_to_run_gets_its_end(seg: Command, workspace: Workspace) -> None:
     run = import_made_up_run(workspace, "aaaa1111", running_journal(), queued_for=0)
     run.write_proc(DEAD, 1)
-    assert "is running, no worker of it lives" in seg("db check").out
+    assert "is running, but its worker is not running" in seg("db check").out
     assert seg("db check --fix").status == 0
     with workspace.open_store() as store:
         row = store.run("aaaa1111")
@@ -197,7 +197,7 @@ def test_a_run_whose_worker_lives_does_not_stay_failed(seg: Command, workspace: 
     run.write_proc(me, 1)
     with workspace.open_store() as store:
         store.lifecycle.set_status("aaaa1111", "failed", "killed")
-    assert f"is failed, its worker lives (process {me.pid})" in seg("db check").out
+    assert f"is failed, but its worker is running (process {me.pid})" in seg("db check").out
     assert seg("db check --fix").status == 0
     with workspace.open_store() as store:
         assert store.run("aaaa1111").status == "running"
@@ -230,7 +230,7 @@ def test_what_cannot_be_mended_stays_a_difference(seg: Command, workspace: Works
     said = seg("db check --fix")
     assert said.status == 1
     assert "is no event" in said.out
-    assert "bbbb2222 is gone; `seg-engine delete bbbb2222` removes its rows, too" in said.out
+    assert "bbbb2222 is gone; `seg-engine delete bbbb2222` also removes its rows" in said.out
     assert "run.json: is not JSON" in said.out
     assert "next:" not in said.err + seg("db check").err
 
@@ -270,7 +270,7 @@ def test_checkpoints_are_held_against_their_checksums(seg: Command, workspace: W
     (run.checkpoints / "best.pt").unlink()
     said = seg("db check --fix")
     assert said.status == 1
-    assert "best.pt: is not there" in said.out
+    assert "best.pt: does not exist" in said.out
     assert "last.pt: is damaged: the checksum of archive/data.pkl does not match" in said.out
 
 
@@ -285,7 +285,7 @@ def test_a_database_whose_pages_rotted_is_told_to_be_rebuilt(seg: Command, works
     workspace.database.write_bytes(content)
     said = seg("db check")
     assert said.status in (1, BAD_USE)
-    assert "`seg-engine db rebuild` makes it again from runs/" in said.out + said.err
+    assert "`seg-engine db rebuild` rebuilds it from runs/" in said.out + said.err
     assert seg("db rebuild").status == 0
     assert seg("db check").status == 0
 

@@ -89,7 +89,11 @@ def test_palette_labels_are_read_as_indices(tmp_path: Path, colours: int) -> Non
 
 @pytest.mark.parametrize(
     ("mode", "line"),
-    [("RGB", "is an RGB image; a label is"), ("I;16", "is 16-bit greyscale; a label is"), ("LA", "type LA")],
+    [
+        ("RGB", "is an RGB image; a label must"),
+        ("I;16", "is 16-bit greyscale; a label must"),
+        ("LA", "type LA"),
+    ],
 )
 def test_labels_of_other_types_are_refused(tmp_path: Path, mode: str, line: str) -> None:
     Image.new(mode, (4, 4)).save(tmp_path / "label.png")
@@ -107,7 +111,7 @@ def test_images_of_every_common_type_become_rgb(tmp_path: Path, mode: str, suffi
 
 def test_a_16_bit_image_is_refused(tmp_path: Path) -> None:
     Image.new("I;16", (4, 4)).save(tmp_path / "image.png")
-    with pytest.raises(FileFault, match="I;16; 8 bits a channel would be right"):
+    with pytest.raises(FileFault, match="I;16; it must have 8 bits per channel"):
         read_image(tmp_path / "image.png")
 
 
@@ -148,13 +152,15 @@ def test_animations_sixteen_bits_and_folders_are_refused(tmp_path: Path) -> None
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     for suffix in ("webp", "png"):
         frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
-        assert problem(tmp_path / f"a.{suffix}") == "is animated (2 frames); one still picture would be right"
+        assert problem(tmp_path / f"a.{suffix}") == "is animated (2 frames); use a single still image"
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
-    assert "8 bits a channel would be right" in problem(tmp_path / "deep.png")
+    assert "it must have 8 bits per channel" in problem(tmp_path / "deep.png")
     frames[0].save(tmp_path / "label.png")
-    assert problem(tmp_path / "label.png").endswith("class ids, not colours; write each colour's id instead")
+    assert problem(tmp_path / "label.png").endswith(
+        "class ids, not colours; replace each colour with its class id"
+    )
     (tmp_path / "folder.png").mkdir()
-    assert problem(tmp_path / "folder.png") == "is no regular file but a folder"
+    assert problem(tmp_path / "folder.png") == "is not a regular file but a folder"
 
 
 def test_an_orientation_tag_is_told_and_not_applied(tmp_path: Path) -> None:
@@ -170,7 +176,7 @@ def test_an_orientation_tag_is_told_and_not_applied(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 4), np.uint8)).save(tmp_path / "label.png")  # drawn on the turned image
     sample = Sample("a", tmp_path / "a.jpg", tmp_path / "label.png")
     _, (fault,) = read_pair(sample, CITYSCAPES, tmp_path)
-    assert "the image's orientation tag (6) is not applied" in fault.problem
+    assert "the image's orientation tag (6) is ignored" in fault.problem
 
 
 def test_every_type_that_is_found_by_its_name_is_read(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_cannot_be_removed_is_refused_before_anything_is(
     done = seg("delete aaaa1111 --yes")
     assert done.status == BAD_USE
     assert f"{locked} " in done.err
-    assert "may not write it" in done.err
+    assert "may not write to it" in done.err
     assert known(seg) == ["aaaa1111"]
     assert (run.checkpoints / "best.pt").exists()
 
@@ -218,7 +218,7 @@ def test_a_hidden_folder_whose_row_is_there_comes_back(
     (left / "checkpoints").mkdir(parents=True)
     done = seg("db check")
     assert done.status == 1
-    assert f"{left} was left by something interrupted" in done.out
+    assert f"{left} was left behind by an interrupted operation" in done.out
     assert seg("db check --fix").status in (0, 1)
     assert seg("db check").status == 0
     assert (run.checkpoints / "best.pt").exists()

@@ -116,10 +116,13 @@ def test_figures_are_drawn(seg: Command, looked_at: Workspace, tmp_path: Path, k
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("figure unknown other", "has no score maps; `seg-engine ood bbbb2222 --ood-data ROOT` makes some"),
+        (
+            "figure unknown other",
+            "has no score maps; run `seg-engine ood bbbb2222 --ood-data ROOT` makes some",
+        ),
         ("figure unknown good --score mps", "--score mps: must be one of msp, entropy"),
         ("figure unknown good --score msp", "out__a_msp.png is missing from the gallery"),
-        ("figure unknown good other", "score maps are of one run, 2 were named"),
+        ("figure unknown good other", "score maps show one run; 2 were given"),
         ("figure robustness strange", "no run was scored on corrupted images"),
         ("figure robustness good --measure loss", "loss: corrupted images have dice"),
     ],

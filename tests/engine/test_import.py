@@ -84,7 +84,7 @@ def as_line(line: bytes) -> Callable[[RunDir], object]:
 
 UNFIT: dict[str, tuple[Callable[[RunDir], object], str]] = {
     "a time of the year 285200616": (in_card("created", "9e15"), "created: "),
-    "a time that is no number": (in_card("created", "NaN"), "NaN is no number"),
+    "a time that is not a number": (in_card("created", "NaN"), "NaN is not a number"),
     "a time beyond floats": (in_card("created", "1e999"), "created: "),
     "a priority of 30 digits": (in_card("priority", "9" * 30), "priority: "),
     "a priority of 10,000 digits": (in_card("priority", LONG), "is not JSON"),
@@ -111,14 +111,14 @@ UNFIT: dict[str, tuple[Callable[[RunDir], object], str]] = {
     "epochs of 30 digits": (in_config("epochs", "9" * 30), "epochs: 9999"),
     "epochs that are true": (in_config("epochs", "true"), "epochs: True is not allowed"),
     "a seed beyond 64 bits": (in_config("seed", str(2**70)), "seed: "),
-    "a learning rate that is no number": (in_config("optimizer", '{"lr": NaN}'), "NaN is no number"),
+    "a learning rate that is not a number": (in_config("optimizer", '{"lr": NaN}'), "NaN is not a number"),
     "an unknown key": (in_config("wizardry", "1"), "wizardry: no such key"),
     "an epoch of 30 digits": (in_journal("epoch", "epoch", "9" * 30), "epoch: "),
     "an epoch beyond any": (in_journal("epoch", "epoch", "1000001"), "epoch: "),
     "an epoch that is true": (in_journal("epoch", "epoch", "true"), "epoch: "),
     "an epoch below 0": (in_journal("epoch", "epoch", "-1"), "epoch: "),
     "a Dice above 1": (in_journal("epoch", "dice", "1.5"), "dice: "),
-    "a Dice that is no number": (in_journal("epoch", "dice", "NaN"), "dice: "),
+    "a Dice that is not a number": (in_journal("epoch", "dice", "NaN"), "dice: "),
     "a Dice that is a text": (in_journal("epoch", "dice", '"0.5"'), "dice: "),
     "an infinite loss": (in_journal("epoch", "loss", "1e999"), "loss: "),
     "the loss of a class": (in_journal("epoch", "class_dice", '{"road": 2}'), "class_dice.road: "),
@@ -165,11 +165,11 @@ UNFIT: dict[str, tuple[Callable[[RunDir], object], str]] = {
     "a line of zeros": (as_line(b"\0" * 4096), "is no event"),
     "a journal that is a FIFO": (
         lambda run: (run.journal.unlink(), os.mkfifo(run.journal)),
-        "is no regular file",
+        "is not a regular file",
     ),
     "a card that is a folder": (
         lambda run: (run.card_file.unlink(), run.card_file.mkdir()),
-        "is no regular file",
+        "is not a regular file",
     ),
 }
 
@@ -216,8 +216,8 @@ def test_when_none_is_fit_nothing_is_made(seg: Command, workspace: Workspace, tm
     done = seg(f"db import {bad.path} {archive} {tmp_path / 'nowhere'}")
     assert (done.status, done.out) == (BAD_USE, "")
     assert "run.json: is not a run's card: id is missing" in done.err
-    assert "cccc3333.zip: is no folder; an archive is unpacked first" in done.err
-    assert "nowhere: there is no such folder" in done.err
+    assert "cccc3333.zip: is not a folder; unpack an archive first" in done.err
+    assert "nowhere: no such folder" in done.err
     assert os.listdir(workspace.root) == []
 
 
@@ -264,7 +264,7 @@ def test_nothing_outside_a_run_comes_with_it(
     STRANGERS[name](run, tmp_path)
     done = seg(f"db import {run.path}")
     assert (done.status, done.out) == (BAD_USE, "")
-    assert re.search(r"is a link|is no regular file|nested more than", done.err)
+    assert re.search(r"is a link|is not a regular file|nested more than", done.err)
     assert not workspace.runs.exists()
     assert not workspace.database.exists()
 
@@ -277,7 +277,7 @@ def test_paths_of_a_config_stay_in_the_workspace(seg: Command, workspace: Worksp
     )
     done = seg(f"db import {run.path}")
     assert done.status == BAD_USE
-    assert "evaluate.checkpoint: ../../../home/best.pt leaves the folder of the runs" in done.err
+    assert "evaluate.checkpoint: ../../../home/best.pt points outside the folder of runs" in done.err
 
 
 def test_a_folder_that_is_named_by_a_link_is_imported(
@@ -311,7 +311,7 @@ def test_a_newer_copy_goes_to_where_a_linked_run_lies(
     journal.epoch(1, 0.1, 0.2)
     journal.finish(1)
     journal.write(away.journal)
-    assert "finished, epoch 1/60, brought up to date" in seg(f"db import {away.path}").out
+    assert "finished, epoch 1/60, updated" in seg(f"db import {away.path}").out
     assert (workspace.runs / "aaaa1111").is_symlink()
     assert (there / "journal.jsonl").read_bytes() == away.journal.read_bytes()
     assert seg("db check").status == 0
@@ -349,7 +349,7 @@ def test_an_experiment_is_as_old_as_its_oldest_run(
 
     assert ages() == [500.25]
     for _ in range(2):
-        assert seg("db check").out.endswith("the database is what their folders say\n")
+        assert seg("db check").out.endswith("the database matches their folders\n")
         with either_workspace.open_store() as store:
             before = {name: rows for name, rows in everything(store).items() if name != "runs"}
         assert seg("db rebuild").status == 0

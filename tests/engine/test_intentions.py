@@ -98,7 +98,7 @@ def test_a_folder_that_is_gone_is_said_and_the_wish_kept(seg: Command, workspace
     run.path.rename(workspace.runs / ".elsewhere")
     done = seg("queue priority 3 aaaa")
     assert done.status == 0
-    assert f"{run.path} is gone; only the database knows this" in done.err
+    assert f"{run.path} is gone; only the database has this" in done.err
     assert seg("queue --json").json["queued"][0]["priority"] == 3
 
 

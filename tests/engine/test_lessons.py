@@ -97,12 +97,12 @@ BOTH, ONE, TWO, VOID = labels_of(1, 2), labels_of(1), labels_of(2), labels_of(0)
             {},
             "of one class, a, at 16x16, so there is nothing to learn; if all else is",
         ),
-        ([speck(1) + 2 * speck(0)] * 3, [BOTH], {}, "a larger data.size keeps the other classes"),
+        ([speck(1) + 2 * speck(0)] * 3, [BOTH], {}, "a larger data.size keeps small objects"),
         (
             [labels_of(1, 3)] * 3,
             [BOTH],
             {"hold_out": "c"},
-            "of one class, a, at 16x16, so there is nothing to learn; data.hold_out=c makes the rest void",
+            "at 16x16, so there is nothing to learn; data.hold_out=c makes everything else void",
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_random_split_that_holds_out_void_alone_is_refused_with_what_helps(mak
         except DataError as refusal:
             refused.append(str(refusal))
     assert any("another data.split_seed or a larger data.val_fraction" in line for line in refused)
-    assert any("another data.split_seed lets other images train" in line for line in refused)
+    assert any("another data.split_seed selects other training images" in line for line in refused)
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -179,7 +179,7 @@ def test_one_class_is_refused_everywhere(make: Make, seg: Command) -> None:
     assert help_ in checked.out
     assert "next:" not in checked.out
     assert seg(f"data check {root} --json").json["problems"] == [
-        f"the class set has one class, cell; a network needs two: {help_}"
+        f"the class set has one class, cell; a network needs at least two: {help_}"
     ]
     assert "no runs here yet" in seg("runs").err
     draft = Draft.of_recipe("quick")
@@ -203,9 +203,9 @@ def test_a_class_held_out_may_not_leave_one(make: Make, seg: Command) -> None:
 @pytest.mark.parametrize(
     ("train", "val", "problem"),
     [
-        ([VOID], [BOTH], "train: all labels are void, so there is nothing to learn"),
+        ([VOID], [BOTH], "train: every label is void, so there is nothing to learn"),
         ([TWO], [BOTH], "train: all labelled pixels are of one class, b; name the background as a class"),
-        ([BOTH], [VOID], "val: all labels are void, so data.split=official has nothing to validate on"),
+        ([BOTH], [VOID], "val: every label is void, so data.split=official has nothing to validate on"),
     ],
 )
 def test_the_check_of_a_data_set_says_what_a_run_would(
@@ -223,7 +223,7 @@ def test_labels_that_vanish_at_the_input_size_are_not_scored_there(make: Make, t
     root = make(["a", "b"], train=[BOTH] * 2, val=[speck(1)])
     pairs = open_pairs(DataConfig(root=str(root), split="official"), "val", tmp_path / "cache")
     refuse_unlabelled(pairs, "val")
-    with pytest.raises(DataError, match="void at 16x16, where small objects vanish; --at original scores"):
+    with pytest.raises(DataError, match="void at 16x16, where small objects vanish; --at original keeps"):
         refuse_unlabelled(pairs, "val", (16, 16))
 
 

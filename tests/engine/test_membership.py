@@ -85,7 +85,7 @@ def test_a_run_goes_on_with_the_split_that_it_began_with(root: Path, cache: bool
     again = opened(data, root, first.membership)
     assert names(again) == names(first)
     assert len(again.notes) == 1
-    assert "3 samples (img010, img011, img012) came to" in again.notes[0]
+    assert "3 samples (img010, img011, img012) added to" in again.notes[0]
     if cache:
         assert again.caches[0].key == first.caches[0].key  # nothing is decoded again
 
@@ -95,7 +95,7 @@ def test_lost_samples_are_refused_or_left_out_as_asked(root: Path) -> None:
     first = opened(data, root)
     lost = min(first.membership.train)
     (root / "labels" / f"{lost}.png").unlink()
-    with pytest.raises(DataError, match=rf"1 sample \({lost}\) that the run began with are not there"):
+    with pytest.raises(DataError, match=rf"1 sample \({lost}\) of this run missing or incomplete"):
         opened(data, root, first.membership)
     again = opened(data.model_copy(update={"skip_bad": True}), root, first.membership)
     assert names(again) == (names(first)[0] - {lost}, names(first)[1])
@@ -185,7 +185,7 @@ def test_what_a_run_held_out_is_scored_whatever_was_added(root: Path, tmp_path: 
     for split in ("train", "val"):
         pairs = open_pairs(source.data, split, tmp_path / "cache", trained=source)
         assert {s.name for s in pairs.samples} == set(member.part(split))
-        assert "3 samples (img010, img011, img012) came to" in pairs.notes[0]
+        assert "3 samples (img010, img011, img012) added to" in pairs.notes[0]
 
 
 def test_lost_and_redrawn_samples_are_told_of_an_evaluation(root: Path, tmp_path: Path) -> None:
@@ -196,10 +196,10 @@ def test_lost_and_redrawn_samples_are_told_of_an_evaluation(root: Path, tmp_path
     redraw(root, redrawn)
     pairs = open_pairs(source.data, "val", tmp_path / "cache", trained=source)
     assert [s.name for s in pairs.samples] == [redrawn]
-    assert any(f"1 sample ({lost}) of the val part are not there" in note for note in pairs.notes)
+    assert any(f"1 sample ({lost}) of the val split missing or incomplete" in note for note in pairs.notes)
     assert any(f"the labels of 1 sample ({redrawn}) have changed" in note for note in pairs.notes)
     (root / "images" / f"{redrawn}.png").unlink()
-    with pytest.raises(DataError, match="nothing is left to be scored"):
+    with pytest.raises(DataError, match="nothing is left to score"):
         open_pairs(source.data, "val", tmp_path / "cache", trained=source)
 
 
@@ -236,7 +236,7 @@ def test_copies_of_training_images_are_no_ood_cases(root: Path, tmp_path: Path) 
     about = OodConfig(source="source00", checkpoint="x", in_root=str(inside), out_root=str(outside))
     material = open_material(source.data, about, tmp_path / "cache", trained=source)
     assert [case.name for case in material.cases if case.origin == "in"] == ["strange.png"]
-    assert any("1 images trained the network or calibrate" in note for note in material.notes)
+    assert any("1 images were used for training or calibration" in note for note in material.notes)
 
 
 # ---------------------------------------------------------------------- queued again

@@ -82,7 +82,7 @@ def test_a_number_a_number_per_class_and_numbers_of_images() -> None:
         (2.5, "gave 2.5, which is outside of 0.0 to 1.0"),
         (float("inf"), "gave inf, which is outside of 0.0 to 1.0"),
         ([0.1], "gave 1 numbers for 2 classes"),
-        (object(), "which is no number"),
+        (object(), "which is not a number"),
         ("abc", "gave 3 numbers for 2 classes"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_run_fails_with_the_one_before_it(store: Store, end: str | None, fate:
     assert store.queue.fail_dependents() == ["second00"]
     row = store.run("second00")
     assert (row.status, row.cause) == ("failed", "dependency")
-    assert row.message == f"it was to start after first000, which {fate}"
+    assert row.message == f"it was waiting for first000, which {fate}"
     assert store.queue.fail_dependents() == []
 
 
@@ -213,7 +213,7 @@ def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, stor
         ("tag good --remove day", "aaaa1111: has no tag day"),
         ("tag good 'two words'", "'two words': is no tag"),
         ("run quick --priority 3 --data .", "--after and --priority order the queue; add --queue"),
-        ("sweep quick seed=5..1 --data .", "seed: '5..1' is no range; it must be FIRST..LAST"),
+        ("sweep quick seed=5..1 --data .", "seed: '5..1' is not a range; it must be FIRST..LAST"),
         ("sweep quick sed=0..4 --data .", "sed: no such key; did you mean seed?"),
         ("sweep quick seed=0, --data .", "seed: '0,' has an empty value"),
     ],
@@ -241,7 +241,7 @@ def test_requeue_puts_a_failed_run_back_and_wants_an_agent(seg: Command, no_agen
     (row,) = seg("runs bad --json").json
     assert (row["status"], row["priority"], row["cause"]) == ("queued", 4, "")
     assert len(no_agent) == 1
-    assert "stopped: it left the queue" in seg("stop bad").out
+    assert "stopped: removed from the queue" in seg("stop bad").out
     assert seg("runs bad --json").json[0]["status"] == "stopped"
 
 
@@ -315,7 +315,7 @@ def test_watching_a_run_that_is_over_shows_it_whole(seg: Command) -> None:
 
 def test_logs_are_what_the_worker_printed(seg: Command, workspace: Workspace) -> None:
     run = import_made_up_run(workspace, "aaaa1111", finished_journal())
-    assert "is not there yet; the run was never started" in seg("logs aaaa").err
+    assert "does not exist yet; the run was never started" in seg("logs aaaa").err
     run.log.write_text("one\ntwo\nthree\n")
     assert seg("logs aaaa").out == "one\ntwo\nthree\n"
     assert seg("logs aaaa -f -n 2").out == "two\nthree\n"
@@ -330,7 +330,7 @@ def test_a_grid_is_every_combination() -> None:
     assert points[1] == ["optimizer.lr=0.1", "epochs=5", "seed=1"]
     assert values_of("seed", "7,0..2,1") == ["7", "0", "1", "2"]
     assert point_name("quick", points[1], ["optimizer.lr", "seed"]) == "quick lr=0.1 seed=1"
-    with pytest.raises(ConfigError, match="is no range"):
+    with pytest.raises(ConfigError, match="is not a range"):
         values_of("seed", "0..1000000000")
 
 

@@ -241,7 +241,7 @@ def test_a_run_that_is_not_so_far_has_no_number_yet(make: Callable[..., Compared
     assert own_results(published("I", "paper-unet", 25), [[run]]) == []
 
 
-# --- How to repeat it --------------------------------------------------------------------------
+# --- How to reproduce it --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

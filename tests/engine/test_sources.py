@@ -129,5 +129,5 @@ def test_a_schedule_that_does_not_suit_the_pretraining_is_refused() -> None:
     config = with_values(CONFIG, {"pretrain.epochs": 3, "schedule.warmup_epochs": 5})
     with pytest.raises(ConfigError, match=r"of the pre-training run, schedule\.warmup_epochs: 5 "):
         pretraining_of(config)
-    with pytest.raises(ConfigError, match=r"pretrain\.epochs: is for task=train"):
+    with pytest.raises(ConfigError, match=r"pretrain\.epochs: works with task=train only"):
         with_values(CONFIG, {"task": "pretrain", "pretrain.epochs": 3})

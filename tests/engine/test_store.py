@@ -72,7 +72,7 @@ def test_a_new_run_is_queued_with_its_config(store: Store) -> None:
 
 def test_an_id_is_taken_once(store: Store) -> None:
     add_run(store)
-    with pytest.raises(StoreError, match="aaaaaaaa is in the database already"):
+    with pytest.raises(StoreError, match="aaaaaaaa is already in the database"):
         add_run(store)
 
 
@@ -90,7 +90,9 @@ def test_resolve_takes_ids_beginnings_and_names(store: Store) -> None:
     assert store.resolve("abc11111") == "abc11111"
     assert store.resolve("abc2") == "abc22222"
     assert store.resolve("unet") == "abc11111"
-    with pytest.raises(StoreError, match=r"abc: could be abc11111 \(unet\), abc22222 \(wide\); give more"):
+    with pytest.raises(
+        StoreError, match=r"abc: could be abc11111 \(unet\), abc22222 \(wide\); give a longer"
+    ):
         store.resolve("abc")
     with pytest.raises(StoreError, match=r"wide: could be abc22222 \(wide\), xyz00000 \(wide\)"):
         store.resolve("wide")
@@ -117,7 +119,7 @@ def test_of_two_who_claim_a_run_one_gets_it(store: Store) -> None:
     assert not store.lifecycle.set_status(run_id, "starting", expect=["queued"])
     with pytest.raises(StoreError, match="bbbbbbbb: no such run"):
         store.lifecycle.set_status("bbbbbbbb", "starting")
-    with pytest.raises(StoreError, match="paused: is no status; it must be one of queued, starting"):
+    with pytest.raises(StoreError, match="paused: is not a status; it must be one of queued, starting"):
         store.lifecycle.set_status(run_id, "paused")
 
 
@@ -257,7 +259,7 @@ def test_runs_are_ordered_by_a_key_of_an_earlier_version(listed: Store) -> None:
 def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) -> None:
     assert [run.id for run in listed.runs(["experiment=paper", "dice>0"])] == ["aaaaaaaa"]
     assert [run.id for run in listed.runs(experiment="paper", status="failed")] == ["bbbbbbbb"]
-    with pytest.raises(StoreError, match="done: is no status"):
+    with pytest.raises(StoreError, match="done: is not a status"):
         listed.runs(status="done")
 
 
@@ -267,9 +269,9 @@ def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) 
         ("bset_dice>0.5", "bset_dice: is neither a field of a run nor a config key; did you mean best_dice?"),
         ("modle.width=3", "did you mean model.width?"),
         ("lr>0.1", "did you mean optimizer.lr?"),
-        ("dice>high", "dice: 'high' is no number"),
-        ("created>yesterday", "created: 'yesterday' is no time; write a date such as 2026-03-01"),
-        ("data.size=big", "data.size: 'big' is no size"),
+        ("dice>high", "dice: 'high' is not a number"),
+        ("created>yesterday", "created: 'yesterday' is not a time; write a date such as 2026-03-01"),
+        ("data.size=big", "data.size: 'big' is not a size"),
         ("data.skip_bad=perhaps", "data.skip_bad: 'perhaps' must be true or false"),
         ("  ", "an empty filter"),
         ("status=fail", "status: 'fail' is none of queued, starting, running, "),

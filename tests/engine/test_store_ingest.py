@@ -394,7 +394,7 @@ def test_a_folder_that_cannot_be_imported_says_why(tmp_path: Path, store: Store)
 
     run_dir = make_run_dir(tmp_path / "runs", "bbbbbbbb")
     run_dir.config_file.write_text('{"epochs": "many"}')
-    with pytest.raises(StoreError, match=r"config\.json: is not a config this version reads"):
+    with pytest.raises(StoreError, match=r"config\.json: is not a valid config for this version"):
         store.journals.import_run(run_dir)
 
     run_dir = make_run_dir(tmp_path / "runs", "cccccccc")
@@ -467,7 +467,7 @@ def test_rebuild_waits_for_nobody_who_has_the_database_open(
     path = workspace_with_runs(tmp_path)
     reader = sqlite3.connect(path)
     reader.execute("SELECT * FROM runs").fetchall()
-    with pytest.raises(StoreError, match="another program has held the database"):
+    with pytest.raises(StoreError, match="another program has locked the database"):
         rebuild(path, tmp_path / "runs")
     assert reader.execute("SELECT id FROM runs").fetchall() == [("zzzzzzzz",)]
     reader.close()
@@ -485,7 +485,7 @@ def test_a_rebuild_that_fails_leaves_the_old_database(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("engine.store.rebuild.os.replace", fail)
-    with pytest.raises(StoreError, match=r"No space left on device.*the old one is untouched"):
+    with pytest.raises(StoreError, match=r"No space left on device.*the old one is unchanged"):
         rebuild(path, tmp_path / "runs")
     with pytest.raises(StoreError, match="missing: cannot be read"):
         rebuild(path, tmp_path / "missing")

@@ -66,7 +66,7 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_password_that_is_missing_or_wrong(postgres: Server, url: str) -> None:
     name = url.partition("@/")[2]
-    assert "wants a password; put it into ~/.pgpass or PGPASSWORD" in refusal(
+    assert "requires a password; put it into ~/.pgpass or PGPASSWORD" in refusal(
         f"postgresql://needs_password@/{name}"
     )
     said = refusal(f"postgresql://needs_password:secret@/{name}")
@@ -118,7 +118,7 @@ def test_a_role_that_may_only_select_can_look(
 
 def test_a_database_that_keeps_no_unicode_is_refused(postgres: Server) -> None:
     postgres.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
-    assert "keeps text as SQL_ASCII; make the database with `createdb --encoding UTF8" in refusal(
+    assert "stores text as SQL_ASCII; create the database with `createdb --encoding UTF8" in refusal(
         postgres.url("ascii")
     )
 
@@ -144,7 +144,7 @@ def test_an_older_schema_waits_for_somebody_to_say_so(url: str, monkeypatch: pyt
 def test_a_newer_schema_asks_for_a_newer_program(url: str) -> None:
     with Store(url) as store, store.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    assert "made by a newer version of this program (its schema is 9999" in refusal(url)
+    assert "created by a newer version of this program (its schema is 9999" in refusal(url)
 
 
 def test_without_its_driver_it_says_which_package_is_missing() -> None:
@@ -155,7 +155,7 @@ def test_without_its_driver_it_says_which_package_is_missing() -> None:
         "except StoreError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "`pip install 'seg-engine[postgres]'` brings it" in done.stdout
+    assert "run `pip install 'seg-engine[postgres]'`" in done.stdout
 
 
 def test_when_the_server_comes_back_the_store_goes_on(postgres: Server, store: Store) -> None:
@@ -178,7 +178,7 @@ def test_a_run_that_others_hold_too_long_is_named(url: str) -> None:
         add_run(store)
         with store.database.write() as holder:
             holder.exec_driver_sql("SELECT * FROM runs FOR UPDATE")
-            with pytest.raises(StoreError, match=r"held what is to be changed for more than 0\.1 s"):
+            with pytest.raises(StoreError, match=r"locked the rows to change for more than 0\.1 s"):
                 store.lifecycle.set_status("aaaaaaaa", "stopping")
             assert store.run("aaaaaaaa").status == "queued"  # readers do not wait
         assert store.lifecycle.set_status("aaaaaaaa", "stopping")
@@ -299,7 +299,7 @@ def test_a_copy_of_a_folder_of_another_workspace_is_not_imported(url: str, tmp_p
     with Store(url, workspace="ana@lab:/a") as ana, Store(url, workspace="ben@lab:/b") as ben:
         ana.journals.import_run(run)
         before = everything(ana)
-        with pytest.raises(StoreError, match="already, as one of the workspace ana@lab:/a"):
+        with pytest.raises(StoreError, match="already in the database, as one of the workspace ana@lab:/a"):
             ben.journals.import_run(run)
         assert everything(ana) == before
 

@@ -112,7 +112,7 @@ def test_opening_an_up_to_date_database_imports_neither_alembic_nor_torch(tmp_pa
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"nowhere: no such folder; make it"):
+    with pytest.raises(StoreError, match=r"nowhere: no such folder; create it"):
         open_store(tmp_path / "nowhere")
 
 
@@ -167,7 +167,7 @@ def test_a_lock_that_others_hold_too_long_is_named(tmp_path: Path) -> None:
         run_id = add_run(store)
         holder = sqlite3.connect(store.label, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match=r"another program has held the database for more than 0\.1 s"):
+        with pytest.raises(StoreError, match=r"another program has locked the database for more than 0\.1 s"):
             store.lifecycle.set_status(run_id, "stopping")
         assert store.run(run_id).status == "queued"  # readers do not wait
         holder.execute("ROLLBACK")

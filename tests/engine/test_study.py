@@ -127,9 +127,7 @@ def test_without_a_yes_it_shows_the_list_and_queues_nothing(
     done = seg(f"study paper --data '{scenes}' {SMALL}")
     assert done.status == 2
     assert all(name in done.err for name in NAMES)
-    assert done.err.splitlines()[-1].endswith(
-        "this would queue 10 runs; add --yes to do so without being asked"
-    )
+    assert done.err.splitlines()[-1].endswith("this would queue 10 runs; add --yes to confirm")
     assert not workspace.database.exists()
 
 
@@ -150,4 +148,4 @@ def test_half_a_study_is_taken_back(
 
 def test_a_study_needs_data(seg: Command, tmp_path: Path) -> None:
     assert seg("study paper").err == "error: --data: which images? name the folder of the data set\n"
-    assert "there is no such folder" in seg(f"study paper --data {tmp_path / 'nowhere'} --yes").err
+    assert "no such folder" in seg(f"study paper --data {tmp_path / 'nowhere'} --yes").err

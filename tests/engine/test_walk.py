@@ -46,7 +46,7 @@ def test_of_a_folder_and_a_link_to_it_the_folder_counts(link: str, tmp_path: Pat
     catalog = catalog_of(tmp_path)
     assert names(catalog) == {"train": ["train/1", "train/2"], "val": ["val/3"]}
     assert catalog.notes == tuple(
-        f"{side}/{link}: is a link to val, which is read already; the link is left out"
+        f"{side}/{link}: is a link to val, which has already been read; the link is left out"
         for side in ("images", "labels")
     )
 
@@ -62,7 +62,7 @@ def test_links_that_lead_back_are_left_out_and_links_to_elsewhere_are_read(tmp_p
     assert found.files == ["a/1.png", "b/2.png", "b/deep/3.png", "circle"]
     assert set(found.links) == {"a/up", "b/back", "c"}
     assert "a folder that it lies in" in found.links["a/up"]
-    assert found.links["c"] == "is a link to b/deep, which is read already"
+    assert found.links["c"] == "is a link to b/deep, which has already been read"
     assert len(found.notes("images")) == 3
 
 
@@ -137,7 +137,7 @@ def test_what_takes_no_part_is_told_with_counts_and_names(tmp_path: Path) -> Non
     assert "images/train/0.tif, images/train/1.tif, images/train/10.tif" in told
     assert "images/train/7.tif and 2 more" in told
     assert "images/test: has no labels; its 1 image left out" in told
-    assert "1 file left out, as they are no PNG, as a label must be: labels/legend.txt" in told
+    assert "1 file left out, as they are not PNG, which labels must be: labels/legend.txt" in told
     pairs(tmp_path / "flat", "1", "2")
     assert catalog_of(tmp_path / "flat").notes == ()
     pairs(tmp_path / "flat", "monday/1")
@@ -150,9 +150,13 @@ def test_what_takes_no_part_is_told_with_counts_and_names(tmp_path: Path) -> Non
     [
         ("a.tif", "a.png", "images/a.tif is there, but an image must end in .png, .jpg, .jpeg, .bmp, .webp"),
         ("a.png", "a.jpg", "labels/a.jpg is there, but a label must be a PNG"),
-        ("A.png", "a.png", "labels/a.png is there, but its name differs in case; rename one of the two"),
-        ("cafe\u0301.png", "caf\u00e9.png", "is in another Unicode form (NFC, the other NFD)"),
-        ("Cafe\u0301.png", "caf\u00e9.png", "its name differs in case"),
+        (
+            "A.png",
+            "a.png",
+            "labels/a.png is there, but its name differs in upper and lower case; rename one of the two",
+        ),
+        ("cafe\u0301.png", "caf\u00e9.png", "uses another Unicode normal form (NFC, the other NFD)"),
+        ("Cafe\u0301.png", "caf\u00e9.png", "its name differs in upper and lower case"),
     ],
 )
 def test_a_partner_that_is_there_in_another_form_is_not_called_missing(
@@ -182,7 +186,7 @@ def test_a_link_that_was_left_out_is_why_a_label_has_no_image(tmp_path: Path) ->
     (tmp_path / "images/test").symlink_to("val")
     (fault,) = catalog_of(tmp_path).faults
     assert fault.problem == (
-        "has no image; images/test is a link to val, which is read already and is left out"
+        "has no image; images/test is a link to val, which has already been read and is left out"
     )
 
 
@@ -197,7 +201,7 @@ def test_a_name_that_is_no_utf8_is_a_fault_of_its_own(tmp_path: Path) -> None:
         ("name", r"images/stra\xdfe.png"),
         ("name", r"labels/stra\xdfe.png"),
     ]
-    assert "is no UTF-8" in catalog.faults[0].problem
+    assert "is not valid UTF-8" in catalog.faults[0].problem
     assert [fault.path for fault in scan_images(tmp_path, "folder").faults][:1] == [r"images/stra\xdfe.png"]
 
 
@@ -216,12 +220,12 @@ def test_prediction_finds_what_training_finds(tmp_path: Path) -> None:
     assert there == {*(f"{i}{suffix}" for i, suffix in enumerate(IMAGE_SUFFIXES)), "again/z.PNG"}
     told = "\n".join(found.notes)
     for part in (
-        "linked: is a link to again, which is read already",
+        "linked: is a link to again, which has already been read",
         "broken.png",
         "is a broken link to /nowhere/b.png",
-        "is no regular file but a FIFO",
-        "is no regular file but a folder",
-        "its name is no UTF-8",
+        "is not a regular file but a FIFO",
+        "is not a regular file but a folder",
+        "its name is not valid UTF-8",
         r"\xff.png",
         "1 file left out (of no type that is read",
         "1 hidden file or folder is left out",
@@ -235,7 +239,7 @@ def test_a_file_that_is_named_for_prediction_and_can_be_none_is_refused(tmp_path
     (tmp_path / "broken.png").symlink_to("/nowhere/b.png")
     for name, says in (
         ("notes.txt", "is no PNG or JPEG or BMP or WEBP image"),
-        ("pipe.png", "is no regular file but a FIFO"),
+        ("pipe.png", "is not a regular file but a FIFO"),
         ("broken.png", "is a broken link to /nowhere/b.png"),
         ("only", "has no images; they end in .png, .jpg, .jpeg, .bmp, .webp; 1 file left out"),
         ("*.txt", "matches no image"),
@@ -252,13 +256,16 @@ def test_a_folder_whose_path_is_no_utf8_is_refused_before_a_run(tmp_path: Path) 
     root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/non\xdf"))
     pairs(root, "a", "b")
     for look in (lambda: catalog_of(root), lambda: scan_images(root), lambda: find_scenes(root)):
-        with pytest.raises(DataError, match=r"non\\xdf: its path is no UTF-8"):
+        with pytest.raises(DataError, match=r"non\\xdf: its path is not valid UTF-8"):
             look()
     config = with_values(get_recipe("quick"), {"data.root": str(tmp_path)})
     strange = config.model_copy(
         update={"init": config.init.model_copy(update={"weights": os.fsdecode(b"\xdf.pt")})}
     )
     workspace = Workspace(tmp_path)
-    with workspace.open_store() as store, pytest.raises(Refused, match=r"^init\.\w+: \\xdf\.pt is no UTF-8"):
+    with (
+        workspace.open_store() as store,
+        pytest.raises(Refused, match=r"^init\.\w+: \\xdf\.pt is not valid UTF-8"),
+    ):
         make_run(workspace, store, RunCard("abcdefgh", "a", "b", 0.0), strange)
     assert not workspace.run_dir("abcdefgh").path.exists()

@@ -167,7 +167,7 @@ def test_a_killed_worker_is_told_with_its_signal_and_what_waited_for_it_fails(
     assert "signal 9" in row.message
     last = ended(store, grandchild, workspace)
     assert (last.status, last.cause) == ("failed", "dependency")
-    assert last.message == f"it was to start after {child.id}, which failed"
+    assert last.message == f"it was waiting for {child.id}, which failed"
 
 
 def test_a_preempted_run_is_queued_again_and_goes_on(
@@ -196,7 +196,7 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_grace_time(
     store.lifecycle.set_status(run.id, "stopping")
     row = ended(store, run, workspace)
     assert (row.status, row.cause) == ("failed", "killed")
-    assert row.message == "it had not stopped within 0.5 s and was killed"
+    assert row.message == "it did not stop within 0.5 s and was killed"
     assert not is_alive(process)
 
 
@@ -303,7 +303,7 @@ def test_a_journal_that_outlives_a_locked_database_is_ingested_when_it_is_back(
         locker = sqlite3.connect(workspace.database, isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
         wait_for(lambda: run.read_exit() is not None, workspace)
-        with pytest.raises(StoreError, match="another program has held the database"):
+        with pytest.raises(StoreError, match="another program has locked the database"):
             agent.step()
         locker.close()
         worker.wait()
@@ -325,7 +325,7 @@ def test_two_workers_never_share_a_run(
         environment = Path(f"/proc/{worker.pid}/environ").read_bytes()
         assert b"PYTHONUNBUFFERED=1" in environment
         assert b"secret" not in environment
-        with pytest.raises(StillHeld, match="an earlier worker of it still lives"):
+        with pytest.raises(StillHeld, match="an earlier worker is still running"):
             start_worker(run, workspace.cache)
     finally:
         kill_worker(run, worker)

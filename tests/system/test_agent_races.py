@@ -240,7 +240,7 @@ def test_a_terminal_outlives_a_database_that_is_locked_until_after_the_end(
     other.join()
     assert (row.status, row.epoch) == ("finished", 3)
     assert len(said) == 1
-    assert "another program has held the database" in said[0]
+    assert "another program has locked the database" in said[0]
     assert shown == [event.event for event in read_all(run.journal)]
 
 

@@ -64,7 +64,7 @@ def test_a_chain_in_the_foreground(workspace: Workspace, tiny: RunConfig, tmp_pa
     assert start["source"] == str(workspace.run_dir(first).checkpoints / "best.pt")
     assert (start["epoch"], start["new"]) == (best["epoch"], ["head.weight", "head.bias"])
     shown = seg(workspace, "show", second).stdout
-    assert f"from    weights from {start['source']}, after epoch {best['epoch']}" in shown
+    assert f"from    weights loaded from {start['source']}, after epoch {best['epoch']}" in shown
     page = seg(workspace, "show", first).stdout
     assert "task pretrain" in page
     assert "lowest validation loss" in page
@@ -90,7 +90,7 @@ def test_a_chain_that_is_stopped_says_how_to_go_on(
             break
     _, told = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert f"then:    the same command with init.weights={first}, for the training" in told
+    assert f"then:    repeat the command with init.weights={first} to train" in told
     assert [row["id"] for row in json.loads(seg(workspace, "runs", "--json").stdout)] == [first]
 
 
@@ -118,7 +118,7 @@ def test_a_source_that_is_gone_fails_the_run_in_words(new_run: MakeRun, tiny: Ru
     assert work(run) == 1
     failed = read_all(run.journal)[-1]
     assert isinstance(failed, Failed)
-    assert failed.message.endswith("zzzzzzzz/checkpoints/best.pt: is not there")
+    assert failed.message.endswith("zzzzzzzz/checkpoints/best.pt: does not exist")
 
 
 def test_a_chain_in_the_queue(workspace: Workspace, tiny: RunConfig, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_resumed_run_of_two_ranks_keeps_its_split_and_says_once_what_came(
     assert (len(member.train), len(member.val)) == (8, 2)
     add(root, *ADDED)
     assert go_on(run) == 0
-    assert len([w for w in warnings(run) if "3 samples (img010, img011, img012) came to" in w]) == 1
+    assert len([w for w in warnings(run) if "3 samples (img010, img011, img012) added to" in w]) == 1
     opened = [event for event in read_all(run.journal) if isinstance(event, Data)]
     assert [(event.train_images, event.val_images) for event in opened] == [(8, 2)] * 2
     assert Membership.read(run.split_file) == member
@@ -122,7 +122,7 @@ def test_whoever_looks_at_a_network_sees_its_own_split_and_classes(
 
     done = seg(workspace, "evaluate", "base", *fast)
     assert done.returncode == 0, done.stderr
-    assert "note: 3 samples (img010, img011, img012) came to" in done.stdout + done.stderr
+    assert "note: 3 samples (img010, img011, img012) added to" in done.stdout + done.stderr
     (source,) = (run for run in map(RunDir, workspace.runs.iterdir()) if run.read_card().name == "base")
     member = Membership.read(source.split_file)
     assert member is not None

@@ -285,7 +285,7 @@ def remove_labels(root: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "split", "status", "says"),
     [
-        (damage_image, "train", 2, "data.skip_bad=true goes on without these samples"),
+        (damage_image, "train", 2, "data.skip_bad=true skips these samples"),
         (void_labels, "train", 2, "the labels of all 3 images of train are void"),
         (remove_labels, "train", 2, "has images (3) but no labels"),
         (lambda root: None, "val", 2, "has no labelled images in val; there are: train (3)"),
@@ -322,7 +322,7 @@ def test_other_classes_are_refused_by_name(command: Command, source: RunDir, tmp
         command("evaluate", SOURCE, *FAST, *changes, "--data", str(data), "--split", "train")
     )
     assert status == 2
-    assert "its classes are not those of source00: the data set lacks road" in err
+    assert "its classes differ from those of source00: the data set lacks road" in err
     assert "has cow besides" in err
 
 
@@ -334,9 +334,9 @@ def test_other_classes_are_refused_by_name(command: Command, source: RunDir, tmp
             "--split: 'vall' is not allowed; it must be one of train | val | test; did you mean val?",
         ),
         (("--tta", "rotate"), "--tta: 'rotate' is not allowed"),
-        (("epochs=3",), "epochs: is settled by the training of source00"),
+        (("epochs=3",), "epochs: is fixed by the training of source00"),
         (("--checkpoint", "last"), "--checkpoint last: source00 has no such checkpoint; it has best.pt"),
-        (("--baseline", SOURCE, "--queue"), "--baseline compares when the evaluation is done"),
+        (("--baseline", SOURCE, "--queue"), "--baseline compares once the evaluation is done"),
     ],
 )
 def test_wrong_use_is_one_line_and_makes_nothing(

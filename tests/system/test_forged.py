@@ -123,7 +123,7 @@ def test_a_run_that_a_forged_file_says_to_live_does_not_keep_its_device(
     row = store.run(run.id)
     assert (row.status, row.cause) == ("failed", "killed")
     assert row.message.startswith(f"{run.proc_file}: names process 1")
-    assert row.message.endswith("which is no worker of this run")
+    assert row.message.endswith("which is not a worker of this run")
     assert signalled == []
 
 
@@ -137,7 +137,7 @@ def test_who_is_refused_for_a_forged_file_is_told_the_way_out(
     with pytest.raises(refusals.Refused) as refused:
         deleting.delete(workspace, store, store.run(run.id))
     (line,) = refused.value.problems
-    assert "which is no worker of this run; remove that file if no worker is left" in line
+    assert "which is not a worker of this run; remove that file if no worker is left" in line
     run.proc_file.unlink()
     deleting.delete(workspace, store, store.run(run.id))
     assert not run.path.exists()
@@ -176,7 +176,7 @@ def test_a_pipe_in_place_of_the_record_is_not_waited_for(tmp_path: Path) -> None
     run.path.mkdir()
     os.mkfifo(run.proc_file)
     assert run.read_proc() is None
-    assert "is no regular file" in mistrust(run)
+    assert "is not a regular file" in mistrust(run)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_stranger_that_a_file_names_goes_on_and_the_worker_stops_all_the_same(
         forge(run, **identify(stranger.pid).as_json())
         agent.step()
         assert agent.watched[run.id].worker is None
-        assert "is no worker of this run" in "\n".join(said)
+        assert "is not a worker of this run" in "\n".join(said)
         store.lifecycle.set_status(run.id, "stopping")
         agent.step()
         assert worker.wait(timeout=WAIT_SECONDS) in (3, -signal.SIGTERM)
@@ -246,7 +246,7 @@ def test_a_copied_folder_and_a_link_do_not_reach_the_worker_of_the_original(
         link.path.symlink_to(run.path)
         for other in (copy, link):
             assert find_worker(other) is None
-            assert "is no worker of this run" in mistrust(other)
+            assert "is not a worker of this run" in mistrust(other)
             kill_worker(other)
             kill_leftovers(other)
         assert worker.poll() is None

@@ -227,7 +227,7 @@ def test_commands_that_write_to_a_read_only_workspace_are_one_line(
             assert done.returncode == 2, (command, done.stdout, done.stderr)
             assert len(done.stderr.splitlines()) == 1, done.stderr
             assert str(workspace.root) in done.stderr
-            assert "may not write it" in done.stderr or "Permission denied" in done.stderr
+            assert "may not write to it" in done.stderr or "Permission denied" in done.stderr
         looked = seg(workspace, "runs", preexec_fn=drop_privilege_over_files)
         assert looked.returncode == 0, looked.stderr
         assert run.id in looked.stdout

@@ -58,7 +58,7 @@ def test_a_worker_that_the_kernel_killed_for_memory_is_out_of_memory(
     row = store.run(run.id)
     assert (row.status, row.cause) == ("failed", "out_of_memory")
     assert row.message == (
-        "the kernel ended the worker for want of memory; batch_size=4 needs less; "
+        "the kernel killed the worker: out of memory; batch_size=4 needs less; "
         "or runtime.micro_batch=4 validation.batch_size=4, which keeps 8 images a step"
     )
     assert all(event.event != "finished" for event in read_all(run.journal))
@@ -97,5 +97,5 @@ def test_a_counter_that_rose_tells_of_the_killer_without_a_parent(
     row = store.run(run.id)
     assert (row.cause, row.message) == (
         "out_of_memory",
-        "the kernel ended the worker for want of memory; a smaller data.size or model.width needs less",
+        "the kernel killed the worker: out of memory; a smaller data.size or model.width needs less",
     )

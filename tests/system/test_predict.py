@@ -119,7 +119,7 @@ def test_a_damaged_image_costs_itself_alone_and_what_is_missing_can_be_made_late
     assert made.returncode == 1
     run = RunDir(tmp_path / "runs" / json.loads(made.stdout.splitlines()[0])["run"])
     end = json.loads(made.stdout.splitlines()[-1])
-    assert end["message"].startswith("1 of 3 images could not be used, the others are done: ")
+    assert end["message"].startswith("1 of 3 images could not be used; the others are done: ")
     assert str(damaged) in end["message"]
     there = {path.name for path in (run.outputs / "ids").iterdir()}
     assert there == {good.name, other.name}
@@ -177,10 +177,10 @@ def test_wrong_use_is_one_line_and_makes_nothing(
         (("nowhere.png",), "nowhere.png: there is no such file or folder"),
         (("empty",), "empty: has no images"),
         ((plain, "--naming", "cityscapes"), "is not named as Cityscapes names images"),
-        ((plain, "--out", "out"), "is there already; take another --out, or add --overwrite"),
+        ((plain, "--out", "out"), "already exists; use another --out or add --overwrite"),
         ((plain, "--out", "images/plain.png"), "is a file; name a folder"),
         ((plain, "--ids", "rwa"), "did you mean raw?"),
-        ((plain, "--set", "epochs=3"), "epochs: is settled by the training"),
+        ((plain, "--set", "epochs=3"), "epochs: is fixed by the training"),
         ((plain, "--checkpoint", "epoch_0010.pt"), "has no such checkpoint"),
     ):
         made = ended(command("predict", SOURCE, *words))

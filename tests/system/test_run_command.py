@@ -177,9 +177,9 @@ def test_a_second_ctrl_c_kills_and_the_database_says_so(
     assert is_alive(process_of_worker) is False
     # It was no other signal, and no want of memory.
     message = json.loads(out.splitlines()[-1])["message"]
-    assert message.startswith("killed as asked: Ctrl-C or SIGTERM came a second time")
+    assert message.startswith("killed by a second Ctrl-C or SIGTERM")
     assert query(tmp_path, "SELECT message FROM leaderboard") == [(message,)]
-    assert "killed as asked" in done(command("show", run.id))[1]
+    assert "killed by a second" in done(command("show", run.id))[1]
 
 
 def test_a_run_outlives_its_command_and_is_found_finished(

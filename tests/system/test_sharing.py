@@ -256,7 +256,7 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     give_database(lab)
-    assert_line(CAROL.seg(lab.root, "runs"), "was made by a newer version of this program")
+    assert_line(CAROL.seg(lab.root, "runs"), "was created by a newer version of this program")
 
 
 def test_the_dashboard_shows_it_and_says_of_an_action_whose_it_is(lab: Workspace) -> None:
@@ -457,7 +457,7 @@ def test_a_stop_reaches_anothers_run_by_way_of_whoever_looks_after_it(group: Wor
     with alices_run(group, street) as terminal:
         done = BOB.seg(group.root, "stop hers")
         assert done.returncode == 0, done.stderr
-        assert "stopping: it ends its step and saves" in done.stdout
+        assert "stopping: it finishes its step and saves a checkpoint" in done.stdout
         assert terminal.wait(timeout=60) == 3
     assert [row.status for row in rows(group)] == ["stopped"]
 

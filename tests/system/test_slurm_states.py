@@ -73,7 +73,7 @@ def come_up(run: RunDir) -> JournalWriter:
     [
         ("TIMEOUT", "", ("failed", "timeout"), "job 7 ended as TIMEOUT"),
         ("OUT_OF_MEMORY", "", ("failed", "out_of_memory"), "job 7 ended as OUT_OF_MEMORY"),
-        ("FAILED", "", ("failed", "killed"), "its worker left no word"),
+        ("FAILED", "", ("failed", "killed"), "its worker reported nothing"),
         ("CANCELLED", "", ("stopped", "stopped"), ""),
         ("NODE_FAIL", "", ("starting", ""), ""),
         ("", "NODE_FAIL", ("starting", ""), ""),

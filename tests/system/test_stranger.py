@@ -29,7 +29,7 @@ OWN = (
     *("model.name=strided", "loss.tversky=0.5", "augment.erase=0.5"),
     *("optimizer.name=rms", "schedule.name=linear", "optimizer.lr=0.001"),
 )
-GONE = "model.name=strided: no such model here; a package may have"
+GONE = "model.name=strided: no such model here; it may come from a package"
 
 
 @pytest.fixture(scope="module")

@@ -239,7 +239,7 @@ async def test_words_typed_while_the_database_is_locked_come_back_to_be_sent_aga
                 pilot, lambda: isinstance(app.screen, Ask) and app.screen.query(".problem"), "given back"
             )
             assert app.screen.query_one(Input).value == words
-            assert "another program has held the database" in str(app.screen.query_one(".problem").render())
+            assert "another program has locked the database" in str(app.screen.query_one(".problem").render())
             holder.execute("ROLLBACK")
         ((draft, kept),) = app.drafts.items()
         assert kept == words

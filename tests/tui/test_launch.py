@@ -193,7 +193,7 @@ async def test_a_folder_without_data_is_refused_at_its_field(
 ) -> None:
     screen, pilot = form
     row(screen, "data").editor.value = str(tmp_path / "nowhere")
-    await until(pilot, lambda: "there is no such folder" in screen.form.data_look.line)
+    await until(pilot, lambda: "no such folder" in screen.form.data_look.line)
     assert row(screen, "data").is_wrong
     await pilot.press("ctrl+s")
     await settled(pilot)

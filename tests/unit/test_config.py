@@ -131,10 +131,10 @@ def test_another_model_brings_its_own_keys() -> None:
 
 def test_a_key_of_another_model_says_whose_it_is() -> None:
     assert problem("model.hidden=8") == (
-        "model.hidden: is a key of model.name=modern_unet; here model.name is unet, which has model.width"
+        "model.hidden: belongs to model.name=modern_unet; model.name=unet has model.width"
     )
     assert problem("model.name=modern_unet", "model.width=8").startswith(
-        "model.width: is a key of model.name=unet; here model.name is modern_unet, which has model.hidden, "
+        "model.width: belongs to model.name=unet; model.name=modern_unet has model.hidden, "
     )
     assert problem("model.name=modern_unett") == (
         "model.name: 'modern_unett' is not allowed; it must be one of unet | modern_unet; "
@@ -150,7 +150,7 @@ def test_a_config_file_may_leave_out_the_name_of_the_usual_model(tmp_path: Path)
     path.write_text("[model]\nwidth = 8\n")
     assert load_config(path).model == UNetConfig(width=8)
     path.write_text('[model]\nname = "modern_unet"\nwidth = 8\n')
-    with pytest.raises(ConfigError, match=r"mine.toml: model\.width: is a key of model\.name=unet"):
+    with pytest.raises(ConfigError, match=r"mine.toml: model\.width: belongs to model\.name=unet"):
         load_config(path)
     modern = change("model.name=modern_unet", "model.hidden=8")
     path.write_text(to_toml(modern))

@@ -1,4 +1,4 @@
-"""Files that people name: what is no regular file is refused and never waited for; TOML has limits."""
+"""Files that people name: what is not a regular file is refused and never waited for; TOML has limits."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def test_what_is_no_regular_file_is_named_for_what_it_is(tmp_path: Path) -> None
     listener.bind("socket")
     try:
         for name, problem in (
-            ("fifo", "is no regular file but a FIFO"),
-            ("to-fifo", "is no regular file but a FIFO"),
-            ("socket", "is no regular file but a socket"),
-            ("folder", "is no regular file but a folder"),
+            ("fifo", "is not a regular file but a FIFO"),
+            ("to-fifo", "is not a regular file but a FIFO"),
+            ("socket", "is not a regular file but a socket"),
+            ("folder", "is not a regular file but a folder"),
             ("broken", "is a broken link to /nowhere/at-all"),
             ("absent", "there is no such file"),
             ("circle", "cannot be read: Too many levels of symbolic links"),
@@ -40,7 +40,7 @@ def test_what_is_no_regular_file_is_named_for_what_it_is(tmp_path: Path) -> None
             assert caught.value.problem == problem
     finally:
         listener.close()
-    with pytest.raises(InputFileError, match="is no regular file but a device"):
+    with pytest.raises(InputFileError, match="is not a regular file but a device"):
         read_regular(Path("/dev/zero"))
 
 
@@ -49,7 +49,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     assert read_toml(tmp_path / "a.toml") == {"epochs": 3}
     assert load_config(tmp_path / "a.toml").epochs == 3
     (tmp_path / "a.toml").write_text("epochs = 3\n", encoding="utf-16")
-    with pytest.raises(InputFileError, match="is no UTF-8 text, as TOML must be"):
+    with pytest.raises(InputFileError, match="is not valid UTF-8 text, as TOML must be"):
         read_toml(tmp_path / "a.toml")
 
 

@@ -117,7 +117,7 @@ def test_damage_before_the_last_line_is_named(tmp_path: Path) -> None:
 def test_a_journal_that_became_shorter_is_an_error_not_silence(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     write(path, 2)
-    with pytest.raises(JournalError, match="it was cut or replaced"):
+    with pytest.raises(JournalError, match="it was truncated or replaced"):
         read_events(path, path.stat().st_size + 1)
 
 

@@ -131,7 +131,7 @@ def test_a_checkpoint_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> N
     torch.save({"epoch": 3}, path)
     with pytest.raises(CheckpointError, match="no checkpoint of this program"):
         load_checkpoint(path)
-    with pytest.raises(CheckpointError, match="is not there"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "absent.pt")
 
 

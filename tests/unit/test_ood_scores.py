@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.inference.ood import watcher as watching
+from engine.inference.ood import scores as scores_module
 from engine.inference.ood.features import (
     NEIGHBOURS,
     Mahalanobis,
@@ -18,8 +18,8 @@ from engine.inference.ood.features import (
     shrunk_covariance,
 )
 from engine.inference.ood.fits import SHARES, Fit, fit_identity, load_fit, save_fit
+from engine.inference.ood.score_set import ScoreSet
 from engine.inference.ood.scores import LOGIT_SCORES, LogitBand, StandardisedMaxLogit, pixel_scores
-from engine.inference.ood.watcher import Watcher
 from engine.learning.class_maps import logit_bands
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
@@ -84,13 +84,13 @@ def test_bands_are_the_logits_resized(size: tuple[int, int], channels_last: bool
 @pytest.mark.parametrize("values", [1, 500, 2**18])
 def test_bands_change_nothing(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, size = random_logits(1, 5, 12, 20), (37, 50)
-    monkeypatch.setattr(watching, "BAND_VALUES", values)
-    watcher = Watcher(5)
-    watcher.fit(logits, torch.zeros(3))
-    maps = watcher.maps(logits, size)
+    monkeypatch.setattr(scores_module, "BAND_VALUES", values)
+    scores = ScoreSet(5)
+    scores.fit(logits, torch.zeros(3))
+    maps = scores.maps(logits, size)
     resized = torch.nn.functional.interpolate(logits, size, mode="bilinear")
     whole = LogitBand(resized[0].flatten(1))
-    for name, score in watcher.pixel.items():
+    for name, score in scores.pixel.items():
         assert maps[name].shape == size
         torch.testing.assert_close(
             torch.from_numpy(maps[name]).flatten(), score.score(whole), rtol=1e-4, atol=1e-5
@@ -177,21 +177,21 @@ def test_every_architecture_has_a_bottleneck(config: UNetConfig | ModernUNetConf
 
 
 def test_a_fit_is_found_again_for_the_same_checkpoint_and_images_alone(tmp_path: Path) -> None:
-    watcher = Watcher(5)
+    scores = ScoreSet(5)
     for seed in range(3):
-        watcher.fit(random_logits(1, 5, 4, 4, seed=seed), random_logits(6, seed=seed))
-    made = Fit(watcher.state(), {"msp": 0.25}, {"knn": 1.5}, {"msp": SHARES.astype(np.float64)})
+        scores.fit(random_logits(1, 5, 4, 4, seed=seed), random_logits(6, seed=seed))
+    made = Fit(scores.state(), {"msp": 0.25}, {"knn": 1.5}, {"msp": SHARES.astype(np.float64)})
     path, identity = tmp_path / "fit.npz", fit_identity("sha", (4, 4), "fp32", 0.95, (), ())
     assert load_fit(path, identity) is None
     save_fit(path, identity, made)
     found = load_fit(path, identity)
     assert found is not None
     assert (found.pixel, found.image) == (made.pixel, made.image)
-    again, asked = Watcher(5), random_logits(1, 5, 4, 4, seed=9)
+    again, asked = ScoreSet(5), random_logits(1, 5, 4, 4, seed=9)
     again.restore(found.scores)
     features = random_logits(6, seed=9)
-    maps = watcher.maps(asked, (8, 8))
-    assert again.of_image(again.maps(asked, (8, 8)), features) == watcher.of_image(maps, features)
+    maps = scores.maps(asked, (8, 8))
+    assert again.of_image(again.maps(asked, (8, 8)), features) == scores.of_image(maps, features)
     for other in (
         ("other", (4, 4), "fp32", 0.95),
         ("sha", (8, 8), "fp32", 0.95),

@@ -271,7 +271,7 @@ def test_a_file_with_the_momentum_of_adamw_is_read_with_a_note(tmp_path: Path) -
 
 
 def test_a_momentum_is_refused_where_it_has_no_effect() -> None:
-    line = "optimizer.momentum: is a key of optimizer.name=sgd; here optimizer.name is adamw"
+    line = "optimizer.momentum: belongs to optimizer.name=sgd, not to adamw"
     with pytest.raises(ConfigError, match=f"^{line}$"):
         with_values(ADAMW, {"optimizer.momentum": 0.9})
     changed = with_values(ADAMW, {"optimizer.momentum": 0.9, "optimizer.name": "sgd"})
@@ -305,7 +305,9 @@ def test_a_variant_does_not_depend_on_whether_its_plugin_is_loaded() -> None:
     del table["optimizer"]["momentum"]
     unknown = variant_of(table)
     missing = RunConfig.of_stored(table).missing()
-    assert missing == ["optimizer.name=own: no such optimizer here; a package may have brought it"]
+    assert missing == [
+        "optimizer.name=own: no such optimizer here; it may come from a package that is not installed"
+    ]
     from engine.components import Origin, registering
 
     with registering(Origin("file", "/own.py", "")):

@@ -62,10 +62,10 @@ def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
     [
         ({"devices": 3, "batch_size": 2}, "devices: 3 cannot share a batch of 2 images"),
         ({"devices": 2, "device": "cuda:1"}, "devices: 2 cannot all be cuda:1"),
-        ({"devices": 0}, "devices: '0' is not allowed; it must be text (auto or a whole number from 1)"),
-        ({"devices": "auto", "runtime.compile": "on"}, "runtime.compile: on is for devices=1"),
+        ({"devices": 0}, "devices: '0' is not allowed; it must be auto or a whole number >= 1"),
+        ({"devices": "auto", "runtime.compile": "on"}, "runtime.compile: on works with devices=1 only"),
         ({"devices": 4, "executor": "slurm", "slurm.gpus": 2}, "devices: 4 are more than slurm.gpus=2"),
-        ({"device": "cuda", "executor": "slurm"}, "slurm.gpus: 0 leaves device=cuda without one"),
+        ({"device": "cuda", "executor": "slurm"}, "slurm.gpus: 0 does not work with device=cuda"),
         ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
         ({"slurm.partition": "a; rm"}, "slurm.partition: 'a; rm' is not allowed"),
     ],

@@ -52,7 +52,7 @@ def test_another_checkpoint_and_a_damaged_file_begin_anew(tmp_path: Path) -> Non
         counts, warnings = attempt(tmp_path, **other)  # type: ignore[arg-type]
         assert (counts.names, warnings) == (
             [],
-            ["the checkpoint is another one than before; all images are scored again"],
+            ["the checkpoint has changed; all images are scored again"],
         )
     path = tmp_path / COUNTS
     path.write_bytes(path.read_bytes()[:50])

@@ -183,9 +183,9 @@ def test_arguments_out_of_range_are_refused_before_anything_is_made(
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(SyntheticError, match="is not an empty folder"):
+    with pytest.raises(SyntheticError, match="is not empty"):
         synthesize(tmp_path, 2, SMALL)
-    with pytest.raises(SyntheticError, match="is not an empty folder"):
+    with pytest.raises(SyntheticError, match="is not empty"):
         synthesize(tmp_path / "notes.txt", 2, SMALL)
     assert files(tmp_path) == {tmp_path / "notes.txt"}
 

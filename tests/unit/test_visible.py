@@ -67,7 +67,9 @@ def test_a_guarded_stream_takes_text_that_its_encoding_lacks() -> None:
     assert raw.getvalue().decode() == "�\n"
 
 
-@pytest.mark.parametrize(("text", "says"), [("a\0", "NUL"), ("a\udcff", "no UTF-8"), ("é\x1b", ""), ("", "")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("a\0", "NUL"), ("a\udcff", "not valid UTF-8"), ("é\x1b", ""), ("", "")]
+)
 def test_what_no_database_keeps(text: str, says: str) -> None:
     assert says in text_problem(text)
     assert bool(text_problem(text)) == bool(says)

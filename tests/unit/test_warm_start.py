@@ -67,7 +67,7 @@ def test_of_the_same_classes_everything_is_taken_at_another_size_too(beginning: 
     assert all(same(source, state).values())
     assert (event.taken, event.epoch, event.new, event.unused) == (len(same(source, state)), 7, [], [])
     assert event.source == str(beginning.source)
-    assert event.told == f"weights from {beginning.source}, after epoch 7: {event.taken} tensors taken"
+    assert event.told == f"weights loaded from {beginning.source}, epoch 7: {event.taken} tensors"
 
 
 @pytest.mark.parametrize("classes", [HOUSE, ["car", "road"]])
@@ -108,7 +108,7 @@ def test_another_network_is_refused_by_name_unless_told_otherwise(beginning: Beg
 
 
 def test_a_source_that_is_gone_or_damaged_is_named(beginning: Beginning) -> None:
-    with pytest.raises(CheckpointError, match=r"aaaaaaaa/checkpoints/best\.pt: is not there"):
+    with pytest.raises(CheckpointError, match=r"aaaaaaaa/checkpoints/best\.pt: does not exist"):
         beginning.start(STREET)
     beginning.source.write_bytes(b"nonsense")
     with pytest.raises(DamagedCheckpoint, match=r"best\.pt: is damaged"):

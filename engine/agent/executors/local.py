@@ -80,5 +80,5 @@ def _lock(run: RunDir, log: BinaryIO) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise StillHeld(f"{run.id}: an earlier worker of it still lives; try again later") from None
+                raise StillHeld(f"{run.id}: an earlier worker is still running; try again later") from None
             time.sleep(0.02)

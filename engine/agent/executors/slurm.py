@@ -222,7 +222,7 @@ def _ask(*command: str) -> str:
         )
     except FileNotFoundError:
         message = (
-            f"{command[0]} is not here; executor=slurm needs an agent on a machine with Slurm's commands"
+            f"{command[0]} was not found; executor=slurm needs an agent on a machine with Slurm's commands"
         )
         raise SlurmError(message, passing=False) from None
     except subprocess.TimeoutExpired:

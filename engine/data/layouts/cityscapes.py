@@ -65,7 +65,7 @@ class Cityscapes(Layout):
             Fault("missing_label", images.named.pop(name), problem)
             for name in sorted((known & others.named.keys()) - used.named.keys())
         ]
-        problem = f"lies in no split; {IMAGES}/<split>/<city>/ would be right"
+        problem = f"is in no split; move it to {IMAGES}/<split>/<city>/"
         for name in [name for name in images.named if "/" not in name]:
             faults.append(Fault("misplaced", images.named.pop(name), problem))
             used.named.pop(name, None)

@@ -34,6 +34,6 @@ class Folder(Layout):
             ".png",
             pattern=f"{LABELS}/<name>.png",
             wanted="a label must be a PNG",
-            left_out="are no PNG, as a label must be",
+            left_out="are not PNG, which labels must be",
         )
         return Found(images, labels)

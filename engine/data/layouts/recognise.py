@@ -22,9 +22,9 @@ def refuse_no_folder(root: Path) -> None:
     if not is_text(str(root.absolute())):
         raise DataError(f"{shown(root.absolute())}: its path is no UTF-8, which a config needs; rename it")
     if not root.exists():
-        raise DataError(f"{root}: there is no such folder")
+        raise DataError(f"{root}: no such folder")
     if not root.is_dir():
-        raise DataError(f"{root}: is a file; a data set is a folder (unpack an archive first)")
+        raise DataError(f"{root}: is a file; a data set is a folder (unpack archives first)")
 
 
 def labelled_layouts() -> list[Layout]:
@@ -54,7 +54,7 @@ def layout_of(root: Path, wanted: str = "auto", labels: bool = True) -> Layout:
     entries = [entry.name + "/" * entry.is_dir() for entry in _visible(root)]
     there = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
     raise DataError(
-        f"{root}: is no data set: looked for {looked_for}, found {there or 'nothing'}{_hint(root, asked)}"
+        f"{root}: is not a data set: looked for {looked_for}, found {there or 'nothing'}{_hint(root, asked)}"
     )
 
 

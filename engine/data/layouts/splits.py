@@ -50,7 +50,7 @@ def splits_of(root: Path, found: Found) -> Callable[[str], str]:
                 f"with {listed(sorted(tops))}"
             )
         return lambda name: "train"
-    problem = f"lies in no split, though there are {', '.join(sorted(tops))}; move it into one of them"
+    problem = f"is in no split, though there are {', '.join(sorted(tops))}; move it into one of them"
     for name in [name for name in images.named if "/" not in name]:
         found.faults.append(Fault("misplaced", images.named.pop(name), problem))
         if labels is not None:

@@ -1,7 +1,7 @@
 """The pictures of an ood run: a handful of images with their predictions and score maps, laid out as a
 gallery.
 
-gallery/inputs/<sample>_image.png, _target.png     as in every gallery; the target is void where it is unknown
+gallery/inputs/<sample>_image.png, _target.png     as in every gallery; without labels the target is void
 gallery/epoch_0010/<sample>.png                    predicted train ids
 gallery/scores/<sample>_<score>.png                16-bit: which share of the held-out in-distribution pixels
                                                    scores lower, from 0 to 65535
@@ -24,7 +24,7 @@ from engine.data.cases import Case, Read
 from engine.data.decode import resize_image, resize_labels
 from engine.inference.gallery import indexed, write_png
 from engine.inference.ood.fits import SHARES, Fit
-from engine.inference.ood.watcher import Watcher
+from engine.inference.ood.score_set import ScoreSet
 from engine.report.gallery import gallery_name
 from engine.report.score_maps import FULL, SCORES_FOLDER
 from engine.run.events import Gallery
@@ -45,7 +45,7 @@ class Pictures:
         places = [round(place) for place in np.linspace(0, len(names) - 1, count)]
         return [(origin, names[place]) for place in places]
 
-    def keep(self, case: Case, read: Read, logits: Tensor, watcher: Watcher) -> None:
+    def keep(self, case: Case, read: Read, logits: Tensor, score_set: ScoreSet) -> None:
         """Write the pictures of one image, at the size of its logits [1, C, h, w]."""
         size = (logits.shape[2], logits.shape[3])
         sample = sample_name(case.origin, case.name)
@@ -55,7 +55,7 @@ class Pictures:
         target = np.full(size, VOID, np.uint8) if read.target is None else resize_labels(read.target, size)
         write_png(inputs / f"{sample}_image.png", Image.fromarray(resize_image(read.image, size)))
         write_png(inputs / f"{sample}_target.png", indexed(target, self._class_set))
-        for name, values in watcher.maps(logits, size).items():
+        for name, values in score_set.maps(logits, size).items():
             shares = np.interp(values, self._fit.quantiles[name], SHARES)
             write_png(
                 scores / f"{sample}_{name}.png", Image.fromarray((shares * FULL).round().astype(np.uint16))

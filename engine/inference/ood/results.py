@@ -1,4 +1,4 @@
-"""Counting what the scores said of all images, and the results that come of it."""
+"""Accumulates the scores of all images and computes the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT
 from engine.data.cases import Case
 from engine.inference.ood.fits import Fit
-from engine.inference.ood.watcher import Maps, Watcher
+from engine.inference.ood.score_set import Maps, ScoreSet
 from engine.metrics.components import ComponentCounter
 from engine.metrics.detection import Detection, ScoreCounter, detection
 from engine.metrics.risk_coverage import risk_coverage
@@ -26,11 +26,11 @@ CURVE_POINTS = 101
 """Of a risk-coverage curve, at most."""
 
 
-class Tally:
-    """All that is counted, in constant memory but for a line an image."""
+class Accumulator:
+    """The counts over all images; memory is constant but for one record per image."""
 
-    def __init__(self, about: OodConfig, watcher: Watcher, fit: Fit) -> None:
-        self.fit, self.names, self.pixel_names = fit, watcher.names, list(watcher.pixel)
+    def __init__(self, about: OodConfig, scores: ScoreSet, fit: Fit) -> None:
+        self.fit, self.names, self.pixel_names = fit, scores.names, list(scores.pixel)
         sizes = (about.least_predicted, about.least_true)
         self._counters = {name: ScoreCounter(about.exact_scores) for name in self.pixel_names}
         self._components = {name: ComponentCounter(*sizes) for name in self.pixel_names}
@@ -41,8 +41,8 @@ class Tally:
         self.images: list[OodImage] = []
 
     @property
-    def needs_second_look(self) -> bool:
-        """Whether there are thresholds to count components at that were not known before."""
+    def needs_second_pass(self) -> bool:
+        """Whether components must be counted again, at thresholds known only after the first pass."""
         return any(self._best_threshold(name) is not None for name in self.pixel_names)
 
     def count_pixels(self, maps: Maps, mask: NDArray[np.uint8] | None) -> None:
@@ -78,7 +78,7 @@ class Tally:
         return image
 
     def settle(self) -> None:
-        """All pixels are counted."""
+        """Compute the pixel measures, once all pixels are counted."""
         self._measures = {name: detection(counter.groups()) for name, counter in self._counters.items()}
 
     def results(self) -> Iterator[OodResult]:
@@ -142,15 +142,15 @@ class Tally:
         return self._measures[name].best_f1_threshold
 
 
-def write_decisions(outputs: Path, tally: Tally) -> None:
+def write_decisions(outputs: Path, accumulator: Accumulator) -> None:
     """One table a score: image_name, include (yes or no), score; in the order of the names."""
     folder = outputs / DECISIONS
     folder.mkdir(exist_ok=True)
-    for name in tally.names:
+    for name in accumulator.names:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["image_name", "include", "score"])
-        for image in sorted(tally.images, key=lambda image: image.image):
+        for image in sorted(accumulator.images, key=lambda image: image.image):
             writer.writerow([image.image, "yes" if image.include[name] else "no", repr(image.scores[name])])
         with replacing(folder / f"{name}.csv") as stream:
             stream.write(text.getvalue().encode())

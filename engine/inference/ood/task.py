@@ -1,8 +1,8 @@
-"""The ood task: fit the scores, calibrate their thresholds, judge every image, measure.
+"""The ood task: fit the scores, calibrate their thresholds, score every image, evaluate.
 
 Images come from their files and go through the network one by one; scores of pixels are counted, not kept. So
-memory does not depend on the number of images. Whoever is stopped keeps the fit, which took a pass over the
-training images, and judges the images anew.
+memory does not depend on the number of images. A stopped run keeps the fit, which takes a pass over the
+training images, and scores the images again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from engine.inference.network import Network, PredictionError, load_network, tra
 from engine.inference.ood.features import PooledFeatures
 from engine.inference.ood.fits import SHARES, Fit, fit_identity, fit_path, load_fit, save_fit
 from engine.inference.ood.pictures import Pictures
-from engine.inference.ood.results import Tally, write_decisions
-from engine.inference.ood.watcher import Watcher
+from engine.inference.ood.results import Accumulator, write_decisions
+from engine.inference.ood.score_set import ScoreSet
 from engine.inference.progress import Steps, read_ahead
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
@@ -40,7 +40,10 @@ from engine.worker.job import Job, record_start
 
 
 def ood(job: Job) -> None:
-    """Measure what a network takes for unknown. Raises StopRequested, CheckpointError, DataError."""
+    """Evaluate out-of-distribution detection with a trained network.
+
+    Raises StopRequested, CheckpointError, DataError.
+    """
     config, about = job.config, job.config.ood
     assert about is not None
     hardware = choose_hardware(config)
@@ -57,30 +60,30 @@ def ood(job: Job) -> None:
     job.record(begin(about, material, network))
     describe_model(job, network.model, len(network.classes))
     with PooledFeatures(network.model) as features:
-        eye = Eye(network, features, Watcher(len(network.classes)))
-        fit = find_fit(job, about, material, eye)
-        tally = Tally(about, eye.watcher, fit)
+        detector = Detector(network, features, ScoreSet(len(network.classes)))
+        fit = find_fit(job, about, material, detector)
+        accumulator = Accumulator(about, detector.scores, fit)
         pictures = Pictures(job, material.class_set, fit, about.pictures)
-        judge(job, about, material, eye, tally, pictures)
-        tally.settle()
-        if tally.needs_second_look:
-            look_again(job, material, eye, tally)
-    write_decisions(job.run.outputs, tally)
-    for result in tally.results():
+        score_cases(job, about, material, detector, accumulator, pictures)
+        accumulator.settle()
+        if accumulator.needs_second_pass:
+            second_pass(job, material, detector, accumulator)
+    write_decisions(job.run.outputs, accumulator)
+    for result in accumulator.results():
         job.record(result)
     pictures.record(network.epoch)
     job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
 
 
 @dataclass(frozen=True)
-class Eye:
-    """The network and the scores that watch it."""
+class Detector:
+    """The network and its scores."""
 
     network: Network
     features: PooledFeatures
-    watcher: Watcher
+    scores: ScoreSet
 
-    def look(self, read: Read, name: str) -> tuple[Tensor, Tensor]:
+    def outputs(self, read: Read, name: str) -> tuple[Tensor, Tensor]:
         """Logits [1, C, h, w] at the input size and pooled features [D]. Raises PredictionError."""
         try:
             return self.network.logits(self.network.views(read.image)), self.features.last
@@ -110,9 +113,9 @@ def begin(about: OodConfig, material: Material, network: Network) -> Detecting:
 # --- Fit and calibrate -------------------------------------------------------------------------
 
 
-def find_fit(job: Job, about: OodConfig, material: Material, eye: Eye) -> Fit:
+def find_fit(job: Job, about: OodConfig, material: Material, detector: Detector) -> Fit:
     """The fit of this checkpoint: that of an earlier run, or a new one, kept for the next."""
-    network = eye.network
+    network = detector.network
     identity = fit_identity(
         network.sha256,
         network.size,
@@ -125,18 +128,18 @@ def find_fit(job: Job, about: OodConfig, material: Material, eye: Eye) -> Fit:
     path = fit_path(checkpoint, network.sha256, job.run.outputs)
     known = load_fit(path, identity)
     if known is not None:
-        job.say(f"fits and thresholds of {path}")
-        eye.watcher.restore(known.scores)
+        job.say(f"fit and thresholds loaded from {path}")
+        detector.scores.restore(known.scores)
         return known
-    fit = new_fit(job, about, material, eye)
+    fit = new_fit(job, about, material, detector)
     try:
         save_fit(path, identity, fit)
     except OSError as error:
-        job.warn(f"{path}: the fit cannot be kept for the next evaluation: {error.strerror}")
+        job.warn(f"{path}: cannot save the fit for the next evaluation: {error.strerror}")
     return fit
 
 
-def new_fit(job: Job, about: OodConfig, material: Material, eye: Eye) -> Fit:
+def new_fit(job: Job, about: OodConfig, material: Material, detector: Detector) -> Fit:
     """Fit on the training images, then calibrate on those held out, at the size of their labels."""
     table = train_id_table(material.class_set)
     steps = len(material.training) + len(material.calibrating)
@@ -147,62 +150,69 @@ def new_fit(job: Job, about: OodConfig, material: Material, eye: Eye) -> Fit:
 
     progress = Steps(job, "fit", steps)
     for sample, pair in read_ahead(job, material.training, read):
-        eye.watcher.fit(*eye.look(pair, sample.name))
+        detector.scores.fit(*detector.outputs(pair, sample.name))
         progress.done()
 
-    counters = {name: ScoreCounter() for name in eye.watcher.pixel}
-    of_images: dict[str, list[float]] = {name: [] for name in eye.watcher.names}
+    counters = {name: ScoreCounter() for name in detector.scores.pixel}
+    of_images: dict[str, list[float]] = {name: [] for name in detector.scores.names}
     for sample, pair in read_ahead(job, material.calibrating, read):
-        logits, features = eye.look(pair, sample.name)
+        logits, features = detector.outputs(pair, sample.name)
         assert pair.target is not None
-        maps = eye.watcher.maps(logits, pair.target.shape)
+        maps = detector.scores.maps(logits, pair.target.shape)
         known = pair.target != VOID
         with named(sample.name):
             for name, counter in counters.items():
                 counter.add(maps[name][known], False)
-        for name, value in eye.watcher.of_image(maps, features).items():
+        for name, value in detector.scores.of_image(maps, features).items():
             of_images[name].append(value)
         progress.done()
     if not len(next(iter(counters.values()))):
-        raise DataError(f"{material.root}: the labels of the images held out are all void")
+        raise DataError(f"{material.root}: every label of the held-out images is void")
     quantiles = {name: counter.quantiles(SHARES) for name, counter in counters.items()}
     return Fit(
-        scores=eye.watcher.state(),
+        scores=detector.scores.state(),
         pixel={name: counter.accepting_threshold(about.accept) for name, counter in counters.items()},
         image={name: accepting_threshold(np.array(some), about.accept) for name, some in of_images.items()},
         quantiles=quantiles,
     )
 
 
-# --- Judge -------------------------------------------------------------------------------------
+# --- Score -------------------------------------------------------------------------------------
 
 
-def judge(job: Job, about: OodConfig, material: Material, eye: Eye, tally: Tally, pictures: Pictures) -> None:
+def score_cases(
+    job: Job,
+    about: OodConfig,
+    material: Material,
+    detector: Detector,
+    accumulator: Accumulator,
+    pictures: Pictures,
+) -> None:
     """Score every case and count. Raises StopRequested between two images."""
     pictured = {name for origin in ("in", "out") for name in pictures.choose(material.cases, origin)}
     progress = Steps(job, "ood", len(material.cases))
     for case, read in read_ahead(job, material.cases, lambda case: case.read()):
-        logits, features = eye.look(read, case.name)
-        maps = eye.watcher.maps(logits, read.image.size[::-1])
+        logits, features = detector.outputs(read, case.name)
+        maps = detector.scores.maps(logits, read.image.size[::-1])
         with named(case.name):
-            tally.count_pixels(maps, read.mask)
-            image = tally.count_image(
-                case, read.mask, eye.watcher.of_image(maps, features), dice_of(logits, read.target)
+            accumulator.count_pixels(maps, read.mask)
+            image = accumulator.count_image(
+                case, read.mask, detector.scores.of_image(maps, features), dice_of(logits, read.target)
             )
         job.record(image)
         if (case.origin, case.name) in pictured:
-            pictures.keep(case, read, logits, eye.watcher)
+            pictures.keep(case, read, logits, detector.scores)
         progress.done()
 
 
-def look_again(job: Job, material: Material, eye: Eye, tally: Tally) -> None:
-    """Count components at the thresholds of the best pixel F1, which are known only when all were seen."""
+def second_pass(job: Job, material: Material, detector: Detector, accumulator: Accumulator) -> None:
+    """Count components at the thresholds of the best pixel F1, which are known only after the first pass."""
     masked = [case for case in material.cases if case.masked]
     progress = Steps(job, "ood", len(masked))
     for case, read in read_ahead(job, masked, lambda case: case.read()):
-        logits, _ = eye.look(read, case.name)
+        logits, _ = detector.outputs(read, case.name)
         assert read.mask is not None
-        tally.count_best_components(eye.watcher.maps(logits, read.mask.shape), read.mask)
+        accumulator.count_best_components(detector.scores.maps(logits, read.mask.shape), read.mask)
         progress.done()
 
 

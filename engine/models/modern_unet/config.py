@@ -39,11 +39,10 @@ class ModernUNetConfig(ModelSection):
     norm: bool = option(True, "Group norm before each activation")
     attention: Attention = option(
         "none",
-        "Where each pixel attends to all others: after the blocks of a level, 1 being the full size, or in "
-        "the middle",
+        "Self-attention after the blocks of these levels (1 is the full size) or in the middle",
         form="none, or some of 1 2 3 4 middle joined by +, such as 4+middle",
     )
-    use1x1: bool = option(False, "First and last convolution of one pixel instead of 3x3")
+    use1x1: bool = option(False, "Use 1x1 instead of 3x3 for the first and last convolution")
 
     @property
     def attention_places(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the scores say of an image: one pass of the network, and every score of it."""
+"""All scores of an image from one forward pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Maps = dict[str, NDArray[np.float32]]
 
 
 @dataclass
-class Watcher:
+class ScoreSet:
     """Every score of a network of so many classes, and their fits."""
 
     classes: int
