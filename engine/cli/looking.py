@@ -219,7 +219,7 @@ def report(
         typer.Option(metavar="DIR", help="Folder [default: reports/EXPERIMENT of the workspace]."),
     ] = None,
 ) -> None:
-    """Write a report on an experiment: HTML, Markdown, figures, data."""
+    """Write a report on an experiment: HTML, Markdown, figures."""
     from engine.cli.report import write_report
 
     write_report(workspace_of(context), experiment, out)

@@ -224,7 +224,7 @@ def config(
 
 @commands.command()
 def components(as_json: Json = False) -> None:
-    """List networks, losses, augmentations, data layouts and metrics with their origin."""
+    """List networks, losses, layouts and other components."""
     from engine.cli.components import list_components
 
     list_components(as_json)
@@ -251,7 +251,7 @@ class Benchmark:
 
 @commands.command()
 def bench(wanted: Benchmark) -> None:
-    """Measure how fast a recipe trains here and which batch size fits."""
+    """Measure how fast a recipe trains here and which batch fits."""
     from engine.cli.bench import bench as command
 
     command(wanted.recipe, wanted.changes, wanted.largest, wanted.seconds, wanted.as_json)

@@ -24,7 +24,7 @@ class Pretrain(LearningTask):
 
     def check_config(self, config: RunConfig) -> None:
         if config.pretrain.epochs > 0:
-            raise ValueError("pretrain.epochs: is for task=train; the epochs of task=pretrain are epochs")
+            raise ValueError("pretrain.epochs: works with task=train only; for task=pretrain set epochs")
 
     def without_pictures(self, run: WholeRun) -> str:
         return f"{run.id} ({run.name}) predicts no classes: it learns to remove noise, from images alone."

@@ -196,7 +196,7 @@ def test_help_fits_80_columns(seg: Command, line: str, monkeypatch: pytest.Monke
 
 def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    listed = seg("--help").out.partition("exit.\n\n")[2].partition("\n\n  Begin")[0]
+    listed = seg("--help").out.partition("exit.\n\n")[2].partition("\n\n  Start with")[0]
     panels = {panel.partition(":\n")[0]: panel.partition(":\n")[2] for panel in listed.split("\n\n")}
     named = {panel: [line.split()[0] for line in text.splitlines()] for panel, text in panels.items()}
     assert list(named) == ["Run", "Look", "Evaluate", "Queue", "Data", "Admin"]
