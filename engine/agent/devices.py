@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from engine.host.cuda_driver import cuda_devices
 from engine.host.processes import available_cores
 from engine.store import RunRow
-
-
-def cuda_devices() -> int:
-    """How many CUDA devices the driver shows, without importing torch; 0 without a driver."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 def device_slots(runs_a_device: int = 1) -> dict[str, int]:

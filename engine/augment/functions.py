@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from engine.augment import AUGMENTATIONS, AugmentSection
 from engine.classes import VOID
+from engine.learning.constants import constant
 
 LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in perceived brightness (ITU-R BT.601)."""
@@ -118,8 +119,7 @@ class ColourJitter:
         factors = factors.to(images.device, non_blocking=True)
         brightness, contrast, saturation = factors[..., None, None, None]
         pixels = images.float() * brightness
-        luma = torch.tensor(LUMA, device=images.device)
-        grey = (pixels * luma).sum(-1, keepdim=True)  # [B, H, W, 1]
+        grey = (pixels * constant(LUMA, images.device)).sum(-1, keepdim=True)  # [B, H, W, 1]
         pixels = grey + (pixels - grey) * saturation
         mean = grey.mean(dim=(1, 2), keepdim=True)
         pixels = mean + (pixels - mean) * contrast

@@ -32,6 +32,7 @@ from engine.data.dataset import CachedSplit, FileSplit, Split
 from engine.data.decode import result_of
 from engine.host.leaving import die_with_the_parent
 from engine.host.processes import available_cores
+from engine.learning.constants import constant
 from engine.plugins import load_plugin, loaded_plugins
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
@@ -249,8 +250,7 @@ def make_batches(
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] about 0, in channels-last memory without a copy."""
-    mean = torch.tensor(MEAN, device=images.device)
-    std = torch.tensor(STD, device=images.device)
+    mean, std = constant(MEAN, images.device), constant(STD, images.device)
     return images.float().sub_(mean).div_(std).movedim(-1, 1)
 
 

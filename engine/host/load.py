@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,33 +40,43 @@ class Load:
 
 
 class Nvml:
-    """NVIDIA's management library, loaded where it is; without a driver there are no GPUs."""
+    """NVIDIA's management library, loaded where it is; without a driver there are no GPUs.
 
-    def __init__(self) -> None:
+    `uuids` says which GPUs or slices of them (MIG) to look at, in the form of `device_uuids`; None: all.
+    """
+
+    def __init__(self, uuids: Sequence[str] | None = None) -> None:
         import pynvml  # only where somebody looks at GPUs
 
         self._library = pynvml
         try:
             pynvml.nvmlInit()
-            self._count = int(pynvml.nvmlDeviceGetCount())
+            count = int(pynvml.nvmlDeviceGetCount())
         except pynvml.NVMLError:
-            self._count = 0
+            count = 0
+        if uuids is None:
+            found = [self._told(pynvml.nvmlDeviceGetHandleByIndex, index) for index in range(count)]
+        else:
+            found = [self._by_uuid(uuid) for uuid in uuids] if count else []
+        self._devices = [device for device in found if device is not None]
 
     def gpus(self) -> tuple[Gpu, ...]:
-        read = (self._gpu(index) for index in range(self._count))
-        return tuple(gpu for gpu in read if gpu is not None)
+        return tuple(map(self._gpu, self._devices))
 
-    def _gpu(self, index: int) -> Gpu | None:
+    def _by_uuid(self, uuid: str) -> Any:
+        """A GPU or, where no GPU is called so, a slice of one."""
+        ask = self._library.nvmlDeviceGetHandleByUUID
+        gpu = self._told(ask, f"GPU-{uuid}")
+        return self._told(ask, f"MIG-{uuid}") if gpu is None else gpu
+
+    def _gpu(self, device: Any) -> Gpu:
         library = self._library
-        device = self._told(library.nvmlDeviceGetHandleByIndex, index)
-        if device is None:
-            return None
         name = self._told(library.nvmlDeviceGetName, device)
         use = self._told(library.nvmlDeviceGetUtilizationRates, device)
         memory = self._told(library.nvmlDeviceGetMemoryInfo, device)
         milliwatts = self._told(library.nvmlDeviceGetPowerUsage, device)
         return Gpu(
-            index=index,
+            index=self._told(library.nvmlDeviceGetIndex, device) or 0,
             name="GPU" if name is None else str(name).removeprefix("NVIDIA "),
             utilisation=None if use is None else int(use.gpu),
             watts=None if milliwatts is None else milliwatts / 1000,

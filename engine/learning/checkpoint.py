@@ -122,5 +122,7 @@ def random_state() -> dict[str, Any]:
 
 def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
+    # The run may go on where fewer GPUs are, or more, than when it was saved.
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index, generator in enumerate(state.get("cuda", [])[:here]):
+        torch.cuda.set_rng_state(generator.cpu(), index)

@@ -41,18 +41,22 @@ class CompileAutotune:
     """Chooses between a network and its compiled self while the steps go on.
 
     `mode` is `runtime.compile`. Call the network through `forward`, for batches of the full size, and
-    `step_done` after each step. `on_decision` is called once, with the decision.
+    `step_done` after each step. `on_decision` is called once, with the decision. `graphs` says whether CUDA
+    graphs may be used: not where a step passes through the network several times before its gradients are
+    used, as a graph that is replayed overwrites the outputs of its last replay.
     """
 
     model: nn.Module
     device: torch.device
     mode: str
     on_decision: Callable[[CompileDecision], None]
+    graphs: bool = True
     decision: CompileDecision | None = field(default=None, init=False)
     _network: Callable[[Tensor], Any] = field(init=False)
     _plain: list[float] = field(default_factory=list, init=False)
     _compiled: list[float] = field(default_factory=list, init=False)
     _clock: float = field(default=0.0, init=False)
+    _proven: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._network = self.model
@@ -64,24 +68,43 @@ class CompileAutotune:
 
     def settle(self, kept: bool, reason: str) -> None:
         """Decide without measuring."""
-        self._network = compiled(self.model, self.device) if kept else self.model
+        self._network = self._compile() if kept else self.model
         self.decision = CompileDecision(kept, reason)
 
     def forward(self, images: Tensor) -> Any:
         """The outputs for a batch of the network of the moment; one that fails to compile is given up."""
         try:
             return self._network(images)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
-            if self._network is self.model:
+            if not self.give_up(error):
                 raise
+            return self.forward(images)
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a compiled network is in use that has not done a whole step yet, backward pass included."""
+        return self._network is not self.model and not self._proven
+
+    def give_up(self, error: Exception) -> bool:
+        """Go back to the plain network because of an error; False where it is not compiling that fails.
+
+        Compiling needs memory of its own, which counts against it while it is measured. Once it is in use,
+        too little memory is the run's own trouble.
+        """
+        if self._network is self.model:
+            return False
+        if isinstance(error, torch.OutOfMemoryError):
+            if self.decision is not None:
+                return False
+            self._decide(False, "there is too little memory for it")
+        else:
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._decide(False, f"torch.compile failed: {line}")
-            return self.forward(images)
+        return True
 
     def step_done(self, steps_left: int) -> None:
         """Count a step of the run; `steps_left` are still to come."""
+        self._proven = self._network is not self.model
         if self.decision is not None:
             return
         seconds = self._lap()
@@ -99,7 +122,12 @@ class CompileAutotune:
         if left < WORTH_SECONDS:
             self._decide(False, f"only {left:.0f} s are left of the run")
             return
-        self._network = compiled(self.model, self.device)
+        self._network = self._compile()
+
+    def _compile(self) -> Callable[[Tensor], Any]:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # blocks of the steps so far would lie idle beside those of the graphs
+        return compiled(self.model, self.device, self.graphs)
 
     def _judge(self, steps_left: int) -> None:
         plain, fast = self._plain_median(), self._compiled_median()
@@ -111,8 +139,11 @@ class CompileAutotune:
             self._decide(True, "it pays within the run")
 
     def _decide(self, kept: bool, reason: str) -> None:
-        if not kept:
+        if not kept and self._network is not self.model:
             self._network = self.model
+            torch.compiler.reset()  # it would keep the memory of its graphs
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
         self.decision = CompileDecision(
             kept=kept,
             reason=reason,
@@ -141,8 +172,8 @@ class CompileAutotune:
         return seconds
 
 
-def compiled(model: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
+def compiled(model: nn.Module, device: torch.device, graphs: bool = True) -> Callable[[Tensor], Any]:
     """`model` through torch.compile; on CUDA its steps are replayed as CUDA graphs, as shapes are fixed."""
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
     network: Callable[[Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
     return network

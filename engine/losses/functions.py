@@ -39,14 +39,18 @@ class CrossEntropy:
         self.label_smoothing = label_smoothing
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        # The kernel that adds up on CUDA has no deterministic form; the one that does not add up has.
+        apart = logits.is_cuda and torch.are_deterministic_algorithms_enabled()
         total = functional.cross_entropy(
             logits.float(),
             labels.long(),
             ignore_index=VOID,
-            reduction="sum",
+            reduction="none" if apart else "sum",
             label_smoothing=self.label_smoothing,
         )
-        return torch.stack([(labels != VOID).sum().double(), total.double()])
+        return torch.stack(
+            [(labels != VOID).sum().double(), total.double().sum() if apart else total.double()]
+        )
 
     def value(self, sums: Tensor) -> Tensor:
         # A batch may be all void: the mean over no pixels is 0 here, where torch's own mean gives NaN.

@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.agent.devices import cuda_devices
 from engine.config.files import load_config
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import refuse_too_small_parts
 from engine.data.frozen_classes import freeze_classes
+from engine.host.cuda_driver import cuda_devices
 from engine.run.files import absolute
 from engine.tasks import TASKS, USUAL
 

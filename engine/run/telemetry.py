@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.host.cuda_driver import device_uuids
 from engine.host.load import Gpu, Nvml
 from engine.host.processes import group_usage
 from engine.run.files import open_shared
@@ -46,8 +46,8 @@ class Sampler:
 
     def __init__(self, path: Path, attempt: int, config: RunConfig) -> None:
         self._path, self._attempt = path, attempt
-        self._gpus = gpus_of(config, os.environ)
-        self._nvml = Nvml() if self._gpus != set() else None
+        uuids = device_uuids() if config.device != "cpu" else ()
+        self._nvml = Nvml(gpus_of(config, uuids)) if uuids else None
         self._begun = self._last = time.monotonic()
         self._busy, _ = group_usage()
 
@@ -57,13 +57,12 @@ class Sampler:
         if now - self._last < max(FIRST_INTERVAL, (now - self._begun) / SAMPLES_PER_E_FOLD):
             return
         busy, memory = group_usage()
-        gpus = self._nvml.gpus() if self._nvml is not None else ()
         sample = Sample(
             t=time.time(),
             attempt=self._attempt,
             cores=round(max(0.0, busy - self._busy) / (now - self._last), 3),
             memory=memory,
-            gpus=tuple(gpu for gpu in gpus if self._gpus is None or gpu.index in self._gpus),
+            gpus=() if self._nvml is None else self._nvml.gpus(),
         )
         self._last, self._busy = now, busy
         with open(self._path, "a", opener=open_shared) as stream:
@@ -96,22 +95,12 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
     return tuple(sample for sample in map(_sample_from, lines) if sample is not None)
 
 
-def gpus_of(config: RunConfig, environment: Mapping[str, str]) -> set[int] | None:
-    """The driver's numbers of the GPUs that a worker with this config uses; None: all.
-
-    CUDA may be told which it sees, and then counts those from 0. Names in place of numbers are known to
-    nobody here: such a run has no samples of its GPUs.
-    """
+def gpus_of(config: RunConfig, uuids: Sequence[str]) -> tuple[str, ...]:
+    """Those of the visible devices, given by CUDA index, that a worker with this config uses."""
     if config.device == "cpu":
-        return set()
-    told = environment.get("CUDA_VISIBLE_DEVICES")
-    if told is None and config.devices == "auto":
-        return None
-    seen = [int(word) for word in told.split(",") if word.strip().isdigit()] if told is not None else []
+        return ()
     first = int(config.device.partition(":")[2] or 0)
-    count = len(seen) if config.devices == "auto" else int(config.devices)
-    wanted = range(first, first + count)
-    return set(wanted) if told is None else {seen[place] for place in wanted if place < len(seen)}
+    return tuple(uuids if config.devices == "auto" else uuids[first : first + int(config.devices)])
 
 
 def _sample_from(line: bytes) -> Sample | None:

@@ -184,7 +184,13 @@ def new_state(
         augment=build_augmentations(config.augment),
         objective=objective,
         meter=EpochMeter(len(classes), hardware.device, objective),
-        autotune=CompileAutotune(network, hardware.device, compiling, on_decision),
+        autotune=CompileAutotune(
+            network,
+            hardware.device,
+            compiling,
+            on_decision,
+            graphs=config.runtime.micro_batch in (0, config.batch_size),
+        ),
     )
 
 

@@ -46,6 +46,33 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     lr = learning_rate(config, state.epoch * state.steps + state.step, state.steps)
     set_learning_rate(state.optimizer, lr)
 
+    unproven = state.meter.state() if state.autotune.is_unproven else None
+    try:
+        counted = add_gradients(state, pixels, targets, local_share, has_images)
+    except Exception as error:
+        # What a compiled network cannot do may only show in its backward pass.
+        if unproven is None or not state.autotune.give_up(error):
+            raise
+        state.meter.load(unproven)
+        counted = add_gradients(state, pixels, targets, local_share, has_images)
+    if config.optimizer.clip_norm > 0:
+        scaler.unscale_(state.optimizer)
+        clip_grad_norm_(state.model.parameters(), config.optimizer.clip_norm)
+    scaler.step(state.optimizer)
+    scaler.update()
+    state.step_done()
+    return counted
+
+
+def add_gradients(
+    state: TrainState, pixels: Tensor, targets: Tensor, local_share: Tensor | float, has_images: bool
+) -> Tensor:
+    """Gradients of a local batch, pixels uint8 [b, H, W, 3] and targets [b, ...], into the parameters.
+
+    `local_share` is that of `share_of_step`. Counts the batch in `state.meter` if it `has_images`; returns
+    the sums of its loss, float64 [terms].
+    """
+    config, objective = state.config, state.objective
     state.optimizer.zero_grad(set_to_none=True)
     counted = torch.zeros(objective.terms, dtype=torch.float64, device=state.hardware.device)
     for part, part_targets, share, last in micro_batches(
@@ -58,16 +85,11 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
             loss = objective.value(sums)  # float64 []
             if outputs.auxiliary:
                 loss = loss + auxiliary_loss(objective, outputs.auxiliary, part_targets)
-            scaler.scale(loss * share * local_share).backward()  # type: ignore[no-untyped-call]
+            scaled = state.scaler.scale(loss * share * local_share)
+            scaled.backward()  # type: ignore[no-untyped-call]
         counted += sums.detach()
         if has_images:
             state.meter.add(sums, outputs.logits, part_targets)
-    if config.optimizer.clip_norm > 0:
-        scaler.unscale_(state.optimizer)
-        clip_grad_norm_(state.model.parameters(), config.optimizer.clip_norm)
-    scaler.step(state.optimizer)
-    scaler.update()
-    state.step_done()
     return counted
 
 
@@ -104,7 +126,9 @@ def micro_batches(
     if size == 0 or size >= len(targets):
         yield pixels, targets, 1.0, True
         return
-    total = max(1, objective.weight(targets))
+    weight = objective.weight(targets)
+    # max() of a tensor would make the host wait for the device.
+    total = weight.clamp(min=1) if isinstance(weight, Tensor) else max(1, weight)
     left = len(targets)
     for part, part_targets in zip(torch.split(pixels, size), torch.split(targets, size), strict=True):
         left -= len(part_targets)

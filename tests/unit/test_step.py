@@ -8,14 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.compile_autotune import TIMED_STEPS, WARM_STEPS, CompileAutotune, CompileDecision
+from engine.learning.hardware import choose_hardware
 from engine.losses.builtin import LOSSES
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
 from engine.training.objectives import Segmentation, loss_of
-from engine.training.step import micro_batches
+from engine.training.probes.steps import random_batch
+from engine.training.state import new_state
+from engine.training.step import micro_batches, training_step
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -91,9 +96,7 @@ def autotune_with(
 ) -> tuple[CompileAutotune, list[CompileDecision]]:
     decisions: list[CompileDecision] = []
     model = nn.Identity()
-    monkeypatch.setattr(
-        "engine.learning.compile_autotune.compiled", lambda model, device: lambda images: images + 1
-    )
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda *about: lambda images: images + 1)
     autotune = CompileAutotune(model, CUDA, "auto", decisions.append)
     steps = WARM_STEPS + TIMED_STEPS
     FakeClock(autotune, monkeypatch, [plain] * steps + [cost] + [compiled] * steps)
@@ -128,11 +131,29 @@ def test_a_network_that_fails_to_compile_goes_on_plain(monkeypatch: pytest.Monke
     def broken(images: Tensor) -> Tensor:
         raise RuntimeError("no compiler here\nsecond line")
 
-    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda model, device: broken)
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda *about: broken)
     decisions: list[CompileDecision] = []
     autotune = CompileAutotune(nn.Identity(), CPU, "on", decisions.append)
     assert float(autotune.forward(torch.ones(1))) == 1
     assert [decision.reason for decision in decisions] == ["torch.compile failed: no compiler here"]
+
+
+def test_too_little_memory_for_compiling_leaves_the_network_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(images: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda *about: large)
+    decisions: list[CompileDecision] = []
+    autotune = CompileAutotune(nn.Identity(), CUDA, "auto", decisions.append)
+    FakeClock(autotune, monkeypatch, [1.0] * (WARM_STEPS + TIMED_STEPS))
+    for _ in range(WARM_STEPS + TIMED_STEPS):
+        autotune.step_done(10_000)
+    assert float(autotune.forward(torch.ones(1))) == 1
+    assert [decision.reason for decision in decisions] == ["there is too little memory for it"]
+
+    kept = CompileAutotune(nn.Identity(), CUDA, "on", decisions.append)
+    with pytest.raises(torch.OutOfMemoryError):
+        kept.forward(torch.ones(1))
 
 
 def test_auto_leaves_the_cpu_alone() -> None:
@@ -141,3 +162,33 @@ def test_auto_leaves_the_cpu_alone() -> None:
     )
     assert autotune.decision is not None
     assert not autotune.decision.kept
+
+
+class BrokenBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, logits: Tensor) -> Tensor:
+        return logits.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        raise RuntimeError("tensor output of CUDAGraphs that has been overwritten")
+
+
+def test_a_compiled_network_whose_backward_pass_fails_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "engine.learning.compile_autotune.compiled",
+        lambda model, *about: lambda images: BrokenBackward.apply(model(images)),
+    )
+    values = {"device": "cpu", "batch_size": 2, "data.size": "32x64", "runtime.compile": "on"}
+    config = with_values(get_recipe("quick"), values)
+    hardware = choose_hardware(config)
+    state = new_state(config, hardware, ["road", "sky"])
+    state.begin_epoch(2)
+    before = copy.deepcopy(state.model.state_dict())
+    training_step(state, random_batch(config, hardware, 2, 2), 2)
+    assert state.autotune.decision is not None
+    assert not state.autotune.decision.kept
+    assert "CUDAGraphs" in state.autotune.decision.reason
+    assert state.meter.images == 2, "the failed pass counts for nothing"
+    changed = [name for name, each in state.model.state_dict().items() if not torch.equal(each, before[name])]
+    assert any(name.endswith("weight") for name in changed), "the step was done"

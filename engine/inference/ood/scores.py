@@ -129,6 +129,14 @@ class Unfitted:
         """There is nothing to restore."""
 
 
+def sum_by_class(classes: Tensor, values: Tensor, count: int) -> Tensor:
+    """The sum of `values` [N] for each of `count` classes, by the class of each value: float64 [count]."""
+    if values.is_cuda:
+        # torch.bincount with weights has no deterministic kernel there, and the host waits for it.
+        return torch.zeros(count, dtype=torch.float64, device=values.device).index_add_(0, classes, values)
+    return torch.bincount(classes, values, count)
+
+
 class StandardisedMaxLogit:
     """The negated largest logit, standardised by mean and deviation of those of its predicted class in
     training.
@@ -146,7 +154,7 @@ class StandardisedMaxLogit:
         largest = seen.largest.double()
         ones = torch.ones_like(largest)
         classes = self._sums.shape[1]
-        parts = [torch.bincount(seen.predicted, w, classes) for w in (ones, largest, largest * largest)]
+        parts = [sum_by_class(seen.predicted, w, classes) for w in (ones, largest, largest * largest)]
         self._sums += torch.stack(parts).cpu()
         self._moments = None
 

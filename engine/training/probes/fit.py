@@ -51,7 +51,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    marks = ["DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"]
+    marks = [
+        "DefaultCPUAllocator: can't allocate memory",
+        "std::bad_alloc",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+    ]
     limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
         # oneDNN gives no reason; where memory is limited, this is it.
