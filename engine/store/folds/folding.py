@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -64,14 +65,17 @@ class Folding:
 
     def take(self, event: Event, *names: str, leave_none: bool = False) -> None:
         """Set columns of the run to the fields of an event that are called the same."""
-        self.run |= event.model_dump(include=set(names), exclude_none=leave_none)
+        for name in names:  # most events are progress, for which model_dump() is slow
+            value = getattr(event, name)
+            if value is not None or not leave_none:
+                self.run[name] = value
 
     def put(self, table: sa.Table, event: Event) -> None:
         """A row of `table` with the fields of an event that are called like its columns.
 
         It replaces the row with the same primary key.
         """
-        self.put_row(table, event.model_dump(include=set(table.c.keys())))
+        self.put_row(table, event.model_dump(include=_columns(table)))
 
     def put_row(self, table: sa.Table, values: Row) -> None:
         """A row of `table`; the run's id is added. It replaces the row with the same primary key."""
@@ -108,7 +112,15 @@ class Folding:
             connection.execute(events_table.insert(), self._events)
 
     def _of(self, table: sa.Table) -> _Rows:
-        return self._rows.setdefault(table.name, _Rows(table))
+        rows = self._rows.get(table.name)
+        if rows is None:
+            rows = self._rows[table.name] = _Rows(table)
+        return rows
+
+
+@cache
+def _columns(table: sa.Table) -> set[str]:
+    return set(table.c.keys())
 
 
 @dataclass(frozen=True)
