@@ -50,6 +50,14 @@ SECTIONS = (
         "measured alongside.",
     ),
     Section(
+        "null_cuda",
+        "What a step asks of a GPU",
+        "python -m benchmarks.null_cuda",
+        "Counted on the null CUDA of `tests/null_cuda`, which runs no kernel, for one steady step of each "
+        "recipe. The least times are predictions: operations over the peak of the tensor cores or bytes over "
+        "the memory's rate, operator by operator. Target: the host waits for nothing.",
+    ),
+    Section(
         "peers",
         "Against other ways to train this network",
         "python -m benchmarks.peers.run --width 64 --batch-size 16 --images 60 --epochs 3",
