@@ -77,7 +77,7 @@ def test_an_id_is_taken_once(store: Store) -> None:
 
 
 def test_a_run_that_is_refused_leaves_no_trace(store: Store) -> None:
-    with pytest.raises(StoreError, match="one word without spaces and commas"):
+    with pytest.raises(StoreError, match="one word without spaces or commas"):
         add_run(store, experiment="new", tags=("two words",))
     assert store.runs() == []
     assert store.experiments() == []
@@ -99,7 +99,7 @@ def test_resolve_takes_ids_beginnings_and_names(store: Store) -> None:
     for text in ("nothing", "%", "a_c"):
         with pytest.raises(StoreError, match="no run has that id or name"):
             store.resolve(text)
-    with pytest.raises(StoreError, match="which run"):
+    with pytest.raises(StoreError, match="give a run id"):
         store.resolve(" ")
 
 
