@@ -213,7 +213,7 @@ def _pair(
 
 def _unused_splits(splits: Mapping[str, tuple[Sample, ...]], folder: str) -> list[str]:
     return [
-        f"{folder}/{split}: is no split ({', '.join(SPLITS)} are); its {counted(len(samples), 'image')} "
+        f"{folder}/{split}: is not a split ({', '.join(SPLITS)} are); its {counted(len(samples), 'image')} "
         "take no part"
         for split, samples in sorted(splits.items())
         if split not in (*SPLITS, EXTRA)

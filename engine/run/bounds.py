@@ -55,7 +55,7 @@ def is_tag(text: str) -> bool:
 
 def _tag(text: str) -> str:
     if not is_tag(text):
-        raise ValueError(f"{text!r} is no tag; a tag is one word without spaces and commas")
+        raise ValueError(f"{text!r} is not a tag; a tag is one word without spaces or commas")
     return text
 
 

@@ -190,7 +190,10 @@ def _column(name: str) -> tuple[Element, str]:
     elif kind == "true/false":
         typed = BooleanInJson(value)
     absent = key.when_absent
-    return (sa.func.coalesce(typed, absent) if isinstance(absent, str | int | float) else typed), kind
+    if isinstance(absent, str | int | float):
+        # A value of another kind is not an absent one, which has a meaning.
+        typed = sa.case((value.as_string().is_(None), absent), else_=typed)
+    return typed, kind
 
 
 def _value(name: str, kind: str, text: str) -> Any:

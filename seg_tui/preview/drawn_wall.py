@@ -26,16 +26,17 @@ TURN_SECONDS = 0.5
 class DrawnWall(Wall):
     """A wall that shows what a `look` looks at. `shown` is what hangs there by now, None at first.
 
-    A change of the look makes a new `View`, a thread draws it, the newest one is put up; whoever wants to
-    know of it hears `PicturesDrawn`.
+    A change of the look makes a new `View`, a thread draws it, the newest one is put up. `tell` says the
+    words around it in the same breath: a layout after the pictures hang would send them a second time.
     """
 
-    def __init__(self, look: Look, graphics: Callable[[], Graphics | None]) -> None:
+    def __init__(self, look: Look, graphics: Callable[[], Graphics | None], tell: Callable[[], None]) -> None:
         super().__init__()
         self.look = look
         self.studio = Studio()
         self.shown: Shown | None = None
         self._graphics = graphics
+        self._tell = tell
         self._wanted: View | None = None
         self._flickering: Timer | None = None
         self._turned = False
@@ -81,6 +82,7 @@ class DrawnWall(Wall):
         count = 1 if self.look.full is not None else len(view.panels)
         await self.make_frames(count, view.columns, view.lines, view.cols, self._graphics())
         self._hang_shown()
+        self._tell()
 
     def _hang_shown(self) -> None:
         """Put the pictures up; one that flickers shows its partner every other turn."""

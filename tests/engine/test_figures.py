@@ -256,6 +256,6 @@ def test_class_maps_are_in_the_pdf_pixel_by_pixel(tmp_path: Path) -> None:
 
 
 def test_a_figure_is_a_png_or_a_pdf(tmp_path: Path) -> None:
-    with pytest.raises(FigureError, match=r"x.jpg: a figure is a PNG or PDF"):
+    with pytest.raises(FigureError, match=r"x.jpg: a figure is a PNG or a PDF"):
         save_figure(small_figure(), tmp_path / "x.jpg", "")
     assert list(tmp_path.glob("*")) == []

@@ -93,7 +93,7 @@ UNFIT: dict[str, tuple[Callable[[RunDir], object], str]] = {
     "a name that no index holds": (in_card("name", json.dumps("n" * 5000)), "name: "),
     "half a surrogate pair": (in_card("note", r'"\ud800"'), "is not a run's card"),
     "tags that are one text": (in_card("tags", '"night"'), "tags: "),
-    "a tag with a space": (in_card("tags", '["a b"]'), "is no tag"),
+    "a tag with a space": (in_card("tags", '["a b"]'), "is not a tag"),
     "a predecessor that is a path": (in_card("after", '"../../xx"'), "after: "),
     "a deep card": (lambda run: run.card_file.write_bytes(DEEP), "nested too deeply"),
     "a card in Latin-1": (lambda run: run.card_file.write_bytes(b'{"name": "\xe9"}'), "is not UTF-8"),

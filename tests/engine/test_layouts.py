@@ -50,7 +50,7 @@ class Beside(layouts.Layout):
 
 
 @pytest.fixture
-def plugged(tmp_path: Path) -> Iterator[Path]:
+def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data set, and the plugin of its layout, which no other test sees."""
     named, origins = dict(LAYOUTS._named), dict(LAYOUTS._origins)
     for name in ("train/a", "train/b", "val/c"):
@@ -59,6 +59,7 @@ def plugged(tmp_path: Path) -> Iterator[Path]:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 4), pixels).save(file)
     (tmp_path / "plugin.py").write_text(BESIDE)
+    monkeypatch.setattr("engine.plugins._plugins", {})
     yield tmp_path
     LAYOUTS._named, LAYOUTS._origins = named, origins
     LAYOUTS._changed()

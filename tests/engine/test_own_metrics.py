@@ -106,7 +106,8 @@ def test_undefined_numbers_are_kept_as_such_and_a_metric_cannot_change_what_othe
     assert (found.value, said, COUNTS.sum()) == (None, [], 12)
 
 
-def test_an_error_names_the_plugins_file_and_line(tmp_path: Path) -> None:
+def test_an_error_names_the_plugins_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.plugins._plugins", {})  # no other test's configs are to name the file
     (tmp_path / "mine.py").write_text(
         "from engine import metrics\n@metrics.register()\ndef broken(confusion, classes):\n"
         "    'Divides by nothing.'\n    return 1 // 0\n"

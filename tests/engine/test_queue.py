@@ -211,7 +211,7 @@ def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, stor
         ("queue priority 3 good", "aaaa1111: is finished, not queued"),
         ("queue pause good", "aaaa1111: is finished, not queued"),
         ("tag good --remove day", "aaaa1111: has no tag day"),
-        ("tag good 'two words'", "'two words': is no tag"),
+        ("tag good 'two words'", "'two words': is not a tag"),
         ("run quick --priority 3 --data .", "--after and --priority order the queue; add --queue"),
         ("sweep quick seed=5..1 --data .", "seed: '5..1' is not a range; it must be FIRST..LAST"),
         ("sweep quick sed=0..4 --data .", "sed: no such key; did you mean seed?"),

@@ -131,9 +131,9 @@ def test_what_takes_no_part_is_told_with_counts_and_names(tmp_path: Path) -> Non
     catalog = catalog_of(tmp_path)
     assert catalog.faults == ()
     told = "\n".join(catalog.notes)
-    assert "images/fold7: is no split (train, val, test are); its 2 images take no part" in told
+    assert "images/fold7: is not a split (train, val, test are); its 2 images take no part" in told
     assert "2 hidden files and folders are left out: images/.cache, images/train/._1.png" in told
-    assert "12 files left out, as they are of no type that is read" in told
+    assert "12 files left out, as they are not a supported file type" in told
     assert "images/train/0.tif, images/train/1.tif, images/train/10.tif" in told
     assert "images/train/7.tif and 2 more" in told
     assert "images/test: has no labels; its 1 image left out" in told

@@ -64,7 +64,7 @@ def test_a_chain_in_the_foreground(workspace: Workspace, tiny: RunConfig, tmp_pa
     assert start["source"] == str(workspace.run_dir(first).checkpoints / "best.pt")
     assert (start["epoch"], start["new"]) == (best["epoch"], ["head.weight", "head.bias"])
     shown = seg(workspace, "show", second).stdout
-    assert f"from    weights loaded from {start['source']}, after epoch {best['epoch']}" in shown
+    assert f"from    weights loaded from {start['source']}, epoch {best['epoch']}: " in shown
     page = seg(workspace, "show", first).stdout
     assert "task pretrain" in page
     assert "lowest validation loss" in page

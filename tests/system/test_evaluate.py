@@ -323,7 +323,7 @@ def test_other_classes_are_refused_by_name(command: Command, source: RunDir, tmp
     )
     assert status == 2
     assert "its classes differ from those of source00: the data set lacks road" in err
-    assert "has cow besides" in err
+    assert "also has cow" in err
 
 
 @pytest.mark.parametrize(

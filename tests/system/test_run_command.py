@@ -133,7 +133,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(
 
     status, out, err = done(command("resume", run.id))
     assert status == 0, err
-    assert "going on after epoch" in out
+    assert "resumed after epoch" in out
     assert query(tmp_path, "SELECT status, attempt, epoch FROM leaderboard") == [("finished", 2, 30)]
     assert query(tmp_path, "SELECT count(*), count(DISTINCT epoch) FROM epoch_scores") == [(60, 30)]
 

@@ -244,6 +244,7 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
             connection.execute(f"DROP VIEW {view}")
         for index in ("runs_queue", "runs_by_source"):
             connection.execute(f"DROP INDEX {index}")
+        connection.execute("DROP TABLE metrics")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
         connection.execute("ALTER TABLE runs DROP COLUMN workspace")
         connection.execute("CREATE INDEX runs_queue ON runs (status)")
@@ -374,7 +375,7 @@ def test_a_run_that_the_group_may_not_write_is_refused_before_anything_changes(g
     said = BOB.seg(group.root, "tag aaaa1111 mine")
     assert said.returncode == 0
     assert f"belongs to {ALICE.name}" in said.stderr
-    assert "only the database knows this" in said.stderr
+    assert "only the database has this" in said.stderr
     assert listing(run.path) == before
     with group.open_store() as store:
         assert store.run("aaaa1111").status == "stopped"
@@ -398,7 +399,7 @@ def test_an_imported_run_is_the_groups_whatever_its_files_were(group: Workspace,
     close_for_others(run.path)
     done = BOB.seg(group.root, f"db import {run.path}")
     assert done.returncode == 0, done.stderr
-    assert "brought up to date" in done.stdout + done.stderr
+    assert "updated" in done.stdout + done.stderr
     assert (group.run_dir("aaaa1111").path / "outputs" / "figure.png").is_file()
     assert wrong_modes(group.root) == []
 

@@ -53,9 +53,10 @@ async def shown_with(
     async with opened(workspace) as (app, pilot):
         app.graphics = graphics
         app.show_predictions(["gal00001"])
-        await until(
-            pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.wall.shown is not None
-        )
+        await until(pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.is_mounted)
+        assert isinstance(app.screen, PreviewScreen)
+        wall = app.screen.wall
+        await until(pilot, lambda: wall.shown is not None)
         await settled(pilot)
         assert isinstance(app.screen, PreviewScreen)
         then(app.screen, pilot)
@@ -120,9 +121,10 @@ async def test_the_cross_is_in_the_pixels_and_the_class_below_it_is_told(
     async with opened(gallery_workspace) as (app, pilot):
         app.graphics = SIXEL
         app.show_predictions(["gal00001"])
-        await until(
-            pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.wall.shown is not None
-        )
+        await until(pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.is_mounted)
+        assert isinstance(app.screen, PreviewScreen)
+        wall = app.screen.wall
+        await until(pilot, lambda: wall.shown is not None)
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, PreviewScreen)

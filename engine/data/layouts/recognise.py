@@ -20,7 +20,9 @@ ANY_FOLDER = "images"
 def refuse_no_folder(root: Path) -> None:
     """Raises DataError unless `root` is a folder whose path can be kept in a config."""
     if not is_text(str(root.absolute())):
-        raise DataError(f"{shown(root.absolute())}: its path is no UTF-8, which a config needs; rename it")
+        raise DataError(
+            f"{shown(root.absolute())}: its path is not valid UTF-8, which a config needs; rename it"
+        )
     if not root.exists():
         raise DataError(f"{root}: no such folder")
     if not root.is_dir():
