@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from textual import on, work
+from textual import work
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
@@ -26,17 +26,16 @@ TURN_SECONDS = 0.5
 class DrawnWall(Wall):
     """A wall that shows what a `look` looks at. `shown` is what hangs there by now, None at first.
 
-    A change of the look makes a new `View`, a thread draws it, the newest one is put up. `tell` says the
-    words around it in the same breath: a layout after the pictures hang would send them a second time.
+    A change of the look makes a new `View` and a thread draws it. The screen hears `PicturesDrawn` and has
+    the newest put up while it says the words around it: a layout of its own would send pictures twice.
     """
 
-    def __init__(self, look: Look, graphics: Callable[[], Graphics | None], tell: Callable[[], None]) -> None:
+    def __init__(self, look: Look, graphics: Callable[[], Graphics | None]) -> None:
         super().__init__()
         self.look = look
         self.studio = Studio()
         self.shown: Shown | None = None
         self._graphics = graphics
-        self._tell = tell
         self._wanted: View | None = None
         self._flickering: Timer | None = None
         self._turned = False
@@ -75,14 +74,13 @@ class DrawnWall(Wall):
         except Cancelled:
             pass
 
-    @on(PicturesDrawn)
-    async def put_up(self, message: PicturesDrawn) -> None:
-        self.shown = message.shown
+    async def put_up(self, shown: Shown) -> None:
+        """Hang pictures, in frames that are made for them where others were."""
+        self.shown = shown
         view = self.shown.view
         count = 1 if self.look.full is not None else len(view.panels)
         await self.make_frames(count, view.columns, view.lines, view.cols, self._graphics())
         self._hang_shown()
-        self._tell()
 
     def _hang_shown(self) -> None:
         """Put the pictures up; one that flickers shows its partner every other turn."""

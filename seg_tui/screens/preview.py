@@ -23,7 +23,7 @@ from seg_tui.preview.galleries import find_gallery
 from seg_tui.preview.keys import KEYS, OF_PICTURES, OF_SCORES
 from seg_tui.preview.lines import heading, legend_of, place_line, track_line
 from seg_tui.preview.look import Box, Look
-from seg_tui.preview.messages import GalleriesFound, SamplesRanked
+from seg_tui.preview.messages import GalleriesFound, PicturesDrawn, SamplesRanked
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import LabelImage
@@ -76,7 +76,7 @@ class PreviewScreen(Screen[None]):
         yield TroubleLine()
         yield Static(id="track", markup=False)
         with Horizontal(id="body"):
-            yield DrawnWall(self.look, lambda: self.tui.graphics, self._tell)
+            yield DrawnWall(self.look, lambda: self.tui.graphics)
             with VerticalScroll(id="side", can_focus=False):
                 yield Static(id="legend", markup=False)
         yield Static("Looking for predictions…", id="nothing", markup=False)
@@ -137,6 +137,11 @@ class PreviewScreen(Screen[None]):
         """The same when the room for the pictures may have become another."""
         self._tell()
         self.call_after_refresh(self._show)
+
+    @on(PicturesDrawn)
+    async def put_up(self, message: PicturesDrawn) -> None:
+        await self.wall.put_up(message.shown)
+        self._tell()
 
     @on(SamplesRanked)
     def keep_rankings(self, message: SamplesRanked) -> None:

@@ -125,7 +125,7 @@ async def test_many_marked_runs_are_named_up_to_ten_and_deleted_together(workspa
         add(workspace, f"ffff{number:04d}", finished_journal(), name=f"many-{number}")
     async with opened(workspace) as (app, pilot):
         await pilot.press("slash", *"many", "enter")
-        await until(pilot, lambda: len(app.screen.query_one(RunTable).shown) == 11)
+        await until(pilot, lambda: len(app.screen.query_one(RunTable).runs.ordered) == 11)
         await pilot.press("a", "d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert "these 11 runs" in screen_text(app)
@@ -133,7 +133,7 @@ async def test_many_marked_runs_are_named_up_to_ten_and_deleted_together(workspa
         await pilot.press("y")
         await told(app, pilot, "11 runs: deleted")
         await until(pilot, lambda: len(app.snapshot.runs) == 6)
-        assert not app.screen.query_one(RunTable).marked
+        assert not app.screen.query_one(RunTable).runs.marked
 
 
 async def test_tags_of_several_runs_are_changed_together_and_others_stay(workspace: Workspace) -> None:

@@ -242,7 +242,9 @@ async def test_config_marks_what_the_recipe_has_otherwise(workspace: Workspace) 
         line = next(line for line in screen_text(app).splitlines() if " batch_size " in line)
         assert "●" in line
         assert "128 images" in line
-        seed = next(line for line in screen_text(app).splitlines() if " seed " in line and "Seed of" in line)
+        seed = next(
+            line for line in screen_text(app).splitlines() if " seed " in line and "Random seed of" in line
+        )
         assert "●" not in seed
 
 
