@@ -106,7 +106,7 @@ def test_bench_says_so_when_the_network_does_not_compile(monkeypatch: pytest.Mon
     def broken(model: Any, **options: Any) -> Any:
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr(compile_autotune, "compiled", lambda model, device: broken)
+    monkeypatch.setattr(compile_autotune, "compiled", lambda *about: broken)
     (line,) = trained(config_of(runtime__compile="on"), largest=1)
     assert (line["compiled"], line["problem"]) == (False, "torch.compile failed: no compiler here")
 
