@@ -96,7 +96,7 @@ def finished(lab: Lab) -> Lab:
     refused = lab.seg("resume", "mine", installed=False, status=2)
     assert refused.startswith(f"error: {GONE}")
     assert refused.count("\n") == 1
-    assert "going on after epoch" in lab.seg("resume", "mine")
+    assert "resumed after epoch" in lab.seg("resume", "mine")
     lab.seg("evaluate", "mine", "device=cpu", "--name", "scored")
     return lab
 

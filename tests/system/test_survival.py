@@ -228,12 +228,12 @@ def test_a_run_without_memory_is_told_what_fits(new_run: MakeRun, tiny: RunConfi
 
 
 SHORT_WHILE_DECODING = """
-import engine.data.decode
+import engine.data.image_files
 
 def short(path):
     raise MemoryError
 
-engine.data.decode.read_regular = short
+engine.data.image_files.read_regular = short
 """
 
 
