@@ -161,7 +161,7 @@ def test_an_agent_without_slurm_leaves_its_runs_in_the_queue(
     agent.step()
     assert store.run(run.id).status == "queued"
     assert len(said) == 1
-    assert "squeue is not here" in said[0]
+    assert "squeue was not found" in said[0]
 
 
 def test_a_dry_run_prints_the_script_and_makes_nothing(workspace: Workspace, street: Path) -> None:
