@@ -9,12 +9,18 @@ SCENES ?= /tmp/street-scenes
 # A program that is installed keeps what Python has compiled; told not to, each of a thousand starts compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint types walls tests benchmarks picture clean
+# Of the machine without internet: its Python, torch (the oldest that will do) and processor.
+PYTHON_VERSION ?=
+TORCH_VERSION  ?=
+ARCH           ?= x86_64
+
+.PHONY: help demo test lint types walls tests benchmarks wheels picture clean
 
 help:
 	@echo "make demo    set up, make a small data set, train on it, show the result"
 	@echo "make test    set up, then lint, types, import walls and tests: everything that CI runs"
 	@echo "make benchmarks    repeat all measurements and write docs/benchmarks.md"
+	@echo "make wheels PYTHON_VERSION=3.12    gather what a machine without internet needs beside its own torch"
 	@echo "make picture    train small networks and redraw the pictures in docs/images"
 	@echo "make clean   remove the environment and the demo"
 
@@ -62,6 +68,11 @@ tests: $(VENV)/.installed-dev
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks.all
+
+# docs/clusters.md says what to do with the folder.
+wheels: | $(BIN)/python
+	$(BIN)/python -m offline.gather wheels --arch $(ARCH) \
+		$(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) $(if $(TORCH_VERSION),--torch $(TORCH_VERSION))
 
 # Five minutes on two idle cores: the moving picture in README films a run while it trains.
 picture: $(VENV)/.installed
