@@ -84,7 +84,7 @@ def test_bands_are_the_logits_resized(size: tuple[int, int], channels_last: bool
 @pytest.mark.parametrize("values", [1, 500, 2**18])
 def test_bands_change_nothing(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, size = random_logits(1, 5, 12, 20), (37, 50)
-    monkeypatch.setattr(scores_module, "BAND_VALUES", values)
+    monkeypatch.setattr(scores_module, "CORE_BAND_VALUES", values)
     scores = ScoreSet(5)
     scores.fit(logits, torch.zeros(3))
     maps = scores.maps(logits, size)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.inference.ood.features import image_scores
-from engine.inference.ood.scores import BAND_VALUES, LogitBand, Score, State, pixel_scores
+from engine.inference.ood.scores import LogitBand, Score, State, band_values, pixel_scores
 from engine.learning.class_maps import logit_bands
 
 Maps = dict[str, NDArray[np.float32]]
@@ -39,9 +39,10 @@ class ScoreSet:
     def fit(self, logits: Tensor, features: Tensor) -> None:
         """Take one training image into account: logits [1, C, h, w] and pooled features [D]."""
         size = (logits.shape[2], logits.shape[3])
-        for band in logit_bands(logits, size, BAND_VALUES):
+        for rows in logit_bands(logits, size, band_values(logits.device)):
+            band = LogitBand(rows.flatten(1))
             for score in self.pixel.values():
-                score.fit(LogitBand(band.flatten(1)))
+                score.fit(band)
         for of_features in self.image.values():
             of_features.fit(features)
 
@@ -52,12 +53,15 @@ class ScoreSet:
         In horizontal bands, so that all scores of a band find its logits in the cache, and what they share is
         computed once.
         """
-        parts: dict[str, list[Tensor]] = {name: [] for name in self.pixel}
-        for rows in logit_bands(logits, size, BAND_VALUES):
-            band = LogitBand(rows.flatten(1))
-            for name, score in self.pixel.items():
-                parts[name].append(score.score(band))
-        return {name: torch.cat(some).view(size).cpu().numpy() for name, some in parts.items()}
+        made = torch.empty(len(self.pixel), *size, device=logits.device)
+        first = 0
+        for rows in logit_bands(logits, size, band_values(logits.device)):
+            band, part = LogitBand(rows.flatten(1)), made[:, first : first + rows.shape[1]]
+            for score, place in zip(self.pixel.values(), part, strict=True):
+                place.copy_(score.score(band).view_as(place))
+            first += rows.shape[1]
+        # One copy to the host, which waits for the device once.
+        return dict(zip(self.pixel, made.cpu().numpy(), strict=True))
 
     def of_image(self, maps: Maps, features: Tensor) -> dict[str, float]:
         """Every score of a whole image: the mean of each pixel score, and the image scores."""

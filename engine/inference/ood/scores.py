@@ -21,8 +21,15 @@ from torch import Tensor
 State = dict[str, NDArray[Any]]
 Seen = TypeVar("Seen", contravariant=True)
 
-BAND_VALUES = 2**18
-"""Logits looked at together: with what the scores make of them they stay in a core's cache."""
+CORE_BAND_VALUES = 2**18
+"""Logits looked at together on the CPU: with what the scores make of them they stay in a core's cache."""
+GPU_BAND_VALUES = 2**25
+"""On a GPU, where each band costs launches: 128 MB, and five times that with what is made of them."""
+
+
+def band_values(device: torch.device) -> int:
+    """How many logits are looked at together on this device."""
+    return CORE_BAND_VALUES if device.type == "cpu" else GPU_BAND_VALUES
 
 
 class Score(Protocol[Seen]):

@@ -10,8 +10,10 @@ import torch
 
 from benchmarks.null_cuda import measure
 from engine.config.recipes import RECIPES
+from engine.inference.ood.score_set import ScoreSet
 from engine.inference.ood.scores import sum_by_class
 from engine.learning.checkpoint import random_state, restore_random_state
+from tests.null_cuda.counts import Counts
 
 LIMITS = {
     "paper-unet": (445, 3.1),
@@ -80,3 +82,16 @@ def test_a_run_goes_on_where_there_are_fewer_gpus() -> None:
     assert len(saved["cuda"]) == 2
     restore_random_state({**saved, "cuda": [*saved["cuda"], saved["cuda"][0]]})
     restore_random_state({**saved, "cuda": saved["cuda"][:1]})
+
+
+def test_scores_of_an_image_take_few_launches_and_come_back_at_once() -> None:
+    scores, logits = ScoreSet(19), torch.zeros(1, 19, 256, 512, device="cuda")
+    scores.fit(logits, torch.zeros(3))
+    scores.maps(logits, (1024, 2048))  # uploads the moments once
+    torch.cuda.reset_peak_memory_stats()
+    before, held = Counts.now(), torch.cuda.memory_allocated()
+    scores.maps(logits, (1024, 2048))
+    seen = Counts.now() - before
+    assert seen.host_launch <= 80
+    assert seen.download == 1
+    assert torch.cuda.max_memory_allocated() - held < 2**30
