@@ -74,11 +74,14 @@ _PLAIN = (bool, int, float, str, bytes, type(None), torch.dtype, torch.device, t
 """What `torch.load(weights_only=True)` reads beside containers and tensors."""
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Raises DamagedCheckpoint for changed bytes, CheckpointError for a missing file or another format."""
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint into the memory of the host, because a device that the run nearly fills has no room
+    for the weights and the state of the optimizer twice.
+
+    Raises DamagedCheckpoint for changed bytes, CheckpointError for a missing file or another format."""
     verify_checkpoint(path)
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, ValueError, KeyError, EOFError) as error:
         raise DamagedCheckpoint(f"{path}: is damaged: {first_line(error)}") from error
     except RuntimeError as error:
@@ -121,8 +124,8 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"].cpu())
+    torch.set_rng_state(state["cpu"])
     # The run may go on where fewer GPUs are, or more, than when it was saved.
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index, generator in enumerate(state.get("cuda", [])[:here]):
-        torch.cuda.set_rng_state(generator.cpu(), index)
+        torch.cuda.set_rng_state(generator, index)

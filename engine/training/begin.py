@@ -42,7 +42,7 @@ def begin(job: Job) -> Learning:
     hardware = choose_hardware(config, job.group.rank)
     settle_arithmetic(config, hardware)
     with job.group.main_rank_first():  # which moves a damaged checkpoint out of the way
-        resumption = find_resumption(job.run.checkpoints, hardware)
+        resumption = find_resumption(job.run.checkpoints)
     record_start(job, hardware, resumption.epoch)
     for warning in resumption.warnings:
         job.warn(warning)

@@ -208,8 +208,8 @@ class Resumption:
         return int(self.content["epoch"]) if self.content else 0
 
 
-def find_resumption(checkpoints: Path, hardware: Hardware) -> Resumption:
-    """The run's last.pt on the run's device; when that is damaged best.pt, or else the beginning.
+def find_resumption(checkpoints: Path) -> Resumption:
+    """The run's last.pt; when that is damaged best.pt, or else the beginning.
 
     Damaged files are moved aside, as `<name>.damaged`. A run that finds one aside and no last.pt was ended
     before it could save again and falls back once more. Raises CheckpointError for a file that cannot be
@@ -217,10 +217,10 @@ def find_resumption(checkpoints: Path, hardware: Hardware) -> Resumption:
     """
     last, best = checkpoints / "last.pt", checkpoints / "best.pt"
     warnings: list[str] = []
-    content = _load_or_move_aside(last, hardware, warnings)
+    content = _load_or_move_aside(last, warnings)
     if content is not None or not _aside(last).exists():
         return Resumption(last, content, warnings)
-    content = _load_or_move_aside(best, hardware, warnings)
+    content = _load_or_move_aside(best, warnings)
     if content is None:
         warnings.append("last.pt was damaged and there is no best.pt: the run begins anew")
     else:
@@ -235,11 +235,11 @@ def _aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.damaged")
 
 
-def _load_or_move_aside(path: Path, hardware: Hardware, warnings: list[str]) -> dict[str, Any] | None:
+def _load_or_move_aside(path: Path, warnings: list[str]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return load_checkpoint(path, hardware.device)
+        return load_checkpoint(path)
     except DamagedCheckpoint as error:
         path.replace(_aside(path))
         warnings.append(f"{error}; moved to {_aside(path).name}")

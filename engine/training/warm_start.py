@@ -25,7 +25,7 @@ def start_from_source(job: Job, state: TrainState) -> None:
     counterpart and `init.strict` is set, or when none fits.
     """
     path = Path(os.path.normpath(job.run.path / job.config.init.weights))
-    content = load_checkpoint(path, state.hardware.device)
+    content = load_checkpoint(path)
     own, offered = state.model.state_dict(), content["model"]
     taken = {name for name in own.keys() & offered.keys() if own[name].shape == offered[name].shape}
     if content["classes"] != state.classes:
