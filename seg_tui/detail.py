@@ -89,7 +89,8 @@ def load_detail(
     if row.status == "queued":
         from seg_tui.waiting import why_it_waits
 
-        waits = why_it_waits(row, runs, store.workspace, Presence.of(workspace).living() is not None)
+        has_agent = Presence.of(workspace).living() is not None
+        waits = why_it_waits(row, runs, store.workspace, has_agent, store.agents.living())
     events: tuple[EventRow, ...] = ()
     evaluations: tuple[EvaluationRow, ...] = ()
     images: tuple[ImageRow, ...] = ()

@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engine.agent.bulletin import Bulletin
 from engine.agent.cluster import Cluster
 from engine.agent.devices import cores_of, parts_of, slot_of, visible_device, words_for
 from engine.agent.executors.local import StillHeld, is_held, start_worker
+from engine.agent.gate import Gate
 from engine.agent.ingest import (
     catch_up,
     has_living_worker,
@@ -26,12 +28,14 @@ from engine.agent.ingest import (
     queue_again,
     settle,
 )
+from engine.agent.settings import Settings
 from engine.agent.troubles import Troubles, in_a_line, say_fault
 from engine.agent.workers import ask_to_stop, find_worker, kill_worker, mistrust
+from engine.config.agent import FILE_NAME
 from engine.host.processes import identify, is_alive
 from engine.run.directory import RunDir
 from engine.run.journal import JournalError
-from engine.store import RunRow, Store
+from engine.store import AgentState, RunRow, Store
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
 
@@ -71,6 +75,7 @@ class Agent:
         say: Say,
         grace: float = GRACE_SECONDS,
         lease: float = LEASE_SECONDS,
+        gate: Gate | None = None,
     ) -> None:
         self.store, self.workspace, self.slots, self.say = store, workspace, slots, say
         self.grace, self.lease = grace, lease
@@ -78,7 +83,10 @@ class Agent:
         self.watched: dict[str, Watched] = {}
         self.troubles = Troubles(store, workspace, say)
         self.cluster = Cluster(store, workspace, self.me, say, grace, self.troubles)
-        self._others: Counter[str] = Counter()
+        file = workspace.root / FILE_NAME
+        self.gate = gate or Gate(workspace.runs, slots, Settings(file, {}), say)
+        self.bulletin = Bulletin(store, self.me, say)
+        self._others: dict[str, set[str]] = defaultdict(set)
         self._beats: dict[str, tuple[float | None, float]] = {}
 
     def step(self) -> None:
@@ -93,9 +101,14 @@ class Agent:
         for run_id in self.store.queue.fail_dependents():
             keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {self.store.run(run_id).message}")
-        for slot, room in self.slots.items():
-            while self._taken(slot) < room and self._start_next(slot):
-                pass
+        self.gate.begin(self.watched.keys() | set().union(*self._others.values()))
+        try:
+            for slot, room in self.slots.items():
+                while len(self._runs_in(slot)) < room and self._start_next(slot):
+                    pass
+        finally:
+            self.gate.end()
+        self.bulletin.tell(AgentState(self.me, self.gate.why, self.gate.states))
         self.troubles.raise_if_general()
 
     def _care_for(self, run_id: str) -> None:
@@ -139,7 +152,8 @@ class Agent:
                     if (alive is None and self._has_rested(row, run)) or alive is False or owner == self.me:
                         jobs.append(row)
                 elif alive and owner != self.me:
-                    self._others.update(parts_of(slot_of(row, self.slots)))
+                    for slot in parts_of(slot_of(row, self.slots)):
+                        self._others[slot].add(row.id)
                 elif alive is None or not here:
                     elsewhere.add(row.id)
                     self._watch_from_afar(row, run)
@@ -265,14 +279,27 @@ class Agent:
 
     # ------------------------------------------------------------------ starting
 
-    def _taken(self, slot: str) -> int:
-        return self._others[slot] + sum(slot in parts_of(watched.slot) for watched in self.watched.values())
+    def _runs_in(self, slot: str) -> set[str]:
+        """The runs of this workspace that are at work in a slot, whoever looks after them."""
+        mine = {run_id for run_id, watched in self.watched.items() if slot in parts_of(watched.slot)}
+        return mine | self._others[slot]
+
+    def _is_closed(self, slot: str) -> bool:
+        """Whether no run may start in a slot now for the sake of others."""
+        return self.gate.asks and self.gate.is_closed(slot, self._runs_in(slot))
 
     def _start_next(self, slot: str) -> bool:
         """Claim the next run for a slot and start it; False when none is there."""
         gpus = [other for other in self.slots if other != "cpu"] if slot != "cpu" else [slot]
-        beside = [other for other in gpus if other != slot and self._taken(other) < self.slots[other]]
-        row = self.store.queue.claim_next(self.me, slot, words_for(slot, self.slots), beside, len(gpus))
+        words = words_for(slot, self.slots)
+        if self.gate.asks and (not self.store.queue.has_next(words, "local") or self._is_closed(slot)):
+            return False
+        beside = [
+            other
+            for other in gpus
+            if other != slot and len(self._runs_in(other)) < self.slots[other] and not self._is_closed(other)
+        ]
+        row = self.store.queue.claim_next(self.me, slot, words, beside, len(gpus))
         if row is None:
             return False
         run = self.workspace.run_dir(row.id)
@@ -292,6 +319,7 @@ class Agent:
             # The database was made again while the run was at work, and took it for one that waits.
             self.say(f"{row.id} adopted ({mistrust(run) or 'its worker lives'})")
         else:
+            self.gate.started(parts_of(slot), row.id)
             self.say(f"{row.id} {row.name}: worker {worker.pid} on {slot}, attempt {row.attempt + 1}")
         self.watched[row.id] = Watched(run, slot, worker)
         return True

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from engine.agent.agent import GRACE_SECONDS, LEASE_SECONDS, Agent, Say
 from engine.agent.devices import device_slots
-from engine.agent.presence import Presence
+from engine.agent.gate import Gate, too_small
+from engine.agent.presence import AgentError, Presence
+from engine.agent.settings import Settings
+from engine.config.agent import FILE_NAME
 from engine.run.journal import JournalError
 from engine.store import StoreError
 from engine.workspace import Workspace
@@ -23,13 +28,15 @@ class AgentOptions:
     """`slots` runs at once on each device; leaves after `idle_exit` seconds without work (None: never).
 
     A worker that does not stop within `grace` seconds is killed; a run on another host is lost when its
-    heartbeat has rested for `lease` seconds.
+    heartbeat has rested for `lease` seconds. `given` are keys of `AgentConfig` that have their way
+    over those of the workspace's `agent.toml`.
     """
 
     slots: int = 1
     idle_exit: float | None = None
     grace: float = GRACE_SECONDS
     lease: float = LEASE_SECONDS
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_agent(
@@ -40,8 +47,10 @@ def run_agent(
 ) -> None:
     """Work until SIGINT, SIGTERM or idleness; workers that live then go on, and the next agent adopts them.
 
-    Raises AgentError when another agent is at work here.
+    Raises AgentError when another agent is at work here, or more free memory is given than any GPU has, and
+    AgentConfigError.
     """
+    settings = Settings(workspace.root / FILE_NAME, options.given)
     leaving: list[int] = []
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -51,7 +60,11 @@ def run_agent(
     presence = Presence.of(workspace)
     try:
         with presence.held(), workspace.open_store() as store:
-            agent = Agent(store, workspace, device_slots(options.slots), say, options.grace, options.lease)
+            slots = device_slots(options.slots)
+            gate = Gate(workspace.runs, slots, settings, say)
+            if "free_memory" in options.given:
+                refuse_impossible(gate, slots)
+            agent = Agent(store, workspace, slots, say, options.grace, options.lease, gate)
             say(f"agent {agent.me.pid} at work: {', '.join(f'{n} on {d}' for d, n in agent.slots.items())}")
             last_work, trouble = time.monotonic(), ""
             while not leaving:
@@ -74,7 +87,17 @@ def run_agent(
                     presence.announce()
                 on_step(agent)
                 time.sleep(POLL_SECONDS)
+            with contextlib.suppress(StoreError):  # what stays is of a process that has ended
+                agent.bulletin.withdraw()
             say(f"exiting; {len(agent.watched)} workers continue")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def refuse_impossible(gate: Gate, slots: Mapping[str, int]) -> None:
+    """Raises AgentError when no GPU of this machine can ever have as much free memory as is asked for."""
+    small = gate.too_small()
+    if small and len(small) == sum(slot != "cpu" for slot in slots):
+        slot, most = max(small.items(), key=lambda one: one[1])
+        raise AgentError(f"{slot}: {too_small(most, gate.settings.config)}; no run could ever start")

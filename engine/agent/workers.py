@@ -50,6 +50,18 @@ def find_worker(run: RunDir) -> int | None:
     return min(found, key=lambda pid: (not _is_mine(pid), pid), default=None)
 
 
+def folder_of(pid: int) -> Path | None:
+    """The folder of the run, of whatever workspace, whose worker, rank or child a process says that it is;
+    None for others. Nobody vouches for that: it is to be shown, not to be acted on."""
+    words = command_line(pid)[1:]
+    while words and words[0].startswith("-") and words[0] != "-m":
+        words = words[1:]
+    if len(words) > 2 and words[0] == "-m" and words[1] in MODULES:
+        return Path(words[2])
+    folder = environment_of(pid, RUN_VARIABLE)
+    return Path(folder) if folder else None
+
+
 def is_worker(pid: int, run: RunDir) -> bool:
     """Whether a process was started as a worker of this run, in this folder, or is a fork of one."""
     return _runs_module(pid, "engine.worker", run)

@@ -25,4 +25,7 @@ def agent(workspace: Workspace, options: AgentOptions) -> None:
 
 def state_line(agent: Agent) -> str:
     running = ", ".join(f"{run_id} on {watched.slot}" for run_id, watched in agent.watched.items())
-    return f"at work: {running}" if running else "waiting for queued runs; Ctrl-C quits"
+    waits = "; ".join(agent.bulletin.state.reasons())
+    if running or waits:
+        return "; ".join(part for part in (f"at work: {running}" if running else "", waits) if part)
+    return "waiting for queued runs; Ctrl-C quits"

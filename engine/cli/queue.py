@@ -14,6 +14,7 @@ from engine.report.tables import Column, age, text_table
 from engine.requests import lifecycle
 from engine.run.directory import RunCard
 from engine.store import RunRow
+from engine.store.agents import reasons_of
 from engine.workspace import Workspace
 
 
@@ -39,28 +40,32 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
     """Print what is at work and what waits, the next first."""
     if not has_database(workspace):
         if as_json:
-            print_json({"agent": None, "active": [], "queued": []}, indent=None)
+            print_json({"agent": None, "active": [], "queued": [], "holding": []}, indent=None)
         else:
             notices.say(no_database(workspace))
         return
     with open_existing(workspace) as store:
         active, queued = store.queue.active(), store.queue.waiting()
+        holding = store.agents.living()
     agent = Presence.of(workspace).living()
     if as_json:
         record = {
             "agent": agent.as_json() if agent else None,
             "active": [queue_record(row) for row in active],
             "queued": [queue_record(row) for row in queued],
+            "holding": [state.as_json() for state in holding],
         }
         print_json(record)
         return
     if active or queued:
         output.say(queue_table(active, queued, time.time(), output.table_width))
+        for reason in reasons_of(holding) if queued else ():
+            output.say(reason)
     else:
         notices.say("nothing is running or queued")
     if agent is not None:
         notices.say(f"agent: process {agent.pid}")
-    elif queued:
+    elif queued and not holding:
         notices.say("no agent is running on this host; start one with `seg-engine agent`")
 
 

@@ -9,6 +9,7 @@ import typer
 from engine.cli import words
 from engine.cli.arguments import Commands, Json, RunNames, group, workspace_of
 from engine.config.priority import MOST_PRIORITY
+from engine.host.occupancy import MOST_GIB
 
 queue_app = group("List running and queued runs; reorder and pause them.")
 commands = Commands("Queue")
@@ -123,9 +124,35 @@ def agent(
             help="A run on another host without a heartbeat for this long is lost.",
         ),
     ] = 120.0,
+    free_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GIB",
+            min=0,
+            max=MOST_GIB,
+            help="Start a run only on a GPU with this much free memory [default: agent.toml].",
+        ),
+    ] = None,
+    wait_for_idle: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait-for-idle/--no-wait-for-idle",
+            help="Start a run only on a GPU where nobody else is [default: agent.toml].",
+        ),
+    ] = None,
+    quiet_hours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOURS",
+            help="Start no run in these hours of local time, such as 22:00-07:00 or 'Mon-Fri 09:00-18:00' "
+            "[default: agent.toml].",
+        ),
+    ] = None,
 ) -> None:
     """Start and watch queued runs; Ctrl-C leaves them running."""
     from engine.agent.loop import AgentOptions
     from engine.cli.agent import agent as command
 
-    command(workspace_of(context), AgentOptions(slots, idle_exit, grace, lease))
+    asked = {"free_memory": free_memory, "wait_for_idle": wait_for_idle, "quiet_hours": quiet_hours}
+    given = {name: value for name, value in asked.items() if value is not None}
+    command(workspace_of(context), AgentOptions(slots, idle_exit, grace, lease, given))

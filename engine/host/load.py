@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.host.occupancy import Held
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -40,7 +42,8 @@ class Load:
 
 
 class Nvml:
-    """NVIDIA's management library, loaded where it is; without a driver there are no GPUs.
+    """NVIDIA's management library, loaded where it is; without a driver there are no GPUs, and nothing is
+    `held`.
 
     `uuids` says which GPUs or slices of them (MIG) to look at, in the form of `device_uuids`; None: all.
     """
@@ -62,6 +65,37 @@ class Nvml:
 
     def gpus(self) -> tuple[Gpu, ...]:
         return tuple(map(self._gpu, self._devices))
+
+    def held(self, uuid: str) -> Held | None:
+        """What is held of the GPU or slice with this UUID; None where the driver does not tell of it."""
+        library, device = self._library, self._by_uuid(uuid)
+        if device is None:
+            return None
+        # The second version sets apart what the driver keeps for itself.
+        memory = self._told(library.nvmlDeviceGetMemoryInfo, device, library.nvmlMemory_v2)
+        if memory is None:
+            memory = self._told(library.nvmlDeviceGetMemoryInfo, device)
+        if memory is None:
+            return None
+        use = self._told(library.nvmlDeviceGetUtilizationRates, device)
+        return Held(
+            total=int(memory.total) - int(getattr(memory, "reserved", 0)),
+            free=int(memory.free),
+            utilisation=None if use is None else int(use.gpu),
+            computing=self._holders("MPSCompute", device) | self._holders("Compute", device),
+            drawing=self._holders("Graphics", device),
+        )
+
+    def _holders(self, kind: str, device: Any) -> dict[int, int | None]:
+        """Bytes of the processes of a kind, by pid. An older driver knows an older question."""
+        name = f"nvmlDeviceGet{kind}RunningProcesses"
+        told = self._told(getattr(self._library, f"{name}_v3"), device)
+        if told is None:
+            told = self._told(getattr(self._library, f"{name}_v2"), device) or ()
+        return {
+            int(process.pid): None if process.usedGpuMemory is None else int(process.usedGpuMemory)
+            for process in told
+        }
 
     def _by_uuid(self, uuid: str) -> Any:
         """A GPU or, where no GPU is called so, a slice of one."""
@@ -89,7 +123,7 @@ class Nvml:
         """The driver's answer, None where it has none: a laptop's GPU may not tell its power, say."""
         try:
             return ask(*about)
-        except self._library.NVMLError:
+        except (self._library.NVMLError, self._library.NVMLLibraryMismatchError):
             return None
 
 

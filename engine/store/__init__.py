@@ -1,10 +1,11 @@
 """The database of runs: the only room that speaks SQL.
 
-Front ends and the agent use `Store` and what it holds (`lifecycle`, `queue`, `journals`, `results`, `checks`)
-and get frozen snapshots; people who query the database themselves use the views that `docs/database.md`
-describes.
+Front ends and the agent use `Store` and what it holds (`lifecycle`, `queue`, `agents`, `journals`, `results`,
+`checks`) and get frozen snapshots; people who query the database themselves use the views that
+`docs/database.md` describes.
 """
 
+from engine.store.agents import AgentState
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
 from engine.store.rows import (
     CAUSES,
@@ -28,6 +29,7 @@ __all__ = [
     "CAUSES",
     "END_STATUSES",
     "STATUSES",
+    "AgentState",
     "Changes",
     "CorruptionRow",
     "DamagedRow",

@@ -266,6 +266,17 @@ corruptions = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
 )
 
+agents = sa.Table(
+    "agents",
+    metadata,
+    _text("workspace"),
+    _text("host"),
+    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("owner", sa.JSON, nullable=False),
+    sa.Column("state", sa.JSON, nullable=False),
+    sa.PrimaryKeyConstraint("workspace", "host"),
+)
+
 OF_RUNS = tuple(table for table in metadata.sorted_tables if "run_id" in table.c)
 """The tables whose rows each belong to a run."""
 

@@ -8,6 +8,7 @@ from types import TracebackType
 import sqlalchemy as sa
 
 from engine.store import filters as terms
+from engine.store.agents import Agents
 from engine.store.checks import Checks
 from engine.store.dialects import LatestChange
 from engine.store.errors import StoreError
@@ -50,6 +51,7 @@ class Store:
         self.workspace = workspace
         self.lifecycle = Lifecycle(self.database, workspace)
         self.queue = Queue(self.database, workspace)
+        self.agents = Agents(self.database, workspace)
         self.journals = Journals(self.database, workspace)
         self.results = Results(self.database)
         self.checks = Checks(self.database)

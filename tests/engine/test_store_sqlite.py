@@ -50,7 +50,7 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for table in ("images", "ood_results", "ood_images", "corruptions", "metrics"):
+        for table in ("images", "ood_results", "ood_images", "corruptions", "metrics", "agents"):
             connection.execute(f"DROP TABLE {table}")
         for column in ("checkpoint", "label_resize", "tta", "parameters", "flops_per_sample"):
             connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
@@ -89,6 +89,7 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
         old = text.replace('"validation"', '"evaluation"').replace('"weights"', '"from"')
         connection.execute("UPDATE runs SET config = ?, variant = 'of old'", (old,))
         connection.execute("DROP TABLE metrics")
+        connection.execute("DROP TABLE agents")
         connection.execute("UPDATE alembic_version SET version_num = '0009'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before

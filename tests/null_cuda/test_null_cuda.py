@@ -9,16 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.null_cuda.build import build, environment
+from tests.null_cuda.build import environment
 
 INSIDE = Path(__file__).parent / "inside"
 MEMORY = {"check_memory.py": 2.0}
 """Gigabytes of a device, where it is not that of an H100."""
-
-
-@pytest.fixture(scope="module")
-def null_cuda(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("null_cuda"))
 
 
 @pytest.mark.timeout(900)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
+from engine.host.occupancy import DeviceState
+from engine.host.processes import identify
+from engine.store import AgentState
 from engine.workspace import Workspace
 from seg_tui.run_order import Line, in_line
 from seg_tui.screens.dashboard import Dashboard
@@ -197,7 +200,25 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
     with workspace.open_store() as store:
         runs = {run.id: run for run in store.changes().runs}
         why = why_it_waits(store.run("dddd0000"), runs, store.workspace, has_agent=True)
-    assert why == "place 1 of 2 in line, cpu is busy with lr-0.01"
+        assert why == "place 1 of 2 in line, cpu is busy with lr-0.01"
+        taken = (
+            DeviceState("cuda:0", "61.2 of 80 GiB held by anna (python, pid 4711)"),
+            DeviceState("cpu", "x"),
+        )
+        for state, cause in (
+            (AgentState(identify(), devices=taken), f"cpu is busy with lr-0.01; {taken[0]}; {taken[1]}"),
+            (
+                AgentState(identify(), "quiet hours until 07:00"),
+                "cpu is busy with lr-0.01; quiet hours until 07:00",
+            ),
+        ):
+            row = store.run("dddd0000")
+            why = why_it_waits(row, runs, store.workspace, has_agent=True, holding=[state])
+            assert why == f"place 1 of 2 in line, {cause}"
+            row.config["device"] = "cuda:1"
+            why = why_it_waits(row, runs, store.workspace, has_agent=False, holding=[state])
+            ends = "the agent takes it in a moment" if not state.closed else state.closed
+            assert why == f"place 1 of 2 in line, {ends}"
 
 
 @pytest.mark.asyncio

@@ -1,7 +1,7 @@
 /* libnvidia-ml.so.1: GPUs as NVIDIA's management library tells of them, all of them, whatever is visible to CUDA.
 
    NULL_CUDA_DEVICES says how many there are, NULL_CUDA_OTHERS what other processes hold, as
-   "device:pid:bytes,...". */
+   "device:pid:bytes,...", or "@FILE", which has that and may change. */
 #include "null_cuda.h"
 
 #include <stdio.h>
@@ -43,7 +43,15 @@ static unsigned long long total_bytes(void) {
 /* What others hold of a device: fills `processes` up to `room`, returns how many there are. */
 static unsigned others(int device, Process *processes, unsigned room, unsigned long long *bytes) {
     unsigned found = 0;
+    char content[4096];
     const char *entry = getenv("NULL_CUDA_OTHERS");
+    if (entry && *entry == '@') {
+        FILE *file = fopen(entry + 1, "r");
+        size_t length = file ? fread(content, 1, sizeof content - 1, file) : 0;
+        if (file) fclose(file);
+        content[length] = 0;
+        entry = content;
+    }
     for (; entry && *entry; entry += strcspn(entry, ","), entry += *entry == ',') {
         int on;
         unsigned pid;
