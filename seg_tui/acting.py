@@ -32,7 +32,7 @@ class Acting(Screen[None]):
     def _ids(self) -> list[str]:
         ids = [run.id for run in self.targets()]
         if not ids:
-            self.notify("No run is under the cursor and none is marked.", severity="warning", markup=False)
+            self.notify("No run is selected or marked.", severity="warning", markup=False)
         return ids
 
     def action_new(self) -> None:
@@ -43,13 +43,10 @@ class Acting(Screen[None]):
 
         ids = self._ids()
         if len(ids) > 1:
-            self.notify(
-                "Rerun starts from one run; unmark the others with u.", severity="warning", markup=False
-            )
+            self.notify("Rerun takes one run: press u to unmark all.", severity="warning", markup=False)
         elif ids and (run := self.tui.snapshot.runs.get(ids[0])) and not TASKS[run.task].learns:
             self.notify(
-                f"{run.name} is of the task {run.task}, which the form does not make; "
-                f"`seg-engine rerun {run.id}` does.",
+                f"The form cannot make runs of the task {run.task}; use `seg-engine rerun {run.id}`.",
                 severity="warning",
                 markup=False,
             )
@@ -88,11 +85,11 @@ class Acting(Screen[None]):
             if sure:
                 self.tui.act(actions.delete, ids)
 
-        what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
+        what = "this run and its files" if len(runs) == 1 else f"these {len(runs)} runs and their files"
         lines = [_described(run) for run in runs[:10]]
         if len(runs) > 10:
             lines.append(f"… and {len(runs) - 10} more")
-        self.app.push_screen(Confirm(f"Delete {what}, files and all, for good?", lines), answered)
+        self.app.push_screen(Confirm(f"Permanently delete {what}?", lines), answered)
 
     def action_tag(self) -> None:
         if self._ids():
@@ -109,7 +106,7 @@ class Acting(Screen[None]):
             after = list(dict.fromkeys(text.replace(",", " ").split()))
             self.tui.act(actions.change_tags, ids, before, after, draft=draft)
 
-        hint = "words, separated by blanks" + ("; tags that not all have stay" if len(runs) > 1 else "")
+        hint = "separated by spaces" + ("; tags that only some runs have are kept" if len(runs) > 1 else "")
         self._ask(draft, f"Tags of {_all_of(runs)}", hint, " ".join(before), keep, problem)
 
     def action_note(self) -> None:
@@ -129,7 +126,7 @@ class Acting(Screen[None]):
         def keep(text: str) -> None:
             self.tui.act(actions.set_note, ids, text, draft=draft)
 
-        self._ask(draft, f"Note on {_all_of(runs)}", "an empty one removes it", value, keep, problem)
+        self._ask(draft, f"Note on {_all_of(runs)}", "empty: remove it", value, keep, problem)
 
     def _ask(
         self, draft: DraftKey, title: str, hint: str, value: str, keep: Callable[[str], None], problem: str
@@ -164,7 +161,7 @@ class Acting(Screen[None]):
     def action_compare(self) -> None:
         ids = [run.id for run in self.targets()]
         if len(ids) < 2:
-            self.notify("Mark two runs or more with space, then compare.", severity="warning", markup=False)
+            self.notify("Mark two or more runs with space, then compare.", severity="warning", markup=False)
         elif len(ids) > MOST_COMPARED:
             self.notify(
                 f"{len(ids)} runs are marked; at most {MOST_COMPARED} can be compared.",
@@ -189,7 +186,7 @@ class Acting(Screen[None]):
             folder = self.tui.workspace.run_dir(ids[0]).path
             self.app.copy_to_clipboard(str(folder))
             opened = "opened; " if open_folder(folder) else ""
-            self.notify(f"{folder}\n{opened}the path is in the clipboard", title="folder", markup=False)
+            self.notify(f"{folder}\n{opened}path copied to the clipboard", title="folder", markup=False)
 
     def action_copy_id(self) -> None:
         if ids := self._ids():

@@ -47,7 +47,7 @@ def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     fates = lifecycle.stop(workspace, store, rows)
     words = {
         "stopped": "left the queue",
-        "stopping": "ends its step and saves",
+        "stopping": "finishes its step and saves a checkpoint",
         "ended": "has just ended",
     }
     if len(rows) == 1:
@@ -66,7 +66,7 @@ def resume(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     lifecycle.requeue(workspace, store, rows)
     ensure_agent(workspace)
     others = [said for row in rows if (said := lifecycle.taken_over(workspace.run_dir(row.id)))]
-    return "\n".join([f"{_named(rows)}: queued; goes on from the last checkpoint", *others])
+    return "\n".join([f"{_named(rows)}: queued; resumes from the last checkpoint", *others])
 
 
 def start_agent(workspace: Workspace, store: Store) -> str:
@@ -75,7 +75,9 @@ def start_agent(workspace: Workspace, store: Store) -> str:
 
     living = ensure_agent(workspace)
     return (
-        f"agent {living.pid} is at work already" if living else "an agent was started; it starts what waits"
+        f"agent {living.pid} is already running"
+        if living
+        else "an agent was started; it will start queued runs"
     )
 
 
@@ -110,7 +112,7 @@ def set_note(workspace: Workspace, store: Store, ids: Sequence[str], note: str) 
     rows = _rows(store, ids)
     kept = [lifecycle.set_note(workspace, store, row.id, note) for row in rows]
     folders = [workspace.run_dir(row.id).path for row in rows]
-    return f"{_named(rows)}: note {'kept' if note else 'removed'}" + _only_in_database(kept, folders)
+    return f"{_named(rows)}: note {'saved' if note else 'removed'}" + _only_in_database(kept, folders)
 
 
 def make_demo(
@@ -191,7 +193,7 @@ def _draw_demo(
     if drawing.returncode == FAULT:
         raise RuntimeError(f"drawing the data set failed:\n{said}")
     if drawing.returncode != 0:
-        raise SyntheticError((said.strip().splitlines() or ["drawing ended without a word"])[-1])
+        raise SyntheticError((said.strip().splitlines() or ["drawing failed without a message"])[-1])
 
 
 def open_folder(folder: Path) -> bool:

@@ -73,8 +73,8 @@ class SegTui(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q,ctrl+c", "quit", "quit", show=False, priority=True, tooltip="Leave; no run stops"),
-        Binding("ctrl+p", "command_palette", "palette", show=False, tooltip="Every action by its name"),
+        Binding("ctrl+q,ctrl+c", "quit", "quit", show=False, priority=True, tooltip="Quit; runs continue"),
+        Binding("ctrl+p", "command_palette", "palette", show=False, tooltip="Find an action by name"),
     ]
 
     # Not `reactive`, which repaints the whole screen when it is set: who watches repaints what has changed.
@@ -158,7 +158,7 @@ class SegTui(App[None]):
         if not self._welcomed:
             self._welcomed = True
             if message.snapshot.read_only:
-                self._notify(f"to look at only: {message.snapshot.read_only}", "warning")
+                self._notify(f"read-only: {message.snapshot.read_only}", "warning")
             elif not message.snapshot.runs:
                 self.show_welcome()
 
@@ -199,7 +199,7 @@ class SegTui(App[None]):
         else:  # something else is typed or read just now
             what, _ = message.draft
             self.tell(
-                f"{message.line}\nthe {what} that you typed is not lost: ask for it again", refused=True
+                f"{message.line}\nwhat you typed is kept: open the {what} again to save it", refused=True
             )
 
     def tell(self, text: str, refused: bool = False) -> None:
@@ -236,7 +236,7 @@ class SegTui(App[None]):
         if "theme" in changes:
             self._take_theme()
         if "images" in changes:
-            self._notify("images: the preview takes this up when seg-tui starts again", "information")
+            self._notify("images: restart seg-tui to apply this to the preview", "information")
         self._keep_settings(self.settings)
 
     @work(thread=True, exclusive=True, group="settings")
@@ -246,7 +246,7 @@ class SegTui(App[None]):
         try:
             save_settings(self.workspace, settings)
         except OSError as error:
-            reason = f"the setting holds until you leave; it cannot be kept: {error.strerror or error}"
+            reason = f"the setting applies until you quit; it cannot be saved: {error.strerror or error}"
             self.post_message(ActionEnded(reason, refused=True))
 
     def _take_theme(self) -> None:
@@ -258,7 +258,7 @@ class SegTui(App[None]):
             self.theme = ANSI_THEME if self._has_few_colors() else DARK_THEME
             if wanted and not self._settings_problem:
                 self._settings_problem = (
-                    f"theme: {wanted!r} is not there; {self.theme} is shown, f2 lists those that are"
+                    f"theme: {wanted!r} does not exist; using {self.theme}. f2 lists the themes"
                 )
 
     def _take_nearest_colors(self) -> None:
@@ -275,8 +275,8 @@ class SegTui(App[None]):
         if self._has_few_colors() and not self.settings.theme:
             kind = os.environ.get("TERM", "")
             self._notify(
-                f"TERM={kind} says that this terminal has 16 colours; if it has more, "
-                "TERM=xterm-256color seg-tui shows them",
+                f"TERM={kind} stands for 16 colours; if your terminal has more, "
+                "start TERM=xterm-256color seg-tui",
                 "information",
             )
 
@@ -351,7 +351,7 @@ class SegTui(App[None]):
         self.push_screen(PreviewScreen(tuple(run_ids)))
 
     def show_launch(self, like: str | None = None) -> None:
-        """A form for a new run; with `like` it begins with the config of that run."""
+        """Open the form for a new run; with `like` it begins with the config of that run."""
         from seg_tui.screens.launch import LaunchScreen
 
         self.push_screen(LaunchScreen(like), self._go_to)
@@ -373,7 +373,7 @@ def main() -> None:
         "--workspace",
         type=Path,
         metavar="DIR",
-        help="folder of experiments.db, runs/ and cache/ (default: SEG_WORKSPACE, else this folder)",
+        help="folder with experiments.db, runs/ and cache/ (default: $SEG_WORKSPACE, else this folder)",
     )
     parser.add_argument(
         "--plugin",
@@ -381,9 +381,9 @@ def main() -> None:
         action="append",
         default=[],
         metavar="FILE.py",
-        help="a file of components of your own; may be given again",
+        help="a Python file with your own components; repeatable",
     )
-    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     guard_streams()
     options = parser.parse_args()
     if options.version:
@@ -401,7 +401,7 @@ def main() -> None:
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(tell(error))
     for (what, ids), text in app.drafts.items():
-        print(f"the {what} of {' '.join(ids)} was not kept: {text!r}", file=sys.stderr)
+        print(f"the {what} of {' '.join(ids)} was not saved: {text!r}", file=sys.stderr)
     if app.fault is not None:
         sys.exit(tell(app.fault))
 

@@ -57,6 +57,6 @@ def open_graphics(name: str) -> tuple[Graphics | None, str]:
 
     knows = {"kitty": tgp.query_terminal_support, "sixel": sixel.query_terminal_support}[name]
     if not knows():
-        return None, f"images: this terminal does not answer that it shows {name}; half-block cells are shown"
+        return None, f"images: this terminal does not report support for {name}; using half-block cells"
     size = get_cell_size()
     return Graphics(name, (size.height, size.width), TGPImage if name == "kitty" else SixelImage), ""

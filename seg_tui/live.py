@@ -140,8 +140,8 @@ class Live:
             self._close()
             if self._known:
                 raise StoreError(
-                    f"{self.workspace.database}: is gone; what is shown is how it was. Put it back, or make "
-                    "it again from runs/ with `seg-engine db rebuild`"
+                    f"{self.workspace.database} no longer exists; this is its last state. "
+                    "Restore it, or rebuild it from runs/ with `seg-engine db rebuild`"
                 )
             if not self._told:
                 self._tell(there=False)

@@ -20,7 +20,7 @@ GROUPINGS: tuple[Grouping, ...] = ("", "experiment", "variant")
 
 @dataclass(frozen=True)
 class Order:
-    """How runs are ordered: by a column, falling or rising, under way and waiting ones on top if wished."""
+    """How runs are ordered: by a column, falling or rising, under way and waiting ones on top if wanted."""
 
     column: str = "best"
     falling: bool = True

@@ -58,7 +58,7 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
         return Text("nothing has been measured yet", "dim")
     measuring = [task for task in TASKS if isinstance(task, NetworkTask) and task.measures]
     commands = [f"seg-engine {task.name} {detail.row.id} {task.usage}".rstrip() for task in measuring]
-    lines = ["nothing has been measured of this network beside its training yet"]
+    lines = ["this network has not been evaluated yet"]
     for command, task in zip(commands, measuring, strict=True):
         lines.append(f"{command:<{max(map(len, commands))}}   {task.measures}")
     return Text("\n".join(lines), "dim")
@@ -70,7 +70,7 @@ def images_text(detail: Detail, width: int) -> Text:
         return Text("no image has been scored yet", "dim")
     count = len(detail.images)
     heading = Text.assemble(
-        (f"{count} images", "bold"), ("  lowest Dice first; p shows those that are kept", "dim")
+        (f"{count} images", "bold"), ("  lowest Dice first; p shows the saved ones", "dim")
     )
     shown = images_table(detail.images[:MOST_IMAGES], None, width)
     rest = (
@@ -132,7 +132,7 @@ def _told(event: EventRow) -> Cell:
 
 def _started(told: dict[str, Any]) -> str:
     resumed = told.get("resumed_from_epoch")
-    after = f", goes on behind epoch {resumed}" if resumed else ""
+    after = f", resumes after epoch {resumed}" if resumed else ""
     device = told.get("device_name") or told.get("device")
     return f"process {told.get('pid')} on {told.get('host')}, {device}, {told.get('precision')}{after}"
 
@@ -179,7 +179,7 @@ _WORDS: dict[str, Any] = {
     "warning": lambda told: str(told.get("message", "")),
     "finished": lambda told: f"epoch {told.get('epoch')}, {duration(told.get('seconds'))}",
     "failed": lambda told: f"{told.get('cause')}: {told.get('message')}",
-    "stopped": lambda told: f"{told.get('cause')}, {told.get('epoch')} epochs are kept",
+    "stopped": lambda told: f"{told.get('cause')}, after epoch {told.get('epoch')}",
 }
 
 
@@ -203,7 +203,7 @@ def config_text(row: RunRow, width: int) -> Text:
         Column(usual, [(changed[key][1] or '""', "dim") if key in changed else "" for key in own], least=6),
         Column("", [(about[key].help if key in about else "", "dim") for key in own], rank=1, least=24),
     ]
-    told = f"{len(changed)} keys differ from the {usual}" if changed else f"every key is as in the {usual}"
+    told = f"{len(changed)} keys differ from the {usual}" if changed else f"all keys are as in the {usual}"
     return Text("\n", no_wrap=True, overflow="ellipsis").join(
         [Text(told, "bold"), text_table(columns, width)]
     )
@@ -237,7 +237,7 @@ def files_text(folder: Path, files: Sequence[FileEntry], width: int) -> Text:
         Column("size", [data_size(entry.size) for entry in files], right=True),
         Column("changed", [_clock(entry.changed) for entry in files], rank=1),
     ]
-    rest = [Text(f"…and more than these {MOST_FILES}", "dim")] if len(files) == MOST_FILES else []
+    rest = [Text(f"only the first {MOST_FILES} files are listed", "dim")] if len(files) == MOST_FILES else []
     total = Text(f"{data_size(sum(entry.size for entry in files))} in {len(files)} files", "dim")
     return Text("\n").join([heading, total, text_table(columns, width), *rest])
 

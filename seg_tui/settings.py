@@ -50,7 +50,7 @@ def load_settings(workspace: Workspace) -> tuple[Settings, str]:
         return Settings(), ""
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        return Settings(), f"{path}: cannot be read ({reason}); the usual settings are used"
+        return Settings(), f"{path}: cannot be read ({reason}); using the defaults"
     problems = [problem for key, value in values.items() if (problem := problem_with(key, value))]
     fine: dict[str, Any] = {key: value for key, value in values.items() if not problem_with(key, value)}
     if "columns" in fine:
@@ -59,7 +59,7 @@ def load_settings(workspace: Workspace) -> tuple[Settings, str]:
     if not problems:
         return settings, ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return settings, f"{path}: {problems[0]}{more}; the usual setting is used"
+    return settings, f"{path}: {problems[0]}{more}; using the default"
 
 
 def problem_with(key: str, value: Any) -> str:
@@ -67,7 +67,7 @@ def problem_with(key: str, value: Any) -> str:
     known = [field.name for field in fields(Settings)]
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
-        return f"{key}: is no setting; " + (
+        return f"{key}: is not a setting; " + (
             f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         )
     if key in ("active_first", "pane"):
@@ -79,7 +79,7 @@ def problem_with(key: str, value: Any) -> str:
         if not isinstance(value, list | tuple) or not value:
             return "columns: must be a list such as " + '["status", "name", "best"]'
         wrong = [name for name in value if name not in COLUMN_KEYS]
-        return f"columns: {wrong[0]!r} is no column; there are {', '.join(COLUMN_KEYS)}" if wrong else ""
+        return f"columns: {wrong[0]!r} is not a column; there are {', '.join(COLUMN_KEYS)}" if wrong else ""
     allowed: Mapping[str, tuple[str, ...]] = {"curves": tuple(CURVE_PALETTES), "images": IMAGES}
     if key in allowed:
         return "" if value in allowed[key] else f"{key}: must be one of {', '.join(allowed[key])}"

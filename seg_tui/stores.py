@@ -27,7 +27,7 @@ class SharedStore:
                 self._workspace.identity(make=True)
             file = file_identity(self._workspace)
             if file is None and not make:
-                raise StoreError(f"{self._workspace.database}: is not there")
+                raise StoreError(f"{self._workspace.database}: does not exist")
             if self._store is None or file != self._file:
                 self._close()
                 self._store = self._workspace.open_store(WAIT_SECONDS, look=not make)

@@ -28,31 +28,31 @@ def why_it_waits(
     if row.after:
         earlier = runs.get(row.after)
         if earlier is None:
-            return f"waits for {row.after}, which is gone"
+            return f"waits for {row.after}, which no longer exists"
         if earlier.status != "finished":
             return f"waits for {earlier.name} ({earlier.id}): {earlier.status}, {done(earlier)}"
     if row.workspace != workspace:
-        return "waits for the agent of its own workspace"
+        return "waits for its own workspace's agent"
     if not has_agent and not holding:
-        return "no agent is at work on this machine: `seg-engine agent` starts one"
+        return "no agent is running on this machine: start one with `seg-engine agent`"
     beside = [run for run in runs.values() if run.workspace == workspace]
     line = [run.id for run in in_line(run for run in beside if run.status == "queued" and not run.paused)]
     place = f"place {line.index(row.id) + 1} of {len(line)} in line" if row.id in line else ""
     busy = _who_is_at_work(row, (run for run in beside if run.status in UNDER_WAY))
-    held = reasons_of(holding, _wish(row)) if row.config.get("executor") != "slurm" else []
-    causes = [cause for cause in (busy, *held) if cause] or ["the agent takes it in a moment"]
+    held = reasons_of(holding, _wanted(row)) if row.config.get("executor") != "slurm" else []
+    causes = [cause for cause in (busy, *held) if cause] or ["the agent is about to start it"]
     return "; ".join([", ".join(part for part in (place, causes[0]) if part), *causes[1:]])
 
 
 def _who_is_at_work(row: RunRow, active: Iterable[RunSummary]) -> str:
     """Which device the run waits for and who has it; "" when none that it may have is taken."""
-    wish = _wish(row)
-    holders = [run for run in active if not run.device or is_wanted(wish, run.device)]
+    wanted = _wanted(row)
+    holders = [run for run in active if not run.device or is_wanted(wanted, run.device)]
     if not holders:
         return ""
     others = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
     return f"{holders[0].device or 'its device'} is busy with {holders[0].name}{others}"
 
 
-def _wish(row: RunRow) -> str:
+def _wanted(row: RunRow) -> str:
     return str(row.config.get("device", "auto"))

@@ -47,6 +47,9 @@ class _Material:
 def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], options: FigureOptions) -> None:
     """Write the figure and print its paths. Raises StoreError, ConfigError, FigureError, PictureError."""
     out = options.out
+    if kind in OLD_KINDS:
+        notices.say(f"note: figure {kind} is now figure {OLD_KINDS[kind]}")
+        kind = OLD_KINDS[kind]
     if kind not in KINDS:
         raise ConfigError([f"{kind}: is not a kind of figure; it must be one of {', '.join(KINDS)}"])
     if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
@@ -118,7 +121,7 @@ def _evaluation(found: Sequence[EvaluationRow], run_id: str, options: FigureOpti
     return chosen[-1]
 
 
-def _unknown(material: _Material) -> Figure:
+def _ood(material: _Material) -> Figure:
     """Score maps of a run of the task ood, or of the newest that looked at a training run's network."""
     row, options = _one_detection(material), material.options
     if options.score not in PIXEL_SCORES:
@@ -166,8 +169,11 @@ KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "curves": (_curves, 1),
     "classes": (_classes, 1),
     "confusion": (_confusion, 2),
-    "unknown": (_unknown, 2),
+    "ood": (_ood, 2),
     "coverage": (_coverage, 1),
     "robustness": (_robustness, 2),
 }
 """Kind of figure -> what draws it, and the columns that it usually spans."""
+
+OLD_KINDS = {"unknown": "ood"}
+"""Former name of a kind -> its name now."""

@@ -24,7 +24,7 @@ commands = Commands("Look")
 
 STATUSES = ("queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost")
 FORMATS = ("table", "csv", "md", "latex", "json")
-FIGURES = ("samples", "curves", "classes", "confusion", "unknown", "coverage", "robustness")
+FIGURES = ("samples", "curves", "classes", "confusion", "ood", "coverage", "robustness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,10 +181,10 @@ class FigureOptions:
     split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val"
     at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = ""
     score: Annotated[
-        str, typer.Option(metavar="WORD", help="Of unknown: msp, entropy, max_logit, energy or sml.")
+        str, typer.Option(metavar="WORD", help="Of ood: msp, entropy, max_logit, energy or sml.")
     ] = "energy"
     accept: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of unknown: share of known pixels to accept.")
+        float, typer.Option(metavar="SHARE", help="Of ood: share of in-distribution pixels to accept.")
     ] = 0.95
 
 
@@ -195,7 +195,7 @@ def figure(
         str,
         typer.Argument(
             metavar="KIND",
-            help="samples, curves, classes, confusion, unknown, coverage or robustness.",
+            help="samples, curves, classes, confusion, ood, coverage or robustness.",
             autocompletion=words.among(*FIGURES),
         ),
     ],

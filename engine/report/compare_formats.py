@@ -86,7 +86,7 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
     several = len(comparison.entries) > 1
     parts = [numbers_that_fit(comparison, width)]
     if comparison.classes:
-        order = f", the biggest loss against {base} first" if several else ""
+        order = f", largest drop from {base} first" if several else ""
         parts.append(_titled(f"Dice by class{order}", class_table(comparison, width)))
     if comparison.config:
         parts.append(_titled("config keys that differ", key_table(comparison, width)))

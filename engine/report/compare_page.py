@@ -31,7 +31,7 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
     base = comparison.entries[comparison.baseline].letter
     blocks: list[Block] = [numbers_block(comparison)]
     if comparison.classes:
-        order = f" The biggest loss against {base} comes first." if len(comparison.entries) > 1 else ""
+        order = f" The largest drop from {base} comes first." if len(comparison.entries) > 1 else ""
         blocks += [text(f"Dice by class.{order}"), classes_block(comparison)]
     if comparison.config:
         blocks += [text("Config keys that differ."), keys_block(comparison)]

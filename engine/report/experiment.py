@@ -87,7 +87,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
         blocks += [*_pictured("Classes", pictures, ("classes",)), *_class_tables(experiment)]
     blocks += _pictured("Predictions", pictures, ("samples", "confusion"))
     blocks += _evaluations(experiment)
-    blocks += _unknown(experiment)
+    blocks += _ood(experiment)
     blocks += _robustness(experiment, pictures)
     blocks += [Heading("Speed"), *_speed(experiment)]
     blocks += [Heading("Configuration"), *_configs(experiment)]
@@ -156,7 +156,7 @@ def _pictured(title: str, pictures: Mapping[str, Picture], kinds: Sequence[str])
 
 def _class_tables(experiment: Experiment) -> Iterator[Block]:
     entries = experiment.comparison.entries
-    order = ", the biggest loss first" if len(entries) > 1 else ""
+    order = ", largest drop first" if len(entries) > 1 else ""
     yield Details(f"Dice by class as numbers{order}", (classes_block(experiment.comparison),))
 
 
@@ -185,7 +185,7 @@ def _evaluations(experiment: Experiment) -> list[Block]:
     return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=3)]
 
 
-def _unknown(experiment: Experiment) -> list[Block]:
+def _ood(experiment: Experiment) -> list[Block]:
     lines = experiment.comparison.ood
     if not lines:
         return []

@@ -14,14 +14,14 @@ DECISIONS = "decisions"
 
 class Ood(NetworkTask):
     name = "ood"
-    does = "see what it takes for unknown"
+    does = "detect out-of-distribution images and pixels with it"
     noun = "out-of-distribution evaluation"
     section = "ood"
     worker = "engine.inference.ood.task:ood"
     data_check = "engine.data.checks:check_material"
     data_finder = "engine.data.still_there:find_material"
-    kept = "the fit is kept once it is made, images are judged anew"
-    measures = "how well it tells what it does not know"
+    kept = "a finished fit is kept, the images are scored again"
+    measures = "out-of-distribution detection"
     usage = "--ood-data FOLDER"
 
     def arguments(self, section: Mapping[str, Any], root: str) -> Arguments:
@@ -40,7 +40,7 @@ class Ood(NetworkTask):
         return Outcome("AUROC", run.auroc, score, f"AUROC {{}} {score}".rstrip())
 
     def next_commands(self, run: str, checkpoints: bool, pictures: bool) -> list[str]:
-        return [f"seg-engine figure unknown {run}"] if pictures else []
+        return [f"seg-engine figure ood {run}"] if pictures else []
 
     def files(self, run: WholeRun, folder: Path) -> dict[str, Path]:
         return {"images": folder / "outputs" / DECISIONS}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 class Pretrain(LearningTask):
     name = "pretrain"
-    does = "learn to remove noise, from images alone"
+    does = "learn to denoise images, without labels"
     needs_labels = False
     section = "pretrain"
     worker = "engine.training.pretrain:pretrain"
@@ -27,4 +27,4 @@ class Pretrain(LearningTask):
             raise ValueError("pretrain.epochs: works with task=train only; for task=pretrain set epochs")
 
     def without_pictures(self, run: WholeRun) -> str:
-        return f"{run.id} ({run.name}) predicts no classes: it learns to remove noise, from images alone."
+        return f"{run.id} ({run.name}) predicts no classes: pre-training only learns to denoise images."

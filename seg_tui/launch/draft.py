@@ -63,7 +63,7 @@ class Card:
         text = self.priority.strip()
         if re.fullmatch(r"-?\d{1,20}", text) and abs(int(text)) <= MOST_PRIORITY:
             return ""
-        return f"{text!r} is not allowed; it must be a whole number, higher ones start first"
+        return f"{text!r} is not allowed; it must be a whole number; higher priorities start first"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def look_at_data(
     """Find the pairs below a folder, or without `labels` its images; no image is opened, so that it takes a
     moment only. Faults count as the run would take them: with `skip_bad` it goes on without."""
     if not folder.strip():
-        return DataLook("The folder of a data set: as Cityscapes is laid out, or images/ and labels/.", False)
+        return DataLook("The data set's folder: laid out like Cityscapes, or images/ and labels/.", False)
     try:
         root = expanded(Path(folder.strip()))
         catalog = scan(root, layout, classes, hold_out) if labels else scan_images(root, layout)
@@ -68,7 +68,7 @@ def look_at_data(
     counts = Counter(fault.kind.replace("_", " ") for fault in catalog.faults)
     line += " · " + ", ".join(f"{count} {fault}" for fault, count in counts.most_common())
     line += f"; first {catalog.faults[0].path}: {catalog.faults[0].problem}"
-    return DataLook(line if skip_bad else f"{line}; data.skip_bad=true goes on without", skip_bad)
+    return DataLook(line if skip_bad else f"{line}; data.skip_bad=true leaves them out", skip_bad)
 
 
 Look = Callable[[str], DataLook]
@@ -135,7 +135,7 @@ def _taken(store: Store, row: RunRow, config: RunConfig, how: str) -> str:
     if not parts:
         return ""
     device = row.device_name or row.device
-    return f"{', '.join(parts)}, as {row.name} ({row.id}, {how}) took on {device}"
+    return f"{', '.join(parts)}, estimated from {row.name} ({row.id}, {how}) on {device}"
 
 
 def queue_run(

@@ -44,7 +44,7 @@ def track_line(look: Look, playing: bool) -> Text:
     """The epochs that are kept as points of a line, the one that is shown marked; ★ is the best one."""
     text = Text(no_wrap=True)
     if look.each_best and len(look.galleries) > 1:
-        text.append("each run at the kept epoch nearest to its best")
+        text.append("each run at the saved epoch nearest its best")
     else:
         epoch = look.epoch_of(look.first)
         text.append(f"epoch {epoch}", style="bold")
@@ -53,7 +53,7 @@ def track_line(look: Look, playing: bool) -> Text:
             text.append_text(_points(look, epoch))
         if look.each_best:
             best = look.first.best_epoch
-            text.append("  the best" if best == epoch else f"  nearest to the best, {best}")
+            text.append("  the best" if best == epoch else f"  nearest to the best ({best})")
     if look.score:
         text.append_text(_slider(look))
     evaluated = look.first.ranking
@@ -161,7 +161,7 @@ def place_line(look: Look, shown: Shown | None, studio: Studio) -> Text:
     """The classes under the cross, as they are shown there."""
     text = Text(no_wrap=True)
     if shown is None or look.cross is None:
-        return text.append("the mouse or the arrow keys tell the class at a place")
+        return text.append("point with the mouse or arrow keys to see the class")
     height, width = look.size
     text.append(f"row {int(look.cross[0] * height)}, column {int(look.cross[1] * width)}")
     down, right = look.box.relative(look.cross)

@@ -144,7 +144,7 @@ class Look:
         self.sample = self.samples[min(max(here, 0), len(self.samples) - 1)]
 
     def toggle_best(self) -> None:
-        """Each run at the kept epoch nearest to its best, or all at the same epoch again."""
+        """Each run at the saved epoch nearest its best, or all at the same epoch again."""
         self.each_best = not self.each_best
 
     # ------------------------------------------------------------------ order

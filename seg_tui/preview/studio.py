@@ -153,7 +153,9 @@ class Studio:
         path = gallery.files.get(epoch, {}).get(sample)
         if path is None:
             there = ", ".join(map(str, gallery.epochs)) or "none"
-            raise PictureError(f"{gallery.name} kept no epoch {epoch} of this sample; it has {there}")
+            raise PictureError(
+                f"{gallery.name} has no prediction of this image at epoch {epoch}; saved: {there}"
+            )
         inputs = self.inputs(gallery, sample)
         key = (path, _written_at(path))
         return self._arrays.get(key, lambda: read_prediction(path, inputs, len(gallery.classes)))

@@ -44,7 +44,7 @@ EXPORTS = (
     (".csv", "CSV      every number, for programs"),
     (".md", "Markdown tables for a README or a report"),
     (".tex", "LaTeX    tables for a paper"),
-    (".png", "PNG      the curves of both splits over the epochs"),
+    (".png", "PNG      training and validation curves"),
 )
 LONGEST_NAME = 28
 _OF_TEXT = 4.5
@@ -104,15 +104,15 @@ class CompareScreen(Acting):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", key_display="esc"),
         Binding("q", "back", "back", show=False),
-        Binding("b", "baseline", "baseline", tooltip="Pin the next run as the one that others are held to"),
-        Binding("f", "fold", "fold seeds", tooltip="Runs equal but for the seed as mean ± sd, or each alone"),
-        Binding("m", "metric", "metric", tooltip="Curves of Dice, loss, mIoU or the learning rate"),
-        Binding("M", "split", "val/train", tooltip="Curves of validation or of training"),
-        Binding("T", "x_axis", "epoch/time", tooltip="Epochs or time spent on the x axis"),
-        Binding("v", "tab", "next table", tooltip="The next table; 1 to 4 go to one"),
+        Binding("b", "baseline", "baseline", tooltip="Pin the next run as the baseline"),
+        Binding("f", "fold", "fold seeds", tooltip="Seeds as mean ± sd, or each run alone"),
+        Binding("m", "metric", "metric", tooltip="Curves: Dice, loss, mIoU or learning rate"),
+        Binding("M", "split", "val/train", tooltip="Curves: validation or training"),
+        Binding("T", "x_axis", "epoch/time", tooltip="X axis: epochs or training time"),
+        Binding("v", "tab", "next table", tooltip="Next table; 1 to 4 select one"),
         Binding("P", "published", "published", tooltip="The study's own numbers as reference rows"),
-        Binding("x", "export", "export", tooltip="What is seen as CSV, Markdown, LaTeX or PNG"),
-        Binding("p", "preview", "preview", tooltip="What these runs predict, side by side"),
+        Binding("x", "export", "export", tooltip="Export this view as CSV, Markdown, LaTeX or PNG"),
+        Binding("p", "preview", "preview", tooltip="Predictions of these runs side by side"),
         Binding("y", "copy_id", "copy ids", tooltip="Copy the runs' ids"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
         Binding("up", "scroll_table(-1)", show=False),
@@ -137,7 +137,7 @@ class CompareScreen(Acting):
         yield TitleBar()
         yield TroubleLine()
         yield Static(id="problem", markup=False)
-        yield Chart(empty="no epoch of these runs has ended yet")
+        yield Chart(empty="these runs have not finished an epoch yet")
         with TabbedContent(initial="numbers"):
             for name, title in TABS.items():
                 with TabPane(title, id=name):
@@ -162,7 +162,7 @@ class CompareScreen(Acting):
             self._seen = seen
             self.run_ids = tuple(run_id for run_id, run in seen.items() if run is not None)
             if not self.run_ids:
-                self.notify("the compared runs are gone", severity="warning", markup=False)
+                self.notify("the compared runs no longer exist", severity="warning", markup=False)
                 self.app.pop_screen()
                 return
             self._compare_anew()
@@ -340,7 +340,7 @@ class CompareScreen(Acting):
             if suffix and self.comparison is not None:
                 self._export(self.comparison, self.runs, suffix, self.choice.score.field)
 
-        self.app.push_screen(Pick("Export what is seen as", EXPORTS), answered)
+        self.app.push_screen(Pick("Export this view as", EXPORTS), answered)
 
     @work(thread=True, group="export", exit_on_error=False)
     def _export(self, comparison: Comparison, runs: Sequence[ComparedRun], suffix: str, field: str) -> None:
@@ -395,9 +395,7 @@ def _classes(comparison: Comparison, styles: dict[str, str]) -> Text:
     if not comparison.classes:
         return Text("no scores by class: the runs share no class, or none has been scored yet", "dim")
     base = comparison.entries[comparison.baseline]
-    heading = Text(
-        f"Dice by class at each run's best epoch, the biggest loss against {base.letter} first", "dim"
-    )
+    heading = Text(f"Dice by class at each run's best epoch, largest drop from {base.letter} first", "dim")
     return Text("\n").join([heading, class_table(comparison, None, styles)])
 
 
@@ -409,5 +407,5 @@ def _config(comparison: Comparison) -> Text:
 
 def _published(comparison: Comparison) -> Text:
     if not comparison.published:
-        return Text("the study's own numbers are not shown (P)", "dim")
+        return Text("the study's own numbers are hidden; P shows them", "dim")
     return Text("\n").join([Text(PUBLISHED_TITLE, "dim"), published_table(comparison.published, None)])

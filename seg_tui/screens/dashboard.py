@@ -49,7 +49,7 @@ SETTLE_SECONDS = 0.12
 TICK_SECONDS = 2.0
 """How often ages and heartbeats are looked at while nothing else happens."""
 
-HOW_TO_SEE_RUNS = "escape clears the filter, / changes it"
+HOW_TO_SEE_RUNS = "escape clears the filter, / edits it"
 
 
 class DetailLoaded(Message):
@@ -79,40 +79,40 @@ class Dashboard(Acting, Screen[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new", "new", tooltip="A form for a new run"),
+        Binding("n", "new", "new", tooltip="New run"),
         Binding(
             "s",
             "stop",
             "stop",
-            tooltip="Stop after the step, with a checkpoint; a queued run leaves the queue",
+            tooltip="Stop after the step, with a checkpoint; remove a queued run from the queue",
         ),
-        Binding("r", "resume", "resume", tooltip="Queue a stopped, failed or lost run again; it goes on"),
-        Binding("enter", "open", "open", tooltip="Everything of the run; on the head of a group: fold it"),
-        Binding("p", "preview", "preview", tooltip="What the marked runs, or this one, predict"),
-        Binding("c", "compare", "compare", tooltip="The marked runs side by side"),
+        Binding("r", "resume", "resume", tooltip="Requeue a stopped, failed or lost run; it resumes"),
+        Binding("enter", "open", "open", tooltip="Open the run; on a group's header: fold it"),
+        Binding("p", "preview", "preview", tooltip="Predictions of the marked runs or of this one"),
+        Binding("c", "compare", "compare", tooltip="Compare the marked runs"),
         Binding("space", "mark", "mark", key_display="space", tooltip="Mark a run, or all of a group"),
-        Binding("slash", "filter", "filter", key_display="/", tooltip="Show only runs that meet a query"),
-        Binding("S", "sort", "sort", tooltip="Choose the column to sort by; a click on its head does, too"),
+        Binding("slash", "filter", "filter", key_display="/", tooltip="Show only runs that match a query"),
+        Binding("S", "sort", "sort", tooltip="Choose the sort column; or click its header"),
         Binding("g", "group", "group", tooltip="Group by experiment, by all but the seed, or not"),
-        Binding("l", "log", "log", tooltip="What the worker printed"),
-        Binding("R", "rerun", "rerun", tooltip="A form for a new run that begins with this one's config"),
-        Binding("d", "delete", "delete", tooltip="Remove runs with their files; asks first"),
-        Binding("t", "tag", "tag", tooltip="Change the tags"),
-        Binding("o", "note", "note", tooltip="Change the note"),
+        Binding("l", "log", "log", tooltip="The run's log"),
+        Binding("R", "rerun", "rerun", tooltip="New run with this config"),
+        Binding("d", "delete", "delete", tooltip="Delete runs with their files; asks first"),
+        Binding("t", "tag", "tag", tooltip="Edit the tags"),
+        Binding("o", "note", "note", tooltip="Edit the note"),
         Binding("v", "view", "view", tooltip="Side pane: overview, classes, log, config"),
         Binding("V", "pane", "pane", tooltip="Show or hide the side pane"),
-        Binding("a", "mark_all", "all", tooltip="Mark all runs that meet the filter; again: none"),
+        Binding("a", "mark_all", "all", tooltip="Mark all runs that match the filter; again: none"),
         Binding("u", "unmark", "unmark", tooltip="Unmark all"),
         Binding("F", "follow", "follow", tooltip="Keep the cursor on the newest run"),
         Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
         Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
-        Binding("i", "invert", "invert", tooltip="Sort the other way round"),
+        Binding("i", "invert", "invert", tooltip="Reverse the sort order"),
         Binding(
             "less_than_sign",
             "sort_beside(-1)",
             "sort ←",
             key_display="<",
-            tooltip="Sort by the column before",
+            tooltip="Sort by the previous column",
         ),
         Binding(
             "greater_than_sign",
@@ -123,13 +123,13 @@ class Dashboard(Acting, Screen[None]):
         ),
         Binding("f2", "settings", "settings", tooltip="Theme, columns, refresh, curves, images"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
-        Binding("q", "app.quit", "quit", tooltip="Leave; no run stops"),
+        Binding("q", "app.quit", "quit", tooltip="Quit; runs continue"),
         Binding(
             "A",
             "agent",
             "agent",
             show=False,
-            tooltip="Start an agent, which starts what is queued, if none is here",
+            tooltip="Start an agent if none is running; it starts queued runs",
         ),
         Binding("escape", "back", "clear filter", show=False, tooltip="Close the filter; then unmark"),
     ]
@@ -149,7 +149,7 @@ class Dashboard(Acting, Screen[None]):
         with Container(id="body"):
             with Container(id="table-side"):
                 yield RunTable(self._now, id="runs")
-                yield Static("looking for runs ...", id="empty", markup=False)
+                yield Static("loading runs...", id="empty", markup=False)
             yield RunPane(id="pane")
         yield Meters()
         yield KeyBar()
@@ -191,10 +191,11 @@ class Dashboard(Acting, Screen[None]):
         self.set_class(not snapshot.runs, "no-runs")
         if not snapshot.runs:
             self.query_one("#empty", Static).update(
-                "No runs yet: n makes one.  Runs that `seg-engine` or another dashboard starts appear here."
+                "No runs yet: press n to start one.  "
+                "Runs started by `seg-engine` or another dashboard appear here."
             )
         self._show_runs(snapshot)
-        self.filter.look_again(snapshot)
+        self.filter.refresh_matches(snapshot)
         run = snapshot.runs.get(self._run_id)
         # Why a run waits depends on others.
         if run is not None and (run is not self._seen or run.status == "queued"):
@@ -229,7 +230,7 @@ class Dashboard(Acting, Screen[None]):
             if self.table.runs.grouping
             else "",
             f"{active} running" if active else "",
-            f"{queued} queued" + (", no agent here: A starts one" if waits else "") if queued else "",
+            f"{queued} queued" + (", no agent running: A starts one" if waits else "") if queued else "",
             "1 run" if len(runs) == 1 else f"{len(runs):,} runs",
         ]
         right = " · ".join(part for part in parts if part)
@@ -247,7 +248,7 @@ class Dashboard(Acting, Screen[None]):
         self._seen = self.tui.snapshot.runs.get(message.run_id)
         if not message.run_id:
             self._detail = None
-            self.pane.show(None, "no run under the cursor")
+            self.pane.show(None, "no run selected")
             return
         if self._detail is None:
             self.call_after_refresh(self._load, message.run_id)  # the runs are to be seen first
@@ -313,7 +314,7 @@ class Dashboard(Acting, Screen[None]):
 
         options = [(column.key, column.title) for column in COLUMNS]
         self.app.push_screen(
-            Pick("Sort by; the same again: the other way round", options, self.table.runs.order.column), sort
+            Pick("Sort by; choose it again to reverse", options, self.table.runs.order.column), sort
         )
 
     @on(RunTable.SortWanted)

@@ -39,11 +39,11 @@ class Ask(ModalScreen[str | None]):
         with Vertical():
             yield Static(self._title, classes="title", markup=False)
             if self._problem:
-                yield Static(f"not kept: {self._problem}", classes="problem", markup=False)
+                yield Static(f"not saved: {self._problem}", classes="problem", markup=False)
             # A key that was meant for the screen below must not replace all of what comes back.
             yield Input(self._value, compact=True, select_on_focus=not self._problem)
             yield Static(self._hint, classes="hint", markup=False)
-            yield Static("enter keeps it, escape leaves all as it is", classes="hint", markup=False)
+            yield Static("enter: save   escape: cancel", classes="hint", markup=False)
 
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:
@@ -67,7 +67,7 @@ class Confirm(ModalScreen[bool]):
         with Vertical():
             yield Static(self._question, classes="title", markup=False)
             yield Static("\n".join(self._lines), markup=False)
-            yield Static("y does it, n or escape leaves all as it is", classes="hint", markup=False)
+            yield Static("y: yes   n or escape: cancel", classes="hint", markup=False)
 
 
 class Pick(ModalScreen[str | None]):
@@ -89,7 +89,7 @@ class Pick(ModalScreen[str | None]):
             yield OptionList(
                 *(Option(text, id=key) for key, text in self._options), markup=False, compact=True
             )
-            yield Static("enter takes it, escape leaves all as it is", classes="hint", markup=False)
+            yield Static("enter: choose   escape: cancel", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         keys = [key for key, _ in self._options]

@@ -90,7 +90,7 @@ class FolderPicker(ModalScreen[str | None]):
             yield FolderTree(self._start)
             yield Clipped(5, id="seen")
             yield Static(
-                "enter takes it · → unfolds, ← folds or goes up · escape leaves", classes="hint", markup=False
+                "enter: choose · → expand, ← collapse or go up · escape: cancel", classes="hint", markup=False
             )
 
     @property

@@ -18,20 +18,20 @@ FILTER_HELP = """\
 dice>0.6            best validation Dice above 0.6; also >= < <= = !=
 status=failed       a field of a run: status, cause, experiment, recipe, epoch, seed, host, ...
 model.name=unet     a config key, as in `seg-engine config`
-note~night          contains, upper and lower case alike
+note~night          contains, ignoring case
 tag:night           runs with that tag
 word                runs whose name contains it
-Terms are separated by blanks, and all must hold; quotes keep blanks together."""
+Separate terms with spaces; all must match. Quote values that contain spaces."""
 
 STATUS_HELP = """\
-queued  starting  running  stopping    on their way
-finished  failed  stopped  lost        ended; a bad end shows its cause, and r resumes it"""
+queued  starting  running  stopping    not ended yet
+finished  failed  stopped  lost        ended; failures show their cause, r resumes all but finished"""
 
 
 FORM_HELP = """\
-Fields are the keys of `seg-engine config`; ● marks what differs from where the form began.
-What is wrong stands below its field, in the engine's words; nothing is queued before it is right.
-"Start now" goes before all that wait, "queue" to its priority's place; both wait for a free device."""
+Fields are the keys of `seg-engine config`; ● marks those that differ from the initial values.
+Errors appear below their fields. The run can be queued once there are none.
+"Start now" puts it ahead of all waiting runs, "queue" by its priority; both wait for a free device."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -66,7 +66,7 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(title, classes="title", markup=False)
                 yield Static(body, classes="body", markup=False)
             yield Static(
-                "Quitting stops no run: agents and workers are processes of their own.  Escape closes this.",
+                "Runs continue after you quit: agents and workers are separate processes.  Escape closes.",
                 classes="hint",
                 markup=False,
             )

@@ -66,16 +66,18 @@ class LaunchScreen(Screen[str | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", tooltip="Leave the form; asks when something was typed"),
-        Binding("ctrl+s", "queue(True)", "start now", priority=True, tooltip="Queue it before all that wait"),
+        Binding("escape", "back", "back", tooltip="Leave the form; asks if you changed something"),
+        Binding(
+            "ctrl+s", "queue(True)", "start now", priority=True, tooltip="Queue it ahead of all waiting runs"
+        ),
         Binding("ctrl+t", "queue(False)", "queue", priority=True, tooltip="Queue it at its priority"),
-        Binding("ctrl+o", "folder", "data folder", priority=True, tooltip="Choose the folder in a tree"),
-        Binding("ctrl+f", "search", "search", priority=True, tooltip="Show only keys with some words"),
-        Binding("ctrl+g", "changed", "only changed", priority=True, tooltip="Show only what differs"),
-        Binding("ctrl+y", "copy", "copy command", priority=True, tooltip="Copy the seg-engine line"),
-        Binding("ctrl+r", "restore", "restore", priority=True, tooltip="Give the field its first value"),
+        Binding("ctrl+o", "folder", "data folder", priority=True, tooltip="Browse for the folder"),
+        Binding("ctrl+f", "search", "search", priority=True, tooltip="Search the keys"),
+        Binding("ctrl+g", "changed", "only changed", priority=True, tooltip="Show only changed keys"),
+        Binding("ctrl+y", "copy", "copy command", priority=True, tooltip="Copy the seg-engine command"),
+        Binding("ctrl+r", "restore", "restore", priority=True, tooltip="Reset the field"),
         Binding("down", "focus_beside(1)", "next field", show=False, tooltip="The field below"),
-        Binding("up", "focus_beside(-1)", "field before", show=False, tooltip="The field above"),
+        Binding("up", "focus_beside(-1)", "previous field", show=False, tooltip="The field above"),
         Binding("f1", "app.help", "help", tooltip="All keys"),
     ]
 
@@ -176,15 +178,15 @@ class LaunchScreen(Screen[str | None]):
         count = len(form.draft.changes())
         wrong = len([row for row in form.rows().values() if row.is_wrong])
         parts = [f"{count} {'key differs' if count == 1 else 'keys differ'} from {form.draft.title}"]
-        parts += [f"{wrong} to be mended"] if wrong else []
-        parts += ["only changed shown"] if self.only_changed else []
+        parts += [f"{wrong} to fix"] if wrong else []
+        parts += ["showing only changed"] if self.only_changed else []
         self.query_one("#count", Static).update(" · ".join(parts))
         text = Text()
         general = form.checked.problems.get("")
         if general:
             text.append(general, self.app.theme_variables.get("text-error", "red"))
         elif form.checked.config is None:
-            text.append("the command is here when all fields are right")
+            text.append("the command appears once all fields are valid")
         else:
             text.append("$ ", "dim").append(self._command())
         self.query_one("#command", Clipped).say(text)
@@ -256,14 +258,14 @@ class LaunchScreen(Screen[str | None]):
             if wrong is not None:
                 self._reveal(wrong)
                 wrong.editor.focus()
-            self.notify("Nothing was queued: mend what is marked.", severity="error", markup=False)
+            self.notify("Nothing was queued: fix the marked fields.", severity="error", markup=False)
         elif not form.draft.data:
             form.refuse("data", "is not set; name the folder of the data set, or press ctrl+o")
         else:
             self.queue(form.checked.config, form.card, first, looker(form.draft))
 
     def _reveal(self, row: FieldRow) -> None:
-        """A search may hide the field that is to be mended."""
+        """A search may hide the field to fix."""
         if not row.display:
             self.query_one("#search", Input).value = ""
             self.form.show_only([], self.only_changed)
@@ -328,7 +330,7 @@ class LaunchScreen(Screen[str | None]):
             search.value = ""
         elif typed := self.form.typed_lines():
             shown = typed[:8] + ([f"… and {len(typed) - 8} more"] if len(typed) > 8 else [])
-            question = "Leave the form? What you typed would be lost."
+            question = "Leave the form? Your changes will be lost."
             self.app.push_screen(Confirm(question, [f"  {line}" for line in shown]), self._leave)
         else:
             self._leave(True)
@@ -376,9 +378,9 @@ class LaunchScreen(Screen[str | None]):
         line = self._command()
         if line:
             self.app.copy_to_clipboard(line)
-            self.notify("The command is in the clipboard.", markup=False)
+            self.notify("Command copied to the clipboard.", markup=False)
         else:
-            self.notify("There is no command yet: mend what is marked.", severity="error", markup=False)
+            self.notify("There is no command yet: fix the marked fields.", severity="error", markup=False)
 
     def action_focus_beside(self, step: int) -> None:
         """The field above or below."""

@@ -99,15 +99,15 @@ class RunScreen(Acting):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", key_display="esc"),
         Binding("q", "back", "back", show=False),
-        Binding("v", "tab(1)", "next tab", tooltip="The next tab; 1 to 9 go to one"),
+        Binding("v", "tab(1)", "next tab", tooltip="Next tab; 1 to 9 select one"),
         Binding("s", "stop", "stop", tooltip="Stop after the step, with a checkpoint"),
-        Binding("r", "resume", "resume", tooltip="Queue a stopped, failed or lost run again; it goes on"),
-        Binding("p", "preview", "preview", tooltip="What the run predicts"),
-        Binding("l", "to_tab('log')", "log", tooltip="What the worker printed"),
-        Binding("R", "rerun", "rerun", tooltip="A form for a new run that begins with this one's config"),
-        Binding("d", "delete", "delete", tooltip="Remove the run with its files; asks first"),
-        Binding("t", "tag", "tag", tooltip="Change the tags"),
-        Binding("o", "note", "note", tooltip="Change the note"),
+        Binding("r", "resume", "resume", tooltip="Requeue a stopped, failed or lost run; it resumes"),
+        Binding("p", "preview", "preview", tooltip="The run's predictions"),
+        Binding("l", "to_tab('log')", "log", tooltip="The run's log"),
+        Binding("R", "rerun", "rerun", tooltip="New run with this config"),
+        Binding("d", "delete", "delete", tooltip="Delete the run with its files; asks first"),
+        Binding("t", "tag", "tag", tooltip="Edit the tags"),
+        Binding("o", "note", "note", tooltip="Edit the note"),
         Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
         Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
@@ -181,7 +181,7 @@ class RunScreen(Acting):
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         run = snapshot.runs.get(self.run_id)
         if run is None and self._summary is not None and snapshot.there:
-            self.notify(f"{self._summary.name}: is gone", severity="warning", markup=False)
+            self.notify(f"{self._summary.name} no longer exists", severity="warning", markup=False)
             self.app.pop_screen()
         elif run is not self._summary:
             self._summary = run
@@ -195,7 +195,7 @@ class RunScreen(Acting):
             self.query_one(LogPager).refresh_end()
 
     def read(self) -> None:
-        """Read the run in a thread; while that goes on, another wish is kept for its end."""
+        """Read the run in a thread; while that goes on, a further request waits for its end."""
         if self._reading:
             self._read_again = True
             return

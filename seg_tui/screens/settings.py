@@ -76,7 +76,7 @@ class SettingsScreen(ModalScreen[None]):
             yield from self._line("columns", Ticks(columns, settings.columns, "columns"))
             yield Static("", id="wrong", markup=False)
             yield Static(
-                f"kept in {settings_path(self.tui.workspace)}  ·  escape goes back",
+                f"saved in {settings_path(self.tui.workspace)}  ·  escape goes back",
                 classes="hint",
                 markup=False,
             )

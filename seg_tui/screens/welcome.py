@@ -79,9 +79,9 @@ class Welcome(ModalScreen[str]):
         text = Text("No runs in this workspace yet\n", style="bold")
         text.append(f"{self.tui.workspace.root}\n\n", "not bold dim")
         for key, what, more in (
-            ("d", "try it on demo data", "draws 120 street scenes into demo-data/ and trains on them"),
-            ("n", "start a run of your own", "recipe, data folder, settings: a form"),
-            ("esc", "go to the dashboard", "runs that others start appear there by themselves"),
+            ("d", "try it with demo data", "draws 120 street scenes into demo-data/ and trains on them"),
+            ("n", "start your own run", "recipe, data folder, settings: a form"),
+            ("esc", "go to the dashboard", "runs started elsewhere appear there automatically"),
             ("q", "leave", ""),
         ):
             text.append(f"{key:>4}  ", "bold")
@@ -109,7 +109,7 @@ class Welcome(ModalScreen[str]):
     def action_demo(self) -> None:
         if not self.has_class("busy"):
             self.add_class("busy")
-            self._say("drawing street scenes; escape ends it")
+            self._say("drawing street scenes; escape cancels")
             self._make()
 
     @work(thread=True, group="demo")

@@ -46,9 +46,9 @@ class Chart(Widget, can_focus=True):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "chart--label", "chart--title", "chart--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "read(-1)", "read off", key_display="← →", tooltip="Read every curve off at a point"),
+        Binding("left", "read(-1)", "read off", key_display="← →", tooltip="Read all curves at a point"),
         Binding("right", "read(1)", "read off", show=False),
-        Binding("plus", "zoom(1)", "zoom", key_display="+ -", tooltip="Closer or farther; 0: all"),
+        Binding("plus", "zoom(1)", "zoom", key_display="+ -", tooltip="Zoom in or out; 0: all"),
         Binding("equals_sign", "zoom(1)", "zoom in", show=False),
         Binding("minus", "zoom(-1)", "zoom out", show=False),
         Binding("shift+left", "pan(-1)", "pan left", show=False),

@@ -92,7 +92,7 @@ class ChartDrawing:
     def _say_empty(self, width: int, height: int) -> list[Strip]:
         told = self.empty
         if self.log_scale and any(curve.last() is not None for curve in self.curves):
-            told = "no value above 0 to draw on a log scale (L)"
+            told = "no value above 0 for a log scale (L)"
         title, label = self.inks.title, self.inks.label
         lines = [Strip.blank(width)] * height
         if height:

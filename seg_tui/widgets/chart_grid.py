@@ -28,7 +28,7 @@ class ChartsTogether(Grid):
     ChartsTogether.narrow > .other, ChartsTogether > .vacant { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "one", "one/all", tooltip="The chart in focus alone, or all of them"),
+        Binding("enter", "one", "one/all", tooltip="The focused chart only, or all charts"),
     ]
     TOGETHER: ClassVar[tuple[str, ...]] = ("cursor", "sight", "smoothing")
 
@@ -59,7 +59,7 @@ class LoadGrid(ChartsTogether):
         for measure in MEASURES:
             yield Chart(
                 measure.title,
-                empty="no sample has been taken yet",
+                empty="no samples yet",
                 id=f"load-{measure.name}",
                 classes="vacant" if measure.of_gpu else "",
             )
@@ -76,7 +76,7 @@ class ChartGrid(ChartsTogether):
     """Scores of one run over its epochs, a chart each."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("T", "x_axis", "epoch/time", tooltip="Epochs or time spent on the x axis"),
+        Binding("T", "x_axis", "epoch/time", tooltip="X axis: epochs or training time"),
     ]
 
     def __init__(self, scores: Sequence[Score] = SCORES, *, id: str | None = None) -> None:
@@ -88,7 +88,7 @@ class ChartGrid(ChartsTogether):
 
     def compose(self) -> ComposeResult:
         for score in self.scores:
-            yield Chart(score.title, empty="no epoch has ended yet", id=f"chart-{score.field}")
+            yield Chart(score.title, empty="no epoch has finished yet", id=f"chart-{score.field}")
 
     def show(self, epochs: Sequence[EpochRow], palette: str) -> None:
         self._epochs, self._palette = tuple(epochs), palette

@@ -31,8 +31,8 @@ class Choice(Widget, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"choice--chosen"}
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "other value", show=False, tooltip="Choose the word before"),
-        Binding("right,space", "step(1)", "other value", show=False, tooltip="Choose the next word"),
+        Binding("left", "step(-1)", "other value", show=False, tooltip="Choose the previous value"),
+        Binding("right,space", "step(1)", "other value", show=False, tooltip="Choose the next value"),
     ]
 
     value: reactive[str] = reactive("", init=False)

@@ -53,7 +53,7 @@ _ORDERS: dict[str, Order] = {
     "class set": lambda line: line.place,
     "worst first": lambda line: 2.0 if line.now is None else line.now,
     "best first": lambda line: 2.0 if line.now is None else -line.now,
-    "least gained first": lambda line: 2.0 if line.gained is None else line.gained,
+    "least improved first": lambda line: 2.0 if line.gained is None else line.gained,
 }
 
 
@@ -62,8 +62,8 @@ class ClassTable(TextPane):
     every class. Columns for which there is no room are left out from the right."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("S", "sort", "sort", tooltip="Class set, worst, best or least gained first"),
-        Binding("e", "epochs", "over epochs", tooltip="Dice at epochs as columns, or now as bars"),
+        Binding("S", "sort", "sort", tooltip="Order: class set, worst, best or least improved first"),
+        Binding("e", "epochs", "over epochs", tooltip="Dice by epoch in columns, or the last one as bars"),
     ]
 
     order: reactive[str] = reactive("class set")

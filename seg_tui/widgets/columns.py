@@ -214,17 +214,17 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
     `longest` says how wide the widest text of a growing column is, by key; none becomes wider than that.
     """
 
-    def wish(column: Column) -> int:
+    def preferred(column: Column) -> int:
         if not column.grow:
             return column.width
         heading = len(column.title) + column.falling  # with room for the arrow of the order
         return max(heading, min(column.most, longest.get(column.key, 0)))
 
     def least(column: Column) -> int:
-        return min(wish(column), max(column.least, len(column.title))) if column.grow else column.width
+        return min(preferred(column), max(column.least, len(column.title))) if column.grow else column.width
 
     def needed(column: Column, first: bool) -> int:
-        return wish(column) if first and column.rank <= 1 else least(column)
+        return preferred(column) if first and column.rank <= 1 else least(column)
 
     kept = list(columns)
     while len(kept) > 1:
@@ -237,7 +237,7 @@ def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) ->
     spare = room - sum(widths.values()) - GAP * (len(kept) - 1)
     # Why a run failed comes first, as it needs little; then what is most needed to tell runs apart.
     for column in sorted((c for c in kept if c.grow), key=lambda c: (c.within is None, c.rank)):
-        wanted = wish(column)
+        wanted = preferred(column)
         if column.within is not None and wanted - widths[column.key] > spare:
             wanted = min(wanted, column.enough)
         more = max(0, min(spare, wanted - widths[column.key]))

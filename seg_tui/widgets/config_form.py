@@ -22,12 +22,12 @@ from seg_tui.screens.folder_picker import FolderSuggester
 from seg_tui.widgets.field_row import FieldRow
 
 CARD_FIELDS = {
-    "name": "What to call the run; empty: as its recipe",
-    "experiment": "The question that groups runs; a new name makes a new experiment",
-    "tags": "Words to find it by, separated by blanks",
-    "note": "A line about it",
-    "priority": "Higher ones start first; 0 is usual",
-    "after": "Start when that run has finished: its id, the beginning of it, or its name",
+    "name": "Name of the run; empty: the recipe's name",
+    "experiment": "Experiment to add it to; a new name creates one",
+    "tags": "Tags, separated by spaces",
+    "note": "Free text about the run",
+    "priority": "Higher priorities start first; 0 is the default",
+    "after": "Start after this run finishes: its id, the beginning of it, or its name",
 }
 
 LOOKING = DataLook("…", False)
@@ -85,11 +85,11 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
     def _fields(self) -> list[Static | FieldRow]:
         """The fields, each section below its head."""
         fields: list[Static | FieldRow] = [
-            Static(_head("run", "What people call it, and when it starts"), classes="section", markup=False),
+            Static(_head("run", "Name and place in the queue"), classes="section", markup=False),
             FieldRow(
                 "data",
                 "data folder",
-                "Folder of the data set; ctrl+o shows a tree, → takes the completion",
+                "Folder of the data set; ctrl+o browses, → accepts the completion",
                 self.draft.data,
                 placeholder="/path/to/cityscapes",
                 suggester=FolderSuggester(),
@@ -229,7 +229,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
 
 def _section_head(path: str) -> Text:
     if not path:
-        return _head("training", "What all the rest serves")
+        return _head("training", "The training run")
     about = RunConfig.model_fields[path].description or type(getattr(RunConfig(), path)).__doc__ or ""
     return _head(path, inspect.cleandoc(about).partition("\n")[0].rstrip("."))
 

@@ -89,8 +89,8 @@ class FilterLine(Horizontal):
         self.remove_class("shown")
         self.post_message(self.Left())
 
-    def look_again(self, snapshot: Snapshot) -> None:
-        """Runs have changed, so others may meet the query."""
+    def refresh_matches(self, snapshot: Snapshot) -> None:
+        """Runs have changed, so others may match the query."""
         self._snapshot = snapshot
         if self._query:
             self._ask(self._query)
@@ -155,17 +155,17 @@ def terms_of(query: str) -> list[str]:
     try:
         return shlex.split(query)
     except ValueError:
-        raise StoreError(f"{query}: a quote is opened and not closed") from None
+        raise StoreError(f"{query}: a quote is not closed") from None
 
 
 def why_nothing(store: Store, terms: list[str]) -> str:
     """Which of the terms, which no run meets together, emptied the list. Raises StoreError."""
     alone = [term for term in terms if not store.run_ids([term])]
     if alone:
-        return f"No run meets {' nor '.join(alone)}."
+        return f"No run matches {' nor '.join(alone)}."
     # Each is met by some runs: the first that leaves nothing of what the ones before it leave.
     place = next(place for place in range(2, len(terms) + 1) if not store.run_ids(terms[:place]))
     left = len(store.run_ids(terms[: place - 1]))
     before, last = " ".join(terms[: place - 1]), terms[place - 1]
-    who = "The only run that meets" if left == 1 else f"None of the {left:,} runs that meet"
-    return f"{who} {before} {'does not meet' if left == 1 else 'meets'} {last}."
+    who = "The only run that matches" if left == 1 else f"None of the {left:,} runs that match"
+    return f"{who} {before} {'does not match' if left == 1 else 'matches'} {last}."

@@ -132,17 +132,13 @@ class LogPager(Vertical):
     LogPager > LogLines { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "slash", "search", "search", key_display="/", tooltip="Search the whole log, whatever its case"
-        ),
+        Binding("slash", "search", "search", key_display="/", tooltip="Search the whole log, ignoring case"),
         Binding("escape", "close_search", show=False),
-        Binding("n", "found(1)", "next match", show=False, tooltip="The next line that holds the text"),
-        Binding(
-            "N", "found(-1)", "previous match", show=False, tooltip="The line before that holds the text"
-        ),
-        Binding("F", "follow", "follow", tooltip="Stay at the end as the log grows, or stay here"),
-        Binding("home", "top", "top", show=False, tooltip="The first line"),
-        Binding("end", "bottom", "end", show=False, tooltip="The last line, and follow"),
+        Binding("n", "found(1)", "next match", show=False, tooltip="Next match"),
+        Binding("N", "found(-1)", "previous match", show=False, tooltip="Previous match"),
+        Binding("F", "follow", "follow", tooltip="Follow the end of the log, or stop following"),
+        Binding("home", "top", "top", show=False, tooltip="First line"),
+        Binding("end", "bottom", "end", show=False, tooltip="Last line, and follow"),
     ]
 
     follow: reactive[bool] = reactive(True)
@@ -308,7 +304,7 @@ class LogPager(Vertical):
         message.stop()
         self._reading = False
         if message.offset is None or message.found is None:
-            self.notify(f"no line of the log holds {self.view.search!r}", severity="warning")
+            self.notify(f"no match in the log for {self.view.search!r}", severity="warning")
             return
         self.matched = message.offset
         self._keep(message.windows)

@@ -37,8 +37,8 @@ class RecipeChooser(Horizontal):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("pagedown", "page(1)", "read on", priority=True, tooltip="Read on about the recipe"),
-        Binding("pageup", "page(-1)", "read back", priority=True, show=False, tooltip="Read back"),
+        Binding("pagedown", "page(1)", "scroll down", priority=True, tooltip="Scroll its description"),
+        Binding("pageup", "page(-1)", "scroll up", priority=True, show=False, tooltip="Scroll back"),
     ]
 
     class Chosen(Message):

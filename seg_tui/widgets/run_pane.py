@@ -79,7 +79,7 @@ class RunPane(Vertical):
         yield Still(id="pane-views")
         with Vertical(id="pane-curves"):
             for name, title in _CURVES.items():
-                yield Glance(title, empty="no epoch has ended yet", id=f"pane-{name}")
+                yield Glance(title, empty="no epoch has finished yet", id=f"pane-{name}")
         yield Still(id="pane-result")
         yield Still(id="pane-classes")
         yield Tail(id="pane-log")
@@ -238,7 +238,7 @@ def _pulse(detail: Detail, now: float) -> str:
     row = detail.row
     process = f"pid {row.pid} on {row.host}" if row.pid else "its worker is starting"
     if detail.alive is False and row.pid:
-        return f"{process}: is gone"
+        return f"{process}: no longer running"
     parts = []
     if detail.beat is not None:
         late = now - detail.beat > BEAT_SECONDS

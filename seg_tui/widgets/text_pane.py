@@ -37,7 +37,7 @@ class TextPane(ScrollableContainer):
 
     def show(self, make: Callable[[int], Text], at_end: bool = False) -> None:
         """Show what `make` makes of the width in cells, now and after each resize; the first text of all with
-        its end in sight if wished."""
+        its end in sight if wanted."""
         self._make, self._at_end = make, at_end
         self._set()
 

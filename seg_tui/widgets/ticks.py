@@ -16,7 +16,7 @@ class Ticks(OptionList):
     """Enter, space or a click gives the line under the cursor a tick or takes it away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "select", "tick", show=False, tooltip="Give the line a tick, or take it away")
+        Binding("space", "select", "tick", show=False, tooltip="Select or deselect")
     ]
 
     class Changed(Message):

@@ -43,7 +43,7 @@ def test_the_table_shows_differences_classes_keys_and_notes(seg: Command) -> Non
     assert lines[0].split()[:3] == ["run", "name", "best"]
     assert lines[1].startswith("A  aaaa1111  slow seed=0     0.5000  baseline")
     assert lines[2].startswith("B  cccc3333  fast_100%       0.6000   +0.1000")
-    assert "Dice by class, the biggest loss against A first" in lines
+    assert "Dice by class, largest drop from A first" in lines
     assert "optimizer.lr" in done.out
     assert lines[-1] == "note: broken (dddd4444) is failed, epoch 0/60"
     assert "published" not in done.out

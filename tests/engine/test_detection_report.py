@@ -99,8 +99,8 @@ def test_seeds_are_averaged_over_what_is_defined() -> None:
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("unknown", "good --accept 0.99"),
-        ("unknown", "strange"),
+        ("ood", "good --accept 0.99"),
+        ("ood", "strange"),
         ("coverage", "good"),
         ("robustness", "good other"),
         ("robustness", "rrrr1111 --columns 1 --measure miou"),
@@ -113,16 +113,23 @@ def test_figures_are_drawn(seg: Command, looked_at: Workspace, tmp_path: Path, k
         assert picture.width > 900
 
 
+def test_the_former_name_of_a_figure_draws_it_with_a_note(seg: Command, looked_at: Workspace) -> None:
+    done = seg("figure unknown good")
+    assert done.status == 0
+    assert done.err == "note: figure unknown is now figure ood\n"
+    assert [Path(line).name for line in done.out.splitlines()] == ["ood.png", "ood.pdf"]
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
         (
-            "figure unknown other",
+            "figure ood other",
             "has no score maps; run `seg-engine ood bbbb2222 --ood-data ROOT` makes some",
         ),
-        ("figure unknown good --score mps", "--score mps: must be one of msp, entropy"),
-        ("figure unknown good --score msp", "out__a_msp.png is missing from the gallery"),
-        ("figure unknown good other", "score maps show one run; 2 were given"),
+        ("figure ood good --score mps", "--score mps: must be one of msp, entropy"),
+        ("figure ood good --score msp", "out__a_msp.png is missing from the gallery"),
+        ("figure ood good other", "score maps show one run; 2 were given"),
         ("figure robustness strange", "no run was scored on corrupted images"),
         ("figure robustness good --measure loss", "loss: corrupted images have dice"),
     ],

@@ -290,7 +290,7 @@ asyncio.run(main())
     done = CAROL.run(sys.executable, "-P", "-c", program, lab.root, TERM="xterm-256color")
     assert done.returncode == 0, done.stderr
     opened, refused = done.stdout.splitlines()
-    assert "to look at only: " in opened
+    assert "read-only: " in opened
     assert f"belongs to {ALICE.name}" in opened
     assert f"experiments.db belongs to {ALICE.name}" in refused
     assert refused.endswith(" !")  # what she typed is there to be sent again

@@ -215,10 +215,10 @@ def fill_in(screen: Screen, key: str, value: str) -> None:
         screen.press("Down")
         screen.wait_until(lambda field=field: field_with_focus(screen) != field, f"the field below {field}")
     screen.press("C-e", "C-u")
-    screen.wait_for("to be mended")  # an empty field is one
+    screen.wait_for("to fix")  # an empty field is one
     screen.type(value)
     screen.wait_for(rf"(?m)^[ ●▸]*{key.rpartition('.')[2]} +{value}(?!\S)")
-    screen.wait_until(lambda: "to be mended" not in screen.text(), f"{value} to be taken for {key}")
+    screen.wait_until(lambda: "to fix" not in screen.text(), f"{value} to be taken for {key}")
 
 
 def field_with_focus(screen: Screen) -> str:
@@ -258,7 +258,7 @@ def test_with_few_colours_all_is_told_in_text(
         screen.wait_for("finished +good")
         screen.wait_for(r"failed: (out_of_)?memory +too-big")
         if variables["TERM"] == "xterm":
-            screen.wait_for("TERM=xterm says that this terminal has 16 colours")
+            screen.wait_for("TERM=xterm stands for 16 colours")
         used = set(re.findall(r"\x1b\[([\d;]*)m", screen.text(styled=True)))
         sent = {code for codes in used for code in re.findall(r"[34]8;[25](?:;\d+)+|\d+", codes)}
         colored = sent - {"0", "1", "2", "3", "4", "7", "39", "49"}

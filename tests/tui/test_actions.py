@@ -171,7 +171,7 @@ async def test_a_note_is_kept_shown_again_and_removed(workspace: Workspace) -> N
         await until(pilot, lambda: isinstance(app.screen, Ask))
         app.screen.query_one(Input).value = "the good one"
         await pilot.press("enter")
-        await told(app, pilot, "unet-seed1: note kept")
+        await told(app, pilot, "unet-seed1: note saved")
         await press_on(app, pilot, "aaaa0001", "o")
         await until(pilot, lambda: isinstance(app.screen, Ask))
         assert app.screen.query_one(Input).value == "the good one"
@@ -193,10 +193,10 @@ async def test_copy_id_and_folder_put_them_into_the_clipboard(workspace: Workspa
 async def test_rerun_and_compare_say_how_many_runs_they_need(workspace: Workspace) -> None:
     async with opened(workspace) as (app, pilot):
         await press_on(app, pilot, "aaaa0001", "c")
-        assert "Mark two runs or more" in notices(app)[-1]
+        assert "Mark two or more runs" in notices(app)[-1]
         await press_on(app, pilot, "aaaa0001", "space")
         await press_on(app, pilot, "aaaa0002", "space", "R")
-        assert "Rerun starts from one run" in notices(app)[-1]
+        assert "Rerun takes one run" in notices(app)[-1]
         assert not isinstance(app.screen, LaunchScreen)
 
 
@@ -219,7 +219,7 @@ async def test_keys_without_any_run_say_so(empty_workspace: Workspace) -> None:
         await pilot.press("escape")
         for key in ("s", "r", "d", "t", "o", "y", "l", "p"):
             await pilot.press(key)
-            assert "No run is under the cursor" in notices(app)[-1], key
+            assert "No run is selected or marked" in notices(app)[-1], key
 
 
 @pytest.mark.parametrize(("key", "words"), [("o", "a long thought"), ("t", "x")])
@@ -248,7 +248,7 @@ async def test_words_typed_while_the_database_is_locked_come_back_to_be_sent_aga
         app.action_help()
         await until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
         app.post_message(ActionEnded("locked", refused=True, draft=draft))
-        await told(app, pilot, "is not lost")
+        await told(app, pilot, "what you typed is kept")
         await pilot.press("escape", key)
         await until(pilot, lambda: isinstance(app.screen, Ask), "the question once more")
         assert app.screen.query_one(Input).value == words
@@ -266,7 +266,9 @@ async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
     async with app.run_test(size=(140, 40)) as pilot:
         await until(pilot, lambda: app.snapshot.unattended == 1, "the run that waits")
         bar = app.screen.query_one(TitleBar)
-        await until(pilot, lambda: "1 queued, no agent here: A starts one" in str(bar.render()), "the title")
+        await until(
+            pilot, lambda: "1 queued, no agent running: A starts one" in str(bar.render()), "the title"
+        )
         assert no_agent == []
         await pilot.press("A")
         await told(app, pilot, "an agent was started")

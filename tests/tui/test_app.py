@@ -93,7 +93,7 @@ async def test_leaving_stops_no_run(workspace: Workspace) -> None:
 async def test_an_empty_workspace_is_welcomed_and_makes_no_database(empty_workspace: Workspace) -> None:
     async with opened(empty_workspace) as (app, pilot):
         await until(pilot, lambda: isinstance(app.screen, Welcome))
-        assert "try it on demo data" in screen_text(app)
+        assert "try it with demo data" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, Dashboard))
         assert "No runs yet" in screen_text(app)

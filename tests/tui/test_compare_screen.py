@@ -113,7 +113,7 @@ async def test_classes_come_with_the_biggest_loss_first_and_only_differing_keys_
     async with comparing(compared, ("eeee0000", "aaaa0002")) as (app, pilot, _):
         await press(pilot, "2")
         text = screen_text(app)
-        assert "the biggest loss against A first" in text
+        assert "largest drop from A first" in text
         assert row(app, "road")[2].startswith("-")
         await press(pilot, "v")
         assert row(app, "optimizer.name") == ["adamw", "sgd"]
@@ -196,7 +196,7 @@ async def test_a_compared_run_that_goes_is_left_out_and_runs_that_learn_are_foll
 @pytest.mark.asyncio
 async def test_runs_without_scores_are_compared_too(compared: Workspace) -> None:
     async with comparing(compared, ("dddd0000", "bbbb0000"), (80, 24)) as (app, pilot, _):
-        assert "no epoch of these runs has ended yet" in screen_text(app)
+        assert "these runs have not finished an epoch yet" in screen_text(app)
         assert "is queued" in screen_text(app)
         await press(pilot, "2")
         assert "no scores by class" in screen_text(app)

@@ -193,7 +193,7 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
         for run_id, why in (
             ("eeee0000", "waits for lr-0.01 (cccc0000): running"),
             ("eeee0001", "paused: `seg-engine queue unpause"),
-            ("dddd0000", "no agent is at work on this machine"),
+            ("dddd0000", "no agent is running on this machine"),
         ):
             table.put_cursor(run_id)
             await until(pilot, lambda why=why: why in screen_text(app), why)
@@ -225,9 +225,12 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("unet dice>0.99", "No run meets dice>0.99."),
-        ("nothing-like-it", "No run meets nothing-like-it."),
-        ("status=finished dice<0.5 seed=0", "None of the 3 runs that meet status=finished meets dice<0.5."),
+        ("unet dice>0.99", "No run matches dice>0.99."),
+        ("nothing-like-it", "No run matches nothing-like-it."),
+        (
+            "status=finished dice<0.5 seed=0",
+            "None of the 3 runs that match status=finished matches dice<0.5.",
+        ),
     ],
 )
 async def test_an_empty_table_says_which_term_emptied_it(workspace: Workspace, query: str, why: str) -> None:

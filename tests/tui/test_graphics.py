@@ -173,7 +173,7 @@ def test_a_terminal_is_believed_only_what_it_answers(
     )
     said = talk([sys.executable, "-c", script], answers)
     if named is None:
-        assert b"GOT None images: this terminal does not answer that it shows sixel; half-block" in said
+        assert b"GOT None images: this terminal does not report support for sixel; using half-block" in said
     else:
         assert f"GOT {named}".encode() in said
 

@@ -163,8 +163,8 @@ async def test_a_value_out_of_bounds_is_told_at_its_field_in_the_engines_words(
     (problem,) = refusal.value.problems
     assert problem == f"batch_size: {screen.form.checked.problems['batch_size']}"
     assert screen.form.checked.problems["batch_size"] in screen_text(screen.app)
-    assert "1 to be mended" in said(screen, "count")
-    assert "when all fields are right" in said(screen, "command")
+    assert "1 to fix" in said(screen, "count")
+    assert "once all fields are valid" in said(screen, "command")
 
     await pilot.press("ctrl+u", "4")
     assert not row(screen, "batch_size").is_wrong
@@ -183,7 +183,7 @@ async def test_nothing_is_queued_before_it_is_right_and_the_fault_gets_the_focus
     await pilot.press("ctrl+s")
     await settled(pilot)
     assert screen.focused is row(screen, "optimizer.lr").editor
-    assert "optimizer.lr" in shown(screen), "a search must not hide what is to be mended"
+    assert "optimizer.lr" in shown(screen), "a search must not hide the field to fix"
     with workspace.open_store() as store:
         assert len(store.runs()) == 6
 
@@ -360,7 +360,7 @@ async def test_faults_of_the_data_are_refused_unless_they_are_to_be_skipped(
     next(faulty.glob("gtFine/train/*/*_labelIds.png")).unlink()
     await use_data(screen, pilot, faulty)
     assert "1 missing label" in screen.form.data_look.line
-    assert "data.skip_bad=true goes on without" in screen.form.data_look.line
+    assert "data.skip_bad=true leaves them out" in screen.form.data_look.line
     assert row(screen, "data").is_wrong
     row(screen, "data.skip_bad").editor.value = "true"
     await until(pilot, lambda: not row(screen, "data").is_wrong, "another look")
@@ -560,7 +560,7 @@ async def test_earlier_runs_say_what_it_will_take(
     finished = screen.tui.snapshot.runs["aaaa0000"]
     same = Draft(screen.tui.workspace.run_dir(finished.id).read_config(), finished.id)
     await screen._fill(same, screen.form.first_card)
-    await until(pilot, lambda: "as unet-seed" in said(screen, "estimate"), "the estimate")
+    await until(pilot, lambda: "estimated from unet-seed" in said(screen, "estimate"), "the estimate")
     assert "the same config" in said(screen, "estimate")
 
 

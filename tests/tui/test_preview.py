@@ -158,7 +158,7 @@ async def test_runs_side_by_side_show_the_same_sample_and_each_its_best(gallery_
             await press(pilot, "right_square_bracket")
         assert frames(screen)[2].value == "Dice 1.000"
         assert frames(screen)[4].picture is None
-        assert "other kept no epoch 30 of this sample; it has 10, 28" in frames(screen)[4].problem
+        assert "other has no prediction of this image at epoch 30; saved: 10, 28" in frames(screen)[4].problem
         await press(pilot, "b")
         assert frames(screen)[4].value.startswith("ep 28 · Dice")
         assert "nearest to its best" in text(screen)

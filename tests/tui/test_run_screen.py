@@ -92,15 +92,15 @@ async def test_a_long_traceback_opens_at_its_last_line(workspace: Workspace) -> 
 async def test_a_run_that_was_never_started_says_so_in_every_tab(workspace: Workspace) -> None:
     async with run_screen(workspace, QUEUED) as (app, pilot, screen):
         told = {
-            "curves": "no epoch has ended yet",
+            "curves": "no epoch has finished yet",
             "classes": "no epoch has been scored yet",
             "events": "no worker has reported anything yet",
             "log": "the log is empty",
             "config": "optimizer.lr",
             "files": "config.json",
             "system": "made ",
-            "results": "nothing has been measured of this network",
-            "load": "no sample has been taken yet",
+            "results": "this network has not been evaluated yet",
+            "load": "no samples yet",
         }
         for name, words in told.items():
             await to_tab(pilot, screen, name)
@@ -229,7 +229,7 @@ async def test_events_tell_attempts_warnings_and_the_last_of_the_checkpoints(
     async with run_screen(empty_workspace, "eeee0000") as (app, pilot, screen):
         await to_tab(pilot, screen, "events")
         text = screen_text(app)
-        assert "process 4002 on box, Some CPU, fp32, goes on behind epoch 2" in text
+        assert "process 4002 on box, Some CPU, fp32, resumes after epoch 2" in text
         assert "an image has no label" in text
         assert "last of epoch 2, Dice 0.2000" in text
         assert "last of epoch 1" not in text

@@ -63,11 +63,11 @@ async def test_pane_and_screen_show_the_result_and_no_empty_chart(
         run = next(run for run in app.snapshot.runs.values() if run.name == name)
         dashboard.table.put_cursor(run.id)
         await until(pilot, lambda: all(text in screen_text(app) for text in in_pane), name)
-        assert "no epoch has ended yet" not in screen_text(app)
+        assert "no epoch has finished yet" not in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: on_screen in screen_text(app), name)
         while True:
-            assert "no epoch has ended yet" not in screen_text(app)
+            assert "no epoch has finished yet" not in screen_text(app)
             await pilot.press("v")
             await settled(pilot)
             if app.screen._tab == app.screen._shown_tabs()[0]:
