@@ -84,7 +84,7 @@ def queue_table(active: Sequence[RunRow], queued: Sequence[RunRow], now: float, 
         Column("name", [row.name for row in rows], least=10),
         Column("experiment", [row.experiment for row in rows], rank=3, least=10),
         Column("priority", [str(row.priority) for row in rows], right=True, rank=1),
-        Column("device", [slot_or_wish(row) for row in rows], rank=2),
+        Column("device", [slot_or_wanted(row) for row in rows], rank=2),
         Column("queued", [age(now - row.queued_at) if row.queued_at else "-" for row in rows], right=True),
     ]
     return text_table(columns, width)
@@ -98,7 +98,7 @@ def state(row: RunRow) -> str:
     return f"after {row.after}" if row.after else "queued"
 
 
-def slot_or_wish(row: RunRow) -> str:
+def slot_or_wanted(row: RunRow) -> str:
     """The device that a run has, or the one that it asks for."""
     return str((row.claimed_by or {}).get("slot") or row.config["device"])
 

@@ -217,7 +217,7 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
             assert why == f"place 1 of 2 in line, {cause}"
             row.config["device"] = "cuda:1"
             why = why_it_waits(row, runs, store.workspace, has_agent=False, holding=[state])
-            ends = "the agent takes it in a moment" if not state.closed else state.closed
+            ends = "the agent is about to start it" if not state.closed else state.closed
             assert why == f"place 1 of 2 in line, {ends}"
 
 
