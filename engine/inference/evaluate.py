@@ -16,19 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from engine.config.task_sections import EvaluateConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.inference.ahead import computed_ahead
 from engine.inference.network import Network, load_network, trained_run
 from engine.inference.worst import WorstGallery
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.latency import measure_latency
+from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
 from engine.metrics.recorded import RecordedMetrics
@@ -168,18 +170,23 @@ def score_images(
     known = set(kept.confusions.names)
     left = [sample for sample in pairs.samples if sample.name not in known]
     begun, classes = time.monotonic(), len(network.classes)
+
+    def judge(read: Read) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        logits = network.logits(read.views)
+        height, width = read.target.shape
+        predicted = class_map(logits, (height, width), about.label_resize)  # uint8 [H, W]
+        target = to_device(read.target, predicted.device)
+        return logits, (predicted, confusion_per_image(predicted[None], target[None], classes)[0])
+
     try:
         with closing(read_ahead(job, left, about, pairs, network)) as reading:
-            for done, read in enumerate(reading, start=1):
-                logits = network.logits(read.views)
-                height, width = read.target.shape
-                predicted = class_map(logits, (height, width), about.label_resize)
-                target = torch.from_numpy(read.target).to(predicted.device)
-                confusion = confusion_per_image(predicted[None], target[None], classes)[0].cpu().numpy()
+            judged = computed_ahead(reading, judge, lambda read: read.name)
+            for done, (read, (predicted, confusion)) in enumerate(judged, start=1):
                 scores = kept.confusions.add(read.name, confusion)
                 if gallery.takes(read.name, scores.dice):
+                    height, width = read.target.shape
                     image = resize_image(read.image, (height, width))
-                    gallery.keep(read.name, image, read.target, predicted.cpu().numpy())
+                    gallery.keep(read.name, image, read.target, predicted)
                 job.record(
                     ImageScores(
                         image=read.name,

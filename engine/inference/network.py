@@ -22,6 +22,7 @@ from engine.data.membership import Trained
 from engine.errors import EngineError
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.hardware import Hardware
+from engine.learning.transfers import to_device
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
@@ -62,15 +63,16 @@ class Network:
         With test-time augmentation: the logarithm of the mean of the softmax over all views. Probabilities
         are averaged, as Chen et al. do, because logits have no common scale and one loud view would outvote
         the others; of one view the logarithm is its logits but for a constant a pixel, which no argmax sees,
-        not even after a bilinear resize. Raises PredictionError when the output is not finite.
+        not even after a bilinear resize. Whether the logits are finite is for the caller to ask, because the
+        host waits for the answer.
         """
         flips = (False, True) if "flip" in self.tta else (False,)
         if len(views) == len(flips) == 1:
-            return self._forward(torch.tensor(views[0]))
+            return self._forward(to_device(views[0], self.hardware.device))
         total: Tensor | None = None
         for view in views:
             for flip in flips:
-                pixels = torch.tensor(view)
+                pixels = to_device(view, self.hardware.device)
                 logits = self._forward(pixels.flip(1) if flip else pixels)
                 if logits.shape[2:] != self.size:
                     logits = functional.interpolate(logits, size=self.size, mode="bilinear")
@@ -90,13 +92,20 @@ class Network:
         ]
 
     def _forward(self, pixels: Tensor) -> Tensor:
-        images = pixels.to(self.hardware.device).unsqueeze(0)
         with self.hardware.autocast():
-            logits = outputs_of(self.model, normalise(images)).logits
-        logits = logits.float()
-        if not bool(torch.isfinite(logits).all()):
-            raise PredictionError("the network's output is NaN or infinite; its training diverged")
-        return logits
+            logits = outputs_of(self.model, normalise(pixels.unsqueeze(0))).logits
+        return logits.float()
+
+
+def are_finite(logits: Tensor) -> Tensor:
+    """Whether no logit is NaN or infinite, bool [] on the device."""
+    return torch.isfinite(logits).all()
+
+
+def refuse_infinite(finite: bool, name: str) -> None:
+    """Raise PredictionError, which names the image, unless its logits are `finite`."""
+    if not finite:
+        raise PredictionError(f"{name}: the network's output is NaN or infinite; its training diverged")
 
 
 def trained_run(job: Job, about: OfNetworkConfig) -> Trained | None:

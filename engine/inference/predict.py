@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
+from torch import Tensor
 
 from engine.config.task_sections import PredictConfig
 from engine.data.catalog import DataError
 from engine.data.decode import map_in_order
 from engine.data.image_files import FileFault, read_image
+from engine.inference.ahead import computed_ahead
 from engine.inference.network import Network, load_network
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
@@ -147,15 +149,22 @@ def write_predictions(
 ) -> list[str]:
     """Predict and write what is left; returns what is wrong with images. Raises StopRequested between two."""
     begun, faults = time.monotonic(), []
+
+    def predict(read: Read) -> tuple[Tensor, tuple[Tensor]] | None:
+        if read.image is None:
+            return None
+        logits = network.logits(read.views)
+        width, height = read.image.size
+        return logits, (class_map(logits, (height, width), about.label_resize),)
+
     with closing(read_ahead(job, left, network)) as reading:
-        for done, read in enumerate(reading, start=1):
+        predicted = computed_ahead(reading, predict, lambda read: read.name)
+        for done, (read, results) in enumerate(predicted, start=1):
             if read.image is None:
                 job.warn(f"left out: {read.fault}")
                 faults.append(read.fault)
             else:
-                width, height = read.image.size
-                classes = class_map(network.logits(read.views), (height, width), about.label_resize)
-                writer.write(read.name, read.image, classes.cpu().numpy())
+                writer.write(read.name, read.image, results[0])
             job.step_done()
             if job.progress_is_due() or done == len(left):
                 rate = done / (time.monotonic() - begun)

@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from engine.config.task_sections import RobustnessConfig
 from engine.data.cases import read_labelled
@@ -24,16 +24,24 @@ from engine.data.catalog import DataError, Sample
 from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt
 from engine.data.decode import train_id_table
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
-from engine.inference.network import Network, PredictionError, load_network, trained_run
+from engine.inference.ahead import computed_ahead
+from engine.inference.network import Network, load_network, trained_run
 from engine.inference.progress import Steps, read_ahead
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
+from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import scores_from_confusion
 from engine.run.events import CorruptionResult, Evaluating, Finished, Split
 from engine.run.files import replacing
 from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start
+
+Asked = tuple[Sample, tuple[str, int]]
+"""An image, and a corruption with its strength."""
+
+ToScore = tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]
+"""What the network is to see of it, and its train ids at the size of its labels."""
 
 VARIANTS = ((CLEAN, 0), *((corruption, strength) for corruption in CORRUPTIONS for strength in STRENGTHS))
 
@@ -166,24 +174,25 @@ def count_images(job: Job, about: RobustnessConfig, pairs: Pairs, network: Netwo
         image, labels = read_labelled(sample, pairs.class_set, pairs.root)
         return image, table[labels]
 
-    def read(asked: tuple[Sample, tuple[str, int]]) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
+    def read(asked: Asked) -> ToScore:
         sample, variant = asked
         image, target = decoded(sample)
         return network.views(corrupt(image, *variant, sample.name)), target
 
+    def judge(each: tuple[Asked, ToScore]) -> tuple[Tensor, tuple[Tensor]]:
+        views, labels = each[1]
+        logits = network.logits(views)
+        height, width = labels.shape
+        predicted = class_map(logits, (height, width), about.label_resize)
+        target = to_device(labels, predicted.device)
+        return logits, (confusion_per_image(predicted[None], target[None], len(network.classes))[0],)
+
     asked = [(sample, variant) for sample in left for variant in VARIANTS]
     found: list[NDArray[np.int64]] = []
     try:
-        for (sample, _), (views, labels) in read_ahead(job, asked, read):
-            try:
-                logits = network.logits(views)
-            except PredictionError as error:
-                raise PredictionError(f"{sample.name}: {error}") from error
-            height, width = labels.shape
-            predicted = class_map(logits, (height, width), about.label_resize)
-            target = torch.from_numpy(labels).to(predicted.device)
-            confusion = confusion_per_image(predicted[None], target[None], len(network.classes))[0]
-            found.append(confusion.cpu().numpy())
+        judged = computed_ahead(read_ahead(job, asked, read), judge, lambda each: each[0][0].name)
+        for ((sample, _), _), (confusion,) in judged:
+            found.append(confusion)
             if len(found) == len(VARIANTS):
                 counts.add(sample.name, found)
                 found = []

@@ -17,14 +17,18 @@ import math
 import statistics
 from collections.abc import Callable
 
+from torch import Tensor
+
 from engine.data.batches import Batches, make_batches
 from engine.learning.ceiling import matrix_ceiling
 from engine.learning.hardware import Hardware
+from engine.learning.transfers import Arrival
 from engine.metrics.recorded import RecordedMetrics
 from engine.run.events import Epoch, Progress, Speed
 from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
+from engine.training.objectives import Objective
 from engine.training.rng import shuffled
 from engine.training.state import Best, TrainState, keep_epoch, save
 from engine.training.step import training_step
@@ -103,13 +107,17 @@ def train_epoch(job: Job, state: TrainState, batches: Batches, images: int) -> E
     order, local_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
     state.begin_epoch(images)
     meter.start_clock()
+    arrival: Arrival | None = None
     for batch in batches(order, local_size, start=state.step):
         meter.data_arrived()
         global_size = min(config.batch_size, images - state.step * config.batch_size)
         sums = training_step(state, batch, global_size, group)
         job.step_done()
-        if job.progress_is_due():
-            loss = float(state.objective.value(sums)) if sums[0] else None
+        if arrival is None and job.progress_is_due():
+            arrival = Arrival([sums])  # told when it is here: to read it now, the host would wait
+        if arrival is not None and arrival.is_here():
+            loss = _loss_of(state.objective, *arrival.tensors())
+            arrival = None
             _refuse_divergence(loss, epoch + 1)
             job.report(
                 Progress(
@@ -124,6 +132,11 @@ def train_epoch(job: Job, state: TrainState, batches: Batches, images: int) -> E
             )
         job.check_stop()
     return meter
+
+
+def _loss_of(objective: Objective, sums: Tensor) -> float | None:
+    """The loss of a batch's sums, float64 [terms]; None where nothing counts."""
+    return float(objective.value(sums)) if sums[0] else None
 
 
 def keep_best(state: TrainState, event: Epoch, meter: EpochMeter) -> None:

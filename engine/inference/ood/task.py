@@ -22,7 +22,7 @@ from engine.data.cases import Material, Read, open_material, read_labelled
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import train_id_table
 from engine.data.pairs import Pairs, refuse_other_classes
-from engine.inference.network import Network, PredictionError, load_network, trained_run
+from engine.inference.network import Network, are_finite, load_network, refuse_infinite, trained_run
 from engine.inference.ood.features import PooledFeatures
 from engine.inference.ood.fits import SHARES, Fit, fit_identity, fit_path, load_fit, save_fit
 from engine.inference.ood.pictures import Pictures
@@ -85,10 +85,9 @@ class Detector:
 
     def outputs(self, read: Read, name: str) -> tuple[Tensor, Tensor]:
         """Logits [1, C, h, w] at the input size and pooled features [D]. Raises PredictionError."""
-        try:
-            return self.network.logits(self.network.views(read.image)), self.features.last
-        except PredictionError as error:
-            raise PredictionError(f"{name}: {error}") from error
+        logits = self.network.logits(self.network.views(read.image))
+        refuse_infinite(bool(are_finite(logits)), name)
+        return logits, self.features.last
 
 
 def begin(about: OodConfig, material: Material, network: Network) -> Detecting:

@@ -1,0 +1,121 @@
+"""Passes over data on a CUDA device: nothing that reads, reports or scores makes the host wait for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
+from engine.data.batches import ResidentBatches, StreamedBatches, make_batches
+from engine.data.dataset import CachedSplit, Dataset, open_dataset
+from engine.data.synthetic import synthesize
+from engine.inference.ahead import computed_ahead
+from engine.inference.network import Network
+from engine.learning.class_maps import class_map
+from engine.learning.hardware import choose_hardware
+from engine.learning.transfers import Arrival, to_device
+from engine.metrics.confusion import confusion_per_image
+from engine.models.registry import build_model
+from engine.run.directory import RunDir
+from engine.training.loop import train_epoch
+from engine.training.state import new_state
+from engine.training.validate import score_split
+from engine.worker.job import Job
+from tests.null_cuda.counts import Counts
+
+
+class ReportingJob(Job):
+    """Reports after every step, and counts the host's waits between two."""
+
+    waits: list[int]
+    reports: int
+
+    def progress_is_due(self) -> bool:
+        return True
+
+    def report(self, progress: object) -> None:
+        self.reports += 1
+
+    def check_stop(self) -> None:
+        self.waits.append(Counts.now().wait)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    root = tmp_path_factory.mktemp("data")
+    synthesize(root / "scenes", images=20, size=(64, 128), seed=0)
+    return open_dataset(small(root / "scenes").data, root / "cache")
+
+
+def small(root: Path) -> RunConfig:
+    values = {"data.root": str(root), "data.size": "32x64", "model.width": 4, "batch_size": 2}
+    return with_values(get_recipe("quick"), {**values, "runtime.compile": "off"})
+
+
+def steady_waits(waits: list[int]) -> list[int]:
+    """Waits of each step but the first two, in which libraries and the allocator settle."""
+    return [after - before for before, after in itertools.pairwise(waits[2:])]
+
+
+@pytest.mark.parametrize("kind", [ResidentBatches, StreamedBatches])
+def test_a_pass_over_the_data_waits_for_nothing(kind: type, data: Dataset, tmp_path: Path) -> None:
+    config = small(Path())
+    hardware = choose_hardware(config)
+    assert isinstance(data.train, CachedSplit)
+    batches = make_batches([data.train], hardware.device)[0]
+    if kind is StreamedBatches:
+        batches = StreamedBatches(data.train, hardware.device)
+    assert isinstance(batches, kind)
+    state = new_state(config, hardware, list(data.class_set.names))
+    job = ReportingJob(RunDir(tmp_path), config, None, tmp_path)
+    job.waits, job.reports = [], 0
+    train_epoch(job, state, batches, len(data.train))
+    assert len(job.waits) == job.reports == len(data.train) // 2
+    assert set(steady_waits(job.waits)) == {0}
+
+    job.waits = []
+    classes = len(data.class_set.names)
+    score_split(job, state.model, state.objective, batches, len(data.train), classes, hardware, 1)
+    assert set(steady_waits(job.waits)) == {0}
+
+
+def test_images_are_scored_one_after_the_other_without_a_wait(data: Dataset) -> None:
+    config = small(Path())
+    hardware = choose_hardware(config)
+    model = build_model(config.model, 19).to(hardware.device).eval()
+    network = Network(model, tuple("abc"), 1, "", (32, 64), "none", 1, hardware)
+    view, target = np.zeros((32, 64, 3), np.uint8), np.zeros((64, 128), np.uint8)
+    waits: list[int] = []
+
+    def reads() -> Iterator[int]:
+        for number in range(8):
+            waits.append(Counts.now().wait)
+            yield number
+
+    def judge(number: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        logits = network.logits([view])
+        predicted = class_map(logits, (64, 128), "bilinear-logits")
+        truth = to_device(target, hardware.device)
+        return logits, (predicted, confusion_per_image(predicted[None], truth[None], 19)[0])
+
+    for _, (predicted, confusion) in computed_ahead(reads(), judge, str):
+        assert (predicted.shape, confusion.shape) == ((64, 128), (19, 20))
+    assert set(steady_waits(waits)) == {0}
+
+
+def test_what_is_read_at_once_is_waited_for() -> None:
+    class Slow(Arrival):
+        def is_here(self) -> bool:
+            return False
+
+    before = Counts.now().wait
+    Slow([torch.zeros(3, device="cuda")]).tensors()
+    assert Counts.now().wait == before + 1
