@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+LEAST_CAPABILITY = 7, 0
+"""Of a GPU, for Triton's kernels."""
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
@@ -29,3 +35,65 @@ class TransposedConvolution(nn.ConvTranspose2d):
             self.dilation,
         )
         return raised if self.bias is None else raised + self.bias.to(raised.dtype)[:, None, None]
+
+
+class DenseGradient(torch.autograd.Function):
+    """Its input, whose gradient comes without gaps in memory, as that of one part of `torch.cat` does not.
+
+    The two layers that a map has come from, a convolution and that of its shortcut, would each copy it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, map: Tensor) -> Tensor:
+        return map.view_as(map)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.clone()  # dense, in the order of memory that the gradient has
+
+
+class GroupNormGelu(nn.GroupNorm):
+    """GELU of `nn.GroupNorm`: the same parameters, rounding apart the same result.
+
+    On a GPU, for channels_last maps, it takes the kernels of `norm_gelu`, in the type of the map.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if kernels_serve(input):
+            return self._by_kernels(input, None)
+        return functional.gelu(super().forward(input))
+
+    def after(self, convolution: nn.Conv2d, input: Tensor) -> Tensor:
+        """That of a convolution's result. The kernels add its bias, which saves two passes over the map."""
+        if convolution.bias is None or not kernels_serve(input):
+            return self.forward(convolution(input))
+        plain = convolution._conv_forward(input, convolution.weight, None)
+        return self._by_kernels(plain, convolution.bias)
+
+    def _by_kernels(self, input: Tensor, bias: Tensor | None) -> Tensor:
+        given = input, self.weight, self.bias, bias, self.num_groups, self.eps
+        normed: Tensor = torch.ops.seg_engine.norm_gelu(*given)[0]
+        return normed
+
+
+def kernels_serve(map: Tensor) -> bool:
+    """Whether the kernels of `norm_gelu` can take a map [B, C, H, W]."""
+    return (
+        map.is_cuda
+        and map.numel() > 0
+        and map.is_contiguous(memory_format=torch.channels_last)
+        and _has_kernels(map.device.index)
+    )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _has_kernels(gpu: int) -> bool:
+    """Whether Triton, which comes with torch for CUDA on Linux, compiles for this GPU; if so, the kernels are
+    then known as operators of torch."""
+    if torch.cuda.get_device_capability(gpu) < LEAST_CAPABILITY:
+        return False
+    try:
+        from engine.models import norm_gelu  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.contract import SegmentationNetwork
-from engine.models.layers import TransposedConvolution
+from engine.models.layers import DenseGradient, GroupNormGelu, TransposedConvolution
 from engine.models.modern_unet.config import ModernUNetConfig
 
 MULTIPLIERS = (1, 2, 2, 4)
@@ -59,16 +59,20 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, norm: bool, attention: bool = False) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(1, inputs) if norm else nn.Identity()
-        self.norm2 = nn.GroupNorm(1, outputs) if norm else nn.Identity()
+        self.norm1 = GroupNormGelu(1, inputs) if norm else nn.GELU()
+        self.norm2 = GroupNormGelu(1, outputs) if norm else nn.GELU()
         self.convolve1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.convolve2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.attention = Attention(outputs) if attention else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        change = self.convolve1(functional.gelu(self.norm1(x)))
-        change = self.convolve2(functional.gelu(self.norm2(change)))
+        change = self.norm1(x)
+        if isinstance(self.norm2, GroupNormGelu):
+            change = self.norm2.after(self.convolve1, change)
+        else:
+            change = self.norm2(self.convolve1(change))
+        change = self.convolve2(change)
         attended: Tensor = self.attention(self.shortcut(x) + change)
         return attended
 
@@ -105,7 +109,7 @@ class ModernUNet(SegmentationNetwork):
             [block(widths[-1], widths[-1], "middle"), ResidualBlock(widths[-1], widths[-1], config.norm)]
         )
         groups = math.gcd(FINAL_GROUPS, config.hidden)
-        self.norm = nn.GroupNorm(groups, config.hidden) if config.norm else nn.Identity()
+        self.norm = GroupNormGelu(groups, config.hidden) if config.norm else nn.GELU()
         self.head = nn.Conv2d(config.hidden, outputs, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,10 +126,10 @@ class ModernUNet(SegmentationNetwork):
             x = block(x)
         for step, blocks in enumerate(self.up):
             for block in blocks:  # type: ignore[attr-defined]
-                x = block(torch.cat([x, skips.pop()], dim=1))
+                x = block(torch.cat([DenseGradient.apply(x), skips.pop()], dim=1))
             if step < len(self.grow):
                 x = self.grow[step](x)  # [B, width of the level above, twice the height, twice the width]
-        logits: Tensor = self.head(functional.gelu(self.norm(x)))
+        logits: Tensor = self.head(self.norm(x))
         return logits
 
     def bottleneck(self) -> nn.Module:

@@ -17,10 +17,10 @@ from tests.null_cuda.counts import Counts
 
 LIMITS = {
     "paper-unet": (445, 3.1),
-    "paper-modern-unet": (1770, 39.5),
-    "paper-modern-unet-pt": (1770, 39.5),
+    "paper-modern-unet": (935, 15.8),
+    "paper-modern-unet-pt": (935, 15.8),
     "quick": (450, 0.2),
-    "quick-modern": (1750, 0.5),
+    "quick-modern": (935, 0.3),
 }
 """Most kernels, copies and fills of one eager step, and most GiB of its memory beside the data."""
 
