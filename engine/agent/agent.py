@@ -166,6 +166,7 @@ class Agent:
         slot = slot_of(row, self.slots)
         if self.store.queue.adopt(row.id, self.me, slot, row.claimed_by):
             self.watched[row.id] = Watched(run, slot, worker=None)
+            self.gate.started(parts_of(slot), row.id)  # its worker may not be seen on its device yet
             fault, process = mistrust(run), run.read_proc()
             up = f"process {process.pid}" if process else "not up yet"
             self.say(f"{row.id} adopted ({fault or up})")

@@ -29,7 +29,8 @@ def visible_device(slot: str, device: str) -> str | None:
     """
     if slot == "cpu" or device == slot:
         return None
-    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    seen = [name.strip() for name in names if name.strip()]
     indices = [int(part.partition(":")[2]) for part in parts_of(slot)]
     return ",".join(seen[index] if index < len(seen) else str(index) for index in indices)
 

@@ -8,6 +8,7 @@ its worker is seen there.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -31,6 +32,7 @@ from engine.host.occupancy import (
     sorted_holders,
     who_holds,
 )
+from engine.host.patience import Patience
 
 LOOK_SECONDS = 2.0
 """How often a device is looked at that was found taken."""
@@ -38,6 +40,10 @@ LOOK_SECONDS = 2.0
 STARTING_SECONDS = 120.0
 """How long a worker may take until it is seen on its device."""
 
+ANSWER_SECONDS = 2.0
+"""How long a driver may take to answer. One whose device hangs must not keep the agent from other work."""
+
+NO_ANSWER = "its driver does not answer"
 ASKS = "agent.free_memory and agent.wait_for_idle"
 
 Say = Callable[[str], None]
@@ -53,7 +59,7 @@ class _Starting:
 
 
 class Gate:
-    """Says of each slot whether it is closed, and by `why` and `states` why. `runs` is the folder of
+    """Says of each slot whether it is closed; `why` and `states` say for what reason. `runs` is the folder of
     the workspace's runs."""
 
     def __init__(
@@ -71,6 +77,7 @@ class Gate:
         self._gpus = [slot for slot in slots if slot != "cpu"]
         self._uuids = dict(zip(self._gpus, uuids() if self._gpus else (), strict=False))
         self._nvml: Nvml | None = None
+        self._patience: Patience[Held | None] = Patience(ANSWER_SECONDS)
         self._answered: set[str] = set()
         self._said: set[str] = set()
         self._looks: dict[str, tuple[float, DeviceState]] = {}
@@ -152,22 +159,29 @@ class Gate:
         return self.settings.config
 
     def _held(self, slot: str) -> Held | None:
+        """None where the driver tells nothing. Raises TimeoutError where it does not answer."""
         if slot not in self._uuids:
             return None
-        if self._nvml is None:
-            self._nvml = self._make_nvml()
-        held = self._nvml.held(self._uuids[slot])
+        held = self._patience.ask(lambda: self._ask(self._uuids[slot]))
         if held is not None:
             self._answered.add(slot)
         return held
 
+    def _ask(self, uuid: str) -> Held | None:
+        if self._nvml is None:
+            self._nvml = self._make_nvml()
+        return self._nvml.held(uuid)
+
     def _look(self, slot: str, own: Collection[str]) -> DeviceState | None:
         """Why no run may start on a GPU; None when one may."""
-        held = self._held(slot)
+        try:
+            held = self._held(slot)
+        except TimeoutError:
+            return DeviceState(slot, NO_ANSWER)
         if held is not None:
             return judge(slot, held, self._config, *self._told_apart(held, own))
         if slot in self._answered:
-            return DeviceState(slot, "its driver does not answer any more")
+            return DeviceState(slot, NO_ANSWER)
         self._say_once(f"{ASKS} have no effect on {slot}: its driver does not tell who is there (NVML)")
         return None
 
@@ -205,7 +219,11 @@ class Gate:
         """The GPUs that can never have as much free memory as is asked for, and the bytes they have."""
         if not self._config.free_memory:
             return {}
-        totals = {slot: held.total for slot in self._gpus if (held := self._held(slot)) is not None}
+        totals = {}
+        for slot in self._gpus:
+            with contextlib.suppress(TimeoutError):
+                if (held := self._held(slot)) is not None:
+                    totals[slot] = held.total
         return {slot: most for slot, most in totals.items() if most < self._config.free_memory * GIB}
 
     def _say_once(self, line: str) -> None:
@@ -232,8 +250,11 @@ class Gate:
     def _give_back_if_seen(self, slot: str, at_work: Collection[str]) -> None:
         starting, now = self._starting[slot], time.monotonic()
         starting.runs &= set(at_work)
-        if self._nvml is not None and starting.runs and (held := self._held(slot)) is not None:
-            starting.runs -= {folder.name for pid in held.computing if (folder := folder_of(pid))}
+        if self._config.asks_of_gpus and starting.runs:
+            with contextlib.suppress(TimeoutError):
+                held = self._held(slot)
+                pids = held.computing if held is not None else ()
+                starting.runs -= {folder.name for pid in pids if (folder := folder_of(pid))}
         if not starting.runs or now - starting.since > STARTING_SECONDS:
             starting.claim.close()
             del self._starting[slot]

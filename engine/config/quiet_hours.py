@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = 24 * 60
@@ -26,6 +27,7 @@ class QuietHours:
     minutes: frozenset[int]
 
     @classmethod
+    @cache
     def parse(cls, text: str) -> QuietHours:
         """Read a text of the form above; "" has no quiet hours. Raises ValueError with one line."""
         minutes: set[int] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from engine.agent.settings import Settings
 from engine.config.agent import AgentConfig, AgentConfigError, agent_config, load_agent_config
 from engine.host.claims import claim
 from engine.host.occupancy import GIB, DeviceState, Held, Holder
+from engine.host.patience import Patience
 from engine.host.processes import identify
 from engine.store import AgentState, Store
 from engine.store.agents import reasons_of
@@ -251,7 +253,23 @@ def test_a_driver_that_tells_nothing_blocks_nothing_and_is_told_of_once(
     ]
     driver.gpus[names[0]] = None  # it did tell before
     assert box.step() == [True, False, False]
-    assert str(box.gate.states[0]) == "cuda:0: its driver does not answer any more"
+    assert str(box.gate.states[0]) == "cuda:0: its driver does not answer"
+
+
+def test_a_driver_that_hangs_closes_its_gpus_and_not_the_agent(
+    box: Box, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(box.gate, "_patience", Patience(0.05))
+    box.ask("wait_for_idle = true")
+    hangs = threading.Event()
+    monkeypatch.setattr(driver, "held", lambda uuid: hangs.wait() and free())
+    assert box.step() == [True, True, False]
+    assert [str(state) for state in box.gate.states] == [
+        f"cuda:{index}: its driver does not answer" for index in (0, 1)
+    ]
+    hangs.set()
+    box.gate._patience = Patience(60)
+    assert box.step() == [False, False, False]
 
 
 def test_without_a_gpu_it_is_said_once_that_nothing_can_be_asked_of_one(
