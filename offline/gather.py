@@ -51,18 +51,20 @@ def main(words: Sequence[str] | None = None) -> int:
     given = parser.parse_args(words)
     try:
         gather(given.folder, given.python, given.torch, given.arch)
-    except CannotGather as error:
-        print(f"offline.gather: {error}", file=sys.stderr)
+    except (CannotGather, OSError) as error:
+        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        print(f"offline.gather: {told}", file=sys.stderr)
         return 2
     return 0
 
 
 def gather(folder: Path, python: str, torch: str = "", arch: str = "x86_64") -> None:
     """Fill `folder` for a machine of that Python, torch ("": the oldest that the project takes) and
-    architecture. Raises CannotGather, and leaves the folder as it was then."""
+    architecture. Raises CannotGather and OSError, and then leaves what is in the folder as it was."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     stand_ins = _versions_there(project, torch)
     _refuse_python(project, python)
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="seg-wheels-") as scratch:
         stubs, found = Path(scratch, "stubs"), Path(scratch, "found")
         stubs.mkdir()
@@ -75,7 +77,6 @@ def gather(folder: Path, python: str, torch: str = "", arch: str = "x86_64") -> 
         for stub in stubs.iterdir():
             (found / stub.name).unlink(missing_ok=True)
         shutil.copy(INSTALLER, found)
-        folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.whl"):
             old.unlink()
         for file in found.iterdir():
@@ -188,8 +189,9 @@ def _pip(*words: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        said = (lines or done.stderr.splitlines() or ["no reason given"])[-1].removeprefix("ERROR: ")
+        # The first is the cause; those behind it say what became of that.
+        lines = [line.partition("ERROR: ")[2] for line in done.stderr.splitlines() if "ERROR: " in line]
+        said = (lines or done.stderr.splitlines() or ["no reason given"])[0]
         raise CannotGather(f"`pip {words[0]}` failed: {said}")
 
 

@@ -77,8 +77,8 @@ def _run(command: list[str], otherwise: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-        raise CannotInstall(f"{otherwise}: {(errors or lines or ['no reason given'])[-1]}")
+        errors = [line.partition("ERROR: ")[2] for line in lines if "ERROR: " in line]
+        raise CannotInstall(f"{otherwise}: {[*errors[:1], *lines[-1:], 'no reason given'][0]}")
     return done.stdout
 
 

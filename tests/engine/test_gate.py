@@ -13,16 +13,20 @@ from typing import Any
 
 import pytest
 
+from engine.agent.agent import Agent
 from engine.agent.bulletin import Bulletin
 from engine.agent.gate import Gate, judge
 from engine.agent.settings import Settings
 from engine.config.agent import AgentConfig, AgentConfigError, agent_config, load_agent_config
+from engine.config.run_config import RunConfig
 from engine.host.claims import claim
 from engine.host.occupancy import GIB, DeviceState, Held, Holder
 from engine.host.patience import Patience
 from engine.host.processes import identify
+from engine.run.directory import RunCard, RunDir
 from engine.store import AgentState, Store
 from engine.store.agents import reasons_of
+from engine.workspace import Workspace
 from tests.conftest import NewDatabase
 
 SLOTS = ("cuda:0", "cuda:1", "cpu")
@@ -399,3 +403,42 @@ def test_an_agent_that_died_says_nothing_and_one_elsewhere_is_believed_for_a_whi
         ]
         monkeypatch.setattr("engine.store.agents.TRUST_SECONDS", 0.0)
         assert reasons_of(store.agents.living()) == ["quiet hours until 08:00"]
+
+
+# ---------------------------------------------------------------------- the agent
+
+
+def test_a_run_on_two_gpus_waits_until_nobody_is_at_either(
+    box: Box, driver: Driver, names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    box.ask("wait_for_idle = true")
+    started: list[tuple[str, str | None]] = []
+
+    def start(run: RunDir, cache: Path, visible: str | None, cores: int) -> subprocess.Popen[bytes]:
+        started.append((run.id, visible))
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr("engine.agent.agent.start_worker", start)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("engine.agent.gate.LOOK_SECONDS", 0.0)
+    driver.gpus[names[1]] = free(p4194000=61)
+    with workspace.open_store() as store:
+        agent = Agent(store, workspace, dict.fromkeys(SLOTS, 1), lambda line: None, gate=box.gate)
+        run = workspace.run_dir("aaaa0000")
+        card = RunCard(run.id, "wide", "tests", 1.0)
+        run.create(card, RunConfig(device="cuda", devices="2"))
+        store.lifecycle.create(card, RunConfig(device="cuda", devices="2"))
+        agent.step()
+        assert started == []
+        assert reasons_of(store.agents.living(), "cuda") == [
+            "cuda:1: 61 of 80 GiB held by process 4194000, which cannot be seen from here"
+        ]
+        held = claim(names[0])  # while it waits for the other, it keeps nobody from this one
+        assert held is not None
+        held.close()
+        driver.gpus[names[1]] = free()
+        agent.step()
+        assert started == [("aaaa0000", "0,1")]
+        assert store.agents.living() == []
+        assert claim(names[0]) is claim(names[1]) is None
