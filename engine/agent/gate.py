@@ -202,7 +202,7 @@ class Gate:
 
     def _is_here(self, folder: Path) -> bool:
         try:
-            return folder.parent.samefile(self._runs)
+            return folder.is_absolute() and folder.parent.samefile(self._runs)
         except (OSError, ValueError):
             return False
 

@@ -17,7 +17,7 @@ class Settings:
         """Raises AgentConfigError for what is `given`."""
         self._file, self._given = file, given
         self.config, self.fault = agent_config(given), ""
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] | None = ()  # so that the first look finds a change
 
     def refresh(self) -> bool:
         """Read the file if it is another than before; returns whether it was."""

@@ -13,6 +13,7 @@ from engine.host.processes import is_alive
 from engine.run.directory import RunDirError
 from engine.run.journal import read_events
 from engine.store import RunRow
+from engine.store.agents import reasons_of
 from engine.workspace import Workspace
 
 POLL_SECONDS = 0.2
@@ -30,7 +31,8 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
         run = workspace.run_dir(store.resolve(prefix))
         row, offset, refreshed = store.run(run.id), 0, time.monotonic()
         if row.status == "queued":
-            notices.say("it is queued")
+            waits = reasons_of(store.agents.living(), str(row.config["device"]))
+            notices.say("; ".join(["it is queued", *waits]))
         display = choose_display(as_json, row, run.read_config())
         try:
             with display:

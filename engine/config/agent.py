@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from pydantic import ValidationError, field_validator
 from engine.config.fields import Section, option
 from engine.config.quiet_hours import FORM, QuietHours
 from engine.errors import EngineError
-from engine.host.input_files import InputFileError, read_toml
+from engine.host.input_files import InputFileError, read_toml, shown
 from engine.host.occupancy import MOST_GIB
+from engine.host.processes import shown as short
 
 FILE_NAME = "agent.toml"
 SECTION = "agent"
@@ -64,17 +66,18 @@ def agent_config(values: Mapping[str, Any], strict: bool = False) -> AgentConfig
 def load_agent_config(path: Path, given: Mapping[str, Any]) -> AgentConfig:
     """The config in a file, which may be missing; what is `given` has its way. Raises AgentConfigError."""
     try:
-        content = read_toml(path) if path.exists() else {}
+        content = read_toml(path) if os.path.lexists(path) else {}
     except InputFileError as error:
         raise AgentConfigError(str(error)) from error
     strange = [name for name in content if name != SECTION]
     table = content.get(SECTION, {})
     if strange or not isinstance(table, Mapping):
-        raise AgentConfigError(f"{path}: {(*strange, SECTION)[0]}: must be a key in the section [{SECTION}]")
+        name = (*strange, SECTION)[0]
+        raise AgentConfigError(f"{shown(path)}: {name}: must be a key in the section [{SECTION}]")
     try:
         agent_config(table, strict=True)
     except AgentConfigError as error:
-        raise AgentConfigError(f"{path}: {error}") from error
+        raise AgentConfigError(f"{shown(path)}: {error}") from error
     return agent_config({**table, **given})
 
 
@@ -90,4 +93,4 @@ def _problem(detail: Any) -> str:
         return f"{SECTION}.{name}: {detail['ctx']['error']}"
     extra = known[name].json_schema_extra
     assert isinstance(extra, dict)
-    return f"{SECTION}.{name}: {detail['input']!r} is not allowed; it must be {extra['form']}"
+    return f"{SECTION}.{name}: {short(detail['input'])} is not allowed; it must be {extra['form']}"

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
+from engine.host.processes import shown
+
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = 24 * 60
 WEEK = 7 * DAY
@@ -34,7 +36,7 @@ class QuietHours:
         for part in text.split(",") if text.strip() else ():
             minutes |= _minutes_of(part.strip())
         if len(minutes) == WEEK:
-            raise ValueError(f"{text!r} leaves no hour in which a run could start")
+            raise ValueError(f"{shown(text)} leaves no hour in which a run could start")
         return cls(frozenset(minutes))
 
     def until(self, now: datetime) -> str:
@@ -52,14 +54,14 @@ def _minutes_of(part: str) -> set[int]:
     """The minutes of one span; behind midnight they belong to the day on which the span began."""
     match = _SPAN.fullmatch(part)
     if match is None:
-        raise ValueError(f"{part!r} is not allowed; it must be {FORM}")
+        raise ValueError(f"{shown(part)} is not allowed; it must be {FORM}")
     first_day, last_day, *times = match.groups()
     begin_hour, begin_minute, end_hour, end_minute = map(int, times)
     begin, end = begin_hour * 60 + begin_minute, end_hour * 60 + end_minute
     if max(begin_minute, end_minute) > 59 or begin >= DAY or end > DAY:
-        raise ValueError(f"{part!r} is not allowed; a day has 00:00 to 24:00")
+        raise ValueError(f"{shown(part)} is not allowed; a day has 00:00 to 24:00")
     if begin == end:
-        raise ValueError(f"{part!r} is empty; a whole day is 00:00-24:00")
+        raise ValueError(f"{shown(part)} is empty; a whole day is 00:00-24:00")
     length = end - begin if end > begin else end - begin + DAY
     return {
         (day * DAY + begin + passed) % WEEK for day in _days(first_day, last_day) for passed in range(length)
@@ -76,5 +78,5 @@ def _days(first: str | None, last: str | None) -> list[int]:
 
 def _day(name: str) -> int:
     if name.capitalize() not in DAYS:
-        raise ValueError(f"{name!r} is no day; there are {', '.join(DAYS)}")
+        raise ValueError(f"{shown(name)} is no day; there are {', '.join(DAYS)}")
     return DAYS.index(name.capitalize())

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.host.input_files import shown
 from engine.host.processes import command_line, user_of
 
 GIB = 1 << 30
@@ -57,9 +58,10 @@ class Holder:
 
     @classmethod
     def of(cls, pid: int, held: int | None, program: str = "") -> Holder:
-        """The process as /proc has it; `program` is what to call it, by default the name of its file."""
+        """The process as /proc has it. `program` is what to call it, by default the name of its file, which
+        may be anything, also no text."""
         name = program or Path(next(iter(command_line(pid)), "")).name[:40]
-        return cls(pid, held, user_of(Path(f"/proc/{pid}")), name)
+        return cls(pid, held, user_of(Path(f"/proc/{pid}")), shown(name))
 
     def __str__(self) -> str:
         if not self.user:

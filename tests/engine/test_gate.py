@@ -153,6 +153,24 @@ def test_the_runs_of_this_workspace_are_no_strangers_and_those_of_another_are(
             process.communicate(b"\n")
 
 
+def test_a_process_may_call_itself_anything(
+    box: Box, driver: Driver, names: tuple[str, str], tmp_path: Path
+) -> None:
+    box.ask("wait_for_idle = true")
+    odd = b"/\xff\n\x1b[31m' OR 1"
+    stranger = subprocess.Popen([odd, "-c", "input()"], executable=sys.executable, stdin=subprocess.PIPE)
+    try:
+        driver.gpus[names[0]] = free(**{f"p{stranger.pid}": 61})
+        assert box.step() == [True, False, False]
+        with Store(f"sqlite:///{tmp_path / 'experiments.db'}") as store:
+            state = AgentState(identify(), devices=box.gate.states)
+            store.agents.say(state)
+            assert store.agents.living() == [state]
+        assert "(\\xff\n\x1b[31m' OR 1, pid" in str(box.gate.states[0]), "made safe where it is shown"
+    finally:
+        stranger.communicate(b"\n")
+
+
 @pytest.mark.parametrize(
     ("asked", "held", "mine", "others", "why"),
     [
@@ -334,11 +352,15 @@ def test_settings_are_read_again_when_they_change_and_faulty_ones_close_everythi
         ('quiet_hours = "night"', "agent.quiet_hours: 'night' is not allowed; it must be HH:MM-HH:MM"),
         ("[other]", "other: must be a key in the section [agent]"),
         ("free_memory = ", "is not valid TOML"),
+        ("", "is a broken link to "),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_with_what_can(text: str, why: str, tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text(f"[agent]\n{text}\n")
+    if not text:
+        file.unlink()
+        file.symlink_to(tmp_path / "gone")
     with pytest.raises(AgentConfigError) as raised:
         load_agent_config(file, {})
     assert str(raised.value).startswith(f"{file}: ")
