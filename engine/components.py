@@ -370,6 +370,11 @@ class PartRegistry(Components, Generic[B]):
             for name, part in self.parts().items()
         ]
 
+    def is_built_in(self, key: str) -> bool:
+        """Whether a key of the section is the engine's own."""
+        own = (part.keys for part in self._parts.values() if part.origin == BUILT_IN)
+        return any(key in keys.model_fields for keys in (self.base, *own))
+
     def new(self, **values: Any) -> Any:
         """An instance of the section."""
         return self.section()(**values)

@@ -127,12 +127,14 @@ def config_of_file(path: Path) -> RunConfig:
 
 
 def with_loaded(config: RunConfig) -> RunConfig:
-    """The config with the plugins of this process on its record.
+    """The config with the plugins of this process, and the defaults of their keys, on its record.
 
-    Those that it has stay as they are, so that a change since is noticed.
+    Plugins that it has stay as they are, so that a change since is noticed.
     """
     from engine.config.sections import PluginFile
+    from engine.config.stored import outside_defaults
 
     known = {str(p.path): PluginFile(path=str(p.path), sha256=p.sha256) for p in loaded_plugins()}
     known |= {file.path: file for file in config.plugins or ()}
-    return config.model_copy(update={"plugins": tuple(known.values()) or None})
+    record = {"plugins": tuple(known.values()) or None, "component_defaults": outside_defaults(config)}
+    return config.model_copy(update=record)

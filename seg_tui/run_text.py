@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from engine.config.described import config_keys
-from engine.report.compare_config import flat_config
+from engine.config.stored import flat_config
 from engine.report.evaluation import images_table
 from engine.report.run import Files, RunPage, changed_keys, results
 from engine.report.tables import Cell, Column, data_size, duration, large, moment, text_table
@@ -189,7 +189,7 @@ _WORDS: dict[str, Any] = {
 def config_text(row: RunRow, width: int) -> Text:
     """Every key, with a mark and the recipe's value where the run has another."""
     changed = changed_keys(row)
-    own = flat_config(row.config)
+    own = flat_config(row.stored_config)
     about = config_keys()
     usual = f"recipe {row.recipe}" if row.recipe else "default"
     columns = [

@@ -53,7 +53,7 @@ def cores_of(slot: str, slots: dict[str, int]) -> int:
 def slot_of(row: RunRow, slots: dict[str, int]) -> str:
     """The slot that a run takes up which another process started."""
     claimed = (row.claimed_by or {}).get("slot", "")
-    wanted = str(row.config.get("device", "auto"))
+    wanted = str(row.stored_config.get("device", "auto"))
     for slot in (claimed, row.device, wanted):
         if all(part in slots for part in parts_of(str(slot))):
             return str(slot)

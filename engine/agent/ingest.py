@@ -45,7 +45,7 @@ def owner_of(row: RunRow) -> ProcessIdentity | None:
 
 def is_clustered(row: RunRow) -> bool:
     """Whether a run is a job of a cluster, which alone can tell what has become of it."""
-    return row.config.get("executor") == "slurm"
+    return row.stored_config.get("executor") == "slurm"
 
 
 def is_over(run: RunDir) -> bool | None:

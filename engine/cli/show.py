@@ -10,6 +10,7 @@ from engine.cli.console import output, print_json
 from engine.cli.reading import open_existing
 from engine.host.processes import is_alive
 from engine.report.run import Files, RunPage, next_commands, run_page
+from engine.report.runs import run_record
 from engine.run.directory import RunDir
 from engine.workspace import Workspace
 
@@ -37,7 +38,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
 
 def as_record(page: RunPage) -> dict[str, Any]:
     """The run with everything that belongs to it, as JSON values."""
-    record: dict[str, Any] = asdict(page.row)
+    record: dict[str, Any] = run_record(page.row)
     record["curve"] = [asdict(row) for row in page.epochs]
     record["events"] = [asdict(row) for row in page.events]
     record["evaluations"] = [asdict(row) for row in page.evaluations]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
@@ -30,8 +31,9 @@ class ConfigKey:
     `default` is that of new configs, `absent` what a frozen config of an earlier version means that lacks the
     key, where that is something else.
 
-    `variants` are the values of its section's `name` that have the key; none: it is always there. `field` is
-    what Python calls it. `commas`: one value may hold several words, joined by commas.
+    `variants` are the values of its section's `name` that have the key; none: it is always there.
+    `variant_defaults` are its defaults by that name, where the section has one. `field` is what Python calls
+    it. `commas`: one value may hold several words, joined by commas.
     """
 
     key: str
@@ -45,11 +47,12 @@ class ConfigKey:
     variants: tuple[str, ...] = ()
     commas: bool = False
     absent: Any = None
+    variant_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def when_absent(self) -> Any:
-        """What a stored config means that lacks the key; None where the key is not always there."""
-        return self.default if self.absent is None and not self.variants else self.absent
+        """What a stored config means that lacks the key, where its section has no variants."""
+        return self.default if self.absent is None else self.absent
 
     @property
     def story(self) -> str:
@@ -143,7 +146,11 @@ def _walk_variants(variants: Mapping[str, type[Section]], prefix: str) -> Iterab
             choices = tuple(dict.fromkeys(same.choices + about.choices))
             allowed = " | ".join(choices) or same.allowed
             found[about.key] = replace(
-                same, choices=choices, allowed=allowed, variants=(*same.variants, variant)
+                same,
+                choices=choices,
+                allowed=allowed,
+                variants=(*same.variants, variant),
+                variant_defaults={**same.variant_defaults, variant: about.default},
             )
     for about in found.values():
         yield replace(about, variants=() if len(about.variants) == len(variants) else about.variants)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.components import PartRegistry, Registry, reading_stored
@@ -37,7 +37,6 @@ from engine.config.task_sections import (
     ScoredSplitConfig,
 )
 from engine.data.layouts.builtin import LAYOUTS
-from engine.losses import AUXILIARY
 from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, UNetConfig
@@ -93,6 +92,11 @@ class RunConfig(Section):
     runtime: RuntimeConfig = RuntimeConfig()
     slurm: SlurmConfig = SlurmConfig()
     plugins: tuple[PluginFile, ...] | None = None
+    component_defaults: dict[str, dict[str, JsonValue]] | None = option(
+        None,
+        "Defaults of the keys of components from outside when the run was made, by section: by them a key at "
+        "its default is known where the component is not there",
+    )
     evaluate: EvaluateConfig | None = None
     predict: PredictConfig | None = None
     ood: OodConfig | None = None
@@ -125,25 +129,6 @@ class RunConfig(Section):
             else "; it may come from a package that is not installed"
         )
         return [line + why for line in lines]
-
-    def stored(self) -> dict[str, Any]:
-        """The config as plain JSON values for a database.
-
-        Keys that were not always there are left out where their absence means the same: what a rebuild stores
-        of an earlier version's run is then what that version stored.
-        """
-        table = self.model_dump(mode="json")
-        for section, key, absent in (
-            ("data", "split_rule", "rank"),
-            ("data", "class_set", None),
-            ("data", "layout", "auto"),
-            ("loss", "auxiliary", AUXILIARY),
-        ):
-            if table[section][key] == absent:
-                del table[section][key]
-        if self.plugins is None:
-            del table["plugins"]
-        return table
 
     @property
     def of_network(self) -> OfNetworkConfig | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from engine.config.fields import Section, option
 
@@ -62,13 +62,6 @@ class PredictConfig(OfNetworkConfig):
     )
     overwrite: bool = option(False, "Replace existing predictions")
     notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
-
-    @model_serializer(mode="wrap")
-    def _as_before_there_were_notes(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        table: dict[str, Any] = serialize(self)
-        if not self.notes:
-            table.pop("notes", None)  # a config without any is the same as one of version 0.1
-        return table
 
 
 class OodConfig(OfNetworkConfig):

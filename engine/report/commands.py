@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from engine.config.recipes import RECIPES
-from engine.report.compare_config import CLASS_SET, flat_config, pretraining_epochs
+from engine.config.stored import CLASS_SET, flat_config
+from engine.report.compare_config import pretraining_epochs
 from engine.report.run import changed_keys
 from engine.store import RunRow
 from engine.tasks import TASKS, NetworkTask
@@ -42,7 +43,7 @@ def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
 
 def source_id(row: RunRow) -> str:
     """Id of the run whose weights this one began with or looks at, "" for none of the workspace."""
-    found = _OF_RUN.match(flat_config(row.config).get("init.weights", ""))
+    found = _OF_RUN.match(flat_config(row.stored_config).get("init.weights", ""))
     return row.source or (found[1] if found else "")
 
 
@@ -58,13 +59,15 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
         words += [row.recipe, *(f"{key}={value}" for key, value in changed.items())]
     else:
         words.append(config_file(row))
-    root = flat_config(row.config).get("data.root", "")
+    for file in row.config["plugins"] or ():
+        words += ["--plugin", file["path"]]
+    root = flat_config(row.stored_config).get("data.root", "")
     return [*words, "--data", root] if root else words
 
 
 def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     """The command that looks at the network of another run as this one does."""
-    config, section, source = flat_config(row.config), row.config[task.name], source_id(row)
+    config, section, source = flat_config(row.stored_config), row.config[task.name], source_id(row)
     given = task.arguments(section, config["data.root"])
     words = [task.name, _called(source, others), *given.operands]
     for change in _changes(config, source, others):
@@ -76,12 +79,12 @@ def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow
     """In what a run that looks at a network departs from the training of that network."""
     if source not in others:
         return []
-    trained = flat_config(others[source].config)
+    trained = flat_config(others[source].stored_config)
     words = [
         f"{key}={value}"
         for key, value in config.items()
         if trained.get(key, value) != value
-        and key not in ("data.root", CLASS_SET)
+        and key not in ("data.root", CLASS_SET, "plugins")
         and not key.startswith(_OF_TASK)
     ]
     return words + (["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else [])

@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from engine.config.stored import recorded
 from engine.errors import EngineError
 from engine.report.compare_config import (
     SCORED_ON,
@@ -196,8 +197,9 @@ def _class_rows(
 def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
     """Groups of runs that differ in nothing but their seed, in the order of their first."""
     groups: dict[tuple[tuple[str, str], ...], list[ComparedRun]] = {}
+    known = recorded(run.row.stored_config for run in runs)
     for run in runs:
-        config = comparable_config(run.row) | {SEED: ""}
+        config = comparable_config(run.row, known) | {SEED: ""}
         groups.setdefault(tuple(sorted(config.items())), []).append(run)
     return list(groups.values())
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
 from engine.config.described import config_keys, format_value, value_of
 from engine.config.files import new_config
 from engine.config.recipes import RECIPES, get_recipe
+from engine.config.stored import flat_config
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
 from engine.report.runs import STATUS_STYLES, done, outcome, worded
@@ -103,9 +103,10 @@ def next_commands(page: RunPage) -> list[str]:
 def changed_keys(row: RunRow) -> dict[str, tuple[str, str]]:
     """Config keys in which a run differs from its recipe (from the defaults without one): (run, recipe)."""
     base = get_recipe(row.recipe) if row.recipe in RECIPES else new_config()
+    stored = flat_config(row.stored_config)
     changed = {}
     for key in config_keys():
-        own, usual = _stored_value(row.config, key), format_value(value_of(base, key))
+        own, usual = stored.get(key), format_value(value_of(base, key))
         if own is not None and own != usual and key not in _NOT_OF_A_RECIPE:
             changed[key] = (own, usual)
     return changed
@@ -341,8 +342,9 @@ def _config(row: RunRow, width: int) -> Text:
     """Every key, a line a group, with those that the recipe has otherwise marked and told apart below."""
     changed = changed_keys(row)
     groups: dict[str, list[tuple[str, bool]]] = {}
+    stored = flat_config(row.stored_config)
     for key in config_keys():
-        value = _stored_value(row.config, key)
+        value = stored.get(key)
         group, _, leaf = key.rpartition(".")
         if value is not None:
             shown = f"{leaf} {_quoted(value)}"
@@ -381,18 +383,6 @@ def _files(files: Files) -> Text:
     named = [files.log, *files.checkpoints, *files.gallery[-1:], files.picture]
     lines += [Text(f"       {path}") for path in named if path is not None]
     return _lines(lines)
-
-
-def _stored_value(config: Mapping[str, Any], key: str) -> str | None:
-    """A dotted key of a config in the database, as it would be typed; None when it has no such key."""
-    value: Any = config
-    *path, leaf = key.split(".")
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping) or not value:
-        return None
-    value = value.get(leaf, config_keys()[key].when_absent)
-    return None if value is None else format_value(value)
 
 
 def _quoted(value: str) -> str:

@@ -24,7 +24,15 @@ STATUS_STYLES = {
     "lost": "bold magenta",
 }
 
-_NOT_IN_CSV = ("config", "classes", "colors", "traceback", "journal_offset", "journal_seq", "claimed_by")
+_NOT_IN_CSV = (
+    "stored_config",
+    "classes",
+    "colors",
+    "traceback",
+    "journal_offset",
+    "journal_seq",
+    "claimed_by",
+)
 
 
 def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
@@ -104,7 +112,8 @@ def done(row: RunRow | RunSummary) -> str:
 
 def run_record(row: RunRow) -> dict[str, Any]:
     """Everything the database knows of a run itself, as JSON values; times are UTC seconds."""
-    return asdict(row)
+    record = {"config" if key == "stored_config" else key: value for key, value in asdict(row).items()}
+    return record | {"config": row.config}
 
 
 def runs_csv(rows: Sequence[RunRow]) -> str:

@@ -24,6 +24,7 @@ from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
 from engine.store.rows import CAUSES, RUN_FIELDS, STATUSES
 from engine.store.schema import runs, tags
+from engine.store.values import dump_json
 from engine.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -189,11 +190,26 @@ def _column(name: str) -> tuple[Element, str]:
         typed = NumberInJson(value)
     elif kind == "true/false":
         typed = BooleanInJson(value)
-    absent = key.when_absent
-    if isinstance(absent, str | int | float):
-        # A value of another kind is not an absent one, which has a meaning.
-        typed = sa.case((value.as_string().is_(None), absent), else_=typed)
-    return typed, kind
+    # A value of another kind is not an absent one, which has a meaning.
+    return sa.case((value.as_string().is_(None), _when_absent(key, typed)), else_=typed), kind
+
+
+def _when_absent(key: ConfigKey, typed: Element) -> Element:
+    """What a stored config means that lacks a key: its default, or that of the section's variant."""
+
+    def literal(default: Any) -> Element:
+        if isinstance(default, tuple | list):
+            default = dump_json(default)
+        return sa.literal(default if isinstance(default, str | int | float) else None, typed.type)
+
+    if not key.variant_defaults:
+        return literal(key.when_absent)
+    from engine.config.run_config import variant_sections
+
+    section = key.key.partition(".")[0]
+    name = runs.c.config[section, "name"].as_string()
+    name = sa.func.coalesce(name, variant_sections()[section].default)
+    return sa.case(*((name == variant, literal(value)) for variant, value in key.variant_defaults.items()))
 
 
 def _value(name: str, kind: str, text: str) -> Any:

@@ -46,7 +46,7 @@ def insert_run(
 
 def unheard(config: RunConfig) -> dict[str, Any]:
     """The columns that config and journal decide, before anything of the journal is known."""
-    stored = config.stored()
+    stored = config.model_dump(mode="json")
     return NO_PROGRESS | {
         "task": config.task,
         "recipe": config.recipe,

@@ -46,8 +46,8 @@ CAUSES = (
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run as it is now. `config` is the frozen RunConfig as plain JSON values; `best_val_loss` is the
-    validation loss at `best_epoch`.
+    """One run as it is now. `stored_config` is the frozen RunConfig as plain JSON values, of the version that
+    made the run; `best_val_loss` is the validation loss at `best_epoch`.
 
     `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
     `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
@@ -100,7 +100,7 @@ class RunRow:
     val_images: int | None
     classes: tuple[str, ...]
     colors: tuple[str, ...]
-    config: dict[str, Any]
+    stored_config: dict[str, Any]
     journal_offset: int
     journal_seq: int
     first_step_seconds: float | None
@@ -115,6 +115,13 @@ class RunRow:
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The frozen RunConfig as plain JSON values, with every key of this version."""
+        from engine.config.stored import whole  # takes longer than listing all runs
+
+        return whole(self.stored_config)
 
     @property
     def ended(self) -> bool:
@@ -318,6 +325,7 @@ def _of_best_detector(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 
 OF_RUN: dict[str, sa.ColumnElement[Any]] = {
+    "stored_config": runs.c.config,
     "experiment": experiments.c.name,
     "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
     .where(tags.c.run_id == runs.c.id)
@@ -334,7 +342,7 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
         ),
     ),
 }
-"""Fields of a run that come from other tables than `runs`, within a select that joins `experiments`."""
+"""Fields of a run that are no columns of `runs`, within a select that joins `experiments`."""
 
 RUN_FIELDS: dict[str, sa.ColumnElement[Any]] = {
     field.name: OF_RUN[field.name] if field.name in OF_RUN else runs.c[field.name] for field in fields(RunRow)

@@ -18,24 +18,14 @@ def variant_of(config: Mapping[str, Any]) -> str:
     """Equal for two stored configs that differ in their seed alone.
 
     A key that has its default counts as absent, so that a version with more keys gives old configs the same
-    word. A config that this version cannot read is taken as it is.
+    word. Of a plugin its content counts, not where it lies.
     """
-    from engine.config.run_config import RunConfig, variant_sections
+    from engine.config.stored import told  # takes longer than listing all runs
 
-    try:
-        known = RunConfig.of_stored(config)
-    except ValueError:
-        told = dict(config)
-    else:
-        told = known.model_dump(mode="json", exclude_defaults=True)
-        for section, registry in variant_sections().items():
-            name = getattr(known, section).name
-            if not registry.is_built_in(name):
-                told[section] = config[section]  # its defaults are known only where its plugin is loaded
-            elif name != registry.default:
-                told[section]["name"] = name  # which its own section has as the default
-        if not known.data.chooses_images and "data" in told:
-            told["data"].pop("split_rule", None)  # it has nothing to rule
-            told = {key: value for key, value in told.items() if value or key != "data"}
-    rest = {key: value for key, value in told.items() if key not in _NAMES_ONLY}
+    rest = {key: value for key, value in told(config).items() if key not in _NAMES_ONLY}
+    if plugins := rest.get("plugins"):
+        rest["plugins"] = sorted(file["sha256"] for file in plugins)
+    data = rest.get("data")
+    if isinstance(data, dict) and data.get("split") == "official" and "label_fraction" not in data:
+        rest["data"] = {key: value for key, value in data.items() if key != "split_rule"}  # it rules nothing
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:_LENGTH]

@@ -14,7 +14,7 @@ from engine.config.priority import MOST_PRIORITY
 from engine.config.run_config import RunConfig
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
-from engine.plugins import usable_config
+from engine.plugins import usable_config, with_loaded
 from engine.report.tables import data_size, duration
 from engine.requests.configs import check_hardware, check_steps, default_name, with_data_root
 from engine.requests.queueing import Place, enqueue
@@ -101,7 +101,7 @@ def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
     A run of the same variant is best; else the newest finished one with the same task, model, image size and
     batch size, whose time counts only when it saw the same data. Raises StoreError.
     """
-    variant = variant_of(config.model_dump(mode="json"))
+    variant = variant_of(with_loaded(config).model_dump(mode="json"))
     same = [run for run in snapshot.runs.values() if run.variant == variant and run.status == "finished"]
     if same:
         row = store.run(max(same, key=lambda run: run.created_at).id)

@@ -270,13 +270,13 @@ def test_paths_and_names_are_aside_until_they_mean_something_else(make: Make) ->
 def test_a_config_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know(make: Make) -> None:
     run = make("aaaaaaaa", keys={"limits.hours": 0.0})
     other = make("bbbbbbbb", keys={"limits.hours": 0.0})
-    del other.row.config["limits"]
+    del other.row.stored_config["limits"]
     assert keys_of(compare([run, other])) == {}
 
 
 def test_a_config_that_this_version_cannot_read_is_compared_as_it_is(make: Make) -> None:
     run, other = make("aaaaaaaa"), make("bbbbbbbb")
-    other.row.config["optimizer"] = {"name": "lion", "rho": 0.5}
+    other.row.stored_config["optimizer"] = {"name": "lion", "rho": 0.5}
     told = keys_of(compare([run, other]))
     assert told["optimizer.name"] == ("adamw", "lion")
     assert told["optimizer.rho"] == (None, "0.5")

@@ -130,7 +130,7 @@ def test_runs_with_other_label_values_differ_and_earlier_ones_do_not_for_that(ro
     other = made(root)
     earlier = config.model_copy(update={"data": config.data.model_copy(update={"class_set": None})})
     rows = [
-        stored_run(config=each.model_dump(mode="json"), classes=("sky", "road"))
+        stored_run(stored_config=each.model_dump(mode="json"), classes=("sky", "road"))
         for each in (config, other, earlier)
     ]
     assert [row.key for row in differing_keys([[row] for row in rows[:2]], False)] == ["data.class_set"]
@@ -161,7 +161,7 @@ def test_a_hostile_class_set_is_refused(root: Path, change: dict[str, object], p
 
 def test_raw_ids_come_from_the_run(root: Path, tmp_path: Path) -> None:
     config = made(root)
-    row = stored_run(config=config.model_dump(mode="json"), classes=("sky", "road"))
+    row = stored_run(stored_config=config.model_dump(mode="json"), classes=("sky", "road"))
     (root / "classes.toml").write_text(SWAPPED)
     assert label_values(row, "raw") == (1, 2)
 
@@ -172,7 +172,7 @@ def test_an_earlier_run_with_a_relative_path_reads_no_other_class_set(
     config = RunConfig().model_dump(mode="json")
     config["data"] |= {"root": str(root), "classes": "my.toml"}
     del config["data"]["class_set"]
-    row = stored_run(config=config, classes=("sky", "road"), colors=("#101010", "#202020"))
+    row = stored_run(stored_config=config, classes=("sky", "road"), colors=("#101010", "#202020"))
     assert label_values(row, "raw") == (1, 2)
     (tmp_path / "there" / "my.toml").write_text(CLASSES.replace("sky", "ground"))
     monkeypatch.chdir(tmp_path / "there")

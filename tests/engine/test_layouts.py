@@ -120,8 +120,7 @@ def test_a_run_whose_layout_is_gone_is_read_and_says_what_is_missing() -> None:
 def test_a_config_of_an_earlier_version_names_its_layout() -> None:
     old = validate({}).model_dump_json().replace('"layout":"auto"', '"kind":"folder"')
     assert config_from_json(old.encode()).data.layout == "folder"
-    assert "layout" not in validate({}).stored()["data"]
-    assert RunConfig.of_stored({"data": {"kind": "folder"}}).stored()["data"]["layout"] == "folder"
+    assert RunConfig.of_stored({"data": {"kind": "folder"}}).data.layout == "folder"
 
 
 def test_the_caches_of_built_in_layouts_keep_their_keys(tmp_path: Path) -> None:

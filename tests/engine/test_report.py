@@ -273,8 +273,8 @@ def test_a_config_of_another_version_is_shown_as_far_as_it_goes(store: Store) ->
     add_run(store)
     page = page_of(store, "aaaaaaaa")
     old = {"recipe": "gone", "epochs": 3, "optimizer": {"name": "lion"}}
-    text = run_page(replace(page, row=replace(page.row, config=old, recipe="gone")), None).plain
-    assert "optimizer  name lion*" in text
+    text = run_page(replace(page, row=replace(page.row, stored_config=old, recipe="gone")), None).plain
+    assert "optimizer   name lion*" in text
     assert "epochs 3*" in text
 
 

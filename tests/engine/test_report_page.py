@@ -321,7 +321,7 @@ def test_a_prediction_is_repeated_on_its_images(store: Store) -> None:
 def test_a_config_that_this_version_cannot_read_is_kept_as_comment(store: Store) -> None:
     add_run(store)
     row = store.run("aaaaaaaa")
-    row.config["optimizer"] = {"name": "lion"}
+    row.stored_config["optimizer"] = {"name": "lion"}
     kept = config_toml(row)
     assert '"lion"' in kept
     assert all(line.startswith("#") for line in kept.splitlines())

@@ -329,20 +329,3 @@ def test_the_leaderboard_has_scored_runs_best_first(listed: Store) -> None:
     assert [run.id for run in listed.leaderboard(limit=1)] == ["cccccccc"]
     assert [run.id for run in listed.leaderboard(experiment="paper")] == ["aaaaaaaa"]
     assert [run.id for run in listed.leaderboard(filters=["seed=3"])] == ["cccccccc"]
-
-
-def test_runs_of_before_a_key_are_found_by_what_its_absence_means(store: Store) -> None:
-    add_run(store, "aaaaaaaa", with_values(RunConfig(), {"data.split_rule": "rank"}))
-    add_run(store, "bbbbbbbb", with_values(RunConfig(), {"data.split_rule": "threshold"}))
-    assert "split_rule" not in store.run("aaaaaaaa").config["data"]
-    assert [row.id for row in store.runs(["data.split_rule=rank"])] == ["aaaaaaaa"]
-    assert [row.id for row in store.runs(["data.split_rule=threshold"])] == ["bbbbbbbb"]
-
-
-def test_a_key_that_a_stored_config_lacks_is_filtered_by_its_default(store: Store) -> None:
-    add_run(store, "aaaaaaaa")
-    add_run(store, "bbbbbbbb", with_values(RunConfig(), {"loss.auxiliary": 1}))
-    assert "auxiliary" not in store.run("aaaaaaaa").config["loss"]
-    assert [row.id for row in store.runs(["loss.auxiliary=0.4"])] == ["aaaaaaaa"]
-    assert [row.id for row in store.runs(["loss.auxiliary>0.4"])] == ["bbbbbbbb"]
-    assert [row.id for row in store.runs([], sort="-loss.auxiliary")] == ["bbbbbbbb", "aaaaaaaa"]

@@ -94,7 +94,7 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
         assert [run.id for run in store.runs(["validation.every=3", "init.weights=/net.pt"])] == ["aaaaaaaa"]
-        assert store.changes().runs[0].variant == variant_of(config.stored())
+        assert store.changes().runs[0].variant == variant_of(config.model_dump(mode="json"))
     with sqlite3.connect(tmp_path / "experiments.db") as connection:
         stored = connection.execute("SELECT config FROM runs").fetchone()[0]
     assert json.loads(stored) == json.loads(text)
