@@ -20,7 +20,7 @@ from engine.exits import FAILED, FAULT
 from engine.host.processes import python_command, python_environment
 from engine.plugins import with_loaded
 from engine.report.tables import Column, data_size, large, text_table
-from engine.requests.configs import base_config, check_hardware
+from engine.requests.configs import base_config, check_runnable
 
 
 class BenchError(EngineError):
@@ -30,7 +30,7 @@ class BenchError(EngineError):
 def bench(target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool) -> None:
     """Measure training speed by batch size and the latency of one image. Raises ConfigError, BenchError."""
     config = with_values(base_config(target), parse_assignments(assignments))
-    check_hardware(config)
+    check_runnable(config)
     lines = []
     notices.say("importing torch")
     for line in measured(config, largest, seconds):

@@ -16,7 +16,7 @@ from engine.cli.run import check_data, start_here
 from engine.config.keys import parse_assignments, with_values
 from engine.plugins import usable_config
 from engine.requests import deleting, lifecycle, refusals
-from engine.requests.configs import check_hardware, with_data_root
+from engine.requests.configs import check_runnable, with_data_root
 from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
@@ -65,7 +65,7 @@ def rerun(workspace: Workspace, wanted: Again) -> int:
         before = workspace.run_dir(row.id)
         config = with_values(usable_config(before)[0], values).model_copy(update={"plugins": None})
         config = with_data_root(config) if config.data.root else config
-        check_hardware(config)
+        check_runnable(config)
         check_data(config, workspace)
         model = before.read_card()
         card = RunCard(

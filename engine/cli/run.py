@@ -23,7 +23,7 @@ from engine.data.checks import Known, Log
 from engine.data.membership import Trained
 from engine.host.processes import identify
 from engine.plugins import usable_config
-from engine.requests.configs import check_hardware, check_steps, default_name, resolve_config
+from engine.requests.configs import check_runnable, check_steps, default_name, resolve_config
 from engine.requests.derive import has_relative_classes
 from engine.requests.initial_weights import (
     names_a_run,
@@ -58,7 +58,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     if config.slurm.dry_run:
         print_scripts(workspace, [config])
         return 0
-    check_hardware(config)
+    check_runnable(config)
     check_data(config, workspace)
     card = RunCard(
         id=new_run_id(),
@@ -123,7 +123,7 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         refuse_unwritable(workspace, [row])
         refuse_living(workspace, [row])
         config, _ = usable_config(workspace.run_dir(row.id))
-        check_hardware(config)
+        check_runnable(config)
         check_data(config, workspace, workspace.run_dir(row.id))
         if config.executor == "slurm":
             requeue(workspace, store, [row])

@@ -17,7 +17,7 @@ from engine.cli.run import check_data
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.report.tables import Column, text_table
-from engine.requests.configs import check_hardware, default_name
+from engine.requests.configs import check_runnable, default_name
 from engine.requests.derive import checkpoint_of, derived_config
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.queueing import Place, all_or_none, enqueue
@@ -38,7 +38,7 @@ def queue_study(workspace: Workspace, root: Path, wanted: Study) -> None:
     scale = Scale(wanted.fraction, wanted.epochs_scale, wanted.hidden, wanted.size)
     configs = study_configs(root, scale, wanted.changes)
     for config in configs:
-        check_hardware(config)
+        check_runnable(config)
         check_data(config, workspace)
     plan = [(config, planned_evaluations(config)) for config in configs]
     count = f"{sum(1 + (pretraining_of(c) is not None) + len(e) for c, e in plan)} runs"

@@ -20,7 +20,7 @@ from engine.config.described import config_keys
 from engine.config.keys import ConfigError, split_assignments
 from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig
-from engine.requests.configs import check_hardware, default_name, resolve_config
+from engine.requests.configs import check_runnable, default_name, resolve_config
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.queueing import Place, all_or_none, enqueue, predecessor
 from engine.run.directory import RunCard, new_run_id
@@ -49,8 +49,8 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
     if configs[0].slurm.dry_run:
         print_scripts(workspace, configs)
         return
-    for config in {(config.device, config.devices, config.executor): config for config in configs}.values():
-        check_hardware(config)
+    for config in configs:
+        check_runnable(config)
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"

@@ -30,6 +30,13 @@ class ModelSection(Section):
     breadth_key: ClassVar[str] = ""
     """The key that makes the network smaller, for advice after out of memory; empty: there is none."""
 
+    has_encoder: ClassVar[bool | None] = None
+    """Whether the network has `encoder_names`, without which factors on its learning rate have no effect."""
+
+    has_blocks: ClassVar[bool | None] = None
+    """Whether the network has `blocks()`, which `runtime.recompute` needs. None, here and above: it is known
+    only when the network is built; what is said refuses a run before it is made."""
+
     name: str
 
     def input_stride(self) -> int:

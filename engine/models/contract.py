@@ -103,6 +103,9 @@ def check_structure(network: object, section: ModelSection) -> SegmentationNetwo
     inner = {id(part) for block in blocks for part in block.modules() if part is not block}
     if any(id(block) in inner for block in blocks):
         raise _broken(section, "blocks() has a block within another")
+    for said, found in (("has_encoder", bool(network.encoder_names)), ("has_blocks", bool(blocks))):
+        if getattr(section, said) not in (None, found):
+            raise _broken(section, f"{said} is {not found} in its section; for this network it is {found}")
     return network
 
 

@@ -67,3 +67,14 @@ OPTIMIZERS: Registry[OptimizerSection] = Registry(
 """Every optimizer by the value of `optimizer.name`."""
 
 register = OPTIMIZERS.register
+
+
+def refuse_idle_factors(section: OptimizerSection, network: str, has_encoder: bool) -> None:
+    """Raise ComponentError for a factor on parts that a network does not name: it would silently do nothing.
+    `network` is what the network is called."""
+    for key in ("encoder_lr_factor", "layer_decay"):
+        value = getattr(section, key)
+        if value != 1 and not has_encoder:
+            raise ComponentError(
+                f"optimizer.{key}: {value:g} has no effect, as {network} has no encoder_names; it must be 1"
+            )

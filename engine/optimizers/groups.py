@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from engine.components import ComponentError
 from engine.models.contract import SegmentationNetwork
-from engine.optimizers import OptimizerSection
+from engine.optimizers import OptimizerSection, refuse_idle_factors
 
 
 def build_optimizer(section: OptimizerSection, network: SegmentationNetwork) -> Optimizer:
@@ -34,7 +34,7 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
     With all factors at 1 there are two groups. Checkpoints rely on the order: the optimizer's state is found
     again by it. Raises ComponentError when a factor would have no effect.
     """
-    _refuse_idle_factors(section, network)
+    refuse_idle_factors(section, type(network).__name__, bool(network.encoder_names))
     parameters = {name: each for name, each in network.named_parameters() if each.requires_grad}
     factors = {name: _factor(section, network, name) for name in parameters}
     groups = []
@@ -84,17 +84,6 @@ def _factor(section: OptimizerSection, network: SegmentationNetwork, name: str) 
     # What is in no layer, such as a norm after the last one, learns like what comes after the encoder.
     above = 0 if layer is None else count - layer
     return float(section.encoder_lr_factor * section.layer_decay**above)
-
-
-def _refuse_idle_factors(section: OptimizerSection, network: SegmentationNetwork) -> None:
-    """A factor on parts that the network does not name would silently do nothing."""
-    if network.encoder_names:
-        return
-    for key in ("encoder_lr_factor", "layer_decay"):
-        value = getattr(section, key)
-        if value != 1:
-            name = type(network).__name__
-            raise ComponentError(f"optimizer.{key}: {value:g} has no effect, {name} has no encoder_names")
 
 
 def _broken(section: OptimizerSection, problem: str) -> ComponentError:

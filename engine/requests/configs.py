@@ -14,7 +14,10 @@ from engine.config.run_config import RunConfig
 from engine.config.step_parts import refuse_too_small_parts
 from engine.data.frozen_classes import freeze_classes
 from engine.host.cuda_driver import cuda_devices
+from engine.optimizers import refuse_idle_factors
+from engine.requests.initial_weights import pretraining_of
 from engine.run.files import absolute
+from engine.schedules import check_schedule
 from engine.tasks import TASKS, USUAL
 
 
@@ -45,6 +48,27 @@ def base_config(target: str) -> RunConfig:
     if target not in RECIPES and (path.suffix == ".toml" or path.is_file()):
         return load_config(path)
     return get_recipe(target)
+
+
+def check_runnable(config: RunConfig) -> None:
+    """Refuse what this machine or the run's components cannot do, as far as it is known without torch; the
+    worker finds the rest. Raises ConfigError and ComponentError."""
+    check_hardware(config)
+    pretraining = pretraining_of(config)
+    for each in (pretraining, config) if pretraining is not None else (config,):
+        check_components(each)
+
+
+def check_components(config: RunConfig) -> None:
+    """Refuse keys that the components of a run cannot work with. Raises ConfigError and ComponentError."""
+    if not TASKS[config.task].learns:
+        return
+    check_schedule(config)
+    model = config.model
+    if model.has_encoder is False:
+        refuse_idle_factors(config.optimizer, model.name, has_encoder=False)
+    if model.has_blocks is False and config.runtime.recompute:
+        raise ConfigError([f"runtime.recompute: {model.name} has no blocks() for it; it must be false"])
 
 
 def check_hardware(config: RunConfig) -> None:

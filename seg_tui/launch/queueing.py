@@ -16,7 +16,7 @@ from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
 from engine.plugins import usable_config, with_loaded
 from engine.report.tables import data_size, duration
-from engine.requests.configs import check_hardware, check_steps, default_name, with_data_root
+from engine.requests.configs import check_runnable, check_steps, default_name, with_data_root
 from engine.requests.queueing import Place, enqueue
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import expanded
@@ -149,7 +149,7 @@ def queue_run(
     from engine.agent.presence import ensure_agent
 
     config = with_data_root(config)
-    check_hardware(config)
+    check_runnable(config)
     check_steps(config)
     priority = int(card.priority)
     if first:

@@ -181,6 +181,17 @@ def test_a_fault_of_a_plugin_is_told_with_its_place_and_as_its_own(tmp_path: Pat
     assert told[-1].endswith(": this is a fault of the plugin, not of seg-engine")
 
 
+def test_a_broken_schedule_is_refused_before_there_is_a_run(tmp_path: Path, street: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(examples()[4].replace("return self.drop", "return -self.drop"))
+    own = ("--plugin", str(file), "schedule.name=steps")
+    refused = seg(tmp_path, "run", "quick", *own, *SMALL, "--data", str(street), status=2).stderr
+    assert re.fullmatch(
+        r"error: schedule\.name=steps .*: shape\(0, 0\) is -1\.0; .* number from 0\n", refused
+    )
+    assert not (tmp_path / "experiments.db").exists()
+
+
 def test_a_plugin_with_a_fault_in_its_network_is_named_on_the_record(tmp_path: Path, street: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(examples()[0].replace("network.head = nn", "network.classify = nn"))

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -22,13 +22,15 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.old_keys import OldKey
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
+from engine.config.sections import RuntimeConfig
 from engine.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from engine.models.builtin import ModernUNetConfig, UNetConfig
-from engine.models.contract import SegmentationNetwork
+from engine.models.contract import SegmentationNetwork, check_structure
 from engine.models.registry import build_model
 from engine.optimizers import OPTIMIZERS, OptimizerSection
 from engine.optimizers.builtin import AdamWConfig, SGDConfig
 from engine.optimizers.groups import build_optimizer, is_state_of, parameter_groups, set_learning_rate
+from engine.requests.configs import check_runnable
 from engine.requests.initial_weights import pretraining_of
 from engine.schedules import SCHEDULES, ScheduleSection, check_schedule, learning_rate
 from engine.store.variant import variant_of
@@ -132,7 +134,8 @@ def test_a_network_that_names_no_encoder_trains_and_refuses_factors_on_it() -> N
     assert set(rates(SGDConfig(head_lr_factor=2), Silent(5)).values()) == {1.0, 2.0}
     for key in ("encoder_lr_factor", "layer_decay"):
         with pytest.raises(
-            ComponentError, match=rf"^optimizer.{key}: 0.5 has no effect, Silent has no encoder_names$"
+            ComponentError,
+            match=rf"^optimizer.{key}: 0.5 has no effect, as Silent has no encoder_names; it must be 1$",
         ):
             build_optimizer(SGDConfig(**{key: 0.5}), Silent(5))
 
@@ -219,6 +222,31 @@ def test_a_schedule_that_ends_in_no_rate_is_refused_before_the_first_step(value:
         check_schedule(broken)
     assert str(refused.value).startswith("schedule.name=own (tests.unit.test_optimizers): shape(0.99")
     assert str(refused.value).endswith(f"is {value!r}; it must be a finite number from 0")
+
+
+@pytest.mark.usefixtures("own_schedule")
+def test_what_the_worker_would_refuse_is_refused_when_a_run_is_requested() -> None:
+    broken = OwnSchedule.model_construct(value=-1.0, warmup_epochs=0.0, name="own")
+    config = RunConfig(epochs=20, schedule=OwnSchedule(value=1.0))
+    check_runnable(config)
+    with pytest.raises(ComponentError, match=r"^schedule.name=own .* is -1.0; it must be a finite number"):
+        check_runnable(config.model_copy(update={"schedule": broken}))
+
+    class Plain(UNetConfig):
+        has_encoder: ClassVar[bool | None] = False
+        has_blocks: ClassVar[bool | None] = False
+
+    config = config.model_copy(update={"model": Plain()})
+    check_runnable(config)
+    slow, again = SGDConfig(layer_decay=0.5), RuntimeConfig(recompute=True)
+    with pytest.raises(
+        ComponentError, match=r"^optimizer.layer_decay: 0.5 has no effect, as unet has no enc"
+    ):
+        check_runnable(config.model_copy(update={"optimizer": slow}))
+    with pytest.raises(ConfigError, match=r"^runtime.recompute: unet has no blocks\(\) for it; it must be"):
+        check_runnable(config.model_copy(update={"runtime": again}))
+    with pytest.raises(ComponentError, match="has_encoder is False in its section; for this network it is"):
+        check_structure(UNetConfig(width=1).build(3, 2), Plain())
 
 
 @pytest.mark.usefixtures("own_schedule")

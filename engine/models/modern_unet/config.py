@@ -31,6 +31,8 @@ class ModernUNetConfig(ModelSection):
 
     stride: ClassVar[int] = 8
     breadth_key: ClassVar[str] = "hidden"
+    has_encoder: ClassVar[bool] = True
+    has_blocks: ClassVar[bool] = True
 
     name: Literal["modern_unet"] = option("modern_unet", "Architecture")
     hidden: int = option(
