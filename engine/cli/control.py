@@ -12,12 +12,11 @@ from rich.text import Text
 from engine.cli.console import notices, output
 from engine.cli.queue import tell_lost, tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_data, start_here
+from engine.cli.run import check_data, queue_or_start
 from engine.config.keys import parse_assignments, with_values
 from engine.plugins import usable_config
 from engine.requests import deleting, lifecycle, refusals
 from engine.requests.configs import check_runnable, with_data_root
-from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import RunRow, Store, StoreError
@@ -76,10 +75,7 @@ def rerun(workspace: Workspace, wanted: Again) -> int:
             tags=model.tags if wanted.tag is None else tuple(dict.fromkeys(filter(None, wanted.tag))),
             note=wanted.note,
         )
-        if place is not None:
-            tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
-            return 0
-        return start_here(workspace, store, card, config, as_json)
+        return queue_or_start(workspace, store, card, config, place, as_json)
 
 
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:

@@ -7,13 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from engine.cli.console import notices, output, print_json
-from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_data, start_here
+from engine.cli.run import check_data, queue_or_start
 from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
 from engine.requests.derive import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
-from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
@@ -60,11 +58,7 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
         check_data(config, workspace, row=row)
         other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
         made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}")
-        if place is not None:
-            enqueue(workspace, store, made, config, place)
-            tell_queued(workspace, [made], as_json)
-            return 0
-        status = start_here(workspace, store, made, config, as_json)
+        status = queue_or_start(workspace, store, made, config, place, as_json)
         if status == 0 and other is not None and store.run(made.id).ended:
             tell_differences(workspace, store, made.id, other, as_json)
         return status

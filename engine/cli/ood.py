@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli.evaluate import card_of_network
-from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_data, start_here
+from engine.cli.run import check_data, queue_or_start
 from engine.requests.derive import checkpoint_of, derived_config, source_run
-from engine.requests.queueing import enqueue
 from engine.run.files import absolute
 from engine.workspace import Workspace
 
@@ -45,11 +43,7 @@ def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
         check_data(config, workspace, row=row)
         what = wanted.ood_data.name if wanted.ood_data is not None else wanted.pseudo
         made = card_of_network(wanted.new, row, f"{row.name}-ood-{what}")
-        if place is not None:
-            enqueue(workspace, store, made, config, place)
-            tell_queued(workspace, [made], as_json)
-            return 0
-        return start_here(workspace, store, made, config, as_json)
+        return queue_or_start(workspace, store, made, config, place, as_json)
 
 
 def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
@@ -65,11 +59,7 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
         config = derived_config(workspace, row, section, wanted.changes, wanted.data, task="robustness")
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-robustness")
-        if place is not None:
-            enqueue(workspace, store, made, config, place)
-            tell_queued(workspace, [made], as_json)
-            return 0
-        return start_here(workspace, store, made, config, as_json)
+        return queue_or_start(workspace, store, made, config, place, as_json)
 
 
 def _absolute(path: Path) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.cli.evaluate import card_of_network
-from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
-from engine.cli.run import check_data, start_here, tell_notes
+from engine.cli.run import check_data, queue_or_start, tell_notes
 from engine.requests.derive import checkpoint_of, derived_config, source_run, trained_config
 from engine.requests.predict import find_images, label_values, output_names, refuse_existing, refuse_no_folder
-from engine.requests.queueing import enqueue
 from engine.requests.refusals import Refused
 from engine.run.files import expanded
 from engine.workspace import Workspace
@@ -62,8 +60,4 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
         config = derived_config(workspace, row, section, wanted.set_key, task="predict")
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-predict")
-        if place is not None:
-            enqueue(workspace, store, made, config, place)
-            tell_queued(workspace, [made], as_json)
-            return 0
-        return start_here(workspace, store, made, config, as_json)
+        return queue_or_start(workspace, store, made, config, place, as_json)

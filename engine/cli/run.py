@@ -71,10 +71,23 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     # What names a run is looked up in a database that is there; to look must not make one.
     named = names_a_run(config)
     with open_existing(workspace, change=True) if named else workspace.open_store() as store:
-        if place is not None:
-            tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
-            return 0
+        return queue_or_start(workspace, store, card, config, place, as_json)
+
+
+def queue_or_start(
+    workspace: Workspace,
+    store: Store,
+    card: RunCard,
+    config: RunConfig,
+    place: Place | None,
+    as_json: bool,
+) -> int:
+    """Give a run its place in the queue or, without one, start it here and follow it; returns the exit
+    status."""
+    if place is None:
         return start_here(workspace, store, card, config, as_json)
+    tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
+    return 0
 
 
 def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:

@@ -23,12 +23,12 @@ from torch import Tensor
 from engine.config.task_sections import EvaluateConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
-from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
-from engine.inference.network import Network, load_network, trained_run
+from engine.inference.network import Network
+from engine.inference.scoring import Scoring
 from engine.inference.worst import WorstGallery
 from engine.learning.class_maps import class_map
-from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.latency import measure_latency
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
@@ -36,10 +36,10 @@ from engine.metrics.image_confusions import ImageConfusions, load_image_confusio
 from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
 from engine.models.registry import count_parameters
-from engine.run.events import Evaluating, Finished, ImageScores, Progress, Result
+from engine.run.events import Finished, ImageScores, Progress, Result
 from engine.training.begin import describe_model
 from engine.training.meter import score_fields
-from engine.worker.job import Job, record_start
+from engine.worker.job import Job
 
 READERS = 2
 """Threads that decode ahead. At most nine pairs are on the way, 8 MB each at 1024x2048, and their views."""
@@ -52,22 +52,15 @@ def evaluate(job: Job) -> None:
 
     Raises StopRequested with what was scored kept, CheckpointError, DataError and PredictionError.
     """
-    config, about = job.config, job.config.evaluate
+    about = job.config.evaluate
     assert about is not None
-    hardware = choose_hardware(config)
-    settle_arithmetic(config, hardware)
-    record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
-    trained = trained_run(job, about)
-    pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
-    network = load_network(config, job.run.path, hardware, ())
-    refuse_other_classes(pairs, network.classes, about.source)
-    for note in pairs.notes:
-        job.warn(note)
+    scoring = Scoring.of(job, about)
+    pairs, network = scoring.pairs, scoring.network
     kept = Kept.of(job, network)
-    job.record(begin(about, pairs, network, len(kept.confusions)))
+    job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
-    speed = measure_latency(network.model, network.size, hardware)
+    speed = measure_latency(network.model, network.size, scoring.hardware)
     job.say(f"one image takes {1000 * speed['median_seconds']:.1f} ms")
 
     with WorstGallery(job.run.gallery, pairs.class_set, network.epoch, about.keep) as gallery:
@@ -75,8 +68,7 @@ def evaluate(job: Job) -> None:
         score_images(job, about, pairs, network, kept, gallery)
         gallery.record(job)
     pooled = kept.confusions.pooled()
-    if not pooled.sum():
-        raise DataError(f"{pairs.root}: the labels of {about.split} are all void, so nothing can be scored")
+    scoring.refuse_void(pooled)
     scores = kept.confusions.scores()
     metrics = RecordedMetrics(pairs.class_set, job.warn)
     job.record(
@@ -133,24 +125,6 @@ class Kept:
 
     def save_is_due(self, seconds: float) -> bool:
         return time.monotonic() - self._saved_at >= seconds
-
-
-def begin(about: EvaluateConfig, pairs: Pairs, network: Network, done: int) -> Evaluating:
-    return Evaluating(
-        source=about.source,
-        checkpoint=about.checkpoint,
-        sha256=network.sha256,
-        epoch=network.epoch,
-        split=about.split,
-        at=about.at,
-        label_resize=about.label_resize,
-        tta=about.tta,
-        images=len(pairs),
-        done=done,
-        root=str(pairs.root),
-        classes=list(network.classes),
-        colors=[c.hex_color for c in pairs.class_set.classes],
-    )
 
 
 @dataclass(frozen=True)

@@ -20,22 +20,22 @@ from torch import Tensor
 
 from engine.config.task_sections import RobustnessConfig
 from engine.data.cases import read_labelled
-from engine.data.catalog import DataError, Sample
+from engine.data.catalog import Sample
 from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt
 from engine.data.decode import train_id_table
-from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
-from engine.inference.network import Network, load_network, trained_run
+from engine.inference.network import Network
 from engine.inference.progress import Steps, read_ahead
+from engine.inference.scoring import Scoring
 from engine.learning.class_maps import class_map
-from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import scores_from_confusion
-from engine.run.events import CorruptionResult, Evaluating, Finished, Split
+from engine.run.events import CorruptionResult, Finished, Split
 from engine.run.files import replacing
 from engine.training.begin import describe_model
-from engine.worker.job import Job, record_start
+from engine.worker.job import Job
 
 Asked = tuple[Sample, tuple[str, int]]
 """An image, and a corruption with its strength."""
@@ -50,40 +50,16 @@ COUNTS = "robustness.npz"
 
 def robustness(job: Job) -> None:
     """Score corrupted images. Raises StopRequested with what was counted kept, CheckpointError, DataError."""
-    config, about = job.config, job.config.robustness
+    about = job.config.robustness
     assert about is not None
-    hardware = choose_hardware(config)
-    settle_arithmetic(config, hardware)
-    record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
-    trained = trained_run(job, about)
-    pairs = open_pairs(config.data, about.split, job.cache_dir, trained=trained)
-    network = load_network(config, job.run.path, hardware, ())
-    refuse_other_classes(pairs, network.classes, about.source)
-    for note in pairs.notes:
-        job.warn(note)
+    scoring = Scoring.of(job, about)
+    pairs, network = scoring.pairs, scoring.network
     counts = Counts.of(job, network)
-    job.record(
-        Evaluating(
-            source=about.source,
-            checkpoint=about.checkpoint,
-            sha256=network.sha256,
-            epoch=network.epoch,
-            split=about.split,
-            at="original",
-            label_resize=about.label_resize,
-            tta=about.tta,
-            images=len(pairs),
-            done=len(counts.names),
-            root=str(pairs.root),
-            classes=list(network.classes),
-            colors=[c.hex_color for c in pairs.class_set.classes],
-        )
-    )
+    job.record(scoring.begun("original", len(counts.names)))
     describe_model(job, network.model, len(network.classes))
     count_images(job, about, pairs, network, counts)
-    if not counts.confusions.sum():
-        raise DataError(f"{pairs.root}: the labels of {about.split} are all void, so nothing can be scored")
+    scoring.refuse_void(counts.confusions)
     for result in counts.results(about.split):
         job.record(result)
     job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
