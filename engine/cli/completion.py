@@ -53,7 +53,7 @@ _seg_engine_completion() {
         case $candidate in (*=|*:) open+=("$candidate") ;; (*) whole+=("$candidate") ;; esac
     done < <(_SEG_ENGINE_COMPLETE=complete_zsh _TYPER_COMPLETE_ARGS="${(j: :)words[1,CURRENT]}" \\
         "${(Q)words[1]}" 2>/dev/null)
-    (( $#whole || $#open )) || { _files; return }
+    (( $#whole || $#open )) || { compset -P '*='; _files; return }
     (( $#whole )) && compadd -a whole
     (( $#open )) && compadd -S '' -a open
 }
@@ -67,7 +67,9 @@ function __seg_engine_completion
     if test (count $found) -gt 0
         printf '%s\\n' $found
     else
-        __fish_complete_path (commandline -ct)
+        set -l word (commandline -ct)
+        set -l key (string match -r '^[^=]*=' -- $word)
+        __fish_complete_path (string replace -r '^[^=]*=' '' -- $word) | string replace -r '^' -- "$key"
     end
 end
 complete --command seg-engine --no-files --arguments '(__seg_engine_completion)'

@@ -81,7 +81,7 @@ def check_schedule(config: RunConfig) -> None:
     """
     per_epoch = max(1, _CHECKED // config.epochs)
     steps = config.epochs * per_epoch
-    for step in {*range(0, steps, max(1, steps // _CHECKED)), steps - 1}:
+    for step in (*range(0, steps, max(1, steps // _CHECKED)), steps - 1):
         learning_rate(config, step, per_epoch)
 
 
