@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -98,6 +99,36 @@ def requeue(
     command(workspace_of(context), runs, priority, as_json)
 
 
+@dataclass(frozen=True)
+class Heeds:
+    """Keys of `AgentConfig`; None where the file of the workspace says it."""
+
+    free_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GIB",
+            min=0,
+            max=MOST_GIB,
+            help="Start a run only on a GPU with this much free memory [default: agent.toml].",
+        ),
+    ] = None
+    wait_for_idle: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait-for-idle/--no-wait-for-idle",
+            help="Start a run only on a GPU where nobody else is [default: agent.toml].",
+        ),
+    ] = None
+    quiet_hours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOURS",
+            help="Start no run in these hours of local time, such as 22:00-07:00 or 'Mon-Fri 09:00-18:00' "
+            "[default: agent.toml].",
+        ),
+    ] = None
+
+
 @commands.command()
 def agent(
     context: typer.Context,
@@ -124,35 +155,12 @@ def agent(
             help="A run on another host without a heartbeat for this long is lost.",
         ),
     ] = 120.0,
-    free_memory: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GIB",
-            min=0,
-            max=MOST_GIB,
-            help="Start a run only on a GPU with this much free memory [default: agent.toml].",
-        ),
-    ] = None,
-    wait_for_idle: Annotated[
-        bool | None,
-        typer.Option(
-            "--wait-for-idle/--no-wait-for-idle",
-            help="Start a run only on a GPU where nobody else is [default: agent.toml].",
-        ),
-    ] = None,
-    quiet_hours: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOURS",
-            help="Start no run in these hours of local time, such as 22:00-07:00 or 'Mon-Fri 09:00-18:00' "
-            "[default: agent.toml].",
-        ),
-    ] = None,
+    *,
+    heeds: Heeds,
 ) -> None:
     """Start and watch queued runs; Ctrl-C leaves them running."""
     from engine.agent.loop import AgentOptions
     from engine.cli.agent import agent as command
 
-    asked = {"free_memory": free_memory, "wait_for_idle": wait_for_idle, "quiet_hours": quiet_hours}
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in asdict(heeds).items() if value is not None}
     command(workspace_of(context), AgentOptions(slots, idle_exit, grace, lease, given))
