@@ -26,6 +26,7 @@ from engine.data.decode import map_in_order, read_pair, resize_image, resize_lab
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
 from engine.inference.network import Network
+from engine.inference.progress import readers
 from engine.inference.scoring import Scoring
 from engine.inference.worst import WorstGallery
 from engine.learning.class_maps import class_map
@@ -40,9 +41,6 @@ from engine.run.events import Finished, ImageScores, Progress, Result
 from engine.training.begin import describe_model
 from engine.training.meter import score_fields
 from engine.worker.job import Job
-
-READERS = 2
-"""Threads that decode ahead. At most nine pairs are on the way, 8 MB each at 1024x2048, and their views."""
 
 CONFUSIONS = "confusions.npz"
 
@@ -211,4 +209,4 @@ def read_ahead(
             labels = resize_labels(labels, network.size)
         return Read(sample.name, image, network.views(image), table[labels])
 
-    return map_in_order(read, left, READERS, job.check_stop_while_waiting)
+    return map_in_order(read, left, readers(), job.check_stop_while_waiting)

@@ -23,6 +23,7 @@ from engine.data.decode import map_in_order
 from engine.data.image_files import FileFault, read_image
 from engine.inference.ahead import computed_ahead
 from engine.inference.network import Network, load_network
+from engine.inference.progress import readers
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.run.events import Finished, Predicting, Progress
@@ -31,9 +32,6 @@ from engine.run.journal import read_all
 from engine.run.prediction_files import PRODUCTS, output_name
 from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start
-
-READERS = 2
-"""Threads that decode ahead."""
 
 OVERLAY_SHARE = 0.5
 """Of the classes' colours in an overlay; the rest is the image."""
@@ -193,4 +191,4 @@ def read_ahead(job: Job, left: list[tuple[Path, str]], network: Network) -> Gene
             return Read(name, None, [], str(fault))
         return Read(name, image, network.views(image))
 
-    return map_in_order(read, left, READERS, job.check_stop_while_waiting)
+    return map_in_order(read, left, readers(), job.check_stop_while_waiting)
