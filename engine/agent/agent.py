@@ -85,7 +85,7 @@ class Agent:
         self.cluster = Cluster(store, workspace, self.me, say, grace, self.troubles)
         file = workspace.root / FILE_NAME
         self.gate = gate or Gate(workspace.runs, slots, Settings(file, {}), say)
-        self.bulletin = Bulletin(store, self.me, say)
+        self.bulletin = Bulletin(store, self.me, say, self.gate.said)
         self._others: dict[str, set[str]] = defaultdict(set)
         self._beats: dict[str, tuple[float | None, float]] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from engine.host.processes import ProcessIdentity
 from engine.store import AgentState, Store
@@ -18,10 +18,13 @@ NUMBERS_SECONDS = 10.0
 
 
 class Bulletin:
-    """What the agent `me` has to say now; nothing is written while that stays the same."""
+    """What the agent `me` has to say now; nothing is written while that stays the same. A line that is among
+    `said`, as the log has it already, is not logged again."""
 
-    def __init__(self, store: Store, me: ProcessIdentity, say: Callable[[str], None]) -> None:
-        self._store, self._say = store, say
+    def __init__(
+        self, store: Store, me: ProcessIdentity, say: Callable[[str], None], said: Collection[str] = ()
+    ) -> None:
+        self._store, self._say, self._said = store, say, said
         self.state = self._kept = self._empty = AgentState(me)
         self._kept_at = float("-inf")
         self._logged: dict[str, tuple[str, float, bool]] = {}
@@ -56,8 +59,9 @@ class Bulletin:
             if _without_numbers(known) != _without_numbers(line):
                 since, told = now, False
             if not told and (not about or now - since >= SETTLED_SECONDS):
-                self._say(line)
                 told = True
+                if line not in self._said:
+                    self._say(line)
             self._logged[about] = line, since, told
 
 

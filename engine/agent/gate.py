@@ -79,7 +79,7 @@ class Gate:
         self._nvml: Nvml | None = None
         self._patience: Patience[Held | None] = Patience(ANSWER_SECONDS)
         self._answered: set[str] = set()
-        self._said: set[str] = set()
+        self.said: set[str] = set()
         self._looks: dict[str, tuple[float, DeviceState]] = {}
         self._wanted: set[str] = set()
         self._claims: dict[str, socket.socket] = {}
@@ -97,7 +97,7 @@ class Gate:
         quiet_until = self._config.quiet.until(self._now())
         self._why = f"quiet hours until {quiet_until}" if quiet_until else ""
         if self.settings.fault:
-            self._why = f"no run starts until this is corrected: {self.settings.fault}"
+            self._why = self._of_fault
         for slot in list(self._starting):
             self._give_back_if_seen(slot, at_work)
 
@@ -208,12 +208,17 @@ class Gate:
 
     def _say_what_cannot_be(self) -> None:
         """Tell of what is wrong with settings that were read just now."""
+        self.said.discard(self._of_fault)
         if self.settings.fault:
-            self._say(f"trouble: no run starts until this is corrected: {self.settings.fault}")
+            self._say_once(self._of_fault)
         elif self._config.asks_of_gpus and not self._gpus:
             self._say_once(f"{ASKS} have no effect: there is no GPU here")
         for slot, most in self.too_small().items():
-            self._say(f"trouble: {slot}: {too_small(most, self._config)}")
+            self._say_once(f"{slot}: {too_small(most, self._config)}")
+
+    @property
+    def _of_fault(self) -> str:
+        return f"no run starts until this is corrected: {self.settings.fault}"
 
     def too_small(self) -> dict[str, int]:
         """The GPUs that can never have as much free memory as is asked for, and the bytes they have."""
@@ -227,8 +232,9 @@ class Gate:
         return {slot: most for slot, most in totals.items() if most < self._config.free_memory * GIB}
 
     def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
+        """`said` has what the log has been told of by this gate."""
+        if line not in self.said:
+            self.said.add(line)
             self._say(line)
 
     # ------------------------------------------------------------------ claims

@@ -311,7 +311,7 @@ def test_memory_that_can_never_be_free_is_told_of_at_once(
     driver.gpus[names[1]] = free(24)
     box.ask("free_memory = 30")
     assert box.step() == [False, True, False]
-    assert said == ["trouble: cuda:1: has 24 GiB in all, and agent.free_memory asks for 30"]
+    assert said == ["cuda:1: has 24 GiB in all, and agent.free_memory asks for 30"]
 
 
 def test_in_quiet_hours_all_slots_are_closed(box: Box) -> None:
@@ -332,7 +332,7 @@ def test_settings_are_read_again_when_they_change_and_faulty_ones_close_everythi
     assert box.step() == [True, True, True]
     why = f"{box.file}: agent.wait_for_idel: no such key; did you mean agent.wait_for_idle?"
     assert box.gate.why == f"no run starts until this is corrected: {why}"
-    assert said == [f"trouble: no run starts until this is corrected: {why}"]
+    assert said == [f"no run starts until this is corrected: {why}"]
     box.file.unlink()
     assert box.step() == [False, False, False]
 
