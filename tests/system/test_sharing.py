@@ -244,7 +244,8 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
             connection.execute(f"DROP VIEW {view}")
         for index in ("runs_queue", "runs_by_source"):
             connection.execute(f"DROP INDEX {index}")
-        connection.execute("DROP TABLE metrics")
+        for table in ("metrics", "agents"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
         connection.execute("ALTER TABLE runs DROP COLUMN workspace")
         connection.execute("CREATE INDEX runs_queue ON runs (status)")
