@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.components import ComponentError, Origin, one_line, outside_code, place_in, registering
+from engine.components.origin import ComponentError, Origin, registering
+from engine.components.outside import one_line, outside_code, place_in
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig

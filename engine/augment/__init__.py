@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.components import PartRegistry
+from engine.components.parts import PartRegistry
 from engine.config.fields import Section
 
 if TYPE_CHECKING:

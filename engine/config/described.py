@@ -14,7 +14,9 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from engine.components import NamedRegistry, PartRegistry, Registry
+from engine.components.parts import PartRegistry
+from engine.components.registry import NamedRegistry
+from engine.components.sections import Registry
 from engine.config.fields import Section, Size
 from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig, registries, variant_sections

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.components import reading_stored
+from engine.components.stored import reading_stored
 from engine.config.described import config_keys, value_of
 from engine.config.keys import ConfigError, validate
 from engine.config.old_keys import GivenTwice, warn, with_new_keys

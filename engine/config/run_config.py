@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from engine.augment.builtin import AUGMENTATIONS, AugmentSection
-from engine.components import PartRegistry, Registry, reading_stored
+from engine.components.parts import PartRegistry
+from engine.components.sections import Registry
+from engine.components.stored import reading_stored
 from engine.config.fields import Count, Section, option
 from engine.config.old_keys import with_new_keys
 from engine.config.sections import (

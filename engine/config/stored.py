@@ -18,7 +18,8 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from engine.components import PartRegistry, Registry
+from engine.components.parts import PartRegistry
+from engine.components.sections import Registry
 from engine.config.class_set import ClassSetConfig
 from engine.config.described import format_value
 from engine.config.fields import Section

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.models.contract import SegmentationNetwork
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
-from engine.components import PartRegistry
+from engine.components.parts import PartRegistry
 from engine.config.fields import Section, option
 
 if TYPE_CHECKING:

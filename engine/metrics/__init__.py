@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from engine.components import ComponentError, NamedRegistry, first_line
+from engine.components.origin import ComponentError
+from engine.components.registry import NamedRegistry, first_line
 from engine.errors import EngineError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import ConfigDict
 
-from engine.components import ComponentError, Registry
+from engine.components.origin import ComponentError
+from engine.components.sections import Registry
 from engine.config.fields import Section
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.models import ModelSection
 from engine.plugins import place_in_plugin
 

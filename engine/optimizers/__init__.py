@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
 
-from engine.components import ComponentError, Registry
+from engine.components.origin import ComponentError
+from engine.components.sections import Registry
 from engine.config.fields import Section, option
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.models.contract import SegmentationNetwork
 from engine.optimizers import OptimizerSection, refuse_idle_factors
 

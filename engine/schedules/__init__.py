@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict
 
-from engine.components import ComponentError, Registry
+from engine.components.origin import ComponentError
+from engine.components.sections import Registry
 from engine.config.fields import Section, option
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-    from engine.components import Described, Origin
+    from engine.components.origin import Origin
+    from engine.components.registry import Described
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 """What a task can be called: a config, a command and a cell of a table hold it as it is."""
@@ -70,7 +71,7 @@ class TaskRegistry:
 
         Raises ComponentError when its name is taken or it is no descriptor of a task that learns.
         """
-        from engine.components import ComponentError, current_origin
+        from engine.components.origin import ComponentError, current_origin
 
         where = f"{task.__module__}.{task.__qualname__}"
         if not issubclass(task, LearningTask):
@@ -95,13 +96,14 @@ class TaskRegistry:
 
     def load_installed(self) -> None:
         """Register what installed packages offer. One that fails is set aside with its reason."""
-        from engine.components import load_entry_points
+        from engine.components.outside import load_entry_points
 
         load_entry_points(self.group, self._broken)
 
     def described(self) -> list[Described]:
         """Every task, and those that packages offer and cannot be used."""
-        from engine.components import BUILT_IN, Described
+        from engine.components.origin import BUILT_IN
+        from engine.components.registry import Described
 
         known = [
             Described("task", task.name, str(self._origins.get(task.name, BUILT_IN)), task.does)
@@ -112,7 +114,7 @@ class TaskRegistry:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
-        from engine.components import is_reading_stored
+        from engine.components.stored import is_reading_stored
 
         def of_a_run(value: Any, known: core_schema.ValidatorFunctionWrapHandler) -> Any:
             is_name = isinstance(value, str) and NAME.fullmatch(value) is not None

@@ -279,6 +279,7 @@ def named(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (AttributeError, ImportError, ValueError) as error:
-        from engine.components import ComponentError, one_line
+        from engine.components.origin import ComponentError
+        from engine.components.outside import one_line
 
         raise ComponentError(f"{name}: cannot be imported: {one_line(error)}") from error

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from engine import models
-from engine.components import Origin, registering
+from engine.components.origin import Origin, registering
 from engine.config.fields import Section, option
 from engine.config.files import config_from_json
 from engine.config.keys import with_values

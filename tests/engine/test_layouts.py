@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from engine.classes import CITYSCAPES
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.config.described import config_keys
 from engine.config.files import config_from_json
 from engine.config.keys import ConfigError, validate

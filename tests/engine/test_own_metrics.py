@@ -13,7 +13,7 @@ import pytest
 
 from engine import metrics
 from engine.classes import ClassInfo, ClassSet
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.metrics.builtin import METRICS
 from engine.metrics.image_confusions import ImageConfusions
 from engine.metrics.recorded import RecordedMetrics

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.config.keys import ConfigError
 from engine.data.faults import FaultyData
 from engine.errors import EngineError

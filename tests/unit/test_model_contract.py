@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.augment.builtin import FlipKeys
-from engine.components import BUILT_IN, ComponentError, Origin, PartRegistry, Registry, registering
+from engine.components.origin import BUILT_IN, ComponentError, Origin, registering
+from engine.components.parts import PartRegistry
+from engine.components.sections import Registry
 from engine.config.described import config_keys
 from engine.config.fields import Section, option
 from engine.config.keys import with_values

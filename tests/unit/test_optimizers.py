@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 
-from engine.components import ComponentError
+from engine.components.origin import ComponentError
 from engine.config.described import differences
 from engine.config.fields import option
 from engine.config.files import config_from_json, load_config, to_toml
@@ -336,7 +336,7 @@ def test_a_variant_does_not_depend_on_whether_its_plugin_is_loaded() -> None:
     assert missing == [
         "optimizer.name=own: no such optimizer here; it may come from a package that is not installed"
     ]
-    from engine.components import Origin, registering
+    from engine.components.origin import Origin, registering
 
     with registering(Origin("file", "/own.py", "")):
         OPTIMIZERS.register(Own)

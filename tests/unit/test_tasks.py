@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from engine.components import ComponentError, Origin, registering
+from engine.components.origin import ComponentError, Origin, registering
 from engine.config.described import config_keys
 from engine.config.files import config_from_json
 from engine.config.keys import ConfigError, with_values

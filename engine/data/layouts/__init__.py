@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from engine.classes import CITYSCAPES, ClassSet, ClassSetError, load_class_set
-from engine.components import BUILT_IN, ComponentError, NamedRegistry
+from engine.components.origin import BUILT_IN, ComponentError
+from engine.components.registry import NamedRegistry
 from engine.data.faults import DataError, Fault
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, walk
