@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.classes import CITYSCAPES, ClassSet
-from engine.data.cache import Cache, open_cache
+from engine.data.cache import open_cache
+from engine.data.cache_files import Cache
 from engine.data.catalog import Sample, scan
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels
 

@@ -12,7 +12,8 @@ from rich.text import Text
 from engine.config.described import config_keys
 from engine.config.stored import flat_config
 from engine.report.evaluation import images_table
-from engine.report.run import Files, RunPage, changed_keys, results
+from engine.report.run import Files, RunPage, results
+from engine.report.run_config import changed_keys
 from engine.report.tables import Cell, Column, data_size, duration, large, moment, text_table
 from engine.run.directory import RunDir
 from engine.store import EventRow, RunRow

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from engine.data.cache import Cache
-from engine.data.dataset import CachedSplit, FileSplit, Split
+from engine.data.cache_files import Cache
 from engine.data.decode import result_of
+from engine.data.sample_readers import CachedSplit, FileSplit, Split
 from engine.host.leaving import die_with_the_parent
 from engine.host.processes import available_cores
 from engine.learning.constants import constant

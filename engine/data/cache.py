@@ -27,19 +27,27 @@ import os
 import shutil
 import socket
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.classes import ClassSet
-from engine.data.cache_lock import ARRAYS, cache_lock
+from engine.data.cache_files import (
+    Cache,
+    DamagedCache,
+    are_labelled,
+    arrays_of,
+    crc32,
+    load_cache,
+    remove_cache,
+)
+from engine.data.cache_lock import cache_lock
 from engine.data.catalog import DataError, Fault, Sample
 from engine.data.decode import (
     map_in_order,
@@ -51,43 +59,10 @@ from engine.data.decode import (
 )
 from engine.data.image_files import orientation
 from engine.data.layouts import meaning_of
-from engine.errors import EngineError
 from engine.host.access import reason
 
 FORMAT = 1
 """Raised whenever the same files would give other arrays; part of the key."""
-
-Array = np.memmap[Any, np.dtype[np.uint8]]
-
-
-@dataclass(frozen=True, eq=False)
-class Cache:
-    """An open cache: read-only memory maps, in the order of `names` (sorted).
-
-    `images` is uint8 [N, height, width, 3], `labels` uint8 [N, height, width] of train ids with 255 for
-    void; without labels it is all 0 and takes no room. `faults` tells of the samples that were left out.
-    `rebuilt_because` is "", or what was wrong with the cache that was found and replaced. `turned` are the
-    samples whose image has an orientation tag, which is not applied.
-    """
-
-    key: str
-    path: Path
-    names: tuple[str, ...]
-    images: Array
-    labels: NDArray[np.uint8]
-    faults: tuple[Fault, ...]
-    labelled: bool = True
-    rebuilt_because: str = ""
-    turned: tuple[str, ...] = ()
-
-    @property
-    def nbytes(self) -> int:
-        """Length of its arrays in bytes."""
-        return self.images.nbytes + (self.labels.nbytes if self.labelled else 0)
-
-
-class DamagedCache(EngineError):
-    """A cache that cannot be used and must be built again; the message says what is wrong with it."""
 
 
 def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: ClassSet, root: Path) -> str:
@@ -148,7 +123,7 @@ def open_cache(
     folder = cache_dir / key
     say = on_wait or (lambda line: None)
     with suppress(DamagedCache, FileNotFoundError):
-        return _load(folder, key, samples, size)
+        return load_cache(folder, key, samples, size)
 
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -156,7 +131,7 @@ def open_cache(
         with cache_lock(cache_dir, key, needed, say):
             damage = ""
             try:
-                return _load(folder, key, samples, size)  # built by another while this one waited
+                return load_cache(folder, key, samples, size)  # built by another while this one waited
             except FileNotFoundError:
                 pass
             except DamagedCache as error:
@@ -165,7 +140,7 @@ def open_cache(
             remove_cache(cache_dir, key)
             _check_space(cache_dir, needed)
             _build(folder, key, samples, size, class_set, root, on_progress, workers)
-            return _load(folder, key, samples, size, rebuilt_because=damage)
+            return load_cache(folder, key, samples, size, rebuilt_because=damage)
     except DamagedCache as error:
         raise DataError(f"{folder}: the files just written are damaged ({error}); check the disk") from error
     except OSError as error:
@@ -195,7 +170,7 @@ def _build(
         (building / "builder.json").write_text(json.dumps(builder))
 
         height, width = size
-        labelled = _are_labelled(samples)
+        labelled = are_labelled(samples)
         names: list[str] = []
         faults: list[Fault] = []
         turned: list[str] = []
@@ -244,8 +219,8 @@ def _build(
             "faults": [asdict(fault) for fault in faults],
             "turned": turned,
             "arrays": {
-                name: {"bytes": (building / name).stat().st_size, "crc32": _crc32(building / name)}
-                for name in _arrays(labelled)
+                name: {"bytes": (building / name).stat().st_size, "crc32": crc32(building / name)}
+                for name in arrays_of(labelled)
             },
         }
         with open(building / "meta.json", "w", encoding="utf-8") as meta_file:
@@ -286,17 +261,9 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _arrays(labelled: bool) -> tuple[str, ...]:
-    return ARRAYS if labelled else ARRAYS[:1]
-
-
-def _are_labelled(samples: Sequence[Sample]) -> bool:
-    return samples[0].label is not None  # of one catalog all samples have labels, or none
-
-
 def _bytes_needed(samples: Sequence[Sample], size: tuple[int, int]) -> int:
     """Length of the arrays and of meta.json with its names."""
-    channels = 4 if _are_labelled(samples) else 3
+    channels = 4 if are_labelled(samples) else 3
     return len(samples) * (size[0] * size[1] * channels + 300) + 4096
 
 
@@ -307,101 +274,6 @@ def _check_space(cache_dir: Path, needed: int) -> None:
             f"{cache_dir}: the image cache needs {needed / 1e6:.1f} MB and {free / 1e6:.1f} MB are free; "
             "free some space, or move the workspace"
         )
-
-
-# --- Load and verify ---------------------------------------------------------------------------
-
-
-def _load(
-    folder: Path, key: str, samples: Sequence[Sample], size: tuple[int, int], rebuilt_because: str = ""
-) -> Cache:
-    """Open the cache in `folder`. Raises FileNotFoundError if there is none, DamagedCache if it is bad."""
-    if not folder.is_dir():
-        raise FileNotFoundError(folder)
-    labelled = _are_labelled(samples)
-    meta = read_meta(folder)
-    try:
-        names = tuple(meta["names"])
-        kept = set(names)
-        faults = tuple(Fault(**fault) for fault in meta["faults"])
-        turned = tuple(meta.get("turned", ()))  # not in those of version 0.1
-        stored = {name: meta["arrays"][name] for name in _arrays(labelled)}
-        expected = {name: (array["bytes"], array["crc32"]) for name, array in stored.items()}
-    except (KeyError, TypeError) as error:
-        raise DamagedCache(f"meta.json is incomplete: {error}") from error
-    wanted = tuple(sample.name for sample in samples if sample.name in kept)
-    if meta.get("key") != key or names != wanted or not names:
-        raise DamagedCache("meta.json belongs to other samples")
-
-    arrays: list[Array] = []
-    shapes = {"images.npy": (len(names), *size, 3), "labels.npy": (len(names), *size)}
-    for name, (length, checksum) in expected.items():
-        shape = shapes[name]
-        try:
-            found = (folder / name).stat().st_size
-            if found != length:
-                raise DamagedCache(f"{name} has {found} bytes instead of {length}")
-            if _crc32(folder / name) != checksum:
-                raise DamagedCache(f"{name} does not match its checksum")
-            array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DamagedCache(
-                f"{name} cannot be read: {getattr(error, 'strerror', None) or error}"
-            ) from error
-        if array.shape != shape or array.dtype != np.uint8:
-            raise DamagedCache(f"{name} is {array.dtype} {array.shape} instead of uint8 {shape}")
-        arrays.append(array)
-    with suppress(OSError):  # a cache that someone else owns is used all the same
-        os.utime(folder / "meta.json")
-    labels = arrays[1] if labelled else np.broadcast_to(np.uint8(0), shapes["labels.npy"])
-    return Cache(key, folder, names, arrays[0], labels, faults, labelled, rebuilt_because, turned)
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """The meta.json of a cache. Raises DamagedCache when it is not there or is no JSON object."""
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedCache(
-            f"meta.json cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    if not isinstance(meta, dict):
-        raise DamagedCache("meta.json is not an object")
-    return meta
-
-
-def _crc32(path: Path) -> int:
-    """CRC-32 of a file: 2,975 samples of 128x128 (195 MB) take about 0.1 s once they are in memory."""
-    checksum = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
-
-
-# --- Remove --------------------------------------------------------------------------------------
-
-
-def remove_cache(cache_dir: Path, key: str) -> None:
-    """Remove a cache and what killed processes left of it; the lock must be held. Raises DataError.
-
-    The cache is renamed first, so that none is ever seen half removed.
-    """
-    sweep(cache_dir, key)
-    with suppress(FileNotFoundError):
-        (cache_dir / key).rename(cache_dir / f"{key}.removed")
-        sweep(cache_dir, key)
-
-
-def sweep(cache_dir: Path, key: str) -> None:
-    """Remove what killed processes left of a cache; the lock must be held, as then nobody uses it."""
-    for left in (cache_dir / f"{key}.building", cache_dir / f"{key}.removed"):
-        try:
-            shutil.rmtree(left)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise DataError(f"{left}: cannot be removed: {error.strerror}") from error
 
 
 def files_of(sample: Sample) -> tuple[Path, ...]:

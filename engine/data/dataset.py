@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.classes import UNLABELLED, ClassSet
 from engine.config.sections import DataConfig
-from engine.data.cache import Cache, DamagedCache, cache_key, files_of, open_cache, read_meta
+from engine.data.cache import cache_key, files_of, open_cache
+from engine.data.cache_files import Cache, DamagedCache, read_meta
 from engine.data.catalog import (
     Catalog,
     DataError,
@@ -30,79 +30,19 @@ from engine.data.catalog import (
 )
 from engine.data.decode import (
     check_samples,
-    read_pair,
     relative_path,
-    resize_image,
-    resize_labels,
-    train_id_table,
 )
 from engine.data.faults import counted, left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.layouts import EXTRA
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.membership import Membership, some, told_changes
+from engine.data.sample_readers import CachedSplit, FileSplit, Split
 from engine.data.split import labelled_part, split_samples
 from engine.host.access import reason
 from engine.run.files import expanded, write_json
 
-Pixels = NDArray[np.uint8]
 Report = Callable[[int, int], None]
-
-
-class Split(Protocol):
-    """One split of a data set, in the order of its names."""
-
-    def __len__(self) -> int: ...
-
-    def name(self, position: int) -> str: ...
-
-    def sample(self, position: int) -> tuple[Pixels, Pixels]:
-        """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run."""
-
-
-@dataclass(frozen=True)
-class CachedSplit:
-    """A split whose samples lie decoded in a cache: `indices` [N] int64 are its rows there."""
-
-    cache: Cache
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def name(self, position: int) -> str:
-        return self.cache.names[int(self.indices[position])]
-
-    def sample(self, position: int) -> tuple[Pixels, Pixels]:
-        row = self.indices[position]
-        return np.array(self.cache.images[row]), np.array(self.cache.labels[row])
-
-
-@dataclass(frozen=True)
-class FileSplit:
-    """A split that is decoded and resized from its files each time; the pixels are those of a cache."""
-
-    samples: tuple[Sample, ...]
-    size: tuple[int, int]
-    class_set: ClassSet
-    root: Path
-    workers: int
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def name(self, position: int) -> str:
-        return self.samples[position].name
-
-    def sample(self, position: int) -> tuple[Pixels, Pixels]:
-        """Raises DataError when a file has become unusable since it was checked."""
-        pair, faults = read_pair(self.samples[position], self.class_set, self.root)
-        if pair is None:
-            raise DataError(f"{self.root / faults[0].path}: {faults[0].problem}")
-        image, labels = pair
-        return resize_image(image, self.size), train_id_table(self.class_set)[
-            resize_labels(labels, self.size)
-        ]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.cache import DamagedCache, read_meta, remove_cache, sweep
+from engine.data.cache_files import DamagedCache, read_meta, remove_cache, sweep
 from engine.data.catalog import DataError
 from engine.run.files import lock_if_free
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from engine.classes import ClassSet
 from engine.data.batches import normalise
-from engine.data.dataset import Split
+from engine.data.sample_readers import Split
 from engine.learning.hardware import Hardware
 from engine.models.contract import outputs_of
 from engine.report.gallery import PictureError, gallery_name

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from engine.config.recipes import RECIPES
 from engine.config.stored import CLASS_SET, flat_config
 from engine.report.compare_config import pretraining_epochs
-from engine.report.run import changed_keys
+from engine.report.run_config import changed_keys
 from engine.store import RunRow
 from engine.tasks import TASKS, NetworkTask
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
 
-from engine.config.described import config_keys, format_value, value_of
-from engine.config.files import new_config
-from engine.config.recipes import RECIPES, get_recipe
-from engine.config.stored import flat_config
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
+from engine.report.lines import as_lines, quoted
+from engine.report.run_config import config_lines
 from engine.report.runs import STATUS_STYLES, done, outcome, worded
 from engine.report.tables import (
     Column,
@@ -33,8 +31,6 @@ from engine.tasks import TASKS, USUAL, NetworkTask
 from engine.visible import block, one_line
 
 CURVE_WIDTH = 40
-
-_NOT_OF_A_RECIPE = ("data.root", "recipe")
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ def run_page(page: RunPage, width: int | None) -> Text:
         _metrics(page, width),
         results(page, width),
         facts(page),
-        _config(page.row, width or 100),
+        config_lines(page.row, width or 100),
         _warnings(page.events),
         _files(page.files),
         Text.assemble(("next", "bold"), "  " + "\n      ".join(map(one_line, next_commands(page)))),
@@ -97,19 +93,7 @@ def next_commands(page: RunPage) -> list[str]:
     commands += TASKS[row.task].next_commands(row.id, bool(files.checkpoints), bool(files.gallery))
     if files.gallery:
         commands.append(f"seg-engine picture {row.id}")
-    return [*commands, f"seg-engine runs --experiment {_quoted(row.experiment)}"]
-
-
-def changed_keys(row: RunRow) -> dict[str, tuple[str, str]]:
-    """Config keys in which a run differs from its recipe (from the defaults without one): (run, recipe)."""
-    base = get_recipe(row.recipe) if row.recipe in RECIPES else new_config()
-    stored = flat_config(row.stored_config)
-    changed = {}
-    for key in config_keys():
-        own, usual = stored.get(key), format_value(value_of(base, key))
-        if own is not None and own != usual and key not in _NOT_OF_A_RECIPE:
-            changed[key] = (own, usual)
-    return changed
+    return [*commands, f"seg-engine runs --experiment {quoted(row.experiment)}"]
 
 
 def heading(page: RunPage) -> Text:
@@ -136,7 +120,7 @@ def heading(page: RunPage) -> Text:
     lines.append(Text("  ".join(labels)))
     if row.note:
         lines += [Text(line) for line in f"note: {block(row.note, ' ' * len('note: '))}".splitlines()]
-    return _lines(lines)
+    return as_lines(lines)
 
 
 def _of_source(row: RunRow, noun: str) -> str:
@@ -170,7 +154,7 @@ def failure(row: RunRow) -> Text | None:
     told = f"{row.cause or row.status}: {block(row.message) or 'no message'}"
     lines = [Text(line, "bold red") for line in told.splitlines()]
     lines += [Text("  " + line) for line in row.traceback.rstrip().splitlines()]
-    return _lines(lines)
+    return as_lines(lines)
 
 
 def _curves(epochs: Sequence[EpochRow]) -> Text | None:
@@ -315,7 +299,7 @@ def facts(page: RunPage) -> Text:
     facts += [("start", ", ".join(waits))] if waits else []
     facts.append(("times", _times(row, page.now)))
     label = max(len(name) for name, _ in facts)
-    return _lines([Text.assemble((f"{name:<{label}}", "bold"), f"  {value}") for name, value in facts])
+    return as_lines([Text.assemble((f"{name:<{label}}", "bold"), f"  {value}") for name, value in facts])
 
 
 def _utilisation(row: RunRow) -> str:
@@ -338,42 +322,9 @@ def _times(row: RunRow, now: float) -> str:
     return ", ".join(parts)
 
 
-def _config(row: RunRow, width: int) -> Text:
-    """Every key, a line a group, with those that the recipe has otherwise marked and told apart below."""
-    changed = changed_keys(row)
-    groups: dict[str, list[tuple[str, bool]]] = {}
-    stored = flat_config(row.stored_config)
-    for key in config_keys():
-        value = stored.get(key)
-        group, _, leaf = key.rpartition(".")
-        if value is not None:
-            shown = f"{leaf} {_quoted(value)}"
-            groups.setdefault(group or "run", []).append((shown + "*" * (key in changed), key in changed))
-    usual = f"recipe {row.recipe}" if row.recipe in RECIPES else "default"
-    told = f", * differs from the {usual}" if changed else f", all as in the {usual}"
-    lines = [Text.assemble(("config", "bold"), told)]
-    label = max(len(group) for group in groups)
-    for group, entries in groups.items():
-        lines += _wrapped(f"  {group:<{label}}", entries, width)
-    for key, (own, base) in changed.items():
-        lines.append(Text(f"  * {key}: {_quoted(own)}, not {_quoted(base)}", "yellow"))
-    return _lines(lines)
-
-
-def _wrapped(label: str, entries: Iterable[tuple[str, bool]], width: int) -> list[Text]:
-    """Entries behind their label, on as many lines as they need."""
-    lines = [Text(label)]
-    for shown, marked in entries:
-        if len(lines[-1]) + 2 + len(shown) > width and len(lines[-1]) > len(label):
-            lines.append(Text(" " * len(label)))
-        lines[-1].append("  ")
-        lines[-1].append(shown, "yellow" if marked else None)
-    return lines
-
-
 def _warnings(events: Sequence[EventRow]) -> Text | None:
     messages = [str(event.payload["message"]) for event in events if event.event == "warning"]
-    return _lines([Text(f"warning: {message}", "yellow") for message in messages]) if messages else None
+    return as_lines([Text(f"warning: {message}", "yellow") for message in messages]) if messages else None
 
 
 def _files(files: Files) -> Text:
@@ -382,21 +333,4 @@ def _files(files: Files) -> Text:
         lines.append(Text("       (not on this machine)"))
     named = [files.log, *files.checkpoints, *files.gallery[-1:], files.picture]
     lines += [Text(f"       {path}") for path in named if path is not None]
-    return _lines(lines)
-
-
-def _quoted(value: str) -> str:
-    return value if value and " " not in value else f'"{value}"'
-
-
-def _lines(lines: Iterable[Text]) -> Text:
-    """Lines below each other, each of which stays one whatever it holds."""
-    return Text("\n", no_wrap=True, overflow="ignore").join(map(_on_one_line, lines))
-
-
-def _on_one_line(line: Text) -> Text:
-    if line.plain.isprintable():
-        return line
-    shown = line.copy()
-    shown.plain = one_line(line.plain)  # as long as before, so that the styles stay in place
-    return shown
+    return as_lines(lines)

@@ -15,7 +15,7 @@ from engine.report.measures import ComparedRun, Metric, Value, summarised
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName
-from engine.report.run import changed_keys
+from engine.report.run_config import changed_keys
 from engine.tasks import learns_classes
 
 STUDY_RECIPES = tuple(dict.fromkeys(result.recipe for result in PUBLISHED_RESULTS))

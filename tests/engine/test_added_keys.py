@@ -25,7 +25,7 @@ from engine.losses.builtin import LOSSES
 from engine.models.builtin import MODELS
 from engine.plugins import with_loaded
 from engine.report.compare import ComparedRun, compare
-from engine.report.run import changed_keys
+from engine.report.run_config import changed_keys
 from engine.store import Store
 from engine.store.schema import runs
 from engine.store.variant import variant_of

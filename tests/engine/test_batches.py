@@ -25,8 +25,9 @@ from engine.data.batches import (
     normalise,
 )
 from engine.data.catalog import DataError
-from engine.data.dataset import CachedSplit, Dataset, FileSplit, open_dataset
+from engine.data.dataset import Dataset, open_dataset
 from engine.data.decode import map_in_order
+from engine.data.sample_readers import CachedSplit, FileSplit
 from engine.data.synthetic import synthesize
 from engine.host.processes import living_pids, parent_of
 from engine.training.rng import shuffled, step_generator

@@ -14,7 +14,8 @@ from PIL import Image
 
 from engine.classes import VOID, ClassInfo, ClassSet
 from engine.data import cache as cache_module
-from engine.data.cache import Cache, cache_key, open_cache
+from engine.data.cache import cache_key, open_cache
+from engine.data.cache_files import Cache
 from engine.data.catalog import DataError, Fault, Sample, scan
 from engine.data.decode import check_samples
 from engine.data.prune import list_caches, prune_caches

@@ -13,7 +13,8 @@ from rich.cells import cell_len
 
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
-from engine.report.run import Files, RunPage, changed_keys, next_commands, run_page
+from engine.report.run import Files, RunPage, next_commands, run_page
+from engine.report.run_config import changed_keys
 from engine.report.runs import SHORT_CAUSES, runs_csv, runs_table, status_cell, status_within
 from engine.report.tables import (
     Column,

@@ -13,7 +13,8 @@ from engine.config.keys import ConfigError, validate
 from engine.config.sections import DataConfig
 from engine.data.batches import StreamedBatches, make_batches
 from engine.data.catalog import DataError, scan_images
-from engine.data.dataset import CachedSplit, Dataset, Split, open_dataset
+from engine.data.dataset import Dataset, open_dataset
+from engine.data.sample_readers import CachedSplit, Split
 from engine.data.synthetic import synthesize
 
 SIZE = (32, 48)

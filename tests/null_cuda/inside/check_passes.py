@@ -15,7 +15,8 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.batches import ResidentBatches, StreamedBatches, make_batches
-from engine.data.dataset import CachedSplit, Dataset, open_dataset
+from engine.data.dataset import Dataset, open_dataset
+from engine.data.sample_readers import CachedSplit
 from engine.data.synthetic import synthesize
 from engine.inference.ahead import computed_ahead
 from engine.inference.network import Network
