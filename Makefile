@@ -41,7 +41,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
-	@test -d $(DEMO)/data || $(BIN)/seg-engine data synthesize $(DEMO)/data --images 120 --size 96x192 --seed 1
+	@test -d $(DEMO)/data/leftImg8bit || $(BIN)/seg-engine data synthesize $(DEMO)/data --images 120 --size 96x192 --seed 1
 	$(BIN)/seg-engine --workspace $(DEMO) run quick --data $(DEMO)/data --name demo --experiment demo
 	@echo
 	@echo "That was one run in the workspace $(DEMO)/. Put the commands on your path and look around:"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,11 @@ from engine.data.scenes.street import render
 from engine.errors import EngineError
 from engine.host.processes import python_environment
 from engine.run.files import replacing
+
+IMAGES, LABELS = FOLDERS = ("leftImg8bit", "gtFine")
+
+DRAWING = ".drawing"
+"""The folder of those that are not all drawn yet."""
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 """Bounds of height and width in pixels."""
@@ -76,15 +82,18 @@ def synthesize(
 
     Files: `leftImg8bit/<split>/synth/synth_<i>_000019_leftImg8bit.png` (RGB) and
     `gtFine/<split>/synth/synth_<i>_000019_gtFine_labelIds.png` (source ids of Cityscapes, 8 bits),
-    split `train` or `val`. Each file is whole or not there, and an image never lacks its label file.
+    split `train` or `val`. They are there when all are drawn: whatever ends the drawing leaves none.
 
     Raises SyntheticError for arguments out of range, a `root` that holds anything, or a failed write.
     """
     _check(root, images, size, seed, val_fraction)
     splits = _splits(images, val_fraction)
-    pictures = [_Picture(root, split, seed, i, size) for i, split in enumerate(splits)]
+    hidden, is_new = root / DRAWING, not root.exists()
+    pictures = [_Picture(hidden, split, seed, i, size) for i, split in enumerate(splits)]
     found: set[int] = set()
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(hidden, ignore_errors=True)  # of one that was killed
         for folder in {path.parent for picture in pictures for path in _paths(picture)}:
             folder.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(_drawn(pictures)) as drawn:
@@ -92,12 +101,19 @@ def synthesize(
                 found |= source_ids
                 if on_progress is not None:
                     on_progress(done, images)
+        for name in FOLDERS:
+            (hidden / name).rename(root / name)
     except OSError as error:
         raise SyntheticError(f"{root}: cannot be written: {error.strerror or error}") from error
     except BrokenProcessPool as error:
         raise SyntheticError(
             f"{root}: a drawing process was killed, perhaps out of memory; draw smaller images"
         ) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if is_new:
+                root.rmdir()  # where nothing came of it
     classes = tuple(c.name for c in CITYSCAPES.classes if found.intersection(c.ids))
     return SyntheticSummary(splits.count("train"), splits.count("val"), classes)
 
@@ -115,7 +131,7 @@ def _check(root: Path, images: int, size: tuple[int, int], seed: int, val_fracti
     if not 0.0 < val_fraction < 1.0:
         raise SyntheticError(f"val_fraction is {val_fraction}; it must lie between 0 and 1, such as 0.2")
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and (not root.is_dir() or any(path.name != DRAWING for path in root.iterdir())):
             raise SyntheticError(f"{root}: is not empty; give a new folder")
     except OSError as error:
         raise SyntheticError(f"{root}: cannot be read: {error.strerror or error}") from error
@@ -136,8 +152,8 @@ def _paths(picture: _Picture) -> tuple[Path, Path]:
     """Image file and label file."""
     name = f"synth_{picture.index:06d}_000019"
     return (
-        picture.root / "leftImg8bit" / picture.split / "synth" / f"{name}_leftImg8bit.png",
-        picture.root / "gtFine" / picture.split / "synth" / f"{name}_gtFine_labelIds.png",
+        picture.root / IMAGES / picture.split / "synth" / f"{name}_leftImg8bit.png",
+        picture.root / LABELS / picture.split / "synth" / f"{name}_gtFine_labelIds.png",
     )
 
 
