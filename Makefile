@@ -42,12 +42,12 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.installed
 	@test -d $(DEMO)/data/leftImg8bit || $(BIN)/seg-engine data synthesize $(DEMO)/data --images 120 --size 96x192 --seed 1
+	@echo "One run in the workspace $(DEMO)/. What it tells you to type works with the commands on your path:"
+	@echo "    export PATH=\$$PWD/$(BIN):\$$PATH SEG_WORKSPACE=\$$PWD/$(DEMO)"
+	@echo
 	$(BIN)/seg-engine --workspace $(DEMO) run quick --data $(DEMO)/data --name demo --experiment demo
 	@echo
-	@echo "That was one run in the workspace $(DEMO)/. Put the commands on your path and look around:"
-	@echo "    export PATH=\$$PWD/$(BIN):\$$PATH SEG_WORKSPACE=\$$PWD/$(DEMO)"
-	@echo "    seg-engine runs"
-	@echo "    seg-engine --help"
+	@echo "Now look around: seg-engine runs, seg-tui, seg-engine --help"
 
 test: lint types walls tests
 
