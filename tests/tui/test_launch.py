@@ -508,7 +508,7 @@ async def test_an_evaluation_is_not_made_again_by_the_form(workspace: Workspace)
         await pilot.press("R")
         await pilot.pause()
         assert isinstance(app.screen, Dashboard)
-        assert "`seg-engine rerun eeee0000` does" in notices(app)[-1]
+        assert "use `seg-engine rerun eeee0000`" in notices(app)[-1]
 
 
 async def test_a_run_to_wait_for_must_be_there(
