@@ -62,7 +62,7 @@ walls: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Half an hour on two quiet cores; writes docs/benchmarks.md.
 benchmarks: $(VENV)/.installed

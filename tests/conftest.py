@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import reprlib
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.postgres import Server, running_server
 
 NewDatabase = Callable[[Path], str]
@@ -18,6 +21,46 @@ NewDatabase = Callable[[Path], str]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Two of these processes on two cores need no more threads. Where threads of a worker share a core, those
+# that wait for the others are not to spin on it: that took three quarters of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+ALL_COLD = bool(os.environ.get(warm.COLD_VARIABLE) or os.environ.get("LD_PRELOAD"))
+"""What is preloaded, such as the null CUDA, need not outlive a fork."""
+_standing_by = warm.install()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cold: the start of the processes is a point of the test")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A short id for a long value, which would be a line of thousands of characters in every log."""
+    return reprlib.repr(val) if isinstance(val, str | bytes) and len(val) > 60 else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The rooms with the long files first, so that none is left for one worker when the other is done."""
+    rooms = ("system", "null_cuda", "tui")
+    first = {REPOSITORY / "tests" / room: place for place, room in enumerate(rooms)}
+    items.sort(key=lambda item: first.get(item.path.parent, len(rooms)))
+
+
+def pytest_collection_finish() -> None:
+    """What torch, Textual and the tests are made of stays to the end: no garbage is to be sought in it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    warm.Warm.starter = None if item.get_closest_marker("cold") or ALL_COLD else _standing_by.start
+
+
+def pytest_unconfigure() -> None:
+    _standing_by.end()
 
 
 @pytest.fixture(scope="session")

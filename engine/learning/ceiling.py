@@ -10,15 +10,16 @@ from engine.learning.hardware import Hardware
 
 SECONDS = 0.3
 """Time spent measuring, warm-up aside."""
+SIZES = {"cpu": 2048, "cuda": 8192}
+"""Rows of the square matrices, as large as a layer's, so that memory is no limit."""
 
 
 def matrix_ceiling(hardware: Hardware) -> float:
     """FLOP/s of the best of several square matrix products in the run's precision and threads.
 
-    A convolution is a matrix product in disguise, so no network on this device exceeds it by much. The
-    matrices are as large as a layer's (2048 on the CPU, 8192 on CUDA), so that memory is no limit.
+    A convolution is a matrix product in disguise, so no network on this device exceeds it by much.
     """
-    size = 8192 if hardware.device.type == "cuda" else 2048
+    size = SIZES[hardware.device.type]
     # A generator of its own: the run's must not be moved by a measurement.
     generator = torch.Generator(hardware.device).manual_seed(0)
     left, right = (

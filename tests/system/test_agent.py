@@ -336,6 +336,7 @@ def test_two_workers_never_share_a_run(
 # --- From the command line -----------------------------------------------------------------------
 
 
+@pytest.mark.cold
 def test_queueing_starts_an_agent_that_outlives_the_command(
     workspace: Workspace, store: Store, street: Path
 ) -> None:

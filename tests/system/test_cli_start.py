@@ -19,6 +19,8 @@ from tests.engine.made_up_runs import finished_journal, make_run_dir
 
 COMMAND = [sys.executable, "-c", "from engine.cli.main import main; main()"]
 
+pytestmark = pytest.mark.cold
+
 NEVER = ("torch", "torchvision", "textual", "alembic")
 """What no command that only looks may import: each takes longer than all else together."""
 

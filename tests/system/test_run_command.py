@@ -86,6 +86,7 @@ def query(workspace: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
+@pytest.mark.cold
 def test_one_command_leaves_every_epoch_in_the_database(
     command: Command, street: Path, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
 import re
@@ -13,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -23,72 +22,24 @@ from engine.config.run_config import RunConfig
 from engine.run.directory import RunDir
 from engine.run.events import Epoch, Failed, Result, Started, Warned
 from engine.run.journal import JournalWriter, read_all, read_events
+from tests import warm
 from tests.system.conftest import WAIT_SECONDS
 from tests.system.test_worker import MakeRun, curve, digest
 
 KILLS = 20
 MB = 1 << 20
 
-NURSERY = """
-import json, os, sys
-import torch
-from engine.worker import entry as worker
-import engine.training.probes.fit, engine.training.train
 
-torch.set_num_threads(1)
-for line in sys.stdin:
-    path, preparation = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        log = os.open(path + "/log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        sys.argv = ["worker", path]
-        exec(preparation)
-        os._exit(worker.main())
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""Starts workers that need not import torch anew: the kills then fall into the work, not into the import."""
+def begin(run: RunDir, preparation: str = "") -> subprocess.Popen[bytes]:
+    """Start a worker that runs `preparation` (Python) before anything else."""
+    code = f"import engine.training.probes.fit, engine.training.train\n{preparation}\n{warm.WORKER}"
+    with open(run.log, "ab") as log:
+        command = [sys.executable, "-c", code, str(run.path)]
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
-class Nursery:
-    """One worker at a time, as a forked child of a process that has torch."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def start(self, run: RunDir, preparation: str = "") -> int:
-        """The pid of a new worker, which runs `preparation` (Python) before anything else."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([str(run.path), preparation]) + "\n")
-        self._process.stdin.flush()
-        return self._number()
-
-    def wait(self) -> int:
-        """The exit status of the worker, negative for a signal."""
-        return self._number()
-
-    def work(self, run: RunDir, preparation: str = "") -> int:
-        self.start(run, preparation)
-        return self.wait()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def _number(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    process = Nursery()
-    yield process
-    process.close()
+def work(run: RunDir, preparation: str = "") -> int:
+    return begin(run, preparation).wait(timeout=WAIT_SECONDS)
 
 
 def failure(run: RunDir) -> Failed:
@@ -105,20 +56,20 @@ def started(run: RunDir) -> list[Started]:
     return [event for event in read_all(run.journal) if isinstance(event, Started)]
 
 
-def test_kills_at_random_moments_change_no_bit(new_run: MakeRun, tiny: RunConfig, nursery: Nursery) -> None:
+def test_kills_at_random_moments_change_no_bit(new_run: MakeRun, tiny: RunConfig) -> None:
     seed = int(os.environ.get("SEG_KILL_SEED", "0"))
     kills = int(os.environ.get("SEG_KILLS", KILLS))
     rng = random.Random(seed)
     config = with_values(tiny, {"epochs": 3 * kills, "gallery.every": 10, "checkpoint.keep_every": 20})
     whole = new_run(config)
     begun = time.monotonic()
-    assert nursery.work(whole) == 0, whole.log.read_text()
+    assert work(whole) == 0, whole.log.read_text()
     epoch_seconds = (time.monotonic() - begun) / config.epochs
 
     broken = new_run(config)
     offset = killed = 0
     for _ in range(kills):
-        pid = nursery.start(broken)
+        worker = begin(broken)
         wanted = rng.randrange(3)  # epochs that this attempt lives through, then a part of the next
         deadline = time.monotonic() + WAIT_SECONDS
         while wanted > 0 and time.monotonic() < deadline:
@@ -126,12 +77,12 @@ def test_kills_at_random_moments_change_no_bit(new_run: MakeRun, tiny: RunConfig
             wanted -= sum(isinstance(event, Epoch) and event.split == "val" for event in events)
             time.sleep(0.001)
         time.sleep(rng.random() * 2 * epoch_seconds)
-        os.kill(pid, signal.SIGKILL)
-        killed += nursery.wait() == -signal.SIGKILL
+        worker.kill()
+        killed += worker.wait(timeout=WAIT_SECONDS) == -signal.SIGKILL
         for checkpoint in broken.checkpoints.glob("*.pt"):
             torch.load(checkpoint, weights_only=True)
     left_behind = list(broken.path.rglob("*.tmp"))
-    assert nursery.work(broken) == 0, broken.log.read_text()
+    assert work(broken) == 0, broken.log.read_text()
 
     print(f"seed {seed}: {killed} kills, {len(left_behind)} temporaries left by the last one")
     assert killed == kills
@@ -145,11 +96,9 @@ def test_kills_at_random_moments_change_no_bit(new_run: MakeRun, tiny: RunConfig
     assert list(broken.path.rglob("*.tmp")) == []
 
 
-def test_a_damaged_checkpoint_costs_work_and_not_the_run(
-    new_run: MakeRun, tiny: RunConfig, nursery: Nursery
-) -> None:
+def test_a_damaged_checkpoint_costs_work_and_not_the_run(new_run: MakeRun, tiny: RunConfig) -> None:
     source = new_run(with_values(tiny, {"epochs": 2}))
-    assert nursery.work(source) == 0, source.log.read_text()
+    assert work(source) == 0, source.log.read_text()
 
     def damaged(name: str) -> None:
         path = run.checkpoints / name
@@ -161,7 +110,7 @@ def test_a_damaged_checkpoint_costs_work_and_not_the_run(
     shutil.copytree(source.checkpoints, run.checkpoints, dirs_exist_ok=True)
     damaged("last.pt")
     best = torch.load(run.checkpoints / "best.pt", weights_only=True)
-    assert nursery.work(run) == 0, run.log.read_text()
+    assert work(run) == 0, run.log.read_text()
     assert "last.pt: is damaged: the checksum of" in warnings_of(run)[0]
     assert f"going on from the weights of best.pt, after epoch {best['epoch']}" in warnings_of(run)[1]
     assert started(run)[0].resumed_from_epoch == best["epoch"]
@@ -174,18 +123,16 @@ def test_a_damaged_checkpoint_costs_work_and_not_the_run(
 
     damaged("last.pt")
     damaged("best.pt")
-    assert nursery.work(run) == 0, run.log.read_text()
+    assert work(run) == 0, run.log.read_text()
     assert any("the run begins anew" in told for told in warnings_of(run))
     assert started(run)[1].resumed_from_epoch == 0
 
 
-def test_a_run_whose_time_is_over_says_how_to_go_on(
-    new_run: MakeRun, tiny: RunConfig, nursery: Nursery
-) -> None:
+def test_a_run_whose_time_is_over_says_how_to_go_on(new_run: MakeRun, tiny: RunConfig) -> None:
     run = new_run(with_values(tiny, {"limits.hours": 0.002, "epochs": 1_000_000, "gallery.every": 0}))
     reached = (0, 0)
     for attempt in (1, 2):
-        assert nursery.work(run) == 1, run.log.read_text()
+        assert work(run) == 1, run.log.read_text()
         assert failure(run).cause == "timeout"
         content = torch.load(run.checkpoints / "last.pt", weights_only=True)
         kept = (content["epoch"], content["step"])
@@ -205,12 +152,12 @@ resource.setrlimit(resource.RLIMIT_DATA, (used + 1150 * {MB}, used + 1150 * {MB}
 """Data alone, not addresses: how many of those allocators and threads reserve differs from time to time."""
 
 
-def test_a_run_without_memory_is_told_what_fits(new_run: MakeRun, tiny: RunConfig, nursery: Nursery) -> None:
+def test_a_run_without_memory_is_told_what_fits(new_run: MakeRun, tiny: RunConfig) -> None:
     # Few channels of many pixels: what there is no room for is then an activation, which torch allocates and
     # complains about, and no workspace of oneDNN, which may crash.
     hungry = {"data.size": "512x512", "model.width": 8, "batch_size": 8, "epochs": 1, "gallery.every": 0}
     run = new_run(with_values(tiny, {**hungry, "data.split": "official"}))
-    assert nursery.work(run, LIMIT_MEMORY) == 1, run.log.read_text()
+    assert work(run, LIMIT_MEMORY) == 1, run.log.read_text()
     assert failure(run).cause == "out_of_memory"
     assert "Traceback" in failure(run).traceback
     advice = re.fullmatch(
@@ -224,7 +171,7 @@ def test_a_run_without_memory_is_told_what_fits(new_run: MakeRun, tiny: RunConfi
         {"runtime.micro_batch": advice[1], "validation.batch_size": advice[1]},
     ):
         advised = new_run(with_values(run.read_config(), changes))
-        assert nursery.work(advised, LIMIT_MEMORY) == 0, advised.log.read_text()
+        assert work(advised, LIMIT_MEMORY) == 0, advised.log.read_text()
 
 
 SHORT_WHILE_DECODING = """
@@ -238,10 +185,10 @@ engine.data.image_files.read_regular = short
 
 
 def test_memory_that_runs_out_while_images_are_read_is_no_fault_of_the_images(
-    new_run: MakeRun, tiny: RunConfig, nursery: Nursery
+    new_run: MakeRun, tiny: RunConfig
 ) -> None:
     run = new_run(with_values(tiny, {"data.skip_bad": True, "data.size": "48x80"}))
-    assert nursery.work(run, SHORT_WHILE_DECODING) == 1, run.log.read_text()
+    assert work(run, SHORT_WHILE_DECODING) == 1, run.log.read_text()
     assert failure(run).cause == "out_of_memory"
     assert "out of memory while decoding" in failure(run).traceback
 
@@ -251,15 +198,13 @@ def limit_file_size(size: int) -> str:
     return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
 
 
-def test_a_full_disk_keeps_the_last_good_checkpoint(
-    new_run: MakeRun, tiny: RunConfig, nursery: Nursery
-) -> None:
+def test_a_full_disk_keeps_the_last_good_checkpoint(new_run: MakeRun, tiny: RunConfig) -> None:
     source = new_run(with_values(tiny, {"epochs": 1}))
-    assert nursery.work(source) == 0, source.log.read_text()
+    assert work(source) == 0, source.log.read_text()
     run = new_run(with_values(tiny, {"epochs": 3}))
     shutil.copytree(source.checkpoints, run.checkpoints, dirs_exist_ok=True)
     size = (source.checkpoints / "best.pt").stat().st_size
-    assert nursery.work(run, limit_file_size(size - 1)) == 1
+    assert work(run, limit_file_size(size - 1)) == 1
     assert failure(run).cause == "exception"
     assert re.search(r"(best|last)\.pt: cannot be written: File too large$", failure(run).message)
     record = run.read_exit()
@@ -267,13 +212,13 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     assert record.message == failure(run).message
     assert list(run.path.rglob("*.tmp")) == []
     assert torch.load(run.checkpoints / "last.pt", weights_only=True)["epoch"] == 1
-    assert nursery.work(run) == 0, run.log.read_text()
+    assert work(run) == 0, run.log.read_text()
     assert started(run)[1].resumed_from_epoch == 1
 
 
 @pytest.mark.parametrize("spare", [150, 4000], ids=["not even the failure", "an epoch does not fit"])
 def test_a_journal_that_cannot_grow_ends_the_run_and_loses_nothing(
-    new_run: MakeRun, tiny: RunConfig, nursery: Nursery, spare: int
+    new_run: MakeRun, tiny: RunConfig, spare: int
 ) -> None:
     # Long already, so that the limit is met by nothing but the journal.
     run = new_run(with_values(tiny, {"epochs": 2}))
@@ -284,7 +229,7 @@ def test_a_journal_that_cannot_grow_ends_the_run_and_loses_nothing(
     events = len(read_all(run.journal))
     # How often progress is told depends on the machine, and with it which event is the first without room.
     quiet = "import engine.worker.job; engine.worker.job.PROGRESS_SECONDS = float('inf')"
-    assert nursery.work(run, f"{quiet}\n{limit_file_size(size + spare)}") == 1
+    assert work(run, f"{quiet}\n{limit_file_size(size + spare)}") == 1
     assert "journal.jsonl: cannot be written: " in run.log.read_text()
     assert len(read_all(run.journal)) >= events
     assert len(curve(run)) < 4
@@ -293,7 +238,7 @@ def test_a_journal_that_cannot_grow_ends_the_run_and_loses_nothing(
     record = run.read_exit()
     assert record is not None
     assert (record.status, record.cause) == ("failed", "exception")
-    assert nursery.work(run) == 0, run.log.read_text()
+    assert work(run) == 0, run.log.read_text()
     assert sorted(curve(run)) == [(1, "train"), (1, "val"), (2, "train"), (2, "val")]
     everything = read_all(run.journal)
     assert [event.seq for event in everything] == list(range(len(everything)))
@@ -340,28 +285,28 @@ def test_a_read_only_run_directory_is_told_on_stderr(new_run: MakeRun, tiny: Run
     assert not run.journal.exists()
 
 
-def test_a_deleted_run_directory_stays_deleted(new_run: MakeRun, tiny: RunConfig, nursery: Nursery) -> None:
+def test_a_deleted_run_directory_stays_deleted(new_run: MakeRun, tiny: RunConfig) -> None:
     run = new_run(with_values(tiny, {"epochs": 1_000_000}))
-    pid = nursery.start(run)
+    worker = begin(run)
     deadline = time.monotonic() + WAIT_SECONDS
     while not (run.checkpoints / "last.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.005)
-    os.kill(pid, signal.SIGSTOP)  # rmtree loses a race against somebody who goes on writing
+    worker.send_signal(signal.SIGSTOP)  # rmtree loses a race against somebody who goes on writing
     shutil.rmtree(run.path)
-    os.kill(pid, signal.SIGCONT)
-    assert nursery.wait() == 1
+    worker.send_signal(signal.SIGCONT)
+    assert worker.wait(timeout=WAIT_SECONDS) == 1
     assert not run.path.exists()
 
 
-def test_a_second_worker_leaves_the_first_alone(new_run: MakeRun, tiny: RunConfig, nursery: Nursery) -> None:
+def test_a_second_worker_leaves_the_first_alone(new_run: MakeRun, tiny: RunConfig) -> None:
     run = new_run(with_values(tiny, {"epochs": 1_000_000}))
-    pid = nursery.start(run)
+    worker = begin(run)
     deadline = time.monotonic() + WAIT_SECONDS
     while not started(run) and time.monotonic() < deadline:
         time.sleep(0.005)
     assert "another worker is at work in it" in fail_to_start(run, lambda: None)
-    os.kill(pid, signal.SIGTERM)
-    assert nursery.wait() == 3, run.log.read_text()
+    worker.terminate()
+    assert worker.wait(timeout=WAIT_SECONDS) == 3, run.log.read_text()
     assert [event.attempt for event in started(run)] == [1]
     assert {event.attempt for event in read_all(run.journal)} == {1}
 
@@ -373,11 +318,11 @@ time.time = lambda: 1_800_000_000.0 - 86_400 * next(days)
 """
 
 
-def test_a_clock_that_steps_back_changes_nothing(new_run: MakeRun, tiny: RunConfig, nursery: Nursery) -> None:
+def test_a_clock_that_steps_back_changes_nothing(new_run: MakeRun, tiny: RunConfig) -> None:
     config = with_values(tiny, {"limits.hours": 1, "checkpoint.seconds": 3600})
     steady, odd = new_run(config), new_run(config)
-    assert nursery.work(steady) == 0, steady.log.read_text()
-    assert nursery.work(odd, CLOCK_GOES_BACK) == 0, odd.log.read_text()
+    assert work(steady) == 0, steady.log.read_text()
+    assert work(odd, CLOCK_GOES_BACK) == 0, odd.log.read_text()
     assert curve(odd) == curve(steady)
     assert digest(odd.checkpoints / "last.pt") == digest(steady.checkpoints / "last.pt")
     times = [event.t for event in read_all(odd.journal)]

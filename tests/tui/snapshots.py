@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
@@ -22,5 +23,9 @@ def app_at(workspace: Workspace, show: Step) -> tuple[SegTui, Step]:
         await until(pilot, lambda: app.snapshot.at > 0)
         await settled(pilot)
         await show(pilot)
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False  # which hides it
+            field._cursor_visible = field.has_focus
+        await pilot.pause()
 
     return app, before

@@ -68,7 +68,6 @@ def test_form(snap_compare: object, near: Workspace, size: tuple[int, int], stat
             rows["name"].editor.value = "a try"
             rows["data"].editor.value = "no/such/folder"
             await until(pilot, lambda: "no such folder" in screen.form.data_look.line)
-        rows["data"].editor.cursor_blink = False
         await settled(pilot)
 
     app, before = app_at(near, show)
