@@ -11,8 +11,8 @@ A map [B, C, H, W] is rows of C channels in memory, H * W of them an image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -31,49 +31,30 @@ STRIP = 32
 """Channels whose gradients one program adds up."""
 
 
-@dataclass(frozen=True)
-class Cut:
-    """How a map is cut: `images` of `rows` of `channels`, their `groups` of `width` channels; the rows of a
-    group in `parts` of `per_part`, `tile` of which a program takes at a time."""
+class Cut(NamedTuple):
+    """How a map is cut: images of `rows` of channels, the groups of `width` of these; the rows of a group in
+    `parts` of `per_part`, `tile` of which a program takes at a time, so that `blocks` programs take all."""
 
-    images: int
     rows: int
-    channels: int
-    groups: int
+    width: int
+    padded_width: int
+    tile: int
+    per_part: int
+    parts: int
+    padded_parts: int
+    blocks: int
 
-    @classmethod
-    def of(cls, x: Tensor, groups: int) -> Cut:
-        images, channels, height, width = x.shape
-        return cls(images, height * width, channels, groups)
 
-    @property
-    def width(self) -> int:
-        return self.channels // self.groups
-
-    @property
-    def padded_width(self) -> int:
-        return triton.next_power_of_2(self.width)  # type: ignore[no-any-return]
-
-    @property
-    def tile(self) -> int:
-        return max(1, TILE // self.padded_width)
-
-    @property
-    def per_part(self) -> int:
-        most = max(1, min(self.rows * self.width // LEAST_PART, PROGRAMS // (self.images * self.groups)))
-        return self.tile * _ceil(_ceil(self.rows, most), self.tile)
-
-    @property
-    def parts(self) -> int:
-        return _ceil(self.rows, self.per_part)
-
-    @property
-    def padded_parts(self) -> int:
-        return triton.next_power_of_2(self.parts)  # type: ignore[no-any-return]
-
-    @property
-    def blocks(self) -> int:
-        return _ceil(self.rows, self.tile)
+@cache
+def cut(images: int, channels: int, height: int, width: int, groups: int) -> Cut:
+    """The cut of a map [B, C, H, W]. Widths and parts are padded to powers of 2, as Triton has no other."""
+    rows, of_group = height * width, channels // groups
+    padded_width = triton.next_power_of_2(of_group)
+    tile = max(1, TILE // padded_width)
+    most = max(1, min(rows * of_group // LEAST_PART, PROGRAMS // (images * groups)))
+    per_part = tile * _ceil(_ceil(rows, most), tile)
+    parts, blocks = _ceil(rows, per_part), _ceil(rows, tile)
+    return Cut(rows, of_group, padded_width, tile, per_part, parts, triton.next_power_of_2(parts), blocks)
 
 
 def norm_gelu_forward(
@@ -82,15 +63,16 @@ def norm_gelu_forward(
     """GELU of the group norm of x [B, C, H, W] + bias [C]: like x, and the mean and inverse deviation of each
     group, float32 [2, B * G]. weight, offset and bias are float32 [C]."""
     x = _rows_of_channels(x)
-    cut = Cut.of(x, groups)
+    made = cut(*x.shape, groups)
+    image_groups, channels = len(x) * groups, x.shape[1]
     y = torch.empty_like(x)
-    moments = x.new_empty(cut.images * groups * cut.parts * 2, dtype=torch.float32)
-    kept = x.new_empty(2, cut.images * groups, dtype=torch.float32)
-    shape = cut.rows, cut.per_part, cut.parts, cut.channels, groups, cut.width
-    tile = {"HAS_BIAS": bias is not None, "ROWS": cut.tile, "WIDTH": cut.padded_width, "num_warps": WARPS}
-    moments_kernel[cut.parts, cut.images * groups](x, bias, moments, *shape, **tile)
-    apply_kernel[cut.blocks, cut.images * groups](
-        x, bias, weight, offset, moments, y, *kept.unbind(), *shape, eps, PARTS=cut.padded_parts, **tile
+    moments = x.new_empty(image_groups * made.parts * 2, dtype=torch.float32)
+    kept = x.new_empty(2, image_groups, dtype=torch.float32)
+    shape = made.rows, made.per_part, made.parts, channels, groups, made.width
+    fixed = {"HAS_BIAS": bias is not None, "ROWS": made.tile, "WIDTH": made.padded_width, "num_warps": WARPS}
+    moments_kernel[made.parts, image_groups](x, bias, moments, *shape, **fixed)
+    apply_kernel[made.blocks, image_groups](
+        x, bias, weight, offset, moments, y, *kept.unbind(), *shape, eps, PARTS=made.padded_parts, **fixed
     )
     return y, kept
 
@@ -103,25 +85,32 @@ def norm_gelu_backward(
     bias: Tensor | None,
     kept: Tensor,
     groups: int,
-) -> tuple[Tensor, Tensor]:
-    """The gradients of x, like x, and of weight, offset and bias, float32 [3, C]; `kept` is from forward."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of x, like x, of weight and offset, float32 [2, C], and of bias, like bias, if there is
+    one; `kept` is from forward."""
     x, dy = _rows_of_channels(x), _rows_of_channels(dy)
-    cut = Cut.of(x, groups)
-    dx = torch.empty_like(x)
-    by_channel = x.new_empty(cut.images * cut.parts * 3 * cut.channels, dtype=torch.float32)
-    by_group = x.new_empty(cut.images * groups * cut.parts * 2, dtype=torch.float32)
-    of_parameters = x.new_empty(3, cut.channels, dtype=torch.float32)
+    made = cut(*x.shape, groups)
+    image_groups, channels = len(x) * groups, x.shape[1]
+    dx, d_affine, d_bias = _gradients_like(x, bias)
+    by_channel = x.new_empty(len(x) * made.parts * 3 * channels, dtype=torch.float32)
+    by_group = x.new_empty(image_groups * made.parts * 2, dtype=torch.float32)
     given = dy, x, bias, weight, offset, *kept.unbind(), by_channel, by_group
-    tile = {"HAS_BIAS": bias is not None, "ROWS": cut.tile, "WIDTH": cut.padded_width, "num_warps": WARPS}
-    sums_kernel[cut.parts, cut.images * groups](
-        *given, cut.rows, cut.per_part, cut.parts, cut.channels, groups, cut.width, **tile
+    fixed = {"HAS_BIAS": bias is not None, "ROWS": made.tile, "WIDTH": made.padded_width, "num_warps": WARPS}
+    sums_kernel[made.parts, image_groups](
+        *given, made.rows, made.per_part, made.parts, channels, groups, made.width, **fixed
     )
-    strips = _ceil(cut.channels, STRIP)
-    shape = cut.images, cut.rows, cut.parts, cut.channels, groups, cut.width, cut.blocks, strips
-    backward_kernel[(strips + cut.blocks * cut.images * groups,)](
-        *given, dx, *of_parameters.unbind(), *shape, PARTS=cut.padded_parts, STRIP=STRIP, **tile
+    strips = _ceil(channels, STRIP)
+    shape = len(x), made.rows, made.parts, channels, groups, made.width, made.blocks, strips
+    backward_kernel[(strips + made.blocks * image_groups,)](
+        *given, dx, *d_affine.unbind(), d_bias, *shape, PARTS=made.padded_parts, STRIP=STRIP, **fixed
     )
-    return dx, of_parameters
+    return dx, d_affine, d_bias
+
+
+def _gradients_like(x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    channels = x.shape[1]
+    d_bias = x.new_empty(0) if bias is None else torch.empty_like(bias)
+    return torch.empty_like(x), x.new_empty(2, channels, dtype=torch.float32), d_bias
 
 
 def _rows_of_channels(map: Tensor) -> Tensor:
@@ -154,15 +143,15 @@ def _(
 @torch.library.custom_op("seg_engine::norm_gelu_backward", mutates_args=(), device_types="cuda")
 def _backward(
     dy: Tensor, x: Tensor, weight: Tensor, offset: Tensor, bias: Tensor | None, kept: Tensor, groups: int
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     return norm_gelu_backward(dy, x, weight, offset, bias, kept, groups)
 
 
 @_backward.register_fake
 def _(
     dy: Tensor, x: Tensor, weight: Tensor, offset: Tensor, bias: Tensor | None, kept: Tensor, groups: int
-) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), x.new_empty(3, x.shape[1], dtype=torch.float32)
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _gradients_like(x, bias)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -173,9 +162,8 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradients(ctx: Any, dy: Tensor, of_kept: Tensor | None) -> tuple[Tensor | None, ...]:
     x, weight, offset, bias, kept = ctx.saved_tensors
-    dx, of_parameters = _backward(dy, x, weight, offset, bias, kept, ctx.groups)
-    of_weight, of_offset, of_bias = of_parameters.unbind()
-    return dx, of_weight, of_offset, None if bias is None else of_bias, None, None
+    dx, d_affine, d_bias = _backward(dy, x, weight, offset, bias, kept, ctx.groups)
+    return dx, *d_affine.unbind(), None if bias is None else d_bias, None, None
 
 
 norm_gelu.register_autograd(_gradients, setup_context=_keep)

@@ -217,4 +217,4 @@ def _gradients_of_strip(  # type: ignore[no-untyped-def]
     tl.store(d_weight + channel, of_weight, mask=inside)
     tl.store(d_offset + channel, of_offset, mask=inside)
     if HAS_BIAS:
-        tl.store(d_bias + channel, of_bias, mask=inside)
+        tl.store(d_bias + channel, of_bias.to(d_bias.dtype.element_ty), mask=inside)

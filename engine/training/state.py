@@ -32,6 +32,7 @@ from engine.learning.checkpoint import (
 from engine.learning.compile_autotune import CompileAutotune, CompileDecision
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
+from engine.learning.weight_casts import CastAtOnce
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 from engine.models.contract import Outputs, SegmentationNetwork, outputs_of
@@ -170,6 +171,8 @@ def new_state(
     if config.runtime.recompute:
         checkpoint_activations(model)
     network = group.share_gradients(model)
+    if hardware.device.type == "cuda" and hardware.precision != "fp32" and _casts_at_once(config, group):
+        network = CastAtOnce(model, hardware.dtype)
     objective = build_objective(config, len(classes))
     compiling = config.runtime.compile if group.count == 1 else "off"
     return TrainState(
@@ -192,6 +195,12 @@ def new_state(
             graphs=config.runtime.micro_batch in (0, config.batch_size),
         ),
     )
+
+
+def _casts_at_once(config: RunConfig, group: Group) -> bool:
+    """Whether a step may cast all weights at once: not where ranks share each gradient once it is known, and
+    not where blocks are computed again when the weights of the pass are gone."""
+    return group.count == 1 and not config.runtime.recompute
 
 
 @dataclass(frozen=True)

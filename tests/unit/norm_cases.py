@@ -35,23 +35,24 @@ def check(
     least_part: int,
 ) -> None:
     host.TILE, host.LEAST_PART = tile, least_part
+    host.cut.cache_clear()
     # Far from 0, where sums of squares would lose digits.
     x, dy = (nhwc(torch.randn(images, channels, height, width) + 30).to(dtype) for _ in range(2))
     weight, offset, shift = torch.randn(3, channels).unbind()
     bias = shift if has_bias else None
 
     y, kept = norm_gelu_forward(x, weight, offset, bias, groups, 1e-5)
-    dx, of_parameters = norm_gelu_backward(dy, x, weight, offset, bias, kept, groups)
+    dx, d_affine, d_bias = norm_gelu_backward(dy, x, weight, offset, bias, kept, groups)
 
     given = [each.double().requires_grad_() for each in (x, weight, offset, shift)]
     shifted = given[0] + given[3][:, None, None] if has_bias else given[0]
     right = functional.gelu(functional.group_norm(shifted, groups, given[1], given[2], 1e-5))
-    right.backward(dy.double())
+    right.backward(dy.double())  # type: ignore[no-untyped-call]
     assert y.dtype == dx.dtype == dtype
     assert y.is_contiguous(memory_format=torch.channels_last)
     close(y, right.detach(), PRECISION[dtype])
     close(dx, given[0].grad, PRECISION[dtype])
-    for found, each in zip(of_parameters, given[1:], strict=True):
+    for found, each in zip([*d_affine, d_bias], given[1:], strict=True):
         if each.grad is not None:
             close(found, each.grad, 2e-5)
 

@@ -16,11 +16,11 @@ from engine.learning.checkpoint import random_state, restore_random_state
 from tests.null_cuda.counts import Counts
 
 LIMITS = {
-    "paper-unet": (445, 3.1),
-    "paper-modern-unet": (935, 15.8),
-    "paper-modern-unet-pt": (935, 15.8),
-    "quick": (450, 0.2),
-    "quick-modern": (935, 0.3),
+    "paper-unet": (390, 3.1),
+    "paper-modern-unet": (715, 15.8),
+    "paper-modern-unet-pt": (715, 15.8),
+    "quick": (395, 0.2),
+    "quick-modern": (715, 0.3),
 }
 """Most kernels, copies and fills of one eager step, and most GiB of its memory beside the data."""
 
