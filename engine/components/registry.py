@@ -134,12 +134,15 @@ class NamedRegistry(Components, Generic[T]):
 
 
 def check_keys(where: str, section: type[Section]) -> None:
-    """Raise ComponentError unless each key of a section has a default and a line of help."""
+    """Raise ComponentError unless each key of a section has a default, which is that of old and new runs, and
+    a line of help."""
     for key, about in section.model_fields.items():
         if not about.description:
             raise ComponentError(f"{where}.{key}: needs a line of help, as in option(DEFAULT, HELP)")
         if about.is_required():
             raise ComponentError(f"{where}.{key}: needs a default")
+        if isinstance(about.json_schema_extra, dict) and about.json_schema_extra.get("new") is not None:
+            raise ComponentError(f"{where}.{key}: a component's key has one default; `new` must go")
 
 
 def first_line(described: object) -> str:

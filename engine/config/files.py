@@ -60,10 +60,13 @@ def _without_former_keys(table: Mapping[str, Any], tell: Callable[[str], None]) 
 
 def _with_new_defaults(table: Mapping[str, Any]) -> dict[str, Any]:
     """The table with the keys that it lacks and whose default is for the configs of earlier versions only."""
-    data = table.get("data", {})
-    if not isinstance(data, Mapping):
-        return dict(table)
-    return {**table, "data": {"split_rule": config_keys()["data.split_rule"].default, **data}}
+    filled = dict(table)
+    for key, about in config_keys().items():
+        section, _, leaf = key.rpartition(".")
+        own = filled.get(section, {})
+        if about.absent is not None and isinstance(own, Mapping):  # another kind is refused by its name
+            filled[section] = {leaf: about.default, **own}
+    return filled
 
 
 def config_from_json(content: bytes) -> RunConfig:

@@ -56,7 +56,8 @@ def told(stored: Table) -> dict[str, Any]:
     component is loaded.
     """
     table = _renamed(stored)
-    record = table.pop(RECORD, None) or {}
+    record = table.pop(RECORD, None)
+    record = record if isinstance(record, Mapping) else {}
     said = _said(RunConfig, {key: value for key, value in table.items() if key not in registries()})
     for field, registry in registries().items():
         own = table.get(field, {})

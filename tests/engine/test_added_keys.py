@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from engine import models
-from engine.components.origin import Origin, registering
+from engine.components.origin import ComponentError, Origin, registering
 from engine.config.fields import Section, option
 from engine.config.files import config_from_json
 from engine.config.keys import with_values
@@ -199,8 +199,26 @@ def test_a_config_and_a_checkpoint_of_before_a_key_are_used_with_its_default() -
             check_fits(Path("last.pt"), content, made(model__depth=3).model, ["road"])
 
 
+def test_a_key_of_a_component_has_one_default() -> None:
+    class Wrong(Net):
+        mode: str = option("old", "Mode", new="fresh")
+
+    with (
+        registering(PACKAGE),
+        pytest.raises(ComponentError, match=r"Wrong.mode: a component's key has one def"),
+    ):
+        MODELS.register(Wrong)
+
+
 def test_a_table_that_no_version_wrote_is_taken_as_it_is() -> None:
-    for odd in ({"model": {"name": [1]}}, {"data": 3}, {"loss": None}, {"evaluation": 1, "validation": {}}):
+    for odd in (
+        {"model": {"name": [1]}},
+        {"data": 3},
+        {"loss": None},
+        {"component_defaults": [1]},
+        {"evaluation": 1, "validation": {}},
+    ):
         assert odd.keys() <= whole(odd).keys()
-        assert {key for key, value in odd.items() if value} <= told(odd).keys()
+        says = {key for key, value in odd.items() if value and key != "component_defaults"}
+        assert says <= told(odd).keys()
         assert variant_of(odd)
