@@ -36,7 +36,7 @@ class Acting(Screen[None]):
         return ids
 
     def action_new(self) -> None:
-        self.tui.show_launch()
+        self.tui.go_to.launch()
 
     def action_rerun(self) -> None:
         from engine.tasks import TASKS
@@ -51,7 +51,7 @@ class Acting(Screen[None]):
                 markup=False,
             )
         elif ids:
-            self.tui.show_launch(like=ids[0])
+            self.tui.go_to.launch(like=ids[0])
 
     def action_stop(self) -> None:
         from seg_tui import actions
@@ -169,15 +169,15 @@ class Acting(Screen[None]):
                 markup=False,
             )
         else:
-            self.tui.show_comparison(ids)
+            self.tui.go_to.comparison(ids)
 
     def action_preview(self) -> None:
         if ids := self._ids():
-            self.tui.show_predictions(ids[:MOST_COMPARED])
+            self.tui.go_to.predictions(ids[:MOST_COMPARED])
 
     def action_log(self) -> None:
         if ids := self._ids():
-            self.tui.show_log(ids[0])
+            self.tui.go_to.log(ids[0])
 
     def action_folder(self) -> None:
         from seg_tui.actions import open_folder
@@ -194,7 +194,7 @@ class Acting(Screen[None]):
             self.notify(f"{' '.join(ids[:6])}{' …' if len(ids) > 6 else ''}", title="copied", markup=False)
 
     def action_settings(self) -> None:
-        self.tui.show_settings()
+        self.tui.go_to.settings()
 
 
 def _described(run: RunSummary) -> str:

@@ -30,15 +30,16 @@ from engine.store import StoreError
 from engine.visible import guard_streams
 from engine.workspace import Workspace, find_workspace
 from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
+from seg_tui.navigation import Navigation
 from seg_tui.safe_lines import SafeLines
 from seg_tui.settings import Settings, load_settings
 from seg_tui.stores import SharedStore
+from seg_tui.terminal_colors import TerminalColors
 
 if TYPE_CHECKING:
     from seg_tui.graphics import Graphics
 
 NOTICE_SECONDS = 6.0
-ANSI_THEME, DARK_THEME = "ansi-dark", "textual-dark"
 
 
 DraftKey = tuple[str, tuple[str, ...]]
@@ -67,7 +68,7 @@ class NoteRead(Message):
 
 
 class SegTui(App[None]):
-    """The app: owns the snapshot of all runs, and the way from screen to screen."""
+    """The app: owns the snapshot of all runs, and does what people request of them."""
 
     TITLE = "seg-tui"
     CSS_PATH = "app.tcss"
@@ -106,6 +107,8 @@ class SegTui(App[None]):
         self._welcomed = False
         self.fault: BaseException | None = None
         """What ended the app, when it did not end by itself."""
+        self.go_to = Navigation(self)
+        self._colors = TerminalColors(self)
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
@@ -119,13 +122,14 @@ class SegTui(App[None]):
 
     def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
-        self._take_theme()
-        self._take_nearest_colors()
-        self.show_dashboard()
+        problem = self._colors.take_theme(self.settings.theme)
+        self._colors.take_nearest()
+        self.go_to.dashboard()
         self.live.start()
-        if self._settings_problem:
-            self._notify(self._settings_problem, "warning")
-        self._hint_at_terminal()
+        if self._settings_problem or problem:
+            self._notify(self._settings_problem or problem, "warning")
+        if hint := self._colors.hint(self.settings.theme):
+            self._notify(hint, "information")
 
     def on_unmount(self) -> None:
         self.live.stop()
@@ -160,7 +164,7 @@ class SegTui(App[None]):
             if message.snapshot.read_only:
                 self._notify(f"read-only: {message.snapshot.read_only}", "warning")
             elif not message.snapshot.runs:
-                self.show_welcome()
+                self.go_to.welcome()
 
     @on(StoreTroubled)
     def tell_trouble(self, message: StoreTroubled) -> None:
@@ -234,7 +238,7 @@ class SegTui(App[None]):
         self.settings = replace(self.settings, **changes)
         self.live.interval = self.settings.refresh
         if "theme" in changes:
-            self._take_theme()
+            self._colors.take_theme(self.settings.theme)
         if "images" in changes:
             self._notify("images: restart seg-tui to apply this to the preview", "information")
         self._keep_settings(self.settings)
@@ -248,37 +252,6 @@ class SegTui(App[None]):
         except OSError as error:
             reason = f"the setting applies until you quit; it cannot be saved: {error.strerror or error}"
             self.post_message(ActionEnded(reason, refused=True))
-
-    def _take_theme(self) -> None:
-        """The theme that was chosen; else one of the terminal's own colours where it has only sixteen."""
-        wanted = self.settings.theme
-        if wanted in self.available_themes:
-            self.theme = wanted
-        else:
-            self.theme = ANSI_THEME if self._has_few_colors() else DARK_THEME
-            if wanted and not self._settings_problem:
-                self._settings_problem = (
-                    f"theme: {wanted!r} does not exist; using {self.theme}. f2 lists the themes"
-                )
-
-    def _take_nearest_colors(self) -> None:
-        if self.console.color_system == "256" and not self.is_headless and not self.no_color:
-            from seg_tui.few_colors import NearestOf256
-
-            self._filters.append(NearestOf256())
-
-    def _has_few_colors(self) -> bool:
-        few = self.console.color_system in ("standard", None)
-        return few and not self.is_headless and not os.environ.get("NO_COLOR")
-
-    def _hint_at_terminal(self) -> None:
-        if self._has_few_colors() and not self.settings.theme:
-            kind = os.environ.get("TERM", "")
-            self._notify(
-                f"TERM={kind} stands for 16 colours; if your terminal has more, "
-                "start TERM=xterm-256color seg-tui",
-                "information",
-            )
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key of the screen by its name, then what Textual itself offers."""
@@ -295,74 +268,9 @@ class SegTui(App[None]):
     def _presser(self, key: str) -> Callable[[], None]:
         return lambda: self.simulate_key(key)
 
-    # ------------------------------------------------------------------ from screen to screen
-
-    def show_dashboard(self) -> None:
-        from seg_tui.screens.dashboard import Dashboard
-
-        self.push_screen(Dashboard(self.now))
-
-    def show_welcome(self) -> None:
-        """What to do in an empty workspace; after the demo began, watch it."""
-        from seg_tui.screens.welcome import Welcome
-
-        self.push_screen(Welcome(), self._go_to)
-
-    def show_settings(self) -> None:
-        from seg_tui.screens.settings import SettingsScreen
-
-        self.push_screen(SettingsScreen())
-
     def action_help(self) -> None:
         """The keys of the screen that is shown."""
-        from seg_tui.keys import key_sections
-        from seg_tui.screens import help
-        from seg_tui.screens.dashboard import Dashboard
-        from seg_tui.screens.launch import LaunchScreen
-
-        topics: list[tuple[str, str]] = []
-        if isinstance(self.screen, Dashboard):
-            topics = [("Filter", help.FILTER_HELP), ("Statuses", help.STATUS_HELP)]
-        elif isinstance(self.screen, LaunchScreen):
-            topics = [("The form", help.FORM_HELP)]
-        self.push_screen(help.HelpScreen(key_sections(self, self.screen), topics))
-
-    def show_log(self, run_id: str) -> None:
-        from seg_tui.screens.log import LogScreen
-
-        run = self.snapshot.runs.get(run_id)
-        self.push_screen(LogScreen(self.workspace.run_dir(run_id), run.name if run else run_id))
-
-    def show_run(self, run_id: str) -> None:
-        from seg_tui.screens.run import RunScreen
-
-        self.push_screen(RunScreen(run_id))
-
-    def show_comparison(self, run_ids: Sequence[str]) -> None:
-        """Compare two to twelve runs."""
-        from seg_tui.screens.compare import CompareScreen
-
-        self.push_screen(CompareScreen(tuple(run_ids)))
-
-    def show_predictions(self, run_ids: Sequence[str]) -> None:
-        """Show the gallery of one run, or of some side by side."""
-        from seg_tui.screens.preview import PreviewScreen
-
-        self.push_screen(PreviewScreen(tuple(run_ids)))
-
-    def show_launch(self, like: str | None = None) -> None:
-        """Open the form for a new run; with `like` it begins with the config of that run."""
-        from seg_tui.screens.launch import LaunchScreen
-
-        self.push_screen(LaunchScreen(like), self._go_to)
-
-    def _go_to(self, run_id: str | None) -> None:
-        """Put the dashboard's cursor on a run that was just made."""
-        from seg_tui.screens.dashboard import Dashboard
-
-        for screen in self.screen_stack:
-            if run_id and isinstance(screen, Dashboard):
-                screen.table.put_cursor(run_id)
+        self.go_to.help()
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from engine.store import RunSummary
 from seg_tui.live import Snapshot
-from seg_tui.run_order import Grouping, Line, Order, lines_of, neighbour
+from seg_tui.run_order import GROUPINGS, Grouping, Line, Order, lines_of, neighbour
+from seg_tui.widgets.columns import BY_KEY
 
 
 class RunList:
@@ -88,6 +89,18 @@ class RunList:
         self.order = order
         self.reorder()
 
+    def sort_by(self, column: str) -> None:
+        """Sort by a column; the other way round when it is that already."""
+        self.order_by(self.order.by(column))
+
+    def sort_beside(self, step: int) -> None:
+        """Sort by the column that many places further, the first after the last."""
+        keys = list(BY_KEY)
+        self.sort_by(keys[(keys.index(self.order.column) + step) % len(keys)])
+
+    def invert(self) -> None:
+        self.order_by(self.order.inverted())
+
     def reorder(self) -> None:
         """Sort and filter anew, then make the lines."""
         runs = self.snapshot.runs.values()
@@ -117,9 +130,9 @@ class RunList:
         self._wanted = key
         self.cursor = self.positions.get(key, self.cursor)
 
-    def follow(self, following: bool) -> None:
+    def toggle_follow(self) -> None:
         """Keep the cursor on the newest run, or not any more."""
-        self.following = following
+        self.following = not self.following
         self.rearrange()
 
     def _place_cursor(self, before: list[Line]) -> int:
@@ -144,6 +157,9 @@ class RunList:
         self.grouping = grouping
         self.collapsed.clear()
         self.rearrange()
+
+    def next_grouping(self) -> None:
+        self.group_by(GROUPINGS[(GROUPINGS.index(self.grouping) + 1) % len(GROUPINGS)])
 
     def fold(self, fold: bool) -> None:
         """Fold or unfold the group under the cursor; from a run in it, folding goes to its head."""

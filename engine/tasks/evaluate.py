@@ -21,7 +21,7 @@ class Evaluate(NetworkTask):
     data_check = "engine.data.checks:check_split"
     data_finder = "engine.data.still_there:find_split"
     reads = "labels"
-    measures = "every score on a split, image by image"
+    measures = "scores of a split, image by image"
     tabs = ("classes", "images", "results")
     first_tab = "classes"
 

@@ -231,10 +231,7 @@ class LearningTask(Task):
                 "makes a run that keeps one; R does so from here."
             )
         if run.ended:
-            return (
-                f"{who} has no gallery: it is {run.status} after epoch {run.epoch}, "
-                "before its first predictions were kept."
-            )
+            return f"{who} saved no predictions: {run.status} after epoch {run.epoch}."
         return (
             f"{who} has no predictions yet: the first come after epoch {min(every, run.epochs)} "
             f"(gallery.every={every}); it is {run.status}, epoch {run.epoch}/{run.epochs}."

@@ -14,19 +14,25 @@ from textual.widgets import Static
 
 from seg_tui.keys import Section
 
-FILTER_HELP = """\
-dice>0.6            best validation Dice above 0.6; also >= < <= = !=
-status=failed       a field of a run: status, cause, experiment, recipe, epoch, seed, host, ...
-model.name=unet     a config key, as in `seg-engine config`
-note~night          contains, ignoring case
-tag:night           runs with that tag
-word                runs whose name contains it
-Separate terms with spaces; all must match. Quote values that contain spaces."""
+Body = str | Sequence[tuple[str, str]]
+"""What stands below a title: lines, or words with what they mean."""
 
-STATUS_HELP = """\
-queued  starting  running  stopping    not ended yet
-finished  failed  stopped  lost        ended; failures show their cause, r resumes all but finished"""
+FILTER_HELP: Body = (
+    ("dice>0.6", "best validation Dice above 0.6; also >= < <= = !="),
+    ("status=failed", "a field of a run: status, cause, experiment, recipe, epoch, seed, host, ..."),
+    ("model.name=unet", "a config key, as in `seg-engine config`"),
+    ("note~night", "contains, ignoring case"),
+    ("tag:night", "runs with that tag"),
+    ("word", "runs whose name contains it"),
+    ("", "Separate terms with spaces; all must match. Quote values that contain spaces."),
+)
 
+STATUS_HELP: Body = (
+    ("queued", "waits for its turn and a device"),
+    ("starting, running, stopping", "a worker is at it"),
+    ("finished", "all epochs are done"),
+    ("failed, stopped, lost", "ended early; r resumes it. Failures show their cause"),
+)
 
 FORM_HELP = """\
 Fields are the keys of `seg-engine config`; ● marks those that differ from the initial values.
@@ -52,8 +58,8 @@ class HelpScreen(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1", "dismiss", "back")]
 
-    def __init__(self, sections: Sequence[Section], topics: Sequence[tuple[str, str]] = ()) -> None:
-        """`sections` are of keys; `topics` are titles and texts below them."""
+    def __init__(self, sections: Sequence[Section], topics: Sequence[tuple[str, Body]] = ()) -> None:
+        """`sections` are of keys; `topics` are titles with what stands below them."""
         super().__init__()
         self._sections, self._topics = sections, topics
 
@@ -64,7 +70,10 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(_pairs(keys), markup=False)
             for title, body in self._topics:
                 yield Static(title, classes="title", markup=False)
-                yield Static(body, classes="body", markup=False)
+                if isinstance(body, str):
+                    yield Static(body, classes="body", markup=False)
+                else:
+                    yield Static(_pairs(body), markup=False)
             yield Static(
                 "Runs continue after you quit: agents and workers are separate processes.  Escape closes.",
                 classes="hint",

@@ -6,6 +6,7 @@ the picture, ...), the `Look`: keys change it, the wall has it drawn, the words 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, on, work
@@ -19,7 +20,7 @@ from textual.widgets import Static
 from engine.store import StoreError
 from seg_tui.live import Snapshot
 from seg_tui.preview.drawn_wall import TURN_SECONDS, DrawnWall
-from seg_tui.preview.galleries import find_gallery
+from seg_tui.preview.galleries import RunGallery, find_gallery
 from seg_tui.preview.keys import KEYS, OF_PICTURES, OF_SCORES
 from seg_tui.preview.lines import heading, legend_of, place_line, track_line
 from seg_tui.preview.look import Box, Look
@@ -118,13 +119,22 @@ class PreviewScreen(Screen[None]):
             self.query_one("#nothing", Static).update("\n\n".join(problems))
             return
         if message.problem or not self.look.galleries:
-            for line in problems:
-                self.notify(line, severity="warning", timeout=10)
+            self._tell_missing(message.galleries, problems)
         if there:
             self.look.keep(there)
             self.remove_class("empty")
             self.refresh_bindings()
             self._show_after_layout()
+
+    def _tell_missing(self, galleries: Sequence[RunGallery], problems: Sequence[str]) -> None:
+        """Say which runs are not shown: one with its reason, several by name."""
+        missing = [gallery.name for gallery in galleries if gallery.problem]
+        if len(missing) > 1:
+            line = f"{len(missing)} of {len(galleries)} runs have no predictions: {', '.join(missing)}"
+            self.notify(line, severity="warning", timeout=10)
+        else:
+            for line in problems:
+                self.notify(line, severity="warning", timeout=10)
 
     # ------------------------------------------------------------------ what is shown
 
@@ -233,7 +243,7 @@ class PreviewScreen(Screen[None]):
         self._tell()
 
     def action_rerun(self) -> None:
-        self.tui.show_launch(self.run_ids[0])
+        self.tui.go_to.launch(self.run_ids[0])
 
     # ------------------------------------------------------------------ the cross
 

@@ -100,7 +100,7 @@ class Welcome(ModalScreen[str]):
 
     def action_new(self) -> None:
         self.dismiss("")
-        self.tui.show_launch()
+        self.tui.go_to.launch()
 
     def action_leave(self) -> None:
         self.workers.cancel_group(self, "demo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -115,6 +116,10 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
     def rows(self) -> dict[str, FieldRow]:
         return {row.key: row for row in self.query(FieldRow)}
 
+    def wrong_rows(self) -> list[FieldRow]:
+        """The fields to fix, from the first on."""
+        return [row for row in self.rows().values() if row.is_wrong]
+
     # ------------------------------------------------------------------ typing
 
     @on(FieldRow.Typed)
@@ -149,6 +154,20 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         self.refused[key] = line
         self.judge()
         self.rows()[key].editor.focus()
+
+    def refuse_lines(self, lines: Sequence[str]) -> list[str]:
+        """Say at the fields why the run was not queued; returns the lines that belong to none."""
+        elsewhere = []
+        after = self.card.after.strip()
+        for line in lines:
+            key, _, rest = line.partition(": ")
+            if after and after in key:
+                key, rest = "after", line
+            if key in self.rows():
+                self.refuse(key, rest)
+            else:
+                elsewhere.append(line)
+        return elsewhere
 
     def restore(self, row: FieldRow) -> None:
         """Give a field the value it had."""

@@ -37,7 +37,7 @@ async def comparing(
     workspace: Workspace, ids: Sequence[str], size: tuple[int, int] = (120, 40)
 ) -> AsyncIterator[tuple[SegTui, Pilot[None], CompareScreen]]:
     async with opened(workspace, size) as (app, pilot):
-        app.show_comparison(ids)
+        app.go_to.comparison(ids)
         await until(
             pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.comparison is not None
         )
@@ -240,7 +240,7 @@ def test_snapshot(
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, SegTui)
-        app.show_comparison(ids)
+        app.go_to.comparison(ids)
         await until(
             pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.comparison is not None
         )

@@ -52,7 +52,7 @@ async def shown_with(
 ) -> None:
     async with opened(workspace) as (app, pilot):
         app.graphics = graphics
-        app.show_predictions(["gal00001"])
+        app.go_to.predictions(["gal00001"])
         await until(pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.is_mounted)
         assert isinstance(app.screen, PreviewScreen)
         wall = app.screen.wall
@@ -120,7 +120,7 @@ async def test_the_cross_is_in_the_pixels_and_the_class_below_it_is_told(
 ) -> None:
     async with opened(gallery_workspace) as (app, pilot):
         app.graphics = SIXEL
-        app.show_predictions(["gal00001"])
+        app.go_to.predictions(["gal00001"])
         await until(pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.is_mounted)
         assert isinstance(app.screen, PreviewScreen)
         wall = app.screen.wall

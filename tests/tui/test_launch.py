@@ -83,7 +83,7 @@ def run_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> RunCom
 
 
 async def open_form(app: SegTui, pilot: Pilot[None], recipe: str) -> LaunchScreen:
-    app.show_launch()
+    app.go_to.launch()
     await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
     screen = app.screen
     assert isinstance(screen, LaunchScreen)
@@ -145,7 +145,7 @@ async def test_every_recipe_fills_a_form_that_is_right_as_it_is(workspace: Works
 
 async def test_the_recipes_say_what_they_are_for(workspace: Workspace) -> None:
     async with opened(workspace, size=(120, 60)) as (app, pilot):
-        app.show_launch()
+        app.go_to.launch()
         await until(pilot, lambda: "The study's baseline" in screen_text(app))
         assert "data.size                 128x128" in screen_text(app)
         await pilot.press("escape")

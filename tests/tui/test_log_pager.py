@@ -224,7 +224,7 @@ async def test_search_highlights_and_goes_from_match_to_match(tmp_path: Path) ->
 @pytest.mark.asyncio
 async def test_the_log_of_a_run_grows_on_its_screen_and_is_searched_there(workspace: Workspace) -> None:
     async with opened(workspace) as (app, pilot):
-        app.show_log("cccc0000")
+        app.go_to.log("cccc0000")
         await until(pilot, lambda: "epoch 12 done" in screen_text(app))
         with workspace.run_dir("cccc0000").log.open("a") as stream:
             stream.write("epoch 13 done\n")
@@ -242,7 +242,7 @@ def test_how_the_log_of_a_run_looks(
 ) -> None:
     async def show(pilot: Pilot[None]) -> None:
         assert isinstance(pilot.app, SegTui)
-        pilot.app.show_log(run_id)
+        pilot.app.go_to.log(run_id)
         await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
         await settled(pilot)
 

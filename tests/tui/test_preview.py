@@ -51,7 +51,7 @@ async def preview(
     workspace: Workspace, *runs: str, size: tuple[int, int] = (120, 40)
 ) -> AsyncIterator[tuple[PreviewScreen, Pilot[None]]]:
     async with opened(workspace, size) as (app, pilot):
-        app.show_predictions(runs)
+        app.go_to.predictions(runs)
         await pilot.pause()
         screen = app.screen
         assert isinstance(screen, PreviewScreen)
@@ -483,7 +483,7 @@ def look_at(
         app = pilot.app
         assert isinstance(app, SegTui)
         await until(pilot, lambda: app.snapshot.at > 0)
-        app.show_predictions(runs)
+        app.go_to.predictions(runs)
         await pilot.pause()
         await until(
             pilot, lambda: not app.screen.query_one("#nothing").display or app.screen.has_class("empty")

@@ -35,7 +35,7 @@ async def run_screen(
     workspace: Workspace, run_id: str, size: tuple[int, int] = (120, 40)
 ) -> AsyncIterator[tuple[SegTui, Pilot[None], RunScreen]]:
     async with opened(workspace, size) as (app, pilot):
-        app.show_run(run_id)
+        app.go_to.run(run_id)
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.detail is not None)
         await settled(pilot)
         assert isinstance(app.screen, RunScreen)
@@ -317,7 +317,7 @@ def test_snapshot(
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, SegTui)
-        app.show_run(run_id)
+        app.go_to.run(run_id)
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.detail is not None)
         await settled(pilot)
         await pilot.press(*keys)

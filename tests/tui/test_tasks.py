@@ -79,7 +79,7 @@ async def test_evaluations_are_compared_by_their_numbers_without_an_empty_chart(
     of_every_task: Workspace,
 ) -> None:
     async with opened(of_every_task, (160, 50)) as (app, pilot):
-        app.show_comparison(["h4kaq0rc", "m6yk6wot"])
+        app.go_to.comparison(["h4kaq0rc", "m6yk6wot"])
         await until(pilot, lambda: "0.4496" in screen_text(app))
         assert "no epoch" not in screen_text(app)
         assert "has no scores" not in screen_text(app)
