@@ -127,9 +127,9 @@ def _program(asked: Mapping[str, Any]) -> Program | None:
     """What was asked of Popen; None for what must be started by itself."""
     if any(asked[name] for name in ("executable", "preexec_fn", "pass_fds", "shell", "gids")):
         return None
-    if (asked["uid"], asked["gid"], asked["umask"]) != (None, None, -1) or not isinstance(
-        asked["args"], list
-    ):
+    if (asked["uid"], asked["gid"], asked["umask"]) != (None, None, -1):
+        return None
+    if not isinstance(asked["args"], list | tuple):
         return None
     command, person = _of_whom([os.fsdecode(word) for word in asked["args"]])
     words = [word for word in command[:2] if word != "-P"] + command[2:]

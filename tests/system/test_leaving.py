@@ -74,6 +74,7 @@ def test_a_stop_while_loaders_are_stuck_saves_and_leaves_none(loading: tuple[Run
 HOSTILE = ("engine", "queue", "random", "torch", "json", "numpy", "sitecustomize", "usercustomize", "pickle")
 
 
+@pytest.mark.cold
 def test_files_of_the_users_own_are_not_taken_for_modules(tmp_path: Path) -> None:
     """Their names are those of modules that the program imports; the workspace is where it is started."""
     workspace = Workspace(tmp_path / "mine")
