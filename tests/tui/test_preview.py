@@ -18,7 +18,7 @@ from seg_tui.preview.look import Box, Look
 from seg_tui.preview.view import best_grid
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.widgets.label_image import LabelImage
-from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_gallery import (
     CAR,
     PERSON,
@@ -161,7 +161,7 @@ async def test_runs_side_by_side_show_the_same_sample_and_each_its_best(gallery_
         assert "other has no prediction of this image at epoch 30; saved: 10, 28" in frames(screen)[4].problem
         await press(pilot, "b")
         assert frames(screen)[4].value.startswith("ep 28 · Dice")
-        assert "nearest to its best" in text(screen)
+        assert "nearest its best" in text(screen)
         await press(pilot, "e")
         assert titles(screen)[2:] == ["good error", "poor error", "other error"]
         assert "% wrong" in frames(screen)[3].value
@@ -434,6 +434,13 @@ def test_a_box_follows_a_place_no_further_than_needed_and_never_leaves_the_pictu
     assert zoomed.relative((0.5, 0.9)) == pytest.approx((0.5, 0.9))
     assert zoomed.zoomed(1.0, (0.5, 0.9)) == Box()
     assert Box(0.5, 0.5, 0.5).pixels(32, 64) == (slice(16, 32), slice(32, 64))
+
+
+async def test_several_runs_without_predictions_are_told_in_one_notice(gallery_workspace: Workspace) -> None:
+    for name in ("bare", "young"):
+        add(gallery_workspace, f"{name:0<8}", running_journal(), status="running", name=name)
+    async with preview(gallery_workspace, "gal00001", "bare0000", "young000") as (screen, _):
+        assert notices(screen.app) == ["2 of 3 runs have no predictions: bare, young"]
 
 
 # ---------------------------------------------------------------------- how it looks
