@@ -1,12 +1,13 @@
 """What a training step of each recipe asks of a CUDA device, counted on a machine without one.
 
-    python -m benchmarks.null_cuda [--recipe NAME] [--json] [KEY=VALUE ...]
+    python -m benchmarks.null_cuda [--recipe NAME] [--compile MODE] [--graph MODE] [--json] [KEY=VALUE ...]
 
 Runs the engine's own training loop on the null CUDA of `tests/null_cuda`, which needs gcc and the CUDA wheels
-of torch. A row is a recipe: what the host launches in one steady step, what the device runs, host waits, peak
-memory, and the time that an H100 and an H200 need at least: operations over the peak of the tensor cores or
-bytes over the memory's rate, whichever is longer, operator by operator. Bytes are those of each operator's
-inputs and outputs; nothing is known of caches.
+of torch. A row is a recipe, with and without a CUDA graph of the whole step: what the host launches in one
+steady step, a graph being one launch, what the device runs, host waits, peak memory, and the time that an
+H100 and an H200 need at least: operations over the peak of the tensor cores or bytes over the memory's rate,
+whichever is longer, operator by operator. Bytes are those of each operator's inputs and outputs; nothing is
+known of caches.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.data.batches import ResidentBatches
 from engine.learning.hardware import choose_hardware, settle_arithmetic
+from engine.learning.step_graph import GraphDecision
 from engine.run.directory import RunDir
 from engine.training.loop import train_epoch
 from engine.training.state import new_state
@@ -42,6 +44,7 @@ PROGRAM = "benchmarks.null_cuda"
 STEPS = 6
 """Of an epoch; the last is counted, when the allocator and the libraries have settled."""
 MODES = ("off", "on")
+GRAPHS = ("off", "auto")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {PROGRAM}", description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", action="append", help="only this one; may be given several times")
     parser.add_argument("--compile", choices=MODES, action="append", help="runtime.compile; default: off")
+    parser.add_argument("--graph", choices=GRAPHS, action="append", help="runtime.graph; default: both")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
@@ -68,9 +72,10 @@ def main() -> int:
         return _on_null_cuda(sys.argv[1:])
     recipes = options.recipe or list(RECIPES)
     rows = [
-        measure(recipe, {"runtime.compile": mode}, options.changes)
+        measure(recipe, {"runtime.compile": mode, "runtime.graph": graph}, options.changes)
         for recipe in recipes
         for mode in options.compile or ["off"]
+        for graph in options.graph or GRAPHS
     ]
     print(json.dumps(rows) if options.json else table(rows))
     return 0
@@ -90,7 +95,8 @@ def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, 
     settle_arithmetic(config, hardware)
     classes = [str(index) for index in range(19)] if config.needs_labels else []
     torch.cuda.empty_cache()
-    state = new_state(config, hardware, classes)
+    decisions: list[GraphDecision] = []
+    state = new_state(config, hardware, classes, on_graph=decisions.append)
     height, width = config.data.size
     images = STEPS * config.batch_size
     pixels = torch.zeros(images, height, width, 3, dtype=torch.uint8, device=hardware.device)
@@ -106,21 +112,27 @@ def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         job = CountingJob(RunDir(Path(folder)), config, None, Path(folder))
         begun = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
         train_epoch(job, state, batches, images)
-        peak = torch.cuda.max_memory_allocated() - begun
+        while state.graph.is_settling or state.autotune.decision is None:
+            state.finish_epoch()
+            train_epoch(job, state, batches, images)
+        state.finish_epoch()
+        train_epoch(job, state, batches, images)
+        step, peak = steps[-1] - steps[-2], state.meter.peak_memory() - begun
         state.finish_epoch()
         least = Roofline()
-        if config.runtime.compile == "off":  # inductor's own kernels are no operators
+        # A replay runs no operators, and inductor's own kernels are none.
+        if not state.graph.is_held and config.runtime.compile == "off":
             with least:
                 train_epoch(job, state, batches, images)
         before = Counts.now()
         score_split(job, state.model, state.objective, batches, images, len(classes), hardware, 1)
         validation = Counts.now() - before
-    step = steps[STEPS - 1] - steps[STEPS - 2]
     return {
         "recipe": recipe,
         "compile": config.runtime.compile,
+        "graph": state.graph.is_held,
+        "graph_outcome": "yes" if state.graph.is_held else decisions[-1].reason if decisions else "off",
         "compiled": state.autotune.decision is not None and state.autotune.decision.kept,
         "batch": config.batch_size,
         "size": f"{height}x{width}",
@@ -158,14 +170,27 @@ class Roofline(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    titles = ["recipe", "compile", "batch", "size", "host launches", "device work", "waits", "peak GiB"]
+    titles = [
+        "recipe",
+        "compile",
+        "graph",
+        "batch",
+        "size",
+        "host launches",
+        "device work",
+        "waits",
+        "peak GiB",
+    ]
     titles += [f"least ms, {gpu.name}" for gpu in GPUS]
     lines = [titles, ["---"] * len(titles)]
     for row in rows:
         step = row["step"]
-        cells = [row[name] for name in ("recipe", "compile", "batch", "size")]
+        cells = [row[name] for name in ("recipe", "compile")]
+        cells += [row["graph_outcome"], row["batch"], row["size"]]
         counts = step["host_launch"], row["device_work"], step["wait"]
-        least = [f"{milliseconds:.2f}" for milliseconds in row["roofline_ms"].values()]
+        least = [
+            f"{milliseconds:.2f}" if milliseconds else "" for milliseconds in row["roofline_ms"].values()
+        ]
         lines.append([*cells, *counts, f"{row['peak_gib']:.2f}", *least])
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 

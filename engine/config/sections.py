@@ -195,6 +195,11 @@ class RuntimeConfig(Section):
         "auto",
         "torch.compile; auto: on CUDA, if steps measured at the start show that it pays off within the run",
     )
+    graph: Literal["off", "auto", "on"] = option(
+        "auto",
+        "Replay each full training step as one CUDA graph; auto: if steps measured at the start show that it "
+        "is faster",
+    )
     deterministic: bool = option(False, "Use only deterministic algorithms, on CUDA too; some are slower")
 
 

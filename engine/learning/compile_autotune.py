@@ -41,9 +41,10 @@ class CompileAutotune:
     """Chooses between a network and its compiled self while the steps go on.
 
     `mode` is `runtime.compile`. Call the network through `forward`, for batches of the full size, and
-    `step_done` after each step. `on_decision` is called once, with the decision. `graphs` says whether CUDA
-    graphs may be used: not where a step passes through the network several times before its gradients are
-    used, as a graph that is replayed overwrites the outputs of its last replay.
+    `step_done` after each step. `on_decision` is called once, with the decision. `graphs` says whether the
+    compiled network may be replayed as CUDA graphs of its own: not where a step passes through it several
+    times before its gradients are used, as a graph that is replayed overwrites the outputs of its last
+    replay, and not within a graph of the whole step. `on_change` is called when another network takes over.
     """
 
     model: nn.Module
@@ -51,10 +52,12 @@ class CompileAutotune:
     mode: str
     on_decision: Callable[[CompileDecision], None]
     graphs: bool = True
+    on_change: Callable[[], None] = lambda: None
     decision: CompileDecision | None = field(default=None, init=False)
     _network: Callable[[Tensor], Any] = field(init=False)
     _plain: list[float] = field(default_factory=list, init=False)
     _compiled: list[float] = field(default_factory=list, init=False)
+    _settling: list[float] = field(default_factory=list, init=False)
     _clock: float = field(default=0.0, init=False)
     _proven: bool = field(default=False, init=False)
 
@@ -64,7 +67,10 @@ class CompileAutotune:
         if self.mode == "on":
             self.settle(kept=True, reason="runtime.compile=on")
         elif self.mode == "off" or self.device.type == "cpu":
-            self.settle(kept=False, reason="runtime.compile=off, or auto on the CPU")
+            self.settle(
+                kept=False,
+                reason="runtime.compile=off, or auto on the CPU or with runtime.deterministic=true",
+            )
 
     def settle(self, kept: bool, reason: str) -> None:
         """Decide without measuring."""
@@ -80,18 +86,34 @@ class CompileAutotune:
                 raise
             return self.forward(images)
 
+    def use_graphs(self) -> None:
+        """Let the compiled network have CUDA graphs of its own from here on."""
+        if not self.graphs and self.is_compiled:
+            self._network, self._proven = compiled(self.model, self.device, graphs=True), False
+        self.graphs = True
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled network is in use."""
+        return self._network is not self.model
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether the compiled network is in use and not yet kept."""
+        return self.is_compiled and self.decision is None
+
     @property
     def is_unproven(self) -> bool:
         """Whether a compiled network is in use that has not done a whole step yet, backward pass included."""
-        return self._network is not self.model and not self._proven
+        return self.is_compiled and not self._proven
 
-    def give_up(self, error: Exception) -> bool:
+    def give_up(self, error: BaseException) -> bool:
         """Go back to the plain network because of an error; False where it is not compiling that fails.
 
         Compiling needs memory of its own, which counts against it while it is measured. Once it is in use,
         too little memory is the run's own trouble.
         """
-        if self._network is self.model:
+        if not self.is_compiled:
             return False
         if isinstance(error, torch.OutOfMemoryError):
             if self.decision is not None:
@@ -102,13 +124,17 @@ class CompileAutotune:
             self._decide(False, f"torch.compile failed: {line}")
         return True
 
-    def step_done(self, steps_left: int) -> None:
-        """Count a step of the run; `steps_left` are still to come."""
-        self._proven = self._network is not self.model
+    def step_done(self, steps_left: int, settling: bool = False) -> None:
+        """Count a step of the run; `steps_left` are still to come. Steps that are `settling`, as the graph of
+        the whole step is not there yet, only count towards what compiling costs."""
+        self._proven = self.is_compiled
         if self.decision is not None:
             return
         seconds = self._lap()
-        if self._network is self.model:
+        if settling:
+            if self.is_compiled:
+                self._settling.append(seconds)
+        elif not self.is_compiled:
             self._plain.append(seconds)
             if len(self._plain) == WARM_STEPS + TIMED_STEPS:
                 self._start(steps_left)
@@ -123,6 +149,7 @@ class CompileAutotune:
             self._decide(False, f"only {left:.0f} s are left of the run")
             return
         self._network = self._compile()
+        self.on_change()
 
     def _compile(self) -> Callable[[Tensor], Any]:
         if self.device.type == "cuda":
@@ -139,8 +166,9 @@ class CompileAutotune:
             self._decide(True, "it pays within the run")
 
     def _decide(self, kept: bool, reason: str) -> None:
-        if not kept and self._network is not self.model:
+        if not kept and self.is_compiled:
             self._network = self.model
+            self.on_change()
             torch.compiler.reset()  # it would keep the memory of its graphs
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -155,7 +183,8 @@ class CompileAutotune:
 
     def _cost(self) -> float:
         """Seconds that the first compiled steps took beyond what they take later."""
-        return max(0.0, sum(self._compiled[:WARM_STEPS]) - WARM_STEPS * self._compiled_median())
+        first = self._settling + self._compiled[:WARM_STEPS]
+        return max(0.0, sum(first) - len(first) * self._compiled_median())
 
     def _plain_median(self) -> float:
         return statistics.median(self._plain[WARM_STEPS:] or [0.0])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from engine.components.origin import ComponentError
@@ -59,7 +63,59 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Give each group its part of the learning rate. Groups from old checkpoints have no factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_factor", 1.0)
+        part = lr * group.get("lr_factor", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(part)
+        else:
+            group["lr"] = part
+
+
+def keep_learning_rate_on(optimizer: Optimizer, device: torch.device) -> None:
+    """Have the groups' learning rates in the device's memory, where a CUDA graph of the step reads them."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.full((), float(group["lr"]), device=device)
+
+
+def keep_learning_rate_on_host(optimizer: Optimizer) -> None:
+    """Have the groups' learning rates as plain numbers again."""
+    for group in optimizer.param_groups:
+        group["lr"] = float(group["lr"])
+
+
+def state_of(optimizer: Optimizer) -> dict[str, Any]:
+    """What a checkpoint keeps of an optimizer: its learning rates are numbers, wherever they were."""
+    state = optimizer.state_dict()
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
+def load_state(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Take over the state that `state_of` gave; the learning rates stay where they are."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(rate, Tensor):
+            group["lr"] = rate.fill_(float(group["lr"]))
+
+
+@contextmanager
+def capturable(optimizer: Optimizer) -> Iterator[None]:
+    """Within it torch's own fused optimizers let a CUDA graph capture their step, as they always could."""
+    initialised = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    capturing = initialised and torch.cuda.is_current_stream_capturing()
+    groups = [
+        group
+        for group in optimizer.param_groups
+        if capturing and group.get("fused") and "capturable" in group
+    ]
+    before = [group["capturable"] for group in groups]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, was in zip(groups, before, strict=True):
+            group["capturable"] = was
 
 
 def is_state_of(saved: dict[str, Any], optimizer: Optimizer) -> bool:

@@ -16,6 +16,7 @@ from engine.learning.compile_autotune import CompileDecision
 from engine.learning.enough_images import enough_by_network
 from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
+from engine.learning.step_graph import GraphDecision
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
 from engine.run.events import Compiled, Data, Model, Progress
@@ -52,7 +53,12 @@ def begin(job: Job) -> Learning:
     enough = enough_by_network(output_channels(config, len(classes)))
     refuse_too_small_parts(config, len(data.train), job.group.count, enough)
     state = new_state(
-        config, hardware, classes, lambda decision: record_compile_decision(job, decision), job.group
+        config,
+        hardware,
+        classes,
+        lambda decision: record_compile_decision(job, decision),
+        job.group,
+        lambda decision: report_graph_decision(job, decision),
     )
     if resumption.content is not None:
         restore(job, state, resumption)
@@ -146,3 +152,10 @@ def record_compile_decision(job: Job, decision: CompileDecision) -> None:
     job.say(f"torch.compile {'kept' if decision.kept else 'not used'}: {decision.reason}")
     if decision.reason.startswith("torch.compile failed"):
         job.warn(f"{decision.reason}; going on without it")
+
+
+def report_graph_decision(job: Job, decision: GraphDecision) -> None:
+    """Log whether steps are replayed as a CUDA graph; a failure is a warning, as the run is slower for it."""
+    job.say(f"CUDA graph of the step {'kept' if decision.kept else 'not used'}: {decision.reason}")
+    if decision.failed:
+        job.warn(f"CUDA graph of the step: {decision.reason}; going on without it")

@@ -69,8 +69,9 @@ class EpochMeter:
         self._earlier = EarlierLoss()
         self._clock = time.perf_counter()
         self._peak: int | None = None
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        self.held_bytes = 0
+        """Bytes of the peak that a CUDA graph holds: a replay allocates nothing."""
+        reset_peak_memory(device)
 
     def start_clock(self) -> None:
         self._clock = time.perf_counter()
@@ -84,6 +85,11 @@ class EpochMeter:
     def add(self, sums: Tensor, outputs: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
         """A batch: the sums of its loss, which are kept at `batch`; with classes its logits [B, C, H, W] and
         train ids [B, H, W]. `first` is the place of its first image in the split."""
+        self.count(sums, outputs, targets, batch, first)
+        self.passed(len(targets))
+
+    def count(self, sums: Tensor, outputs: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
+        """What `add` does on the device."""
         if self.confusion is not None:
             predicted = outputs.detach().argmax(dim=1).to(torch.uint8)
             self.confusion.update(predicted, targets)
@@ -91,8 +97,21 @@ class EpochMeter:
                 counts = confusion_per_image(predicted, targets, self.confusion.classes)
                 self._by_image[first : first + len(targets)] += counts.cpu()
         self._sums[batch] += sums.detach()
-        self.images += len(targets)
+
+    def passed(self, images: int) -> None:
+        """So many images have passed, which the device has counted."""
+        self.images += images
         self._advance(time.perf_counter())
+
+    def restart(self) -> None:
+        """Count another pass from 0, in the same memory: a CUDA graph of the step adds to it."""
+        if self.confusion is not None:
+            self.confusion.state.zero_()
+        self._sums.zero_()
+        self._earlier = EarlierLoss()
+        self.images, self.seconds, self.waited = 0, 0.0, 0.0
+        self.start_clock()
+        reset_peak_memory(self._sums.device)
 
     def matrix(self) -> NDArray[np.int64]:
         """The counts of the whole pass, int64 [C, C + 1]; waits for the device."""
@@ -122,7 +141,7 @@ class EpochMeter:
             total._by_image = group.total(self._by_image.clone())
         total._sums = group.total(self._sums.clone())
         total.images = int(group.total(torch.tensor(self.images)))
-        total._peak = group.largest(peak_memory(self._sums.device))
+        total._peak = group.largest(self.peak_memory())
         total.start_clock()
         return total
 
@@ -144,8 +163,12 @@ class EpochMeter:
             seconds=round(self.seconds, 3),
             images_per_second=round(self.images_per_second, 3),
             data_wait=round(self.waited / self.seconds, 5) if self.seconds > 0 else 0.0,
-            peak_memory_bytes=peak_memory(self._sums.device) if self._peak is None else self._peak,
+            peak_memory_bytes=self.peak_memory() if self._peak is None else self._peak,
         )
+
+    def peak_memory(self) -> int:
+        """Bytes, as `peak_memory` counts them; what the graph of a step holds is among them."""
+        return max(peak_memory(self._sums.device), self.held_bytes)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -184,6 +207,11 @@ def score_fields(scores: Scores, class_names: list[str]) -> dict[str, Any]:
         "class_dice": class_dice,
         "class_iou": class_iou,
     }
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:

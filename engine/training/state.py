@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,24 @@ from engine.learning.checkpoint import (
 from engine.learning.compile_autotune import CompileAutotune, CompileDecision
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
+from engine.learning.step_graph import GraphDecision, StepGraph, Work
 from engine.learning.weight_casts import CastAtOnce
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
 from engine.models.contract import Outputs, SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
-from engine.optimizers.groups import build_optimizer, is_state_of
+from engine.optimizers.builtin import OPTIMIZERS
+from engine.optimizers.groups import (
+    build_optimizer,
+    is_state_of,
+    keep_learning_rate_on,
+    keep_learning_rate_on_host,
+    load_state,
+    state_of,
+)
 from engine.run.events import Checkpoint, Epoch
 from engine.schedules import check_schedule
+from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, build_objective, output_channels
 from engine.worker.job import Job
@@ -101,6 +112,7 @@ class TrainState:
     objective: Objective
     meter: EpochMeter
     autotune: CompileAutotune
+    graph: StepGraph
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -111,12 +123,43 @@ class TrainState:
     _epochs_begun: float = field(default_factory=time.monotonic)
     _epochs_here: int = 0
     _full_pass: int = 0
+    _full_batch: int = 0
+    _full_step: bool = False
+    _settling: bool = False
 
     def begin_epoch(self, images: int) -> None:
         """Be ready for the steps of an epoch of `images` images."""
         self.steps = math.ceil(images / self.config.batch_size)
         self._full_pass = largest_part(self.config, images)
+        self._full_batch = min(self.config.batch_size, images)
         self.model.train()
+
+    def take_step(self, work: Work, pixels: Tensor, targets: Tensor) -> Tensor:
+        """Do what a step does on the device, `work`, by itself or as a part of a CUDA graph; returns what it
+        returns. Only full batches are captured: a graph has one shape."""
+        self._full_step = len(pixels) == self._full_batch
+        self._settling = self.graph.is_settling
+        if self._full_step:
+            return self.graph.step(work, pixels, targets)
+        counted = work(pixels, targets)
+        if self.graph.is_held:
+            self.optimizer.zero_grad(set_to_none=True)  # the graph has gradients of its own
+        return counted
+
+    def step_done(self) -> None:
+        self.step += 1
+        self.meter.held_bytes = self.graph.held_bytes
+        self.graph.step_done(self._full_step)
+        left = (self.config.epochs - self.epoch) * self.steps - self.step
+        self.autotune.step_done(left, self._settling or self.graph.is_settling)
+
+    def capture_failed(self, error: BaseException) -> bool:
+        """Be as before a capture of the step that broke off with `error`, of which nothing was run. Whether
+        another step may do better: a compiled network on trial is given up first."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.is_enabled():
+            self.scaler._per_optimizer_states.clear()  # it notes on the host how far a step has come
+        return self.autotune.is_on_trial and self.autotune.give_up(error)
 
     def forward(self, images: Tensor) -> Outputs:
         """The network's outputs for images [B, 3, H, W]. Only full passes are compiled: compiling serves one
@@ -129,14 +172,10 @@ class TrainState:
         network = self.network
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
-    def step_done(self) -> None:
-        self.step += 1
-        self.autotune.step_done(steps_left=(self.config.epochs - self.epoch) * self.steps - self.step)
-
     def finish_epoch(self) -> None:
         self.epoch += 1
         self.step = 0
-        self.meter = EpochMeter(len(self.classes), self.hardware.device, self.objective)
+        self.meter.restart()
         self._epochs_here += 1
 
     def save_is_due(self, seconds: float) -> bool:
@@ -158,10 +197,12 @@ def new_state(
     classes: list[str],
     on_decision: Callable[[CompileDecision], None] = lambda decision: None,
     group: Group = ALONE,
+    on_graph: Callable[[GraphDecision], None] = lambda decision: None,
 ) -> TrainState:
     """The state before the first step: weights drawn from the config's seed, the same on every rank.
 
-    `on_decision` hears whether torch.compile is worth it, once that has been measured.
+    `on_decision` hears whether torch.compile is worth it, once that has been measured, and `on_graph` whether
+    a CUDA graph of the step is.
     """
     check_schedule(config)
     torch.manual_seed(config.seed)
@@ -174,27 +215,61 @@ def new_state(
     if hardware.device.type == "cuda" and hardware.precision != "fp32" and _casts_at_once(config, group):
         network = CastAtOnce(model, hardware.dtype)
     objective = build_objective(config, len(classes))
-    compiling = config.runtime.compile if group.count == 1 else "off"
-    return TrainState(
+    optimizer = build_optimizer(config.optimizer, model)
+    if keeps_learning_rate_on_device(config, hardware):
+        keep_learning_rate_on(optimizer, hardware.device)
+    graph = StepGraph(hardware.device, config.runtime.graph, graph_refusal(config, hardware, group), on_graph)
+    autotune = CompileAutotune(
+        network,
+        hardware.device,
+        compile_mode(config, group),
+        on_decision,
+        graphs=not graph.may_be_used and passes_once(config),
+        on_change=graph.restart,
+    )
+    state = TrainState(
         config=config,
         classes=classes,
         model=model,
         network=network,
-        optimizer=build_optimizer(config.optimizer, model),
+        optimizer=optimizer,
         # fp16 gradients underflow without scaling; bf16 has the range of fp32 and needs none.
         scaler=GradScaler(hardware.device.type, enabled=hardware.precision == "fp16"),
         hardware=hardware,
         augment=build_augmentations(config.augment),
         objective=objective,
         meter=EpochMeter(len(classes), hardware.device, objective),
-        autotune=CompileAutotune(
-            network,
-            hardware.device,
-            compiling,
-            on_decision,
-            graphs=config.runtime.micro_batch in (0, config.batch_size),
-        ),
+        autotune=autotune,
+        graph=graph,
     )
+    graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
+    return state
+
+
+def compile_mode(config: RunConfig, group: Group) -> str:
+    """`runtime.compile` as it is used. What measurements decide does not repeat to the same bits."""
+    measured = config.runtime.compile == "auto"
+    return "off" if group.count > 1 or (measured and config.runtime.deterministic) else config.runtime.compile
+
+
+def passes_once(config: RunConfig) -> bool:
+    """Whether a step passes through the network once, without micro-batches."""
+    return config.runtime.micro_batch in (0, config.batch_size)
+
+
+def graph_decided(
+    state: TrainState, on_graph: Callable[[GraphDecision], None], decision: GraphDecision
+) -> None:
+    """Without a graph of the step, the compiled network may have its own: there, or when it comes."""
+    on_graph(decision)
+    if not decision.kept and not OPTIMIZERS.is_built_in(state.config.optimizer.name):
+        keep_learning_rate_on_host(state.optimizer)  # one that computes with a number would wait for it
+    if (
+        not decision.kept
+        and passes_once(state.config)
+        and (decision.failed or not state.autotune.is_compiled)
+    ):
+        state.autotune.use_graphs()
 
 
 def _casts_at_once(config: RunConfig, group: Group) -> bool:
@@ -281,7 +356,7 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
 def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) -> None:
     """All that last.pt has beyond the weights. What all ranks had counted of an epoch is one rank's from here
     on: they are added up again at its end."""
-    state.optimizer.load_state_dict(content["optimizer"])
+    load_state(state.optimizer, content["optimizer"])
     state.scaler.load_state_dict(content["scaler"])
     if group.is_main:
         state.meter.load(content["meter"])
@@ -318,7 +393,7 @@ def save(job: Job, state: TrainState) -> None:
         "step": state.step,
         "steps": state.steps,
         "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
+        "optimizer": state_of(state.optimizer),
         "scaler": state.scaler.state_dict(),
         "meter": meter.state(),
         "random": random_state(),

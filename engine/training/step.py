@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from engine.augment.functions import Draws
 from engine.data.batches import Batch
 from engine.learning.distributed import ALONE, Group
-from engine.optimizers.groups import set_learning_rate
+from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
 from engine.training.objectives import Objective, auxiliary_loss
 from engine.training.rng import StepNoise, step_generator
@@ -33,9 +33,12 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
     Needs a model in training mode and `state.steps`. Counts the local batch in `state.meter`, advances
     `state.step`, and returns the sums of the local batch's loss, float64 [terms]. Counted is the loss of the
-    logits alone, which compares with that of validation, where there are no auxiliary ones.
+    logits alone, which compares with that of validation, where there are no auxiliary ones. The sums are
+    those of the last step only until the next.
+
+    What is random is drawn and the batch is augmented before `work`, which a CUDA graph may replay.
     """
-    config, objective, scaler = state.config, state.objective, state.scaler
+    config, objective = state.config, state.objective
     pixels, targets = augmented(state, batch, images, group)  # uint8 [b, H, W, 3], [b, ...]
 
     # A rank for which the batch has no image left computes on one that counts for nothing: all ranks must
@@ -46,22 +49,46 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     lr = learning_rate(config, state.epoch * state.steps + state.step, state.steps)
     set_learning_rate(state.optimizer, lr)
 
-    unproven = state.meter.state() if state.autotune.is_unproven else None
-    try:
-        counted = add_gradients(state, pixels, targets, local_share, has_images)
-    except Exception as error:
-        # What a compiled network cannot do may only show in its backward pass.
-        if unproven is None or not state.autotune.give_up(error):
-            raise
-        state.meter.load(unproven)
-        counted = add_gradients(state, pixels, targets, local_share, has_images)
-    if config.optimizer.clip_norm > 0:
-        scaler.unscale_(state.optimizer)
-        clip_grad_norm_(state.model.parameters(), config.optimizer.clip_norm)
-    scaler.step(state.optimizer)
-    scaler.update()
+    def work(pixels: Tensor, targets: Tensor) -> Tensor:
+        counted = proven_gradients(state, pixels, targets, local_share, has_images)
+        apply_gradients(state)
+        return counted
+
+    counted = state.take_step(work, pixels, targets)
+    if has_images:
+        state.meter.passed(len(targets))
     state.step_done()
     return counted
+
+
+def proven_gradients(
+    state: TrainState, pixels: Tensor, targets: Tensor, local_share: Tensor | float, has_images: bool
+) -> Tensor:
+    """`add_gradients`; a compiled network that fails in its first step is given up, and the plain one does
+    the step. What a compiled network cannot do may only show in its backward pass."""
+    if not state.autotune.is_unproven:
+        return add_gradients(state, pixels, targets, local_share, has_images)
+    counts, buffers = state.meter.state(), [buffer.clone() for buffer in state.model.buffers()]
+    try:
+        return add_gradients(state, pixels, targets, local_share, has_images)
+    except Exception as error:
+        if not state.autotune.give_up(error):
+            raise
+    state.meter.load(counts)
+    for buffer, before in zip(state.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)  # statistics of batch norm
+    return add_gradients(state, pixels, targets, local_share, has_images)
+
+
+def apply_gradients(state: TrainState) -> None:
+    """Clip the gradients and move the weights. A CUDA graph can capture it."""
+    scaler, optimizer, clip_norm = state.scaler, state.optimizer, state.config.optimizer.clip_norm
+    if clip_norm > 0:
+        scaler.unscale_(optimizer)
+        clip_grad_norm_(state.model.parameters(), clip_norm)
+    with capturable(optimizer):
+        scaler.step(optimizer)
+    scaler.update()
 
 
 def add_gradients(
@@ -70,7 +97,7 @@ def add_gradients(
     """Gradients of a local batch, pixels uint8 [b, H, W, 3] and targets [b, ...], into the parameters.
 
     `local_share` is that of `share_of_step`. Counts the batch in `state.meter` if it `has_images`; returns
-    the sums of its loss, float64 [terms].
+    the sums of its loss, float64 [terms]. Does nothing on the host that a replayed graph would have to do.
     """
     config, objective = state.config, state.objective
     state.optimizer.zero_grad(set_to_none=True)
@@ -89,7 +116,7 @@ def add_gradients(
             scaled.backward()  # type: ignore[no-untyped-call]
         counted += sums.detach()
         if has_images:
-            state.meter.add(sums, outputs.logits, part_targets)
+            state.meter.count(sums, outputs.logits, part_targets)
     return counted
 
 

@@ -12,11 +12,14 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.compile_autotune import TIMED_STEPS, WARM_STEPS, CompileAutotune, CompileDecision
-from engine.learning.hardware import choose_hardware
+from engine.learning.distributed import Group
+from engine.learning.hardware import Hardware, choose_hardware
+from engine.learning.step_graph import GraphDecision, StepGraph
 from engine.losses.builtin import LOSSES
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
+from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.objectives import Segmentation, loss_of
 from engine.training.probes.steps import random_batch
 from engine.training.state import new_state
@@ -192,3 +195,43 @@ def test_a_compiled_network_whose_backward_pass_fails_is_given_up(monkeypatch: p
     assert state.meter.images == 2, "the failed pass counts for nothing"
     changed = [name for name, each in state.model.state_dict().items() if not torch.equal(each, before[name])]
     assert any(name.endswith("weight") for name in changed), "the step was done"
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranks", "device", "reason"),
+    [
+        ({}, 1, CUDA, ""),
+        ({}, 1, CPU, "it needs CUDA"),
+        ({"runtime.graph": "on"}, 2, CUDA, "several devices share each batch"),
+        ({"runtime.deterministic": True}, 1, CUDA, "runtime.deterministic=true leaves nothing"),
+        ({"runtime.deterministic": True, "runtime.graph": "on"}, 1, CUDA, ""),
+    ],
+)
+def test_where_steps_cannot_be_replayed_it_says_why(
+    changes: dict[str, object], ranks: int, device: torch.device, reason: str
+) -> None:
+    config = with_values(get_recipe("quick"), changes)
+    refusal = graph_refusal(config, Hardware(device, "H100", "bf16"), Group(0, ranks))
+    assert refusal.startswith(reason)
+    assert bool(refusal) == bool(reason)
+
+
+def test_what_comes_from_outside_is_replayed_only_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.training.graph_rules.OPTIMIZERS.is_built_in", lambda name: name != "adamw")
+    hardware = Hardware(CUDA, "H100", "bf16")
+    config = get_recipe("quick")
+    assert "optimizer.name=adamw may need the host" in graph_refusal(config, hardware, Group())
+    assert not keeps_learning_rate_on_device(config, hardware)
+    asked = with_values(config, {"runtime.graph": "on"})
+    assert graph_refusal(asked, hardware, Group()) == ""
+    assert keeps_learning_rate_on_device(asked, hardware)
+
+
+def test_nobody_hears_of_graphs_on_the_cpu_who_did_not_ask() -> None:
+    heard: list[GraphDecision] = []
+    for mode in ("off", "auto", "on"):
+        graph = StepGraph(CPU, mode, "it needs CUDA", heard.append)
+        assert graph.step(lambda pixels, targets: pixels, torch.ones(1), torch.zeros(1)) == 1
+    assert [decision.reason for decision in heard] == ["it needs CUDA"]

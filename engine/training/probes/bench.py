@@ -2,9 +2,10 @@
 
 Needs neither data nor a run.
 Prints one JSON object a line: the device, the latency of one image, then training speed by batch size.
-The steps are a run's own `training_step` on random images: augmentation, micro-batches, clipping and, with
-runtime.compile=on, the compiled network included. Whether compiling pays within a run depends on the run's
-length, so runtime.compile=auto is measured uncompiled. A run on several devices is measured on one.
+The steps are a run's own `training_step` on random images: augmentation, micro-batches, clipping, the CUDA
+graph of the step and, with runtime.compile=on, the compiled network included. Whether compiling pays within a
+run depends on the run's length, so runtime.compile=auto is measured uncompiled. A run on several devices is
+measured on one.
 """
 
 from __future__ import annotations
@@ -120,7 +121,6 @@ def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: floa
     to be compiled, whether it was, and why not."""
     import torch
 
-    from engine.training.meter import peak_memory
     from engine.training.probes.steps import random_batch, state_for_steps
     from engine.training.step import training_step
 
@@ -129,6 +129,9 @@ def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: floa
     images = (WARM_STEPS + MOST_STEPS) * config.batch_size
     state = state_for_steps(config, hardware, classes, images)
     batch = random_batch(config, hardware, classes, config.batch_size)
+    while state.graph.is_settling:
+        training_step(state, batch, config.batch_size)
+    state.step = 0  # those steps were none of a run's
     times: list[float] = []
     while len(times) <= WARM_STEPS or (
         sum(times[WARM_STEPS:]) < seconds and len(times) < WARM_STEPS + MOST_STEPS
@@ -142,7 +145,7 @@ def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: floa
     line: dict[str, Any] = {
         "step_seconds": step,
         "images_per_second": config.batch_size / step,
-        "peak_memory_bytes": peak_memory(hardware.device),
+        "peak_memory_bytes": state.meter.peak_memory(),
         "compiled": decision is not None and decision.kept,
     }
     if config.runtime.compile == "on" and decision is not None and not decision.kept:

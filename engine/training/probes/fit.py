@@ -200,9 +200,10 @@ def _steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: i
     from engine.training.probes.steps import random_batch, state_for_steps
     from engine.training.step import augmented, training_step
 
-    # Compiling would take minutes and save little memory.
-    alone = {"devices": 1, "runtime.compile": "off", "batch_size": batch, "runtime.micro_batch": size}
-    config = with_values(config, alone)
+    # Compiling would take minutes and save little memory; a graph is left out where it does not fit.
+    plain = {"runtime.compile": "off", "runtime.graph": "off"}
+    alone = {"devices": 1, "batch_size": batch, "runtime.micro_batch": size}
+    config = with_values(config, {**plain, **alone})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
     state = state_for_steps(config, hardware, classes, STEPS * batch)

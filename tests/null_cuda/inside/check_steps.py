@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.null_cuda import measure
-from engine.config.recipes import RECIPES
+from engine.config.keys import with_values
+from engine.config.recipes import RECIPES, get_recipe
 from engine.inference.ood.score_set import ScoreSet
 from engine.inference.ood.scores import sum_by_class
 from engine.learning.checkpoint import random_state, restore_random_state
+from engine.learning.hardware import choose_hardware, settle_arithmetic
+from engine.learning.step_graph import TIMED_STEPS, WARM_STEPS, GraphDecision, StepGraph
+from engine.run.directory import RunDir
+from engine.training import step
+from engine.training.probes.steps import random_batch
+from engine.training.state import TrainState, find_resumption, new_state, restore, save
+from engine.worker.job import Job
 from tests.null_cuda.counts import Counts
 
 LIMITS = {
@@ -30,6 +39,7 @@ EVERYTHING = [
     "augment.saturation=0.2",
     "optimizer.clip_norm=1",
 ]
+PLAIN = {"runtime.compile": "off", "runtime.graph": "off"}
 
 
 def test_every_recipe_has_a_limit() -> None:
@@ -38,7 +48,7 @@ def test_every_recipe_has_a_limit() -> None:
 
 @pytest.mark.parametrize("recipe", list(LIMITS))
 def test_a_step_waits_for_nothing_and_keeps_to_its_limit(recipe: str) -> None:
-    row = measure(recipe, {"runtime.compile": "off"}, [])
+    row = measure(recipe, PLAIN, [])
     work, memory = LIMITS[recipe]
     assert row["step"]["wait"] == 0
     assert row["device_work"] <= work
@@ -50,28 +60,161 @@ def test_a_step_waits_for_nothing_and_keeps_to_its_limit(recipe: str) -> None:
     [EVERYTHING, ["loss.dice=0.5"], ["runtime.micro_batch=4"], ["precision=fp16"]],
 )
 def test_no_option_makes_a_step_wait(changes: Sequence[str]) -> None:
-    row = measure("quick", {"runtime.compile": "off"}, list(changes))
-    # The scaler of fp16 decides on the host whether to skip a step: torch.amp.GradScaler.
-    allowed = 1 if "precision=fp16" in changes else 0
-    assert row["step"]["wait"] <= allowed, row
+    assert measure("quick", PLAIN, list(changes))["step"]["wait"] == 0
 
 
-def test_a_compiled_step_is_one_launch_of_a_graph_forward_and_one_back() -> None:
-    row = measure("quick", {"runtime.compile": "on"}, [])
+def test_quick_takes_one_launch_of_a_graph_a_step_by_default() -> None:
+    row = measure("quick", {}, [])
+    assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
+    assert row["step"]["host_launch"] <= 12, "the batch, its augmentation, the learning rate and the graph"
+    assert row["step"]["graph_node"] > 400
+    assert row["device_work"] <= LIMITS["quick"][0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [["runtime.compile=on"], ["precision=fp16", "optimizer.clip_norm=1", "runtime.micro_batch=4"]],
+)
+def test_the_graph_of_a_step_holds_all_that_a_step_may_do(changes: Sequence[str]) -> None:
+    row = measure("quick", {"runtime.compile": "off", "runtime.graph": "on"}, list(changes))
+    assert row["compiled"] == ("runtime.compile=on" in changes)
+    assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
+
+
+def test_micro_batches_train_compiled() -> None:
+    # Passes of 8 images, as above: what was compiled for them is found again.
+    changes = ["batch_size=16", "runtime.micro_batch=8"]
+    row = measure("quick", {"runtime.compile": "on", "runtime.graph": "off"}, changes)
+    assert row["compiled"], row
+    assert row["step"]["graph_launch"] == 0, "a graph would overwrite the outputs of the part before"
+
+
+def test_a_compiled_step_alone_is_one_launch_of_a_graph_forward_and_one_back() -> None:
+    row = measure("quick", {"runtime.compile": "on", "runtime.graph": "off"}, [])
     assert row["step"]["graph_launch"] == 2
     assert row["step"]["wait"] == 0
 
 
-def test_micro_batches_train_compiled() -> None:
-    row = measure("quick", {"runtime.compile": "on"}, ["runtime.micro_batch=4"])
-    assert row["compiled"], row
-    assert row["step"]["graph_launch"] == 0, "a graph would overwrite the outputs of the part before"
+def small_state(**changes: Any) -> tuple[TrainState, list[GraphDecision]]:
+    """A tiny run with `runtime.graph=on` at the first step of an epoch of many, and what it decides."""
+    small = {"model.width": 2, "data.size": "32x64", "batch_size": 4, "runtime.compile": "off"}
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    config = with_values(get_recipe("quick"), {**small, "runtime.graph": "on", **changes})
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    decisions: list[GraphDecision] = []
+    state = new_state(config, hardware, ["road", "sky"], on_graph=decisions.append)
+    state.begin_epoch(1000)
+    return state, decisions
+
+
+def take_steps(state: TrainState, count: int = 1, images: int = 4) -> Counts:
+    """What so many steps of batches of `images` images launch."""
+    batch = random_batch(state.config, state.hardware, 2, images)
+    before = Counts.now()
+    for _ in range(count):
+        step.training_step(state, batch, images)
+    return Counts.now() - before
+
+
+def test_a_batch_of_another_size_is_no_replay() -> None:
+    state, decisions = small_state()
+    assert take_steps(state, WARM_STEPS).graph_launch == 0
+    assert take_steps(state).graph_launch == 1
+    memory = torch.cuda.memory_allocated()
+    assert take_steps(state, images=3).graph_launch == 0
+    assert torch.cuda.memory_allocated() <= memory, "gradients of a plain step stay beside those of the graph"
+    assert take_steps(state, 2).graph_launch == 2
+    assert state.meter.images == 4 * (WARM_STEPS + 3) + 3
+    assert state.meter.peak_memory() >= state.graph.held_bytes > 0
+    assert [(decision.kept, decision.reason) for decision in decisions] == [(True, "runtime.graph=on")]
+
+
+def test_epochs_count_into_the_memory_that_the_graph_adds_to() -> None:
+    state, _ = small_state()
+    take_steps(state, WARM_STEPS + 1)
+    counts = state.meter
+    state.finish_epoch()
+    assert state.meter is counts
+    assert (counts.images, counts.loss()) == (0, None)
+
+
+def test_a_step_that_cannot_be_captured_is_taken_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = step.apply_gradients
+
+    def waits_for_the_host(state: TrainState) -> None:
+        if torch.cuda.is_current_stream_capturing():
+            next(state.model.parameters()).sum().item()
+        really(state)
+
+    monkeypatch.setattr(step, "apply_gradients", waits_for_the_host)
+    state, decisions = small_state(precision="fp16", optimizer__clip_norm=1.0)
+    stream = torch.cuda.current_stream()
+    assert take_steps(state, WARM_STEPS + 2).graph_launch == 0
+    (decision,) = decisions
+    assert (decision.kept, decision.failed) == (False, True)
+    assert "operation not permitted when stream is capturing" in decision.reason
+    assert state.meter.images == 4 * (WARM_STEPS + 2), "the capture counts for nothing"
+    assert torch.cuda.current_stream() == stream
+    assert all(torch.isfinite(each).all() for each in state.model.parameters())
+
+
+def test_too_little_memory_for_a_graph_leaves_steps_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *device: (0, 1))
+    state, decisions = small_state()
+    assert take_steps(state, WARM_STEPS + 2).graph_launch == 0
+    assert [decision.reason for decision in decisions] == [
+        "there is too little memory for the steps beside it"
+    ]
+
+    def too_large(state: TrainState, *rest: Any) -> Any:
+        if torch.cuda.is_current_stream_capturing():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return really(state, *rest)
+
+    really = step.add_gradients
+    monkeypatch.setattr(step, "add_gradients", too_large)
+    state, decisions = small_state()
+    assert take_steps(state, WARM_STEPS + 2).graph_launch == 0
+    assert [decision.reason for decision in decisions] == ["there is too little memory for it"]
+
+
+@pytest.mark.parametrize(("replay", "kept"), [(0.5, True), (0.99, False)])
+def test_auto_keeps_a_graph_that_is_faster(
+    replay: float, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = WARM_STEPS + TIMED_STEPS
+    times = iter([1.0] * steps + [replay] * steps)
+    monkeypatch.setattr(StepGraph, "_lap", lambda graph: next(times))
+    state, decisions = small_state(runtime__graph="auto")
+    take_steps(state, 2 * steps)
+    assert [decision.kept for decision in decisions] == [kept]
+    assert take_steps(state).graph_launch == kept
+
+
+def test_a_run_with_a_graph_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    state, _ = small_state()
+    take_steps(state, WARM_STEPS + 2)
+    job = Job(RunDir(tmp_path), state.config, None, tmp_path)
+    job.run.checkpoints.mkdir()
+    save(job, state)
+    resumption = find_resumption(job.run.checkpoints)
+    assert resumption.content is not None
+    rates = [group["lr"] for group in resumption.content["optimizer"]["param_groups"]]
+    assert all(isinstance(rate, float) for rate in rates), "as it always was, for any device"
+    resumed, _ = small_state()
+    restore(job, resumed, resumption)
+    assert resumed.step == WARM_STEPS + 2
+    assert take_steps(resumed, WARM_STEPS).graph_launch == 0
+    assert take_steps(resumed).graph_launch == 1
 
 
 def test_deterministic_training_has_kernels(request: pytest.FixtureRequest) -> None:
     request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
     changes = ["runtime.deterministic=true", "loss.dice=0.5", *EVERYTHING]
-    assert measure("quick", {"runtime.compile": "off"}, changes)["device_work"] > 0
+    row = measure("quick", {"runtime.compile": "off"}, changes)
+    assert row["device_work"] > 0
+    assert not row["graph"], "what a measurement decides does not repeat"
     classes, values = torch.zeros(8, dtype=torch.long, device="cuda"), torch.zeros(8, device="cuda").double()
     assert sum_by_class(classes, values, 3).shape == (3,)
 

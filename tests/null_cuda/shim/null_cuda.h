@@ -27,7 +27,8 @@ enum Counter {
 
 typedef struct Graph {
     long nodes[COUNTERS];
-    int ended; /* the capture is over; streams that had joined it work again */
+    int ended;  /* the capture is over; streams that had joined it work again */
+    int broken; /* something that cannot be captured was asked for: there will be no graph */
 } Graph;
 
 typedef struct Stream {

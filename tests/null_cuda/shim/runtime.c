@@ -197,6 +197,7 @@ EXPORT const char *cudaGetErrorString(cudaError_t error) {
         case cudaErrorNoDevice: return "no CUDA-capable device is detected";
         case cudaErrorInvalidDevice: return "invalid device ordinal";
         case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+        case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
         default: return "error of the null CUDA";
     }
 }
@@ -245,7 +246,11 @@ EXPORT cudaError_t cudaStreamGetPriority(cudaStream_t stream, int *priority) {
     return cudaSuccess;
 }
 EXPORT cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-    if (null_cuda_capture_of(stream)) return cudaErrorStreamCaptureUnsupported;
+    Graph *capture = null_cuda_capture_of(stream);
+    if (capture) {
+        capture->broken = 1;
+        return cudaErrorStreamCaptureUnsupported;
+    }
     null_cuda_host(WAIT);
     return cudaSuccess;
 }
@@ -307,14 +312,18 @@ EXPORT cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_
 }
 EXPORT cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
     Graph *ending = null_cuda_capture_of(stream);
-    *graph = (cudaGraph_t)ending;
+    *graph = NULL;
     if (!ending) return cudaErrorIllegalState;
     ending->ended = 1;
     __atomic_fetch_sub(&captures, 1, __ATOMIC_RELAXED);
+    if (ending->broken) return cudaErrorStreamCaptureInvalidated;
+    *graph = (cudaGraph_t)ending;
     return cudaSuccess;
 }
 static enum cudaStreamCaptureStatus capture_status(cudaStream_t stream) {
-    return null_cuda_capture_of(stream) ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    Graph *capture = null_cuda_capture_of(stream);
+    if (!capture) return cudaStreamCaptureStatusNone;
+    return capture->broken ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
 }
 EXPORT cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
     *status = capture_status(stream);
