@@ -12,9 +12,10 @@ from engine.config.recipes import RECIPES, get_recipe
 
 Answers = Sequence[Mapping[str, Any]]
 
-EAGER = ("runtime.compile=off",)
+EAGER = ("runtime.compile=off", "runtime.graph=off")
 MODES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("as it runs", (), 60.0),
+    ("graph", ("runtime.compile=off", "runtime.graph=on"), 60.0),
     ("compiled", ("runtime.compile=on",), 170.0),
     ("fp16", (*EAGER, "precision=fp16"), 60.0),
 )

@@ -33,6 +33,7 @@ from engine.data.sample_readers import CachedSplit, FileSplit, Split
 from engine.host.leaving import die_with_the_parent
 from engine.host.processes import available_cores
 from engine.learning.constants import constant
+from engine.learning.transfers import to_device
 from engine.plugins import load_plugin, loaded_plugins
 
 # Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
@@ -76,7 +77,7 @@ class ResidentBatches:
         self._images, self._labels, self._rows = images, labels, rows
 
     def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        rows = self._rows[order.to(self._rows.device)]
+        rows = self._rows[to_device(order, self._rows.device)]
         for chosen in torch.split(rows, batch_size)[start:]:
             yield Batch(self._images.index_select(0, chosen), self._labels.index_select(0, chosen))
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def to_device(array: NDArray[np.uint8], device: torch.device) -> Tensor:
+def to_device(array: NDArray[np.uint8] | Tensor, device: torch.device) -> Tensor:
     """The array on the device. From other than pinned memory a copy would make the host wait."""
-    if device.type != "cuda":
-        return torch.tensor(array, device=device)
-    return torch.tensor(array).pin_memory().to(device, non_blocking=True)
+    tensor = array if isinstance(array, Tensor) else torch.tensor(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class Arrival:
