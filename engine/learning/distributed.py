@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 PATIENCE = datetime.timedelta(days=1)
 """How long a rank waits for another. Decoding a data set may take hours; a rank that died does not have to be
 waited for, as whoever started the ranks ends the others."""
+
+_takes_forward_sync = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+SYNC_BUFFERS = "forward_sync_buffers" if _takes_forward_sync else "broadcast_buffers"
+"""What this version of torch calls the broadcast of buffers before each pass."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,18 @@ class Group:
     def share_gradients(self, model: nn.Module) -> nn.Module:
         """The network to train by: as it is, or one whose gradients are the mean over the ranks.
 
-        Batch norm learns from each rank's local batch; its running statistics are the main rank's, which
-        hands them out before each step.
+        Batch norm learns from each rank's local batch; its running statistics are the main rank's. Training
+        does not read them, so they are handed out before a validation, by `even_out`. What else a network
+        keeps in buffers may matter to training, and the main rank hands it out before each pass.
         """
-        return model if self.count == 1 else DistributedDataParallel(model)
+        if self.count == 1:
+            return model
+        norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        of_norms = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
+        others = any(id(buffer) not in of_norms for buffer in model.buffers())
+        options: dict[str, Any] = {SYNC_BUFFERS: others}
+        # Views: or each gradient would lie in memory twice.
+        return DistributedDataParallel(model, gradient_as_bucket_view=True, **options)
 
     def share_of(self, order: Tensor, batch_size: int) -> tuple[Tensor, int]:
         """This rank's local batches of an epoch, int64 [N], and how many images a full one has.

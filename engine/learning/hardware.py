@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +60,20 @@ def settle_arithmetic(config: RunConfig, hardware: Hardware) -> None:
     leaves in float32. Unless bits must repeat, cuDNN times its algorithms for each new shape.
     """
     torch.use_deterministic_algorithms(config.runtime.deterministic, warn_only=False)
+    # Nothing reads memory that was not written; filling it takes a kernel a tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if hardware.device.type == "cuda":
-        precision = "ieee" if hardware.precision == "fp32" else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = precision
-        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+        allow_tf32(hardware.precision != "fp32")
         torch.backends.cudnn.benchmark = not config.runtime.deterministic
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether products and convolutions of float32 on CUDA may use TF32. By torch's older switches: inductor
+    reads them, and raises once the newer ones, `fp32_precision`, have been set."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(TF32|tf32)")  # they are to be replaced one day
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def count_devices(config: RunConfig) -> int:

@@ -6,7 +6,7 @@ import traceback
 
 from engine.run.events import Failed, Stopped
 from engine.tasks import TASKS, NetworkTask
-from engine.training.probes.fit import advise, describe_shortage, is_out_of_memory, release_memory
+from engine.training.probes.fit import Among, advise, describe_shortage, is_out_of_memory, release_memory
 from engine.worker.ending import Ending, failure
 from engine.worker.job import Diverged, Job, StopRequested
 
@@ -54,5 +54,5 @@ def memory_advice(job: Job) -> str:
         return "it was not the network, which had not been made yet: the machine is short of memory"
     job.say("out of memory; looking for a batch size that fits")
     release_memory()
-    ranks = job.group.count
-    return advise(job.run.config_file, job.config, job.classes, job.train_images, job.data_bytes, ranks)
+    among = Among(job.group.rank, job.group.count)
+    return advise(job.run.config_file, job.config, job.classes, job.train_images, job.data_bytes, among)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed, nn
 
 from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.functions import Draws, build_augmentations
@@ -97,3 +100,25 @@ def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> No
     assert available_cores() == 1
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "100")
     assert available_cores() == everything
+
+
+@pytest.fixture
+def one_rank(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone."""
+    store = distributed.FileStore(str(tmp_path / "store"), 1)  # type: ignore[no-untyped-call]
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_ranks_share_gradients_where_they_lie_and_no_statistics() -> None:
+    norms = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    network = Group(0, 2).share_gradients(norms)
+    network(torch.ones(2, 3, 8, 8)).sum().backward()
+    gradients = [each.grad for each in norms.parameters()]
+    assert all(each is not None and each._base is not None for each in gradients), "views of the buckets"
+    assert not network.will_sync_module_buffers()
+
+    norms.register_buffer("code_book", torch.zeros(3))  # whatever else it is, training may read it
+    assert Group(0, 2).share_gradients(norms).will_sync_module_buffers()

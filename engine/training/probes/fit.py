@@ -45,6 +45,17 @@ STEPS = 2
 activations of the next. More micro-batches need no more."""
 
 
+@dataclass(frozen=True)
+class Among:
+    """Which of how many ranks asks; the worker's `Group` without torch, which is imported later."""
+
+    rank: int = 0
+    count: int = 1
+
+
+ALONE = Among()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the device or the host, in torch, Python or C++."""
     import torch
@@ -75,16 +86,23 @@ def describe_shortage(error: BaseException) -> str:
 
 
 def advise(
-    config_file: Path, config: RunConfig, classes: int, images: int, data_bytes: int, ranks: int = 1
+    config_file: Path,
+    config: RunConfig,
+    classes: int,
+    images: int,
+    data_bytes: int,
+    among: Among = ALONE,
 ) -> str:
     """The change that would fit, as it is typed on the command line. Never raises, takes SECONDS at most.
 
     `images` is the size of the training split: no batch is larger. `data_bytes` is that of all its caches.
-    A batch is shared by `ranks` processes.
+    A batch is shared by the ranks of `among`; the search is made on the device of the one that asks.
     """
+    ranks = among.count
     given, images = images, min(images, -(-config.batch_size // ranks))
     command = python_command("engine.training.probes.fit", str(config_file))
     command += ["--classes", str(classes), "--images", str(images), "--data-bytes", str(data_bytes)]
+    command += ["--rank", str(among.rank), "--ranks", str(ranks)]
     try:
         answer = subprocess.run(
             command,
@@ -136,7 +154,9 @@ def _fewest(config: RunConfig) -> str:
     return "one image" if enough_by_section(config, 1) else "two images"
 
 
-def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: int) -> Found:
+def largest_that_fits(
+    config: RunConfig, classes: int, images: int, data_bytes: int, among: Among = ALONE
+) -> Found:
     """Halve the images a pass until training steps pass, in micro-batches of the batch of `images` images;
     where not even the fewest do, in batches of their own, which leave less to be augmented at once."""
     largest = largest_part(config, images)
@@ -146,13 +166,15 @@ def largest_that_fits(config: RunConfig, classes: int, images: int, data_bytes: 
     for keeps_batch in (True, False):
         size = largest
         while size > 0:
-            if _fits(config, classes, size, images if keeps_batch else size, data_bytes):
+            if _fits(config, classes, size, images if keeps_batch else size, data_bytes, among):
                 return Found(size, keeps_batch)
             size //= 2
     return Found(0, False)
 
 
-def _fits(config: RunConfig, classes: int, size: int, batch: int, data_bytes: int) -> bool:
+def _fits(
+    config: RunConfig, classes: int, size: int, batch: int, data_bytes: int, among: Among = ALONE
+) -> bool:
     """Try a few steps on `batch` random images, `size` a pass, in a child of their own.
 
     Nothing of a failed try is left over, and oneDNN, which for want of memory may also crash, takes no more
@@ -162,17 +184,19 @@ def _fits(config: RunConfig, classes: int, size: int, batch: int, data_bytes: in
     if child == 0:
         die_with_the_parent()
         signal.alarm(int(SECONDS))  # it is not to outlive the search
-        os._exit(_try_steps(config, classes, size, batch, data_bytes))
+        os._exit(_try_steps(config, classes, size, batch, data_bytes, among))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == EXIT_BROKEN:
         raise RuntimeError(f"training steps of {size} images failed, and not for want of memory")
     return status == 0
 
 
-def _try_steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: int) -> int:
+def _try_steps(
+    config: RunConfig, classes: int, size: int, batch: int, data_bytes: int, among: Among = ALONE
+) -> int:
     """The exit status of a try."""
     try:
-        _steps(config, classes, size, batch, data_bytes)
+        _steps(config, classes, size, batch, data_bytes, among)
     except BaseException as error:
         from engine.learning.enough_images import is_lack_of_images
 
@@ -192,7 +216,9 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: int) -> None:
+def _steps(
+    config: RunConfig, classes: int, size: int, batch: int, data_bytes: int, among: Among = ALONE
+) -> None:
     import torch
 
     from engine.data.batches import Batch
@@ -204,13 +230,15 @@ def _steps(config: RunConfig, classes: int, size: int, batch: int, data_bytes: i
     plain = {"runtime.compile": "off", "runtime.graph": "off"}
     alone = {"devices": 1, "batch_size": batch, "runtime.micro_batch": size}
     config = with_values(config, {**plain, **alone})
-    hardware = choose_hardware(config)
+    hardware = choose_hardware(config, among.rank)
     settle_arithmetic(config, hardware)
     state = state_for_steps(config, hardware, classes, STEPS * batch)
     kept = [tensor.clone() for tensor in state.model.state_dict().values()]  # a run holds its best weights
     kept.append(
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
     )
+    if among.count > 1:  # the buckets in which gradients are shared
+        kept += [torch.empty_like(each) for each in state.model.parameters() if each.requires_grad]
     full = random_batch(config, hardware, classes, batch)
     training_step(state, Batch(full.images[:size], full.labels[:size]), size)
     held = augmented(state, full, batch)
@@ -239,6 +267,8 @@ def main() -> int:
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--images", type=int, required=True, help="size of the training split")
     parser.add_argument("--data-bytes", type=int, default=0, help="size of the data's caches")
+    parser.add_argument("--rank", type=int, default=0, help="which of the ranks asks")
+    parser.add_argument("--ranks", type=int, default=1, help="that share each batch")
     options = parser.parse_args()
     with contextlib.suppress(
         OSError
@@ -247,7 +277,8 @@ def main() -> int:
     die_with_the_parent()
     config = config_of_file(options.config)
     prepare_process(config.runtime)
-    found = largest_that_fits(config, options.classes, options.images, options.data_bytes)
+    among = Among(options.rank, options.ranks)
+    found = largest_that_fits(config, options.classes, options.images, options.data_bytes, among)
     print(json.dumps(asdict(found)))
     return 0
 
