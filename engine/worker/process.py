@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 
 from engine.config.sections import RuntimeConfig
 from engine.host.processes import available_cores
@@ -22,8 +23,24 @@ def prepare_process(config: RuntimeConfig, ranks: int = 1) -> None:
         os.environ[variable] = str(threads)
     if config.deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may sum in any order
+    keep_what_is_compiled()
     if config.keep_memory:
         keep_freed_memory()
+
+
+def keep_what_is_compiled() -> None:
+    """Have inductor keep compiled kernels in the user's cache folder, so that the next run need not compile
+    them again: its own choice is a folder in /tmp, which a reboot or the end of a job empties.
+
+    TORCHINDUCTOR_CACHE_DIR names another one. Inductor's default stays where there is no such folder.
+    """
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:  # a user without a home
+        return
+    there = next((folder for folder in (home, *home.parents) if folder.exists()), None)
+    if home.is_absolute() and there is not None and there.is_dir() and os.access(there, os.W_OK):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home / "seg-engine" / "inductor"))
 
 
 def keep_freed_memory() -> None:

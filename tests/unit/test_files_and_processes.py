@@ -11,6 +11,7 @@ import pytest
 
 from engine.host.processes import identify, is_alive
 from engine.run.files import replacing, sweep_temporaries, write_json
+from engine.worker.process import keep_what_is_compiled
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -63,3 +64,26 @@ def test_a_zombie_is_dead() -> None:
     assert is_alive(process) is False
     with pytest.raises(ProcessLookupError):
         identify(child.pid)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept_in"),
+    [
+        ({"XDG_CACHE_HOME": "{}/cache"}, "{}/cache/seg-engine/inductor"),
+        ({"HOME": "{}"}, "{}/.cache/seg-engine/inductor"),
+        ({"XDG_CACHE_HOME": "cache"}, None),
+        ({"XDG_CACHE_HOME": "{}/file/cache"}, None),
+        ({"XDG_CACHE_HOME": "{}/cache", "TORCHINDUCTOR_CACHE_DIR": "/mine"}, "/mine"),
+    ],
+)
+def test_compiled_kernels_are_kept_in_the_users_cache_folder(
+    given: dict[str, str], kept_in: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for variable in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.setenv(variable, "")  # so that what is set below is unset again
+        monkeypatch.delenv(variable)
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value.format(tmp_path))
+    keep_what_is_compiled()
+    assert os.environ.get("TORCHINDUCTOR_CACHE_DIR") == (kept_in and kept_in.format(tmp_path))
