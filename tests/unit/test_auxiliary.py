@@ -207,7 +207,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert stopped.state.step == 1
     save(stopped.job, stopped.state)
     resumed = Attempt(tmp_path / "stopped", config)
-    restore(resumed.job, resumed.state, find_resumption(resumed.job.run.checkpoints, resumed.state.hardware))
+    restore(resumed.job, resumed.state, find_resumption(resumed.job.run.checkpoints))
     assert resumed.state.step == 1
     resumed.train()
     for name, tensor in whole.state.model.state_dict().items():
