@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.components import BUILT_IN
+from engine.components.origin import BUILT_IN
 from engine.config.run_config import RunConfig
 from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
