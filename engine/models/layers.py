@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
+from functools import cache
 from typing import Any
 
 import torch
@@ -88,12 +91,24 @@ def kernels_serve(map: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _has_kernels(gpu: int) -> bool:
-    """Whether Triton, which comes with torch for CUDA on Linux, compiles for this GPU; if so, the kernels are
-    then known as operators of torch."""
-    if torch.cuda.get_device_capability(gpu) < LEAST_CAPABILITY:
+    return _load_kernels(gpu)  # torch.compile would look into a cache, not at its result
+
+
+@cache
+def _load_kernels(gpu: int) -> bool:
+    """Make the kernels known as operators of torch, where Triton, which comes with torch for CUDA on Linux,
+    works for this GPU; whether it does. A warning says what Triton lacks, such as a C compiler."""
+    if torch.cuda.get_device_capability(gpu) < LEAST_CAPABILITY or importlib.util.find_spec("triton") is None:
         return False
     try:
-        from engine.models import norm_gelu  # noqa: F401
-    except ImportError:
+        import triton
+
+        triton.runtime.driver.active.utils  # noqa: B018  # compiled at its first use
+        importlib.import_module("engine.models.norm_gelu")
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(
+            f"group norm is slower and takes more memory: Triton does not work here: {reason}", stacklevel=2
+        )
         return False
     return True
