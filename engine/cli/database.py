@@ -13,6 +13,7 @@ from engine.agent.presence import Presence
 from engine.cli.bring import bring, refuse_unfit
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
+from engine.cli.typed import typed
 from engine.exits import first_few
 from engine.requests.deleting import finish_deletions, remove_folder
 from engine.requests.refusals import Refused
@@ -106,7 +107,7 @@ def check_database(workspace: Workspace, fix: bool, as_json: bool) -> int:
     count = f"{len(done.differences)} difference{'s' if len(done.differences) > 1 else ''}"
     output.say(f"{compared}: {count}, {len(done.differences) - len(left)} fixed")
     if not fix and any(difference.fixable for difference in left):
-        notices.say("next: seg-engine db check --fix")
+        notices.say(f"next: {typed('db', 'check', '--fix')}")
     return 1 if left else 0
 
 

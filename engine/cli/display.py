@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.console import Stream, notices, output, print_json
+from engine.cli.typed import typed
 from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.detection import corruption_table, ood_text
@@ -305,15 +306,15 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         if picture.exists():
             stream.say(f"picture: {picture}")
         stream.say(f"files:   {run.path}")
-        stream.say(f"next:    seg-engine show {row.id}")
+        stream.say(f"next:    {typed('show', row.id)}")
     elif row.cause == "preempted":
         stream.say(f"{row.id} preempted after {row.epoch} complete epochs; its checkpoint is saved")
     elif row.status == "stopped":
         stream.say(f"{row.id} stopped after {TASKS[row.task].stopped_at(row)}")
-        stream.say(f"next:    seg-engine resume {row.id}")
+        stream.say(f"next:    {typed('resume', row.id)}")
     else:
         notices.say(Text(f"{row.id} {row.status} ({row.cause}): {block(row.message)}"))
-        notices.say(f"next:    seg-engine show {row.id}    log: {run.log}")
+        notices.say(f"next:    {typed('show', row.id)}    log: {run.log}")
 
 
 _DOING = {"cache": "reading images", "fit": "fitting"}

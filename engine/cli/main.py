@@ -18,6 +18,7 @@ import typer
 
 from engine.cli import keeping, looking, queueing, running, scoring
 from engine.cli.arguments import group, help_without_command
+from engine.cli.typed import typed_with
 from engine.cli.usage import PROGRAM, CommandGroup, plugins_first, refuse_empty, usage_line
 from engine.exits import DONE, INTERRUPTED, complain, tell
 from engine.visible import guard_streams, one_line
@@ -107,6 +108,7 @@ def _root(
     ] = False,
 ) -> None:
     context.obj = workspace
+    typed_with(workspace)
     if plugin:
         from engine.plugins import load_plugin
 

@@ -9,6 +9,7 @@ from typing import Any
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, no_database, open_existing
+from engine.cli.typed import typed
 from engine.host.access import why_unwritable
 from engine.report.tables import Column, age, text_table
 from engine.requests import lifecycle
@@ -33,7 +34,7 @@ def tell_queued(workspace: Workspace, cards: Sequence[RunCard], as_json: bool) -
         f"agent {living.pid} is running" if living else f"an agent was started: {Presence.of(workspace).log}"
     )
     notices.say(agent)
-    notices.say(f"next: seg-engine watch {cards[0].id}" if len(cards) == 1 else "next: seg-engine queue")
+    notices.say(f"next: {typed('watch', cards[0].id) if len(cards) == 1 else typed('queue')}")
 
 
 def list_queue(workspace: Workspace, as_json: bool) -> None:

@@ -162,7 +162,7 @@ def test_a_run_that_is_preempted_in_a_terminal_is_queued_again_and_watched_on(
         assert "preempted after" in out
         assert out.splitlines()[-1].split() == [run.id, "a", "test", "queued"]
         assert "an agent was started" in err
-        assert f"next: seg-engine watch {run.id}" in err
+        assert f"next: seg-engine -w {workspace.root} watch {run.id}" in err
         wait_for(lambda: store.run(run.id).attempt == 2, workspace)
         assert seg(workspace, "stop", run.id).returncode == 0
         assert watcher.wait(timeout=WAIT_SECONDS) == 3

@@ -45,6 +45,7 @@ def small_cgroup() -> Iterator[Path]:
     pytest.skip("no right to make a memory cgroup")
 
 
+@pytest.mark.cold  # its own memory alone counts in the cgroup
 def test_a_worker_that_the_kernel_killed_for_memory_is_out_of_memory(
     workspace: Workspace, store: Store, queue: Queue, agent: Agent, small_cgroup: Path
 ) -> None:
