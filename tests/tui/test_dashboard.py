@@ -215,7 +215,7 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
             row = store.run("dddd0000")
             why = why_it_waits(row, runs, store.workspace, has_agent=True, holding=[state])
             assert why == f"place 1 of 2 in line, {cause}"
-            row.config["device"] = "cuda:1"
+            row.stored_config["device"] = "cuda:1"
             why = why_it_waits(row, runs, store.workspace, has_agent=False, holding=[state])
             ends = "the agent is about to start it" if not state.closed else state.closed
             assert why == f"place 1 of 2 in line, {ends}"
