@@ -85,7 +85,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(void *handle, void *description, void 
     return 0;
 }
 
-/* ---------------------------------------------------------------- NCCL: every rank keeps its own zeros */
+/* ---------------------------------------------------------------- NCCL: every rank by itself */
 
 typedef struct {
     int ranks, rank;
@@ -133,18 +133,44 @@ EXPORT int ncclGetVersion(int *version) {
 EXPORT const char *ncclGetErrorString(int error) { return "error of the null CUDA"; }
 EXPORT const char *ncclGetLastError(void *communicator) { return ""; }
 
-#define COLLECTS(name, ...)                  \
-    EXPORT int name(__VA_ARGS__) {           \
-        null_cuda_forget_uploads();          \
-        null_cuda_work(COLLECTIVE, stream);  \
-        return 0;                            \
+/* Ranks do not meet. They run the same program with the same numbers, so a rank hands itself what it would get. */
+static int collect(void *stream) {
+    null_cuda_work(COLLECTIVE, stream);
+    return 0;
+}
+
+static size_t bytes_of(int type) { /* ncclDataType_t */
+    switch (type) {
+        case 2: case 3: case 7: return 4; /* int32, uint32, float32 */
+        case 4: case 5: case 8: return 8; /* int64, uint64, float64 */
+        case 6: case 9: return 2;         /* float16, bfloat16 */
+        default: return 1;                /* int8, uint8, float8 */
     }
-COLLECTS(ncclAllReduce, void *from, void *to, size_t count, int type, int operation, void *communicator, void *stream)
-COLLECTS(ncclReduce, void *from, void *to, size_t count, int type, int operation, int root, void *communicator, void *stream)
-COLLECTS(ncclBroadcast, void *from, void *to, size_t count, int type, int root, void *communicator, void *stream)
-COLLECTS(ncclBcast, void *buffer, size_t count, int type, int root, void *communicator, void *stream)
-COLLECTS(ncclAllGather, void *from, void *to, size_t count, int type, void *communicator, void *stream)
-COLLECTS(ncclReduceScatter, void *from, void *to, size_t count, int type, int operation, void *communicator, void *stream)
+}
+
+EXPORT int ncclBroadcast(void *from, void *to, size_t count, int type, int root, Communicator *communicator,
+                         void *stream) {
+    null_cuda_carry(to, from, count * bytes_of(type));
+    return collect(stream);
+}
+EXPORT int ncclBcast(void *buffer, size_t count, int type, int root, Communicator *communicator, void *stream) {
+    return collect(stream);
+}
+EXPORT int ncclAllGather(void *from, void *to, size_t count, int type, Communicator *communicator, void *stream) {
+    size_t size = count * bytes_of(type);
+    for (int rank = 0; rank < communicator->ranks; rank++) null_cuda_carry((char *)to + rank * size, from, size);
+    return collect(stream);
+}
+
+/* A sum is computed, and nothing is computed here. */
+#define REDUCES(name, ...)            \
+    EXPORT int name(__VA_ARGS__) {    \
+        null_cuda_forget_uploads();   \
+        return collect(stream);       \
+    }
+REDUCES(ncclAllReduce, void *from, void *to, size_t count, int type, int operation, void *communicator, void *stream)
+REDUCES(ncclReduce, void *from, void *to, size_t count, int type, int operation, int root, void *communicator, void *stream)
+REDUCES(ncclReduceScatter, void *from, void *to, size_t count, int type, int operation, void *communicator, void *stream)
 
 DOES_NOTHING(ncclAlltoAll)
 DOES_NOTHING(ncclCommAbort)

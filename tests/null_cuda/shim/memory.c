@@ -1,8 +1,8 @@
 /* Memory: a device's is address space that nobody touches, so that gigabytes cost nothing.
 
    It reads as zeros, with two exceptions that programs need: what the host copied there since the last kernel
-   reads back (a learning rate that is kept on the device, say), and a single byte reads as 1, so that a yes-or-no
-   question ("is everything finite?") is answered with yes. */
+   reads back (a learning rate that is kept on the device, say), also where it was copied on or sent to another rank,
+   and a single byte reads as 1, so that a yes-or-no question ("is everything finite?") is answered with yes. */
 #define _GNU_SOURCE
 #include "null_cuda.h"
 
@@ -139,16 +139,39 @@ static void keep_upload(const void *to, const void *from, size_t size) {
     pthread_mutex_unlock(&null_cuda_lock);
 }
 
-static int read_upload(void *to, const void *from, size_t size) {
-    int found = 0;
+static void forget_upload(const void *to) {
     pthread_mutex_lock(&null_cuda_lock);
-    for (unsigned back = 1; back <= UPLOADS && back <= upload_count && !found; back++) {
-        Upload *upload = &uploads[(upload_count - back) % UPLOADS];
-        found = upload->to == from && upload->size >= size;
-        if (found) memcpy(to, upload->content, size);
-    }
+    for (unsigned i = 0; i < UPLOADS; i++)
+        if (uploads[i].to == to) uploads[i].to = NULL;
     pthread_mutex_unlock(&null_cuda_lock);
-    return found;
+}
+
+/* The content, or NULL. The lock is held. */
+static const char *upload_at(const void *from, size_t size) {
+    for (unsigned back = 1; back <= UPLOADS && back <= upload_count; back++) {
+        Upload *upload = &uploads[(upload_count - back) % UPLOADS];
+        if (upload->to == from && upload->size >= size) return upload->content;
+    }
+    return NULL;
+}
+
+static int read_upload(void *to, const void *from, size_t size) {
+    pthread_mutex_lock(&null_cuda_lock);
+    const char *content = upload_at(from, size);
+    if (content) memcpy(to, content, size);
+    pthread_mutex_unlock(&null_cuda_lock);
+    return content != NULL;
+}
+
+void null_cuda_carry(void *to, const void *from, size_t size) {
+    if (to == from) return;
+    char *content = size > LARGEST_UPLOAD ? NULL : malloc(size ? size : 1);
+    if (content && read_upload(content, from, size)) {
+        keep_upload(to, content, size);
+    } else {
+        forget_upload(to);
+    }
+    free(content);
 }
 
 void null_cuda_forget_uploads(void) {
@@ -168,6 +191,7 @@ static cudaError_t copy(void *to, const void *from, size_t size, cudaStream_t st
     int to_device = kind_of(to) == DEVICE, from_device = kind_of(from) == DEVICE;
     if (to_device && from_device) {
         null_cuda_work(DEVICE_COPY, stream);
+        null_cuda_carry(to, from, size);
         return cudaSuccess;
     }
     null_cuda_work(to_device ? UPLOAD : DOWNLOAD, stream);
@@ -195,6 +219,7 @@ EXPORT cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum
 EXPORT cudaError_t cudaMemcpyPeerAsync(void *to, int to_device, const void *from, int from_device, size_t size,
                                        cudaStream_t stream) {
     null_cuda_work(DEVICE_COPY, stream);
+    null_cuda_carry(to, from, size);
     return cudaSuccess;
 }
 EXPORT cudaError_t cudaMemcpyToSymbol(const void *symbol, const void *from, size_t size, size_t offset,

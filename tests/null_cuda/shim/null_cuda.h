@@ -58,6 +58,8 @@ Graph *null_cuda_capture_of(void *handle);
 int null_cuda_capturing(void);
 /* Device memory reads as zeros again: a kernel may have overwritten what the host put there. */
 void null_cuda_forget_uploads(void);
+/* Device memory at `to` reads from now on as that at `from` does. */
+void null_cuda_carry(void *to, const void *from, size_t size);
 
 int null_cuda_devices(void);
 unsigned long long null_cuda_bytes(void);

@@ -1,0 +1,36 @@
+"""A plugin for runs on the null CUDA: AdamW that writes down after each step what its process has counted."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine import optimizers
+from engine.components import option
+from engine.optimizers.builtin import AdamWConfig
+
+if TYPE_CHECKING:
+    from torch.optim import AdamW
+
+
+@optimizers.register
+class CountingConfig(AdamWConfig):
+    """AdamW; a line of counts a step in `counts.RANK` in the folder that NULL_CUDA_COUNTS names."""
+
+    name: Literal["counting"] = option("counting", "Optimizer")
+
+    def build(self, groups: list[dict[str, Any]]) -> AdamW:
+        from tests.null_cuda.counts import Counts
+
+        file = Path(os.environ["NULL_CUDA_COUNTS"], f"counts.{os.environ['RANK']}")
+
+        def write(*of_step: object) -> None:
+            with file.open("a") as lines:
+                lines.write(json.dumps(asdict(Counts.now())) + "\n")
+
+        optimizer = super().build(groups)
+        optimizer.register_step_post_hook(write)
+        return optimizer

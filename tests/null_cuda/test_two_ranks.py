@@ -1,0 +1,51 @@
+"""A run on two GPUs: its ranks meet, share their gradients and, once settled, wait for no device."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.data.synthetic import synthesize
+from engine.run.directory import RunDir
+from tests.conftest import REPOSITORY
+from tests.null_cuda.build import environment
+from tests.null_cuda.counts import Counts
+
+PLUGIN = Path(__file__).with_name("counting.py")
+SETTLING = 11
+"""Steps after which nothing waits. Until then DistributedDataParallel does: after the first step it orders
+its buckets anew and the ranks agree on them, and it times its first ten passes, then each hundredth."""
+
+
+@pytest.mark.timeout(300)
+def test_two_ranks_train_and_once_settled_wait_for_nothing(null_cuda: Path, tmp_path: Path) -> None:
+    synthesize(tmp_path / "scenes", images=48, size=(64, 128), seed=0)
+    small = ["data.size=32x64", "model.width=2", "batch_size=2", "epochs=1", "runtime.compile=off"]
+    command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
+    command += ["--workspace", str(tmp_path), "run", "quick", "--data", str(tmp_path / "scenes"), *small]
+    command += ["devices=2", "optimizer.name=counting", "--plugin", str(PLUGIN)]
+    variables = {**os.environ, **environment(null_cuda, devices=2)}
+    variables |= {"NULL_CUDA_COUNTS": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        command, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    (folder,) = (tmp_path / "runs").iterdir()
+    run = RunDir(folder)
+    assert "(cuda:0,cuda:1, 2 ranks)" in run.log.read_text()
+    assert (run.checkpoints / "last.pt").exists()
+    files = sorted(tmp_path.glob("counts.*"))
+    assert [file.name for file in files] == ["counts.0", "counts.1"]
+    for file in files:
+        counts = [Counts(**json.loads(line)) for line in file.read_text().splitlines()]
+        steady = [after - before for before, after in itertools.pairwise(counts[SETTLING - 1 :])]
+        assert len(steady) >= 3
+        assert [step.wait for step in steady] == [0] * len(steady)
+        assert all(step.collective > 0 for step in steady), "each step shares its gradients"
