@@ -56,9 +56,8 @@ class ConfusionSum:
         self.classes = classes
         cells = classes * (classes + 1)
         self.state = torch.zeros(cells + 3, dtype=torch.int64, device=device)
-        # Views: what is added to them is added to the state.
+        # A view: the other three are the total of the images' Dice, of how many images, and unknown pixels.
         self._confusion = self.state[:cells].view(classes, classes + 1)
-        self._dice_total, self._dice_images, self._unknown = self.state[cells:].unbind()
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Add a batch; arguments and errors as for `confusion_per_image`."""
@@ -66,10 +65,8 @@ class ConfusionSum:
         if confusion.device.type == "cpu":
             _refuse_unknown(int(unknown), self.classes)
         dice, has_dice = _mean_dice_per_image(confusion)
-        self._confusion += confusion.sum(0)
-        self._dice_total += (dice / DICE_UNIT).round().to(torch.int64).sum()
-        self._dice_images += has_dice.sum()
-        self._unknown += unknown
+        scalars = dice.round().to(torch.int64).sum(), has_dice.sum(), unknown
+        self.state += torch.cat([confusion.sum(0).flatten(), *(each.view(1) for each in scalars)])
 
     def merge(self, other: ConfusionSum) -> None:
         """Add the counts of `other`, which may lie on another device."""
@@ -97,27 +94,11 @@ class ConfusionSum:
 def _count(prediction: Tensor, target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """The confusion [B, C, C+1] and the number of pixels with an unknown label, both int64."""
     _check_arguments(prediction, target, classes)
-    batch = prediction.shape[0]
-    codes = classes + 2
-    cells = batch * codes * codes
-    on_cpu = prediction.device.type == "cpu"
-    # On the CPU most of the time goes into writing and reading the index: the narrower, the faster.
-    # scatter_add_ takes int64 alone.
-    narrowest = torch.int16 if cells < 2**15 else torch.int32
-    index_dtype = narrowest if on_cpu else torch.int64
-
-    rows = _codes(target, classes).to(index_dtype)
-    columns = _codes(prediction, classes).to(index_dtype)
-    index = rows.mul_(codes).add_(columns)
-    if batch > 1:
-        first_cells = torch.arange(batch, dtype=index_dtype, device=index.device).mul_(codes * codes)
-        index.add_(first_cells.view(batch, 1, 1))
-    count_cells = _count_by_bincount if on_cpu else _count_by_scatter
-    table = count_cells(index.flatten(), cells).view(batch, codes, codes)
-
+    count_pairs = _count_by_bincount if prediction.device.type == "cpu" else _count_by_scatter
+    table = count_pairs(_codes(target, classes), _codes(prediction, classes), classes + 2)
     classes_only = table[:, 1:-1]
     confusion = torch.cat([classes_only[:, :, 1:-1], classes_only[:, :, :1]], dim=2)
-    unknown = table[:, -1].sum() + table[:, :-1, -1].sum()
+    unknown = target.numel() - table[:, :-1, :-1].sum()
     return confusion, unknown
 
 
@@ -144,28 +125,41 @@ def _codes_by_comparison(labels: Tensor, classes: int) -> Tensor:
     return torch.where(is_class, labels + 1, torch.where(labels == VOID, 0, classes + 1))
 
 
-def _count_by_bincount(index: Tensor, cells: int) -> Tensor:
-    return torch.bincount(index, minlength=cells)
+def _count_by_bincount(rows: Tensor, columns: Tensor, codes: int) -> Tensor:
+    """How often each image has each pair of codes, [B, H, W] below `codes`: int64 [B, codes, codes]."""
+    batch = len(rows)
+    cells = batch * codes * codes
+    # Most of the time goes into writing and reading the index: the narrower, the faster.
+    index_dtype = torch.int16 if cells < 2**15 else torch.int32
+    index = rows.to(index_dtype).mul_(codes).add_(columns.to(index_dtype))
+    if batch > 1:
+        first_cells = torch.arange(batch, dtype=index_dtype).mul_(codes * codes)
+        index.add_(first_cells.view(batch, 1, 1))
+    return torch.bincount(index.flatten(), minlength=cells).view(batch, codes, codes)
 
 
-def _count_by_scatter(index: Tensor, cells: int) -> Tensor:
-    # torch.bincount reads the smallest and largest value back to the host on CUDA, even with
-    # minlength. The order of the additions is not fixed here, but their sum is: they are integers.
+def _count_by_scatter(rows: Tensor, columns: Tensor, codes: int) -> Tensor:
+    """The same on an accelerator, where each operation is a launch. torch.bincount reads the smallest and
+    largest value back to the host on CUDA, even with minlength. The order of the additions is not fixed here,
+    but their sum is: they are integers."""
+    index = torch.add(columns, rows.long(), alpha=codes).flatten(1)  # int64, which alone scatter_add_ takes
     one = torch.ones(1, dtype=torch.int64, device=index.device)
-    zeros = torch.zeros(cells, dtype=torch.int64, device=index.device)
-    return zeros.scatter_add_(0, index, one.expand(index.shape))
+    table = torch.zeros(len(index), codes * codes, dtype=torch.int64, device=index.device)
+    return table.scatter_add_(1, index, one.expand(index.shape)).view(-1, codes, codes)
 
 
 def _mean_dice_per_image(confusion: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean over classes of each image's Dice, float64 [B] (0 where undefined), and where it is defined.
+    """The mean over classes of each image's Dice in units of `DICE_UNIT`, float64 [B], and 1 where it is
+    defined, int64 [B]; both are 0 where no class is present.
 
     The same definition as in `scores`, here because it is needed for each image, on the device.
     """
     correct = confusion.diagonal(dim1=1, dim2=2)
     size = confusion.sum(2) + confusion[:, :, :-1].sum(1)
-    dice = 2 * correct.double() / size.clamp(min=1)
-    class_count = (size > 0).sum(1)
-    return dice.sum(1) / class_count.clamp(min=1), class_count > 0
+    # The unit is a power of two: no bit of the Dice depends on when it is divided by.
+    dice = correct.double() * (2 / DICE_UNIT) / size.clamp(min=1)
+    class_count = size.clamp(max=1).sum(1)
+    return dice.sum(1) / class_count.clamp(min=1), class_count.clamp(max=1)
 
 
 def _check_arguments(prediction: Tensor, target: Tensor, classes: int) -> None:
