@@ -54,7 +54,8 @@ class CrossEntropy:
 
     def value(self, sums: Tensor) -> Tensor:
         # A batch may be all void: the mean over no pixels is 0 here, where torch's own mean gives NaN.
-        return sums[1] / sums[0].clamp(min=1)
+        # The count has no gradient to compute.
+        return sums[1] / sums[0].detach().clamp(min=1)
 
 
 class SoftDice:

@@ -114,7 +114,7 @@ class Denoising:
         return torch.stack([torch.full_like(total, targets.numel()), total])
 
     def value(self, sums: Tensor) -> Tensor:
-        return sums[1] / sums[0].clamp(min=1)
+        return sums[1] / sums[0].detach().clamp(min=1)
 
     def weight(self, targets: Tensor) -> Tensor | int:
         """The values of the noise."""

@@ -101,7 +101,7 @@ def add_gradients(
     """
     config, objective = state.config, state.objective
     state.optimizer.zero_grad(set_to_none=True)
-    counted = torch.zeros(objective.terms, dtype=torch.float64, device=state.hardware.device)
+    counted: Tensor | None = None
     for part, part_targets, share, last in micro_batches(
         pixels, targets, config.runtime.micro_batch, objective
     ):
@@ -112,12 +112,21 @@ def add_gradients(
             loss = objective.value(sums)  # float64 []
             if outputs.auxiliary:
                 loss = loss + auxiliary_loss(objective, outputs.auxiliary, part_targets)
-            scaled = state.scaler.scale(loss * share * local_share)
+            scaled = state.scaler.scale(times(loss, share, local_share))
             scaled.backward()  # type: ignore[no-untyped-call]
-        counted += sums.detach()
+        counted = sums.detach() if counted is None else counted + sums.detach()
         if has_images:
             state.meter.count(sums, outputs.logits, part_targets)
+    assert counted is not None, "a batch has a part"
     return counted
+
+
+def times(loss: Tensor, *shares: Tensor | float) -> Tensor:
+    """The product; a share that is the number 1 takes no kernel, forward or back."""
+    for share in shares:
+        if isinstance(share, Tensor) or share != 1:
+            loss = loss * share
+    return loss
 
 
 def augmented(state: TrainState, batch: Batch, images: int, group: Group = ALONE) -> tuple[Tensor, Tensor]:
