@@ -14,7 +14,7 @@ from engine.config.keys import with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.inference.ood.score_set import ScoreSet
 from engine.inference.ood.scores import sum_by_class
-from engine.learning.checkpoint import random_state, restore_random_state
+from engine.learning.checkpoint import random_state, restore_random_state, save_checkpoint
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.step_graph import TIMED_STEPS, WARM_STEPS, GraphDecision, StepGraph
 from engine.run.directory import RunDir
@@ -226,6 +226,34 @@ def test_a_run_goes_on_where_there_are_fewer_gpus() -> None:
     assert len(saved["cuda"]) == 2
     restore_random_state({**saved, "cuda": [*saved["cuda"], saved["cuda"][0]]})
     restore_random_state({**saved, "cuda": saved["cuda"][:1]})
+
+
+def test_an_fp16_run_goes_on_with_its_scaling_where_there_are_fewer_gpus(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
+    kind: dict[str, Any] = {"precision": "fp16", "optimizer__clip_norm": 1.0, "runtime__deterministic": True}
+    state, _ = small_state(**kind)
+    take_steps(state, 2)
+    job = Job(RunDir(tmp_path), state.config, None, tmp_path)
+    job.run.checkpoints.mkdir()
+    save(job, state)
+    resumption = find_resumption(job.run.checkpoints)
+    assert resumption.content is not None
+    # The scale is computed on the device, so the file says 0 here; and its run saw one GPU more.
+    scaling = {**resumption.content["scaler"], "scale": 1024.0, "_growth_tracker": 7}
+    random = resumption.content["random"]
+    random = {**random, "cuda": [*random["cuda"], random["cuda"][0]]}
+    save_checkpoint(resumption.path, {**resumption.content, "scaler": scaling, "random": random})
+
+    resumed, _ = small_state(**kind)
+    restore(job, resumed, find_resumption(job.run.checkpoints))
+    assert resumed.step == 2
+    assert resumed.scaler.state_dict() == scaling
+    assert resumed.scaler.scale(torch.zeros(1, device="cuda")).device.type == "cuda"
+    assert take_steps(resumed, WARM_STEPS + 1).graph_launch == 1
+    replayed = take_steps(resumed)
+    assert (replayed.graph_launch, replayed.wait) == (1, 0)
 
 
 def test_scores_of_an_image_take_few_launches_and_come_back_at_once() -> None:
