@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from engine.config.run_config import RunConfig
+from engine.data.faults import counted
 from engine.errors import EngineError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -86,7 +87,8 @@ def count_devices(config: RunConfig) -> int:
         return count
     count = int(config.devices)
     if count > gpus > 0 or (config.device == "cuda" and not gpus):
-        raise HardwareError(f"devices: {count} are asked for; this machine has {gpus} usable CUDA devices")
+        here = counted(gpus, "usable CUDA device")
+        raise HardwareError(f"devices: {count} are asked for; this machine has {here}")
     return count
 
 
@@ -98,8 +100,10 @@ def _device(wanted: str, rank: int) -> torch.device:
         return torch.device("cuda", rank) if count else torch.device("cpu")
     index = int(wanted.partition(":")[2] or rank)
     if index >= count:
-        here = f"this machine has {count} CUDA devices" if count else "this machine has no usable CUDA device"
-        raise HardwareError(f"device: {wanted} is not here; {here}; device=cpu runs on the CPU")
+        here = counted(count, "CUDA device") if count else "no usable CUDA device"
+        raise HardwareError(
+            f"device: {wanted} is not here; this machine has {here}; device=cpu runs on the CPU"
+        )
     return torch.device("cuda", index)
 
 

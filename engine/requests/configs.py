@@ -12,6 +12,7 @@ from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import refuse_too_small_parts
+from engine.data.faults import counted
 from engine.data.frozen_classes import freeze_classes
 from engine.host.cuda_driver import cuda_devices
 from engine.optimizers import refuse_idle_factors
@@ -84,12 +85,11 @@ def check_hardware(config: RunConfig) -> None:
     if config.device == "cpu" or (config.device == "auto" and not several):
         return
     count, index = cuda_devices(), int(config.device.partition(":")[2] or 0)
+    here = f"this machine has {counted(count, 'CUDA device')}"
     if several and int(config.devices) > count > 0:
-        raise ConfigError([f"devices: {config.devices} are asked for: {count} CUDA devices are here"])
+        raise ConfigError([f"devices: {config.devices} are asked for; {here}"])
     if config.device != "auto" and index >= count:
-        raise ConfigError(
-            [f"device: {config.device} is not here: {count} CUDA devices are; device=cpu or auto works"]
-        )
+        raise ConfigError([f"device: {config.device} is not here; {here}; device=cpu or auto works"])
 
 
 def check_steps(config: RunConfig, images: int | None = None) -> None:

@@ -82,8 +82,12 @@ def test_what_cannot_be_shared_is_refused(values: dict[str, object], told: str) 
 def test_more_gpus_than_are_here_are_refused_where_the_run_is_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configs, "cuda_devices", lambda: 2)
     configs.check_hardware(with_values(RunConfig(), {"devices": 2}))
-    with pytest.raises(ConfigError, match="devices: 4 are asked for: 2 CUDA devices are here"):
+    with pytest.raises(ConfigError, match=r"devices: 4 are asked for; this machine has 2 CUDA devices$"):
         configs.check_hardware(with_values(RunConfig(), {"devices": 4}))
+    monkeypatch.setattr(configs, "cuda_devices", lambda: 1)
+    with pytest.raises(ConfigError, match=r"this machine has 1 CUDA device$"):
+        configs.check_hardware(with_values(RunConfig(), {"devices": 2}))
+    monkeypatch.setattr(configs, "cuda_devices", lambda: 2)
     elsewhere = with_values(RunConfig(), {"devices": 4, "executor": "slurm", "slurm.gpus": 4})
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
     configs.check_hardware(elsewhere)
