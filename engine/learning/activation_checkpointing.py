@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.components.origin import ComponentError
 from engine.models.contract import SegmentationNetwork
+from engine.models.layers import BatchNorm
 
 
 def checkpoint_activations(model: SegmentationNetwork) -> None:
@@ -46,5 +47,6 @@ def _frozen_statistics(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in norms:
             norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
+            # The network of a `BatchNorm` counts batches, and only the block runs twice.
+            if norm.num_batches_tracked is not None and not isinstance(norm, BatchNorm):
                 norm.num_batches_tracked -= 1

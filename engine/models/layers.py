@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -38,6 +39,24 @@ class TransposedConvolution(nn.ConvTranspose2d):
             self.dilation,
         )
         return raised if self.bias is None else raised + self.bias.to(raised.dtype)[:, None, None]
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d`, the same to the last bit, whose network counts its batches: see `count_batch`."""
+
+    momentum: float
+    num_batches_tracked: Tensor
+
+    def forward(self, input: Tensor) -> Tensor:
+        statistics, scale = (self.running_mean, self.running_var), (self.weight, self.bias)
+        return functional.batch_norm(input, *statistics, *scale, self.training, self.momentum, self.eps)
+
+
+def count_batch(norms: Iterable[BatchNorm]) -> None:
+    """Count a batch in those that are training: on a GPU one launch, where each would need one."""
+    counters = [norm.num_batches_tracked for norm in norms if norm.training]
+    if counters:
+        torch._foreach_add_(counters, 1)
 
 
 class DenseGradient(torch.autograd.Function):

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
+from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.flops import flops_per_sample
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
-from engine.models.layers import TransposedConvolution
+from engine.models.layers import BatchNorm, TransposedConvolution
 from engine.models.modern_unet.network import Attention
 from engine.models.registry import build_model, count_parameters
 
@@ -90,6 +93,28 @@ def test_the_transposed_convolution_is_that_of_torch_with_its_gradients(bf16: bo
         assert their is not None
         scale = float(their.abs().max()) if bf16 else 1.0
         torch.testing.assert_close(our / scale, their / scale, **near)
+
+
+def test_batch_norm_counted_by_the_unet_is_that_of_torch() -> None:
+    ours = build_model(UNetConfig(width=2), 5)
+    torchs, recomputed = copy.deepcopy(ours), copy.deepcopy(ours)
+    checkpoint_activations(recomputed)
+    torchs._norms = []
+    for layer in torchs.modules():
+        if isinstance(layer, BatchNorm):
+            layer.__class__ = nn.BatchNorm2d
+    images = torch.randn(2, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+    for network in (ours, torchs, recomputed):
+        network.train().down[0].eval()
+        for _ in range(2):
+            network(images).square().sum().backward()
+
+    assert torchs.down[1][1].num_batches_tracked == 2
+    assert torchs.down[0][1].num_batches_tracked == 0
+    for other in (torchs, recomputed):
+        torch.testing.assert_close(ours.state_dict(), other.state_dict(), rtol=0, atol=0)
+        for mine, theirs in zip(ours.parameters(), other.parameters(), strict=True):
+            assert torch.equal(mine.grad, theirs.grad)
 
 
 def test_attention_is_over_the_keys_of_normed_pixels() -> None:

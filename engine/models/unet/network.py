@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.contract import SegmentationNetwork
-from engine.models.layers import TransposedConvolution
+from engine.models.layers import BatchNorm, TransposedConvolution, count_batch
 
 
 def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -25,10 +25,10 @@ def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
     """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),  # the norm's own shift is the bias
-        nn.BatchNorm2d(outputs),
+        BatchNorm(outputs),
         nn.ReLU(),
         nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
+        BatchNorm(outputs),
         nn.ReLU(),
     )
 
@@ -53,8 +53,10 @@ class UNet(SegmentationNetwork):
             double_convolution(2 * outputs, outputs) for outputs in reversed(widths[:-1])
         )
         self.head = nn.Conv2d(width, classes, 1)
+        self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
 
     def forward(self, x: Tensor) -> Tensor:
+        count_batch(self._norms)
         skips = []
         for level, convolve in enumerate(self.down):
             x = convolve(x if level == 0 else self.pool(x))  # [B, width * 2^level, H / 2^level, W / 2^level]

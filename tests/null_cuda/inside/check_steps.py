@@ -26,10 +26,10 @@ from engine.worker.job import Job
 from tests.null_cuda.counts import Counts
 
 LIMITS = {
-    "paper-unet": (360, 3.1),
+    "paper-unet": (345, 3.1),
     "paper-modern-unet": (690, 15.8),
     "paper-modern-unet-pt": (690, 15.8),
-    "quick": (365, 0.2),
+    "quick": (350, 0.2),
     "quick-modern": (690, 0.3),
 }
 """Most kernels, copies and fills of one eager step, and most GiB of its memory beside the data."""
