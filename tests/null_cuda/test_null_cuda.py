@@ -12,14 +12,12 @@ import pytest
 from tests.null_cuda.build import environment
 
 INSIDE = Path(__file__).parent / "inside"
-MEMORY = {"check_memory.py": 2.0}
-"""Gigabytes of a device, where it is not that of an H100."""
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("file", sorted(path.name for path in INSIDE.glob("check_*.py")))
 def test_on_the_null_cuda(file: str, null_cuda: Path) -> None:
-    variables = {**os.environ, **environment(null_cuda, devices=2, gigabytes=MEMORY.get(file, 85.0))}
+    variables = {**os.environ, **environment(null_cuda, devices=2)}
     variables.pop("PYTEST_XDIST_WORKER", None)
     command = [
         sys.executable,
