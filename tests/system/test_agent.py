@@ -318,7 +318,7 @@ def test_a_journal_that_outlives_a_locked_database_is_ingested_when_it_is_back(
 def test_two_workers_never_share_a_run(
     workspace: Workspace, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = queue()
+    run = queue(epochs=100_000)
     monkeypatch.setenv("SEG_DATABASE_URL", "postgresql://ana:secret@example.org/runs")
     worker = start_worker(run, workspace.cache)
     try:
