@@ -24,7 +24,7 @@ from engine.host.processes import python_command, python_environment
 from engine.learning.checkpoint import load_checkpoint
 from engine.run.directory import RunDir
 
-FAILED = 1
+FAILED, STOPPED = 1, 3
 SMALL_DEVICE = 3 * 10**9
 """Bytes of the null CUDA on which eight images of a quarter of Cityscapes' sides have no room."""
 NOTHING_COUNTED = "nothing can be scored"
@@ -99,30 +99,42 @@ def trains(flow: Flow) -> dict[str, Any]:
 def resumes(flow: Flow) -> dict[str, Any]:
     """One run straight through, one stopped by Ctrl-C after its first epoch and resumed: equal to the bit."""
     settings = [
-        *("quick", "--data", flow.street(), "epochs=3", "device=cuda"),
+        *("quick", "--data", flow.street(), "device=cuda", "gallery.every=0"),
         *("runtime.deterministic=true", "runtime.compile=off"),
     ]
-    flow.seg("run", *settings, "--name", "straight")
-    stopped = subprocess.Popen(
-        flow.command("run", *settings, "--name", "stopped", "--json"),
-        env=python_environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert stopped.stdout is not None
-    for line in stopped.stdout:
-        if json.loads(line).get("event") == "epoch":
-            stopped.send_signal(signal.SIGINT)
-            break
-    stopped.stdout.read()
-    status = stopped.wait()
-    epoch = flow.show("stopped")["epoch"]
-    flow.seg("resume", "stopped")
-    straight, resumed = (weights(flow, name) for name in ("straight", "stopped"))
+    stopped, epochs = stopped_run(flow, settings)
+    epoch = flow.show(stopped)["epoch"]
+    flow.seg("resume", stopped)
+    flow.seg("run", *settings, f"epochs={epochs}", "--name", "straight")
+    straight, resumed = (weights(flow, name) for name in ("straight", stopped))
     different = [name for name, tensor in straight.items() if not torch.equal(tensor, resumed[name])]
     if different:
         raise SystemExit(f"{len(different)} of {len(straight)} tensors differ, {different[0]} among them")
-    return {"equal_tensors": len(straight), "exit_status_when_stopped": status, "stopped_in_epoch": epoch + 1}
+    return {"equal_tensors": len(straight), "stopped_in_epoch": epoch + 1, "epochs": epochs}
+
+
+def stopped_run(flow: Flow, settings: list[str]) -> tuple[str, int]:
+    """The name of a run that was stopped after its first epoch, and its epochs: more of them where the device
+    is done with few before it hears of the stop."""
+    for epochs in (10, 100, 1000):
+        name = f"stopped before {epochs}"
+        process = subprocess.Popen(
+            flow.command("run", *settings, f"epochs={epochs}", "--name", name, "--json"),
+            env=python_environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line).get("event") == "epoch":
+                process.send_signal(signal.SIGINT)
+                break
+        process.stdout.read()
+        if process.wait() == STOPPED:
+            return name, epochs
+        if flow.show(name)["status"] != "finished":
+            raise SystemExit(flow.show(name)["message"])
+    raise SystemExit("no run could be stopped before it was over")
 
 
 def weights(flow: Flow, name: str) -> dict[str, torch.Tensor]:
