@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from engine.data.synthetic import synthesize
+from engine.exits import FAILED, STOPPED
 from engine.host.processes import python_command, python_environment
 from engine.learning.checkpoint import load_checkpoint
 from engine.run.directory import RunDir
 
-FAILED, STOPPED = 1, 3
 SMALL_DEVICE = 3 * 10**9
 """Bytes of the null CUDA on which eight images of a quarter of Cityscapes' sides have no room."""
 NOTHING_COUNTED = "nothing can be scored"
