@@ -6,6 +6,8 @@ import gc
 import os
 import reprlib
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +32,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ALL_COLD = bool(os.environ.get(warm.COLD_VARIABLE) or os.environ.get("LD_PRELOAD"))
 """What is preloaded, such as the null CUDA, need not outlive a fork."""
 _standing_by = warm.install()
+
+
+def run_module(name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a module that only a checkout has: a Python may have been told not to look where it starts."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **variables}
+    command = [sys.executable, "-m", name, *words]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -73,16 +73,16 @@ def follow_run(
     followed = _Followed(store, run, worker, on_events)
     trouble = ""
     while True:
-        presses = switch.news()
+        presses, over = switch.news(), worker.poll() is not None
         if presses:
             followed.interrupt(presses)
         try:
-            if worker.poll() is not None:
+            if over:
                 return followed.end()
             followed.step()
             trouble = ""
         except (StoreError, JournalError, OSError) as error:
-            if worker.poll() is not None and presses:
+            if over and presses:  # a worker that is over since has obeyed them: they do not mean the database
                 raise
             if not trouble:
                 on_trouble(f"{error}; the run and its journal continue")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import run_module
 
 NEEDS_SOMETHING = {"peers", "camvid"}
 """Not asked here: they need other libraries, whose times would mean nothing, and real data."""
@@ -18,8 +16,7 @@ NEEDS_SOMETHING = {"peers", "camvid"}
 @pytest.mark.timeout(900)
 def test_every_question_is_answered_on_the_null_cuda(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--rehearse", "--minutes", "14", "--out", str(out)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = run_module("benchmarks.gpu", "--rehearse", "--minutes", "14", "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     answers = {entry["name"]: entry for entry in json.loads(out.read_text())["answers"]}
     assert {name for name, entry in answers.items() if "skipped" in entry} == NEEDS_SOMETHING
@@ -27,19 +24,14 @@ def test_every_question_is_answered_on_the_null_cuda(tmp_path: Path) -> None:
     assert answers["resumes"]["answer"]["equal_tensors"] > 0
     assert "batch_size=" in answers["memory"]["answer"]["advice"]
 
-    page = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu.table", str(out)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    page = run_module("benchmarks.gpu.table", str(out))
+    assert page.returncode == 0, page.stderr
     assert all(name.removeprefix("step of ") in page.stdout for name in answers)
 
 
 def test_what_there_is_no_time_for_is_named(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--rehearse", "--minutes", "0", "--out", str(out)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = run_module("benchmarks.gpu", "--rehearse", "--minutes", "0", "--out", str(out))
+    assert done.returncode == 0, done.stderr
     assert "not asked: ceilings, step of quick, eager, trains" in done.stdout
     assert all("skipped" in entry for entry in json.loads(out.read_text())["answers"])

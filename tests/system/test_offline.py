@@ -68,7 +68,8 @@ def test_what_is_gathered_installs_beside_a_torch_that_stays(
     done = subprocess.run(command, capture_output=True, text=True, env=node)
     assert done.returncode == 0, done.stderr
     assert "seg-engine beside torch 2.12.0, which sees a GPU" in done.stdout
-    inside = [str(tmp_path / "env/bin/python"), "-c", "from importlib.metadata import *; "]
+    # -P: a checkout that is installed in place has the metadata of a seg-engine too.
+    inside = [str(tmp_path / "env/bin/python"), "-P", "-c", "from importlib.metadata import *; "]
     inside[-1] += "print(version('seg-engine'), version('needs-torch'), version('torch'))"
     told = subprocess.run(inside, capture_output=True, text=True, check=True).stdout
     assert told.split() == ["9.0+there", "9.0+there", "2.12.0+there"]

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
 
 from engine.models.layers import GroupNormGelu
+from tests.conftest import run_module
 
 
 def test_the_kernels_compute_what_torch_does() -> None:
     pytest.importorskip("triton", reason="comes with torch for CUDA")
-    variables = {**os.environ, "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "tests.unit.norm_cases"]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    done = run_module("tests.unit.norm_cases", TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stderr
 
 
