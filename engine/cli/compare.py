@@ -21,7 +21,6 @@ from engine.report.compare_latex import comparison_latex
 from engine.report.compare_ood import OodResults, what_was_out
 from engine.report.compare_page import comparison_markdown
 from engine.report.measures import ComparedRun, Evaluation
-from engine.report.published import published_results
 from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
 from engine.workspace import Workspace
 
@@ -47,8 +46,7 @@ def compare_runs(workspace: Workspace, wanted: SideBySide) -> None:
     with open_existing(workspace) as store:
         runs = [compared_run(store, prefix) for prefix in wanted.runs]
         pinned = store.resolve(wanted.baseline) if wanted.baseline else ""
-    published = published_results([run.row.recipe for run in runs]) if wanted.published else ()
-    comparison = compare(runs, pinned, wanted.fold_seeds, published)
+    comparison = compare(runs, pinned, wanted.fold_seeds, wanted.published)
     if form == "table":
         output.say(comparison_text(comparison, output.table_width))
     else:

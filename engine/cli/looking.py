@@ -137,7 +137,10 @@ class SideBySide:
         ),
     ] = "table"
     published: Annotated[
-        bool, typer.Option("--published", help="Add the study's numbers, marked as published.")
+        bool,
+        typer.Option(
+            "--published", help="Add the numbers of the study and of other networks, marked as published."
+        ),
     ] = False
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from engine.config.stored import recorded
 from engine.errors import EngineError
@@ -22,7 +22,12 @@ from engine.report.compare_config import (
 from engine.report.compare_ood import OodLine, ood_lines
 from engine.report.measures import ComparedRun as ComparedRun
 from engine.report.measures import Measure, Metric, Value, measures_of, summarised
-from engine.report.published import PublishedResult
+from engine.report.published import (
+    LiteratureResult,
+    PublishedResult,
+    literature_results,
+    published_results,
+)
 from engine.report.runs import done, outcome
 from engine.store import RunRow
 from engine.tasks import TASKS
@@ -75,7 +80,7 @@ class Comparison:
 
     `metrics` are those that any entry has. `classes` are those that all entries with scores share, the
     biggest loss against the baseline first. `notes` are whole sentences on what is not comparable.
-    `published` are the study's own numbers: reference, not entries.
+    `published` are the study's own numbers, `literature` those of other networks: reference, not entries.
     """
 
     entries: tuple[Entry, ...]
@@ -84,7 +89,8 @@ class Comparison:
     classes: tuple[ClassRow, ...]
     config: tuple[KeyRow, ...]
     notes: tuple[str, ...]
-    published: tuple[PublishedResult, ...] = field(default=())
+    published: tuple[PublishedResult, ...] = ()
+    literature: tuple[LiteratureResult, ...] = ()
     ood: tuple[OodLine, ...] = ()
 
 
@@ -92,11 +98,12 @@ def compare(
     runs: Sequence[ComparedRun],
     baseline: str = "",
     fold_seeds: bool = False,
-    published: Sequence[PublishedResult] = (),
+    with_published: bool = False,
 ) -> Comparison:
     """Compare 1 to MOST_RUNS runs with the run whose id is `baseline`, by default the first.
 
-    With `fold_seeds`, runs equal in all but their seed become one entry. Raises CompareError for a run that
+    With `fold_seeds`, runs equal in all but their seed become one entry; `with_published`, the numbers of
+    others that these runs can be held against are in it. Raises CompareError for a run that
     is named twice, too many or no runs, and a baseline that is not among them.
     """
     ids = [run.row.id for run in runs]
@@ -126,7 +133,8 @@ def compare(
         classes=_class_rows(groups, pinned, common),
         config=differing_keys([entry.rows for entry in entries], fold_seeds),
         notes=tuple(_notes(runs, common)),
-        published=tuple(published),
+        published=published_results([run.row.recipe for run in runs]) if with_published else (),
+        literature=literature_results(_class_names(runs)) if with_published else (),
         ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
     )
 
@@ -169,6 +177,10 @@ def _common_classes(runs: Sequence[ComparedRun]) -> list[str] | None:
     if not sets or all(set(names) == set(sets[0]) for names in sets):
         return None
     return [name for name in sets[0] if all(name in names for names in sets)]
+
+
+def _class_names(runs: Sequence[ComparedRun]) -> Sequence[str]:
+    return next((run.row.classes for run in runs if run.row.classes), ())
 
 
 def _class_rows(

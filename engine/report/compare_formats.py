@@ -13,7 +13,7 @@ from engine.report.compare import Comparison
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
 from engine.report.csv_text import csv_text
 from engine.report.measures import Metric, Value
-from engine.report.published import PUBLISHED, PublishedResult
+from engine.report.published import PUBLISHED, LiteratureResult, PublishedResult
 from engine.report.tables import (
     LEFT_OUT,
     Cell,
@@ -30,6 +30,7 @@ from engine.visible import one_line
 VERDICT_STYLES = {"better": "green", "worse": "red", "": "dim"}
 
 PUBLISHED_TITLE = "published by the study, not measured here (mean Dice)"
+LITERATURE_TITLE = "published by others, trained from scratch, not measured here"
 
 
 def number(metric: Metric, value: Value | None) -> str:
@@ -96,6 +97,8 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
         parts.append(_titled(OOD_TITLE, ood_lines_table(comparison.ood, width)))
     if comparison.published:
         parts.append(_titled(PUBLISHED_TITLE, published_table(comparison.published, width)))
+    if comparison.literature:
+        parts.append(_titled(LITERATURE_TITLE, literature_table(comparison.literature, width)))
     if comparison.notes:
         parts.append(Text("\n").join(Text(f"note: {one_line(note)}", "yellow") for note in comparison.notes))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
@@ -215,6 +218,19 @@ def published_table(results: Sequence[PublishedResult], width: int | None) -> Te
     return text_table(columns, width)
 
 
+def literature_table(results: Sequence[LiteratureResult], width: int | None) -> Text:
+    """What others report, with what differs and where it is published."""
+    columns = [
+        Column("system", [result.system for result in results], least=10),
+        Column("images", [result.images for result in results], least=10),
+        Column("size", [f"{result.size[0]}x{result.size[1]}" for result in results], rank=1),
+        Column("mIoU", [f"{result.miou:.4f}" for result in results], right=True),
+        Column("training", [result.training for result in results], rank=2, least=10),
+        Column("source", [result.source for result in results], rank=3, least=10),
+    ]
+    return text_table(columns, width)
+
+
 PUBLISHED_SCORES = {"train Dice": "train_dice", "val Dice": "val_dice", "test Dice": "test_dice"}
 """Title -> field of a PublishedResult."""
 
@@ -263,6 +279,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "ood": [asdict(line) for line in comparison.ood],
         "published": [asdict(result) for result in comparison.published],
+        "literature": [asdict(result) for result in comparison.literature],
     }
 
 
@@ -293,5 +310,7 @@ def comparison_csv(comparison: Comparison) -> str:
         scores = {f"{PUBLISHED}_{name}": getattr(result, name) for name in PUBLISHED_SCORES.values()}
         told = {"source": PUBLISHED, "label": result.label, f"{PUBLISHED}_epochs": result.epochs}
         lines.append({**told, **scores})
+    for found in comparison.literature:
+        lines.append({"source": PUBLISHED, "label": found.label, f"{PUBLISHED}_miou": found.miou})
     columns = list(dict.fromkeys(name for line in lines for name in line))
     return csv_text(columns, ([line.get(name) for name in columns] for line in lines))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from engine.report.compare import Comparison
 from engine.report.compare_formats import CLASS_DICE, number, or_dash, published_score
 from engine.report.measures import Metric, Value
-from engine.report.published import TABLES, PublishedResult
+from engine.report.published import TABLES, LiteratureResult, PublishedResult
 from engine.visible import one_line
 
 # A paper has room for what it argues with; the other formats hold every metric.
@@ -32,10 +32,14 @@ def comparison_latex(comparison: Comparison) -> str:
         for entry in entries
     ]
     references = [_published_row(result, metrics) for result in published]
+    references += [_literature_row(result, metrics, bool(published)) for result in comparison.literature]
     lines = [r"% \usepackage{booktabs}", *_tabular(["Run", *titles], rows, references)]
     if published:
         lines.append(r"% $^\dagger$ published by the study, not measured here.")
         lines += [f"% Table {table}: {about}." for table, about in TABLES.items()]
+    if comparison.literature:
+        lines.append(r"% $^\ddagger$ published by others, trained from scratch, not measured here.")
+        lines += [f"% {one.system}: {one.training}; {one.source}." for one in comparison.literature]
     if comparison.classes:
         scores = [
             " & ".join([_escaped(row.name), *(_number(CLASS_DICE, value, None) for value in row.dice)])
@@ -65,6 +69,14 @@ def _published_row(result: PublishedResult, metrics: Sequence[Metric]) -> str:
     }
     cells = [*(known.get(metric.name, "-") for metric in metrics), published_score(result.test_dice)]
     return " & ".join([rf"{_escaped(result.system)}$^\dagger$", *map(_escaped, cells)])
+
+
+def _literature_row(result: LiteratureResult, metrics: Sequence[Metric], with_test_dice: bool) -> str:
+    cells = [f"{result.miou:.4f}" if metric.name == "best_miou" else "-" for metric in metrics]
+    cells += ["-"] if with_test_dice else []
+    return " & ".join(
+        [rf"{_escaped(f'{result.system} ({result.images})')}$^\ddagger$", *map(_escaped, cells)]
+    )
 
 
 def _best(metric: Metric, values: Iterable[Value | None]) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.report.compare import Comparison
 from engine.report.compare_formats import (
     CLASS_DICE,
+    LITERATURE_TITLE,
     PUBLISHED_SCORES,
     PUBLISHED_TITLE,
     difference,
@@ -17,7 +18,7 @@ from engine.report.compare_formats import (
 from engine.report.compare_ood import OOD_TITLE, ood_block
 from engine.report.measures import Metric, Value
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
-from engine.report.published import PublishedResult
+from engine.report.published import LiteratureResult, PublishedResult
 
 MOST_COLUMNS = 4
 
@@ -40,6 +41,9 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
     if comparison.published:
         blocks += [text(f"{PUBLISHED_TITLE[0].upper()}{PUBLISHED_TITLE[1:]}.")]
         blocks += [published_block(comparison.published)]
+    if comparison.literature:
+        blocks += [text(f"{LITERATURE_TITLE[0].upper()}{LITERATURE_TITLE[1:]}.")]
+        blocks += [literature_block(comparison.literature)]
     if comparison.notes:
         blocks.append(Bullets(tuple(f"Note: {note}" for note in comparison.notes)))
     return blocks
@@ -93,6 +97,24 @@ def published_block(results: Sequence[PublishedResult]) -> Table:
         for result in results
     ]
     return table(["table and system", "size", "epochs", *PUBLISHED_SCORES], rows, numbers_from=2)
+
+
+def literature_block(results: Sequence[LiteratureResult]) -> Table:
+    """Rows of the literature, each cell marked as published."""
+    rows = [
+        [
+            Marked(cell, "published")
+            for cell in (
+                result.system,
+                f"{result.images}, {result.size[0]}x{result.size[1]}",
+                f"{result.miou:.4f}",
+                result.training,
+                result.source,
+            )
+        ]
+        for result in results
+    ]
+    return table(["system", "images", "mIoU", "training", "source"], rows)
 
 
 def value_cell(metric: Metric, value: Value | None) -> Cell:

@@ -14,8 +14,9 @@ from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
 from engine.report.compare_ood import corruption_block, ood_block
-from engine.report.compare_page import classes_block, keys_block, numbers_block
+from engine.report.compare_page import classes_block, keys_block, literature_block, numbers_block
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
+from engine.report.published import literature_results
 from engine.report.study import study_blocks
 from engine.report.tables import data_size, duration, large, score
 from engine.store import EvaluationRow, EventRow, RunRow
@@ -81,6 +82,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += study_blocks([run.compared for run in experiment.trainings])
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []
+    blocks += _literature(experiment)
     blocks += _pretrainings(experiment)
     blocks += _pictured("Curves", pictures, ("curves", "loss"))
     if comparison.classes:
@@ -93,6 +95,18 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += [Heading("Configuration"), *_configs(experiment)]
     blocks += [Heading("How to reproduce it"), *_repetition(experiment)]
     return blocks
+
+
+def _literature(experiment: Experiment) -> Iterator[Block]:
+    classes = next((run.row.classes for run in experiment.trainings if run.row.classes), ())
+    results = literature_results(classes)
+    if results:
+        yield text(
+            Marked("Published", "published"),
+            " by others, trained from scratch and not measured here: mIoU to hold ours against, with what "
+            "differs.",
+        )
+        yield literature_block(results)
 
 
 def _best_dice(group: Sequence[ComparedRun]) -> float:

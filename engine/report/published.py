@@ -1,7 +1,7 @@
-"""What the study reports: tables I to III, as reference rows beside our own.
+"""What others report: the study's tables I to III and the literature, as reference rows beside our own.
 
 They were not measured here and are never rows among runs: every place that shows them calls them published.
-All scores are mean Dice over the 19 classes of Cityscapes. The study trains on 80 % and validates on 20 % of
+The study's scores are mean Dice over the 19 classes of Cityscapes. It trains on 80 % and validates on 20 % of
 the 2975 training images; its test images are others, which it does not describe any further.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
+
+from engine.classes import CITYSCAPES
 
 Table = Literal["I", "II", "III"]
 
@@ -78,3 +80,63 @@ def published_results(recipes: Collection[str] = ()) -> tuple[PublishedResult, .
     """The rows of these recipes' systems; all rows when the study has none of them, or none are named."""
     of_these = tuple(result for result in PUBLISHED_RESULTS if result.recipe in recipes)
     return of_these or PUBLISHED_RESULTS
+
+
+@dataclass(frozen=True, slots=True)
+class LiteratureResult:
+    """A network of the literature, trained from scratch, and its mIoU (0 to 1) on `images`.
+
+    `size` is the (height, width) in pixels at which images are scored, `training` how it was trained, in
+    which rows differ from each other and from ours, `source` where the number is published.
+    """
+
+    system: str
+    images: str
+    size: tuple[int, int]
+    miou: float
+    training: str
+    source: str
+
+    @property
+    def label(self) -> str:
+        """The network and the images, marked as published."""
+        return f"{self.system} on {self.images} ({PUBLISHED})"
+
+
+CAMVID = "CamVid test"
+
+
+def _camvid(system: str, miou: float, training: str, source: str) -> LiteratureResult:
+    return LiteratureResult(system, CAMVID, (360, 480), miou, training, source)
+
+
+def _cityscapes(system: str, miou: float, training: str, source: str) -> LiteratureResult:
+    return LiteratureResult(system, "Cityscapes val", (1024, 2048), miou, training, source)
+
+
+_LETNET = "Xu et al. 2023, arXiv:2302.11265"
+_ONE_RECIPE = "github.com/zh320/realtime-semantic-segmentation-pytorch"
+_EPOCHS_800 = "800 epochs, crop 1024, OHEM"
+
+LITERATURE = (
+    _camvid("DABNet", 0.667, "1000 epochs, Adam", _LETNET),
+    _camvid("FC-DenseNet103", 0.669, "750 epochs, RMSprop, crop 224", "Jegou et al. 2017, arXiv:1611.09326"),
+    _camvid("LETNet", 0.705, "1000 epochs, Adam", _LETNET),
+    _cityscapes("ENet", 0.7131, _EPOCHS_800, _ONE_RECIPE),
+    _cityscapes("BiSeNetV2", 0.7373, f"{_EPOCHS_800}, auxiliary heads", _ONE_RECIPE),
+    _cityscapes("ERFNet", 0.7600, _EPOCHS_800, _ONE_RECIPE),
+    _cityscapes("RegSeg", 0.7823, "1000 epochs, crop 768, mean of 3 seeds", "Gao 2021, arXiv:2111.09957"),
+)
+"""Trained from scratch, without ImageNet or other data."""
+
+_STREET = {"road", "building", "sky"}
+
+
+def literature_results(classes: Collection[str]) -> tuple[LiteratureResult, ...]:
+    """The rows that runs with classes of these names can be held against: CamVid's where they are 11 of a
+    street, all where they are the 19 of Cityscapes, whose names CamVid has in the layout of Cityscapes."""
+    if set(classes) == set(CITYSCAPES.names):
+        return LITERATURE
+    if len(classes) != 11 or not {name.lower() for name in classes} >= _STREET:
+        return ()
+    return tuple(result for result in LITERATURE if result.images == CAMVID)

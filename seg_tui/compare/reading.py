@@ -8,7 +8,6 @@ from dataclasses import replace
 from textual.message import Message
 
 from engine.report.compare import ComparedRun, CompareError, Comparison, compare
-from engine.report.published import PublishedResult, published_results
 from engine.store import Store, StoreError
 from seg_tui.compare.choice import Choice
 
@@ -56,9 +55,6 @@ def compare_runs(
     try:
         runs = read_runs(store(), run_ids, before)
         baseline = choice.baseline if choice.baseline in run_ids else ""
-        published: tuple[PublishedResult, ...] = ()
-        if choice.published:
-            published = published_results([run.row.recipe for run in runs])
-        return Compared(runs, compare(runs, baseline, choice.fold_seeds, published))
+        return Compared(runs, compare(runs, baseline, choice.fold_seeds, choice.published))
     except (StoreError, CompareError, OSError) as error:
         return NotCompared(str(error))

@@ -10,9 +10,11 @@ from textual.widgets import TabbedContent, TabPane
 
 from engine.report.compare import Comparison
 from engine.report.compare_formats import (
+    LITERATURE_TITLE,
     PUBLISHED_TITLE,
     class_table,
     key_table,
+    literature_table,
     numbers_by_metric,
     numbers_table,
     published_table,
@@ -94,5 +96,8 @@ def _config(comparison: Comparison) -> Text:
 
 def _published(comparison: Comparison) -> Text:
     if not comparison.published:
-        return Text("the study's own numbers are hidden; P shows them", "dim")
-    return Text("\n").join([Text(PUBLISHED_TITLE, "dim"), published_table(comparison.published, None)])
+        return Text("published numbers are hidden; P shows them", "dim")
+    parts = [Text(PUBLISHED_TITLE, "dim"), published_table(comparison.published, None)]
+    if comparison.literature:
+        parts += [Text(""), Text(LITERATURE_TITLE, "dim"), literature_table(comparison.literature, None)]
+    return Text("\n").join(parts)

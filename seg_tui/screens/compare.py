@@ -63,7 +63,7 @@ class CompareScreen(Acting):
         Binding("M", "choose('other_split')", "val/train", tooltip="Curves: validation or training"),
         Binding("T", "choose('other_x')", "epoch/time", tooltip="X axis: epochs or training time"),
         Binding("v", "tables('go_on')", "next table", tooltip="Next table; 1 to 4 select one"),
-        Binding("P", "published", "published", tooltip="The study's own numbers as reference rows"),
+        Binding("P", "published", "published", tooltip="Numbers of the study and of other networks"),
         Binding("x", "export", "export", tooltip="Export this view as CSV, Markdown, LaTeX or PNG"),
         Binding("p", "preview", "preview", tooltip="Predictions of these runs side by side"),
         Binding("y", "copy_id", "copy ids", tooltip="Copy the runs' ids"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -41,7 +42,13 @@ class MadeUpJournal:
         self.attempt = 0
         self.events: list[AnyEvent] = []
 
-    def begin(self, resumed_from_epoch: int = 0, device_name: str = "Some CPU") -> None:
+    def begin(
+        self,
+        resumed_from_epoch: int = 0,
+        device_name: str = "Some CPU",
+        classes: Sequence[str] = CLASSES,
+        colors: Sequence[str] = COLORS,
+    ) -> None:
         """Begin the next attempt."""
         self.attempt += 1
         self.add(
@@ -61,8 +68,8 @@ class MadeUpJournal:
             Data(
                 train_images=80,
                 val_images=20,
-                classes=list(CLASSES),
-                colors=list(COLORS),
+                classes=list(classes),
+                colors=list(colors),
                 seconds=0.5,
                 cache=[],
             )

@@ -7,6 +7,7 @@ import io
 
 import pytest
 
+from engine.classes import CITYSCAPES
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.workspace import Workspace
@@ -115,3 +116,20 @@ def test_what_cannot_be_compared_is_one_line(seg: Command, line: str, says: str)
     assert done.err.startswith("error: ")
     assert says in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "md", "latex", "json"])
+def test_the_literature_is_beside_runs_of_the_classes_of_cityscapes(
+    seg: Command, workspace: Workspace, form: str
+) -> None:
+    journal = MadeUpJournal()
+    colors = [info.hex_color for info in CITYSCAPES.classes]
+    journal.begin(classes=CITYSCAPES.names, colors=colors)
+    journal.add(epoch_event(1, "val", 0.5, dict.fromkeys(CITYSCAPES.names, 0.5)))
+    journal.finish(1)
+    import_made_up_run(workspace, "eeee5555", journal, config=get_recipe("paper-unet"), name="nineteen")
+    out = seg(f"compare eeee --published --format {form}").out
+    assert "LETNet" in out
+    assert "0.705" in out
+    assert "LETNet" not in seg(f"compare eeee --format {form}").out
+    assert "LETNet" not in seg(f"compare aaaa --published --format {form}").out

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.classes import CITYSCAPES
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report.compare import (
@@ -21,7 +22,7 @@ from engine.report.compare import (
 )
 from engine.report.compare_config import is_external
 from engine.report.measures import Evaluation, Value
-from engine.report.published import PUBLISHED_RESULTS, TABLES, published_results
+from engine.report.published import PUBLISHED_RESULTS, TABLES, literature_results, published_results
 from engine.store import Store
 from tests.engine.made_up_runs import (
     CLASSES,
@@ -384,6 +385,15 @@ def test_reference_rows_are_of_the_systems_compared() -> None:
 
 
 def test_published_numbers_are_no_entries(make: Make) -> None:
-    comparison = compare([make("aaaaaaaa")], published=published_results(["paper-unet"]))
+    run = make("aaaaaaaa", keys={"recipe": "paper-unet"})
+    comparison = compare([run], with_published=True)
     assert len(comparison.entries) == 1
     assert comparison.published == published_results(["paper-unet"])
+    assert compare([run]).published == ()
+
+
+def test_the_literature_is_beside_runs_of_the_same_classes() -> None:
+    camvid = ["Sky", "Building", "Pole", "Road", "Pavement", "Tree", "Sign", "Fence", "Car", "Person", "Bike"]
+    assert {row.images for row in literature_results(CITYSCAPES.names)} == {"Cityscapes val", "CamVid test"}
+    assert {row.images for row in literature_results(camvid)} == {"CamVid test"}
+    assert literature_results(["road", "sky"]) == literature_results([]) == ()
