@@ -159,7 +159,7 @@ class InitConfig(Section):
     """Where the weights come from; by default they are drawn at random from the seed."""
 
     weights: str = option(
-        "", "Start from these weights: a run (its best checkpoint) or the path of a checkpoint"
+        "", "Start from these weights: a run (its best checkpoint) or a file (.pt, .pth, .safetensors)"
     )
     strict: bool = option(
         True, "Refuse weights of another network; false: load the weights that fit and log which"

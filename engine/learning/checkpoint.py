@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "CheckpointError",
     "DamagedCheckpoint",
     "check_fits",
+    "is_checkpoint",
     "load_checkpoint",
     "random_state",
     "restore_random_state",
@@ -88,9 +89,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if "PytorchStreamReader" not in str(error):  # no memory, or no device, says nothing about the file
             raise
         raise DamagedCheckpoint(f"{path}: is damaged: {first_line(error)}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not is_checkpoint(content):
         raise CheckpointError(f"{path}: is no checkpoint of this program (format {FORMAT})")
     return content
+
+
+def is_checkpoint(content: Mapping[str, Any]) -> bool:
+    """Whether what was read from a file is a checkpoint of this program."""
+    return content.get("format") == FORMAT
 
 
 def check_fits(path: Path, content: dict[str, Any], model: ModelSection, classes: list[str]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from engine.components.origin import ComponentError
 from engine.models import ModelSection
+from engine.models.conversions import Conversion
 from engine.plugins import place_in_plugin
 
 
@@ -43,6 +44,10 @@ class SegmentationNetwork(nn.Module, ABC):
     no_decay_names: tuple[str, ...] = ()
     """Names of parts and parameters without weight decay, such as position embeddings. Parameters of fewer
     than two dimensions, those of norms and biases, never have any."""
+
+    conversions: tuple[Conversion, ...] = ()
+    """How to read weights that other programs made for this network, for `init.weights`. Names that differ by
+    a prefix need none; see `engine.models.conversions`."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor | Outputs: ...

@@ -1,4 +1,4 @@
-"""Where a run's weights come from: the checkpoint of another run, or a pre-training run that is made first.
+"""Where a run's weights come from: another run, a file, or a pre-training run that is made first.
 
 The worker knows its run directory and no database. So what people type, a run or a path, is made into the
 path of a checkpoint before the config is frozen: relative to the run's folder where it lies in the same
@@ -16,8 +16,10 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.losses.builtin import LOSSES
+from engine.run.checkpoint_file import CheckpointError
 from engine.run.directory import RunCard, RunDir, RunDirError, new_run_id
 from engine.run.files import expanded
+from engine.run.weight_kinds import SUFFIXES, kind_of_weights
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
 
@@ -25,6 +27,9 @@ BEST, LAST = "best.pt", "last.pt"
 
 ONE_RATE = {"optimizer.encoder_lr_factor": 1.0, "optimizer.head_lr_factor": 1.0, "optimizer.layer_decay": 1.0}
 """Keys of weights that learn at different rates, at the values that make them learn at the same."""
+
+_PATH_STARTS = ("/", "./", "../", "~")
+"""What a path begins with, whatever its end, and no name of a run does."""
 
 _SETTLED = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/[\w.-]+\.pt")
 
@@ -51,17 +56,25 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
         path = path.absolute()
         run = workspace.run_dir(settled[1]) if settled else RunDir(path.parent.parent)
         if path.exists() or path.is_symlink():
-            try:
-                refuse_irregular(path)
-            except InputFileError as error:
-                raise ConfigError([f"init.weights: {error}"]) from error
+            _refuse_unreadable(path, is_of_run=path.is_relative_to(workspace.runs))
         elif run.id != waits_for:
-            raise ConfigError([f"init.weights: {path} is not there; it must be a run or a checkpoint"])
+            raise ConfigError([f"init.weights: {path} is not there; it must be a run or a file of weights"])
     if config.init.strict:
         _refuse_other_network(config, run)
     if path.is_relative_to(workspace.runs):
         return with_values(config, {"init.weights": f"../{path.relative_to(workspace.runs)}"})
     return with_values(config, {"init.weights": str(path)})
+
+
+def _refuse_unreadable(path: Path, is_of_run: bool) -> None:
+    """Raises ConfigError for what is no regular file and, unless it is a run's own, for what its first bytes
+    say is not a file of weights that can be read."""
+    try:
+        refuse_irregular(path)
+        if not is_of_run:
+            kind_of_weights(path)
+    except (InputFileError, CheckpointError) as error:
+        raise ConfigError([f"init.weights: {error}"]) from error
 
 
 def _best_of(run: RunDir, store: Store, waits_for: str) -> Path:
@@ -108,7 +121,8 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
 
 def names_a_run(config: RunConfig) -> bool:
     """Whether `init.weights` is a run as people call it, not a path."""
-    return bool(config.init.weights) and not config.init.weights.endswith(".pt")
+    given = config.init.weights
+    return bool(given) and not given.lower().endswith(SUFFIXES) and not given.startswith(_PATH_STARTS)
 
 
 def pretraining_card(card: RunCard) -> RunCard:

@@ -6,7 +6,7 @@ Each line of a journal is one of these. All carry `seq` (0, 1, 2, ... through al
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -60,9 +60,17 @@ class Event(BaseModel):
     # Built when first used: listing runs reads no journal and should not wait for validators.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
+    added_later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that runs of earlier versions lack. At its default, such a field equals a missing one."""
+
     seq: Whole = -1
     t: Time = 0.0
     attempt: Attempt = 0
+
+    def absent(self) -> set[str]:
+        """The fields that a database leaves out, so that its rows are the same whatever version made them."""
+        fields = type(self).model_fields
+        return {name for name in self.added_later if getattr(self, name) == fields[name].default}
 
 
 class _OfClasses(Event):
@@ -117,24 +125,33 @@ class Model(Event):
 
 
 class WarmStart(Event):
-    """The run begins with the weights of a checkpoint, after `epoch` epochs: `taken` tensors of it.
+    """The run begins with the weights of a file: `taken` tensors.
 
-    `new` are the tensors of this network that it had no weights for, `unused` those of the checkpoint that
-    this network has no place for.
+    `epoch` is how many epochs they have learned; None for weights that were made elsewhere, whose names were
+    read as those of `names_of` if they are not this network's own. `new` are the tensors of this network that
+    the file had no weights for, `unused` those of the file that this network has no place for, and
+    `other_shapes` tells of those that fit by their names alone.
     """
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"names_of", "other_shapes"})
 
     event: Literal["warm_start"] = "warm_start"
     source: str
-    epoch: EpochNumber
+    epoch: EpochNumber | None = None
+    names_of: Name = ""
     taken: Whole
     new: list[str]
     unused: list[str]
+    other_shapes: list[str] = []
 
     @property
     def told(self) -> str:
         """The event as a line for people."""
-        parts = [f"weights loaded from {self.source}, epoch {self.epoch}: {self.taken} tensors"]
-        for what, names in (("new here", self.new), ("not used", self.unused)):
+        epoch = "" if self.epoch is None else f", epoch {self.epoch}"
+        made_by = f" ({self.names_of})" if self.names_of else ""
+        parts = [f"weights loaded from {self.source}{made_by}{epoch}: {self.taken} tensors"]
+        lists = (("new here", self.new), ("not used", self.unused), ("of another shape", self.other_shapes))
+        for what, names in lists:
             if names:
                 more = f" and {len(names) - 4} more" if len(names) > 4 else ""
                 parts.append(f"{what}: {', '.join(names[:4])}{more}")

@@ -1,18 +1,23 @@
-"""Warm start: a run begins with the weights of another checkpoint instead of random ones.
+"""Warm start: a run begins with the weights of a file instead of random ones.
 
-Convolutions do not mind the size of the image, so a checkpoint of another resolution fits as it is. The head
-has a channel a class: it is taken only where they are the same, and starts at random where they are not, as
-after pre-training.
+Convolutions do not mind the size of the image, so weights of another resolution fit as they are. The head
+has a channel a class. That of another run is taken only where the classes are the same, and starts at random
+where they are not, as after pre-training. A file that was made elsewhere does not name its classes: its head
+is taken where it has as many.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from engine.learning.checkpoint import CheckpointError, load_checkpoint
+from engine.learning.checkpoint import CheckpointError, is_checkpoint
+from engine.models.weight_files import read_content, weights_in
+from engine.models.weight_fit import Fit, fit_weights, shape_of
 from engine.run.events import WarmStart
 from engine.training.state import TrainState
 from engine.worker.job import Job
@@ -21,41 +26,48 @@ from engine.worker.job import Job
 def start_from_source(job: Job, state: TrainState) -> None:
     """Put the weights of `init.weights` into a new state; what was and was not taken is on the record.
 
-    Raises CheckpointError when the file is not there or damaged, when a weight other than the head's has no
-    counterpart and `init.strict` is set, or when none fits.
+    Raises CheckpointError when the file is not there, damaged or cannot be read without running code from it,
+    when it is of another network and `init.strict` is set, or when none of its weights fits.
     """
     path = Path(os.path.normpath(job.run.path / job.config.init.weights))
-    content = load_checkpoint(path)
+    content = read_content(path)
+    own = is_checkpoint(content)
+    fit = _fit_checkpoint(state, content) if own else fit_weights(state.model, weights_in(content, path))
+    if not fit.taken:
+        raise CheckpointError(f"{path}: none of its weights fits this network")
+    if fit.problem and job.config.init.strict:
+        raise CheckpointError(
+            f"{path}: is of another network: {fit.problem}; init.strict=false takes the weights that fit"
+        )
+    state.model.load_state_dict(fit.taken, strict=False)
+    event = WarmStart(
+        source=str(path),
+        epoch=int(content["epoch"]) if own else None,
+        names_of=fit.source,
+        taken=len(fit.taken),
+        new=fit.new,
+        unused=fit.unused,
+        other_shapes=fit.shapes,
+    )
+    job.record(event)
+    job.say(event.told)
+
+
+def _fit_checkpoint(state: TrainState, content: Mapping[str, Any]) -> Fit:
+    """What a checkpoint of this program fills: names are the same there."""
     own, offered = state.model.state_dict(), content["model"]
     taken = {name for name in own.keys() & offered.keys() if own[name].shape == offered[name].shape}
     if content["classes"] != state.classes:
         taken -= {name for name in taken if state.model.is_head(name)}
     new = [name for name in own if name not in taken]
     unused = [name for name in offered if name not in taken]
-    if job.config.init.strict:
-        misfits = [name for name in (*new, *unused) if not state.model.is_head(name)]
-        _refuse_misfits(path, own, offered, misfits)
-    if not taken:
-        raise CheckpointError(f"{path}: none of its weights fits this network")
-    state.model.load_state_dict({name: offered[name] for name in taken}, strict=False)
-    event = WarmStart(source=str(path), epoch=int(content["epoch"]), taken=len(taken), new=new, unused=unused)
-    job.record(event)
-    job.say(event.told)
-
-
-def _refuse_misfits(
-    path: Path, own: dict[str, Tensor], offered: dict[str, Tensor], misfits: list[str]
-) -> None:
-    if not misfits:
-        return
-    name = misfits[0]
-    there, here = _shape(offered.get(name)), _shape(own.get(name))
-    count = len(set(misfits))
-    raise CheckpointError(
-        f"{path}: is of another network: {count} {'tensor does' if count == 1 else 'tensors do'} not fit, "
-        f"the first {name}, {there} there and {here} here; init.strict=false takes the weights that fit"
-    )
+    misfits = [
+        f"{name}, {_shape(offered.get(name))} there and {_shape(own.get(name))} here"
+        for name in dict.fromkeys((*new, *unused))
+        if not state.model.is_head(name)
+    ]
+    return Fit("", {name: offered[name] for name in taken}, new, unused, [], misfits)
 
 
 def _shape(tensor: Tensor | None) -> str:
-    return "absent" if tensor is None else "x".join(str(side) for side in tensor.shape) or "a number"
+    return "absent" if tensor is None else shape_of(tensor)

@@ -16,6 +16,7 @@ from engine.run.directory import RunCard, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
 
+EMPTY_SAFETENSORS = (8).to_bytes(8, "little") + b"{}      "
 CONFIG = with_values(RunConfig(), {"model.width": 8})
 
 
@@ -58,11 +59,39 @@ def test_a_run_stands_for_its_best_checkpoint_beside_the_new_run(workspace: Work
 def test_a_checkpoint_anywhere_is_named_by_its_path(
     workspace: Workspace, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "elsewhere.pt").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
-    assert settled(workspace, store, "elsewhere.pt") == str(tmp_path / "elsewhere.pt")
+    for name in ("elsewhere.pt", "vgg16.pth", "resnet50.Safetensors", "./no_suffix"):
+        (tmp_path / name).write_bytes(EMPTY_SAFETENSORS)
+        assert settled(workspace, store, name) == str(tmp_path / name)
     with pytest.raises(ConfigError, match=rf"init\.weights: {tmp_path}/gone\.pt is not there; it must"):
         settled(workspace, store, "gone.pt")
+    with pytest.raises(ConfigError, match=rf"init\.weights: {tmp_path}: is not a regular file but a folder"):
+        settled(workspace, store, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "problem"),
+    [
+        ("rna-a1.params", bytes.fromhex("1201000000000000"), "is of MXNet; convert it to safetensors"),
+        ("r50.pkl", b"\x80\x04\x95", "is a pickle, which may run any code when it is read; convert it"),
+        ("net.h5", b"\x89HDF\r\n\x1a\n", "is HDF5, as Keras writes it; convert it"),
+        ("net.pth", b"<!DOCTYPE html>", "is a web page or XML, not weights"),
+        ("net.pth", b"version https://git-lfs.github.com/spec/v1", "is a pointer of Git LFS; `git lfs pull`"),
+        ("net.tar", bytes(257) + b"ustar", "is a tar archive; unpack it first"),
+        ("net.pth", b"PK", "is damaged: File is not a zip file"),
+        ("net.safetensors", (99).to_bytes(8, "little") + b"{", "is damaged: it ends within its header"),
+        ("net.pth", b"", "is damaged or not a file of weights; files of torch.save and safetensors can"),
+    ],
+)
+def test_a_file_without_readable_weights_is_refused_before_a_run_is_made(
+    workspace: Workspace, store: Store, tmp_path: Path, name: str, start: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(ConfigError) as refusal:
+        settled(workspace, store, str(tmp_path / name))
+    (line,) = refusal.value.problems
+    assert line.startswith(f"init.weights: {tmp_path / name}: {problem}")
+    assert "\n" not in line
 
 
 def test_what_is_no_source_is_said(workspace: Workspace, store: Store) -> None:

@@ -1,11 +1,16 @@
-"""Beginning with the weights of another checkpoint: what is taken, what is new, what is refused."""
+"""Beginning with the weights of another checkpoint or of a file that was made elsewhere: what is taken, what
+is new, what is refused."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
@@ -113,3 +118,128 @@ def test_a_source_that_is_gone_or_damaged_is_named(beginning: Beginning) -> None
     beginning.source.write_bytes(b"nonsense")
     with pytest.raises(DamagedCheckpoint, match=r"best\.pt: is damaged"):
         beginning.start(STREET)
+
+
+# ---------------------------------------------------------------------- files that were made elsewhere
+
+Weights = dict[str, Tensor]
+UNET = {"model.name": "unet", "model.width": 2}
+
+
+def unet(width: int = 2) -> TrainState:
+    return new_state(with_values(BASE, {**UNET, "model.width": width}), CPU, STREET)
+
+
+def safetensors(weights: Weights, path: Path) -> None:
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, path)
+
+
+def old_torch(content: object, path: Path) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+FORMS: dict[str, Callable[[Weights, Path], None]] = {
+    "plain": torch.save,
+    "before torch 1.6": old_torch,
+    "safetensors": safetensors,
+    "DataParallel": lambda weights, path: torch.save({f"module.{n}": w for n, w in weights.items()}, path),
+    "nested, compiled": lambda weights, path: torch.save(
+        {"model": {"state_dict": {f"module._orig_mod.{n}": w for n, w in weights.items()}}, "epoch": 3}, path
+    ),
+    "Lightning": lambda weights, path: torch.save(
+        {
+            "state_dict": {"criterion.weight": torch.ones(2), **{f"net.{n}": w for n, w in weights.items()}},
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}}],
+        },
+        path,
+    ),
+    "EMA beside": lambda weights, path: torch.save(
+        {"ema": {n: w.float() * 0 for n, w in weights.items()}, "model": weights}, path
+    ),
+    "bfloat16": lambda weights, path: torch.save({n: w.bfloat16() for n, w in floats(weights).items()}, path),
+    "fp16": lambda weights, path: safetensors({n: w.half() for n, w in floats(weights).items()}, path),
+}
+
+
+def floats(weights: Weights) -> Weights:
+    """Those without the counters of batch norm, which old files lack."""
+    return {name: weight for name, weight in weights.items() if weight.is_floating_point()}
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_weights_made_elsewhere_are_read_in_every_form(
+    beginning: Beginning, tmp_path: Path, form: str
+) -> None:
+    source = unet()
+    path = tmp_path / "weights of a friend.pth"
+    FORMS[form](source.model.state_dict(), path)
+    state, event = beginning.start(
+        STREET, **{key.replace(".", "__"): each for key, each in UNET.items()}, init__weights=str(path)
+    )
+    close = {"rtol": 0.01, "atol": 0.01} if form in ("bfloat16", "fp16") else {"rtol": 0, "atol": 0}
+    torch.testing.assert_close(state.model.state_dict(), source.model.state_dict(), **close)
+    assert (event.epoch, event.new, event.other_shapes) == (None, [], [])
+    assert event.unused == (["criterion.weight"] if form == "Lightning" else [])
+    assert event.told.startswith(f"weights loaded from {path}: {event.taken} tensors")
+
+
+def test_an_encoder_is_enough_and_half_of_one_is_not(beginning: Beginning, tmp_path: Path) -> None:
+    path, weights = tmp_path / "encoder.pth", unet().model.state_dict()
+    encoder = {f"backbone.{name}": each for name, each in weights.items() if name.startswith("down.")}
+    classifier = {"fc.weight": torch.ones(1000, 32), "fc.bias": torch.ones(1000)}
+    torch.save({**encoder, **classifier}, path)
+    options = {"model__name": "unet", "model__width": 2, "init__weights": str(path)}
+    state, event = beginning.start(STREET, **options)
+    assert torch.equal(state.model.state_dict()["down.4.3.weight"], weights["down.4.3.weight"])
+    assert event.unused == ["fc.weight", "fc.bias"]
+    assert {name.split(".")[0] for name in event.new} == {"up", "merge", "head"}
+
+    del encoder["backbone.down.4.3.weight"]
+    torch.save(encoder, path)
+    beginning.run.journal.unlink()
+    with pytest.raises(CheckpointError, match=r"the first down\.4\.3\.weight, absent there"):
+        beginning.start(STREET, **options)
+    _, event = beginning.start(STREET, **options, init__strict=False)
+    assert "down.4.3.weight" in event.new
+
+
+NOT_A_NUMBER = torch.tensor([1.0, torch.nan])
+NO_WEIGHTS: dict[str, Callable[[Weights], object]] = {
+    "none of its weights fits this network": lambda weights: {"conv1.weight": torch.ones(64, 3, 7, 7)},
+    "the first down.0.0.weight, 3x3x3x3 there and 2x3x3x3 here": lambda weights: unet(3).model.state_dict(),
+    "1 tensor does not fit, the first down.4.9.weight, absent here": lambda weights: {
+        **weights,
+        "down.4.9.weight": torch.ones(1),
+    },
+    "head.bias has values that are NaN or infinite": lambda weights: {**weights, "head.bias": NOT_A_NUMBER},
+    "holds several groups of weights, a, b; save": lambda weights: {"a": weights, "b": weights},
+    "holds no weights by name, only epoch, optimizer": lambda weights: {"epoch": 3, "optimizer": weights},
+    "holds a list, not weights by name": lambda weights: [1, 2],
+    "holds argparse.Namespace, which only unpickling": lambda weights: {"args": argparse.Namespace()},
+}
+
+
+@pytest.mark.parametrize(("problem", "change"), NO_WEIGHTS.items())
+def test_a_file_of_something_else_is_refused_in_one_line(
+    beginning: Beginning, tmp_path: Path, problem: str, change: Callable[[Weights], object]
+) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(change(unet().model.state_dict()), path)
+    with pytest.raises(CheckpointError) as refusal:
+        beginning.start(STREET, model__name="unet", model__width=2, init__weights=str(path))
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert problem in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("save", [torch.save, old_torch, safetensors])
+def test_a_file_that_ends_early_is_damaged(
+    beginning: Beginning, tmp_path: Path, save: Callable[[Weights, Path], None]
+) -> None:
+    path = tmp_path / "net.pth"
+    save(unet().model.state_dict(), path)
+    whole = path.read_bytes()
+    for length in (0, 9, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"net\.pth: (is damaged|holds|is a pickle)"):
+            beginning.start(STREET, model__name="unet", model__width=2, init__weights=str(path))

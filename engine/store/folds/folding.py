@@ -100,7 +100,7 @@ class Folding:
         rule = _RULES.get(type(event), _NO_ROWS)
         rule.fold(self, event)
         if rule.recorded:
-            payload = event.model_dump(mode="json", exclude=_HEAD | set(rule.elsewhere))
+            payload = event.model_dump(mode="json", exclude=_HEAD | set(rule.elsewhere) | event.absent())
             head = event.model_dump(include=_HEAD)
             self._events.append(head | {"run_id": self.run["id"], "payload": payload})
 

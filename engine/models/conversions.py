@@ -1,0 +1,50 @@
+"""How other programs name the weights of the same network: small tables, which `weight_fit` tries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How to read the weights of one program.
+
+    `convert` gets the name of a tensor there, and the tensor; it returns what becomes of it, by names of this
+    network or of its encoder: several tensors where this network has them apart, none where there is no place
+    for it. It returns {name: tensor} for what it does not know, and never fails, whatever the shape.
+    """
+
+    source: str
+    """The program and its network, such as "torchvision VGG16"; for people."""
+    convert: Callable[[str, Tensor], Weights]
+
+
+def renaming(source: str, *rules: tuple[str, str]) -> Conversion:
+    """A conversion by names alone. Each rule is a pattern for the beginning of a name, and its replacement
+    in the form of `re.sub`. The first that matches counts; names that none matches stay."""
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+
+    def convert(name: str, tensor: Tensor) -> Weights:
+        for pattern, replacement in compiled:
+            if match := pattern.match(name):
+                return {match.expand(replacement) + name[match.end() :]: tensor}
+        return {name: tensor}
+
+    return Conversion(source, convert)
+
+
+AS_IS = Conversion("", lambda name, tensor: {name: tensor})
+
+GENERAL = (
+    # In timm's feature extractors, the parts of a list are parts of the network: stages.0 is stages_0.
+    renaming("timm", (r"(stem|stages|layers|blocks|features)\.(\d+)\.", r"\1_\2.")),
+    # The three small convolutions in the place of ResNet's first one, which timm calls conv1 as well.
+    renaming("mmsegmentation ResNetV1c", (r"stem\.7\.", "bn1."), (r"stem\.(\d)\.", r"conv1.\1.")),
+)
+"""Conversions that are tried for every network."""
