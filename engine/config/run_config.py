@@ -46,6 +46,9 @@ from engine.optimizers.builtin import OPTIMIZERS, OptimizerSection, SGDConfig
 from engine.schedules.builtin import SCHEDULES, ConstantConfig, ScheduleSection
 from engine.tasks import TASKS, USUAL
 
+FROZEN_NORMS = ("frozen_statistics", "frozen")
+"""Values of `batch_norm` that leave its statistics as they are."""
+
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
 
 
@@ -69,6 +72,12 @@ class RunConfig(Section):
         "GPUs, or CPU processes, that share each batch; auto: all GPUs",
         form="auto or a whole number >= 1",
         pattern=r"^(auto|[1-9]\d{0,3})$",
+    )
+    batch_norm: Literal["local", "sync", "frozen_statistics", "frozen"] = option(
+        "local",
+        "Statistics of batch norm in training. local: of each device's part of a batch; sync: of all "
+        "devices; frozen_statistics: those that the weights came with, while scale and shift learn; frozen: "
+        "nothing of batch norm learns",
     )
     executor: Literal["local", "slurm"] = option(
         "local", "local: a process on the agent's machine; slurm: a cluster job"
@@ -176,6 +185,11 @@ class RunConfig(Section):
             raise ValueError(
                 "runtime.compile: on works with devices=1 only; with several it must be off or auto"
             )
+        if self.batch_norm == "sync" and self.runtime.micro_batch:
+            raise ValueError(
+                f"runtime.micro_batch: {self.runtime.micro_batch} does not work with batch_norm=sync on "
+                "several devices, whose parts of a batch may divide differently; it must be 0"
+            )
         return self
 
     @model_validator(mode="after")
@@ -228,11 +242,14 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _warmup_is_shorter_than_the_run(self) -> Self:
-        if self.schedule.warmup_epochs >= self.epochs and self.schedule.warmup_epochs > 0:
+    def _schedule_suits_the_run(self) -> Self:
+        if problem := self.schedule.problem(self.epochs):
+            raise ValueError(problem)
+        least = getattr(self.schedule, "min_lr", 0.0)
+        if isinstance(least, float) and least > self.optimizer.lr:
             raise ValueError(
-                f"schedule.warmup_epochs: {self.schedule.warmup_epochs:g} leaves nothing of "
-                f"{self.epochs} epochs; it must be smaller than epochs"
+                f"schedule.min_lr: {least:g} is above optimizer.lr={self.optimizer.lr:g}; it must be at most "
+                "that"
             )
         return self
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from engine.config.keys import ConfigError, with_values
-from engine.config.run_config import RunConfig
+from engine.config.run_config import FROZEN_NORMS, RunConfig
 
 TRIED = 32
 """How far from the config's own the values lie that are tried for advice."""
@@ -41,6 +41,8 @@ def smallest_part(config: RunConfig, images: int | None, ranks: int) -> int:
         batches = {config.batch_size} if images >= config.batch_size else set()
         batches |= {images % config.batch_size} - {0}
     micro_batch = config.runtime.micro_batch
+    if config.batch_norm == "sync" and ranks > 1:
+        return min(batches)  # statistics are those of all ranks
     return min(part for batch in batches for part in parts_of_batch(batch, micro_batch, ranks))
 
 
@@ -51,6 +53,8 @@ def largest_part(config: RunConfig, images: int) -> int:
 
 def enough_by_section(config: RunConfig, part: int) -> bool:
     """What the section of a network says; where it says nothing the worker finds out."""
+    if config.batch_norm in FROZEN_NORMS:
+        return True
     values = config.model.values_per_channel(*config.data.size)
     return values is None or part * values > 1
 

@@ -8,6 +8,7 @@ import torch
 
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import Enough
+from engine.learning.batch_norm import set_training_mode
 from engine.models import ModelSection
 from engine.models.registry import CHANNELS, build_model
 
@@ -17,9 +18,10 @@ def enough_by_network(outputs: int) -> Enough:
     channels, has what its norm layers need. Tried on meta tensors: shapes only, no memory, no time."""
 
     @lru_cache(maxsize=256)
-    def trains(section: ModelSection, size: tuple[int, int], images: int) -> bool:
+    def trains(section: ModelSection, size: tuple[int, int], images: int, norms: str) -> bool:
         with torch.device("meta"):
-            network = build_model(section, outputs).train()
+            network = build_model(section, outputs)
+            set_training_mode(network, norms)
             given = torch.empty(images, CHANNELS, *size)
         try:
             with torch.no_grad():
@@ -31,7 +33,7 @@ def enough_by_network(outputs: int) -> Enough:
         return True
 
     def enough(config: RunConfig, images: int) -> bool:
-        return trains(config.model, config.data.size, images)
+        return trains(config.model, config.data.size, images, config.batch_norm)
 
     return enough
 

@@ -35,8 +35,11 @@ class ModelSection(Section):
     """Whether the network has `encoder_names`, without which factors on its learning rate have no effect."""
 
     has_blocks: ClassVar[bool | None] = None
-    """Whether the network has `blocks()`, which `runtime.recompute` needs. None, here and above: it is known
-    only when the network is built; what is said refuses a run before it is made."""
+    """Whether the network has `blocks()`, which `runtime.recompute` needs."""
+
+    has_batch_norm: ClassVar[bool | None] = None
+    """Whether the network has batch norm, which `batch_norm` is about. None, here and above: it is known only
+    when the network is built; what is said refuses a run before it is made."""
 
     name: str
 

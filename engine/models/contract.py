@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine.components.origin import ComponentError
 from engine.models import ModelSection
@@ -108,7 +109,11 @@ def check_structure(network: object, section: ModelSection) -> SegmentationNetwo
     inner = {id(part) for block in blocks for part in block.modules() if part is not block}
     if any(id(block) in inner for block in blocks):
         raise _broken(section, "blocks() has a block within another")
-    for said, found in (("has_encoder", bool(network.encoder_names)), ("has_blocks", bool(blocks))):
+    for said, found in (
+        ("has_encoder", bool(network.encoder_names)),
+        ("has_blocks", bool(blocks)),
+        ("has_batch_norm", any(isinstance(part, _BatchNorm) for part in parts.values())),
+    ):
         if getattr(section, said) not in (None, found):
             raise _broken(section, f"{said} is {not found} in its section; for this network it is {found}")
     return network

@@ -5,7 +5,7 @@ An optimizer is a section with its keys, whose `build` makes it of groups of par
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict
 
@@ -24,10 +24,17 @@ class OptimizerSection(Section):
     keys, and `build`; `@optimizers.register` makes it known. Its module must not import torch; `build` does.
     """
 
+    asks_host_in_fp16: ClassVar[bool] = False
+    """Whether a step with `precision=fp16` waits for the device, which those of torch do that are not fused;
+    such a step is no CUDA graph."""
+
     name: str
     lr: float = option(0.001, "Peak learning rate", gt=0, le=100)
     weight_decay: float = option(
-        0.0, "Weight decay of every parameter with two or more dimensions", ge=0, le=10
+        0.0,
+        "Weight decay of every parameter with two or more dimensions: not of biases and norms",
+        ge=0,
+        le=10,
     )
     clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
     encoder_lr_factor: float = option(
@@ -35,6 +42,13 @@ class OptimizerSection(Section):
     )
     head_lr_factor: float = option(
         1.0, "Learning rate of the network's head over optimizer.lr; 0 freezes it", ge=0, le=1000
+    )
+    bias_lr_factor: float = option(
+        1.0,
+        "Learning rate of the biases of convolutions and linear layers over that of their weights, as in "
+        "Caffe; the shifts of norms are none",
+        ge=0,
+        le=1000,
     )
     layer_decay: float = option(
         1.0,

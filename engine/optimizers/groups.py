@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from engine.components.origin import ComponentError
@@ -40,7 +40,16 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
     """
     refuse_idle_factors(section, type(network).__name__, bool(network.encoder_names))
     parameters = {name: each for name, each in network.named_parameters() if each.requires_grad}
-    factors = {name: _factor(section, network, name) for name in parameters}
+    biases = bias_names(network)
+    if section.bias_lr_factor != 1 and not biases & parameters.keys():
+        raise ComponentError(
+            f"optimizer.bias_lr_factor: {section.bias_lr_factor:g} has no effect, as no layer of "
+            f"{type(network).__name__} has a bias; it must be 1"
+        )
+    factors = {
+        name: _factor(section, network, name) * (section.bias_lr_factor if name in biases else 1.0)
+        for name in parameters
+    }
     groups = []
     for decays in (True, False):
         for factor in dict.fromkeys(factors.values()):
@@ -58,6 +67,18 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
                 }
             )
     return groups
+
+
+def bias_names(network: nn.Module) -> set[str]:
+    """The names of the biases of layers: parameters of one dimension called a bias, in a module of which some
+    other parameter has two or more. So the shifts of norms are none."""
+    names: set[str] = set()
+    for prefix, module in network.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        if any(each.ndim >= 2 for each in own.values()):
+            dotted = f"{prefix}." if prefix else ""
+            names |= {f"{dotted}{name}" for name, each in own.items() if each.ndim == 1 and "bias" in name}
+    return names
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
@@ -92,7 +113,13 @@ def state_of(optimizer: Optimizer) -> dict[str, Any]:
 def load_state(optimizer: Optimizer, saved: dict[str, Any]) -> None:
     """Take over the state that `state_of` gave; the learning rates stay where they are."""
     rates = [group["lr"] for group in optimizer.param_groups]
-    optimizer.load_state_dict(saved)
+    # Where the step is computed is a matter of the device that the run goes on with.
+    where = [
+        {key: own[key] for key in ("capturable", "foreach", "fused") if key in own}
+        for own in optimizer.param_groups
+    ]
+    groups = [{**group, **own} for group, own in zip(saved["param_groups"], where, strict=True)]
+    optimizer.load_state_dict({**saved, "param_groups": groups})
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(rate, Tensor):
             group["lr"] = rate.fill_(float(group["lr"]))

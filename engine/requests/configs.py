@@ -70,6 +70,10 @@ def check_components(config: RunConfig) -> None:
         refuse_idle_factors(config.optimizer, model.name, has_encoder=False)
     if model.has_blocks is False and config.runtime.recompute:
         raise ConfigError([f"runtime.recompute: {model.name} has no blocks() for it; it must be false"])
+    if model.has_batch_norm is False and config.batch_norm != "local":
+        raise ConfigError(
+            [f"batch_norm: {config.batch_norm} has no effect, as {model.name} has none; it must be local"]
+        )
 
 
 def check_hardware(config: RunConfig) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.config.described import differences, format_value
 from engine.config.keys import ConfigError, with_values
-from engine.config.run_config import RunConfig
+from engine.config.run_config import FROZEN_NORMS, RunConfig
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.losses.builtin import LOSSES
 from engine.run.checkpoint_file import CheckpointError
@@ -25,7 +25,12 @@ from engine.workspace import Workspace
 
 BEST, LAST = "best.pt", "last.pt"
 
-ONE_RATE = {"optimizer.encoder_lr_factor": 1.0, "optimizer.head_lr_factor": 1.0, "optimizer.layer_decay": 1.0}
+ONE_RATE = {
+    "optimizer.encoder_lr_factor": 1.0,
+    "optimizer.head_lr_factor": 1.0,
+    "optimizer.bias_lr_factor": 1.0,
+    "optimizer.layer_decay": 1.0,
+}
 """Keys of weights that learn at different rates, at the values that make them learn at the same."""
 
 _PATH_STARTS = ("/", "./", "../", "~")
@@ -111,7 +116,9 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
     """
     if config.pretrain.epochs == 0 or config.init.weights:
         return None
-    values = {"task": "pretrain", "epochs": config.pretrain.epochs, "pretrain.epochs": 0}
+    values: dict[str, object] = {"task": "pretrain", "epochs": config.pretrain.epochs, "pretrain.epochs": 0}
+    if config.batch_norm in FROZEN_NORMS:
+        values["batch_norm"] = "local"  # there are no statistics yet
     try:
         changed = with_values(config, {**values, "data.label_fraction": 1.0, **ONE_RATE})
         return changed.model_copy(update={"loss": LOSSES.new()})

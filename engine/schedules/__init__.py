@@ -7,8 +7,9 @@ state of it.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict
 
@@ -28,7 +29,38 @@ class ScheduleSection(Section):
     """
 
     name: str
-    warmup_epochs: float = option(0.0, "Linear rise from 0 to the peak", unit="epochs", ge=0, le=1_000_000)
+    warmup_epochs: float = option(
+        0.0, "Linear rise from 0 to the peak, after every iteration", unit="epochs", ge=0, le=1_000_000
+    )
+    warmup_iterations: int = option(
+        0, "The same counted in iterations; one of the two", unit="iterations", ge=0, le=1_000_000_000
+    )
+
+    def warmup(self, steps_per_epoch: int) -> float:
+        """Iterations of the warm-up."""
+        return self.warmup_iterations or self.warmup_epochs * steps_per_epoch
+
+    def problem(self, epochs: int, steps_per_epoch: int | None = None) -> str:
+        """What of the schedule does not suit a run's length, `KEY: why; what would`; empty: nothing. The
+        number of iterations is known only once the data is: None before."""
+        if self.warmup_epochs and self.warmup_iterations:
+            return "schedule.warmup_iterations: schedule.warmup_epochs is given too; one of them must be 0"
+        for key, warmup, length in (
+            ("warmup_epochs", self.warmup_epochs, epochs),
+            ("warmup_iterations", self.warmup_iterations, steps_per_epoch and epochs * steps_per_epoch),
+        ):
+            if length is not None and warmup >= length and warmup > 0:
+                unit = key.partition("_")[2]
+                return f"schedule.{key}: {warmup:g} leaves nothing of {length} {unit}; it must be smaller"
+        return ""
+
+    def at(self, time: Time) -> float:
+        """`shape` at a time; to be overridden by a schedule that needs to know the time in iterations."""
+        return self.shape(time.done, time.epoch)
+
+    def rate(self, factor: float, peak: float) -> float:
+        """The learning rate where the shape is `factor`."""
+        return peak * factor
 
     def shape(self, done: float, epoch: float) -> float:
         """The learning rate of a step after the warm-up, over its peak: a finite number from 0.
@@ -37,6 +69,44 @@ class ScheduleSection(Section):
         epochs that are done since the run began, the warm-up's and parts of an epoch included.
         """
         raise NotImplementedError(f"{type(self).__name__} has no shape()")
+
+
+@dataclass(frozen=True)
+class Time:
+    """A moment of a run after the warm-up. `done` and `epoch` are those of `ScheduleSection.shape`; `step`
+    iterations of `steps` are done since the run began, the `warmup` of them included."""
+
+    done: float
+    epoch: float
+    step: float
+    steps: int
+    epochs: int
+    warmup: float
+
+    def passed(self, by: str) -> float:
+        """What is done of the run, in epochs or, by "iterations", in these."""
+        return self.step if by == "iterations" else self.epoch
+
+    def left(self, by: str, begun: float) -> float:
+        """What is left of the time between `begun`, or the end of the warm-up if that is later, and the end
+        of the run: from 1 to 0."""
+        length = self.steps if by == "iterations" else self.epochs
+        begun = max(begun, self.warmup * length / self.steps)
+        return min(1.0, (length - self.passed(by)) / (length - begun)) if begun < length else 1.0
+
+
+class TimedSchedule(ScheduleSection):
+    """The keys of a schedule that changes after the warm-up."""
+
+    by: Literal["auto", "epochs", "iterations"] = option(
+        "auto",
+        "epochs: the rate is constant within an epoch and times are epochs; iterations: it changes after "
+        "every iteration and times are iterations; auto: it changes after every iteration, times are epochs",
+    )
+    min_lr: float = option(0.0, "Learning rate at which the fall ends", ge=0, le=100)
+
+    def rate(self, factor: float, peak: float) -> float:
+        return self.min_lr + (peak - self.min_lr) * factor
 
 
 class UnknownSchedule(ScheduleSection):
@@ -62,17 +132,20 @@ def learning_rate(config: RunConfig, step: int, steps_per_epoch: int) -> float:
     Raises ComponentError when the schedule gives something else than a finite number from 0.
     """
     schedule, peak = config.schedule, config.optimizer.lr
-    warmup = schedule.warmup_epochs * steps_per_epoch
+    warmup = schedule.warmup(steps_per_epoch)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, config.epochs * steps_per_epoch - warmup)
-    factor: object = schedule.shape(done, step / steps_per_epoch)
+    if getattr(schedule, "by", "") == "epochs":
+        step -= step % steps_per_epoch  # the epoch's first
+    steps = config.epochs * steps_per_epoch
+    done = max(0.0, step - warmup) / max(1, steps - warmup)
+    factor: object = schedule.at(Time(done, step / steps_per_epoch, step, steps, config.epochs, warmup))
     if not isinstance(factor, Real) or not math.isfinite(factor) or factor < 0:
         raise ComponentError(
             f"schedule.name={schedule.name} ({type(schedule).__module__}): shape({done:g}, "
             f"{step / steps_per_epoch:g}) is {factor!r}; it must be a finite number from 0"
         )
-    return peak * float(factor)  # NumPy's own numbers would not fit into a checkpoint
+    return schedule.rate(float(factor), peak)  # NumPy's own numbers would not fit into a checkpoint
 
 
 def check_schedule(config: RunConfig) -> None:
@@ -88,3 +161,9 @@ def check_schedule(config: RunConfig) -> None:
 
 _CHECKED = 1000
 """Steps of a schedule that are looked at."""
+
+
+def refuse_unsuitable(config: RunConfig, steps_per_epoch: int) -> None:
+    """Raise ComponentError when the schedule does not suit so many iterations an epoch."""
+    if problem := config.schedule.problem(config.epochs, steps_per_epoch):
+        raise ComponentError(problem)

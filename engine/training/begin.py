@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from engine.learning.step_graph import GraphDecision
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
 from engine.run.events import Compiled, Data, Model, Progress
+from engine.schedules import refuse_unsuitable
 from engine.tasks import TASKS
 from engine.training.objectives import output_channels
 from engine.training.state import TrainState, find_resumption, new_state, restore
@@ -52,6 +54,7 @@ def begin(job: Job) -> Learning:
     classes = class_names(job, data)
     enough = enough_by_network(output_channels(config, len(classes)))
     refuse_too_small_parts(config, len(data.train), job.group.count, enough)
+    refuse_unsuitable(config, math.ceil(len(data.train) / config.batch_size))
     state = new_state(
         config,
         hardware,

@@ -24,6 +24,8 @@ def graph_refusal(config: RunConfig, hardware: Hardware, group: Group) -> str:
     if config.runtime.graph == "auto" and outside:
         # What they do on the host a replay would leave out, and nobody would notice.
         return f"{', '.join(outside)} may need the host in each step; runtime.graph=on uses it"
+    if config.optimizer.asks_host_in_fp16 and hardware.precision == "fp16":
+        return f"optimizer.name={config.optimizer.name} asks the host whether gradients of fp16 are finite"
     if config.runtime.recompute and outside:
         return f"runtime.recompute saves the random state of {', '.join(outside)} on the host"
     return ""

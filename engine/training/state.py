@@ -21,6 +21,7 @@ from engine.augment.functions import Change, build_augmentations
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import largest_part
 from engine.learning.activation_checkpointing import checkpoint_activations
+from engine.learning.batch_norm import SharedStatistics, set_training_mode, settle_batch_norm
 from engine.learning.checkpoint import (
     CheckpointError,
     DamagedCheckpoint,
@@ -113,6 +114,7 @@ class TrainState:
     meter: EpochMeter
     autotune: CompileAutotune
     graph: StepGraph
+    statistics: SharedStatistics
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -132,7 +134,7 @@ class TrainState:
         self.steps = math.ceil(images / self.config.batch_size)
         self._full_pass = largest_part(self.config, images)
         self._full_batch = min(self.config.batch_size, images)
-        self.model.train()
+        set_training_mode(self.model, self.config.batch_norm)
 
     def take_step(self, work: Work, pixels: Tensor, targets: Tensor) -> Tensor:
         """Do what a step does on the device, `work`, by itself or as a part of a CUDA graph; returns what it
@@ -211,6 +213,7 @@ def new_state(
         model = model.to(memory_format=torch.channels_last)
     if config.runtime.recompute:
         checkpoint_activations(model)
+    statistics = settle_batch_norm(model, config.batch_norm, group)
     network = group.share_gradients(model)
     if hardware.device.type == "cuda" and hardware.precision != "fp32" and _casts_at_once(config, group):
         network = CastAtOnce(model, hardware.dtype)
@@ -241,6 +244,7 @@ def new_state(
         meter=EpochMeter(len(classes), hardware.device, objective),
         autotune=autotune,
         graph=graph,
+        statistics=statistics,
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
     return state

@@ -5,8 +5,8 @@ that what is measured and what is advised is what a run does.
 
 A global batch of B images is cut into local batches of b images, one a rank, and a local batch into
 micro-batches of m images, each of which goes through the network at once. Gradients add up to those of the
-mean over the global batch, however it was cut. Two things see a micro-batch alone: batch norm, and losses
-that are no mean, such as soft Dice.
+mean over the global batch, however it was cut. Two things see a micro-batch alone: batch norm, unless
+`batch_norm` says otherwise, and losses that are no mean, such as soft Dice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
     # A rank for which the batch has no image left computes on one that counts for nothing: all ranks must
     # take part when weights and gradients are added up.
-    has_images = group.place(images)[1] > 0
+    has_images = state.statistics.counts = group.place(images)[1] > 0
     local_share = share_of_step(objective, targets if has_images else targets[:0], group)
 
     lr = learning_rate(config, state.epoch * state.steps + state.step, state.steps)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import nn, optim
 from torch.optim import SGD, Optimizer
 
 from engine.components.origin import ComponentError
@@ -25,19 +26,32 @@ from engine.config.run_config import RunConfig
 from engine.config.sections import RuntimeConfig
 from engine.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from engine.models.builtin import ModernUNetConfig, UNetConfig
-from engine.models.contract import SegmentationNetwork, check_structure
+from engine.models.contract import SegmentationNetwork, check_structure, outputs_of
 from engine.models.registry import build_model
 from engine.optimizers import OPTIMIZERS, OptimizerSection
-from engine.optimizers.builtin import AdamWConfig, SGDConfig
-from engine.optimizers.groups import build_optimizer, is_state_of, parameter_groups, set_learning_rate
+from engine.optimizers.builtin import AdamConfig, AdamWConfig, RMSpropConfig, SGDConfig
+from engine.optimizers.groups import (
+    build_optimizer,
+    is_state_of,
+    load_state,
+    parameter_groups,
+    set_learning_rate,
+    state_of,
+)
 from engine.requests.configs import check_runnable
 from engine.requests.initial_weights import pretraining_of
-from engine.schedules import SCHEDULES, ScheduleSection, check_schedule, learning_rate
+from engine.schedules import (
+    SCHEDULES,
+    ScheduleSection,
+    check_schedule,
+    learning_rate,
+    refuse_unsuitable,
+)
 from engine.store.variant import variant_of
 from tests.unit.test_model_contract import Small
 
 NETWORKS = [UNetConfig(width=2), ModernUNetConfig(hidden=2)]
-FACTORS = {"encoder_lr_factor": 0.5, "head_lr_factor": 4.0, "layer_decay": 0.5}
+FACTORS = {"encoder_lr_factor": 0.5, "head_lr_factor": 4.0, "layer_decay": 0.5, "bias_lr_factor": 2.0}
 
 
 def rates(section: OptimizerSection, network: SegmentationNetwork) -> dict[str, float]:
@@ -78,17 +92,59 @@ def test_the_encoder_is_what_the_bottleneck_is_made_by_in_its_order(model: Any) 
 def test_factors_reach_the_parts_that_they_are_for() -> None:
     network = build_model(UNetConfig(width=2), 5)
     found = rates(AdamWConfig(**FACTORS), network)
+    biases = {"up.0.bias", "up.1.bias", "up.2.bias", "up.3.bias", "head.bias"}  # of convolutions, not norms
     for name, rate in found.items():
+        of_bias = 2 if name in biases else 1
         if name.startswith("down."):
             assert rate == 0.5 * 0.5 ** (5 - int(name.split(".")[1])), name
         else:
-            assert rate == (4 if name.startswith("head.") else 1), name
+            assert rate == of_bias * (4 if name.startswith("head.") else 1), name
     decay = {
         id(p): g["weight_decay"]
         for g in parameter_groups(SGDConfig(weight_decay=0.1, **FACTORS), network)
         for p in g["params"]
     }
     assert all(decay[id(p)] == (0.1 if p.ndim >= 2 else 0) for p in network.parameters())
+
+
+def test_a_rate_of_biases_is_refused_where_there_are_none() -> None:
+    network = Small(5)
+    network.encode.register_parameter("bias", None)
+    network.head.register_parameter("bias", None)
+    with pytest.raises(
+        ComponentError, match=r"^optimizer.bias_lr_factor: 2 has no effect, as no layer of Sm"
+    ):
+        build_optimizer(SGDConfig(bias_lr_factor=2), network)
+
+
+@pytest.mark.parametrize(
+    ("section", "torchs"),
+    [
+        (SGDConfig(lr=0.1, momentum=0.9, nesterov=True), lambda p: SGD(p, 0.1, 0.9, nesterov=True)),
+        (
+            AdamWConfig(lr=0.1, beta1=0.5, beta2=0.9),
+            lambda p: optim.AdamW(p, 0.1, (0.5, 0.9), weight_decay=0),
+        ),
+        (AdamConfig(lr=0.1, beta1=0.5), lambda p: optim.Adam(p, 0.1, (0.5, 0.999))),
+        (RMSpropConfig(lr=0.1, momentum=0.9), lambda p: optim.RMSprop(p, 0.1, momentum=0.9)),
+    ],
+)
+def test_keys_reach_torchs_optimizers_and_their_state_comes_back(section: Any, torchs: Any) -> None:
+    networks = [Small(5), Small(5)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    ours, theirs = build_optimizer(section, networks[0]), torchs(networks[1].parameters())
+    set_learning_rate(ours, 0.1)
+    for step in range(4):
+        for network, optimizer in zip(networks, (ours, theirs), strict=True):
+            optimizer.zero_grad()
+            outputs_of(network, torch.ones(2, 3, 8, 8) * (step + 1)).logits.square().mean().backward()
+            optimizer.step()
+        if step == 1:
+            saved = copy.deepcopy(state_of(ours))
+            ours = build_optimizer(section, networks[0])
+            load_state(ours, saved)
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_layers_of_several_parts_learn_alike() -> None:
@@ -265,6 +321,83 @@ def test_a_schedule_hears_of_time_in_both_measures() -> None:
     assert heard == [(0, 2), (0.5, 6)]
 
 
+def rates_at(steps: Sequence[int], per_epoch: int = 10, **values: Any) -> list[float]:
+    config = with_values(
+        RunConfig(), {"optimizer.lr": 1, **{k.replace("__", "."): v for k, v in values.items()}}
+    )
+    return [learning_rate(config, step, per_epoch) for step in steps]
+
+
+def test_schedules_have_the_shapes_that_are_published() -> None:
+    resnet38 = {"epochs": 204, "optimizer__lr": 1.6e-3, "schedule__hold": 140, "schedule__fall_from": 0.5}
+    found = rates_at((0, 1399, 1400, 1720, 2039), schedule__name="linear", **resnet38)
+    assert found == pytest.approx([1.6e-3, 1.6e-3, 8e-4, 4e-4, 8e-4 / 640])
+    drops = {"epochs": 10, "schedule__name": "step", "schedule__milestones": "2,5.5"}
+    assert rates_at((0, 19, 20, 54, 55), **drops) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    in_iterations = {**drops, "schedule__milestones": "19,30", "schedule__by": "iterations"}
+    assert rates_at((18, 19, 29, 30), **in_iterations, schedule__min_lr=0.05) == pytest.approx(
+        [1, 0.1, 0.1, 0.05]
+    )
+    assert rates_at((0, 30, 60), epochs=9, schedule__name="step", schedule__every=3) == pytest.approx(
+        [1, 0.1, 0.01]
+    )
+    poly = {"epochs": 10, "schedule__name": "poly", "schedule__power": 2, "schedule__min_lr": 0.2}
+    assert rates_at((0, 50, 99), **poly) == pytest.approx([1, 0.4, 0.2 + 0.8 * 0.01**2])
+    assert rates_at((0, 9, 50, 59), **poly, schedule__by="epochs") == pytest.approx([1, 1, 0.4, 0.4])
+    cycle = rates_at((0, 15, 30, 65, 99), epochs=10, schedule__name="one_cycle", schedule__min_lr=0.0)
+    assert cycle == pytest.approx([0.04, 0.52, 1, 0.5, 0.5 * (1 + math.cos(math.pi * 69 / 70))])
+    warm = {"epochs": 10, "schedule__warmup_iterations": 3, "schedule__name": "linear", "schedule__hold": 0.1}
+    assert rates_at((0, 2, 3, 99), **warm) == pytest.approx([0.25, 0.75, 1, 1 / 97])
+    torchs = optim.lr_scheduler.OneCycleLR(
+        SGD([torch.zeros(1)], 1), 1, total_steps=1001, pct_start=0.3, div_factor=25
+    )
+    found = []
+    for _ in range(1000):
+        found.append(torchs.get_last_lr()[0])
+        torchs.optimizer.step()
+        torchs.step()
+    assert rates_at(range(1000), 100, epochs=10, schedule__name="one_cycle") == pytest.approx(
+        found, abs=0.006
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (
+            {"name": "step", "milestones": "3,3"},
+            "schedule.milestones: '3,3' is not allowed; it must be rising",
+        ),
+        ({"name": "step", "milestones": "80"}, "schedule.milestones: 80 is not reached in 60 epochs"),
+        (
+            {"name": "step", "milestones": "8", "every": 3},
+            "schedule.every: has no effect beside schedule.mil",
+        ),
+        ({"name": "linear", "hold": 60}, "schedule.hold: 60 leaves nothing of 60 epochs"),
+        ({"min_lr": 0.1}, "schedule.min_lr: belongs to schedule.name=cosine or linear"),
+        ({"name": "poly", "min_lr": 0.1}, "schedule.min_lr: 0.1 is above optimizer.lr=0.001"),
+        ({"name": "one_cycle", "warmup_epochs": 1}, "schedule.warmup_epochs: one_cycle rises by itself"),
+        (
+            {"warmup_epochs": 1, "warmup_iterations": 5},
+            "schedule.warmup_iterations: schedule.warmup_epochs is",
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_suit_the_run_is_refused(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        with_values(RunConfig(), {f"schedule.{key}": value for key, value in values.items()})
+    assert str(refused.value).startswith(told)
+
+
+def test_times_in_iterations_are_judged_once_their_number_is_known() -> None:
+    config = with_values(RunConfig(epochs=2), {"schedule.warmup_iterations": 10})
+    refuse_unsuitable(config, 6)
+    with pytest.raises(
+        ComponentError, match=r"^schedule.warmup_iterations: 10 leaves nothing of 8 iterations"
+    ):
+        refuse_unsuitable(config, 4)
+
+
 @pytest.mark.usefixtures("own_schedule")
 def test_a_schedule_may_reckon_with_numpy() -> None:
     config = RunConfig(epochs=10, schedule=OwnSchedule.model_construct(value=np.float32(0.5)))
@@ -299,7 +432,10 @@ def test_a_file_with_the_momentum_of_adamw_is_read_with_a_note(tmp_path: Path) -
 
 
 def test_a_momentum_is_refused_where_it_has_no_effect() -> None:
-    line = "optimizer.momentum: belongs to optimizer.name=sgd, not to adamw"
+    line = (
+        "optimizer.momentum: belongs to optimizer.name=sgd or rmsprop; optimizer.name=adamw has "
+        "optimizer.beta1, optimizer.beta2, optimizer.eps"
+    )
     with pytest.raises(ConfigError, match=f"^{line}$"):
         with_values(ADAMW, {"optimizer.momentum": 0.9})
     changed = with_values(ADAMW, {"optimizer.momentum": 0.9, "optimizer.name": "sgd"})
@@ -309,7 +445,7 @@ def test_a_momentum_is_refused_where_it_has_no_effect() -> None:
 
 
 def test_the_nearest_name_is_told() -> None:
-    for key, typo, near in (("optimizer.name", "adam", "adamw"), ("schedule.name", "cosin", "cosine")):
+    for key, typo, near in (("optimizer.name", "adamv", "adam"), ("schedule.name", "cosin", "cosine")):
         with pytest.raises(ConfigError, match=f"{key}: '{typo}' is not allowed; .*did you mean {near}"):
             with_values(RunConfig(), {key: typo})
 
@@ -317,8 +453,8 @@ def test_the_nearest_name_is_told() -> None:
 @pytest.mark.parametrize(
     ("key", "names"),
     [
-        ("optimizer.name", ("sgd", "adamw")),
-        ("schedule.name", ("constant", "cosine", "poly")),
+        ("optimizer.name", ("sgd", "adamw", "adam", "rmsprop")),
+        ("schedule.name", ("constant", "cosine", "poly", "linear", "step")),
         ("model.name", ("unet", "modern_unet")),
     ],
 )
@@ -330,7 +466,7 @@ def test_components_with_the_same_keys_are_variants_of_their_own(key: str, names
 
 def test_a_variant_does_not_depend_on_whether_its_plugin_is_loaded() -> None:
     table = {**RunConfig().model_dump(mode="json"), "optimizer": {**SGDConfig().model_dump(), "name": "own"}}
-    del table["optimizer"]["momentum"]
+    del table["optimizer"]["momentum"], table["optimizer"]["nesterov"]
     unknown = variant_of(table)
     missing = RunConfig.of_stored(table).missing()
     assert missing == [

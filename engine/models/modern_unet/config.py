@@ -33,6 +33,7 @@ class ModernUNetConfig(ModelSection):
     breadth_key: ClassVar[str] = "hidden"
     has_encoder: ClassVar[bool] = True
     has_blocks: ClassVar[bool] = True
+    has_batch_norm: ClassVar[bool] = False
 
     name: Literal["modern_unet"] = option("modern_unet", "Architecture")
     hidden: int = option(

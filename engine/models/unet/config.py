@@ -19,6 +19,7 @@ class UNetConfig(ModelSection):
     breadth_key: ClassVar[str] = "width"
     has_encoder: ClassVar[bool] = True
     has_blocks: ClassVar[bool] = True
+    has_batch_norm: ClassVar[bool] = True
 
     name: Literal["unet"] = option("unet", "Architecture")
     width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
