@@ -1,13 +1,15 @@
 """Losses over logits [B, C, H, W] and train ids [B, H, W]; void pixels (255) take no part.
 
-A loss is a function of sums over pixels. Sums add up over batches, micro-batches and ranks, so the loss of a
-whole split is the same however the split was cut.
+A loss is a function of sums. Sums add up over batches, micro-batches and ranks, so the loss of a whole split
+is the same however the split was cut. Some losses are no function of sums over pixels, as they rank the
+pixels of a batch: `OfPart` makes them the mean over the parts that they were computed of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -30,48 +32,179 @@ class Loss(Protocol):
         valid."""
 
 
-class CrossEntropy:
-    """The mean over valid pixels of the cross-entropy."""
+@runtime_checkable
+class LearnsOfClasses(Protocol):
+    """A loss that wants to know how often each class is; `class_weighted` says whether it does."""
+
+    class_weighted: bool
+
+    def learn_class_pixels(self, pixels: Tensor) -> None:
+        """Be told, before the first step, of how many training pixels each class is: int64 [C]."""
+
+    def weight(self, labels: Tensor) -> Tensor:
+        """How much some labels count in the mean over a batch, float64 []: for most losses valid pixels."""
+
+
+class OfPart(ABC):
+    """A loss that is no function of sums over pixels.
+
+    It is computed of each part that goes through the network at once, a micro-batch of a rank or a batch of
+    the validation, and the loss of several parts is their mean by valid pixels. So it depends on how a batch
+    is cut.
+    """
 
     terms = 2
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    @abstractmethod
+    def of_part(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of one part, []: finite where no pixel is valid."""
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        valid = (labels != VOID).sum().double()
+        return torch.stack([valid, valid * self.of_part(logits, labels).double()])
+
+    def value(self, sums: Tensor) -> Tensor:
+        return sums[1] / sums[0].detach().clamp(min=1)
+
+
+def wide(logits: Tensor) -> Tensor:
+    """Logits in the precision of losses: float32, or more where they have more."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def pixel_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    reduction: str = "none",
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The cross-entropy of each pixel, [B, H, W], 0 where it is void; or their sum, []."""
+    return functional.cross_entropy(
+        wide(logits),
+        labels.long(),
+        weight,
+        ignore_index=VOID,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+class CrossEntropy:
+    """The mean over valid pixels of the cross-entropy; with class weights their weighted mean.
+
+    `class_weights` is a key of CLASS_WEIGHTS. Until the numbers of pixels are known, all classes weigh 1.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: str = "none", classes: int = 0) -> None:
         self.label_smoothing = label_smoothing
+        self.class_weighted = class_weights != "none"
+        self.terms = 3 if self.class_weighted else 2
+        self._weigh = CLASS_WEIGHTS[class_weights]
+        self._weights = torch.ones(classes, dtype=torch.float64)
+        self._of_label = torch.zeros(VOID + 1, dtype=torch.float64)  # which is 0 of void
+        self._of_label[:classes] = 1
+
+    def learn_class_pixels(self, pixels: Tensor) -> None:
+        self._weights = self._weigh(pixels.double() / pixels.sum().clamp(min=1))
+        self._of_label[: len(pixels)] = self._weights.to(self._of_label.device)
+
+    @torch.inference_mode(False)  # a validation may be first, and training goes on with these
+    def weight(self, labels: Tensor) -> Tensor:
+        self._weights, self._of_label = self._weights.to(labels.device), self._of_label.to(labels.device)
+        return self._of_label[labels.long()].sum()
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         # The kernel that adds up on CUDA has no deterministic form; the one that does not add up has.
         apart = logits.is_cuda and torch.are_deterministic_algorithms_enabled()
-        total = functional.cross_entropy(
-            logits.float(),
-            labels.long(),
-            ignore_index=VOID,
-            reduction="none" if apart else "sum",
-            label_smoothing=self.label_smoothing,
-        )
-        return torch.stack(
-            [(labels != VOID).sum().double(), total.double().sum() if apart else total.double()]
-        )
+        counted = [(labels != VOID).sum().double()]
+        weights = None
+        if self.class_weighted:
+            counted.append(self.weight(labels))
+            weights = self._weights.to(torch.promote_types(logits.dtype, torch.float32))
+        total = pixel_entropy(logits, labels, "none" if apart else "sum", self.label_smoothing, weights)
+        return torch.stack([counted[0], total.double().sum() if apart else total.double(), *counted[1:]])
 
     def value(self, sums: Tensor) -> Tensor:
         # A batch may be all void: the mean over no pixels is 0 here, where torch's own mean gives NaN.
         # The count has no gradient to compute.
+        if not self.class_weighted:
+            return sums[1] / sums[0].detach().clamp(min=1)
+        weight = sums[2].detach()
+        return sums[1] / torch.where(weight > 0, weight, 1)
+
+
+def inverse_frequency(share: Tensor) -> Tensor:
+    """1 / p, so that the mean weight of a training pixel is 1; 0 for a class without pixels."""
+    present = share > 0
+    return torch.where(present, 1 / (share.clamp(min=1e-12) * present.sum().clamp(min=1)), 0)
+
+
+def enet(share: Tensor) -> Tensor:
+    """1 / ln(1.02 + p) (Paszke et al. 2016): from 1.4 for a class that is everywhere to 50.5 for one that is
+    nowhere."""
+    return 1 / torch.log(1.02 + share)
+
+
+CLASS_WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": torch.ones_like,
+    "inverse_frequency": inverse_frequency,
+    "enet": enet,
+}
+"""The weights [C] of classes by their share of the valid training pixels [C]."""
+
+
+class Focal:
+    """Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017: of each class against all others, by a
+    sigmoid, the cross-entropy times (1 - p)^gamma, p being the probability of what is true. The mean over
+    valid pixels and classes."""
+
+    terms = 2
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = wide(logits)
+        valid, truth = truth_of(labels, logits.shape[1])
+        entropy = functional.binary_cross_entropy_with_logits(
+            logits, truth.to(logits.dtype), reduction="none"
+        )
+        # 1 - p without the cancellation near p = 1, where its power would have no gradient.
+        missed = torch.where(truth, torch.sigmoid(-logits), torch.sigmoid(logits))
+        focused = (missed**self.gamma * entropy).mean(dim=1) * valid
+        return torch.stack([valid.sum().double(), focused.double().sum()])
+
+    def value(self, sums: Tensor) -> Tensor:
         return sums[1] / sums[0].detach().clamp(min=1)
 
 
-class SoftDice:
-    """1 - mean over the classes present of 2|PT| / (|P| + |T|), P the softmax.
+def truth_of(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Which pixels are valid, bool [B, H, W], and of which class each is, bool [B, C, H, W]: of none where
+    void."""
+    valid = labels != VOID
+    each = torch.arange(classes, device=labels.device, dtype=labels.dtype).view(1, -1, 1, 1)
+    return valid, labels.unsqueeze(1) == each
 
-    Milletari et al., "V-Net", 3DV 2016, with plain sums in the denominator. |PT|, |P| and |T| are pooled over
-    whatever the sums are of: a batch while training, all of a split where its loss is recorded.
+
+class SoftOverlap(ABC):
+    """1 - mean over the classes present of an overlap of P, the softmax, with the truth T.
+
+    |PT|, |P| and |T| are pooled over whatever the sums are of: a batch while training, all of a split where
+    its loss is recorded.
     """
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
         self.terms = 1 + 3 * classes
 
+    @abstractmethod
+    def overlap(self, both: Tensor, probability: Tensor, truth: Tensor) -> Tensor:
+        """The overlap of each class, [C] from 0 to 1, of |PT|, |P| and |T|, float64 [C]."""
+
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         valid = labels != VOID  # [B, H, W]
-        probability = logits.float().softmax(dim=1) * valid.unsqueeze(1)  # [B, C, H, W]
+        probability = wide(logits).softmax(dim=1) * valid.unsqueeze(1)  # [B, C, H, W]
         truth = functional.one_hot(torch.where(valid, labels, 0).long(), self.classes).movedim(
             -1, 1
         ) * valid.unsqueeze(1)
@@ -81,11 +214,39 @@ class SoftDice:
         )
 
     def value(self, sums: Tensor) -> Tensor:
-        overlap, probability, truth = sums[1:].view(3, self.classes)
-        dice = 2 * overlap / (probability + truth).clamp(min=1e-6)
+        both, probability, truth = sums[1:].view(3, self.classes)
         present = truth > 0
-        loss: Tensor = 1 - (dice * present).sum() / present.sum().clamp(min=1)
+        overlap = self.overlap(both, probability, truth)
+        loss: Tensor = 1 - (overlap * present).sum() / present.sum().clamp(min=1)
         return loss
+
+
+class SoftDice(SoftOverlap):
+    """2|PT| / (|P| + |T|): Milletari et al., "V-Net", 3DV 2016, with plain sums in the denominator."""
+
+    def overlap(self, both: Tensor, probability: Tensor, truth: Tensor) -> Tensor:
+        return 2 * both / (probability + truth).clamp(min=1e-6)
+
+
+class SoftJaccard(SoftOverlap):
+    """|PT| / (|P| + |T| - |PT|): Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks
+    for Image Segmentation", ISVC 2016."""
+
+    def overlap(self, both: Tensor, probability: Tensor, truth: Tensor) -> Tensor:
+        return both / (probability + truth - both).clamp(min=1e-6)
+
+
+class SoftTversky(SoftOverlap):
+    """|PT| / (|PT| + a |P without T| + b |T without P|): Salehi et al., "Tversky loss function for image
+    segmentation", MLMI 2017."""
+
+    def __init__(self, classes: int, alpha: float, beta: float) -> None:
+        super().__init__(classes)
+        self.alpha, self.beta = alpha, beta
+
+    def overlap(self, both: Tensor, probability: Tensor, truth: Tensor) -> Tensor:
+        wrong = self.alpha * (probability - both) + self.beta * (truth - both)
+        return both / (both + wrong).clamp(min=1e-6)
 
 
 class WeightedSum:
@@ -95,6 +256,18 @@ class WeightedSum:
         self._losses = losses
         self._sizes = [loss.terms for _, loss in losses]
         self.terms = sum(self._sizes)
+        self._of_classes = [
+            loss for _, loss in losses if isinstance(loss, LearnsOfClasses) and loss.class_weighted
+        ]
+        self.class_weighted = bool(self._of_classes)
+
+    def learn_class_pixels(self, pixels: Tensor) -> None:
+        for loss in self._of_classes:
+            loss.learn_class_pixels(pixels)
+
+    def weight(self, labels: Tensor) -> Tensor:
+        """Of a loss with class weights, if there is one: its mean is exact however a batch is cut."""
+        return self._of_classes[0].weight(labels) if self._of_classes else (labels != VOID).sum()
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
         return torch.cat([loss.sums(logits, labels) for _, loss in self._losses])

@@ -135,6 +135,11 @@ class RunDir:
         return self.path / "split.json"
 
     @property
+    def class_pixels_file(self) -> Path:
+        """Of how many pixels of the training images each class is, where the loss weighs classes."""
+        return self.path / "class_pixels.json"
+
+    @property
     def proc_file(self) -> Path:
         return self.path / "proc.json"
 

@@ -8,9 +8,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from engine.config.step_parts import refuse_too_small_parts
+from engine.data.class_pixels import count_class_pixels, read_class_pixels, write_class_pixels
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.membership import Membership, Trained
 from engine.learning.compile_autotune import CompileDecision
@@ -23,7 +25,7 @@ from engine.run.directory import RunDir, RunDirError
 from engine.run.events import Compiled, Data, Model, Progress
 from engine.schedules import refuse_unsuitable
 from engine.tasks import TASKS
-from engine.training.objectives import output_channels
+from engine.training.objectives import Segmentation, output_channels
 from engine.training.state import TrainState, find_resumption, new_state, restore
 from engine.training.warm_start import start_from_source
 from engine.worker.job import Job, StopRequested, record_start
@@ -63,6 +65,9 @@ def begin(job: Job) -> Learning:
         job.group,
         lambda decision: report_graph_decision(job, decision),
     )
+    if isinstance(state.objective, Segmentation) and state.objective.of_classes is not None:
+        pixels = torch.tensor(counted_class_pixels(job, data), device=hardware.device)
+        state.objective.of_classes.learn_class_pixels(pixels)
     if resumption.content is not None:
         restore(job, state, resumption)
     elif config.init.weights:
@@ -117,6 +122,20 @@ def open_data(job: Job) -> Dataset:
         )
     )
     return data
+
+
+def counted_class_pixels(job: Job, data: Dataset) -> list[int]:
+    """Of how many training pixels each class is, as the run counted them when it began."""
+    with job.group.main_rank_first():
+        known = read_class_pixels(job.run.class_pixels_file, data.class_set)
+        if known is None:
+            known = count_class_pixels(data.train, data.class_set)
+            write_class_pixels(job.run.class_pixels_file, data.class_set, known)
+            total = max(1, sum(known))
+            shares = zip(data.class_set.names, known, strict=True)
+            told = ", ".join(f"{name} {100 * count / total:.3g} %" for name, count in shares)
+            job.say(f"classes are weighed by their shares of the training pixels: {told}")
+    return known
 
 
 def pretraining_membership(job: Job) -> Membership | None:

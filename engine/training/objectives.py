@@ -17,7 +17,7 @@ from engine.classes import VOID
 from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses import LossSection
-from engine.losses.functions import build_loss
+from engine.losses.functions import LearnsOfClasses, build_loss
 from engine.tasks import TASKS
 from engine.training.rng import Noise
 
@@ -45,7 +45,7 @@ class Objective(Protocol):
         """The loss of added sums, a float64 scalar: finite where nothing is counted."""
 
     def weight(self, targets: Tensor) -> Tensor | int:
-        """How much a part of a batch counts in the mean over the whole: the first of its sums."""
+        """How much a part of a batch counts in the mean over the whole: most often the first of its sums."""
 
 
 def loss_of(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -75,6 +75,8 @@ class Segmentation:
         loss = build_loss(config, classes)
         self.auxiliary_weight = config.auxiliary
         self.terms, self.sums, self.value = loss.terms, loss.sums, loss.value
+        self.of_classes = loss if isinstance(loss, LearnsOfClasses) and loss.class_weighted else None
+        """The loss, where it wants to know how often each class is."""
 
     def targets(self, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
         return labels
@@ -83,8 +85,8 @@ class Segmentation:
         return normalise(images)
 
     def weight(self, targets: Tensor) -> Tensor | int:
-        """The pixels that are of a class."""
-        return (targets != VOID).sum()
+        """The pixels that are of a class; where classes have weights, the sum of theirs."""
+        return (targets != VOID).sum() if self.of_classes is None else self.of_classes.weight(targets)
 
 
 class Denoising:

@@ -25,6 +25,7 @@ from engine.data.batches import (
     normalise,
 )
 from engine.data.catalog import DataError
+from engine.data.class_pixels import count_class_pixels, read_class_pixels, write_class_pixels
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.decode import map_in_order
 from engine.data.sample_readers import CachedSplit, FileSplit
@@ -64,6 +65,25 @@ def batches(request: pytest.FixtureRequest, dataset: Dataset, uncached: Dataset)
     source = make_batches([chosen.train, chosen.val], CPU)[0]
     assert isinstance(source, ResidentBatches if request.param == "resident" else LoaderBatches)
     return source
+
+
+def test_pixels_of_classes_are_counted_alike_and_once(
+    dataset: Dataset, uncached: Dataset, tmp_path: Path
+) -> None:
+    classes, path = dataset.class_set, tmp_path / "class_pixels.json"
+    labels = np.stack([dataset.train.sample(position)[1] for position in range(len(dataset.train))])
+    expected = [int((labels == index).sum()) for index in range(len(classes))]
+    assert sum(expected) > 0
+    assert (
+        count_class_pixels(dataset.train, classes) == count_class_pixels(uncached.train, classes) == expected
+    )
+    assert read_class_pixels(path, classes) is None
+    write_class_pixels(path, classes, expected)
+    assert read_class_pixels(path, classes) == expected
+    for damaged in ("{", '{"pixels": {}}', json.dumps({"pixels": dict.fromkeys(classes.names, -1)})):
+        path.write_text(damaged)
+        with pytest.raises(DataError, match=r"class_pixels.json: is damaged"):
+            read_class_pixels(path, classes)
 
 
 def test_batches_are_the_cached_samples_in_the_order_asked_for(batches: Batches, dataset: Dataset) -> None:

@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 
 SMALL = ("device=cpu", "epochs=2", "batch_size=2", "data.size=32x32", "runtime.threads=1", "gallery.every=0")
 OWN = (
-    *("model.name=two_layers", "loss.focal=0.5", "augment.grey=0.5", "optimizer.name=lion"),
+    *("model.name=two_layers", "loss.poly1=0.5", "augment.grey=0.5", "optimizer.name=lion"),
     *("optimizer.encoder_lr_factor=0.5", "schedule.name=steps", "schedule.every=1"),
 )
 

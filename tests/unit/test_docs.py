@@ -65,7 +65,7 @@ def test_config_keys_are_there(page: Path) -> None:
             assert key in keys | OTHERS, f"{page.name}: {key}"
 
 
-OTHERS = {"loss.focal", "loss.focal_gamma", "augment.grey", "data.class_set"}
+OTHERS = {"loss.poly1", "loss.poly1_epsilon", "augment.grey", "data.class_set"}
 """Keys that the examples of docs/extending.md add, and the one that seg-engine itself writes."""
 
 

@@ -40,6 +40,11 @@ EVERYTHING = [
     "augment.saturation=0.2",
     "optimizer.clip_norm=1",
 ]
+EVERY_LOSS = [
+    "loss.class_weights=enet",
+    *(f"loss.{name}=0.5" for name in ("ohem", "dice", "jaccard", "tversky", "focal", "lovasz", "boundary")),
+]
+OTHER_WAYS = ["optimizer.name=rmsprop", "optimizer.momentum=0.9", "batch_norm=frozen_statistics"]
 PLAIN = {"runtime.compile": "off", "runtime.graph": "off"}
 
 
@@ -58,7 +63,7 @@ def test_a_step_waits_for_nothing_and_keeps_to_its_limit(recipe: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [EVERYTHING, ["loss.dice=0.5"], ["runtime.micro_batch=4"], ["precision=fp16"]],
+    [EVERYTHING, ["loss.dice=0.5"], ["runtime.micro_batch=4"], ["precision=fp16"], EVERY_LOSS + OTHER_WAYS],
 )
 def test_no_option_makes_a_step_wait(changes: Sequence[str]) -> None:
     assert measure("quick", PLAIN, list(changes))["step"]["wait"] == 0
@@ -74,7 +79,11 @@ def test_quick_takes_one_launch_of_a_graph_a_step_by_default() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [["runtime.compile=on"], ["precision=fp16", "optimizer.clip_norm=1", "runtime.micro_batch=4"]],
+    [
+        ["runtime.compile=on"],
+        ["precision=fp16", "optimizer.clip_norm=1", "runtime.micro_batch=4"],
+        [*EVERY_LOSS, *OTHER_WAYS, "loss.lovasz_per_image=true"],
+    ],
 )
 def test_the_graph_of_a_step_holds_all_that_a_step_may_do(changes: Sequence[str]) -> None:
     row = measure("quick", {"runtime.compile": "off", "runtime.graph": "on"}, list(changes))
@@ -215,6 +224,8 @@ def test_deterministic_training_has_kernels(request: pytest.FixtureRequest) -> N
     changes = ["runtime.deterministic=true", "loss.dice=0.5", *EVERYTHING]
     row = measure("quick", {"runtime.compile": "off"}, changes)
     assert 0 < row["device_work"] < 600, "memory that is written anyway is not filled"
+    row = measure("quick", {"runtime.compile": "off"}, [*changes, *EVERY_LOSS, *OTHER_WAYS])
+    assert row["step"]["wait"] == 0
     assert not row["graph"], "what a measurement decides does not repeat"
     classes, values = torch.zeros(8, dtype=torch.long, device="cuda"), torch.zeros(8, device="cuda").double()
     assert sum_by_class(classes, values, 3).shape == (3,)
