@@ -11,9 +11,10 @@ Understanding", CVPR 2016 (34 ids, 19 of them evaluated).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from engine.errors import EngineError
 from engine.host.input_files import InputFileError, read_toml
@@ -24,6 +25,12 @@ VOID = 255
 MAX_CLASSES = 255
 """Train ids are stored as uint8 and 255 is void."""
 
+MAX_WIDE = 65535
+"""The largest label value that a 16-bit file stores."""
+
+Color = tuple[int, int, int]
+"""Red, green and blue, 0-255 each."""
+
 
 class ClassSetError(EngineError, ValueError):
     """A class set that cannot be used; the message is one line a person can act on."""
@@ -31,16 +38,42 @@ class ClassSetError(EngineError, ValueError):
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class: its name, its colour (red, green, blue; 0-255) and the source ids that mean it."""
+    """One class: its name, its colour and the source ids that mean it; none where no label file has it."""
 
     name: str
-    color: tuple[int, int, int]
+    color: Color
     ids: tuple[int, ...]
 
     @property
     def hex_color(self) -> str:
         """The colour as "#rrggbb"."""
-        return "#{:02x}{:02x}{:02x}".format(*self.color)
+        return hex_color(pack(self.color))
+
+
+def pack(color: Color) -> int:
+    """A colour as one number, 0xRRGGBB."""
+    return color[0] << 16 | color[1] << 8 | color[2]
+
+
+def hex_color(packed: int) -> str:
+    """ "#rrggbb" of a colour as one number."""
+    return f"#{packed:06x}"
+
+
+@dataclass(frozen=True)
+class LabelCode:
+    """How label files encode source ids where they do not store them as 8-bit numbers.
+
+    `ids` are pairs of what a file holds and the source id that it means. With "colors" a file holds colours,
+    0xRRGGBB; with "wide" it holds numbers of up to 16 bits.
+    """
+
+    kind: Literal["colors", "wide"]
+    ids: tuple[tuple[int, int], ...]
+
+    def values_of(self, source_id: int) -> tuple[int, ...]:
+        """What a file holds for a source id."""
+        return tuple(value for value, meant in self.ids if meant == source_id)
 
 
 @dataclass(frozen=True)
@@ -49,13 +82,15 @@ class ClassSet:
 
     `void_ids` are source ids that are known and belong to no class. A label value that is neither a source id
     of a class nor in `void_ids` is an error in the data, not void. `held_out` are classes that the labels
-    have and the network is not to learn; their source ids are among `void_ids`.
+    have and the network is not to learn; their source ids are among `void_ids`. `code` says what label files
+    hold where that is not the source ids themselves.
     """
 
     name: str
     classes: tuple[ClassInfo, ...]
     void_ids: frozenset[int] = field(default_factory=frozenset)
     held_out: tuple[ClassInfo, ...] = ()
+    code: LabelCode | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -88,6 +123,38 @@ class ClassSet:
             raise ClassSetError(f"{', '.join(names)}: are all classes of {self.name}; none would be left")
         ids = {i for c in held_out for i in c.ids}
         return replace(self, classes=kept, void_ids=self.void_ids | ids, held_out=self.held_out + held_out)
+
+    def mapped(self, onto: ClassSet, names: Mapping[str, str]) -> ClassSet:
+        """The same label files in the classes of another set: `names` gives the class there for one here.
+
+        Classes without one become void. A class there that none here leads to keeps its place, without ids.
+        """
+        strange = (names.keys() - set(self.names)) | (set(names.values()) - set(onto.names))
+        if strange:
+            raise ClassSetError(f"{', '.join(sorted(strange))}: is no class of {self.name} or {onto.name}")
+        ids: dict[str, list[int]] = {name: [] for name in onto.names}
+        void = set(self.void_ids)
+        for own in self.classes:
+            if own.name in names:
+                ids[names[own.name]] += own.ids
+            else:
+                void.update(own.ids)
+        classes = tuple(replace(c, ids=tuple(sorted(ids[c.name]))) for c in onto.classes)
+        found = ClassSet(f"{self.name} as {onto.name}", classes, frozenset(void))
+        if self.code is None:
+            return found
+        known = found.train_ids()  # one id a class again, which is how coded sets are written out
+        code = tuple((value, known[i]) for value, i in self.code.ids)
+        return replace(found.as_train_ids(), code=LabelCode(self.code.kind, code))
+
+    def coded(self, kind: Literal["colors", "wide"]) -> ClassSet:
+        """The class set of label files that hold colours or 16-bit numbers; `ids` and `void_ids` are those.
+
+        In the result a source id is the position of its class, and `VOID` that of everything void.
+        """
+        ids = {value: place for place, c in enumerate(self.classes) for value in c.ids}
+        ids.update(dict.fromkeys(self.void_ids, VOID))
+        return replace(self.as_train_ids(), code=LabelCode(kind, tuple(sorted(ids.items()))))
 
     def as_train_ids(self) -> ClassSet:
         """The same classes for label files that already hold train ids (0..C-1 and 255)."""
@@ -140,6 +207,16 @@ def load_class_set(path: Path) -> ClassSet:
         color = "#804080"
         ids = [1]                # label values that mean this class
 
+    Label values may have 16 bits. Where label files are painted in the colours of the classes, there are
+    colours instead of label values:
+
+        labels = "colors"
+        void = ["#000000"]
+        [[class]]
+        name = "road"
+        color = "#804080"
+        also = ["#804081"]       # more colours that mean this class
+
     Raises ClassSetError with one line when the file is missing, is not TOML or contradicts itself.
     """
     try:
@@ -148,12 +225,17 @@ def load_class_set(path: Path) -> ClassSet:
         raise ClassSetError(str(error)) from error
 
     entries = table.get("class")
+    painted = table.get("labels", "ids") == "colors"
+    if not painted and table.get("labels", "ids") != "ids":
+        raise ClassSetError(f'{path}: labels: must be "ids" or "colors", got {table["labels"]!r}')
     if not isinstance(entries, list) or not entries:
-        raise ClassSetError(f"{path}: has no [[class]] entries; each needs name, color and ids")
+        needs = "name and color" if painted else "name, color and ids"
+        raise ClassSetError(f"{path}: has no [[class]] entries; each needs {needs}")
     if len(entries) > MAX_CLASSES:
         raise ClassSetError(f"{path}: has {len(entries)} classes; at most {MAX_CLASSES} fit in 8 bits")
-    classes = tuple(_class_from(entry, f"{path}: class {i}") for i, entry in enumerate(entries))
-    void = frozenset(_ids_from(table.get("void", [255]), f"{path}: void"))
+    classes = tuple(_class_from(entry, f"{path}: class {i}", painted) for i, entry in enumerate(entries))
+    read = _colors_from if painted else _ids_from
+    void = frozenset(read(table.get("void", [] if painted else [255]), f"{path}: void"))
 
     names = [c.name for c in classes]
     for name in names:
@@ -163,12 +245,17 @@ def load_class_set(path: Path) -> ClassSet:
     for c in classes:
         for i in c.ids:
             if i in owners:
-                raise ClassSetError(f"{path}: label value {i} means both {owners[i]} and {c.name}")
+                what = f"colour {hex_color(i)}" if painted else f"label value {i}"
+                raise ClassSetError(f"{path}: {what} means both {owners[i]} and {c.name}")
             owners[i] = c.name
-    return ClassSet(str(table.get("name", path.parent.name)), classes, void)
+    found = ClassSet(str(table.get("name", path.parent.name)), classes, void)
+    if painted:
+        return found.coded("colors")
+    return found.coded("wide") if any(i > 255 for i in owners) else found
 
 
-def _class_from(entry: object, where: str) -> ClassInfo:
+def _class_from(entry: object, where: str, painted: bool) -> ClassInfo:
+    """A class; where labels are painted, its colours stand where ids are otherwise."""
     if not isinstance(entry, dict):
         raise ClassSetError(f"{where}: is not a table with name, color and ids")
     name, color = entry.get("name"), entry.get("color")
@@ -176,14 +263,27 @@ def _class_from(entry: object, where: str) -> ClassInfo:
         raise ClassSetError(f'{where}: needs a name, such as name = "road"')
     if not isinstance(color, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         raise ClassSetError(f'{where} ({name}): needs a color such as color = "#804080", got {color!r}')
+    red, green, blue = bytes.fromhex(color[1:])
+    if painted:
+        if "ids" in entry:
+            raise ClassSetError(f'{where} ({name}): has ids, though labels = "colors"; use one of the two')
+        also = _colors_from(entry.get("also", []), f"{where} ({name}): also")
+        return ClassInfo(name, (red, green, blue), (pack((red, green, blue)), *also))
     ids = _ids_from(entry.get("ids"), f"{where} ({name}): ids")
     if not ids:
         raise ClassSetError(f"{where} ({name}): needs at least one label value, such as ids = [7]")
-    red, green, blue = bytes.fromhex(color[1:])
     return ClassInfo(name, (red, green, blue), ids)
 
 
 def _ids_from(value: object, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(i) is int and 0 <= i <= 255 for i in value):
-        raise ClassSetError(f"{where}: must be a list of whole numbers from 0 to 255, got {value!r}")
+    if not isinstance(value, list) or not all(type(i) is int and 0 <= i <= MAX_WIDE for i in value):
+        raise ClassSetError(f"{where}: must be a list of whole numbers from 0 to {MAX_WIDE}, got {value!r}")
     return tuple(value)
+
+
+def _colors_from(value: object, where: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(
+        isinstance(c, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", c) for c in value
+    ):
+        raise ClassSetError(f'{where}: must be a list of colours such as ["#000000"], got {value!r}')
+    return tuple(int(c[1:], 16) for c in value)

@@ -20,6 +20,7 @@ from engine.data.catalog import Catalog, DataError, Fault, scan
 from engine.data.dataset import turned_note
 from engine.data.decode import map_in_order, read_pair, train_id_table
 from engine.data.image_files import orientation
+from engine.data.layouts.builtin import LAYOUTS
 from engine.data.lessons import problems_of_folders
 from engine.data.prune import CacheInfo, list_caches, prune_caches
 from engine.data.split import SPLITS, split_samples
@@ -38,6 +39,7 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
     catalog = scan(root, layout, classes)
     begun = time.monotonic()
     report = read_everything(catalog)
+    lost = lost_shares(catalog, classes, report["values"])
     faults = [*catalog.faults, *report["faults"]]
     notes = [*catalog.notes, *turned_note(report["turned"])]
     problems = problems_of_folders(catalog.class_set, report["seen"])
@@ -53,6 +55,7 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
             ],
             "class_shares": report["shares"],
             "void_share": report["void"],
+            "mapped_to_void": lost,
             "faults": [asdict(fault) for fault in faults],
             "notes": notes,
             "problems": problems,
@@ -60,6 +63,9 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
         print_json(record)
         return 1 if faults or problems else 0
     print_contents(catalog, report, time.monotonic() - begun)
+    if lost:
+        told = ", ".join(f"{name} {100 * share:.2f} %" for name, share in lost.items())
+        output.say(f"pixels of classes without a counterpart, in percent of all: {told}\n")
     for note in notes:
         output.say(f"note: {note}")
     print_faults(faults)
@@ -68,6 +74,21 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
     if not faults and not problems:
         output.say(f"no faults; {what_next(catalog, root)}")
     return 1 if faults or problems else 0
+
+
+def lost_shares(catalog: Catalog, classes: str, values: Any) -> dict[str, float]:
+    """The share of all pixels that each class of a layout had which has no counterpart in Cityscapes, where
+    its classes are asked for; the largest first. `values` [256] counts source ids."""
+    if classes != "cityscapes":
+        return {}
+    own, void = LAYOUTS[catalog.layout], catalog.class_set.void_ids
+    if not own.mapped_by:
+        return {}
+    counts = {c.name: sum(values[i] for i in c.ids if i in void) for c in own.class_set(catalog.root).classes}
+    total = max(values.sum(), 1)
+    return {
+        name: float(count / total) for name, count in sorted(counts.items(), key=lambda c: -c[1]) if count
+    }
 
 
 def what_next(catalog: Catalog, root: Path) -> str:
@@ -92,7 +113,8 @@ def what_next(catalog: Catalog, root: Path) -> str:
 
 
 def read_everything(catalog: Catalog) -> dict[str, Any]:
-    """Faults, sizes, pixel counts and orientation tags of all pairs: what opening each of them shows."""
+    """Faults, sizes, pixel counts and orientation tags of all pairs: what opening each of them shows.
+    `values` [256] counts source ids."""
     samples = [sample for split in catalog.splits.values() for sample in split]
     split_of = [name for name, split in catalog.splits.items() for _ in split]
     class_set = catalog.class_set
@@ -108,17 +130,19 @@ def read_everything(catalog: Catalog) -> dict[str, Any]:
         if orientation(image) != 1:
             turned.append(samples[index].name)
         values = np.bincount(labels.ravel(), minlength=256)
-        return image.size, np.bincount(table, weights=values, minlength=256), ()
+        return image.size, values, ()
 
     faults: list[Fault] = []
     sizes: Counter[tuple[int, int]] = Counter()
     pixels = {name: np.zeros(256) for name in catalog.splits}
+    all_values = np.zeros(256)
     with progress_bar("checking") as report:
         for done, (size, counts, found) in enumerate(map_in_order(look, range(len(samples))), start=1):
             faults += found
             if size is not None:
                 sizes[size] += 1
-                pixels[split_of[done - 1]] += counts
+                pixels[split_of[done - 1]] += np.bincount(table, weights=counts, minlength=256)
+                all_values += counts
             report(done, len(samples))
     total = sum(pixels.values(), np.zeros(256))
     valid = total[: len(class_set)].sum()
@@ -130,6 +154,7 @@ def read_everything(catalog: Catalog) -> dict[str, Any]:
         "sizes": sizes.most_common(),
         "shares": shares,
         "void": void,
+        "values": all_values,
         "seen": seen,
         "turned": sorted(turned),
     }

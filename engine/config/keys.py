@@ -87,7 +87,7 @@ def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 def _names_other_classes(base: RunConfig, changed: RunConfig, values: Mapping[str, Any]) -> bool:
     if "data.classes" in values:
         return True
-    of_data = base.data.classes == "auto"  # then it lies with the data
+    of_data = base.data.classes in ("auto", "cityscapes")  # then the data set says what its labels mean
     return of_data and (base.data.root, base.data.layout) != (changed.data.root, changed.data.layout)
 
 

@@ -35,7 +35,10 @@ class DataConfig(Section):
         "How the data set lies in its folder; auto: the one that recognises it",
     )
     classes: str = option(
-        "auto", 'Class set: "auto", "cityscapes" or the path of a classes.toml', min_length=1
+        "auto",
+        "Class set. auto: the data set's own; cityscapes: the 19 of Cityscapes, to which other data sets are "
+        "mapped; or the path of a classes.toml",
+        min_length=1,
     )
     class_set: ClassSetConfig | None = option(None, "The class set as read when the run was created")
     size: Size = option((128, 128), "Input size of the network, height x width", unit="pixels")

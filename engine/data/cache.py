@@ -69,14 +69,16 @@ def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: Class
     """16 hexadecimal digits that change whenever the content of the cache would.
 
     From the files' paths relative to `root`, their lengths and modification times, the size (height,
-    width), the class set's names and ids, the format and, where the layout reads labels in a way of its
-    own, which it is. Not from `root`, so that a data set can be moved.
+    width), the class set's names and ids, the format and, where label files do not store the ids themselves,
+    what reads them. Not from `root`, so that a data set can be moved.
     A file that is missing counts as such: that is a fault like others, found when it is opened.
     """
     digest = hashlib.sha256()
     known = sorted(class_set.train_ids().items())
     meaning: list[object] = [FORMAT, list(size), class_set.names, known]
-    if decoder := samples[0].decoder if samples else "":
+    if class_set.code is not None:
+        meaning.append([class_set.code.kind, class_set.code.ids])
+    elif decoder := samples[0].decoder if samples else "":
         meaning.append(meaning_of(decoder))
     digest.update(json.dumps(meaning).encode())
     for sample in _by_name(samples):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.classes import CITYSCAPES, UNLABELLED, ClassSet, ClassSetError, load_class_set
+from engine.classes import UNLABELLED, ClassSet, ClassSetError, load_class_set
 from engine.data.faults import DataError as DataError
 from engine.data.faults import Fault as Fault
 from engine.data.faults import FaultyData as FaultyData
@@ -22,7 +22,7 @@ from engine.data.faults import counted
 from engine.data.faults import describe_faults as describe_faults
 from engine.data.layouts import EXTRA, Found, Layout, Side
 from engine.data.layouts.recognise import layout_of, refuse_no_folder
-from engine.data.layouts.splits import SPLITS, splits_of
+from engine.data.layouts.splits import SPLITS, refuse_nested, splits_of
 from engine.host.input_files import shown
 from engine.plugins import errors_of_plugins
 
@@ -72,8 +72,9 @@ def scan(
 ) -> Catalog:
     """Find the image and label pairs below `root`; the classes `hold_out` are void in them.
 
-    `layout` is "auto" or the name of a layout that has labels. `classes` is "cityscapes", the path of a
-    classes.toml, or "auto" for those that the layout brings; or the class set itself.
+    `layout` is "auto" or the name of a layout that has labels. `classes` is "cityscapes" for the classes of
+    Cityscapes, to which the layout maps its own; the path of a classes.toml; or "auto" for those that the
+    layout brings; or the class set itself.
 
     Labels without an image are faults; so are images without a label, except in a split other than train and
     val that has no label at all (such as `test` or `train_extra` without annotations): such a split is left
@@ -100,6 +101,8 @@ def scan(
         class_set = class_set.without(hold_out)
     except ClassSetError as error:
         raise DataError(f"data.hold_out: {error}") from error
+    if classes == "cityscapes":
+        notes = [*chosen.mapping_notes(root), *notes]
     places = {fault.path: _split_of_file(fault.path, found, split_of) for fault in faults}
     return Catalog(root, chosen.name, class_set, splits, tuple(faults), tuple(notes), places)
 
@@ -126,7 +129,7 @@ def scan_images(root: Path, layout: str = "auto") -> Catalog:
     for name in sorted(images.named):
         splits.setdefault(split_of(name), []).append(Sample(name, root / images.named[name], None))
     samples = {split: tuple(of_split) for split, of_split in splits.items()}
-    notes = [*images.notes, *_unused_splits(samples, images.folder)]
+    notes = [*images.notes, *_unused_splits(samples, images)]
     return Catalog(root, chosen.name, UNLABELLED, samples, tuple(found.faults), tuple(notes))
 
 
@@ -137,7 +140,8 @@ def _class_set(root: Path, layout: Layout, classes: str | ClassSet) -> ClassSet:
         with errors_of_plugins(DataError):
             return layout.class_set(root)
     if classes == "cityscapes":
-        return CITYSCAPES
+        with errors_of_plugins(DataError):
+            return layout.cityscapes_classes(root)
     path = Path(classes)
     if not path.exists() and not path.is_symlink():
         what = "a class set is cityscapes or a TOML file that names the classes and label values"
@@ -164,6 +168,7 @@ def _find(root: Path, layout: Layout) -> tuple[Found, Callable[[str], str]]:
             for side in (images, labels):
                 if side is not None:
                     side.named.pop(name, None)
+        refuse_nested(root, found)
         split_of = splits_of(root, found)
         of_name = {name: split_of(name) for name in images.named}
     return found, lambda name: of_name[name] if name in of_name else split_of(name)
@@ -172,8 +177,7 @@ def _find(root: Path, layout: Layout) -> tuple[Found, Callable[[str], str]]:
 def _split_of_file(path: str, found: Found, split_of: Callable[[str], str]) -> str:
     """The split of a file that is a fault; "" where it has none."""
     for side in (found.images, found.labels):
-        if side is not None and path.startswith(f"{side.folder}/"):
-            name = side.name_of(path)
+        if side is not None and (name := side.name_of(path)):
             with suppress(LookupError):  # a layout's rule may know nothing but its images
                 return split_of(name)
     return ""
@@ -194,27 +198,27 @@ def _pair(
             splits.setdefault(split, []).append(sample)
         elif split in labelled_splits:
             why = labels.why_missing(name, images.named)
-            problem = f"has no label; {why or f'{labels.folder}/{name}{labels.ending} is missing'}"
+            problem = f"has no label; {why or f'{labels.path_of(name)} is missing'}"
             faults.append(Fault("missing_label", images.named[name], problem))
         else:
             unlabelled[split] = unlabelled.get(split, 0) + 1
     for name in sorted(labels.named.keys() - images.named.keys()):
         why = images.why_missing(name, labels.named)
-        problem = f"has no image; {why or f'{images.folder}/{name}{images.ending} is missing'}"
+        problem = f"has no image; {why or f'{images.path_of(name)} is missing'}"
         faults.append(Fault("missing_image", labels.named[name], problem))
     samples = {split: tuple(found) for split, found in splits.items()}
-    notes = images.notes + labels.notes + _unused_splits(samples, images.folder)
+    notes = images.notes + labels.notes + _unused_splits(samples, images)
     notes += [
-        f"{images.folder}/{split}: has no labels; its {counted(count, 'image')} left out"
+        f"{images.part(split)}: has no labels; its {counted(count, 'image')} left out"
         for split, count in sorted(unlabelled.items())
     ]
     return samples, faults, notes
 
 
-def _unused_splits(splits: Mapping[str, tuple[Sample, ...]], folder: str) -> list[str]:
+def _unused_splits(splits: Mapping[str, tuple[Sample, ...]], images: Side) -> list[str]:
     return [
-        f"{folder}/{split}: is not a split ({', '.join(SPLITS)} are); its {counted(len(samples), 'image')} "
-        "take no part"
+        f"{images.part(split)}: is not a split ({', '.join(SPLITS)} are); "
+        f"its {counted(len(samples), 'image')} take no part"
         for split, samples in sorted(splits.items())
         if split not in (*SPLITS, EXTRA)
     ]

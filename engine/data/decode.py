@@ -21,7 +21,7 @@ from PIL import Image
 
 from engine.classes import VOID, ClassSet
 from engine.data.catalog import DataError, Fault, Sample
-from engine.data.image_files import FileFault, orientation, read_image, read_labels
+from engine.data.image_files import FileFault, orientation, read_coded, read_image, read_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.host.input_files import shown
 from engine.host.processes import available_cores
@@ -31,10 +31,12 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def labels_in(sample: Sample) -> NDArray[np.uint8]:
-    """The label values of a sample that has a label file, uint8 [H, W], as its layout reads them. Raises
-    FileFault."""
+def labels_in(sample: Sample, class_set: ClassSet) -> NDArray[np.uint8]:
+    """The source ids of a sample that has a label file, uint8 [H, W]: as the class set says where it names
+    colours or 16-bit values, else as the sample's layout reads them. Raises FileFault."""
     assert sample.label is not None
+    if class_set.code is not None:
+        return read_coded(sample.label, class_set.code, _names_of_ids(class_set))
     if not sample.decoder:
         return read_labels(sample.label)
     with errors_of_plugins(DataError):
@@ -47,6 +49,11 @@ def labels_in(sample: Sample) -> NDArray[np.uint8]:
             f"was read by the layout {sample.decoder} as {told}; uint8 [H, W] would be right",
         )
     return values
+
+
+def _names_of_ids(class_set: ClassSet) -> dict[int, str]:
+    names = {i: c.name for c in (*class_set.held_out, *class_set.classes) for i in c.ids}
+    return {VOID: "void", **names}
 
 
 def read_pair(
@@ -69,7 +76,7 @@ def read_pair(
         pair = None if image is None else (image, np.zeros(image.size[::-1], dtype=np.uint8))
         return pair, tuple(faults)
     try:
-        labels = labels_in(sample)
+        labels = labels_in(sample, class_set)
     except FileFault as fault:
         faults.append(Fault(fault.kind, relative_path(fault.path, root), fault.problem))
 

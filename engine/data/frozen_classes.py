@@ -20,20 +20,22 @@ from engine.plugins import errors_of_plugins
 from engine.run.files import absolute, expanded
 
 BUILT_IN = "cityscapes"
+OF_DATA = ("auto", BUILT_IN)
+"""The values of `data.classes` with which the data set says what its label values mean."""
 
 
 def freeze_classes(config: RunConfig) -> RunConfig:
     """The config with its class set written out, and the path it came from made absolute.
 
-    "cityscapes", by name or by layout, needs nothing written. Where `data.classes` is "auto" and the data set
+    Label files of Cityscapes need nothing written. Where `data.classes` is "auto" and the data set
     is not there, or has no readable class set, the config stays as it is: whoever opens the data says so.
     Raises ConfigError when the file that `data.classes` names cannot be used.
     """
     data = config.data
-    if data.class_set is not None or data.classes == BUILT_IN:
+    if data.class_set is not None:
         return config
     changes: dict[str, object] = {}
-    if data.classes == "auto":
+    if data.classes in OF_DATA:
         own = _own_classes(data)
         if own is not None and own[1] != CITYSCAPES and config.needs_labels:
             changes = {"class_set": ClassSetConfig.of(own[1])}
@@ -54,16 +56,16 @@ def class_notes(data: DataConfig) -> list[str]:
     """What a person should know of where the class set comes from; a line each."""
     if data.class_set is None:
         path = Path(data.classes)
-        if data.classes in ("auto", BUILT_IN) or path.is_absolute():
+        if data.classes in OF_DATA or path.is_absolute():
             return []
         # Of a version that kept the path as it was typed.
         return [f"data.classes={data.classes} is relative; it is read as {absolute(path)}"]
-    found = _own_classes(data) if data.classes == "auto" else None
+    found = _own_classes(data) if data.classes in OF_DATA else None
     if found is None:
         return []
     layout, own = found[0], ClassSetConfig.of(found[1])
     if own.digest == data.class_set.digest:
-        return []
+        return layout.mapping_notes(expanded(Path(data.root))) if data.classes == BUILT_IN else []
     source = layout.classes_from(Path(data.root))
     return [
         f"{source} has changed since the run was made: it is now {own.told}; "
@@ -79,6 +81,7 @@ def _own_classes(data: DataConfig) -> tuple[Layout, ClassSet] | None:
         return None
     try:
         with errors_of_plugins(DataError):
-            return layout, layout.class_set(root)
+            mapped = data.classes == BUILT_IN
+            return layout, layout.cityscapes_classes(root) if mapped else layout.class_set(root)
     except DataError:
         return None

@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -17,13 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from engine.data.faults import DataError
+from engine.classes import Color, LabelCode, hex_color, pack
+from engine.data.faults import DataError, counted
 from engine.host.input_files import InputFileError, read_regular, shown
 
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
 _IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _LABEL_MODES = frozenset({"1", "L", "P"})
+_WIDE_MODES = frozenset({"I;16", "I;16B", "I"})
+_LOW_BYTES = {"RGB;16B": (0, "RGB;16L"), "RGBA;16B": (0, "RGBA;16L"), "LA;16B": (1, "RGBA")}
+"""Of 16-bit files with several channels, by their raw mode: the channel and the raw mode in which the lower
+byte of the first channel is found. Two channels of 16 bits are four of 8."""
 _GREY_STEP = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies the values of 2-bit and 4-bit greyscale by."""
 
@@ -71,59 +77,158 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     """The source ids stored in the label PNG `path`: uint8 [H, W]. Raises FileFault.
 
     Greyscale and palette files (1 to 8 bits) are read as the values they store; the palette's colours mean
-    nothing.
+    nothing. Greyscale of 16 bits is read, too, where no value is above 255.
     """
     image, raw_mode = _open(path, ("PNG",))
+    if image.mode in _WIDE_MODES:
+        return _narrow(path, np.asarray(image).astype(np.uint16))
     if image.mode not in _LABEL_MODES:
         problem = {
             "RGB": "is an RGB image",
             "RGBA": "is an RGB image with transparency",
-            "I;16": "is 16-bit greyscale",
         }.get(image.mode, f"has pixels of type {image.mode}")
-        wanted = "a label must be an 8-bit greyscale or palette PNG of class ids, not colours"
+        wanted = "a label must be a greyscale or palette PNG of class ids, not colours"
         if image.mode in ("RGB", "RGBA"):
-            wanted += "; replace each colour with its class id"
+            wanted += '; replace each colour with its class id, or say labels = "colors" in a classes.toml'
         raise FileFault(path, "format", f"{problem}; {wanted}")
+    return _stored(image, raw_mode)
+
+
+def read_ids_or_colors(
+    path: Path, values: Mapping[Color, int], names: Mapping[int, str] | None = None
+) -> NDArray[np.uint8]:
+    """Label values uint8 [H, W] of a PNG: those that a greyscale or palette file stores, or those of the
+    colours of an RGB file, as tools save the same label either way. `values` and `names` as in
+    `read_colors`. Raises FileFault."""
+    image, raw_mode = _open(path, ("PNG",))
+    if image.mode in _LABEL_MODES:
+        return _stored(image, raw_mode)
+    return _ids_of_colors(path, image, _packed(values), names or {})
+
+
+def read_colors(
+    path: Path, values: Mapping[Color, int], names: Mapping[int, str] | None = None
+) -> NDArray[np.uint8]:
+    """Label values uint8 [H, W] of an image whose colours (red, green, blue) are labels.
+
+    `names` are those of the label values, for messages. Raises FileFault for a colour that has no value, and
+    for what is no lossless image.
+    """
+    image, _ = _open(path, ("PNG", "BMP"))
+    return _ids_of_colors(path, image, _packed(values), names or {})
+
+
+def read_coded(path: Path, code: LabelCode, names: Mapping[int, str]) -> NDArray[np.uint8]:
+    """The source ids uint8 [H, W] of a label file whose colours or 16-bit numbers stand for them. Raises
+    FileFault."""
+    if code.kind == "colors":
+        image, _ = _open(path, ("PNG", "BMP"))
+        return _ids_of_colors(path, image, code.ids, names)
+    values = read_wide_labels(path)
+    ids = _lookup(code.ids, 16).take(values)
+    if ids.min(initial=0) < 0:
+        raise _unknown_numbers(path, values[ids < 0], "that are no label")
+    return ids.astype(np.uint8)
+
+
+def read_wide_labels(path: Path) -> NDArray[np.uint16]:
+    """The values stored in a PNG of up to 16 bits, uint16 [H, W]. Raises FileFault.
+
+    Of a file with several channels of 16 bits these are the values of the first.
+    """
+    image, raw_mode = _open(path, ("PNG",))
+    if image.mode in _WIDE_MODES:
+        return np.asarray(image).astype(np.uint16)
+    if raw_mode in _LOW_BYTES:
+        # Pillow has 8 bits for each channel and keeps the upper ones; the lower ones are asked for apart.
+        channel, low_mode = _LOW_BYTES[raw_mode]
+        low, _ = _open(path, ("PNG",), low_mode)
+        high = low if low_mode == "RGBA" else image
+        values = np.asarray(high)[..., 0].astype(np.uint16)
+        values <<= 8
+        values |= np.asarray(low)[..., channel]
+        return values
+    if image.mode not in _LABEL_MODES:
+        raise FileFault(path, "format", f"has pixels of type {image.mode}; 16-bit greyscale would be right")
+    return _stored(image, raw_mode).astype(np.uint16)
+
+
+def read_first_channel(path: Path) -> NDArray[np.uint8]:
+    """`read_wide_labels` of files in which no value is above 255, uint8 [H, W]. Raises FileFault."""
+    return _narrow(path, read_wide_labels(path))
+
+
+def _stored(image: Image.Image, raw_mode: str) -> NDArray[np.uint8]:
     values = np.asarray(image).astype(np.uint8, copy=False)
     step = _GREY_STEP.get(raw_mode)
     return values // np.uint8(step) if step else values
 
 
-def read_colors(path: Path, values: Mapping[tuple[int, int, int], int]) -> NDArray[np.uint8]:
-    """Label values uint8 [H, W] of an image whose colours (red, green, blue) are labels.
+def _narrow(path: Path, values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    if values.max(initial=0) > 255:
+        told = "above 255, which only a class set that names them makes readable"
+        raise _unknown_numbers(path, values[values > 255], told)
+    return values.astype(np.uint8)
 
-    Raises FileFault for a colour that has no value, and for what is no lossless image.
-    """
-    image, _ = _open(path, ("PNG", "BMP"))
-    if image.mode not in {"RGB", "RGBA", "P", "L"}:
+
+def _unknown_numbers(path: Path, unknown: NDArray[np.uint16], why: str) -> FileFault:
+    found, counts = np.unique(unknown, return_counts=True)
+    told = [f"{value} ({count} pixels)" for value, count in zip(found[:8], counts[:8], strict=True)]
+    more = f" and {len(found) - 8} more values" if len(found) > 8 else ""
+    return FileFault(path, "label_value", f"contains values {why}: {', '.join(told)}{more}")
+
+
+def _packed(values: Mapping[Color, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((pack(color), value) for color, value in values.items())
+
+
+def _ids_of_colors(
+    path: Path, image: Image.Image, ids: tuple[tuple[int, int], ...], names: Mapping[int, str]
+) -> NDArray[np.uint8]:
+    """What the colours of an image mean; `ids` are pairs of a colour as one number and its id."""
+    if image.mode not in {"1", "RGB", "RGBA", "P", "L"}:
         raise FileFault(path, "format", f"has pixels of type {image.mode}; RGB would be right")
-    channels = np.asarray(image.convert("RGB")).astype(np.uint32)
-    packed = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
-    colors, places = np.unique(packed, return_inverse=True)
-    known = {red << 16 | green << 8 | blue: value for (red, green, blue), value in values.items()}
-    unknown = [f"#{color:06x}" for color in colors.tolist() if color not in known]
-    if unknown:
-        more = f" and {len(unknown) - 8} more colours" if len(unknown) > 8 else ""
-        told = f"holds colours that are no label: {', '.join(unknown[:8])}{more}"
-        raise FileFault(path, "label_value", told)
-    table = np.array([known[color] for color in colors.tolist()], dtype=np.uint8)
-    found: NDArray[np.uint8] = table[places].reshape(packed.shape)
-    return found
+    # Blue, green, red and a zero are one number, 0xRRGGBB, and one look into a table: 20 ms for 2048x1024,
+    # where decoding the PNG takes 30.
+    colors = image if image.mode == "RGB" else image.convert("RGB")
+    pixels = np.frombuffer(colors.tobytes("raw", "BGRX"), "<u4").reshape(image.height, image.width)
+    found = _lookup(ids, 24).take(pixels)
+    if found.min(initial=0) < 0:
+        raise FileFault(path, "label_value", _unknown_colors(pixels[found < 0], dict(ids), names))
+    return found.astype(np.uint8)
 
 
-def read_wide_labels(path: Path) -> NDArray[np.uint16]:
-    """The values stored in a greyscale PNG of up to 16 bits, uint16 [H, W]. Raises FileFault."""
-    image, raw_mode = _open(path, ("PNG",))
-    if image.mode in ("I;16", "I;16B", "I"):
-        return np.asarray(image).astype(np.uint16)
-    if image.mode not in _LABEL_MODES or _GREY_STEP.get(raw_mode):
-        raise FileFault(path, "format", f"has pixels of type {image.mode}; 16-bit greyscale would be right")
-    return np.asarray(image).astype(np.uint16)
+@lru_cache(maxsize=2)
+def _lookup(ids: tuple[tuple[int, int], ...], bits: int) -> NDArray[np.int16]:
+    """int16 [2 ** bits]: the id of every value of so many bits, -1 where it has none."""
+    table = np.full(1 << bits, -1, np.int16)
+    for value, meant in ids:
+        table[value] = meant
+    return table
 
 
-def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """The decoded image and the raw mode that its file is stored in. Raises FileFault, and MemoryError with
-    the path: that memory is short is no fault of the file."""
+def _unknown_colors(pixels: NDArray[np.uint32], known: Mapping[int, int], names: Mapping[int, str]) -> str:
+    """Which colours are no label, how many pixels have each, and which label's colour is the nearest."""
+    colors, counts = np.unique(pixels, return_counts=True)
+    told = []
+    for place in np.argsort(-counts, kind="stable")[:8]:
+        color = int(colors[place])
+        near = min(known, key=lambda other: _distance(color, other))
+        name = names.get(known[near], "")
+        nearest = f"{name} {hex_color(near)}" if name else hex_color(near)
+        told.append(f"{hex_color(color)} ({counted(int(counts[place]), 'pixel')}, nearest is {nearest})")
+    more = f" and {len(colors) - 8} more colours" if len(colors) > 8 else ""
+    return f"holds colours that are no label: {', '.join(told)}{more}"
+
+
+def _distance(first: int, second: int) -> int:
+    return sum(((first >> shift & 255) - (second >> shift & 255)) ** 2 for shift in (16, 8, 0))
+
+
+def _open(path: Path, formats: tuple[str, ...], raw_as: str = "") -> tuple[Image.Image, str]:
+    """The decoded image and the raw mode that its file is stored in; `raw_as` is another raw mode of as many
+    bits to read it as. Raises FileFault, and MemoryError with the path: that memory is short is no fault of
+    the file."""
     try:
         content = read_regular(path)
         if not content:
@@ -136,11 +241,16 @@ def _open(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
         image = Image.open(BytesIO(content), formats=formats)
         arguments = image.tile[0].args if image.tile else None
         raw_mode = arguments if isinstance(arguments, str) else ""
+        if raw_as:
+            image.tile = [image.tile[0]._replace(args=raw_as)]
         image.load()
     except InputFileError as error:
         raise FileFault(path, "unreadable", error.problem) from error
     except UnidentifiedImageError as error:
-        raise FileFault(path, "unreadable", f"is no {' or '.join(formats)} image") from error
+        told = f"is no {' or '.join(formats)} image"
+        if content.startswith(b"\xff\xd8\xff") and "JPEG" not in formats:
+            told += " but a JPEG, whose compression changes labels; export them again"
+        raise FileFault(path, "unreadable", told) from error
     except Image.DecompressionBombError as error:
         raise FileFault(path, "format", f"has too many pixels; at most {MOST_PIXELS:,} are read") from error
     except _DECODE_ERRORS as error:

@@ -114,7 +114,7 @@ class Lessons:
         if self._at_full_size(self.train) - taught:
             return "a larger data.size keeps small objects, which vanish when labels are downsampled"
         held_out = [i for c in self.class_set.held_out for i in c.ids]
-        if held_out and present(labels_of(self.train), 256) & set(held_out):
+        if held_out and present(labels_of(self.train, self.class_set), 256) & set(held_out):
             return f"data.hold_out={self.config.hold_out} makes everything else void; hold out fewer classes"
         if self.config.split == "random" and self._seen(self.val) - taught:
             return "another data.split_seed selects other training images"
@@ -133,7 +133,7 @@ class Lessons:
 
     def _at_full_size(self, samples: Sequence[Sample]) -> frozenset[int]:
         table = train_id_table(self.class_set)
-        return present((table[labels] for labels in labels_of(samples)), len(self.class_set))
+        return present((table[labels] for labels in labels_of(samples, self.class_set)), len(self.class_set))
 
 
 def present(labels: Iterable[Labels], enough: int) -> frozenset[int]:
@@ -158,7 +158,7 @@ def present_in_files(
     except (OSError, ValueError, TypeError):
         pass  # not looked at yet
     table = train_id_table(class_set)
-    with closing(labels_of(samples)) as reading:
+    with closing(labels_of(samples, class_set)) as reading:
         found = present((table[resize_labels(labels, size)] for labels in reading), len(class_set))
     if len(found) < len(class_set):
         try:
@@ -169,13 +169,12 @@ def present_in_files(
     return found
 
 
-def labels_of(samples: Sequence[Sample]) -> Generator[Labels, None, None]:
-    """The source ids of samples, one after the other, as their files hold them; what cannot be read is left
-    to those who use it."""
+def labels_of(samples: Sequence[Sample], class_set: ClassSet) -> Generator[Labels, None, None]:
+    """The source ids of samples, one after the other; what cannot be read is left to those who use it."""
 
     def read(sample: Sample) -> Labels | None:
         try:
-            return None if sample.label is None else labels_in(sample)
+            return None if sample.label is None else labels_in(sample, class_set)
         except FileFault:
             return None
 

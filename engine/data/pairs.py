@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.classes import VOID, ClassSet
+from engine.classes import CITYSCAPES, VOID, ClassSet
 from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
@@ -20,6 +20,7 @@ from engine.data.decode import labels_in, resize_labels, train_id_table
 from engine.data.faults import left_out_note
 from engine.data.frozen_classes import class_notes
 from engine.data.image_files import FileFault
+from engine.data.layouts.recognise import found_layout
 from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
 from engine.run.files import expanded
@@ -161,7 +162,7 @@ def refuse_unlabelled(
     for done, sample in enumerate(pairs.samples):
         on_progress(done, len(pairs))
         try:
-            known = None if sample.label is None else table[labels_in(sample)] != VOID
+            known = None if sample.label is None else table[labels_in(sample, pairs.class_set)] != VOID
         except FileFault:
             return
         if known is not None and known.any():
@@ -185,4 +186,15 @@ def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) ->
     told = " and ".join(parts) or "has them in a different order"
     raise DataError(
         f"{pairs.root}: its classes differ from those of {run_id}: the data set {told}; they must be equal"
+        f"{_help_with_classes(pairs, classes)}"
     )
+
+
+def _help_with_classes(pairs: Pairs, classes: tuple[str, ...]) -> str:
+    """How two data sets come to the same classes, where Cityscapes' are those of either."""
+    if pairs.class_set.names == CITYSCAPES.names:
+        return "; networks trained with data.classes=cityscapes have these classes, whatever their data set"
+    layout = found_layout(pairs.root) if classes == CITYSCAPES.names else None
+    if layout is None or not layout.as_cityscapes:
+        return ""
+    return "; data.classes=cityscapes maps those of this data set to the 19 of Cityscapes"

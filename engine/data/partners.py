@@ -21,7 +21,8 @@ class Side:
     two files have, with the paths of both, `faults` the files whose names cannot be used; `notes` tell of
     those that are left out. `ending` follows a name in its file, `pattern` says where files are looked for
     and `wanted` which types are read; these are for messages. Files that end in one of `beside` are no
-    concern of this side.
+    concern of this side. `places` are the folders of splits, by the top of a name, where a name does not
+    begin with the path of its file; `folder` may then be "", the data set's root.
     """
 
     folder: str
@@ -34,6 +35,8 @@ class Side:
     pattern: str = ""
     wanted: str = ""
     beside: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+    rename: Callable[[str], str] | None = None
 
     def use(
         self,
@@ -46,15 +49,16 @@ class Side:
     ) -> Side:
         """Use the files with one of these endings; a file's name is its path below the folder without it.
 
-        `named` makes the name that pairs of what is left, where that differs: "" leaves a file out. An ending
-        that is a suffix, such as ".png", may be written in any case. What ends otherwise is noted as left
+        `named` makes the name that pairs of what is left, where that differs: "" leaves a file out. The
+        suffix, such as ".png", may be written in any case. What ends otherwise is noted as left
         out, with the reason `left_out`, unless its ending is one of those that lie `beside`.
         """
         odd = []
+        self.rename = named
         for file in self.found.files:
             ending = next((ending for ending in endings if _ends(file, ending)), None)
             if ending is None:
-                odd += [] if file.endswith(beside) else [file]
+                odd += [] if _ends_in(file, beside) else [file]
                 continue
             stem = file[: len(file) - len(ending)]
             name = named(stem) if named is not None else stem
@@ -111,15 +115,35 @@ class Side:
         return f"{self.folder}/{why}" if why else ""
 
     def name_of(self, path: str) -> str:
-        """The name that a path of the folder has, or would have."""
-        return self._stem(path[len(self.folder) + 1 :])
+        """The name that a path of the folder has, or would have; "" for a path that is not in it."""
+        if self.folder:
+            inside = path.startswith(f"{self.folder}/")
+            return self._stem(path[len(self.folder) + 1 :]) if inside else ""
+        return self._stem(path) if path in self._files else ""
+
+    def path_of(self, name: str) -> str:
+        """Where the file of a name belongs."""
+        top, _, rest = name.partition("/")
+        place = f"{self.places[top]}/{rest}" if top in self.places else self._path(name)
+        return place + self.ending
+
+    def part(self, split: str) -> str:
+        """Where the files of a split lie, in words."""
+        return self.places.get(split) or (f"{self.folder}/{split}" if self.folder else f"the split {split}")
 
     def _path(self, file: str) -> str:
         return f"{self.folder}/{file}" if self.folder else file
 
     def _stem(self, file: str) -> str:
         used = self._used.get(self._path(file))
-        return used if used is not None else os.path.splitext(file)[0]
+        if used is not None:
+            return used
+        stem = os.path.splitext(file)[0]
+        return (self.rename(stem) if self.rename is not None else "") or stem
+
+    @cached_property
+    def _files(self) -> set[str]:
+        return set(self.found.files)
 
     @cached_property
     def _used(self) -> dict[str, str]:
@@ -130,7 +154,7 @@ class Side:
         """The files that are not used, by their paths without the suffix."""
         stems: dict[str, list[str]] = {}
         for file in self.found.files:
-            if self._path(file) not in self._used and not file.endswith(self.beside):
+            if self._path(file) not in self._used and not _ends_in(file, self.beside):
                 stems.setdefault(self._stem(file), []).append(file)
         return stems
 
@@ -139,15 +163,22 @@ class Side:
         """All files, by what is left of their names when case and Unicode form do not count."""
         alike: dict[str, list[str]] = {}
         for file in self.found.files:
-            if file.endswith(self.beside):
+            if _ends_in(file, self.beside):
                 continue
             alike.setdefault(_folded(self._stem(file)), []).append(file)
         return alike
 
 
+def _ends_in(file: str, endings: Sequence[str]) -> bool:
+    return any(_ends(file, ending) for ending in endings)
+
+
 def _ends(file: str, ending: str) -> bool:
-    is_suffix = ending.startswith(".")
-    return file.lower().endswith(ending.lower()) if is_suffix else file.endswith(ending)
+    """Whether a file ends so; the case of its suffix does not count."""
+    kind = ending[ending.rfind(".") :] if "." in ending else ""
+    return file.lower().endswith(kind.lower()) and file[: len(file) - len(kind)].endswith(
+        ending.removesuffix(kind)
+    )
 
 
 def _folded(name: str) -> str:

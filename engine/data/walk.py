@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,18 @@ class Walk:
             if name.startswith(f"{link}/"):
                 return f"{shown(link)} {reason} and is left out"
         return ""
+
+
+def walk_parts(root: Path, folders: Iterable[str]) -> Walk:
+    """All files below those of some folders that are there, as one; paths are relative to `root`."""
+    whole = Walk(root)
+    for folder in folders:
+        if (root / folder).is_dir():
+            part = walk(root / folder)
+            whole.files += [f"{folder}/{file}" for file in part.files]
+            whole.links |= {f"{folder}/{link}": why for link, why in part.links.items()}
+            whole.hidden += [f"{folder}/{name}" for name in part.hidden]
+    return whole
 
 
 def walk(folder: Path) -> Walk:

@@ -249,8 +249,8 @@ def test_both_layouts_in_one_folder_need_a_choice(cityscapes: Path, folder: Path
     assert "choose cityscapes or folder" in refusal(cityscapes)
     assert scan(cityscapes, layout="folder").layout == "folder"
     assert scan(cityscapes, layout="cityscapes").layout == "cityscapes"
-    assert "there is no layout called 'voc': use auto, cityscapes or folder" in refusal(
-        cityscapes, layout="voc"
+    assert "there is no layout called 'coco': use auto, cityscapes, folder" in refusal(
+        cityscapes, layout="coco"
     )
     assert refusal(cityscapes, layout="citiscapes").endswith("; did you mean cityscapes?")
     assert "the layout images has no labels" in refusal(cityscapes, layout="images")

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from engine.classes import CITYSCAPES, ClassSet, ClassSetError, load_class_set
 from engine.components.origin import BUILT_IN, ComponentError
 from engine.components.registry import NamedRegistry
-from engine.data.faults import DataError, Fault
+from engine.data.faults import DataError, Fault, listed
 from engine.data.partners import Side
-from engine.data.walk import IMAGE_SUFFIXES, walk
+from engine.data.walk import IMAGE_SUFFIXES, walk, walk_parts
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CITYSCAPES", "IMAGE_SUFFIXES", "LAYOUTS", "Found", "Layout", "Side", "register", "side"]
+__all__ = ["CITYSCAPES", "IMAGE_SUFFIXES", "LAYOUTS", "Found", "Layout", "Side", "parts", "register", "side"]
 
 OWN_CLASSES = "classes.toml"
 """The file of a data set that names its classes, where its layout has no classes of its own."""
@@ -52,13 +52,18 @@ class Layout:
     """How a data set lies in its folder.
 
     `name` is its value of `data.layout`. `folders` are what it is recognised by. `labelled`: its images have
-    labels. `revision` rises when `read_labels` gives other values for the same files, as image caches hold
-    what it gave.
+    labels. `refines` is the name of a layout that recognises the same folders and more; what this one claims
+    is not that one's. `as_cityscapes` gives the class of Cityscapes that one of its own is, by name, and
+    `mapped_by` says whose table that is. `revision` rises when `read_labels` gives other values for the same
+    files, as image caches hold what it gave.
     """
 
     name: ClassVar[str]
     folders: ClassVar[tuple[str, ...]] = ()
     labelled: ClassVar[bool] = True
+    refines: ClassVar[str] = ""
+    as_cityscapes: ClassVar[Mapping[str, str]] = {}
+    mapped_by: ClassVar[str] = ""
     revision: ClassVar[int] = 1
 
     @property
@@ -70,6 +75,10 @@ class Layout:
         """Whether the folder `root` is laid out like this. No file is opened."""
         return bool(self.folders) and all((root / folder).is_dir() for folder in self.folders)
 
+    def claims(self, root: Path) -> bool:
+        """Whether a folder that it recognises is its own where nobody named a layout. No file is opened."""
+        return True
+
     def find(self, root: Path) -> Found:
         """The images and the labels below `root`. No image is opened. Raises DataError."""
         raise NotImplementedError
@@ -79,11 +88,31 @@ class Layout:
         path = root / OWN_CLASSES
         if not path.exists() and not path.is_symlink():
             what = "this layout needs one that names the classes and label values"
-            raise DataError(f"{path}: there is no such file; {what}")
+            others = [name for name, layout in LAYOUTS.all().items() if layout.refines == self.name]
+            hint = f"; data.layout={' or '.join(others)} reads those data sets without" if others else ""
+            raise DataError(f"{path}: there is no such file; {what}{hint}")
         try:
             return load_class_set(path)
         except ClassSetError as error:
             raise DataError(str(error)) from error
+
+    def cityscapes_classes(self, root: Path) -> ClassSet:
+        """The classes of Cityscapes in the label values of this layout: by `as_cityscapes`; without it the
+        label values are those of Cityscapes. Raises DataError."""
+        table = self.as_cityscapes
+        return self.class_set(root).mapped(CITYSCAPES, table) if table else CITYSCAPES
+
+    def mapping_notes(self, root: Path) -> list[str]:
+        """What becomes of its own classes where those of Cityscapes are asked for. Raises DataError."""
+        if not self.as_cityscapes:
+            return []
+        own, asked = self.class_set(root), self.cityscapes_classes(root)
+        void = [name for name in own.names if name not in self.as_cityscapes]
+        never = [c.name for c in asked.classes if not c.ids]
+        told = f"data.classes=cityscapes: {len(own) - len(void)} of the {len(own)} classes of {self.name} "
+        told += f"become {len(asked) - len(never)} of Cityscapes' {len(asked)} ({self.mapped_by})"
+        told += f"; void: {listed(void)}" if void else ""
+        return [told + (f"; never labelled: {listed(never, len(never))}" if never else "")]
 
     def classes_from(self, root: Path) -> str:
         """Where `class_set` comes from, in words."""
@@ -152,6 +181,32 @@ def side(
     of those that lie `beside` are passed over; others are noted as left out. Raises DataError.
     """
     return Side(folder, walk(root / folder)).use(*endings, named=named, beside=beside)
+
+
+def parts(
+    root: Path,
+    places: Mapping[str, str],
+    *endings: str,
+    named: Callable[[str], str] | None = None,
+    beside: tuple[str, ...] = (),
+) -> Side:
+    """The files of several folders below `root` as one side: `places` gives the folder of each split.
+
+    A name is the split and the path below its folder without the ending; `named` changes what follows the
+    split. The rest is as in `side`. Raises DataError.
+    """
+
+    def name_of(path: str) -> str:
+        for split, folder in places.items():
+            if path.startswith(f"{folder}/"):
+                rest = path[len(folder) + 1 :]
+                rest = named(rest) if named is not None else rest
+                return f"{split}/{rest}" if rest else ""
+        return ""
+
+    found = Side("", walk_parts(root, places.values()), places=places)
+    pattern = " and ".join(f"{folder}/*{endings[0]}" for folder in places.values())
+    return found.use(*endings, named=name_of, beside=beside, pattern=pattern)
 
 
 def by_folder(splits: Mapping[str, str]) -> Callable[[str], str]:

@@ -40,7 +40,9 @@ def layout_of(root: Path, wanted: str = "auto", labels: bool = True) -> Layout:
     Raises DataError: no layout of that name, none or several that recognise the folder.
     """
     asked = _asked(wanted, labels)
-    found = [layout for layout in asked if recognises(layout, root)]
+    found = [layout for layout in asked if recognises(layout, root, unnamed=wanted == "auto")]
+    refined = {layout.refines for layout in found}
+    found = [layout for layout in found if layout.name not in refined]
     if len(found) == 1:
         return found[0]
     if found:
@@ -52,11 +54,16 @@ def layout_of(root: Path, wanted: str = "auto", labels: bool = True) -> Layout:
         others = [layout for layout in LAYOUTS.all().values() if not layout.labelled]
         others.sort(key=lambda layout: layout.name == ANY_FOLDER)
         return next(layout for layout in others if recognises(layout, root))
-    looked_for = _either([layout.looks_for for layout in asked])
+    near = [layout for layout in asked if any((root / folder).is_dir() for folder in layout.folders)]
+    near = near or asked[:2]
+    looked_for = _either([layout.looks_for for layout in near])
+    rest = [layout.name for layout in asked if layout not in near]
+    known = f"; other layouts that are known: {', '.join(rest)}" if rest else ""
     entries = [entry.name + "/" * entry.is_dir() for entry in _visible(root)]
     there = ", ".join(entries[:6]) + (f" and {len(entries) - 6} more" if len(entries) > 6 else "")
     raise DataError(
-        f"{root}: is not a data set: looked for {looked_for}, found {there or 'nothing'}{_hint(root, asked)}"
+        f"{root}: is not a data set: looked for {looked_for}, found {there or 'nothing'}"
+        f"{_hint(root, asked) or known}"
     )
 
 
@@ -73,11 +80,12 @@ def found_layout(root: Path, wanted: str = "auto") -> Layout | None:
         return None
 
 
-def recognises(layout: Layout, root: Path) -> bool:
-    """Whether a layout recognises a folder. Raises DataError when it cannot tell."""
+def recognises(layout: Layout, root: Path, unnamed: bool = False) -> bool:
+    """Whether a layout recognises a folder and, where nobody named it, claims it. Raises DataError when it
+    cannot tell."""
     with errors_of_plugins(DataError):
         try:
-            return layout.recognises(root)
+            return layout.recognises(root) and (not unnamed or layout.claims(root))
         except OSError as error:
             raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
 

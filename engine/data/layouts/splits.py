@@ -58,6 +58,20 @@ def splits_of(root: Path, found: Found) -> Callable[[str], str]:
     return by_folder({})
 
 
+def refuse_nested(root: Path, found: Found) -> None:
+    """Raises DataError for a folder whose files all lie in another one of its name, as some archives leave
+    them: then no image finds its label."""
+    for side in (found.images, found.labels):
+        own = side.folder.rsplit("/", 1)[-1] if side is not None else ""
+        if side is not None and own and side.tops == {own}:
+            inner = f"{side.folder}/{own}"
+            if all(path.startswith(f"{inner}/") for path in side.named.values()):
+                raise DataError(
+                    f"{shown(root / inner)}: all files of {side.folder}/ lie one level too deep; "
+                    f"move what is in {inner}/ up into {side.folder}/"
+                )
+
+
 def refuse_mistaken_splits(root: Path, images: Side, label_folder: str) -> None:
     """Raises DataError for a folder that is a split under another name: taken for an ordinary folder it would
     be trained on."""
