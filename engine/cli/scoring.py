@@ -201,3 +201,37 @@ def robustness(context: typer.Context, wanted: RobustnessEvaluation) -> None:
     from engine.cli.ood import robustness as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    run: RunName
+    format: Annotated[
+        str,
+        one_of("onnx", "torchscript", "pt2", help="onnx, torchscript, or pt2 (torch.export)."),
+    ] = "onnx"
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Height and width of the images [default: the run's].")
+    ] = ""
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Any number of images, of any size that the network can take.")
+    ] = False
+    uint8_input: Annotated[
+        bool, typer.Option("--uint8-input", help="Take uint8 images [B, H, W, 3] and normalise them inside.")
+    ] = False
+    argmax: Annotated[
+        bool, typer.Option("--argmax", help="Give class ids [B, H, W] in the place of logits.")
+    ] = False
+    checkpoint: Checkpoint = "best"
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Output folder [default: outputs/ of the run].")
+    ] = None
+    as_json: Json = False
+
+
+@commands.command()
+def export(context: typer.Context, wanted: Export) -> None:
+    """Export a run's network for use without seg-engine, with a model card."""
+    from engine.cli.export import export as command
+
+    command(workspace_of(context), wanted)

@@ -23,6 +23,7 @@ from engine.errors import EngineError
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import to_device
+from engine.models import ModelSection
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
@@ -117,6 +118,33 @@ def trained_run(job: Job, about: OfNetworkConfig) -> Trained | None:
     return Trained.find(RunDir(Path(job.run.path, about.checkpoint).resolve().parent.parent))
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """The network of a checkpoint on the CPU; `epoch` is the checkpoint's, `sha256` that of its file."""
+
+    model: SegmentationNetwork
+    classes: tuple[str, ...]
+    epoch: int
+    sha256: str
+
+
+def load_model(path: Path, section: ModelSection, classes: Sequence[str]) -> LoadedModel:
+    """The network in a checkpoint of an architecture. Raises CheckpointError.
+
+    `classes` are those it has to know; none: whatever it knows.
+    """
+    content = load_checkpoint(path)
+    if not {"model", "model_config", "classes", "epoch"} <= content.keys():
+        raise CheckpointError(f"{path}: contains no segmentation network")
+    known = [str(name) for name in content["classes"]]
+    check_fits(path, content, section, list(classes) or known)
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    model = build_model(section, len(known))
+    model.load_state_dict(content["model"])
+    return LoadedModel(model, tuple(known), int(content["epoch"]), sha256)
+
+
 def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes: Sequence[str]) -> Network:
     """The network of the checkpoint that the config names. Raises CheckpointError.
 
@@ -124,24 +152,15 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     """
     about = config.of_network
     assert about is not None
-    path = Path(run_path, about.checkpoint).resolve()
-    content = load_checkpoint(path)
-    if not {"model", "model_config", "classes", "epoch"} <= content.keys():
-        raise CheckpointError(f"{path}: contains no segmentation network")
-    known = [str(name) for name in content["classes"]]
-    check_fits(path, content, config.model, list(classes) or known)
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    model = build_model(config.model, len(known))
-    model.load_state_dict(content["model"])
-    model = model.to(hardware.device)
+    loaded = load_model(Path(run_path, about.checkpoint).resolve(), config.model, classes)
+    model = loaded.model.to(hardware.device)
     if config.runtime.channels_last:
         model = model.to(memory_format=torch.channels_last)
     return Network(
         model=model.eval(),
-        classes=tuple(known),
-        epoch=int(content["epoch"]),
-        sha256=sha256,
+        classes=loaded.classes,
+        epoch=loaded.epoch,
+        sha256=loaded.sha256,
         size=config.data.size,
         tta=about.tta,
         stride=config.model.input_stride(),

@@ -1,0 +1,155 @@
+"""`seg-engine export`: a trained network as a file that runs without seg-engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from engine.cli.compare import compared_run
+from engine.cli.console import notices, output, print_json
+from engine.cli.reading import open_existing
+from engine.config.described import format_value
+from engine.config.export import PACKAGES, SUFFIXES, ExportConfig
+from engine.config.keys import ConfigError
+from engine.config.run_config import RunConfig
+from engine.host.access import refuse_unwritable
+from engine.host.processes import python_command, python_environment
+from engine.report.measures import ComparedRun
+from engine.report.model_card import MARK, model_card
+from engine.report.tables import data_size
+from engine.requests.derive import checkpoint_of, source_run, trained_config
+from engine.requests.refusals import Refused
+from engine.run.files import absolute, replacing
+from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.cli.scoring import Export
+
+PROGRAM = "seg-engine"
+CARD = "README.md"
+
+
+def export(workspace: Workspace, wanted: Export) -> None:
+    """Write the file and its model card, and tell how far it agrees with the network. Raises StoreError,
+    Refused and ConfigError before anything is made."""
+    with open_existing(workspace) as store:
+        row = source_run(store, wanted.run)
+        run = compared_run(store, row.id)
+    config = trained_config(workspace, row)
+    order = export_config(config, wanted)
+    path = checkpoint_of(workspace, row, wanted.checkpoint, waits=False)
+    checkpoint = Path(workspace.run_dir(row.id).path, path).resolve()
+    folder = (
+        absolute(wanted.out) if wanted.out else workspace.run_dir(row.id).outputs / f"export-{order.format}"
+    )
+    refuse_strange_folder(folder)
+    refuse_unwritable(folder.parent, "use --out DIR to write elsewhere")
+    notices.say("importing torch")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = exported(
+        {
+            "export": order.model_dump(mode="json"),
+            "run": str(workspace.run_dir(row.id).path),
+            "checkpoint": str(checkpoint),
+            "file": str(folder / f"model{SUFFIXES[order.format]}"),
+            "about": provenance(run, config, checkpoint.name),
+        }
+    )
+    with replacing(folder / CARD) as stream:
+        stream.write(model_card(run, order, made).encode())
+    if wanted.as_json:
+        print_json(made, indent=2)
+        return
+    difference = made["largest_difference"]
+    logits = "" if difference is None else f"largest difference of a logit {difference:.2g}, "
+    output.say(f"{made['file']}: {data_size(made['bytes'])}, {order.input} to {order.output}")
+    output.say(
+        f"agrees with the network: {logits}"
+        f"{100 * made['pixels_differing']:g} % of the pixels of another class"
+    )
+    output.say(f"{folder / CARD}: what it is, its origin and its scores")
+
+
+def export_config(config: RunConfig, wanted: Export) -> ExportConfig:
+    """What is to be exported. Raises ConfigError for a size that the network cannot take, and for a format
+    whose packages are missing."""
+    missing = [name for name in PACKAGES.get(wanted.format, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            [f"--format {wanted.format}: needs {', '.join(missing)}: pip install 'seg-engine[export]'"]
+        )
+    try:
+        order = ExportConfig.model_validate(
+            {
+                "format": wanted.format,
+                "size": wanted.size or config.data.size,
+                "dynamic": wanted.dynamic,
+                "uint8_input": wanted.uint8_input,
+                "argmax": wanted.argmax,
+            }
+        )
+    except ValueError as error:
+        raise ConfigError(
+            [f"--size {wanted.size}: must be HEIGHTxWIDTH such as 512x1024, each from 16 to 8192"]
+        ) from error
+    stride = config.model.input_stride()
+    if any(side % stride for side in order.size):
+        size, name = format_value(order.size), config.model.name
+        raise ConfigError([f"--size {size}: {name} needs sides that are multiples of {stride}"])
+    return order
+
+
+def refuse_strange_folder(folder: Path) -> None:
+    """Raise Refused where something lies that an export has not made."""
+    card = folder / CARD
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise Refused([f"--out {folder}: is a file; it must be a folder"])
+    is_ours = card.is_file() and MARK in card.read_text(errors="replace")
+    if not is_ours and any(folder.iterdir()):
+        raise Refused([f"--out {folder}: has files that are of no export; give a new or an empty folder"])
+
+
+def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str, Any]:
+    """Where the network comes from, for the file's metadata."""
+    row = run.row
+    return {
+        "made_by": PROGRAM,
+        "version": version(PROGRAM),
+        "run": row.id,
+        "name": row.name,
+        "recipe": row.recipe,
+        "network": config.model.model_dump(mode="json"),
+        "data": Path(config.data.root).name,
+        "initial_weights": Path(config.init.weights).name if config.init.weights else "",
+        "checkpoint": checkpoint,
+        "val_dice": row.best_dice,
+        "colors": list(row.colors),
+    }
+
+
+def exported(order: dict[str, Any]) -> dict[str, Any]:
+    """What the exporting process says, which has torch; its own words on stderr when it fails."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(order, file)
+        file.flush()
+        done = subprocess.run(
+            python_command("engine.inference.export", file.name),
+            capture_output=True,
+            text=True,
+            env=python_environment(),
+        )
+    if done.returncode != 0:
+        print(done.stderr.strip(), file=sys.stderr)
+        raise typer.Exit(done.returncode)
+    made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**made, "name": Path(order["file"]).name}

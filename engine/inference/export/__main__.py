@@ -1,0 +1,94 @@
+"""`python -m engine.inference.export ORDER.json`: export the network of a checkpoint and check the file.
+
+Prints what came of it as one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.config.export import ExportConfig
+from engine.data.batches import MEAN, STD
+from engine.exits import DONE, tell
+from engine.host.leaving import leave
+from engine.inference.export.agreement import ExportError, compare, images_of, sizes_to_try
+from engine.inference.export.formats import EXPORTERS, Subject
+from engine.inference.export.network import ExportedNetwork
+from engine.inference.network import load_model
+from engine.plugins import usable_config
+from engine.run.checkpoint_file import first_line
+from engine.run.directory import RunDir
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine.inference.export", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("order", type=Path, help="JSON: export, run, checkpoint, file, about")
+    try:
+        order = json.loads(parser.parse_args().order.read_text())
+        print(json.dumps(export(order)), flush=True)
+    except Exception as error:
+        return tell(error)
+    return DONE
+
+
+def export(order: dict[str, Any]) -> dict[str, Any]:
+    """Write the file that an order names, whole or not at all. Raises CheckpointError, ComponentError and
+    ExportError."""
+    wanted = ExportConfig.model_validate(order["export"])
+    config, _ = usable_config(RunDir(Path(order["run"])))
+    loaded = load_model(Path(order["checkpoint"]), config.model, ())
+    network = ExportedNetwork(loaded.model.eval(), wanted).eval().requires_grad_(False)
+    stride = config.model.input_stride()
+    about = {
+        **order["about"],
+        "epoch": loaded.epoch,
+        "sha256": loaded.sha256,
+        "classes": list(loaded.classes),
+        "size": list(wanted.size),
+        "multiple_of": stride,
+        "input": wanted.input,
+        "output": wanted.output,
+        "mean": list(MEAN),
+        "std": list(STD),
+        "torch": torch.__version__,
+    }
+    example = network.prepared(images_of(wanted.size, 2 if wanted.dynamic else 1, 0))
+    file = Path(order["file"])
+    made = file.with_name(f".{file.stem}.making{file.suffix}")
+    begun = time.perf_counter()
+    exporter = EXPORTERS[wanted.format]
+    try:
+        try:
+            exporter.write(Subject(network, wanted, example, json.dumps(about), stride), made)
+        except OSError:
+            raise
+        except Exception as error:
+            raise ExportError(
+                f"{config.model.name} cannot be exported as {wanted.format}: {first_line(error)}"
+            ) from error
+        agreement = compare(network, exporter.load(made), sizes_to_try(wanted, stride))
+        if agreement.problem:
+            raise ExportError(f"{file.name}: {agreement.problem}; nothing was written")
+        made.replace(file)
+    finally:
+        made.unlink(missing_ok=True)
+    return {
+        "file": str(file),
+        "bytes": file.stat().st_size,
+        "seconds": time.perf_counter() - begun,
+        "about": about,
+        **asdict(agreement),
+    }
+
+
+if __name__ == "__main__":
+    leave(main())

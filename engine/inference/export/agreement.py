@@ -1,0 +1,96 @@
+"""Whether an exported file does what its network does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.config.export import ExportConfig
+from engine.errors import EngineError
+from engine.inference.export.formats import Run
+from engine.inference.export.network import ExportedNetwork
+
+MOST_DIFFERENCE = 1e-3
+"""Of a logit, as a share of the largest: float32 sums in another order differ by less than a tenth of it."""
+MOST_PIXELS = 1e-3
+"""Share of pixels whose class differs: near ties, which untrained networks have more of."""
+
+
+class ExportError(EngineError):
+    """A network that a format cannot hold, or a file that does something else; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a file differs from its network: the largest difference of a logit, None where it gives class ids
+    alone; the largest logit; the share of pixels whose class differs; on images of which sizes."""
+
+    largest_difference: float | None
+    largest_logit: float
+    pixels_differing: float
+    sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, "" where nothing is."""
+        difference, allowed = self.largest_difference, MOST_DIFFERENCE * max(1.0, self.largest_logit)
+        if difference is not None and not difference <= allowed:
+            return (
+                f"its logits differ from the network's by up to {difference:.3g}; "
+                f"at most {allowed:.3g} is allowed"
+            )
+        if self.pixels_differing > MOST_PIXELS:
+            return (
+                f"it gives {100 * self.pixels_differing:.2f} % of the pixels another class than the network; "
+                f"at most {100 * MOST_PIXELS:g} % is allowed"
+            )
+        return ""
+
+
+def images_of(size: tuple[int, int], count: int, seed: int) -> Tensor:
+    """Pictures of coloured blobs and noise, uint8 [count, H, W, 3]: smooth and rough, dark and bright."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator)
+    smooth = functional.interpolate(coarse, size=size, mode="bicubic")
+    rough = 0.1 * torch.randn(count, 3, *size, generator=generator)
+    return (255 * (smooth + rough).clamp(0, 1)).to(torch.uint8).movedim(1, -1).contiguous()
+
+
+def sizes_to_try(wanted: ExportConfig, stride: int) -> list[tuple[int, tuple[int, int]]]:
+    """How many images of which size a file has to do: others than the one it was made with, where it may."""
+    height, width = wanted.size
+    if not wanted.dynamic:
+        return [(1, wanted.size)]
+    return [(1, wanted.size), (2, (height + stride, width)), (3, (height, width + 2 * stride))]
+
+
+@torch.inference_mode()
+def compare(network: ExportedNetwork, run: Run, tries: Sequence[tuple[int, tuple[int, int]]]) -> Agreement:
+    """Run both on the same images. Raises ExportError when the file cannot be run on one of them."""
+    wants_ids, network.argmax = network.argmax, False
+    differences, largest, differing, pixels = [0.0], 0.0, 0, 0
+    for seed, (count, size) in enumerate(tries):
+        images = network.prepared(images_of(size, count, seed))
+        logits = network(images)
+        try:
+            found = run(images)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ExportError(f"the file cannot be run on images of {size[0]}x{size[1]}: {reason}") from error
+        largest = max(largest, float(logits.abs().max()))
+        if not wants_ids:
+            differences.append(float((found - logits).abs().max()))
+            found = found.argmax(dim=1)
+        differing += int((found.long() != logits.argmax(dim=1)).sum())
+        pixels += found.numel()
+    network.argmax = wants_ids
+    return Agreement(
+        largest_difference=None if wants_ids else max(differences),
+        largest_logit=largest,
+        pixels_differing=differing / pixels,
+        sizes=tuple(size for _, size in tries),
+    )

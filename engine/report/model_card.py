@@ -1,0 +1,108 @@
+"""The model card of an exported network: what it is, what it was made of, and how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engine.config.export import ExportConfig
+from engine.report.compare_formats import or_dash
+from engine.report.compare_ood import corruption_block, ood_block, ood_lines
+from engine.report.measures import ComparedRun
+from engine.report.page import Block, Bullets, Code, Heading, Marked, table, text, to_markdown
+from engine.report.tables import data_size, large, score
+
+MARK = "exported by seg-engine"
+"""What a card says of itself, by which another export knows that it may replace it."""
+
+
+def model_card(run: ComparedRun, wanted: ExportConfig, made: Mapping[str, Any]) -> str:
+    """Markdown; `made` is what the exporting process said of the file."""
+    about = made["about"]
+    blocks: list[Block] = [
+        Heading(run.row.name or run.row.id, 1),
+        text(
+            f"A network for semantic segmentation in the format {wanted.format}, {MARK} {about['version']}."
+        ),
+        Heading("Use"),
+        Bullets(tuple(_use(wanted, made))),
+    ]
+    if wanted.format == "onnx":
+        blocks.append(Code(_EXAMPLE.format(file=made["name"], name=_output_name(wanted)), "python"))
+    blocks += [Heading("Origin"), Bullets(tuple(_origin(run, about)))]
+    blocks += [Heading("Scores"), *_scores(run)]
+    if run.ood:
+        about_ood = (
+            "The run is A. FPR95 is at the first threshold that takes in 95 % of what is out-of-distribution."
+        )
+        lines = ood_lines([("A", [run.ood])])
+        blocks += [Heading("Out-of-distribution detection"), text(about_ood), ood_block(lines)]
+    if run.corruptions:
+        strengths = "Dice on validation images corrupted at five strengths."
+        blocks += [Heading("Robustness"), text(strengths), corruption_block([("", run.corruptions)])]
+    return to_markdown(blocks)
+
+
+_EXAMPLE = """\
+import json, onnxruntime
+session = onnxruntime.InferenceSession("{file}")
+about = json.loads(session.get_modelmeta().custom_metadata_map["seg_engine"])
+{name}, = session.run(None, {{"images": images}})"""
+
+
+def _output_name(wanted: ExportConfig) -> str:
+    return "class_ids" if wanted.argmax else "logits"
+
+
+def _use(wanted: ExportConfig, made: Mapping[str, Any]) -> Iterator[str]:
+    about = made["about"]
+    height, width = wanted.size
+    yield f"Input: {wanted.input}; " + (
+        f"any number of images, sides multiples of {about['multiple_of']}, as {height}x{width} in training"
+        if wanted.dynamic
+        else f"one image of {height}x{width} (height x width)"
+    )
+    if not wanted.uint8_input:
+        mean, std = (", ".join(f"{value:g}" for value in about[name]) for name in ("mean", "std"))
+        yield f"mean {mean}; std {std} (RGB, pixels from 0 to 255)"
+    yield f"Output: {wanted.output}"
+    yield "Classes, from 0: " + ", ".join(about["classes"])
+    difference = made["largest_difference"]
+    logits = "" if difference is None else f"largest difference of a logit {difference:.2g}, "
+    yield (
+        f"Checked against the network when it was exported: {logits}"
+        f"{100 * made['pixels_differing']:g} % of the pixels of another class"
+    )
+    yield f"Size: {data_size(made['bytes'])}; the file's metadata `seg_engine` have all this as JSON"
+
+
+def _origin(run: ComparedRun, about: Mapping[str, Any]) -> Iterator[str]:
+    row = run.row
+    yield f"Run {row.id}, recipe {row.recipe or '-'}, seed {row.seed}, epoch {about['epoch']} of {row.epochs}"
+    yield f"Checkpoint {about['checkpoint']}, SHA-256 {about['sha256']}"
+    training, validation = or_dash(row.train_images), or_dash(row.val_images)
+    yield f"Data: {about['data']}, {training} images for training, {validation} for validation"
+    if row.parameters is not None:
+        yield f"{large(row.parameters)} parameters, {large(row.flops_per_sample, 'FLOP')} an image"
+    if about["initial_weights"]:
+        yield f"Trained from the weights {about['initial_weights']}; their licence applies, too"
+    else:
+        yield "Trained from scratch"
+    yield "The licence of the data applies to what was learned from it, as far as it says so"
+
+
+def _scores(run: ComparedRun) -> Iterator[Block]:
+    row = run.row
+    if row.best_dice is None:
+        yield text("No epoch has been validated.")
+        return
+    yield text(
+        "Validation Dice ",
+        Marked(score(row.best_dice), "strong"),
+        f", mIoU {score(row.best_miou)}, at the best epoch, {row.best_epoch}.",
+    )
+    yield table(["class", "Dice"], [[name, score(value)] for name, value in run.classes.items()])
+    rows = [[each.kind, *map(score, (each.scores.dice, each.scores.miou))] for each in run.evaluations]
+    if rows:
+        yield text("Evaluations of checkpoints of this run.")
+        yield table(["images", "Dice", "mIoU"], rows)

@@ -1,0 +1,120 @@
+"""Exported networks: the file gives what the network gives, and is refused where it does not."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine.config.export import METADATA, SUFFIXES, ExportConfig
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
+from engine.inference.export.__main__ import export
+from engine.inference.export.agreement import ExportError, compare, images_of
+from engine.inference.export.network import ExportedNetwork
+from engine.learning.checkpoint import save_checkpoint
+from engine.models.registry import build_model
+from engine.run.directory import RunCard, RunDir
+
+CLASSES = ["road", "car", "sky"]
+
+
+def trained(config: RunConfig, folder: Path) -> Path:
+    """A run folder with a checkpoint of a network that has seen a few images."""
+    run = RunDir(folder / "abcd1234")
+    run.create(RunCard(id="abcd1234", name="tiny", experiment="x", created=0.0), config)
+    torch.manual_seed(0)
+    model = build_model(config.model, len(CLASSES))
+    with torch.no_grad():
+        model(torch.randn(4, 3, 32, 32))  # norms get statistics that are not those of a new network
+    content = {"model": model.state_dict(), "model_config": config.model.model_dump(), "classes": CLASSES}
+    save_checkpoint(run.checkpoints / "best.pt", {**content, "epoch": 1})
+    return run.path
+
+
+@pytest.fixture(scope="module")
+def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = with_values(get_recipe("quick"), {"model.width": 2, "data.size": "32x32"})
+    return trained(config, tmp_path_factory.mktemp("unet"))
+
+
+def order(run: Path, folder: Path, format: str, **words: Any) -> dict[str, Any]:
+    about = {"made_by": "seg-engine", "version": "1", "checkpoint": "best.pt"}
+    wanted = ExportConfig.model_validate({"format": format, "size": (32, 48), **words})
+    return {
+        "export": wanted.model_dump(mode="json"),
+        "run": str(run),
+        "checkpoint": str(run / "checkpoints" / "best.pt"),
+        "file": str(folder / f"model{SUFFIXES[format]}"),
+        "about": about,
+    }
+
+
+def test_onnx_takes_any_images_and_tells_what_it_is(unet: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    made = export(order(unet, tmp_path, "onnx", dynamic=True, uint8_input=True, argmax=True))
+    assert made["pixels_differing"] <= 1e-3
+    session = onnxruntime.InferenceSession(made["file"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    assert about["classes"] == CLASSES
+    assert about["multiple_of"] == 16
+    (ids,) = session.run(None, {"images": np.zeros((5, 64, 16, 3), np.uint8)})
+    assert ids.shape == (5, 64, 16)
+    assert ids.dtype == np.uint8
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("format", ["torchscript", "pt2"])
+def test_formats_of_torch_give_the_same_logits(unet: Path, tmp_path: Path, format: str) -> None:
+    made = export(order(unet, tmp_path, format))
+    assert made["largest_difference"] < 1e-5
+    with zipfile.ZipFile(made["file"]) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(f"{METADATA}.json"))
+        assert json.loads(archive.read(name))["output"].startswith("logits")
+
+
+def test_the_modern_unet_can_be_exported(tmp_path: Path) -> None:
+    keys = {"model.hidden": 8, "data.size": "32x32"}
+    run = trained(with_values(get_recipe("quick-modern"), keys), tmp_path)
+    assert export(order(run, tmp_path, "pt2", argmax=True))["pixels_differing"] == 0
+
+
+def test_a_file_that_computes_something_else_is_refused() -> None:
+    network = ExportedNetwork(build_model(get_recipe("quick").model, 3).eval(), wanted := wanted_onnx())
+    tries = [(1, wanted.size)]
+    off = compare(network, lambda images: network(images) + 0.01, tries)
+    assert off.problem.startswith("its logits differ from the network's by up to 0.01")
+    assert compare(network, network, tries).problem == ""
+    with pytest.raises(ExportError, match="cannot be run on images of 32x32: no such operator"):
+        compare(network, broken, tries)
+
+
+def test_class_ids_that_differ_are_refused() -> None:
+    wanted = wanted_onnx(argmax=True)
+    network = ExportedNetwork(build_model(get_recipe("quick").model, 3).eval(), wanted)
+    right = network(network.prepared(images_of((32, 32), 1, 0)))
+    assert compare(network, lambda images: right, [(1, (32, 32))]).problem == ""
+    assert "another class" in compare(network, lambda images: (right + 1) % 3, [(1, (32, 32))]).problem
+
+
+def wanted_onnx(**words: Any) -> ExportConfig:
+    return ExportConfig.model_validate({"format": "onnx", "size": (32, 32), **words})
+
+
+def broken(images: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("no such operator\nand more")
+
+
+def test_nothing_is_left_of_a_file_that_cannot_be_made(
+    unet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.jit, "trace", lambda network, images, **words: broken(images))
+    with pytest.raises(ExportError, match=r"^unet cannot be exported as torchscript: no such operator$"):
+        export(order(unet, tmp_path, "torchscript"))
+    assert list(tmp_path.iterdir()) == []
