@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from engine.agent.ingest import refresh
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.system.conftest import Queue, seg, work
@@ -17,6 +18,7 @@ def test_a_trained_run_is_exported_with_a_model_card(
     assert early.returncode == 2
     assert "has no such checkpoint; it has none yet" in early.stderr
     assert work(run) == 0
+    refresh(store, [run])
     for words, problem in (
         (["--size", "33x32"], "unet needs sides that are multiples of 16"),
         (["--size", "large"], "--size large: must be HEIGHTxWIDTH"),
