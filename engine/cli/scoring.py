@@ -231,7 +231,7 @@ class Export:
 
 @commands.command()
 def export(context: typer.Context, wanted: Export) -> None:
-    """Export a run's network for use without seg-engine, with a model card."""
+    """Write a run's network to a file for use elsewhere."""
     from engine.cli.export import export as command
 
     command(workspace_of(context), wanted)

@@ -153,7 +153,7 @@ def test_whatever_goes_wrong_nothing_is_said(
 
 
 def test_words_as_typers_own_script_sends_them_are_understood(bin_folder: Path) -> None:
-    environment = {"COMP_WORDS": "seg-engine run quick optimizer.name = ad", "COMP_CWORD": "5"}
+    environment = {"COMP_WORDS": "seg-engine run quick optimizer.name = rm", "COMP_CWORD": "5"}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("_TYPER")}
     done = subprocess.run(
         [bin_folder / "seg-engine"],
@@ -162,7 +162,7 @@ def test_words_as_typers_own_script_sends_them_are_understood(bin_folder: Path) 
         text=True,
         timeout=60,
     )
-    assert done.stdout == "adamw\n"
+    assert done.stdout == "rmsprop\n"
 
 
 def test_tab_completes_in_a_real_bash(runs: Workspace, bin_folder: Path, seg: Command) -> None:
@@ -202,8 +202,8 @@ def test_tab_completes_in_a_real_bash(runs: Workspace, bin_folder: Path, seg: Co
         os.write(leader, b"source completion.bash && printf 'rea%s' dy\n")
         wait_for("ready")
         tab("seg-engine run qui", "<seg-engine><run><quick")
-        tab("seg-engine run quick optimizer.name=ad", "<optimizer.name=adamw>")
-        tab('seg-engine run quick "optimizer.name=ad', "<optimizer.name=adamw>")
+        tab("seg-engine run quick optimizer.name=rm", "<optimizer.name=rmsprop>")
+        tab('seg-engine run quick "optimizer.name=rm', "<optimizer.name=rmsprop>")
         tab("seg-engine show a\\ ", f"<show><{EVIL}>")
     finally:
         os.close(leader)
