@@ -23,7 +23,7 @@ def count_class_pixels(split: Split, class_set: ClassSet) -> list[int]:
     else:
         assert isinstance(split, FileSplit)
         table = train_id_table(class_set)
-        labels = (table[resize_labels(each, split.size)] for each in labels_of(split.samples))
+        labels = (table[resize_labels(each, split.size)] for each in labels_of(split.samples, class_set))
     total = [0] * len(class_set)
     for each in labels:
         counts = Image.fromarray(each).histogram()

@@ -65,10 +65,17 @@ class Walk:
 
 
 def walk_parts(root: Path, folders: Iterable[str]) -> Walk:
-    """All files below those of some folders that are there, as one; paths are relative to `root`."""
+    """All files below those of some folders that are there, as one; paths are relative to `root`. Of a folder
+    and links to it the folder counts."""
     whole = Walk(root)
-    for folder in folders:
-        if (root / folder).is_dir():
+    read: dict[str, str] = {}
+    top = os.path.realpath(root)
+    real = {folder: os.path.realpath(root / folder) for folder in folders}
+    for folder in sorted(real, key=lambda folder: real[folder] != os.path.join(top, folder)):
+        if real[folder] in read:
+            whole.links[folder] = f"is a link to {shown(read[real[folder]])}, which has already been read"
+        elif (root / folder).is_dir():
+            read[real[folder]] = folder
             part = walk(root / folder)
             whole.files += [f"{folder}/{file}" for file in part.files]
             whole.links |= {f"{folder}/{link}": why for link, why in part.links.items()}

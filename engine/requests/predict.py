@@ -192,8 +192,14 @@ def label_values(row: RunRow, ids: str) -> tuple[int, ...]:
     """
     if ids == "train":
         return tuple(range(len(row.classes)))
-    class_set = CITYSCAPES if CITYSCAPES.names == row.classes else _class_set_of(row)
-    values = {info.name: info.ids[0] for info in class_set.classes}
+    of_cityscapes = CITYSCAPES.names == row.classes or row.config["data"]["classes"] == "cityscapes"
+    class_set = CITYSCAPES if of_cityscapes else _class_set_of(row)
+    if class_set.code is not None:
+        told = (
+            f"the label files of {row.id} hold {'colours' if class_set.code.kind == 'colors' else '16 bits'}"
+        )
+        raise Refused([f"--ids raw: {told}, which a class map cannot; use --ids train"])
+    values = {info.name: info.ids[0] for info in class_set.classes if info.ids}
     missing = [name for name in row.classes if name not in values]
     if missing:
         where = row.config["data"]["root"]

@@ -247,10 +247,10 @@ MINIATURES = {
         11,
     ),
     "voc": Miniature(
-        draw_voc, VOC, "2007_000032", ("person", ""), None, 21, ["1 image of JPEGImages/", "has no labels"]
+        draw_voc, VOC, "2007_000032", ("person", ""), None, 21, ["1 file of JPEGImages/", "has no labels"]
     ),
     "voc_aug": Miniature(
-        draw_voc_aug, VOC, "2007_000039", ("person", ""), None, 21, ["1 image of", "has no labels"]
+        draw_voc_aug, VOC, "2007_000039", ("person", ""), None, 21, ["1 file of", "has no labels"]
     ),
     "ade20k": Miniature(
         draw_ade,

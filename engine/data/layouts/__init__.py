@@ -157,6 +157,10 @@ def register(layout: L) -> L:
         raise ComponentError(f"{where}: needs find(self, root), which gives the images and labels found")
     if not layout.folders and layout.recognises is Layout.recognises:
         raise ComponentError(f"{where}: needs folders = (...) to be recognised by, or recognises(self, root)")
+    if strange := set(layout.as_cityscapes.values()) - set(CITYSCAPES.names):
+        raise ComponentError(
+            f"{where}: as_cityscapes names no class of Cityscapes: {', '.join(sorted(strange))}"
+        )
     LAYOUTS.add(name, layout(), layout)
     return layout
 

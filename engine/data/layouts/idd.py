@@ -84,7 +84,8 @@ class Idd(Layout):
         return _has_numbered_drives(root / LABELS)
 
     def find(self, root: Path) -> Found:
-        encoding = _encoding(root)
+        # Without label images there are none to find, and the class set has said why.
+        encoding = _encoding(root) if _counts(root) else "id"
         endings = _ENDINGS[encoding]
         others = tuple(e for of, all_of in _ENDINGS.items() if of != encoding for e in all_of)
         images = Side(IMAGES, walk(root / IMAGES)).use("_leftImg8bit.png", "_leftImg8bit.jpg")
@@ -137,12 +138,17 @@ def _table() -> list[tuple[str, tuple[int, int, int], dict[int, int]]]:
     return rows
 
 
+def _counts(root: Path) -> Counter[str]:
+    """How many label images there are in each encoding."""
+    files = walk(root / LABELS).files
+    return Counter(of for file in files for of, endings in _ENDINGS.items() if file.endswith(endings))
+
+
 def _encoding(root: Path) -> str:
     """Which of the encodings most label files have. Raises DataError where there are none."""
-    files = walk(root / LABELS).files
-    counts = Counter(of for file in files for of, endings in _ENDINGS.items() if file.endswith(endings))
+    counts = _counts(root)
     if not counts:
-        polygons = sum(file.endswith(_POLYGONS) for file in files)
+        polygons = sum(file.endswith(_POLYGONS) for file in walk(root / LABELS).files)
         told = f"has polygons ({polygons}) and no label images; make them with the authors' tool: "
         raise DataError(f"{shown(root / LABELS)}: {told}{_TOOL.format(shown(root), 'id')}")
     return max(_ENDINGS, key=lambda of: counts[of])

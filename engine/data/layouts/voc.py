@@ -49,9 +49,12 @@ class Voc(Layout):
             for name, split in sorted(split_of.items())
             if name not in images.named and name not in labels.named and split != "test"
         ]
-        if unlisted := len(images.found.files) - len(images.named):
-            lists = " and ".join(self._list(split) for split in ("train", "val"))
-            images.notes.append(f"{counted(unlisted, 'image')} of JPEGImages/ in neither of {lists} left out")
+        for files in (images, labels):
+            ending = files.ending
+            unlisted = sum(file.lower().endswith(ending) for file in files.found.files) - len(files.named)
+            if unlisted:
+                what = f"{counted(unlisted, 'file')} of {files.folder}/ left out"
+                files.notes.append(f"{what}, as the lists in {_LISTS}/ do not name them")
         return Found(images, labels, lambda name: split_of[name], faults=faults)
 
     def class_set(self, root: Path) -> ClassSet:
