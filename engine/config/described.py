@@ -34,8 +34,8 @@ class ConfigKey:
     key, where that is something else.
 
     `variants` are the values of its section's `name` that have the key; none: it is always there.
-    `variant_defaults` are its defaults by that name, where the section has one. `field` is what Python calls
-    it. `commas`: one value may hold several words, joined by commas.
+    `variant_defaults` are its defaults by that name, where the section has one, and `forms` all that each
+    says of it. `field` is what Python calls it. `commas`: one value may hold several words, joined by commas.
     """
 
     key: str
@@ -50,6 +50,11 @@ class ConfigKey:
     commas: bool = False
     absent: Any = None
     variant_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    forms: Mapping[str, ConfigKey] = dataclasses.field(default_factory=dict)
+
+    def of(self, variant: str) -> ConfigKey:
+        """The key as one variant of its section has it."""
+        return self.forms.get(variant, self)
 
     @property
     def when_absent(self) -> Any:
@@ -141,21 +146,43 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterable[ConfigKey]:
 
 def _walk_variants(variants: Mapping[str, type[Section]], prefix: str) -> Iterable[ConfigKey]:
     """The keys of a section that has one of several forms, each key once."""
-    found: dict[str, ConfigKey] = {}
+    found: dict[str, dict[str, ConfigKey]] = {}
     for variant, model in variants.items():
         for about in _walk(model, prefix):
-            same = found.get(about.key, about)
-            choices = tuple(dict.fromkeys(same.choices + about.choices))
-            allowed = " | ".join(choices) or same.allowed
-            found[about.key] = replace(
-                same,
-                choices=choices,
-                allowed=allowed,
-                variants=(*same.variants, variant),
-                variant_defaults={**same.variant_defaults, variant: about.default},
-            )
-    for about in found.values():
-        yield replace(about, variants=() if len(about.variants) == len(variants) else about.variants)
+            found.setdefault(about.key, {})[variant] = about
+    for forms in found.values():
+        yield _merged(forms, everywhere=len(forms) == len(variants))
+
+
+def _merged(forms: Mapping[str, ConfigKey], everywhere: bool) -> ConfigKey:
+    """A key of several variants, from what each says of it."""
+    kinds = dict.fromkeys(about.kind for about in forms.values())
+    chosen = tuple(dict.fromkeys(word for about in forms.values() for word in about.choices))
+    choices = chosen if all(about.choices for about in forms.values()) else ()
+    first = next(iter(forms.values()))
+    return replace(
+        first,
+        kind=first.kind if len(kinds) == 1 else "number" if set(kinds) <= _NUMBERS else "text",
+        choices=choices,
+        allowed=" | ".join(choices) or _by_variant({name: about.allowed for name, about in forms.items()}),
+        help=_by_variant({name: about.help for name, about in forms.items()}),
+        variants=() if everywhere else tuple(forms),
+        variant_defaults={name: about.default for name, about in forms.items()},
+        forms=forms,
+    )
+
+
+def _by_variant(texts: Mapping[str, str]) -> str:
+    """One text, or several with the variants that each is of."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(text, []).append(name)
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{', '.join(of)}: {text}" for text, of in names.items())
+
+
+_NUMBERS = {"whole number", "number"}
 
 
 def variants_of(info: FieldInfo) -> dict[str, type[Section]]:

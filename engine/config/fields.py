@@ -54,6 +54,15 @@ def _parse_count(value: Any) -> Any:
 Count = Annotated[str, BeforeValidator(_parse_count)]
 
 
+def _parse_whole(value: Any) -> Any:
+    """Accept "16" beside 16."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}\s*", value) else value
+
+
+WHOLE = BeforeValidator(_parse_whole)
+"""For a choice of whole numbers, `Annotated[Literal[8, 16], WHOLE]`: pydantic itself refuses text."""
+
+
 def _parse_size(value: Any) -> Any:
     """Accept "256x512" (height x width) beside [256, 512]."""
     if isinstance(value, str):

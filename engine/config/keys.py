@@ -62,10 +62,10 @@ def split_assignments(assignments: Iterable[str]) -> list[tuple[str, str]]:
 def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """`base` with dotted keys changed; text is converted to the key's type.
 
-    Another `model.name` brings that model's defaults; keys that both models have keep their value. The same
-    goes for every section that has variants. A class set that is written out is given up where the keys that
-    it came from change. Keys of an earlier version count as the new ones. Raises ConfigError, one line a
-    problem: the key, the value, what is allowed.
+    Another `model.name` brings that model's defaults; keys that mean the same in both models keep their
+    value. The same goes for every section that has variants. A class set that is written out is given up
+    where the keys that it came from change. Keys of an earlier version count as the new ones. Raises
+    ConfigError, one line a problem: the key, the value, what is allowed.
     """
     values = {now: meant for key, value in values.items() for now, meant in meaning_of(key, value).items()}
     table = base.model_dump()
@@ -103,9 +103,18 @@ def validate(table: Mapping[str, Any], tell: Callable[[str], None] = lambda note
 
 
 def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
-    """What a section's table keeps when it becomes another variant: the keys that the other has, too."""
+    """What a section's table keeps when it becomes another variant: the keys that mean the same there."""
+
+    def means_the_same(key: str) -> bool:
+        about = config_keys().get(f"{section}.{key}")
+        if about is None or table["name"] == name:
+            return True
+        one, other = about.of(table["name"]), about.of(name)
+        return (one.help, one.allowed) == (other.help, other.allowed)
+
     new = variants_of(RunConfig.model_fields[section]).get(name)
-    return {key: value for key, value in table.items() if new is not None and key in new.model_fields}
+    kept = () if new is None else (key for key in table if key in new.model_fields and means_the_same(key))
+    return {key: table[key] for key in kept}
 
 
 _WORDS = re.compile(r"\[( *[A-Za-z][\w -]*)(,( *[A-Za-z][\w -]*))*\]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,6 +38,7 @@ def _problem(detail: Any) -> str:
         location.pop()
     key = ".".join(location)
     about = config_keys().get(key)
+    about = about and about.of(variant)
     wrong = detail["msg"].removeprefix("Input should be ")
     if about is None and wrong != detail["msg"] and detail["type"] != "model_type":
         return f"{key}: must be {wrong}, got {given!r}"  # of a section that a command fills in
@@ -76,7 +78,11 @@ def _key_of_another(key: str, variant: str) -> str:
         if about.key.startswith(f"{section}.") and variant in about.variants
     ]
     has = f"; {section}.name={variant} has {', '.join(own)}" if own else f", not to {variant}"
-    return f"{key}: belongs to {section}.name={' or '.join(owners)}{has}"
+    return f"{key}: belongs to {section}.name={_either(owners)}{has}"
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _shown(value: Any) -> str:

@@ -1,9 +1,11 @@
 """Imports every family's section, so that it is registered, and what installed packages add."""
 
 from engine.models import MODELS
+from engine.models.deeplab_largefov.config import DeepLabLargeFOVConfig
 from engine.models.modern_unet.config import ModernUNetConfig
+from engine.models.resnet38.config import ResNet38Config
 from engine.models.unet.config import UNetConfig
 
-__all__ = ["MODELS", "ModernUNetConfig", "UNetConfig"]
+__all__ = ["MODELS", "DeepLabLargeFOVConfig", "ModernUNetConfig", "ResNet38Config", "UNetConfig"]
 
 MODELS.load_installed()

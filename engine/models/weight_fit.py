@@ -68,15 +68,15 @@ class _Reading:
 def fit_weights(network: SegmentationNetwork, offered: Weights) -> Fit:
     """Find what weights that were made elsewhere fill of a network; it stays as it is."""
     own = network.state_dict()
-    best, most = _Reading("", {}, {}), 0
+    best, most = _Reading("", {}, {}), (0, 0)
     for reading in _readings(network, offered, _encoder_prefixes(network, own)):
-        count = sum(
-            _fits(own.get(name), tensor)
+        known = [
+            _fits(own[name], tensor)
             for name, tensor in reading.named().items()
-            if not name.endswith(_COUNTER)
-        )
-        if count > most:
-            best, most = reading, count
+            if name in own and not name.endswith(_COUNTER)
+        ]
+        if (sum(known), len(known)) > most:
+            best, most = reading, (sum(known), len(known))
     return _fit(network, own, offered, best)
 
 
@@ -123,7 +123,7 @@ def _encoder_prefixes(network: SegmentationNetwork, own: Weights) -> list[str]:
 
 def _fit(network: SegmentationNetwork, own: Weights, offered: Weights, reading: _Reading) -> Fit:
     named = reading.named()
-    taken = {name: tensor for name, tensor in named.items() if _fits(own.get(name), tensor)}
+    taken = {name: tensor for name, tensor in named.items() if name in own and _fits(own[name], tensor)}
     shapes = {
         name: f"{name}, {_kind(tensor, own[name])} there and {_kind(own[name], tensor)} here"
         for name, tensor in named.items()
@@ -157,12 +157,8 @@ def _strangers(network: SegmentationNetwork, own: Weights, reading: _Reading) ->
     ]
 
 
-def _fits(own: Tensor | None, offered: Tensor) -> bool:
-    return (
-        own is not None
-        and own.shape == offered.shape
-        and own.is_floating_point() == offered.is_floating_point()
-    )
+def _fits(own: Tensor, offered: Tensor) -> bool:
+    return own.shape == offered.shape and own.is_floating_point() == offered.is_floating_point()
 
 
 def _kind(tensor: Tensor, other: Tensor) -> str:

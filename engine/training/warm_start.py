@@ -34,7 +34,8 @@ def start_from_source(job: Job, state: TrainState) -> None:
     own = is_checkpoint(content)
     fit = _fit_checkpoint(state, content) if own else fit_weights(state.model, weights_in(content, path))
     if not fit.taken:
-        raise CheckpointError(f"{path}: none of its weights fits this network")
+        why = f": {fit.shapes[0]}" if fit.shapes else ""
+        raise CheckpointError(f"{path}: none of its weights fits this network{why}")
     if fit.problem and job.config.init.strict:
         raise CheckpointError(
             f"{path}: is of another network: {fit.problem}; init.strict=false takes the weights that fit"

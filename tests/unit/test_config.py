@@ -13,7 +13,7 @@ from engine.config.old_keys import RENAMED, REPLACED, OldKey
 from engine.config.recipes import RECIPES, UnknownRecipe, get_recipe
 from engine.config.run_config import RunConfig
 from engine.config.sections import STUDY_SEED
-from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.models.builtin import ModernUNetConfig, ResNet38Config, UNetConfig
 from engine.store.variant import variant_of
 
 
@@ -127,6 +127,12 @@ def test_another_model_brings_its_own_keys() -> None:
     )
     assert with_values(config, {"model.name": "unet"}).model == UNetConfig()
     assert with_values(config, {"model.name": "modern_unet"}) == config
+    narrow = change("model.width=2", "optimizer.lr=0.5")
+    assert with_values(narrow, {"model.name": "resnet38"}).model == ResNet38Config(), (
+        "a width of another kind"
+    )
+    assert with_values(narrow, {"model.name": "unet"}) == narrow
+    assert with_values(narrow, {"optimizer.name": "adamw"}).optimizer.lr == 0.5
 
 
 def test_a_key_of_another_model_says_whose_it_is() -> None:
@@ -134,11 +140,12 @@ def test_a_key_of_another_model_says_whose_it_is() -> None:
         "model.hidden: belongs to model.name=modern_unet; model.name=unet has model.width"
     )
     assert problem("model.name=modern_unet", "model.width=8").startswith(
-        "model.width: belongs to model.name=unet; model.name=modern_unet has model.hidden, "
+        "model.width: belongs to model.name=unet, deeplab_largefov or resnet38; "
+        "model.name=modern_unet has model.hidden, "
     )
     assert problem("model.name=modern_unett") == (
-        "model.name: 'modern_unett' is not allowed; it must be one of unet | modern_unet; "
-        "did you mean modern_unet?"
+        "model.name: 'modern_unett' is not allowed; it must be one of unet | deeplab_largefov | "
+        "modern_unet | resnet38; did you mean modern_unet?"
     )
     assert problem("model.name=modern_unet", "model.attention=5").startswith("model.attention: '5' is not")
     line = problem("model.name=modern_unet", "data.size=100x130")

@@ -11,7 +11,7 @@ from engine.config.recipes import get_recipe
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.flops import flops_per_sample
 from engine.models import ModelSection as ModelConfig
-from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.models.builtin import DeepLabLargeFOVConfig, ModernUNetConfig, ResNet38Config, UNetConfig
 from engine.models.layers import BatchNorm, TransposedConvolution
 from engine.models.modern_unet.network import Attention
 from engine.models.registry import build_model, count_parameters
@@ -42,6 +42,9 @@ MODELS = [
     UNetConfig(width=2),
     ModernUNetConfig(hidden=2),
     ModernUNetConfig(hidden=3, norm=False, attention="1+2+3+4+middle", use1x1=True),
+    DeepLabLargeFOVConfig(width=4, dropout=0.0),
+    ResNet38Config(layers=16, width="1/8"),
+    ResNet38Config(layers=20, width="1/8", variant="a2"),
 ]
 
 

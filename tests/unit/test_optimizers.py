@@ -374,7 +374,7 @@ def test_schedules_have_the_shapes_that_are_published() -> None:
             "schedule.every: has no effect beside schedule.mil",
         ),
         ({"name": "linear", "hold": 60}, "schedule.hold: 60 leaves nothing of 60 epochs"),
-        ({"min_lr": 0.1}, "schedule.min_lr: belongs to schedule.name=cosine or linear"),
+        ({"min_lr": 0.1}, "schedule.min_lr: belongs to schedule.name=cosine, linear"),
         ({"name": "poly", "min_lr": 0.1}, "schedule.min_lr: 0.1 is above optimizer.lr=0.001"),
         ({"name": "one_cycle", "warmup_epochs": 1}, "schedule.warmup_epochs: one_cycle rises by itself"),
         (
