@@ -7,24 +7,59 @@ order; the function gives None where the keys switch it off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BeforeValidator, model_validator
 
 from engine.components.parts import PartRegistry
-from engine.config.fields import Section
+from engine.config.fields import Section, option
 
 if TYPE_CHECKING:
-    from engine.augment.functions import Change
+    from engine.augment.draws import Change
 
     Build = Callable[[Any], Change | None]
 else:
     Build = Callable[..., Any]
 
-GEOMETRY, COLOUR = 100, 200
-"""Places in the order: what moves pixels comes before what recolours them."""
+GEOMETRY, MIX, COLOUR, ERASE = 100, 150, 200, 300
+"""Places in the order: what moves pixels, what mixes samples, what recolours them, what takes them away."""
+
+WHOLE = "none"
+"""What `augment.crop` is where the network is trained on whole images."""
+
+
+def _crop(value: Any) -> Any:
+    """A size as it is written, HEIGHTxWIDTH, also where it came as a list or with other signs."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return f"{value[0]}x{value[1]}"
+    return value.replace("×", "x").replace(" ", "") if isinstance(value, str) else value
 
 
 class AugmentSection(Section):
     """Random changes of the training images, drawn anew each time an image is seen."""
+
+    crop: Annotated[str, BeforeValidator(_crop)] = option(
+        WHOLE,
+        "Size of random crops that the network is trained on, height x width, of images of data.size; none: "
+        "whole images. Validation always sees whole images",
+        unit="pixels",
+        form="none or HEIGHTxWIDTH such as 512x1024",
+        pattern=r"^(none|[1-9]\d{0,3}x[1-9]\d{0,3})$",
+    )
+
+    @model_validator(mode="after")
+    def _crops_are_of_a_size(self) -> Self:
+        if self.crop_size is not None and not all(16 <= side <= 8192 for side in self.crop_size):
+            raise ValueError(f"augment.crop: {self.crop} is not allowed; each side must be from 16 to 8192")
+        return self
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """(height, width) of the crops; None: whole images."""
+        if self.crop == WHOLE:
+            return None
+        height, _, width = self.crop.partition("x")
+        return int(height), int(width)
 
 
 AUGMENTATIONS: PartRegistry[Build] = PartRegistry("augmentation", "seg_engine.augmentations", AugmentSection)

@@ -83,15 +83,16 @@ def print_report(config: RunConfig, lines: Sequence[dict[str, Any]]) -> None:
     training = [line for line in lines if line["kind"] == "training"]
     output.say(
         f"{config.recipe or config.model.name}: {large(machine['parameters'])} parameters, "
-        f"{large(machine['flops_per_sample'], 'FLOP')} a sample at {format_value(config.data.size)}"
+        f"{large(machine['flops_per_sample'], 'FLOP')} a sample at {format_value(config.train_size)}"
     )
     output.say(
         f"{machine['device_name']} ({machine['device']}), {machine['precision']}, "
         f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}, torch {machine['torch']}; "
         f"a matrix product runs at {large(machine['ceiling_flops'], 'FLOP/s')}"
     )
+    size = f" of {format_value(config.data.size)}" if config.train_size != config.data.size else ""
     output.say(
-        f"one image: {1000 * latency['median_seconds']:.1f} ms "
+        f"one image{size}: {1000 * latency['median_seconds']:.1f} ms "
         f"(95 %: {1000 * latency['p95_seconds']:.1f} ms), {latency['frames_per_second']:.1f} frames/s"
     )
     output.say()

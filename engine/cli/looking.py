@@ -10,7 +10,9 @@ import typer
 
 from engine.cli import words
 from engine.cli.arguments import (
+    Changes,
     Commands,
+    DataOfRun,
     ExperimentOnly,
     FoldSeeds,
     Json,
@@ -113,6 +115,30 @@ def picture(
     from engine.cli.picture import draw_picture
 
     draw_picture(workspace_of(context), run, epoch, samples, out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentedStep:
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_RUN",
+            help="A recipe's name, a TOML file or a run.",
+            autocompletion=words.recipes_and_runs,
+        ),
+    ]
+    changes: Changes = field(default_factory=list)
+    data: DataOfRun = None
+    samples: Annotated[int, typer.Option(metavar="K", min=1, max=64, help="At most this many images.")] = 6
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file.")] = Path("augmented.png")
+
+
+@commands.command()
+def augment(context: typer.Context, wanted: AugmentedStep) -> None:
+    """Draw training images and labels before and after augmentation."""
+    from engine.cli.augment import draw_augmented
+
+    draw_augmented(workspace_of(context), wanted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,10 @@ def runs(ctx: typer.Context) -> list[str]:
     return [*(folder.name for folder in folders), *_each(_cards(folders), "name")]
 
 
+def recipes_and_runs(ctx: typer.Context) -> list[str]:
+    return [*recipes(), *runs(ctx)]
+
+
 def experiments(ctx: typer.Context) -> list[str]:
     return _each(_cards(_folders(ctx)), "experiment")
 

@@ -15,6 +15,8 @@ from engine.components.stored import is_reading_stored
 from engine.config.fields import Section
 
 _KNOWN, _UNKNOWN = "(known)", "(unknown)"
+READ_AS = (_KNOWN, _UNKNOWN)
+"""What pydantic puts between a section and its key to say how the section was read."""
 
 
 B = TypeVar("B", bound=Callable[..., Any])

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from engine.components.parts import READ_AS
 from engine.config.described import config_keys, format_value, unknown_key
 
 MOST_PROBLEMS = 100
@@ -28,6 +29,8 @@ def _problem(detail: Any) -> str:
     if detail["type"] == "union_tag_invalid":  # a section whose name is that of no variant
         location.append("name")
         given = detail["ctx"]["tag"]
+    if len(location) > 1 and location[1] in READ_AS:
+        del location[1]
     variant = location.pop(1) if len(location) > 2 and _is_variant(*location[:2]) else ""
     if detail["type"] == "value_error" and ".".join(location) not in config_keys():
         return str(detail["ctx"]["error"])

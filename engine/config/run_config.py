@@ -213,16 +213,52 @@ class RunConfig(Section):
     def needs_labels(self) -> bool:
         return TASKS[self.task].needs_labels
 
+    @property
+    def train_size(self) -> tuple[int, int]:
+        """(height, width) of what the network is trained on: crops, or whole images of `data.size`."""
+        return self.augment.crop_size or self.data.size
+
+    @property
+    def train_size_key(self) -> str:
+        """The key that says `train_size`."""
+        return "augment.crop" if self.augment.crop_size else "data.size"
+
+    @property
+    def validation_batch(self) -> int:
+        """Images of a validation batch: where none are named, as many as have the pixels of a training batch,
+        as crops may be much smaller than the images."""
+        (height, width), (rows, columns) = self.data.size, self.train_size
+        alike = max(1, self.batch_size * rows * columns // (height * width))
+        return self.validation.batch_size or alike
+
+    @model_validator(mode="after")
+    def _crops_lie_within_images(self) -> Self:
+        (height, width), (rows, columns) = self.data.size, self.train_size
+        if rows > height or columns > width:
+            raise ValueError(
+                f"augment.crop: {rows}x{columns} is larger than the images, {height}x{width}; it must be at "
+                "most data.size"
+            )
+        moves = self.augment.crop_size is not None or getattr(self.augment, "scale_max", 1.0) > 1
+        if getattr(self.augment, "cat_max_ratio", 1.0) < 1 and not moves:
+            raise ValueError(
+                "augment.cat_max_ratio: there are no random crops to draw again; set augment.crop or an "
+                "augment.scale_max above 1"
+            )
+        return self
+
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
-        height, width = self.data.size
         stride = self.model.input_stride()
-        if height % stride or width % stride:
-            nearest = "x".join(str(max(stride, round(side / stride) * stride)) for side in (height, width))
-            raise ValueError(
-                f"data.size: {height}x{width} does not suit {self.model.name}, "
-                f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
-            )
+        for key, (height, width) in (("data.size", self.data.size), (self.train_size_key, self.train_size)):
+            if height % stride or width % stride:
+                nearest = "x".join(
+                    str(max(stride, round(side / stride) * stride)) for side in (height, width)
+                )
+                raise ValueError(
+                    f"{key}: {height}x{width} does not suit {self.model.name}, "
+                    f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
+                )
         return self
 
     @model_validator(mode="after")

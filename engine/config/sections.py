@@ -58,6 +58,13 @@ class DataConfig(Section):
     label_fraction: float = option(
         1.0, "Fraction of the training images whose labels are used, selected by data.split_seed", gt=0, le=1
     )
+    class_uniform: float = option(
+        0.0,
+        "Share of each epoch's training images that is chosen class by class, every class equally often, "
+        "with crops on that class; 0: each image once an epoch",
+        ge=0,
+        le=1,
+    )
     hold_out: ClassNames = option(
         "",
         "Classes excluded from training: void in training, out-of-distribution in `seg-engine ood`",
@@ -93,7 +100,11 @@ class ValidationConfig(Section):
 
     every: int = option(1, "Epochs between validations", unit="epochs", ge=1, le=1_000_000)
     batch_size: int = option(
-        0, "Images per validation batch; 0: same as in training", unit="images", ge=0, le=65536
+        0,
+        "Images per validation batch; 0: as in training, fewer if that is on crops",
+        unit="images",
+        ge=0,
+        le=65536,
     )
 
 

@@ -55,7 +55,7 @@ def enough_by_section(config: RunConfig, part: int) -> bool:
     """What the section of a network says; where it says nothing the worker finds out."""
     if config.batch_norm in FROZEN_NORMS:
         return True
-    values = config.model.values_per_channel(*config.data.size)
+    values = config.model.values_per_channel(*config.train_size)
     return values is None or part * values > 1
 
 
@@ -67,7 +67,7 @@ def refuse_too_small_parts(
     part = smallest_part(config, images, ranks)
     if enough(config, part):
         return
-    size = "x".join(map(str, config.data.size))
+    size = "x".join(map(str, config.train_size))
     some = "one image gives" if part == 1 else f"{part} images give"
     told = f"at {size} {some} a norm layer of {config.model.name} one value, and training needs two"
     cut = [f"{images} training image{'' if images == 1 else 's'}"] if images is not None else []
@@ -78,7 +78,7 @@ def refuse_too_small_parts(
         cut.append(f"devices={ranks}")
     help_ = " or ".join(_remedies(config, images, ranks, enough))
     help_ = f"{help_} works" if help_ else "more training images are needed"
-    raise ConfigError([f"data.size: {told} ({', '.join(cut)}); {help_}"])
+    raise ConfigError([f"{config.train_size_key}: {told} ({', '.join(cut)}); {help_}"])
 
 
 def _remedies(config: RunConfig, images: int | None, ranks: int, enough: Enough) -> Iterable[str]:
@@ -94,9 +94,9 @@ def _remedies(config: RunConfig, images: int | None, ranks: int, enough: Enough)
     def closeness(size: int) -> tuple[int, int]:
         return abs(size - config.batch_size), -size
 
-    height, width = config.data.size
-    if helps({"data.size": f"{2 * height}x{2 * width}"}):
-        yield f"data.size={2 * height}x{2 * width}"
+    height, width = config.train_size
+    if helps({config.train_size_key: f"{2 * height}x{2 * width}"}):
+        yield f"{config.train_size_key}={2 * height}x{2 * width}"
     near = sorted(range(max(1, config.batch_size - TRIED), config.batch_size + TRIED), key=closeness)
     sizes = [size for size in near if images is None or size <= max(images, config.batch_size)]
     yield from (f"batch_size={size}" for size in _first(sizes, lambda size: helps({"batch_size": size})))

@@ -57,10 +57,12 @@ def wait_on() -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` uint8 [B, H, W, 3] and `labels` uint8 [B, H, W] of train ids, on the run's device."""
+    """`images` uint8 [B, H, W, 3] and `labels` uint8 [B, H, W] of train ids, on the run's device. `focus` are
+    the points that crops should contain, as in `Draws`."""
 
     images: Tensor
     labels: Tensor
+    focus: Tensor | None = None
 
 
 class Batches(Protocol):

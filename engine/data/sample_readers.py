@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from engine.classes import ClassSet
 from engine.data.cache_files import Cache
 from engine.data.catalog import DataError, Sample
-from engine.data.decode import read_pair, resize_image, resize_labels, train_id_table
+from engine.data.decode import labels_in, read_pair, resize_image, resize_labels, train_id_table
+from engine.data.image_files import FileFault
 
 Pixels = NDArray[np.uint8]
 
@@ -26,6 +27,9 @@ class Split(Protocol):
 
     def sample(self, position: int) -> tuple[Pixels, Pixels]:
         """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run."""
+
+    def labels(self, position: int) -> Pixels:
+        """Train ids uint8 [H, W] alone."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,10 @@ class CachedSplit:
 
     def sample(self, position: int) -> tuple[Pixels, Pixels]:
         row = self.indices[position]
-        return np.array(self.cache.images[row]), np.array(self.cache.labels[row])
+        return np.array(self.cache.images[row]), self.labels(position)
+
+    def labels(self, position: int) -> Pixels:
+        return np.array(self.cache.labels[self.indices[position]])
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,14 @@ class FileSplit:
         if pair is None:
             raise DataError(f"{self.root / faults[0].path}: {faults[0].problem}")
         image, labels = pair
-        return resize_image(image, self.size), train_id_table(self.class_set)[
-            resize_labels(labels, self.size)
-        ]
+        return resize_image(image, self.size), self._train_ids(labels)
+
+    def labels(self, position: int) -> Pixels:
+        """Raises DataError when the file has become unusable since it was checked."""
+        try:
+            return self._train_ids(labels_in(self.samples[position]))
+        except FileFault as fault:
+            raise DataError(f"{fault.path}: {fault.problem}") from fault
+
+    def _train_ids(self, labels: Pixels) -> Pixels:
+        return train_id_table(self.class_set)[resize_labels(labels, self.size)]

@@ -47,6 +47,18 @@ class Group:
             distributed.all_reduce(tensor)
         return tensor
 
+    def whole_batch(self, local: Tensor, size: int) -> Tensor:
+        """The global batch of `size` rows, of which each rank brings its local batch, without a host wait.
+        What a rank brings for which the batch has no row is left out."""
+        if self.count == 1:
+            return local
+        most = -(-size // self.count)
+        missing = local.new_zeros(most - len(local), *local.shape[1:])
+        gathered = local.new_empty(self.count * most, *local.shape[1:])
+        distributed.all_gather_into_tensor(gathered, torch.cat([local, missing]))
+        counts = [Group(rank, self.count).place(size)[1] for rank in range(self.count)]
+        return torch.cat([gathered[rank * most :][:rows] for rank, rows in enumerate(counts)])
+
     def largest(self, number: int) -> int:
         """The largest of the ranks' numbers; the device is not waited for."""
         if self.count == 1:

@@ -33,7 +33,7 @@ def enough_by_network(outputs: int) -> Enough:
         return True
 
     def enough(config: RunConfig, images: int) -> bool:
-        return trains(config.model, config.data.size, images, config.batch_norm)
+        return trains(config.model, config.train_size, images, config.batch_norm)
 
     return enough
 

@@ -55,9 +55,11 @@ class ModelSection(Section):
         return None
 
     @classmethod
-    def smaller(cls) -> str:
-        """What to make smaller where memory does not hold one image."""
-        return f"a smaller data.size or model.{cls.breadth_key}" if cls.breadth_key else "a smaller data.size"
+    def smaller(cls, size_key: str = "data.size") -> str:
+        """What to make smaller where memory does not hold one image, whose size `size_key` says."""
+        return (
+            f"a smaller {size_key} or model.{cls.breadth_key}" if cls.breadth_key else f"a smaller {size_key}"
+        )
 
     def build(self, inputs: int, outputs: int) -> SegmentationNetwork:
         """The network, from images [B, inputs, H, W] to logits [B, outputs, H, W]: float32 on torch's current

@@ -40,8 +40,8 @@ HATCH_DARK = (38, 38, 38)
 HATCH_LIGHT = (92, 92, 92)
 
 _COLUMNS = ("Image", "Ground truth", "Prediction", "Error")
-_INK = (28, 28, 30)
-_FAINT_INK = (96, 96, 102)
+INK = (28, 28, 30)
+FAINT_INK = (96, 96, 102)
 _SWATCH = 16
 _LEGEND_LINE = 24
 _HEADER_HEIGHT = 28
@@ -157,7 +157,7 @@ def _compose(
     in_names, lacking = font_for([class_names[train_id] for train_id in classes_present(rows)], small, 14)
     class_entries = [
         (
-            _shorten_end(escaped(class_names[train_id], lacking), in_names, content // 2 - 60),
+            shorten_end(escaped(class_names[train_id], lacking), in_names, content // 2 - 60),
             _plain_swatch(colors[train_id]),
         )
         for train_id in classes_present(rows)
@@ -182,12 +182,12 @@ def _compose(
     if title:
         room = content - int(medium.getlength(epoch_label)) - 24
         large, lacking = font_for([title], large, 22)
-        shown = _shorten_end(escaped(title, lacking), large, room)
-        draw.text((MARGIN, MARGIN + 22), shown, font=large, fill=_INK, anchor="ls")
+        shown = shorten_end(escaped(title, lacking), large, room)
+        draw.text((MARGIN, MARGIN + 22), shown, font=large, fill=INK, anchor="ls")
     for left, name in zip(lefts, _COLUMNS, strict=True):
-        draw.text((left, rows_top - 9), name, font=medium, fill=_INK, anchor="ls")
+        draw.text((left, rows_top - 9), name, font=medium, fill=INK, anchor="ls")
     epoch_baseline = MARGIN + 22 if title else rows_top - 9
-    draw.text((right, epoch_baseline), epoch_label, font=medium, fill=_FAINT_INK, anchor="rs")
+    draw.text((right, epoch_baseline), epoch_label, font=medium, fill=FAINT_INK, anchor="rs")
 
     for position, row in enumerate(rows):
         top = rows_top + position * (panel_height + _CAPTION_HEIGHT)
@@ -202,8 +202,8 @@ def _compose(
         for left, panel, caption in zip(lefts, panels, captions, strict=True):
             picture.paste(Image.fromarray(panel), (left, top))
             font, lacking = font_for([caption], small, 14)
-            caption = _shorten_front(escaped(caption, lacking), font, panel_width)
-            draw.text((left, top + panel_height + 16), caption, font=font, fill=_FAINT_INK, anchor="ls")
+            caption = shorten_front(escaped(caption, lacking), font, panel_width)
+            draw.text((left, top + panel_height + 16), caption, font=font, fill=FAINT_INK, anchor="ls")
 
     draw.line((MARGIN, legend_top - 8, right - 1, legend_top - 8), fill=(222, 222, 226))
     error_line = class_lines * per_line
@@ -212,7 +212,7 @@ def _compose(
         line, column = divmod(place, per_line)
         left, top = MARGIN + column * cell, legend_top + 4 + line * _LEGEND_LINE
         picture.paste(Image.fromarray(swatch), (left, top))
-        draw.text((left + _SWATCH + 8, top + 13), name, font=in_names, fill=_INK, anchor="ls")
+        draw.text((left + _SWATCH + 8, top + 13), name, font=in_names, fill=INK, anchor="ls")
     return picture
 
 
@@ -226,13 +226,13 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _shorten_front(text: str, font: Font, room: int) -> str:
+def shorten_front(text: str, font: Font, room: int) -> str:
     """Cut at the front: it is the end of a file's name that tells samples apart."""
     cuts = (text, *("…" + text[kept:] for kept in range(1, len(text) + 1)))
     return next((cut for cut in cuts if font.getlength(cut) <= room), "")
 
 
-def _shorten_end(text: str, font: Font, room: int) -> str:
+def shorten_end(text: str, font: Font, room: int) -> str:
     cuts = (text, *(text[:kept].rstrip() + "…" for kept in range(len(text) - 1, -1, -1)))
     return next((cut for cut in cuts if font.getlength(cut) <= room), "")
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from engine.run.events import Compiled, Data, Model, Progress
 from engine.schedules import refuse_unsuitable
 from engine.tasks import TASKS
 from engine.training.objectives import Segmentation, output_channels
+from engine.training.sampling import Sampling, sampling_of
 from engine.training.state import TrainState, find_resumption, new_state, restore
 from engine.training.warm_start import start_from_source
 from engine.worker.job import Job, StopRequested, record_start
@@ -33,12 +35,13 @@ from engine.worker.job import Job, StopRequested, record_start
 
 @dataclass(frozen=True)
 class Learning:
-    """All that the epochs need. `flops` are those of one forward pass of one sample."""
+    """All that the epochs need. `flops` are those of one forward pass of one sample as training sees it."""
 
     hardware: Hardware
     data: Dataset
     state: TrainState
     flops: int
+    sampling: Sampling
 
 
 def begin(job: Job) -> Learning:
@@ -73,26 +76,29 @@ def begin(job: Job) -> Learning:
     elif config.init.weights:
         start_from_source(job, state)
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
-    return Learning(hardware, data, state, flops)
+    with job.group.main_rank_first():  # which looks for the classes if nobody has
+        sampling = sampling_of(config, data.train, job.cache_dir, partial(report_cache, job))
+    return Learning(hardware, data, state, flops, sampling)
+
+
+def report_cache(job: Job, done: int, total: int) -> None:
+    """Tell how much of the data is decoded or looked at. Raises StopRequested."""
+    if job.progress_is_due():
+        job.report(Progress(phase="cache", epoch=0, step=done, steps=total))
+    cause = job.own_stop()
+    if cause is not None:
+        raise StopRequested(cause)
 
 
 def open_data(job: Job) -> Dataset:
     """The data set at the config's size, with its cache built when it is not there; on the record."""
     begun = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        if job.progress_is_due():
-            job.report(Progress(phase="cache", epoch=0, step=done, steps=total))
-        cause = job.own_stop()
-        if cause is not None:
-            raise StopRequested(cause)
-
     began_with = Membership.read(job.run.split_file)
     known = None if began_with is not None else Trained.find(job.run)
     data = open_dataset(
         job.config.data,
         job.cache_dir,
-        report,
+        partial(report_cache, job),
         job.say,
         labels=job.config.needs_labels,
         began_with=began_with,
@@ -161,11 +167,14 @@ def class_names(job: Job, data: Dataset) -> list[str]:
 
 
 def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
-    """Put the network's size on the record; returns the FLOPs of one forward pass of one sample."""
+    """Put the network's size on the record, its FLOPs being those of a whole image; returns the FLOPs of one
+    forward pass of one sample as training sees it."""
     parameters, flops = count_parameters(model), flops_per_sample(job.config, outputs)
     job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
     job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
-    return flops
+    if job.config.train_size == job.config.data.size:
+        return flops
+    return flops_per_sample(job.config, outputs, job.config.train_size)
 
 
 def record_compile_decision(job: Job, decision: CompileDecision) -> None:

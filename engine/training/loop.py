@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
-from engine.training.rng import shuffled
+from engine.training.sampling import Sampling
 from engine.training.state import Best, TrainState, keep_epoch, save
 from engine.training.step import training_step
 from engine.training.validate import score_split
@@ -51,7 +52,9 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
     rates: list[float] = []
     while state.epoch < config.epochs:
         try:
-            train_meter = train_epoch(job, state, train_batches, len(data.train)).over(group)
+            train_meter = train_epoch(job, state, train_batches, len(data.train), learning.sampling).over(
+                group
+            )
             epoch = state.epoch + 1
             lr = learning_rate(config, epoch * state.steps - 1, state.steps)
             _refuse_divergence(train_meter.loss(), epoch)
@@ -98,18 +101,26 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
         record_speed(job, hardware, flops, rates)
 
 
-def train_epoch(job: Job, state: TrainState, batches: Batches, images: int) -> EpochMeter:
+def train_epoch(
+    job: Job, state: TrainState, batches: Batches, images: int, sampling: Sampling | None = None
+) -> EpochMeter:
     """Train from the state's step to the end of its epoch; `state.meter` counts this rank's part of the pass.
+    Without a `sampling` each image is seen once.
 
     Raises StopRequested after a whole step, with the state fit to be saved.
     """
     config, epoch, meter, group = job.config, state.epoch, state.meter, job.group
-    order, local_size = group.share_of(shuffled(images, config.seed, epoch), config.batch_size)
+    plan = (sampling or Sampling(images, config.seed)).plan(epoch)
+    order, local_size = group.share_of(plan.order, config.batch_size)
+    focus = None if plan.focus is None else group.share_of(plan.focus, config.batch_size)[0]
     state.begin_epoch(images)
     meter.start_clock()
     arrival: Arrival | None = None
     for batch in batches(order, local_size, start=state.step):
         meter.data_arrived()
+        if focus is not None:
+            first = state.step * local_size
+            batch = replace(batch, focus=focus[first : first + local_size])
         global_size = min(config.batch_size, images - state.step * config.batch_size)
         sums = training_step(state, batch, global_size, group)
         job.step_done()

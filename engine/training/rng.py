@@ -20,6 +20,11 @@ def step_generator(seed: int, epoch: int, step: int) -> Generator:
     return Generator().manual_seed(_mixed(seed, epoch, step + 1))
 
 
+def class_generator(seed: int, epoch: int) -> Generator:
+    """A CPU generator for the images of an epoch that are chosen by class."""
+    return Generator().manual_seed(_mixed(seed, epoch, 0, 3))
+
+
 class Noise(Protocol):
     """A source of normal noise for the images of one batch."""
 

@@ -137,7 +137,8 @@ def augmented(state: TrainState, batch: Batch, images: int, group: Group = ALONE
     """
     where = state.config.seed, state.epoch, state.step
     first = min(group.place(images)[0], images - 1)
-    pixels, labels = state.augment(batch.images, batch.labels, Draws(step_generator(*where), images, first))
+    draws = Draws(step_generator(*where), images, first, group, batch.focus)
+    pixels, labels = state.augment(batch.images, batch.labels, draws)
     return pixels, state.objective.targets(pixels, labels, StepNoise(*where, images, first))
 
 

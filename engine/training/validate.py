@@ -37,7 +37,7 @@ def score_split(
 
     What is random in the targets belongs to the image: it is the same each time and in any batch.
     """
-    group, batch_size = job.group, job.config.validation.batch_size or job.config.batch_size
+    group, batch_size = job.group, job.config.validation_batch
     steps = -(-images // batch_size)
     model.eval()
     apart = images if wants_images() else 0

@@ -32,7 +32,7 @@ Make = Callable[..., RunDir]
 @pytest.fixture(scope="module")
 def make(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes a run of two processes: seven images in steps of 4 and 3, so that their parts differ in size, and
-    no batch norm, which would see each part alone."""
+    no batch norm, which would see each part alone. Samples are mixed with those of the other process."""
     runs = tmp_path_factory.mktemp("ranks") / "runs"
     base = with_values(
         get_recipe("quick-modern"),
@@ -45,6 +45,10 @@ def make(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
             "validation.batch_size": 1,
             "augment.flip": 0.5,
             "augment.brightness": 0.2,
+            "augment.crop": "16x32",
+            "augment.cutmix": 0.5,
+            "augment.mosaic": 0.5,
+            "data.class_uniform": 0.5,
             "epochs": 6,
             "precision": "fp32",
             "optimizer.name": "sgd",

@@ -74,7 +74,7 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     config = with_values(config, {"devices": 1, "runtime.compile": compile_})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    flops = flops_per_sample(config, output_channels(config, classes))
+    flops = flops_per_sample(config, output_channels(config, classes), config.train_size)
     ceiling = matrix_ceiling(hardware)
     names = [str(index) for index in range(classes)] if config.needs_labels else []
     state = new_state(config, hardware, names)

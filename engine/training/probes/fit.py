@@ -118,7 +118,8 @@ def advise(
         return "a smaller batch_size needs less"
     size = found.size
     if size == 0:
-        return f"not even {_fewest(config)} a step fits; {config.model.smaller()} needs less"
+        less = config.model.smaller(config.train_size_key)
+        return f"not even {_fewest(config)} a step fits; {less} needs less"
     if size == largest_part(config, images):
         return f"validation.batch_size={size} fits"
     scoring = " validation.batch_size=0" if config.validation.batch_size > size else ""
@@ -133,7 +134,7 @@ def advise(
     if keeps_batch:
         keeps = f", which keeps {config.batch_size} images a step" if batch else " fits"
         advice.append(f"{told}{keeps}")
-    return "; or ".join(advice) or f"{config.model.smaller()} needs less"
+    return "; or ".join(advice) or f"{config.model.smaller(config.train_size_key)} needs less"
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ def largest_that_fits(
     """Halve the images a pass until training steps pass, in micro-batches of the batch of `images` images;
     where not even the fewest do, in batches of their own, which leave less to be augmented at once."""
     largest = largest_part(config, images)
-    # Training at this size has failed, unless it was scoring, in larger batches, that did.
-    if config.validation.batch_size <= largest:
+    # Training at this size has failed, unless scoring has, in larger batches or on larger images.
+    if config.validation.batch_size <= largest and config.train_size == config.data.size:
         largest //= 2
     for keeps_batch in (True, False):
         size = largest
@@ -223,7 +224,7 @@ def _steps(
 
     from engine.data.batches import Batch
     from engine.learning.hardware import choose_hardware, settle_arithmetic
-    from engine.training.probes.steps import random_batch, state_for_steps
+    from engine.training.probes.steps import random_batch, score_whole_images, state_for_steps
     from engine.training.step import augmented, training_step
 
     # Compiling would take minutes and save little memory; a graph is left out where it does not fit.
@@ -244,6 +245,8 @@ def _steps(
     held = augmented(state, full, batch)
     some = min(batch, 2 * size)
     training_step(state, Batch(full.images[:some], full.labels[:some]), some)
+    if config.train_size != config.data.size:
+        score_whole_images(state, Batch(full.images[:size], full.labels[:size]))
     del kept, held
 
 

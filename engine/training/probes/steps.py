@@ -7,6 +7,8 @@ import torch
 from engine.config.run_config import RunConfig
 from engine.data.batches import Batch
 from engine.learning.hardware import Hardware
+from engine.models.contract import outputs_of
+from engine.training.rng import ScoringNoise
 from engine.training.state import TrainState, new_state
 
 
@@ -25,3 +27,14 @@ def random_batch(config: RunConfig, hardware: Hardware, classes: int, images: in
         torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, device=hardware.device),
         torch.randint(0, classes, shape, dtype=torch.uint8, device=hardware.device),
     )
+
+
+@torch.inference_mode()
+def score_whole_images(state: TrainState, batch: Batch) -> None:
+    """What a validation batch takes where training sees crops, and so much less."""
+    targets = state.objective.targets(batch.images, batch.labels, ScoringNoise(state.config.seed, 0))
+    state.model.eval()
+    with state.hardware.autocast():
+        logits = outputs_of(state.model, state.objective.inputs(batch.images, targets)).logits
+    state.objective.sums(logits, targets)
+    state.model.train()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.null_cuda import measure
+from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.config.keys import with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.inference.ood.score_set import ScoreSet
@@ -34,12 +35,29 @@ LIMITS = {
 }
 """Most kernels, copies and fills of one eager step, and most GiB of its memory beside the data."""
 
-EVERYTHING = [
+AUGMENTED = [
+    "augment.crop=64x96",
     "augment.scale_min=0.5",
+    "augment.scale_max=2",
+    "augment.rotate=10",
+    "augment.cat_max_ratio=0.75",
+    "augment.mosaic=0.5",
+    "augment.copy_paste=0.5",
+    "augment.classmix=0.5",
+    "augment.cutmix=0.5",
+    "augment.randaugment=2",
+    "augment.brightness=0.2",
     "augment.contrast=0.2",
     "augment.saturation=0.2",
-    "optimizer.clip_norm=1",
+    "augment.hue=0.1",
+    "augment.grayscale=0.2",
+    "augment.blur=0.5",
+    "augment.cutout=0.5",
 ]
+"""Every augmentation there is."""
+EVERYTHING = [*AUGMENTED, "optimizer.clip_norm=1"]
+MOST_AUGMENTATION = 420
+"""Most kernels, copies and fills of all of them together; a little less if no sample draws an operation."""
 EVERY_LOSS = [
     "loss.class_weights=enet",
     *(f"loss.{name}=0.5" for name in ("ohem", "dice", "jaccard", "tversky", "focal", "lovasz", "boundary")),
@@ -67,6 +85,19 @@ def test_a_step_waits_for_nothing_and_keeps_to_its_limit(recipe: str) -> None:
 )
 def test_no_option_makes_a_step_wait(changes: Sequence[str]) -> None:
     assert measure("quick", PLAIN, list(changes))["step"]["wait"] == 0
+
+
+def test_all_augmentations_together_keep_to_their_limit() -> None:
+    known = {f"augment.{key}" for key in AugmentSection.model_fields} | {
+        f"augment.{key}" for part in AUGMENTATIONS.parts().values() for key in part.keys.model_fields
+    }
+    of_others = {"augment.copy_paste_area", "augment.randaugment_magnitude", "augment.blur_sigma"}
+    of_others |= {"augment.cutout_size", "augment.cutout_labels"}
+    on = {change.partition("=")[0] for change in AUGMENTED} | {"augment.flip"}  # which quick has
+    assert on == known - of_others
+    row = measure("quick", {"runtime.compile": "off", "runtime.graph": "on"}, AUGMENTED)
+    assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
+    assert row["step"]["host_launch"] <= MOST_AUGMENTATION
 
 
 def test_quick_takes_one_launch_of_a_graph_a_step_by_default() -> None:
@@ -223,7 +254,8 @@ def test_deterministic_training_has_kernels(request: pytest.FixtureRequest) -> N
     request.addfinalizer(lambda: torch.use_deterministic_algorithms(False))
     changes = ["runtime.deterministic=true", "loss.dice=0.5", *EVERYTHING]
     row = measure("quick", {"runtime.compile": "off"}, changes)
-    assert 0 < row["device_work"] < 600, "memory that is written anyway is not filled"
+    most = LIMITS["quick"][0] + MOST_AUGMENTATION + 50  # the Dice loss
+    assert 0 < row["device_work"] < most, "memory that is written anyway is not filled"
     row = measure("quick", {"runtime.compile": "off"}, [*changes, *EVERY_LOSS, *OTHER_WAYS])
     assert row["step"]["wait"] == 0
     assert not row["graph"], "what a measurement decides does not repeat"
