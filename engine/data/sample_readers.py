@@ -80,7 +80,7 @@ class FileSplit:
     def labels(self, position: int) -> Pixels:
         """Raises DataError when the file has become unusable since it was checked."""
         try:
-            return self._train_ids(labels_in(self.samples[position]))
+            return self._train_ids(labels_in(self.samples[position], self.class_set))
         except FileFault as fault:
             raise DataError(f"{fault.path}: {fault.problem}") from fault
 
