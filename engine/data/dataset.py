@@ -35,6 +35,7 @@ from engine.data.decode import (
 from engine.data.faults import counted, left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.layouts import EXTRA
+from engine.data.layouts.recognise import ANY_FOLDER
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.membership import Membership, some, told_changes
 from engine.data.sample_readers import CachedSplit, FileSplit, Split
@@ -148,6 +149,11 @@ def find_samples(
     each folder that the run needs, and notes. Raises DataError as `open_dataset` does."""
     root = expanded(Path(config.root)).absolute()
     catalog = _scan(config, root, labels)
+    if began_with is not None and not labels and config.layout == "auto":
+        # A run of an earlier version, which did not know this layout, took every image of the folder.
+        names = {sample.name for samples in catalog.splits.values() for sample in samples}
+        if names.isdisjoint(began_with.names):
+            catalog = scan_images(root, ANY_FOLDER)
     notes = [*catalog.notes, *(class_notes(config) if labels else [])]
     if labels:
         refuse_one_class(catalog.class_set, root)

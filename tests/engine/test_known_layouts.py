@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,15 +25,22 @@ from scipy.io import savemat
 
 from engine.classes import CITYSCAPES, VOID, ClassSet
 from engine.config.class_set import ClassSetConfig
+from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import validate, with_values
+from engine.config.sections import DataConfig
 from engine.data.cache import cache_key
-from engine.data.catalog import Catalog, DataError, scan
+from engine.data.catalog import Catalog, DataError, scan, scan_images
+from engine.data.dataset import find_samples
 from engine.data.decode import read_pair, train_id_table
 from engine.data.frozen_classes import class_notes, freeze_classes
 from engine.data.image_files import read_colors, read_wide_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.voc import voc_color
+from engine.data.membership import Membership
 from engine.data.pairs import Pairs, refuse_other_classes
+from engine.requests.predict import label_values
+from engine.requests.refusals import Refused
+from engine.store import RunRow
 from tests.engine.conftest import Command
 
 SIZE = (16, 32)
@@ -455,7 +465,7 @@ def test_a_city_with_a_number_is_no_drive_of_idd(tmp_path: Path) -> None:
 def test_a_folder_with_classes_of_its_own_is_a_folder(tmp_path: Path) -> None:
     draw_gta(tmp_path)
     (tmp_path / "split.mat").unlink()
-    with pytest.raises(DataError, match=r"needs one .*; data.layout=bdd100k or gta5 reads"):
+    with pytest.raises(DataError, match=r"needs one .*; data.layout=gta5 reads such"):
         scan(tmp_path)
     catalog = scan(tmp_path, "gta5")
     assert {split: len(of) for split, of in catalog.splits.items()} == {"train": 4}
@@ -489,6 +499,44 @@ def test_a_network_for_other_classes_is_told_how_to_compare(tmp_path: Path) -> N
     pairs = Pairs(tmp_path, catalog.class_set, catalog.splits["train"], ())
     with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set to the 19"):
         refuse_other_classes(pairs, CITYSCAPES.names, "0123")
+
+
+def test_what_is_frozen_is_read_back_from_toml_and_json(tmp_path: Path) -> None:
+    draw_camvid_split(tmp_path / "camvid")
+    (tmp_path / "painted/images").mkdir(parents=True)
+    (tmp_path / "painted/labels").mkdir()
+    write_painted(tmp_path / "painted")
+    for root, classes in (("camvid", "cityscapes"), ("painted", "auto")):
+        config = freeze_classes(validate({"data": {"root": str(tmp_path / root), "classes": classes}}))
+        assert config.data.class_set is not None
+        (tmp_path / "run.toml").write_text(to_toml(config))
+        assert load_config(tmp_path / "run.toml").data.class_set == config.data.class_set
+        assert config_from_json(config.model_dump_json().encode()).data.class_set == config.data.class_set
+
+
+def test_raw_ids_of_mapped_classes_are_those_of_cityscapes(tmp_path: Path) -> None:
+    draw_synthia(tmp_path)
+    config = freeze_classes(validate({"data": {"root": str(tmp_path), "classes": "cityscapes"}}))
+    row = SimpleNamespace(id="0123", classes=("road", "person"), config=config.model_dump(mode="json"))
+    assert label_values(cast(RunRow, row), "raw") == (7, 24)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    write_painted(tmp_path)
+    painted = freeze_classes(validate({"data": {"root": str(tmp_path), "layout": "folder"}}))
+    row = SimpleNamespace(id="0123", classes=("road", "car"), config=painted.model_dump(mode="json"))
+    with pytest.raises(Refused, match="the label files of 0123 hold colours"):
+        label_values(cast(RunRow, row), "raw")
+
+
+def test_a_pretraining_run_goes_on_with_the_images_that_it_began_with(tmp_path: Path) -> None:
+    """Its version did not know the layout, and named images by their files."""
+    draw_segnet(tmp_path)
+    names = [str(file.relative_to(tmp_path)) for file in sorted(tmp_path.rglob("*.png"))]
+    began_with = Membership(dict.fromkeys(names[:4], ("", "")), dict.fromkeys(names[4:], ("", "")))
+    config = DataConfig(root=str(tmp_path))
+    catalog, parts, _ = find_samples(config, labels=False, began_with=began_with)
+    assert (catalog.layout, [s.name for s in parts["train"]]) == ("images", names)
+    assert scan_images(tmp_path).layout == "camvid_segnet"
 
 
 # --- What goes wrong -------------------------------------------------------------------------------
@@ -597,6 +645,24 @@ def test_archives_that_nest_their_folder_in_itself(tmp_path: Path) -> None:
     draw_camvid(tmp_path / "CamVid/CamVid")
     with pytest.raises(DataError, match=r"did you mean .*CamVid/CamVid\?"):
         scan(tmp_path / "CamVid")
+
+
+def test_a_link_to_another_split_is_read_once(tmp_path: Path) -> None:
+    draw_segnet(tmp_path)
+    for folder in ("test", "testannot"):
+        shutil.rmtree(tmp_path / folder)
+        (tmp_path / folder).symlink_to(folder.replace("test", "val"))
+    catalog = scan(tmp_path)
+    assert {split: len(of) for split, of in catalog.splits.items()} == {"train": 1, "val": 1}
+    assert "test: is a link to val, which has already been read; the link is left out" in catalog.notes[0]
+
+
+def test_idd_without_label_images_can_still_be_pretrained_on(tmp_path: Path) -> None:
+    draw_idd(tmp_path)
+    for png in tmp_path.rglob("*_labelids.png"):
+        png.unlink()
+    catalog = scan_images(tmp_path)
+    assert (catalog.layout, sorted(catalog.splits)) == ("idd", ["test", "train", "val"])
 
 
 def test_two_sets_of_labels_in_one_folder_need_a_choice(tmp_path: Path) -> None:

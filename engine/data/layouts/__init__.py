@@ -88,8 +88,9 @@ class Layout:
         path = root / OWN_CLASSES
         if not path.exists() and not path.is_symlink():
             what = "this layout needs one that names the classes and label values"
-            others = [name for name, layout in LAYOUTS.all().items() if layout.refines == self.name]
-            hint = f"; data.layout={' or '.join(others)} reads those data sets without" if others else ""
+            special = [layout for layout in LAYOUTS.all().values() if layout.refines == self.name]
+            others = [layout.name for layout in special if layout.recognises(root)]
+            hint = f"; data.layout={' or '.join(others)} reads such folders without one" if others else ""
             raise DataError(f"{path}: there is no such file; {what}{hint}")
         try:
             return load_class_set(path)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.classes import CITYSCAPES, ClassSet
 from engine.data.faults import DataError
-from engine.data.layouts import Found, Layout, register, side
+from engine.data.layouts import OWN_CLASSES, Found, Layout, register, side
 from engine.data.layouts.tables import color_of
 from engine.host.input_files import InputFileError, read_regular, shown
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPLIT_FILE = "split.mat"
+_UNLISTED = "unlisted"
 _PLATE = 34
 _VOID_COLORS = (
     *("000000", "6f4a00", "510051", "faaaa0", "e6968c", "b4a5b4", "966464", "96785a", "00005a", "00006e"),
@@ -45,10 +46,11 @@ class Gta5(Layout):
         return f"{super().looks_for} and {SPLIT_FILE}"
 
     def claims(self, root: Path) -> bool:
-        return (root / SPLIT_FILE).is_file()
+        return (root / SPLIT_FILE).is_file() and not (root / OWN_CLASSES).exists()
 
     def find(self, root: Path) -> Found:
         images, labels = side(root, "images", ".png"), side(root, "labels", ".png")
+        images.places = {_UNLISTED: f"images in no list of {SPLIT_FILE}"}
         return Found(images, labels, _split(root, images.notes))
 
     def class_set(self, root: Path) -> ClassSet:
@@ -82,4 +84,4 @@ def _split(root: Path, notes: list[str]) -> Callable[[str], str]:
         told = "is not the authors' split, a MATLAB file with trainIds, valIds and testIds"
         raise DataError(f"{shown(path)}: {told}; without the file all images train") from error
     split_of = {i: split for split, of in numbers.items() for i in of.tolist()}
-    return lambda name: split_of.get(int(name), "unlisted") if name.isdecimal() else "unlisted"
+    return lambda name: split_of.get(int(name), _UNLISTED) if name.isdecimal() else _UNLISTED

@@ -44,6 +44,7 @@ class Voc(Layout):
         known: Callable[[str], str] = lambda name: name if name in split_of else ""  # noqa: E731
         images = side(root, self.folders[0], ".jpg", named=known)
         labels = side(root, self.folders[1], ".png", named=known)
+        images.places = {"test": self._list("test")}
         faults = [
             Fault("missing_image", images.path_of(name), f"is in {self._list(split)} and is missing")
             for name, split in sorted(split_of.items())
