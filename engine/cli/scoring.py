@@ -67,7 +67,11 @@ class Evaluation:
 
 @commands.command()
 def evaluate(context: typer.Context, wanted: Evaluation) -> None:
-    """Score a run's network on a split, image by image."""
+    """Score a run's network, or an exported one, on a split."""
+    from engine.cli.exported import evaluate_file, is_exported
+
+    if is_exported(wanted.run):
+        raise typer.Exit(evaluate_file(workspace_of(context), wanted))
     from engine.cli.evaluate import evaluate as command
 
     raise typer.Exit(command(workspace_of(context), wanted))

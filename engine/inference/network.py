@@ -153,6 +153,11 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     about = config.of_network
     assert about is not None
     loaded = load_model(Path(run_path, about.checkpoint).resolve(), config.model, classes)
+    return ready(loaded, config, hardware, about.tta)
+
+
+def ready(loaded: LoadedModel, config: RunConfig, hardware: Hardware, tta: str = "none") -> Network:
+    """A loaded network on its device, for images of the config's size."""
     model = loaded.model.to(hardware.device)
     if config.runtime.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -162,7 +167,7 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
         epoch=loaded.epoch,
         sha256=loaded.sha256,
         size=config.data.size,
-        tta=about.tta,
+        tta=tta,
         stride=config.model.input_stride(),
         hardware=hardware,
     )

@@ -16,10 +16,23 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from engine.classes import VOID
 from engine.metrics.scores import MetricsError, Scores, scores_from_confusion
 from engine.run.files import replacing
 
 Matrix = npt.NDArray[np.int64]
+
+
+def confusion_of(predicted: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], classes: int) -> Matrix:
+    """The matrix [C, C+1] of one image: train ids uint8 [H, W], predicted and true; pixels whose true id is
+    VOID are in no count. Raises MetricsError for other labels."""
+    valid = target != VOID
+    true, found = target[valid].astype(np.int64), predicted[valid].astype(np.int64)
+    found[found == VOID] = classes
+    if max(true.max(initial=0), found.max(initial=0) - 1) >= classes:
+        raise MetricsError(f"a label is neither a train id below {classes} nor {VOID}")
+    counts = np.bincount(true * (classes + 1) + found, minlength=classes * (classes + 1))
+    return counts.reshape(classes, classes + 1)
 
 
 @dataclass

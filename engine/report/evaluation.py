@@ -29,9 +29,9 @@ def evaluation_text(row: EvaluationRow, colors: Sequence[str]) -> Text:
 
 def speed_line(row: EvaluationRow) -> str:
     """Parameters, arithmetic and time of one image at the input size."""
-    flops = large(row.flops_per_sample, "FLOP")
+    flops = "" if row.flops_per_sample is None else f" {large(row.flops_per_sample, 'FLOP')},"
     latency = f"{1000 * (row.latency_seconds or 0):.1f} ms an image (median, batch 1)"
-    return f"{row.parameters:,} parameters, {flops}, {latency}, {row.frames_per_second:.1f} frames/s"
+    return f"{row.parameters or 0:,} parameters,{flops} {latency}, {row.frames_per_second:.1f} frames/s"
 
 
 def evaluations_table(rows: Sequence[EvaluationRow], width: int | None = None) -> Text:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
+import engine
 from engine.agent.ingest import refresh
 from engine.store import Store
 from engine.workspace import Workspace
@@ -41,3 +49,50 @@ def test_a_trained_run_is_exported_with_a_model_card(
     assert f"Run {run.id}, recipe quick, seed 0, epoch 1 of 1" in card
     assert "Trained from scratch" in card
     assert "| road |" in card
+
+
+def test_an_exported_network_is_scored_without_torch_as_its_run_is(
+    workspace: Workspace, store: Store, queue: Queue, street: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    run = queue(epochs=1, precision="fp32")
+    assert work(run) == 0
+    refresh(store, [run])
+    done = seg(workspace, "export", run.id, "--out", str(workspace.root / "exported"))
+    assert done.returncode == 0, done.stderr
+    file = workspace.root / "exported" / "model.onnx"
+    code = "import sys; sys.modules['torch'] = None; from engine.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "-w", str(workspace.root), "evaluate", str(file)]
+    for words, problem in (
+        ([], "--data DIR: is needed, as model.onnx does not say where"),
+        (["--data", str(street), "--tta", "flip"], "--tta: mean nothing for model.onnx, which is no run"),
+        (["--data", str(street), "epochs=3"], "epochs: is fixed by the export of model.onnx"),
+    ):
+        refused = subprocess.run([*command, *words], capture_output=True, text=True)
+        assert refused.returncode == 2, words
+        assert problem in refused.stderr
+    words = ["--data", str(street), "data.split=random", "data.val_fraction=0.25"]
+    words += ["data.split_rule=threshold", "--json"]
+    scored = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert scored.returncode == 0, scored.stderr
+    ours = json.loads(scored.stdout)
+
+    evaluated = seg(workspace, "evaluate", run.id, "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    (theirs,) = store.results.evaluations_of(run.id)
+    assert ours["images"] == theirs.images == 2
+    assert np.abs(np.array(ours["confusion"]) - np.array(theirs.confusion)).sum() <= 4  # near ties
+    assert ours["dice"] == pytest.approx(theirs.dice, abs=1e-3)
+    assert ours["latency_seconds"] > 0
+
+    image = next((street / "leftImg8bit").rglob("*.png"))
+    of_run, of_file = engine.load(run.id, workspace=workspace.root, device="cpu"), engine.load(file)
+    assert of_run.classes == of_file.classes
+    one, other = of_run.predict(image), of_file.predict(np.asarray(Image.open(image).convert("RGB")))
+    assert one.ids.shape == (64, 64)
+    assert (one.ids != other.ids).mean() < 1e-3
+    assert one.scores is not None
+    assert other.scores is not None
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+    with pytest.raises(ValueError, match=r"the image is float64 \[2, 2\]; it must be uint8"):
+        of_run.predict(np.zeros((2, 2)))  # type: ignore[arg-type]

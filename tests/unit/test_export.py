@@ -1,4 +1,4 @@
-"""Exported networks: the file gives what the network gives, and is refused where it does not."""
+"""Exported networks: the file gives what the network gives, and is refused where it does not; its use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from engine import load
 from engine.config.export import METADATA, SUFFIXES, ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
+from engine.exported.class_maps import class_map as numpy_class_map
+from engine.exported.class_maps import probability_map
+from engine.exported.network import ExportedError
 from engine.inference.export.__main__ import export
 from engine.inference.export.agreement import ExportError, compare, images_of
 from engine.inference.export.network import ExportedNetwork
 from engine.learning.checkpoint import save_checkpoint
+from engine.learning.class_maps import class_map, logit_bands
 from engine.models.registry import build_model
 from engine.run.directory import RunCard, RunDir
 
@@ -45,7 +50,7 @@ def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def order(run: Path, folder: Path, format: str, **words: Any) -> dict[str, Any]:
-    about = {"made_by": "seg-engine", "version": "1", "checkpoint": "best.pt"}
+    about = {"made_by": "seg-engine", "version": "1", "checkpoint": "best.pt", "colors": ["#000000"] * 3}
     wanted = ExportConfig.model_validate({"format": format, "size": (32, 48), **words})
     return {
         "export": wanted.model_dump(mode="json"),
@@ -68,6 +73,27 @@ def test_onnx_takes_any_images_and_tells_what_it_is(unet: Path, tmp_path: Path) 
     assert ids.shape == (5, 64, 16)
     assert ids.dtype == np.uint8
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_file_without_what_it_needs_to_say_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ExportedError, match=r"text\.onnx: is no ONNX file that onnxruntime can run"):
+        load(tmp_path / "text.onnx")
+    with pytest.raises(ExportedError, match="there is no such file"):
+        load(tmp_path / "gone.onnx")
+
+
+@pytest.mark.parametrize("label_resize", ["bilinear-logits", "nearest"])
+@pytest.mark.parametrize("size", [(8, 12), (21, 50), (5, 7), (8, 30)])
+def test_class_maps_without_torch_are_those_of_torch(label_resize: str, size: tuple[int, int]) -> None:
+    logits = torch.randn(1, 5, 8, 12, generator=torch.Generator().manual_seed(0))
+    right = class_map(logits, size, label_resize).numpy()
+    assert (numpy_class_map(logits[0].numpy(), size, label_resize) == right).all()
+    if label_resize == "bilinear-logits" and size != (8, 12):
+        full = torch.cat(list(logit_bands(logits, size, 1 << 20)), dim=1)
+        highest = full.softmax(dim=0).amax(dim=0).numpy()
+        np.testing.assert_allclose(probability_map(logits[0].numpy(), size), highest, rtol=1e-5)
 
 
 @pytest.mark.parametrize("format", ["torchscript", "pt2"])

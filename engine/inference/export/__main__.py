@@ -22,6 +22,7 @@ from engine.inference.export.agreement import ExportError, compare, images_of, s
 from engine.inference.export.formats import EXPORTERS, Subject
 from engine.inference.export.network import ExportedNetwork
 from engine.inference.network import load_model
+from engine.models.registry import count_parameters
 from engine.plugins import usable_config
 from engine.run.checkpoint_file import first_line
 from engine.run.directory import RunDir
@@ -55,6 +56,7 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
         "classes": list(loaded.classes),
         "size": list(wanted.size),
         "multiple_of": stride,
+        "parameters": count_parameters(loaded.model),
         "input": wanted.input,
         "output": wanted.output,
         "mean": list(MEAN),

@@ -1,0 +1,117 @@
+"""An ONNX file of `seg-engine export`, run by onnxruntime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.config.export import METADATA
+from engine.data.decode import resize_image, resize_labels
+from engine.errors import EngineError
+from engine.exported.class_maps import ClassIds, Logits, class_map
+from engine.host.input_files import InputFileError, refuse_irregular
+
+WARM_PASSES, PASSES, LEAST_PASSES, SECONDS = 2, 20, 5, 10.0
+"""Of a measurement: passes that do not count, passes that do, and how many of those after so many seconds."""
+
+
+class ExportedError(EngineError):
+    """A file that is no exported network, or that cannot be run here; the message is one line."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A network and what its file says of it; `size` is the (height, width) that images are resized to."""
+
+    path: Path
+    classes: tuple[str, ...]
+    colors: tuple[str, ...]
+    size: tuple[int, int]
+    about: dict[str, Any]
+    session: Any
+
+    @classmethod
+    def open(cls, path: Path) -> ExportedModel:
+        """Raises ExportedError."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ExportedError(f"{path}: needs onnxruntime: pip install 'seg-engine[export]'") from error
+        try:
+            refuse_irregular(path)
+        except InputFileError as error:
+            raise ExportedError(str(error)) from error
+        try:
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a dozen kinds of its own, without a common base
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ExportedError(f"{path}: is no ONNX file that onnxruntime can run: {reason}") from error
+        try:
+            about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+            height, width = about["size"]
+            return cls(path, tuple(about["classes"]), tuple(about["colors"]), (height, width), about, session)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ExportedError(
+                f"{path}: was not written by `seg-engine export`: it does not name its classes"
+            ) from error
+
+    @property
+    def gives_ids(self) -> bool:
+        """Whether its output are class ids, made at the input size; else logits."""
+        return bool(self.session.get_outputs()[0].name == "class_ids")
+
+    @property
+    def sha256(self) -> str:
+        with open(self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def output(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Logits float32 [C, h, w], or class ids uint8 [h, w], of pixels uint8 [h, w, 3] of its size."""
+        images: NDArray[Any] = pixels[None]
+        if self.session.get_inputs()[0].type != "tensor(uint8)":
+            mean, std = (np.array(self.about[name], np.float32) for name in ("mean", "std"))
+            images = np.ascontiguousarray(((images.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
+        output: NDArray[Any] = self.session.run(None, {"images": images})[0][0]
+        return output
+
+    def logits(self, image: Image.Image) -> Logits:
+        """Of an RGB image, at the input size. Raises ExportedError where the file gives class ids alone."""
+        if self.gives_ids:
+            raise ExportedError(f"{self.path}: gives class ids alone; export it without --argmax")
+        return self.output(resize_image(image, self.size))
+
+    def class_map(self, image: Image.Image, size: tuple[int, int], label_resize: str) -> ClassIds:
+        """Train ids uint8 [H, W] at `size` of an RGB image."""
+        output = self.output(resize_image(image, self.size))
+        if self.gives_ids:
+            return output if output.shape == size else resize_labels(output, size)
+        return class_map(output, size, label_resize)
+
+    def latency(self) -> dict[str, float]:
+        """Seconds from pixels of the input size to class ids of that size: median, 95th percentile."""
+        pixels = np.random.default_rng(0).integers(0, 256, (*self.size, 3), dtype=np.uint8)
+        times: list[float] = []
+        while len(times) < WARM_PASSES + PASSES:
+            if len(times) >= WARM_PASSES + LEAST_PASSES and sum(times) > SECONDS:
+                break
+            begun = time.perf_counter()
+            output = self.output(pixels)
+            if not self.gives_ids:
+                output.argmax(axis=0)
+            times.append(time.perf_counter() - begun)
+        ordered = sorted(times[WARM_PASSES:])
+        median = statistics.median(ordered)
+        return {
+            "latency_seconds": median,
+            "latency_p95_seconds": ordered[int(0.95 * (len(ordered) - 1))],
+            "frames_per_second": 1 / median,
+        }

@@ -1,0 +1,116 @@
+"""Networks for programs: `engine.load`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.data.decode import resize_image
+from engine.exported.class_maps import ClassIds, Logits, class_map, probability_map
+from engine.exported.network import ExportedModel
+from engine.run.files import absolute
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Class ids uint8 [H, W], positions in the network's `classes`, and the probability that it gives them,
+    float32 [H, W] from 0 to 1; None from a file that was exported with --argmax."""
+
+    ids: ClassIds
+    scores: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class LoadedNetwork(ABC):
+    """A network that was trained here. `colors` are those of its classes, "#rrggbb"; `size` is the (height,
+    width) in pixels at which it sees images."""
+
+    classes: tuple[str, ...]
+    colors: tuple[str, ...]
+    size: tuple[int, int]
+
+    def predict(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> Prediction:
+        """The classes of an image at its own size: pixels uint8 [H, W, 3] in RGB, a Pillow image or a file.
+
+        Raises ValueError for an array of another kind, OSError for a file that cannot be read.
+        """
+        picture = opened(image)
+        size = picture.height, picture.width
+        logits = self.logits(picture)
+        return Prediction(class_map(logits, size, "bilinear-logits"), probability_map(logits, size))
+
+    @abstractmethod
+    def logits(self, image: Image.Image) -> Logits:
+        """Float32 [C, h, w] at the network's own size, of an RGB image."""
+
+
+@dataclass(frozen=True)
+class NetworkOfFile(LoadedNetwork):
+    """An ONNX file of `seg-engine export`."""
+
+    model: ExportedModel
+
+    def predict(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> Prediction:
+        if not self.model.gives_ids:
+            return super().predict(image)
+        picture = opened(image)
+        return Prediction(self.model.class_map(picture, (picture.height, picture.width), "nearest"), None)
+
+    def logits(self, image: Image.Image) -> Logits:
+        return self.model.logits(image)
+
+
+@dataclass(frozen=True)
+class NetworkOfRun(LoadedNetwork):
+    """A checkpoint of a run; `network` is that of `engine.inference.network`, with torch."""
+
+    network: Any
+
+    def logits(self, image: Image.Image) -> Logits:
+        found: Logits = self.network.logits([resize_image(image, self.size)])[0].cpu().numpy()
+        return found
+
+
+def opened(image: NDArray[np.uint8] | Image.Image | str | Path) -> Image.Image:
+    """An image as Pillow's, in RGB."""
+    if isinstance(image, str | Path):
+        return Image.open(image).convert("RGB")
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"the image is {image.dtype} {list(image.shape)}; it must be uint8 [H, W, 3], RGB")
+    return Image.fromarray(image)
+
+
+def load(source: str | Path, workspace: str | Path, checkpoint: str, device: str) -> LoadedNetwork:
+    """What `engine.load` does."""
+    if str(source).endswith(".onnx"):
+        model = ExportedModel.open(absolute(source))
+        return NetworkOfFile(model.classes, model.colors, model.size, model)
+    return _of_run(str(source), absolute(workspace), checkpoint, device)
+
+
+def _of_run(name: str, root: Path, checkpoint: str, device: str) -> NetworkOfRun:
+    from engine.config.keys import with_values
+    from engine.inference.network import load_model, ready
+    from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.requests.derive import checkpoint_of, source_run, trained_config
+    from engine.workspace import Workspace
+
+    workspace = Workspace(root)
+    if not workspace.on_server and not workspace.database.exists():
+        raise FileNotFoundError(f"{root}: is no workspace: it has no {workspace.database.name}")
+    with workspace.open_store(look=True) as store:
+        row = source_run(store, name)
+    config = with_values(trained_config(workspace, row), {"device": device, "devices": "1"})
+    path = Path(workspace.run_dir(row.id).path, checkpoint_of(workspace, row, checkpoint, waits=False))
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    network = ready(load_model(path.resolve(), config.model, ()), config, hardware)
+    return NetworkOfRun(network.classes, row.colors, network.size, network)
