@@ -113,6 +113,7 @@ def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
             f"task={config.task}",
             f"model.name={config.model.name}",
             f"data.size={height}x{width}",
+            f"augment.crop={config.augment.crop}",
             f"batch_size={config.batch_size}",
         ],
         limit=20,

@@ -1,4 +1,4 @@
-"""A run on two GPUs: its ranks meet, share their gradients and, once settled, wait for no device."""
+"""A run on two GPUs: its ranks meet, share gradients and samples and, once settled, wait for no device."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ its buckets anew and the ranks agree on them, and it times its first ten passes,
 def test_two_ranks_train_and_once_settled_wait_for_nothing(null_cuda: Path, tmp_path: Path) -> None:
     synthesize(tmp_path / "scenes", images=48, size=(64, 128), seed=0)
     small = ["data.size=32x64", "model.width=2", "batch_size=2", "epochs=1", "runtime.compile=off"]
+    small += [
+        "augment.cutmix=1",
+        "augment.mosaic=1",
+        "data.class_uniform=0.5",
+    ]  # ranks bring each other samples
     command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
     command += ["--workspace", str(tmp_path), "run", "quick", "--data", str(tmp_path / "scenes"), *small]
     command += ["devices=2", "optimizer.name=counting", "--plugin", str(PLUGIN)]
@@ -48,4 +53,6 @@ def test_two_ranks_train_and_once_settled_wait_for_nothing(null_cuda: Path, tmp_
         steady = [after - before for before, after in itertools.pairwise(counts[SETTLING - 1 :])]
         assert len(steady) >= 3
         assert [step.wait for step in steady] == [0] * len(steady)
-        assert all(step.collective > 0 for step in steady), "each step shares its gradients"
+        assert all(step.collective > 2 for step in steady), (
+            "each step shares its gradients and, twice, samples"
+        )

@@ -145,3 +145,24 @@ def test_probes_cut_clip_and_augment_as_a_run_does(monkeypatch: pytest.MonkeyPat
     assert clipped == [0.5] * fit.STEPS
     assert cut == [[2], [2, 2]], "the second adds to the gradients of the first, beside the optimizer's state"
     assert 8 in augmented, "all of the batch is augmented at once"
+
+
+def test_probes_train_on_crops_and_score_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(data__size="64x64", augment__crop="32x32", batch_size=4)
+    lines = list(measure(config, classes=3, largest=1, seconds=0))
+    whole = next(iter(measure(config_of(data__size="64x64"), classes=3, largest=1, seconds=0)))
+    assert 4 * lines[0]["flops_per_sample"] == whole["flops_per_sample"]
+    seen: list[tuple[bool, torch.Size]] = []
+
+    def watched_state(*about: Any) -> TrainState:
+        state = state_for_steps(*about)
+        state.model.register_forward_pre_hook(
+            lambda model, given: seen.append((model.training, given[0].shape))
+        )
+        return state
+
+    monkeypatch.setattr("engine.training.probes.steps.state_for_steps", watched_state)
+    monkeypatch.setattr(fit, "CPU_RESERVE", 0)
+    fit._steps(config, classes=3, size=2, batch=4, data_bytes=0)
+    assert {size for training, size in seen if training} == {torch.Size([2, 3, 32, 32])}
+    assert [size for training, size in seen if not training] == [torch.Size([2, 3, 64, 64])]
