@@ -1,0 +1,148 @@
+"""The fully connected CRF: against the reference library, an exact computation, and itself on a GPU's path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from engine.config.crf import CrfParameters
+from engine.inference.crf import lattice
+from engine.inference.crf.lattice import CrfError, find_vertices, unique_by_table
+from engine.inference.crf.mean_field import DenseCrf
+
+Floats = NDArray[np.float64]
+
+
+def parameters(
+    gaussian_sigma: float, gaussian: float, xy: float, rgb: float, bilateral: float, iterations: int
+) -> CrfParameters:
+    return CrfParameters(
+        iterations=iterations,
+        gaussian_weight=gaussian,
+        gaussian_sigma=gaussian_sigma,
+        bilateral_weight=bilateral,
+        bilateral_sigma_xy=xy,
+        bilateral_sigma_rgb=rgb,
+    )
+
+
+SETS = {
+    "gauss_only_it1": parameters(3, 3, 1, 1, 0, 1),
+    "bilateral_only_it1": parameters(1, 0, 8, 20, 4, 1),
+    "small": parameters(3, 3, 8, 20, 4, 10),
+}
+
+
+def refined(about: CrfParameters, image: NDArray[np.uint8], probs: Floats) -> NDArray[np.float32]:
+    """Probabilities [C, H, W] after the CRF."""
+    log_probs = torch.from_numpy(np.log(probs)).float().permute(1, 2, 0).contiguous()
+    return DenseCrf(about).refined(torch.from_numpy(image), log_probs).permute(2, 0, 1).numpy()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_crf_is_that_of_the_reference_library(shared_data: Path, name: str) -> None:
+    folder = shared_data / "reference_systems"
+    case, expected = np.load(folder / "crf_case.npz"), np.load(folder / "crf_expected.npz")
+    found = refined(SETS[name], case["img"], case["probs"])
+    assert np.abs(found - expected[f"{name}_library"]).max() < 5e-7
+    differences = np.abs(found - expected[f"{name}_exact"])
+    assert differences.max() < 0.04 and differences.mean() < 0.0025
+
+
+def exact(about: CrfParameters, image: NDArray[np.uint8], probs: Floats) -> Floats:
+    """Mean field over all pairs of pixels, in float64."""
+    classes, height, width = probs.shape
+    places = np.indices((height, width)).reshape(2, -1).T
+    colors = image.reshape(-1, 3) / about.bilateral_sigma_rgb
+    kernels = [
+        (about.gaussian_weight, places / about.gaussian_sigma),
+        (about.bilateral_weight, np.hstack([places / about.bilateral_sigma_xy, colors])),
+    ]
+    total = np.zeros((len(places), len(places)))
+    for weight, features in kernels:
+        squares = (features**2).sum(1)
+        kernel = np.exp(-(squares[:, None] + squares - 2 * features @ features.T) / 2)
+        root = kernel.sum(1) ** -0.5
+        total += weight * root[:, None] * kernel * root
+    unary = np.log(probs.reshape(classes, -1)).T
+    beliefs = probs.reshape(classes, -1).T
+    for _ in range(about.iterations):
+        energy = unary + total @ beliefs
+        beliefs = np.exp(energy - energy.max(1, keepdims=True))
+        beliefs /= beliefs.sum(1, keepdims=True)
+    return beliefs.T.reshape(probs.shape)
+
+
+def drawn(height: int, width: int, classes: int) -> tuple[NDArray[np.uint8], Floats]:
+    """Discs before a sky, and uncertain probabilities of which is where."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:height, :width]
+    truth = np.zeros((height, width), dtype=np.int64)
+    for label in range(1, classes):
+        cy, cx = rng.uniform(0, height), rng.uniform(0, width)
+        truth[(y - cy) ** 2 + (x - cx) ** 2 < (height / 4) ** 2] = label
+    palette = rng.integers(0, 256, (classes, 3))
+    image = np.clip(palette[truth] + rng.normal(0, 8, (height, width, 3)), 0, 255).astype(np.uint8)
+    logits = rng.normal(0, 1, (classes, height, width)) + 2.0 * (np.arange(classes)[:, None, None] == truth)
+    probs = np.exp(logits)
+    return image, probs / probs.sum(0)
+
+
+def test_mean_field_is_near_the_sum_over_all_pairs() -> None:
+    image, probs = drawn(30, 41, 4)
+    about = parameters(3, 1, 8, 20, 1.5, 10)  # strong weights would amplify what the lattice approximates
+    differences = np.abs(refined(about, image, probs) - exact(about, image, probs))
+    assert differences.max() < 0.04 and differences.mean() < 0.0025
+
+
+def test_what_a_gpu_does_is_what_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, probs = drawn(37, 53, 3)
+    about = parameters(1, 1, 9, 12, 2, 5)
+    monkeypatch.setattr(lattice, "BAND", 100)  # several bands, the last one shorter
+    on_cpu = refined(about, image, probs)
+    monkeypatch.setattr(lattice, "on_host", lambda device: False)
+    assert np.abs(refined(about, image, probs) - on_cpu).max() < 1e-6
+
+
+def test_one_crf_refines_images_of_several_sizes() -> None:
+    crf, about = DenseCrf(SETS["small"]), SETS["small"]
+    for height, width in ((20, 30), (30, 20), (20, 30)):
+        image, probs = drawn(height, width, 3)
+        log_probs = torch.from_numpy(np.log(probs)).float().permute(1, 2, 0).contiguous()
+        found = crf.refined(torch.from_numpy(image), log_probs).permute(2, 0, 1).numpy()
+        assert np.array_equal(found, refined(about, image, probs))
+
+
+def test_without_weight_nothing_changes() -> None:
+    image, probs = drawn(9, 17, 3)
+    assert np.abs(refined(parameters(1, 0, 9, 12, 0, 3), image, probs) - probs).max() < 1e-6
+
+
+def test_distinct_keys_are_found_as_numpy_finds_them() -> None:
+    rng = np.random.default_rng(1)
+    keys = rng.integers(0, 2**61, 4000)[rng.integers(0, 4000, 50_000)]
+    known, ids = unique_by_table(keys)
+    expected, inverse = np.unique(keys, return_inverse=True)
+    assert np.array_equal(known, expected) and np.array_equal(ids, inverse)
+
+
+def test_a_point_lies_between_the_vertices_around_it() -> None:
+    features = torch.from_numpy(np.random.default_rng(2).uniform(0, 9, (5, 500))).float()
+    vertices = find_vertices(features)
+    assert torch.allclose(vertices.shares.sum(1), torch.ones(500), atol=1e-5)
+    assert float(vertices.shares.min()) > -1e-5
+    assert int(vertices.ids.max()) == vertices.count - 1
+    for neighbours in vertices.neighbours:  # who has a neighbour is that one's other neighbour
+        after = neighbours[:, 2].long()
+        there = after < vertices.count
+        assert torch.equal(neighbours[after[there], 1], neighbours[there, 0])
+
+
+def test_deviations_that_are_too_small_are_refused() -> None:
+    corners = torch.tensor([[0.0, 3e6]] * 5)
+    with pytest.raises(CrfError, match="too small for an image of this size"):
+        find_vertices(corners)
