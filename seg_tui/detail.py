@@ -12,6 +12,8 @@ from engine.host.processes import is_alive
 from engine.run.directory import RunDir
 from engine.store import (
     CorruptionRow,
+    CrfRow,
+    CrfTrialRow,
     EpochRow,
     EvaluationRow,
     EventRow,
@@ -56,6 +58,8 @@ class Results:
     evaluations: tuple[EvaluationRow, ...] = ()
     ood: tuple[OodRow, ...] = ()
     corruptions: tuple[CorruptionRow, ...] = ()
+    crf: tuple[CrfRow, ...] = ()
+    crf_trials: tuple[CrfTrialRow, ...] = ()
 
 
 def load_results(store: Store, run_id: str) -> Results:
@@ -64,6 +68,8 @@ def load_results(store: Store, run_id: str) -> Results:
         evaluations=(*store.results.evaluations(run_id), *store.results.evaluations_of(run_id)),
         ood=tuple(store.results.ood_results(run_id)),
         corruptions=tuple(store.results.corruptions(run_id)),
+        crf=tuple(store.results.crf_results(run_id)),
+        crf_trials=tuple(store.results.crf_trials(run_id)),
     )
 
 

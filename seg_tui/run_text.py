@@ -51,6 +51,8 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
         evaluations=found.evaluations,
         ood=found.ood,
         corruptions=found.corruptions,
+        crf=found.crf,
+        crf_trials=found.crf_trials,
     )
     told = results(page, width)
     if told is not None:

@@ -82,6 +82,14 @@ Tta = Annotated[
         "none", "flip", "scales", "flip,scales", metavar="WORDS", help="none, flip, scales or flip,scales."
     ),
 ]
+UseCrf = Annotated[
+    bool,
+    typer.Option(
+        "--crf",
+        help="Refine by a fully connected CRF: the parameters of crf-search or the defaults; crf.* keys give "
+        "others.",
+    ),
+]
 ExperimentOnly = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Only this experiment.", autocompletion=words.experiments),

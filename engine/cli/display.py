@@ -16,6 +16,7 @@ from engine.cli.console import Stream, notices, output, print_json
 from engine.cli.typed import typed
 from engine.config.described import format_value
 from engine.config.run_config import RunConfig
+from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text
 from engine.report.tables import class_table, duration, score
@@ -300,6 +301,13 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         if row.source and (corrupted := store.results.corruptions(row.id)):
             stream.say("\nDice by corruption and strength:")
             stream.say(corruption_table(corrupted))
+        if row.source and (refined := store.results.crf_results(row.id)):
+            stream.say()
+            stream.say(crf_text(refined, row.colors))
+        if row.source and (trials := store.results.crf_trials(row.id)):
+            stream.say()
+            stream.say(trials_table(trials, most=12))
+            stream.say(f"evaluate with the best: {typed('evaluate', row.source, '--crf')}")
         for what, path in task.files(row, run.path).items():
             stream.say(f"{what + ':':<8} {path}")
         picture = run.outputs / "picture.png"

@@ -54,10 +54,11 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
             "tta": wanted.tta,
             "keep": wanted.keep,
         }
-        config = derived_config(workspace, row, about, wanted.changes, wanted.data)
+        config = derived_config(workspace, row, about, wanted.changes, wanted.data, crf=wanted.crf)
         check_data(config, workspace, row=row)
         other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
-        made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}")
+        crf = "" if config.crf.mode == "off" else "-crf"
+        made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}{crf}")
         status = queue_or_start(workspace, store, made, config, place, as_json)
         if status == 0 and other is not None and store.run(made.id).ended:
             tell_differences(workspace, store, made.id, other, as_json)

@@ -56,7 +56,9 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
         row = source_run(store, wanted.run)
         path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
         section = {"split": wanted.split, "source": row.id, "checkpoint": path}
-        config = derived_config(workspace, row, section, wanted.changes, wanted.data, task="robustness")
+        config = derived_config(
+            workspace, row, section, wanted.changes, wanted.data, task="robustness", crf=wanted.crf
+        )
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-robustness")
         return queue_or_start(workspace, store, made, config, place, as_json)

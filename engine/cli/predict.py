@@ -57,7 +57,7 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
             "overwrite": wanted.overwrite,
             "notes": found.notes,
         }
-        config = derived_config(workspace, row, section, wanted.set_key, task="predict")
+        config = derived_config(workspace, row, section, wanted.set_key, task="predict", crf=wanted.crf)
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-predict")
         return queue_or_start(workspace, store, made, config, place, as_json)

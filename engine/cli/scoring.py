@@ -22,6 +22,7 @@ from engine.cli.arguments import (
     RunName,
     Split,
     Tta,
+    UseCrf,
     one_of,
     workspace_of,
 )
@@ -41,6 +42,7 @@ class Evaluation:
     ] = "original"
     label_resize: LabelResize = "bilinear-logits"
     tta: Tta = "none"
+    crf: UseCrf = False
     checkpoint: Checkpoint = "best"
     baseline: Annotated[
         str,
@@ -115,6 +117,7 @@ class Prediction:
     )
     label_resize: LabelResize = "bilinear-logits"
     tta: Tta = "none"
+    crf: UseCrf = False
     checkpoint: Checkpoint = "best"
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing predictions.")] = False
     set_key: Annotated[
@@ -193,6 +196,7 @@ class RobustnessEvaluation:
     changes: NetworkChanges = field(default_factory=list)
     data: DataOfRun = None
     split: Split = "val"
+    crf: UseCrf = False
     checkpoint: Checkpoint = "best"
     new: OfNetwork
     queued: InQueue
@@ -239,3 +243,32 @@ def export(context: typer.Context, wanted: Export) -> None:
     from engine.cli.export import export as command
 
     command(workspace_of(context), wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrfSearching:
+    run: RunName
+    changes: NetworkChanges = field(default_factory=list)
+    images: Annotated[int, typer.Option(metavar="N", min=1, help="Training images to search on.")] = 20
+    trials: Annotated[int, typer.Option(metavar="N", min=2, help="Sets of parameters to try.")] = 30
+    minutes: Annotated[
+        float, typer.Option(metavar="M", min=0, help="Start no trial after this time; 0: no limit.")
+    ] = 0.0
+    at: Annotated[
+        str, one_of("input", "original", help="original: the labels' own size; input: the network's.")
+    ] = "original"
+    label_resize: LabelResize = "bilinear-logits"
+    tta: Tta = "none"
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the images and the parameters.")] = 0
+    checkpoint: Checkpoint = "best"
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
+
+
+@commands.command("crf-search")
+def crf_search(context: typer.Context, wanted: CrfSearching) -> None:
+    """Search CRF parameters for a run's network on training images."""
+    from engine.cli.crf import crf_search as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))

@@ -28,6 +28,8 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             now=time.time(),
             ood=store.results.ood_results(run_id),
             corruptions=store.results.corruptions(run_id),
+            crf=store.results.crf_results(run_id),
+            crf_trials=store.results.crf_trials(run_id),
             metrics=store.results.metrics(run_id),
         )
     if as_json:
@@ -44,6 +46,8 @@ def as_record(page: RunPage) -> dict[str, Any]:
     record["evaluations"] = [asdict(row) for row in page.evaluations]
     record["ood"] = [asdict(row) for row in page.ood]
     record["corruptions"] = [asdict(row) for row in page.corruptions]
+    record["crf"] = [asdict(row) for row in page.crf]
+    record["crf_trials"] = [asdict(row) for row in page.crf_trials]
     record["metrics"] = [asdict(row) for row in page.metrics]
     record["files"] = {
         name: [str(path) for path in value] if isinstance(value, tuple) else str(value) if value else None

@@ -16,6 +16,7 @@ from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.components.parts import PartRegistry
 from engine.components.sections import Registry
 from engine.components.stored import reading_stored
+from engine.config.crf import CrfConfig
 from engine.config.fields import Count, Section, option
 from engine.config.old_keys import with_new_keys
 from engine.config.sections import (
@@ -31,6 +32,7 @@ from engine.config.sections import (
 )
 from engine.config.slurm import SlurmConfig
 from engine.config.task_sections import (
+    CrfSearchConfig,
     EvaluateConfig,
     OfNetworkConfig,
     OodConfig,
@@ -102,6 +104,7 @@ class RunConfig(Section):
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     slurm: SlurmConfig = SlurmConfig()
+    crf: CrfConfig = CrfConfig()
     plugins: tuple[PluginFile, ...] | None = None
     component_defaults: dict[str, dict[str, JsonValue]] | None = option(
         None,
@@ -112,6 +115,7 @@ class RunConfig(Section):
     predict: PredictConfig | None = None
     ood: OodConfig | None = None
     robustness: RobustnessConfig | None = None
+    crf_search: CrfSearchConfig | None = None
 
     @classmethod
     def of_stored(cls, table: Mapping[str, Any]) -> Self:
@@ -144,7 +148,7 @@ class RunConfig(Section):
     @property
     def of_network(self) -> OfNetworkConfig | None:
         """The section of a task that looks at the network of another run; None for a run with its own."""
-        section = getattr(self, self.task, None)
+        section = getattr(self, TASKS[self.task].section, None)
         return section if isinstance(section, OfNetworkConfig) else None
 
     @property
@@ -270,6 +274,13 @@ class RunConfig(Section):
                 f"data.layout: the layout {self.data.layout} has no labels, which task={self.task} needs; "
                 f"it must be auto, {' or '.join(usable)}, or the task pretrain"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _task_can_use_a_crf(self) -> Self:
+        if self.crf.mode != "off" and not TASKS[self.task].uses_crf:
+            using = ", ".join(task.name for task in TASKS if task.uses_crf)
+            raise ValueError(f"crf.mode: task={self.task} uses no CRF; it must be off, or the task {using}")
         return self
 
     @model_validator(mode="after")

@@ -45,6 +45,18 @@ class EvaluateConfig(ScoredSplitConfig):
     )
 
 
+class CrfSearchConfig(OfNetworkConfig):
+    """A search for the parameters of a CRF, on training images; `seg-engine crf-search` fills it in."""
+
+    at: Literal["input", "original"] = option("original", "Size at which the CRF is used and scored")
+    images: int = option(20, "Training images to search on", unit="images", ge=1, le=1_000_000)
+    trials: int = option(30, "Sets of parameters to try", ge=2, le=100_000)
+    minutes: float = option(
+        0.0, "Time after which no further trial starts, 0: no limit", unit="minutes", ge=0, le=1_000_000
+    )
+    seed: int = option(0, "Seed of the images and of the parameters", ge=0, lt=2**63)
+
+
 class PredictConfig(OfNetworkConfig):
     """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
 

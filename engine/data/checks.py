@@ -14,6 +14,7 @@ from engine.data.cases import open_material
 from engine.data.dataset import open_dataset
 from engine.data.membership import Trained
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes, refuse_unlabelled
+from engine.data.search_images import open_search_images
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,18 @@ def check_material(config: RunConfig, known: Known, log: Log) -> Checked:
     held_out = Pairs(material.root, material.class_set, material.calibrating, ())
     refuse_unlabelled(held_out, "the part held out, which calibrates,")
     return Checked(material.notes)
+
+
+def check_crf_images(config: RunConfig, known: Known, log: Log) -> Checked:
+    """The training images that a search for the parameters of a CRF is to use."""
+    about = config.crf_search
+    assert about is not None
+    chosen = open_search_images(
+        config.data, about.images, about.seed, known.cache, known.trained, log.progress
+    )
+    _refuse_strange(chosen.pairs, known)
+    refuse_unlabelled(chosen.pairs, "the search", config.data.size if about.at == "input" else None)
+    return Checked((*chosen.pairs.notes, *([chosen.note] if chosen.note else [])))
 
 
 def check_nothing(config: RunConfig, known: Known, log: Log) -> Checked:

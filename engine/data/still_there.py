@@ -28,6 +28,11 @@ def find_split(config: RunConfig, run: RunDir) -> None:
     find_pairs(config.data, about.split, _source(config, run))
 
 
+def find_training_images(config: RunConfig, run: RunDir) -> None:
+    """The training images of the run whose network is looked at."""
+    find_pairs(config.data, "train", _source(config, run))
+
+
 def find_material(config: RunConfig, run: RunDir) -> None:
     """What an out-of-distribution evaluation is fitted on and judges."""
     about = config.ood

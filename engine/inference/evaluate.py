@@ -5,6 +5,10 @@ made in bands. So memory does not depend on the number of images. The confusion 
 in outputs/confusions.npz, written every `checkpoint.seconds` and at every end: a run that was stopped goes on
 with the images that are not in it, unless the checkpoint's file has changed since. Of the images with the
 lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
+
+With a CRF, both the predictions before it and those after it are scored in the same pass. All that is told
+without a word about it is of those after; those before have outputs/confusions-before-crf.npz and are part of
+the event `crf_result`.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from engine.data.catalog import DataError, Sample
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
+from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.network import Network
 from engine.inference.progress import readers
 from engine.inference.scoring import Scoring
@@ -43,6 +48,7 @@ from engine.training.meter import score_fields
 from engine.worker.job import Job
 
 CONFUSIONS = "confusions.npz"
+BEFORE_CRF = "confusions-before-crf.npz"
 
 
 def evaluate(job: Job) -> None:
@@ -55,7 +61,8 @@ def evaluate(job: Job) -> None:
     begun = time.monotonic()
     scoring = Scoring.of(job, about)
     pairs, network = scoring.pairs, scoring.network
-    kept = Kept.of(job, network)
+    refinement = Refinement.of(job, network, about.at)
+    kept = Kept.of(job, network, refinement)
     job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
     speed = measure_latency(network.model, network.size, scoring.hardware)
@@ -63,7 +70,7 @@ def evaluate(job: Job) -> None:
 
     with WorstGallery(job.run.gallery, pairs.class_set, network.epoch, about.keep) as gallery:
         gallery.go_on_with(kept.confusions)
-        score_images(job, about, pairs, network, kept, gallery)
+        score_images(job, about, pairs, network, kept, gallery, refinement)
         gallery.record(job)
     pooled = kept.confusions.pooled()
     scoring.refuse_void(pooled)
@@ -86,38 +93,58 @@ def evaluate(job: Job) -> None:
             latency_seconds=speed["median_seconds"],
             latency_p95_seconds=speed["p95_seconds"],
             frames_per_second=speed["frames_per_second"],
+            crf="" if refinement is None else refinement.words,
             **score_fields(scores, list(network.classes)),
         )
     )
+    if refinement is not None and kept.before is not None:
+        before, after = (crf_scores(one, network.classes) for one in (kept.before.scores(), scores))
+        job.record(refinement.result(about.split, len(kept.confusions), before, after))
     job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
 
 
 @dataclass
 class Kept:
-    """The confusions of the images scored so far, and their file."""
+    """The confusions of the images scored so far, and their file; `before` are those without the CRF."""
 
     path: Path
     confusions: ImageConfusions
+    before: ImageConfusions | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, job: Job, network: Network) -> Kept:
+    def of(cls, job: Job, network: Network, refinement: Refinement | None = None) -> Kept:
         """What an earlier attempt left; with a warning nothing, when that cannot be gone on with."""
         path = job.run.outputs / CONFUSIONS
-        fresh = cls(path, ImageConfusions(network.classes, network.sha256))
+        made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
+        fresh = cls(path, ImageConfusions(network.classes, made_by))
+        if refinement is not None:
+            fresh.before = ImageConfusions(network.classes, network.sha256)
         if not path.exists():
             return fresh
         try:
-            earlier = load_image_confusions(path)
+            earlier = cls(path, load_image_confusions(path))
+            if refinement is not None:
+                earlier.before = load_image_confusions(fresh.before_path).first(len(earlier.confusions))
         except MetricsError as error:
             job.warn(f"{error}; all images are scored again")
             return fresh
-        if (earlier.classes, earlier.checkpoint) != (network.classes, network.sha256):
-            job.warn("the checkpoint has changed; all images are scored again")
+        if (earlier.confusions.classes, earlier.confusions.checkpoint) != (network.classes, made_by):
+            what = "checkpoint has" if refinement is None else "checkpoint or the CRF has"
+            job.warn(f"the {what} changed; all images are scored again")
             return fresh
-        return cls(path, earlier)
+        if earlier.before is not None and earlier.before.names != earlier.confusions.names:
+            job.warn(f"{fresh.before_path}: is of other images; all images are scored again")
+            return fresh
+        return earlier
+
+    @property
+    def before_path(self) -> Path:
+        return self.path.with_name(BEFORE_CRF)
 
     def save(self) -> None:
+        if self.before is not None:
+            self.before.save(self.before_path)  # first: it may have more images than the other, never fewer
         self.confusions.save(self.path)
         self._saved_at = time.monotonic()
 
@@ -133,27 +160,40 @@ class Read:
     image: Image.Image
     views: list[NDArray[np.uint8]]
     target: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | None = None
+    """For a CRF: the image uint8 [H, W, 3] at the size to score at."""
 
 
 def score_images(
-    job: Job, about: EvaluateConfig, pairs: Pairs, network: Network, kept: Kept, gallery: WorstGallery
+    job: Job,
+    about: EvaluateConfig,
+    pairs: Pairs,
+    network: Network,
+    kept: Kept,
+    gallery: WorstGallery,
+    refinement: Refinement | None = None,
 ) -> None:
     """Predict and count what is not kept yet. Raises StopRequested between two images."""
     known = set(kept.confusions.names)
     left = [sample for sample in pairs.samples if sample.name not in known]
     begun, classes = time.monotonic(), len(network.classes)
 
-    def judge(read: Read) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def judge(read: Read) -> tuple[Tensor, list[Tensor]]:
+        """The class map uint8 [H, W] and what it confuses; with a CRF also what the one before it did."""
         logits = network.logits(read.views)
         height, width = read.target.shape
-        predicted = class_map(logits, (height, width), about.label_resize)  # uint8 [H, W]
-        target = to_device(read.target, predicted.device)
-        return logits, (predicted, confusion_per_image(predicted[None], target[None], classes)[0])
+        maps = [class_map(logits, (height, width), about.label_resize)]
+        target = to_device(read.target, logits.device)
+        if refinement is not None and read.pixels is not None:
+            maps.insert(0, refinement.class_map(logits, read.pixels, about.label_resize))
+        return logits, [maps[0], *(confusion_per_image(one[None], target[None], classes)[0] for one in maps)]
 
     try:
-        with closing(read_ahead(job, left, about, pairs, network)) as reading:
+        with closing(read_ahead(job, left, about, pairs, network, refinement is not None)) as reading:
             judged = computed_ahead(reading, judge, lambda read: read.name)
-            for done, (read, (predicted, confusion)) in enumerate(judged, start=1):
+            for done, (read, (predicted, confusion, *before)) in enumerate(judged, start=1):
+                if kept.before is not None:
+                    kept.before.add(read.name, before[0])
                 scores = kept.confusions.add(read.name, confusion)
                 if gallery.takes(read.name, scores.dice):
                     height, width = read.target.shape
@@ -194,9 +234,15 @@ def score_images(
 
 
 def read_ahead(
-    job: Job, left: list[Sample], about: EvaluateConfig, pairs: Pairs, network: Network
+    job: Job,
+    left: list[Sample],
+    about: EvaluateConfig,
+    pairs: Pairs,
+    network: Network,
+    with_pixels: bool = False,
 ) -> Generator[Read, None, None]:
-    """The samples in order, decoded by threads. Raises DataError at the first that cannot be used."""
+    """The samples in order, decoded by threads, `with_pixels` for a CRF. Raises DataError at the first that
+    cannot be used."""
     table = train_id_table(pairs.class_set)
 
     def read(sample: Sample) -> Read:
@@ -207,6 +253,9 @@ def read_ahead(
         image, labels = pair
         if about.at == "input":
             labels = resize_labels(labels, network.size)
-        return Read(sample.name, image, network.views(image), table[labels])
+        target = table[labels]
+        height, width = target.shape
+        pixels = resize_image(image, (height, width)) if with_pixels else None
+        return Read(sample.name, image, network.views(image), target, pixels)
 
     return map_in_order(read, left, readers(), job.check_stop_while_waiting)

@@ -22,6 +22,7 @@ from engine.data.catalog import DataError
 from engine.data.decode import map_in_order
 from engine.data.image_files import FileFault, read_image
 from engine.inference.ahead import computed_ahead
+from engine.inference.crf.refinement import Refinement
 from engine.inference.network import Network, load_network
 from engine.inference.progress import readers
 from engine.learning.class_maps import class_map
@@ -75,7 +76,10 @@ def predict(job: Job) -> None:
     )
     describe_model(job, network.model, len(network.classes))
 
-    faults = write_predictions(job, about, network, writer, left, len(wanted) - len(left))
+    refinement = Refinement.of(job, network, "original")
+    faults = write_predictions(job, about, network, writer, left, len(wanted) - len(left), refinement)
+    if refinement is not None:
+        job.record(refinement.result("", len(wanted) - len(faults)))
     if faults:
         more = f"; the log lists {len(faults) - 1} more" if len(faults) > 1 else ""
         told = f"{len(faults)} of {len(wanted)} images could not be used; the others are done"
@@ -144,6 +148,7 @@ def write_predictions(
     writer: Writer,
     left: list[tuple[Path, str]],
     done_before: int,
+    refinement: Refinement | None = None,
 ) -> list[str]:
     """Predict and write what is left; returns what is wrong with images. Raises StopRequested between two."""
     begun, faults = time.monotonic(), []
@@ -153,6 +158,8 @@ def write_predictions(
             return None
         logits = network.logits(read.views)
         width, height = read.image.size
+        if refinement is not None:
+            return logits, (refinement.class_map(logits, np.asarray(read.image), about.label_resize),)
         return logits, (class_map(logits, (height, width), about.label_resize),)
 
     with closing(read_ahead(job, left, network)) as reading:

@@ -22,16 +22,17 @@ from engine.config.task_sections import RobustnessConfig
 from engine.data.cases import read_labelled
 from engine.data.catalog import Sample
 from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt
-from engine.data.decode import train_id_table
+from engine.data.decode import resize_image, train_id_table
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
+from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.network import Network
 from engine.inference.progress import Steps, read_ahead
 from engine.inference.scoring import Scoring
 from engine.learning.class_maps import class_map
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
-from engine.metrics.scores import scores_from_confusion
+from engine.metrics.scores import Scores, scores_from_confusion
 from engine.run.events import CorruptionResult, Finished, Split
 from engine.run.files import replacing
 from engine.training.begin import describe_model
@@ -40,8 +41,9 @@ from engine.worker.job import Job
 Asked = tuple[Sample, tuple[str, int]]
 """An image, and a corruption with its strength."""
 
-ToScore = tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]
-"""What the network is to see of it, and its train ids at the size of its labels."""
+ToScore = tuple[list[NDArray[np.uint8]], NDArray[np.uint8], NDArray[np.uint8] | None]
+"""What the network is to see of it, its train ids at the size of its labels and, for a CRF, its pixels
+there."""
 
 VARIANTS = ((CLEAN, 0), *((corruption, strength) for corruption in CORRUPTIONS for strength in STRENGTHS))
 
@@ -55,32 +57,43 @@ def robustness(job: Job) -> None:
     begun = time.monotonic()
     scoring = Scoring.of(job, about)
     pairs, network = scoring.pairs, scoring.network
-    counts = Counts.of(job, network)
+    refinement = Refinement.of(job, network, "original")
+    counts = Counts.of(job, network, refinement)
     job.record(scoring.begun("original", len(counts.names)))
     describe_model(job, network.model, len(network.classes))
-    count_images(job, about, pairs, network, counts)
+    count_images(job, about, pairs, network, counts, refinement)
     scoring.refuse_void(counts.confusions)
     for result in counts.results(about.split):
         job.record(result)
+    if refinement is not None:
+        for place, (corruption, strength) in enumerate(VARIANTS):
+            before, after = (
+                crf_scores(counts.scores(of), network.classes) for of in (place + len(VARIANTS), place)
+            )
+            images = len(counts.names)
+            job.record(refinement.result(about.split, images, before, after, corruption, strength))
     job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
 
 
 @dataclass
 class Counts:
-    """For each of VARIANTS the pooled confusion matrix, and the sum and number of the images' own Dice."""
+    """For each of VARIANTS the pooled confusion matrix, and the sum and number of the images' own Dice. With
+    a CRF first for all predictions after it, then for all before it. `checkpoint` says what they are of."""
 
     path: Path
     checkpoint: str
     confusions: NDArray[np.int64]
-    dice: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(VARIANTS), 2)))
+    dice: NDArray[np.float64]
     names: list[str] = field(default_factory=list)
     _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, job: Job, network: Network) -> Counts:
-        """What an earlier attempt left of the same checkpoint; else nothing."""
+    def of(cls, job: Job, network: Network, refinement: Refinement | None = None) -> Counts:
+        """What an earlier attempt left of the same checkpoint and CRF; else nothing."""
         path, classes = job.run.outputs / COUNTS, len(network.classes)
-        empty = cls(path, network.sha256, np.zeros((len(VARIANTS), classes, classes + 1), np.int64))
+        made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
+        rows = len(VARIANTS) * (1 if refinement is None else 2)
+        empty = cls(path, made_by, np.zeros((rows, classes, classes + 1), np.int64), np.zeros((rows, 2)))
         if not path.exists():
             return empty
         try:
@@ -91,12 +104,13 @@ class Counts:
             job.warn(f"{path}: is damaged: {error}; all images are scored again")
             return empty
         if (earlier.checkpoint, earlier.confusions.shape) != (empty.checkpoint, empty.confusions.shape):
-            job.warn("the checkpoint has changed; all images are scored again")
+            what = "checkpoint has" if refinement is None else "checkpoint or the CRF has"
+            job.warn(f"the {what} changed; all images are scored again")
             return empty
         return earlier
 
     def add(self, name: str, confusions: list[NDArray[np.int64]]) -> None:
-        """Count one image, of which there is a matrix for each of VARIANTS."""
+        """Count one image, of which there is a matrix for each row."""
         for place, confusion in enumerate(confusions):
             self.confusions[place] += confusion
             dice = scores_from_confusion(confusion).dice
@@ -117,13 +131,16 @@ class Counts:
     def save_is_due(self, seconds: float) -> bool:
         return time.monotonic() - self._saved_at >= seconds
 
+    def scores(self, place: int) -> Scores:
+        """Those of one row."""
+        total, images = self.dice[place]
+        mean = float(total / images) if images else None
+        return scores_from_confusion(self.confusions[place], dice_image=mean)
+
     def results(self, split: Split) -> list[CorruptionResult]:
         made = []
         for place, (corruption, strength) in enumerate(VARIANTS):
-            total, images = self.dice[place]
-            scores = scores_from_confusion(
-                self.confusions[place], dice_image=float(total / images) if images else None
-            )
+            scores = self.scores(place)
             made.append(
                 CorruptionResult(
                     corruption=corruption,
@@ -139,7 +156,14 @@ class Counts:
         return made
 
 
-def count_images(job: Job, about: RobustnessConfig, pairs: Pairs, network: Network, counts: Counts) -> None:
+def count_images(
+    job: Job,
+    about: RobustnessConfig,
+    pairs: Pairs,
+    network: Network,
+    counts: Counts,
+    refinement: Refinement | None = None,
+) -> None:
     """Predict and count what is not counted yet. Raises StopRequested between two images."""
     known, table = set(counts.names), train_id_table(pairs.class_set)
     left = [sample for sample in pairs.samples if sample.name not in known]
@@ -153,24 +177,30 @@ def count_images(job: Job, about: RobustnessConfig, pairs: Pairs, network: Netwo
     def read(asked: Asked) -> ToScore:
         sample, variant = asked
         image, target = decoded(sample)
-        return network.views(corrupt(image, *variant, sample.name)), target
+        corrupted = corrupt(image, *variant, sample.name)
+        height, width = target.shape
+        pixels = resize_image(corrupted, (height, width)) if refinement is not None else None
+        return network.views(corrupted), target, pixels
 
-    def judge(each: tuple[Asked, ToScore]) -> tuple[Tensor, tuple[Tensor]]:
-        views, labels = each[1]
+    def judge(each: tuple[Asked, ToScore]) -> tuple[Tensor, list[Tensor]]:
+        views, labels, pixels = each[1]
         logits = network.logits(views)
         height, width = labels.shape
-        predicted = class_map(logits, (height, width), about.label_resize)
-        target = to_device(labels, predicted.device)
-        return logits, (confusion_per_image(predicted[None], target[None], len(network.classes))[0],)
+        maps = [class_map(logits, (height, width), about.label_resize)]
+        if refinement is not None and pixels is not None:
+            maps.insert(0, refinement.class_map(logits, pixels, about.label_resize))
+        target = to_device(labels, logits.device)
+        return logits, [confusion_per_image(one[None], target[None], len(network.classes))[0] for one in maps]
 
     asked = [(sample, variant) for sample in left for variant in VARIANTS]
-    found: list[NDArray[np.int64]] = []
+    found: list[list[NDArray[np.int64]]] = []
     try:
         judged = computed_ahead(read_ahead(job, asked, read), judge, lambda each: each[0][0].name)
-        for ((sample, _), _), (confusion,) in judged:
-            found.append(confusion)
+        for ((sample, _), _), confusions in judged:
+            found.append(confusions)
             if len(found) == len(VARIANTS):
-                counts.add(sample.name, found)
+                after_then_before = zip(*found, strict=True)
+                counts.add(sample.name, [confusion for stage in after_then_before for confusion in stage])
                 found = []
                 if counts.save_is_due(job.config.checkpoint.seconds):
                     counts.save()

@@ -25,11 +25,35 @@ def class_map(logits: Tensor, size: tuple[int, int], label_resize: str) -> Tenso
         classes = _largest(logits)
         rows, columns = _nearest(size[0], height, logits), _nearest(size[1], width, logits)
         return classes if (height, width) == size else classes[rows[:, None], columns]
+    return torch.cat([_largest(band) for band in _bilinear_bands(logits, size)])
+
+
+def logits_at(logits: Tensor, size: tuple[int, int], label_resize: str) -> Tensor:
+    """All logits of `class_map` at `size`, float32 [H, W, C]: their argmax is that class map."""
+    height, width = logits.shape[2:]
+    if label_resize == "nearest" or (height, width) == size:
+        pixels = logits[0].permute(1, 2, 0)
+        if (height, width) != size:
+            rows, columns = _nearest(size[0], height, logits), _nearest(size[1], width, logits)
+            pixels = pixels[rows[:, None], columns]
+        return pixels.contiguous()
+    whole = logits.new_empty(*size, logits.shape[1])
+    first = 0
+    for band in _bilinear_bands(logits, size):
+        rows_here = band.shape[2]
+        whole[first : first + rows_here] = band[0].permute(1, 2, 0)
+        first += rows_here
+    return whole
+
+
+def _bilinear_bands(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """Bands [1, C, rows, W] of the logits at `size`, from the top down, with the classes innermost in
+    memory."""
+    height, width = logits.shape[2:]
     low, high, weight = _between(size[0], height, logits)
     # With the classes innermost a pixel's logits lie side by side: the argmax is several times as fast.
     pixels = logits[0].permute(1, 2, 0).contiguous()  # [h, w, C]
     band = max(1, BAND_VALUES // (logits.shape[1] * size[1]))
-    parts = []
     for first in range(0, size[0], band):
         part = slice(first, first + band)
         rows = torch.lerp(
@@ -38,8 +62,7 @@ def class_map(logits: Tensor, size: tuple[int, int], label_resize: str) -> Tenso
         wide = rows.permute(2, 0, 1).unsqueeze(0)  # [1, C, band, w], channels last in memory
         if width != size[1]:
             wide = functional.interpolate(wide, size=(wide.shape[2], size[1]), mode="bilinear")
-        parts.append(_largest(wide))
-    return torch.cat(parts)
+        yield wide
 
 
 def logit_bands(logits: Tensor, size: tuple[int, int], values: int) -> Iterator[Tensor]:

@@ -39,7 +39,8 @@ def confusion_of(predicted: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8]
 class ImageConfusions:
     """Matrices [C, C+1] as in `engine.metrics.scores`, one an image, in the order in which they were added.
 
-    `checkpoint` is the SHA-256 of the checkpoint whose predictions they count.
+    `checkpoint` is the SHA-256 of the checkpoint whose predictions they count, and the words of the CRF that
+    refined them.
     """
 
     classes: tuple[str, ...]
@@ -64,6 +65,15 @@ class ImageConfusions:
         cells = np.flatnonzero(confusion).astype(np.int32)
         self._keep(name, cells, confusion.ravel()[cells])
         return scores
+
+    def first(self, count: int) -> ImageConfusions:
+        """Those of the first `count` images."""
+        cut = ImageConfusions(self.classes, self.checkpoint)
+        for name, cells, counts in zip(
+            self.names[:count], self._cells[:count], self._counts[:count], strict=True
+        ):
+            cut._keep(name, cells, counts)
+        return cut
 
     def matrix(self, position: int) -> Matrix:
         """The matrix of one image."""

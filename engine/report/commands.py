@@ -67,7 +67,7 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
 
 def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     """The command that looks at the network of another run as this one does."""
-    config, section, source = flat_config(row.stored_config), row.config[task.name], source_id(row)
+    config, section, source = flat_config(row.stored_config), row.config[task.section], source_id(row)
     given = task.arguments(section, config["data.root"])
     words = [task.name, _called(source, others), *given.operands]
     for change in _changes(config, source, others):

@@ -18,6 +18,7 @@ def evaluation_text(row: EvaluationRow, colors: Sequence[str]) -> Text:
     """One evaluation: its scores, its classes, and the cost of the network."""
     way = f", {row.label_resize}" if row.label_resize else ""
     way += f", test-time augmentation: {row.tta}" if row.tta not in ("", "none") else ""
+    way += ", refined by a CRF" if row.crf else ""
     title = f"{row.images} images of {row.split} at the {row.at} size{way}, checkpoint of epoch {row.epoch}\n"
     scores = "   ".join(f"{name} {_precise(getattr(row, field))}" for field, name in NAMES.items())
     text = Text(title, no_wrap=True, overflow="ignore")
@@ -48,7 +49,11 @@ def evaluations_table(rows: Sequence[EvaluationRow], width: int | None = None) -
     ]
     if any(row.source for row in rows):
         speeds = [f"{row.frames_per_second:.1f}" if row.frames_per_second else "-" for row in rows]
-        ways = [" ".join(part for part in (row.label_resize, _augmented(row)) if part) or "-" for row in rows]
+        ways = [
+            " ".join(part for part in (row.label_resize, _augmented(row), "+CRF" * bool(row.crf)) if part)
+            or "-"
+            for row in rows
+        ]
         columns += [
             Column("frames/s", speeds, right=True),
             Column("way", ways),

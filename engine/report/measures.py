@@ -28,6 +28,7 @@ class Evaluation:
         words = [f"{'external' if self.external else scores.split} at {scores.at}", f"{scores.images} images"]
         words += [scores.label_resize] if scores.label_resize == "nearest" else []
         words += [f"tta {scores.tta}"] if scores.tta not in ("", "none") else []
+        words += ["CRF"] if scores.crf else []
         return ", ".join(words)
 
 

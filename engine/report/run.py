@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table
 from engine.report.lines import as_lines, quoted
@@ -26,7 +27,17 @@ from engine.report.tables import (
     text_table,
 )
 from engine.run.events import WarmStart
-from engine.store import CorruptionRow, EpochRow, EvaluationRow, EventRow, MetricRow, OodRow, RunRow
+from engine.store import (
+    CorruptionRow,
+    CrfRow,
+    CrfTrialRow,
+    EpochRow,
+    EvaluationRow,
+    EventRow,
+    MetricRow,
+    OodRow,
+    RunRow,
+)
 from engine.tasks import TASKS, USUAL, NetworkTask
 from engine.visible import block, one_line
 
@@ -59,6 +70,8 @@ class RunPage:
     now: float
     ood: Sequence[OodRow] = ()
     corruptions: Sequence[CorruptionRow] = ()
+    crf: Sequence[CrfRow] = ()
+    crf_trials: Sequence[CrfTrialRow] = ()
     metrics: Sequence[MetricRow] = ()
     waits: str = ""
     """Why it has not started, in a line; "" where that is not known or it has."""
@@ -226,7 +239,10 @@ def _with_unit(row: MetricRow) -> str:
 def results(page: RunPage, width: int | None = None) -> Text | None:
     """What was measured beside the training: evaluations, out-of-distribution scores, Dice on corrupted
     images; by the run itself or by those that looked at its network. For `width` columns (None: no limit)."""
-    told = (_evaluations(page, width), _ood(page, width), _corruptions(page, width))
+    told = (
+        *(_evaluations(page, width), _ood(page, width), _corruptions(page, width)),
+        *(_crf(page, width), _crf_search(page, width)),
+    )
     parts = [part for part in told if part]
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts) if parts else None
 
@@ -257,6 +273,28 @@ def _corruptions(page: RunPage, width: int | None) -> Text | None:
     by = "" if newest == page.row.id else f", by run {newest}"
     rows = [row for row in page.corruptions if row.run_id == newest]
     return Text.assemble((f"Dice by corruption and strength{by}\n", "bold"), corruption_table(rows, width))
+
+
+def _crf(page: RunPage, width: int | None) -> Text | None:
+    """What a CRF made of the run's own predictions, or those of the newest that looked at its network with
+    one."""
+    if not page.crf:
+        return None
+    newest = page.crf[-1].run_id
+    told = "" if newest == page.row.id else f"with a CRF, by run {newest}\n"
+    rows = [row for row in page.crf if row.run_id == newest]
+    return Text.assemble((told, "bold"), crf_text(rows, page.row.colors, width))
+
+
+def _crf_search(page: RunPage, width: int | None) -> Text | None:
+    """The best trials of a search for the parameters of a CRF, likewise."""
+    if not page.crf_trials:
+        return None
+    newest = page.crf_trials[-1].run_id
+    by = "" if newest == page.row.id else f", by run {newest}"
+    rows = [row for row in page.crf_trials if row.run_id == newest]
+    head = f"search of CRF parameters on training images, {len(rows)} trials{by}\n"
+    return Text.assemble((head, "bold"), trials_table(rows, width, most=12))
 
 
 def facts(page: RunPage) -> Text:

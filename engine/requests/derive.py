@@ -22,15 +22,15 @@ from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import absolute, expanded
 from engine.store import EvaluationRow, RunRow, Store
-from engine.tasks import learns_classes
+from engine.tasks import TASKS, learns_classes
 from engine.workspace import Workspace
 
 KEYS = (
     *("device", "precision", "data.size", "data.layout", "data.classes", "data.split", "data.skip_bad"),
     *("limits.hours", "checkpoint.seconds", "executor"),
 )
-"""Config keys that mean something here, and those of `runtime` and `slurm`; the rest is settled by the
-training."""
+"""Config keys that mean something here, and those of `runtime`, `slurm` and, where a CRF is used, `crf`; the
+rest is settled by the training."""
 
 CONFUSIONS = "confusions.npz"
 
@@ -73,25 +73,34 @@ def derived_config(
     assignments: Sequence[str],
     data: Path | None = None,
     task: str = "evaluate",
+    crf: bool = False,
 ) -> RunConfig:
     """The config of the run `row` made that of a `task` that looks at its network; `about` is its section.
 
-    `assignments` are KEY=VALUE of KEYS. `data` is the root of another data set, of which the run has held
-    out no part: its own folders count, unless data.split is among the assignments. Raises Refused and
-    ConfigError.
-    """
+    `crf`: with the CRF whose parameters were searched for the checkpoint; a key of `crf` among the
+    assignments gives them instead. `assignments` are KEY=VALUE of KEYS. `data` is the root of another data
+    set, of which the run has held out no part: its own folders count, unless data.split is among the
+    assignments. Raises Refused and ConfigError."""
     values = parse_assignments(assignments)
-    strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
+    groups = ("runtime.", "slurm.", *(("crf.",) if TASKS[task].uses_crf else ()))
+    strange = [key for key in values if key not in KEYS and not key.startswith(groups)]
     if strange:
-        allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* can be changed"
+        allowed = f"{', '.join(KEYS)}, {' and '.join(f'{group}*' for group in groups)} can be changed"
         raise Refused([f"{key}: is fixed by the training of {row.id}; {allowed}" for key in strange])
+    refined = {key: value for key, value in values.items() if key.startswith("crf.")}
+    if crf or refined:
+        refined = {"crf.mode": "on" if refined else "searched"} | refined
     root = str(absolute(data)) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values
     trained = trained_config(workspace, row)
+    plain = {key: value for key, value in values.items() if key not in refined}
     # Where a network was trained says nothing about where it is looked at.
-    table = with_values(trained, {"executor": "local", "devices": "1"} | values).model_dump()
-    config = freeze_classes(validate(table | {"task": task, task: dict(about), "init": {}, "pretrain": {}}))
+    table = with_values(trained, {"executor": "local", "devices": "1"} | plain).model_dump()
+    config = freeze_classes(
+        validate(table | {"task": task, TASKS[task].section: dict(about), "init": {}, "pretrain": {}})
+    )
+    config = with_values(config, refined) if refined else config
     if "data.classes" not in values and config.data.class_set is not None:
         refuse_strange_classes(row, config.data.class_set.class_set())
     check_hardware(config)
@@ -140,15 +149,19 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""
-    kind = (about.split, about.at, label_resize, about.tta)
+    kind = (about.split, about.at, label_resize, about.tta, wanted.crf.mode != "off")
     for evaluation in reversed(found):
         other = store.run(evaluation.run_id).config["data"]
-        same = (evaluation.split, evaluation.at, evaluation.label_resize, evaluation.tta) == kind
-        if same and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
+        way = (evaluation.label_resize, evaluation.tta, evaluation.crf != "")
+        if (evaluation.split, evaluation.at, *way) == kind and (other["root"], other["split"]) == (
+            wanted.data.root,
+            wanted.data.split,
+        ):
             return evaluation
     options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
     options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
     options += f" --tta {about.tta}" if about.tta != "none" else ""
+    options += " --crf" if wanted.crf.mode != "off" else ""
     command = f"seg-engine evaluate {row.source or row.id} {options}"
     raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
 

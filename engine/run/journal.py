@@ -21,6 +21,8 @@ from engine.run.events import (
     AnyEvent,
     Checkpoint,
     CorruptionResult,
+    CrfResult,
+    CrfTrial,
     Epoch,
     Event,
     Failed,
@@ -33,7 +35,10 @@ from engine.run.files import open_shared
 
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 
-_DURABLE = (Epoch, Checkpoint, Result, OodResult, CorruptionResult, Finished, Failed, Stopped)
+_DURABLE = (
+    *(Epoch, Checkpoint, Result, OodResult, CorruptionResult, CrfResult, CrfTrial),
+    *(Finished, Failed, Stopped),
+)
 
 
 class JournalError(EngineError):

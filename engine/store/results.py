@@ -12,6 +12,8 @@ from engine.store.errors import StoreError
 from engine.store.lookup import require
 from engine.store.rows import (
     CORRUPTION_COLUMNS,
+    CRF_COLUMNS,
+    CRF_TRIAL_COLUMNS,
     EPOCH_COLUMNS,
     EVALUATION_COLUMNS,
     EVENT_COLUMNS,
@@ -20,6 +22,8 @@ from engine.store.rows import (
     OOD_COLUMNS,
     OOD_IMAGE_COLUMNS,
     CorruptionRow,
+    CrfRow,
+    CrfTrialRow,
     EpochRow,
     EvaluationRow,
     EventRow,
@@ -30,6 +34,8 @@ from engine.store.rows import (
 )
 from engine.store.schema import (
     corruptions,
+    crf_results,
+    crf_trials,
     epochs,
     events,
     images,
@@ -101,6 +107,20 @@ class Results:
         chosen = sa.select(*CORRUPTION_COLUMNS).join_from(corruptions, runs).where(_of(run_id))
         order = (runs.c.created_at, corruptions.c.run_id, corruptions.c.seq)
         return [CorruptionRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
+
+    def crf_results(self, run_id: str) -> list[CrfRow]:
+        """What CRFs made of the predictions of the run itself, or of those that looked at its network; in
+        order of time."""
+        chosen = sa.select(*CRF_COLUMNS).join_from(crf_results, runs).where(_of(run_id))
+        order = (runs.c.created_at, crf_results.c.run_id, crf_results.c.seq)
+        return [CrfRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
+
+    def crf_trials(self, run_id: str) -> list[CrfTrialRow]:
+        """The trials of the run itself, of the task `crf-search`, or of those for its network; in order of
+        time."""
+        chosen = sa.select(*CRF_TRIAL_COLUMNS).join_from(crf_trials, runs).where(_of(run_id))
+        order = (runs.c.created_at, crf_trials.c.run_id, crf_trials.c.trial)
+        return [CrfTrialRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def metrics(self, run_id: str) -> list[MetricRow]:
         """What metrics of one's own gave for the run itself and, of the task `evaluate`, for its network; in

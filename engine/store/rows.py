@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from engine.store.errors import StoreError
 from engine.store.schema import (
     corruptions,
+    crf_results,
+    crf_trials,
     epochs,
     events,
     experiments,
@@ -51,7 +53,8 @@ class RunRow:
 
     `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
     `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
-    run of the task `robustness`."""
+    run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of the task
+    `crf-search`."""
 
     id: str
     name: str
@@ -115,6 +118,7 @@ class RunRow:
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None
+    crf_miou: float | None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -196,6 +200,7 @@ class EvaluationRow:
     latency_seconds: float | None
     latency_p95_seconds: float | None
     frames_per_second: float | None
+    crf: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +271,66 @@ class CorruptionRow:
     dice_image: float | None
     miou: float | None
     pixel_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrfParameterRow:
+    """The parameters of a CRF, None for predictions without one."""
+
+    iterations: int | None
+    gaussian_weight: float | None
+    gaussian_sigma: float | None
+    bilateral_weight: float | None
+    bilateral_sigma_xy: float | None
+    bilateral_sigma_rgb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrfRow(CrfParameterRow):
+    """What a CRF made of predictions; the fields are those of the `crf_result` event. `run_id` is the run
+    that used it, `source` the run whose network it is of."""
+
+    run_id: str
+    source: str
+    seq: int
+    split: str
+    at: str
+    corruption: str
+    strength: int
+    images: int
+    searched: bool
+    timed: int
+    seconds: float | None
+    p95_seconds: float | None
+    dice_before: float | None
+    dice_after: float | None
+    dice_image_before: float | None
+    dice_image_after: float | None
+    miou_before: float | None
+    miou_after: float | None
+    pixel_accuracy_before: float | None
+    pixel_accuracy_after: float | None
+    class_dice_before: dict[str, float | None] | None
+    class_dice_after: dict[str, float | None] | None
+    class_iou_before: dict[str, float | None] | None
+    class_iou_after: dict[str, float | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrfTrialRow(CrfParameterRow):
+    """One trial of a search for the parameters of a CRF; the fields are those of the `crf_trial` event."""
+
+    run_id: str
+    source: str
+    trial: int
+    seq: int
+    t: float
+    kind: str
+    miou: float | None
+    dice: float | None
+    pixel_accuracy: float | None
+    class_iou: dict[str, float | None]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +406,10 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
             corruptions.c.run_id == runs.c.id, corruptions.c.strength == HARDEST
         ),
     ),
+    "crf_miou": _of_task(
+        "crf-search",
+        sa.select(sa.func.max(crf_trials.c.miou)).where(crf_trials.c.run_id == runs.c.id),
+    ),
 }
 """Fields of a run that are no columns of `runs`, within a select that joins `experiments`."""
 
@@ -379,4 +448,6 @@ def _with_source(table: sa.Table, row: type[Any]) -> list[sa.ColumnElement[Any]]
 EVALUATION_COLUMNS = _with_source(results, EvaluationRow)
 OOD_COLUMNS = _with_source(ood_results, OodRow)
 CORRUPTION_COLUMNS = _with_source(corruptions, CorruptionRow)
+CRF_COLUMNS = _with_source(crf_results, CrfRow)
+CRF_TRIAL_COLUMNS = _with_source(crf_trials, CrfTrialRow)
 METRIC_COLUMNS = _with_source(metrics, MetricRow)

@@ -6,6 +6,8 @@ means. All times are UTC seconds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from engine.store.dialects import NextChange
@@ -175,6 +177,7 @@ results = sa.Table(
     sa.Column("latency_seconds", sa.Float),
     sa.Column("latency_p95_seconds", sa.Float),
     sa.Column("frames_per_second", sa.Float),
+    sa.Column("crf", sa.Text, nullable=False, server_default=""),
     sa.PrimaryKeyConstraint("run_id", "split", "at", "epoch"),
 )
 
@@ -264,6 +267,61 @@ corruptions = sa.Table(
     sa.Column("images", sa.Integer, nullable=False),
     *_scores(),
     sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
+)
+
+
+def _crf_parameters() -> list[sa.Column[float]]:
+    """NULL for a trial without a CRF."""
+    weights_and_widths = (
+        *("gaussian_weight", "gaussian_sigma"),
+        *("bilateral_weight", "bilateral_sigma_xy", "bilateral_sigma_rgb"),
+    )
+    return [sa.Column("iterations", sa.Integer), *(sa.Column(name, sa.Float) for name in weights_and_widths)]
+
+
+def _before_and_after(name: str, kind: Any) -> list[sa.Column[Any]]:
+    return [sa.Column(f"{name}_{when}", kind) for when in ("before", "after")]
+
+
+crf_results = sa.Table(
+    "crf_results",
+    metadata,
+    _run_id(),
+    _text("split"),
+    _text("at"),
+    _text("corruption"),
+    sa.Column("strength", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    *_crf_parameters(),
+    sa.Column("searched", sa.Boolean, nullable=False),
+    sa.Column("timed", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.Column("p95_seconds", sa.Float),
+    *_before_and_after("dice", sa.Float),
+    *_before_and_after("dice_image", sa.Float),
+    *_before_and_after("miou", sa.Float),
+    *_before_and_after("pixel_accuracy", sa.Float),
+    *_before_and_after("class_dice", sa.JSON(none_as_null=True)),
+    *_before_and_after("class_iou", sa.JSON(none_as_null=True)),
+    sa.PrimaryKeyConstraint("run_id", "split", "at", "corruption", "strength"),
+)
+
+crf_trials = sa.Table(
+    "crf_trials",
+    metadata,
+    _run_id(),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    _text("kind"),
+    *_crf_parameters(),
+    sa.Column("miou", sa.Float),
+    sa.Column("dice", sa.Float),
+    sa.Column("pixel_accuracy", sa.Float),
+    sa.Column("class_iou", sa.JSON, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.PrimaryKeyConstraint("run_id", "trial"),
 )
 
 agents = sa.Table(

@@ -70,6 +70,7 @@ class RunSummary:
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None
+    crf_miou: float | None
 
     @property
     def ended(self) -> bool:

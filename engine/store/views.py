@@ -15,6 +15,10 @@ _WHOSE = """
     JOIN experiments AS x ON x.id = r.experiment_id
 """
 
+_CRF = """
+            s.iterations, s.gaussian_weight, s.gaussian_sigma,
+            s.bilateral_weight, s.bilateral_sigma_xy, s.bilateral_sigma_rgb"""
+
 _SQLITE = {
     "leaderboard": """
         SELECT
@@ -49,10 +53,11 @@ _SQLITE = {
     """,
     "evaluations": f"""
         SELECT
-            s.run_id AS run, r.name, x.name AS experiment, s.split, s.at, s.epoch, s.t, s.images,
-            s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.class_dice, s.class_iou, s.confusion,
-            coalesce(nullif(r.source, ''), r.id) AS source, s.checkpoint, s.label_resize, s.tta,
-            s.parameters, s.flops_per_sample, s.latency_seconds, s.latency_p95_seconds, s.frames_per_second
+            s.run_id AS run, r.name, x.name AS experiment, s.split, s.at, s.epoch, s.t, s.images, s.dice,
+            s.dice_image, s.miou, s.pixel_accuracy, s.class_dice, s.class_iou, s.confusion,
+            coalesce(nullif(r.source, ''), r.id) AS source, s.checkpoint, s.label_resize, s.tta, s.parameters,
+            s.flops_per_sample, s.latency_seconds, s.latency_p95_seconds, s.frames_per_second,
+            s.crf
         {_WHOSE.format(table="results")}
     """,
     "image_scores": f"""
@@ -84,6 +89,31 @@ _SQLITE = {
             s.unit, s.low, s.high, s.better
         {_WHOSE.format(table="metrics")}
     """,
+    "crf_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, r.task, s.split, s.at, s.corruption,
+            s.strength, s.images, {_CRF}, s.searched, s.timed, s.seconds, s.p95_seconds,
+            s.dice_before, s.dice_after, s.dice_image_before, s.dice_image_after,
+            s.miou_before, s.miou_after, s.pixel_accuracy_before, s.pixel_accuracy_after
+        {_WHOSE.format(table="crf_results")}
+    """,
+    "crf_class_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.at, s.corruption, s.strength,
+            a.key AS class,
+            (SELECT o.value FROM json_each(s.class_dice_before) AS o WHERE o.key = a.key) AS dice_before,
+            a.value AS dice_after,
+            (SELECT o.value FROM json_each(s.class_iou_before) AS o WHERE o.key = a.key) AS iou_before,
+            (SELECT o.value FROM json_each(s.class_iou_after) AS o WHERE o.key = a.key) AS iou_after
+        {_WHOSE.format(table="crf_results")}
+        JOIN json_each(s.class_dice_after) AS a
+    """,
+    "crf_search_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.trial, s.kind, s.t, {_CRF},
+            s.miou, s.dice, s.pixel_accuracy, s.class_iou, s.seconds
+        {_WHOSE.format(table="crf_trials")}
+    """,
     "robustness_scores": f"""
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.corruption, s.strength,
@@ -111,6 +141,17 @@ _POSTGRESQL = _SQLITE | {
             CAST(s.include ->> v.key AS boolean) AS include
         {_WHOSE.format(table="ood_images")}
         CROSS JOIN json_each_text(s.scores) AS v
+    """,
+    "crf_class_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.at, s.corruption, s.strength,
+            a.key AS class,
+            CAST(s.class_dice_before ->> a.key AS double precision) AS dice_before,
+            CAST(a.value AS double precision) AS dice_after,
+            CAST(s.class_iou_before ->> a.key AS double precision) AS iou_before,
+            CAST(s.class_iou_after ->> a.key AS double precision) AS iou_after
+        {_WHOSE.format(table="crf_results")}
+        CROSS JOIN json_each_text(s.class_dice_after) AS a
     """,
 }
 

@@ -17,6 +17,7 @@ class Evaluate(NetworkTask):
     noun = "evaluation"
     evaluates = True
     section = "evaluate"
+    uses_crf = True
     worker = "engine.inference.evaluate:evaluate"
     data_check = "engine.data.checks:check_split"
     data_finder = "engine.data.still_there:find_split"

@@ -17,6 +17,7 @@ class Predict(NetworkTask):
     does = "make class maps with it"
     noun = "prediction"
     section = "predict"
+    uses_crf = True
     worker = "engine.inference.predict:predict"
     data_check = "engine.data.checks:check_nothing"  # each image is looked at when its turn comes
     usage = "IMAGES..."

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.tasks.crf_search import CrfSearch
 from engine.tasks.evaluate import Evaluate
 from engine.tasks.ood import Ood
 from engine.tasks.predict import Predict
@@ -124,7 +125,7 @@ class TaskRegistry:
         return core_schema.no_info_wrap_validator_function(of_a_run, names)
 
 
-TASKS = TaskRegistry((Train(), Pretrain(), Evaluate(), Predict(), Ood(), Robustness()))
+TASKS = TaskRegistry((Train(), Pretrain(), Evaluate(), Predict(), Ood(), Robustness(), CrfSearch()))
 
 
 def learns_classes(task: str, classes: Sequence[str]) -> bool:

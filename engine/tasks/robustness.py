@@ -16,6 +16,7 @@ class Robustness(NetworkTask):
     does = "score it on corrupted images"
     noun = "robustness"
     section = "robustness"
+    uses_crf = True
     worker = "engine.inference.robustness:robustness"
     data_check = "engine.data.checks:check_split"
     data_finder = "engine.data.still_there:find_split"

@@ -57,6 +57,8 @@ class Run(Protocol):
     def auroc_score(self) -> str | None: ...
     @property
     def corrupted_dice(self) -> float | None: ...
+    @property
+    def crf_miou(self) -> float | None: ...
 
 
 class WholeRun(Run, Protocol):
@@ -105,6 +107,9 @@ class Task:
     """Whether its result is the scores of a split, image by image."""
     section: ClassVar[str] = ""
     """Its own section of a config."""
+
+    uses_crf: ClassVar[bool] = False
+    """Whether the section `crf` of a config has an effect."""
 
     worker: ClassVar[str]
     """The function of a Job that does it. It puts its end on the record, or raises: StopRequested once all is

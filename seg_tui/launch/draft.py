@@ -29,12 +29,19 @@ from engine.requests.configs import default_name
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
 """Keys that follow from elsewhere in the form, and one that prints."""
 
+OF_OTHER_TASKS = ("crf.",)
+"""What keys begin with that have no effect in a run that learns."""
+
 DEFAULT_EXPERIMENT = "default"
 
 
 def form_keys() -> dict[str, ConfigKey]:
     """The keys of a config that the form has fields for, in their order."""
-    return {key: about for key, about in config_keys().items() if key not in NOT_TYPED}
+    return {key: about for key, about in config_keys().items() if _has_a_field(key)}
+
+
+def _has_a_field(key: str) -> bool:
+    return key not in NOT_TYPED and not key.startswith(OF_OTHER_TASKS)
 
 
 def exact_text(value: Any) -> str:
@@ -135,7 +142,7 @@ class Draft:
             problems: dict[str, str] = {}
             for line in error.problems:
                 key, _, rest = line.partition(": ")
-                known = key in config_keys() and key not in NOT_TYPED
+                known = key in form_keys()
                 problems.setdefault(key if known else "", rest if known else line)
             return Checked(None, problems)
 

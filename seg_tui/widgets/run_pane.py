@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from engine.report.runs import done, outcome, status_cell, worded
 from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
-from engine.store import CorruptionRow
+from engine.store import CorruptionRow, CrfRow
 from engine.tasks import TASKS
 from engine.tasks.robustness import HARDEST
 from engine.visible import one_line as _one_line
@@ -274,10 +274,25 @@ def result_text(detail: Detail, width: int) -> Text:
     for level in dict.fromkeys(result.level for result in found.ood):
         text.append(f"\n{LEVELS[level]}\n", "dim")
         text.append_text(ood_table([result for result in found.ood if result.level == level], width))
+    if found.crf:
+        text.append(f"\n{_crf_line(found.crf)}", "dim")
+    if found.crf_trials:
+        from engine.report.crf import trials_table
+
+        text.append("\n").append_text(trials_table(found.crf_trials, width, most=8))
     if found.corruptions:
         text.append("\n")
         text.append_text(_hardest_table(found.corruptions, width))
     return text
+
+
+def _crf_line(rows: Sequence[CrfRow]) -> str:
+    """What the CRF changed of the images as they are, and how long it took for one."""
+    first = rows[0]
+    took = f", {first.seconds:.2f} s an image" if first.seconds is not None else ""
+    if first.miou_before is None or first.miou_after is None:
+        return f"CRF{took}"
+    return f"CRF: mIoU {score(first.miou_before)} before, {score(first.miou_after)} after{took}"
 
 
 def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:

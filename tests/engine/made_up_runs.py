@@ -12,6 +12,12 @@ from engine.run.directory import RunCard, RunDir
 from engine.run.events import (
     AnyEvent,
     CorruptionResult,
+    CrfFound,
+    CrfResult,
+    CrfScores,
+    CrfSearching,
+    CrfTrial,
+    CrfUse,
     Data,
     Detecting,
     Epoch,
@@ -254,6 +260,94 @@ def ood_event(level: str, score: str, auroc: float | None) -> OodResult:
             "risk_coverage": [(0.5, 0.7), (1.0, 0.6)] if level == "image" else [],
         }
     )
+
+
+CRF = CrfUse(
+    iterations=10,
+    gaussian_weight=1.0,
+    gaussian_sigma=1.0,
+    bilateral_weight=2.0,
+    bilateral_sigma_xy=24.0,
+    bilateral_sigma_rgb=5.0,
+)
+
+
+def crf_event(before: dict[str, float | None], after: dict[str, float | None]) -> CrfResult:
+    """The Dice of each class without and with a CRF."""
+
+    def scores(dices: dict[str, float | None]) -> CrfScores:
+        known = [dice for dice in dices.values() if dice is not None]
+        mean = sum(known) / len(known)
+        return CrfScores(
+            dice=mean,
+            dice_image=mean,
+            miou=iou(mean),
+            pixel_accuracy=0.9,
+            class_dice=dices,
+            class_iou={name: iou(dice) for name, dice in dices.items()},
+        )
+
+    return CrfResult(
+        split="val",
+        at="original",
+        images=3,
+        use=CRF,
+        searched=True,
+        timed=3,
+        seconds=0.5,
+        p95_seconds=0.75,
+        before=scores(before),
+        after=scores(after),
+    )
+
+
+def search_config(source: str) -> RunConfig:
+    """Of a run of the task `crf-search` that looks at the run `source`."""
+    about = {"source": source, "checkpoint": f"../{source}/checkpoints/best.pt"}
+    return RunConfig.model_validate({"task": "crf-search", "crf_search": about})
+
+
+def searching(source: str, done: int = 0) -> CrfSearching:
+    return CrfSearching(
+        source=source,
+        checkpoint=f"../{source}/checkpoints/best.pt",
+        sha256="00",
+        epoch=2,
+        at="original",
+        images=["a", "b"],
+        learned=True,
+        trials=3,
+        done=done,
+        root="/data",
+        classes=list(CLASSES),
+        colors=list(COLORS),
+    )
+
+
+def search_journal(source: str, mious: tuple[float, ...] = (0.5, 0.45, 0.6)) -> MadeUpJournal:
+    """A search whose first trial is without a CRF."""
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.add(searching(source))
+    for trial, miou in enumerate(mious):
+        kinds = ("none", "default", "random")
+        journal.add(
+            CrfTrial.model_validate(
+                {
+                    "trial": trial,
+                    "kind": kinds[trial],
+                    "use": CRF.model_copy(update={"bilateral_weight": float(trial)}) if trial else None,
+                    "miou": miou,
+                    "dice": miou,
+                    "pixel_accuracy": 0.9,
+                    "class_iou": dict.fromkeys(CLASSES, miou),
+                    "seconds": 0.5 if trial else 0.0,
+                }
+            )
+        )
+    journal.add(CrfFound(trial=2, miou=mious[-1], without=mious[0], path="outputs/crf-00-original.json"))
+    journal.finish(0)
+    return journal
 
 
 def robustness_config(source: str) -> RunConfig:

@@ -18,6 +18,7 @@ from engine.store import CAUSES, STATUSES, Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
     MadeUpJournal,
+    crf_event,
     detection_config,
     detection_journal,
     epoch_event,
@@ -28,6 +29,8 @@ from tests.engine.made_up_runs import (
     result_event,
     robustness_config,
     robustness_journal,
+    search_config,
+    search_journal,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "database.md"
@@ -93,6 +96,12 @@ def fill(store: Store, runs: Path) -> None:
         add(run_id, evaluation_config(FIRST), journal, name="full size", experiment="width")
 
     add("66666666", detection_config(FIRST), detection_journal(), name="unknown", experiment="width")
+    refined = MadeUpJournal()
+    refined.begin()
+    refined.add(crf_event({"road": 0.8, "pole": 0.4}, {"road": 0.9, "pole": 0.2}))
+    refined.finish(0)
+    add("88888888", evaluation_config(SECOND), refined, name="refined", experiment="crf")
+    add("99999999", search_config(SECOND), search_journal(SECOND), name="search", experiment="crf")
     add("77777777", robustness_config(FIRST), robustness_journal(), name="rain", experiment="width")
 
     broken = MadeUpJournal()
@@ -233,6 +242,20 @@ def check_corruptions(rows: Rows) -> None:
     ]
 
 
+def check_crf_classes(rows: Rows) -> None:
+    assert [r["class"] for r in rows] == ["pole", "road"]
+    assert rows[0]["iou_before"] == pytest.approx(iou(0.4))
+    assert rows[0]["change"] < 0 < rows[1]["change"]
+
+
+def check_search(rows: Rows) -> None:
+    assert [(r["trial"], r["kind"], r["bilateral_weight"]) for r in rows] == [
+        (2, "random", 2.0),
+        (0, "none", None),
+        (1, "default", 1.0),
+    ]
+
+
 def check_cost(rows: Rows) -> None:
     assert [(r["experiment"], r["runs"]) for r in rows] == [("width", 1), ("paper", 3)]
     assert rows[0]["hours"] == pytest.approx(303 / 3600)
@@ -256,6 +279,8 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "Which score detects out-of-distribution best": check_scores,
     "Which images a run would reject": check_rejected,
     "What a corruption costs": check_corruptions,
+    "What a CRF does to each class": check_crf_classes,
+    "The best parameters of a search": check_search,
     "What an experiment cost": check_cost,
 }
 

@@ -54,6 +54,7 @@ ARGUMENTS = {
     "predict": ["aaaa1111", EVIL],
     "ood": ["aaaa1111", "--ood-data", EVIL],
     "robustness": ["aaaa1111", f"{EVIL}=1"],
+    "crf-search": ["aaaa1111", f"{EVIL}=1"],
     "compare": ["aaaa1111", "bbbb2222"],
     "figure": ["curves", "aaaa1111", "--out", EVIL + ".svg"],
     "report": [EVIL],

@@ -40,6 +40,8 @@ from tests.engine.made_up_runs import (
     open_store,
     robustness_config,
     robustness_journal,
+    search_config,
+    search_journal,
 )
 
 DEEP = b"[" * 100_000
@@ -445,6 +447,7 @@ JOURNALS = {
     "evaluate": (evaluation_journal("aaaa1111", {"a": 0.5, "b": None}), evaluation_config("aaaa1111")),
     "ood": (detection_journal(), detection_config("aaaa1111")),
     "robustness": (robustness_journal(), robustness_config("aaaa1111")),
+    "crf-search": (search_journal("aaaa1111"), search_config("aaaa1111")),
 }
 
 ODD = st.one_of(

@@ -1,4 +1,4 @@
-"""What a robustness run keeps between two attempts."""
+"""What runs of the tasks evaluate and robustness keep between two attempts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.inference.evaluate import Kept
 from engine.inference.robustness import COUNTS, VARIANTS, Counts
 
 CLASSES = ("road", "car")
@@ -59,3 +60,25 @@ def test_another_checkpoint_and_a_damaged_file_begin_anew(tmp_path: Path) -> Non
     counts, (warning,) = attempt(tmp_path)
     assert counts.names == []
     assert "is damaged" in warning
+
+
+def test_an_attempt_goes_on_with_the_images_that_have_both_scores(tmp_path: Path) -> None:
+    """A kill between the writing of two files leaves more images before the CRF than after it."""
+    warnings: list[str] = []
+    job: Any = SimpleNamespace(run=SimpleNamespace(outputs=tmp_path), warn=warnings.append)
+    network: Any = SimpleNamespace(classes=("road", "car"), sha256="sha")
+    refinement: Any = SimpleNamespace(words="bilateral 2")
+    matrix = np.array([[3, 1, 0], [0, 2, 0]])
+    first = Kept.of(job, network, refinement)
+    assert first.before is not None
+    for name in ("a", "b"):
+        first.before.add(name, matrix)
+    first.confusions.add("a", matrix)
+    first.save()
+    second = Kept.of(job, network, refinement)
+    assert second.before is not None
+    assert (second.confusions.names, second.before.names, warnings) == (["a"], ["a"], [])
+    assert np.array_equal(second.before.pooled(), matrix)
+    other: Any = SimpleNamespace(words="bilateral 3")
+    assert len(Kept.of(job, network, other).confusions) == 0
+    assert warnings == ["the checkpoint or the CRF has changed; all images are scored again"]

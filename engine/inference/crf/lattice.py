@@ -1,15 +1,14 @@
-"""The permutohedral lattice: Gaussian filtering of many values in few dimensions (Adams, Baek and Davis, "Fast
-High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010).
+"""The permutohedral lattice: Gaussian filtering of many values in few dimensions (Adams, Baek and Davis,
+"Fast High-Dimensional Filtering Using the Permutohedral Lattice", Eurographics 2010).
 
 A point with `d` features lies in a simplex of d + 1 vertices. Filtering splats values onto the vertices by
 barycentric weights, blurs them along the d + 1 axes of the lattice, and slices them off at the points again.
-Which vertex a point touches is decided as in the reference code of Krähenbühl and Koltun, so that results agree
-with it to rounding.
+Which vertex a point touches is decided as in the reference code of Krähenbühl and Koltun, so that results
+agree with it to rounding.
 
 All three are weighted sums of a few rows, which `torch.nn.functional.embedding_bag` does at the speed of the
-memory, on the CPU as on CUDA: values have the classes innermost, and the vertices are in the order of the image,
-so that what is read together lies together. Building the lattice makes the host wait on CUDA.
-"""
+memory, on the CPU as on CUDA: values have the classes innermost, and the vertices are in the order of the
+image, so that what is read together lies together. Building the lattice makes the host wait on CUDA."""
 
 from __future__ import annotations
 
@@ -38,9 +37,8 @@ class Vertices:
     """The d + 1 vertices of each of N points.
 
     `ids` int32 [N, d + 1] are rows among the `count` vertices, `shares` float32 [N, d + 1] the barycentric
-    weights of a point, which add up to 1. `neighbours` has for each of the d + 1 axes int32 [count, 3]: a vertex
-    and those before and after it; `count` where there is none.
-    """
+    weights of a point, which add up to 1. `neighbours` has for each of the d + 1 axes int32 [count, 3]: a
+    vertex and those before and after it; `count` where there is none."""
 
     ids: Tensor
     shares: Tensor
@@ -49,7 +47,8 @@ class Vertices:
 
 
 def find_vertices(features: Tensor) -> Vertices:
-    """The vertices around points with `features` float32 [d, N], d >= 2, each in units of its standard deviation.
+    """The vertices around points with `features` float32 [d, N], d >= 2, each in units of its standard
+    deviation.
 
     The first two features should be x and y: vertices are numbered by y, then by x. Raises CrfError.
     """
@@ -67,14 +66,14 @@ def find_vertices(features: Tensor) -> Vertices:
 
 
 class Filter:
-    """A Gaussian filter over points whose values are normalised to D^-1/2 K D^-1/2, where K is what the lattice
-    makes of the Gaussian kernel and D the diagonal of its row sums: symmetric, as Krähenbühl and Koltun have it.
-    """
+    """A Gaussian filter over points whose values are normalised to D^-1/2 K D^-1/2, where K is what the
+    lattice makes of the Gaussian kernel and D the diagonal of its row sums: symmetric, as Krähenbühl and
+    Koltun have it."""
 
     def __init__(self, features: Tensor) -> None:
         """`features` float32 [d, N] as `find_vertices` takes them. Raises CrfError."""
         self._vertices = vertices = find_vertices(features)
-        points, corners = vertices.ids.shape
+        points = len(vertices.ids)
         self._step = points_at_once(features.device, vertices.count)
         rows = min(self._step, vertices.count)
         self._blurring = torch.tensor([1.0, 0.5, 0.5], device=features.device).repeat(rows, 1)
@@ -138,8 +137,8 @@ class Filter:
 
 
 def on_host(device: torch.device) -> bool:
-    """Whether to work as suits the CPU: in bands that stay in the cache, with NumPy's sort and SciPy's transpose.
-    On a GPU all is done at once, by torch."""
+    """Whether to work as suits the CPU: in bands that stay in the cache, with NumPy's sort and SciPy's
+    transpose. On a GPU all is done at once, by torch."""
     return device.type == "cpu"
 
 
@@ -149,8 +148,9 @@ def points_at_once(device: torch.device, points: int) -> int:
 
 
 def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where points [d, n] lie: the nearest vertex of remainder 0, int64 [d + 1, n]; the rank of each coordinate
-    by its distance from there, int64 [d + 1, n]; and that distance in sides of a simplex, float32 [d + 1, n]."""
+    """Where points [d, n] lie: the nearest vertex of remainder 0, int64 [d + 1, n]; the rank of each
+    coordinate by its distance from there, int64 [d + 1, n]; and that distance in sides of a simplex, float32
+    [d + 1, n]."""
     d = len(features)
     deviation = np.sqrt(2 / 3) * (d + 1)  # of the blur, in units of the lattice
     elevated = features.new_empty(d + 1, features.shape[1])
@@ -177,9 +177,9 @@ def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Packing:
-    """A vertex as one number: a linear function of its d + 1 coordinates, so that a step between vertices is the
-    same difference everywhere. `factors` int64 [d + 1]; the most significant part grows with y, the next with x.
-    """
+    """A vertex as one number: a linear function of its d + 1 coordinates, so that a step between vertices is
+    the same difference everywhere. `factors` int64 [d + 1]; the most significant part grows with y, the next
+    with x."""
 
     factors: Tensor
     base: int
@@ -239,9 +239,11 @@ def _unique(keys: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unique_by_table(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """As np.unique with its inverse, several times as fast: values are sorted alone, without their places, and
-    found again through a table of hashes; those that share a place in it are searched for."""
-    known = np.concatenate([_distinct(np.sort(keys[at : at + (1 << 20)])) for at in range(0, len(keys), 1 << 20)])
+    """As np.unique with its inverse, several times as fast: values are sorted alone, without their places,
+    and found again through a table of hashes; those that share a place in it are searched for."""
+    known = np.concatenate(
+        [_distinct(np.sort(keys[at : at + (1 << 20)])) for at in range(0, len(keys), 1 << 20)]
+    )
     known = _distinct(np.sort(known))
     bits = max(10, len(known).bit_length() + 2)
 

@@ -1,10 +1,9 @@
-"""The fully connected CRF of Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian
-Edge Potentials" (NIPS 2011), solved by mean field.
+"""The fully connected CRF of Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with
+Gaussian Edge Potentials" (NIPS 2011), solved by mean field.
 
-Q = softmax(log p); then, each iteration, E = log p + sum of w_k D_k^-1/2 K_k D_k^-1/2 Q and Q = softmax(E). The
-Gaussian kernel K_1 is over the position, the bilateral K_2 over position and colour. The compatibility is
-Potts; a pixel is its own neighbour, as in the authors' code.
-"""
+Q = softmax(log p); then, each iteration, E = log p + sum of w_k D_k^-1/2 K_k D_k^-1/2 Q and Q = softmax(E).
+The Gaussian kernel K_1 is over the position, the bilateral K_2 over position and colour. The compatibility is
+Potts; a pixel is its own neighbour, as in the authors' code."""
 
 from __future__ import annotations
 
