@@ -58,6 +58,13 @@ SECTIONS = (
         "the memory's rate, operator by operator. Target: the host waits for nothing.",
     ),
     Section(
+        "crf",
+        "A fully connected CRF at full size",
+        "python benchmarks/crf.py",
+        "One thread, 2048x1024, in turns with the plain way to write it in NumPy and scipy.sparse. The C++ "
+        "of pydensecrf2 takes 15 s for such an image on one core. Target: under 44 s.",
+    ),
+    Section(
         "gpu",
         "On a GPU",
         "python -m benchmarks.gpu.table docs/gpu",

@@ -232,10 +232,18 @@ def _corners(rounded: Tensor, rank: Tensor, offset: Tensor, packing: _Packing) -
 def _unique(keys: Tensor) -> tuple[Tensor, Tensor]:
     """The sorted unique keys int64 [count], and where each of `keys` is among them, int32, of their shape."""
     if not on_host(keys.device):
-        known, ids = torch.unique(keys, return_inverse=True)
-        return known, ids.int()
+        return _unique_by_sorting(keys)
     known_here, ids_here = unique_by_table(keys.numpy().reshape(-1))
     return torch.from_numpy(known_here), torch.from_numpy(ids_here).view(keys.shape)
+
+
+def _unique_by_sorting(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """On a GPU: a sort, and one number that the host waits for."""
+    ordered, order = keys.flatten().sort()
+    places = functional.pad((ordered[1:] != ordered[:-1]).cumsum(0), (1, 0))
+    known = ordered.new_zeros(int(places[-1]) + 1).scatter_(0, places, ordered)
+    ids = torch.empty_like(places).scatter_(0, order, places)
+    return known, ids.view(keys.shape).int()
 
 
 def unique_by_table(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -287,9 +295,9 @@ def _transposed(vertices: Vertices) -> tuple[Tensor, Tensor, Tensor]:
     points, corners = vertices.ids.shape
     flat = vertices.ids.flatten()
     if not on_host(flat.device):
-        order = torch.argsort(flat, stable=True)
-        counts = torch.bincount(flat, minlength=vertices.count)
-        starts = functional.pad(counts.cumsum(0), (1, 0)).int()
+        ordered, order = flat.sort(stable=True)
+        every = torch.arange(vertices.count + 1, dtype=flat.dtype, device=flat.device)
+        starts = torch.searchsorted(ordered, every, out_int32=True)
         return (order // corners).int(), order, starts
     places = np.arange(len(flat), dtype=np.int32)
     starts_of_points = np.arange(0, len(flat) + 1, corners, dtype=np.int32)

@@ -49,16 +49,25 @@ class DenseCrf:
         if about.gaussian_weight:
             kernels.append((about.gaussian_weight, self._gaussian(image)))
         if about.bilateral_weight:
-            colors = image.reshape(-1, 3).T / about.bilateral_sigma_rgb
-            places = _places(image, about.bilateral_sigma_xy)
-            kernels.append((about.bilateral_weight, Filter(torch.cat([places, colors]))))
+            kernels.append((about.bilateral_weight, Filter(bilateral_features(about, image))))
         return kernels
 
     def _gaussian(self, image: Tensor) -> Filter:
         key = (image.shape[0], image.shape[1], image.device)
         if self._positions is None or self._positions[0] != key:
-            self._positions = (key, Filter(_places(image, self.parameters.gaussian_sigma)))
+            self._positions = (key, Filter(gaussian_features(self.parameters, image)))
         return self._positions[1]
+
+
+def gaussian_features(about: CrfParameters, image: Tensor) -> Tensor:
+    """x and y of each pixel in standard deviations, float32 [2, H * W]."""
+    return _places(image, about.gaussian_sigma)
+
+
+def bilateral_features(about: CrfParameters, image: Tensor) -> Tensor:
+    """x, y, red, green and blue of each pixel in standard deviations, float32 [5, H * W]."""
+    colors = image.reshape(-1, 3).T / about.bilateral_sigma_rgb
+    return torch.cat([_places(image, about.bilateral_sigma_xy), colors])
 
 
 def _places(image: Tensor, sigma: float) -> Tensor:

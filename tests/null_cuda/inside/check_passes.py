@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.config.crf import CrfParameters
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
@@ -19,6 +20,7 @@ from engine.data.dataset import Dataset, open_dataset
 from engine.data.sample_readers import CachedSplit
 from engine.data.synthetic import synthesize
 from engine.inference.ahead import computed_ahead
+from engine.inference.crf.mean_field import DenseCrf
 from engine.inference.network import Network
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware
@@ -111,6 +113,26 @@ def test_images_are_scored_one_after_the_other_without_a_wait(data: Dataset) -> 
     for _, (predicted, confusion) in computed_ahead(reads(), judge, str):
         assert (predicted.shape, confusion.shape) == ((64, 128), (19, 20))
     assert set(steady_waits(waits)) == {0}
+
+
+def test_a_crf_refines_class_maps_on_the_device() -> None:
+    """Each lattice makes the host wait: for the bounds of its coordinates, and for the number of its
+    vertices."""
+    crf = DenseCrf(CrfParameters(iterations=4))
+    image, logits = (
+        torch.zeros(24, 40, 3, dtype=torch.uint8, device="cuda"),
+        torch.zeros(24, 40, 5, device="cuda"),
+    )
+    before = Counts.now().wait
+    beliefs = crf.refined(image, logits)
+    assert (beliefs.shape, beliefs.device.type) == ((24, 40, 5), "cuda")
+    with_both = Counts.now().wait - before
+    crf.refined(image, logits)
+    assert 0 < Counts.now().wait - before - with_both < with_both  # the lattice of positions is kept
+    more = DenseCrf(CrfParameters(iterations=40))
+    before = Counts.now().wait
+    more.refined(image, logits)
+    assert Counts.now().wait - before == with_both  # mean field itself waits for nothing
 
 
 def test_what_is_read_at_once_is_waited_for() -> None:
