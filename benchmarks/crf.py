@@ -116,7 +116,6 @@ def main() -> None:
     logits = (
         torch.nn.functional.interpolate(coarse, size=SIZE, mode="bilinear")[0].permute(1, 2, 0).contiguous()
     )
-    at_first = peak_gib()
     for name, about in SETS.items():
         before = peak_gib()
         crf = DenseCrf(about)
@@ -127,7 +126,7 @@ def main() -> None:
         print(f"{name}, {about.iterations} iterations, {CLASSES} classes")
         print(f"  first image  {first[0]:5.1f} s of the processor, {first[1]:5.1f} s of the clock")
         print(f"  each further {best[0]:5.1f} s of the processor, {best[1]:5.1f} s of the clock")
-        if before == at_first:
+        if memory > 0:  # more than the one before needed
             print(f"  memory       {memory:5.2f} GiB")
         print(f"  plain        {other[0]:5.1f} s of the processor: {other[0] / best[0]:.1f} times as long")
         del crf
