@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.config.files import load_config
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import RECIPES, get_recipe
-from engine.config.run_config import RunConfig
+from engine.config.run_config import FROZEN_NORMS, RunConfig
 from engine.config.step_parts import refuse_too_small_parts
 from engine.data.faults import counted
 from engine.data.frozen_classes import freeze_classes
@@ -73,6 +73,14 @@ def check_components(config: RunConfig) -> None:
     if model.has_batch_norm is False and config.batch_norm != "local":
         raise ConfigError(
             [f"batch_norm: {config.batch_norm} has no effect, as {model.name} has none; it must be local"]
+        )
+    has_weights = config.init.weights or config.pretrain.epochs or getattr(model, "weights", "none") != "none"
+    if config.batch_norm in FROZEN_NORMS and not has_weights:
+        raise ConfigError(
+            [
+                f"batch_norm: {config.batch_norm} keeps the statistics that weights came with, and there are "
+                "none without init.weights; it must be local or sync"
+            ]
         )
 
 

@@ -25,6 +25,11 @@ def class_generator(seed: int, epoch: int) -> Generator:
     return Generator().manual_seed(_mixed(seed, epoch, 0, 3))
 
 
+def mask_generator(seed: int, epoch: int, step: int) -> Generator:
+    """A CPU generator for what one step drops of the features."""
+    return Generator().manual_seed(_mixed(seed, epoch, step + 1, 4))
+
+
 class Noise(Protocol):
     """A source of normal noise for the images of one batch."""
 

@@ -33,6 +33,7 @@ from engine.learning.checkpoint import (
 )
 from engine.learning.compile_autotune import CompileAutotune, CompileDecision
 from engine.learning.distributed import ALONE, Group
+from engine.learning.dropout import Dropouts
 from engine.learning.hardware import Hardware
 from engine.learning.step_graph import GraphDecision, StepGraph, Work
 from engine.learning.weight_casts import CastAtOnce
@@ -115,6 +116,7 @@ class TrainState:
     autotune: CompileAutotune
     graph: StepGraph
     statistics: SharedStatistics
+    dropouts: Dropouts
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -214,6 +216,7 @@ def new_state(
     if config.runtime.recompute:
         checkpoint_activations(model)
     statistics = settle_batch_norm(model, config.batch_norm, group)
+    dropouts = Dropouts(model, config.batch_size, hardware.device)
     network = group.share_gradients(model)
     if hardware.device.type == "cuda" and hardware.precision != "fp32" and _casts_at_once(config, group):
         network = CastAtOnce(model, hardware.dtype)
@@ -245,6 +248,7 @@ def new_state(
         autotune=autotune,
         graph=graph,
         statistics=statistics,
+        dropouts=dropouts,
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
     return state

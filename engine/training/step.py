@@ -24,7 +24,7 @@ from engine.learning.distributed import ALONE, Group
 from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
 from engine.training.objectives import Objective, auxiliary_loss
-from engine.training.rng import StepNoise, step_generator
+from engine.training.rng import StepNoise, mask_generator, step_generator
 from engine.training.state import TrainState
 
 
@@ -43,6 +43,8 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
     # A rank for which the batch has no image left computes on one that counts for nothing: all ranks must
     # take part when weights and gradients are added up.
+    first = min(group.place(images)[0], images - 1)
+    state.dropouts.draw(mask_generator(config.seed, state.epoch, state.step), images, first, len(pixels))
     has_images = state.statistics.counts = group.place(images)[1] > 0
     local_share = share_of_step(objective, targets if has_images else targets[:0], group)
 
@@ -102,9 +104,12 @@ def add_gradients(
     config, objective = state.config, state.objective
     state.optimizer.zero_grad(set_to_none=True)
     counted: Tensor | None = None
+    done = 0
     for part, part_targets, share, last in micro_batches(
         pixels, targets, config.runtime.micro_batch, objective
     ):
+        state.dropouts.show(done, len(part))
+        done += len(part)
         with nullcontext() if last else state.gradients_stay_here():
             with state.hardware.autocast():
                 outputs = state.forward(objective.inputs(part, part_targets))  # logits [m, C, H, W]

@@ -111,8 +111,10 @@ def test_frozen_norms_leave_their_statistics_and_as_asked_their_weights(mode: st
 
 
 def test_a_network_without_batch_norm_refuses_what_has_no_effect() -> None:
-    config = with_values(RunConfig(), {"batch_norm": "frozen"})
+    config = with_values(RunConfig(), {"batch_norm": "frozen", "init.weights": "net.pth"})
     check_components(config)
+    with pytest.raises(ConfigError, match=r"^batch_norm: frozen keeps the statistics that weights came with"):
+        check_components(with_values(config, {"init.weights": ""}))
     modern = with_values(config, {"model.name": "modern_unet"})
     with pytest.raises(ConfigError, match=r"^batch_norm: frozen has no effect, as modern_unet has none"):
         check_components(modern)

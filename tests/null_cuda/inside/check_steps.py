@@ -30,6 +30,8 @@ LIMITS = {
     "paper-unet": (345, 3.1),
     "paper-modern-unet": (690, 15.8),
     "paper-modern-unet-pt": (690, 15.8),
+    "deeplab": (300, 2.6),
+    "resnet38": (730, 7.9),
     "quick": (350, 0.2),
     "quick-modern": (690, 0.3),
 }

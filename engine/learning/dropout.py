@@ -1,0 +1,108 @@
+"""Dropout whose masks belong to a step and an image: the same after a resumption, on any number of devices,
+in micro-batches, with activation checkpointing and in a replayed CUDA graph.
+
+Torch's own dropout draws from the device's generator: each rank draws other numbers, and a graph counts them
+in its own way. Here a number for each layer and image is drawn for the global batch, like all that is random
+in a step, and a hash of it and of the position says whether a value is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_SPREAD, _FIRST, _SECOND = 0x9E3779B1 - 2**32, 0x7FEB352D, 0x846CA68B - 2**32
+"""Odd numbers that mix bits: the golden ratio's, and those of Wellons' hash of 32 bits, lowbias32."""
+
+
+class _Masked(nn.Module):
+    """What a layer of torch becomes. Outside of a step it has no numbers and draws as torch does."""
+
+    numbers: Tensor | None = None
+    """int32 [B], of the images that come next."""
+    p: float
+    whole_channels = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        numbers = self.numbers
+        if not self.training or numbers is None or len(input) % len(numbers):
+            result: Tensor = super().forward(input)
+            return result
+        return input * mask(numbers, input, self.p, self.whole_channels)
+
+
+class MaskedDropout(_Masked, nn.Dropout):
+    """`nn.Dropout` by the numbers of a step."""
+
+
+class MaskedDropout2d(_Masked, nn.Dropout2d):
+    """`nn.Dropout2d` by the numbers of a step."""
+
+    whole_channels = True
+
+
+MASKED: dict[type[nn.Module], type[_Masked]] = {
+    nn.Dropout: MaskedDropout,
+    nn.Dropout2d: MaskedDropout2d,
+}
+"""Layers that are changed, these and no subclasses, which may do something else."""
+
+
+class Dropouts:
+    """The dropout layers of a network, and the numbers that their masks are made of.
+
+    `images` is the most that a device has of a batch. A network without such layers costs nothing.
+    """
+
+    def __init__(self, model: nn.Module, images: int, device: torch.device) -> None:
+        self.layers: list[_Masked] = []
+        for layer in model.modules():
+            if type(layer) in MASKED:
+                layer.__class__ = MASKED[type(layer)]
+            if isinstance(layer, _Masked) and layer.p > 0:
+                self.layers.append(layer)
+        self._numbers = torch.zeros(len(self.layers), images, dtype=torch.int32, device=device)
+        self._parts: dict[tuple[int, int], list[Tensor]] = {}
+
+    def draw(self, generator: torch.Generator, images: int, first: int, count: int) -> None:
+        """Draw the numbers of a step for its `images` images; this device has `count` from `first` on."""
+        if not self.layers:
+            return
+        shape = len(self.layers), images
+        drawn = torch.randint(-(2**31), 2**31, shape, generator=generator, dtype=torch.int64).int()
+        own = drawn[:, first : first + count].to(self._numbers.device, non_blocking=True)
+        self._numbers[:, :count].copy_(own)
+
+    def show(self, start: int, count: int) -> None:
+        """Have the layers use the numbers of `count` of this device's images from `start` on."""
+        if (start, count) not in self._parts:
+            self._parts[start, count] = list(self._numbers[:, start : start + count])
+        for layer, numbers in zip(self.layers, self._parts[start, count], strict=True):
+            layer.numbers = numbers
+
+
+def mask(numbers: Tensor, input: Tensor, p: float, whole_channels: bool = False) -> Tensor:
+    """0 where a value is dropped, 1 / (1 - p) elsewhere: of an input's shape [N, C, ...] or [N, C, 1, ...].
+
+    `numbers`, int32 [B], belong to the images, each of which has N / B of the rows.
+    """
+    channels, *sides = input.shape[1:]
+    if whole_channels:
+        sides = [1] * len(sides)
+    rows = len(input) // len(numbers)
+    # In the order of channels_last, so that the memory format decides nothing.
+    count = math.prod([rows, *sides, channels])
+    bits = torch.arange(count, dtype=torch.int32, device=input.device) * _SPREAD
+    bits = bits ^ numbers[:, None]
+    bits = (bits ^ _shifted(bits, 16)) * _FIRST
+    bits = (bits ^ _shifted(bits, 15)) * _SECOND
+    bits = (bits ^ _shifted(bits, 16)) & 0x7FFFFFFF
+    kept = (bits >= int(p * 2**31)).to(input.dtype) / (1 - p)
+    return kept.reshape(len(input), *sides, channels).movedim(-1, 1)
+
+
+def _shifted(bits: Tensor, by: int) -> Tensor:
+    """Bits of int32 moved to the right, with zeros from the left."""
+    return (bits >> by) & ((1 << (32 - by)) - 1)
