@@ -44,7 +44,7 @@ class AugmentSection(Section):
         "whole images. Validation always sees whole images",
         unit="pixels",
         form="none or HEIGHTxWIDTH such as 512x1024",
-        pattern=r"^(none|[1-9]\d{0,3}x[1-9]\d{0,3})$",
+        pattern="^(none|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$",
     )
 
     @model_validator(mode="after")

@@ -64,7 +64,13 @@ class Window:
         if self._keeps_pixels:
             return _cut(images, labels, chosen, (height, width))
         grid = positions(chosen, height, width)
-        return sample_images(images, grid), sample_labels(labels, grid)
+        shrunk = pixels_for_one(chosen, size, (height, width)) if self._halvings else None
+        return sample_images(images, grid, shrunk, self._halvings), sample_labels(labels, grid)
+
+    @property
+    def _halvings(self) -> int:
+        """How often an image is halved for the smallest scale."""
+        return max(0, math.ceil(-math.log2(self.smallest)) - 1)
 
     @property
     def _keeps_pixels(self) -> bool:
@@ -83,17 +89,18 @@ class Window:
         scale = self.smallest * (self.largest / self.smallest) ** drawn[0]
         (height, width), (rows, columns) = size, self.crop or size
         half = torch.stack([columns / width / scale, rows / height / scale])  # [2, count]: x, y
-        shift = (2 * drawn[1:].view(tries, 2, count) - 1) * (1 - half).abs()
-        if draws.focus is not None:
-            shift = _towards(draws.focus, shift, half, 2 * drawn[1:].view(tries, 2, count) - 1)
-        if self._keeps_pixels:
-            shift = _whole_pixels(shift, half, size)
         theta = torch.zeros(tries, count, 2, 3)
         cosine, sine = angle.cos(), angle.sin()
         theta[:, :, 0, 0], theta[:, :, 1, 1] = cosine * half[0], cosine * half[1]
         # Pixels are square: a turn mixes x and y in pixels, not in shares of width and height.
         theta[:, :, 0, 1] = -sine * half[1] * (height / width)
         theta[:, :, 1, 0] = sine * half[0] * (width / height)
+        place = 2 * drawn[1:].view(tries, 2, count) - 1
+        shift = place * (1 - half).abs()
+        if draws.focus is not None:
+            shift = _towards(draws.focus, theta[..., :2], place, half, shift)
+        if self._keeps_pixels:
+            shift = _whole_pixels(shift, half, size)
         theta[..., 2] = shift.transpose(1, 2)
         return theta
 
@@ -111,12 +118,14 @@ class Window:
         return by_sample.gather(1, first.view(count, 1, 1, 1).expand(count, 1, 2, 3)).squeeze(1)
 
 
-def _towards(focus: Tensor, shift: Tensor, half: Tensor, place: Tensor) -> Tensor:
-    """Centres of windows that contain the points `focus` [B, 2] and lie within their images where they fit;
-    samples without a point keep their `shift`. `place`, from -1 to 1, is where a window has the point."""
+def _towards(focus: Tensor, turn: Tensor, place: Tensor, half: Tensor, shift: Tensor) -> Tensor:
+    """Centres (x, y) of windows [tries, 2, B] that show the points `focus` [B, 2], samples without a point
+    those of `shift`. `turn` [tries, B, 2, 2] leads from positions in a window to those in the image; `place`
+    is where a window has its point, from -1 to 1. The windows stay within their images where they fit."""
     point = 2 * focus.T.flip(0) - 1  # [2, B]: x, y
+    offset = (turn * place.transpose(1, 2).unsqueeze(2)).sum(-1).transpose(1, 2)
     room = (1 - half).clamp(min=0)
-    near = torch.minimum(torch.maximum(point + place * half, -room), room)
+    near = torch.minimum(torch.maximum(point - offset, -room), room)
     return torch.where((half < 1) & ~point.isnan(), near, shift)
 
 
@@ -151,11 +160,27 @@ def positions(theta: Tensor, height: int, width: int) -> Tensor:
     return theta[..., 0] * x[None, None, :, None] + theta[..., 1] * y[None, :, None, None] + theta[..., 2]
 
 
-def sample_images(images: Tensor, grid: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] at the positions [B, h, w, 2]: uint8 [B, h, w, 3], black outside."""
+def pixels_for_one(theta: Tensor, size: tuple[int, int], window: tuple[int, int]) -> Tensor:
+    """How many pixels of the image one of the window stands for along a side, [B]; 2 at half the scale."""
+    area = theta[:, 0, 0] * theta[:, 1, 1] - theta[:, 0, 1] * theta[:, 1, 0]
+    return (area * (size[0] * size[1] / (window[0] * window[1]))).sqrt()
+
+
+def sample_images(images: Tensor, grid: Tensor, shrunk: Tensor | None = None, halvings: int = 0) -> Tensor:
+    """uint8 [B, H, W, 3] at the positions [B, h, w, 2]: uint8 [B, h, w, 3], black outside.
+
+    Bilinear sampling leaves out pixels where one stands for more than two of a side, `shrunk` [B]. Such a
+    sample is taken from its image at half the size, a quarter and so on, `halvings` in all.
+    """
     pixels = images.movedim(-1, 1).float()
-    pixels = functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
-    return pixels.round_().clamp_(0, 255).to(torch.uint8).movedim(1, -1)
+    sampled = functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+    for halving in range(1, halvings + 1):
+        assert shrunk is not None
+        smaller = [-(-side // 2) for side in pixels.shape[2:]]
+        pixels = functional.interpolate(pixels, size=smaller, mode="area")
+        coarse = functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+        sampled = torch.where((shrunk > 2**halving)[:, None, None, None], coarse, sampled)
+    return sampled.round_().clamp_(0, 255).to(torch.uint8).movedim(1, -1)
 
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:

@@ -130,9 +130,13 @@ class PlainDisplay:
                         f"{event.threads} thread{'' if event.threads == 1 else 's'}{again}"
                     )
                 case Data():
+                    crops = self._config.augment.crop_size
+                    told = (
+                        f", training on crops of {format_value(crops)}" if crops and self._task.learns else ""
+                    )
                     self._say(
                         f"{event.train_images} training and {event.val_images} validation images at "
-                        f"{format_value(self._config.data.size)}, {len(event.classes) or 'no'} classes"
+                        f"{format_value(self._config.data.size)}, {len(event.classes) or 'no'} classes{told}"
                     )
                 case Model():
                     self._say(

@@ -78,6 +78,10 @@ def begin(job: Job) -> Learning:
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
     with job.group.main_rank_first():  # which looks for the classes if nobody has
         sampling = sampling_of(config, data.train, job.cache_dir, partial(report_cache, job))
+    if sampling.centroids is not None:
+        found = len(set(sampling.centroids.train_id.tolist())), len(sampling.centroids.sample)
+        told = f"{found[0]} classes at {found[1]:,} places"
+        job.say(f"{100 * sampling.share:.3g} % of each epoch are chosen by class: {told}")
     return Learning(hardware, data, state, flops, sampling)
 
 

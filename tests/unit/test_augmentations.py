@@ -125,6 +125,24 @@ def test_scale_acts_as_a_resize_before_the_crop() -> None:
     assert sorted(row) == row
 
 
+def test_a_small_scale_averages_pixels_instead_of_leaving_them_out() -> None:
+    """Stripes of one pixel: at an eighth of the size they are grey, wherever the window begins."""
+    images = torch.zeros(4, 64, 96, 3, dtype=torch.uint8)
+    images[:, :, ::2] = 255
+    labels = torch.zeros(4, 64, 96, dtype=torch.uint8)
+    for scale in (0.45, 0.2, 0.125):
+        small, ids = changed(images, labels, scale_min=scale, scale_max=scale)
+        inside = ids == 0
+        # The border of an image blends with what lies outside.
+        inner = -torch.nn.functional.max_pool2d(-inside.float(), 3, 1, 1) > 0
+        values = small[..., 0][inner].float()
+        assert len(values) > 100
+        assert float((values - 127.5).abs().max()) < 64
+        assert float(values.mean()) == pytest.approx(127.5, abs=6)
+    mixed, _ = changed(images, labels, scale_min=0.2, scale_max=2.0, flip=0.5)
+    assert mixed.dtype == torch.uint8
+
+
 def test_a_rotation_turns_by_its_angle_and_uncovers_void() -> None:
     labels = torch.zeros(1, 33, 33, dtype=torch.uint8)
     labels[0, 16, 16:] = 1  # a hand of a clock at three
@@ -175,6 +193,17 @@ def test_a_focus_is_in_every_crop() -> None:
             assert bool(((values.amin(1) - 1 <= wanted) & (wanted <= values.amax(1) + 2)).all())
         free, _ = change(images, labels, draws())
         assert torch.equal(cut[::2], free[::2]), "who has no point is cropped as without any"
+
+
+def test_a_turned_crop_contains_its_focus() -> None:
+    labels = torch.zeros(100, 48, 48, dtype=torch.uint8)
+    labels[:, 20:23, 25:28] = 1
+    focus = torch.tensor([[21.5 / 48, 26.5 / 48]]).expand(100, 2)
+    _, ids = build_augmentations(AUGMENTATIONS.new(crop="16x16", rotate=90))(
+        coloured(labels), labels, draws(focus=focus)
+    )
+    assert bool((ids == 1).flatten(1).any(1).all())
+    assert int((ids == 1).flatten(1).sum(1).min()) < 8, "also at the border of a crop"
 
 
 def test_cutmix_pastes_a_rectangle_of_another_sample() -> None:

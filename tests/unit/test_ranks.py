@@ -42,6 +42,27 @@ def test_ranks_score_whole_batches_in_turn() -> None:
     assert Group(2, 3).batches_of(order[:4], 4).tolist() == []
 
 
+@pytest.mark.parametrize(("images", "ranks"), [(8, 2), (7, 2), (1, 2), (2, 3), (5, 4)])
+def test_ranks_bring_each_other_the_whole_batch(
+    images: int, ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = torch.arange(images * 6, dtype=torch.uint8).view(images, 2, 3)
+    order = torch.arange(images)
+    shares = [Group(rank, ranks).share_of(order, images)[0] for rank in range(ranks)]
+    sent: list[torch.Tensor] = []
+    for sending in (True, False):
+
+        def gather(out: torch.Tensor, own: torch.Tensor, sending: bool = sending) -> None:
+            if sending:
+                sent.append(own)
+            else:
+                out.copy_(torch.cat(sent))
+
+        monkeypatch.setattr(distributed, "all_gather_into_tensor", gather)
+        got = [Group(rank, ranks).whole_batch(whole[share], images) for rank, share in enumerate(shares)]
+    assert all(torch.equal(each, whole) for each in got)
+
+
 def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
     config = AUGMENTATIONS.new(flip=0.5, scale_min=0.5, scale_max=2, brightness=0.3)
     images = torch.randint(0, 256, (5, 16, 16, 3), dtype=torch.uint8)

@@ -39,7 +39,7 @@ LIMITS = {
 
 AUGMENTED = [
     "augment.crop=64x96",
-    "augment.scale_min=0.5",
+    "augment.scale_min=0.4",
     "augment.scale_max=2",
     "augment.rotate=10",
     "augment.cat_max_ratio=0.75",
