@@ -185,7 +185,8 @@ def sample_images(images: Tensor, grid: Tensor, shrunk: Tensor | None = None, ha
 
 def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
     """uint8 [B, H, W] at the positions [B, h, w, 2]: uint8 [B, h, w], void outside."""
-    # Outside is 0 in the sampled tensor: with ids one higher, that is void once they are lowered again.
-    ids = (labels.float() + 1).remainder_(VOID + 1).unsqueeze(1)
+    # Outside is 0 in the sampled tensor: with ids one higher, that is void once they are lowered again. In 8
+    # bits, void and one is 0.
+    ids = (labels + 1).float().unsqueeze(1)
     ids = functional.grid_sample(ids, grid, mode="nearest", align_corners=False).squeeze(1)
-    return (ids + VOID).remainder_(VOID + 1).to(torch.uint8)
+    return ids.to(torch.uint8) - 1
