@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 
-OF_RUNS = ("tta", "checkpoint", "baseline", "keep", "new", "queued")
+OF_RUNS = ("tta", "crf", "checkpoint", "baseline", "keep", "new", "queued")
 """Options of `evaluate` that mean nothing for a file."""
 
 
@@ -64,6 +64,7 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
         tta="none",
         parameters=model.about.get("parameters"),
         flops_per_sample=None,
+        crf="",
         **model.latency(),
     )
     if wanted.as_json:
