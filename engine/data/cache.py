@@ -76,10 +76,8 @@ def cache_key(samples: Sequence[Sample], size: tuple[int, int], class_set: Class
     digest = hashlib.sha256()
     known = sorted(class_set.train_ids().items())
     meaning: list[object] = [FORMAT, list(size), class_set.names, known]
-    if class_set.code is not None:
-        meaning.append([class_set.code.kind, class_set.code.ids])
-    elif decoder := samples[0].decoder if samples else "":
-        meaning.append(meaning_of(decoder))
+    if read_by := meaning_of(samples[0].decoder if samples else "", class_set):
+        meaning.append(read_by)
     digest.update(json.dumps(meaning).encode())
     for sample in _by_name(samples):
         entry: list[str | int] = [sample.name]

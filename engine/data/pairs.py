@@ -17,7 +17,7 @@ from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import checked
 from engine.data.decode import labels_in, resize_labels, train_id_table
-from engine.data.faults import left_out_note
+from engine.data.faults import left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.image_files import FileFault
 from engine.data.layouts.recognise import found_layout
@@ -181,8 +181,8 @@ def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) ->
     if names == classes:
         return
     missing, extra = [n for n in classes if n not in names], [n for n in names if n not in classes]
-    parts = [f"lacks {', '.join(missing)}"] if missing else []
-    parts += [f"also has {', '.join(extra)}"] if extra else []
+    parts = [f"lacks {listed(missing)}"] if missing else []
+    parts += [f"also has {listed(extra)}"] if extra else []
     told = " and ".join(parts) or "has them in a different order"
     raise DataError(
         f"{pairs.root}: its classes differ from those of {run_id}: the data set {told}; they must be equal"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import struct
 import time
@@ -29,6 +30,7 @@ from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import validate, with_values
 from engine.config.sections import DataConfig
 from engine.data.cache import cache_key
+from engine.data.cases import _classes_there
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.dataset import find_samples
 from engine.data.decode import read_pair, train_id_table
@@ -41,9 +43,11 @@ from engine.data.pairs import Pairs, refuse_other_classes
 from engine.requests.predict import label_values
 from engine.requests.refusals import Refused
 from engine.store import RunRow
+from tests.conftest import REPOSITORY
 from tests.engine.conftest import Command
 
 SIZE = (16, 32)
+DATA_PAGE = REPOSITORY / "docs" / "data.md"
 
 
 # --- Drawing ---------------------------------------------------------------------------------------
@@ -435,6 +439,21 @@ def test_facts_of_the_published_tables() -> None:
     assert (voc_color(1), voc_color(15), voc_color(255)) == ((128, 0, 0), (192, 128, 128), (224, 224, 192))
 
 
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("synthia",) * 2, ("mapillary_v1",) * 2, ("ade20k",) * 2, ("camvid", "camvid`, `camvid_segnet")],
+)
+def test_the_page_has_the_counts_of_the_tables(name: str, row: str) -> None:
+    layout = LAYOUTS[name]
+    own, kept = len(layout.class_set(Path())), len(layout.as_cityscapes)
+    (line,) = [
+        line
+        for line in DATA_PAGE.read_text().splitlines()
+        if line.startswith(f"| `{row}` |") and " of " in line
+    ]
+    assert re.search(rf"\b{kept} of (its )?{own}\b", line), f"{kept} of {own}: {line}"
+
+
 def test_idd_in_the_encodings_of_its_tool(tmp_path: Path) -> None:
     draw_idd(tmp_path / "level3", "level3Ids", (25, 255))
     catalog = scan(tmp_path / "level3")
@@ -491,6 +510,14 @@ def test_a_mapped_class_set_stays_with_the_run_and_is_dropped_on_other_data(tmp_
     elsewhere = freeze_classes(with_values(frozen, {"data.root": str(tmp_path / "kitti")}))
     assert elsewhere.data.class_set is None, "KITTI's labels are Cityscapes' own"
     assert scan(tmp_path / "kitti", classes="cityscapes").class_set == CITYSCAPES
+
+
+def test_ood_images_of_another_data_set_have_the_classes_of_the_network(tmp_path: Path) -> None:
+    draw_mapillary(tmp_path)
+    assert _classes_there(tmp_path, CITYSCAPES.without(("train",))) == "cityscapes"
+    assert _classes_there(tmp_path, LAYOUTS["synthia"].class_set(tmp_path)) == "auto"
+    draw_kitti(tmp_path / "kitti")
+    assert _classes_there(tmp_path / "kitti", CITYSCAPES) == "auto", "its labels are Cityscapes' own"
 
 
 def test_a_network_for_other_classes_is_told_how_to_compare(tmp_path: Path) -> None:

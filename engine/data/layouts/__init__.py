@@ -166,8 +166,13 @@ def register(layout: L) -> L:
     return layout
 
 
-def meaning_of(decoder: str) -> list[str | int]:
-    """What the values read by a layout's own `read_labels` depend on beside the file."""
+def meaning_of(decoder: str, class_set: ClassSet) -> list[object]:
+    """What the source ids of a label depend on beside its file: the code of the class set, or the layout
+    whose own `read_labels` reads it; empty where the file stores them."""
+    if class_set.code is not None:
+        return [class_set.code.kind, class_set.code.ids]
+    if not decoder:
+        return []
     layout, origin = LAYOUTS[decoder], LAYOUTS.origin(decoder)
     version = layout.revision if origin == BUILT_IN else origin.sha256 or origin.source
     return [decoder, version]
