@@ -59,6 +59,7 @@ def export(workspace: Workspace, wanted: Export) -> None:
             "export": order.model_dump(mode="json"),
             "run": str(workspace.run_dir(row.id).path),
             "checkpoint": str(checkpoint),
+            "cache": str(workspace.cache),
             "file": str(folder / f"model{SUFFIXES[order.format]}"),
             "about": provenance(run, config, checkpoint.name),
         }
@@ -86,6 +87,8 @@ def export_config(config: RunConfig, wanted: Export) -> ExportConfig:
         raise ConfigError(
             [f"--format {wanted.format}: needs {', '.join(missing)}: pip install 'seg-engine[export]'"]
         )
+    if wanted.quantize and wanted.format != "onnx":
+        raise ConfigError([f"--quantize {wanted.quantize}: is of ONNX; it needs --format onnx"])
     try:
         order = ExportConfig.model_validate(
             {
@@ -94,6 +97,8 @@ def export_config(config: RunConfig, wanted: Export) -> ExportConfig:
                 "dynamic": wanted.dynamic,
                 "uint8_input": wanted.uint8_input,
                 "argmax": wanted.argmax,
+                "quantize": wanted.quantize,
+                "calibrate": wanted.calibrate,
             }
         )
     except ValueError as error:

@@ -230,6 +230,10 @@ class Export:
     argmax: Annotated[
         bool, typer.Option("--argmax", help="Give class ids [B, H, W] in the place of logits.")
     ] = False
+    quantize: Annotated[str, one_of("int8", help="int8: smaller, and faster on CPUs; onnx only.")] = ""
+    calibrate: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100_000, help="Training images that --quantize looks at.")
+    ] = 64
     checkpoint: Checkpoint = "best"
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Output folder [default: outputs/ of the run].")

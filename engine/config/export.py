@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from engine.config.fields import Section, Size
 
 Format = Literal["onnx", "torchscript", "pt2"]
@@ -23,13 +25,16 @@ class ExportConfig(Section):
     """`size` is the (height, width) of the images in pixels. `dynamic`: any number of images, and any size
     that the network can take. `uint8_input`: images uint8 [B, H, W, 3] that are normalised inside, in the
     place of float32 [B, 3, H, W] that have to be normalised before. `argmax`: class ids uint8 [B, H, W] in
-    the place of logits float32 [B, C, H, W]."""
+    the place of logits float32 [B, C, H, W]. `quantize`: weights and activations of convolutions as int8,
+    their ranges taken from `calibrate` training images."""
 
     format: Format
     size: Size
     dynamic: bool = False
     uint8_input: bool = False
     argmax: bool = False
+    quantize: Literal["", "int8"] = ""
+    calibrate: int = Field(64, ge=1, le=100_000)
 
     @property
     def input(self) -> str:

@@ -85,6 +85,12 @@ def test_an_exported_network_is_scored_without_torch_as_its_run_is(
     assert ours["dice"] == pytest.approx(theirs.dice, abs=1e-3)
     assert ours["latency_seconds"] > 0
 
+    words = ["--quantize", "int8", "--calibrate", "3", "--out", str(workspace.root / "int8"), "--json"]
+    small = seg(workspace, "export", run.id, *words)
+    assert small.returncode == 0, small.stderr
+    assert json.loads(small.stdout)["quantized"]
+    assert engine.load(workspace.root / "int8" / "model.onnx").classes == engine.load(file).classes
+
     image = next((street / "leftImg8bit").rglob("*.png"))
     of_run, of_file = engine.load(run.id, workspace=workspace.root, device="cpu"), engine.load(file)
     assert of_run.classes == of_file.classes

@@ -112,8 +112,8 @@ def test_the_modern_unet_can_be_exported(tmp_path: Path) -> None:
 
 
 def test_a_file_that_computes_something_else_is_refused() -> None:
-    network = ExportedNetwork(build_model(get_recipe("quick").model, 3).eval(), wanted := wanted_onnx())
-    tries = [(1, wanted.size)]
+    network = ExportedNetwork(build_model(get_recipe("quick").model, 3).eval(), wanted_onnx())
+    tries = [images_of((32, 32), 1, 0)]
     off = compare(network, lambda images: network(images) + 0.01, tries)
     assert off.problem.startswith("its logits differ from the network's by up to 0.01")
     assert compare(network, network, tries).problem == ""
@@ -125,8 +125,11 @@ def test_class_ids_that_differ_are_refused() -> None:
     wanted = wanted_onnx(argmax=True)
     network = ExportedNetwork(build_model(get_recipe("quick").model, 3).eval(), wanted)
     right = network(network.prepared(images_of((32, 32), 1, 0)))
-    assert compare(network, lambda images: right, [(1, (32, 32))]).problem == ""
-    assert "another class" in compare(network, lambda images: (right + 1) % 3, [(1, (32, 32))]).problem
+    assert compare(network, lambda images: right, [images_of((32, 32), 1, 0)]).problem == ""
+    assert (
+        "another class"
+        in compare(network, lambda images: (right + 1) % 3, [images_of((32, 32), 1, 0)]).problem
+    )
 
 
 def wanted_onnx(**words: Any) -> ExportConfig:

@@ -18,14 +18,18 @@ from engine.config.export import ExportConfig
 from engine.data.batches import MEAN, STD
 from engine.exits import DONE, tell
 from engine.host.leaving import leave
-from engine.inference.export.agreement import ExportError, compare, images_of, sizes_to_try
+from engine.inference.export.agreement import Agreement, ExportError, compare, images_of, images_to_try
 from engine.inference.export.formats import EXPORTERS, Subject
 from engine.inference.export.network import ExportedNetwork
+from engine.inference.export.quantize import calibration_images, quantize
 from engine.inference.network import load_model
 from engine.models.registry import count_parameters
 from engine.plugins import usable_config
 from engine.run.checkpoint_file import first_line
 from engine.run.directory import RunDir
+
+CHECKED = 4
+"""Images of the data on which a quantised file is compared with its network, beside those of calibration."""
 
 
 def main() -> int:
@@ -42,8 +46,8 @@ def main() -> int:
 
 
 def export(order: dict[str, Any]) -> dict[str, Any]:
-    """Write the file that an order names, whole or not at all. Raises CheckpointError, ComponentError and
-    ExportError."""
+    """Write the file that an order names, whole or not at all. Raises CheckpointError, ComponentError,
+    ExportError, and DataError where images for calibration are missing."""
     wanted = ExportConfig.model_validate(order["export"])
     config, _ = usable_config(RunDir(Path(order["run"])))
     loaded = load_model(Path(order["checkpoint"]), config.model, ())
@@ -61,6 +65,7 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
         "output": wanted.output,
         "mean": list(MEAN),
         "std": list(STD),
+        "quantize": wanted.quantize,
         "torch": torch.__version__,
     }
     example = network.prepared(images_of(wanted.size, 2 if wanted.dynamic else 1, 0))
@@ -77,9 +82,13 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
             raise ExportError(
                 f"{config.model.name} cannot be exported as {wanted.format}: {first_line(error)}"
             ) from error
-        agreement = compare(network, exporter.load(made), sizes_to_try(wanted, stride))
-        if agreement.problem:
-            raise ExportError(f"{file.name}: {agreement.problem}; nothing was written")
+        agreement = agreeing(file, compare(network, exporter.load(made), images_to_try(wanted, stride)))
+        if wanted.quantize:
+            count, cache = wanted.calibrate + CHECKED, Path(order["cache"])
+            images = calibration_images(config, RunDir(Path(order["run"])), cache, wanted.size, count)
+            quantize(made, network, images[:-CHECKED] or images, about)
+            differing = compare(network, exporter.load(made), images[-CHECKED:], quantized=True)
+            agreement = agreeing(file, differing)
         made.replace(file)
     finally:
         made.unlink(missing_ok=True)
@@ -90,6 +99,13 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
         "about": about,
         **asdict(agreement),
     }
+
+
+def agreeing(file: Path, agreement: Agreement) -> Agreement:
+    """Raises ExportError where a file does something else than its network."""
+    if agreement.problem:
+        raise ExportError(f"{file.name}: {agreement.problem}; nothing was written")
+    return agreement
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ MOST_DIFFERENCE = 1e-3
 """Of a logit, as a share of the largest: float32 sums in another order differ by less than a tenth of it."""
 MOST_PIXELS = 1e-3
 """Share of pixels whose class differs: near ties, which untrained networks have more of."""
+MOST_PIXELS_QUANTIZED = 0.1
+"""The same of an int8 network on images of its data; its logits are rounded on purpose."""
 
 
 class ExportError(EngineError):
@@ -33,20 +35,22 @@ class Agreement:
     largest_logit: float
     pixels_differing: float
     sizes: tuple[tuple[int, int], ...]
+    quantized: bool = False
 
     @property
     def problem(self) -> str:
         """What is wrong, "" where nothing is."""
         difference, allowed = self.largest_difference, MOST_DIFFERENCE * max(1.0, self.largest_logit)
-        if difference is not None and not difference <= allowed:
+        if difference is not None and not self.quantized and not difference <= allowed:
             return (
                 f"its logits differ from the network's by up to {difference:.3g}; "
                 f"at most {allowed:.3g} is allowed"
             )
-        if self.pixels_differing > MOST_PIXELS:
+        most = MOST_PIXELS_QUANTIZED if self.quantized else MOST_PIXELS
+        if self.pixels_differing > most:
             return (
                 f"it gives {100 * self.pixels_differing:.2f} % of the pixels another class than the network; "
-                f"at most {100 * MOST_PIXELS:g} % is allowed"
+                f"at most {100 * most:g} % is allowed"
             )
         return ""
 
@@ -60,27 +64,32 @@ def images_of(size: tuple[int, int], count: int, seed: int) -> Tensor:
     return (255 * (smooth + rough).clamp(0, 1)).to(torch.uint8).movedim(1, -1).contiguous()
 
 
-def sizes_to_try(wanted: ExportConfig, stride: int) -> list[tuple[int, tuple[int, int]]]:
-    """How many images of which size a file has to do: others than the one it was made with, where it may."""
+def images_to_try(wanted: ExportConfig, stride: int) -> list[Tensor]:
+    """What a file has to do: also images of another number and size than it was made with, where it may."""
     height, width = wanted.size
-    if not wanted.dynamic:
-        return [(1, wanted.size)]
-    return [(1, wanted.size), (2, (height + stride, width)), (3, (height, width + 2 * stride))]
+    tries = [(1, wanted.size)]
+    if wanted.dynamic:
+        tries += [(2, (height + stride, width)), (3, (height, width + 2 * stride))]
+    return [images_of(size, count, seed) for seed, (count, size) in enumerate(tries)]
 
 
 @torch.inference_mode()
-def compare(network: ExportedNetwork, run: Run, tries: Sequence[tuple[int, tuple[int, int]]]) -> Agreement:
-    """Run both on the same images. Raises ExportError when the file cannot be run on one of them."""
+def compare(
+    network: ExportedNetwork, run: Run, tries: Sequence[Tensor], quantized: bool = False
+) -> Agreement:
+    """Run both on the same images, each uint8 [B, H, W, 3]. Raises ExportError when the file cannot be run
+    on one of them."""
     wants_ids, network.argmax = network.argmax, False
     differences, largest, differing, pixels = [0.0], 0.0, 0, 0
-    for seed, (count, size) in enumerate(tries):
-        images = network.prepared(images_of(size, count, seed))
+    for pixels_in in tries:
+        images = network.prepared(pixels_in)
         logits = network(images)
         try:
             found = run(images)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ExportError(f"the file cannot be run on images of {size[0]}x{size[1]}: {reason}") from error
+            height, width = pixels_in.shape[1:3]
+            raise ExportError(f"the file cannot be run on images of {height}x{width}: {reason}") from error
         largest = max(largest, float(logits.abs().max()))
         if not wants_ids:
             differences.append(float((found - logits).abs().max()))
@@ -92,5 +101,6 @@ def compare(network: ExportedNetwork, run: Run, tries: Sequence[tuple[int, tuple
         largest_difference=None if wants_ids else max(differences),
         largest_logit=largest,
         pixels_differing=differing / pixels,
-        sizes=tuple(size for _, size in tries),
+        sizes=tuple((int(each.shape[1]), int(each.shape[2])) for each in tries),
+        quantized=quantized,
     )
