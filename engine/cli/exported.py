@@ -42,7 +42,7 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
     found, notes = score_split(model, config, wanted.split, wanted.at, wanted.label_resize, workspace.cache)
     for note in notes:
         notices.say(f"note: {note}")
-    scores = found.scores()
+    scores, speed = found.scores(), model.latency()
     row = EvaluationRow(
         run_id="",
         source=str(model.about.get("run", "")),
@@ -64,8 +64,10 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
         tta="none",
         parameters=model.about.get("parameters"),
         flops_per_sample=None,
+        latency_seconds=speed["latency_seconds"],
+        latency_p95_seconds=speed["latency_p95_seconds"],
+        frames_per_second=speed["frames_per_second"],
         crf="",
-        **model.latency(),
     )
     if wanted.as_json:
         print_json(asdict(row), indent=2)
