@@ -72,7 +72,7 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
     for problem in problems:
         output.say(problem)
     if not faults and not problems:
-        output.say(f"no faults; {what_next(catalog, root)}")
+        output.say(f"no faults; {what_next(catalog, root, layout, classes)}")
     return 1 if faults or problems else 0
 
 
@@ -91,9 +91,11 @@ def lost_shares(catalog: Catalog, classes: str, values: Any) -> dict[str, float]
     }
 
 
-def what_next(catalog: Catalog, root: Path) -> str:
-    """What can be done with a data set that has no faults."""
-    data = f"--data {shlex.quote(str(root))}"
+def what_next(catalog: Catalog, root: Path, layout: str, classes: str) -> str:
+    """What can be done with a data set that has no faults, read with a `layout` and `classes`."""
+    named = [("data.layout", layout), ("data.classes", classes)]
+    keys = [shlex.quote(f"{key}={value}") for key, value in named if value != "auto"]
+    data = " ".join([f"--data {shlex.quote(str(root))}", *keys])
     why = []
     for rule in SPLITS:
         try:

@@ -824,7 +824,9 @@ def test_a_person_checks_a_data_set_and_reads_what_is_mapped(seg: Command, tmp_p
     done = seg(f"data check {tmp_path / 'idd'} --classes cityscapes --json")
     assert done.json["mapped_to_void"] == {"drivable fallback": 0.5}
     assert done.json["void_share"] == 0.5
-    assert seg(f"data check {tmp_path / 'gta'}").status == 0
+    done = seg(f"data check {tmp_path / 'gta'} --layout gta5 --classes cityscapes")
+    assert done.status == 0
+    assert f"--data {tmp_path / 'gta'} data.layout=gta5 data.classes=cityscapes" in done.out
     save(tmp_path / "gta", "labels/00002.png", halves((1, 2, 3), (0, 0, 142)))
     done = seg(f"data check {tmp_path / 'gta'}")
     assert done.status == 1
