@@ -24,6 +24,7 @@ prepare_process(CONFIG.runtime)  # threads and allocator, before torch is import
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from engine.config.run_config import RunConfig  # noqa: E402
@@ -61,10 +62,16 @@ def main() -> None:
             },
         )
         data = open_dataset(config.data, root / "cache")
-        compare(config, data, root, options.rounds)
+        model = build_model(config.model, len(data.class_set))
+        print(
+            f"U-Net, width {options.width}, 128x128, batch {config.batch_size}, {len(data.train)} images an "
+            "epoch"
+        )
+        compare(config, data, root, options.rounds, model)
 
 
-def compare(config: RunConfig, data: Dataset, root: Path, rounds: int) -> None:
+def compare(config: RunConfig, data: Dataset, root: Path, rounds: int, bare_model: nn.Module) -> None:
+    """Print how fast the engine trains the network of a config, and a bare loop `bare_model`."""
     hardware = choose_hardware(config)
     classes = list(data.class_set.names)
     run = RunDir(root / "runs" / "bench")
@@ -72,7 +79,7 @@ def compare(config: RunConfig, data: Dataset, root: Path, rounds: int) -> None:
     with JournalWriter(run.journal) as journal:
         job = Job(run, config, journal, root / "cache")
         state = new_state(config, hardware, classes)
-        bare = BareLoop(config, data, hardware)
+        bare = BareLoop(config, data, hardware, bare_model)
         engine_epoch(job, state, data, hardware), bare.epoch()  # warm-up
         times: dict[str, list[float]] = {"engine": [], "bare loop": []}
         waits = []
@@ -82,8 +89,6 @@ def compare(config: RunConfig, data: Dataset, root: Path, rounds: int) -> None:
             waits.append(wait)
             times["bare loop"].append(bare.epoch())
     images = len(data.train)
-    width = config.model.model_dump()[config.model.breadth_key]
-    print(f"U-Net, width {width}, 128x128, batch {config.batch_size}, {images} images an epoch")
     print(
         f"{hardware.name}, {hardware.precision}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
@@ -112,10 +117,9 @@ def engine_epoch(job: Job, state: TrainState, data: Dataset, hardware: Hardware)
 class BareLoop:
     """The least that trains: tensors in memory, forward, backward, step."""
 
-    def __init__(self, config: RunConfig, data: Dataset, hardware: Hardware) -> None:
+    def __init__(self, config: RunConfig, data: Dataset, hardware: Hardware, model: nn.Module) -> None:
         self.batch_size, self.hardware = config.batch_size, hardware
-        model = build_model(config.model, len(data.class_set)).to(hardware.device)
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model = model.to(hardware.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.optimizer.lr, fused=True)
         pairs = [data.train.sample(position) for position in range(len(data.train))]
         self.images = torch.from_numpy(np.stack([image for image, _ in pairs])).to(hardware.device)

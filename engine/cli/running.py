@@ -230,6 +230,32 @@ def components(as_json: Json = False) -> None:
     list_components(as_json)
 
 
+@commands.command()
+def models(
+    context: typer.Context,
+    filters: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILTER...]",
+            help="Words that the name contains, such as deeplab or convnext.",
+            autocompletion=words.model_names,
+        ),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Image size of the FLOPs [default: 256x512].")
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="At most this many encoders; 0: all [default: 40]."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List architectures and encoders with their sizes and licences."""
+    from engine.cli.models import list_models
+
+    list_models(workspace_of(context), filters or [], size, limit, as_json)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     recipe: Recipe

@@ -33,6 +33,14 @@ def recipes() -> list[str]:
     return list(RECIPES)
 
 
+def model_names() -> list[str]:
+    """Architectures and encoders."""
+    from engine.models.builtin import MODELS
+    from engine.models.smp.encoders import encoder_names
+
+    return [*MODELS.sections(), *encoder_names()]
+
+
 def config_groups(incomplete: str) -> list[str]:
     """Keys, and the groups that they are in."""
     from engine.config.described import config_keys
@@ -55,8 +63,10 @@ def changes(ctx: typer.Context, incomplete: str) -> list[str]:
         found: Iterable[str] = runs(ctx)
     elif about is None:
         found = ()
+    elif about.kind == "true/false":
+        found = ("true", "false")
     else:
-        found = ("true", "false") if about.kind == "true/false" else map(str, about.choices)
+        found = (*map(str, about.choices), *about.suggestions)
     return [before + value for value in found]
 
 

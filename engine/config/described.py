@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import annotated_types
@@ -51,6 +52,13 @@ class ConfigKey:
     absent: Any = None
     variant_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     forms: Mapping[str, ConfigKey] = dataclasses.field(default_factory=dict)
+    suggested_by: str = ""
+
+    @property
+    def suggestions(self) -> tuple[str, ...]:
+        """Words that a text may be, for completion: too many to be choices, or not the only ones."""
+        module, _, function = self.suggested_by.partition(":")
+        return tuple(getattr(import_module(module), function)()) if module else ()
 
     def of(self, variant: str) -> ConfigKey:
         """The key as one variant of its section has it."""
@@ -215,8 +223,19 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     commas = isinstance(extra, dict) and extra.get("commas") is True
     default, absent = (info.default, None) if new is None else (new, info.default)
     help = info.description or ""
+    suggested_by = str(extra.get("suggestions") or "") if isinstance(extra, dict) else ""
     return ConfigKey(
-        key, field, _kind(info), default, allowed, choices, unit, help, commas=commas, absent=absent
+        key,
+        field,
+        _kind(info),
+        default,
+        allowed,
+        choices,
+        unit,
+        help,
+        commas=commas,
+        absent=absent,
+        suggested_by=suggested_by,
     )
 
 

@@ -15,15 +15,19 @@ def option(
     form: str = "",
     commas: bool = False,
     new: JsonValue = None,
+    suggestions: str = "",
     **bounds: Any,
 ) -> Any:
     """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
 
-    `form` says in words what a text must look like; a value may hold `commas`. `new` is what the key is in
+    `form` says in words what a text must look like; a value may hold `commas`; `suggestions` is the dotted
+    name, MODULE:FUNCTION, of what gives words that a text may be, for completion. `new` is what the key is in
     configs that are written now, where that differs from the default: a frozen config of an earlier version
     lacks the key and means the default.
     """
     extra: dict[str, JsonValue] = {"unit": unit, "form": form, "commas": commas, "new": new}
+    if suggestions:
+        extra["suggestions"] = suggestions
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -46,12 +50,12 @@ class Section(BaseModel):
     )
 
 
-def _parse_count(value: Any) -> Any:
+def as_word(value: Any) -> Any:
     """Accept 4 beside "4"."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Count = Annotated[str, BeforeValidator(_parse_count)]
+Count = Annotated[str, BeforeValidator(as_word)]
 
 
 def _parse_whole(value: Any) -> Any:
@@ -63,7 +67,7 @@ WHOLE = BeforeValidator(_parse_whole)
 """For a choice of whole numbers, `Annotated[Literal[8, 16], WHOLE]`: pydantic itself refuses text."""
 
 
-def _parse_size(value: Any) -> Any:
+def parse_size(value: Any) -> Any:
     """Accept "256x512" (height x width) beside [256, 512]."""
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+)\s*[x×,]\s*(\d+)\s*", value)
@@ -74,5 +78,5 @@ def _parse_size(value: Any) -> Any:
 
 
 Side = Annotated[int, Field(ge=16, le=8192)]
-Size = Annotated[tuple[Side, Side], BeforeValidator(_parse_size)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(parse_size)]
 """(height, width) in pixels."""

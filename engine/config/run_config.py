@@ -127,6 +127,7 @@ class RunConfig(Section):
     def missing(self) -> list[str]:
         """The components that are not here, a line each."""
         lines = [] if self.task in TASKS else [f"task={self.task}: no such task here"]
+        plain = self.model.missing()
         for field, registry in registries().items():
             section = getattr(self, field)
             if isinstance(registry, PartRegistry):
@@ -143,7 +144,7 @@ class RunConfig(Section):
             if plugins
             else "; it may come from a package that is not installed"
         )
-        return [line + why for line in lines]
+        return [*plain, *(line + why for line in lines)]
 
     @property
     def of_network(self) -> OfNetworkConfig | None:
@@ -254,14 +255,18 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
         stride = self.model.input_stride()
+        least = self.model.least_side()
         for key, (height, width) in (("data.size", self.data.size), (self.train_size_key, self.train_size)):
             if height % stride or width % stride:
-                nearest = "x".join(
-                    str(max(stride, round(side / stride) * stride)) for side in (height, width)
-                )
+                nearest = "x".join(str(max(least, round(side / stride) * stride)) for side in (height, width))
                 raise ValueError(
                     f"{key}: {height}x{width} does not suit {self.model.name}, "
                     f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
+                )
+            if min(height, width) < least:
+                raise ValueError(
+                    f"{key}: {height}x{width} does not suit {self.model.name}, "
+                    f"whose input sides must be at least {least}"
                 )
         return self
 

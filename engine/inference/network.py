@@ -50,6 +50,7 @@ class Network:
     size: tuple[int, int]
     tta: str
     stride: int
+    least_side: int
     hardware: Hardware
 
     def views(self, image: Image.Image) -> list[NDArray[np.uint8]]:
@@ -86,9 +87,9 @@ class Network:
         if "scales" not in self.tta:
             return [self.size]
         height, width = self.size
-        step = self.stride
+        step, least = self.stride, self.least_side
         return [
-            (max(1, round(height * scale / step)) * step, max(1, round(width * scale / step)) * step)
+            (max(least, round(height * scale / step) * step), max(least, round(width * scale / step) * step))
             for scale in SCALES
         ]
 
@@ -169,5 +170,6 @@ def ready(loaded: LoadedModel, config: RunConfig, hardware: Hardware, tta: str =
         size=config.data.size,
         tta=tta,
         stride=config.model.input_stride(),
+        least_side=config.model.least_side(),
         hardware=hardware,
     )

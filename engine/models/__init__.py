@@ -14,6 +14,10 @@ from engine.components.sections import Registry
 from engine.config.fields import Section
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
     from engine.models.contract import SegmentationNetwork
 
 
@@ -46,6 +50,33 @@ class ModelSection(Section):
     def input_stride(self) -> int:
         """`stride`; to be overridden where it depends on other keys."""
         return self.stride
+
+    def least_side(self) -> int:
+        """The least that a side of the input may be, a multiple of `input_stride`."""
+        return self.input_stride()
+
+    def missing(self) -> list[str]:
+        """What this machine lacks to build the network, a line each with what would help; asked before a run
+        is made or resumed."""
+        return []
+
+    def weights_file(self) -> str:
+        """The file of weights that a new network starts from, as it was typed for `model.weights`; empty:
+        none."""
+        return ""
+
+    def weights_source(self) -> str:
+        """What the weights of `model.weights` are called in the log; empty: none."""
+        return ""
+
+    def named_weights(self) -> Mapping[str, Tensor]:
+        """The weights that `model.weights` calls by name, downloaded, by names of the network or its encoder;
+        empty: none. Raises EngineError, one line, when they cannot be had."""
+        return {}
+
+    def listed(self) -> list[tuple[str, ModelSection]]:
+        """What `seg-engine models` lists of this architecture: names and sections."""
+        return [(self.name, type(self)(name=self.name))]
 
     def values_per_channel(self, height: int, width: int) -> int | None:
         """How many values of a channel one image of height x width gives to the norm layer that sees the

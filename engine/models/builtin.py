@@ -4,8 +4,18 @@ from engine.models import MODELS
 from engine.models.deeplab_largefov.config import DeepLabLargeFOVConfig
 from engine.models.modern_unet.config import ModernUNetConfig
 from engine.models.resnet38.config import ResNet38Config
+from engine.models.smp.config import SmpConfig
+from engine.models.torchvision.config import TorchvisionConfig
 from engine.models.unet.config import UNetConfig
 
-__all__ = ["MODELS", "DeepLabLargeFOVConfig", "ModernUNetConfig", "ResNet38Config", "UNetConfig"]
+__all__ = [
+    "MODELS",
+    "DeepLabLargeFOVConfig",
+    "ModernUNetConfig",
+    "ResNet38Config",
+    "SmpConfig",
+    "TorchvisionConfig",
+    "UNetConfig",
+]
 
 MODELS.load_installed()

@@ -147,7 +147,7 @@ def check_shapes(network: SegmentationNetwork, section: ModelSection, inputs: in
     the contract says.
     """
     stride = section.input_stride()
-    side = stride * -(-64 // stride)
+    side = max(stride * -(-64 // stride), section.least_side())
     image = torch.empty(2, inputs, side, 2 * side, device="meta")
     seen: list[object] = []
     hook = network.bottleneck().register_forward_hook(lambda part, given, output: seen.append(output))

@@ -61,7 +61,10 @@ def check_runnable(config: RunConfig) -> None:
 
 
 def check_components(config: RunConfig) -> None:
-    """Refuse keys that the components of a run cannot work with. Raises ConfigError and ComponentError."""
+    """Refuse keys that the components of a run cannot work with, and components that lack what they need.
+    Raises ConfigError and ComponentError."""
+    if missing := config.model.missing():
+        raise ConfigError(missing)
     if not TASKS[config.task].learns:
         return
     check_schedule(config)

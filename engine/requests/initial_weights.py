@@ -46,6 +46,7 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
     run that has to finish first, need not be there yet. Raises ConfigError when there is no such run or
     checkpoint, or when it is of another network and `init.strict` forbids that.
     """
+    config = _settle_weights_of_makers(config)
     given = config.init.weights
     if not given:
         return config
@@ -69,6 +70,20 @@ def settle_source(workspace: Workspace, store: Store, config: RunConfig, waits_f
     if path.is_relative_to(workspace.runs):
         return with_values(config, {"init.weights": f"../{path.relative_to(workspace.runs)}"})
     return with_values(config, {"init.weights": str(path)})
+
+
+def _settle_weights_of_makers(config: RunConfig) -> RunConfig:
+    """The config with the file of `model.weights`, where it is one, by its absolute path. Raises ConfigError
+    for what is not there or cannot be read."""
+    given = config.model.weights_file()
+    if not given:
+        return config
+    path = expanded(Path(given)).absolute()
+    try:
+        kind_of_weights(path)
+    except CheckpointError as error:
+        raise ConfigError([f"model.weights: {error}"]) from error
+    return config if str(path) == given else with_values(config, {"model.weights": str(path)})
 
 
 def _refuse_unreadable(path: Path, is_of_run: bool) -> None:

@@ -29,7 +29,7 @@ from engine.tasks import TASKS
 from engine.training.objectives import Segmentation, output_channels
 from engine.training.sampling import Sampling, sampling_of
 from engine.training.state import TrainState, find_resumption, new_state, restore
-from engine.training.warm_start import start_from_source
+from engine.training.warm_start import start_from_makers, start_from_source
 from engine.worker.job import Job, StopRequested, record_start
 
 
@@ -74,7 +74,12 @@ def begin(job: Job) -> Learning:
     if resumption.content is not None:
         restore(job, state, resumption)
     elif config.init.weights:
+        if source := config.model.weights_source():
+            job.say(f"model.weights, {source}, is not loaded: init.weights is")
         start_from_source(job, state)
+    else:
+        with job.group.main_rank_first():  # which downloads them
+            start_from_makers(job, state)
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
     with job.group.main_rank_first():  # which looks for the classes if nobody has
         sampling = sampling_of(config, data.train, job.cache_dir, partial(report_cache, job))

@@ -22,6 +22,9 @@ from engine.run.events import WarmStart
 from engine.training.state import TrainState
 from engine.worker.job import Job
 
+FIT_INSTEAD = "init.weights=FILE init.strict=false takes the weights that fit"
+"""What takes weights of `model.weights` that are of another network in part."""
+
 
 def start_from_source(job: Job, state: TrainState) -> None:
     """Put the weights of `init.weights` into a new state; what was and was not taken is on the record.
@@ -30,20 +33,42 @@ def start_from_source(job: Job, state: TrainState) -> None:
     when it is of another network and `init.strict` is set, or when none of its weights fits.
     """
     path = Path(os.path.normpath(job.run.path / job.config.init.weights))
+    strict = job.config.init.strict
+    _start_from_file(job, state, path, "init.strict=false takes the weights that fit" if strict else "")
+
+
+def start_from_makers(job: Job, state: TrainState) -> None:
+    """Put the weights of `model.weights` into a new state: those of a file, or those that the makers of the
+    network offer by name. What was and was not taken is on the record.
+
+    Raises CheckpointError as `start_from_source` does, and EngineError when a download fails.
+    """
+    model = job.config.model
+    if file := model.weights_file():
+        _start_from_file(job, state, Path(os.path.normpath(job.run.path / file)), FIT_INSTEAD)
+    elif offered := model.named_weights():
+        _take(job, state, model.weights_source(), fit_weights(state.model, offered), None, FIT_INSTEAD)
+
+
+def _start_from_file(job: Job, state: TrainState, path: Path, instead: str) -> None:
     content = read_content(path)
     own = is_checkpoint(content)
     fit = _fit_checkpoint(state, content) if own else fit_weights(state.model, weights_in(content, path))
+    _take(job, state, str(path), fit, int(content["epoch"]) if own else None, instead)
+
+
+def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None, instead: str) -> None:
+    """Put what fits into a state, and on the record; `source` is what the weights are called. Those of
+    another network are refused where `instead` says what takes a part of them."""
     if not fit.taken:
         why = f": {fit.shapes[0]}" if fit.shapes else ""
-        raise CheckpointError(f"{path}: none of its weights fits this network{why}")
-    if fit.problem and job.config.init.strict:
-        raise CheckpointError(
-            f"{path}: is of another network: {fit.problem}; init.strict=false takes the weights that fit"
-        )
+        raise CheckpointError(f"{source}: none of its weights fits this network{why}")
+    if fit.problem and instead:
+        raise CheckpointError(f"{source}: is of another network: {fit.problem}; {instead}")
     state.model.load_state_dict(fit.taken, strict=False)
     event = WarmStart(
-        source=str(path),
-        epoch=int(content["epoch"]) if own else None,
+        source=source,
+        epoch=epoch,
         names_of=fit.source,
         taken=len(fit.taken),
         new=fit.new,

@@ -21,6 +21,7 @@ from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Checked, Draft, form_
 from seg_tui.launch.queueing import DataLook
 from seg_tui.screens.folder_picker import FolderSuggester
 from seg_tui.widgets.field_row import FieldRow
+from seg_tui.widgets.suggesting import WordSuggester
 
 CARD_FIELDS = {
     "name": "Name of the run; empty: the recipe's name",
@@ -110,7 +111,8 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
             choices = about.choices or (("true", "false") if about.kind == "true/false" else ())
             allowed = "" if choices else about.allowed
             help = " · ".join(part for part in (about.story, about.unit, allowed) if part)
-            fields.append(FieldRow(key, leaf, help, self.draft.text(key), choices))
+            suggester = WordSuggester(about) if about.suggested_by else None
+            fields.append(FieldRow(key, leaf, help, self.draft.text(key), choices, suggester=suggester))
         return fields
 
     def rows(self) -> dict[str, FieldRow]:

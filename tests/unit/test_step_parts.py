@@ -107,9 +107,13 @@ def test_parts_of_full_batches_are_known_without_the_number_of_images() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS.sections()))
-@pytest.mark.parametrize("size", ["16x16", "16x32", "32x32"])
+@pytest.mark.parametrize("times", [(1, 1), (1, 2), (2, 2)])
 @pytest.mark.parametrize("images", [1, 2])
-def test_a_section_says_of_its_norm_layers_what_the_network_does(name: str, size: str, images: int) -> None:
+def test_a_section_says_of_its_norm_layers_what_the_network_does(
+    name: str, times: tuple[int, int], images: int
+) -> None:
+    least = max(16, MODELS.sections()[name]().least_side())
+    size = "x".join(str(each * least) for each in times)
     config = with_values(RunConfig(), {"model.name": name, "data.size": size})
     key = config.model.breadth_key
     narrow = "1/8" if name == "resnet38" else 2
