@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import typer
 
-from engine.cli.console import notices
+from engine.cli.console import notices, progress_bar
 from engine.cli.reading import has_database, open_existing
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
-from engine.data.dataset import find_samples
+from engine.data.dataset import open_dataset
+from engine.data.membership import Membership
 from engine.host.access import refuse_unwritable
 from engine.host.processes import python_command, python_environment
 from engine.plugins import usable_config, with_loaded
@@ -45,7 +46,7 @@ def draw_augmented(workspace: Workspace, wanted: AugmentedStep) -> None:
             [f"{wanted.target}: the task {config.task} trains nothing, so nothing is augmented"]
         )
     check_components(config)
-    find_samples(config.data, config.needs_labels, None)  # what is not there need not wait for torch
+    _open_data(config, workspace, split)
     with tempfile.TemporaryDirectory() as folder:
         arrays = Path(folder, "step.npz")
         _compute(config, arrays, workspace, split, wanted.samples)
@@ -86,6 +87,22 @@ def _config_of(
             split = run.split_file
     config = with_data_root(with_values(base, values))
     return config, split, name or default_name(config)
+
+
+def _open_data(config: RunConfig, workspace: Workspace, split: Path | None) -> None:
+    """Decode what is not cached yet, and tell what there is to tell of it. Raises DataError."""
+    began_with = Membership.read(split) if split is not None else None
+    with progress_bar("decoding") as report:
+        data = open_dataset(
+            config.data,
+            workspace.cache,
+            report,
+            notices.say,
+            labels=config.needs_labels,
+            began_with=began_with,
+        )
+    for note in data.notes:
+        notices.note(note)
 
 
 def _compute(config: RunConfig, out: Path, workspace: Workspace, split: Path | None, samples: int) -> None:

@@ -18,7 +18,7 @@ from engine.config.run_config import RunConfig
 from engine.data.dataset import open_dataset
 from engine.data.membership import Membership
 from engine.exits import DONE, tell
-from engine.host.leaving import leave
+from engine.host.leaving import die_with_the_parent, leave
 from engine.plugins import config_of_file
 from engine.run.files import replacing
 from engine.worker.process import prepare_process
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--split", type=Path, help="the split.json of a run")
     parser.add_argument("--samples", type=int, default=6)
     options = parser.parse_args()
+    die_with_the_parent()
     try:
         config = config_of_file(options.config)
         prepare_process(config.runtime)
@@ -43,7 +44,7 @@ def main() -> int:
         with replacing(options.out) as stream:
             arrays = first_step(config, options.cache, options.samples, began_with)
             np.savez(stream, allow_pickle=False, **arrays)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         return tell(error)
     return DONE
 
