@@ -22,6 +22,8 @@ from engine.config.old_keys import with_new_keys
 from engine.config.sections import (
     CheckpointConfig,
     DataConfig,
+    EarlyStopConfig,
+    EmaConfig,
     GalleryConfig,
     InitConfig,
     LimitsConfig,
@@ -95,10 +97,12 @@ class RunConfig(Section):
         ConstantConfig(), "The learning rate over time; it changes after every step"
     )
     loss: Annotated[LossSection, LOSSES] = Field(default_factory=LOSSES.new)
+    ema: EmaConfig = EmaConfig()
     pretrain: PretrainConfig = PretrainConfig()
     init: InitConfig = InitConfig()
     augment: Annotated[AugmentSection, AUGMENTATIONS] = Field(default_factory=AUGMENTATIONS.new)
     validation: ValidationConfig = ValidationConfig()
+    early_stop: EarlyStopConfig = EarlyStopConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -95,6 +95,23 @@ class DataConfig(Section):
         return tuple(self.hold_out.split(",")) if self.hold_out else ()
 
 
+class EmaConfig(Section):
+    """Exponential moving average of the weights, validated and kept beside them (Polyak, Juditsky 1992)."""
+
+    decay: float = option(
+        0.0,
+        "Share of the old average in the new one after each step, such as 0.999; 0: no average",
+        ge=0,
+        lt=1,
+    )
+    warmup: bool = option(True, "Let the decay rise to ema.decay: in step n it is at most (1 + n) / (10 + n)")
+    use: Literal["average", "raw"] = option(
+        "average",
+        "Whose scores choose the best epoch, and which weights evaluations and predictions use: those of the "
+        "average or of the raw weights; both are in the checkpoint",
+    )
+
+
 class ValidationConfig(Section):
     """Validation during training."""
 
@@ -106,6 +123,22 @@ class ValidationConfig(Section):
         ge=0,
         le=65536,
     )
+
+
+class EarlyStopConfig(Section):
+    """End a run whose validation scores no longer improve. The schedule is that of all `epochs`."""
+
+    patience: int = option(
+        0,
+        "Epochs without an improvement after which the run ends; 0: never",
+        unit="epochs",
+        ge=0,
+        le=1_000_000,
+    )
+    metric: Literal["dice", "miou", "loss"] = option(
+        "dice", "The validation score that has to improve; in pre-training, which has no classes, the loss"
+    )
+    min_improvement: float = option(0.0, "What counts as an improvement: more than this", ge=0, le=1000)
 
 
 class GalleryConfig(Section):

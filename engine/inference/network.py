@@ -23,6 +23,7 @@ from engine.errors import EngineError
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import to_device
+from engine.learning.weight_average import validated_weights
 from engine.models import ModelSection
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
@@ -41,7 +42,7 @@ class PredictionError(EngineError):
 @dataclass(frozen=True)
 class Network:
     """A trained network in evaluation mode on its device. `epoch` is that of the checkpoint, `sha256` that
-    of its file."""
+    of its file; raw weights that lie beside an average have another."""
 
     model: SegmentationNetwork
     classes: tuple[str, ...]
@@ -121,7 +122,8 @@ def trained_run(job: Job, about: OfNetworkConfig) -> Trained | None:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """The network of a checkpoint on the CPU; `epoch` is the checkpoint's, `sha256` that of its file."""
+    """The network of a checkpoint on the CPU; `epoch` is the checkpoint's, `sha256` that of its file, and of
+    raw weights that lie beside an average another."""
 
     model: SegmentationNetwork
     classes: tuple[str, ...]
@@ -129,10 +131,10 @@ class LoadedModel:
     sha256: str
 
 
-def load_model(path: Path, section: ModelSection, classes: Sequence[str]) -> LoadedModel:
+def load_model(path: Path, section: ModelSection, classes: Sequence[str], use: str = "") -> LoadedModel:
     """The network in a checkpoint of an architecture. Raises CheckpointError.
 
-    `classes` are those it has to know; none: whatever it knows.
+    `classes` are those it has to know; none: whatever it knows. `use` is that of `validated_weights`.
     """
     content = load_checkpoint(path)
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
@@ -142,7 +144,9 @@ def load_model(path: Path, section: ModelSection, classes: Sequence[str]) -> Loa
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     model = build_model(section, len(known))
-    model.load_state_dict(content["model"])
+    model.load_state_dict(validated_weights(content, use))
+    if "ema" in content and use == "raw":
+        sha256 = hashlib.sha256(f"{sha256} raw".encode()).hexdigest()
     return LoadedModel(model, tuple(known), int(content["epoch"]), sha256)
 
 
@@ -153,7 +157,8 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     """
     about = config.of_network
     assert about is not None
-    loaded = load_model(Path(run_path, about.checkpoint).resolve(), config.model, classes)
+    path = Path(run_path, about.checkpoint).resolve()
+    loaded = load_model(path, config.model, classes, config.ema.use)
     return ready(loaded, config, hardware, about.tta)
 
 

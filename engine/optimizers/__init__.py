@@ -5,7 +5,8 @@ An optimizer is a section with its keys, whose `build` makes it of groups of par
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
@@ -36,7 +37,10 @@ class OptimizerSection(Section):
         ge=0,
         le=10,
     )
-    clip_norm: float = option(0.0, "Largest L2 norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
+    clip_norm: float = option(0.0, "Largest norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
+    clip_type: Literal["l2", "l1", "inf"] = option(
+        "l2", "The norm that optimizer.clip_norm bounds, of all gradients together; inf: their largest value"
+    )
     encoder_lr_factor: float = option(
         1.0, "Learning rate of the network's encoder over optimizer.lr; 0 freezes it", ge=0, le=1000
     )
@@ -80,6 +84,9 @@ OPTIMIZERS: Registry[OptimizerSection] = Registry(
     "optimizer", "seg_engine.optimizers", OptimizerSection, default="sgd", unknown=UnknownOptimizer
 )
 """Every optimizer by the value of `optimizer.name`."""
+
+CLIP_TYPES = {"l2": 2.0, "l1": 1.0, "inf": math.inf}
+"""The order of each norm of `optimizer.clip_type`."""
 
 register = OPTIMIZERS.register
 

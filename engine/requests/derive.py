@@ -27,7 +27,7 @@ from engine.workspace import Workspace
 
 KEYS = (
     *("device", "precision", "data.size", "data.layout", "data.classes", "data.split", "data.skip_bad"),
-    *("limits.hours", "checkpoint.seconds", "executor"),
+    *("limits.hours", "checkpoint.seconds", "executor", "ema.use"),
 )
 """Config keys that mean something here, and those of `runtime`, `slurm` and, where a CRF is used, `crf`; the
 rest is settled by the training."""

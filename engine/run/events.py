@@ -518,7 +518,10 @@ class Warned(Event):
 
 
 class Finished(Event):
+    """The run has done all that it was to do; with the cause early_stop in fewer epochs than it might."""
+
     event: Literal["finished"] = "finished"
+    cause: Literal["completed", "early_stop"] = "completed"
     epoch: EpochNumber
     seconds: Seconds
 

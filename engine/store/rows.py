@@ -34,6 +34,7 @@ STATUSES = ("queued", "starting", "running", "stopping", "finished", "failed", "
 END_STATUSES = ("finished", "failed", "stopped", "lost")
 CAUSES = (
     "completed",
+    "early_stop",
     "exception",
     "out_of_memory",
     "diverged",

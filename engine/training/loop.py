@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ from engine.learning.ceiling import matrix_ceiling
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import Arrival
 from engine.metrics.recorded import RecordedMetrics
-from engine.run.events import Epoch, Progress, Speed
+from engine.run.events import Epoch, Finished, MetricScore, Progress, Speed
 from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
@@ -37,20 +38,24 @@ from engine.training.validate import score_split
 from engine.worker.job import Diverged, Job, StopRequested
 
 
-def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] = lambda epoch: None) -> None:
-    """Train to the last epoch; `after_epoch` is called with the number of each that is complete.
+def run_epochs(
+    job: Job, learning: Learning, after_epoch: Callable[[int, bool], None] = lambda epoch, is_last: None
+) -> Finished:
+    """Train to the last epoch, or until `early_stop` ends the run; returns what is to be recorded of the end.
+    `after_epoch` is called with the number of each that is complete, and whether it is the last.
 
     Raises StopRequested after saving a checkpoint, Diverged with the last good checkpoint kept, and whatever
     goes wrong on the way.
     """
     config, state, hardware, group = job.config, learning.state, learning.hardware, job.group
-    data, objective, flops = learning.data, state.objective, learning.flops
+    data, flops = learning.data, learning.flops
     train_batches, val_batches = make_batches(
         [data.train, data.val], hardware.device, group.count, job.check_stop_while_waiting
     )
     metrics = RecordedMetrics(data.class_set, job.warn)
     rates: list[float] = []
-    while state.epoch < config.epochs:
+    begun = time.monotonic()
+    while state.epoch < config.epochs and not state.early_stop.is_due(state.epoch):
         try:
             train_meter = train_epoch(job, state, train_batches, len(data.train), learning.sampling).over(
                 group
@@ -61,23 +66,13 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
             train_event = train_meter.event(epoch, "train", state.classes, lr)
             events = [train_event]
             if epoch % config.validation.every == 0 or epoch == config.epochs:
-                group.even_out(state.model)
-                val_meter = score_split(
-                    job,
-                    state.model,
-                    objective,
-                    val_batches,
-                    len(data.val),
-                    len(state.classes),
-                    hardware,
-                    epoch,
-                )
-                _refuse_divergence(val_meter.loss(), epoch)
+                val_meter, of_others = validate(job, learning, val_batches, epoch)
                 val_event = val_meter.event(epoch, "val", state.classes, lr)
-                if state.classes and group.is_main:
-                    found = metrics.of(val_meter.matrix(), val_meter.matrices())
-                    val_event = val_event.model_copy(update={"metrics": found})
+                if group.is_main:
+                    of_own = metrics.of(val_meter.matrix(), val_meter.matrices()) if state.classes else []
+                    val_event = val_event.model_copy(update={"metrics": [*of_own, *of_others]})
                 keep_best(state, val_event, val_meter)
+                state.early_stop.validated(val_event)
                 events.append(val_event)
         except StopRequested:
             _refuse_divergence(state.meter.over(group).loss(), state.epoch + 1)
@@ -91,14 +86,63 @@ def run_epochs(job: Job, learning: Learning, after_epoch: Callable[[int], None] 
             record_speed(job, hardware, flops, rates)
         state.finish_epoch()
         job.epochs_done = state.epoch
-        after_epoch(epoch)
+        is_last = epoch == config.epochs or state.early_stop.is_due(epoch)
+        after_epoch(epoch, is_last)
         if config.checkpoint.keep_every and epoch % config.checkpoint.keep_every == 0:
             keep_epoch(job, state)
-        due = epoch == config.epochs or state.save_is_due(config.checkpoint.seconds)
+        due = is_last or state.save_is_due(config.checkpoint.seconds)
         if group.largest(int(due)):  # each has a clock of its own
             save(job, state)
     if len(rates) > 1:
         record_speed(job, hardware, flops, rates)
+    ended_early = state.epoch < config.epochs
+    if ended_early:
+        job.say(state.early_stop.told())
+    return Finished(
+        epoch=state.epoch,
+        seconds=round(time.monotonic() - begun, 3),
+        cause="early_stop" if ended_early else "completed",
+    )
+
+
+def validate(
+    job: Job, learning: Learning, batches: Batches, epoch: int
+) -> tuple[EpochMeter, list[MetricScore]]:
+    """Score the validation split: where there is an average of the weights, with it and with them. Returns
+    the counts of those that `ema.use` names, which choose the best epoch, and the others' scores as metrics.
+
+    Raises StopRequested between two batches, with the weights in their place.
+    """
+    state, data = learning.state, learning.data
+    meters: dict[str, EpochMeter] = {}
+    used = state.config.ema.use if state.average is not None else "raw"
+    for weights in ("raw", "average") if state.average is not None else ("raw",):
+        with state.validated_weights(weights):
+            job.group.even_out(state.model)
+            meters[weights] = score_split(
+                job,
+                state.model,
+                state.objective,
+                batches,
+                len(data.val),
+                len(state.classes),
+                learning.hardware,
+                epoch,
+            )
+        _refuse_divergence(meters[weights].loss(), epoch)
+    others = {weights: meter for weights, meter in meters.items() if weights != used}
+    return meters[used], [score for weights, meter in others.items() for score in _as_metrics(weights, meter)]
+
+
+def _as_metrics(weights: str, meter: EpochMeter) -> list[MetricScore]:
+    """The scores of weights that do not choose the best epoch: `raw_dice` and so on."""
+    found = [MetricScore(name=f"{weights}_loss", value=meter.loss(), better="lower")]
+    if meter.confusion is not None:
+        scores = meter.confusion.compute()
+        for name, value in (("dice", scores.dice), ("miou", scores.miou)):
+            bounded = MetricScore(name=f"{weights}_{name}", value=value, low=0, high=1, better="higher")
+            found.append(bounded)
+    return found
 
 
 def train_epoch(
@@ -157,6 +201,7 @@ def keep_best(state: TrainState, event: Epoch, meter: EpochMeter) -> None:
     if not best.beats(state.best):
         return
     best.weights = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
+    best.average = state.averaged()
     state.best = best
 
 

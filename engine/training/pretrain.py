@@ -7,9 +7,6 @@ best epoch is that of the lowest validation loss, whose noise is the same in eac
 
 from __future__ import annotations
 
-import time
-
-from engine.run.events import Finished
 from engine.training.begin import begin
 from engine.training.loop import run_epochs
 from engine.worker.job import Job
@@ -18,6 +15,4 @@ from engine.worker.job import Job
 def pretrain(job: Job) -> None:
     """Pre-train the job's config to its last epoch. Raises what `run_epochs` raises."""
     learning = begin(job)
-    begun = time.monotonic()
-    run_epochs(job, learning)
-    job.record(Finished(epoch=learning.state.epoch, seconds=round(time.monotonic() - begun, 3)))
+    job.record(run_epochs(job, learning))

@@ -36,6 +36,7 @@ from engine.learning.distributed import ALONE, Group
 from engine.learning.dropout import Dropouts
 from engine.learning.hardware import Hardware
 from engine.learning.step_graph import GraphDecision, StepGraph, Work
+from engine.learning.weight_average import WeightAverage
 from engine.learning.weight_casts import CastAtOnce
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
@@ -52,6 +53,7 @@ from engine.optimizers.groups import (
 )
 from engine.run.events import Checkpoint, Epoch
 from engine.schedules import check_schedule
+from engine.training.early_stop import EarlyStop
 from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, build_objective, output_channels
@@ -70,6 +72,8 @@ class Best:
     confusion: Tensor | None
     loss: float | None = None
     weights: dict[str, Tensor] | None = None
+    average: dict[str, Any] | None = None
+    """What a checkpoint has of the average of weights, if there is one."""
 
     @classmethod
     def of(cls, event: Epoch, meter: EpochMeter) -> Best:
@@ -117,6 +121,8 @@ class TrainState:
     graph: StepGraph
     statistics: SharedStatistics
     dropouts: Dropouts
+    early_stop: EarlyStop
+    average: WeightAverage | None = None
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -165,6 +171,17 @@ class TrainState:
             self.scaler._per_optimizer_states.clear()  # it notes on the host how far a step has come
         return self.autotune.is_on_trial and self.autotune.give_up(error)
 
+    def averaged(self) -> dict[str, Any] | None:
+        """What a checkpoint has of the average of weights."""
+        if self.average is None:
+            return None
+        return {**self.average.state(), "use": self.config.ema.use}
+
+    def validated_weights(self, use: str = "") -> AbstractContextManager[None]:
+        """Within it the model has the weights that `use` says, "average" or "raw"; "": those of `ema.use`."""
+        average = self.average if (use or self.config.ema.use) == "average" else None
+        return nullcontext() if average is None else average.shown()
+
     def forward(self, images: Tensor) -> Outputs:
         """The network's outputs for images [B, 3, H, W]. Only full passes are compiled: compiling serves one
         shape."""
@@ -209,6 +226,7 @@ def new_state(
     a CUDA graph of the step is.
     """
     check_schedule(config)
+    ema = config.ema
     torch.manual_seed(config.seed)
     model = build_model(config.model, output_channels(config, len(classes))).to(hardware.device)
     if config.runtime.channels_last:
@@ -249,6 +267,8 @@ def new_state(
         graph=graph,
         statistics=statistics,
         dropouts=dropouts,
+        early_stop=EarlyStop(config.early_stop),
+        average=WeightAverage(model, ema.decay, ema.warmup) if ema.decay else None,
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
     return state
@@ -347,9 +367,12 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
     assert content is not None
     check_fits(resumption.path, content, state.config.model, state.classes)
     state.model.load_state_dict(content["model"])
+    if state.average is not None:
+        state.average.load(content["ema"])
     if resumption.path.name == "best.pt":
         state.epoch, state.val_dice = content["epoch"], content["dice"]
         state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
+        state.early_stop.load({"best": None, "epoch": state.epoch})
     else:
         if not is_state_of(content["optimizer"], state.optimizer):
             raise CheckpointError(
@@ -370,6 +393,8 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) 
         state.meter.load(content["meter"])
     state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
     state.val_dice = content["val_dice"]
+    if "early_stop" in content:
+        state.early_stop.load(content["early_stop"])
     if content["compiled"] is not None:
         state.autotune.settle(content["compiled"], "as in the attempt before")
     if content["best"] is not None:
@@ -385,18 +410,20 @@ def save(job: Job, state: TrainState) -> None:
     meter = state.meter.over(job.group)
     if not job.group.is_main:
         if state.best is not None:
-            state.best.weights = None
+            state.best.weights = state.best.average = None
         return
     if state.best is not None and state.best.weights is not None:
         path = job.run.checkpoints / "best.pt"
         content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
+        content |= _with_average(state.best.average)
         save_checkpoint(path, content)
         job.record(
             Checkpoint(kind="best", epoch=state.best.epoch, path="checkpoints/best.pt", dice=state.best.dice)
         )
-        state.best.weights = None
+        state.best.weights = state.best.average = None
     content = {
         **_identity(state),
+        **_with_average(state.averaged()),
         "epoch": state.epoch,
         "step": state.step,
         "steps": state.steps,
@@ -406,6 +433,7 @@ def save(job: Job, state: TrainState) -> None:
         "meter": meter.state(),
         "random": random_state(),
         "val_dice": state.val_dice,
+        "early_stop": state.early_stop.state(),
         "compiled": None if state.autotune.decision is None else state.autotune.decision.kept,
         "best": None if state.best is None else _scores(state.best),
     }
@@ -420,8 +448,13 @@ def keep_epoch(job: Job, state: TrainState) -> None:
         return
     path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
     content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
+    content |= _with_average(state.averaged())
     save_checkpoint(path, content)
     job.say(f"kept {path.name}")
+
+
+def _with_average(average: dict[str, Any] | None) -> dict[str, Any]:
+    return {} if average is None else {"ema": average}
 
 
 def _identity(state: TrainState) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from engine.augment.functions import Draws
 from engine.data.batches import Batch
 from engine.learning.distributed import ALONE, Group
+from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
 from engine.training.objectives import Objective, auxiliary_loss
@@ -54,6 +55,8 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     def work(pixels: Tensor, targets: Tensor) -> Tensor:
         counted = proven_gradients(state, pixels, targets, local_share, has_images)
         apply_gradients(state)
+        if state.average is not None:
+            state.average.update()
         return counted
 
     counted = state.take_step(work, pixels, targets)
@@ -84,10 +87,10 @@ def proven_gradients(
 
 def apply_gradients(state: TrainState) -> None:
     """Clip the gradients and move the weights. A CUDA graph can capture it."""
-    scaler, optimizer, clip_norm = state.scaler, state.optimizer, state.config.optimizer.clip_norm
-    if clip_norm > 0:
+    scaler, optimizer, section = state.scaler, state.optimizer, state.config.optimizer
+    if section.clip_norm > 0:
         scaler.unscale_(optimizer)
-        clip_grad_norm_(state.model.parameters(), clip_norm)
+        clip_grad_norm_(state.model.parameters(), section.clip_norm, CLIP_TYPES[section.clip_type])
     with capturable(optimizer):
         scaler.step(optimizer)
     scaler.update()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from engine.data.dataset import Dataset
 from engine.inference.gallery import write_gallery, write_picture
 from engine.metrics.recorded import RecordedMetrics
-from engine.run.events import Finished, Result
+from engine.run.events import Result
 from engine.training.begin import begin
 from engine.training.loop import run_epochs
 from engine.training.meter import score_fields
@@ -26,17 +24,17 @@ def train(job: Job) -> None:
     learning = begin(job)
     data, state = learning.data, learning.state
 
-    def keep_gallery(epoch: int) -> None:
+    def keep_gallery(epoch: int, is_last: bool) -> None:
         wanted = config.gallery.every and job.group.is_main
-        if wanted and (epoch % config.gallery.every == 0 or epoch == config.epochs):
-            write_gallery(job, state.model, data.val, data.class_set, learning.hardware, epoch)
+        if wanted and (epoch % config.gallery.every == 0 or is_last):
+            with state.validated_weights():
+                write_gallery(job, state.model, data.val, data.class_set, learning.hardware, epoch)
 
-    begun = time.monotonic()
-    run_epochs(job, learning, keep_gallery)
+    finished = run_epochs(job, learning, keep_gallery)
     if config.gallery.every and job.group.is_main:
         write_picture(job, data.class_set)
     record_result(job, state, data)
-    job.record(Finished(epoch=state.epoch, seconds=round(time.monotonic() - begun, 3)))
+    job.record(finished)
 
 
 def record_result(job: Job, state: TrainState, data: Dataset) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from engine.learning.checkpoint import CheckpointError, is_checkpoint
+from engine.learning.weight_average import validated_weights
 from engine.models.weight_files import read_content, weights_in
 from engine.models.weight_fit import Fit, fit_weights, shape_of
 from engine.run.events import WarmStart
@@ -66,6 +67,8 @@ def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None,
     if fit.problem and instead:
         raise CheckpointError(f"{source}: is of another network: {fit.problem}; {instead}")
     state.model.load_state_dict(fit.taken, strict=False)
+    if state.average is not None:
+        state.average.restart()
     event = WarmStart(
         source=source,
         epoch=epoch,
@@ -81,7 +84,7 @@ def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None,
 
 def _fit_checkpoint(state: TrainState, content: Mapping[str, Any]) -> Fit:
     """What a checkpoint of this program fills: names are the same there."""
-    own, offered = state.model.state_dict(), content["model"]
+    own, offered = state.model.state_dict(), validated_weights(content)
     taken = {name for name in own.keys() & offered.keys() if own[name].shape == offered[name].shape}
     if content["classes"] != state.classes:
         taken -= {name for name in taken if state.model.is_head(name)}

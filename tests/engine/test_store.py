@@ -280,7 +280,7 @@ def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) 
         ("task=eval", "did you mean evaluate?"),
         ("precision=fp8", "precision: 'fp8' is none of fp32, bf16, fp16"),
         ("model.name=un", "did you mean unet?"),
-        ("optimizer.name=adam", "did you mean adamw?"),
+        ("optimizer.name=adamv", "did you mean adam?"),
     ],
 )
 def test_a_filter_that_means_nothing_is_refused(store: Store, term: str, message: str) -> None:

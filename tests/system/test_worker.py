@@ -18,7 +18,7 @@ from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.host.processes import is_alive
 from engine.run.directory import RunDir
-from engine.run.events import Checkpoint, Data, Epoch, Failed, Gallery, Result, Started, Stopped
+from engine.run.events import Checkpoint, Data, Epoch, Failed, Finished, Gallery, Result, Started, Stopped
 from engine.run.journal import read_all
 from tests.system.conftest import start_worker, wait_for_event, work
 
@@ -26,11 +26,12 @@ MakeRun = Callable[[RunConfig], RunDir]
 
 
 def digest(checkpoint: Path) -> str:
-    """One hash of all weights of a checkpoint."""
-    weights = torch.load(checkpoint, weights_only=True)["model"]
+    """One hash of all weights of a checkpoint, their average included."""
+    content = torch.load(checkpoint, weights_only=True)
     sha = hashlib.sha256()
-    for name in sorted(weights):
-        sha.update(name.encode() + weights[name].numpy().tobytes())
+    for weights in (content["model"], content.get("ema", {}).get("model", {})):
+        for name in sorted(weights):
+            sha.update(name.encode() + weights[name].numpy().tobytes())
     return sha.hexdigest()
 
 
@@ -105,10 +106,19 @@ def test_the_gallery_holds_class_maps_in_the_class_colours(new_run: MakeRun, tin
 
 
 FACTORS = {"optimizer.encoder_lr_factor": 0.3, "optimizer.head_lr_factor": 3, "optimizer.layer_decay": 0.9}
+TOOLBOX = {
+    "optimizer.bias_lr_factor": 2,
+    "ema.decay": 0.9,
+    "loss.ohem": 0.5,
+    "loss.class_weights": "enet",
+    "model.deep_supervision": 2,
+}
 
 
 @pytest.mark.parametrize(
-    "values", [{"precision": "fp32"}, {"precision": "bf16", **FACTORS}], ids=["fp32", "bf16, several rates"]
+    "values",
+    [{"precision": "fp32"}, {"precision": "bf16", **FACTORS, **TOOLBOX}],
+    ids=["fp32", "bf16, several rates, an average"],
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(
     new_run: MakeRun, tiny: RunConfig, values: dict[str, object]
@@ -137,6 +147,27 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert curve(broken) == curve(whole)
     attempts = [event.attempt for event in read_all(broken.journal) if isinstance(event, Started)]
     assert attempts == [1, 2, 3]
+
+
+def test_a_run_whose_scores_do_not_improve_ends_early_and_says_so(new_run: MakeRun, tiny: RunConfig) -> None:
+    values = {"epochs": 9, "early_stop.patience": 2, "early_stop.min_improvement": 1, "ema.decay": 0.9}
+    run = new_run(with_values(tiny, values))
+    for attempt in (1, 2):  # the second stands for that after a crash at the very end
+        assert work(run) == 0, run.log.read_text()
+        events = read_all(run.journal)
+        last = events[-1]
+        assert isinstance(last, Finished)
+        assert (last.attempt, last.cause, last.epoch) == (attempt, "early_stop", 3)
+    assert (
+        "no improvement of validation dice by more than 1 in 2 epochs, since epoch 1" in run.log.read_text()
+    )
+    assert [event.epoch for event in events if isinstance(event, Gallery)] == [2, 3], "of the last epoch, too"
+    validations = [event for event in events if isinstance(event, Epoch) and event.split == "val"]
+    assert [event.epoch for event in validations] == [1, 2, 3]
+    for event in validations:
+        raw = {score.name: score.value for score in event.metrics if score.name.startswith("raw_")}
+        assert raw.keys() == {"raw_loss", "raw_dice", "raw_miou"}
+        assert raw["raw_loss"] != event.loss, "the scores are those of the average"
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(new_run: MakeRun, tiny: RunConfig) -> None:

@@ -183,6 +183,31 @@ def test_the_built_in_networks_keep_the_contract(config: ModelSection) -> None:
     assert all(network.is_head(name) == name.startswith("head.") for name in network.state_dict())
 
 
+@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize(
+    "config", [UNetConfig(width=2), ModernUNetConfig(hidden=2), ModernUNetConfig(hidden=2, norm=False)]
+)
+def test_levels_of_the_decoder_have_heads_of_their_own_in_training(config: ModelSection, levels: int) -> None:
+    deep = config.model_copy(update={"deep_supervision": levels})
+    torch.manual_seed(1)
+    plain = build_model(config, 5)
+    torch.manual_seed(1)
+    network = build_model(deep, 5)
+    images = torch.randn(2, 3, 32, 64)
+    made = outputs_of(network, images)
+    assert [tuple(each.shape[2:]) for each in made.auxiliary] == [(4, 8), (8, 16), (16, 32)][-levels:]
+    assert torch.equal(made.logits, outputs_of(plain, images).logits), "all else is drawn as without them"
+    sum(each.square().sum() for each in made.auxiliary).backward()
+    heads = {name: each for name, each in network.named_parameters() if name.startswith("auxiliary.")}
+    for name, each in heads.items():
+        assert network.is_head(name)
+        assert each.grad is not None
+        assert each.grad.any()
+    assert network.head.weight.grad is None
+    assert next(network.parameters()).grad is not None, "they teach the encoder"
+    assert outputs_of(network.eval(), images).auxiliary == ()
+
+
 def test_a_network_without_blocks_cannot_be_recomputed() -> None:
     with pytest.raises(ComponentError, match=r"runtime.recompute: Small offers no blocks\(\)"):
         checkpoint_activations(build_model(SmallConfig(), 5))

@@ -122,7 +122,7 @@ def test_probes_cut_clip_and_augment_as_a_run_does(monkeypatch: pytest.MonkeyPat
     clipped: list[float] = []
     cut: list[list[int]] = []
     augmented: list[int] = []
-    monkeypatch.setattr(step, "clip_grad_norm_", lambda parameters, norm: clipped.append(norm))
+    monkeypatch.setattr(step, "clip_grad_norm_", lambda parameters, norm, kind: clipped.append(norm))
     really = step.micro_batches
 
     def parts_of(*arguments: Any) -> Any:

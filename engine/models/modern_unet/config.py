@@ -46,6 +46,12 @@ class ModernUNetConfig(ModelSection):
         form="none, or some of 1 2 3 4 middle joined by +, such as 4+middle",
     )
     use1x1: bool = option(False, "Use 1x1 instead of 3x3 for the first and last convolution")
+    deep_supervision: int = option(
+        0,
+        "Decoder levels with an auxiliary head, from the one below the full size down (Lee et al. 2015)",
+        ge=0,
+        le=3,
+    )
 
     @property
     def attention_places(self) -> tuple[str, ...]:

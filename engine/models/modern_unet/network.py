@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.models.contract import SegmentationNetwork
+from engine.models.contract import Outputs, SegmentationNetwork
 from engine.models.layers import DenseGradient, GroupNormGelu, TransposedConvolution
 from engine.models.modern_unet.config import ModernUNetConfig
 
@@ -112,7 +112,17 @@ class ModernUNet(SegmentationNetwork):
         self.norm = GroupNormGelu(groups, config.hidden) if config.norm else nn.GELU()
         self.head = nn.Conv2d(config.hidden, outputs, kernel, padding=kernel // 2)
 
-    def forward(self, x: Tensor) -> Tensor:
+        if config.deep_supervision:
+            below = reversed(above[1 : 1 + config.deep_supervision])
+            self.auxiliary = nn.ModuleList(
+                nn.Sequential(
+                    GroupNormGelu(groups, each) if config.norm else nn.GELU(), nn.Conv2d(each, outputs, 1)
+                )
+                for each in below
+            )
+            self.head_names = ("head", "auxiliary")
+
+    def forward(self, x: Tensor) -> Tensor | Outputs:
         x = self.stem(x)  # [B, hidden, H, W]
         skips = [x]
         for level, blocks in enumerate(self.down):
@@ -124,13 +134,18 @@ class ModernUNet(SegmentationNetwork):
                 skips.append(x)
         for block in self.middle:
             x = block(x)
+        maps = []
         for step, blocks in enumerate(self.up):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(torch.cat([DenseGradient.apply(x), skips.pop()], dim=1))
+            maps.append(x)
             if step < len(self.grow):
                 x = self.grow[step](x)  # [B, width of the level above, twice the height, twice the width]
         logits: Tensor = self.head(self.norm(x))
-        return logits
+        if not self.training or "auxiliary" not in self._modules:
+            return logits
+        below = maps[-1 - len(self.auxiliary) : -1]
+        return Outputs(logits, tuple(head(x) for head, x in zip(self.auxiliary, below, strict=True)))
 
     def bottleneck(self) -> nn.Module:
         return self.middle[-1]

@@ -24,10 +24,17 @@ class UNetConfig(ModelSection):
     name: Literal["unet"] = option("unet", "Architecture")
     width: int = option(64, "Channels of the first level; each level down doubles them", ge=1, le=1024)
 
+    deep_supervision: int = option(
+        0,
+        "Decoder levels with an auxiliary head, from the one below the full size down (Lee et al. 2015)",
+        ge=0,
+        le=3,
+    )
+
     def values_per_channel(self, height: int, width: int) -> int:
         return (height // self.stride) * (width // self.stride)  # the smallest map, four levels down
 
     def build(self, inputs: int, outputs: int) -> UNet:
         from engine.models.unet.network import UNet
 
-        return UNet(inputs, outputs, self.width)
+        return UNet(inputs, outputs, self.width, self.deep_supervision)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from engine.models.contract import SegmentationNetwork
+from engine.models.contract import Outputs, SegmentationNetwork
 from engine.models.layers import BatchNorm, TransposedConvolution, count_batch
 
 
@@ -38,7 +38,7 @@ class UNet(SegmentationNetwork):
 
     encoder_names = tuple(f"down.{level}" for level in range(5))
 
-    def __init__(self, channels: int, classes: int, width: int = 64) -> None:
+    def __init__(self, channels: int, classes: int, width: int = 64, deep_supervision: int = 0) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]
         self.down = nn.ModuleList(
@@ -53,19 +53,28 @@ class UNet(SegmentationNetwork):
             double_convolution(2 * outputs, outputs) for outputs in reversed(widths[:-1])
         )
         self.head = nn.Conv2d(width, classes, 1)
+        if deep_supervision:
+            below = [width * 2**level for level in range(deep_supervision, 0, -1)]
+            self.auxiliary = nn.ModuleList(nn.Conv2d(each, classes, 1) for each in below)
+            self.head_names = ("head", "auxiliary")
         self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | Outputs:
         count_batch(self._norms)
         skips = []
         for level, convolve in enumerate(self.down):
             x = convolve(x if level == 0 else self.pool(x))  # [B, width * 2^level, H / 2^level, W / 2^level]
             skips.append(x)
         skips.pop()
+        maps = []
         for rise, convolve in zip(self.up, self.merge, strict=True):
             x = convolve(torch.cat([skips.pop(), rise(x)], dim=1))
+            maps.append(x)
         logits: Tensor = self.head(x)
-        return logits
+        if not self.training or "auxiliary" not in self._modules:
+            return logits
+        below = maps[-1 - len(self.auxiliary) : -1]
+        return Outputs(logits, tuple(head(x) for head, x in zip(self.auxiliary, below, strict=True)))
 
     def bottleneck(self) -> nn.Module:
         return self.down[-1]

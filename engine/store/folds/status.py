@@ -58,7 +58,7 @@ def ended(folding: Folding, event: Finished | Failed | Stopped) -> None:
         return  # of an attempt before it was queued again
     wanted = run["status"] == "stopping"
     run |= NO_END | NO_PROGRESS | {"status": event.event, "ended_at": event.t}
-    run["cause"] = "completed" if isinstance(event, Finished) else event.cause
+    run["cause"] = event.cause
     if wanted and isinstance(event, Stopped):
         run["cause"] = "stopped"  # also when it was preempted at the same time: it is not to be queued again
     if isinstance(event, Failed):

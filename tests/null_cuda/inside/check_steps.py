@@ -64,7 +64,10 @@ EVERY_LOSS = [
     "loss.class_weights=enet",
     *(f"loss.{name}=0.5" for name in ("ohem", "dice", "jaccard", "tversky", "focal", "lovasz", "boundary")),
 ]
-OTHER_WAYS = ["optimizer.name=rmsprop", "optimizer.momentum=0.9", "batch_norm=frozen_statistics"]
+OTHER_WAYS = [
+    *("optimizer.name=rmsprop", "optimizer.momentum=0.9", "optimizer.clip_norm=1", "optimizer.clip_type=inf"),
+    *("batch_norm=frozen_statistics", "ema.decay=0.999", "model.deep_supervision=2"),
+]
 PLAIN = {"runtime.compile": "off", "runtime.graph": "off"}
 
 
