@@ -137,7 +137,8 @@ def test_another_model_brings_its_own_keys() -> None:
 
 def test_a_key_of_another_model_says_whose_it_is() -> None:
     assert problem("model.hidden=8") == (
-        "model.hidden: belongs to model.name=modern_unet; model.name=unet has model.width"
+        "model.hidden: belongs to model.name=modern_unet; model.name=unet has model.width, "
+        "model.deep_supervision"
     )
     assert problem("model.name=modern_unet", "model.width=8").startswith(
         "model.width: belongs to model.name=unet, deeplab_largefov or resnet38; "
