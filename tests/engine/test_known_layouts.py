@@ -178,6 +178,7 @@ def draw_mapillary2(root: Path) -> None:
 def draw_gta(root: Path) -> None:
     for number in range(1, 5):
         save(root, f"images/{number:05d}.png")
+        save(root, f"labels/{number:05d}_labelTrainIds.png", halves(0, 1))
         save(root, f"labels/{number:05d}.png", halves(26, 34 if number < 3 else 7), [9, 9, 9] * 256)
     ids = {"trainIds": [[1], [3]], "valIds": [[2]], "testIds": [[4]]}
     savemat(root / "split.mat", {name: np.array(of, np.uint16) for name, of in ids.items()})
@@ -219,7 +220,7 @@ def draw_idd(root: Path, kind: str = "ids", values: tuple[int, int] = (0, 2)) ->
 
 
 def draw_voc_aug(root: Path) -> None:
-    draw_voc(root, "SegmentationClassAug", "trainaug")
+    draw_voc(root, "SegmentationClassAug", "train_aug")
 
 
 def draw_early_bdd(root: Path) -> None:
@@ -641,6 +642,10 @@ def test_lists_that_contradict_the_folders(tmp_path: Path) -> None:
         DataError, match=r"val.txt: 2007_000032 is in ImageSets/Segmentation/train.txt as well"
     ):
         scan(tmp_path)
+    (tmp_path / "ImageSets/Segmentation/val.txt").write_text(
+        "\ufeff/JPEGImages/2007_000033.jpg /SegmentationClass/2007_000033.png\n"
+    )
+    assert problems(tmp_path) == []
     (tmp_path / "ImageSets/Segmentation/val.txt").unlink()
     with pytest.raises(DataError, match=r"val.txt.*lists the images of the split val"):
         scan(tmp_path)
@@ -669,6 +674,16 @@ def test_archives_that_nest_their_folder_in_itself(tmp_path: Path) -> None:
         (tmp_path / "moved").rename(tmp_path / folder / folder)
     with pytest.raises(DataError, match=r"images/images: all files of images/ lie one level too deep; move"):
         scan(tmp_path)
+    draw_mapillary(tmp_path / "vistas")
+    for folder in ("training", "validation"):
+        (tmp_path / "vistas" / folder / "labels").rename(tmp_path / "moved")
+        (tmp_path / "vistas" / folder / "labels").mkdir()
+        (tmp_path / "moved").rename(tmp_path / "vistas" / folder / "labels/labels")
+    with pytest.raises(DataError, match=r"training/labels/labels: all files of training/labels/ lie one"):
+        scan(tmp_path / "vistas")
+    save(tmp_path / "mirrored", "images/images/a.png")
+    save(tmp_path / "mirrored", "labels/images/a.png", halves(7, 8))
+    assert len(scan(tmp_path / "mirrored", classes="cityscapes").splits["train"]) == 1
     draw_camvid(tmp_path / "CamVid/CamVid")
     with pytest.raises(DataError, match=r"did you mean .*CamVid/CamVid\?"):
         scan(tmp_path / "CamVid")

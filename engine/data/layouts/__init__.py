@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CITYSCAPES", "IMAGE_SUFFIXES", "LAYOUTS", "Found", "Layout", "Side", "parts", "register", "side"]
+__all__ = [
+    "CITYSCAPES",
+    "IMAGE_SUFFIXES",
+    "LAYOUTS",
+    "Found",
+    "Layout",
+    "Side",
+    "but_train_ids",
+    "parts",
+    "register",
+    "side",
+]
 
 OWN_CLASSES = "classes.toml"
 """The file of a data set that names its classes, where its layout has no classes of its own."""
@@ -217,6 +228,11 @@ def parts(
     found = Side("", walk_parts(root, places.values()), places=places)
     pattern = " and ".join(f"{folder}/*{endings[0]}" for folder in places.values())
     return found.use(*endings, named=name_of, beside=beside, pattern=pattern)
+
+
+def but_train_ids(name: str) -> str:
+    """As `named`: leaves out the labels that conversion scripts write beside a data set's own."""
+    return "" if name.endswith("_labelTrainIds") else name
 
 
 def by_folder(splits: Mapping[str, str]) -> Callable[[str], str]:

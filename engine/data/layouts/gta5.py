@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.classes import CITYSCAPES, ClassSet
 from engine.data.faults import DataError
-from engine.data.layouts import OWN_CLASSES, Found, Layout, register, side
+from engine.data.layouts import OWN_CLASSES, Found, Layout, but_train_ids, register, side
 from engine.data.layouts.tables import color_of
 from engine.host.input_files import InputFileError, read_regular, shown
 
@@ -49,7 +49,7 @@ class Gta5(Layout):
         return (root / SPLIT_FILE).is_file() and not (root / OWN_CLASSES).exists()
 
     def find(self, root: Path) -> Found:
-        images, labels = side(root, "images", ".png"), side(root, "labels", ".png")
+        images, labels = side(root, "images", ".png"), side(root, "labels", ".png", named=but_train_ids)
         images.places = {_UNLISTED: f"images in no list of {SPLIT_FILE}"}
         return Found(images, labels, _split(root, images.notes))
 

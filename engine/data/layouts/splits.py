@@ -59,16 +59,18 @@ def splits_of(root: Path, found: Found) -> Callable[[str], str]:
 
 
 def refuse_nested(root: Path, found: Found) -> None:
-    """Raises DataError for a folder whose files all lie in another one of its name, as some archives leave
-    them: then no image finds its label."""
+    """Raises DataError where no image has a label, as all files of a folder lie in another one of its name,
+    which is how some archives unpack."""
+    if found.labels is None or found.images.named.keys() & found.labels.named.keys():
+        return
     for side in (found.images, found.labels):
-        own = side.folder.rsplit("/", 1)[-1] if side is not None else ""
-        if side is not None and own and side.tops == {own}:
-            inner = f"{side.folder}/{own}"
-            if all(path.startswith(f"{inner}/") for path in side.named.values()):
+        for folder in [side.folder] if side.folder else side.places.values():
+            inner = f"{folder}/{folder.rsplit('/', 1)[-1]}"
+            paths = [path for path in side.named.values() if path.startswith(f"{folder}/")]
+            if paths and all(path.startswith(f"{inner}/") for path in paths):
                 raise DataError(
-                    f"{shown(root / inner)}: all files of {side.folder}/ lie one level too deep; "
-                    f"move what is in {inner}/ up into {side.folder}/"
+                    f"{shown(root / inner)}: all files of {folder}/ lie one level too deep; "
+                    f"move what is in {inner}/ up into {folder}/"
                 )
 
 

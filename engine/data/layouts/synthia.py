@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.classes import CITYSCAPES, ClassSet
-from engine.data.layouts import Found, Layout, register, side
+from engine.data.layouts import Found, Layout, but_train_ids, register, side
 from engine.data.layouts.tables import numbered
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class Synthia(Layout):
     as_cityscapes = {"pedestrian": "person"} | {
         name: name for name in CITYSCAPES.names if name != "person" and name in _CLASSES
     }
-    mapped_by = "SYNTHIA's own list has Cityscapes' classes; Vu et al. 2019"
+    mapped_by = "by the names of its list, as Hoyer et al. 2022"
 
     def find(self, root: Path) -> Found:
-        images, labels = side(root, "RGB", ".png"), side(root, "GT/LABELS", ".png")
+        images, labels = side(root, "RGB", ".png"), side(root, "GT/LABELS", ".png", named=but_train_ids)
         return Found(images, labels, lambda name: "train")
 
     def class_set(self, root: Path) -> ClassSet:

@@ -10,7 +10,7 @@ Labels are palette files: 0 is the background, a class of its own, and 255 the b
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from engine.classes import ClassInfo, ClassSet, Color
@@ -37,16 +37,16 @@ class Voc(Layout):
 
     name = "voc"
     folders = ("JPEGImages", "SegmentationClass")
-    lists: ClassVar[dict[str, str]] = {"train": "train", "val": "val", "test": "test"}
+    lists: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("train",), "val": ("val",), "test": ("test",)}
 
     def find(self, root: Path) -> Found:
         split_of = self._split_of(root)
         known: Callable[[str], str] = lambda name: name if name in split_of else ""  # noqa: E731
         images = side(root, self.folders[0], ".jpg", named=known)
         labels = side(root, self.folders[1], ".png", named=known)
-        images.places = {"test": self._list("test")}
+        images.places = {"test": self._list(root, "test")}
         faults = [
-            Fault("missing_image", images.path_of(name), f"is in {self._list(split)} and is missing")
+            Fault("missing_image", images.path_of(name), f"is in {self._list(root, split)} and is missing")
             for name, split in sorted(split_of.items())
             if name not in images.named and name not in labels.named and split != "test"
         ]
@@ -75,23 +75,27 @@ class Voc(Layout):
         names = {**dict(enumerate(_NAMES)), _BORDER: "border"}
         return read_ids_or_colors(path, {voc_color(i): i for i in ids}, names)
 
-    def _list(self, split: str) -> str:
-        return f"{_LISTS}/{self.lists[split]}.txt"
+    def _list(self, root: Path, split: str) -> str:
+        """The list of a split: the first that is there, by whichever of its names."""
+        places = [f"{_LISTS}/{name}.txt" for name in self.lists[split]]
+        return next((place for place in places if (root / place).exists()), places[0])
 
     def _split_of(self, root: Path) -> dict[str, str]:
         """The split of every name in the lists. Raises DataError."""
         found: dict[str, str] = {}
         for split in self.lists:
-            path = root / self._list(split)
+            path = root / self._list(root, split)
             if split == "test" and not path.exists():
                 continue  # it has no labels that one could have
             try:
-                lines = read_regular(path).decode("utf-8", "surrogateescape").splitlines()
+                lines = read_regular(path).decode("utf-8-sig", "surrogateescape").splitlines()
             except InputFileError as error:
                 raise DataError(f"{error}; it lists the images of the split {split}, one a line") from error
-            for name in (line.split()[0] for line in lines if line.strip()):
+            for word in (line.split()[0] for line in lines if line.strip()):
+                # DeepLab's lists have paths: /JPEGImages/NAME.jpg /SegmentationClassAug/NAME.png
+                name = PurePosixPath(word).stem if "/" in word else word
                 if found.setdefault(name, split) != split:
-                    other = self._list(found[name])
+                    other = self._list(root, found[name])
                     raise DataError(f"{shown(path)}: {shown(name)} is in {other} as well; it can be in one")
         return found
 
@@ -102,7 +106,7 @@ class VocAug(Voc):
 
     name = "voc_aug"
     folders = ("JPEGImages", "SegmentationClassAug")
-    lists: ClassVar[dict[str, str]] = {"train": "trainaug", "val": "val", "test": "test"}
+    lists: ClassVar = {**Voc.lists, "train": ("trainaug", "train_aug")}
 
 
 def voc_color(value: int) -> Color:
