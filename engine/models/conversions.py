@@ -41,10 +41,48 @@ def renaming(source: str, *rules: tuple[str, str]) -> Conversion:
 
 AS_IS = Conversion("", lambda name, tensor: {name: tensor})
 
+_MIT_PLACES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"layers\.(\d)\.0\.projection\.", r"patch_embed{}.proj."),
+        (r"layers\.(\d)\.0\.norm\.", r"patch_embed{}.norm."),
+        (r"layers\.(\d)\.1\.(\d+)\.", r"block{}.\2."),
+        (r"layers\.(\d)\.2\.", r"norm{}."),
+    )
+]
+_MIT_PARTS = {
+    "attn.attn.out_proj.": "attn.proj.",
+    "ffn.layers.0.": "mlp.fc1.",
+    "ffn.layers.1.": "mlp.dwconv.dwconv.",
+    "ffn.layers.4.": "mlp.fc2.",
+}
+
+
+def _from_mit(name: str, tensor: Tensor) -> Weights:
+    """A tensor of mmsegmentation's Mix Transformer (SegFormer), as its authors and smp name it. There, linear
+    layers are 1x1 convolutions, and query, key and value are one tensor."""
+    for pattern, replacement in _MIT_PLACES:
+        if match := pattern.match(name):
+            place = match.expand(replacement).format(int(match[1]) + 1)
+            rest = name[match.end() :]
+            if rest.startswith("attn.attn.in_proj_") and tensor.ndim > 0:
+                third, kind = len(tensor) // 3, rest.removeprefix("attn.attn.in_proj_")
+                return {
+                    f"{place}attn.q.{kind}": tensor[:third],
+                    f"{place}attn.kv.{kind}": tensor[third:],
+                }
+            theirs = next((part for part in _MIT_PARTS if rest.startswith(part)), "")
+            ours = _MIT_PARTS.get(theirs, "")
+            flat = ours in ("mlp.fc1.", "mlp.fc2.") and tensor.ndim == 4
+            return {f"{place}{ours}{rest.removeprefix(theirs)}": tensor.flatten(1) if flat else tensor}
+    return {name: tensor}
+
+
 GENERAL = (
     # In timm's feature extractors, the parts of a list are parts of the network: stages.0 is stages_0.
     renaming("timm", (r"(stem|stages|layers|blocks|features)\.(\d+)\.", r"\1_\2.")),
     # The three small convolutions in the place of ResNet's first one, which timm calls conv1 as well.
     renaming("mmsegmentation ResNetV1c", (r"stem\.7\.", "bn1."), (r"stem\.(\d)\.", r"conv1.\1.")),
+    Conversion("mmsegmentation MiT", _from_mit),
 )
 """Conversions that are tried for every network."""

@@ -62,7 +62,8 @@ def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None,
     """Put what fits into a state, and on the record; `source` is what the weights are called. Those of
     another network are refused where `instead` says what takes a part of them."""
     if not fit.taken:
-        why = f": {fit.shapes[0]}" if fit.shapes else ""
+        names = f": it has {', '.join(fit.unused[:2])}, here there are {', '.join(fit.new[:2])}"
+        why = f": {fit.shapes[0]}" if fit.shapes else names
         raise CheckpointError(f"{source}: none of its weights fits this network{why}")
     if fit.problem and instead:
         raise CheckpointError(f"{source}: is of another network: {fit.problem}; {instead}")

@@ -289,3 +289,43 @@ def test_encoders_of_other_programs_find_their_place_in_a_network_of_smp() -> No
     }
     fit = fit_weights(deep, {**theirs, "decode_head.conv_seg.weight": weights["conv1.0.weight"]})
     assert (fit.problem, fit.source) == ("", "mmsegmentation ResNetV1c")
+
+
+def test_a_segformer_encoder_of_mmsegmentation_finds_its_place() -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    network = Wrapped(smp.Segformer("mit_b0", encoder_weights=None, classes=19))
+    own = {name.removeprefix("network.encoder."): each for name, each in network.state_dict().items()}
+    theirs: dict[str, Tensor] = {}
+    for stage in range(1, 5):
+        names = {
+            f"patch_embed{stage}.proj": "0.projection",
+            f"patch_embed{stage}.norm": "0.norm",
+            f"norm{stage}": "2",
+        }
+        for block in range(2):
+            inner = {
+                "norm1": "norm1",
+                "norm2": "norm2",
+                "attn.proj": "attn.attn.out_proj",
+                "attn.sr": "attn.sr",
+            }
+            inner |= {"attn.norm": "attn.norm", "mlp.dwconv.dwconv": "ffn.layers.1"}
+            inner |= {"mlp.fc1": "ffn.layers.0", "mlp.fc2": "ffn.layers.4"}
+            names |= {f"block{stage}.{block}.{ours}": f"1.{block}.{other}" for ours, other in inner.items()}
+            for kind in ("weight", "bias"):
+                query, rest = (own[f"block{stage}.{block}.attn.{part}.{kind}"] for part in ("q", "kv"))
+                theirs[f"backbone.layers.{stage - 1}.1.{block}.attn.attn.in_proj_{kind}"] = torch.cat(
+                    [query, rest]
+                )
+        for ours, other in names.items():
+            for kind in ("weight", "bias"):
+                if (tensor := own.get(f"{ours}.{kind}")) is not None:
+                    linear = ours.endswith(("fc1", "fc2")) and kind == "weight"
+                    name = f"backbone.layers.{stage - 1}.{other}.{kind}"
+                    theirs[name] = tensor[..., None, None] if linear else tensor
+    fit = fit_weights(network, {**theirs, "decode_head.conv_seg.weight": torch.ones(19, 256, 1, 1)})
+    assert (fit.problem, fit.source) == ("", "mmsegmentation MiT")
+    encoder = {name: each for name, each in network.state_dict().items() if network.is_encoder(name)}
+    assert fit.taken.keys() == encoder.keys()
+    assert all(torch.equal(fit.taken[name], each) for name, each in encoder.items())

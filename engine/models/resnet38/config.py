@@ -46,7 +46,7 @@ class ResNet38Config(ModelSection):
 
     name: Literal["resnet38"] = option("resnet38", "Architecture")
     variant: Literal["a1", "a2"] = option(
-        "a1", "How maps get smaller. a1: strided convolutions; a2: max pooling first, and less memory"
+        "a1", "How maps get smaller. a1: strided convolutions; a2: max pooling first"
     )
     layers: Annotated[Literal[38, 20, 16], WHOLE] = option(
         38, "Layers with weights; 20 and 16 have one block in most or all levels"
