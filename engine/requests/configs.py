@@ -77,12 +77,12 @@ def check_components(config: RunConfig) -> None:
         raise ConfigError(
             [f"batch_norm: {config.batch_norm} has no effect, as {model.name} has none; it must be local"]
         )
-    has_weights = config.init.weights or config.pretrain.epochs or getattr(model, "weights", "none") != "none"
+    has_weights = config.init.weights or config.pretrain.epochs or model.weights_source()
     if config.batch_norm in FROZEN_NORMS and not has_weights:
         raise ConfigError(
             [
                 f"batch_norm: {config.batch_norm} keeps the statistics that weights came with, and there are "
-                "none without init.weights; it must be local or sync"
+                "none without init.weights or model.weights; it must be local or sync"
             ]
         )
 
