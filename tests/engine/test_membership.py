@@ -20,6 +20,7 @@ from engine.data.dataset import Dataset, open_dataset
 from engine.data.fingerprints import fingerprints
 from engine.data.membership import Membership, Trained
 from engine.data.pairs import open_pairs
+from engine.data.search_images import open_search_images
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal
 from tests.engine.made_up_runs import make_run_dir
@@ -186,6 +187,31 @@ def test_what_a_run_held_out_is_scored_whatever_was_added(root: Path, tmp_path: 
         pairs = open_pairs(source.data, split, tmp_path / "cache", trained=source)
         assert {s.name for s in pairs.samples} == set(member.part(split))
         assert "3 samples (img010, img011, img012) added to" in pairs.notes[0]
+
+
+def test_a_search_is_made_on_training_images_and_first_on_those_that_were_left_aside(
+    root: Path, tmp_path: Path
+) -> None:
+    about = config(root, label_fraction=0.5)
+    run = trained(root, label_fraction=0.5)
+    assert run.membership is not None
+    left_aside, learned = run.membership.unused, set(run.membership.train)
+
+    def chosen(count: int, seed: int = 0, data: DataConfig = about) -> tuple[set[str], bool]:
+        found = open_search_images(data, count, seed, tmp_path / "cache", run)
+        return {sample.name for sample in found.pairs.samples}, found.learned
+
+    few, are_learned = chosen(2)
+    assert (len(few), few <= left_aside, are_learned) == (2, True, False)
+    assert (few, False) == chosen(2)
+    assert any(chosen(2, seed)[0] != few for seed in range(1, 9))
+    assert chosen(99) == (learned, True)
+    many, are_learned = chosen(len(left_aside) + 1)
+    assert many <= learned
+    assert are_learned
+    shutil.copytree(root, tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="is not the data that the run was trained on"):
+        chosen(2, data=config(tmp_path / "elsewhere"))
 
 
 def test_lost_and_redrawn_samples_are_told_of_an_evaluation(root: Path, tmp_path: Path) -> None:

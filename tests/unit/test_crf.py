@@ -13,6 +13,7 @@ from engine.config.crf import CrfParameters
 from engine.inference.crf import lattice
 from engine.inference.crf.lattice import CrfError, find_vertices, unique_by_table
 from engine.inference.crf.mean_field import DenseCrf
+from engine.learning.class_maps import class_map, logits_at
 
 Floats = NDArray[np.float64]
 
@@ -149,3 +150,22 @@ def test_deviations_that_are_too_small_are_refused() -> None:
     corners = torch.tensor([[0.0, 3e6]] * 5)
     with pytest.raises(CrfError, match="too small for an image of this size"):
         find_vertices(corners)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (33, 2)])
+def test_an_image_may_be_tiny_and_of_one_colour(size: tuple[int, int]) -> None:
+    about = parameters(0.5, 1, 0.5, 0.5, 2, 3)
+    for image in (torch.zeros(*size, 3, dtype=torch.uint8), torch.randint(0, 256, (*size, 3)).byte()):
+        found = DenseCrf(about).refined(image, torch.randn(*size, 4))
+        assert torch.allclose(found.sum(2), torch.ones(size), atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["bilinear-logits", "nearest"])
+@pytest.mark.parametrize("size", [(24, 40), (64, 100), (30, 33), (24, 33)])
+def test_the_crf_begins_with_the_logits_whose_argmax_is_the_class_map(
+    size: tuple[int, int], way: str
+) -> None:
+    logits = torch.randn(1, 6, 24, 40)
+    whole = logits_at(logits, size, way)
+    assert whole.shape == (*size, 6)
+    assert torch.equal(whole.argmax(2).to(torch.uint8), class_map(logits, size, way))
