@@ -50,5 +50,5 @@ class CrfConfig(CrfParameters):
             return self
         for name, info in CrfParameters.model_fields.items():
             if getattr(self, name) != info.default:
-                raise ValueError(f"{name}: has no effect with crf.mode={self.mode}; it needs crf.mode=on")
+                raise ValueError(f"crf.{name}: has no effect with crf.mode={self.mode}; it needs crf.mode=on")
         return self

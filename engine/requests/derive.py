@@ -82,12 +82,16 @@ def derived_config(
     set, of which the run has held out no part: its own folders count, unless data.split is among the
     assignments. Raises Refused and ConfigError."""
     values = parse_assignments(assignments)
+    refined = {key: value for key, value in values.items() if key.startswith("crf.")}
+    if refined and not TASKS[task].uses_crf:
+        raise Refused([f"{key}: has no effect in the task {task}" for key in refined])
     groups = ("runtime.", "slurm.", *(("crf.",) if TASKS[task].uses_crf else ()))
     strange = [key for key in values if key not in KEYS and not key.startswith(groups)]
     if strange:
         allowed = f"{', '.join(KEYS)}, {' and '.join(f'{group}*' for group in groups)} can be changed"
         raise Refused([f"{key}: is fixed by the training of {row.id}; {allowed}" for key in strange])
-    refined = {key: value for key, value in values.items() if key.startswith("crf.")}
+    if crf and refined.get("crf.mode") == "off":
+        raise Refused(["crf.mode: off contradicts --crf"])
     if crf or refined:
         refined = {"crf.mode": "on" if refined else "searched"} | refined
     root = str(absolute(data)) if data is not None else row.config["data"]["root"]

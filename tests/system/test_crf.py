@@ -127,7 +127,8 @@ def test_every_corruption_is_scored_before_and_after(
     [
         (("crf.bilateral_weigth=1",), "did you mean crf.bilateral_weight?"),
         (("crf.iterations=0",), "crf.iterations: '0' is not allowed; it must be a whole number"),
-        (("crf.mode=searched", "crf.iterations=3"), "has no effect with crf.mode=searched"),
+        (("crf.mode=searched", "crf.iterations=3"), "crf.iterations: has no effect with crf.mode=searched"),
+        (("crf.mode=off",), "crf.mode: off contradicts --crf"),
         (("model.width=4",), "is fixed by the training"),
     ],
 )

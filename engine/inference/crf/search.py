@@ -285,9 +285,12 @@ def keep_best(
     try:
         save_found(path, found)
     except OSError as error:
+        job.say(f"{path}: cannot be written: {error.strerror}")
         path = job.run.outputs / path.name
-        job.warn(f"the parameters cannot be kept with the checkpoint ({error.strerror}); they are in {path}")
         save_found(path, found)
+    if path.parent == job.run.outputs:
+        keys = " ".join(f"crf.{key}={value:g}" for key, value in found.parameters.items())
+        job.warn(f"the parameters cannot be kept with the checkpoint, where --crf finds them; use {keys}")
     job.record(CrfFound(trial=best.trial, miou=best.miou, without=without, path=str(path)))
     told = f"{best.miou or 0:.5f}, {without or 0:.5f} without a CRF"
     job.say(f"best: trial {best.trial}, mean IoU {told}: {words(CrfParameters(**best.use.model_dump()))}")
