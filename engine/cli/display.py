@@ -18,7 +18,7 @@ from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
-from engine.report.evaluation import evaluation_text
+from engine.report.evaluation import evaluation_text, metrics_table
 from engine.report.tables import class_table, duration, score
 from engine.run.directory import RunDir
 from engine.run.events import (
@@ -290,6 +290,9 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         for scored in store.results.evaluations(row.id) if task.evaluates else ():
             stream.say()
             stream.say(evaluation_text(scored, row.colors))
+            if measured := store.results.metrics(row.id):
+                stream.say()
+                stream.say(metrics_table(measured))
             stream.say(f"images:  seg-engine images {row.id}")
         for best in (
             scored for scored in store.results.epochs(row.id, "val") if scored.epoch == row.best_epoch

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 
-OF_RUNS = ("tta", "crf", "checkpoint", "baseline", "keep", "new", "queued")
+OF_RUNS = ("tta", "crf", "boundary", "checkpoint", "baseline", "keep", "new", "queued")
 """Options of `evaluate` that mean nothing for a file."""
 
 

@@ -52,6 +52,9 @@ class Evaluation:
             autocompletion=words.runs,
         ),
     ] = ""
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Score boundaries, too: boundary IoU, boundary F, trimap IoU.")
+    ] = False
     keep: Annotated[
         int,
         typer.Option(

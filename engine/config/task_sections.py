@@ -37,6 +37,7 @@ class EvaluateConfig(ScoredSplitConfig):
     at: Literal["input", "original"] = option(
         "original", "Size at which predictions are compared with labels"
     )
+    boundary: bool = option(False, "Score boundaries, too: boundary IoU, boundary F and trimap IoU")
     keep: int = option(
         8,
         "Save image, labels and prediction of this many images with the lowest Dice; -1: all",

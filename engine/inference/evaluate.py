@@ -31,6 +31,7 @@ from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
 from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.network import Network
+from engine.inference.outlines import PREFIX, OutlineScoring
 from engine.inference.progress import readers
 from engine.inference.scoring import Scoring
 from engine.inference.worst import WorstGallery
@@ -38,7 +39,7 @@ from engine.learning.class_maps import class_map
 from engine.learning.latency import measure_latency
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
-from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.metrics.image_confusions import ImageConfusions, load_beside, load_image_confusions
 from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
 from engine.models.registry import count_parameters
@@ -62,7 +63,8 @@ def evaluate(job: Job) -> None:
     scoring = Scoring.of(job, about)
     pairs, network = scoring.pairs, scoring.network
     refinement = Refinement.of(job, network, about.at)
-    kept = Kept.of(job, network, refinement)
+    outlines = OutlineScoring(len(network.classes)) if about.boundary else None
+    kept = Kept.of(job, network, refinement, outlines)
     job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
     speed = measure_latency(network.model, network.size, scoring.hardware)
@@ -83,7 +85,8 @@ def evaluate(job: Job) -> None:
             epoch=network.epoch,
             images=len(kept.confusions),
             confusion=pooled.tolist(),
-            metrics=metrics.of(pooled, kept.confusions.matrices()),
+            metrics=metrics.of(pooled, kept.confusions.matrices())
+            + (outlines.metrics(network.classes) if outlines is not None else []),
             source=about.source,
             checkpoint=about.checkpoint,
             label_resize=about.label_resize if about.at == "original" else "",
@@ -110,20 +113,27 @@ class Kept:
     path: Path
     confusions: ImageConfusions
     before: ImageConfusions | None = None
+    outlines: OutlineScoring | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, job: Job, network: Network, refinement: Refinement | None = None) -> Kept:
+    def of(
+        cls,
+        job: Job,
+        network: Network,
+        refinement: Refinement | None = None,
+        outlines: OutlineScoring | None = None,
+    ) -> Kept:
         """What an earlier attempt left; with a warning nothing, when that cannot be gone on with."""
         path = job.run.outputs / CONFUSIONS
         made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
-        fresh = cls(path, ImageConfusions(network.classes, made_by))
+        fresh = cls(path, ImageConfusions(network.classes, made_by), outlines=outlines)
         if refinement is not None:
             fresh.before = ImageConfusions(network.classes, network.sha256)
         if not path.exists():
             return fresh
         try:
-            earlier = cls(path, load_image_confusions(path))
+            earlier = cls(path, load_image_confusions(path), outlines=outlines)
             if refinement is not None:
                 earlier.before = load_image_confusions(fresh.before_path).first(len(earlier.confusions))
         except MetricsError as error:
@@ -136,6 +146,12 @@ class Kept:
         if earlier.before is not None and earlier.before.names != earlier.confusions.names:
             job.warn(f"{fresh.before_path}: is of other images; all images are scored again")
             return fresh
+        if outlines is not None:
+            try:
+                outlines.go_on_with(load_beside(path, PREFIX))
+            except MetricsError as error:
+                job.warn(f"{path}: {error}; all images are scored again")
+                return fresh
         return earlier
 
     @property
@@ -145,7 +161,7 @@ class Kept:
     def save(self) -> None:
         if self.before is not None:
             self.before.save(self.before_path)  # first: it may have more images than the other, never fewer
-        self.confusions.save(self.path)
+        self.confusions.save(self.path, self.outlines.arrays() if self.outlines is not None else None)
         self._saved_at = time.monotonic()
 
     def save_is_due(self, seconds: float) -> bool:
@@ -194,6 +210,8 @@ def score_images(
             for done, (read, (predicted, confusion, *before)) in enumerate(judged, start=1):
                 if kept.before is not None:
                     kept.before.add(read.name, before[0])
+                if kept.outlines is not None:
+                    kept.outlines.add(predicted, read.target)
                 scores = kept.confusions.add(read.name, confusion)
                 if gallery.takes(read.name, scores.dice):
                     height, width = read.target.shape

@@ -75,6 +75,11 @@ class BoundaryCounter:
         }
         self.counts = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
 
+    def merge(self, other: BoundaryCounter) -> None:
+        """Add what another of the same classes and radii has counted."""
+        for name, counts in other.counts.items():
+            self.counts[name] += counts
+
     def add(self, prediction: Labels, truth: Labels) -> None:
         """Count one image: train ids uint8 [H, W], predicted and true. Raises MetricsError for other shapes
         or types, and for labels that are neither a train id nor VOID."""

@@ -8,7 +8,7 @@ two evaluations reads the file.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -108,8 +108,8 @@ class ImageConfusions:
             parts[:, row] = matrix.diagonal(), matrix.sum(axis=1), matrix[:, :-1].sum(axis=0)
         return parts[0], parts[1], parts[2]
 
-    def save(self, path: Path) -> None:
-        """Write all of it as a compressed .npz, whole or not at all."""
+    def save(self, path: Path, beside: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
+        """Write all of it as a compressed .npz, whole or not at all, with arrays that belong `beside` it."""
         sizes = [len(cells) for cells in self._cells]
         arrays: dict[str, Any] = {
             "classes": np.array(self.classes, dtype=np.str_),
@@ -120,7 +120,7 @@ class ImageConfusions:
             "counts": np.concatenate([np.zeros(0, np.int64), *self._counts]),
         }
         with replacing(path) as stream:
-            np.savez_compressed(stream, **arrays)
+            np.savez_compressed(stream, **arrays | dict(beside or {}))
 
     def _keep(self, name: str, cells: npt.NDArray[np.int32], counts: Matrix) -> None:
         self.names.append(name)
@@ -148,6 +148,13 @@ class _Matrices(Sequence[Matrix]):
         if isinstance(position, slice):
             return [self._of.matrix(one) for one in range(len(self))[position]]
         return self._of.matrix(range(len(self))[position])
+
+
+def load_beside(path: Path, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that were saved beside the matrices, of names that begin so, from a file that
+    `load_image_confusions` has read."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name.startswith(prefix)}
 
 
 def load_image_confusions(path: Path) -> ImageConfusions:

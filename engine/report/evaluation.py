@@ -9,7 +9,7 @@ from rich.text import Text
 from engine.metrics.bootstrap import Difference
 from engine.report.csv_text import csv_text
 from engine.report.tables import Column, class_table, large, score, text_table
-from engine.store import EvaluationRow, ImageRow
+from engine.store import EvaluationRow, ImageRow, MetricRow
 
 NAMES = {"dice": "Dice", "dice_image": "image Dice", "miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
 
@@ -33,6 +33,32 @@ def speed_line(row: EvaluationRow) -> str:
     flops = "" if row.flops_per_sample is None else f" {large(row.flops_per_sample, 'FLOP')},"
     latency = f"{1000 * (row.latency_seconds or 0):.1f} ms an image (median, batch 1)"
     return f"{row.parameters or 0:,} parameters,{flops} {latency}, {row.frames_per_second:.1f} frames/s"
+
+
+def metrics_table(rows: Sequence[MetricRow], width: int | None = None) -> Text:
+    """Metrics beside Dice and IoU of one evaluation: of the whole split, and the class that has the lowest
+    where higher is better."""
+    means = [row for row in rows if row.measured == "result" and not row.class_name]
+    columns = [
+        Column("metric", [(row.metric, "bold") for row in means]),
+        Column("value", [with_unit(row) for row in means], right=True),
+        Column("lowest class", [_lowest_class(row, rows) for row in means], rank=1),
+    ]
+    return text_table(columns, width)
+
+
+def with_unit(row: MetricRow) -> str:
+    """The value of a metric, "-" where it is undefined."""
+    return "-" if row.value is None else f"{row.value:.5g} {row.unit}".rstrip()
+
+
+def _lowest_class(of: MetricRow, rows: Sequence[MetricRow]) -> str:
+    same = [row for row in rows if row.metric == of.metric and row.class_name and row.seq == of.seq]
+    known = [(row.value, row.class_name) for row in same if row.value is not None]
+    if of.better != "higher" or not known:
+        return "-"
+    value, name = min(known)
+    return f"{name} {value:.5g}"
 
 
 def evaluations_table(rows: Sequence[EvaluationRow], width: int | None = None) -> Text:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from engine.classes import VOID
 from engine.errors import EngineError
+from engine.metrics.image_confusions import confusion_of
 from engine.metrics.scores import Scores, scores_from_confusion
 
 Pixels = NDArray[np.uint8]
@@ -115,21 +116,9 @@ def short_name(sample: str) -> str:
     return sample.rsplit("__", 1)[-1]
 
 
-def confusion(target: Pixels, prediction: Pixels, classes: int) -> NDArray[np.int64]:
-    """Pixel counts int64 [C, C+1] of one image: rows the ground truth, the last column predicted void.
-
-    Pixels whose ground truth is void are in no cell.
-    """
-    valid = target != VOID
-    rows = target[valid].astype(np.int64)
-    columns = np.minimum(prediction[valid].astype(np.int64), classes)
-    counts = np.bincount(rows * (classes + 1) + columns, minlength=classes * (classes + 1))
-    return counts.reshape(classes, classes + 1)
-
-
 def image_scores(sample: Sample, classes: int) -> Scores:
     """The scores of one image, over the pixels whose ground truth is not void."""
-    return scores_from_confusion(confusion(sample.target, sample.prediction, classes))
+    return scores_from_confusion(confusion_of(sample.prediction, sample.target, classes))
 
 
 def size_text(array: Pixels) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
-from engine.report.evaluation import evaluation_text, evaluations_table
+from engine.report.evaluation import evaluation_text, evaluations_table, with_unit
 from engine.report.lines import as_lines, quoted
 from engine.report.run_config import config_lines
 from engine.report.runs import STATUS_STYLES, done, outcome, worded
@@ -223,17 +223,11 @@ def _metrics(page: RunPage, width: int | None) -> Text | None:
         Column("split", [row.split for row in told]),
         Column("size", [row.at for row in told], rank=2),
         Column("epoch", [str(row.epoch) for row in told], right=True),
-        Column("value", [_with_unit(row) for row in told], right=True),
+        Column("value", [with_unit(row) for row in told], right=True),
         Column("better", [row.better for row in told], rank=1),
         Column("by run", [row.run_id if row.run_id != page.row.id else "-" for row in told], rank=1),
     ]
     return text_table(columns, width)
-
-
-def _with_unit(row: MetricRow) -> str:
-    if row.value is None:
-        return "-"
-    return f"{row.value:.5g} {row.unit}".rstrip()
 
 
 def results(page: RunPage, width: int | None = None) -> Text | None:

@@ -16,11 +16,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.metrics.image_confusions import confusion_of
 from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import (
     Inputs,
     PictureError,
-    confusion,
     read_inputs,
     read_prediction,
 )
@@ -175,9 +175,9 @@ class Studio:
             self.prediction(gallery, epoch, sample)  # says what is missing
         return self._counts.get(
             key,
-            lambda: confusion(
-                self.inputs(gallery, sample).target,
+            lambda: confusion_of(
                 self.prediction(gallery, epoch, sample),
+                self.inputs(gallery, sample).target,
                 len(gallery.classes),
             ),
         )

@@ -22,6 +22,7 @@ from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.data.batches import MEAN, STD
 from engine.learning.checkpoint import save_checkpoint
+from engine.metrics.boundary import BoundaryCounter
 from engine.metrics.scores import scores_from_confusion
 from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
@@ -118,6 +119,31 @@ def kept_scores(run: RunDir, epoch: int = 7) -> dict[str, float | None]:
     }
 
 
+def kept_boundaries(run: RunDir) -> dict[tuple[str, str], float | None]:
+    """Boundary IoU and F at 3 pixels of the kept predictions, by metric and class ("": the mean)."""
+    counter = BoundaryCounter(len(CLASSES))
+    for path in next(run.gallery.glob("epoch_*")).glob("*.png"):
+        sample = read_sample(run.gallery, path, len(CLASSES))
+        counter.add(sample.prediction, sample.target)
+    scores = counter.scores()
+    found: dict[tuple[str, str], float | None] = {}
+    for name, mean, by_class in (
+        ("boundary_iou", scores.iou, scores.class_iou),
+        ("boundary_f_3px", scores.f[3], scores.class_f[3]),
+    ):
+        found |= {(name, ""): mean, **{(name, c): v for c, v in zip(CLASSES, by_class, strict=True)}}
+    return found
+
+
+def boundary_scores(workspace: Path, run: RunDir) -> dict[tuple[str, str], float | None]:
+    rows = query(
+        workspace,
+        f"SELECT metric, class, value FROM metric_scores WHERE run = '{run.id}'"
+        " AND metric IN ('boundary_iou', 'boundary_f_3px')",
+    )
+    return {(str(metric), str(name)): value for metric, name, value in rows}
+
+
 @pytest.mark.parametrize("way", ["bilinear-logits", "nearest"])
 def test_the_original_size_is_scored_as_an_independent_program_does(
     command: Command,  # noqa: F811
@@ -127,7 +153,7 @@ def test_the_original_size_is_scored_as_an_independent_program_does(
     way: str,
 ) -> None:
     status, out, err = done(
-        command("evaluate", SOURCE, *FAST, "--split", "train", "--label-resize", way, "--json")
+        command("evaluate", SOURCE, *FAST, "--split", "train", "--label-resize", way, "--boundary", "--json")
     )
     assert status == 0, err
     run = made_by(out, tmp_path)
@@ -147,6 +173,7 @@ def test_the_original_size_is_scored_as_an_independent_program_does(
         )
         assert event.valid_pixels == expected.sum()
     assert kept_scores(run) == {event.image: event.dice for event in scored}
+    assert boundary_scores(tmp_path, run) == kept_boundaries(run)
     ((confusion, dice, epoch, parameters, latency, checkpoint),) = query(
         tmp_path,
         "SELECT confusion, dice, epoch, parameters, latency_seconds, checkpoint FROM evaluations"
@@ -228,6 +255,7 @@ def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
         "flip,scales",
         "--keep",
         "-1",
+        "--boundary",
         "--json",
     )
     process = command("evaluate", SOURCE, *options)
@@ -253,6 +281,7 @@ def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
     ) == [(60, 60)]
     assert query(tmp_path, f"SELECT images FROM evaluations WHERE run = '{run.id}'") == [(60,)]
     assert len(kept_scores(run)) == 60
+    assert boundary_scores(tmp_path, run) == kept_boundaries(run), "counted once, over two attempts"
 
 
 def many(street: Path, root: Path, count: int) -> Path:
