@@ -72,20 +72,17 @@ class Filter:
 
     def __init__(self, features: Tensor) -> None:
         """`features` float32 [d, N] as `find_vertices` takes them. Raises CrfError."""
-        self._vertices = vertices = find_vertices(features)
-        points = len(vertices.ids)
-        self._step = points_at_once(features.device, vertices.count)
-        rows = min(self._step, vertices.count)
+        vertices = find_vertices(features)
+        self._ids, self._neighbours, self._count = vertices.ids, vertices.neighbours, vertices.count
+        self._step = points_at_once(features.device, self._count)
+        rows = min(self._step, self._count)
         self._blurring = torch.tensor([1.0, 0.5, 0.5], device=features.device).repeat(rows, 1)
-        self._ids = vertices.ids
-        self._weights = vertices.shares
         self._of_vertex, order, self._starts = _transposed(vertices)
-        plain = vertices.shares.flatten()[order]
-        ones = torch.ones(points, 1, device=features.device)
+        plain = torch.take(vertices.shares, order)
+        ones = torch.ones(len(self._ids), 1, device=features.device)
         sums = self._slice(self._blur(self._splat(ones, plain)), slice(None), vertices.shares)  # [N, 1]
-        root = sums.add_(1e-20).rsqrt_()
-        self._weights = vertices.shares * root
-        self._splat_weights = self._weights.flatten()[order]
+        self._weights = vertices.shares.mul_(sums.add_(1e-20).rsqrt_())
+        self._splat_weights = torch.take(self._weights, order)
 
     def blurred(self, values: Tensor) -> Tensor:
         """What the vertices have of `values` float32 [N, C]: [count + 1, C], to be sliced."""
@@ -96,7 +93,7 @@ class Filter:
         return self._slice(blurred, points, self._weights)
 
     def _splat(self, values: Tensor, weights: Tensor) -> Tensor:
-        count = self._vertices.count
+        count = self._count
         out = values.new_empty(count + 1, values.shape[1])
         out[count] = 0  # the neighbour where there is none
         bounds = self._starts
@@ -118,10 +115,10 @@ class Filter:
         return out
 
     def _blur(self, values: Tensor) -> Tensor:
-        count = self._vertices.count
+        count = self._count
         other = torch.empty_like(values)
         other[count] = 0
-        for neighbours in self._vertices.neighbours:
+        for neighbours in self._neighbours:
             for first in range(0, count, self._step):
                 rows = neighbours[first : first + self._step]
                 other[first : first + len(rows)] = functional.embedding_bag(
@@ -148,8 +145,8 @@ def points_at_once(device: torch.device, points: int) -> int:
 
 
 def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where points [d, n] lie: the nearest vertex of remainder 0, int64 [d + 1, n]; the rank of each
-    coordinate by its distance from there, int64 [d + 1, n]; and that distance in sides of a simplex, float32
+    """Where points [d, n] lie: the nearest vertex of remainder 0, int32 [d + 1, n]; the rank of each
+    coordinate by its distance from there, uint8 [d + 1, n]; and that distance in sides of a simplex, float32
     [d + 1, n]."""
     d = len(features)
     deviation = np.sqrt(2 / 3) * (d + 1)  # of the blur, in units of the lattice
@@ -172,7 +169,7 @@ def _embed(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rank += wrap * (d + 1)
     rounds += wrap
     offset = (elevated - rounds * (d + 1)) * (1 / (d + 1))
-    return rounds.long() * (d + 1), rank.long(), offset
+    return (rounds * (d + 1)).int(), rank.to(torch.uint8), offset
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,7 @@ class _Packing:
 def _corners(rounded: Tensor, rank: Tensor, offset: Tensor, packing: _Packing) -> tuple[Tensor, Tensor]:
     """The keys int64 [n, d + 1] and barycentric weights float32 [n, d + 1] of the vertices around points."""
     corners, points = rank.shape
-    factors = packing.factors
+    factors, rank = packing.factors, rank.long()
     ranked = torch.empty_like(offset).scatter_(0, rank, offset)
     steps = torch.empty_like(rank).scatter_(0, rank, factors[:, None].expand(corners, points))
     keys, shares = rank.new_empty(points, corners), offset.new_empty(points, corners)
