@@ -9,6 +9,7 @@ in a step, and a hash of it and of the position says whether a value is dropped.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,37 +18,65 @@ _SPREAD, _FIRST, _SECOND = 0x9E3779B1 - 2**32, 0x7FEB352D, 0x846CA68B - 2**32
 """Odd numbers that mix bits: the golden ratio's, and those of Wellons' hash of 32 bits, lowbias32."""
 
 
-class _Masked(nn.Module):
-    """What a layer of torch becomes. Outside of a step it has no numbers and draws as torch does."""
+class Masked(nn.Module):
+    """What a layer of a library becomes. Outside of a step it has no numbers and draws as it always did."""
 
     numbers: Tensor | None = None
     """int32 [B], of the images that come next."""
-    p: float
-    whole_channels = False
+
+    share_name = "p"
+    """What the layer calls the share that is dropped."""
+
+    @property
+    def share(self) -> float:
+        """The share of values that is dropped."""
+        return float(getattr(self, self.share_name))
+
+    def mask_shape(self, input: Tensor) -> Sequence[int]:
+        """The shape of the mask of an input [N, C, ...], which it is broadcast to."""
+        return input.shape
 
     def forward(self, input: Tensor) -> Tensor:
         numbers = self.numbers
         if not self.training or numbers is None or len(input) % len(numbers):
             result: Tensor = super().forward(input)
             return result
-        return input * mask(numbers, input, self.p, self.whole_channels)
+        return input * mask(numbers, self.mask_shape(input), self.share, input.dtype)
 
 
-class MaskedDropout(_Masked, nn.Dropout):
+class MaskedDropout(Masked, nn.Dropout):
     """`nn.Dropout` by the numbers of a step."""
 
 
-class MaskedDropout2d(_Masked, nn.Dropout2d):
-    """`nn.Dropout2d` by the numbers of a step."""
+class MaskedDropout2d(Masked, nn.Dropout2d):
+    """`nn.Dropout2d`, which drops whole channels, by the numbers of a step."""
 
-    whole_channels = True
+    def mask_shape(self, input: Tensor) -> Sequence[int]:
+        return *input.shape[:2], *[1] * (input.ndim - 2)
 
 
-MASKED: dict[type[nn.Module], type[_Masked]] = {
-    nn.Dropout: MaskedDropout,
-    nn.Dropout2d: MaskedDropout2d,
-}
-"""Layers that are changed, these and no subclasses, which may do something else."""
+class _MaskedPath(Masked):
+    """Stochastic depth (Huang et al. 2016), which drops whole images, by the numbers of a step."""
+
+    share_name = "drop_prob"
+
+    def mask_shape(self, input: Tensor) -> Sequence[int]:
+        return len(input), *[1] * (input.ndim - 1)
+
+
+_KINDS: dict[type[nn.Module], type[Masked]] = {nn.Dropout: MaskedDropout, nn.Dropout2d: MaskedDropout2d}
+
+
+def masked_kind(layer: nn.Module) -> type[Masked] | None:
+    """What a layer that drops at random becomes; None for any other, and for subclasses, which may do more.
+    That of timm is known by its name, as timm need not be here."""
+    kind = type(layer)
+    is_path = kind.__name__ == "DropPath" and kind.__module__.startswith("timm.")
+    if is_path and not getattr(layer, "scale_by_keep", False):
+        return None
+    if is_path and kind not in _KINDS:
+        _KINDS[kind] = type("MaskedDropPath", (_MaskedPath, kind), {})
+    return _KINDS.get(kind)
 
 
 class Dropouts:
@@ -57,11 +86,11 @@ class Dropouts:
     """
 
     def __init__(self, model: nn.Module, images: int, device: torch.device) -> None:
-        self.layers: list[_Masked] = []
+        self.layers: list[Masked] = []
         for layer in model.modules():
-            if type(layer) in MASKED:
-                layer.__class__ = MASKED[type(layer)]
-            if isinstance(layer, _Masked) and layer.p > 0:
+            if (kind := masked_kind(layer)) is not None:
+                layer.__class__ = kind
+            if isinstance(layer, Masked) and 0 < layer.share < 1:
                 self.layers.append(layer)
         self._numbers = torch.zeros(len(self.layers), images, dtype=torch.int32, device=device)
         self._parts: dict[tuple[int, int], list[Tensor]] = {}
@@ -83,24 +112,21 @@ class Dropouts:
             layer.numbers = numbers
 
 
-def mask(numbers: Tensor, input: Tensor, p: float, whole_channels: bool = False) -> Tensor:
-    """0 where a value is dropped, 1 / (1 - p) elsewhere: of an input's shape [N, C, ...] or [N, C, 1, ...].
+def mask(numbers: Tensor, shape: Sequence[int], p: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """0 where a value is dropped, 1 / (1 - p) elsewhere; `shape` is [N, C, ...].
 
     `numbers`, int32 [B], belong to the images, each of which has N / B of the rows.
     """
-    channels, *sides = input.shape[1:]
-    if whole_channels:
-        sides = [1] * len(sides)
-    rows = len(input) // len(numbers)
+    rows, channels, *sides = shape
     # In the order of channels_last, so that the memory format decides nothing.
-    count = math.prod([rows, *sides, channels])
-    bits = torch.arange(count, dtype=torch.int32, device=input.device) * _SPREAD
+    count = rows // len(numbers) * math.prod([*sides, channels])
+    bits = torch.arange(count, dtype=torch.int32, device=numbers.device) * _SPREAD
     bits = bits ^ numbers[:, None]
     bits = (bits ^ _shifted(bits, 16)) * _FIRST
     bits = (bits ^ _shifted(bits, 15)) * _SECOND
     bits = (bits ^ _shifted(bits, 16)) & 0x7FFFFFFF
-    kept = (bits >= int(p * 2**31)).to(input.dtype) / (1 - p)
-    return kept.reshape(len(input), *sides, channels).movedim(-1, 1)
+    kept = (bits >= int(p * 2**31)).to(dtype) / (1 - p)
+    return kept.reshape(rows, *sides, channels).movedim(-1, 1)
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:

@@ -76,17 +76,17 @@ def weights_in(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     Raises CheckpointError when there are none, several of them of which none has a usual name, or one that is
     not finite.
     """
-    found = dict(_groups(content))
+    found = dict(_groups(content, set()))
     if not found:
         raise CheckpointError(f"{path}: holds no weights by name, only {', '.join(_names(content))}")
     if len(found) > 1:
         usual = [place for name in WRAPPERS for place in found if place.split(".")[0] == name]
-        if "" not in found and not usual:
+        if not usual and "" not in found:
             raise CheckpointError(
                 f"{path}: holds several groups of weights, {', '.join(sorted(found))}; "
                 "save the right one alone"
             )
-        found = {"": found[""] if "" in found else found[usual[0]]}
+        found = {"": found[usual[0] if usual else ""]}  # a lone number may lie beside the weights
     (weights,) = found.values()
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
@@ -95,17 +95,17 @@ def weights_in(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _groups(
-    content: Mapping[str, Any], place: str = "", depth: int = 0
+    content: Mapping[str, Any], seen: set[int], place: str = "", depth: int = 0
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The groups of tensors by name within a file, by their dotted places; none of an optimizer."""
     own = {name: each for name, each in content.items() if isinstance(name, str) and _is_weight(each)}
     if own:
         yield place, own
-        return
     for name, inner in content.items():
         is_other = not isinstance(name, str) or any(word in name.lower() for word in _OPTIMIZERS)
-        if isinstance(inner, Mapping) and not is_other and depth < _DEEPEST:
-            yield from _groups(inner, f"{place}.{name}".lstrip("."), depth + 1)
+        if isinstance(inner, Mapping) and not is_other and depth < _DEEPEST and id(inner) not in seen:
+            seen.add(id(inner))  # a file may hold itself
+            yield from _groups(inner, seen, f"{place}.{name}".lstrip("."), depth + 1)
 
 
 def _is_weight(value: object) -> bool:

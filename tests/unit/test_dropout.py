@@ -31,7 +31,7 @@ def drawn(step: int, images: int = 4, layers: int = 1) -> Tensor:
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_the_share_that_is_dropped_is_that_which_was_asked_for(p: float) -> None:
-    made = mask(drawn(0)[0], torch.zeros(4, 32, 30, 40), p)
+    made = mask(drawn(0)[0], (4, 32, 30, 40), p)
     dropped = (made == 0).float()
     assert float(dropped.mean()) == pytest.approx(p, abs=0.005)
     assert float(made.mean()) == pytest.approx(1, abs=0.03)
@@ -41,16 +41,14 @@ def test_the_share_that_is_dropped_is_that_which_was_asked_for(p: float) -> None
         assert abs(float((one * other).mean())) < 0.003, axis
 
 
-def test_a_mask_belongs_to_the_image_and_not_to_its_place_or_layout() -> None:
-    numbers, maps = drawn(1)[0], torch.randn(4, 6, 5, 7)
-    whole = mask(numbers, maps, 0.4)
-    assert torch.equal(mask(numbers[2:], maps[2:], 0.4), whole[2:])
-    assert torch.equal(mask(numbers, maps.to(memory_format=torch.channels_last), 0.4), whole)
+def test_a_mask_belongs_to_the_image_and_not_to_its_place() -> None:
+    numbers = drawn(1)[0]
+    whole = mask(numbers, (4, 6, 5, 7), 0.4)
+    assert torch.equal(mask(numbers[2:], (2, 6, 5, 7), 0.4), whole[2:])
+    assert whole.is_contiguous(memory_format=torch.channels_last)
     assert not torch.equal(whole[0], whole[1])
-    channels = mask(numbers, maps, 0.4, whole_channels=True)
-    assert channels.shape == (4, 6, 1, 1)
-    windows = mask(numbers, torch.randn(8, 3, 2), 0.4)  # two rows an image
-    assert torch.equal(mask(numbers[3:], torch.randn(2, 3, 2), 0.4), windows[6:])
+    windows = mask(numbers, (8, 3, 2), 0.4)  # two rows an image
+    assert torch.equal(mask(numbers[3:], (2, 3, 2), 0.4), windows[6:])
 
 
 def test_layers_draw_apart_and_are_those_of_torch_outside_of_a_step() -> None:
@@ -69,6 +67,19 @@ def test_layers_draw_apart_and_are_those_of_torch_outside_of_a_step() -> None:
     assert torch.equal(network[2](images), images)
     assert torch.equal(network.eval()(images), images)
     assert network.state_dict() == {}
+
+
+def test_stochastic_depth_of_timm_drops_whole_images() -> None:
+    layers = pytest.importorskip("timm.layers")
+    network = nn.Sequential(layers.DropPath(0.5), layers.DropPath(0.0))
+    dropouts = Dropouts(network, 16, CPU.device)
+    dropouts.draw(torch.Generator().manual_seed(3), 16, 0, 16)
+    dropouts.show(0, 16)
+    kept = network(torch.ones(16, 5, 2))
+    assert set(kept.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(kept, kept[:, :1, :1].expand_as(kept))
+    dropouts.show(8, 4)
+    assert torch.equal(network(torch.ones(4, 5, 2)), kept[8:12])
 
 
 def learned(changes: dict[str, object], steps: int = 2, begin: TrainState | None = None) -> TrainState:

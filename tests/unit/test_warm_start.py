@@ -153,6 +153,9 @@ FORMS: dict[str, Callable[[Weights, Path], None]] = {
         },
         path,
     ),
+    "a number beside": lambda weights, path: torch.save(
+        {"best": torch.tensor(0.5), "state_dict": weights}, path
+    ),
     "EMA beside": lambda weights, path: torch.save(
         {"ema": {n: w.float() * 0 for n, w in weights.items()}, "model": weights}, path
     ),
@@ -212,7 +215,7 @@ NO_WEIGHTS: dict[str, Callable[[Weights], object]] = {
         "down.4.9.weight": torch.ones(1),
     },
     "head.bias has values that are NaN or infinite": lambda weights: {**weights, "head.bias": NOT_A_NUMBER},
-    "holds several groups of weights, a, b; save": lambda weights: {"a": weights, "b": weights},
+    "holds several groups of weights, a, b; save": lambda weights: {"a": weights, "b": {**weights}},
     "holds no weights by name, only epoch, optimizer": lambda weights: {"epoch": 3, "optimizer": weights},
     "holds a list, not weights by name": lambda weights: [1, 2],
     "holds argparse.Namespace, which only unpickling": lambda weights: {"args": argparse.Namespace()},
