@@ -520,6 +520,8 @@ class Warned(Event):
 class Finished(Event):
     """The run has done all that it was to do; with the cause early_stop in fewer epochs than it might."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"cause"})
+
     event: Literal["finished"] = "finished"
     cause: Literal["completed", "early_stop"] = "completed"
     epoch: EpochNumber
