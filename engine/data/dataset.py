@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from engine.data.decode import (
 from engine.data.faults import counted, left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.layouts import EXTRA
+from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.recognise import ANY_FOLDER
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
 from engine.data.membership import Membership, some, told_changes
@@ -149,11 +151,8 @@ def find_samples(
     each folder that the run needs, and notes. Raises DataError as `open_dataset` does."""
     root = expanded(Path(config.root)).absolute()
     catalog = _scan(config, root, labels)
-    if began_with is not None and not labels and config.layout == "auto":
-        # A run of an earlier version, which did not know this layout, took every image of the folder.
-        names = {sample.name for samples in catalog.splits.values() for sample in samples}
-        if names.isdisjoint(began_with.names):
-            catalog = scan_images(root, ANY_FOLDER)
+    if began_with is not None:
+        catalog = as_it_was(catalog, config, labels, began_with)
     notes = [*catalog.notes, *(class_notes(config) if labels else [])]
     if labels:
         refuse_one_class(catalog.class_set, root)
@@ -179,6 +178,22 @@ def _scan(config: DataConfig, root: Path, labels: bool) -> Catalog:
     if not labels:
         return scan_images(root, config.layout)
     return scan(root, config.layout, config.known_classes, config.held_out)
+
+
+def as_it_was(catalog: Catalog, config: DataConfig, labels: bool, began_with: Membership) -> Catalog:
+    """The catalog, or that of the layout as which an earlier version took the folder, before this one was
+    known: whichever has more of the images that the run began to train on."""
+
+    def there(of: Catalog) -> int:
+        return sum(sample.name in began_with.train for sample in of.splits.get("train", ()))
+
+    others = (LAYOUTS[catalog.layout].refines, "" if labels else ANY_FOLDER)
+    for name in others if config.layout == "auto" else ():
+        if name and there(catalog) < len(began_with.train):
+            with suppress(DataError):
+                other = _scan(config.model_copy(update={"layout": name}), catalog.root, labels)
+                catalog = other if there(other) > there(catalog) else catalog
+    return catalog
 
 
 def checked(

@@ -15,7 +15,7 @@ import numpy as np
 from engine.classes import CITYSCAPES, VOID, ClassSet
 from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
-from engine.data.dataset import checked
+from engine.data.dataset import as_it_was, checked
 from engine.data.decode import labels_in, resize_labels, train_id_table
 from engine.data.faults import left_out_note, listed
 from engine.data.frozen_classes import class_notes
@@ -98,6 +98,10 @@ def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> Found
     """Find the pairs that `open_pairs` opens, without opening one. Raises DataError as it does."""
     root = expanded(Path(config.root)).absolute()
     catalog = scan(root, config.layout, config.known_classes, config.held_out)
+    own = trained is not None and split != "test" and trained.is_of(config, root)
+    member = trained.membership if trained is not None else None
+    if own and member is not None:
+        catalog = as_it_was(catalog, config, True, member)
     folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
     if folder not in catalog.splits:
         there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
@@ -105,8 +109,6 @@ def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> Found
     samples = catalog.splits[folder]
     faults = catalog.faults_of(folder)
     notes = [*catalog.notes, *class_notes(config)]
-    own = trained is not None and split != "test" and trained.is_of(config, root)
-    member = trained.membership if trained is not None else None
     if own and member is not None:
         samples, told = _recorded(samples, member, split, root)
         notes += told

@@ -567,6 +567,18 @@ def test_a_pretraining_run_goes_on_with_the_images_that_it_began_with(tmp_path: 
     assert scan_images(tmp_path).layout == "camvid_segnet"
 
 
+def test_a_training_run_goes_on_with_the_folder_that_is_a_known_data_set_by_now(tmp_path: Path) -> None:
+    draw_gta(tmp_path)
+    for png in tmp_path.rglob("*_labelTrainIds.png"):
+        png.unlink()
+    config = DataConfig(root=str(tmp_path), classes="cityscapes")
+    names = dict.fromkeys(("00001", "00002", "00003", "00004"), ("", ""))
+    of_then = Membership({name: names[name] for name in ("00001", "00002", "00004")}, {"00003": ("", "")})
+    assert find_samples(config, labels=True, began_with=of_then)[0].layout == "folder"
+    of_now = Membership({"00001": ("", "")}, {"00003": ("", "")})
+    assert find_samples(config, labels=True, began_with=of_now)[0].layout == "gta5"
+
+
 # --- What goes wrong -------------------------------------------------------------------------------
 
 
