@@ -95,7 +95,7 @@ def test_images_are_scored_one_after_the_other_without_a_wait(data: Dataset) -> 
     config = small(Path())
     hardware = choose_hardware(config)
     model = build_model(config.model, 19).to(hardware.device).eval()
-    network = Network(model, tuple("abc"), 1, "", (32, 64), "none", 1, hardware)
+    network = Network(model, tuple("abc"), 1, "", (32, 64), "none", 1, 1, hardware)
     view, target = np.zeros((32, 64, 3), np.uint8), np.zeros((64, 128), np.uint8)
     waits: list[int] = []
 
