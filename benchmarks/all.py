@@ -65,6 +65,13 @@ SECTIONS = (
         "of pydensecrf2 takes 15 s for such an image on one core. Target: under 44 s.",
     ),
     Section(
+        "boundary",
+        "Boundary scores at full size",
+        "python benchmarks/boundary.py",
+        "Boundary IoU, boundary F and trimap IoU of one 2048x1024 image, against the network that predicts "
+        "it, one thread. Target: at most 15 % of the network's time.",
+    ),
+    Section(
         "gpu",
         "On a GPU",
         "python -m benchmarks.gpu.table docs/gpu",
