@@ -48,7 +48,7 @@ def look_at_data(
     """Find the pairs below a folder, or without `labels` its images; no image is opened, so that it takes a
     moment only. Faults count as the run would take them: with `skip_bad` it goes on without."""
     if not folder.strip():
-        return DataLook("The data set's folder: laid out like Cityscapes, or images/ and labels/.", False)
+        return DataLook("The data set's folder: as it is downloaded, or images/ and labels/.", False)
     try:
         root = expanded(Path(folder.strip()))
         catalog = scan(root, layout, classes, hold_out) if labels else scan_images(root, layout)
