@@ -103,14 +103,16 @@ def validate(table: Mapping[str, Any], tell: Callable[[str], None] = lambda note
 
 
 def _of_variant(table: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
-    """What a section's table keeps when it becomes another variant: the keys that mean the same there."""
+    """What a section's table keeps when it becomes another variant: the keys that mean the same there, unless
+    they are at a default that is another there."""
 
     def means_the_same(key: str) -> bool:
         about = config_keys().get(f"{section}.{key}")
         if about is None or table["name"] == name:
             return True
         one, other = about.of(table["name"]), about.of(name)
-        return (one.help, one.allowed) == (other.help, other.allowed)
+        same = (one.help, one.allowed) == (other.help, other.allowed)
+        return same and (one.default == other.default or table[key] != one.default)
 
     new = variants_of(RunConfig.model_fields[section]).get(name)
     kept = () if new is None else (key for key in table if key in new.model_fields and means_the_same(key))

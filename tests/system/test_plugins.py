@@ -173,7 +173,7 @@ def test_a_fault_of_a_plugin_is_told_with_its_place_and_as_its_own(tmp_path: Pat
 
     # Not only in the worker: a check of a key, too, may fail where the command line asks it.
     check = "    def build(self, inputs, outputs):"
-    broken = "    def values_per_channel(self, *size):\n        return self.missing\n\n"
+    broken = "    def values_per_channel(self, *size):\n        return self.no_such_key\n\n"
     file.write_text(text.replace(check, broken + check))
     told = seg(workspace, "run", "quick", *own, *SMALL, "--data", str(street), status=70).stderr.splitlines()
     assert "Traceback (most recent call last):" in told

@@ -142,7 +142,7 @@ def test_a_key_of_another_model_says_whose_it_is() -> None:
     )
     assert problem("model.name=modern_unet", "model.width=8").startswith(
         "model.width: belongs to model.name=unet, deeplab_largefov or resnet38; "
-        "model.name=modern_unet has model.hidden, "
+        "model.name=modern_unet has model.deep_supervision, model.hidden, "
     )
     assert problem("model.name=modern_unett") == (
         "model.name: 'modern_unett' is not allowed; it must be one of unet | deeplab_largefov | "

@@ -444,6 +444,24 @@ def test_a_momentum_is_refused_where_it_has_no_effect() -> None:
     assert with_values(changed, {"optimizer.name": "adamw"}) == ADAMW
 
 
+def test_another_optimizer_has_its_own_defaults_and_keeps_what_was_chosen() -> None:
+    with_momentum = with_values(RunConfig(), {"optimizer.name": "rmsprop", "optimizer.momentum": 0.9})
+    assert with_values(with_momentum, {"optimizer.name": "sgd"}).optimizer == SGDConfig(momentum=0.9)
+
+    class Slow(AdamWConfig):
+        name: Literal["slow"] = option("slow", "Optimizer")  # type: ignore[assignment]
+        beta2: float = option(0.5, "Share of the old mean of their squares in the new one", ge=0, lt=1)
+
+    OPTIMIZERS.register(Slow)
+    try:
+        other = with_values(ADAMW, {"optimizer.name": "slow"}).optimizer
+        assert isinstance(other, Slow)
+        assert (other.lr, other.beta2) == (0.003, 0.5)
+    finally:
+        del OPTIMIZERS._sections["slow"], OPTIMIZERS._origins["slow"]
+        OPTIMIZERS._changed()
+
+
 def test_the_nearest_name_is_told() -> None:
     for key, typo, near in (("optimizer.name", "adamv", "adam"), ("schedule.name", "cosin", "cosine")):
         with pytest.raises(ConfigError, match=f"{key}: '{typo}' is not allowed; .*did you mean {near}"):
