@@ -43,6 +43,12 @@ SECTIONS = (
         "progress. Target: at least 0.97 of its speed, and under 2 % of the time spent waiting for data.",
     ),
     Section(
+        "zoo",
+        "A network of segmentation_models_pytorch against a bare loop",
+        "python -m benchmarks.zoo --images 16 --batch-size 8 --rounds 5",
+        "The bare loop trains the network as smp itself builds it. Target: at least 0.95 of its speed.",
+    ),
+    Section(
         "step_profile",
         "What limits a step",
         "python benchmarks/step_profile.py batch_size=64",

@@ -105,6 +105,21 @@ def test_all_augmentations_together_keep_to_their_limit() -> None:
     assert row["step"]["host_launch"] <= MOST_AUGMENTATION
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["smp", "decoder=DeepLabV3Plus", "encoder=tu-mobilenetv4_conv_small", "aux=true"],
+        ["torchvision", "architecture=lraspp_mobilenet_v3_large"],
+    ],
+)
+def test_networks_of_others_wait_for_nothing_and_reach_the_graph(network: Sequence[str]) -> None:
+    changes = [f"model.{key}" for key in [f"name={network[0]}", *network[1:]]]
+    row = measure("quick", {"runtime.compile": "off", "runtime.graph": "on"}, ["data.size=64x64", *changes])
+    assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
+    assert row["device_work"] <= 900
+    assert row["validation_waits"] == 0
+
+
 def test_quick_takes_one_launch_of_a_graph_a_step_by_default() -> None:
     row = measure("quick", {}, [])
     assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
