@@ -61,6 +61,8 @@ def bin_folder(tmp_path: Path) -> Path:
         ("run quick optimizer.n", ["optimizer.name="]),
         ("run quick optimizer.name=", ["optimizer.name=sgd", "optimizer.name=adamw"]),
         ("run quick --name x model.name=mod", ["model.name=modern_unet"]),
+        ("run quick model.encoder=mit_b", ["model.encoder=mit_b0", "model.encoder=mit_b5"]),
+        ("models tu-resnet5", ["tu-resnet50"]),
         ("run quick data.skip_bad=", ["data.skip_bad=true", "data.skip_bad=false"]),
         ("run quick init.weights=ni", ["init.weights=night"]),
         ("sweep quick optimizer.name=sgd,a", ["optimizer.name=sgd,adamw"]),

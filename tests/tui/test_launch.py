@@ -322,6 +322,22 @@ async def test_another_model_brings_its_own_keys_and_takes_the_others_away(
     assert screen.form.draft.changes() == {"model.name": "modern_unet"}
 
 
+async def test_an_encoder_is_found_by_a_part_of_its_name(form: tuple[LaunchScreen, Pilot[None]]) -> None:
+    screen, pilot = form
+    row(screen, "model.name").editor.value = "smp"
+    await pilot.pause()
+    await put(screen, pilot, "model.encoder", "convnext_at")
+    told = screen.form.checked.problems["model.encoder"]
+    assert "with it in their names are tu-convnext_atto" in told
+    assert "tu-convnext_atto" in screen_text(screen.app)
+    editor = row(screen, "model.encoder").editor
+    assert isinstance(editor, Input)
+    assert editor.suggester is not None
+    assert await editor.suggester.get_suggestion("tu-convnext_at") == "tu-convnext_atto"
+    await put(screen, pilot, "model.encoder", "tu-convnext_atto")
+    assert screen.form.checked.config is not None
+
+
 async def test_another_optimizer_brings_its_own_keys_and_takes_the_others_away() -> None:
     draft = Draft.of_recipe("paper-unet")
     draft.data = "/data"
