@@ -1,30 +1,40 @@
-"""`seg-engine evaluate MODEL.onnx`: score an exported network, without torch and without a run."""
+"""`seg-engine evaluate MODEL.onnx` and `predict MODEL.onnx`: an exported network, without torch or a run."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.classes import CITYSCAPES
 from engine.cli.console import notices, output, print_json
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
-from engine.exits import DONE
+from engine.data.class_map_files import ClassMapWriter
+from engine.exits import DONE, FAILED
 from engine.exported.evaluate import score_split
 from engine.exported.network import ExportedModel
+from engine.exported.predict import write_predictions
 from engine.report.evaluation import evaluation_text
+from engine.requests.predict import find_images, output_names, refuse_existing, refuse_no_folder
 from engine.run.files import absolute
 from engine.store import EvaluationRow
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.scoring import Evaluation
+    from engine.cli.scoring import Evaluation, Prediction
 
 SUFFIX = ".onnx"
 
-OF_RUNS = ("tta", "crf", "boundary", "checkpoint", "baseline", "keep", "new", "queued")
-"""Options of `evaluate` that mean nothing for a file."""
+OF_EVALUATIONS = ("tta", "crf", "boundary", "checkpoint", "baseline", "keep", "new", "queued")
+OF_PREDICTIONS = ("tta", "crf", "checkpoint", "set_key", "new", "queued", "as_json")
+"""Options that mean nothing for a file."""
+
+OPTIONS = {"new": "--name, --experiment, --tag and --note", "queued": "--queue", "as_json": "--json"}
+OPTIONS |= {"set_key": "--set"}
+"""What a field is called on the command line, where that does not follow from its name."""
 
 
 def is_exported(name: str) -> bool:
@@ -80,19 +90,9 @@ def data_config(wanted: Evaluation) -> RunConfig:
     """A config with the data that a file is to be scored on. Raises ConfigError for words that only a run has
     a use for."""
     name = Path(wanted.run).name
-    given = {field.name: field for field in fields(wanted)}
-    plain = type(wanted)(run="", new=type(wanted.new)(), queued=type(wanted.queued)())
-    idle = [
-        option for option in OF_RUNS if getattr(wanted, option) != getattr(plain, option) and option in given
-    ]
-    if idle:
-        told = {"new": "--name, --experiment, --tag and --note", "queued": "--queue"}
-        raise ConfigError(
-            [
-                f"{told.get(option, f'--{option}')}: mean nothing for {name}, which is no run"
-                for option in idle
-            ]
-        )
+    refuse_idle(
+        wanted, type(wanted)(run="", new=type(wanted.new)(), queued=type(wanted.queued)()), OF_EVALUATIONS
+    )
     if wanted.data is None:
         raise ConfigError([f"--data DIR: is needed, as {name} does not say where images and labels are"])
     values = parse_assignments(wanted.changes)
@@ -104,3 +104,45 @@ def data_config(wanted: Evaluation) -> RunConfig:
     return with_values(
         RunConfig(), {"data.split": "official", "data.root": str(absolute(wanted.data))} | values
     )
+
+
+def refuse_idle(
+    wanted: Evaluation | Prediction, plain: Evaluation | Prediction, options: Sequence[str]
+) -> None:
+    """Raise ConfigError for options that were given and have no effect on a file; `plain` has none given."""
+    idle = [option for option in options if getattr(wanted, option) != getattr(plain, option)]
+    if idle:
+        name = Path(wanted.run).name
+        told = [OPTIONS.get(option, f"--{option}") for option in idle]
+        raise ConfigError([f"{each}: has no effect on {name}, which is no run" for each in told])
+
+
+def predict_file(wanted: Prediction) -> int:
+    """Write class maps into --out; returns the exit status, 1 when some image could not be used. Raises
+    ConfigError, Refused, ExportedError and DataError before anything is made."""
+    plain = type(wanted)(run="", images=[], new=type(wanted.new)(), queued=type(wanted.queued)())
+    refuse_idle(wanted, plain, OF_PREDICTIONS)
+    name = Path(wanted.run).name
+    if wanted.out is None:
+        raise ConfigError([f"--out DIR: is needed, as {name} has no folder for outputs"])
+    model = ExportedModel.open(absolute(wanted.run))
+    if wanted.ids == "raw" and model.classes != CITYSCAPES.names:
+        raise ConfigError([f"--ids raw: {name} does not know the ids of its classes in label files"])
+    values = (
+        [info.ids[0] for info in CITYSCAPES.classes] if wanted.ids == "raw" else range(len(model.classes))
+    )
+    found = find_images(wanted.images)
+    for note in found.notes:
+        notices.say(f"note: {note}")
+    names = output_names(found.images, wanted.naming)
+    out = absolute(wanted.out)
+    refuse_no_folder(out)
+    if not wanted.overwrite:
+        refuse_existing(out, names)
+    writer = ClassMapWriter.of(out, list(values), model.colors)
+    images = list(zip(found.images, names, strict=True))
+    faults = write_predictions(model, images, writer, wanted.label_resize)
+    for fault in faults:
+        notices.say(f"left out: {fault}")
+    output.say(f"{len(images) - len(faults)} of {len(images)} images: {out}")
+    return FAILED if faults else DONE

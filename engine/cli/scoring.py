@@ -140,6 +140,10 @@ class Prediction:
 @commands.command()
 def predict(context: typer.Context, wanted: Prediction) -> None:
     """Predict class maps of images, at their original size."""
+    from engine.cli.exported import is_exported, predict_file
+
+    if is_exported(wanted.run):
+        raise typer.Exit(predict_file(wanted))
     from engine.cli.predict import predict as command
 
     raise typer.Exit(command(workspace_of(context), wanted))

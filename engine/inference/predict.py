@@ -7,18 +7,19 @@ the number of those that were not. A later attempt makes only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import Image
 from torch import Tensor
 
 from engine.config.task_sections import PredictConfig
 from engine.data.catalog import DataError
+from engine.data.class_map_files import ClassMapWriter
 from engine.data.decode import map_in_order
 from engine.data.image_files import FileFault, read_image
 from engine.inference.ahead import computed_ahead
@@ -28,14 +29,10 @@ from engine.inference.progress import readers
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.run.events import Finished, Predicting, Progress
-from engine.run.files import replacing, sweep_temporaries
 from engine.run.journal import read_all
-from engine.run.prediction_files import PRODUCTS, output_name
+from engine.run.prediction_files import output_name
 from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start
-
-OVERLAY_SHARE = 0.5
-"""Of the classes' colours in an overlay; the rest is the image."""
 
 
 def predict(job: Job) -> None:
@@ -51,7 +48,7 @@ def predict(job: Job) -> None:
     record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
     network = load_network(config, job.run.path, hardware, about.classes)
-    writer = Writer.of(about, job.run.path)
+    writer = ClassMapWriter.of(Path(job.run.path, about.out).resolve(), about.values, about.colors)
     wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
     if not any(isinstance(event, Predicting) for event in read_all(job.run.journal)):
         for note in about.notes:
@@ -88,50 +85,6 @@ def predict(job: Job) -> None:
 
 
 @dataclass(frozen=True)
-class Writer:
-    """Where predictions go, and how classes become pixels: a value and a colour for each train id."""
-
-    out: Path
-    values: NDArray[np.uint8]
-    colors: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, about: PredictConfig, run_path: Path) -> Writer:
-        """Makes the folders, which are swept of what a killed attempt left half-written."""
-        out = Path(run_path, about.out).resolve()
-        for product in PRODUCTS:
-            (out / product).mkdir(parents=True, exist_ok=True)
-            sweep_temporaries(out / product)
-        colors = np.array([ImageColor.getrgb(color)[:3] for color in about.colors], dtype=np.uint8)
-        return cls(out, np.array(about.values, dtype=np.uint8), colors)
-
-    def has(self, name: str) -> bool:
-        return all((self.out / product / name).exists() for product in PRODUCTS)
-
-    def make_room(self, names: Sequence[str], overwrite: bool) -> None:
-        """Remove predictions of an earlier run. Raises DataError where there are some and none may go."""
-        for path in (self.out / product / name for name in names for product in PRODUCTS):
-            if path.exists() and not overwrite:
-                raise DataError(f"{path}: already exists; use another --out or add --overwrite")
-            path.unlink(missing_ok=True)
-
-    def write(self, name: str, image: Image.Image, classes: NDArray[np.uint8]) -> None:
-        """All products of one image; `classes` are its train ids, uint8 [H, W]. Raises DataError."""
-        color = Image.fromarray(self.colors[classes])
-        self._save("ids", name, Image.fromarray(self.values[classes]))
-        self._save("color", name, color)
-        self._save("overlay", name, Image.blend(image, color, OVERLAY_SHARE))
-
-    def _save(self, product: str, name: str, picture: Image.Image) -> None:
-        path = self.out / product / name
-        try:
-            with replacing(path) as stream:
-                picture.save(stream, format="PNG", compress_level=1)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-@dataclass(frozen=True)
 class Read:
     """An image decoded, or what is wrong with it; `views` for the network."""
 
@@ -145,7 +98,7 @@ def write_predictions(
     job: Job,
     about: PredictConfig,
     network: Network,
-    writer: Writer,
+    writer: ClassMapWriter,
     left: list[tuple[Path, str]],
     done_before: int,
     refinement: Refinement | None = None,

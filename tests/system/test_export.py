@@ -52,7 +52,7 @@ def test_a_trained_run_is_exported_with_a_model_card(
 
 
 def test_an_exported_network_is_scored_without_torch_as_its_run_is(
-    workspace: Workspace, store: Store, queue: Queue, street: Path
+    workspace: Workspace, store: Store, queue: Queue, street: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime", reason="comes with the extra export")
     run = queue(epochs=1, precision="fp32")
@@ -65,7 +65,7 @@ def test_an_exported_network_is_scored_without_torch_as_its_run_is(
     command = [sys.executable, "-c", code, "-w", str(workspace.root), "evaluate", str(file)]
     for words, problem in (
         ([], "--data DIR: is needed, as model.onnx does not say where"),
-        (["--data", str(street), "--tta", "flip"], "--tta: mean nothing for model.onnx, which is no run"),
+        (["--data", str(street), "--tta", "flip"], "--tta: has no effect on model.onnx, which is no run"),
         (["--data", str(street), "epochs=3"], "epochs: is fixed by the export of model.onnx"),
     ):
         refused = subprocess.run([*command, *words], capture_output=True, text=True)
@@ -81,6 +81,7 @@ def test_an_exported_network_is_scored_without_torch_as_its_run_is(
     assert evaluated.returncode == 0, evaluated.stderr
     (theirs,) = store.results.evaluations_of(run.id)
     assert ours["images"] == theirs.images == 2
+    assert_class_maps_are_written([*command[:-2], "predict", str(file)], street, tmp_path / "maps")
     assert np.abs(np.array(ours["confusion"]) - np.array(theirs.confusion)).sum() <= 4  # near ties
     assert ours["dice"] == pytest.approx(theirs.dice, abs=1e-3)
     assert ours["latency_seconds"] > 0
@@ -102,3 +103,24 @@ def test_an_exported_network_is_scored_without_torch_as_its_run_is(
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
     with pytest.raises(ValueError, match=r"the image is float64 \[2, 2\]; it must be uint8"):
         of_run.predict(np.zeros((2, 2)))  # type: ignore[arg-type]
+
+
+def assert_class_maps_are_written(command: list[str], street: Path, out: Path) -> None:
+    """By `predict MODEL.onnx`, for what is an image; what is none is told, and costs only itself."""
+    images = sorted((street / "leftImg8bit").rglob("*.png"))[:2]
+    broken = out.with_suffix(".png")
+    broken.write_bytes(images[0].read_bytes()[:200])
+    words = [str(path) for path in (*images, broken)]
+    nowhere = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert nowhere.returncode == 2
+    assert "--out DIR: is needed" in nowhere.stderr
+    done = subprocess.run([*command, *words, "--out", str(out)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"left out: {broken}" in done.stderr
+    assert done.stdout == f"2 of 3 images: {out}\n"
+    ids = np.asarray(Image.open(out / "ids" / images[0].name))
+    assert ids.shape == (64, 64)
+    assert ids.max() < 19
+    again = subprocess.run([*command, *words, "--out", str(out)], capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
