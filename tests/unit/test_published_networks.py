@@ -90,6 +90,15 @@ def test_resnet38_scales_all_its_widths() -> None:
     ]
 
 
+def test_resnet38_strides_before_its_shortcuts_and_not_in_them() -> None:
+    """On the CPU such a convolution with few channels ends the process, or spoils its memory."""
+    network = on_meta(ResNet38Config(width="1/8"))
+    pointwise = [
+        each for each in network.modules() if isinstance(each, nn.Conv2d) and each.kernel_size == (1, 1)
+    ]
+    assert {each.stride for each in pointwise} == {(1, 1)}
+
+
 @pytest.fixture(scope="module")
 def known_weights() -> dict[str, Tensor]:
     """The weights of the reference: a sequence by the position of each number."""
