@@ -12,7 +12,7 @@ from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.screens.launch import LaunchScreen
 
-CHOSEN = {"model.name": "strided", "loss.tversky": "0.5", "augment.erase": "0.25", "name": "from the form"}
+CHOSEN = {"model.name": "strided", "loss.lenient": "0.5", "augment.erase": "0.25", "name": "from the form"}
 
 
 async def main(workspace: Path, data: str) -> None:
@@ -30,7 +30,7 @@ async def main(workspace: Path, data: str) -> None:
             await pilot.pause()
         while " images · " not in form.data_look.line:
             await pilot.pause(0.01)
-        for key in ("model.name", "model.channels", "loss.tversky_beta", "augment.erase"):
+        for key in ("model.name", "model.channels", "loss.lenient_beta", "augment.erase"):
             row = form.rows()[key]
             print(key, row.display, *getattr(row.editor, "words", ()))
         print("problems", form.checked.problems)

@@ -26,8 +26,8 @@ from tests.conftest import REPOSITORY
 SOURCES = REPOSITORY / "tests" / "stranger"
 SMALL = ("device=cpu", "batch_size=2", "data.size=32x32", "runtime.threads=1", "gallery.every=0")
 OWN = (
-    *("model.name=strided", "loss.tversky=0.5", "augment.erase=0.5"),
-    *("optimizer.name=rms", "schedule.name=linear", "optimizer.lr=0.001"),
+    *("model.name=strided", "loss.lenient=0.5", "augment.erase=0.5"),
+    *("optimizer.name=rms", "schedule.name=ramp", "optimizer.lr=0.001"),
 )
 GONE = "model.name=strided: no such model here; it may come from a package"
 
@@ -104,11 +104,11 @@ def finished(lab: Lab) -> Lab:
 def test_its_components_are_listed_with_their_origin(lab: Lab) -> None:
     found = json.loads(lab.seg("components", "--json"))
     own = {one["name"] for one in found if one["origin"] == "stranger 1.2"}
-    assert own >= {"strided", "tversky", "erase", "rms", "linear", "side_by_side", "worst_accuracy", "missed"}
+    assert own >= {"strided", "lenient", "erase", "rms", "ramp", "side_by_side", "worst_accuracy", "missed"}
     (problem,) = [one["problem"] for one in found if one["problem"]]
     place = lab.site / "stranger" / "broken.py"
     assert problem == f"stranger 1.2: {place}:3: ModuleNotFoundError: No module named 'no_such_module'"
-    assert "loss.tversky_beta" in lab.seg("config", "loss")
+    assert "loss.lenient_beta" in lab.seg("config", "loss")
 
 
 def test_its_layout_is_recognised(lab: Lab, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_it_is_compared_and_reported(finished: Lab, tmp_path: Path) -> None:
     compared = finished.seg("compare", "mine", "usual")
     for part in (
         "strided",
-        "loss.tversky",
+        "loss.lenient",
         "augment.erase",
         "model.channels",
         "optimizer.smoothing",
@@ -143,7 +143,7 @@ def test_it_is_compared_and_reported(finished: Lab, tmp_path: Path) -> None:
     assert {"metric:worst_accuracy", "metric:missed"} <= set(numbers.split(","))
     finished.seg("report", "both", "--out", str(tmp_path / "report"))
     report = (tmp_path / "report" / "report.md").read_text()
-    for part in ("strided", "tversky", "missed"):
+    for part in ("strided", "lenient", "missed"):
         assert part in report
 
 
@@ -156,14 +156,14 @@ def test_the_form_offers_it_and_queues_it(finished: Lab, street: Path) -> None:
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert "strided" in said["model.name"].split()
     assert said["model.channels"].startswith("True")
-    assert said["loss.tversky_beta"].startswith("True")
+    assert said["loss.lenient_beta"].startswith("True")
     assert said["problems"] == "{}"
     queued = finished.runs()["from the form"]
     folder = finished.workspace / "runs" / str(queued["id"])
     config = json.loads((folder / "config.json").read_text())
     assert queued["status"] == "queued"
     assert config["model"]["name"] == "strided"
-    assert (config["loss"]["tversky"], config["augment"]["erase"]) == (0.5, 0.25)
+    assert (config["loss"]["lenient"], config["augment"]["erase"]) == (0.5, 0.25)
 
 
 def test_its_runs_outlive_it(finished: Lab) -> None:

@@ -1,16 +1,16 @@
-"""Tversky loss: Dice with weights of its own for the two kinds of error."""
+"""A lenient loss: Dice with weights of its own for the two kinds of error."""
 
 from engine import losses
 from engine.components import Section, option
 
 
-class TverskyKeys(Section):
-    tversky: float = option(0.0, "Weight of Tversky loss (Salehi et al. 2017)", ge=0, le=1000)
-    tversky_beta: float = option(0.7, "Of tversky: weight of a missed pixel", ge=0, le=1)
+class LenientKeys(Section):
+    lenient: float = option(0.0, "Weight of a lenient loss, as Tversky's (Salehi et al. 2017)", ge=0, le=1000)
+    lenient_beta: float = option(0.7, "Of lenient: weight of a missed pixel", ge=0, le=1)
 
 
-@losses.register(TverskyKeys)
-def tversky(keys, classes):
+@losses.register(LenientKeys)
+def lenient(keys, classes):
     import torch
     from torch.nn import functional
 
@@ -27,7 +27,7 @@ def tversky(keys, classes):
 
         def value(self, sums):
             hit, missed, false = sums[1:].reshape(3, classes)
-            wrong = keys.tversky_beta * missed + (1 - keys.tversky_beta) * false
+            wrong = keys.lenient_beta * missed + (1 - keys.lenient_beta) * false
             present = (hit + missed) > 0
             share = hit / (hit + wrong).clamp(min=1e-6)
             return ((1 - share) * present).sum() / present.sum().clamp(min=1)

@@ -7,10 +7,10 @@ from engine.components import option
 
 
 @schedules.register
-class LinearConfig(schedules.ScheduleSection):
+class RampConfig(schedules.ScheduleSection):
     """A straight line to a share of the peak."""
 
-    name: Literal["linear"] = option("linear", "Schedule")
+    name: Literal["ramp"] = option("ramp", "Schedule")
     end: float = option(0.1, "Learning rate at the end over the peak", ge=0, le=1)
 
     def shape(self, done, epoch):
