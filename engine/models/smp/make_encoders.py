@@ -72,7 +72,7 @@ def main() -> None:
             print(f"{done}/{len(left)} {name}: {'left out' if entry is None else entry}", flush=True)
             if entry is not None:
                 known[name] = entry
-            if done % 50 == 0:
+            if done % 10 == 0:
                 write(known)
     write({name: known[name] for name in names if name in known})
 
