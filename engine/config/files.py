@@ -111,6 +111,8 @@ def to_toml(config: RunConfig) -> str:
             if name not in section:
                 section[name] = tomlkit.table()
             section = section[name]
+        if about.forms:
+            about = about.of(getattr(config, path[0]).name)
         item = tomlkit.item(value[leaf])
         limits = f" ({about.allowed})" if about.allowed else ""
         unit = f" [{about.unit}]" if about.unit else ""

@@ -109,11 +109,18 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
                 section = path
                 fields.append(Static(_section_head(path), classes="section", markup=False))
             choices = about.choices or (("true", "false") if about.kind == "true/false" else ())
-            allowed = "" if choices else about.allowed
-            help = " · ".join(part for part in (about.story, about.unit, allowed) if part)
             suggester = WordSuggester(about) if about.suggested_by else None
-            fields.append(FieldRow(key, leaf, help, self.draft.text(key), choices, suggester=suggester))
+            text, help = self.draft.text(key), self._help(key)
+            fields.append(FieldRow(key, leaf, help, text, choices, suggester=suggester))
         return fields
+
+    def _help(self, key: str) -> str:
+        """What a key means, for the model, optimizer and so on that is chosen."""
+        about = form_keys()[key]
+        if about.forms:
+            about = about.of(self.draft.variant(key.partition(".")[0]))
+        allowed = "" if about.choices or about.kind == "true/false" else about.allowed
+        return " · ".join(part for part in (about.story, about.unit, allowed) if part)
 
     def rows(self) -> dict[str, FieldRow]:
         return {row.key: row for row in self.query(FieldRow)}
@@ -140,10 +147,11 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         self.judge(typed=True)
 
     def _put_usual(self) -> None:
-        """Another model, and the like, has other usual values."""
+        """Another model, and the like, has other usual values, and keys of it may mean something else."""
         for key, row in self.rows().items():
             if key in form_keys():
                 row.put(self.draft.text(key))
+                row.help = self._help(key)
 
     def see_data(self, folder: str, look: DataLook) -> None:
         """What the data folder has, unless another was typed meanwhile."""
