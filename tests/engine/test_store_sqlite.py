@@ -42,6 +42,11 @@ def test_migrating_an_older_schema_makes_the_views_anew(
         assert connection.execute("SELECT run FROM leaderboard").fetchall() == [("aaaaaaaa",)]
 
 
+SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials")
+SINCE_0001 = ("images", "ood_results", "ood_images", "corruptions", *SINCE_0009)
+"""Tables that came later."""
+
+
 def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         add_run(store)
@@ -50,9 +55,9 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
     with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for table in ("images", "ood_results", "ood_images", "corruptions", "metrics", "agents"):
+        for table in SINCE_0001:
             connection.execute(f"DROP TABLE {table}")
-        for column in ("checkpoint", "label_resize", "tta", "parameters", "flops_per_sample"):
+        for column in ("checkpoint", "label_resize", "tta", "parameters", "flops_per_sample", "crf"):
             connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
         for column in ("latency_seconds", "latency_p95_seconds", "frames_per_second"):
             connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
@@ -88,8 +93,11 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
         text = connection.execute("SELECT config FROM runs").fetchone()[0]
         old = text.replace('"validation"', '"evaluation"').replace('"weights"', '"from"')
         connection.execute("UPDATE runs SET config = ?, variant = 'of old'", (old,))
-        connection.execute("DROP TABLE metrics")
-        connection.execute("DROP TABLE agents")
+        for view in VIEWS["sqlite"]:
+            connection.execute(f"DROP VIEW {view}")
+        for table in SINCE_0009:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("ALTER TABLE results DROP COLUMN crf")
         connection.execute("UPDATE alembic_version SET version_num = '0009'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
