@@ -45,7 +45,7 @@ SECTIONS = (
     Section(
         "zoo",
         "A network of segmentation_models_pytorch against a bare loop",
-        "python -m benchmarks.zoo --images 16 --batch-size 8 --rounds 5",
+        "python -m benchmarks.zoo --images 96 --batch-size 8 --rounds 7",
         "The bare loop trains the network as smp itself builds it. Target: at least 0.95 of its speed.",
     ),
     Section(
