@@ -3,7 +3,7 @@
 from engine import load
 
 net = load("RUN")                       # or load("model.onnx"), which needs no torch
-ids, scores = net.predict(image).ids, net.predict(image).scores
+prediction = net.predict(image)         # prediction.ids, prediction.scores
 """
 
 from __future__ import annotations

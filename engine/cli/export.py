@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,10 @@ import typer
 from engine.cli.compare import compared_run
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
-from engine.config.described import format_value
 from engine.config.export import PACKAGES, SUFFIXES, ExportConfig
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
+from engine.errors import EngineError
 from engine.host.access import refuse_unwritable
 from engine.host.processes import python_command, python_environment
 from engine.report.measures import ComparedRun
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from engine.cli.scoring import Export
 
 PROGRAM = "seg-engine"
+
+
+class ExportFailed(EngineError):
+    """The exporting process had no chance to say why; the message is one line."""
+
+
 CARD = "README.md"
 
 
@@ -70,11 +77,11 @@ def export(workspace: Workspace, wanted: Export) -> None:
         print_json(made, indent=2)
         return
     difference = made["largest_difference"]
-    logits = "" if difference is None else f"largest difference of a logit {difference:.2g}, "
+    logits = "" if difference is None else f"logits differ by at most {difference:.2g}, "
     output.say(f"{made['file']}: {data_size(made['bytes'])}, {order.input} to {order.output}")
     output.say(
-        f"agrees with the network: {logits}"
-        f"{100 * made['pixels_differing']:g} % of the pixels of another class"
+        f"compared with the network: {logits}"
+        f"{100 * made['pixels_differing']:g} % of the pixels differ in class"
     )
     output.say(f"{folder / CARD}: what it is, its origin and its scores")
 
@@ -88,7 +95,7 @@ def export_config(config: RunConfig, wanted: Export) -> ExportConfig:
             [f"--format {wanted.format}: needs {', '.join(missing)}: pip install 'seg-engine[export]'"]
         )
     if wanted.quantize and wanted.format != "onnx":
-        raise ConfigError([f"--quantize {wanted.quantize}: is of ONNX; it needs --format onnx"])
+        raise ConfigError([f"--quantize {wanted.quantize}: works with --format onnx only"])
     try:
         order = ExportConfig.model_validate(
             {
@@ -105,10 +112,8 @@ def export_config(config: RunConfig, wanted: Export) -> ExportConfig:
         raise ConfigError(
             [f"--size {wanted.size}: must be HEIGHTxWIDTH such as 512x1024, each from 16 to 8192"]
         ) from error
-    stride = config.model.input_stride()
-    if any(side % stride for side in order.size):
-        size, name = format_value(order.size), config.model.name
-        raise ConfigError([f"--size {size}: {name} needs sides that are multiples of {stride}"])
+    if problem := config.model.size_problem(*order.size):
+        raise ConfigError([f"--size {problem}"])
     return order
 
 
@@ -121,7 +126,7 @@ def refuse_strange_folder(folder: Path) -> None:
         raise Refused([f"--out {folder}: is a file; it must be a folder"])
     is_ours = card.is_file() and MARK in card.read_text(errors="replace")
     if not is_ours and any(folder.iterdir()):
-        raise Refused([f"--out {folder}: has files that are of no export; give a new or an empty folder"])
+        raise Refused([f"--out {folder}: contains files that no export wrote; name a new or an empty folder"])
 
 
 def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str, Any]:
@@ -135,11 +140,18 @@ def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str
         "recipe": row.recipe,
         "network": config.model.model_dump(mode="json"),
         "data": Path(config.data.root).name,
-        "initial_weights": Path(config.init.weights).name if config.init.weights else "",
+        "initial_weights": initial_weights(config),
         "checkpoint": checkpoint,
         "val_dice": row.best_dice,
         "colors": list(row.colors),
     }
+
+
+def initial_weights(config: RunConfig) -> str:
+    """What the network's training began with, "" where that was nothing. Of a file elsewhere only the name: a
+    file that is passed on says nothing of this machine's folders."""
+    path = config.init.weights
+    return (Path(path).name if Path(path).is_absolute() else path) or config.model.weights_source()
 
 
 def exported(order: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +165,9 @@ def exported(order: dict[str, Any]) -> dict[str, Any]:
             text=True,
             env=python_environment(),
         )
+    if done.returncode < 0:
+        killed = signal.Signals(-done.returncode).name
+        raise ExportFailed(f"the exporting process was killed by {killed}; is there enough memory?")
     if done.returncode != 0:
         print(done.stderr.strip(), file=sys.stderr)
         raise typer.Exit(done.returncode)

@@ -114,7 +114,7 @@ def refuse_idle(
     if idle:
         name = Path(wanted.run).name
         told = [OPTIONS.get(option, f"--{option}") for option in idle]
-        raise ConfigError([f"{each}: has no effect on {name}, which is no run" for each in told])
+        raise ConfigError([f"{each}: has no effect on {name}, which is not a run" for each in told])
 
 
 def predict_file(wanted: Prediction) -> int:

@@ -258,20 +258,9 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
-        stride = self.model.input_stride()
-        least = self.model.least_side()
-        for key, (height, width) in (("data.size", self.data.size), (self.train_size_key, self.train_size)):
-            if height % stride or width % stride:
-                nearest = "x".join(str(max(least, round(side / stride) * stride)) for side in (height, width))
-                raise ValueError(
-                    f"{key}: {height}x{width} does not suit {self.model.name}, "
-                    f"whose input sides must divide by {stride}; the nearest that do are {nearest}"
-                )
-            if min(height, width) < least:
-                raise ValueError(
-                    f"{key}: {height}x{width} does not suit {self.model.name}, "
-                    f"whose input sides must be at least {least}"
-                )
+        for key, size in (("data.size", self.data.size), (self.train_size_key, self.train_size)):
+            if problem := self.model.size_problem(*size):
+                raise ValueError(f"{key}: {problem}")
         return self
 
     @model_validator(mode="after")

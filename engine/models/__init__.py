@@ -55,6 +55,15 @@ class ModelSection(Section):
         """The least that a side of the input may be, a multiple of `input_stride`."""
         return self.input_stride()
 
+    def size_problem(self, height: int, width: int) -> str:
+        """Why the network cannot take images of height x width pixels, "" where it can."""
+        stride, least = self.input_stride(), self.least_side()
+        told = f"{height}x{width} does not suit {self.name}, whose input sides must"
+        if height % stride or width % stride:
+            nearest = "x".join(str(max(least, round(side / stride) * stride)) for side in (height, width))
+            return f"{told} divide by {stride}; the nearest that do are {nearest}"
+        return f"{told} be at least {least}" if min(height, width) < least else ""
+
     def missing(self) -> list[str]:
         """What this machine lacks to build the network, a line each with what would help; asked before a run
         is made or resumed."""

@@ -58,7 +58,7 @@ def _use(wanted: ExportConfig, made: Mapping[str, Any]) -> Iterator[str]:
     about = made["about"]
     height, width = wanted.size
     yield f"Input: {wanted.input}; " + (
-        f"any number of images, sides multiples of {about['multiple_of']}, as {height}x{width} in training"
+        f"any number of images, sides multiples of {about['multiple_of']}; exported at {height}x{width}"
         if wanted.dynamic
         else f"one image of {height}x{width} (height x width)"
     )
@@ -68,12 +68,12 @@ def _use(wanted: ExportConfig, made: Mapping[str, Any]) -> Iterator[str]:
     yield f"Output: {wanted.output}"
     yield "Classes, from 0: " + ", ".join(about["classes"])
     difference = made["largest_difference"]
-    logits = "" if difference is None else f"largest difference of a logit {difference:.2g}, "
+    logits = "" if difference is None else f"logits differ by at most {difference:.2g}, "
     yield (
-        f"Checked against the network when it was exported: {logits}"
-        f"{100 * made['pixels_differing']:g} % of the pixels of another class"
+        f"Compared with the network when it was exported: {logits}"
+        f"{100 * made['pixels_differing']:g} % of the pixels differ in class"
     )
-    yield f"Size: {data_size(made['bytes'])}; the file's metadata `seg_engine` have all this as JSON"
+    yield f"Size: {data_size(made['bytes'])}; the file's metadata has all of this as JSON, under `seg_engine`"
 
 
 def _origin(run: ComparedRun, about: Mapping[str, Any]) -> Iterator[str]:
@@ -85,10 +85,10 @@ def _origin(run: ComparedRun, about: Mapping[str, Any]) -> Iterator[str]:
     if row.parameters is not None:
         yield f"{large(row.parameters)} parameters, {large(row.flops_per_sample, 'FLOP')} an image"
     if about["initial_weights"]:
-        yield f"Trained from the weights {about['initial_weights']}; their licence applies, too"
+        yield f"Trained from the weights {about['initial_weights']}; their licence applies as well"
     else:
         yield "Trained from scratch"
-    yield "The licence of the data applies to what was learned from it, as far as it says so"
+    yield "The licence of the data may apply to what was learned from it"
 
 
 def _scores(run: ComparedRun) -> Iterator[Block]:

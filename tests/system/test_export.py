@@ -28,10 +28,10 @@ def test_a_trained_run_is_exported_with_a_model_card(
     assert work(run) == 0
     refresh(store, [run])
     for words, problem in (
-        (["--size", "33x32"], "unet needs sides that are multiples of 16"),
+        (["--size", "33x32"], "--size 33x32 does not suit unet, whose input sides must divide by 16"),
         (["--size", "large"], "--size large: must be HEIGHTxWIDTH"),
         (["--format", "caffe"], "onnx | torchscript | pt2"),
-        (["--out", str(workspace.runs)], "has files that are of no export"),
+        (["--out", str(workspace.runs)], "contains files that no export wrote"),
         (["--out", str(workspace.database)], "is a file; it must be a folder"),
     ):
         refused = seg(workspace, "export", run.id, *words)
@@ -65,7 +65,7 @@ def test_an_exported_network_is_scored_without_torch_as_its_run_is(
     command = [sys.executable, "-c", code, "-w", str(workspace.root), "evaluate", str(file)]
     for words, problem in (
         ([], "--data DIR: is needed, as model.onnx does not say where"),
-        (["--data", str(street), "--tta", "flip"], "--tta: has no effect on model.onnx, which is no run"),
+        (["--data", str(street), "--tta", "flip"], "--tta: has no effect on model.onnx, which is not a run"),
         (["--data", str(street), "epochs=3"], "epochs: is fixed by the export of model.onnx"),
     ):
         refused = subprocess.run([*command, *words], capture_output=True, text=True)
