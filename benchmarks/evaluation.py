@@ -41,8 +41,9 @@ from engine.learning.checkpoint import save_checkpoint  # noqa: E402
 from engine.learning.hardware import choose_hardware  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402
 from engine.run.directory import RunDir  # noqa: E402
-from engine.run.events import AnyEvent, ImageScores  # noqa: E402
+from engine.run.events import AnyEvent  # noqa: E402
 from engine.run.journal import JournalWriter  # noqa: E402
+from engine.run.scoring_events import ImageScores  # noqa: E402
 from engine.worker.job import Job  # noqa: E402
 
 SIZE = (1024, 2048)

@@ -19,7 +19,8 @@ from pathlib import Path
 from engine.classes import CITYSCAPES
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunCard
-from engine.run.events import AnyEvent, Epoch, Progress, Split, Started
+from engine.run.event import Split
+from engine.run.events import AnyEvent, Epoch, Progress, Started
 from engine.run.journal import read_events
 from engine.store import Store
 

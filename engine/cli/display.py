@@ -21,19 +21,8 @@ from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, metrics_table
 from engine.report.tables import class_table, duration, score
 from engine.run.directory import RunDir
-from engine.run.events import (
-    AnyEvent,
-    Data,
-    Detecting,
-    Epoch,
-    Evaluating,
-    Model,
-    Predicting,
-    Progress,
-    Started,
-    WarmStart,
-    Warned,
-)
+from engine.run.events import AnyEvent, Data, Epoch, Model, Progress, Started, WarmStart, Warned
+from engine.run.scoring_events import Detecting, Evaluating, Predicting
 from engine.store import RunRow, Store
 from engine.tasks import TASKS
 from engine.visible import block

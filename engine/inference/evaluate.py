@@ -43,7 +43,8 @@ from engine.metrics.image_confusions import ImageConfusions, load_beside, load_i
 from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
 from engine.models.registry import count_parameters
-from engine.run.events import Finished, ImageScores, Progress, Result
+from engine.run.events import Finished, Progress
+from engine.run.scoring_events import ImageScores, Result
 from engine.training.begin import describe_model
 from engine.training.meter import score_fields
 from engine.worker.job import Job

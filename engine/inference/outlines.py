@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.inference.progress import readers
 from engine.metrics.boundary import BoundaryCounter
 from engine.metrics.scores import MetricsError
-from engine.run.events import MetricScore
+from engine.run.event import MetricScore
 
 PREFIX = "boundary_"
 """Of the names of its arrays in a file."""

@@ -28,9 +28,10 @@ from engine.inference.network import Network, load_network
 from engine.inference.progress import readers
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
-from engine.run.events import Finished, Predicting, Progress
+from engine.run.events import Finished, Progress
 from engine.run.journal import read_all
 from engine.run.prediction_files import output_name
+from engine.run.scoring_events import Predicting
 from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start
 

@@ -33,8 +33,10 @@ from engine.learning.class_maps import class_map
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import Scores, scores_from_confusion
-from engine.run.events import CorruptionResult, Finished, Split
+from engine.run.event import Split
+from engine.run.events import Finished
 from engine.run.files import replacing
+from engine.run.scoring_events import CorruptionResult
 from engine.training.begin import describe_model
 from engine.worker.job import Job
 

@@ -13,7 +13,7 @@ from engine.data.catalog import DataError
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
 from engine.inference.network import Network, load_network, trained_run
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
-from engine.run.events import Evaluating
+from engine.run.scoring_events import Evaluating
 from engine.worker.job import Job, record_start
 
 

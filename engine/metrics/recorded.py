@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.classes import ClassSet
 from engine.metrics import Measured, measure
 from engine.metrics.builtin import METRICS
-from engine.run.events import MetricScore
+from engine.run.event import MetricScore
 
 Matrix = NDArray[np.int64]
 

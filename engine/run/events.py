@@ -2,86 +2,43 @@
 
 Each line of a journal is one of these. All carry `seq` (0, 1, 2, ... through all attempts of the run), `t`
 (UTC seconds), `attempt` (1, 2, ...), `event` and their own fields. `engine.run.bounds` says what is possible.
+Here are the events of training and those that end a run; `AnyEvent` knows those of the other tasks too.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from engine.run.bounds import (
-    MOST_CLASSES,
-    Attempt,
     Classes,
     Colors,
     EpochNumber,
     Inside,
     Large,
     Name,
-    Number,
     Phase,
     Rate,
     Score,
     Seconds,
-    Time,
     Whole,
     Word,
 )
+from engine.run.crf_events import CrfFound, CrfResult, CrfSearching, CrfTrial
+from engine.run.event import ClassScores, Event, MetricScores, OfClasses, Split
+from engine.run.scoring_events import (
+    CorruptionResult,
+    Detecting,
+    Evaluating,
+    ImageScores,
+    OodImage,
+    OodResult,
+    Predicting,
+    Result,
+)
 
-Split = Literal["train", "val", "test"]
 FailureCause = Literal["exception", "out_of_memory", "diverged", "timeout", "killed"]
-ClassScores = Annotated[dict[Name, Score | None], Field(max_length=MOST_CLASSES)]
-"""Class name -> score in [0, 1]; None where the class is in neither truth nor prediction."""
-
-
-class MetricScore(BaseModel):
-    """What a metric gave for a split, and what its numbers mean, as its code may be gone when they are read.
-    `classes` are the numbers by class, where it gives one per class; `value` is then their mean.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
-
-    name: Name
-    value: Number | None
-    classes: Annotated[dict[Name, Number | None], Field(max_length=MOST_CLASSES)] = {}
-    unit: Word = ""
-    low: Number | None = None
-    high: Number | None = None
-    better: Literal["higher", "lower", "neither"] = "neither"
-
-
-MetricScores = Annotated[list[MetricScore], Field(max_length=1000)]
-
-
-class Event(BaseModel):
-    """What every line has."""
-
-    # Built when first used: listing runs reads no journal and should not wait for validators.
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
-
-    added_later: ClassVar[frozenset[str]] = frozenset()
-    """Fields that runs of earlier versions lack. At its default, such a field equals a missing one."""
-
-    seq: Whole = -1
-    t: Time = 0.0
-    attempt: Attempt = 0
-
-    def absent(self) -> set[str]:
-        """The fields that a database leaves out, so that its rows are the same whatever version made them."""
-        fields = type(self).model_fields
-        return {name for name in self.added_later if getattr(self, name) == fields[name].default}
-
-
-class _OfClasses(Event):
-    """An event that names the classes of its run, with a colour each."""
-
-    @model_validator(mode="after")
-    def _each_class_has_a_color(self) -> Self:
-        classes, colors = getattr(self, "classes", ()), getattr(self, "colors", ())
-        if len(classes) != len(colors):
-            raise ValueError(f"{len(classes)} classes have {len(colors)} colours")
-        return self
 
 
 class Started(Event):
@@ -102,7 +59,7 @@ class Started(Event):
     job: Name = ""
 
 
-class Data(_OfClasses):
+class Data(OfClasses):
     """The data is at hand; `seconds` includes building the cache when that was needed."""
 
     event: Literal["data"] = "data"
@@ -240,274 +197,6 @@ class Gallery(Event):
     epoch: EpochNumber
     path: Inside
     samples: list[Inside]
-
-
-class Evaluating(_OfClasses):
-    """What an evaluation scores, and how: a checkpoint of the run `source` on the images of one split.
-
-    `epoch` is the checkpoint's, `sha256` that of its file, `done` the images that an earlier attempt has
-    scored with the same file and that are not scored again.
-    """
-
-    event: Literal["evaluating"] = "evaluating"
-    source: str
-    checkpoint: str
-    sha256: Word
-    epoch: EpochNumber
-    split: Split
-    at: Literal["input", "original"]
-    label_resize: Literal["bilinear-logits", "nearest"]
-    tta: Word
-    images: Whole
-    done: Whole
-    root: str
-    classes: Classes
-    colors: Colors
-
-
-class Predicting(_OfClasses):
-    """Which images get class maps, and of which checkpoint of the run `source`; `done` of them an earlier
-    attempt has made."""
-
-    event: Literal["predicting"] = "predicting"
-    source: str
-    checkpoint: str
-    sha256: Word
-    epoch: EpochNumber
-    images: Whole
-    done: Whole
-    out: str
-    label_resize: Literal["bilinear-logits", "nearest"]
-    tta: Word
-    classes: Classes
-    colors: Colors
-
-
-class ImageScores(Event):
-    """The scores of one image; those of a later attempt replace them. An image whose labels are all void has
-    none."""
-
-    event: Literal["image"] = "image"
-    image: Name
-    split: Split
-    at: Literal["input", "original"]
-    dice: Score | None
-    miou: Score | None
-    pixel_accuracy: Score | None
-    valid_pixels: Large
-    class_dice: ClassScores
-
-
-class Result(Event):
-    """The scores of one checkpoint on one split. `confusion` is [C][C + 1]: rows are ground truth, the
-    last column is predicted void.
-
-    An evaluation also says how it got there and how fast the network is: seconds from one image at the input
-    size in the device's memory to its class map, without test-time augmentation and CRF. `crf` tells the
-    parameters of the CRF that refined the predictions, "" without one; `crf_result` has the scores before it.
-    """
-
-    event: Literal["result"] = "result"
-    split: Split
-    at: Literal["input", "original"]
-    epoch: EpochNumber
-    images: Whole
-    dice: Score | None
-    dice_image: Score | None
-    miou: Score | None
-    pixel_accuracy: Score | None
-    class_dice: ClassScores
-    class_iou: ClassScores
-    confusion: Annotated[list[list[Large]], Field(max_length=MOST_CLASSES)]
-    source: Name = ""
-    checkpoint: str = ""
-    label_resize: Word = ""
-    tta: Word = ""
-    parameters: Large | None = None
-    flops_per_sample: Large | None = None
-    latency_seconds: Seconds | None = None
-    latency_p95_seconds: Seconds | None = None
-    frames_per_second: Rate | None = None
-    metrics: MetricScores = []
-    crf: Word = ""
-
-    @model_validator(mode="after")
-    def _confusion_has_its_shape(self) -> Self:
-        if any(len(row) != len(self.confusion) + 1 for row in self.confusion):
-            raise ValueError(f"confusion: each of its {len(self.confusion)} rows must have one cell more")
-        return self
-
-
-class Detecting(_OfClasses):
-    """What an out-of-distribution evaluation looks at: a checkpoint of the run `source`, whose scores are
-    fitted on `training` images and whose thresholds come from `calibrating` images. `cases` are judged,
-    `masked` of them have masks. Every attempt judges all of them anew."""
-
-    event: Literal["detecting"] = "detecting"
-    source: str
-    checkpoint: str
-    sha256: Word
-    epoch: EpochNumber
-    in_root: str
-    out_root: str
-    pseudo: Word
-    accept: Score
-    training: Whole
-    calibrating: Whole
-    cases: Whole
-    masked: Whole
-    classes: Classes
-    colors: Colors
-
-
-class OodImage(Event):
-    """What the scores say of one image, and whether it is accepted. `origin` is the data set it came from,
-    `out` whether something in it, or all of it, is out-of-distribution. `dice` is there where labels are."""
-
-    event: Literal["ood_image"] = "ood_image"
-    image: Name
-    origin: Literal["in", "out"]
-    out: bool
-    scores: dict[Name, float]
-    include: dict[Name, bool]
-    dice: Score | None
-
-
-class OodResult(Event):
-    """How well one score tells out-of-distribution from in-distribution, pixels or whole images.
-
-    Measures are None where a class is missing, or where they are not of this level. `error` bounds how wrong
-    AUROC, AP and FPR95 can be. What lies above `threshold` is rejected: `rejected_in` and `rejected_out` are
-    the shares. `component_f1` is at that threshold, `best_component_f1` at `best_threshold`, the one of the
-    best pixel F1 on these very images. `risk_coverage` is pairs of coverage and mean Dice.
-    """
-
-    event: Literal["ood_result"] = "ood_result"
-    score: Name
-    level: Literal["pixel", "image"]
-    positives: Large
-    negatives: Large
-    auroc: Score | None
-    average_precision: Score | None
-    fpr95: Score | None
-    error: float
-    threshold: float
-    rejected_in: Score | None
-    rejected_out: Score | None
-    component_f1: Score | None = None
-    best_component_f1: Score | None = None
-    best_threshold: float | None = None
-    aurc: Score | None = None
-    risk_coverage: list[tuple[Score, Score]] = []
-
-
-class CorruptionResult(Event):
-    """The scores of a split whose images were corrupted; `strength` 0 is the images as they are."""
-
-    event: Literal["corruption_result"] = "corruption_result"
-    corruption: Name
-    strength: Whole
-    split: Split
-    images: Whole
-    dice: Score | None
-    dice_image: Score | None
-    miou: Score | None
-    pixel_accuracy: Score | None
-
-
-class CrfUse(BaseModel):
-    """The parameters of a fully connected CRF; the fields are those of the config's section `crf`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
-
-    iterations: Whole
-    gaussian_weight: Rate
-    gaussian_sigma: Rate
-    bilateral_weight: Rate
-    bilateral_sigma_xy: Rate
-    bilateral_sigma_rgb: Rate
-
-
-class CrfScores(BaseModel):
-    """The scores of predictions before or after a CRF."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
-
-    dice: Score | None
-    dice_image: Score | None
-    miou: Score | None
-    pixel_accuracy: Score | None
-    class_dice: ClassScores
-    class_iou: ClassScores
-
-
-class CrfResult(Event):
-    """What a CRF made of the predictions of a task, image by image at the size `at`, and what it took.
-
-    Both scores are of one pass; a prediction without labels has none. `corruption` is "" but for the task
-    robustness. `searched`: the parameters are those that `crf-search` found for the checkpoint. `seconds` is
-    the median over the `timed` images of the last attempt, `p95_seconds` their 95th percentile.
-    """
-
-    event: Literal["crf_result"] = "crf_result"
-    split: Literal["train", "val", "test", ""]
-    at: Literal["input", "original"]
-    corruption: Name = ""
-    strength: Whole = 0
-    images: Whole
-    use: CrfUse
-    searched: bool
-    timed: Whole
-    seconds: Seconds | None
-    p95_seconds: Seconds | None
-    before: CrfScores | None = None
-    after: CrfScores | None = None
-
-
-class CrfSearching(_OfClasses):
-    """A search for the parameters of a CRF begins or goes on: for a checkpoint of the run `source`, on
-    `images`, which are training images at the size `at`. `learned`: the network was trained on them. `done`
-    trials of an earlier attempt count."""
-
-    event: Literal["crf_searching"] = "crf_searching"
-    source: str
-    checkpoint: str
-    sha256: Word
-    epoch: EpochNumber
-    at: Literal["input", "original"]
-    images: list[Name]
-    learned: bool
-    trials: Whole
-    done: Whole
-    root: str
-    classes: Classes
-    colors: Colors
-
-
-class CrfTrial(Event):
-    """The scores of one set of parameters on the images of a search. `kind` is "none" for the predictions
-    without a CRF, "default", "random" or "nearby", which changes one parameter of the best so far. `seconds`
-    is the time of the CRF for one image, the median."""
-
-    event: Literal["crf_trial"] = "crf_trial"
-    trial: Whole
-    kind: Literal["none", "default", "random", "nearby"]
-    use: CrfUse | None
-    miou: Score | None
-    dice: Score | None
-    pixel_accuracy: Score | None
-    class_iou: ClassScores
-    seconds: Seconds
-
-
-class CrfFound(Event):
-    """The end of a search: the trial with the highest mean IoU, and the file that holds its parameters."""
-
-    event: Literal["crf_found"] = "crf_found"
-    trial: Whole
-    miou: Score | None
-    without: Score | None
-    path: str
 
 
 class Warned(Event):

@@ -17,21 +17,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from engine.errors import EngineError
 from engine.host.input_files import open_regular
 from engine.run.bounds import MAX_LINE, without_nul
-from engine.run.events import (
-    AnyEvent,
-    Checkpoint,
-    CorruptionResult,
-    CrfResult,
-    CrfTrial,
-    Epoch,
-    Event,
-    Failed,
-    Finished,
-    OodResult,
-    Result,
-    Stopped,
-)
+from engine.run.crf_events import CrfResult, CrfTrial
+from engine.run.event import Event
+from engine.run.events import AnyEvent, Checkpoint, Epoch, Failed, Finished, Stopped
 from engine.run.files import open_shared
+from engine.run.scoring_events import CorruptionResult, OodResult, Result
 
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 

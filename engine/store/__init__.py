@@ -7,23 +7,17 @@ Front ends and the agent use `Store` and what it holds (`lifecycle`, `queue`, `a
 
 from engine.store.agents import AgentState
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
-from engine.store.rows import (
-    CAUSES,
-    END_STATUSES,
-    STATUSES,
+from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
     CrfTrialRow,
-    EpochRow,
     EvaluationRow,
-    EventRow,
-    ExperimentRow,
     ImageRow,
     MetricRow,
     OodImageRow,
     OodRow,
-    RunRow,
 )
+from engine.store.rows import CAUSES, END_STATUSES, STATUSES, EpochRow, EventRow, ExperimentRow, RunRow
 from engine.store.store import Store
 from engine.store.summaries import Changes, RunSummary
 

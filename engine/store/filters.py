@@ -22,8 +22,9 @@ import sqlalchemy as sa
 from engine.config.old_keys import meaning_of, new_name, note_on, warn
 from engine.store.dialects import BooleanInJson, NumberInJson
 from engine.store.errors import StoreError
-from engine.store.rows import CAUSES, RUN_FIELDS, STATUSES
+from engine.store.rows import CAUSES, STATUSES
 from engine.store.schema import runs, tags
+from engine.store.selects import RUN_FIELDS
 from engine.store.values import dump_json
 from engine.tasks import TASKS
 

@@ -19,8 +19,9 @@ from engine.host.processes import ProcessIdentity
 from engine.store.database import Database
 from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.lookup import hold
-from engine.store.rows import RunRow, run_row, select_runs
+from engine.store.rows import RunRow
 from engine.store.schema import runs
+from engine.store.selects import run_row, select_runs
 
 ACTIVE_STATUSES = ("starting", "running", "stopping")
 

@@ -10,28 +10,17 @@ import sqlalchemy as sa
 from engine.store.database import Database
 from engine.store.errors import StoreError
 from engine.store.lookup import require
-from engine.store.rows import (
-    CORRUPTION_COLUMNS,
-    CRF_COLUMNS,
-    CRF_TRIAL_COLUMNS,
-    EPOCH_COLUMNS,
-    EVALUATION_COLUMNS,
-    EVENT_COLUMNS,
-    IMAGE_COLUMNS,
-    METRIC_COLUMNS,
-    OOD_COLUMNS,
-    OOD_IMAGE_COLUMNS,
+from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
     CrfTrialRow,
-    EpochRow,
     EvaluationRow,
-    EventRow,
     ImageRow,
     MetricRow,
     OodImageRow,
     OodRow,
 )
+from engine.store.rows import EpochRow, EventRow
 from engine.store.schema import (
     corruptions,
     crf_results,
@@ -44,6 +33,18 @@ from engine.store.schema import (
     ood_results,
     results,
     runs,
+)
+from engine.store.selects import (
+    CORRUPTION_COLUMNS,
+    CRF_COLUMNS,
+    CRF_TRIAL_COLUMNS,
+    EPOCH_COLUMNS,
+    EVALUATION_COLUMNS,
+    EVENT_COLUMNS,
+    IMAGE_COLUMNS,
+    METRIC_COLUMNS,
+    OOD_COLUMNS,
+    OOD_IMAGE_COLUMNS,
 )
 
 

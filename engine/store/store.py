@@ -18,8 +18,9 @@ from engine.store.lookup import exists, no_run
 from engine.store.opening import open_database
 from engine.store.queue import Queue
 from engine.store.results import Results
-from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status, run_row, select_runs
+from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
 from engine.store.schema import experiments, runs
+from engine.store.selects import run_row, select_runs
 from engine.store.summaries import SUMMARY_COLUMNS, Changes, run_summary
 
 MAX_CANDIDATES = 5

@@ -12,8 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.store.rows import END_STATUSES, OF_RUN, TAG_SEPARATOR
+from engine.store.rows import END_STATUSES
 from engine.store.schema import runs
+from engine.store.selects import OF_RUN, TAG_SEPARATOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from engine.schedules import refuse_unsuitable
 from engine.tasks import TASKS
 from engine.training.objectives import Segmentation, output_channels
 from engine.training.sampling import Sampling, sampling_of
-from engine.training.state import TrainState, find_resumption, new_state, restore
+from engine.training.saving import find_resumption, restore
+from engine.training.state import TrainState, new_state
 from engine.training.warm_start import start_from_makers, start_from_source
 from engine.worker.job import Job, StopRequested, record_start
 

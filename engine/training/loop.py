@@ -26,13 +26,15 @@ from engine.learning.ceiling import matrix_ceiling
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import Arrival
 from engine.metrics.recorded import RecordedMetrics
-from engine.run.events import Epoch, Finished, MetricScore, Progress, Speed
+from engine.run.event import MetricScore
+from engine.run.events import Epoch, Finished, Progress, Speed
 from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
 from engine.training.sampling import Sampling
-from engine.training.state import Best, TrainState, keep_epoch, save
+from engine.training.saving import keep_epoch, save
+from engine.training.state import Best, TrainState
 from engine.training.step import training_step
 from engine.training.validate import score_split
 from engine.worker.job import Diverged, Job, StopRequested

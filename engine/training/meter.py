@@ -16,7 +16,8 @@ from torch import Tensor
 from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum, confusion_per_image
 from engine.metrics.scores import Scores
-from engine.run.events import ClassScores, Epoch, Split
+from engine.run.event import ClassScores, Split
+from engine.run.events import Epoch
 from engine.training.objectives import Objective
 
 NO_SCORES = Scores(None, None, None, None, (), (), 0)

@@ -1,4 +1,4 @@
-"""All that changes while a run trains, and its way into checkpoints and back."""
+"""All that changes while a run trains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,15 +21,6 @@ from engine.config.run_config import RunConfig
 from engine.config.step_parts import largest_part
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.batch_norm import SharedStatistics, set_training_mode, settle_batch_norm
-from engine.learning.checkpoint import (
-    CheckpointError,
-    DamagedCheckpoint,
-    check_fits,
-    load_checkpoint,
-    random_state,
-    restore_random_state,
-    save_checkpoint,
-)
 from engine.learning.compile_autotune import CompileAutotune, CompileDecision
 from engine.learning.distributed import ALONE, Group
 from engine.learning.dropout import Dropouts
@@ -43,21 +33,13 @@ from engine.metrics.scores import Scores
 from engine.models.contract import Outputs, SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
 from engine.optimizers.builtin import OPTIMIZERS
-from engine.optimizers.groups import (
-    build_optimizer,
-    is_state_of,
-    keep_learning_rate_on,
-    keep_learning_rate_on_host,
-    load_state,
-    state_of,
-)
-from engine.run.events import Checkpoint, Epoch
+from engine.optimizers.groups import build_optimizer, keep_learning_rate_on, keep_learning_rate_on_host
+from engine.run.events import Epoch
 from engine.schedules import check_schedule
 from engine.training.early_stop import EarlyStop
 from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, build_objective, output_channels
-from engine.worker.job import Job
 
 
 @dataclass
@@ -129,7 +111,7 @@ class TrainState:
     best: Best | None = None
     val_dice: float | None = None
     """Validation Dice of the last epoch that was scored."""
-    _saved_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
     _epochs_begun: float = field(default_factory=time.monotonic)
     _epochs_here: int = 0
     _full_pass: int = 0
@@ -200,7 +182,7 @@ class TrainState:
         self._epochs_here += 1
 
     def save_is_due(self, seconds: float) -> bool:
-        return time.monotonic() - self._saved_at >= seconds
+        return time.monotonic() - self.saved_at >= seconds
 
     def eta(self, epochs: int, images: int) -> float | None:
         """Seconds to the end of the run: by this attempt's epochs, before its first by the rate so far."""
@@ -304,163 +286,3 @@ def _casts_at_once(config: RunConfig, group: Group) -> bool:
     """Whether a step may cast all weights at once: not where ranks share each gradient once it is known, and
     not where blocks are computed again when the weights of the pass are gone."""
     return group.count == 1 and not config.runtime.recompute
-
-
-@dataclass(frozen=True)
-class Resumption:
-    """Where a run goes on: at a checkpoint, or without one (`content` is None) at its beginning."""
-
-    path: Path
-    content: dict[str, Any] | None
-    warnings: list[str]
-    """What a person should know about it, a line each."""
-
-    @property
-    def epoch(self) -> int:
-        return int(self.content["epoch"]) if self.content else 0
-
-
-def find_resumption(checkpoints: Path) -> Resumption:
-    """The run's last.pt; when that is damaged best.pt, or else the beginning.
-
-    Damaged files are moved aside, as `<name>.damaged`. A run that finds one aside and no last.pt was ended
-    before it could save again and falls back once more. Raises CheckpointError for a file that cannot be
-    read or is of another format: going on without it would be a guess.
-    """
-    last, best = checkpoints / "last.pt", checkpoints / "best.pt"
-    warnings: list[str] = []
-    content = _load_or_move_aside(last, warnings)
-    if content is not None or not _aside(last).exists():
-        return Resumption(last, content, warnings)
-    content = _load_or_move_aside(best, warnings)
-    if content is None:
-        warnings.append("last.pt was damaged and there is no best.pt: the run begins anew")
-    else:
-        warnings.append(
-            f"last.pt was damaged: going on from the weights of best.pt, after epoch {content['epoch']}; "
-            "the optimizer begins anew"
-        )
-    return Resumption(best, content, warnings)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.damaged")
-
-
-def _load_or_move_aside(path: Path, warnings: list[str]) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        return load_checkpoint(path)
-    except DamagedCheckpoint as error:
-        path.replace(_aside(path))
-        warnings.append(f"{error}; moved to {_aside(path).name}")
-        return None
-
-
-def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
-    """Put a checkpoint into a new state.
-
-    Raises CheckpointError if the network, its groups of parameters or the classes are others.
-    """
-    content = resumption.content
-    assert content is not None
-    check_fits(resumption.path, content, state.config.model, state.classes)
-    state.model.load_state_dict(content["model"])
-    if state.average is not None:
-        state.average.load(content["ema"])
-    if resumption.path.name == "best.pt":
-        state.epoch, state.val_dice = content["epoch"], content["dice"]
-        state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
-        state.early_stop.load({"best": None, "epoch": state.epoch})
-    else:
-        if not is_state_of(content["optimizer"], state.optimizer):
-            raise CheckpointError(
-                f"{resumption.path}: its optimizer has other groups of parameters; the names of its "
-                "parameters, encoder or head have changed since"
-            )
-        _restore_the_rest(state, content, job.group)
-    job.epochs_done = state.epoch
-    job.say(f"going on after {state.epoch} epochs and {state.step} steps")
-
-
-def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) -> None:
-    """All that last.pt has beyond the weights. What all ranks had counted of an epoch is one rank's from here
-    on: they are added up again at its end."""
-    load_state(state.optimizer, content["optimizer"])
-    state.scaler.load_state_dict(content["scaler"])
-    if group.is_main:
-        state.meter.load(content["meter"])
-    state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
-    state.val_dice = content["val_dice"]
-    if "early_stop" in content:
-        state.early_stop.load(content["early_stop"])
-    if content["compiled"] is not None:
-        state.autotune.settle(content["compiled"], "as in the attempt before")
-    if content["best"] is not None:
-        state.best = Best(**content["best"])
-    restore_random_state(content["random"])
-
-
-def save(job: Job, state: TrainState) -> None:
-    """Write best.pt when there is a new best, then last.pt. All ranks call it and the main rank writes.
-
-    In this order: a crash between the two leaves a last.pt from which the same best is found again.
-    """
-    meter = state.meter.over(job.group)
-    if not job.group.is_main:
-        if state.best is not None:
-            state.best.weights = state.best.average = None
-        return
-    if state.best is not None and state.best.weights is not None:
-        path = job.run.checkpoints / "best.pt"
-        content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
-        content |= _with_average(state.best.average)
-        save_checkpoint(path, content)
-        job.record(
-            Checkpoint(kind="best", epoch=state.best.epoch, path="checkpoints/best.pt", dice=state.best.dice)
-        )
-        state.best.weights = state.best.average = None
-    content = {
-        **_identity(state),
-        **_with_average(state.averaged()),
-        "epoch": state.epoch,
-        "step": state.step,
-        "steps": state.steps,
-        "model": state.model.state_dict(),
-        "optimizer": state_of(state.optimizer),
-        "scaler": state.scaler.state_dict(),
-        "meter": meter.state(),
-        "random": random_state(),
-        "val_dice": state.val_dice,
-        "early_stop": state.early_stop.state(),
-        "compiled": None if state.autotune.decision is None else state.autotune.decision.kept,
-        "best": None if state.best is None else _scores(state.best),
-    }
-    save_checkpoint(job.run.checkpoints / "last.pt", content)
-    job.record(Checkpoint(kind="last", epoch=state.epoch, path="checkpoints/last.pt", dice=state.val_dice))
-    state._saved_at = time.monotonic()
-
-
-def keep_epoch(job: Job, state: TrainState) -> None:
-    """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt."""
-    if not job.group.is_main:
-        return
-    path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
-    content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
-    content |= _with_average(state.averaged())
-    save_checkpoint(path, content)
-    job.say(f"kept {path.name}")
-
-
-def _with_average(average: dict[str, Any] | None) -> dict[str, Any]:
-    return {} if average is None else {"ema": average}
-
-
-def _identity(state: TrainState) -> dict[str, Any]:
-    """What says whose weights these are."""
-    return {"model_config": state.config.model.model_dump(mode="json"), "classes": state.classes}
-
-
-def _scores(best: Best) -> dict[str, Any]:
-    return {"epoch": best.epoch, "dice": best.dice, "loss": best.loss, "confusion": best.confusion}

@@ -7,7 +7,7 @@ import numpy as np
 from engine.data.dataset import Dataset
 from engine.inference.gallery import write_gallery, write_picture
 from engine.metrics.recorded import RecordedMetrics
-from engine.run.events import Result
+from engine.run.scoring_events import Result
 from engine.training.begin import begin
 from engine.training.loop import run_epochs
 from engine.training.meter import score_fields

@@ -8,30 +8,18 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from engine.config.run_config import RunConfig
+from engine.run.crf_events import CrfFound, CrfResult, CrfScores, CrfSearching, CrfTrial, CrfUse
 from engine.run.directory import RunCard, RunDir
-from engine.run.events import (
-    AnyEvent,
+from engine.run.event import Split
+from engine.run.events import AnyEvent, Data, Epoch, Failed, Finished, Model, Progress, Started
+from engine.run.scoring_events import (
     CorruptionResult,
-    CrfFound,
-    CrfResult,
-    CrfScores,
-    CrfSearching,
-    CrfTrial,
-    CrfUse,
-    Data,
     Detecting,
-    Epoch,
     Evaluating,
-    Failed,
-    Finished,
     ImageScores,
-    Model,
     OodImage,
     OodResult,
-    Progress,
     Result,
-    Split,
-    Started,
 )
 from engine.store import RunRow, Store
 from engine.store.schema import metadata

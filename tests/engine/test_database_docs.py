@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.run.events import Event, Failed
+from engine.run.event import Event
+from engine.run.events import Failed
 from engine.store import CAUSES, STATUSES, Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (

@@ -21,7 +21,9 @@ from engine.plugins import load_plugin
 from engine.report.compare import compare
 from engine.report.compare_formats import comparison_csv, comparison_text
 from engine.report.measures import ComparedRun, Evaluation
-from engine.run.events import Epoch, MetricScore, Result
+from engine.run.event import MetricScore
+from engine.run.events import Epoch
+from engine.run.scoring_events import Result
 from engine.store import Store
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (

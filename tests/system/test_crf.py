@@ -18,8 +18,8 @@ from engine.inference.crf.search import proposed
 from engine.inference.network import load_network
 from engine.learning.class_maps import logits_at
 from engine.learning.hardware import choose_hardware
+from engine.run.crf_events import CrfSearching, CrfTrial
 from engine.run.directory import RunDir
-from engine.run.events import CrfSearching, CrfTrial
 from engine.run.journal import read_all
 from tests.system.test_evaluate import FAST, SOURCE, made_by, query, source  # noqa: F401
 from tests.system.test_run_command import Command, command, done  # noqa: F401

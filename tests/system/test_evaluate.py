@@ -28,8 +28,8 @@ from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
 from engine.report.gallery import image_scores, read_sample
 from engine.run.directory import RunCard, RunDir
-from engine.run.events import ImageScores
 from engine.run.journal import read_all
+from engine.run.scoring_events import ImageScores
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import MadeUpJournal
 from tests.system.test_run_command import Command, command, done  # noqa: F401

@@ -25,8 +25,8 @@ from engine.metrics.scores import scores_from_confusion
 from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
-from engine.run.events import OodImage, OodResult
 from engine.run.journal import read_all
+from engine.run.scoring_events import OodImage, OodResult
 from engine.workspace import Workspace
 from tests.system.test_evaluate import (
     CLASSES,

@@ -20,8 +20,9 @@ import torch
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunDir
-from engine.run.events import Epoch, Failed, Result, Started, Warned
+from engine.run.events import Epoch, Failed, Started, Warned
 from engine.run.journal import JournalWriter, read_all, read_events
+from engine.run.scoring_events import Result
 from tests import warm
 from tests.system.conftest import WAIT_SECONDS
 from tests.system.test_worker import MakeRun, curve, digest

@@ -18,8 +18,9 @@ from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.host.processes import is_alive
 from engine.run.directory import RunDir
-from engine.run.events import Checkpoint, Data, Epoch, Failed, Finished, Gallery, Result, Started, Stopped
+from engine.run.events import Checkpoint, Data, Epoch, Failed, Finished, Gallery, Started, Stopped
 from engine.run.journal import read_all
+from engine.run.scoring_events import Result
 from tests.system.conftest import start_worker, wait_for_event, work
 
 MakeRun = Callable[[RunConfig], RunDir]

@@ -24,7 +24,8 @@ from engine.plugins import load_plugin
 from engine.run.directory import RunDir
 from engine.store.variant import variant_of
 from engine.training.loop import train_epoch
-from engine.training.state import TrainState, find_resumption, new_state, restore, save
+from engine.training.saving import find_resumption, restore, save
+from engine.training.state import TrainState, new_state
 from engine.training.step import training_step
 from engine.training.validate import score_split
 from engine.worker.job import Job, StopRequested

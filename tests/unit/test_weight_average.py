@@ -22,7 +22,8 @@ from engine.run.directory import RunDir
 from engine.run.events import Epoch
 from engine.training.early_stop import EarlyStop
 from engine.training.loop import train_epoch
-from engine.training.state import TrainState, find_resumption, new_state, restore, save
+from engine.training.saving import find_resumption, restore, save
+from engine.training.state import TrainState, new_state
 from engine.worker.job import Job
 
 IMAGES = 6

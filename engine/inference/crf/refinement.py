@@ -20,7 +20,7 @@ from engine.inference.network import Network
 from engine.learning.class_maps import logits_at
 from engine.learning.transfers import to_device
 from engine.metrics.scores import Scores
-from engine.run.events import CrfResult, CrfScores, CrfUse
+from engine.run.crf_events import CrfResult, CrfScores, CrfUse
 from engine.worker.job import Job
 
 

@@ -36,7 +36,8 @@ from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import scores_from_confusion
-from engine.run.events import CrfFound, CrfSearching, CrfTrial, Finished, Progress
+from engine.run.crf_events import CrfFound, CrfSearching, CrfTrial
+from engine.run.events import Finished, Progress
 from engine.run.journal import read_all
 from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start

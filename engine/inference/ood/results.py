@@ -18,8 +18,8 @@ from engine.inference.ood.score_set import Maps, ScoreSet
 from engine.metrics.components import ComponentCounter
 from engine.metrics.detection import Detection, ScoreCounter, detection
 from engine.metrics.risk_coverage import risk_coverage
-from engine.run.events import OodImage, OodResult
 from engine.run.files import replacing
+from engine.run.scoring_events import OodImage, OodResult
 from engine.tasks.ood import DECISIONS
 
 CURVE_POINTS = 101

@@ -34,7 +34,8 @@ from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.detection import ScoreCounter, accepting_threshold
 from engine.metrics.scores import MetricsError, scores_from_confusion
-from engine.run.events import Detecting, Finished
+from engine.run.events import Finished
+from engine.run.scoring_events import Detecting
 from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start
 

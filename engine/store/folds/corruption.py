@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.run.events import CorruptionResult
+from engine.run.scoring_events import CorruptionResult
 from engine.store.folds.folding import Folding, folds
 from engine.store.schema import corruptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.run.events import CrfResult, CrfSearching, CrfTrial, CrfUse
+from engine.run.crf_events import CrfResult, CrfSearching, CrfTrial, CrfUse
 from engine.store.folds.folding import Folding, folds
 from engine.store.schema import crf_results, crf_trials
 

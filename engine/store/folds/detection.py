@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.run.events import Detecting, OodImage, OodResult
+from engine.run.scoring_events import Detecting, OodImage, OodResult
 from engine.store.folds.folding import Folding, folds
 from engine.store.schema import ood_images, ood_results
 

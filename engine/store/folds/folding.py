@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from engine.run.events import Event
+from engine.run.event import Event
 from engine.store.schema import events as events_table
 
 Row = dict[str, Any]

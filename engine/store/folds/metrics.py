@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from engine.run.events import MetricScore
+from engine.run.event import MetricScore
 from engine.store.folds.folding import Folding
 from engine.store.schema import metrics
 

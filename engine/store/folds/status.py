@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.run.events import Event, Failed, Finished, Progress, Started, Stopped
+from engine.run.event import Event
+from engine.run.events import Failed, Finished, Progress, Started, Stopped
 from engine.store.folds.folding import Folding, folds
 from engine.store.rows import END_STATUSES
 from engine.store.schema import epochs, metrics, results

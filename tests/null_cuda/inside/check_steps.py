@@ -22,7 +22,8 @@ from engine.run.directory import RunDir
 from engine.training import step
 from engine.training.probes import fit
 from engine.training.probes.steps import random_batch
-from engine.training.state import TrainState, find_resumption, new_state, restore, save
+from engine.training.saving import find_resumption, restore, save
+from engine.training.state import TrainState, new_state
 from engine.worker.job import Job
 from tests.null_cuda.counts import Counts
 

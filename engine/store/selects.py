@@ -1,0 +1,115 @@
+"""Where the fields of the snapshots come from: their columns, and the select of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.store.result_rows import (
+    CorruptionRow,
+    CrfRow,
+    CrfTrialRow,
+    EvaluationRow,
+    ImageRow,
+    MetricRow,
+    OodImageRow,
+    OodRow,
+)
+from engine.store.rows import EpochRow, EventRow, RunRow
+from engine.store.schema import (
+    corruptions,
+    crf_results,
+    crf_trials,
+    epochs,
+    events,
+    experiments,
+    images,
+    metrics,
+    ood_images,
+    ood_results,
+    results,
+    runs,
+    tags,
+)
+from engine.tasks.robustness import HARDEST
+
+TAG_SEPARATOR = ","
+
+
+def _of_task(task: str, chosen: sa.Select[Any]) -> sa.ColumnElement[Any]:
+    """What is looked up for runs of one task alone, so that a list of others costs nothing more."""
+    return sa.case((runs.c.task == task, chosen.scalar_subquery()))
+
+
+def _of_best_detector(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    o = ood_results.c
+    pixels_first = sa.case((o.level == "pixel", 0), else_=1)
+    chosen = sa.select(column).where(o.run_id == runs.c.id, o.auroc.is_not(None))
+    return _of_task("ood", chosen.order_by(pixels_first, o.auroc.desc(), o.seq).limit(1))
+
+
+OF_RUN: dict[str, sa.ColumnElement[Any]] = {
+    "stored_config": runs.c.config,
+    "experiment": experiments.c.name,
+    "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
+    .where(tags.c.run_id == runs.c.id)
+    .scalar_subquery(),
+    "best_val_loss": sa.select(epochs.c.loss)
+    .where(epochs.c.run_id == runs.c.id, epochs.c.split == "val", epochs.c.epoch == runs.c.best_epoch)
+    .scalar_subquery(),
+    "auroc": _of_best_detector(ood_results.c.auroc),
+    "auroc_score": _of_best_detector(ood_results.c.score),
+    "corrupted_dice": _of_task(
+        "robustness",
+        sa.select(sa.func.avg(corruptions.c.dice)).where(
+            corruptions.c.run_id == runs.c.id, corruptions.c.strength == HARDEST
+        ),
+    ),
+    "crf_miou": _of_task(
+        "crf-search",
+        sa.select(sa.func.max(crf_trials.c.miou)).where(crf_trials.c.run_id == runs.c.id),
+    ),
+}
+"""Fields of a run that are no columns of `runs`, within a select that joins `experiments`."""
+
+RUN_FIELDS: dict[str, sa.ColumnElement[Any]] = {
+    field.name: OF_RUN[field.name] if field.name in OF_RUN else runs.c[field.name] for field in fields(RunRow)
+}
+"""Field of a RunRow -> where it comes from in `select_runs()`."""
+
+_TAGS, _CLASSES, _COLORS = (list(RUN_FIELDS).index(name) for name in ("tags", "classes", "colors"))
+
+
+def select_runs() -> sa.Select[Any]:
+    """Runs with their experiment, as `run_row` takes them."""
+    return sa.select(*RUN_FIELDS.values()).join_from(runs, experiments)
+
+
+def run_row(row: Sequence[Any]) -> RunRow:
+    values = list(row)
+    values[_TAGS] = tuple(sorted(values[_TAGS].split(TAG_SEPARATOR))) if values[_TAGS] else ()
+    values[_CLASSES] = tuple(values[_CLASSES])
+    values[_COLORS] = tuple(values[_COLORS])
+    return RunRow(*values)
+
+
+EPOCH_COLUMNS = [epochs.c[field.name] for field in fields(EpochRow)]
+EVENT_COLUMNS = [events.c[field.name] for field in fields(EventRow)]
+IMAGE_COLUMNS = [images.c[field.name] for field in fields(ImageRow)]
+OOD_IMAGE_COLUMNS = [ood_images.c[field.name] for field in fields(OodImageRow)]
+
+
+def _with_source(table: sa.Table, row: type[Any]) -> list[sa.ColumnElement[Any]]:
+    """The columns of a row whose table is joined with its runs."""
+    return [runs.c.source if field.name == "source" else table.c[field.name] for field in fields(row)]
+
+
+EVALUATION_COLUMNS = _with_source(results, EvaluationRow)
+OOD_COLUMNS = _with_source(ood_results, OodRow)
+CORRUPTION_COLUMNS = _with_source(corruptions, CorruptionRow)
+CRF_COLUMNS = _with_source(crf_results, CrfRow)
+CRF_TRIAL_COLUMNS = _with_source(crf_trials, CrfTrialRow)
+METRIC_COLUMNS = _with_source(metrics, MetricRow)
