@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -137,7 +138,9 @@ commands.add_group(study_app, "study")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class OfStudy:
+    """What every study can be told. Raises WrongUse without data."""
+
     changes: Annotated[
         list[str],
         typer.Argument(
@@ -147,40 +150,57 @@ class Study:
         ),
     ] = field(default_factory=list)
     data: Data = None
+    hidden: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Channels of the first level of the study's networks; 0: as in the study.",
+        ),
+    ] = 0
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Input size for all systems [default: each its own].")
+    ] = ""
+    priority: Priority = 0
+    yes: Yes = False
+    as_json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.data is None:
+            raise WrongUse("--data: which images? name the folder of the data set")
+
+    @property
+    def root(self) -> Path:
+        assert self.data is not None
+        return self.data
+
+
+StudyExperiment = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Experiment to add them to.", show_default=True, autocompletion=words.experiments
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperStudy:
+    of_study: OfStudy
     fraction: Annotated[
         float, typer.Option(metavar="SHARE", help="Fraction of the training images whose labels are used.")
     ] = 1.0
     epochs_scale: Annotated[
         float, typer.Option(metavar="FACTOR", max=1000, help="Fraction of each system's epochs.")
     ] = 1.0
-    hidden: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Channels of the first level; 0: as in the study.")
-    ] = 0
-    size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="Input size for all systems [default: each its own].")
-    ] = ""
-    experiment: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Experiment to add them to.",
-            show_default=True,
-            autocompletion=words.experiments,
-        ),
-    ] = "paper"
-    priority: Priority = 0
-    yes: Yes = False
-    as_json: Json = False
+    experiment: StudyExperiment = "paper"
 
 
 @study_app.command("paper")
-def study_paper(context: typer.Context, wanted: Study) -> None:
+def study_paper(context: typer.Context, wanted: PaperStudy) -> None:
     """Queue U-Net, modern U-Net and its pre-trained variant, and their evaluations."""
-    from engine.cli.study import queue_study
+    from engine.cli.study import queue_paper
 
-    if wanted.data is None:
-        raise WrongUse("--data: which images? name the folder of the data set")
-    queue_study(workspace_of(context), wanted.data, wanted)
+    queue_paper(workspace_of(context), wanted)
 
 
 recipes_app = group("List the recipes; `recipes show NAME` prints one.")

@@ -10,7 +10,8 @@ from engine.config.keys import ConfigError
 from engine.config.recipes import get_recipe
 from engine.data.synthetic import synthesize
 from engine.requests.initial_weights import pretraining_of
-from engine.requests.study import SYSTEMS, Scale, planned_evaluations, study_configs
+from engine.requests.studies.paper import SYSTEMS, Scale, paper_configs
+from engine.requests.studies.plan import evaluations_after
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
 
@@ -47,13 +48,13 @@ NAMES = [
 
 
 def test_at_full_scale_the_configs_are_the_recipes(tmp_path: Path) -> None:
-    for config, recipe in zip(study_configs(tmp_path, Scale(), []), SYSTEMS, strict=True):
+    for config, recipe in zip(paper_configs(tmp_path, Scale(), []), SYSTEMS, strict=True):
         assert config.model_copy(update={"data": get_recipe(recipe).data}) == get_recipe(recipe)
         assert config.data.root == str(tmp_path)
 
 
 def test_a_smaller_study_keeps_the_proportions_of_the_large_one(tmp_path: Path) -> None:
-    unet, modern, pretrained = study_configs(tmp_path, Scale(0.1, 0.5, 8, "64x128"), ["seed=3"])
+    unet, modern, pretrained = paper_configs(tmp_path, Scale(0.1, 0.5, 8, "64x128"), ["seed=3"])
     assert [config.epochs for config in (unet, modern, pretrained)] == [30, 50, 100]
     assert {config.data.label_fraction for config in (unet, modern, pretrained)} == {0.1}
     assert {config.data.size for config in (unet, modern, pretrained)} == {(64, 128)}
@@ -66,7 +67,7 @@ def test_a_smaller_study_keeps_the_proportions_of_the_large_one(tmp_path: Path) 
 
 
 def test_the_smallest_study_is_still_one(tmp_path: Path) -> None:
-    configs = study_configs(tmp_path, Scale(0.001, 0.001), [])
+    configs = paper_configs(tmp_path, Scale(0.001, 0.001), [])
     assert [config.epochs for config in configs] == [1, 1, 1]
     assert configs[2].pretrain.epochs == 1
 
@@ -86,15 +87,15 @@ def test_what_does_not_suit_is_said_of_the_system(
     tmp_path: Path, scale: Scale, assignments: list[str], says: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        study_configs(tmp_path, scale, assignments)
+        paper_configs(tmp_path, scale, assignments)
     assert error.value.problems[0].startswith(says)
 
 
 def test_a_folder_that_took_no_part_is_scored_too(scenes: Path) -> None:
-    (unet, *_) = study_configs(scenes, Scale(size="32x64"), [])
-    assert [planned.name for planned in planned_evaluations(unet)] == ["val", "external"]
-    (official, *_) = study_configs(scenes, Scale(size="32x64"), ["data.split=official"])
-    assert [planned.name for planned in planned_evaluations(official)] == ["val"]
+    (unet, *_) = paper_configs(scenes, Scale(size="32x64"), [])
+    assert [planned.name for planned in evaluations_after(unet)] == ["val", "external"]
+    (official, *_) = paper_configs(scenes, Scale(size="32x64"), ["data.split=official"])
+    assert [planned.name for planned in evaluations_after(official)] == ["val"]
 
 
 def test_the_whole_set_is_queued_with_what_waits_for_what(
@@ -137,7 +138,7 @@ def test_half_a_study_is_taken_back(
     def full(*arguments: object) -> None:
         raise ConfigError(["the disk is full"])
 
-    monkeypatch.setattr("engine.cli.study.derived_config", full)
+    monkeypatch.setattr("engine.requests.studies.plan.derived_config", full)
     done = seg(f"study paper --data '{scenes}' {SMALL} --yes")
     assert (done.status, done.err.splitlines()[-1]) == (2, "error: the disk is full")
     with workspace.open_store() as store:

@@ -1,4 +1,4 @@
-"""The study as a set of configs: its three systems, at full size or smaller where time asks for it."""
+"""`study paper`: the study's three systems, at full size or smaller where time asks for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
-from engine.data.catalog import scan
-from engine.requests.configs import with_data_root
+from engine.requests.configs import default_name, with_data_root
+from engine.requests.studies.plan import PlannedRun, evaluations_after, problems_of, sized
 
 SYSTEMS = ("paper-unet", "paper-modern-unet", "paper-modern-unet-pt")
 """The recipes of the study's systems, in the order of its tables."""
@@ -29,16 +29,18 @@ class Scale:
     size: str = ""
 
 
-@dataclass(frozen=True)
-class PlannedEvaluation:
-    """An evaluation that follows a training: the split, the split's data, and what its name ends in."""
+def paper_plan(root: Path, scale: Scale, assignments: Sequence[str]) -> list[PlannedRun]:
+    """A training of each of SYSTEMS with its evaluations; `assignments`, KEY=VALUE, change all of them.
 
-    split: str
-    assignments: tuple[str, ...]
-    name: str
+    Raises ConfigError, DataError.
+    """
+    return [
+        PlannedRun(default_name(config), config, evaluations=evaluations_after(config))
+        for config in paper_configs(root, scale, assignments)
+    ]
 
 
-def study_configs(root: Path, scale: Scale, assignments: Sequence[str]) -> list[RunConfig]:
+def paper_configs(root: Path, scale: Scale, assignments: Sequence[str]) -> list[RunConfig]:
     """A config for each of SYSTEMS; `assignments`, KEY=VALUE, change all of them. Raises ConfigError."""
     problems = [
         f"{option}: {value:g} is not allowed; it must be above 0 and at most {limit}"
@@ -50,10 +52,8 @@ def study_configs(root: Path, scale: Scale, assignments: Sequence[str]) -> list[
     values = parse_assignments(assignments) | {"data.root": str(root)}
     configs = []
     for recipe in SYSTEMS:
-        try:
+        with problems_of(recipe):
             configs.append(with_data_root(with_values(_scaled(get_recipe(recipe), scale), values)))
-        except ConfigError as error:
-            raise ConfigError([f"{recipe}: {problem}" for problem in error.problems]) from error
     return configs
 
 
@@ -71,18 +71,4 @@ def _scaled(config: RunConfig, scale: Scale) -> RunConfig:
         "schedule.warmup_epochs": warmup,
         "pretrain.epochs": pretraining,
     }
-    if scale.breadth and config.model.breadth_key:
-        values[f"model.{config.model.breadth_key}"] = scale.breadth
-    if scale.size:
-        values["data.size"] = scale.size
-    return with_values(config, values)
-
-
-def planned_evaluations(config: RunConfig) -> list[PlannedEvaluation]:
-    """What is evaluated after a training: the images that it held out and, where the data set has a folder
-    that took no part in it, the images there. Raises DataError."""
-    planned = [PlannedEvaluation("val", (), "val")]
-    folders = scan(Path(config.data.root), config.data.layout, config.data.known_classes).splits
-    if config.data.split == "random" and folders.get("val"):
-        planned.append(PlannedEvaluation("val", ("data.split=official",), "external"))
-    return planned
+    return with_values(config, values | sized(config, scale.breadth, scale.size))

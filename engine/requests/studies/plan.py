@@ -1,0 +1,122 @@
+"""What every study is: runs that are planned, checked, and queued together, all of them or none."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config.keys import ConfigError, with_values
+from engine.config.run_config import RunConfig
+from engine.data.catalog import scan
+from engine.requests.derive import checkpoint_of, derived_config
+from engine.requests.initial_weights import pretraining_of
+from engine.requests.queueing import Place, all_or_none, enqueue
+from engine.run.directory import RunCard, new_run_id
+from engine.store import Store
+from engine.workspace import Workspace
+
+AT = "original"
+"""The size that evaluations of a study score at: that of the labels, whatever the network sees."""
+
+TAG = "study"
+"""The tag of every run of a study."""
+
+
+@dataclass(frozen=True)
+class PlannedEvaluation:
+    """An evaluation that follows a training: the split, the split's data, and what its name ends in."""
+
+    split: str
+    assignments: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A training, with the evaluations of its best checkpoint. It is queued once for each of `seeds`; without
+    any, once with the seed of its config."""
+
+    name: str
+    config: RunConfig
+    seeds: tuple[int, ...] = ()
+    evaluations: tuple[PlannedEvaluation, ...] = ()
+
+    def runs(self) -> list[tuple[str, RunConfig]]:
+        """Name and config of each run that there will be."""
+        if not self.seeds:
+            return [(self.name, self.config)]
+        return [(f"{self.name} seed={s}", with_values(self.config, {"seed": s})) for s in self.seeds]
+
+
+Plan = Sequence[PlannedRun]
+
+
+def run_count(plan: Plan) -> int:
+    """How many runs a plan becomes; those that start from the same pre-training share its run."""
+    configs = [config for planned in plan for _, config in planned.runs()]
+    pretrainings = {pretraining_of(config) for config in configs} - {None}
+    evaluations = sum(len(planned.evaluations) * len(planned.runs()) for planned in plan)
+    return len(configs) + len(pretrainings) + evaluations
+
+
+def queue_plan(
+    workspace: Workspace, store: Store, plan: Plan, experiment: str, priority: int
+) -> list[RunCard]:
+    """Queue all runs of a plan or none. Returns their cards in the order in which they will start."""
+    pretrained: dict[RunConfig, str] = {}
+    with all_or_none(workspace, store) as cards:
+        for planned in plan:
+            for name, config in planned.runs():
+                card = RunCard(new_run_id(), name, experiment, time.time(), (TAG,))
+                cards += enqueue(workspace, store, card, config, Place(priority), pretrained)
+                for evaluation in planned.evaluations:
+                    cards.append(_evaluate(workspace, store, card, evaluation, priority))
+    return cards
+
+
+def _evaluate(
+    workspace: Workspace, store: Store, trained: RunCard, planned: PlannedEvaluation, priority: int
+) -> RunCard:
+    """Queue an evaluation of the best checkpoint that a queued training will have."""
+    row = store.run(trained.id)
+    about: dict[str, Any] = {"split": planned.split, "at": AT, "source": row.id}
+    about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
+    config = derived_config(workspace, row, about, planned.assignments)
+    name = f"{trained.name}-{planned.name}-{AT}"
+    card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
+    enqueue(workspace, store, card, config, Place(priority, trained.id))
+    return card
+
+
+def evaluations_after(config: RunConfig) -> tuple[PlannedEvaluation, ...]:
+    """What is evaluated after a training: the images that it held out and, where the data set has a folder
+    that took no part in it, the images there. Raises DataError."""
+    held_out = PlannedEvaluation("val", (), "val")
+    folders = scan(Path(config.data.root), config.data.layout, config.data.known_classes).splits
+    if config.data.split == "random" and folders.get("val"):
+        return held_out, PlannedEvaluation("val", ("data.split=official",), "external")
+    return (held_out,)
+
+
+def sized(config: RunConfig, breadth: int, size: str) -> dict[str, Any]:
+    """The values that bring a config to a breadth, the channels of the network's first level (0: its own),
+    and an input size, HEIGHTxWIDTH ("": its own)."""
+    values: dict[str, Any] = {}
+    if breadth and config.model.breadth_key:
+        values[f"model.{config.model.breadth_key}"] = breadth
+    if size:
+        values["data.size"] = size
+    return values
+
+
+@contextlib.contextmanager
+def problems_of(name: str) -> Iterator[None]:
+    """A ConfigError of the block says of which of the study's systems it is."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError([f"{name}: {problem}" for problem in error.problems], error.more) from error
