@@ -8,9 +8,9 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.report.compare import ComparedRun, Comparison
-from engine.report.compare_formats import comparison_csv
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_page import comparison_markdown
+from engine.report.compare_records import comparison_csv
 from engine.run.files import replacing
 
 TEXTS: dict[str, Callable[[Comparison], str]] = {

@@ -12,14 +12,11 @@ from engine.cli.reading import open_existing
 from engine.config.keys import ConfigError
 from engine.report.compare import Comparison, compare
 from engine.report.compare_config import is_external
-from engine.report.compare_formats import (
-    comparison_csv,
-    comparison_record,
-    comparison_text,
-)
+from engine.report.compare_formats import comparison_text
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_ood import OodResults, what_was_out
 from engine.report.compare_page import comparison_markdown
+from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.measures import ComparedRun, Evaluation
 from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
 from engine.workspace import Workspace
@@ -64,6 +61,7 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
         ood_of(store, row.id),
         corruptions_of(store, row.id),
         store.results.metrics(row.id),
+        store.results.crf_results(row.id),
     )
 
 

@@ -15,7 +15,7 @@ from engine.cli.runs import check_experiment
 from engine.cli.usage import PROGRAM
 from engine.host.access import refuse_unwritable
 from engine.report.commands import config_file
-from engine.report.compare_formats import comparison_csv, comparison_record
+from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.experiment import ReportedRun, config_toml, experiment_of, report_blocks
 from engine.report.experiment_figures import draw_figures
 from engine.report.page import to_markdown

@@ -19,6 +19,7 @@ from engine.report.compare_config import (
     comparable_config,
     differing_keys,
 )
+from engine.report.compare_crf import CrfLine, crf_lines
 from engine.report.compare_ood import OodLine, ood_lines
 from engine.report.measures import ComparedRun as ComparedRun
 from engine.report.measures import Measure, Metric, Value, measures_of, summarised
@@ -92,6 +93,7 @@ class Comparison:
     published: tuple[PublishedResult, ...] = ()
     literature: tuple[LiteratureResult, ...] = ()
     ood: tuple[OodLine, ...] = ()
+    crf: tuple[CrfLine, ...] = ()
 
 
 def compare(
@@ -136,6 +138,7 @@ def compare(
         published=published_results([run.row.recipe for run in runs]) if with_published else (),
         literature=literature_results(_class_names(runs)) if with_published else (),
         ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
+        crf=crf_lines([(e.letter, g) for e, g in zip(entries, groups, strict=True)]),
     )
 
 

@@ -1,19 +1,17 @@
-"""A Comparison as tables for the terminal, as CSV and JSON for programs."""
+"""A Comparison as tables for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from engine.report.compare import Comparison
+from engine.report.compare_crf import CRF_IOU, CRF_TITLE, CrfLine, by_images, classes_of, without
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
-from engine.report.csv_text import csv_text
 from engine.report.measures import Metric, Value
-from engine.report.published import PUBLISHED, LiteratureResult, PublishedResult
+from engine.report.published import LiteratureResult, PublishedResult
 from engine.report.tables import (
     LEFT_OUT,
     Cell,
@@ -78,9 +76,6 @@ CLASS_DICE = Metric("class_dice", "Dice", "higher", "score")
 """The metric that the rows of a table of classes are of."""
 
 
-# ---------------------------------------------------------------------- the terminal
-
-
 def comparison_text(comparison: Comparison, width: int | None) -> Text:
     """All of it for `width` columns (None: no limit): numbers, classes, keys, published rows, notes."""
     base = comparison.entries[comparison.baseline].letter
@@ -95,6 +90,12 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
         parts.append(Text("no config key differs"))
     if comparison.ood:
         parts.append(_titled(OOD_TITLE, ood_lines_table(comparison.ood, width)))
+    if comparison.crf:
+        parts.append(_titled(CRF_TITLE, crf_lines_table(comparison.crf, width)))
+        parts += [
+            _titled(f"IoU by class, {lines[0].scored_on}: {CRF_TITLE}", crf_class_table(lines, width))
+            for lines in by_images(comparison.crf)
+        ]
     if comparison.published:
         parts.append(_titled(PUBLISHED_TITLE, published_table(comparison.published, width)))
     if comparison.literature:
@@ -203,6 +204,40 @@ def key_table(comparison: Comparison, width: int | None) -> Text:
     return text_table(columns, width)
 
 
+def crf_lines_table(lines: Sequence[CrfLine], width: int | None) -> Text:
+    """A line for each entry and kind of images: scores without a CRF and with it."""
+    columns = [
+        Column("scored on", [line.scored_on for line in lines], least=10),
+        Column("", [line.letter for line in lines]),
+        *_without_and_with("Dice", [line.dice for line in lines], rank=2),
+        *_without_and_with("mIoU", [line.miou for line in lines], rank=1),
+        Column("an image", [duration(line.seconds) for line in lines], right=True, rank=3),
+        Column("parameters", [line.parameters for line in lines], rank=4),
+    ]
+    return text_table(columns, width)
+
+
+def crf_class_table(lines: Sequence[CrfLine], width: int | None) -> Text:
+    """IoU of each class in lines that were scored on the same images, the biggest loss by the CRF first."""
+    names = classes_of(lines)
+    columns = [Column("class", names, least=10)]
+    for place, line in enumerate(lines):
+        values = [line.class_iou.get(name) for name in names]
+        columns += _without_and_with(line.letter, values, rank=place)
+    return text_table(columns, width)
+
+
+def _without_and_with(title: str, values: Sequence[Value | None], rank: int) -> list[Column]:
+    before = [number(CRF_IOU, without(value)) for value in values]
+    after = [number(CRF_IOU, value) for value in values]
+    change = _differences(CRF_IOU, values, VERDICT_STYLES)
+    return [
+        Column(f"{title} without", before, right=True, rank=rank),
+        Column("with", after, right=True, rank=rank),
+        Column("change", change, right=True, rank=rank),
+    ]
+
+
 def published_table(results: Sequence[PublishedResult], width: int | None) -> Text:
     """What the study reports."""
     columns = [
@@ -242,75 +277,3 @@ def published_score(value: float | None) -> str:
 
 def or_dash(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
-
-
-# ---------------------------------------------------------------------- programs
-
-
-def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values."""
-    letters = [entry.letter for entry in comparison.entries]
-    return {
-        "baseline": letters[comparison.baseline],
-        "metrics": [asdict(metric) for metric in comparison.metrics],
-        "entries": [
-            {
-                "letter": entry.letter,
-                "label": entry.label,
-                "runs": list(entry.ids),
-                "seeds": [row.seed for row in entry.rows],
-                "status": [row.status for row in entry.rows],
-                "values": {name: asdict(value) for name, value in entry.values.items()},
-            }
-            for entry in comparison.entries
-        ],
-        "classes": [
-            {
-                "name": row.name,
-                "color": row.color,
-                "dice": {
-                    letter: asdict(value) if value else None
-                    for letter, value in zip(letters, row.dice, strict=True)
-                },
-            }
-            for row in comparison.classes
-        ],
-        "config": {row.key: dict(zip(letters, row.values, strict=True)) for row in comparison.config},
-        "notes": list(comparison.notes),
-        "ood": [asdict(line) for line in comparison.ood],
-        "published": [asdict(result) for result in comparison.published],
-        "literature": [asdict(result) for result in comparison.literature],
-    }
-
-
-def comparison_csv(comparison: Comparison) -> str:
-    """One line an entry, `source` "measured": every number with its deviation and difference, the Dice of
-    each class, each key that differs. Published lines have columns of their own: no mean can mix them."""
-    lines: list[dict[str, object]] = []
-    for i, entry in enumerate(comparison.entries):
-        line: dict[str, object] = {
-            "source": "measured",
-            "letter": entry.letter,
-            "label": entry.label,
-            "runs": " ".join(entry.ids),
-            "baseline": int(i == comparison.baseline),
-        }
-        for metric in comparison.metrics:
-            value = entry.values.get(metric.name)
-            line[metric.name] = value.mean if value else None
-            line[f"{metric.name}_sd"] = value.sd if value else None
-            line[f"{metric.name}_n"] = value.n if value else 0
-            line[f"{metric.name}_difference"] = value.difference if value else None
-        for row in comparison.classes:
-            value = row.dice[i]
-            line[f"dice:{row.name}"] = value.mean if value else None
-        line |= {key.key: key.values[i] for key in comparison.config}
-        lines.append(line)
-    for result in comparison.published:
-        scores = {f"{PUBLISHED}_{name}": getattr(result, name) for name in PUBLISHED_SCORES.values()}
-        told = {"source": PUBLISHED, "label": result.label, f"{PUBLISHED}_epochs": result.epochs}
-        lines.append({**told, **scores})
-    for found in comparison.literature:
-        lines.append({"source": PUBLISHED, "label": found.label, f"{PUBLISHED}_miou": found.miou})
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    return csv_text(columns, ([line.get(name) for name in columns] for line in lines))

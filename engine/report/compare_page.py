@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from engine.report.compare import Comparison
+from engine.report.compare_crf import CRF_IOU, CRF_TITLE, CrfLine, by_images, classes_of, without
 from engine.report.compare_formats import (
     CLASS_DICE,
     LITERATURE_TITLE,
@@ -19,6 +20,7 @@ from engine.report.compare_ood import OOD_TITLE, ood_block
 from engine.report.measures import Metric, Value
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
 from engine.report.published import LiteratureResult, PublishedResult
+from engine.report.tables import duration
 
 MOST_COLUMNS = 4
 
@@ -38,6 +40,8 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
         blocks += [text("Config keys that differ."), keys_block(comparison)]
     if comparison.ood:
         blocks += [text(f"{OOD_TITLE[0].upper()}{OOD_TITLE[1:]}."), ood_block(comparison.ood)]
+    if comparison.crf:
+        blocks += [text(f"{CRF_TITLE[0].upper()}{CRF_TITLE[1:]}."), *crf_blocks(comparison.crf)]
     if comparison.published:
         blocks += [text(f"{PUBLISHED_TITLE[0].upper()}{PUBLISHED_TITLE[1:]}.")]
         blocks += [published_block(comparison.published)]
@@ -80,6 +84,33 @@ def keys_block(comparison: Comparison) -> Table:
         [Marked(row.key, "code"), *map(or_dash, row.values)] for row in comparison.config
     ]
     return table(["key", *(entry.letter for entry in comparison.entries)], rows)
+
+
+def crf_blocks(lines: Sequence[CrfLine]) -> Iterator[Block]:
+    """Scores without and with a CRF, then IoU by class for each kind of images."""
+    rows: list[list[Cell]] = [
+        [
+            line.scored_on,
+            line.letter,
+            *(cell for value in (line.dice, line.miou) for cell in _without_and_with(value)),
+            duration(line.seconds),
+            line.parameters,
+        ]
+        for line in lines
+    ]
+    header = ["scored on", "run", "Dice without", "with", "mIoU without", "with", "an image", "parameters"]
+    yield table(header, rows, numbers_from=2)
+    for same in by_images(lines):
+        yield text(f"IoU by class, {same[0].scored_on}. The largest drop by the CRF comes first.")
+        by_class: list[list[Cell]] = [
+            [name, *(cell for line in same for cell in _without_and_with(line.class_iou.get(name)))]
+            for name in classes_of(same)
+        ]
+        yield table(["class", *(t for line in same for t in (f"{line.letter} without", "with"))], by_class)
+
+
+def _without_and_with(value: Value | None) -> tuple[Cell, Cell]:
+    return number(CRF_IOU, without(value)), value_cell(CRF_IOU, value)
 
 
 def published_block(results: Sequence[PublishedResult]) -> Table:

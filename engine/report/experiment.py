@@ -14,7 +14,7 @@ from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
 from engine.report.compare_ood import corruption_block, ood_block
-from engine.report.compare_page import classes_block, keys_block, literature_block, numbers_block
+from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
 from engine.report.published import literature_results
 from engine.report.study import study_blocks
@@ -89,6 +89,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
         blocks += [*_pictured("Classes", pictures, ("classes",)), *_class_tables(experiment)]
     blocks += _pictured("Predictions", pictures, ("samples", "confusion"))
     blocks += _evaluations(experiment)
+    blocks += _crf(experiment)
     blocks += _ood(experiment)
     blocks += _robustness(experiment, pictures)
     blocks += [Heading("Speed"), *_speed(experiment)]
@@ -199,17 +200,36 @@ def _evaluations(experiment: Experiment) -> list[Block]:
     return [Heading("Evaluations"), text(about), table(header, rows, numbers_from=3)]
 
 
+def _crf(experiment: Experiment) -> list[Block]:
+    lines = experiment.comparison.crf
+    if not lines:
+        return []
+    about = (
+        "Both scores are of the same predictions, before and after a fully connected CRF refined them; in "
+        "brackets what the CRF changed. It can raise the mean and yet remove thin classes. The time is that "
+        f"of the CRF for one image. {_letters(experiment)}."
+    )
+    return [Heading("With and without a CRF"), text(about), *crf_blocks(lines)]
+
+
+def _letters(experiment: Experiment) -> str:
+    """What the letters of the entries stand for."""
+    return "; ".join(f"{entry.letter} is {entry.title}" for entry in experiment.comparison.entries)
+
+
 def _ood(experiment: Experiment) -> list[Block]:
     lines = experiment.comparison.ood
     if not lines:
         return []
-    names = {entry.letter: entry.title for entry in experiment.comparison.entries}
     about = (
         "How well each score tells out-of-distribution pixels (where there are masks) and images from "
         "in-distribution ones. FPR95 is at the first threshold that takes in 95 % of the former. "
     )
-    runs = "; ".join(f"{letter} is {name}" for letter, name in names.items())
-    return [Heading("Out-of-distribution detection"), text(f"{about}{runs}."), ood_block(lines)]
+    return [
+        Heading("Out-of-distribution detection"),
+        text(f"{about}{_letters(experiment)}."),
+        ood_block(lines),
+    ]
 
 
 def _robustness(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:

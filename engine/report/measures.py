@@ -10,7 +10,7 @@ from typing import Literal
 
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_ood import OodResults
-from engine.store import CorruptionRow, EpochRow, EvaluationRow, MetricRow, RunRow
+from engine.store import CorruptionRow, CrfRow, EpochRow, EvaluationRow, MetricRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,23 @@ class Evaluation:
 
     @property
     def kind(self) -> str:
-        """What makes two evaluations comparable, in words: "external at original, 500 images"."""
+        """What makes two evaluations comparable, in words: "external at original, 500 images, CRF"."""
+        return f"{self.scored_on}, CRF" if self.scores.crf else self.scored_on
+
+    @property
+    def scored_on(self) -> str:
+        """The same but for a CRF."""
         scores = self.scores
         words = [f"{'external' if self.external else scores.split} at {scores.at}", f"{scores.images} images"]
         words += [scores.label_resize] if scores.label_resize == "nearest" else []
         words += [f"tta {scores.tta}"] if scores.tta not in ("", "none") else []
-        words += ["CRF"] if scores.crf else []
         return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
     """A run with its curve and what others found out about its network; an evaluation with its own result.
-    `ood` is in the order of time, `corruptions` are of the newest run that measured them."""
+    `ood` and `crf` are in the order of time, `corruptions` are of the newest run that measured them."""
 
     row: RunRow
     epochs: Sequence[EpochRow]
@@ -43,6 +47,7 @@ class ComparedRun:
     ood: Sequence[OodResults] = ()
     corruptions: Sequence[CorruptionRow] = ()
     metrics: Sequence[MetricRow] = ()
+    crf: Sequence[CrfRow] = ()
 
     @property
     def best(self) -> EpochRow | None:

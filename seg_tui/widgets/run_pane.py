@@ -275,7 +275,7 @@ def result_text(detail: Detail, width: int) -> Text:
         text.append(f"\n{LEVELS[level]}\n", "dim")
         text.append_text(ood_table([result for result in found.ood if result.level == level], width))
     if found.crf:
-        text.append(f"\n{_crf_line(found.crf)}", "dim")
+        text.append("\n" + "\n".join(_packed(_crf_parts(found.crf), width)), "dim")
     if found.crf_trials:
         from engine.report.crf import trials_table
 
@@ -286,13 +286,13 @@ def result_text(detail: Detail, width: int) -> Text:
     return text
 
 
-def _crf_line(rows: Sequence[CrfRow]) -> str:
+def _crf_parts(rows: Sequence[CrfRow]) -> list[str]:
     """What the CRF changed of the images as they are, and how long it took for one."""
     first = rows[0]
-    took = f", {first.seconds:.2f} s an image" if first.seconds is not None else ""
+    took = [f"CRF {first.seconds:.2f} s an image"] if first.seconds is not None else []
     if first.miou_before is None or first.miou_after is None:
-        return f"CRF{took}"
-    return f"CRF: mIoU {score(first.miou_before)} before, {score(first.miou_after)} after{took}"
+        return took or ["CRF"]
+    return [f"mIoU {score(first.miou_before)} before the CRF, {score(first.miou_after)} after", *took]
 
 
 def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:

@@ -289,6 +289,22 @@ def crf_event(before: dict[str, float | None], after: dict[str, float | None]) -
     )
 
 
+def refined_journal(
+    source: str, before: dict[str, float | None], after: dict[str, float | None]
+) -> MadeUpJournal:
+    """An evaluation of `source` with a CRF: the Dice of each class without and with it."""
+    journal = evaluation_journal(source, {"a": 0.5, "b": 0.6, "c": 0.7})
+    finished = journal.events.pop()
+    scored = journal.events.pop()
+    refined = crf_event(before, after)
+    assert refined.after is not None
+    scores = refined.after.model_dump()
+    journal.add(scored.model_copy(update={**scores, "crf": "bilateral 2 (24 px, 5 rgb)", "images": 3}))
+    journal.add(refined)
+    journal.add(finished)
+    return journal
+
+
 def search_config(source: str) -> RunConfig:
     """Of a run of the task `crf-search` that looks at the run `source`."""
     about = {"source": source, "checkpoint": f"../{source}/checkpoints/best.pt"}

@@ -19,7 +19,8 @@ from engine.metrics.image_confusions import ImageConfusions
 from engine.metrics.recorded import RecordedMetrics
 from engine.plugins import load_plugin
 from engine.report.compare import compare
-from engine.report.compare_formats import comparison_csv, comparison_text
+from engine.report.compare_formats import comparison_text
+from engine.report.compare_records import comparison_csv
 from engine.report.measures import ComparedRun, Evaluation
 from engine.run.event import MetricScore
 from engine.run.events import Epoch

@@ -9,6 +9,8 @@ import pytest
 
 from engine.workspace import Workspace
 from seg_tui.screens.dashboard import Dashboard
+from seg_tui.screens.run import RunScreen
+from tests.engine.made_up_runs import evaluation_config, make_run_dir, refined_journal
 from tests.tui.conftest import opened, screen_text, settled, until
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "v0.1.tar.xz"
@@ -93,3 +95,31 @@ async def test_a_group_of_evaluations_has_the_mean_of_theirs(of_every_task: Work
         await pilot.press("g")
         await settled(pilot)
         assert "Dice 0.4469 ± 0.0039" in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_an_evaluation_with_a_crf_shows_what_it_gave_each_class_and_what_it_took(
+    workspace: Workspace,
+) -> None:
+    """In the pane and on the screens of the evaluation and of the run whose network it is of."""
+    before, after = {"road": 0.8, "person": 0.6, "car": 0.4}, {"road": 0.9, "person": 0.7, "car": 0.2}
+    journal = refined_journal("aaaa0000", before, after)
+    run = make_run_dir(workspace.runs, "eeee1111", journal, evaluation_config("aaaa0000"), name="refined")
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+    async with opened(workspace, (160, 50)) as (app, pilot):
+        dashboard = app.screen
+        assert isinstance(dashboard, Dashboard)
+        dashboard.table.put_cursor("eeee1111")
+        told = "mIoU 0.4286 before the CRF, 0.4286 after", "CRF 0.50 s an image"
+        await until(pilot, lambda: all(words in screen_text(app) for words in told), "the pane")
+        for run_id in ("eeee1111", "aaaa0000"):
+            app.go_to.run(run_id)
+            await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.detail is not None)
+            assert isinstance(app.screen, RunScreen)
+            app.screen.action_to_tab("results")
+            await until(pilot, lambda: "before CRF" in screen_text(app), run_id)
+            lines = [line.split()[-4:] for line in screen_text(app).splitlines()]
+            assert ["car", "0.2500", "0.1111", "-0.1389"] in lines
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, Dashboard))
