@@ -166,9 +166,7 @@ def make_settings(options: Options, config: RunConfig, limits: dict[str, str]) -
     if catalog.faults:
         fault = catalog.faults[0]
         raise SystemExit(f"{fault.path}: {fault.problem}; the other peers would stumble over it")
-    train, val = split_samples(
-        catalog, config.data.split, config.data.val_fraction, config.data.split_seed, config.data.split_rule
-    )
+    train, val = split_samples(catalog, config.data)
     return Settings(
         train=files(train),
         val=files(val),

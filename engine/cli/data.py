@@ -15,7 +15,7 @@ import numpy as np
 from engine.classes import VOID
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.config.keys import ConfigError
-from engine.config.sections import STUDY_SEED
+from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Fault, scan
 from engine.data.dataset import turned_note
 from engine.data.decode import map_in_order, read_pair, train_id_table
@@ -23,7 +23,7 @@ from engine.data.image_files import orientation
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.lessons import problems_of_folders
 from engine.data.prune import CacheInfo, list_caches, prune_caches
-from engine.data.split import SPLITS, split_samples
+from engine.data.split import split_samples
 from engine.data.synthetic import synthesize
 from engine.exits import first_few
 from engine.report.tables import Column, age, bar, data_size, text_table
@@ -97,13 +97,13 @@ def what_next(catalog: Catalog, root: Path, layout: str, classes: str) -> str:
     keys = [shlex.quote(f"{key}={value}") for key, value in named if value != "auto"]
     data = " ".join([f"--data {shlex.quote(str(root))}", *keys])
     why = []
-    for rule in SPLITS:
+    for config in (DataConfig(split="random", split_rule="threshold"), DataConfig(split="official")):
         try:
-            split_samples(catalog, rule, 0.2, STUDY_SEED)
+            split_samples(catalog, config)
         except DataError as error:
             why.append(str(error))
             continue
-        change = "" if rule == SPLITS[0] else f" data.split={rule}"
+        change = "" if config.split == "random" else f" data.split={config.split}"
         return f"next: seg-engine run quick{change} {data}"
     splits = sorted(catalog.splits.keys() & {"train", "val", "test"})
     if "train" in splits:

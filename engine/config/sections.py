@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from engine.classes import ClassSet
 from engine.config.class_set import ClassSetConfig
@@ -15,15 +15,15 @@ STUDY_SEED = 2147483647
 """The seed of the study's 80/20 split."""
 
 
-def _class_names(value: Any) -> Any:
-    """Accept a list of class names beside names joined by commas, and keep them joined, each once."""
+def _names(value: Any) -> Any:
+    """Accept a list of names beside names joined by commas, and keep them joined, each once."""
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return value
     return ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
-ClassNames = Annotated[str, BeforeValidator(_class_names)]
+Names = Annotated[str, BeforeValidator(_names)]
 
 
 class DataConfig(Section):
@@ -42,11 +42,19 @@ class DataConfig(Section):
     )
     class_set: ClassSetConfig | None = option(None, "The class set as read when the run was created")
     size: Size = option((128, 128), "Input size of the network, height x width", unit="pixels")
-    split: Literal["random", "official"] = option(
-        "random", "random: split the training folder; official: use the train and val folders"
+    split: Literal["random", "official", "folders"] = option(
+        "random",
+        "random: split the training folder; official: use the train and val folders; folders: hold out whole "
+        "folders of the training folder, data.val_folders",
     )
     val_fraction: float = option(
         0.2, "Fraction of the training folder that the random split holds out", gt=0, lt=1
+    )
+    val_folders: Names = option(
+        "",
+        "Folders within the training folder, such as cities or sequences, that data.split=folders holds out",
+        form="folder names separated by commas, such as bremen,ulm",
+        commas=True,
     )
     split_seed: int = option(STUDY_SEED, "Seed of the random split", ge=0, lt=2**63)
     split_rule: Literal["threshold", "rank"] = option(
@@ -65,7 +73,7 @@ class DataConfig(Section):
         ge=0,
         le=1,
     )
-    hold_out: ClassNames = option(
+    hold_out: Names = option(
         "",
         "Classes excluded from training: void in training, out-of-distribution in `seg-engine ood`",
         form="class names separated by commas, such as rider,train",
@@ -83,6 +91,29 @@ class DataConfig(Section):
     def known_classes(self) -> str | ClassSet:
         """The class set of the run, or the word or path by which it is found where it is not written out."""
         return self.classes if self.class_set is None else self.class_set.class_set()
+
+    @property
+    def divides_training(self) -> bool:
+        """Whether the validation images are a part of the training folder."""
+        return self.split != "official"
+
+    @property
+    def validating_folders(self) -> tuple[str, ...]:
+        """The names in `val_folders`."""
+        return tuple(self.val_folders.split(",")) if self.val_folders else ()
+
+    @model_validator(mode="after")
+    def _folders_are_named_where_they_count(self) -> Self:
+        if self.split == "folders" and not self.val_folders:
+            raise ValueError(
+                "data.val_folders: is empty; with data.split=folders it must name the folders to hold out"
+            )
+        if self.val_folders and self.split != "folders":
+            raise ValueError(
+                f"data.val_folders: {self.val_folders} has no effect with data.split={self.split}; set "
+                "data.split=folders"
+            )
+        return self
 
     @property
     def chooses_images(self) -> bool:

@@ -125,7 +125,7 @@ def open_dataset(
     if began_with is not None:
         before = {**began_with.train, **began_with.val}
         notes += told_changes(before, {**membership.train, **membership.val}, began_with.val)
-    val_folder = "train" if config.split == "random" else "val"
+    val_folder = "train" if config.divides_training else "val"
 
     def split(folder: str, samples: tuple[Sample, ...]) -> Split:
         if config.cache:
@@ -245,8 +245,8 @@ def _cached_faults(cache: Path) -> list[Fault] | None:
 
 def _folders_used(catalog: Catalog, config: DataConfig) -> dict[str, tuple[Sample, ...]]:
     """The folders whose images the split needs; splitting once up front refuses an impossible split early."""
-    split_samples(catalog, config.split, config.val_fraction, config.split_seed, config.split_rule)
-    names = ("train",) if config.split == "random" else ("train", "val")
+    split_samples(catalog, config)
+    names = ("train",) if config.divides_training else ("train", "val")
     parts = {name: catalog.splits[name] for name in names}
     parts["train"] += _extra(catalog)
     return parts
@@ -259,7 +259,7 @@ def _folders_known(
 
     Raises DataError for lost samples where `skip_bad` does not go on without.
     """
-    names = ("train",) if config.split == "random" else ("train", "val")
+    names = ("train",) if config.divides_training else ("train", "val")
     there = {name: catalog.splits.get(name, ()) for name in names}
     there["train"] += _extra(catalog)
     found = {sample.name for samples in there.values() for sample in samples}
@@ -287,7 +287,7 @@ def _as_before(
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
     """The samples that train, validate and are unused, as when the run began. Raises DataError."""
     training = catalog.splits["train"]
-    judging = training if config.split == "random" else catalog.splits["val"]
+    judging = training if config.divides_training else catalog.splits["val"]
     train = tuple(sample for sample in training if sample.name in began_with.train)
     val = tuple(sample for sample in judging if sample.name in began_with.val)
     if not train or not val:
@@ -350,7 +350,7 @@ def _divide(
     extra = tuple(s for s in catalog.splits["train"] if s.name in extra_names)
     others = tuple(s for s in catalog.splits["train"] if s.name not in extra_names)
     plain = replace(catalog, splits={**catalog.splits, "train": others})
-    train, val = split_samples(plain, config.split, config.val_fraction, config.split_seed, config.split_rule)
+    train, val = split_samples(plain, config)
     return train + extra, val
 
 

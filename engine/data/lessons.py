@@ -127,6 +127,8 @@ class Lessons:
             help_ = "a larger data.size keeps small objects, which vanish when labels are downsampled"
         elif self.config.split == "official":
             help_ = "label them, or use data.split=random, which holds out part of the training images"
+        elif self.config.split == "folders":
+            help_ = "hold out other folders (data.val_folders)"
         else:
             help_ = "try another data.split_seed or a larger data.val_fraction"
         return f"{shown(self.root)}: {told}, so nothing can be scored; {help_}"

@@ -116,7 +116,8 @@ class Trained:
             same_root = own == root or own.samefile(root)
         except OSError:
             same_root = False
-        return same_root and self.data.split == config.split
+        divided = (self.data.split, self.data.val_folders)
+        return same_root and divided == (config.split, config.val_folders)
 
     def refuse_other_counts(self, train: int, val: int) -> None:
         """Raise DataError when a run of an earlier version saw other numbers of images than these."""

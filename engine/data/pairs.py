@@ -52,10 +52,10 @@ def open_pairs(
 
     Of the data of a run that has `trained`, train and val are what it trained on and held out, whatever has
     become of the data set since; the notes tell of that, and of images that it trained on and that are to be
-    scored as something else. Without such a run, train and val of the random split are the parts of the
-    training folder that a run of this config has; of the official one they are the folders. `test` is always
-    the folder. Every file is opened once, and the result kept; with `skip_bad` what cannot be used is left
-    out. Raises DataError: no data, no such split, no label in it, faults, nothing left of what was held out.
+    scored as something else. Without such a run, train and val are the parts of the training folder that a
+    run of this config has; of the official split they are the folders. `test` is always the folder. Every
+    file is opened once, and the result kept; with `skip_bad` what cannot be used is left out. Raises
+    DataError: no data, no such split, no label in it, faults, nothing left of what was held out.
     """
     place = find_pairs(config, split, trained)
     root, catalog, samples = place.catalog.root, place.catalog, place.samples
@@ -65,9 +65,9 @@ def open_pairs(
         samples = tuple(sample for sample in samples if sample.name not in found)
     if own and member is not None:
         notes += told_changes(member.part(split), contents_of(samples, root, cache_dir))
-    elif config.split == "random" and split != "test":
+    elif config.divides_training and split != "test":
         usable = Catalog(root, catalog.layout, catalog.class_set, {"train": samples}, ())
-        parts = split_samples(usable, "random", config.val_fraction, config.split_seed, config.split_rule)
+        parts = split_samples(usable, config)
         if own and trained is not None:
             trained.refuse_other_counts(len(parts[0]), len(parts[1]))
         samples = parts[0] if split == "train" else parts[1]
@@ -102,7 +102,7 @@ def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> Found
     member = trained.membership if trained is not None else None
     if own and member is not None:
         catalog = as_it_was(catalog, config, True, member)
-    folder = "train" if split == "train" or (split == "val" and config.split == "random") else split
+    folder = "train" if split == "train" or (split == "val" and config.divides_training) else split
     if folder not in catalog.splits:
         there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
         raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")

@@ -12,19 +12,24 @@ images cannot be had, its sizes can (2380 and 595 of 2975). Adding images moves 
 across it.
 
 `official` trains on the whole `train` folder and validates on `val`, as the Cityscapes benchmark does.
+
+`folders` divides the training folder, too: whole folders within it validate, such as a city of Cityscapes or
+a sequence of CamVid. Neighbouring frames of a video are almost the same, so only a sequence that is held out
+as a whole tells how a network does on another one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from typing import Literal
 
+from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Sample
-
-SPLITS = ("random", "official")
+from engine.data.faults import listed
+from engine.data.layouts.splits import SPLITS
 
 SplitRule = Literal["threshold", "rank"]
 
@@ -95,23 +100,51 @@ def labelled_part(
     return _by_name(kept)
 
 
-def split_samples(
-    catalog: Catalog, split: str, val_fraction: float, seed: int, rule: SplitRule = "threshold"
-) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Training and validation samples of a `split`, "random" or "official" (see the module's docstring).
+def split_samples(catalog: Catalog, config: DataConfig) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Training and validation samples by `config.split` (see the module's docstring).
 
-    `val_fraction`, `seed` and `rule` matter to "random" alone. Raises DataError when the catalog lacks a
-    split folder that is needed, or for an unknown split.
+    Raises DataError when the catalog lacks a split folder that is needed, or a side would be empty.
     """
-    if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}: use {' or '.join(SPLITS)}")
-    for needed in ("train",) if split == "random" else ("train", "val"):
+    for needed in ("train",) if config.divides_training else ("train", "val"):
         if needed not in catalog.splits:
             there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
-            raise DataError(f"{catalog.root}: the {split} split needs images in {needed}; there are: {there}")
-    if split == "random":
-        return split_random(catalog.splits["train"], val_fraction, seed, rule)
-    return catalog.splits["train"], catalog.splits["val"]
+            raise DataError(
+                f"{catalog.root}: the {config.split} split needs images in {needed}; there are: {there}"
+            )
+    training = catalog.splits["train"]
+    if config.split == "random":
+        return split_random(training, config.val_fraction, config.split_seed, config.split_rule)
+    if config.split == "folders":
+        return split_folders(training, config.validating_folders)
+    return training, catalog.splits["val"]
+
+
+def split_folders(
+    samples: Iterable[Sample], folders: Collection[str]
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Training samples, and those of `folders`, each sorted by name: a sample validates when a folder on its
+    path is called like one of them.
+
+    Raises DataError, one line, for a folder that no sample is in, and when none would be left to train.
+    """
+    given = _by_name(samples)
+    on_paths = [set(folders_of(sample)) for sample in given]
+    unknown = [folder for folder in folders if not any(folder in on_path for on_path in on_paths)]
+    if unknown:
+        there = sorted({folder for sample in given for folder in folders_of(sample)[-1:]})
+        told = f"there are: {listed(there)}" if there else "its images lie in no folders"
+        raise DataError(f"data.val_folders: the training images have no folder {listed(unknown)}; {told}")
+    held_out = [not on_path.isdisjoint(folders) for on_path in on_paths]
+    if all(held_out):
+        raise DataError(f"data.val_folders={','.join(folders)} leaves no image to train on")
+    parts = ([s for s, held in zip(given, held_out, strict=True) if held == side] for side in (False, True))
+    training, validating = map(tuple, parts)
+    return training, validating
+
+
+def folders_of(sample: Sample) -> tuple[str, ...]:
+    """The folders on the path of a sample, from the outermost, without that of its split."""
+    return tuple(part for part in sample.name.split("/")[:-1] if part not in SPLITS)
 
 
 def _ranked(samples: Sequence[Sample], seed: int) -> list[Sample]:

@@ -16,7 +16,7 @@ SEED = "seed"
 
 SCORED_ON = (
     *("data.root", "data.classes", "data.size", "data.split"),
-    *("data.val_fraction", "data.split_seed", "data.split_rule"),
+    *("data.val_fraction", "data.val_folders", "data.split_seed", "data.split_rule"),
 )
 """Keys that decide which pixels a run is scored on."""
 
@@ -44,7 +44,7 @@ def comparable_config(row: RunRow, known: Mapping[str, Any] | None = None) -> di
         flat[key] = PurePath(flat.get(key, "")).name
     if "plugins" in flat:
         flat["plugins"] = " ".join(sorted(file["sha256"] for file in row.stored_config["plugins"]))
-    if flat.get("data.split") == "official" and flat.get("data.label_fraction") == "1":
+    if flat.get("data.split") in ("official", "folders") and flat.get("data.label_fraction") == "1":
         flat.pop("data.split_rule", None)  # it has nothing to rule
     if row.train_images is not None:
         flat["data.root"] += f" {row.train_images}/{row.val_images}"
@@ -93,4 +93,4 @@ def is_external(split: str, trained: RunRow, scored: RunRow) -> bool:
     own, others = trained.config["data"], scored.config["data"]
     if split == "test" or own["root"] != others["root"]:
         return True
-    return bool(split == "val" and own["split"] == "random" and others["split"] == "official")
+    return bool(split == "val" and own["split"] != "official" and others["split"] == "official")

@@ -97,6 +97,8 @@ def derived_config(
     root = str(absolute(data)) if data is not None else row.config["data"]["root"]
     if root != row.config["data"]["root"]:
         values = {"data.split": "official", "data.root": root} | values
+    if values.get("data.split", "folders") != "folders":
+        values["data.val_folders"] = ""
     trained = trained_config(workspace, row)
     plain = {key: value for key, value in values.items() if key not in refined}
     # Where a network was trained says nothing about where it is looked at.

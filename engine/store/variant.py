@@ -26,6 +26,10 @@ def variant_of(config: Mapping[str, Any]) -> str:
     if plugins := rest.get("plugins"):
         rest["plugins"] = sorted(file["sha256"] for file in plugins)
     data = rest.get("data")
-    if isinstance(data, dict) and data.get("split") == "official" and "label_fraction" not in data:
+    if (
+        isinstance(data, dict)
+        and data.get("split") in ("official", "folders")
+        and "label_fraction" not in data
+    ):
         rest["data"] = {key: value for key, value in data.items() if key != "split_rule"}  # it rules nothing
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:_LENGTH]

@@ -164,7 +164,7 @@ def pretraining_membership(job: Job) -> Membership | None:
         before = first.read_config()
     except RunDirError:
         return None  # a checkpoint that lies by itself
-    same = ("root", "split", "split_seed", "split_rule", "val_fraction")
+    same = ("root", "split", "split_seed", "split_rule", "val_fraction", "val_folders")
     with_labels = before.task in TASKS and before.needs_labels
     if with_labels or any(getattr(before.data, key) != getattr(data, key) for key in same):
         return None

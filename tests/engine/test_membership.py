@@ -189,6 +189,18 @@ def test_what_a_run_held_out_is_scored_whatever_was_added(root: Path, tmp_path: 
         assert "3 samples (img010, img011, img012) added to" in pairs.notes[0]
 
 
+def test_folders_that_a_run_held_out_are_scored(root: Path, tmp_path: Path) -> None:
+    add(root, "bremen/img0", "bremen/img1", "ulm/img0")
+    source = trained(root, split="folders", val_folders="bremen")
+    assert source.membership is not None
+    assert set(source.membership.val) == {"bremen/img0", "bremen/img1"}
+    assert len(source.membership.train) == 11
+    for known in (source, None):
+        pairs = open_pairs(source.data, "val", tmp_path / "cache", trained=known)
+        assert {s.name for s in pairs.samples} == set(source.membership.val)
+    assert not source.is_of(config(root, split="folders", val_folders="ulm"), root)
+
+
 def test_a_search_is_made_on_training_images_and_first_on_those_that_were_left_aside(
     root: Path, tmp_path: Path
 ) -> None:

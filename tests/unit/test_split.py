@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.classes import CITYSCAPES
+from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Sample
 from engine.data.split import SplitRule, labelled_part, split_random, split_samples
 
@@ -176,23 +177,58 @@ def catalog_of(**splits: tuple[Sample, ...]) -> Catalog:
 
 def test_random_uses_the_train_folder_alone() -> None:
     catalog = catalog_of(train=numbered(10), val=samples_named("val/x"))
-    assert split_samples(catalog, "random", 0.2, 3) == split_random(numbered(10), 0.2, 3)
+    config = DataConfig(split_seed=3, split_rule="threshold")
+    assert split_samples(catalog, config) == split_random(numbered(10), 0.2, 3)
 
 
 def test_official_uses_the_folders() -> None:
     catalog = catalog_of(train=numbered(10), val=samples_named("val/x"))
-    assert split_samples(catalog, "official", 0.2, 3) == (numbered(10), samples_named("val/x"))
+    assert split_samples(catalog, DataConfig(split="official")) == (numbered(10), samples_named("val/x"))
 
 
 @pytest.mark.parametrize(
-    ("rule", "there", "missing"),
+    ("split", "there", "missing"),
     [("official", "train", "val"), ("official", "val", "train"), ("random", "val", "train")],
 )
-def test_a_missing_folder_is_named_with_those_there(rule: str, there: str, missing: str) -> None:
-    with pytest.raises(DataError, match=rf"{rule} split needs .* in {missing}; there are: {there} \(10\)"):
-        split_samples(catalog_of(**{there: numbered(10)}), rule, 0.2, 0)
+def test_a_missing_folder_is_named_with_those_there(split: str, there: str, missing: str) -> None:
+    config = DataConfig.model_validate({"split": split})
+    with pytest.raises(DataError, match=rf"{split} split needs .* in {missing}; there are: {there} \(10\)"):
+        split_samples(catalog_of(**{there: numbered(10)}), config)
 
 
-def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(DataError, match="'k-fold': use random or official"):
-        split_samples(catalog_of(train=numbered(10)), "k-fold", 0.2, 0)
+SEQUENCES = samples_named(
+    *("train/b/1", "train/b/2", "train/a/1", "train/fog/c/1"), "train/fog/d/1", "train/1", "train/ab/1"
+)
+
+
+@pytest.mark.parametrize(
+    ("folders", "validating"),
+    [("b", "b/1 b/2"), ("a,b", "a/1 b/1 b/2"), ("fog", "fog/c/1 fog/d/1"), ("d", "fog/d/1")],
+)
+def test_whole_folders_are_held_out(folders: str, validating: str) -> None:
+    config = DataConfig(split="folders", val_folders=folders)
+    training, held_out = split_samples(catalog_of(train=SEQUENCES, val=samples_named("val/b/9")), config)
+    assert [sample.name for sample in held_out] == [f"train/{name}" for name in validating.split()]
+    assert list(training) == sorted(set(SEQUENCES) - set(held_out), key=lambda sample: sample.name)
+
+
+@pytest.mark.parametrize(
+    ("samples", "folders", "told"),
+    [
+        (SEQUENCES, "b,e,f", r"data\.val_folders: .* have no folder e, f; there are: a, ab, b, c, d$"),
+        (samples_named("1", "2"), "a", "have no folder a; its images lie in no folders$"),
+        (samples_named("train/a/1", "train/b/1"), "a,b", r"data\.val_folders=a,b leaves no image"),
+    ],
+)
+def test_folders_that_cannot_be_held_out_are_one_line(
+    samples: tuple[Sample, ...], folders: str, told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        split_samples(catalog_of(train=samples), DataConfig(split="folders", val_folders=folders))
+
+
+def test_folders_belong_to_their_split() -> None:
+    with pytest.raises(ValueError, match=r"data\.val_folders: is empty; with data\.split=folders it"):
+        DataConfig(split="folders")
+    with pytest.raises(ValueError, match=r"data\.val_folders: ulm has no effect with data\.split=official"):
+        DataConfig(split="official", val_folders="ulm")

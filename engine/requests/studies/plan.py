@@ -97,7 +97,7 @@ def evaluations_after(config: RunConfig) -> tuple[PlannedEvaluation, ...]:
     that took no part in it, the images there. Raises DataError."""
     held_out = PlannedEvaluation("val", (), "val")
     folders = scan(Path(config.data.root), config.data.layout, config.data.known_classes).splits
-    if config.data.split == "random" and folders.get("val"):
+    if config.data.divides_training and folders.get("val"):
         return held_out, PlannedEvaluation("val", ("data.split=official",), "external")
     return (held_out,)
 
