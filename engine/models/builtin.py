@@ -5,6 +5,7 @@ from engine.models.deeplab_largefov.config import DeepLabLargeFOVConfig
 from engine.models.modern_unet.config import ModernUNetConfig
 from engine.models.resnet38.config import ResNet38Config
 from engine.models.smp.config import SmpConfig
+from engine.models.street_net.config import StreetNetConfig
 from engine.models.torchvision.config import TorchvisionConfig
 from engine.models.unet.config import UNetConfig
 
@@ -14,6 +15,7 @@ __all__ = [
     "ModernUNetConfig",
     "ResNet38Config",
     "SmpConfig",
+    "StreetNetConfig",
     "TorchvisionConfig",
     "UNetConfig",
 ]

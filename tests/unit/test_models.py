@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from engine.config.keys import with_values
@@ -11,10 +12,18 @@ from engine.config.recipes import get_recipe
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.flops import flops_per_sample
 from engine.models import ModelSection as ModelConfig
-from engine.models.builtin import DeepLabLargeFOVConfig, ModernUNetConfig, ResNet38Config, UNetConfig
+from engine.models.builtin import (
+    DeepLabLargeFOVConfig,
+    ModernUNetConfig,
+    ResNet38Config,
+    StreetNetConfig,
+    UNetConfig,
+)
+from engine.models.contract import outputs_of
 from engine.models.layers import BatchNorm, TransposedConvolution
 from engine.models.modern_unet.network import Attention
 from engine.models.registry import build_model, count_parameters
+from engine.models.weight_fit import fit_weights
 
 
 def test_the_unet_of_2015_has_its_known_number_of_parameters() -> None:
@@ -38,6 +47,41 @@ def test_the_modern_unet_has_its_known_number_of_parameters(
         assert count_parameters(build_model(config, outputs=19)) == parameters
 
 
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (StreetNetConfig(), 7_594_867),
+        (StreetNetConfig(width=16), 1_901_507),
+        (StreetNetConfig(width=16, head_stride=2, deep_supervision=2), 1_908_393),
+        (StreetNetConfig(encoder="resnet34", width=64), 22_021_587),
+    ],
+)
+def test_streetnet_has_its_known_number_of_parameters(config: ModelConfig, parameters: int) -> None:
+    with torch.device("meta"):
+        assert count_parameters(build_model(config, outputs=19)) == parameters
+
+
+@pytest.mark.parametrize("size", [(360, 480), (45, 61)])
+def test_streetnet_takes_images_of_any_size(size: tuple[int, int]) -> None:
+    network = build_model(StreetNetConfig(width=4, deep_supervision=2), outputs=5).train()
+    made = outputs_of(network, torch.zeros(2, 3, *size))
+    assert made.logits.shape == (2, 5, *size)
+    assert [tuple(each.shape[2:]) for each in made.auxiliary] == [
+        tuple(-(-side // stride) for side in size) for stride in (16, 8)
+    ]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_streetnet_takes_the_weights_of_torchvisions_resnets(name: str) -> None:
+    with torch.device("meta"):
+        network = build_model(StreetNetConfig(encoder=name, width=64), outputs=5)
+        theirs = getattr(torchvision.models, name)(weights=None).state_dict()
+    fit = fit_weights(network, theirs)
+    assert fit.problem == ""
+    assert fit.unused == ["fc.weight", "fc.bias"]
+    assert not any(network.is_encoder(each) for each in fit.new)
+
+
 MODELS = [
     UNetConfig(width=2),
     ModernUNetConfig(hidden=2),
@@ -45,6 +89,8 @@ MODELS = [
     DeepLabLargeFOVConfig(width=4, dropout=0.0),
     ResNet38Config(layers=16, width="1/8"),
     ResNet38Config(layers=20, width="1/8", variant="a2"),
+    StreetNetConfig(width=4),
+    StreetNetConfig(width=4, encoder="resnet18", head_stride=2),
 ]
 
 
@@ -59,6 +105,9 @@ def test_the_prediction_has_the_size_of_the_input(config: ModelConfig, height: i
 def test_every_level_takes_part_in_the_prediction(config: ModelConfig) -> None:
     torch.manual_seed(0)
     model = build_model(config, outputs=3)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)  # those of residual blocks may begin at 0, before which nothing learns
     model(torch.randn(2, 3, 32, 32)).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

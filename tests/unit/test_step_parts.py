@@ -116,7 +116,7 @@ def test_a_section_says_of_its_norm_layers_what_the_network_does(
     size = "x".join(str(each * least) for each in times)
     config = with_values(RunConfig(), {"model.name": name, "data.size": size})
     key = config.model.breadth_key
-    narrow = "1/8" if name == "resnet38" else 2
+    narrow = {"resnet38": "1/8", "street_net": 4}.get(name, 2)
     config = with_values(config, {f"model.{key}": narrow} if key else {})
     network = build_model(config.model, 3).train()
     trains = True

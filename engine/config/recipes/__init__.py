@@ -12,6 +12,7 @@ from collections.abc import Callable
 from engine.config.recipes.deeplab import deeplab
 from engine.config.recipes.modern_unet import paper_modern_unet, paper_modern_unet_pt, quick_modern
 from engine.config.recipes.resnet38 import resnet38
+from engine.config.recipes.street import street, street_fast, street_max
 from engine.config.recipes.unet import paper_unet, quick
 from engine.config.run_config import RunConfig
 from engine.errors import EngineError
@@ -27,6 +28,9 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "paper-modern-unet-pt": paper_modern_unet_pt,
     "deeplab": deeplab,
     "resnet38": resnet38,
+    "street": street,
+    "street-fast": street_fast,
+    "street-max": street_max,
     "quick": quick,
     "quick-modern": quick_modern,
 }
