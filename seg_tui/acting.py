@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from textual.screen import Screen
 
 from engine.store import RunSummary
+from engine.tasks import epochs_done
 
 if TYPE_CHECKING:
     from seg_tui.app import DraftKey, SegTui
@@ -199,7 +200,7 @@ class Acting(Screen[None]):
 
 def _described(run: RunSummary) -> str:
     best = f", best Dice {run.best_dice:.4f}" if run.best_dice is not None else ""
-    return f"{run.id}  {run.name}  {run.status}, epoch {run.epoch}/{run.epochs}{best}"
+    return f"{run.id}  {run.name}  {run.status}, epoch {epochs_done(run)}{best}"
 
 
 def _all_of(runs: Sequence[RunSummary]) -> str:

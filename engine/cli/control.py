@@ -20,6 +20,7 @@ from engine.requests.configs import check_runnable, with_data_root
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import RunRow, Store, StoreError
+from engine.tasks import epochs_done
 from engine.visible import one_line
 from engine.workspace import Workspace
 
@@ -88,7 +89,7 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
         if not sure:
             for row in rows:
                 best = f", best Dice {row.best_dice:.4f}" if row.best_dice is not None else ""
-                notices.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{best}")
+                notices.say(f"{row.id}  {row.name}  {row.status}, epoch {epochs_done(row)}{best}")
             question = f"delete {'this run' if len(rows) == 1 else f'these {len(rows)} runs'} for good?"
             typer.confirm(question, abort=True, err=True)
         for row in rows:

@@ -24,6 +24,7 @@ from engine.store.cards import keep_card
 from engine.store.copy import copy_runs
 from engine.store.migrate import HEAD
 from engine.store.rebuild import rebuild, rebuild_on_server
+from engine.tasks import epochs_done
 from engine.workspace import DATABASE_VARIABLE, Workspace
 
 
@@ -179,7 +180,7 @@ def import_runs(workspace: Workspace, folders: Sequence[Path]) -> int:
                 continue
             taken += 1
             row = store.run(run.id)
-            output.say(f"{row.id}  {row.name}  {row.status}, epoch {row.epoch}/{row.epochs}{news}")
+            output.say(f"{row.id}  {row.name}  {row.status}, epoch {epochs_done(row)}{news}")
     if not taken:
         raise Refused(left_out)
     for problem in left_out:

@@ -55,20 +55,24 @@ class EpochLines:
     That is the highest validation Dice or, where there are no classes, the lowest validation loss.
     """
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
         self.best: Epoch | None = None
         self._train: Epoch | None = None
 
-    def line(self, event: Epoch, val_follows: bool) -> str | None:
+    def line(self, event: Epoch) -> str | None:
         """The line of an epoch, once its last split has come."""
         if event.split == "train":
             self._train = event
-            return None if val_follows else self._format(event, None)
+            return None if self._is_scored(event) else self._format(event, None)
         best = _better(event, self.best)
         if best:
             self.best = event
         return self._format(self._train, event) + (" *" if best else "")
+
+    def _is_scored(self, event: Epoch) -> bool:
+        last = event.epoch == self._config.epochs if event.budget_used is None else event.budget_used == 1
+        return last or event.epoch % self._config.validation.every == 0
 
     @property
     def standing(self) -> str:
@@ -87,7 +91,7 @@ class EpochLines:
         dices = f"{_number(train, 'dice', 10)} {_number(val, 'dice', 8)}"
         rate = train.images_per_second if train is not None else 0.0
         return (
-            f"{shown.epoch:>4}/{self.epochs:<4}  {losses}  {dices}  {_number(val, 'miou', 7)}  "
+            f"{of_run(self._config, shown):<9}  {losses}  {dices}  {_number(val, 'miou', 7)}  "
             f"{rate:>7.1f}  {duration(seconds):>6}"
         )
 
@@ -97,7 +101,7 @@ class PlainDisplay:
 
     def __init__(self, row: RunRow, config: RunConfig, stream: Stream = output) -> None:
         self._row, self._config, self._stream = row, config, stream
-        self._lines, self._task = EpochLines(config.epochs), TASKS[config.task]
+        self._lines, self._task = EpochLines(config), TASKS[config.task]
 
     def __enter__(self) -> Self:
         self._say(f"run {self._row.id}  {self._row.name}  (experiment {self._row.experiment})")
@@ -153,7 +157,7 @@ class PlainDisplay:
                         f"{event.calibrating} that training held out"
                     )
                 case Epoch():
-                    line = self._lines.line(event, self._is_scored(event.epoch))
+                    line = self._lines.line(event)
                     if line:
                         self._say(line)
                 case WarmStart():
@@ -172,9 +176,6 @@ class PlainDisplay:
 
     def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
         print_end(row, store, run, self._stream)
-
-    def _is_scored(self, epoch: int) -> bool:
-        return epoch % self._config.validation.every == 0 or epoch == self._config.epochs
 
     def _say(self, line: str) -> None:
         self._stream.say(line)
@@ -215,7 +216,7 @@ class LiveDisplay(PlainDisplay):
             return Text(self._hint or "waiting for the worker to import torch", style="dim")
         now = self._now
         bar = ProgressBar(total=now.steps, completed=now.step, width=24)
-        parts = [f"epoch {now.epoch}/{self._config.epochs}"] if now.epoch else []
+        parts = [f"epoch {of_run(self._config, now).strip()}"] if now.epoch else []
         parts.append(f"{_doing(now.phase)} {now.step}/{now.steps}")
         tail = []
         if now.images_per_second is not None:
@@ -322,6 +323,13 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
 
 
 _DOING = {"cache": "reading images", "fit": "fitting"}
+
+
+def of_run(config: RunConfig, event: Epoch | Progress) -> str:
+    """The number of an epoch, of how many or with the share of the budget: "  12/60", "  12  40%"."""
+    if not config.budget.is_given:
+        return f"{event.epoch:>4}/{config.epochs}"
+    return f"{event.epoch:>4}" + ("" if event.budget_used is None else f"{event.budget_used:>5.0%}")
 
 
 def _doing(phase: str) -> str:

@@ -36,8 +36,9 @@ def list_recipes(as_json: bool) -> None:
 
 
 def epochs(config: RunConfig) -> str:
-    """The epochs of a run, those of the pre-training run before it first."""
-    return f"{config.pretrain.epochs} + {config.epochs}" if config.pretrain.epochs else str(config.epochs)
+    """The epochs of a run, or its budget; those of the pre-training run before it first."""
+    own = config.told_length.removesuffix(" epochs")
+    return f"{config.pretrain.epochs} + {own}" if config.pretrain.epochs else own
 
 
 def show_recipe(name: str, as_json: bool) -> None:

@@ -103,10 +103,11 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
     pretraining = pretraining_of(config)
     if pretraining is not None:
         first = pretraining_card(card)
-        notices.say(
-            f"two runs: {pretraining.epochs} epochs of pre-training, then {config.epochs} of training, "
-            f"{pretraining.epochs + config.epochs} in all"
-        )
+        both = f"two runs: {pretraining.epochs} epochs of pre-training, then "
+        if config.budget.is_given:
+            notices.say(f"{both}{config.told_length} of training")
+        else:
+            notices.say(f"{both}{config.epochs} of training, {pretraining.epochs + config.epochs} in all")
         status = start_here(workspace, store, first, pretraining, as_json)
         if status != 0:
             notices.say(f"then:    repeat the command with init.weights={first.id} to train")

@@ -20,6 +20,7 @@ from engine.config.crf import CrfConfig
 from engine.config.fields import Count, Section, option
 from engine.config.old_keys import with_new_keys
 from engine.config.sections import (
+    BudgetConfig,
     CheckpointConfig,
     DataConfig,
     EarlyStopConfig,
@@ -64,7 +65,13 @@ class RunConfig(Section):
     )
     recipe: str = option("", "Recipe that the config started from")
     seed: int = option(0, "Random seed of weights, order and augmentation", ge=0, lt=2**63)
-    epochs: int = option(60, "Passes over the training images", unit="epochs", ge=1, le=1_000_000)
+    epochs: int = option(
+        60,
+        "Passes over the training images; with a budget, what the times of the schedule are counted in",
+        unit="epochs",
+        ge=1,
+        le=1_000_000,
+    )
     batch_size: int = option(64, "Images per step", unit="images", ge=1, le=65536)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto",
@@ -105,6 +112,7 @@ class RunConfig(Section):
     early_stop: EarlyStopConfig = EarlyStopConfig()
     gallery: GalleryConfig = GalleryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    budget: BudgetConfig = BudgetConfig()
     limits: LimitsConfig = LimitsConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     slurm: SlurmConfig = SlurmConfig()
@@ -219,6 +227,13 @@ class RunConfig(Section):
         return self
 
     @property
+    def told_length(self) -> str:
+        """How long the run is, for people: "60 epochs", "1.5 h", "10,000 images"."""
+        if self.budget.hours:
+            return f"{self.budget.hours:g} h"
+        return f"{self.budget.images:,} images" if self.budget.images else f"{self.epochs} epochs"
+
+    @property
     def needs_labels(self) -> bool:
         return TASKS[self.task].needs_labels
 
@@ -284,6 +299,12 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _task_can_have_this_config(self) -> Self:
         TASKS[self.task].check_config(self)
+        return self
+
+    @model_validator(mode="after")
+    def _one_budget_is_enough(self) -> Self:
+        if self.budget.hours and self.budget.images:
+            raise ValueError("budget.images: budget.hours is given too; one of them must be 0")
         return self
 
     @model_validator(mode="after")

@@ -204,6 +204,32 @@ class CheckpointConfig(Section):
     )
 
 
+class BudgetConfig(Section):
+    """What a run may use over all its attempts, if its length is not to be in epochs."""
+
+    hours: float = option(
+        0.0,
+        "Hours of training and validation, over all attempts, after which the run finishes, and its schedule "
+        "with it; 0: the run has `epochs` epochs",
+        unit="hours",
+        ge=0,
+        le=1_000_000,
+    )
+    images: int = option(
+        0,
+        "Training images, counted each time that one is seen, after which the run finishes, and its schedule "
+        "with it; 0: the run has `epochs` epochs",
+        unit="images",
+        ge=0,
+        le=10**15,
+    )
+
+    @property
+    def is_given(self) -> bool:
+        """Whether a budget decides how long the run is, and not `epochs`."""
+        return self.hours > 0 or self.images > 0
+
+
 class LimitsConfig(Section):
     """Limits of a run."""
 

@@ -33,13 +33,24 @@ def parts_of_batch(images: int, micro_batch: int, ranks: int) -> set[int]:
     return parts
 
 
+def epoch_sizes(config: RunConfig, images: int) -> set[int]:
+    """How many of `images` training images the epochs of a run have: all or, at the end of `budget.images`,
+    what is left of that."""
+    budget = config.budget.images
+    if not budget:
+        return {images}
+    whole = {images} if budget >= images else set()
+    return whole | ({budget % images} - {0})
+
+
 def smallest_part(config: RunConfig, images: int | None, ranks: int) -> int:
     """The fewest images that go through the network at once in an epoch of `images` training images, the last
     batch included; None: their number is not known, so all batches are taken to be full."""
     batches = {config.batch_size}
     if images is not None:
-        batches = {config.batch_size} if images >= config.batch_size else set()
-        batches |= {images % config.batch_size} - {0}
+        sizes = epoch_sizes(config, images)
+        batches = {config.batch_size} if max(sizes) >= config.batch_size else set()
+        batches |= {size % config.batch_size for size in sizes} - {0}
     micro_batch = config.runtime.micro_batch
     if config.batch_norm == "sync" and ranks > 1:
         return min(batches)  # statistics are those of all ranks
@@ -72,6 +83,8 @@ def refuse_too_small_parts(
     told = f"at {size} {some} a norm layer of {config.model.name} one value, and training needs two"
     cut = [f"{images} training image{'' if images == 1 else 's'}"] if images is not None else []
     cut.append(f"batch_size={config.batch_size}")
+    if config.budget.images:
+        cut.append(f"budget.images={config.budget.images}")
     if config.runtime.micro_batch:
         cut.append(f"runtime.micro_batch={config.runtime.micro_batch}")
     if ranks > 1:
@@ -104,6 +117,10 @@ def _remedies(config: RunConfig, images: int | None, ranks: int, enough: Enough)
         parts = [*range(config.runtime.micro_batch + 1, config.batch_size)[:TRIED], 0]
         micro = _first(parts, lambda size: helps({"runtime.micro_batch": size}))
         yield from (f"runtime.micro_batch={size}" for size in micro)
+    if config.budget.images:
+        budgets = range(config.budget.images + 1, config.budget.images + TRIED)
+        more = _first(budgets, lambda budget: helps({"budget.images": budget}))
+        yield from (f"budget.images={budget}" for budget in more)
     if ranks > 1 and helps({"devices": 1}, 1):
         yield "devices=1"
 

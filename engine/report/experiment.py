@@ -20,7 +20,7 @@ from engine.report.published import literature_results
 from engine.report.study import study_blocks
 from engine.report.tables import data_size, duration, large, score
 from engine.store import EvaluationRow, EventRow, RunRow
-from engine.tasks import TASKS, learns_classes
+from engine.tasks import TASKS, epochs_done, learns_classes
 
 MOST_CONFIGS = 30
 """Of more runs the whole configs are files only."""
@@ -125,10 +125,11 @@ def _head(experiment: Experiment) -> Iterator[Block]:
     scored = [row for row in rows if row.best_dice is not None and learns_classes(row.task, row.classes)]
     if scored:
         best = max(scored, key=lambda row: row.best_dice or 0.0)
+        epochs = best.epochs or best.epoch
         yield text(
             "Best validation Dice: ",
             Marked(score(best.best_dice), "strong"),
-            f" by {best.name or best.id} ({best.id}) after {best.best_epoch} of {best.epochs} epochs.",
+            f" by {best.name or best.id} ({best.id}) after {best.best_epoch} of {epochs} epochs.",
         )
 
 
@@ -151,7 +152,7 @@ def _pretrainings(experiment: Experiment) -> list[Block]:
         [
             row.name or row.id,
             Marked(row.id, "code"),
-            f"{row.epoch}/{row.epochs}",
+            epochs_done(row),
             str(row.train_images or "-"),
             score(row.best_val_loss),
             score(row.last_loss),

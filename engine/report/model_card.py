@@ -78,7 +78,8 @@ def _use(wanted: ExportConfig, made: Mapping[str, Any]) -> Iterator[str]:
 
 def _origin(run: ComparedRun, about: Mapping[str, Any]) -> Iterator[str]:
     row = run.row
-    yield f"Run {row.id}, recipe {row.recipe or '-'}, seed {row.seed}, epoch {about['epoch']} of {row.epochs}"
+    epoch = f"epoch {about['epoch']} of {row.epochs or row.epoch}"
+    yield f"Run {row.id}, recipe {row.recipe or '-'}, seed {row.seed}, {epoch}"
     yield f"Checkpoint {about['checkpoint']}, SHA-256 {about['sha256']}"
     training, validation = or_dash(row.train_images), or_dash(row.val_images)
     yield f"Data: {about['data']}, {training} images for training, {validation} for validation"

@@ -92,7 +92,7 @@ def own_results(published: PublishedResult, groups: Sequence[Sequence[ComparedRu
 
 def _at_epoch(group: Sequence[ComparedRun], published_epoch: int | None) -> OwnResult | None:
     row = group[0].row
-    epoch = own_epoch(published_epoch, row.recipe, row.epochs)
+    epoch = own_epoch(published_epoch, row.recipe, row.epochs or row.epoch)
     scores = [{e.split: e.dice for e in run.epochs if e.epoch == epoch} for run in group]
     train, val = (summarised(of.get(split) for of in scores) for split in ("train", "val"))
     if train is None and val is None:

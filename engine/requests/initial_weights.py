@@ -132,6 +132,7 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
     if config.pretrain.epochs == 0 or config.init.weights:
         return None
     values: dict[str, object] = {"task": "pretrain", "epochs": config.pretrain.epochs, "pretrain.epochs": 0}
+    values |= {"budget.hours": 0, "budget.images": 0}  # it has epochs of its own
     if config.batch_norm in FROZEN_NORMS:
         values["batch_norm"] = "local"  # there are no statistics yet
     try:

@@ -143,7 +143,7 @@ class Speed(Event):
 
 class Progress(Event):
     """Where the run is now; at most two a second. `step` counts optimizer steps or batches from 1. `phase` is
-    "cache", "val", "fit" or called like the task."""
+    "cache", "val", "fit" or called like the task. `budget_used` is the share of the run's budget."""
 
     event: Literal["progress"] = "progress"
     phase: Phase
@@ -153,14 +153,18 @@ class Progress(Event):
     loss: float | None = None
     images_per_second: Rate | None = None
     eta_seconds: Seconds | None = None
+    budget_used: Score | None = None
 
 
 class Epoch(Event):
     """The scores of one epoch on one split, at the input size.
 
     The training scores are of the predictions made while training, each before its own step.
-    `data_wait` is the share of the time in which the step waited for data, 0 to 1.
+    `data_wait` is the share of the time in which the step waited for data, 0 to 1. `budget_used` is the share
+    of the run's budget that is used after it, 1 at its end.
     """
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"budget_used"})
 
     event: Literal["epoch"] = "epoch"
     epoch: EpochNumber
@@ -177,6 +181,7 @@ class Epoch(Event):
     images_per_second: Rate
     data_wait: Rate
     peak_memory_bytes: Large
+    budget_used: Score | None = None
     metrics: MetricScores = []
 
 
@@ -207,12 +212,13 @@ class Warned(Event):
 
 
 class Finished(Event):
-    """The run has done all that it was to do; with the cause early_stop in fewer epochs than it might."""
+    """The run has done all that it was to do; with the cause budget as that is used, and with early_stop in
+    less than it might."""
 
     added_later: ClassVar[frozenset[str]] = frozenset({"cause"})
 
     event: Literal["finished"] = "finished"
-    cause: Literal["completed", "early_stop"] = "completed"
+    cause: Literal["completed", "early_stop", "budget"] = "completed"
     epoch: EpochNumber
     seconds: Seconds
 

@@ -126,8 +126,9 @@ SCHEDULES: Registry[ScheduleSection] = Registry(
 register = SCHEDULES.register
 
 
-def learning_rate(config: RunConfig, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of optimizer step `step` (from 0) of the whole run: warm-up, then the schedule.
+def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float:
+    """The learning rate of optimizer step `step` (from 0) of a run of `epochs` epochs: warm-up, then the
+    schedule. With a budget a step lies between two of those.
 
     Raises ComponentError when the schedule gives something else than a finite number from 0.
     """

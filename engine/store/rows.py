@@ -17,6 +17,7 @@ END_STATUSES = ("finished", "failed", "stopped", "lost")
 CAUSES = (
     "completed",
     "early_stop",
+    "budget",
     "exception",
     "out_of_memory",
     "diverged",
@@ -32,7 +33,8 @@ CAUSES = (
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """One run as it is now. `stored_config` is the frozen RunConfig as plain JSON values, of the version that
-    made the run; `best_val_loss` is the validation loss at `best_epoch`.
+    made the run; `best_val_loss` is the validation loss at `best_epoch`. Where the run has a budget,
+    `budget_used` is the share that is used and `epochs`, whose number follows from it, is 0.
 
     `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
     `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
@@ -63,6 +65,7 @@ class RunRow:
     precision: str
     epochs: int
     epoch: int
+    budget_used: float | None
     phase: str
     step: int | None
     steps: int | None
@@ -140,6 +143,7 @@ class EpochRow:
     images_per_second: float
     data_wait: float
     peak_memory_bytes: int
+    budget_used: float | None
     class_dice: dict[str, float | None]
     class_iou: dict[str, float | None]
 

@@ -100,6 +100,7 @@ runs = sa.Table(
     sa.Column("variant", sa.Text, nullable=False, server_default=""),
     sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.Column("workspace", sa.Text, nullable=False, server_default=""),
+    sa.Column("budget_used", sa.Float),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),
     # On PostgreSQL these two are of "best_dice DESC NULLS LAST", which is what the lists ask for.
@@ -138,6 +139,7 @@ epochs = sa.Table(
     sa.Column("peak_memory_bytes", sa.BigInteger, nullable=False),
     sa.Column("class_dice", sa.JSON, nullable=False),
     sa.Column("class_iou", sa.JSON, nullable=False),
+    sa.Column("budget_used", sa.Float),
     # In this order a curve, one split of one run, is one stretch of the index.
     sa.PrimaryKeyConstraint("run_id", "split", "epoch"),
     sa.Index("epochs_by_dice", "run_id", "split", "dice"),

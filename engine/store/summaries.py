@@ -43,6 +43,7 @@ class RunSummary:
     precision: str
     epochs: int
     epoch: int
+    budget_used: float | None
     phase: str
     step: int | None
     steps: int | None

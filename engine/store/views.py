@@ -28,7 +28,8 @@ _SQLITE = {
                 WHERE e.run_id = r.id AND e.split = 'val' AND e.epoch = r.best_epoch) AS best_val_loss,
             r.best_train_dice, r.best_miou,
             r.last_dice, r.last_train_dice, r.last_miou, r.last_loss, r.last_val_loss,
-            r.epoch, r.epochs, r.attempt, r.seed, r.parameters, r.flops_per_sample, r.peak_memory_bytes,
+            r.epoch, r.epochs, r.budget_used, r.attempt, r.seed,
+            r.parameters, r.flops_per_sample, r.peak_memory_bytes,
             r.achieved_flops, r.ceiling_flops, r.first_step_seconds,
             r.train_images, r.val_images, r.host, r.device_name, r.precision,
             r.created_at, r.started_at, r.ended_at,
@@ -40,7 +41,7 @@ _SQLITE = {
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, s.attempt, s.t,
             s.loss, s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.lr, s.seconds,
-            s.images_per_second, s.data_wait, s.peak_memory_bytes
+            s.images_per_second, s.data_wait, s.peak_memory_bytes, s.budget_used
         {_WHOSE.format(table="epochs")}
     """,
     # json_each for the IoU too, not a JSON path made of the class's name: a path cannot hold every name.

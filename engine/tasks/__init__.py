@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from engine.tasks.registry import TASKS, USUAL, learns_classes
-from engine.tasks.task import LearningTask, NetworkTask, Outcome, Task
+from engine.tasks.task import LearningTask, NetworkTask, Outcome, Task, epochs_done
 
-__all__ = ["TASKS", "USUAL", "LearningTask", "NetworkTask", "Outcome", "Task", "learns_classes", "register"]
+__all__ = [
+    "TASKS",
+    "USUAL",
+    "LearningTask",
+    "NetworkTask",
+    "Outcome",
+    "Task",
+    "epochs_done",
+    "learns_classes",
+    "register",
+]
 
 register = TASKS.register

@@ -36,6 +36,8 @@ class Run(Protocol):
     @property
     def epochs(self) -> int: ...
     @property
+    def budget_used(self) -> float | None: ...
+    @property
     def step(self) -> int | None: ...
     @property
     def steps(self) -> int | None: ...
@@ -210,7 +212,7 @@ class LearningTask(Task):
     worker = "engine.training.train:train"
 
     def done(self, run: Run) -> str:
-        return f"{run.epoch}/{run.epochs}"
+        return epochs_done(run)
 
     def stopped_at(self, run: Run) -> str:
         return f"{run.epoch} complete epochs, its checkpoint saved"
@@ -238,8 +240,8 @@ class LearningTask(Task):
         if run.ended:
             return f"{who} saved no predictions: {run.status} after epoch {run.epoch}."
         return (
-            f"{who} has no predictions yet: the first come after epoch {min(every, run.epochs)} "
-            f"(gallery.every={every}); it is {run.status}, epoch {run.epoch}/{run.epochs}."
+            f"{who} has no predictions yet: the first come after epoch {min(every, run.epochs or every)} "
+            f"(gallery.every={every}); it is {run.status}, epoch {epochs_done(run)}."
         )
 
 
@@ -273,6 +275,13 @@ class NetworkTask(Task):
 
     def without_pictures(self, run: WholeRun) -> str:
         return f"{run.id} ({run.name}) keeps no predictions: runs of the task {self.name} make none."
+
+
+def epochs_done(run: Run) -> str:
+    """The complete epochs of a run, of how many or with the share of its budget: "3/60", "3 (40 %)"."""
+    if run.epochs:
+        return f"{run.epoch}/{run.epochs}"
+    return f"{run.epoch} ({100 * (run.budget_used or 0.0):.0f} %)"
 
 
 def named(name: str) -> Any:

@@ -69,6 +69,7 @@ def begin(job: Job) -> Learning:
         job.group,
         lambda decision: report_graph_decision(job, decision),
     )
+    state.length.images = len(data.train)
     if isinstance(state.objective, Segmentation) and state.objective.of_classes is not None:
         pixels = torch.tensor(counted_class_pixels(job, data), device=hardware.device)
         state.objective.of_classes.learn_class_pixels(pixels)

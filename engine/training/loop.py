@@ -28,7 +28,6 @@ from engine.learning.transfers import Arrival
 from engine.metrics.recorded import RecordedMetrics
 from engine.run.event import MetricScore
 from engine.run.events import Epoch, Finished, Progress, Speed
-from engine.schedules import learning_rate
 from engine.training.begin import Learning
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
@@ -43,13 +42,15 @@ from engine.worker.job import Diverged, Job, StopRequested
 def run_epochs(
     job: Job, learning: Learning, after_epoch: Callable[[int, bool], None] = lambda epoch, is_last: None
 ) -> Finished:
-    """Train to the last epoch, or until `early_stop` ends the run; returns what is to be recorded of the end.
+    """Train until the run is as long as it is to be, or `early_stop` ends it; returns what is to be recorded
+    of the end.
     `after_epoch` is called with the number of each that is complete, and whether it is the last.
 
     Raises StopRequested after saving a checkpoint, Diverged with the last good checkpoint kept, and whatever
     goes wrong on the way.
     """
     config, state, hardware, group = job.config, learning.state, learning.hardware, job.group
+    length = state.length
     data, flops = learning.data, learning.flops
     train_batches, val_batches = make_batches(
         [data.train, data.val], hardware.device, group.count, job.check_stop_while_waiting
@@ -57,19 +58,20 @@ def run_epochs(
     metrics = RecordedMetrics(data.class_set, job.warn)
     rates: list[float] = []
     begun = time.monotonic()
-    while state.epoch < config.epochs and not state.early_stop.is_due(state.epoch):
+    length.begin()
+    while not state.is_over():
         try:
             train_meter = train_epoch(job, state, train_batches, len(data.train), learning.sampling).over(
                 group
             )
             epoch = state.epoch + 1
-            lr = learning_rate(config, epoch * state.steps - 1, state.steps)
             _refuse_divergence(train_meter.loss(), epoch)
-            train_event = train_meter.event(epoch, "train", state.classes, lr)
+            train_event = train_meter.event(epoch, "train", state.classes, state.lr)
             events = [train_event]
-            if epoch % config.validation.every == 0 or epoch == config.epochs:
+            if epoch % config.validation.every == 0 or length.is_over(epoch):
                 val_meter, of_others = validate(job, learning, val_batches, epoch)
-                val_event = val_meter.event(epoch, "val", state.classes, lr)
+                length.validated()
+                val_event = val_meter.event(epoch, "val", state.classes, state.lr)
                 if group.is_main:
                     of_own = metrics.of(val_meter.matrix(), val_meter.matrices()) if state.classes else []
                     val_event = val_event.model_copy(update={"metrics": [*of_own, *of_others]})
@@ -80,15 +82,16 @@ def run_epochs(
             _refuse_divergence(state.meter.over(group).loss(), state.epoch + 1)
             save(job, state)
             raise
+        used = length.budget_used(epoch, 0)
         for event in events:
-            job.record(event)
-        say_epoch(job, events)
+            job.record(event.model_copy(update={"budget_used": used}))
+        say_epoch(job, length.told(epoch), events)
         rates.append(train_event.images_per_second)
         if len(rates) == 1:
             record_speed(job, hardware, flops, rates)
         state.finish_epoch()
         job.epochs_done = state.epoch
-        is_last = epoch == config.epochs or state.early_stop.is_due(epoch)
+        is_last = state.is_over_after(epoch)
         after_epoch(epoch, is_last)
         if config.checkpoint.keep_every and epoch % config.checkpoint.keep_every == 0:
             keep_epoch(job, state)
@@ -97,13 +100,14 @@ def run_epochs(
             save(job, state)
     if len(rates) > 1:
         record_speed(job, hardware, flops, rates)
-    ended_early = state.epoch < config.epochs
-    if ended_early:
-        job.say(state.early_stop.told())
+    ended_early = not length.is_over(state.epoch)
+    length.read_clock()
+    if told := state.early_stop.told() if ended_early else length.at_end():
+        job.say(told)
     return Finished(
         epoch=state.epoch,
         seconds=round(time.monotonic() - begun, 3),
-        cause="early_stop" if ended_early else "completed",
+        cause="early_stop" if ended_early else length.cause,
     )
 
 
@@ -150,19 +154,22 @@ def _as_metrics(weights: str, meter: EpochMeter) -> list[MetricScore]:
 def train_epoch(
     job: Job, state: TrainState, batches: Batches, images: int, sampling: Sampling | None = None
 ) -> EpochMeter:
-    """Train from the state's step to the end of its epoch; `state.meter` counts this rank's part of the pass.
-    Without a `sampling` each image is seen once.
+    """Train from the state's step to the end of its epoch, or of its budget; `state.meter` counts this rank's
+    part of the pass. Without a `sampling` each image is seen once.
 
     Raises StopRequested after a whole step, with the state fit to be saved.
     """
     config, epoch, meter, group = job.config, state.epoch, state.meter, job.group
-    plan = (sampling or Sampling(images, config.seed)).plan(epoch)
-    order, local_size = group.share_of(plan.order, config.batch_size)
-    focus = None if plan.focus is None else group.share_of(plan.focus, config.batch_size)[0]
     state.begin_epoch(images)
+    plan = (sampling or Sampling(images, config.seed)).plan(epoch)
+    images = state.length.images_after(epoch)
+    order, local_size = group.share_of(plan.order[:images], config.batch_size)
+    focus = None if plan.focus is None else group.share_of(plan.focus[:images], config.batch_size)[0]
     meter.start_clock()
     arrival: Arrival | None = None
     for batch in batches(order, local_size, start=state.step):
+        if state.length.cuts(state.step):
+            break
         meter.data_arrived()
         if focus is not None:
             first = state.step * local_size
@@ -184,7 +191,8 @@ def train_epoch(
                     steps=state.steps,
                     loss=loss,
                     images_per_second=round(meter.images_per_second * group.count, 3),
-                    eta_seconds=state.eta(config.epochs, images),
+                    eta_seconds=state.eta(),
+                    budget_used=state.length.budget_used(epoch, state.step),
                 )
             )
         job.check_stop()
@@ -203,16 +211,17 @@ def keep_best(state: TrainState, event: Epoch, meter: EpochMeter) -> None:
     if not best.beats(state.best):
         return
     best.weights = {name: tensor.detach().clone() for name, tensor in state.model.state_dict().items()}
-    best.average = state.averaged()
+    best.average, best.length = state.averaged(), state.length.state()
     state.best = best
 
 
-def say_epoch(job: Job, events: list[Epoch]) -> None:
+def say_epoch(job: Job, epoch: str, events: list[Epoch]) -> None:
+    """Log the scores of an epoch, which is told as "epoch 3/60"."""
     for event in events:
         loss = "undefined" if event.loss is None else f"{event.loss:.4f}"
         dice = f", dice {'undefined' if event.dice is None else f'{event.dice:.5f}'}"
         job.say(
-            f"epoch {event.epoch}/{job.config.epochs} {event.split}: loss {loss}"
+            f"{epoch} {event.split}: loss {loss}"
             f"{dice if event.class_dice else ''}, {event.images_per_second:.1f} images/s"
         )
 

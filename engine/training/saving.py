@@ -19,6 +19,7 @@ from engine.learning.checkpoint import (
 from engine.learning.distributed import Group
 from engine.optimizers.groups import is_state_of, load_state, state_of
 from engine.run.events import Checkpoint
+from engine.schedules import learning_rate
 from engine.training.state import Best, TrainState
 from engine.worker.job import Job
 
@@ -90,6 +91,7 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
         state.epoch, state.val_dice = content["epoch"], content["dice"]
         state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
         state.early_stop.load({"best": None, "epoch": state.epoch})
+        state.length.load(content.get("length", {}))
     else:
         if not is_state_of(content["optimizer"], state.optimizer):
             raise CheckpointError(
@@ -109,6 +111,12 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) 
     if group.is_main:
         state.meter.load(content["meter"])
     state.epoch, state.step, state.steps = content["epoch"], content["step"], content["steps"]
+    state.length.load(content.get("length", {}))
+    if "lr" in content:
+        state.lr = content["lr"]
+    elif state.step > 0:  # an earlier version made the checkpoint
+        place = state.length.schedule_step(state.epoch, state.step - 1)
+        state.lr = learning_rate(state.config, place, state.length.steps)
     state.val_dice = content["val_dice"]
     if "early_stop" in content:
         state.early_stop.load(content["early_stop"])
@@ -125,6 +133,7 @@ def save(job: Job, state: TrainState) -> None:
     In this order: a crash between the two leaves a last.pt from which the same best is found again.
     """
     meter = state.meter.over(job.group)
+    state.length.read_clock()
     if not job.group.is_main:
         if state.best is not None:
             state.best.weights = state.best.average = None
@@ -132,7 +141,7 @@ def save(job: Job, state: TrainState) -> None:
     if state.best is not None and state.best.weights is not None:
         path = job.run.checkpoints / "best.pt"
         content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
-        content |= _with_average(state.best.average)
+        content |= _with_average(state.best.average) | _with_length(state.best.length)
         save_checkpoint(path, content)
         job.record(
             Checkpoint(kind="best", epoch=state.best.epoch, path="checkpoints/best.pt", dice=state.best.dice)
@@ -141,9 +150,11 @@ def save(job: Job, state: TrainState) -> None:
     content = {
         **_identity(state),
         **_with_average(state.averaged()),
+        **_with_length(state.length.state()),
         "epoch": state.epoch,
         "step": state.step,
         "steps": state.steps,
+        "lr": state.lr,
         "model": state.model.state_dict(),
         "optimizer": state_of(state.optimizer),
         "scaler": state.scaler.state_dict(),
@@ -172,6 +183,10 @@ def keep_epoch(job: Job, state: TrainState) -> None:
 
 def _with_average(average: dict[str, Any] | None) -> dict[str, Any]:
     return {} if average is None else {"ema": average}
+
+
+def _with_length(length: dict[str, float] | None) -> dict[str, Any]:
+    return {"length": length} if length else {}
 
 
 def _identity(state: TrainState) -> dict[str, Any]:

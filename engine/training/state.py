@@ -38,6 +38,7 @@ from engine.run.events import Epoch
 from engine.schedules import check_schedule
 from engine.training.early_stop import EarlyStop
 from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
+from engine.training.length import Length, length_of
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, build_objective, output_channels
 
@@ -56,6 +57,8 @@ class Best:
     weights: dict[str, Tensor] | None = None
     average: dict[str, Any] | None = None
     """What a checkpoint has of the average of weights, if there is one."""
+    length: dict[str, float] | None = None
+    """What a checkpoint has of the length of the run by then."""
 
     @classmethod
     def of(cls, event: Epoch, meter: EpochMeter) -> Best:
@@ -104,10 +107,13 @@ class TrainState:
     statistics: SharedStatistics
     dropouts: Dropouts
     early_stop: EarlyStop
+    length: Length
     average: WeightAverage | None = None
     epoch: int = 0
     step: int = 0
     steps: int = 0
+    lr: float = 0.0
+    """The learning rate of the last step."""
     best: Best | None = None
     val_dice: float | None = None
     """Validation Dice of the last epoch that was scored."""
@@ -120,8 +126,9 @@ class TrainState:
     _settling: bool = False
 
     def begin_epoch(self, images: int) -> None:
-        """Be ready for the steps of an epoch of `images` images."""
-        self.steps = math.ceil(images / self.config.batch_size)
+        """Be ready for the steps of an epoch of `images` images, or of what a budget has left of it."""
+        self.length.images = images
+        self.steps = math.ceil(self.length.images_after(self.epoch) / self.config.batch_size)
         self._full_pass = largest_part(self.config, images)
         self._full_batch = min(self.config.batch_size, images)
         set_training_mode(self.model, self.config.batch_norm)
@@ -142,7 +149,8 @@ class TrainState:
         self.step += 1
         self.meter.held_bytes = self.graph.held_bytes
         self.graph.step_done(self._full_step)
-        left = (self.config.epochs - self.epoch) * self.steps - self.step
+        self.length.step_done()
+        left = self.length.steps_left(self.epoch, self.step)
         self.autotune.step_done(left, self._settling or self.graph.is_settling)
 
     def capture_failed(self, error: BaseException) -> bool:
@@ -184,14 +192,25 @@ class TrainState:
     def save_is_due(self, seconds: float) -> bool:
         return time.monotonic() - self.saved_at >= seconds
 
-    def eta(self, epochs: int, images: int) -> float | None:
-        """Seconds to the end of the run: by this attempt's epochs, before its first by the rate so far."""
-        left = epochs - self.epoch - self.step / self.steps
+    def is_over(self) -> bool:
+        """Whether the run has come to its end: what is left of an epoch is only to be validated."""
+        return self.step == 0 and self.is_over_after(self.epoch)
+
+    def is_over_after(self, epoch: int) -> bool:
+        """Whether `epoch` complete epochs are all, as the run is no longer or `early_stop` ends it."""
+        return self.length.is_over(epoch) or self.early_stop.is_due(epoch)
+
+    def eta(self) -> float | None:
+        """Seconds to the end of the run: where it has none of its own, by this attempt's epochs, before its
+        first by the rate so far."""
+        if (seconds := self.length.seconds_left()) is not None:
+            return round(seconds, 1)
+        left = self.length.epochs_left(self.epoch, self.step)
         if self._epochs_here:
-            done = self._epochs_here + self.step / self.steps
+            done = self._epochs_here + self.step / self.length.steps
             return round(left * (time.monotonic() - self._epochs_begun) / done, 1)
         rate = self.meter.images_per_second
-        return round(left * images / rate, 1) if rate > 0 else None
+        return round(left * self.length.images / rate, 1) if rate > 0 else None
 
 
 def new_state(
@@ -250,6 +269,7 @@ def new_state(
         statistics=statistics,
         dropouts=dropouts,
         early_stop=EarlyStop(config.early_stop),
+        length=length_of(config, group),
         average=WeightAverage(model, ema.decay, ema.warmup) if ema.decay else None,
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed

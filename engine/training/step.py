@@ -49,8 +49,9 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     has_images = state.statistics.counts = group.place(images)[1] > 0
     local_share = share_of_step(objective, targets if has_images else targets[:0], group)
 
-    lr = learning_rate(config, state.epoch * state.steps + state.step, state.steps)
-    set_learning_rate(state.optimizer, lr)
+    place = state.length.schedule_step(state.epoch, state.step)
+    state.lr = learning_rate(config, place, state.length.steps)
+    set_learning_rate(state.optimizer, state.lr)
 
     def work(pixels: Tensor, targets: Tensor) -> Tensor:
         counted = proven_gradients(state, pixels, targets, local_share, has_images)

@@ -124,19 +124,27 @@ def estimate(store: Store, snapshot: Snapshot, config: RunConfig) -> str:
 
 
 def _taken(store: Store, row: RunRow, config: RunConfig, how: str) -> str:
-    """What a run took, made to fit the number of epochs."""
+    """What a run took, made to fit the length of another."""
     parts = []
     known = store.results.epochs(row.id)
     epochs = {epoch.epoch for epoch in known}
     if epochs and row.config.get("data", {}).get("root") == config.data.root:
         each = sum(epoch.seconds for epoch in known) / len(epochs)
-        parts.append(f"about {duration(each * config.epochs)} ({duration(each)} an epoch)")
+        parts.append(f"about {_whole_time(config, each, row.train_images)} ({duration(each)} an epoch)")
     if row.peak_memory_bytes:
         parts.append(f"{data_size(row.peak_memory_bytes)} of memory")
     if not parts:
         return ""
     device = row.device_name or row.device
     return f"{', '.join(parts)}, estimated from {row.name} ({row.id}, {how}) on {device}"
+
+
+def _whole_time(config: RunConfig, epoch_seconds: float, images: int | None) -> str:
+    """What a run takes if an epoch of `images` images takes so long."""
+    if config.budget.hours:
+        return duration(3600 * config.budget.hours)
+    epochs = config.budget.images / images if config.budget.images and images else config.epochs
+    return duration(epoch_seconds * epochs)
 
 
 def queue_run(

@@ -48,16 +48,18 @@ class Column:
 
 
 def progress_of(run: RunSummary) -> float:
-    """The share of its epochs, or of its images, that a run has done, in [0, 1]; steps of the epoch at hand
-    count."""
+    """The share of its epochs, of its budget or of its images that a run has done, in [0, 1]; steps of the
+    epoch at hand count."""
     if run.status == "finished":
         return 1.0
     if not TASKS[run.task].learns:
         return min(1.0, (run.step or 0) / run.steps) if run.steps else 0.0
+    if not run.epochs:
+        return run.budget_used or 0.0
     finished = float(run.epoch)
     if run.phase == "train" and run.step is not None and run.steps:
         finished += run.step / run.steps
-    return min(1.0, finished / run.epochs) if run.epochs else 0.0
+    return min(1.0, finished / run.epochs)
 
 
 def _progress(run: RunSummary, now: float) -> Cell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 import signal
 from collections.abc import Callable
@@ -169,6 +170,68 @@ def test_a_run_whose_scores_do_not_improve_ends_early_and_says_so(new_run: MakeR
         raw = {score.name: score.value for score in event.metrics if score.name.startswith("raw_")}
         assert raw.keys() == {"raw_loss", "raw_dice", "raw_miou"}
         assert raw["raw_loss"] != event.loss, "the scores are those of the average"
+
+
+def test_a_budget_of_images_ends_a_run_at_the_same_bits_after_stops(
+    new_run: MakeRun, tiny: RunConfig
+) -> None:
+    """6 training images in batches of 2: 15 images are two epochs, a step of two images and one of one."""
+    values = {
+        "budget.images": 15,
+        "schedule.name": "cosine",
+        "schedule.warmup_epochs": 0,
+        "validation.every": 2,
+        "gallery.every": 5,
+        "checkpoint.keep_every": 3,
+    }
+    config = with_values(tiny, {**values, "epochs": 50})
+    whole = new_run(config)
+    assert work(whole) == 0, whole.log.read_text()
+    events = read_all(whole.journal)
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.cause, last.epoch) == ("budget", 3)
+    scored = [(event.epoch, event.split) for event in events if isinstance(event, Epoch)]
+    assert scored == [(1, "train"), (2, "train"), (2, "val"), (3, "train"), (3, "val")]
+    used = [event.budget_used for event in events if isinstance(event, Epoch)]
+    assert used == [6 / 15, 12 / 15, 12 / 15, 1, 1]
+    assert [event.epoch for event in events if isinstance(event, Gallery)] == [3]
+    assert (whole.checkpoints / "epoch_0003.pt").exists()
+    rates = [event.lr for event in events if isinstance(event, Epoch) and event.split == "train"]
+    expected = [0.5 * (1 + math.cos(math.pi * share / 15)) for share in (4, 10, 14)]
+    assert rates == pytest.approx([rate * config.optimizer.lr for rate in expected])
+
+    broken = new_run(config)
+    for _ in range(2):
+        seen = broken.journal.stat().st_size if broken.journal.exists() else 0
+        worker = start_worker(broken)
+        wait_for_event(broken, worker, lambda event: event.event in ("progress", "epoch"), seen)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=120) in (0, 3), broken.log.read_text()
+    assert work(broken) == 0, broken.log.read_text()
+    assert digest(broken.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
+    assert curve(broken) == curve(whole)
+
+
+def test_a_budget_of_hours_ends_a_run_in_time(new_run: MakeRun, tiny: RunConfig) -> None:
+    run = new_run(with_values(tiny, {"budget.hours": 3 / 3600, "schedule.name": "cosine"}))
+    worker = start_worker(run)
+    wait_for_event(run, worker, lambda event: event.event == "epoch")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=120) == 3, run.log.read_text()
+    before = torch.load(run.checkpoints / "last.pt", weights_only=True)["length"]
+    assert 0 < before["seconds"] < 3
+    assert work(run) == 0, run.log.read_text()
+    events = read_all(run.journal)
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert last.cause == "budget"
+    # A machine that others use may be slow at any moment: what is asserted is that both attempts count.
+    assert last.seconds < 3 - before["seconds"] + 5
+    assert 2 < torch.load(run.checkpoints / "last.pt", weights_only=True)["length"]["seconds"] < 8
+    rates = [event.lr for event in events if isinstance(event, Epoch) and event.split == "train"]
+    assert rates[-1] < 0.5 * rates[0], "the cosine comes to its end"
+    assert f"budget.hours={3 / 3600:g}: " in run.log.read_text()
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(new_run: MakeRun, tiny: RunConfig) -> None:

@@ -166,7 +166,7 @@ def test_the_loss_of_nothing_is_empty_and_said_to_be_undefined(
     event = once.state.meter.event(1, "val", CLASSES, lr=0.1)
     assert (event.loss, event.dice) == (None, None)
     once.job.say = print  # type: ignore[method-assign]
-    say_epoch(once.job, [event])
+    say_epoch(once.job, "epoch 1/3", [event])
     assert "val: loss undefined, dice undefined" in capsys.readouterr().out
 
 

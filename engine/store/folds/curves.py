@@ -33,6 +33,7 @@ def epoch(folding: Folding, event: Epoch) -> None:
     put_metrics(folding, event.metrics, "epoch", event.split, "input", event.epoch, event.seq)
     run = folding.run
     run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, event.peak_memory_bytes)
+    folding.take(event, "budget_used", leave_none=True)
     if event.split == "train":
         folding.take(event, "images_per_second")
 

@@ -50,7 +50,7 @@ def progress(folding: Folding, event: Progress) -> None:
     # that does not know the time left leaves the last one known.
     if event.phase not in ("cache", "val"):
         folding.take(event, "images_per_second", leave_none=True)
-    folding.take(event, "eta_seconds", leave_none=True)
+    folding.take(event, "eta_seconds", "budget_used", leave_none=True)
 
 
 def ended(folding: Folding, event: Finished | Failed | Stopped) -> None:
