@@ -105,6 +105,16 @@ def test_formats_of_torch_give_the_same_logits(unet: Path, tmp_path: Path, forma
         assert json.loads(archive.read(name))["output"].startswith("logits")
 
 
+def test_a_network_whose_maps_follow_each_others_sizes_is_exported_for_any_size(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    keys = {"model.name": "street_net", "model.width": 4, "data.size": "32x48"}
+    run = trained(with_values(get_recipe("quick"), keys), tmp_path)
+    (tmp_path / "out").mkdir()
+    for words in ({"format": "pt2"}, {"format": "onnx"}):
+        made = export(order(run, tmp_path / "out", dynamic=True, **words))
+        assert made["largest_difference"] < 1e-4
+
+
 def test_the_modern_unet_can_be_exported(tmp_path: Path) -> None:
     keys = {"model.hidden": 8, "data.size": "32x32"}
     run = trained(with_values(get_recipe("quick-modern"), keys), tmp_path)

@@ -24,7 +24,7 @@ from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.checkpoint import check_fits
 from engine.learning.flops import flops_per_sample
 from engine.models import MODELS, ModelSection, UnknownModel
-from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.models.builtin import ModernUNetConfig, StreetNetConfig, UNetConfig
 from engine.models.contract import Outputs, SegmentationNetwork, check_shapes, outputs_of
 from engine.models.registry import build_model
 from engine.plugins import load_plugin, place_in_plugin
@@ -174,7 +174,7 @@ def test_a_network_may_answer_with_logits_alone_or_with_auxiliary_ones() -> None
     assert both.logits.shape == both.auxiliary[0].shape == (2, 5, 16, 16)
 
 
-@pytest.mark.parametrize("config", [UNetConfig(width=2), ModernUNetConfig(hidden=2)])
+@pytest.mark.parametrize("config", [UNetConfig(width=2), ModernUNetConfig(hidden=2), StreetNetConfig()])
 def test_the_built_in_networks_keep_the_contract(config: ModelSection) -> None:
     assert flops_per_sample(with_values(RunConfig(), {"data.size": "32x32"}), 5) > 0
     with torch.device("meta"):

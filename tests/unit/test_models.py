@@ -71,6 +71,15 @@ def test_streetnet_takes_images_of_any_size(size: tuple[int, int]) -> None:
     ]
 
 
+def test_auxiliary_heads_of_streetnet_leave_all_else_as_it_is() -> None:
+    drawn = []
+    for levels in (0, 1):
+        torch.manual_seed(0)
+        drawn.append(build_model(StreetNetConfig(width=4, deep_supervision=levels), 5).state_dict())
+    assert drawn[1].keys() - drawn[0].keys() == {"auxiliary.0.weight", "auxiliary.0.bias"}
+    assert all(torch.equal(drawn[1][name], each) for name, each in drawn[0].items())
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet34"])
 def test_streetnet_takes_the_weights_of_torchvisions_resnets(name: str) -> None:
     with torch.device("meta"):

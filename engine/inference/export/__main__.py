@@ -75,7 +75,8 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
     exporter = EXPORTERS[wanted.format]
     try:
         try:
-            exporter.write(Subject(network, wanted, example, json.dumps(about), stride), made)
+            subject = Subject(network, wanted, example, json.dumps(about), stride, config.model.least_side())
+            exporter.write(subject, made)
         except OSError:
             raise
         except Exception as error:

@@ -30,22 +30,24 @@ Run = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Subject:
-    """What is written: a network, an input of it, the metadata as JSON, and what sides are multiples of."""
+    """What is written: a network, an input of it, the metadata as JSON, what sides are multiples of, and the
+    least of them."""
 
     network: ExportedNetwork
     wanted: ExportConfig
     example: Tensor
     about: str
     stride: int
+    least: int
 
     @property
     def dynamic_shapes(self) -> dict[str, dict[int, object]] | None:
         """Which dimensions of the images may be any."""
         if not self.wanted.dynamic:
             return None
-        most = MOST_SIDE // self.stride
-        height = self.stride * Dim("height", min=1, max=most)
-        width = self.stride * Dim("width", min=1, max=most)
+        least, most = self.least // self.stride, MOST_SIDE // self.stride
+        height = self.stride * Dim("height", min=least, max=most)
+        width = self.stride * Dim("width", min=least, max=most)
         first = 1 if self.wanted.uint8_input else 2
         return {"images": {0: Dim("batch", min=1, max=MOST_IMAGES), first: height, first + 1: width}}
 

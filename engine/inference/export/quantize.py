@@ -59,7 +59,8 @@ def quantize(
 
     with tempfile.TemporaryDirectory(dir=file.parent) as folder, quiet():
         prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(file, prepared)
+        # onnxruntime's inference of shapes fails where a size follows from another's; onnx's own is enough.
+        quant_pre_process(file, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             made,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class StreetNetConfig(ModelSection):
     """StreetNet: a small dilated residual encoder that downsamples early, and a light decoder. Our own."""
 
+    stride: ClassVar[int] = 8
     breadth_key: ClassVar[str] = "width"
     has_encoder: ClassVar[bool] = True
     has_blocks: ClassVar[bool] = True
@@ -37,6 +38,9 @@ class StreetNetConfig(ModelSection):
         ge=0,
         le=2,
     )
+
+    def least_side(self) -> int:
+        return 3 * self.stride  # two rows at a sixteenth, between which there is something to interpolate
 
     def values_per_channel(self, height: int, width: int) -> int:
         return -(-height // 16) * -(-width // 16)

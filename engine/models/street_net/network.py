@@ -126,8 +126,16 @@ def convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     )
 
 
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of a convolution (He et al. 2015); let a residual block begin as its shortcut."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, Block):
+        nn.init.zeros_(module.bn2.weight)
+
+
 class StreetNet(SegmentationNetwork):
-    """[B, channels, H, W] -> logits [B, classes, H, W], of any size."""
+    """[B, channels, H, W] -> logits [B, classes, H, W], of any size; exported files take multiples of 8."""
 
     encoder_names = ("encoder",)
 
@@ -145,15 +153,11 @@ class StreetNet(SegmentationNetwork):
             )
             widths.append(outputs)
         self.head = nn.Conv2d(widths[-1], classes, 1)
-        if config.deep_supervision:
+        self.apply(initialise)
+        if config.deep_supervision:  # drawn last, so that all else is as without it
             below = widths[-1 - config.deep_supervision : -1]
-            self.auxiliary = nn.ModuleList(nn.Conv2d(each, classes, 1) for each in below)
+            self.auxiliary = nn.ModuleList(nn.Conv2d(each, classes, 1) for each in below).apply(initialise)
             self.head_names = ("head", "auxiliary")
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, Block):
-                nn.init.zeros_(module.bn2.weight)
         self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
 
     def forward(self, images: Tensor) -> Tensor | Outputs:
