@@ -191,6 +191,7 @@ def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: 
         ("train", {}, {"data.split": "official"}, False),
         ("val", {}, {"data.split": "official"}, True),
         ("val", {"data.split": "official"}, {"data.split": "official"}, False),
+        ("val", {"data.split": "folders", "data.val_folders": "ulm"}, {"data.split": "official"}, True),
         ("test", {}, {}, True),
         ("val", {}, {"data.root": "/other"}, True),
     ],

@@ -21,6 +21,7 @@ from engine.data.fingerprints import fingerprints
 from engine.data.membership import Membership, Trained
 from engine.data.pairs import open_pairs
 from engine.data.search_images import open_search_images
+from engine.requests.derive import derived_config
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal
 from tests.engine.made_up_runs import make_run_dir
@@ -287,6 +288,19 @@ def made(workspace: Workspace, run_id: str, config: RunConfig, member: Membershi
         member.write(run.split_file)
     with workspace.open_store() as store:
         store.journals.import_run(run)
+
+
+def test_another_data_set_has_its_own_folders(root: Path, tmp_path: Path, workspace: Workspace) -> None:
+    add(root, "ulm/img0")
+    made(workspace, "aaaa1111", RunConfig(data=config(root, split="folders", val_folders="ulm")))
+    shutil.copytree(root, tmp_path / "other")
+    about = {"source": "aaaa1111", "checkpoint": "../aaaa1111/checkpoints/best.pt", "split": "val"}
+    with workspace.open_store() as store:
+        row = store.run("aaaa1111")
+    for data, changes in ((tmp_path / "other", []), (None, ["data.split=official"])):
+        derived = derived_config(workspace, row, about, changes, data).data
+        assert (derived.split, derived.val_folders) == ("official", "")
+    assert derived_config(workspace, row, about, []).data.val_folders == "ulm"
 
 
 def test_a_run_without_its_data_is_not_queued_again(
