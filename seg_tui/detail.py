@@ -18,6 +18,7 @@ from engine.store import (
     EvaluationRow,
     EventRow,
     ImageRow,
+    LatencyRow,
     OodRow,
     RunRow,
     RunSummary,
@@ -60,6 +61,7 @@ class Results:
     corruptions: tuple[CorruptionRow, ...] = ()
     crf: tuple[CrfRow, ...] = ()
     crf_trials: tuple[CrfTrialRow, ...] = ()
+    latencies: tuple[LatencyRow, ...] = ()
 
 
 def load_results(store: Store, run_id: str) -> Results:
@@ -70,6 +72,7 @@ def load_results(store: Store, run_id: str) -> Results:
         corruptions=tuple(store.results.corruptions(run_id)),
         crf=tuple(store.results.crf_results(run_id)),
         crf_trials=tuple(store.results.crf_trials(run_id)),
+        latencies=tuple(store.results.latencies(run_id)),
     )
 
 

@@ -53,6 +53,7 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
         corruptions=found.corruptions,
         crf=found.crf,
         crf_trials=found.crf_trials,
+        latencies=found.latencies,
     )
     told = results(page, width)
     if told is not None:
@@ -60,7 +61,7 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
     if not learns_classes(detail.row.task, detail.row.classes):
         return Text("nothing has been measured yet", "dim")
     measuring = [task for task in TASKS if isinstance(task, NetworkTask) and task.measures]
-    commands = [f"seg-engine {task.name} {detail.row.id} {task.usage}".rstrip() for task in measuring]
+    commands = [f"seg-engine {task.usage_of(detail.row.id)}" for task in measuring]
     lines = ["this network has not been evaluated yet"]
     for command, task in zip(commands, measuring, strict=True):
         lines.append(f"{command:<{max(map(len, commands))}}   {task.measures}")
@@ -175,6 +176,7 @@ _WORDS: dict[str, Any] = {
     "speed": _speed,
     "checkpoint": _checkpoint,
     "gallery": lambda told: f"{len(told.get('samples', ()))} predictions of epoch {told.get('epoch')}",
+    "timing": lambda told: f"{told.get('measurements')} measurements of epoch {told.get('epoch')}",
     "result": lambda told: (
         f"{told.get('split')} at {told.get('at')} size, epoch {told.get('epoch')}, "
         f"{told.get('images', '?')} images"

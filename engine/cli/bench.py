@@ -33,7 +33,7 @@ def bench(target: str, assignments: Sequence[str], largest: int, seconds: float,
     check_runnable(config)
     lines = []
     notices.say("importing torch")
-    for line in measured(config, largest, seconds):
+    for line in probe(config, "--largest", str(largest), "--seconds", str(seconds)):
         lines.append(line)
         if line["kind"] == "skipped":
             notices.say(f"batch {line['batch_size']}: not measured, {line['reason']}")
@@ -48,13 +48,12 @@ def bench(target: str, assignments: Sequence[str], largest: int, seconds: float,
         print_report(config, lines)
 
 
-def measured(config: RunConfig, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
+def probe(config: RunConfig, *options: str) -> Iterator[dict[str, Any]]:
     """The findings of `engine.training.probes.bench`, as they come from a process of its own."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(with_loaded(config).model_dump_json())
         file.flush()
-        command = python_command("engine.training.probes.bench", file.name)
-        command += ["--largest", str(largest), "--seconds", str(seconds)]
+        command = python_command("engine.training.probes.bench", file.name, *options)
         with (
             tempfile.TemporaryFile("w+") as errors,
             subprocess.Popen(

@@ -62,6 +62,7 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
         corruptions_of(store, row.id),
         store.results.metrics(row.id),
         store.results.crf_results(row.id),
+        store.results.latencies(row.id),
     )
 
 

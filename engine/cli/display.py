@@ -19,6 +19,7 @@ from engine.config.run_config import RunConfig
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, metrics_table
+from engine.report.latency import latency_text
 from engine.report.tables import class_table, duration, score
 from engine.run.directory import RunDir
 from engine.run.events import AnyEvent, Data, Epoch, Model, Progress, Started, WarmStart, Warned
@@ -305,6 +306,9 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             stream.say()
             stream.say(trials_table(trials, most=12))
             stream.say(f"evaluate with the best: {typed('evaluate', row.source, '--crf')}")
+        if row.source and not task.evaluates and (timed := store.results.latencies(row.id)):
+            stream.say()
+            stream.say(latency_text(timed))
         for what, path in task.files(row, run.path).items():
             stream.say(f"{what + ':':<8} {path}")
         picture = run.outputs / "picture.png"

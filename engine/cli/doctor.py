@@ -19,6 +19,7 @@ from rich.text import Text
 
 from engine.cli.console import output, print_json
 from engine.host.access import why_unwritable
+from engine.host.cpu import cpu_name
 from engine.host.processes import available_cores, python_code, python_environment
 from engine.report.tables import data_size
 from engine.workspace import Workspace
@@ -183,7 +184,7 @@ def _processor(workspace: Workspace) -> Iterator[Finding]:
     flags = set(_read("/proc/cpuinfo").split())
     fast = sorted(flags & {"amx_bf16", "avx512_bf16"})
     bf16 = f"bf16 in hardware ({', '.join(fast)})" if fast else "no bf16 in hardware: CPU runs use fp32"
-    yield Finding("processor", "ok", f"{_cpu_name()}, {bf16}")
+    yield Finding("processor", "ok", f"{cpu_name()}, {bf16}")
     memory = dict(line.split()[:2] for line in _read("/proc/meminfo").splitlines())
     if "MemAvailable:" in memory:
         free, total = int(memory["MemAvailable:"]) * 1024, int(memory["MemTotal:"]) * 1024
@@ -200,12 +201,6 @@ def _cgroup_cores() -> float | None:
         quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
         period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
     return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
-
-
-def _cpu_name() -> str:
-    lines = _read("/proc/cpuinfo").splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _read(path: str) -> str:

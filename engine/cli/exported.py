@@ -74,9 +74,9 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
         tta="none",
         parameters=model.about.get("parameters"),
         flops_per_sample=None,
-        latency_seconds=speed["latency_seconds"],
-        latency_p95_seconds=speed["latency_p95_seconds"],
-        frames_per_second=speed["frames_per_second"],
+        latency_seconds=speed.median,
+        latency_p95_seconds=speed.percentile(0.95),
+        frames_per_second=1 / speed.median,
         crf="",
     )
     if wanted.as_json:

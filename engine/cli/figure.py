@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
+from engine.cli.runs import check_experiment
+from engine.config.fields import parse_size
 from engine.config.keys import ConfigError
 from engine.host.access import refuse_unwritable
 from engine.report.compare import ComparedRun, Comparison, compare
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure
-from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.curves import MEASURES, Curve, curves_figure
 from engine.report.figures.robustness import coverage_figure, robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
 from engine.report.figures.score_maps import Judged, score_maps_figure
+from engine.report.figures.speed import speed_figure
 from engine.report.figures.style import SUFFIXES, Columns, FigureError, save_figure
 from engine.report.gallery import gallery_epochs, read_sample
 from engine.report.published import PublishedResult, published_results
 from engine.report.score_maps import PIXEL_SCORES, read_score_map
+from engine.report.speed import Contender, SpeedChoice, contender, speed_plot
 from engine.report.triptych import gallery_samples, parse_colors
 from engine.store import EvaluationRow, RunRow, Store
+from engine.tasks import learns_classes
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,10 +44,17 @@ class _Material:
 
     workspace: Workspace
     store: Store
-    runs: Sequence[ComparedRun]
-    comparison: Comparison
+    prefixes: Sequence[str]
     options: FigureOptions
     columns: Columns
+
+    @cached_property
+    def runs(self) -> list[ComparedRun]:
+        return [compared_run(self.store, prefix) for prefix in self.prefixes]
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        return compare(self.runs, fold_seeds=self.options.fold_seeds)
 
 
 def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], options: FigureOptions) -> None:
@@ -54,15 +67,16 @@ def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], option
         raise ConfigError([f"{kind}: is not a kind of figure; it must be one of {', '.join(KINDS)}"])
     if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
         raise FigureError(f"{out}: a figure is a PNG or PDF; its name must end in .png, .pdf or neither")
+    if not prefixes and kind != OF_ALL_RUNS:
+        raise ConfigError([f"RUN: which runs? figure {kind} needs some; {OF_ALL_RUNS} alone can take all"])
     draw, usual = KINDS[kind]
     with open_existing(workspace) as store:
-        runs = [compared_run(store, prefix) for prefix in prefixes]
-        out = out or workspace.run_dir(runs[0].row.id).outputs / kind
+        ids = [store.resolve(prefix) for prefix in prefixes]
+        out = out or (workspace.run_dir(ids[0]).outputs if ids else workspace.root / EXPORTS) / kind
         refuse_unwritable(out.parent, "use --out FILE to write it elsewhere")
-        comparison = compare(runs, fold_seeds=options.fold_seeds)
         columns: Columns = 1 if (options.columns or usual) == 1 else 2
-        figure = draw(_Material(workspace, store, runs, comparison, options, columns))
-    about = "seg-engine runs " + ", ".join(run.row.id for run in runs)
+        figure = draw(_Material(workspace, store, ids, options, columns))
+    about = "seg-engine runs " + (", ".join(ids) or "of the workspace")
     note = ""
     for path in [out] if out.suffix else [out.with_suffix(suffix) for suffix in SUFFIXES]:
         note = save_figure(figure, path, about) or note
@@ -164,6 +178,58 @@ def _robustness(material: _Material) -> Figure:
     return robustness_figure(scored, material.columns, measure)
 
 
+def _speed(material: _Material) -> Figure:
+    """Dice against frames a second, of the runs that are named or of all."""
+    options, store = material.options, material.store
+    if material.prefixes and options.experiment:
+        raise ConfigError(["--experiment: names the runs, and so does RUN; give one of them"])
+    if options.experiment:
+        check_experiment(store, options.experiment)
+    rows = [store.run(run_id) for run_id in material.prefixes] or [
+        row
+        for row in store.runs(experiment=options.experiment or None, sort="created_at")
+        if learns_classes(row.task, row.classes)
+    ]
+    title = MEASURES.get(options.measure, "")
+    allowed = ("dice", "miou", "dice_image", "pixel_accuracy") if options.evaluation else ("dice", "miou")
+    if options.measure not in allowed:
+        raise FigureError(f"{options.measure}: figure speed has {' and '.join(allowed)}")
+    contenders = [_contender(store, row, options) for row in rows]
+    plot = speed_plot(contenders, store.results.all_latencies(), _speed_choice(options))
+    scored = f"{title} of {options.split}" if options.evaluation else f"Best validation {title}"
+    figure = speed_figure(plot, material.columns, scored)
+    for note in plot.notes:
+        notices.say(note)
+    return figure
+
+
+def _speed_choice(options: FigureOptions) -> SpeedChoice:
+    try:
+        size = parse_size(options.size) if options.size else None
+    except ValueError as error:
+        raise ConfigError([f"--size {options.size}: {error}"]) from error
+    return SpeedChoice(options.protocol, options.precision, size, options.compiled, options.runtime)
+
+
+def _contender(store: Store, row: RunRow, options: FigureOptions) -> Contender:
+    if not learns_classes(row.task, row.classes):
+        raise FigureError(f"{row.id}: is of the task {row.task} and has no network of its own")
+    best = contender(row)
+    if not options.evaluation:
+        return replace(best, dice=row.best_miou if options.measure == "miou" else row.best_dice)
+    found = [
+        scores
+        for scores in store.results.evaluations_of(row.id)
+        if scores.split == options.split and options.at in ("", scores.at)
+    ]
+    at = f" at {options.at}" if options.at else ""
+    return replace(
+        best,
+        dice=getattr(found[-1], options.measure) if found else None,
+        without=f"has no evaluation of {options.split}{at}",
+    )
+
+
 KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "samples": (_samples, 2),
     "curves": (_curves, 1),
@@ -172,8 +238,15 @@ KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "ood": (_ood, 2),
     "coverage": (_coverage, 1),
     "robustness": (_robustness, 2),
+    "speed": (_speed, 1),
 }
 """Kind of figure -> what draws it, and the columns that it usually spans."""
+
+OF_ALL_RUNS = "speed"
+"""The kind that shows all runs where none is named."""
+
+EXPORTS = "exports"
+"""Where a figure of no run in particular goes, below the workspace."""
 
 OLD_KINDS = {"unknown": "ood"}
 """Former name of a kind -> its name now."""

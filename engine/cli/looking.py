@@ -19,6 +19,7 @@ from engine.cli.arguments import (
     Printed,
     RunName,
     RunNames,
+    one_of,
     workspace_of,
 )
 
@@ -26,7 +27,7 @@ commands = Commands("Look")
 
 STATUSES = ("queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost")
 FORMATS = ("table", "csv", "md", "latex", "json")
-FIGURES = ("samples", "curves", "classes", "confusion", "ood", "coverage", "robustness")
+FIGURES = ("samples", "curves", "classes", "confusion", "ood", "coverage", "robustness", "speed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +197,7 @@ class FigureOptions:
         str,
         typer.Option(
             metavar="WORD",
-            help="Of curves: dice, dice_image, miou, pixel_accuracy or loss.",
+            help="Of curves, robustness and speed: dice, dice_image, miou, pixel_accuracy or loss.",
             autocompletion=words.among("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
         ),
     ] = "dice"
@@ -207,14 +208,32 @@ class FigureOptions:
         int | None, typer.Option(metavar="N", min=1, help="Epoch of `samples` [default: the last one saved].")
     ] = None
     samples: Annotated[int, typer.Option(metavar="K", min=1, help="At most this many images.")] = 4
-    split: Annotated[str, typer.Option(metavar="WORD", help="Of a confusion matrix.")] = "val"
-    at: Annotated[str, typer.Option(metavar="SIZE", help="Of a confusion matrix: input or original.")] = ""
+    split: Annotated[
+        str, typer.Option(metavar="WORD", help="Of a confusion matrix, and of speed --evaluation.")
+    ] = "val"
+    at: Annotated[str, typer.Option(metavar="SIZE", help="Likewise: input or original.")] = ""
     score: Annotated[
         str, typer.Option(metavar="WORD", help="Of ood: msp, entropy, max_logit, energy or sml.")
     ] = "energy"
     accept: Annotated[
         float, typer.Option(metavar="SHARE", help="Of ood: share of in-distribution pixels to accept.")
     ] = 0.95
+    evaluation: Annotated[
+        bool, typer.Option("--evaluation", help="Of speed: scores of the newest evaluation.")
+    ] = False
+    experiment: ExperimentOnly = None
+    protocol: Annotated[str, one_of("engine", "literature", help="Of speed: how latency was measured.")] = (
+        "engine"
+    )
+    precision: Annotated[
+        str,
+        one_of("fp32", "tf32", "bf16", "fp16", "int8", help="Of speed [default: that of most runs]."),
+    ] = ""
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Of speed: measured at [default: each run's input size].")
+    ] = ""
+    compiled: Annotated[bool, typer.Option("--compiled", help="Of speed: compiled networks.")] = False
+    runtime: Annotated[str, one_of("torch", "onnxruntime", help="Of speed: what ran the network.")] = "torch"
 
 
 @commands.command()
@@ -224,17 +243,25 @@ def figure(
         str,
         typer.Argument(
             metavar="KIND",
-            help="samples, curves, classes, confusion, ood, coverage or robustness.",
+            help="samples, curves, classes, confusion, ood, coverage, robustness or speed.",
             autocompletion=words.among(*FIGURES),
         ),
     ],
-    runs: RunNames,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN...",
+            help="Run ids, prefixes of them, or names; speed shows all runs by default.",
+            autocompletion=words.runs,
+        ),
+    ] = None,
+    *,
     options: FigureOptions,
 ) -> None:
     """Draw a figure for a paper as PNG and PDF."""
     from engine.cli.figure import draw_figure
 
-    draw_figure(workspace_of(context), kind, runs, options)
+    draw_figure(workspace_of(context), kind, runs or [], options)
 
 
 @commands.command()

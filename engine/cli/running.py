@@ -12,11 +12,13 @@ from engine.cli import words
 from engine.cli.arguments import (
     After,
     Changes,
+    Checkpoint,
     Commands,
     Data,
     InQueue,
     Json,
     Note,
+    OfNetwork,
     Priority,
     Recipe,
     RunName,
@@ -24,11 +26,15 @@ from engine.cli.arguments import (
     Yes,
     group,
     help_without_command,
+    one_of,
     workspace_of,
 )
-from engine.cli.usage import WrongUse
+from engine.cli.usage import WrongUse, choice
 
 commands = Commands("Run")
+
+PROTOCOLS = ("engine", "literature")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +284,14 @@ def models(
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    recipe: Recipe
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE_RUN_OR_FILE",
+            help="A recipe's name or a TOML file; with --latency also a run, or a MODEL.onnx.",
+            autocompletion=words.recipes_and_runs,
+        ),
+    ]
     changes: Annotated[
         list[str],
         typer.Argument(
@@ -290,14 +303,79 @@ class Benchmark:
         typer.Option(metavar="N", min=0, max=65536, help="Largest batch size to try; 0: twice the config's."),
     ] = 0
     seconds: Annotated[
-        float, typer.Option(metavar="S", min=0.1, max=100_000, help="Seconds per batch size.")
-    ] = 3.0
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0.1,
+            max=100_000,
+            help="Seconds per batch size [default: 3], or per latency [default: 6].",
+        ),
+    ] = None
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Measure the time of one image instead, by named protocols.")
+    ] = False
+    size: Annotated[
+        list[str],
+        typer.Option(metavar="HxW", help="Of --latency: image size; repeatable [default: the config's]."),
+    ] = field(default_factory=list)
+    protocol: Annotated[
+        str,
+        one_of(
+            *PROTOCOLS,
+            help="Of --latency: engine (pixels to class ids), or literature (network alone) [default: both].",
+        ),
+    ] = ""
+    precision: Annotated[
+        list[str],
+        typer.Option(
+            metavar="WORD",
+            help="Of --latency: fp32, tf32, bf16 or fp16; repeatable [default: all that the device has].",
+            autocompletion=words.among(*PRECISIONS),
+        ),
+    ] = field(default_factory=list)
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Of --latency: measure the compiled network, too.")
+    ] = False
+    exported: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="FILE", help="Of --latency: an ONNX file of `export` to measure with it; repeatable."
+        ),
+    ] = field(default_factory=list)
+    checkpoint: Checkpoint = "best"
+    new: OfNetwork
+    queued: InQueue
     as_json: Json = False
+
+    def __post_init__(self) -> None:
+        for word in self.precision:
+            choice("--precision", word, PRECISIONS)
+        if self.latency:
+            if self.largest:
+                raise WrongUse("--largest: --latency measures single images; omit one of them")
+            return
+        idle = {
+            "--size": self.size,
+            "--protocol": self.protocol,
+            "--precision": self.precision,
+            "--compile": self.compile,
+            "--exported": self.exported,
+            "--checkpoint": self.checkpoint != "best",
+            "--name, --experiment, --tag and --note": self.new != OfNetwork(),
+            "--queue": self.queued.queue,
+        }
+        for option, given in idle.items():
+            if given:
+                raise WrongUse(f"{option}: works with --latency only")
 
 
 @commands.command()
-def bench(wanted: Benchmark) -> None:
-    """Measure how fast a recipe trains here and which batch fits."""
+def bench(context: typer.Context, wanted: Benchmark) -> None:
+    """Measure how fast a recipe trains here, or a network's latency."""
+    if wanted.latency:
+        from engine.cli.latency import latency
+
+        raise typer.Exit(latency(workspace_of(context), wanted))
     from engine.cli.bench import bench as command
 
-    command(wanted.recipe, wanted.changes, wanted.largest, wanted.seconds, wanted.as_json)
+    command(wanted.target, wanted.changes, wanted.largest, wanted.seconds or 3.0, wanted.as_json)

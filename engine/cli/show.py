@@ -31,6 +31,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             crf=store.results.crf_results(run_id),
             crf_trials=store.results.crf_trials(run_id),
             metrics=store.results.metrics(run_id),
+            latencies=store.results.latencies(run_id),
         )
     if as_json:
         print_json(as_record(page))
@@ -48,6 +49,7 @@ def as_record(page: RunPage) -> dict[str, Any]:
     record["corruptions"] = [asdict(row) for row in page.corruptions]
     record["crf"] = [asdict(row) for row in page.crf]
     record["crf_trials"] = [asdict(row) for row in page.crf_trials]
+    record["latencies"] = [asdict(row) for row in page.latencies]
     record["metrics"] = [asdict(row) for row in page.metrics]
     record["files"] = {
         name: [str(path) for path in value] if isinstance(value, tuple) else str(value) if value else None

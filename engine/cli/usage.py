@@ -38,7 +38,7 @@ def choice(option: str, value: str, allowed: Sequence[str]) -> str:
     return value
 
 
-PATHS_AS_TEXT = ("images", "checkpoint", "classes", "recipe")
+PATHS_AS_TEXT = ("images", "checkpoint", "classes", "recipe", "target")
 """Parameters that are text to the command line and may name a file, whose name may be any bytes."""
 
 BEYOND_INTEGERS = 2**63

@@ -37,6 +37,7 @@ from engine.config.slurm import SlurmConfig
 from engine.config.task_sections import (
     CrfSearchConfig,
     EvaluateConfig,
+    LatencyConfig,
     OfNetworkConfig,
     OodConfig,
     PredictConfig,
@@ -128,6 +129,7 @@ class RunConfig(Section):
     ood: OodConfig | None = None
     robustness: RobustnessConfig | None = None
     crf_search: CrfSearchConfig | None = None
+    latency: LatencyConfig | None = None
 
     @classmethod
     def of_stored(cls, table: Mapping[str, Any]) -> Self:
@@ -179,7 +181,8 @@ class RunConfig(Section):
     def _task_has_its_section(self) -> Self:
         if not TASKS[self.task].learns and self.of_network is None:
             raise ValueError(
-                f"task: {self.task} needs the network of a finished run; use `seg-engine {self.task} RUN`"
+                f"task: {self.task} needs the network of a finished run; "
+                f"use `seg-engine {TASKS[self.task].usage_of('RUN')}`"
             )
         return self
 

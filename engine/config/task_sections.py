@@ -6,7 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.config.fields import Section, option
+from engine.config.fields import Section, Size, option
+
+Protocol = Literal["engine", "literature"]
+"""How latency is measured; `engine.learning.latency` says what each is."""
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 class OfNetworkConfig(Section):
@@ -107,3 +111,23 @@ class OodConfig(OfNetworkConfig):
 
 class RobustnessConfig(ScoredSplitConfig):
     """Scores on corrupted images; `seg-engine robustness` fills it in."""
+
+
+class TimingConfig(Section):
+    """What is measured of a network's latency: every combination of what is listed."""
+
+    sizes: tuple[Size, ...] = Field((), description="Sizes of the image; none: the input size of the network")
+    protocols: tuple[Protocol, ...] = Field(
+        ("engine", "literature"),
+        description="engine: from pixels to class ids; literature: the network alone, batch norms folded",
+        min_length=1,
+    )
+    precisions: tuple[Precision, ...] = Field((), description="Precisions; none: all that the device has")
+    compile: bool = option(False, "Measure the compiled network, too")
+    seconds: float = option(6.0, "Time spent on each measurement", unit="seconds", gt=0, le=100_000)
+
+
+class LatencyConfig(OfNetworkConfig, TimingConfig):
+    """Latency of a checkpoint's network; `seg-engine bench RUN --latency` fills it in."""
+
+    exported: tuple[str, ...] = Field((), description="Absolute paths of ONNX files measured beside it")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from engine.data.decode import resize_image, resize_labels
 from engine.errors import EngineError
 from engine.exported.class_maps import ClassIds, Logits, class_map
 from engine.host.input_files import InputFileError, refuse_irregular
-
-WARM_PASSES, PASSES, LEAST_PASSES, SECONDS = 2, 20, 5, 10.0
-"""Of a measurement: passes that do not count, passes that do, and how many of those after so many seconds."""
+from engine.metrics.latency import Timing, time_passes
 
 
 class ExportedError(EngineError):
@@ -40,8 +37,8 @@ class ExportedModel:
     session: Any
 
     @classmethod
-    def open(cls, path: Path) -> ExportedModel:
-        """Raises ExportedError."""
+    def open(cls, path: Path, threads: int = 0) -> ExportedModel:
+        """With so many threads; 0: as many as onnxruntime takes by itself. Raises ExportedError."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -51,7 +48,9 @@ class ExportedModel:
         except InputFileError as error:
             raise ExportedError(str(error)) from error
         try:
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen kinds of its own, without a common base
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ExportedError(f"{path}: is no ONNX file that onnxruntime can run: {reason}") from error
@@ -74,14 +73,27 @@ class ExportedModel:
         with open(self.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether images may have another size than that which they are resized to."""
+        return not all(isinstance(side, int) for side in self.session.get_inputs()[0].shape)
+
+    @property
+    def precision(self) -> str:
+        """Of its weights: int8 where it was quantised."""
+        return str(self.about.get("quantize") or "fp32")
+
     def output(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Logits float32 [C, h, w], or class ids uint8 [h, w], of pixels uint8 [h, w, 3] of its size."""
-        images: NDArray[Any] = pixels[None]
-        if self.session.get_inputs()[0].type != "tensor(uint8)":
-            mean, std = (np.array(self.about[name], np.float32) for name in ("mean", "std"))
-            images = np.ascontiguousarray(((images.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
-        output: NDArray[Any] = self.session.run(None, {"images": images})[0][0]
+        output: NDArray[Any] = self.session.run(None, {"images": self._input(pixels)})[0][0]
         return output
+
+    def _input(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        images: NDArray[Any] = pixels[None]
+        if self.session.get_inputs()[0].type == "tensor(uint8)":
+            return images
+        mean, std = (np.array(self.about[name], np.float32) for name in ("mean", "std"))
+        return np.ascontiguousarray(((images.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
 
     def logits(self, image: Image.Image) -> Logits:
         """Of an RGB image, at the input size. Raises ExportedError where the file gives class ids alone."""
@@ -96,22 +108,15 @@ class ExportedModel:
             return output if output.shape == size else resize_labels(output, size)
         return class_map(output, size, label_resize)
 
-    def latency(self) -> dict[str, float]:
-        """Seconds from pixels of the input size to class ids of that size: median, 95th percentile."""
-        pixels = np.random.default_rng(0).integers(0, 256, (*self.size, 3), dtype=np.uint8)
-        times: list[float] = []
-        while len(times) < WARM_PASSES + PASSES:
-            if len(times) >= WARM_PASSES + LEAST_PASSES and sum(times) > SECONDS:
-                break
-            begun = time.perf_counter()
-            output = self.output(pixels)
-            if not self.gives_ids:
-                output.argmax(axis=0)
-            times.append(time.perf_counter() - begun)
-        ordered = sorted(times[WARM_PASSES:])
-        median = statistics.median(ordered)
-        return {
-            "latency_seconds": median,
-            "latency_p95_seconds": ordered[int(0.95 * (len(ordered) - 1))],
-            "frames_per_second": 1 / median,
-        }
+    def passes(self, size: tuple[int, int], protocol: str) -> Callable[[], object]:
+        """A pass of a random image of that (height, width): from its pixels to class ids (`engine`), or
+        through the file alone (`literature`)."""
+        pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        if protocol == "literature":
+            given = {"images": self._input(pixels)}
+            return lambda: self.session.run(None, given)
+        return lambda: self.output(pixels) if self.gives_ids else self.output(pixels).argmax(axis=0)
+
+    def latency(self) -> Timing:
+        """Passes from pixels of the input size to class ids of that size, briefly."""
+        return time_passes(self.passes(self.size, "engine"), warm=2, least=5, seconds=10.0, most=20)

@@ -30,6 +30,7 @@ from engine.data.decode import map_in_order, read_pair, resize_image, resize_lab
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
 from engine.inference.crf.refinement import Refinement, crf_scores
+from engine.inference.latency import machine_of
 from engine.inference.network import Network
 from engine.inference.outlines import PREFIX, OutlineScoring
 from engine.inference.progress import readers
@@ -40,6 +41,7 @@ from engine.learning.latency import measure_latency
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.image_confusions import ImageConfusions, load_beside, load_image_confusions
+from engine.metrics.latency import Setting, latency_result
 from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
 from engine.models.registry import count_parameters
@@ -69,7 +71,9 @@ def evaluate(job: Job) -> None:
     job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
     speed = measure_latency(network.model, network.size, scoring.hardware)
-    job.say(f"one image takes {1000 * speed['median_seconds']:.1f} ms")
+    job.say(f"one image takes {1000 * speed.median:.1f} ms")
+    setting = Setting(network.size, "engine", scoring.hardware.precision)
+    job.record(latency_result(setting, speed, machine_of(scoring.hardware)))
 
     with WorstGallery(job.run.gallery, pairs.class_set, network.epoch, about.keep) as gallery:
         gallery.go_on_with(kept.confusions)
@@ -94,9 +98,9 @@ def evaluate(job: Job) -> None:
             tta=about.tta,
             parameters=count_parameters(network.model),
             flops_per_sample=flops,
-            latency_seconds=speed["median_seconds"],
-            latency_p95_seconds=speed["p95_seconds"],
-            frames_per_second=speed["frames_per_second"],
+            latency_seconds=speed.median,
+            latency_p95_seconds=speed.percentile(0.95),
+            frames_per_second=1 / speed.median,
             crf="" if refinement is None else refinement.words,
             **score_fields(scores, list(network.classes)),
         )

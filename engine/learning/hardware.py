@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from engine.config.run_config import RunConfig
 from engine.data.faults import counted
 from engine.errors import EngineError
+from engine.host.cpu import cpu_has_bf16, cpu_name
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -105,21 +104,3 @@ def _device(wanted: str, rank: int) -> torch.device:
             f"device: {wanted} is not here; this machine has {here}; device=cpu runs on the CPU"
         )
     return torch.device("cuda", index)
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 matrices in hardware (AMX or AVX512-BF16)."""
-    return bool({"amx_bf16", "avx512_bf16"} & set(_cpu_field("flags").split()))
-
-
-def cpu_name() -> str:
-    return _cpu_field("model name") or platform.processor() or platform.machine()
-
-
-def _cpu_field(field: str) -> str:
-    """The first value of a field of /proc/cpuinfo, empty where there is none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")

@@ -69,7 +69,7 @@ def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) ->
     """The command that looks at the network of another run as this one does."""
     config, section, source = flat_config(row.stored_config), row.config[task.section], source_id(row)
     given = task.arguments(section, config["data.root"])
-    words = [task.name, _called(source, others), *given.operands]
+    words = [task.command, _called(source, others), *given.operands]
     for change in _changes(config, source, others):
         words += [task.change_option, change] if task.change_option else [change]
     return [*words, *given.options, *_checkpoint(section["checkpoint"])]

@@ -30,8 +30,9 @@ from engine.report.published import (
     published_results,
 )
 from engine.report.runs import done, outcome
+from engine.report.speed import SpeedPlot, contender, speed_plot
 from engine.store import RunRow
-from engine.tasks import TASKS
+from engine.tasks import TASKS, learns_classes
 
 MOST_RUNS = 12
 """More than this many runs are no comparison a person can read; `seg-engine runs` lists any number."""
@@ -94,6 +95,9 @@ class Comparison:
     literature: tuple[LiteratureResult, ...] = ()
     ood: tuple[OodLine, ...] = ()
     crf: tuple[CrfLine, ...] = ()
+    speed: SpeedPlot | None = None
+    """Dice against frames a second, a point for each run with its entry's letter; None where no run has a
+    latency."""
 
 
 def compare(
@@ -139,6 +143,7 @@ def compare(
         literature=literature_results(_class_names(runs)) if with_published else (),
         ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
         crf=crf_lines([(e.letter, g) for e, g in zip(entries, groups, strict=True)]),
+        speed=_speed(entries, groups),
     )
 
 
@@ -153,6 +158,18 @@ def _check(ids: Sequence[str], baseline: str) -> None:
 
 
 # ---------------------------------------------------------------------- the numbers
+
+
+def _speed(entries: Sequence[Entry], groups: Sequence[Sequence[ComparedRun]]) -> SpeedPlot | None:
+    runs = [(entry, run) for entry, group in zip(entries, groups, strict=True) for run in group]
+    if not any(run.latencies for _, run in runs):
+        return None
+    contenders = [
+        contender(run.row, f"{entry.letter} {run.row.name or run.row.id}")
+        for entry, run in runs
+        if learns_classes(run.row.task, run.row.classes)
+    ]
+    return speed_plot(contenders, [row for _, run in runs for row in run.latencies])
 
 
 def _measured(group: Sequence[ComparedRun], measures: Sequence[Measure]) -> dict[str, Value]:

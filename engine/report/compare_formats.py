@@ -12,6 +12,7 @@ from engine.report.compare_crf import CRF_IOU, CRF_TITLE, CrfLine, by_images, cl
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
 from engine.report.measures import Metric, Value
 from engine.report.published import LiteratureResult, PublishedResult
+from engine.report.speed import SPEED_TITLE, speed_table
 from engine.report.tables import (
     LEFT_OUT,
     Cell,
@@ -96,6 +97,8 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
             _titled(f"IoU by class, {lines[0].scored_on}: {CRF_TITLE}", crf_class_table(lines, width))
             for lines in by_images(comparison.crf)
         ]
+    if comparison.speed is not None:
+        parts.append(_titled(SPEED_TITLE, speed_table(comparison.speed, width)))
     if comparison.published:
         parts.append(_titled(PUBLISHED_TITLE, published_table(comparison.published, width)))
     if comparison.literature:

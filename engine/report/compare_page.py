@@ -20,6 +20,7 @@ from engine.report.compare_ood import OOD_TITLE, ood_block
 from engine.report.measures import Metric, Value
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
 from engine.report.published import LiteratureResult, PublishedResult
+from engine.report.speed import speed_blocks
 from engine.report.tables import duration
 
 MOST_COLUMNS = 4
@@ -42,6 +43,8 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
         blocks += [text(f"{OOD_TITLE[0].upper()}{OOD_TITLE[1:]}."), ood_block(comparison.ood)]
     if comparison.crf:
         blocks += [text(f"{CRF_TITLE[0].upper()}{CRF_TITLE[1:]}."), *crf_blocks(comparison.crf)]
+    if comparison.speed is not None:
+        blocks += speed_blocks(comparison.speed)
     if comparison.published:
         blocks += [text(f"{PUBLISHED_TITLE[0].upper()}{PUBLISHED_TITLE[1:]}.")]
         blocks += [published_block(comparison.published)]

@@ -17,6 +17,7 @@ from engine.report.compare_ood import corruption_block, ood_block
 from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
 from engine.report.published import literature_results
+from engine.report.speed import SpeedPlot, contender, speed_blocks, speed_plot
 from engine.report.study import study_blocks
 from engine.report.tables import data_size, duration, large, score
 from engine.store import EvaluationRow, EventRow, RunRow
@@ -92,6 +93,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += _crf(experiment)
     blocks += _ood(experiment)
     blocks += _robustness(experiment, pictures)
+    blocks += _real_time(experiment, pictures)
     blocks += [Heading("Speed"), *_speed(experiment)]
     blocks += [Heading("Configuration"), *_configs(experiment)]
     blocks += [Heading("How to reproduce it"), *_repetition(experiment)]
@@ -241,6 +243,20 @@ def _robustness(experiment: Experiment, pictures: Mapping[str, Picture]) -> list
     about = "Dice on validation images corrupted at five strengths, at the labels' own size."
     drawn = _pictured("Robustness", pictures, ("robustness",)) or [Heading("Robustness")]
     return [*drawn, text(about), corruption_block(scored)]
+
+
+def _real_time(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
+    plot = speed_of(experiment)
+    if plot is None:
+        return []
+    return [*(_pictured("Real time", pictures, ("speed",)) or [Heading("Real time")]), *speed_blocks(plot)]
+
+
+def speed_of(experiment: Experiment) -> SpeedPlot | None:
+    """Dice against frames a second of all trained runs; None where no latency was measured."""
+    runs = [run.compared for run in experiment.trainings]
+    latencies = [row for run in runs for row in run.latencies]
+    return speed_plot([contender(run.row) for run in runs], latencies) if latencies else None
 
 
 def _speed(experiment: Experiment) -> Iterator[Block]:

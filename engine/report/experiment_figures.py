@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.report.compare import Comparison, Entry
-from engine.report.experiment import Experiment
+from engine.report.experiment import Experiment, speed_of
 from engine.report.figures.classes import MOST_ENTRIES, classes_figure
 from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import Curve, curves_figure
 from engine.report.figures.robustness import robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
+from engine.report.figures.speed import speed_figure
 from engine.report.figures.style import SUFFIXES, FigureError, save_figure
 from engine.report.gallery import PictureError
 from engine.report.page import Picture
@@ -45,6 +46,7 @@ def draw_figures(
         "samples": lambda: _samples(experiment, gallery_of),
         "confusion": lambda: _confusion(experiment),
         "robustness": lambda: _robustness(experiment),
+        "speed": lambda: _speed(experiment),
     }
     about = f"seg-engine experiment {experiment.name}"
     for kind, draw in drawings.items():
@@ -121,6 +123,16 @@ def _robustness(experiment: Experiment) -> tuple[Figure, str]:
     found = [(run.row.name or run.row.id, run.compared.corruptions) for run in experiment.trainings]
     scored = [(name, rows) for name, rows in found if rows][:MOST_ENTRIES]
     return robustness_figure(scored), "Dice against the strength of each corruption; 0: images as they are."
+
+
+def _speed(experiment: Experiment) -> tuple[Figure, str]:
+    plot = speed_of(experiment)
+    if plot is None:
+        raise FigureError("no run has a measured latency")
+    caption = (
+        "Best validation Dice against frames a second. Filled: the Pareto front, which no other run beats"
+    )
+    return speed_figure(plot, 2, "Best validation Dice"), f"{caption} in both."
 
 
 def _scored(comparison: Comparison) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_ood import OodResults
-from engine.store import CorruptionRow, CrfRow, EpochRow, EvaluationRow, MetricRow, RunRow
+from engine.store import CorruptionRow, CrfRow, EpochRow, EvaluationRow, LatencyRow, MetricRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
     """A run with its curve and what others found out about its network; an evaluation with its own result.
-    `ood` and `crf` are in the order of time, `corruptions` are of the newest run that measured them."""
+    `ood`, `crf` and `latencies` are in the order of time, `corruptions` are of the newest run that measured
+    them."""
 
     row: RunRow
     epochs: Sequence[EpochRow]
@@ -48,6 +49,7 @@ class ComparedRun:
     corruptions: Sequence[CorruptionRow] = ()
     metrics: Sequence[MetricRow] = ()
     crf: Sequence[CrfRow] = ()
+    latencies: Sequence[LatencyRow] = ()
 
     @property
     def best(self) -> EpochRow | None:

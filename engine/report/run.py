@@ -11,6 +11,7 @@ from rich.text import Text
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table, with_unit
+from engine.report.latency import latency_text
 from engine.report.lines import as_lines, quoted
 from engine.report.run_config import config_lines
 from engine.report.runs import STATUS_STYLES, done, outcome, worded
@@ -34,6 +35,7 @@ from engine.store import (
     EpochRow,
     EvaluationRow,
     EventRow,
+    LatencyRow,
     MetricRow,
     OodRow,
     RunRow,
@@ -73,6 +75,7 @@ class RunPage:
     crf: Sequence[CrfRow] = ()
     crf_trials: Sequence[CrfTrialRow] = ()
     metrics: Sequence[MetricRow] = ()
+    latencies: Sequence[LatencyRow] = ()
     waits: str = ""
     """Why it has not started, in a line; "" where that is not known or it has."""
 
@@ -232,10 +235,12 @@ def _metrics(page: RunPage, width: int | None) -> Text | None:
 
 def results(page: RunPage, width: int | None = None) -> Text | None:
     """What was measured beside the training: evaluations, out-of-distribution scores, Dice on corrupted
-    images; by the run itself or by those that looked at its network. For `width` columns (None: no limit)."""
+    images, latency; by the run itself or by those that looked at its network. For `width` columns (None: no
+    limit)."""
     told = (
         *(_evaluations(page, width), _ood(page, width), _corruptions(page, width)),
         *(_crf(page, width), _crf_search(page, width)),
+        _latencies(page, width),
     )
     parts = [part for part in told if part]
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts) if parts else None
@@ -289,6 +294,13 @@ def _crf_search(page: RunPage, width: int | None) -> Text | None:
     rows = [row for row in page.crf_trials if row.run_id == newest]
     head = f"search of CRF parameters on training images, {len(rows)} trials{by}\n"
     return Text.assemble((head, "bold"), trials_table(rows, width, most=12))
+
+
+def _latencies(page: RunPage, width: int | None) -> Text | None:
+    """How long an image takes; an evaluation tells that with its scores."""
+    if not page.latencies or TASKS[page.row.task].evaluates:
+        return None
+    return latency_text(page.latencies, width)
 
 
 def facts(page: RunPage) -> Text:

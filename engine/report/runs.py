@@ -89,7 +89,7 @@ def worded(found: Outcome) -> str:
     """An outcome in words: "best Dice 0.6112 @ 12"; a count as the column tells it."""
     if found.is_count:
         return found.brief.format(f"{found.value:,}")
-    return f"{found.name} {score(found.value)} {found.of}".rstrip()
+    return f"{found.name} {_value(found)} {found.of}".rstrip()
 
 
 def best_score(row: RunRow | RunSummary) -> str:
@@ -97,7 +97,13 @@ def best_score(row: RunRow | RunSummary) -> str:
     found = outcome(row)
     if found is None:
         return "-"
-    return found.brief.format(f"{found.value:,}" if found.is_count else score(found.value))
+    return found.brief.format(_value(found))
+
+
+def _value(found: Outcome) -> str:
+    if found.is_count:
+        return f"{found.value:,}"
+    return f"{found.value:.1f}" if found.is_speed else score(found.value)
 
 
 def mean_iou(row: RunRow | RunSummary) -> float | None:

@@ -27,6 +27,7 @@ from engine.run.bounds import (
 )
 from engine.run.crf_events import CrfFound, CrfResult, CrfSearching, CrfTrial
 from engine.run.event import ClassScores, Event, MetricScores, OfClasses, Split
+from engine.run.latency_events import LatencyResult, Timed
 from engine.run.scoring_events import (
     CorruptionResult,
     Detecting,
@@ -261,6 +262,8 @@ AnyEvent = Annotated[
     | CrfSearching
     | CrfTrial
     | CrfFound
+    | Timed
+    | LatencyResult
     | Warned
     | Finished
     | Failed

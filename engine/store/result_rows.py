@@ -168,6 +168,35 @@ class CrfTrialRow(CrfParameterRow):
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """One measurement of how long an image takes through a network; the fields are those of the `latency`
+    event. `run_id` is the run that measured, `source` the run whose network it is of."""
+
+    run_id: str
+    source: str
+    number: int
+    seq: int
+    t: float
+    protocol: str
+    runtime: str
+    precision: str
+    compiled: bool
+    height: int
+    width: int
+    passes: int
+    median_seconds: float | None
+    p95_seconds: float | None
+    p99_seconds: float | None
+    mean_seconds: float | None
+    frames_per_second: float | None
+    device: str
+    device_name: str
+    threads: int
+    file: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class MetricRow:
     """What a metric of one's own gave: of a whole split where `class_name` is empty, else of that class.
 

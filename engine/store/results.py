@@ -1,5 +1,5 @@
 """What the runs of a database have measured: curves, scores of checkpoints and of images, what the tasks
-`ood` and `robustness` found out, and the events that tell of it."""
+`ood`, `robustness` and `latency` found out, and the events that tell of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from engine.store.result_rows import (
     CrfTrialRow,
     EvaluationRow,
     ImageRow,
+    LatencyRow,
     MetricRow,
     OodImageRow,
     OodRow,
@@ -28,6 +29,7 @@ from engine.store.schema import (
     epochs,
     events,
     images,
+    latencies,
     metrics,
     ood_images,
     ood_results,
@@ -42,6 +44,7 @@ from engine.store.selects import (
     EVALUATION_COLUMNS,
     EVENT_COLUMNS,
     IMAGE_COLUMNS,
+    LATENCY_COLUMNS,
     METRIC_COLUMNS,
     OOD_COLUMNS,
     OOD_IMAGE_COLUMNS,
@@ -123,6 +126,17 @@ class Results:
         order = (runs.c.created_at, crf_trials.c.run_id, crf_trials.c.trial)
         return [CrfTrialRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
+    def latencies(self, run_id: str) -> list[LatencyRow]:
+        """What the run itself, or those that looked at its network, measured of its latency; in order of
+        time."""
+        chosen = _LATENCIES.where(_of(run_id))
+        return [LatencyRow(*row) for row in self._rows(run_id, chosen)]
+
+    def all_latencies(self) -> list[LatencyRow]:
+        """What was measured of the latency of any network, in order of time."""
+        with self._database.read() as connection:
+            return [LatencyRow(*row) for row in connection.execute(_LATENCIES)]
+
     def metrics(self, run_id: str) -> list[MetricRow]:
         """What metrics of one's own gave for the run itself and, of the task `evaluate`, for its network; in
         order of time."""
@@ -140,6 +154,11 @@ def _of(run_id: str) -> sa.ColumnElement[bool]:
     return (runs.c.id == run_id) | (runs.c.source == run_id)
 
 
+_LATENCIES = (
+    sa.select(*LATENCY_COLUMNS)
+    .join_from(latencies, runs)
+    .order_by(latencies.c.t, latencies.c.run_id, latencies.c.number)
+)
 _EVALUATIONS = sa.select(*EVALUATION_COLUMNS).join_from(results, runs)
 _IMAGE_ORDERS = ("image", "dice", "miou", "pixel_accuracy", "valid_pixels")
 

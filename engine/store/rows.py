@@ -39,7 +39,7 @@ class RunRow:
     `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
     `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
     run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of the task
-    `crf-search`."""
+    `crf-search`; `frames_per_second` is that of the first measurement of a run of the task `latency`."""
 
     id: str
     name: str
@@ -105,6 +105,7 @@ class RunRow:
     auroc_score: str | None
     corrupted_dice: float | None
     crf_miou: float | None
+    frames_per_second: float | None
 
     @property
     def config(self) -> dict[str, Any]:

@@ -326,6 +326,33 @@ crf_trials = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "trial"),
 )
 
+latencies = sa.Table(
+    "latencies",
+    metadata,
+    _run_id(),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("t", sa.Float, nullable=False),
+    _text("protocol"),
+    _text("runtime"),
+    _text("precision"),
+    sa.Column("compiled", sa.Boolean, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("passes", sa.Integer, nullable=False),
+    sa.Column("median_seconds", sa.Float),
+    sa.Column("p95_seconds", sa.Float),
+    sa.Column("p99_seconds", sa.Float),
+    sa.Column("mean_seconds", sa.Float),
+    sa.Column("frames_per_second", sa.Float),
+    _text("device"),
+    _text("device_name"),
+    sa.Column("threads", sa.Integer, nullable=False),
+    _text("file"),
+    _text("problem"),
+    sa.PrimaryKeyConstraint("run_id", "number"),
+)
+
 agents = sa.Table(
     "agents",
     metadata,

@@ -14,6 +14,7 @@ from engine.store.result_rows import (
     CrfTrialRow,
     EvaluationRow,
     ImageRow,
+    LatencyRow,
     MetricRow,
     OodImageRow,
     OodRow,
@@ -27,6 +28,7 @@ from engine.store.schema import (
     events,
     experiments,
     images,
+    latencies,
     metrics,
     ood_images,
     ood_results,
@@ -72,6 +74,13 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
         "crf-search",
         sa.select(sa.func.max(crf_trials.c.miou)).where(crf_trials.c.run_id == runs.c.id),
     ),
+    "frames_per_second": _of_task(
+        "latency",
+        sa.select(latencies.c.frames_per_second)
+        .where(latencies.c.run_id == runs.c.id, latencies.c.frames_per_second.is_not(None))
+        .order_by(latencies.c.number)
+        .limit(1),
+    ),
 }
 """Fields of a run that are no columns of `runs`, within a select that joins `experiments`."""
 
@@ -112,4 +121,5 @@ OOD_COLUMNS = _with_source(ood_results, OodRow)
 CORRUPTION_COLUMNS = _with_source(corruptions, CorruptionRow)
 CRF_COLUMNS = _with_source(crf_results, CrfRow)
 CRF_TRIAL_COLUMNS = _with_source(crf_trials, CrfTrialRow)
+LATENCY_COLUMNS = _with_source(latencies, LatencyRow)
 METRIC_COLUMNS = _with_source(metrics, MetricRow)

@@ -73,6 +73,7 @@ class RunSummary:
     auroc_score: str | None
     corrupted_dice: float | None
     crf_miou: float | None
+    frames_per_second: float | None
 
     @property
     def ended(self) -> bool:

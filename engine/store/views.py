@@ -115,6 +115,14 @@ _SQLITE = {
             s.miou, s.dice, s.pixel_accuracy, s.class_iou, s.seconds
         {_WHOSE.format(table="crf_trials")}
     """,
+    "latency_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.number, s.t, s.protocol, s.runtime,
+            s.precision, s.compiled, s.height, s.width, s.passes, s.median_seconds, s.p95_seconds,
+            s.p99_seconds, s.mean_seconds, s.frames_per_second, s.device, s.device_name, s.threads, s.file,
+            s.problem
+        {_WHOSE.format(table="latencies")}
+    """,
     "robustness_scores": f"""
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.corruption, s.strength,

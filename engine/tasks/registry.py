@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.tasks.crf_search import CrfSearch
 from engine.tasks.evaluate import Evaluate
+from engine.tasks.latency import Latency
 from engine.tasks.ood import Ood
 from engine.tasks.predict import Predict
 from engine.tasks.pretrain import Pretrain
@@ -125,7 +126,9 @@ class TaskRegistry:
         return core_schema.no_info_wrap_validator_function(of_a_run, names)
 
 
-TASKS = TaskRegistry((Train(), Pretrain(), Evaluate(), Predict(), Ood(), Robustness(), CrfSearch()))
+TASKS = TaskRegistry(
+    (Train(), Pretrain(), Evaluate(), Predict(), Ood(), Robustness(), CrfSearch(), Latency())
+)
 
 
 def learns_classes(task: str, classes: Sequence[str]) -> bool:

@@ -61,6 +61,8 @@ class Run(Protocol):
     def corrupted_dice(self) -> float | None: ...
     @property
     def crf_miou(self) -> float | None: ...
+    @property
+    def frames_per_second(self) -> float | None: ...
 
 
 class WholeRun(Run, Protocol):
@@ -74,13 +76,15 @@ class WholeRun(Run, Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The one number that a run is for: its `name`, its `value`, a share, a loss or a count, and `of`, what
-    it is of ("@ epoch 12"). `brief` is how a column tells it, with {} for the value."""
+    """The one number that a run is for: its `name`, its `value`, a share, a loss, a speed or a count, and
+    `of`, what it is of ("@ epoch 12"). `brief` is how a column tells it, with {} for the value."""
 
     name: str
     value: float | int
     of: str = ""
     brief: str = "{}"
+    is_speed: bool = False
+    """Whether it is told with one digit behind the point, and not with four."""
 
     @property
     def is_count(self) -> bool:
@@ -134,6 +138,15 @@ class Task:
     tabs: ClassVar[tuple[str, ...]]
     """What its screen shows besides what each run has; the dashboard knows what a tab of each name is."""
     first_tab: ClassVar[str]
+
+    @property
+    def command(self) -> str:
+        """The command of seg-engine that makes a run of it."""
+        return self.name
+
+    def usage_of(self, run: str) -> str:
+        """What to type after `seg-engine` to make one that is of `run`."""
+        return f"{self.command} {run}"
 
     @property
     def learns_classes(self) -> bool:
@@ -262,6 +275,9 @@ class NetworkTask(Task):
     """The option that a change of a key stands behind in its command."""
     tabs: ClassVar[tuple[str, ...]] = ("results",)
     first_tab = "results"
+
+    def usage_of(self, run: str) -> str:
+        return f"{self.command} {run} {self.usage}".rstrip()
 
     def arguments(self, section: Mapping[str, Any], root: str) -> Arguments:
         """What its command is given for a run; `section` is that of the config, `root` that of the data."""

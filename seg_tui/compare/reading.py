@@ -32,17 +32,23 @@ class NotCompared(Message):
 
 
 def read_runs(store: Store, run_ids: Sequence[str], before: Sequence[ComparedRun]) -> list[ComparedRun]:
-    """The runs with their epochs; those of `before` whose journal has not grown keep theirs."""
+    """The runs with their epochs; those of `before` whose journal has not grown keep theirs, but for what
+    other runs measure of their networks."""
     known = {run.row.id: run for run in before}
     runs = []
     for run_id in run_ids:
         row = store.run(run_id)
         old = known.get(run_id)
         if old is not None and old.row.journal_seq == row.journal_seq:
-            runs.append(replace(old, row=row))
+            runs.append(replace(old, row=row, latencies=store.results.latencies(run_id)))
         else:
             runs.append(
-                ComparedRun(row, tuple(store.results.epochs(run_id)), metrics=store.results.metrics(run_id))
+                ComparedRun(
+                    row,
+                    tuple(store.results.epochs(run_id)),
+                    metrics=store.results.metrics(run_id),
+                    latencies=store.results.latencies(run_id),
+                )
             )
     return runs
 

@@ -21,13 +21,20 @@ from engine.report.compare_formats import (
 )
 from engine.report.short_names import ShortNames
 from engine.visible import one_line
+from seg_tui.compare.speed import speed_text
 from seg_tui.widgets.text_pane import TextPane
 
-TABS = {"numbers": "Numbers", "classes": "Classes", "config": "Config", "published": "Published"}
+TABS = {
+    "numbers": "Numbers",
+    "classes": "Classes",
+    "config": "Config",
+    "speed": "Speed",
+    "published": "Published",
+}
 
 
 class ComparedTables(TabbedContent):
-    """Numbers, scores by class and keys that differ; the published numbers only where they are asked for."""
+    """Numbers, scores by class, keys that differ and speed; the published numbers only where asked for."""
 
     def __init__(self) -> None:
         super().__init__(initial="numbers")
@@ -43,6 +50,7 @@ class ComparedTables(TabbedContent):
         self._table("numbers").show(lambda width: _numbers(comparison, styles, width))
         self._table("classes").show(lambda width: _classes(comparison, styles))
         self._table("config").show(lambda width: _config(comparison))
+        self._table("speed").show(lambda width: speed_text(comparison.speed, styles, width))
         self._table("published").show(lambda width: _published(comparison))
 
     def offer_published(self, offered: bool) -> None:

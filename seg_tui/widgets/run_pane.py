@@ -280,6 +280,10 @@ def result_text(detail: Detail, width: int) -> Text:
         from engine.report.crf import trials_table
 
         text.append("\n").append_text(trials_table(found.crf_trials, width, most=8))
+    if found.latencies and not TASKS[row.task].evaluates:
+        from engine.report.latency import latency_text
+
+        text.append("\n").append_text(latency_text(found.latencies, width))
     if found.corruptions:
         text.append("\n")
         text.append_text(_hardest_table(found.corruptions, width))

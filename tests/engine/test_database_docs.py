@@ -26,6 +26,8 @@ from tests.engine.made_up_runs import (
     evaluation_config,
     evaluation_journal,
     iou,
+    latency_config,
+    latency_journal,
     make_run_dir,
     result_event,
     robustness_config,
@@ -103,6 +105,7 @@ def fill(store: Store, runs: Path) -> None:
     refined.finish(0)
     add("88888888", evaluation_config(SECOND), refined, name="refined", experiment="crf")
     add("99999999", search_config(SECOND), search_journal(SECOND), name="search", experiment="crf")
+    add("abababab", latency_config(THIRD), latency_journal(THIRD), name="latency", experiment="crf")
     add("77777777", robustness_config(FIRST), robustness_journal(), name="rain", experiment="width")
 
     broken = MadeUpJournal()
@@ -257,6 +260,13 @@ def check_search(rows: Rows) -> None:
     ]
 
 
+def check_latency(rows: Rows) -> None:
+    assert [(r["protocol"], float(r["ms"]), r["frames_per_second"]) for r in rows] == [
+        ("literature", 10.0, 100.0),
+        ("engine", 20.0, 50.0),
+    ]
+
+
 def check_cost(rows: Rows) -> None:
     assert [(r["experiment"], r["runs"]) for r in rows] == [("width", 1), ("paper", 3)]
     assert rows[0]["hours"] == pytest.approx(303 / 3600)
@@ -282,6 +292,7 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "What a corruption costs": check_corruptions,
     "What a CRF does to each class": check_crf_classes,
     "The best parameters of a search": check_search,
+    "The fastest way to run a network": check_latency,
     "What an experiment cost": check_cost,
 }
 
@@ -346,6 +357,9 @@ def test_the_page_names_and_counts_every_view() -> None:
         "ten",
         "eleven",
         "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
     ]
     promise = re.search(r"The (\w+) \*\*views\*\* (.*?), are the public", text, re.DOTALL)
     assert promise is not None

@@ -47,7 +47,7 @@ ARGUMENTS = {
     "db check": [],
     "db copy": ["--to", EVIL],
     "db import": ["{data}"],
-    "bench": [EVIL],
+    "bench": [EVIL, "--latency"],
     "doctor": ["--" + EVIL],
     "evaluate": ["aaaa1111", f"{EVIL}=1"],
     "images": ["aaaa1111", "--sort", EVIL],

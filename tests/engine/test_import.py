@@ -36,6 +36,8 @@ from tests.engine.made_up_runs import (
     evaluation_journal,
     everything,
     finished_journal,
+    latency_config,
+    latency_journal,
     make_run_dir,
     open_store,
     robustness_config,
@@ -448,6 +450,7 @@ JOURNALS = {
     "ood": (detection_journal(), detection_config("aaaa1111")),
     "robustness": (robustness_journal(), robustness_config("aaaa1111")),
     "crf-search": (search_journal("aaaa1111"), search_config("aaaa1111")),
+    "latency": (latency_journal("aaaa1111"), latency_config("aaaa1111")),
 }
 
 ODD = st.one_of(

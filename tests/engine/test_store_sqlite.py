@@ -42,7 +42,7 @@ def test_migrating_an_older_schema_makes_the_views_anew(
         assert connection.execute("SELECT run FROM leaderboard").fetchall() == [("aaaaaaaa",)]
 
 
-SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials")
+SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials", "latencies")
 SINCE_0001 = ("images", "ood_results", "ood_images", "corruptions", *SINCE_0009)
 """Tables that came later."""
 

@@ -77,6 +77,18 @@ def test_an_exported_network_is_scored_without_torch_as_its_run_is(
     assert scored.returncode == 0, scored.stderr
     ours = json.loads(scored.stdout)
 
+    bench = [*command[:-2], "bench", str(file), "--latency", "--seconds", "0.1", "--json"]
+    timed = subprocess.run(bench, capture_output=True, text=True)
+    assert timed.returncode == 0, timed.stderr
+    rows = json.loads(timed.stdout)
+    assert [(row["protocol"], row["runtime"], row["file"]) for row in rows] == [
+        ("engine", "onnxruntime", str(file)),
+        ("literature", "onnxruntime", str(file)),
+    ]
+    strange = subprocess.run([*bench, "--size", "16x16"], capture_output=True, text=True)
+    assert strange.returncode == 2
+    assert "alone; --size" in strange.stderr
+
     evaluated = seg(workspace, "evaluate", run.id, "--json")
     assert evaluated.returncode == 0, evaluated.stderr
     (theirs,) = store.results.evaluations_of(run.id)

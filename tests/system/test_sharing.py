@@ -244,7 +244,7 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
             connection.execute(f"DROP VIEW {view}")
         for index in ("runs_queue", "runs_by_source"):
             connection.execute(f"DROP INDEX {index}")
-        for table in ("metrics", "agents", "crf_results", "crf_trials"):
+        for table in ("metrics", "agents", "crf_results", "crf_trials", "latencies"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE results DROP COLUMN crf")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")

@@ -194,7 +194,7 @@ def test_the_recorded_loss_is_that_of_the_logits_in_training_and_validation(tmp_
     assert train_epoch(still.job, state, still.batches, IMAGES).loss() == pytest.approx(expected, rel=1e-5)
     args = (still.job, state.model, state.objective, still.batches, IMAGES, len(CLASSES), state.hardware, 1)
     assert score_split(*args).loss() == pytest.approx(expected, rel=1e-5)
-    assert measure_latency(state.model, (SIZE, SIZE), state.hardware)["median_seconds"] > 0
+    assert measure_latency(state.model, (SIZE, SIZE), state.hardware).median > 0
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:

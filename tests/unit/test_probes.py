@@ -14,6 +14,7 @@ from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.learning import compile_autotune
 from engine.learning.hardware import choose_hardware
+from engine.metrics.latency import Timing
 from engine.training import step
 from engine.training.probes import fit
 from engine.training.probes.bench import measure
@@ -25,7 +26,7 @@ from engine.training.state import TrainState
 def no_measurements_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What takes seconds and has nothing to do with steps; threads cost more than such small tensors do."""
     monkeypatch.setattr("engine.learning.ceiling.matrix_ceiling", lambda hardware: 1.0)
-    monkeypatch.setattr("engine.learning.latency.measure_latency", lambda *arguments: {})
+    monkeypatch.setattr("engine.learning.latency.measure_latency", lambda *arguments: Timing((1.0,), 1.0))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -56,7 +57,7 @@ def test_a_task_has_a_section_of_the_config_and_tabs_of_the_dashboard(task: Task
 @EACH
 def test_a_task_that_looks_at_a_network_is_asked_for_by_its_command(task: Task) -> None:
     if not task.learns:
-        with pytest.raises(ConfigError, match=f"use `seg-engine {task.name} RUN`"):
+        with pytest.raises(ConfigError, match=re.escape(f"use `seg-engine {task.usage_of('RUN')}`")):
             with_values(RunConfig(), {"task": task.name})
 
 

@@ -1,7 +1,8 @@
 """Measuring a config on this machine: `python -m engine.training.probes.bench CONFIG.json`.
 
 Needs neither data nor a run.
-Prints one JSON object a line: the device, the latency of one image, then training speed by batch size.
+Prints one JSON object a line: the device, the latency of one image, then training speed by batch size; with
+--latency the device, then the latency of each setting.
 The steps are a run's own `training_step` on random images: augmentation, micro-batches, clipping, the CUDA
 graph of the step and, with runtime.compile=on, the compiled network included. Whether compiling pays within a
 run depends on the run's length, so runtime.compile=auto is measured uncompiled. A run on several devices is
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import smallest_part
+from engine.config.task_sections import TimingConfig
 from engine.exits import DONE, FAILED, tell
 from engine.host.leaving import leave
 from engine.plugins import config_of_file
@@ -44,11 +46,18 @@ def main() -> int:
     parser.add_argument("--classes", type=int, default=19)
     parser.add_argument("--largest", type=int, default=0, help="largest batch tried; 0: twice the config's")
     parser.add_argument("--seconds", type=float, default=3.0, help="time spent on each batch size")
+    parser.add_argument("--latency", metavar="JSON", help="measure latency alone: a TimingConfig")
+    parser.add_argument("--exported", nargs="*", default=(), help="ONNX files to measure with it")
     options = parser.parse_args()
     try:
         config = config_of_file(options.config)
         prepare_process(config.runtime)
-        for line in measure(config, options.classes, options.largest, options.seconds):
+        if options.latency is not None:
+            wanted = TimingConfig.model_validate_json(options.latency)
+            lines = measure_latencies(config, options.classes, wanted, tuple(options.exported))
+        else:
+            lines = measure(config, options.classes, options.largest, options.seconds)
+        for line in lines:
             print(json.dumps(line), flush=True)
     except BrokenPipeError:
         return FAILED
@@ -57,16 +66,37 @@ def main() -> int:
     return DONE
 
 
+def measure_latencies(
+    config: RunConfig, classes: int, wanted: TimingConfig, files: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """The latency of a config's network, whose weights are drawn, and of exported files. Raises
+    ExportedError."""
+    import torch
+
+    from engine.inference.latency import LatencyTable
+    from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.models.registry import build_model
+    from engine.training.objectives import output_channels
+
+    hardware = choose_hardware(config)
+    settle_arithmetic(config, hardware)
+    table = LatencyTable(config, wanted, hardware, files)
+    model = build_model(config.model, output_channels(config, classes)).to(hardware.device).eval()
+    if config.runtime.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    yield _machine(config, classes, hardware, model)
+    for result in table.measure(model):
+        yield {"kind": "latency"} | result.model_dump(exclude={"seq", "t", "attempt", "event"})
+
+
 def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> Iterator[dict[str, Any]]:
     """What there is to know about a config on this machine, one finding after the other."""
     import torch
 
     from engine.learning.ceiling import matrix_ceiling
     from engine.learning.enough_images import enough_by_network
-    from engine.learning.flops import flops_per_sample
     from engine.learning.hardware import choose_hardware, settle_arithmetic
     from engine.learning.latency import measure_latency
-    from engine.models.registry import count_parameters
     from engine.training.objectives import output_channels
     from engine.training.state import new_state
 
@@ -74,24 +104,20 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     config = with_values(config, {"devices": 1, "runtime.compile": compile_})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    flops = flops_per_sample(config, output_channels(config, classes), config.train_size)
     ceiling = matrix_ceiling(hardware)
     names = [str(index) for index in range(classes)] if config.needs_labels else []
     state = new_state(config, hardware, names)
-    yield {
-        "kind": "machine",
-        "device": str(hardware.device),
-        "device_name": hardware.name,
-        "precision": hardware.precision,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "parameters": count_parameters(state.model),
-        "flops_per_sample": flops,
-        "ceiling_flops": ceiling,
-        "memory_bytes": _memory_at_hand(hardware.device),
-    }
+    machine = _machine(config, classes, hardware, state.model)
+    flops = machine["flops_per_sample"]
+    yield machine | {"ceiling_flops": ceiling, "memory_bytes": _memory_at_hand(hardware.device)}
     enough = enough_by_network(output_channels(config, classes))
-    yield {"kind": "latency", **measure_latency(state.model, config.data.size, hardware)}
+    timing = measure_latency(state.model, config.data.size, hardware)
+    yield {
+        "kind": "latency",
+        "median_seconds": timing.median,
+        "p95_seconds": timing.percentile(0.95),
+        "frames_per_second": 1 / timing.median,
+    }
     del state
     for batch_size in _batch_sizes(largest or 2 * config.batch_size):
         line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
@@ -107,6 +133,26 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
         line["achieved_flops"] = 3 * flops * line["images_per_second"]
         line["utilisation"] = line["achieved_flops"] / ceiling
         yield line
+
+
+def _machine(config: RunConfig, classes: int, hardware: Hardware, model: Any) -> dict[str, Any]:
+    """Where is measured, and how large the network is."""
+    import torch
+
+    from engine.learning.flops import flops_per_sample
+    from engine.models.registry import count_parameters
+    from engine.training.objectives import output_channels
+
+    return {
+        "kind": "machine",
+        "device": str(hardware.device),
+        "device_name": hardware.name,
+        "precision": hardware.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "parameters": count_parameters(model),
+        "flops_per_sample": flops_per_sample(config, output_channels(config, classes), config.train_size),
+    }
 
 
 def _batch_sizes(largest: int) -> Iterator[int]:
