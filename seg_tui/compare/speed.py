@@ -60,7 +60,8 @@ def _front(
     from seg_tui.widgets.raster import Raster
 
     front = sorted((point for point in points if point.on_front), key=lambda point: point.frames_per_second)
-    x, y = [], []
+    x: list[float] = []
+    y: list[float] = []
     for point in front:
         across, up = x_scale.share(point.frames_per_second), y_scale.share(point.dice)
         if x:

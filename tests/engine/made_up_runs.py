@@ -12,6 +12,7 @@ from engine.run.crf_events import CrfFound, CrfResult, CrfScores, CrfSearching, 
 from engine.run.directory import RunCard, RunDir
 from engine.run.event import Split
 from engine.run.events import AnyEvent, Data, Epoch, Failed, Finished, Model, Progress, Started
+from engine.run.latency_events import LatencyResult, Timed
 from engine.run.scoring_events import (
     CorruptionResult,
     Detecting,
@@ -510,3 +511,44 @@ def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
 
 def _all_of(table: sa.Table) -> sa.Select[tuple[object, ...]]:
     return sa.select(*(column for column in table.c if column.name != "changed"))
+
+
+def latency_config(source: str) -> RunConfig:
+    """Of a run of the task `latency` that looks at the run `source`."""
+    about = {"source": source, "checkpoint": f"../{source}/checkpoints/best.pt"}
+    return RunConfig.model_validate({"task": "latency", "latency": about})
+
+
+def latency_result(number: int = 0, seconds: float = 0.02, **fields: object) -> LatencyResult:
+    """A measurement at the input size of the default config."""
+    about = {
+        "number": number,
+        "protocol": "engine",
+        "runtime": "torch",
+        "precision": "fp32",
+        "compiled": False,
+        "height": 128,
+        "width": 128,
+        "passes": 300,
+        "median_seconds": seconds,
+        "p95_seconds": 1.1 * seconds,
+        "p99_seconds": 1.2 * seconds,
+        "mean_seconds": seconds,
+        "frames_per_second": 1 / seconds,
+        "device": "cpu",
+        "device_name": "A CPU",
+        "threads": 2,
+    }
+    return LatencyResult.model_validate(about | fields)
+
+
+def latency_journal(source: str, *results: LatencyResult) -> MadeUpJournal:
+    journal = MadeUpJournal()
+    journal.begin()
+    measured = results or (latency_result(), latency_result(1, 0.01, protocol="literature"))
+    path = f"../{source}/checkpoints/best.pt"
+    journal.add(Timed(source=source, checkpoint=path, sha256="00", epoch=2, measurements=len(measured)))
+    for result in measured:
+        journal.add(result)
+    journal.add(Finished(epoch=0, seconds=12.0))
+    return journal
