@@ -30,13 +30,16 @@ def speed_text(plot: SpeedPlot | None, styles: Mapping[str, str], width: int) ->
 
 
 def _drawing(points: Sequence[SpeedPoint], styles: Mapping[str, str], width: int) -> Text:
+    from seg_tui.widgets.raster import ACROSS, DOWN  # with NumPy, which takes a moment
+
     columns = width - MARGIN - 1
     x_scale = _Scale([point.frames_per_second for point in points], can_be_wide=True)
     y_scale = _Scale([point.dice for point in points])
     cells = _front(points, x_scale, y_scale, columns)
     for point in reversed(points):
-        row = round((1 - y_scale.share(point.dice)) * (ROWS - 1))
-        column = round(x_scale.share(point.frames_per_second) * (columns - 1))
+        # The cell of the point's dot, so that a letter covers the corner of the front.
+        row = round((1 - y_scale.share(point.dice)) * (DOWN * ROWS - 1)) // DOWN
+        column = round(x_scale.share(point.frames_per_second) * (ACROSS * columns - 1)) // ACROSS
         while column < columns - 1 and cells[row][column][0].isalpha():
             column += 1  # two letters at one place stand side by side
         letter = point.label[:1]
@@ -55,7 +58,7 @@ def _front(
     points: Sequence[SpeedPoint], x_scale: _Scale, y_scale: _Scale, columns: int
 ) -> list[list[tuple[str, str]]]:
     """Cells with the steps from each network of the front to the next: what can be had at least."""
-    import numpy as np  # takes a moment, in which the screen can be drawn
+    import numpy as np
 
     from seg_tui.widgets.raster import Raster
 

@@ -15,8 +15,9 @@ from seg_tui.app import SegTui
 from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.widgets.chart import Chart
+from tests.engine.made_up_runs import latency_config, latency_journal, latency_result, make_run_dir
 from tests.tui.conftest import opened, screen_text, settled, until
-from tests.tui.made_up_workspace import add, learning_journal
+from tests.tui.made_up_workspace import NOW, add, learning_journal
 from tests.tui.snapshots import app_at
 
 SEEDS = ("aaaa0000", "aaaa0001", "aaaa0002")
@@ -212,6 +213,30 @@ async def test_marked_runs_are_compared_from_the_dashboard(compared: Workspace) 
         assert len(app.screen.runs) == 7
 
 
+@pytest.mark.asyncio
+async def test_speed_is_drawn_with_the_front_and_what_is_left_out_is_named(compared: Workspace) -> None:
+    async with comparing(compared, (*SEEDS, "eeee0000"), (80, 40)) as (app, pilot, _):
+        await press(pilot, "4")
+        assert "no latency measured yet; `seg-engine bench RUN --latency`" in screen_text(app)
+        await pilot.press("escape")
+        for source, seconds in zip(SEEDS, (0.05, 0.02, 0.3), strict=True):
+            time_network(compared, source, seconds)
+        app.go_to.comparison((*SEEDS, "eeee0000"))
+        await until(pilot, lambda: "Speed" in screen_text(app))
+        await press(pilot, "4")
+        await until(pilot, lambda: "frames/s" in screen_text(app))
+        assert "D unet-adamw: no latency measured" in screen_text(app)
+        assert "protocol engine, torch fp32, each at its input size, A CPU, 2 threads" in screen_text(app)
+
+
+def time_network(workspace: Workspace, source: str, seconds: float) -> None:
+    """A run that measured the latency of another's network."""
+    journal = latency_journal(source, latency_result(seconds=seconds))
+    run = make_run_dir(workspace.runs, f"99{source[2:]}", journal, latency_config(source), created=NOW)
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 @pytest.mark.parametrize(
     ("ids", "keys"),
@@ -220,11 +245,12 @@ async def test_marked_runs_are_compared_from_the_dashboard(compared: Workspace) 
         ((*SEEDS, "eeee0000"), ("f", "b")),
         ((*SEEDS, "eeee0000"), ("2",)),
         ((*SEEDS, "eeee0000"), ("3",)),
+        ((*SEEDS, "eeee0000"), ("4",)),
         ((*SEEDS, "eeee0000"), ("P",)),
         ((*SEEDS, "eeee0000", *(f"ffff00{number:02d}" for number in range(8))), ()),
         (("dddd0000", "bbbb0000"), ()),
     ],
-    ids=["curves", "folded", "classes", "config", "published", "twelve", "empty"],
+    ids=["curves", "folded", "classes", "config", "speed", "published", "twelve", "empty"],
 )
 def test_snapshot(
     snap_compare: object,
@@ -236,6 +262,10 @@ def test_snapshot(
     for number, run_id in enumerate(run_id for run_id in ids if run_id.startswith("ffff")):
         journal = learning_journal(0.3 + 0.04 * number, seed=number)
         add(compared, run_id, journal, {"optimizer.lr": 0.02 * (number + 1)}, name=f"unet-with-lr-{number}")
+
+    if keys == ("4",):
+        for source, seconds in zip(ids[:3], (0.05, 0.02, 0.3), strict=True):
+            time_network(compared, source, seconds)
 
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
