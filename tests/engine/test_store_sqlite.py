@@ -76,6 +76,8 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
             "workspace",
         ):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        for table in ("runs", "epochs"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
@@ -98,6 +100,8 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
         for table in SINCE_0009:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE results DROP COLUMN crf")
+        for table in ("runs", "epochs"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
         connection.execute("UPDATE alembic_version SET version_num = '0009'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before

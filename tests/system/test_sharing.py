@@ -247,6 +247,8 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
         for table in ("metrics", "agents", "crf_results", "crf_trials", "latencies"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE results DROP COLUMN crf")
+        for table in ("runs", "epochs"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
         connection.execute("ALTER TABLE runs DROP COLUMN workspace")
         connection.execute("CREATE INDEX runs_queue ON runs (status)")
