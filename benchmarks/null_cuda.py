@@ -33,6 +33,7 @@ from engine.data.batches import ResidentBatches
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.step_graph import GraphDecision
 from engine.run.directory import RunDir
+from engine.training.distillation import load_teacher
 from engine.training.loop import train_epoch
 from engine.training.state import new_state
 from engine.training.validate import score_split
@@ -96,7 +97,8 @@ def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, 
     classes = [str(index) for index in range(19)] if config.needs_labels else []
     torch.cuda.empty_cache()
     decisions: list[GraphDecision] = []
-    state = new_state(config, hardware, classes, on_graph=decisions.append)
+    teacher = load_teacher(config, Path("/"), hardware)
+    state = new_state(config, hardware, classes, on_graph=decisions.append, teacher=teacher)
     height, width = config.data.size
     images = STEPS * config.batch_size
     pixels = torch.zeros(images, height, width, 3, dtype=torch.uint8, device=hardware.device)

@@ -13,7 +13,7 @@ import typer
 
 from engine.cli.console import notices, output, print_json
 from engine.config.described import format_value
-from engine.config.keys import parse_assignments, with_values
+from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
 from engine.errors import EngineError
 from engine.exits import FAILED, FAULT
@@ -30,6 +30,8 @@ class BenchError(EngineError):
 def bench(target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool) -> None:
     """Measure training speed by batch size and the latency of one image. Raises ConfigError, BenchError."""
     config = with_values(base_config(target), parse_assignments(assignments))
+    if config.distill.teacher:
+        raise ConfigError(["distill.from: a teacher is not measured; without it, the student alone is"])
     check_runnable(config)
     lines = []
     notices.say("importing torch")

@@ -84,6 +84,7 @@ def _refuse_wandering(run: RunDir, config: RunConfig) -> None:
     of_network = config.of_network
     sources = {
         "init.weights": config.init.weights,
+        "distill.from": config.distill.teacher,
         f"{config.task}.checkpoint": of_network and of_network.checkpoint,
     }
     for key, path in sources.items():

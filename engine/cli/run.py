@@ -29,7 +29,7 @@ from engine.requests.initial_weights import (
     names_a_run,
     pretraining_card,
     pretraining_of,
-    settle_source,
+    settle_sources,
     starting_from,
 )
 from engine.requests.lifecycle import requeue, taken_over
@@ -99,7 +99,7 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
     if config.executor == "slurm":
         tell_queued(workspace, enqueue(workspace, store, card, config, Place()), as_json)
         return 0
-    config = settle_source(workspace, store, config)
+    config = settle_sources(workspace, store, config)
     pretraining = pretraining_of(config)
     if pretraining is not None:
         first = pretraining_card(card)

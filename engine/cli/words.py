@@ -18,7 +18,7 @@ import typer
 MOST_SECONDS = 0.15
 """For reading what runs are called; ids come of the names of their folders alone."""
 
-RUN_KEYS = ("init.weights", "init.from")
+RUN_KEYS = ("init.weights", "init.from", "distill.from")
 """Config keys whose value may be a run."""
 
 

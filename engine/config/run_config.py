@@ -23,6 +23,7 @@ from engine.config.sections import (
     BudgetConfig,
     CheckpointConfig,
     DataConfig,
+    DistillConfig,
     EarlyStopConfig,
     EmaConfig,
     GalleryConfig,
@@ -108,6 +109,7 @@ class RunConfig(Section):
     ema: EmaConfig = EmaConfig()
     pretrain: PretrainConfig = PretrainConfig()
     init: InitConfig = InitConfig()
+    distill: DistillConfig = DistillConfig()
     augment: Annotated[AugmentSection, AUGMENTATIONS] = Field(default_factory=AUGMENTATIONS.new)
     validation: ValidationConfig = ValidationConfig()
     early_stop: EarlyStopConfig = EarlyStopConfig()
@@ -289,6 +291,15 @@ class RunConfig(Section):
             raise ValueError(
                 f"data.layout: the layout {self.data.layout} has no labels, which task={self.task} needs; "
                 f"it must be auto, {' or '.join(usable)}, or the task pretrain"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_teacher_knows_classes(self) -> Self:
+        if self.distill.teacher and not TASKS[self.task].learns_classes:
+            using = ", ".join(task.name for task in TASKS if task.learns_classes)
+            raise ValueError(
+                f"distill.from: task={self.task} learns no classes; it must be empty, or the task {using}"
             )
         return self
 

@@ -270,6 +270,24 @@ class InitConfig(Section):
     )
 
 
+class DistillConfig(Section):
+    """Learning what a trained network makes of the images beside the labels (Hinton et al. 2015)."""
+
+    teacher: str = option(
+        "",
+        "Learn the outputs of this network beside the labels: a run (its best checkpoint) or a checkpoint "
+        "file (.pt), of the same classes; empty: none",
+        alias="from",
+    )
+    weight: float = option(1.0, "Weight of distillation beside loss.*", gt=0, le=1000)
+    temperature: float = option(
+        1.0,
+        "Both networks' logits are divided by it before the softmax; above 1, unlikely classes count more",
+        gt=0,
+        le=100,
+    )
+
+
 class RuntimeConfig(Section):
     """How the machine is used. Nothing here changes the result beyond rounding."""
 

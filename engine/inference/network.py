@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,6 +27,7 @@ from engine.learning.hardware import Hardware
 from engine.learning.transfers import to_device
 from engine.learning.weight_average import validated_weights
 from engine.models import ModelSection
+from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
@@ -126,13 +129,16 @@ class LoadedModel:
     raw weights that lie beside an average another."""
 
     model: SegmentationNetwork
+    section: ModelSection
     classes: tuple[str, ...]
     epoch: int
     sha256: str
 
 
-def load_model(path: Path, section: ModelSection, classes: Sequence[str], use: str = "") -> LoadedModel:
-    """The network in a checkpoint of an architecture. Raises CheckpointError.
+def load_model(
+    path: Path, section: ModelSection | None, classes: Sequence[str], use: str = ""
+) -> LoadedModel:
+    """The network in a checkpoint of an architecture, None: whichever it is of. Raises CheckpointError.
 
     `classes` are those it has to know; none: whatever it knows. `use` is that of `validated_weights`.
     """
@@ -140,6 +146,7 @@ def load_model(path: Path, section: ModelSection, classes: Sequence[str], use: s
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
         raise CheckpointError(f"{path}: contains no segmentation network")
     known = [str(name) for name in content["classes"]]
+    section = section or _section_of(path, content["model_config"])
     check_fits(path, content, section, list(classes) or known)
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -147,7 +154,21 @@ def load_model(path: Path, section: ModelSection, classes: Sequence[str], use: s
     model.load_state_dict(validated_weights(content, use))
     if "ema" in content and use == "raw":
         sha256 = hashlib.sha256(f"{sha256} raw".encode()).hexdigest()
-    return LoadedModel(model, tuple(known), int(content["epoch"]), sha256)
+    return LoadedModel(model, section, tuple(known), int(content["epoch"]), sha256)
+
+
+def _section_of(path: Path, table: Mapping[str, Any]) -> ModelSection:
+    """The section that a checkpoint was made with. Raises CheckpointError when it is not known here."""
+    kind = MODELS.sections().get(table.get("name", MODELS.default))
+    if kind is None:
+        raise CheckpointError(
+            f"{path}: is of model.name={table['name']}, and there is no such model here; --plugin FILE.py "
+            "names a plugin that has it"
+        )
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        raise CheckpointError(f"{path}: is of the model {table}, which this version cannot make") from error
 
 
 def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes: Sequence[str]) -> Network:

@@ -17,7 +17,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.models import ModelSection
-from engine.run.checkpoint_file import CheckpointError, DamagedCheckpoint, first_line, verify_checkpoint
+from engine.run.checkpoint_file import (
+    CheckpointError,
+    DamagedCheckpoint,
+    first_line,
+    other_classes,
+    verify_checkpoint,
+)
 from engine.run.files import replacing
 
 __all__ = [
@@ -108,10 +114,7 @@ def check_fits(path: Path, content: dict[str, Any], model: ModelSection, classes
         own = model.model_dump(mode="json")
         raise CheckpointError(f"{path}: is of the model {content['model_config']}, the run's is {own}")
     if content["classes"] != classes:
-        raise CheckpointError(
-            f"{path}: knows the {len(content['classes'])} classes {', '.join(content['classes'])}; "
-            f"the run's {len(classes)} are {', '.join(classes)}"
-        )
+        raise CheckpointError(f"{path}: {other_classes(content['classes'], classes)}")
 
 
 def _is_of(model: ModelSection, saved: dict[str, Any]) -> bool:

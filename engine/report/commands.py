@@ -56,6 +56,8 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
         source = source_id(row)
         if began_with and not (source and pretraining_epochs(row)):
             changed["init.weights"] = _called(source, others) if source else began_with
+        if teacher := _OF_RUN.match(changed.get("distill.from", "")):
+            changed["distill.from"] = _called(teacher[1], others)
         words += [row.recipe, *(f"{key}={value}" for key, value in changed.items())]
     else:
         words.append(config_file(row))

@@ -27,7 +27,7 @@ from engine.report.tables import (
     sparkline,
     text_table,
 )
-from engine.run.events import WarmStart
+from engine.run.events import Taught, WarmStart
 from engine.store import (
     CorruptionRow,
     CrfRow,
@@ -314,6 +314,8 @@ def facts(page: RunPage) -> Text:
         facts.append(("model", f"{row.parameters:,} parameters, {flops} a sample (forward)"))
     starts_from = [WarmStart(**event.payload) for event in page.events if event.event == "warm_start"]
     facts += [("from", starts_from[-1].told)] if starts_from else []
+    teachers = [Taught(**event.payload) for event in page.events if event.event == "taught"]
+    facts += [("taught by", teachers[-1].told)] if teachers else []
     if row.train_images is not None:
         facts.append(("images", f"{row.train_images} training, {row.val_images} validation"))
     if row.device:

@@ -104,7 +104,10 @@ def derived_config(
     # Where a network was trained says nothing about where it is looked at.
     table = with_values(trained, {"executor": "local", "devices": "1"} | plain).model_dump()
     config = freeze_classes(
-        validate(table | {"task": task, TASKS[task].section: dict(about), "init": {}, "pretrain": {}})
+        validate(
+            table
+            | {"task": task, TASKS[task].section: dict(about), "init": {}, "pretrain": {}, "distill": {}}
+        )
     )
     config = with_values(config, refined) if refined else config
     if "data.classes" not in values and config.data.class_set is not None:

@@ -15,7 +15,7 @@ from engine.host.input_files import is_text, shown
 from engine.host.processes import ProcessIdentity
 from engine.plugins import with_loaded
 from engine.requests.deleting import delete, remove_folder
-from engine.requests.initial_weights import pretraining_card, pretraining_of, settle_source, starting_from
+from engine.requests.initial_weights import pretraining_card, pretraining_of, settle_sources, starting_from
 from engine.requests.refusals import Refused, refuse_unkeepable
 from engine.run.directory import RunCard
 from engine.store import Store, StoreError
@@ -62,7 +62,7 @@ def enqueue(
     if config.slurm.dry_run:
         raise ConfigError(["slurm.dry_run: is for `seg-engine run` and `sweep`; it must be false here"])
     after = predecessor(store, place)
-    config = settle_source(workspace, store, config, waits_for=after)
+    config = settle_sources(workspace, store, config, waits_for=after)
     pretraining, known = pretraining_of(config), {} if pretrained is None else pretrained
     with all_or_none(workspace, store) as made:
         if pretraining is not None:

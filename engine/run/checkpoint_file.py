@@ -6,6 +6,7 @@ import errno
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import EngineError
@@ -53,3 +54,10 @@ def _is_odd(entry: zipfile.ZipInfo) -> bool:
 
 def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
+    """In what a network that knows some classes is not one of the `wanted`."""
+    return (
+        f"knows the {len(known)} classes {', '.join(known)}; the run's {len(wanted)} are {', '.join(wanted)}"
+    )

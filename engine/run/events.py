@@ -116,6 +116,21 @@ class WarmStart(Event):
         return "; ".join(parts)
 
 
+class Taught(Event):
+    """The network of a checkpoint teaches the run: that of `epoch` in the file `source`, whose SHA-256 is
+    `sha256`."""
+
+    event: Literal["taught"] = "taught"
+    source: str
+    epoch: EpochNumber
+    sha256: Name
+
+    @property
+    def told(self) -> str:
+        """The event as a line for people."""
+        return f"{self.source}, epoch {self.epoch}, SHA-256 {self.sha256[:12]}"
+
+
 class Compiled(Event):
     """Whether torch.compile is used from here on, and why; step times are medians in seconds."""
 
@@ -244,6 +259,7 @@ AnyEvent = Annotated[
     | Data
     | Model
     | WarmStart
+    | Taught
     | Compiled
     | Speed
     | Progress

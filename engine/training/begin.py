@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from engine.components.origin import ComponentError
 from engine.config.step_parts import refuse_too_small_parts
 from engine.data.class_pixels import count_class_pixels, read_class_pixels, write_class_pixels
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.membership import Membership, Trained
+from engine.learning.checkpoint import CheckpointError
 from engine.learning.compile_autotune import CompileDecision
 from engine.learning.enough_images import enough_by_network
 from engine.learning.flops import flops_per_sample
@@ -23,9 +25,11 @@ from engine.learning.hardware import Hardware, choose_hardware, settle_arithmeti
 from engine.learning.step_graph import GraphDecision
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
-from engine.run.events import Compiled, Data, Model, Progress
+from engine.run.events import Compiled, Data, Model, Progress, Taught
+from engine.run.journal import read_all
 from engine.schedules import refuse_unsuitable
 from engine.tasks import TASKS
+from engine.training.distillation import Teacher, load_teacher
 from engine.training.objectives import Segmentation, output_channels
 from engine.training.sampling import Sampling, sampling_of
 from engine.training.saving import find_resumption, restore
@@ -68,8 +72,11 @@ def begin(job: Job) -> Learning:
         lambda decision: record_compile_decision(job, decision),
         job.group,
         lambda decision: report_graph_decision(job, decision),
+        find_teacher(job, hardware, data),
     )
     state.length.images = len(data.train)
+    if state.teacher is not None and not isinstance(state.objective, Segmentation):
+        raise ComponentError(f"distill.from: task={config.task} has targets of its own; it must be empty")
     if isinstance(state.objective, Segmentation) and state.objective.of_classes is not None:
         pixels = torch.tensor(counted_class_pixels(job, data), device=hardware.device)
         state.objective.of_classes.learn_class_pixels(pixels)
@@ -90,6 +97,38 @@ def begin(job: Job) -> Learning:
         told = f"{found[0]} classes at {found[1]:,} places"
         job.say(f"{100 * sampling.share:.3g} % of each epoch are chosen by class: {told}")
     return Learning(hardware, data, state, flops, sampling)
+
+
+def find_teacher(job: Job, hardware: Hardware, data: Dataset) -> Teacher | None:
+    """The network that teaches a run, on the record; None where `distill.from` names none.
+
+    Raises CheckpointError when its checkpoint cannot be used, or is not that which the run began with.
+    """
+    teacher = load_teacher(job.config, job.run.path, hardware, class_names(job, data))
+    if teacher is None:
+        return None
+    recorded = (event for event in read_all(job.run.journal) if isinstance(event, Taught))
+    before = next(recorded, None)
+    if before is not None and before.sha256 != teacher.sha256:
+        raise CheckpointError(
+            f"{teacher.path}: has changed since it began to teach this run: its SHA-256 was "
+            f"{before.sha256[:12]} and is {teacher.sha256[:12]}; restore it, or make a new run with "
+            f"`seg-engine rerun {job.run.id}`"
+        )
+    if before is None:
+        event = Taught(source=str(teacher.path), epoch=teacher.epoch, sha256=teacher.sha256)
+        job.record(event)
+        job.say(f"taught by {event.told}")
+    learned_from = Membership.read(RunDir(teacher.path.parent.parent).split_file)
+    if learned_from is not None:
+        seen = {image for image, _ in learned_from.train.values()}
+        judging = sum(image in seen for image, _ in data.membership.val.values())
+        if judging:
+            job.warn(
+                f"the teacher has learned from {judging} of the {len(data.val)} validation images, so "
+                "validation scores are too high; runs of the same data.split_seed hold out the same images"
+            )
+    return teacher
 
 
 def report_cache(job: Job, done: int, total: int) -> None:

@@ -10,9 +10,10 @@ from engine.losses.builtin import LOSSES
 from engine.models.builtin import MODELS
 from engine.optimizers.builtin import OPTIMIZERS
 from engine.tasks import TASKS
+from engine.training.distillation import Teacher
 
 
-def graph_refusal(config: RunConfig, hardware: Hardware, group: Group) -> str:
+def graph_refusal(config: RunConfig, hardware: Hardware, group: Group, teacher: Teacher | None = None) -> str:
     """Why the step of a run is not captured as a CUDA graph; empty where it may be."""
     if hardware.device.type != "cuda":
         return "it needs CUDA"
@@ -21,6 +22,8 @@ def graph_refusal(config: RunConfig, hardware: Hardware, group: Group) -> str:
     if config.runtime.graph == "auto" and config.runtime.deterministic:
         return "runtime.deterministic=true leaves nothing to measurements; runtime.graph=on uses it"
     outside = components_from_outside(config)
+    if teacher is not None and not teacher.built_in:
+        outside.append("the network of distill.from")
     if config.runtime.graph == "auto" and outside:
         # What they do on the host a replay would leave out, and nobody would notice.
         return f"{', '.join(outside)} may need the host in each step; runtime.graph=on uses it"

@@ -36,6 +36,7 @@ from engine.optimizers.builtin import OPTIMIZERS
 from engine.optimizers.groups import build_optimizer, keep_learning_rate_on, keep_learning_rate_on_host
 from engine.run.events import Epoch
 from engine.schedules import check_schedule
+from engine.training.distillation import Teacher
 from engine.training.early_stop import EarlyStop
 from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.length import Length, length_of
@@ -109,6 +110,7 @@ class TrainState:
     early_stop: EarlyStop
     length: Length
     average: WeightAverage | None = None
+    teacher: Teacher | None = None
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -220,6 +222,7 @@ def new_state(
     on_decision: Callable[[CompileDecision], None] = lambda decision: None,
     group: Group = ALONE,
     on_graph: Callable[[GraphDecision], None] = lambda decision: None,
+    teacher: Teacher | None = None,
 ) -> TrainState:
     """The state before the first step: weights drawn from the config's seed, the same on every rank.
 
@@ -243,7 +246,8 @@ def new_state(
     optimizer = build_optimizer(config.optimizer, model)
     if keeps_learning_rate_on_device(config, hardware):
         keep_learning_rate_on(optimizer, hardware.device)
-    graph = StepGraph(hardware.device, config.runtime.graph, graph_refusal(config, hardware, group), on_graph)
+    refusal = graph_refusal(config, hardware, group, teacher)
+    graph = StepGraph(hardware.device, config.runtime.graph, refusal, on_graph)
     autotune = CompileAutotune(
         network,
         hardware.device,
@@ -271,6 +275,7 @@ def new_state(
         early_stop=EarlyStop(config.early_stop),
         length=length_of(config, group),
         average=WeightAverage(model, ema.decay, ema.warmup) if ema.decay else None,
+        teacher=teacher,
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
     return state

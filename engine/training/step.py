@@ -34,8 +34,8 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
     Needs a model in training mode and `state.steps`. Counts the local batch in `state.meter`, advances
     `state.step`, and returns the sums of the local batch's loss, float64 [terms]. Counted is the loss of the
-    logits alone, which compares with that of validation, where there are no auxiliary ones. The sums are
-    those of the last step only until the next.
+    logits alone, which compares with that of validation, where there are no auxiliary ones and no teacher.
+    The sums are those of the last step only until the next.
 
     What is random is drawn and the batch is augmented before `work`, which a CUDA graph may replay.
     """
@@ -115,12 +115,16 @@ def add_gradients(
         state.dropouts.show(done, len(part))
         done += len(part)
         with nullcontext() if last else state.gradients_stay_here():
+            images = objective.inputs(part, part_targets)
             with state.hardware.autocast():
-                outputs = state.forward(objective.inputs(part, part_targets))  # logits [m, C, H, W]
+                outputs = state.forward(images)  # logits [m, C, H, W]
+                taught = state.teacher.logits(images) if state.teacher is not None else None
             sums = objective.sums(outputs.logits, part_targets)  # float64 [terms]
             loss = objective.value(sums)  # float64 []
             if outputs.auxiliary:
                 loss = loss + auxiliary_loss(objective, outputs.auxiliary, part_targets)
+            if state.teacher is not None and taught is not None:
+                loss = loss + state.teacher.loss(outputs.logits, taught, part_targets)
             scaled = state.scaler.scale(times(loss, share, local_share))
             scaled.backward()  # type: ignore[no-untyped-call]
         counted = sums.detach() if counted is None else counted + sums.detach()

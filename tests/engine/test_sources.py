@@ -10,11 +10,14 @@ import pytest
 
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
-from engine.requests.initial_weights import pretraining_of, settle_source
+from engine.config.sections import PluginFile
+from engine.requests.initial_weights import pretraining_of, settle_sources
 from engine.requests.queueing import Place, enqueue
 from engine.run.directory import RunCard, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
+from tests.engine.conftest import import_made_up_run
+from tests.engine.made_up_runs import CLASSES, finished_journal
 
 EMPTY_SAFETENSORS = (8).to_bytes(8, "little") + b"{}      "
 CONFIG = with_values(RunConfig(), {"model.width": 8})
@@ -41,7 +44,7 @@ def made(
 
 def settled(workspace: Workspace, store: Store, source: str, waits_for: str = "", **values: object) -> str:
     config = with_values(CONFIG, {"init.weights": source, **values})
-    return settle_source(workspace, store, config, waits_for).init.weights
+    return settle_sources(workspace, store, config, waits_for).init.weights
 
 
 def test_a_run_stands_for_its_best_checkpoint_beside_the_new_run(workspace: Workspace, store: Store) -> None:
@@ -160,3 +163,55 @@ def test_a_schedule_that_does_not_suit_the_pretraining_is_refused() -> None:
         pretraining_of(config)
     with pytest.raises(ConfigError, match=r"pretrain\.epochs: works with task=train only"):
         with_values(CONFIG, {"task": "pretrain", "pretrain.epochs": 3})
+
+
+def taught(workspace: Workspace, store: Store, teacher: str, waits_for: str = "", **values: object) -> str:
+    config = with_values(CONFIG, {"distill.from": teacher, **values})
+    return settle_sources(workspace, store, config, waits_for).distill.teacher
+
+
+def test_a_teacher_is_a_run_that_has_ended(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    made(workspace, store, "bbbbbbbb", "best.pt", status="running")
+    assert taught(workspace, store, "run aaaaaaaa") == "../aaaaaaaa/checkpoints/best.pt"
+    assert taught(workspace, store, "bbb", waits_for="bbbbbbbb") == "../bbbbbbbb/checkpoints/best.pt"
+    other = {"model.width": 16, "data.size": "64x64"}
+    assert taught(workspace, store, "aaa", **other) == "../aaaaaaaa/checkpoints/best.pt"
+    with pytest.raises(
+        ConfigError, match=r"distill\.from: bbbbbbbb is running and its network still changes"
+    ):
+        taught(workspace, store, "bbb")
+    with pytest.raises(ConfigError, match=r"distill\.from: .*nobody"):
+        taught(workspace, store, "nobody")
+
+
+def test_a_teacher_that_cannot_teach_is_refused_before_a_run_is_made(
+    workspace: Workspace, store: Store, tmp_path: Path
+) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    other = {"model.name": "deeplab_largefov", "data.size": "40x40"}
+    with pytest.raises(ConfigError, match=r"aaaaaaaa cannot see data\.size: 40x40 does not suit unet"):
+        taught(workspace, store, "aaa", **other)
+    run = import_made_up_run(workspace, "dddddddd", finished_journal())
+    (run.checkpoints / "best.pt").write_bytes(b"weights")
+    with pytest.raises(
+        ConfigError, match=rf"dddddddd knows the {len(CLASSES)} classes .*; the run's 19 are road,"
+    ):
+        taught(workspace, store, "ddd")
+
+    plugin = tmp_path / "mine.py"
+    config = CONFIG.model_copy(update={"plugins": (PluginFile(path=str(plugin), sha256="0" * 64),)})
+    card = RunCard("cccccccc", "made by a plugin", "tests", 1.0)
+    workspace.run_dir("cccccccc").create(card, config)
+    store.lifecycle.create(card, config, "finished")
+    (workspace.run_dir("cccccccc").checkpoints / "best.pt").write_bytes(b"weights")
+    with pytest.raises(ConfigError) as refusal:
+        taught(workspace, store, "ccc")
+    problem = f"{plugin}: the plugin that the run was made with is not there"
+    assert refusal.value.problems == [f"distill.from: cccccccc: {problem}"]
+
+
+def test_a_pre_training_run_has_no_teacher(workspace: Workspace, store: Store) -> None:
+    first = pretraining_of(with_values(CONFIG, {"pretrain.epochs": 2, "distill.from": "a.pt"}))
+    assert first is not None
+    assert first.distill == RunConfig().distill

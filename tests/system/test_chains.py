@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from engine.config.files import to_toml
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunDir
-from engine.run.events import Failed, WarmStart
+from engine.run.events import Failed, Taught, WarmStart
 from engine.run.journal import read_all
 from engine.workspace import Workspace
 from tests.system.conftest import start_worker, wait_for_event, work
@@ -111,6 +112,35 @@ def test_a_warm_start_happens_once(new_run: MakeRun, tiny: RunConfig) -> None:
     assert curve(cold) != curve(whole)
     starts = [event for event in read_all(broken.journal) if isinstance(event, WarmStart)]
     assert len(starts) == 1
+
+
+def test_a_stopped_student_goes_on_with_the_same_teacher_or_not_at_all(
+    new_run: MakeRun, tiny: RunConfig
+) -> None:
+    teacher = new_run(with_values(tiny, {"epochs": 1, "seed": 3}))
+    assert work(teacher) == 0, teacher.log.read_text()
+    path = teacher.checkpoints / "best.pt"
+    config = with_values(tiny, {"distill.from": f"../{teacher.id}/checkpoints/best.pt"})
+    whole, broken = new_run(config), new_run(config)
+    assert work(whole) == 0, whole.log.read_text()
+    worker = start_worker(broken)
+    wait_for_event(broken, worker, lambda event: event.event == "epoch")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=120) == 3, broken.log.read_text()
+
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    torch.save(torch.load(path, weights_only=True) | {"epoch": 9}, path)
+    assert work(broken) == 1
+    failed = read_all(broken.journal)[-1]
+    assert isinstance(failed, Failed)
+    assert f"has changed since it began to teach this run: its SHA-256 was {sha256[:12]}" in failed.message
+
+    path.write_bytes(content)
+    assert work(broken) == 0, broken.log.read_text()
+    assert digest(broken.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
+    told = [event for event in read_all(broken.journal) if isinstance(event, Taught)]
+    assert [(event.source, event.sha256, event.epoch) for event in told] == [(str(path), sha256, 1)]
 
 
 def test_a_source_that_is_gone_fails_the_run_in_words(new_run: MakeRun, tiny: RunConfig) -> None:

@@ -224,6 +224,7 @@ def _steps(
 
     from engine.data.batches import Batch
     from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.training.distillation import load_teacher
     from engine.training.probes.steps import random_batch, score_whole_images, state_for_steps
     from engine.training.step import augmented, training_step
 
@@ -233,7 +234,8 @@ def _steps(
     config = with_values(config, {**plain, **alone})
     hardware = choose_hardware(config, among.rank)
     settle_arithmetic(config, hardware)
-    state = state_for_steps(config, hardware, classes, STEPS * batch)
+    teacher = load_teacher(config, Path("/"), hardware)
+    state = state_for_steps(config, hardware, classes, STEPS * batch, teacher)
     kept = [tensor.clone() for tensor in state.model.state_dict().values()]  # a run holds its best weights
     kept.append(
         torch.ones(_held_beside(hardware.device, data_bytes), dtype=torch.uint8, device=hardware.device)
@@ -279,6 +281,8 @@ def main() -> int:
         Path("/proc/self/oom_score_adj").write_text("1000")
     die_with_the_parent()
     config = config_of_file(options.config)
+    if teacher := config.distill.teacher:  # a path from the folder of the run, which has the config
+        config = with_values(config, {"distill.from": str(options.config.absolute().parent / teacher)})
     prepare_process(config.runtime)
     among = Among(options.rank, options.ranks)
     found = largest_that_fits(config, options.classes, options.images, options.data_bytes, among)

@@ -8,14 +8,17 @@ from engine.config.run_config import RunConfig
 from engine.data.batches import Batch
 from engine.learning.hardware import Hardware
 from engine.models.contract import outputs_of
+from engine.training.distillation import Teacher
 from engine.training.rng import ScoringNoise
 from engine.training.state import TrainState, new_state
 
 
-def state_for_steps(config: RunConfig, hardware: Hardware, classes: int, images: int) -> TrainState:
+def state_for_steps(
+    config: RunConfig, hardware: Hardware, classes: int, images: int, teacher: Teacher | None = None
+) -> TrainState:
     """The state of a run at the first step of an epoch of `images` images."""
     names = [str(index) for index in range(classes)] if config.needs_labels else []
-    state = new_state(config, hardware, names)
+    state = new_state(config, hardware, names, teacher=teacher)
     state.begin_epoch(images)
     return state
 

@@ -146,6 +146,19 @@ def test_the_graph_of_a_step_holds_all_that_a_step_may_do(changes: Sequence[str]
     assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
 
 
+def test_a_teacher_is_part_of_the_graph_and_waits_for_nothing(tmp_path: Path) -> None:
+    config = get_recipe("quick-modern")
+    hardware = choose_hardware(with_values(config, {"device": "cpu"}))
+    teacher = new_state(config, hardware, [str(index) for index in range(19)])
+    identity = {"model_config": config.model.model_dump(mode="json"), "classes": teacher.classes}
+    save_checkpoint(tmp_path / "best.pt", {**identity, "epoch": 1, "model": teacher.model.state_dict()})
+    changes = [f"distill.from={tmp_path}/best.pt", "distill.temperature=2"]
+    for graph in ("off", "on"):
+        row = measure("quick", {"runtime.compile": "off", "runtime.graph": graph}, changes)
+        assert (row["step"]["graph_launch"], row["step"]["wait"]) == (int(graph == "on"), 0)
+    assert row["step"]["graph_node"] > 500, "both networks"
+
+
 def test_micro_batches_train_compiled() -> None:
     # Passes of 8 images, as above: what was compiled for them is found again.
     changes = ["batch_size=16", "runtime.micro_batch=8"]
