@@ -82,12 +82,13 @@ def _below(folder: Path) -> Iterator[tuple[Path, int]]:
 def _refuse_wandering(run: RunDir, config: RunConfig) -> None:
     """Raises RunDirError when a relative path of the config leaves the workspace's runs, or the run."""
     of_network = config.of_network
-    sources = {
-        "init.weights": config.init.weights,
-        "distill.from": config.distill.teacher,
-        f"{config.task}.checkpoint": of_network and of_network.checkpoint,
-    }
-    for key, path in sources.items():
+    sources = [
+        ("init.weights", config.init.weights),
+        ("distill.from", config.distill.teacher),
+        *(("average.checkpoints", path) for path in (config.average.checkpoints if config.average else ())),
+        (f"{config.task}.checkpoint", of_network and of_network.checkpoint),
+    ]
+    for key, path in sources:
         if path and not path.startswith("/") and os.path.normpath(f"{run.id}/{path}").startswith(".."):
             raise RunDirError(f"{run.config_file}: {key}: {path} points outside the folder of runs")
     for key, path in TASKS[config.task].outside(config).items():

@@ -22,7 +22,18 @@ from engine.report.evaluation import evaluation_text, metrics_table
 from engine.report.latency import latency_text
 from engine.report.tables import class_table, duration, score
 from engine.run.directory import RunDir
-from engine.run.events import AnyEvent, Data, Epoch, Model, Progress, Started, Taught, WarmStart, Warned
+from engine.run.events import (
+    AnyEvent,
+    Averaged,
+    Data,
+    Epoch,
+    Model,
+    Progress,
+    Started,
+    Taught,
+    WarmStart,
+    Warned,
+)
 from engine.run.scoring_events import Detecting, Evaluating, Predicting
 from engine.store import RunRow, Store
 from engine.tasks import TASKS
@@ -163,6 +174,9 @@ class PlainDisplay:
                         self._say(line)
                 case WarmStart():
                     self._say(event.told)
+                case Averaged():
+                    for source in event.sources:
+                        self._say(f"averaged: {source.told}")
                 case Taught():
                     self._say(f"taught by {event.told}")
                 case Warned() if not notices.has_noted(event.message):

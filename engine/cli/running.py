@@ -138,6 +138,45 @@ def sweep(context: typer.Context, wanted: Sweep) -> None:
     command(workspace_of(context), wanted)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Averaging:
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Runs of one network.", autocompletion=words.runs),
+    ]
+    checkpoints: Annotated[
+        str,
+        typer.Option(
+            metavar="WHICH",
+            help="Of each run: best, last, kept, epochs such as 40 or 30..60, or several: best,40. "
+            "[default: kept of one run, best of several]",
+        ),
+    ] = ""
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the checkpoint to this file, too.")
+    ] = None
+    set_key: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Such as device=cpu; repeatable.",
+            autocompletion=words.changes,
+        ),
+    ] = field(default_factory=list)
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
+
+
+@commands.command()
+def average(context: typer.Context, wanted: Averaging) -> None:
+    """Average the weights of checkpoints into a network."""
+    from engine.cli.average import average as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
 study_app = group("Queue a whole study.")
 study_app.callback()(help_without_command)
 commands.add_group(study_app, "study")

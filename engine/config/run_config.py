@@ -36,6 +36,7 @@ from engine.config.sections import (
 )
 from engine.config.slurm import SlurmConfig
 from engine.config.task_sections import (
+    AverageConfig,
     CrfSearchConfig,
     EvaluateConfig,
     LatencyConfig,
@@ -132,6 +133,7 @@ class RunConfig(Section):
     robustness: RobustnessConfig | None = None
     crf_search: CrfSearchConfig | None = None
     latency: LatencyConfig | None = None
+    average: AverageConfig | None = None
 
     @classmethod
     def of_stored(cls, table: Mapping[str, Any]) -> Self:
@@ -297,9 +299,8 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _a_teacher_knows_classes(self) -> Self:
         if self.distill.teacher and not TASKS[self.task].learns_classes:
-            using = ", ".join(task.name for task in TASKS if task.learns_classes)
             raise ValueError(
-                f"distill.from: task={self.task} learns no classes; it must be empty, or the task {using}"
+                f"distill.from: task={self.task} learns no classes; it must be empty, or the task {USUAL}"
             )
         return self
 

@@ -62,6 +62,15 @@ class CrfSearchConfig(OfNetworkConfig):
     seed: int = option(0, "Seed of the images and of the parameters", ge=0, lt=2**63)
 
 
+class AverageConfig(Section):
+    """Averaging the weights of checkpoints; `seg-engine average` fills it in."""
+
+    checkpoints: tuple[str, ...] = Field(
+        (), description="Their paths: relative to the folder of this run, or absolute", min_length=2
+    )
+    out: str = option("", "File for the averaged checkpoint besides best.pt, absolute; empty: none")
+
+
 class PredictConfig(OfNetworkConfig):
     """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
 

@@ -30,6 +30,7 @@ from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
+from engine.run.checkpoint_file import sha256_of
 from engine.run.directory import RunDir
 from engine.worker.job import Job
 
@@ -148,8 +149,7 @@ def load_model(
     known = [str(name) for name in content["classes"]]
     section = section or _section_of(path, content["model_config"])
     check_fits(path, content, section, list(classes) or known)
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     model = build_model(section, len(known))
     model.load_state_dict(validated_weights(content, use))
     if "ema" in content and use == "raw":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from engine.config.recipes import RECIPES
 from engine.config.stored import CLASS_SET, flat_config
@@ -35,7 +36,10 @@ def command_line(row: RunRow, others: Mapping[str, RunRow]) -> str:
     """The command of one run. Runs that it builds upon are called by their names, which the same commands
     give again; one that is not among `others`, by its id."""
     task = TASKS[row.task]
-    made = _of_network(task, row, others) if isinstance(task, NetworkTask) else _training(row, others)
+    if isinstance(task, NetworkTask):
+        made = _of_network(task, row, others)
+    else:
+        made = _average(row, others) if row.task == "average" else _training(row, others)
     words = ["seg-engine", *made]
     words += ["--name", row.name] if row.name else []
     return shlex.join([*words, "--experiment", row.experiment])
@@ -65,6 +69,14 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
         words += ["--plugin", file["path"]]
     root = flat_config(row.stored_config).get("data.root", "")
     return [*words, "--data", root] if root else words
+
+
+def _average(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
+    """The command that averages the same checkpoints."""
+    paths = [PurePosixPath(path) for path in row.config["average"]["checkpoints"]]
+    runs = dict.fromkeys(path.parts[1] for path in paths)
+    which = dict.fromkeys(path.stem.removeprefix("epoch_").lstrip("0") for path in paths)
+    return ["average", *(_called(run, others) for run in runs), "--checkpoints", ",".join(which)]
 
 
 def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) -> list[str]:

@@ -27,7 +27,7 @@ from engine.report.tables import (
     sparkline,
     text_table,
 )
-from engine.run.events import Taught, WarmStart
+from engine.run.events import Averaged, Taught, WarmStart
 from engine.store import (
     CorruptionRow,
     CrfRow,
@@ -316,6 +316,8 @@ def facts(page: RunPage) -> Text:
     facts += [("from", starts_from[-1].told)] if starts_from else []
     teachers = [Taught(**event.payload) for event in page.events if event.event == "taught"]
     facts += [("taught by", teachers[-1].told)] if teachers else []
+    mixed = [Averaged(**event.payload) for event in page.events if event.event == "averaged"]
+    facts += [("mean of", source.told) for source in (mixed[-1].sources if mixed else ())]
     if row.train_images is not None:
         facts.append(("images", f"{row.train_images} training, {row.val_images} validation"))
     if row.device:

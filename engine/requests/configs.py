@@ -77,7 +77,9 @@ def check_components(config: RunConfig) -> None:
         raise ConfigError(
             [f"batch_norm: {config.batch_norm} has no effect, as {model.name} has none; it must be local"]
         )
-    has_weights = config.init.weights or config.pretrain.epochs or model.weights_source()
+    has_weights = (
+        config.init.weights or config.pretrain.epochs or model.weights_source() or config.average is not None
+    )
     if config.batch_norm in FROZEN_NORMS and not has_weights:
         raise ConfigError(
             [

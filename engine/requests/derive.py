@@ -32,6 +32,9 @@ KEYS = (
 """Config keys that mean something here, and those of `runtime`, `slurm` and, where a CRF is used, `crf`; the
 rest is settled by the training."""
 
+NOT_TAKEN_OVER: dict[str, Any] = {"init": {}, "pretrain": {}, "distill": {}, "average": None}
+"""Sections that say how a network came about, as a run that looks at it has them."""
+
 CONFUSIONS = "confusions.npz"
 
 
@@ -104,10 +107,7 @@ def derived_config(
     # Where a network was trained says nothing about where it is looked at.
     table = with_values(trained, {"executor": "local", "devices": "1"} | plain).model_dump()
     config = freeze_classes(
-        validate(
-            table
-            | {"task": task, TASKS[task].section: dict(about), "init": {}, "pretrain": {}, "distill": {}}
-        )
+        validate(table | NOT_TAKEN_OVER | {"task": task, TASKS[task].section: dict(about)})
     )
     config = with_values(config, refined) if refined else config
     if "data.classes" not in values and config.data.class_set is not None:

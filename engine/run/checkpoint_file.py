@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import struct
 import zipfile
 import zlib
@@ -52,12 +53,18 @@ def _is_odd(entry: zipfile.ZipInfo) -> bool:
     return entry.file_size != entry.compress_size or entry.external_attr != 0
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a checkpoint's file. Raises OSError."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def other_classes(known: Sequence[str], wanted: Sequence[str]) -> str:
-    """In what a network that knows some classes is not one of the `wanted`."""
+def other_classes(known: Sequence[str], wanted: Sequence[str], whose: str = "the run") -> str:
+    """In what a network that knows some classes is not one of the `wanted`, which are those of `whose`."""
     return (
-        f"knows the {len(known)} classes {', '.join(known)}; the run's {len(wanted)} are {', '.join(wanted)}"
+        f"knows the {len(known)} classes {', '.join(known)}; {whose}'s {len(wanted)} are {', '.join(wanted)}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from engine.run.bounds import (
     Classes,
@@ -129,6 +129,25 @@ class Taught(Event):
     def told(self) -> str:
         """The event as a line for people."""
         return f"{self.source}, epoch {self.epoch}, SHA-256 {self.sha256[:12]}"
+
+
+class AveragedFrom(BaseModel):
+    """A checkpoint whose weights are part of a mean: that of `epoch` in the file `source`."""
+
+    source: str
+    epoch: EpochNumber
+    sha256: Name
+
+    @property
+    def told(self) -> str:
+        return f"{self.source}, epoch {self.epoch}, SHA-256 {self.sha256[:12]}"
+
+
+class Averaged(Event):
+    """The network's weights are the mean of those of several checkpoints."""
+
+    event: Literal["averaged"] = "averaged"
+    sources: list[AveragedFrom]
 
 
 class Compiled(Event):
@@ -260,6 +279,7 @@ AnyEvent = Annotated[
     | Model
     | WarmStart
     | Taught
+    | Averaged
     | Compiled
     | Speed
     | Progress

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.tasks.average import Average
 from engine.tasks.crf_search import CrfSearch
 from engine.tasks.evaluate import Evaluate
 from engine.tasks.latency import Latency
@@ -127,7 +128,7 @@ class TaskRegistry:
 
 
 TASKS = TaskRegistry(
-    (Train(), Pretrain(), Evaluate(), Predict(), Ood(), Robustness(), CrfSearch(), Latency())
+    (Train(), Pretrain(), Average(), Evaluate(), Predict(), Ood(), Robustness(), CrfSearch(), Latency())
 )
 
 

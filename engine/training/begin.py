@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -49,8 +50,21 @@ class Learning:
     sampling: Sampling
 
 
-def begin(job: Job) -> Learning:
-    """Come up, where the run began or where it was left, with all of it on the record."""
+def start(job: Job, state: TrainState) -> None:
+    """Give a new network the weights that the config names, if it names any."""
+    config = job.config
+    if config.init.weights:
+        if source := config.model.weights_source():
+            job.say(f"model.weights, {source}, is not loaded: init.weights is")
+        start_from_source(job, state)
+    else:
+        with job.group.main_rank_first():  # which downloads them
+            start_from_makers(job, state)
+
+
+def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learning:
+    """Come up, where the run began or where it was left, with all of it on the record. At its beginning,
+    `start` gives the network its weights."""
     config = job.config
     hardware = choose_hardware(config, job.group.rank)
     settle_arithmetic(config, hardware)
@@ -82,13 +96,8 @@ def begin(job: Job) -> Learning:
         state.objective.of_classes.learn_class_pixels(pixels)
     if resumption.content is not None:
         restore(job, state, resumption)
-    elif config.init.weights:
-        if source := config.model.weights_source():
-            job.say(f"model.weights, {source}, is not loaded: init.weights is")
-        start_from_source(job, state)
     else:
-        with job.group.main_rank_first():  # which downloads them
-            start_from_makers(job, state)
+        start(job, state)
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
     with job.group.main_rank_first():  # which looks for the classes if nobody has
         sampling = sampling_of(config, data.train, job.cache_dir, partial(report_cache, job))
@@ -119,16 +128,23 @@ def find_teacher(job: Job, hardware: Hardware, data: Dataset) -> Teacher | None:
         event = Taught(source=str(teacher.path), epoch=teacher.epoch, sha256=teacher.sha256)
         job.record(event)
         job.say(f"taught by {event.told}")
-    learned_from = Membership.read(RunDir(teacher.path.parent.parent).split_file)
-    if learned_from is not None:
-        seen = {image for image, _ in learned_from.train.values()}
-        judging = sum(image in seen for image, _ in data.membership.val.values())
-        if judging:
-            job.warn(
-                f"the teacher has learned from {judging} of the {len(data.val)} validation images, so "
-                "validation scores are too high; runs of the same data.split_seed hold out the same images"
-            )
+    warn_of_seen_images(job, teacher.path, data, "the teacher")
     return teacher
+
+
+def warn_of_seen_images(job: Job, checkpoint: Path, data: Dataset, who: str) -> None:
+    """Warn where a checkpoint's run, if it is here, has learned from images that this run validates on; an
+    image is known by what is in its file."""
+    learned_from = Membership.read(RunDir(checkpoint.parent.parent).split_file)
+    if learned_from is None:
+        return
+    seen = {image for image, _ in learned_from.train.values()}
+    judging = sum(image in seen for image, _ in data.membership.val.values())
+    if judging:
+        job.warn(
+            f"{who} has learned from {judging} of the {len(data.val)} validation images, so validation "
+            "scores are too high; runs of the same data.split_seed hold out the same images"
+        )
 
 
 def report_cache(job: Job, done: int, total: int) -> None:

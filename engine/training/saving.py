@@ -140,7 +140,7 @@ def save(job: Job, state: TrainState) -> None:
         return
     if state.best is not None and state.best.weights is not None:
         path = job.run.checkpoints / "best.pt"
-        content = {**_identity(state), **_scores(state.best), "model": state.best.weights}
+        content = {**identity(state), **scores_of(state.best), "model": state.best.weights}
         content |= _with_average(state.best.average) | _with_length(state.best.length)
         save_checkpoint(path, content)
         job.record(
@@ -148,7 +148,7 @@ def save(job: Job, state: TrainState) -> None:
         )
         state.best.weights = state.best.average = None
     content = {
-        **_identity(state),
+        **identity(state),
         **_with_average(state.averaged()),
         **_with_length(state.length.state()),
         "epoch": state.epoch,
@@ -163,7 +163,7 @@ def save(job: Job, state: TrainState) -> None:
         "val_dice": state.val_dice,
         "early_stop": state.early_stop.state(),
         "compiled": None if state.autotune.decision is None else state.autotune.decision.kept,
-        "best": None if state.best is None else _scores(state.best),
+        "best": None if state.best is None else scores_of(state.best),
     }
     save_checkpoint(job.run.checkpoints / "last.pt", content)
     job.record(Checkpoint(kind="last", epoch=state.epoch, path="checkpoints/last.pt", dice=state.val_dice))
@@ -175,7 +175,7 @@ def keep_epoch(job: Job, state: TrainState) -> None:
     if not job.group.is_main:
         return
     path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
-    content = {**_identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
+    content = {**identity(state), "epoch": state.epoch, "model": state.model.state_dict()}
     content |= _with_average(state.averaged())
     save_checkpoint(path, content)
     job.say(f"kept {path.name}")
@@ -189,10 +189,10 @@ def _with_length(length: dict[str, float] | None) -> dict[str, Any]:
     return {"length": length} if length else {}
 
 
-def _identity(state: TrainState) -> dict[str, Any]:
+def identity(state: TrainState) -> dict[str, Any]:
     """What says whose weights these are."""
     return {"model_config": state.config.model.model_dump(mode="json"), "classes": state.classes}
 
 
-def _scores(best: Best) -> dict[str, Any]:
+def scores_of(best: Best) -> dict[str, Any]:
     return {"epoch": best.epoch, "dice": best.dice, "loss": best.loss, "confusion": best.confusion}

@@ -1,0 +1,28 @@
+"""The task `average`: one network whose weights are the mean of those of several checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.tasks.task import LearningTask, Run
+
+if TYPE_CHECKING:
+    from engine.config.run_config import RunConfig
+
+
+class Average(LearningTask):
+    name = "average"
+    does = "average the weights of checkpoints"
+    section = "average"
+    worker = "engine.training.average:average"
+    stops_after = "batch; nothing is kept"
+    doing = "estimating batch norm"
+    tabs = ("classes", "results")
+    first_tab = "classes"
+
+    def check_config(self, config: RunConfig) -> None:
+        if config.average is None:
+            raise ValueError("task: average needs checkpoints; use `seg-engine average RUN...`")
+
+    def stopped_at(self, run: Run) -> str:
+        return "nothing; it begins anew"

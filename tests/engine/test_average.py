@@ -1,0 +1,86 @@
+"""`seg-engine average`: which checkpoints it takes, and what it refuses before a run is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.requests.average import averaged_config, checkpoints_of
+from engine.requests.refusals import Refused
+from engine.store import RunRow
+from engine.workspace import Workspace
+from tests.engine.made_up_runs import finished_journal, make_run_dir
+
+CONFIG = with_values(RunConfig(), {"model.width": 8, "ema.decay": 0.9, "pretrain.epochs": 3})
+FILES = ("best.pt", "last.pt", "epoch_0010.pt", "epoch_0020.pt", "epoch_0030.pt")
+
+
+def made(workspace: Workspace, run_id: str, config: RunConfig = CONFIG) -> RunRow:
+    run = make_run_dir(workspace.runs, run_id, finished_journal(), config)
+    for name in FILES:
+        (run.checkpoints / name).write_bytes(b"weights")
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+        return store.run(run_id)
+
+
+def names(config: RunConfig) -> list[str]:
+    assert config.average is not None
+    return [path.removeprefix("../").replace("checkpoints/", "") for path in config.average.checkpoints]
+
+
+def test_of_one_run_the_kept_epochs_and_of_several_the_best(workspace: Workspace) -> None:
+    one, other = made(workspace, "aaaaaaaa"), made(workspace, "bbbbbbbb", with_values(CONFIG, {"seed": 1}))
+    config = averaged_config(workspace, [one], "", None, ["device=cpu"])
+    assert names(config) == ["aaaaaaaa/epoch_0010.pt", "aaaaaaaa/epoch_0020.pt", "aaaaaaaa/epoch_0030.pt"]
+    assert (config.task, config.epochs, config.ema.decay, config.pretrain.epochs) == ("average", 1, 0.0, 0)
+    assert config.model == CONFIG.model
+    both = averaged_config(workspace, [one, other], "", None, [])
+    assert names(both) == ["aaaaaaaa/best.pt", "bbbbbbbb/best.pt"]
+
+
+@pytest.mark.parametrize(
+    ("which", "found"),
+    [
+        ("15..30", ["epoch_0020.pt", "epoch_0030.pt"]),
+        ("10,best", ["epoch_0010.pt", "best.pt"]),
+        ("kept,20", ["epoch_0010.pt", "epoch_0020.pt", "epoch_0030.pt"]),
+    ],
+)
+def test_checkpoints_are_chosen_by_name_and_by_epoch(
+    workspace: Workspace, which: str, found: list[str]
+) -> None:
+    made(workspace, "aaaaaaaa")
+    assert checkpoints_of(workspace.run_dir("aaaaaaaa"), which) == found
+
+
+def test_what_cannot_be_averaged_is_refused_in_a_line(workspace: Workspace, tmp_path: Path) -> None:
+    one = made(workspace, "aaaaaaaa")
+    (tmp_path / "there.pt").write_bytes(b"")
+
+    def refused(rows: list[RunRow], which: str = "", out: Path | None = None, *changes: str) -> str:
+        with pytest.raises(Refused) as refusal:
+            averaged_config(workspace, rows, which, out, changes)
+        (line,) = refusal.value.problems
+        return line
+
+    there = "it has best.pt, epoch_0010.pt, epoch_0020.pt, epoch_0030.pt, last.pt"
+    assert refused([one], "11..19") == f"--checkpoints 11..19: aaaaaaaa has no such checkpoint; {there}"
+    assert refused([one], "worst").startswith("--checkpoints worst: must be best, last, kept, an epoch N")
+    assert "../aaaaaaaa/checkpoints/best.pt is too little to average; checkpoint.keep_every" in refused(
+        [one], "best"
+    )
+    assert refused([one], "", tmp_path / "there.pt") == f"--out {tmp_path}/there.pt: is there already"
+    assert "there is no folder" in refused([one], "", tmp_path / "gone" / "a.pt")
+    assert refused([one], "", None, "optimizer.lr=1").startswith("optimizer.lr: is fixed by the training; ")
+    wide = made(workspace, "bbbbbbbb", with_values(CONFIG, {"model.width": 16}))
+    expected = "bbbbbbbb: has another network than aaaaaaaa: model.width 16, not 8"
+    assert refused([one, wide]) == expected
+    split = made(workspace, "cccccccc", with_values(CONFIG, {"data.split_seed": 5}))
+    assert refused([one, split]).startswith("cccccccc: has other data than aaaaaaaa: data.split_seed 5, not ")
+    with workspace.open_store() as store:
+        store.lifecycle.set_status("cccccccc", "running")
+        assert refused([store.run("cccccccc"), one]) == "cccccccc: is running; its weights still change"
