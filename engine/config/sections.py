@@ -265,6 +265,11 @@ class InitConfig(Section):
     weights: str = option(
         "", "Start from these weights: a run (its best checkpoint) or a file (.pt, .pth, .safetensors)"
     )
+    parts: Literal["all", "encoder", "decoder"] = option(
+        "all",
+        "Which of the weights are loaded: all, those of the encoder, or those of what comes after it. The "
+        "other part begins with model.weights or, without, at random",
+    )
     strict: bool = option(
         True, "Refuse weights of another network; false: load the weights that fit and log which"
     )

@@ -71,6 +71,8 @@ def check_components(config: RunConfig) -> None:
     model = config.model
     if model.has_encoder is False:
         refuse_idle_factors(config.optimizer, model.name, has_encoder=False)
+    if model.has_encoder is False and config.init.parts != "all":
+        raise ConfigError([f"init.parts: {model.name} has no encoder to tell apart; it must be all"])
     if model.has_blocks is False and config.runtime.recompute:
         raise ConfigError([f"runtime.recompute: {model.name} has no blocks() for it; it must be false"])
     if model.has_batch_norm is False and config.batch_norm != "local":

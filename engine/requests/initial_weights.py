@@ -86,6 +86,7 @@ def pretraining_of(config: RunConfig) -> RunConfig | None:
         "epochs": config.pretrain.epochs,
         "pretrain.epochs": 0,
         "distill.from": "",
+        "init.parts": "all",
         "budget.hours": 0,  # it has epochs of its own
         "budget.images": 0,
     }

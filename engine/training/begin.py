@@ -53,13 +53,14 @@ class Learning:
 def start(job: Job, state: TrainState) -> None:
     """Give a new network the weights that the config names, if it names any."""
     config = job.config
-    if config.init.weights:
-        if source := config.model.weights_source():
-            job.say(f"model.weights, {source}, is not loaded: init.weights is")
-        start_from_source(job, state)
-    else:
+    whole = bool(config.init.weights) and config.init.parts == "all"
+    if whole and (source := config.model.weights_source()):
+        job.say(f"model.weights, {source}, is not loaded: init.weights is")
+    if not whole:
         with job.group.main_rank_first():  # which downloads them
             start_from_makers(job, state)
+    if config.init.weights:
+        start_from_source(job, state)
 
 
 def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learning:

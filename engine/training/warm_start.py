@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from engine.learning.checkpoint import CheckpointError, is_checkpoint
 from engine.learning.weight_average import validated_weights
+from engine.models.contract import SegmentationNetwork
 from engine.models.weight_files import read_content, weights_in
 from engine.models.weight_fit import Fit, fit_weights, shape_of
 from engine.run.events import WarmStart
@@ -35,7 +37,8 @@ def start_from_source(job: Job, state: TrainState) -> None:
     """
     path = Path(os.path.normpath(job.run.path / job.config.init.weights))
     strict = job.config.init.strict
-    _start_from_file(job, state, path, "init.strict=false takes the weights that fit" if strict else "")
+    instead = "init.strict=false takes the weights that fit" if strict else ""
+    _start_from_file(job, state, path, instead, job.config.init.parts)
 
 
 def start_from_makers(job: Job, state: TrainState) -> None:
@@ -51,11 +54,21 @@ def start_from_makers(job: Job, state: TrainState) -> None:
         _take(job, state, model.weights_source(), fit_weights(state.model, offered), None, FIT_INSTEAD)
 
 
-def _start_from_file(job: Job, state: TrainState, path: Path, instead: str) -> None:
+def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, parts: str = "all") -> None:
     content = read_content(path)
     own = is_checkpoint(content)
     fit = _fit_checkpoint(state, content) if own else fit_weights(state.model, weights_in(content, path))
-    _take(job, state, str(path), fit, int(content["epoch"]) if own else None, instead)
+    epoch = int(content["epoch"]) if own else None
+    _take(job, state, str(path), _of_parts(fit, state.model, parts), epoch, instead)
+
+
+def _of_parts(fit: Fit, model: SegmentationNetwork, parts: str) -> Fit:
+    """What fits, less what is not in the `parts` of `init.parts`."""
+    if parts == "all":
+        return fit
+    left = [name for name in fit.taken if model.is_encoder(name) != (parts == "encoder")]
+    taken = {name: tensor for name, tensor in fit.taken.items() if name not in left}
+    return replace(fit, taken=taken, new=[*fit.new, *left], unused=[*fit.unused, *left])
 
 
 def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None, instead: str) -> None:

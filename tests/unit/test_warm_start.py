@@ -75,6 +75,21 @@ def test_of_the_same_classes_everything_is_taken_at_another_size_too(beginning: 
     assert event.told == f"weights loaded from {beginning.source}, epoch 7: {event.taken} tensors"
 
 
+@pytest.mark.parametrize("parts", ["encoder", "decoder"])
+def test_a_part_is_loaded_and_the_other_begins_as_it_would(beginning: Beginning, parts: str) -> None:
+    source = new_state(with_values(BASE, {"seed": 9}), CPU, STREET)
+    beginning.keep(source)
+    state, event = beginning.start(STREET, init__parts=parts)
+    alone = new_state(with_values(BASE, {"seed": 1}), CPU, STREET).model.state_dict()
+    names = {name for name in alone if state.model.is_encoder(name) == (parts == "encoder")}
+    assert 0 < len(names) < len(alone)
+    for name, each in state.model.state_dict().items():
+        expected = source.model.state_dict() if name in names else alone
+        assert torch.equal(each, expected[name]), name
+    assert event.taken == len(names)
+    assert set(event.new) == set(event.unused) == set(alone) - names
+
+
 @pytest.mark.parametrize("classes", [HOUSE, ["car", "road"]])
 def test_of_other_classes_all_but_the_head_is_taken(beginning: Beginning, classes: list[str]) -> None:
     source = new_state(BASE, CPU, STREET)
