@@ -64,7 +64,7 @@ def average(job: Job) -> None:
     metrics = RecordedMetrics(data.class_set, job.warn).of(meter.matrix(), meter.matrices())
     event = meter.event(EPOCH, "val", state.classes, lr=0.0).model_copy(update={"metrics": metrics})
     job.record(event)
-    say_epoch(job, [event])
+    say_epoch(job, f"mean of {len(about.checkpoints)} checkpoints,", [event])
     state.best = Best.of(event, meter)
     save_average(job, state)
     if config.gallery.every:
