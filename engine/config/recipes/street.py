@@ -24,7 +24,7 @@ def street_fast() -> RunConfig:
         epochs=200,
         batch_size=8,
         data=DataConfig(size=(240, 320), split="official", split_rule="threshold", class_uniform=0.5),
-        model=StreetNetConfig(width=16, deep_supervision=1),
+        model=StreetNetConfig(width=16, head_stride=2, deep_supervision=1),
         optimizer=AdamWConfig(lr=0.003, weight_decay=0.01),
         schedule=CosineConfig(warmup_epochs=2),
         loss=LOSSES.new(dice=1.0),

@@ -34,7 +34,7 @@ LIMITS = {
     "deeplab": (300, 2.6),
     "resnet38": (730, 7.9),
     "street": (680, 2.6),
-    "street-fast": (715, 0.5),
+    "street-fast": (750, 0.5),
     "street-max": (860, 3.7),
     "quick": (350, 0.2),
     "quick-modern": (690, 0.3),
