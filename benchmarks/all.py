@@ -49,6 +49,16 @@ SECTIONS = (
         "The bare loop trains the network as smp itself builds it. Target: at least 0.95 of its speed.",
     ),
     Section(
+        "zoo_operators",
+        "What the engine does beyond that bare loop",
+        "python -m benchmarks.zoo --operators --images 24",
+        "Operators of a step that the engine runs more or fewer times than the bare loop, and those that "
+        "take the most, by the time of the one thread that is at work. Beyond the bare loop are the "
+        "scores (`max` finds the class of each pixel), dropout that repeats by sample, and a loss of [B, "
+        "C, H, W], whose gradient the upsampling has to put in order; pixels as rows would round "
+        "differently. Convolutions are the same in both and show how far to trust a line.",
+    ),
+    Section(
         "step_profile",
         "What limits a step",
         "python benchmarks/step_profile.py batch_size=64",

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from engine.config.task_sections import Precision, TimingConfig
 from engine.data.batches import normalise
 from engine.host.cpu import cpu_has_bf16
+from engine.learning.class_maps import largest_class
 from engine.learning.compile_autotune import compiled
 from engine.learning.fold_norms import FoldError, with_folded_norms
 from engine.learning.hardware import Hardware, allow_tf32
@@ -121,7 +122,7 @@ def _engine_pass(network: Network, size: tuple[int, int], hardware: Hardware) ->
 
     def one_pass() -> None:
         with hardware.autocast():
-            outputs_of(network, normalise(image)).logits.argmax(1)
+            largest_class(outputs_of(network, normalise(image)).logits)
         if hardware.device.type == "cuda":
             torch.cuda.synchronize(hardware.device)
 

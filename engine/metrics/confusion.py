@@ -30,7 +30,7 @@ def confusion_per_image(prediction: Tensor, target: Tensor, classes: int) -> Ten
     the error would have to wait for the device: such a pixel is then in no count, and
     `ConfusionSum.compute`, which waits anyway, raises. Raises MetricsError for wrong shapes, too.
 
-    On the CPU uint8 is the fastest type for `prediction`: `logits.argmax(1).to(torch.uint8)`.
+    On the CPU uint8 is the fastest type for `prediction`: `logits.max(1).indices.to(torch.uint8)`.
     """
     confusion, unknown = _count(prediction, target, classes)
     if confusion.device.type == "cpu":

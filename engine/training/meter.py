@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.learning.class_maps import largest_class
 from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum, confusion_per_image
 from engine.metrics.scores import Scores
@@ -92,7 +93,7 @@ class EpochMeter:
     def count(self, sums: Tensor, outputs: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
         """What `add` does on the device."""
         if self.confusion is not None:
-            predicted = outputs.detach().argmax(dim=1).to(torch.uint8)
+            predicted = largest_class(outputs.detach())
             self.confusion.update(predicted, targets)
             if self._by_image is not None:
                 counts = confusion_per_image(predicted, targets, self.confusion.classes)

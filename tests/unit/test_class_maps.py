@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.data.decode import resize_labels
 from engine.learning import class_maps
-from engine.learning.class_maps import class_map
+from engine.learning.class_maps import class_map, largest_class
 
 SIZES = [((8, 12), (37, 50)), ((16, 16), (16, 16)), ((20, 30), (9, 11)), ((5, 7), (5, 21)), ((1, 1), (6, 4))]
 
@@ -32,6 +32,17 @@ def bilinear(logits: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.f
             below = logits[:, bottom, left] * (1 - (x - left)) + logits[:, bottom, right] * (x - left)
             resized[:, i, j] = above * (1 - (y - top)) + below * (y - top)
     return resized
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_largest_class_is_that_of_argmax_with_ties_and_without_numbers(
+    dtype: torch.dtype, order: torch.memory_format
+) -> None:
+    logits = (4 * random_logits((64, 64))).round().to(dtype).contiguous(memory_format=order)
+    logits[:, 3, ::5] = torch.nan
+    assert (logits.diff(dim=1) == 0).any()
+    assert torch.equal(largest_class(logits), logits.argmax(1).to(torch.uint8))
 
 
 @pytest.mark.parametrize("band_values", [2**24, 200])

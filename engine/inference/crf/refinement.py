@@ -17,7 +17,7 @@ from engine.config.crf import CrfParameters
 from engine.inference.crf.found import found_path, load_found
 from engine.inference.crf.mean_field import DenseCrf
 from engine.inference.network import Network
-from engine.learning.class_maps import logits_at
+from engine.learning.class_maps import largest_class, logits_at
 from engine.learning.transfers import to_device
 from engine.metrics.scores import Scores
 from engine.run.crf_events import CrfResult, CrfScores, CrfUse
@@ -76,7 +76,7 @@ class Refinement:
         whole = logits_at(logits, (height, width), label_resize)
         # A softmax of logits differs from their logarithms of probabilities by a constant a pixel.
         beliefs = self.crf.refined(to_device(image, logits.device), whole)
-        classes = beliefs.argmax(2).to(torch.uint8)
+        classes = largest_class(beliefs, dim=2)
         _wait(logits.device)
         self.seconds.append(time.perf_counter() - begun)
         return classes
