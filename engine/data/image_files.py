@@ -33,6 +33,8 @@ byte of the first channel is found. Two channels of 16 bits are four of 8."""
 _GREY_STEP = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies the values of 2-bit and 4-bit greyscale by."""
 
+_COLOR = np.uint32(0xFFFFFF)
+"""The bits of a pixel's number that are its colour."""
 _ROWS = 16
 """Of an image whose colours are looked up at once."""
 
@@ -199,9 +201,9 @@ def _ids_of_colors(
     found = np.empty(pixels.shape, np.uint8)
     for first in range(0, image.height, _ROWS):
         rows = slice(first, first + _ROWS)
-        meant = table.take(pixels[rows] & 0xFFFFFF)
+        meant = table.take(pixels[rows] & _COLOR)
         if meant.min(initial=0) < 0:
-            raise FileFault(path, "label_value", _unknown_colors(pixels & 0xFFFFFF, dict(ids), names))
+            raise FileFault(path, "label_value", _unknown_colors(pixels & _COLOR, dict(ids), names))
         found[rows] = meant
     return found
 
