@@ -111,11 +111,14 @@ def picture(
         Path | None,
         typer.Option(metavar="FILE", help="Output file [default: outputs/picture.png of the run]."),
     ] = None,
+    boundaries: Annotated[
+        bool, typer.Option("--boundaries", help="Only errors near true boundaries.")
+    ] = False,
 ) -> None:
     """Draw image, target, prediction and error side by side."""
     from engine.cli.picture import draw_picture
 
-    draw_picture(workspace_of(context), run, epoch, samples, out)
+    draw_picture(workspace_of(context), run, epoch, samples, out, boundaries)
 
 
 @dataclass(frozen=True, kw_only=True)

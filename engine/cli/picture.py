@@ -13,7 +13,12 @@ from engine.workspace import Workspace
 
 
 def draw_picture(
-    workspace: Workspace, prefix: str, epoch: int | None, samples: int, out: Path | None
+    workspace: Workspace,
+    prefix: str,
+    epoch: int | None,
+    samples: int,
+    out: Path | None,
+    boundaries: bool = False,
 ) -> None:
     """Write the picture and print its path. Raises StoreError and PictureError."""
     with open_existing(workspace) as store:
@@ -23,7 +28,7 @@ def draw_picture(
     if path.suffix.lower() != ".png":
         raise PictureError(f"{path}: the picture is a PNG; the name must end in .png")
     refuse_unwritable(path.parent, "use --out FILE to write it elsewhere")
-    picture = gallery_picture(run.gallery, row.classes, row.colors, epoch, samples, title=row.name)
+    picture = gallery_picture(run.gallery, row.classes, row.colors, epoch, samples, row.name, boundaries)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:
         picture.save(stream, format="PNG")

@@ -17,6 +17,7 @@ background instead, as is often done, gives every prediction the outline of each
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -115,7 +116,7 @@ class BoundaryCounter:
                 raise MetricsError(f"found the label {largest}; train ids are below {self.classes}")
 
     def _add_iou(self, prediction: Labels, truth: Labels) -> None:
-        distance = max(1, round(self.ratio * float(np.hypot(*truth.shape))))
+        distance = boundary_distance(truth.shape, self.ratio)
         of_truth = _near_outline(truth, distance, border=True)
         of_prediction = _near_outline(prediction, distance, border=True)
         both = of_truth & of_prediction & (truth == prediction)
@@ -144,13 +145,24 @@ class BoundaryCounter:
 
     def _add_trimaps(self, prediction: Labels, truth: Labels) -> None:
         for place, radius in enumerate(self.radii):
-            band = _near_outline(truth, radius, border=False)
+            band = near_outline(truth, radius)
             pairs = truth[band].astype(np.int64) * self.classes + prediction[band]
             cells = np.bincount(pairs, minlength=self.classes**2)
             self.counts["trimap"][place] += cells.reshape(self.classes, self.classes)
 
     def _by_class(self, labels: Labels) -> Counts:
         return np.bincount(labels, minlength=self.classes)
+
+
+def boundary_distance(shape: tuple[int, ...], ratio: float = RATIO) -> int:
+    """The `d` of boundary IoU in pixels, for an image of (height, width)."""
+    return max(1, round(ratio * math.hypot(*shape)))
+
+
+def near_outline(labels: Labels, distance: int) -> NDArray[np.bool_]:
+    """Which pixels, bool [H, W], are within `distance` pixels, as a square window, of another class. Void is
+    neither near an outline nor does it make one, and neither does the image's border."""
+    return _near_outline(labels, distance, border=False)
 
 
 def _near_outline(labels: Labels, distance: int, border: bool) -> NDArray[np.bool_]:

@@ -11,12 +11,14 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.classes import VOID
+from engine.metrics.boundary import boundary_distance, near_outline
 from engine.metrics.scores import Scores
 from engine.report.fonts import Font, escaped, font_for
 from engine.report.gallery import (
@@ -49,6 +51,7 @@ _CAPTION_HEIGHT = 30
 _TITLE_HEIGHT = 40
 
 Color = tuple[int, int, int]
+_Value = TypeVar("_Value", np.uint8, np.bool_)
 
 
 def gallery_picture(
@@ -58,19 +61,21 @@ def gallery_picture(
     epoch: int | None = None,
     samples: int = 6,
     title: str = "",
+    boundaries: bool = False,
 ) -> Image.Image:
     """Draw at most `samples` of the gallery's samples, evenly spread, as they were at `epoch`.
 
     `gallery` is the gallery folder of a run; `colors` holds a "#rrggbb" for each of `class_names`.
     Without `epoch` it is the last one that has predictions. Below a row stand the sample's name, the
-    mean Dice of that image and its pixel accuracy; below all rows, the classes that occur in them.
+    mean Dice of that image and its pixel accuracy; below all rows, the classes that occur in them. With
+    `boundaries`, only errors near true boundaries are drawn, and their share of the errors stands below.
 
     Raises PictureError when there is no gallery or no such epoch, when a PNG is missing or damaged,
     when the PNGs differ in size, or when one holds a train id that is not of `class_names`.
     """
     class_colors = parse_colors(class_names, colors)
     epoch, rows = gallery_samples(gallery, len(class_names), epoch, samples)
-    return _compose(rows, class_names, class_colors, title, f"epoch {epoch}")
+    return _compose(rows, class_names, class_colors, title, f"epoch {epoch}", boundaries)
 
 
 def gallery_samples(
@@ -117,8 +122,10 @@ def class_map_panel(
     return palette[_scale_nearest(train_ids, factor)]
 
 
-def error_panel(sample: Sample, factor: tuple[int, int]) -> NDArray[np.uint8]:
-    """Where the prediction is wrong, uint8 [h, w, 3].
+def error_panel(
+    sample: Sample, factor: tuple[int, int], band: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Where the prediction is wrong, uint8 [h, w, 3]; with a `band`, bool [H, W], only within that.
 
     Wrong pixels are WRONG, correct ones the image in pale grey; pixels whose ground truth is void are
     hatched, whatever was predicted there, for they are not scored.
@@ -126,11 +133,30 @@ def error_panel(sample: Sample, factor: tuple[int, int]) -> NDArray[np.uint8]:
     target = _scale_nearest(sample.target, factor)
     wrong = target != _scale_nearest(sample.prediction, factor)
     grey = np.asarray(Image.fromarray(image_panel(sample.image, factor)).convert("L"), dtype=np.float64)
+    if band is not None:
+        wrong &= _scale_nearest(band, factor)
     panel = np.repeat((96 + 0.55 * grey).astype(np.uint8)[..., None], 3, axis=2)
     panel[wrong] = WRONG
     void = target == VOID
     panel[void] = _hatch(*target.shape)[void]
     return panel
+
+
+def boundary_band(sample: Sample) -> NDArray[np.bool_]:
+    """What is near a true boundary, bool [H, W]: within the `d` of boundary IoU."""
+    return near_outline(sample.target, boundary_distance(sample.target.shape))
+
+
+def boundary_share(rows: Sequence[Sample]) -> str:
+    """The share of the errors that are near true boundaries, in words."""
+    wrong = [(row.target != row.prediction) & (row.target != VOID) for row in rows]
+    near = sum(int((errors & boundary_band(row)).sum()) for errors, row in zip(wrong, rows, strict=True))
+    return f"{100 * near / max(1, sum(int(errors.sum()) for errors in wrong)):.0f} %"
+
+
+def boundary_legend(rows: Sequence[Sample]) -> str:
+    distance = boundary_distance(rows[0].target.shape)
+    return f"wrong within {distance} px of a boundary, {boundary_share(rows)} of the errors"
 
 
 def classes_present(rows: Sequence[Sample]) -> list[int]:
@@ -146,6 +172,7 @@ def _compose(
     colors: Sequence[Color],
     title: str,
     epoch_label: str,
+    boundaries: bool = False,
 ) -> Image.Image:
     factor = panel_factor(rows[0].target.shape[1])
     panel_height, panel_width = _scale_nearest(rows[0].target, factor).shape
@@ -162,7 +189,8 @@ def _compose(
         )
         for train_id in classes_present(rows)
     ]
-    error_entries = [("wrong", _plain_swatch(WRONG))]
+    bands = [boundary_band(row) if boundaries else None for row in rows]
+    error_entries = [("wrong" if not boundaries else boundary_legend(rows), _plain_swatch(WRONG))]
     if any((row.target == VOID).any() for row in rows):
         error_entries.append(("void, not scored", _void_swatch()))
     cell = max(int(in_names.getlength(name)) for name, _ in class_entries + error_entries) + _SWATCH + 30
@@ -195,10 +223,11 @@ def _compose(
             image_panel(row.image, factor),
             class_map_panel(row.target, colors, factor),
             class_map_panel(row.prediction, colors, factor),
-            error_panel(row, factor),
+            error_panel(row, factor, bands[position]),
         )
         scores = image_scores(row, len(class_names))
-        captions = (row.name, "", f"Dice {_number(scores.dice)}", _accuracy(scores))
+        told = _accuracy(scores) if not boundaries else f"{boundary_share([row])} of the errors"
+        captions = (row.name, "", f"Dice {_number(scores.dice)}", told)
         for left, panel, caption in zip(lefts, panels, captions, strict=True):
             picture.paste(Image.fromarray(panel), (left, top))
             font, lacking = font_for([caption], small, 14)
@@ -253,7 +282,7 @@ def _hatch(height: int, width: int) -> NDArray[np.uint8]:
     return np.where(diagonal[..., None] < 2, HATCH_LIGHT, HATCH_DARK).astype(np.uint8)
 
 
-def _scale_nearest(train_ids: NDArray[np.uint8], factor: tuple[int, int]) -> NDArray[np.uint8]:
+def _scale_nearest(train_ids: NDArray[_Value], factor: tuple[int, int]) -> NDArray[_Value]:
     up, down = factor
     height, width = train_ids.shape[0] // down, train_ids.shape[1] // down
     thinned = train_ids[down // 2 :: down, down // 2 :: down][:height, :width]

@@ -51,6 +51,7 @@ KEYS: list[BindingType] = [
     Binding("z", "look('zoom', 0.5)", "zoom", key_display="z Z", tooltip="Zoom in around the cross"),
     Binding("Z", "look('zoom', 2)", "zoom out", show=False, tooltip="Zoom out"),
     Binding("e", "look('toggle_errors')", "errors", tooltip="Show errors instead of predictions"),
+    Binding("B", "look('toggle_boundaries')", "boundaries", tooltip="Only errors near true boundaries"),
     Binding("s", "look('next_score', 1)", "score", tooltip="Next OOD score"),
     Binding(
         "left_parenthesis",

@@ -94,12 +94,14 @@ def _points(look: Look, epoch: int) -> Text:
 
 def titles(panels: Sequence[Panel], look: Look) -> list[str]:
     """What is written above each panel; with several runs, a prediction is called by its run."""
+    error = "Boundary error" if look.boundaries else "Error"
+    named = _TITLES | {"error": error, "score": f"Score: {look.score}"}
     if len(look.galleries) == 1:
-        return [_TITLES[p.kind] + (f": {look.score}" if p.kind == "score" else "") for p in panels]
+        return [named[panel.kind] for panel in panels]
     return [
-        _TITLES[panel.kind]
+        named[panel.kind]
         if panel.epoch is None
-        else look.galleries[panel.run].name + (" error" if panel.kind == "error" else "")
+        else look.galleries[panel.run].name + (f" {error.lower()}" if panel.kind == "error" else "")
         for panel in panels
     ]
 
@@ -112,7 +114,9 @@ def caption(drawn: Drawn, shown: Shown, look: Look) -> str:
     scores = shown.scores[panel.run, panel.epoch]
     if panel.kind == "score":
         return "" if drawn.rejected is None else f"{100 * drawn.rejected:.1f} % rejected"
-    if panel.kind == "error" and scores.pixel_accuracy is not None:
+    if panel.kind == "error" and (near := shown.boundary_errors.get((panel.run, panel.epoch))) is not None:
+        score = f"{100 * near.share:.0f} % of the errors"
+    elif panel.kind == "error" and scores.pixel_accuracy is not None:
         score = f"{100 * (1 - scores.pixel_accuracy):.1f} % wrong"
     else:
         score = f"Dice {number(scores.dice)}"
@@ -147,7 +151,21 @@ def legend_of(look: Look, shown: Shown, studio: Studio) -> Text:
         counts = {ranking.images for ranking in rankings if ranking}
         totals.append((f"all {counts.pop()} images" if len(counts) == 1 else "all images", pooled))
     columns = ["Dice"] if len(runs) == 1 else [run.name for run in runs]
-    return legend(rows, columns, totals, depth != "none", "dim")
+    text = legend(rows, columns, totals, depth != "none", "dim")
+    return text.append_text(_boundary_errors(runs, shown))
+
+
+def _boundary_errors(runs: Sequence[RunGallery], shown: Shown) -> Text:
+    """How many of the errors are near true boundaries, where only those are shown."""
+    text = Text()
+    of_run = {run: errors for (run, _), errors in shown.boundary_errors.items()}
+    for run in runs:
+        if (errors := of_run.get(run.id)) is not None:
+            head = f"\n\nboundary errors, d = {errors.distance} px" if not text else ""
+            text.append(head, "bold")
+            name = f"{run.name} " if len(runs) > 1 else ""
+            text.append(f"\n{name}{errors.near:,} of {errors.wrong:,} px ({100 * errors.share:.0f} %)")
+    return text
 
 
 def _class_dice(scores: Scores | None, position: int) -> float | None:

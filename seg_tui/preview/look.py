@@ -68,6 +68,7 @@ class Look:
     epoch: int = 0
     each_best: bool = False
     errors: bool = False
+    boundaries: bool = False
     worst_first: bool = False
     full: int | None = None
     flicker: bool = False
@@ -174,6 +175,11 @@ class Look:
     def toggle_errors(self) -> None:
         """Of several runs: their errors instead of their predictions."""
         self.errors = not self.errors
+
+    def toggle_boundaries(self) -> None:
+        """Only errors near true boundaries, or all; of several runs, instead of their predictions."""
+        self.boundaries = not self.boundaries
+        self.errors = self.errors or self.boundaries
 
     def cover(self, step: float) -> None:
         """Class maps cover so much more of the image."""

@@ -50,7 +50,8 @@ class Drawn:
 class Scene:
     """What there is of the part that is looked at: image uint8 [H, W, 3], target and prediction uint8 [H, W]
     train ids. `paints` and `letters` are what the classes are shown as. `shares`, where there are any, is for
-    each pixel the share of in-distribution pixels that score lower, float32 [H, W]."""
+    each pixel the share of in-distribution pixels that score lower, float32 [H, W]. `band`, where only errors
+    near true boundaries are wanted, is where those count, bool [H, W]."""
 
     image: Pixels
     target: Pixels
@@ -58,6 +59,7 @@ class Scene:
     paints: Sequence[Color]
     letters: Sequence[str]
     shares: NDArray[np.float32] | None = None
+    band: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,14 @@ def _class_map(panel: Panel, scene: Scene, view: View) -> Drawn:
 
 
 def _errors(panel: Panel, scene: Scene, view: View) -> Drawn:
-    """The photograph in pale grey; the more of a pixel is wrong, the redder it is. Void is hatched."""
+    """The photograph in pale grey; the more of a pixel is wrong, the redder it is. Void is hatched. With a
+    `band`, what is wrong outside of it is not shown."""
     without_colors = view.depth == "none"
     canvas = Canvas.of(scene, view, LETTERS if without_colors else view.dots)
     rows, columns = canvas.rows, canvas.columns
     void = scene.target == VOID
-    wrong = share_at((scene.target != scene.prediction) & ~void, rows, columns)
+    is_wrong = (scene.target != scene.prediction) & ~void
+    wrong = share_at(is_wrong if scene.band is None else is_wrong & scene.band, rows, columns)
     is_void = share_at(void, rows, columns) > 0.5
     if without_colors:
         marks = np.where(is_void, 2, (wrong >= 0.5).astype(np.uint8)).astype(np.uint8)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.classes import VOID
+from engine.metrics.boundary import boundary_distance, near_outline
 from engine.metrics.image_confusions import confusion_of
 from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import (
@@ -39,14 +41,29 @@ DECODED_BYTES = 96 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What came of a view. `scores` are of the sample, by (run, epoch); `target_pixels` counts its ground
-    truth by train id, int64 [256]."""
+    """What came of a view. `scores` are of the sample, by (run, epoch), and so are its
+    `boundary_errors` where those are wanted; `target_pixels` counts its ground truth by train id, int64
+    [256]."""
 
     view: View
     drawn: tuple[Drawn, ...]
     scores: Mapping[tuple[str, int], Scores]
     predicted_pixels: Mapping[tuple[str, int], NDArray[np.int64]]
     target_pixels: NDArray[np.int64] | None
+    boundary_errors: Mapping[tuple[str, int], BoundaryErrors] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BoundaryErrors:
+    """How many of the `wrong` pixels of a sample are `near`, within `distance` pixels of a true boundary."""
+
+    near: int
+    wrong: int
+    distance: int
+
+    @property
+    def share(self) -> float:
+        return self.near / self.wrong if self.wrong else 0.0
 
 
 class Cancelled(Exception):
@@ -105,6 +122,7 @@ class Studio:
         drawn = []
         scores: dict[tuple[str, int], Scores] = {}
         predicted: dict[tuple[str, int], NDArray[np.int64]] = {}
+        near: dict[tuple[str, int], BoundaryErrors] = {}
         target: NDArray[np.int64] | None = None
         for panel in view.panels:
             check()
@@ -118,9 +136,12 @@ class Studio:
                     counts = self.confusion(gallery, panel.epoch, view.sample)
                     scores[panel.run, panel.epoch] = scores_from_confusion(counts)
                     predicted[panel.run, panel.epoch] = counts.sum(axis=0)
+                    if view.boundaries:
+                        errors = self.boundary_errors(gallery, panel.epoch, view.sample)
+                        near[panel.run, panel.epoch] = errors
             except PictureError as error:
                 drawn.append(Drawn(panel, None, problem=str(error)))
-        return Shown(view, tuple(drawn), scores, predicted, target)
+        return Shown(view, tuple(drawn), scores, predicted, target, near)
 
     def rank(self, gallery: RunGallery, epoch: int, check: Check) -> Ranking:
         """Score every sample at an epoch; those that cannot be read are left out. Raises Cancelled."""
@@ -167,6 +188,19 @@ class Studio:
         key = ("shares", gallery.folder, sample, score)
         return self._arrays.get(key, lambda: read_score_map(gallery.folder, sample, score, target))
 
+    def band(self, gallery: RunGallery, sample: str) -> NDArray[np.bool_]:
+        """What is near a true boundary, as boundary IoU has it: bool [H, W]. Raises PictureError."""
+        target = self.inputs(gallery, sample).target
+        key = ("band", gallery.folder, sample)
+        return self._arrays.get(key, lambda: near_outline(target, boundary_distance(target.shape)))
+
+    def boundary_errors(self, gallery: RunGallery, epoch: int, sample: str) -> BoundaryErrors:
+        """Raises PictureError."""
+        target = self.inputs(gallery, sample).target
+        wrong = (self.prediction(gallery, epoch, sample) != target) & (target != VOID)
+        near = wrong & self.band(gallery, sample)
+        return BoundaryErrors(int(near.sum()), int(wrong.sum()), boundary_distance(target.shape))
+
     def confusion(self, gallery: RunGallery, epoch: int, sample: str) -> NDArray[np.int64]:
         """int64 [C, C+1] of a sample at an epoch. Raises PictureError."""
         path = gallery.files.get(epoch, {}).get(sample)
@@ -208,6 +242,7 @@ class Studio:
             paints=self.paints(gallery, view.depth),
             letters=class_letters(gallery.classes),
             shares=self.shares(gallery, view.sample, view.score)[part] if view.score else None,
+            band=self.band(gallery, view.sample)[part] if view.boundaries else None,
         )
         return paint(panel, scene, view)
 

@@ -31,8 +31,9 @@ class Panel:
 class View:
     """What is wanted on the screen: pictures in a grid of `columns`. `lines` and `cols` are the cells that
     there are for each, `dots` the pixels (down, right) of a cell; `overlay` is the opacity of class maps
-    over the image, 0..1. Where there is a `score`, predictions are grey where it is above the threshold that
-    accepts the share `accept` of in-distribution pixels."""
+    over the image, 0..1. With `boundaries`, only errors near true boundaries are drawn. Where there is a
+    `score`, predictions are grey where it is above the threshold that accepts the share `accept` of
+    in-distribution pixels."""
 
     sample: str
     panels: tuple[Panel, ...]
@@ -46,6 +47,7 @@ class View:
     dots: Dots = HALF_BLOCKS
     score: str = ""
     accept: float = 1.0
+    boundaries: bool = False
 
 
 def best_grid(panels: int, height: int, width: int, lines: int, cols: int) -> int:
@@ -118,6 +120,7 @@ def view_of(look: Look, lines: int, cols: int, depth: Depth, dots: Dots = HALF_B
         dots=dots,
         score=look.score,
         accept=look.accept,
+        boundaries=look.boundaries,
     )
 
 

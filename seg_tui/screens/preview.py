@@ -195,6 +195,8 @@ class PreviewScreen(Screen[None]):
             return True
         if parameters and parameters[0] in OF_SCORES:
             return bool(self.look.galleries) and bool(self.look.score)
+        if parameters[:1] == ("toggle_boundaries",) and self.look.score:
+            return False
         return len(self.look.galleries) > (parameters[:1] == ("toggle_errors",))
 
     def action_back(self) -> None:

@@ -17,6 +17,8 @@ from engine.report.triptych import (
     MARGIN,
     VOID_COLOR,
     WRONG,
+    boundary_band,
+    boundary_legend,
     class_map_panel,
     classes_present,
     error_panel,
@@ -116,6 +118,23 @@ def test_the_error_panel_tells_wrong_correct_and_void_pixels_apart() -> None:
     grey = panel[correct].astype(int)
     assert (grey == grey[:, :1]).all()
     assert grey.min() > max(HATCH_LIGHT)
+
+
+def test_errors_near_a_true_boundary_can_be_drawn_alone() -> None:
+    """The `d` of boundary IoU is 2 pixels for 64x96; what is wrong in the middle of a class is left out."""
+    target = np.zeros((64, 96), dtype=np.uint8)
+    target[:, 48:] = 1
+    target[:8] = VOID
+    prediction = target.copy()
+    prediction[:, 45:48] = 1  # three columns, of which two are within 2 pixels of class 1
+    prediction[30:34, 10:14] = 2
+    prediction[:8] = 0
+    sample = Sample("street", np.zeros((64, 96, 3), dtype=np.uint8), target, prediction)
+    panel = error_panel(sample, (1, 1), boundary_band(sample))
+    shown = (panel == WRONG).all(axis=2)
+    assert np.argwhere(shown.any(axis=0)).ravel().tolist() == [46, 47]
+    assert shown.sum() == 2 * 56
+    assert boundary_legend([sample]) == "wrong within 2 px of a boundary, 61 % of the errors"  # 112 of 184
 
 
 def test_correct_pixels_of_the_error_panel_still_show_the_image() -> None:

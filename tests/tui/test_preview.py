@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -164,6 +165,24 @@ async def test_runs_side_by_side_show_the_same_sample_and_each_its_best(gallery_
         assert "nearest its best" in text(screen)
         await press(pilot, "e")
         assert titles(screen)[2:] == ["good error", "poor error", "other error"]
+        assert "% wrong" in frames(screen)[3].value
+
+
+async def test_errors_near_boundaries_are_shown_alone_with_their_share(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00002", size=(160, 50)) as (screen, pilot):
+        assert "boundary errors" not in text(screen)
+        before = frames(screen)[3].picture
+        await press(pilot, "B")
+        assert titles(screen)[3] == "Boundary error"
+        assert re.search(r"boundary errors, d = 1 px\s", text(screen))
+        found = re.search(r"(\d+) of (\d+) px \((\d+) %\)", text(screen))
+        assert found is not None
+        near, wrong, share = map(int, found.groups())
+        assert 0 < near < wrong
+        assert share == round(100 * near / wrong)
+        assert frames(screen)[3].value == f"{share} % of the errors"
+        assert frames(screen)[3].picture != before
+        await press(pilot, "B")
         assert "% wrong" in frames(screen)[3].value
 
 
