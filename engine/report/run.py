@@ -320,6 +320,10 @@ def facts(page: RunPage) -> Text:
     facts += [("mean of", source.told) for source in (mixed[-1].sources if mixed else ())]
     if row.train_images is not None:
         facts.append(("images", f"{row.train_images} training, {row.val_images} validation"))
+    if row.budget_used is not None:
+        budget = row.config["budget"]
+        of = f"{budget['hours']:g} h" if budget["hours"] else f"{budget['images']:,} images"
+        facts.append(("budget", f"{100 * row.budget_used:.3g} % of {of}"))
     if row.device:
         name = f"{row.device_name} ({row.device})" if row.device_name else row.device
         facts.append(("device", f"{name}, {row.precision}, host {row.host}, attempt {row.attempt}"))

@@ -76,8 +76,8 @@ class Length:
         """What people should know of the length of a run that is over."""
         return ""
 
-    def begin(self) -> None:
-        """The first step of an attempt follows."""
+    def start_clock(self) -> None:
+        """Count time from here on: what has passed since it was last read does not count."""
 
     def step_done(self) -> None:
         """A step has been made. All ranks call it, as they do `validated` and `read_clock`."""
@@ -188,7 +188,7 @@ class HourBudget(Length):
         used = f"{self.seconds:.1f} of {self._limit:.1f} s are used"
         return f"budget.hours={self._config.budget.hours:g}: {used}"
 
-    def begin(self) -> None:
+    def start_clock(self) -> None:
         self._began = self._clock() - self.seconds
 
     def step_done(self) -> None:

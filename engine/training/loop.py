@@ -58,7 +58,7 @@ def run_epochs(
     metrics = RecordedMetrics(data.class_set, job.warn)
     rates: list[float] = []
     begun = time.monotonic()
-    length.begin()
+    length.start_clock()
     while not state.is_over():
         try:
             train_meter = train_epoch(job, state, train_batches, len(data.train), learning.sampling).over(
@@ -89,6 +89,7 @@ def run_epochs(
         rates.append(train_event.images_per_second)
         if len(rates) == 1:
             record_speed(job, hardware, flops, rates)
+            length.start_clock()  # what the machine could do is no work of the run's
         state.finish_epoch()
         job.epochs_done = state.epoch
         is_last = state.is_over_after(epoch)
@@ -98,10 +99,10 @@ def run_epochs(
         due = is_last or state.save_is_due(config.checkpoint.seconds)
         if group.largest(int(due)):  # each has a clock of its own
             save(job, state)
+    length.read_clock()
     if len(rates) > 1:
         record_speed(job, hardware, flops, rates)
     ended_early = not length.is_over(state.epoch)
-    length.read_clock()
     if told := state.early_stop.told() if ended_early else length.at_end():
         job.say(told)
     return Finished(

@@ -117,7 +117,7 @@ def test_time_is_counted_while_the_run_is_at_work_and_over_all_attempts() -> Non
     clock = Clock()
     length = of_seconds(100, clock)
     clock.now += 50  # the data is read
-    length.begin()
+    length.start_clock()
     for _ in range(3):
         clock.now += 10
         length.step_done()
@@ -136,7 +136,7 @@ def test_time_is_counted_while_the_run_is_at_work_and_over_all_attempts() -> Non
     after = of_seconds(100, clock)
     after.load(saved)
     clock.now += 50
-    after.begin()
+    after.start_clock()
     assert after.seconds_left() == 60
     for step in (1, 2, 3, 4, 5):
         assert not after.cuts(step - 1)
@@ -155,7 +155,7 @@ def test_time_is_counted_while_the_run_is_at_work_and_over_all_attempts() -> Non
 def test_an_epoch_that_begins_has_a_step() -> None:
     clock = Clock()
     length = of_seconds(10, clock)
-    length.begin()
+    length.start_clock()
     clock.now += 4
     length.step_done()
     clock.now += 1
