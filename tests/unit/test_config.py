@@ -227,6 +227,12 @@ def test_a_value_is_written_with_all_its_digits(value: object, text: str) -> Non
     assert format_value(value) == text
 
 
+@pytest.mark.parametrize(("name", "crop"), [("deeplab", "321x321"), ("resnet38", "504x504")])
+def test_recipes_take_the_crops_that_their_pages_name(name: str, crop: str) -> None:
+    config = with_values(get_recipe(name), {"data.size": "1024x2048", "augment.crop": crop})
+    assert format_value(config.train_size) == crop
+
+
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UnknownRecipe, match="did you mean paper-unet"):
         get_recipe("paper_unet")

@@ -16,7 +16,8 @@ def deeplab() -> RunConfig:
     As published: momentum 0.9, weight decay 0.0005, a rate of 0.001, ten times as much for the classifier and
     twice as much for biases, which do not decay; (1 - t)^0.9 after every iteration. 67 epochs of the 2975
     training images of Cityscapes are 19,966 iterations. It was trained from VGG16's weights of ImageNet:
-    init.weights=FILE takes torchvision's or timm's. Without them it learns slowly and not as well.
+    init.weights=FILE takes torchvision's or timm's. Without them it learns slowly and not as well. The
+    published crops do not fit into 256x512; data.size=1024x2048 augment.crop=321x321 has them.
     """
     return RunConfig(
         recipe="deeplab",

@@ -18,7 +18,8 @@ def resnet38() -> RunConfig:
     statistics of batch norm as they came; SGD with momentum 0.9 and weight decay 0.0005, biases at twice the
     rate and without decay; 0.0016 for 140 epochs, then from 0.0008 down to 0 in 64; scale 0.7 to 1.3, batch
     16. It needs init.weights=FILE; without such a file, batch_norm=local trains from scratch. The paper has a
-    mean IoU of 0.7808 on Cityscapes' validation images, learned from crops of 500x500 of the full size.
+    mean IoU of 0.7808 on Cityscapes' validation images, learned from crops of 500x500 of the full size, which
+    do not fit into 256x512. As sides divide by 8 here, data.size=1024x2048 augment.crop=504x504 is near.
     """
     return RunConfig(
         recipe="resnet38",
