@@ -7,12 +7,13 @@ order; the function gives None where the keys switch it off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from engine.components.parts import PartRegistry
 from engine.config.fields import Section, option
+from engine.config.windows import WHOLE, SizeWord, sides
 
 if TYPE_CHECKING:
     from engine.augment.draws import Change
@@ -24,21 +25,11 @@ else:
 GEOMETRY, MIX, COLOUR, ERASE = 100, 150, 200, 300
 """Places in the order: what moves pixels, what mixes samples, what recolours them, what takes them away."""
 
-WHOLE = "none"
-"""What `augment.crop` is where the network is trained on whole images."""
-
-
-def _crop(value: Any) -> Any:
-    """A size as it is written, HEIGHTxWIDTH, also where it came as a list or with other signs."""
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return f"{value[0]}x{value[1]}"
-    return value.replace("×", "x").replace(" ", "") if isinstance(value, str) else value
-
 
 class AugmentSection(Section):
     """Random changes of the training images, drawn anew each time an image is seen."""
 
-    crop: Annotated[str, BeforeValidator(_crop)] = option(
+    crop: SizeWord = option(
         WHOLE,
         "Size of random crops that the network is trained on, height x width, of images of data.size; none: "
         "whole images. Validation always sees whole images",
@@ -56,10 +47,7 @@ class AugmentSection(Section):
     @property
     def crop_size(self) -> tuple[int, int] | None:
         """(height, width) of the crops; None: whole images."""
-        if self.crop == WHOLE:
-            return None
-        height, _, width = self.crop.partition("x")
-        return int(height), int(width)
+        return None if self.crop == WHOLE else sides(self.crop)
 
 
 AUGMENTATIONS: PartRegistry[Build] = PartRegistry("augmentation", "seg_engine.augmentations", AugmentSection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +145,34 @@ class InQueue:
         from engine.requests.queueing import Place
 
         return Place(self.priority, self.after) if self.queue else None
+
+
+@dataclass(frozen=True)
+class InWindows:
+    """Whether the network sees images in sliding windows. Raises WrongUse for what is no size."""
+
+    window: Annotated[
+        str,
+        typer.Option(
+            metavar="HxW", help="Sliding windows of this size, such as 512x1024 [default: whole images]."
+        ),
+    ] = ""
+    stride: Annotated[
+        str,
+        typer.Option(metavar="HxW", help="From one window to the next [default: two thirds of --window]."),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        for option, size in (("--window", self.window), ("--stride", self.stride)):
+            if size and not re.fullmatch(r"[1-9]\d{0,3}[x×][1-9]\d{0,3}", size):
+                raise WrongUse(f"{option}: {size!r} is not a size; it must be HEIGHTxWIDTH such as 512x1024")
+        if self.stride and not self.window:
+            raise WrongUse("--stride is the way from one window to the next; add --window")
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The keys of a task's section."""
+        return {"window": self.window or "none", "stride": self.stride or "auto"}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.cli.console import output
 from engine.cli.reading import open_existing
+from engine.config.described import format_value
 from engine.config.keys import ConfigError
 from engine.report.compare import Comparison, compare
 from engine.report.compare_config import is_external
@@ -86,4 +87,6 @@ def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:
         trained, scored = store.run(scores.source), store.run(scores.run_id)
     except StoreError:
         return Evaluation(scores, external=scores.split == "test")
-    return Evaluation(scores, is_external(scores.split, trained, scored))
+    external = is_external(scores.split, trained, scored)
+    learned_at, seen_at = (format_value(row.config["data"]["size"]) for row in (trained, scored))
+    return Evaluation(scores, external, "" if seen_at == learned_at else seen_at)

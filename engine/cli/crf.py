@@ -32,6 +32,7 @@ def crf_search(workspace: Workspace, wanted: CrfSearching) -> int:
             "at": wanted.at,
             "label_resize": wanted.label_resize,
             "tta": wanted.tta,
+            **wanted.windows.keys,
             "seed": wanted.seed,
         }
         config = derived_config(workspace, row, section, wanted.changes, task="crf-search")

@@ -52,6 +52,7 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
             "at": wanted.at,
             "label_resize": wanted.label_resize,
             "tta": wanted.tta,
+            **wanted.windows.keys,
             "boundary": wanted.boundary,
             "keep": wanted.keep,
         }

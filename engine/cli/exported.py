@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 
-OF_EVALUATIONS = ("tta", "crf", "boundary", "checkpoint", "baseline", "keep", "new", "queued")
-OF_PREDICTIONS = ("tta", "crf", "checkpoint", "set_key", "new", "queued", "as_json")
+OF_EVALUATIONS = ("tta", "windows", "crf", "boundary", "checkpoint", "baseline", "keep", "new", "queued")
+OF_PREDICTIONS = ("tta", "windows", "crf", "checkpoint", "set_key", "new", "queued", "as_json")
 """Options that mean nothing for a file."""
 
 OPTIONS = {"new": "--name, --experiment, --tag and --note", "queued": "--queue", "as_json": "--json"}
-OPTIONS |= {"set_key": "--set"}
+OPTIONS |= {"set_key": "--set", "windows": "--window and --stride"}
 """What a field is called on the command line, where that does not follow from its name."""
 
 
@@ -91,7 +91,11 @@ def data_config(wanted: Evaluation) -> RunConfig:
     a use for."""
     name = Path(wanted.run).name
     refuse_idle(
-        wanted, type(wanted)(run="", new=type(wanted.new)(), queued=type(wanted.queued)()), OF_EVALUATIONS
+        wanted,
+        type(wanted)(
+            run="", windows=type(wanted.windows)(), new=type(wanted.new)(), queued=type(wanted.queued)()
+        ),
+        OF_EVALUATIONS,
     )
     if wanted.data is None:
         raise ConfigError([f"--data DIR: is needed, as {name} does not say where images and labels are"])
@@ -120,7 +124,13 @@ def refuse_idle(
 def predict_file(wanted: Prediction) -> int:
     """Write class maps into --out; returns the exit status, 1 when some image could not be used. Raises
     ConfigError, Refused, ExportedError and DataError before anything is made."""
-    plain = type(wanted)(run="", images=[], new=type(wanted.new)(), queued=type(wanted.queued)())
+    plain = type(wanted)(
+        run="",
+        images=[],
+        windows=type(wanted.windows)(),
+        new=type(wanted.new)(),
+        queued=type(wanted.queued)(),
+    )
     refuse_idle(wanted, plain, OF_PREDICTIONS)
     name = Path(wanted.run).name
     if wanted.out is None:

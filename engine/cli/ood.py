@@ -34,6 +34,7 @@ def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
             "least_predicted": wanted.least_component[0],
             "least_true": wanted.least_component[1],
             "exact_scores": wanted.exact,
+            **wanted.windows.keys,
             "source": row.id,
             "checkpoint": path,
             "in_root": in_root,
@@ -55,7 +56,7 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
     with open_existing(workspace, change=True) as store:
         row = source_run(store, wanted.run)
         path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
-        section = {"split": wanted.split, "source": row.id, "checkpoint": path}
+        section = {"split": wanted.split, "source": row.id, "checkpoint": path, **wanted.windows.keys}
         config = derived_config(
             workspace, row, section, wanted.changes, wanted.data, task="robustness", crf=wanted.crf
         )

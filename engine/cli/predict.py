@@ -47,6 +47,7 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
             "naming": wanted.naming,
             "label_resize": wanted.label_resize,
             "tta": wanted.tta,
+            **wanted.windows.keys,
             "source": row.id,
             "checkpoint": path,
             "images": [str(image) for image in images],

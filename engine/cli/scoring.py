@@ -14,6 +14,7 @@ from engine.cli.arguments import (
     Commands,
     DataOfRun,
     InQueue,
+    InWindows,
     Json,
     LabelResize,
     NetworkChanges,
@@ -61,6 +62,7 @@ class Evaluation:
             metavar="N", min=-1, help="Save the predictions of the N images with the lowest Dice; -1: all."
         ),
     ] = 8
+    windows: InWindows
     new: OfNetwork
     queued: InQueue
     as_json: Json = False
@@ -132,6 +134,7 @@ class Prediction:
             autocompletion=words.changes,
         ),
     ] = field(default_factory=list)
+    windows: InWindows
     new: OfNetwork
     queued: InQueue
     as_json: Json = False
@@ -174,6 +177,7 @@ class OodEvaluation:
         int, typer.Option(metavar="N", min=0, help="Scores kept exactly; beyond that a histogram is used.")
     ] = 4_194_304
     checkpoint: Checkpoint = "best"
+    windows: InWindows
     new: OfNetwork
     queued: InQueue
     as_json: Json = False
@@ -205,6 +209,7 @@ class RobustnessEvaluation:
     split: Split = "val"
     crf: UseCrf = False
     checkpoint: Checkpoint = "best"
+    windows: InWindows
     new: OfNetwork
     queued: InQueue
     as_json: Json = False
@@ -272,6 +277,7 @@ class CrfSearching:
     tta: Tta = "none"
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the images and the parameters.")] = 0
     checkpoint: Checkpoint = "best"
+    windows: InWindows
     new: OfNetwork
     queued: InQueue
     as_json: Json = False

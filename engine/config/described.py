@@ -91,8 +91,17 @@ def chooses_variant(key: str) -> bool:
     return leaf == "name" and section in variant_sections()
 
 
+CALLED_OTHERWISE = {
+    "data.scale": "data.size is the size of the images and augment.crop that of crops, such as "
+    "data.size=1024x2048 augment.crop=512x1024",
+}
+"""What other programs call by another word: key -> what to write instead."""
+
+
 def unknown_key(key: str) -> str:
     """The line that says a key does not exist, with the nearest one that does."""
+    if key in CALLED_OTHERWISE:
+        return f"{key}: no such key; {CALLED_OTHERWISE[key]}"
     keys = list(config_keys())
     leaf = key.rpartition(".")[2]
     near = [k for k in keys if k.rpartition(".")[2] == leaf]

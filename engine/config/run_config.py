@@ -46,6 +46,7 @@ from engine.config.task_sections import (
     RobustnessConfig,
     ScoredSplitConfig,
 )
+from engine.config.windows import WindowKeys
 from engine.data.layouts.builtin import LAYOUTS
 from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
@@ -255,6 +256,26 @@ class RunConfig(Section):
         return "augment.crop" if self.augment.crop_size else "data.size"
 
     @property
+    def windowed(self) -> WindowKeys:
+        """The section that says whether the network sees images whole or in windows where they are scored."""
+        return self.of_network or self.validation
+
+    @property
+    def scored_size(self) -> tuple[int, int]:
+        """(height, width) of what the network sees at once where images are scored: windows, or whole images
+        of `data.size`."""
+        return self.windowed.window_size or self.data.size
+
+    @property
+    def scored_size_key(self) -> str:
+        """The key that says `scored_size`."""
+        return "data.size" if self.windowed.window_size is None else f"{self._windowed_section}.window"
+
+    @property
+    def _windowed_section(self) -> str:
+        return "validation" if self.of_network is None else TASKS[self.task].section
+
+    @property
     def validation_batch(self) -> int:
         """Images of a validation batch: where none are named, as many as have the pixels of a training batch,
         as crops may be much smaller than the images."""
@@ -262,14 +283,21 @@ class RunConfig(Section):
         alike = max(1, self.batch_size * rows * columns // (height * width))
         return self.validation.batch_size or alike
 
+    @property
+    def _parts_of_images(self) -> dict[str, tuple[int, int]]:
+        """What the network sees at once, by the key that says so: crops matter to those that learn alone."""
+        seen = {self.scored_size_key: self.scored_size}
+        return seen | ({self.train_size_key: self.train_size} if TASKS[self.task].learns else {})
+
     @model_validator(mode="after")
     def _crops_lie_within_images(self) -> Self:
-        (height, width), (rows, columns) = self.data.size, self.train_size
-        if rows > height or columns > width:
-            raise ValueError(
-                f"augment.crop: {rows}x{columns} is larger than the images, {height}x{width}; it must be at "
-                "most data.size"
-            )
+        height, width = self.data.size
+        for key, (rows, columns) in self._parts_of_images.items():
+            if rows > height or columns > width:
+                raise ValueError(
+                    f"{key}: {rows}x{columns} is larger than the images, {height}x{width}; it must be at "
+                    "most data.size"
+                )
         moves = self.augment.crop_size is not None or getattr(self.augment, "scale_max", 1.0) > 1
         if getattr(self.augment, "cat_max_ratio", 1.0) < 1 and not moves:
             raise ValueError(
@@ -279,8 +307,14 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _windows_leave_no_gap(self) -> Self:
+        if problem := self.windowed.stride_problem:
+            raise ValueError(f"{self._windowed_section}.stride: {problem}")
+        return self
+
+    @model_validator(mode="after")
     def _sides_divide_by_stride(self) -> Self:
-        for key, size in (("data.size", self.data.size), (self.train_size_key, self.train_size)):
+        for key, size in self._parts_of_images.items():
             if problem := self.model.size_problem(*size):
                 raise ValueError(f"{key}: {problem}")
         return self

@@ -70,10 +70,11 @@ def evaluate(job: Job) -> None:
     kept = Kept.of(job, network, refinement, outlines)
     job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
-    speed = measure_latency(network.model, network.size, scoring.hardware)
+    speed = measure_latency(network.model, network.size, scoring.hardware, network.windows)
     job.say(f"one image takes {1000 * speed.median:.1f} ms")
-    setting = Setting(network.size, "engine", scoring.hardware.precision)
-    job.record(latency_result(setting, speed, machine_of(scoring.hardware)))
+    if network.windows.size is None:  # in windows it is no pass at a size
+        setting = Setting(network.size, "engine", scoring.hardware.precision)
+        job.record(latency_result(setting, speed, machine_of(scoring.hardware)))
 
     with WorstGallery(job.run.gallery, pairs.class_set, network.epoch, about.keep) as gallery:
         gallery.go_on_with(kept.confusions)
@@ -102,6 +103,7 @@ def evaluate(job: Job) -> None:
             latency_p95_seconds=speed.percentile(0.95),
             frames_per_second=1 / speed.median,
             crf="" if refinement is None else refinement.words,
+            **about.window_fields,
             **score_fields(scores, list(network.classes)),
         )
     )

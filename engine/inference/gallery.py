@@ -20,6 +20,7 @@ from engine.classes import ClassSet
 from engine.data.batches import normalise
 from engine.data.sample_readers import Split
 from engine.learning.hardware import Hardware
+from engine.learning.windows import Windows
 from engine.models.contract import outputs_of
 from engine.report.gallery import PictureError, gallery_name
 from engine.report.triptych import gallery_picture
@@ -47,6 +48,7 @@ def write_gallery(
         wanted.mkdir(exist_ok=True)  # without parents: a run directory that was deleted stays deleted
 
     model.eval()
+    windows = Windows.of(job.config.windowed)
     for position, name in zip(positions, names, strict=True):
         image, target = split.sample(position)
         if not (inputs / f"{name}_target.png").exists():
@@ -54,7 +56,7 @@ def write_gallery(
             write_png(inputs / f"{name}_target.png", indexed(target, class_set))
         batch = torch.from_numpy(image).unsqueeze(0).to(hardware.device)
         with hardware.autocast():
-            logits = outputs_of(model, normalise(batch)).logits
+            logits = windows.logits(lambda part: outputs_of(model, part).logits, normalise(batch))
         prediction = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
         write_png(folder / f"{name}.png", indexed(prediction, class_set))
     job.record(Gallery(epoch=epoch, path=str(folder.relative_to(job.run.path)), samples=names))

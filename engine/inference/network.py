@@ -26,6 +26,7 @@ from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpo
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import to_device
 from engine.learning.weight_average import validated_weights
+from engine.learning.windows import WHOLE_IMAGES, Windows
 from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork, outputs_of
@@ -46,7 +47,8 @@ class PredictionError(EngineError):
 @dataclass(frozen=True)
 class Network:
     """A trained network in evaluation mode on its device. `epoch` is that of the checkpoint, `sha256` that
-    of its file; raw weights that lie beside an average have another."""
+    of its file; raw weights that lie beside an average have another. `windows` are cut out of an image of
+    `size`, or of every scale of that."""
 
     model: SegmentationNetwork
     classes: tuple[str, ...]
@@ -57,6 +59,13 @@ class Network:
     stride: int
     least_side: int
     hardware: Hardware
+    windows: Windows = WHOLE_IMAGES
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The sizes in pixels that decide what the network makes of an image."""
+        windows = self.windows
+        return self.size if windows.size is None else (*self.size, *windows.size, *windows.stride)
 
     def views(self, image: Image.Image) -> list[NDArray[np.uint8]]:
         """What the network is to see of an image: uint8 [h, w, 3] at its input size, or at every scale of
@@ -99,8 +108,9 @@ class Network:
         ]
 
     def _forward(self, pixels: Tensor) -> Tensor:
+        inputs = normalise(pixels.unsqueeze(0))
         with self.hardware.autocast():
-            logits = outputs_of(self.model, normalise(pixels.unsqueeze(0))).logits
+            logits = self.windows.logits(lambda part: outputs_of(self.model, part).logits, inputs)
         return logits.float()
 
 
@@ -180,10 +190,16 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     assert about is not None
     path = Path(run_path, about.checkpoint).resolve()
     loaded = load_model(path, config.model, classes, config.ema.use)
-    return ready(loaded, config, hardware, about.tta)
+    return ready(loaded, config, hardware, about.tta, Windows.of(about))
 
 
-def ready(loaded: LoadedModel, config: RunConfig, hardware: Hardware, tta: str = "none") -> Network:
+def ready(
+    loaded: LoadedModel,
+    config: RunConfig,
+    hardware: Hardware,
+    tta: str = "none",
+    windows: Windows = WHOLE_IMAGES,
+) -> Network:
     """A loaded network on its device, for images of the config's size."""
     model = loaded.model.to(hardware.device)
     if config.runtime.channels_last:
@@ -198,4 +214,5 @@ def ready(loaded: LoadedModel, config: RunConfig, hardware: Hardware, tta: str =
         stride=config.model.input_stride(),
         least_side=config.model.least_side(),
         hardware=hardware,
+        windows=windows,
     )

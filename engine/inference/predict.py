@@ -70,6 +70,7 @@ def predict(job: Job) -> None:
             tta=about.tta,
             classes=list(network.classes),
             colors=list(about.colors),
+            **about.window_fields,
         )
     )
     describe_model(job, network.model, len(network.classes))

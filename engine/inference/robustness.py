@@ -33,7 +33,6 @@ from engine.learning.class_maps import class_map
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import Scores, scores_from_confusion
-from engine.run.event import Split
 from engine.run.events import Finished
 from engine.run.files import replacing
 from engine.run.scoring_events import CorruptionResult
@@ -65,7 +64,7 @@ def robustness(job: Job) -> None:
     describe_model(job, network.model, len(network.classes))
     count_images(job, about, pairs, network, counts, refinement)
     scoring.refuse_void(counts.confusions)
-    for result in counts.results(about.split):
+    for result in counts.results(about):
         job.record(result)
     if refinement is not None:
         for place, (corruption, strength) in enumerate(VARIANTS):
@@ -139,7 +138,7 @@ class Counts:
         mean = float(total / images) if images else None
         return scores_from_confusion(self.confusions[place], dice_image=mean)
 
-    def results(self, split: Split) -> list[CorruptionResult]:
+    def results(self, about: RobustnessConfig) -> list[CorruptionResult]:
         made = []
         for place, (corruption, strength) in enumerate(VARIANTS):
             scores = self.scores(place)
@@ -147,12 +146,13 @@ class Counts:
                 CorruptionResult(
                     corruption=corruption,
                     strength=strength,
-                    split=split,
+                    split=about.split,
                     images=len(self.names),
                     dice=scores.dice,
                     dice_image=scores.dice_image,
                     miou=scores.miou,
                     pixel_accuracy=scores.pixel_accuracy,
+                    **about.window_fields,
                 )
             )
         return made

@@ -57,6 +57,7 @@ class Scoring:
             root=str(self.pairs.root),
             classes=list(network.classes),
             colors=[c.hex_color for c in self.pairs.class_set.classes],
+            **about.window_fields,
         )
 
     def refuse_void(self, confusion: NDArray[np.int64]) -> None:

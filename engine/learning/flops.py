@@ -6,8 +6,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.config.run_config import RunConfig
+from engine.learning.windows import Windows
 from engine.models.contract import check_shapes
 from engine.models.registry import CHANNELS, build_model
+
+
+def flops_per_image(config: RunConfig, outputs: int) -> int:
+    """FLOPs of an image of `data.size` where images are scored: as a whole, or of all its windows."""
+    windows = Windows.of(config.windowed).count(config.data.size)
+    return windows * flops_per_sample(config, outputs, config.scored_size)
 
 
 def flops_per_sample(config: RunConfig, outputs: int, size: tuple[int, int] | None = None) -> int:

@@ -26,6 +26,7 @@ from engine.learning.class_maps import largest_class
 from engine.learning.compile_autotune import compiled
 from engine.learning.fold_norms import FoldError, with_folded_norms
 from engine.learning.hardware import Hardware, allow_tf32
+from engine.learning.windows import WHOLE_IMAGES, Windows
 from engine.metrics.latency import LEAST_PASSES, WARM_PASSES, Setting, Timing, time_passes
 from engine.models.contract import outputs_of
 
@@ -36,10 +37,12 @@ Network = Callable[[Tensor], Any]
 
 
 @torch.inference_mode()
-def measure_latency(model: nn.Module, size: tuple[int, int], hardware: Hardware) -> Timing:
-    """Passes from one image of `size` (height, width) in the device's memory to its class ids: the engine's
-    protocol, briefly. Puts the model into evaluation mode."""
-    return time_passes(_engine_pass(model.eval(), size, hardware), **BRIEFLY)
+def measure_latency(
+    model: nn.Module, size: tuple[int, int], hardware: Hardware, windows: Windows = WHOLE_IMAGES
+) -> Timing:
+    """Passes from one image of `size` (height, width) in the device's memory to its class ids, as a whole or
+    in `windows`: the engine's protocol, briefly. Puts the model into evaluation mode."""
+    return time_passes(_engine_pass(model.eval(), size, hardware, windows), **BRIEFLY)
 
 
 def precisions_of(hardware: Hardware) -> tuple[Precision, ...]:
@@ -117,12 +120,14 @@ def _measured(
         return f"torch.compile failed: {line}"
 
 
-def _engine_pass(network: Network, size: tuple[int, int], hardware: Hardware) -> Callable[[], None]:
+def _engine_pass(
+    network: Network, size: tuple[int, int], hardware: Hardware, windows: Windows = WHOLE_IMAGES
+) -> Callable[[], None]:
     image = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8, device=hardware.device)
 
     def one_pass() -> None:
         with hardware.autocast():
-            largest_class(outputs_of(network, normalise(image)).logits)
+            largest_class(windows.logits(lambda part: outputs_of(network, part).logits, normalise(image)))
         if hardware.device.type == "cuda":
             torch.cuda.synchronize(hardware.device)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from engine.report.detection import corruptions_of, kept, mean_of, measure, share
 from engine.report.page import Cell, Table, table
-from engine.report.tables import Column, score, text_table, told_counts
+from engine.report.tables import Column, score, text_table, told_counts, windows_told
 from engine.store import CorruptionRow, OodRow
 
 OOD_TITLE = "out-of-distribution detection"
@@ -55,7 +55,9 @@ def what_was_out(config: dict[str, Any]) -> str:
     """What stood for out-of-distribution in a run of the task `ood`, by its config: a folder's name, or which
     pixels."""
     about = config.get("ood") or {}
-    return Path(about["out_root"]).name if about.get("out_root") else f"{about.get('pseudo')} pixels"
+    told = Path(about["out_root"]).name if about.get("out_root") else f"{about.get('pseudo')} pixels"
+    window = about.get("window", "none")
+    return told if window == "none" else f"{told}, windows {window}"
 
 
 def newest_of_each(found: Iterable[OodResults]) -> list[OodResults]:
@@ -130,6 +132,7 @@ def corruption_block(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> Tab
             values = [dice.get((corruption, strength)) for strength in strengths]
             mean = mean_of(values)
             told = map(score, (clean, *values, mean))
-            lines.append([name, corruption, *told, share(kept(mean, clean))])
+            windows = next((f", {windows_told(row)}" for row in rows if row.window_size), "")
+            lines.append([f"{name}{windows}", corruption, *told, share(kept(mean, clean))])
     header = ["run", "corruption", "clean", *map(str, strengths), "mean", "kept"]
     return table(header, lines, numbers_from=2)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from engine.report.tables import Column, score, text_table
+from engine.report.tables import Column, score, text_table, windows_told
 from engine.store import CorruptionRow, OodRow
 
 LEVELS = {"pixel": "pixels", "image": "whole images"}
@@ -23,7 +23,8 @@ def ood_text(rows: Sequence[OodRow], width: int | None = None) -> Text:
         chosen = [row for row in rows if row.level == level]
         if chosen:
             out, inside = chosen[0].positives, chosen[0].negatives
-            head = f"{told}: {out:,} out-of-distribution, {inside:,} in-distribution\n"
+            windows = f", {windows_told(chosen[0])}" if chosen[0].window_size else ""
+            head = f"{told}: {out:,} out-of-distribution, {inside:,} in-distribution{windows}\n"
             parts.append(Text.assemble((head, "bold"), ood_table(chosen, width)))
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
 

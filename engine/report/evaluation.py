@@ -8,7 +8,7 @@ from rich.text import Text
 
 from engine.metrics.bootstrap import Difference
 from engine.report.csv_text import csv_text
-from engine.report.tables import Column, class_table, large, score, text_table
+from engine.report.tables import Column, class_table, large, score, text_table, windows_told
 from engine.store import EvaluationRow, ImageRow, MetricRow
 
 NAMES = {"dice": "Dice", "dice_image": "image Dice", "miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
@@ -19,6 +19,7 @@ def evaluation_text(row: EvaluationRow, colors: Sequence[str]) -> Text:
     way = f", {row.label_resize}" if row.label_resize else ""
     way += f", test-time augmentation: {row.tta}" if row.tta not in ("", "none") else ""
     way += ", refined by a CRF" if row.crf else ""
+    way += f", {windows_told(row)}" if row.window_size else ""
     title = f"{row.images} images of {row.split} at the {row.at} size{way}, checkpoint of epoch {row.epoch}\n"
     scores = "   ".join(f"{name} {_precise(getattr(row, field))}" for field, name in NAMES.items())
     text = Text(title, no_wrap=True, overflow="ignore")
@@ -75,11 +76,7 @@ def evaluations_table(rows: Sequence[EvaluationRow], width: int | None = None) -
     ]
     if any(row.source for row in rows):
         speeds = [f"{row.frames_per_second:.1f}" if row.frames_per_second else "-" for row in rows]
-        ways = [
-            " ".join(part for part in (row.label_resize, _augmented(row), "+CRF" * bool(row.crf)) if part)
-            or "-"
-            for row in rows
-        ]
+        ways = [_way(row) or "-" for row in rows]
         columns += [
             Column("frames/s", speeds, right=True),
             Column("way", ways),
@@ -128,8 +125,15 @@ def difference_table(found: Sequence[Difference]) -> Text:
     return text_table(columns)
 
 
-def _augmented(row: EvaluationRow) -> str:
-    return f"+{row.tta}" if row.tta not in ("", "none") else ""
+def _windows(row: EvaluationRow) -> str:
+    return f"windows {row.window_size}/{row.window_stride}" if row.window_size else ""
+
+
+def _way(row: EvaluationRow) -> str:
+    """How the class maps came about, in short."""
+    augmented = f"+{row.tta}" if row.tta not in ("", "none") else ""
+    parts = (row.label_resize, augmented, "+CRF" * bool(row.crf), _windows(row))
+    return " ".join(part for part in parts if part)
 
 
 def _precise(value: float | None) -> str:

@@ -10,16 +10,19 @@ from typing import Literal
 
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_ood import OodResults
+from engine.report.tables import windows_told
 from engine.store import CorruptionRow, CrfRow, EpochRow, EvaluationRow, LatencyRow, MetricRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The scores of a run's checkpoint. `external`: on images that took part neither in its training nor in
-    choosing its best epoch."""
+    choosing its best epoch. `input_size` is what the network saw images at, HEIGHTxWIDTH, where that is not
+    the training's."""
 
     scores: EvaluationRow
     external: bool
+    input_size: str = ""
 
     @property
     def kind(self) -> str:
@@ -33,6 +36,8 @@ class Evaluation:
         words = [f"{'external' if self.external else scores.split} at {scores.at}", f"{scores.images} images"]
         words += [scores.label_resize] if scores.label_resize == "nearest" else []
         words += [f"tta {scores.tta}"] if scores.tta not in ("", "none") else []
+        words += [f"input {self.input_size}"] if self.input_size else []
+        words += [windows_told(scores)] if scores.window_size else []
         return ", ".join(words)
 
 

@@ -26,6 +26,7 @@ from engine.report.tables import (
     score,
     sparkline,
     text_table,
+    windows_told,
 )
 from engine.run.events import Averaged, Taught, WarmStart
 from engine.store import (
@@ -271,6 +272,7 @@ def _corruptions(page: RunPage, width: int | None) -> Text | None:
     newest = page.corruptions[-1].run_id
     by = "" if newest == page.row.id else f", by run {newest}"
     rows = [row for row in page.corruptions if row.run_id == newest]
+    by += f", {windows_told(rows[0])}" if rows[0].window_size else ""
     return Text.assemble((f"Dice by corruption and strength{by}\n", "bold"), corruption_table(rows, width))
 
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from engine.visible import one_line
+
+if TYPE_CHECKING:
+    from engine.store import CorruptionRow, EvaluationRow, OodRow
 
 Cell = str | tuple[str, str]
 """Text, or text with its Rich style."""
@@ -120,6 +124,11 @@ def score(value: float | None, sign: str = "", digits: int = 4) -> str:
         return "-"
     small = abs(value) < 1e5 or not math.isfinite(value)
     return f"{value:{sign}.{digits}f}" if small else f"{value:{sign}.3e}"
+
+
+def windows_told(row: CorruptionRow | EvaluationRow | OodRow) -> str:
+    """The sliding windows in which a network saw the images."""
+    return f"windows {row.window_size} every {row.window_stride}"
 
 
 def told_counts(counts: Iterable[int], runs: int) -> str:

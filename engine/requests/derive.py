@@ -158,19 +158,21 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""
-    kind = (about.split, about.at, label_resize, about.tta, wanted.crf.mode != "off")
+    windows = tuple(about.window_fields.values())
+    kind = (about.split, about.at, label_resize, about.tta, wanted.crf.mode != "off", windows)
     for evaluation in reversed(found):
         other = store.run(evaluation.run_id).config["data"]
         way = (evaluation.label_resize, evaluation.tta, evaluation.crf != "")
-        if (evaluation.split, evaluation.at, *way) == kind and (other["root"], other["split"]) == (
-            wanted.data.root,
-            wanted.data.split,
-        ):
+        its_windows = (evaluation.window_size, evaluation.window_stride)
+        same_kind = (evaluation.split, evaluation.at, *way, its_windows) == kind
+        if same_kind and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
             return evaluation
     options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
     options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
     options += f" --tta {about.tta}" if about.tta != "none" else ""
     options += " --crf" if wanted.crf.mode != "off" else ""
+    options += f" --window {about.window}" if about.window != "none" else ""
+    options += f" --stride {about.stride}" if about.stride != "auto" else ""
     command = f"seg-engine evaluate {row.source or row.id} {options}"
     raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
 

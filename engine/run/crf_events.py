@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from engine.run.bounds import Classes, Colors, EpochNumber, Name, Rate, Score, Seconds, Whole, Word
-from engine.run.event import ClassScores, Event, OfClasses
+from engine.run.event import ClassScores, Event, OfClasses, Windowed
 
 
 class CrfUse(BaseModel):
@@ -59,7 +59,7 @@ class CrfResult(Event):
     after: CrfScores | None = None
 
 
-class CrfSearching(OfClasses):
+class CrfSearching(OfClasses, Windowed):
     """A search for the parameters of a CRF begins or goes on: for a checkpoint of the run `source`, on
     `images`, which are training images at the size `at`. `learned`: the network was trained on them. `done`
     trials of an earlier attempt count."""

@@ -51,6 +51,16 @@ class Event(BaseModel):
         return {name for name in self.added_later if getattr(self, name) == fields[name].default}
 
 
+class Windowed(Event):
+    """An event of a task whose network may see images in sliding windows: their size and how far apart they
+    are, HEIGHTxWIDTH in pixels; "" for whole images."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"window_size", "window_stride"})
+
+    window_size: Word = ""
+    window_stride: Word = ""
+
+
 class OfClasses(Event):
     """An event that names the classes of its run, with a colour each."""
 

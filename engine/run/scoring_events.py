@@ -19,10 +19,10 @@ from engine.run.bounds import (
     Whole,
     Word,
 )
-from engine.run.event import ClassScores, Event, MetricScores, OfClasses, Split
+from engine.run.event import ClassScores, Event, MetricScores, OfClasses, Split, Windowed
 
 
-class Evaluating(OfClasses):
+class Evaluating(OfClasses, Windowed):
     """What an evaluation scores, and how: a checkpoint of the run `source` on the images of one split.
 
     `epoch` is the checkpoint's, `sha256` that of its file, `done` the images that an earlier attempt has
@@ -45,7 +45,7 @@ class Evaluating(OfClasses):
     colors: Colors
 
 
-class Predicting(OfClasses):
+class Predicting(OfClasses, Windowed):
     """Which images get class maps, and of which checkpoint of the run `source`; `done` of them an earlier
     attempt has made."""
 
@@ -78,12 +78,13 @@ class ImageScores(Event):
     class_dice: ClassScores
 
 
-class Result(Event):
+class Result(Windowed):
     """The scores of one checkpoint on one split. `confusion` is [C][C + 1]: rows are ground truth, the
     last column is predicted void.
 
     An evaluation also says how it got there and how fast the network is: seconds from one image at the input
-    size in the device's memory to its class map, without test-time augmentation and CRF. `crf` tells the
+    size in the device's memory to its class map, as a whole or in all its windows, without test-time
+    augmentation and CRF. `crf` tells the
     parameters of the CRF that refined the predictions, "" without one; `crf_result` has the scores before it.
     """
 
@@ -118,7 +119,7 @@ class Result(Event):
         return self
 
 
-class Detecting(OfClasses):
+class Detecting(OfClasses, Windowed):
     """What an out-of-distribution evaluation looks at: a checkpoint of the run `source`, whose scores are
     fitted on `training` images and whose thresholds come from `calibrating` images. `cases` are judged,
     `masked` of them have masks. Every attempt judges all of them anew."""
@@ -153,7 +154,7 @@ class OodImage(Event):
     dice: Score | None
 
 
-class OodResult(Event):
+class OodResult(Windowed):
     """How well one score tells out-of-distribution from in-distribution, pixels or whole images.
 
     Measures are None where a class is missing, or where they are not of this level. `error` bounds how wrong
@@ -181,7 +182,7 @@ class OodResult(Event):
     risk_coverage: list[tuple[Score, Score]] = []
 
 
-class CorruptionResult(Event):
+class CorruptionResult(Windowed):
     """The scores of a split whose images were corrupted; `strength` 0 is the images as they are."""
 
     event: Literal["corruption_result"] = "corruption_result"

@@ -35,6 +35,8 @@ class EvaluationRow:
     latency_p95_seconds: float | None
     frames_per_second: float | None
     crf: str
+    window_size: str = ""
+    window_stride: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class OodRow:
     best_threshold: float | None
     aurc: float | None
     risk_coverage: list[list[float]]
+    window_size: str = ""
+    window_stride: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,8 @@ class CorruptionRow:
     dice_image: float | None
     miou: float | None
     pixel_accuracy: float | None
+    window_size: str = ""
+    window_stride: str = ""
 
 
 @dataclass(frozen=True, slots=True)

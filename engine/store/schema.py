@@ -28,6 +28,12 @@ def _scores() -> list[sa.Column[float]]:
     return [sa.Column(name, sa.Float) for name in ("dice", "dice_image", "miou", "pixel_accuracy")]
 
 
+def _windows() -> list[sa.Column[str]]:
+    """Of sliding windows; "" for whole images."""
+    names = ("window_size", "window_stride")
+    return [sa.Column(name, sa.Text, nullable=False, server_default="") for name in names]
+
+
 experiments = sa.Table(
     "experiments",
     metadata,
@@ -180,6 +186,7 @@ results = sa.Table(
     sa.Column("latency_p95_seconds", sa.Float),
     sa.Column("frames_per_second", sa.Float),
     sa.Column("crf", sa.Text, nullable=False, server_default=""),
+    *_windows(),
     sa.PrimaryKeyConstraint("run_id", "split", "at", "epoch"),
 )
 
@@ -222,6 +229,7 @@ ood_results = sa.Table(
     sa.Column("best_threshold", sa.Float),
     sa.Column("aurc", sa.Float),
     sa.Column("risk_coverage", sa.JSON, nullable=False),
+    *_windows(),
     sa.PrimaryKeyConstraint("run_id", "level", "score"),
 )
 
@@ -268,6 +276,7 @@ corruptions = sa.Table(
     sa.Column("seq", sa.Integer, nullable=False),
     sa.Column("images", sa.Integer, nullable=False),
     *_scores(),
+    *_windows(),
     sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
 )
 

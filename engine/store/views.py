@@ -58,7 +58,7 @@ _SQLITE = {
             s.dice_image, s.miou, s.pixel_accuracy, s.class_dice, s.class_iou, s.confusion,
             coalesce(nullif(r.source, ''), r.id) AS source, s.checkpoint, s.label_resize, s.tta, s.parameters,
             s.flops_per_sample, s.latency_seconds, s.latency_p95_seconds, s.frames_per_second,
-            s.crf
+            s.crf, s.window_size, s.window_stride
         {_WHOSE.format(table="results")}
     """,
     "image_scores": f"""
@@ -72,7 +72,8 @@ _SQLITE = {
             s.run_id AS run, r.name, x.name AS experiment, r.source, s.level, s.score, s.t,
             s.positives, s.negatives, s.auroc, s.average_precision, s.fpr95, s.error,
             s.threshold, s.rejected_in, s.rejected_out,
-            s.component_f1, s.best_component_f1, s.best_threshold, s.aurc, s.risk_coverage
+            s.component_f1, s.best_component_f1, s.best_threshold, s.aurc, s.risk_coverage,
+            s.window_size, s.window_stride
         {_WHOSE.format(table="ood_results")}
     """,
     "image_decisions": f"""
@@ -126,7 +127,7 @@ _SQLITE = {
     "robustness_scores": f"""
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, r.source, s.split, s.corruption, s.strength,
-            s.images, s.dice, s.dice_image, s.miou, s.pixel_accuracy
+            s.images, s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.window_size, s.window_stride
         {_WHOSE.format(table="corruptions")}
     """,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.tasks.task import Arguments, NetworkTask, Outcome, Run
+from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, window_options
 
 
 class CrfSearch(NetworkTask):
@@ -25,7 +25,7 @@ class CrfSearch(NetworkTask):
         options: list[str] = []
         for key in ("at", "images", "trials", "minutes", "seed", "label_resize", "tta"):
             options += [f"--{key.replace('_', '-')}", f"{section[key]}"]
-        return Arguments(options=options)
+        return Arguments(options=options + window_options(section))
 
     def done(self, run: Run) -> str:
         return f"{run.step or 0}/{run.steps} trials" if run.steps else "-"

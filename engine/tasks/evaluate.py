@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun
+from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun, window_options
 
 USUALLY_KEPT = 8
 """Of how many images the predictions are kept."""
@@ -30,6 +30,7 @@ class Evaluate(NetworkTask):
         options: list[str] = []
         for key in ("split", "at", "label_resize", "tta"):
             options += [f"--{key.replace('_', '-')}", section[key]]
+        options += window_options(section)
         keep = section.get("keep", USUALLY_KEPT)
         return Arguments(options=options + (["--keep", str(keep)] if keep != USUALLY_KEPT else []))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun
+from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun, window_options
 
 DECISIONS = "decisions"
 """Folder of the tables of accepted images, in the outputs of the run."""
@@ -31,6 +31,7 @@ class Ood(NetworkTask):
         options += ["--split", section["split"], "--accept", str(section["accept"])]
         components = [str(section["least_predicted"]), str(section["least_true"])]
         exact = str(section["exact_scores"])
+        options += window_options(section)
         return Arguments(options=[*options, "--least-component", *components, "--exact", exact])
 
     def outcome(self, run: Run) -> Outcome | None:

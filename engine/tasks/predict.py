@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun
+from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun, window_options
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -32,6 +32,7 @@ class Predict(NetworkTask):
         options += ["--ids", "raw"] if values != list(range(len(values))) else []
         for key in ("naming", "label_resize", "tta"):
             options += [f"--{key.replace('_', '-')}", section[key]]
+        options += window_options(section)
         return Arguments(section["images"], options + (["--overwrite"] if section["overwrite"] else []))
 
     def outcome(self, run: Run) -> Outcome | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.tasks.task import Arguments, NetworkTask, Outcome, Run
+from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, window_options
 
 HARDEST = 5
 """The strength of corruption at which a network is judged in one number."""
@@ -24,7 +24,7 @@ class Robustness(NetworkTask):
     measures = "Dice on corrupted images"
 
     def arguments(self, section: Mapping[str, Any], root: str) -> Arguments:
-        return Arguments(options=["--split", section["split"]])
+        return Arguments(options=["--split", section["split"], *window_options(section)])
 
     def outcome(self, run: Run) -> Outcome | None:
         if run.corrupted_dice is None:

@@ -300,6 +300,13 @@ def epochs_done(run: Run) -> str:
     return f"{run.epoch} ({100 * (run.budget_used or 0.0):.0f} %)"
 
 
+def window_options(section: Mapping[str, Any]) -> list[str]:
+    """What the commands of tasks are given for sliding windows; nothing for whole images."""
+    usual = {"window": "none", "stride": "auto"}
+    given = {key: section.get(key, value) for key, value in usual.items()}
+    return [word for key, value in given.items() if value != usual[key] for word in (f"--{key}", value)]
+
+
 def named(name: str) -> Any:
     """What a dotted name, "module:function", stands for. Raises ComponentError where nothing does."""
     module, _, attribute = name.partition(":")

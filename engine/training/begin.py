@@ -21,7 +21,7 @@ from engine.data.membership import Membership, Trained
 from engine.learning.checkpoint import CheckpointError
 from engine.learning.compile_autotune import CompileDecision
 from engine.learning.enough_images import enough_by_network
-from engine.learning.flops import flops_per_sample
+from engine.learning.flops import flops_per_image, flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.learning.step_graph import GraphDecision
 from engine.models.registry import count_parameters
@@ -234,12 +234,12 @@ def class_names(job: Job, data: Dataset) -> list[str]:
 
 
 def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
-    """Put the network's size on the record, its FLOPs being those of a whole image; returns the FLOPs of one
-    forward pass of one sample as training sees it."""
-    parameters, flops = count_parameters(model), flops_per_sample(job.config, outputs)
+    """Put the network's size on the record, its FLOPs being those of an image as it is scored; returns the
+    FLOPs of one sample as the task sees it: in training those of a crop."""
+    parameters, flops = count_parameters(model), flops_per_image(job.config, outputs)
     job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
     job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
-    if job.config.train_size == job.config.data.size:
+    if not TASKS[job.config.task].learns or job.config.train_size == job.config.scored_size:
         return flops
     return flops_per_sample(job.config, outputs, job.config.train_size)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.data.batches import Batches
 from engine.learning.hardware import Hardware
+from engine.learning.windows import Windows
 from engine.metrics.recorded import wants_images
 from engine.models.contract import outputs_of
 from engine.run.events import Progress
@@ -39,6 +40,7 @@ def score_split(
     """
     group, batch_size = job.group, job.config.validation_batch
     steps = -(-images // batch_size)
+    windows = Windows.of(job.config.windowed)
     model.eval()
     apart = images if wants_images() else 0
     meter = EpochMeter(classes, hardware.device, objective, batches=steps, images_apart=apart)
@@ -51,7 +53,8 @@ def score_split(
             noise = ScoringNoise(job.config.seed, step * batch_size)
             targets = objective.targets(batch.images, batch.labels, noise)
             with hardware.autocast():
-                logits = outputs_of(model, objective.inputs(batch.images, targets)).logits
+                inputs = objective.inputs(batch.images, targets)
+                logits = windows.logits(lambda part: outputs_of(model, part).logits, inputs)
             meter.add(objective.sums(logits, targets), logits, targets, batch=step, first=step * batch_size)
         if job.progress_is_due():
             job.report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import subprocess
@@ -45,6 +46,7 @@ def test_migrating_an_older_schema_makes_the_views_anew(
 SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials", "latencies")
 SINCE_0001 = ("images", "ood_results", "ood_images", "corruptions", *SINCE_0009)
 """Tables that came later."""
+WINDOWS = ("window_size", "window_stride")
 
 
 def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Path) -> None:
@@ -57,7 +59,15 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
             connection.execute(f"DROP VIEW {view}")
         for table in SINCE_0001:
             connection.execute(f"DROP TABLE {table}")
-        for column in ("checkpoint", "label_resize", "tta", "parameters", "flops_per_sample", "crf"):
+        for column in (
+            "checkpoint",
+            "label_resize",
+            "tta",
+            "parameters",
+            "flops_per_sample",
+            "crf",
+            *WINDOWS,
+        ):
             connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
         for column in ("latency_seconds", "latency_p95_seconds", "frames_per_second"):
             connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
@@ -102,6 +112,8 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
         connection.execute("ALTER TABLE results DROP COLUMN crf")
         for table in ("runs", "epochs"):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
+        for table, column in itertools.product(("results", "ood_results", "corruptions"), WINDOWS):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0009'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before

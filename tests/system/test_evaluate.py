@@ -238,6 +238,29 @@ def test_a_comparison_and_the_database_made_again(
     assert roads == sorted(roads, reverse=True)
 
 
+def test_what_a_network_sees_in_windows_is_told_apart(
+    command: Command,  # noqa: F811
+    source: RunDir,
+    tmp_path: Path,
+) -> None:
+    wanted = ("evaluate", SOURCE, *FAST, "data.size=64x80", "--split", "train", "--keep", "0")
+    for options in ((), ("--window", "32x48")):
+        status, out, err = done(command(*wanted, *options))
+        assert status == 0, err
+    rows = query(
+        tmp_path,
+        "SELECT window_size, window_stride, flops_per_sample FROM evaluations "
+        f"WHERE source = '{SOURCE}' AND run != source ORDER BY t",
+    )
+    assert [row[:2] for row in rows] == [("", ""), ("32x48", "21x32")]
+    assert int(str(rows[1][2])) * 64 * 80 == int(str(rows[0][2])) * 6 * 32 * 48
+    status, out, err = done(command("show", SOURCE))
+    assert status == 0, err
+    assert "windows 32x48/21x32" in out
+    status, out, err = done(command("compare", SOURCE))
+    assert "Dice, train at original, 6 images, input 64x80, windows 32x48 every 21x32" in out
+
+
 def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
     command: Command,  # noqa: F811
     source: RunDir,
@@ -364,6 +387,9 @@ def test_other_classes_are_refused_by_name(command: Command, source: RunDir, tmp
         ),
         (("--tta", "rotate"), "--tta: 'rotate' is not allowed"),
         (("epochs=3",), "epochs: is fixed by the training of source00"),
+        (("--window", "32"), "--window: '32' is not a size; it must be HEIGHTxWIDTH such as 512x1024"),
+        (("--window", "64x48"), "evaluate.window: 64x48 is larger than the images, 32x48"),
+        (("--stride", "8x8"), "--stride is the way from one window to the next; add --window"),
         (("--checkpoint", "last"), "--checkpoint last: source00 has no such checkpoint; it has best.pt"),
         (("--baseline", SOURCE, "--queue"), "--baseline compares once the evaluation is done"),
     ],

@@ -301,6 +301,7 @@ def test_typed_keys_of_an_earlier_version_are_the_new_ones() -> None:
         assert change("evaluation.every=2", "evaluation.every=3").validation.every == 3
     with pytest.warns(OldKey):
         assert problem("evaluation.every=0").startswith("validation.every: '0' is not allowed")
+    assert problem("data.scale=1024x2048").endswith("such as data.size=1024x2048 augment.crop=512x1024")
     assert problem("evaluation.evry=1") == "evaluation.evry: no such key; did you mean validation.every?"
 
 

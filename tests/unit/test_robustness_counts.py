@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.config.task_sections import RobustnessConfig
 from engine.inference.evaluate import Kept
 from engine.inference.robustness import COUNTS, VARIANTS, Counts
 
@@ -37,12 +38,12 @@ def test_the_next_attempt_goes_on_with_what_was_counted(tmp_path: Path) -> None:
     second, warnings = attempt(tmp_path)
     assert (second.names, warnings) == (["a"], [])
     second.add("b", matrices(0))
-    clean, *_ = second.results("val")
+    clean, *_ = second.results(RobustnessConfig(source="a", checkpoint="best.pt"))
     assert (clean.corruption, clean.strength, clean.images) == ("clean", 0, 2)
     # Pooled: road has 10 of 20 pixels right, car 20 and 10 too many. Of the images: 1 and (0 + 2/3) / 2.
     assert clean.dice == pytest.approx((2 * 10 / 30 + 2 * 20 / 50) / 2)
     assert clean.dice_image == pytest.approx((1 + (0 + 20 / 30) / 2) / 2)
-    assert len(second.results("val")) == 31
+    assert len(second.results(RobustnessConfig(source="a", checkpoint="best.pt"))) == 31
 
 
 def test_another_checkpoint_and_a_damaged_file_begin_anew(tmp_path: Path) -> None:

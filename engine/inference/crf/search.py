@@ -87,6 +87,7 @@ def beginning(about: CrfSearchConfig, chosen: SearchImages, network: Network, do
         root=str(chosen.pairs.root),
         classes=list(network.classes),
         colors=[c.hex_color for c in chosen.pairs.class_set.classes],
+        **about.window_fields,
     )
 
 

@@ -23,12 +23,21 @@ MOST_IMAGES = 10_000
 
 
 class PooledFeatures:
-    """Within a `with`, `last` holds what the bottleneck made of the image that went through the network last:
-    float32 [D], the mean over all places."""
+    """Within a `with`, what the bottleneck makes of the image that goes through the network."""
 
     def __init__(self, model: SegmentationNetwork) -> None:
         self._part = model.bottleneck()
-        self.last = torch.zeros(0)
+        self._passes: list[Tensor] = []
+
+    def begin(self) -> None:
+        """An image comes next, as a whole or in windows."""
+        self._passes = []
+
+    @property
+    def last(self) -> Tensor:
+        """Float32 [D] on the host: the mean over all places of the image; each of its windows weighs the
+        same."""
+        return torch.stack(self._passes).mean(dim=0).cpu()
 
     def __enter__(self) -> Self:
         self._hook = self._part.register_forward_hook(self._keep)
@@ -40,7 +49,7 @@ class PooledFeatures:
         self._hook.remove()
 
     def _keep(self, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.last = output[0].detach().float().mean(dim=(1, 2)).cpu()
+        self._passes.append(output[0].detach().float().mean(dim=(1, 2)))
 
 
 class _OfFeatures:

@@ -41,18 +41,19 @@ class Fit:
 
 def fit_identity(
     checkpoint: str,
-    size: tuple[int, int],
+    seen: Sequence[int],
     precision: str,
     accept: float,
     training: Sequence[Sample],
     calibrating: Sequence[Sample],
 ) -> str:
-    """What a fit depends on, as text: the checkpoint's SHA-256, how the network sees, and the images."""
+    """What a fit depends on, as text: the checkpoint's SHA-256, the sizes that the network sees, and the
+    images."""
     names = hashlib.sha256()
     for samples in (training, calibrating):
         names.update("\n".join(str(sample.image) for sample in samples).encode("utf-8", "surrogateescape"))
         names.update(b"\0")
-    return json.dumps([checkpoint, list(size), precision, accept, names.hexdigest()])
+    return json.dumps([checkpoint, list(seen), precision, accept, names.hexdigest()])
 
 
 def fit_path(checkpoint_path: Path, sha256: str, own_outputs: Path) -> Path:

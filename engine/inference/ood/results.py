@@ -32,6 +32,7 @@ class Accumulator:
     def __init__(self, about: OodConfig, scores: ScoreSet, fit: Fit) -> None:
         self.fit, self.names, self.pixel_names = fit, scores.names, list(scores.pixel)
         sizes = (about.least_predicted, about.least_true)
+        self._windows = about.window_fields
         self._counters = {name: ScoreCounter(about.exact_scores) for name in self.pixel_names}
         self._components = {name: ComponentCounter(*sizes) for name in self.pixel_names}
         self._best = {name: ComponentCounter(*sizes) for name in self.pixel_names}
@@ -107,6 +108,7 @@ class Accumulator:
             component_f1=self._components[name].f1,
             best_component_f1=self._best[name].f1 if threshold is not None else None,
             best_threshold=threshold,
+            **self._windows,
         )
 
     def _of_images(self, name: str) -> OodResult:
@@ -136,6 +138,7 @@ class Accumulator:
             rejected_out=_share(int((rejected & out).sum()), found.positives),
             aurc=None if curve is None else curve.area,
             risk_coverage=points,
+            **self._windows,
         )
 
     def _best_threshold(self, name: str) -> float | None:

@@ -86,6 +86,7 @@ class Detector:
 
     def outputs(self, read: Read, name: str) -> tuple[Tensor, Tensor]:
         """Logits [1, C, h, w] at the input size and pooled features [D]. Raises PredictionError."""
+        self.features.begin()
         logits = self.network.logits(self.network.views(read.image))
         refuse_infinite(bool(are_finite(logits)), name)
         return logits, self.features.last
@@ -107,6 +108,7 @@ def begin(about: OodConfig, material: Material, network: Network) -> Detecting:
         masked=sum(case.masked for case in material.cases),
         classes=list(network.classes),
         colors=[c.hex_color for c in material.class_set.classes],
+        **about.window_fields,
     )
 
 
@@ -118,7 +120,7 @@ def find_fit(job: Job, about: OodConfig, material: Material, detector: Detector)
     network = detector.network
     identity = fit_identity(
         network.sha256,
-        network.size,
+        network.seen,
         network.hardware.precision,
         about.accept,
         material.training,

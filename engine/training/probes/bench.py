@@ -97,6 +97,7 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     from engine.learning.enough_images import enough_by_network
     from engine.learning.hardware import choose_hardware, settle_arithmetic
     from engine.learning.latency import measure_latency
+    from engine.learning.windows import Windows
     from engine.training.objectives import output_channels
     from engine.training.state import new_state
 
@@ -111,7 +112,7 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     flops = machine["flops_per_sample"]
     yield machine | {"ceiling_flops": ceiling, "memory_bytes": _memory_at_hand(hardware.device)}
     enough = enough_by_network(output_channels(config, classes))
-    timing = measure_latency(state.model, config.data.size, hardware)
+    timing = measure_latency(state.model, config.data.size, hardware, Windows.of(config.windowed))
     yield {
         "kind": "latency",
         "median_seconds": timing.median,

@@ -25,6 +25,7 @@ from engine.inference.network import Network
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware
 from engine.learning.transfers import Arrival, to_device
+from engine.learning.windows import WHOLE_IMAGES, Windows
 from engine.metrics.confusion import confusion_per_image
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
@@ -91,11 +92,12 @@ def test_a_pass_over_the_data_waits_for_nothing(kind: type, data: Dataset, tmp_p
     assert set(steady_waits(job.waits)) == {0}
 
 
-def test_images_are_scored_one_after_the_other_without_a_wait(data: Dataset) -> None:
+@pytest.mark.parametrize("windows", [WHOLE_IMAGES, Windows((16, 32), (10, 21))])
+def test_images_are_scored_one_after_the_other_without_a_wait(data: Dataset, windows: Windows) -> None:
     config = small(Path())
     hardware = choose_hardware(config)
     model = build_model(config.model, 19).to(hardware.device).eval()
-    network = Network(model, tuple("abc"), 1, "", (32, 64), "none", 1, 1, hardware)
+    network = Network(model, tuple("abc"), 1, "", (32, 64), "none", 1, 1, hardware, windows)
     view, target = np.zeros((32, 64, 3), np.uint8), np.zeros((64, 128), np.uint8)
     waits: list[int] = []
 
