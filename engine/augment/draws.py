@@ -26,6 +26,8 @@ class Draws:
     focus: Tensor | None = None
     """Where crops should lie, float32 [B, 2] on the CPU: a point (y, x) of each sample as shares of its
     height and width; NaN: anywhere. None: anywhere for all."""
+    are_cropped: bool = False
+    """Whether the samples are crops already, cut out where `Window.corners` of the same draws says."""
 
     def of(self, *shape: int) -> Tensor:
         """Uniform in [0, 1), float32 of this shape on the CPU, whose last number is that of the samples."""

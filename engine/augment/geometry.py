@@ -57,6 +57,9 @@ class Window:
 
     def __call__(self, images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         size = (labels.shape[1], labels.shape[2])
+        if draws.are_cropped:
+            self._windows(len(images), size, draws)  # what comes next draws what it would draw after a crop
+            return images, labels
         window = self._windows(len(images), size, draws)  # [tries, B, 2, 3]
         window = to_device(window, images.device)
         chosen = window[0] if len(window) == 1 else self._best(window, labels)
@@ -66,6 +69,17 @@ class Window:
         grid = positions(chosen, height, width)
         shrunk = pixels_for_one(chosen, size, (height, width)) if self._halvings else None
         return sample_images(images, grid, shrunk, self._halvings), sample_labels(labels, grid)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the window shows pixels of the image as they are, at a place that draws alone decide."""
+        return self.crop is not None and self._keeps_pixels and self.most >= 1
+
+    def corners(self, count: int, size: tuple[int, int], draws: Draws) -> Tensor:
+        """Where windows that are cut out of images of `size` (height, width) begin: (y, x) of their first
+        pixels, int64 [count, 2] on the CPU."""
+        (window,) = self._windows(count, size, draws)
+        return torch.stack(_first_pixels(window, size), dim=1)
 
     @property
     def _halvings(self) -> int:
@@ -138,14 +152,20 @@ def _whole_pixels(shift: Tensor, half: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _cut(images: Tensor, labels: Tensor, window: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The pixels of windows [B, 2, 3] that begin at whole pixels."""
-    height, width = labels.shape[1:]
     rows = torch.arange(size[0], device=labels.device)
     columns = torch.arange(size[1], device=labels.device)
-    top = ((window[:, 1, 2] - window[:, 1, 1] + 1) * (height / 2)).round().long()
-    left = ((window[:, 0, 2] - window[:, 0, 0] + 1) * (width / 2)).round().long()
+    top, left = _first_pixels(window, (labels.shape[1], labels.shape[2]))
     sample = torch.arange(len(labels), device=labels.device)[:, None, None]
     at = sample, (top[:, None] + rows)[:, :, None], (left[:, None] + columns)[:, None, :]
     return images[at], labels[at]
+
+
+def _first_pixels(window: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Top and left, int64 [B] each, of windows [B, 2, 3] that begin at whole pixels of images of `size`."""
+    height, width = size
+    top = ((window[:, 1, 2] - window[:, 1, 1] + 1) * (height / 2)).round().long()
+    left = ((window[:, 0, 2] - window[:, 0, 0] + 1) * (width / 2)).round().long()
+    return top, left
 
 
 def positions(theta: Tensor, height: int, width: int) -> Tensor:

@@ -46,7 +46,7 @@ from engine.config.task_sections import (
     RobustnessConfig,
     ScoredSplitConfig,
 )
-from engine.config.windows import WindowKeys
+from engine.config.windows import SlidingWindowKeys
 from engine.data.layouts.builtin import LAYOUTS
 from engine.losses.builtin import LOSSES, LossSection
 from engine.models import ModelSection
@@ -256,7 +256,7 @@ class RunConfig(Section):
         return "augment.crop" if self.augment.crop_size else "data.size"
 
     @property
-    def windowed(self) -> WindowKeys:
+    def windowed(self) -> SlidingWindowKeys:
         """The section that says whether the network sees images whole or in windows where they are scored."""
         return self.of_network or self.validation
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 from engine.classes import ClassSet
 from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Section, Size, option
-from engine.config.windows import WindowKeys
+from engine.config.windows import SlidingWindowKeys
 from engine.data.layouts.builtin import LAYOUTS
 
 STUDY_SEED = 2147483647
@@ -144,7 +144,7 @@ class EmaConfig(Section):
     )
 
 
-class ValidationConfig(WindowKeys):
+class ValidationConfig(SlidingWindowKeys):
     """Validation during training."""
 
     every: int = option(1, "Epochs between validations", unit="epochs", ge=1, le=1_000_000)

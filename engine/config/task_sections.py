@@ -7,14 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.config.fields import Section, Size, option
-from engine.config.windows import WindowKeys
+from engine.config.windows import SlidingWindowKeys
 
 Protocol = Literal["engine", "literature"]
 """How latency is measured; `engine.learning.latency` says what each is."""
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
-class OfNetworkConfig(WindowKeys):
+class OfNetworkConfig(SlidingWindowKeys):
     """What the tasks that look at the network of another run have in common."""
 
     source: str = option("", "Id of the run whose network is used", min_length=1)

@@ -33,7 +33,7 @@ def sides(word: str) -> tuple[int, int]:
 SizeWord = Annotated[str, BeforeValidator(size_word)]
 
 
-class WindowKeys(Section):
+class SlidingWindowKeys(Section):
     """Keys of sections whose network may see images of `data.size` in sliding windows."""
 
     window: SizeWord = option(

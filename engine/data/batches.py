@@ -15,7 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -63,13 +63,33 @@ class Batch:
     images: Tensor
     labels: Tensor
     focus: Tensor | None = None
+    is_cropped: bool = False
+    """Whether they are crops, as `Crops` says."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The part of each image that is wanted: `size` (height, width), from the pixels `corners` (y, x) on,
+    int64 [N, 2] on the CPU, one for each sample of an order."""
+
+    size: tuple[int, int]
+    corners: Tensor
+
+    def slices(self, first: int, count: int) -> list[tuple[slice, slice]]:
+        """Rows and columns of the samples from number `first` on."""
+        height, width = self.size
+        chosen = self.corners[first : first + count].tolist()
+        return [(slice(top, top + height), slice(left, left + width)) for top, left in chosen]
 
 
 class Batches(Protocol):
     """The batches of one split, in the order one asks for."""
 
-    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the samples `order` (int64 [N], positions in the split) from batch `start` on."""
+    def __call__(
+        self, order: Tensor, batch_size: int, start: int = 0, crops: Crops | None = None
+    ) -> Iterator[Batch]:
+        """Yield the samples `order` (int64 [N], positions in the split) from batch `start` on, of each image
+        only the `crops` where there are some."""
 
 
 class ResidentBatches:
@@ -78,10 +98,31 @@ class ResidentBatches:
     def __init__(self, images: Tensor, labels: Tensor, rows: Tensor) -> None:
         self._images, self._labels, self._rows = images, labels, rows
 
-    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def __call__(
+        self, order: Tensor, batch_size: int, start: int = 0, crops: Crops | None = None
+    ) -> Iterator[Batch]:
         rows = self._rows[to_device(order, self._rows.device)]
-        for chosen in torch.split(rows, batch_size)[start:]:
-            yield Batch(self._images.index_select(0, chosen), self._labels.index_select(0, chosen))
+        for number, chosen in enumerate(torch.split(rows, batch_size)[start:], start):
+            if crops is None:
+                yield Batch(self._images.index_select(0, chosen), self._labels.index_select(0, chosen))
+            else:
+                yield self._cropped(chosen, crops, number * batch_size)
+
+    def _cropped(self, rows: Tensor, crops: Crops, first: int) -> Batch:
+        if rows.device.type == "cpu":  # rows of pixels are copied as they lie
+            places = list(zip(rows.tolist(), crops.slices(first, len(rows)), strict=True))
+            images, labels = (
+                torch.stack([pixels[row][high, wide] for row, (high, wide) in places])
+                for pixels in (self._images, self._labels)
+            )
+        else:  # in one launch
+            corners = to_device(crops.corners[first : first + len(rows)], rows.device)
+            high, wide = (
+                corners[:, side, None] + torch.arange(crops.size[side], device=rows.device) for side in (0, 1)
+            )
+            at = rows[:, None, None], high[:, :, None], wide[:, None, :]
+            images, labels = self._images[at], self._labels[at]
+        return Batch(images, labels, is_cropped=True)
 
 
 class StreamedBatches:
@@ -92,13 +133,17 @@ class StreamedBatches:
     ) -> None:
         self._split, self._device, self._on_wait = split, device, on_wait
 
-    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def __call__(
+        self, order: Tensor, batch_size: int, start: int = 0, crops: Crops | None = None
+    ) -> Iterator[Batch]:
         rows = self._split.indices[order.numpy()]
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
         try:
             ahead: deque[Future[Batch]] = deque()
             for first in range(start * batch_size, len(rows), batch_size):
-                ahead.append(pool.submit(self._gather, rows[first : first + batch_size]))
+                wanted = rows[first : first + batch_size]
+                parts = None if crops is None else crops.slices(first, len(wanted))
+                ahead.append(pool.submit(self._gather, wanted, parts))
                 if len(ahead) > AHEAD:
                     yield self._to_device(result_of(ahead.popleft(), self._on_wait))
             while ahead:
@@ -106,17 +151,23 @@ class StreamedBatches:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # the disk may never answer
 
-    def _gather(self, rows: NDArray[np.int64]) -> Batch:
-        cache = self._split.cache
-        batch = Batch(torch.from_numpy(cache.images[rows]), torch.from_numpy(cache.labels[rows]))
+    def _gather(self, rows: NDArray[np.int64], parts: list[tuple[slice, slice]] | None) -> Batch:
+        arrays = self._split.cache.images, self._split.cache.labels
+        if parts is None:
+            gathered = [array[rows] for array in arrays]
+        else:
+            places = list(zip(rows, parts, strict=True))
+            gathered = [np.stack([array[row][part] for row, part in places]) for array in arrays]
+        images, labels = map(torch.from_numpy, gathered)
         if self._device.type == "cuda":  # only pinned memory is copied without blocking
-            return Batch(batch.images.pin_memory(), batch.labels.pin_memory())
-        return batch
+            images, labels = images.pin_memory(), labels.pin_memory()
+        return Batch(images, labels, is_cropped=parts is not None)
 
     def _to_device(self, batch: Batch) -> Batch:
-        return Batch(
-            batch.images.to(self._device, non_blocking=True),
-            batch.labels.to(self._device, non_blocking=True),
+        return replace(
+            batch,
+            images=batch.images.to(self._device, non_blocking=True),
+            labels=batch.labels.to(self._device, non_blocking=True),
         )
 
 
@@ -137,11 +188,16 @@ class LoaderBatches:
         self._split, self._device, self._on_wait = split, device, on_wait
         self._workers = max(1, (split.workers or available_cores()) // ranks)
 
-    def __call__(self, order: Tensor, batch_size: int, start: int = 0) -> Iterator[Batch]:
+    def __call__(
+        self, order: Tensor, batch_size: int, start: int = 0, crops: Crops | None = None
+    ) -> Iterator[Batch]:
+        first = start * batch_size
+        positions = order[first:].tolist()
+        parts = [None] * len(positions) if crops is None else crops.slices(first, len(positions))
         loader: DataLoader[Any] = DataLoader(
             _Files(self._split),
             batch_size=batch_size,
-            sampler=order[start * batch_size :].tolist(),
+            sampler=list(zip(positions, parts, strict=True)),
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",
             collate_fn=_collate,
@@ -156,7 +212,9 @@ class LoaderBatches:
                     raise loaded.error
                 images, labels = loaded
                 yield Batch(
-                    images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+                    images.to(self._device, non_blocking=True),
+                    labels.to(self._device, non_blocking=True),
+                    is_cropped=crops is not None,
                 )
         finally:
             receiver.shutdown(wait=False, cancel_futures=True)
@@ -178,9 +236,12 @@ class _Files(Dataset[tuple[Tensor, Tensor] | _Fault]):
     def __len__(self) -> int:
         return len(self._split)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor] | _Fault:
+    def __getitem__(self, wanted: tuple[int, tuple[slice, slice] | None]) -> tuple[Tensor, Tensor] | _Fault:
+        position, part = wanted
         try:
             image, labels = self._split.sample(position)
+            if part is not None:
+                image, labels = image[part], labels[part]
         except Exception as error:
             error.add_note(f"In a loader:\n{traceback.format_exc()}")
             return _Fault(error)

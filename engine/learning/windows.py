@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from engine.config.windows import WindowKeys
+from engine.config.windows import SlidingWindowKeys
 from engine.learning.constants import constant
 
 
@@ -27,7 +27,7 @@ class Windows:
     stride: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, keys: WindowKeys) -> Self:
+    def of(cls, keys: SlidingWindowKeys) -> Self:
         """Those of a section of the config."""
         return cls(keys.window_size, keys.window_stride or (0, 0))
 

@@ -29,6 +29,7 @@ from engine.metrics.recorded import RecordedMetrics
 from engine.run.event import MetricScore
 from engine.run.events import Epoch, Finished, Progress, Speed
 from engine.training.begin import Learning
+from engine.training.crops import crops_of_epoch
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
 from engine.training.sampling import Sampling
@@ -168,7 +169,8 @@ def train_epoch(
     focus = None if plan.focus is None else group.share_of(plan.focus[:images], config.batch_size)[0]
     meter.start_clock()
     arrival: Arrival | None = None
-    for batch in batches(order, local_size, start=state.step):
+    crops = crops_of_epoch(state, images, order, local_size, focus, group)
+    for batch in batches(order, local_size, start=state.step, crops=crops):
         if state.length.cuts(state.step):
             break
         meter.data_arrived()

@@ -16,7 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from engine.augment.functions import Change, build_augmentations
+from engine.augment.functions import Augmentations, build_augmentations
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import largest_part
 from engine.learning.activation_checkpointing import checkpoint_activations
@@ -100,7 +100,7 @@ class TrainState:
     optimizer: Optimizer
     scaler: GradScaler
     hardware: Hardware
-    augment: Change
+    augment: Augmentations
     objective: Objective
     meter: EpochMeter
     autotune: CompileAutotune

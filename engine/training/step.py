@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -149,10 +150,17 @@ def augmented(state: TrainState, batch: Batch, images: int, group: Group = ALONE
     image gets the same whichever rank has it, and after a resumption.
     """
     where = state.config.seed, state.epoch, state.step
-    first = min(group.place(images)[0], images - 1)
-    draws = Draws(step_generator(*where), images, first, group, batch.focus)
+    draws = replace(draws_of_step(*where, images, group, batch.focus), are_cropped=batch.is_cropped)
     pixels, labels = state.augment(batch.images, batch.labels, draws)
-    return pixels, state.objective.targets(pixels, labels, StepNoise(*where, images, first))
+    return pixels, state.objective.targets(pixels, labels, StepNoise(*where, images, draws.first))
+
+
+def draws_of_step(
+    seed: int, epoch: int, step: int, images: int, group: Group = ALONE, focus: Tensor | None = None
+) -> Draws:
+    """What augmentation draws for this rank's part of the global batch of a step, of `images` images."""
+    first = min(group.place(images)[0], images - 1)
+    return Draws(step_generator(seed, epoch, step), images, first, group, focus)
 
 
 def share_of_step(objective: Objective, targets: Tensor, group: Group) -> Tensor | float:

@@ -13,6 +13,8 @@ import torch
 
 from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.functions import Draws, build_augmentations
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.config.sections import DataConfig
 from engine.data.batches import (
     MEAN,
@@ -31,7 +33,12 @@ from engine.data.decode import map_in_order
 from engine.data.sample_readers import CachedSplit, FileSplit
 from engine.data.synthetic import synthesize
 from engine.host.processes import living_pids, parent_of
+from engine.learning.distributed import Group
+from engine.learning.hardware import choose_hardware
+from engine.training.crops import crops_of_epoch
 from engine.training.rng import shuffled, step_generator
+from engine.training.state import new_state
+from engine.training.step import augmented
 
 CPU = torch.device("cpu")
 
@@ -100,6 +107,35 @@ def test_batches_are_the_cached_samples_in_the_order_asked_for(batches: Batches,
     np.testing.assert_array_equal(
         torch.cat([b.labels for b in got]).numpy(), dataset.train.cache.labels[rows]
     )
+
+
+def test_crops_are_cut_where_the_whole_image_would_be(batches: Batches) -> None:
+    """For each source, with and without points to contain, from any batch on, on two ranks."""
+    config = with_values(
+        RunConfig(),
+        {"data.size": "32x48", "augment.crop": "16x32", "augment.flip": 0.5, "batch_size": 3}
+        | {"model.width": 4, "device": "cpu"},
+    )
+    state = new_state(config, choose_hardware(config), ["a", "b"])
+    state.begin_epoch(7)
+    assert state.augment.cut is not None
+    for group, focused, start in ((Group(), False, 1), (Group(1, 2), True, 0)):
+        order, local_size = group.share_of(torch.randperm(7), config.batch_size)
+        points = torch.rand(7, 2) if focused else None
+        focus = None if points is None else group.share_of(points, config.batch_size)[0]
+        crops = crops_of_epoch(state, 7, order, local_size, focus, group)
+        whole, cut = (list(batches(order, local_size, start=start, crops=each)) for each in (None, crops))
+        assert len(whole) == len(cut) == 3 - start
+        for state.step, (all_of_it, part) in enumerate(zip(whole, cut, strict=True), start):
+            assert part.labels.shape[1:] == (16, 32)
+            here = slice(state.step * local_size, (state.step + 1) * local_size)
+            images = min(config.batch_size, 7 - state.step * config.batch_size)
+            found, expected = (
+                augmented(state, replace(batch, focus=None if focus is None else focus[here]), images, group)
+                for batch in (part, all_of_it)
+            )
+            assert torch.equal(found[0], expected[0])
+            assert torch.equal(found[1], expected[1])
 
 
 def test_starting_later_leaves_out_the_first_batches(batches: Batches) -> None:

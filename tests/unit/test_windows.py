@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from engine.config.keys import ConfigError, validate, with_values
 from engine.config.run_config import RunConfig
-from engine.config.windows import WindowKeys
+from engine.config.windows import SlidingWindowKeys
 from engine.inference.network import Network
 from engine.learning.flops import flops_per_image, flops_per_sample
 from engine.learning.hardware import choose_hardware
@@ -162,7 +162,7 @@ def test_an_image_that_is_seen_in_windows_need_not_suit_the_network() -> None:
 
 
 def test_a_missing_key_means_whole_images() -> None:
-    keys = WindowKeys()
+    keys = SlidingWindowKeys()
     assert (keys.window_size, keys.window_stride) == (None, None)
     assert keys.window_fields == {"window_size": "", "window_stride": ""}
     section = {"source": "a", "checkpoint": "b"}
