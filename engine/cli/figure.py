@@ -101,10 +101,12 @@ def _samples(material: _Material) -> Figure:
 def _curves(material: _Material) -> Figure:
     options = material.options
     reference: tuple[PublishedResult, ...] = ()
+    if options.published and options.against != "epochs":
+        raise ConfigError([f"--published: has epochs, and no {options.against}; --against must be epochs"])
     if options.published:
         reference = published_results([run.row.recipe for run in material.runs])
     curves = entry_curves(material.comparison, material.runs)
-    return curves_figure(curves, options.measure, material.columns, reference)
+    return curves_figure(curves, options.measure, material.columns, reference, options.against)
 
 
 def entry_curves(comparison: Comparison, runs: Sequence[ComparedRun]) -> list[Curve]:

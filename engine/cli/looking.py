@@ -204,6 +204,14 @@ class FigureOptions:
             autocompletion=words.among("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
         ),
     ] = "dice"
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="What `curves` are drawn against: epochs, hours or images.",
+            autocompletion=words.among("epochs", "hours", "images"),
+        ),
+    ] = "epochs"
     published: Annotated[bool, typer.Option("--published", help="Mark the study's numbers in `curves`.")] = (
         False
     )

@@ -14,6 +14,7 @@ from engine.cli.reading import open_existing
 from engine.cli.runs import check_experiment
 from engine.cli.usage import PROGRAM
 from engine.host.access import refuse_unwritable
+from engine.report.beyond import beyond_record
 from engine.report.commands import config_file
 from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.experiment import ReportedRun, config_toml, experiment_of, report_blocks
@@ -48,6 +49,8 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
         "comparison.json": json.dumps(comparison_record(experiment.comparison), indent=1) + "\n",
         **{config_file(run.row): config_toml(run.row) for run in runs},
     }
+    if experiment.findings:
+        files["ablation.json"] = json.dumps(beyond_record(experiment.findings), indent=1) + "\n"
     for file, content in files.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

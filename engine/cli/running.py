@@ -204,7 +204,7 @@ class OfStudy:
         ),
     ] = 0
     size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="Input size for all systems [default: each its own].")
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Input size for all systems [default: the recipe's].")
     ] = ""
     priority: Priority = 0
     yes: Yes = False
@@ -246,6 +246,73 @@ def study_paper(context: typer.Context, wanted: PaperStudy) -> None:
     from engine.cli.study import queue_paper
 
     queue_paper(workspace_of(context), wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeyondStudy:
+    """Raises WrongUse for learning rates of a U-Net that there is not."""
+
+    of_study: OfStudy
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="RECIPE_OR_FILE",
+            help="The recipe that is looked at.",
+            show_default=True,
+            autocompletion=words.recipes,
+        ),
+    ] = "street-fast"
+    budget: Annotated[
+        float,
+        typer.Option(
+            metavar="HOURS", min=0, help="Hours of each run at equal time; 0: none.", show_default=True
+        ),
+    ] = 1.0
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Training images of each run at equal images; 0: none [default: the recipe's epochs].",
+        ),
+    ] = None
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds of each.", show_default=True)
+    ] = 3
+    ablate: Annotated[
+        str,
+        one_of(
+            *("time", "images", "both", "none"),
+            help="At which budget ingredients are left out: time, images, both or none [default: time, if "
+            "there is --budget].",
+        ),
+    ] = ""
+    tuned_unet: Annotated[
+        bool,
+        typer.Option(
+            "--tuned-unet", help="Also a U-Net with AdamW, cosine and batch 8, at several learning rates."
+        ),
+    ] = False
+    lr: Annotated[
+        list[float],
+        typer.Option(
+            metavar="RATE",
+            help="A learning rate of --tuned-unet; repeatable [default: 0.0003, 0.001, 0.003].",
+        ),
+    ] = field(default_factory=list)
+    experiment: StudyExperiment = "beyond"
+
+    def __post_init__(self) -> None:
+        if self.lr and not self.tuned_unet:
+            raise WrongUse("--lr: is of the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all")
+
+
+@study_app.command("beyond")
+def study_beyond(context: typer.Context, wanted: BeyondStudy) -> None:
+    """Queue a recipe against the study's networks, and without each of its ingredients."""
+    from engine.cli.study import queue_beyond
+
+    queue_beyond(workspace_of(context), wanted)
 
 
 recipes_app = group("List the recipes; `recipes show NAME` prints one.")

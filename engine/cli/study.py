@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
-from engine.cli.console import notices
+from engine.cli.console import notices, progress_bar
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data
 from engine.cli.sweep import what_the_check_depends_on
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
+from engine.data.checks import Known, Log
 from engine.report.tables import Column, text_table
 from engine.requests.configs import check_runnable
 from engine.requests.initial_weights import pretraining_of
+from engine.requests.studies.beyond import RATES, Contest, beyond_plan, subject
 from engine.requests.studies.paper import Scale, paper_plan
-from engine.requests.studies.plan import AT, Plan, queue_plan, run_count
+from engine.requests.studies.plan import AT, Plan, hours_of, queue_plan, run_count
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.running import OfStudy, PaperStudy
+    from engine.cli.running import BeyondStudy, OfStudy, PaperStudy
 
 
 def queue_paper(workspace: Workspace, wanted: PaperStudy) -> None:
@@ -31,6 +35,32 @@ def queue_paper(workspace: Workspace, wanted: PaperStudy) -> None:
     common = wanted.of_study
     scale = Scale(wanted.fraction, wanted.epochs_scale, common.hidden, common.size)
     queue_study(workspace, paper_plan(common.root, scale, common.changes), wanted.experiment, common)
+
+
+def queue_beyond(workspace: Workspace, wanted: BeyondStudy) -> None:
+    """Queue a recipe, its opponents and its ablation. Raises ConfigError, UnknownRecipe, DataError."""
+    common = wanted.of_study
+    contest = Contest(
+        recipe=wanted.recipe,
+        hours=wanted.budget,
+        images=wanted.images or 0,
+        seeds=wanted.seeds,
+        ablate=wanted.ablate or ("time" if wanted.budget else "images"),
+        rates=tuple(dict.fromkeys(wanted.lr)) or RATES if wanted.tuned_unet else (),
+        breadth=common.hidden,
+        size=common.size,
+    )
+    if wanted.images is None:
+        recipe = subject(common.root, contest, common.changes)
+        contest = replace(contest, images=recipe.epochs * _training_images(workspace, recipe))
+    queue_study(workspace, beyond_plan(common.root, contest, common.changes), wanted.experiment, common)
+
+
+def _training_images(workspace: Workspace, config: RunConfig) -> int:
+    task = TASKS[config.task]
+    with progress_bar(f"reading {task.reads}") as report:
+        checked = task.check_data(config, Known(workspace.cache), Log(report, notices.print))
+    return checked.train_images or 0
 
 
 def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStudy) -> None:
@@ -41,6 +71,8 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{run_count(plan)} runs"
+    if hours := hours_of(plan):
+        count += f", {hours:g} hours of them by budget.hours"
     if not common.yes:
         notices.say(plan_table(plan))
         if not sys.stdin.isatty():
@@ -62,17 +94,17 @@ def plan_table(plan: Plan) -> Text:
         pretraining = pretraining_of(config)
         after = "" if pretraining is None else f"{name} pretrain"
         if pretraining is not None:
-            lines.append((after, seeds, str(pretraining.epochs), size, _network(config), ""))
-        lines.append((name, seeds, str(config.epochs), size, _network(config), after))
+            lines.append((after, seeds, _length(pretraining), size, _network(config), ""))
+        lines.append((name, seeds, _length(config), size, _network(config), after))
         lines += [(f"{name}-{each.name}-{AT}", seeds, "", AT, "", name) for each in planned.evaluations]
-    names, all_seeds, epochs, sizes, networks, after_whom = zip(*lines, strict=True)
+    names, all_seeds, lengths, sizes, networks, after_whom = zip(*lines, strict=True)
     columns = [
         Column("run", names),
         *([Column("seeds", all_seeds)] if any(all_seeds) else []),
-        Column("epochs", epochs, right=True),
+        Column("length", lengths, right=True),
         Column("size", sizes, rank=2),
         Column("network", networks, rank=1),
-        Column("after", after_whom),
+        *([Column("after", after_whom)] if any(after_whom) else []),
     ]
     return text_table(columns, notices.table_width)
 
@@ -80,6 +112,12 @@ def plan_table(plan: Plan) -> Text:
 def _network(config: RunConfig) -> str:
     key = config.model.breadth_key
     return f"{config.model.name}, {key} {getattr(config.model, key)}" if key else config.model.name
+
+
+def _length(config: RunConfig) -> str:
+    if config.budget.hours:
+        return f"{config.budget.hours:g} h"
+    return f"{config.budget.images:,} images" if config.budget.images else f"{config.epochs} epochs"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

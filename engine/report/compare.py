@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from engine.config.stored import recorded
 from engine.errors import EngineError
@@ -231,9 +232,13 @@ def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]
     groups: dict[tuple[tuple[str, str], ...], list[ComparedRun]] = {}
     known = recorded(run.row.stored_config for run in runs)
     for run in runs:
-        config = comparable_config(run.row, known) | {SEED: ""}
-        groups.setdefault(tuple(sorted(config.items())), []).append(run)
+        groups.setdefault(config_but_for_the_seed(run.row, known), []).append(run)
     return list(groups.values())
+
+
+def config_but_for_the_seed(row: RunRow, known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What two runs share that differ in nothing but their seed; `known` as in `comparable_config`."""
+    return tuple(sorted((comparable_config(row, known) | {SEED: ""}).items()))
 
 
 # ---------------------------------------------------------------------- labels and notes

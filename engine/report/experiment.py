@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.config.files import to_toml
 from engine.config.keys import ConfigError, validate
+from engine.report.beyond import Findings, beyond_blocks, findings_of
 from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
@@ -56,6 +57,7 @@ class Experiment:
     runs: Sequence[ReportedRun]
     leading: Sequence[ComparedRun]
     comparison: Comparison
+    findings: Findings
     now: float
     version: str
 
@@ -73,13 +75,15 @@ def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: s
         best_first = sorted(groups, key=_best_dice, reverse=True)[:MOST_ENTRIES]
         groups = [group for group in groups if group in best_first]
     leading = [run for group in groups for run in group]
-    return Experiment(name, runs, leading, compare(leading, fold_seeds=True), now, version)
+    comparison, findings = compare(leading, fold_seeds=True), findings_of([run.compared for run in trainings])
+    return Experiment(name, runs, leading, comparison, findings, now, version)
 
 
 def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
     """The report. `pictures` are the figures that could be drawn, by their kind."""
     comparison = experiment.comparison
     blocks: list[Block] = [*_head(experiment)]
+    blocks += beyond_blocks(experiment.findings, pictures)
     blocks += study_blocks([run.compared for run in experiment.trainings])
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []

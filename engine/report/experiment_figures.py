@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.report.beyond import figure_kind
+from engine.report.budgets import EqualBudget
 from engine.report.compare import Comparison, Entry
 from engine.report.experiment import Experiment, speed_of
 from engine.report.figures.classes import MOST_ENTRIES, classes_figure
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 FOLDER = "figures"
 """Where they lie below the report."""
 
+_SEEDS = " Of several seeds: the mean, with a band of one standard deviation."
 _SAMPLES = 4
 _RUNS_OF_SAMPLES = 2
 
@@ -48,6 +52,8 @@ def draw_figures(
         "robustness": lambda: _robustness(experiment),
         "speed": lambda: _speed(experiment),
     }
+    for equal in experiment.findings.budgets:
+        drawings[figure_kind(equal)] = partial(_at_budget, equal)
     about = f"seg-engine experiment {experiment.name}"
     for kind, draw in drawings.items():
         try:
@@ -70,11 +76,21 @@ def _curves(experiment: Experiment, measure: str) -> tuple[Figure, str]:
     ours = {row.recipe for entry in entries for row in entry.rows} & set(STUDY_RECIPES)
     published = published_results(ours) if ours and measure == "dice" else ()
     caption = f"{'Dice' if measure == 'dice' else 'Loss'} over the epochs, of validation and of training."
-    if any(len(entry.rows) > 1 for entry in entries):
-        caption += " Of several seeds: the mean, with a band of one standard deviation."
+    caption += _SEEDS if any(len(entry.rows) > 1 for entry in entries) else ""
     if published:
         caption += " Hollow marks are the study's published validation Dice."
     return curves_figure(curves, measure, 2, published), caption
+
+
+def _at_budget(equal: EqualBudget) -> tuple[Figure, str]:
+    """The best systems; always with the leading one."""
+    first = [equal.leading, *(each for each in equal.standings if each is not equal.leading)]
+    curves = [Curve(each.name, [run.epochs for run in each.runs]) for each in first[:MOST_ENTRIES]]
+    against = equal.budget.kind
+    used = "hours of training and validation" if against == "hours" else "training images seen"
+    caption = f"Dice against {used}, of validation and of training, each run with {equal.budget.told}."
+    caption += _SEEDS if any(len(each.runs) > 1 for each in first) else ""
+    return curves_figure(curves, "dice", 2, against=against), caption
 
 
 def _classes(experiment: Experiment) -> tuple[Figure, str]:

@@ -117,7 +117,7 @@ def _epochs_done(run: ComparedRun) -> float | None:
     return run.row.epoch or None
 
 
-def _seconds(run: ComparedRun) -> float | None:
+def training_seconds(run: ComparedRun) -> float | None:
     """Time spent on training and scoring, pauses between attempts left out."""
     return sum(epoch.seconds for epoch in run.epochs) or None
 
@@ -150,7 +150,7 @@ _SCORES: tuple[Measure, ...] = (
 _EPOCHS: Measure = (Metric("epochs", "epochs", "neither", "epochs"), _epochs_done)
 
 _COSTS: tuple[Measure, ...] = (
-    (Metric("seconds", "time", "lower", "seconds"), _seconds),
+    (Metric("seconds", "time", "lower", "seconds"), training_seconds),
     (Metric("images_per_second", "images/s", "higher", "images/s"), _images_per_second),
     (Metric("parameters", "parameters", "neither", "count"), _of_row("parameters")),
     (Metric("flops_per_sample", "FLOP/sample", "neither", "FLOP"), _of_row("flops_per_sample")),

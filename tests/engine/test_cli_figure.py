@@ -50,6 +50,7 @@ def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) ->
         ("figure curves good --out x.jpg", "x.jpg: a figure is a PNG or PDF"),
         ("figure curves empty", "no epoch of these runs has a Dice"),
         ("figure curves good --measure dise", "dise: is nothing a curve can be of"),
+        ("figure curves good --published --against hours", "--published: has epochs, and no hours"),
         ("figure classes empty", "these runs have no scores by class"),
         ("figure confusion good empty", "a confusion matrix shows one run; 2 were given"),
         ("figure confusion empty", "bbbb2222 has no evaluation of val; it has none yet"),

@@ -79,6 +79,20 @@ def test_seeds_are_a_mean_with_a_band_of_one_deviation(make: Callable[..., Compa
     assert heights.max() == pytest.approx(0.5 + 0.2 / 2**0.5)
 
 
+def test_curves_against_hours_or_images_count_what_was_used_until_then(
+    make: Callable[..., ComparedRun],
+) -> None:
+    # Of each epoch 80 images in 10 s of training, and 10 s of validation.
+    curve = Curve("mine", [make("aaaaaaaa", 0.2, 0.4).epochs])
+    hours = curves_figure([curve], against="hours").axes[0]
+    assert list(hours.lines[1].get_xdata()) == pytest.approx([20 / 3600, 40 / 3600])
+    assert hours.get_xlabel() == "Hours of training and validation"
+    images = curves_figure([curve], against="images").axes[0]
+    assert list(images.lines[1].get_xdata()) == pytest.approx([80, 160])
+    with pytest.raises(FigureError, match="--against days: is nothing to draw a curve against"):
+        curves_figure([curve], against="days")
+
+
 def test_published_results_are_marks_called_published(make: Callable[..., ComparedRun]) -> None:
     run = make("aaaaaaaa", 0.2)
     figure = curves_figure([Curve("mine", [run.epochs])], published=published_results(["paper-unet"]))

@@ -63,6 +63,7 @@ ARGUMENTS = {
     "report": [EVIL],
     "study": [EVIL],
     "study paper": [EVIL, "--data", EVIL],
+    "study beyond": [EVIL, "--data", EVIL, "--recipe", "quick"],
     "queue": [],
     "queue priority": ["bbbb2222", "1"],
     "queue pause": ["bbbb2222"],

@@ -1,4 +1,4 @@
-"""Curves over the epochs: validation solid, training dashed, one colour an entry."""
+"""Curves over epochs, hours or images: validation solid, training dashed, one colour an entry."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ MEASURES = {
 }
 """What a curve can be of: field of an epoch's scores -> title of the axis."""
 
+AGAINST = {"epochs": "Epoch", "hours": "Hours of training and validation", "images": "Training images seen"}
+"""What a curve can be drawn against -> title of the axis."""
+
 _TRAINING: dict[str, Any] = {"ls": (0, (3, 1.5)), "lw": 0.9}
 """How a curve of training scores is drawn."""
 
@@ -47,14 +50,19 @@ class Curve:
     label: str
     runs: Sequence[Sequence[EpochRow]]
 
-    def points(self, split: str, measure: str) -> list[tuple[int, list[float]]]:
-        """(epoch, the value of each run that has one), in the order of the epochs."""
-        found: dict[int, list[float]] = {}
-        for row in (row for epochs in self.runs for row in epochs if row.split == split):
-            value = getattr(row, measure)
-            if value is not None:
-                found.setdefault(row.epoch, []).append(value)
-        return sorted(found.items())
+    def points(self, split: str, measure: str, against: str = "epochs") -> list[tuple[float, list[float]]]:
+        """(epoch, the value of each run that has one), in the order of the epochs. Instead of the epoch the
+        hours or images until its end, of several runs their mean."""
+        found: dict[int, tuple[list[float], list[float]]] = {}
+        for run in self.runs:
+            used = _used(run, against)
+            for row in (row for row in run if row.split == split):
+                value = getattr(row, measure)
+                if value is not None:
+                    places, values = found.setdefault(row.epoch, ([], []))
+                    places.append(used[row.epoch])
+                    values.append(value)
+        return [(mean(places), values) for _, (places, values) in sorted(found.items())]
 
     def title(self, measure: str) -> str:
         """The label, and of how many runs the means are where that is not all: "wide, 4 seeds (n=2 to 4)"."""
@@ -64,17 +72,38 @@ class Curve:
         )
 
 
+def _used(run: Sequence[EpochRow], against: str) -> dict[int, float]:
+    """What a run has used by the end of each epoch."""
+    if against == "epochs":
+        return {row.epoch: row.epoch for row in run}
+    used: dict[int, float] = {}
+    total = 0.0
+    for row in sorted(run, key=lambda row: (row.epoch, row.split != "train")):
+        if against == "hours":
+            total += row.seconds / 3600
+        elif row.split == "train":
+            total += row.images_per_second * row.seconds
+        used[row.epoch] = total
+    return used
+
+
 def curves_figure(
     curves: Sequence[Curve],
     measure: str = "dice",
     columns: Columns = 1,
     published: Sequence[PublishedResult] = (),
+    against: str = "epochs",
 ) -> Figure:
-    """`measure` of validation and training over the epochs. Of several runs with other seeds the mean is
-    drawn, of validation with a band of one standard deviation.
+    """`measure` of validation and training over the epochs, or `against` another of AGAINST. Of several runs
+    with other seeds the mean is drawn, of validation with a band of one standard deviation.
 
-    Published results are hollow marks, of validation Dice. Raises FigureError where there is nothing to draw.
+    Published results are hollow marks, of validation Dice over epochs. Raises FigureError where there is
+    nothing to draw.
     """
+    if against not in AGAINST:
+        raise FigureError(
+            f"--against {against}: is nothing to draw a curve against; it must be one of {', '.join(AGAINST)}"
+        )
     if measure not in MEASURES:
         raise FigureError(f"{measure}: is nothing a curve can be of; it must be one of {', '.join(MEASURES)}")
     if not any(curve.points("val", measure) or curve.points("train", measure) for curve in curves):
@@ -82,38 +111,38 @@ def curves_figure(
     with paper_style():
         figure = new_figure(columns, 2.2 if columns == 1 else 2.8)
         axes = figure.add_subplot()
-        handles = [_draw(axes, curve, measure, place) for place, curve in enumerate(curves)]
+        handles = [_draw(axes, curve, measure, against, place) for place, curve in enumerate(curves)]
         labels = [curve.title(measure) for curve in curves]
-        if measure == "dice":
+        if measure == "dice" and against == "epochs":
             for system, handle in _draw_published(axes, published):
                 handles.append(handle)
                 labels.append(f"{system} ({PUBLISHED})")
         handles += [Line2D([], [], color=FAINT), Line2D([], [], color=FAINT, **_TRAINING)]
         labels += ["validation", "training"]
-        axes.set_xlabel("Epoch")
+        axes.set_xlabel(AGAINST[against])
         axes.set_ylabel(MEASURES[measure])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=against != "hours", nbins=7))
         axes.margins(x=0.02)
         axes.grid(axis="y")
         legend_above(axes, handles, labels)
     return figure
 
 
-def _draw(axes: Axes, curve: Curve, measure: str, place: int) -> Line2D:
+def _draw(axes: Axes, curve: Curve, measure: str, against: str, place: int) -> Line2D:
     """One entry's curves; returns what stands for it in the legend."""
     look: dict[str, Any] = {"color": color_of(place)}
-    training = curve.points("train", measure)
+    training = curve.points("train", measure, against)
     trained = [mean(values) for _, values in training]
-    axes.plot([epoch for epoch, _ in training], trained, **look, **_TRAINING)
-    scored = curve.points("val", measure)
-    epochs, means = [epoch for epoch, _ in scored], [mean(values) for _, values in scored]
+    axes.plot([x for x, _ in training], trained, **look, **_TRAINING)
+    scored = curve.points("val", measure, against)
+    xs, means = [x for x, _ in scored], [mean(values) for _, values in scored]
     if any(len(values) > 1 for _, values in scored):
         spread = [stdev(values) if len(values) > 1 else 0.0 for _, values in scored]
         low = [middle - deviation for middle, deviation in zip(means, spread, strict=True)]
         high = [middle + deviation for middle, deviation in zip(means, spread, strict=True)]
-        axes.fill_between(epochs, low, high, **look, alpha=0.18, lw=0)
-    alone: dict[str, Any] = {"marker": "o", "ms": 2.5} if len(epochs) == 1 else {}
-    axes.plot(epochs, means, **look, ls=dashes_of(place), **alone)
+        axes.fill_between(xs, low, high, **look, alpha=0.18, lw=0)
+    alone: dict[str, Any] = {"marker": "o", "ms": 2.5} if len(xs) == 1 else {}
+    axes.plot(xs, means, **look, ls=dashes_of(place), **alone)
     return Line2D([], [], **look, ls=dashes_of(place))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,23 @@ def run_count(plan: Plan) -> int:
     return len(configs) + len(pretrainings) + evaluations
 
 
+def hours_of(plan: Plan) -> float:
+    """What the budgets of a plan allow in hours; runs without one are not counted."""
+    return sum(config.budget.hours for planned in plan for _, config in planned.runs())
+
+
 def queue_plan(
     workspace: Workspace, store: Store, plan: Plan, experiment: str, priority: int
 ) -> list[RunCard]:
-    """Queue all runs of a plan or none. Returns their cards in the order in which they will start."""
+    """Queue all runs of a plan or none. Returns their cards in the order in which they will start: the first
+    seed of all, then the second, so that a study that is ended early has whole seeds."""
     pretrained: dict[RunConfig, str] = {}
     with all_or_none(workspace, store) as cards:
-        for planned in plan:
-            for name, config in planned.runs():
+        for of_one_seed in zip_longest(*(planned.runs() for planned in plan)):
+            for planned, run in zip(plan, of_one_seed, strict=True):
+                if run is None:
+                    continue
+                name, config = run
                 card = RunCard(new_run_id(), name, experiment, time.time(), (TAG,))
                 cards += enqueue(workspace, store, card, config, Place(priority), pretrained)
                 for evaluation in planned.evaluations:
