@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.augment import COLOUR, ERASE, MIX, WHOLE
+from engine.augment import COLOUR, ERASE, MIX
 from engine.augment.builtin import AUGMENTATIONS
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
@@ -69,13 +69,13 @@ def _of_order(first: int, end: int) -> Values:
 
 def _scales(config: RunConfig) -> Values:
     values = _augment("scale_min", "scale_max")
-    if config.augment.crop == WHOLE:
+    if config.augment.crop_size is None:
         values |= _augment("cat_max_ratio")  # nothing is left to crop
     return values
 
 
 def _crops(config: RunConfig) -> Values:
-    if config.augment.crop == WHOLE:
+    if config.augment.crop_size is None:
         return {}
     values = _augment("crop")
     if getattr(config.augment, "scale_max", 1.0) <= 1:
