@@ -12,7 +12,7 @@ import pytest
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.host.processes import identify
-from engine.report.runs import runs_table
+from engine.report.runs import done, runs_table
 from engine.run.directory import RunDir
 from engine.run.events import AnyEvent, Failed, Finished, Started, Stopped
 from engine.run.journal import read_pieces
@@ -72,6 +72,26 @@ def test_a_finished_run_has_best_and_last_values(store: Store) -> None:
     )
     assert (run.classes, run.colors) == (CLASSES, COLORS)
     assert (run.phase, run.eta_seconds) == ("", None)
+
+
+def test_the_share_of_a_budget_follows_a_run(store: Store) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    run_id = add_run(store, config=with_values(RunConfig(), {"budget.images": 100}))
+    run = ingest(store, run_id, journal.events)
+    assert (run.epochs, run.budget_used, done(run)) == (0, None, "0 (0 %)")
+    journal.add(progress(1, "train").model_copy(update={"budget_used": 0.4}))
+    assert ingest(store, run_id, journal.events[-1:]).budget_used == 0.4
+    for split in ("train", "val"):
+        journal.add(epoch_event(1, split, 0.5).model_copy(update={"budget_used": 0.8}))
+    journal.add(progress(2, "val"))
+    run = ingest(store, run_id, journal.events[-3:])
+    assert (run.budget_used, done(run)) == (0.8, "1 (80 %)")
+    assert store.changes().runs[0].budget_used == 0.8
+    assert [row.budget_used for row in store.results.epochs(run_id)] == [0.8, 0.8]
+    journal.add(Finished(epoch=1, seconds=10, cause="budget"))
+    run = ingest(store, run_id, journal.events[-1:])
+    assert (run.status, run.cause) == ("finished", "budget")
 
 
 def test_curves_events_and_evaluations_come_back_as_they_were_written(store: Store) -> None:
