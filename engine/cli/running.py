@@ -315,6 +315,72 @@ def study_beyond(context: typer.Context, wanted: BeyondStudy) -> None:
     queue_beyond(workspace_of(context), wanted)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PretrainingStudy:
+    of_study: OfStudy
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="RECIPE_OR_FILE",
+            help="The recipe that is trained.",
+            show_default=True,
+            autocompletion=words.recipes,
+        ),
+    ] = "paper-modern-unet"
+    budget: Annotated[
+        float,
+        typer.Option(
+            metavar="HOURS",
+            min=0,
+            help="Hours of each at equal time, pre-training included; 0: none.",
+            show_default=True,
+        ),
+    ] = 1.0
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Images of each at equal images, pre-training included; 0: none [default: the recipe's "
+            "epochs].",
+        ),
+    ] = None
+    share: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of the budget that pre-training takes; a third is the study's."),
+    ] = 1 / 3
+    labels: Annotated[
+        list[float],
+        typer.Option(
+            metavar="SHARE",
+            help="Of the training images whose labels are used; repeatable [default: 0.05, 0.2, 1].",
+        ),
+    ] = field(default_factory=list)
+    noise: Annotated[
+        list[float],
+        typer.Option(metavar="SIGMA", help="Of pre-training; repeatable [default: 0.1, 0.22, 0.5]."),
+    ] = field(default_factory=list)
+    rate: Annotated[
+        list[float],
+        typer.Option(
+            metavar="FACTOR",
+            help="Of the recipe's learning rate, from scratch too; repeatable [default: 0.3, 1, 3].",
+        ),
+    ] = field(default_factory=list)
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds of each.", show_default=True)
+    ] = 3
+    experiment: StudyExperiment = "pt"
+
+
+@study_app.command("pt")
+def study_pretraining(context: typer.Context, wanted: PretrainingStudy) -> None:
+    """Queue a recipe from scratch and pre-trained, at equal cost: does it pay, and when?"""
+    from engine.cli.study import queue_pretraining
+
+    queue_pretraining(workspace_of(context), wanted)
+
+
 recipes_app = group("List the recipes; `recipes show NAME` prints one.")
 commands.add_group(recipes_app, "recipes")
 

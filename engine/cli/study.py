@@ -23,11 +23,19 @@ from engine.requests.initial_weights import pretraining_of
 from engine.requests.studies.beyond import RATES, Contest, beyond_plan, subject
 from engine.requests.studies.paper import Scale, paper_plan
 from engine.requests.studies.plan import AT, Plan, hours_of, queue_plan, run_count
+from engine.requests.studies.pretraining import (
+    LABELS,
+    NOISES,
+    RATE_FACTORS,
+    Question,
+    pretraining_plan,
+    questioned,
+)
 from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.running import BeyondStudy, OfStudy, PaperStudy
+    from engine.cli.running import BeyondStudy, OfStudy, PaperStudy, PretrainingStudy
 
 
 def queue_paper(workspace: Workspace, wanted: PaperStudy) -> None:
@@ -56,6 +64,29 @@ def queue_beyond(workspace: Workspace, wanted: BeyondStudy) -> None:
     queue_study(workspace, beyond_plan(common.root, contest, common.changes), wanted.experiment, common)
 
 
+def queue_pretraining(workspace: Workspace, wanted: PretrainingStudy) -> None:
+    """Queue trainings from scratch and from pre-trained weights. Raises ConfigError, UnknownRecipe,
+    DataError."""
+    common = wanted.of_study
+    question = Question(
+        recipe=wanted.recipe,
+        hours=wanted.budget,
+        images=wanted.images or 0,
+        share=wanted.share,
+        labels=tuple(wanted.labels) or LABELS,
+        noises=tuple(wanted.noise) or NOISES,
+        rates=tuple(wanted.rate) or RATE_FACTORS,
+        seeds=wanted.seeds,
+        breadth=common.hidden,
+        size=common.size,
+    )
+    if wanted.images is None:
+        recipe = questioned(common.root, question, common.changes)
+        question = replace(question, images=recipe.epochs * _training_images(workspace, recipe))
+    plan = pretraining_plan(common.root, question, common.changes)
+    queue_study(workspace, plan, wanted.experiment, common)
+
+
 def _training_images(workspace: Workspace, config: RunConfig) -> int:
     task = TASKS[config.task]
     with progress_bar(f"reading {task.reads}") as report:
@@ -65,14 +96,14 @@ def _training_images(workspace: Workspace, config: RunConfig) -> int:
 
 def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStudy) -> None:
     """Check everything, show what there will be and ask, queue it all. Raises ConfigError, DataError."""
-    configs = [planned.config for planned in plan]
-    for config in configs:
+    configs = [config for planned in plan for config in (planned.first, planned.config) if config is not None]
+    for config in dict.fromkeys(configs):
         check_runnable(config)
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     count = f"{run_count(plan)} runs"
     if hours := hours_of(plan):
-        count += f", {hours:g} hours of them by budget.hours"
+        count += f", {round(hours, 2):g} hours of them by budget.hours"
     if not common.yes:
         notices.say(plan_table(plan))
         if not sys.stdin.isatty():
@@ -87,14 +118,20 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
 def plan_table(plan: Plan) -> Text:
     """A line for each run that there will be, one for several that are equal but for the seed."""
     lines: list[tuple[str, str, str, str, str, str]] = []
+    shared: dict[RunConfig, str] = {}
     for planned in plan:
         config, name = planned.config, planned.name
         size = f"{config.data.size[0]}x{config.data.size[1]}"
         seeds = _seeds(planned.seeds)
-        pretraining = pretraining_of(config)
+        if planned.first is not None and planned.first in shared:
+            lines.append((name, seeds, _length(config), size, _network(config), shared[planned.first]))
+            continue
+        pretraining = planned.first or pretraining_of(config)
         after = "" if pretraining is None else f"{name} pretrain"
         if pretraining is not None:
             lines.append((after, seeds, _length(pretraining), size, _network(config), ""))
+        if planned.first is not None:
+            shared[planned.first] = after
         lines.append((name, seeds, _length(config), size, _network(config), after))
         lines += [(f"{name}-{each.name}-{AT}", seeds, "", AT, "", name) for each in planned.evaluations]
     names, all_seeds, lengths, sizes, networks, after_whom = zip(*lines, strict=True)

@@ -17,7 +17,7 @@ from engine.report.tables import large, score
 _DICE = Metric("best_dice", "Dice", "higher", "score")
 _MIOU = Metric("best_miou", "mIoU", "higher", "score")
 
-_INTERVAL = (
+INTERVAL = (
     f"In brackets: the {100 * CONFIDENCE:.0f} % interval of the mean difference over seeds, paired by seed, "
     "by Student's t."
 )
@@ -66,7 +66,7 @@ def _budget_blocks(equal: EqualBudget) -> Iterator[Block]:
     yield text(
         f"Each run may use {equal.budget.told}, which its schedule is fitted to. Scores are of the "
         "validation split at the input size, at each run's best epoch; hours are of training and validation. "
-        f"The last column is the Dice of {lead.name} minus that of the line. {_INTERVAL}"
+        f"The last column is the Dice of {lead.name} minus that of the line. {INTERVAL}"
     )
     if rest.dice.mean > 0:
         yield text(
@@ -93,7 +93,7 @@ def _standing_cells(standing: Standing) -> list[Cell]:
         large(standing.row.parameters),
         "-" if standing.images is None else f"{standing.images.mean:,.0f}",
         "-" if standing.hours is None else f"{standing.hours.mean:.3g}",
-        *_difference(standing.behind),
+        *difference_cells(standing.behind),
     ]
 
 
@@ -106,7 +106,7 @@ def _ablation_blocks(ablation: Ablation) -> Iterator[Block]:
     given = f"with {budget.told}" if budget is not None else "with as many epochs"
     yield text(
         f"Each line is the validation Dice of {ablation.name} minus that of the same recipe {given} that "
-        f"lacks one ingredient: above 0 the ingredient helped. {_INTERVAL} Where it includes 0, noise "
+        f"lacks one ingredient: above 0 the ingredient helped. {INTERVAL} Where it includes 0, noise "
         "explains the difference; of 20 ingredients without any effect, one will seem to have one."
     )
     header = ["ingredient", "what it is", "seeds", "without it", "Dice bought", "mIoU bought", "verdict"]
@@ -119,9 +119,9 @@ def _bought_cells(bought: Bought) -> list[Cell]:
         bought.ingredient.about,
         "-" if bought.dice is None else str(bought.dice.n),
         score(_mean_dice(bought.without)),
-        *_difference(bought.dice),
-        *_difference(bought.miou),
-        _verdict(bought.dice),
+        *difference_cells(bought.dice),
+        *difference_cells(bought.miou),
+        verdict(bought.dice),
     ]
 
 
@@ -130,7 +130,7 @@ def _mean_dice(group: Group) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _verdict(difference: PairedDifference | None) -> Cell:
+def verdict(difference: PairedDifference | None) -> Cell:
     if difference is None:
         return "no seed in common"
     if difference.is_noise is None:
@@ -140,7 +140,7 @@ def _verdict(difference: PairedDifference | None) -> Cell:
     return Marked("helps", "better") if difference.mean > 0 else Marked("harms", "worse")
 
 
-def _difference(difference: PairedDifference | None) -> list[Cell]:
+def difference_cells(difference: PairedDifference | None) -> list[Cell]:
     """One cell: the mean and its interval, told apart by what they mean where noise does not explain them."""
     if difference is None:
         return ["-"]

@@ -17,6 +17,7 @@ from engine.report.compare import ComparedRun, Comparison, compare, same_but_for
 from engine.report.compare_ood import corruption_block, ood_block
 from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
+from engine.report.pretraining import Held, held_against_scratch, pretraining_blocks
 from engine.report.published import literature_results
 from engine.report.speed import SpeedPlot, contender, speed_blocks, speed_plot
 from engine.report.study import study_blocks
@@ -58,6 +59,7 @@ class Experiment:
     leading: Sequence[ComparedRun]
     comparison: Comparison
     findings: Findings
+    pretrainings: Sequence[Held]
     now: float
     version: str
 
@@ -75,8 +77,11 @@ def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: s
         best_first = sorted(groups, key=_best_dice, reverse=True)[:MOST_ENTRIES]
         groups = [group for group in groups if group in best_first]
     leading = [run for group in groups for run in group]
-    comparison, findings = compare(leading, fold_seeds=True), findings_of([run.compared for run in trainings])
-    return Experiment(name, runs, leading, comparison, findings, now, version)
+    comparison = compare(leading, fold_seeds=True)
+    held = held_against_scratch([run.compared for run in trainings], {run.row.id: run.row for run in runs})
+    told = {run.row.id for each in held for run in (*each.pretrained, *each.scratch)}
+    findings = findings_of([run.compared for run in trainings if run.row.id not in told])
+    return Experiment(name, runs, leading, comparison, findings, held, now, version)
 
 
 def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
@@ -84,6 +89,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     comparison = experiment.comparison
     blocks: list[Block] = [*_head(experiment)]
     blocks += beyond_blocks(experiment.findings, pictures)
+    blocks += pretraining_blocks(experiment.pretrainings)
     blocks += study_blocks([run.compared for run in experiment.trainings])
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []

@@ -14,7 +14,7 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.catalog import scan
 from engine.requests.derive import checkpoint_of, derived_config
-from engine.requests.initial_weights import pretraining_of
+from engine.requests.initial_weights import pretraining_card, pretraining_of, starting_from
 from engine.requests.queueing import Place, all_or_none, enqueue
 from engine.run.directory import RunCard, new_run_id
 from engine.store import Store
@@ -39,18 +39,24 @@ class PlannedEvaluation:
 @dataclass(frozen=True)
 class PlannedRun:
     """A training, with the evaluations of its best checkpoint. It is queued once for each of `seeds`; without
-    any, once with the seed of its config."""
+    any, once with the seed of its config. It starts from the best weights of `first`, a run of the same seed,
+    if there is one; trainings whose `first` are equal share it."""
 
     name: str
     config: RunConfig
     seeds: tuple[int, ...] = ()
     evaluations: tuple[PlannedEvaluation, ...] = ()
+    first: RunConfig | None = None
 
     def runs(self) -> list[tuple[str, RunConfig]]:
         """Name and config of each run that there will be."""
         if not self.seeds:
             return [(self.name, self.config)]
         return [(f"{self.name} seed={s}", with_values(self.config, {"seed": s})) for s in self.seeds]
+
+    def first_of(self, config: RunConfig) -> RunConfig | None:
+        """The run that one of `runs` starts from."""
+        return None if self.first is None else with_values(self.first, {"seed": config.seed})
 
 
 Plan = Sequence[PlannedRun]
@@ -59,14 +65,21 @@ Plan = Sequence[PlannedRun]
 def run_count(plan: Plan) -> int:
     """How many runs a plan becomes; those that start from the same pre-training share its run."""
     configs = [config for planned in plan for _, config in planned.runs()]
-    pretrainings = {pretraining_of(config) for config in configs} - {None}
+    pretrainings = {pretraining_of(config) for config in configs} | _firsts(plan)
+    pretrainings -= {None}
     evaluations = sum(len(planned.evaluations) * len(planned.runs()) for planned in plan)
     return len(configs) + len(pretrainings) + evaluations
 
 
 def hours_of(plan: Plan) -> float:
     """What the budgets of a plan allow in hours; runs without one are not counted."""
-    return sum(config.budget.hours for planned in plan for _, config in planned.runs())
+    trainings = [config for planned in plan for _, config in planned.runs()]
+    return sum(config.budget.hours for config in (*trainings, *_firsts(plan)) if config is not None)
+
+
+def _firsts(plan: Plan) -> set[RunConfig | None]:
+    """The runs that trainings start from, each once."""
+    return {planned.first_of(config) for planned in plan for _, config in planned.runs()} - {None}
 
 
 def queue_plan(
@@ -82,7 +95,15 @@ def queue_plan(
                     continue
                 name, config = run
                 card = RunCard(new_run_id(), name, experiment, time.time(), (TAG,))
-                cards += enqueue(workspace, store, card, config, Place(priority), pretrained)
+                place = Place(priority)
+                if (first := planned.first_of(config)) is not None:
+                    if first not in pretrained:
+                        before = pretraining_card(card)
+                        cards += enqueue(workspace, store, before, first, place)
+                        pretrained[first] = before.id
+                    place = Place(priority, after=pretrained[first])
+                    config = starting_from(config, pretrained[first])
+                cards += enqueue(workspace, store, card, config, place, pretrained)
                 for evaluation in planned.evaluations:
                     cards.append(_evaluate(workspace, store, card, evaluation, priority))
     return cards
