@@ -34,6 +34,7 @@ from torch import Tensor  # noqa: E402
 from engine.config.run_config import RunConfig  # noqa: E402
 from engine.data.pairs import open_pairs  # noqa: E402
 from engine.data.synthetic import synthesize  # noqa: E402
+from engine.inference.counting import Beside  # noqa: E402
 from engine.inference.evaluate import Kept, score_images  # noqa: E402
 from engine.inference.network import Network, load_network  # noqa: E402
 from engine.inference.worst import WorstGallery  # noqa: E402
@@ -124,7 +125,8 @@ def measure(config: RunConfig, root: Path) -> None:
     with JournalWriter(run.journal) as journal, gallery:
         job = Observer(run, config, journal, root / "cache")
         job.done, job.memory = [], []
-        score_images(job, about, pairs, network, Kept.of(job, network), gallery)
+        kept = Kept.of(job, network, Beside.of(about, network.classes))
+        score_images(job, about, pairs, network, kept, gallery)
     whole = np.diff(job.done)
     seconds = statistics.median(network.seconds[1:])
     cost = statistics.median(whole - np.array(network.seconds[1:]))

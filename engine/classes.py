@@ -28,6 +28,9 @@ MAX_CLASSES = 255
 MAX_WIDE = 65535
 """The largest label value that a 16-bit file stores."""
 
+CRITICAL_RECALL = "critical_recall"
+"""The metric that runs with critical classes have: the lowest share of the pixels of such a class found."""
+
 Color = tuple[int, int, int]
 """Red, green and blue, 0-255 each."""
 
@@ -38,11 +41,15 @@ class ClassSetError(EngineError, ValueError):
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class: its name, its colour and the source ids that mean it; none where no label file has it."""
+    """One class: its name, its colour and the source ids that mean it; none where no label file has it.
+
+    A `critical` class is one whose misses are scored apart, as a missed pedestrian is worse than a missed
+    pole."""
 
     name: str
     color: Color
     ids: tuple[int, ...]
+    critical: bool = False
 
     @property
     def hex_color(self) -> str:
@@ -98,6 +105,11 @@ class ClassSet:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
+
+    @property
+    def critical(self) -> tuple[str, ...]:
+        """The names of the critical classes."""
+        return tuple(c.name for c in self.classes if c.critical)
 
     def palette(self) -> bytes:
         """768 bytes (256 x RGB) for an indexed PNG of train ids; void and unused entries are black."""
@@ -158,7 +170,7 @@ class ClassSet:
 
     def as_train_ids(self) -> ClassSet:
         """The same classes for label files that already hold train ids (0..C-1 and 255)."""
-        classes = tuple(ClassInfo(c.name, c.color, (i,)) for i, c in enumerate(self.classes))
+        classes = tuple(replace(c, ids=(i,)) for i, c in enumerate(self.classes))
         return ClassSet(self.name, classes, frozenset({VOID}))
 
 
@@ -184,7 +196,10 @@ def _cityscapes() -> ClassSet:
         ("motorcycle", (0, 0, 230), 32),
         ("bicycle", (119, 11, 32), 33),
     )
-    classes = tuple(ClassInfo(name, color, (source,)) for name, color, source in evaluated)
+    classes = tuple(
+        ClassInfo(name, color, (source,), critical=name in ("person", "rider"))
+        for name, color, source in evaluated
+    )
     used = {source for _, _, source in evaluated}
     # Ids 0-33 exist; licence plates have the id -1, which an 8-bit file stores as 255.
     void = frozenset(i for i in range(34) if i not in used) | {255}
@@ -206,6 +221,7 @@ def load_class_set(path: Path) -> ClassSet:
         name = "road"
         color = "#804080"
         ids = [1]                # label values that mean this class
+        critical = true          # misses are scored apart; left out: false
 
     Label values may have 16 bits. Where label files are painted in the colours of the classes, there are
     colours instead of label values:
@@ -263,16 +279,19 @@ def _class_from(entry: object, where: str, painted: bool) -> ClassInfo:
         raise ClassSetError(f'{where}: needs a name, such as name = "road"')
     if not isinstance(color, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         raise ClassSetError(f'{where} ({name}): needs a color such as color = "#804080", got {color!r}')
+    critical = entry.get("critical", False)
+    if not isinstance(critical, bool):
+        raise ClassSetError(f"{where} ({name}): critical must be true or false, got {critical!r}")
     red, green, blue = bytes.fromhex(color[1:])
     if painted:
         if "ids" in entry:
             raise ClassSetError(f'{where} ({name}): has ids, though labels = "colors"; use one of the two')
         also = _colors_from(entry.get("also", []), f"{where} ({name}): also")
-        return ClassInfo(name, (red, green, blue), (pack((red, green, blue)), *also))
+        return ClassInfo(name, (red, green, blue), (pack((red, green, blue)), *also), critical)
     ids = _ids_from(entry.get("ids"), f"{where} ({name}): ids")
     if not ids:
         raise ClassSetError(f"{where} ({name}): needs at least one label value, such as ids = [7]")
-    return ClassInfo(name, (red, green, blue), ids)
+    return ClassInfo(name, (red, green, blue), ids, critical)
 
 
 def _ids_from(value: object, where: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
-from engine.report.evaluation import evaluation_text, metrics_table
+from engine.report.evaluation import evaluation_text, metrics_text
 from engine.report.latency import latency_text
 from engine.report.tables import class_table, duration, score
 from engine.run.directory import RunDir
@@ -299,7 +299,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             stream.say(evaluation_text(scored, row.colors))
             if measured := store.results.metrics(row.id):
                 stream.say()
-                stream.say(metrics_table(measured))
+                stream.say(metrics_text(measured))
             stream.say(f"images:  seg-engine images {row.id}")
         for best in (
             scored for scored in store.results.epochs(row.id, "val") if scored.epoch == row.best_epoch

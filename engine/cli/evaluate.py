@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, queue_or_start
+from engine.config.keys import ConfigError
+from engine.config.run_config import RunConfig
+from engine.exits import DONE, FAILED
 from engine.metrics.bootstrap import paired_differences
 from engine.report.evaluation import difference_table, images_csv, images_table
-from engine.requests.derive import checkpoint_of, confusions_of, derived_config, find_baseline, source_run
+from engine.requests.derive import (
+    checkpoint_of,
+    classes_of,
+    confusions_of,
+    derived_config,
+    find_baseline,
+    source_run,
+)
 from engine.requests.refusals import Refused
+from engine.requests.requirements import Known, Requirement, Scores, scores_of
 from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS
@@ -56,7 +71,11 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
             "boundary": wanted.boundary,
             "keep": wanted.keep,
         }
+        if wanted.critical:
+            about["critical"] = critical_names(wanted.critical)
         config = derived_config(workspace, row, about, wanted.changes, wanted.data, crf=wanted.crf)
+        known = known_scores(config)
+        requirements = known.requirements(wanted.require)
         check_data(config, workspace, row=row)
         other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
         crf = "" if config.crf.mode == "off" else "-crf"
@@ -64,7 +83,52 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
         status = queue_or_start(workspace, store, made, config, place, as_json)
         if status == 0 and other is not None and store.run(made.id).ended:
             tell_differences(workspace, store, made.id, other, as_json)
+        if status == 0 and requirements:
+            scores = scores_of(store.results.evaluations(made.id)[-1], store.results.metrics(made.id))
+            return judge(requirements, scores, as_json)
         return status
+
+
+def critical_names(typed: str) -> tuple[str, ...]:
+    """The class names in `--critical`."""
+    return () if typed == "none" else tuple(dict.fromkeys(typed.split(",")))
+
+
+def known_scores(config: RunConfig) -> Known:
+    """What an evaluation of this config will tell. Raises ConfigError for critical classes that are none."""
+    about, classes = config.evaluate, classes_of(config).names
+    assert about is not None
+    refuse_strange(about.critical, classes)
+    return Known(classes, about.critical, about.boundary)
+
+
+def refuse_strange(critical: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise ConfigError for critical classes that are none of `classes`."""
+    problems = []
+    for name in critical:
+        if name not in classes:
+            near = difflib.get_close_matches(name, classes, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(classes)}"
+            problems.append(f"--critical: there is no class {name or '(empty)'}; {hint}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def judge(requirements: Sequence[Requirement], scores: Scores, as_json: bool) -> int:
+    """Print whether each requirement is met; returns the exit status."""
+    if as_json:
+        for each in requirements:
+            print_json(each.record(scores), indent=None)
+    else:
+        tell_requirements(requirements, scores)
+    return DONE if all(each.met(scores) for each in requirements) else FAILED
+
+
+def tell_requirements(requirements: Sequence[Requirement], scores: Scores) -> None:
+    """A line for each requirement, met or not."""
+    output.say()
+    for each in requirements:
+        output.say(Text(one_line(each.told(scores)), "" if each.met(scores) else "bold red"))
 
 
 def tell_differences(

@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING
 
 from engine.classes import CITYSCAPES
 from engine.cli.console import notices, output, print_json
+from engine.cli.evaluate import critical_names, refuse_strange, tell_requirements
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
 from engine.data.class_map_files import ClassMapWriter
+from engine.data.frozen_classes import freeze_classes
 from engine.exits import DONE, FAILED
 from engine.exported.evaluate import score_split
 from engine.exported.network import ExportedModel
 from engine.exported.predict import write_predictions
-from engine.report.evaluation import evaluation_text
+from engine.report.evaluation import evaluation_text, metrics_text
+from engine.requests.derive import classes_of
 from engine.requests.predict import find_images, output_names, refuse_existing, refuse_no_folder
+from engine.requests.requirements import Known, scores_of
+from engine.run.event import MetricScore
 from engine.run.files import absolute
-from engine.store import EvaluationRow
+from engine.store import EvaluationRow, MetricRow
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 
-OF_EVALUATIONS = ("tta", "windows", "crf", "boundary", "checkpoint", "baseline", "keep", "new", "queued")
+OF_EVALUATIONS = ("tta", "windows", "crf", "checkpoint", "baseline", "keep", "new", "queued")
 OF_PREDICTIONS = ("tta", "windows", "crf", "checkpoint", "set_key", "new", "queued", "as_json")
 """Options that mean nothing for a file."""
 
@@ -43,15 +48,30 @@ def is_exported(name: str) -> bool:
 
 
 def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
-    """Print the scores and the speed; returns the exit status. Raises ConfigError, ExportedError and
-    DataError."""
+    """Print the scores and the speed; returns the exit status, 1 where a requirement is not met. Raises
+    ConfigError, ExportedError and DataError."""
     data = data_config(wanted)
     model = ExportedModel.open(absolute(wanted.run))
-    config = with_values(data, {"data.size": "{}x{}".format(*model.size)}).data
-    notices.say(f"scoring {wanted.split} of {config.root}")
-    found, notes = score_split(model, config, wanted.split, wanted.at, wanted.label_resize, workspace.cache)
-    for note in notes:
+    data = with_values(data, {"data.size": "{}x{}".format(*model.size)})
+    critical = (
+        critical_names(wanted.critical) if wanted.critical else classes_of(freeze_classes(data)).critical
+    )
+    refuse_strange(critical, model.classes)
+    requirements = Known(model.classes, critical, wanted.boundary).requirements(wanted.require)
+    notices.say(f"scoring {wanted.split} of {data.data.root}")
+    scored = score_split(
+        model,
+        data.data,
+        wanted.split,
+        wanted.at,
+        wanted.label_resize,
+        workspace.cache,
+        critical,
+        wanted.boundary,
+    )
+    for note in scored.notes:
         notices.say(f"note: {note}")
+    found = scored.confusions
     scores, speed = found.scores(), model.latency()
     row = EvaluationRow(
         run_id="",
@@ -79,11 +99,47 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
         frames_per_second=1 / speed.median,
         crf="",
     )
+    metrics = metric_rows(scored.metrics, row)
+    reached = scores_of(row, metrics)
+    met = all(each.met(reached) for each in requirements)
     if wanted.as_json:
-        print_json(asdict(row), indent=2)
+        told = {
+            "metrics": [metric.model_dump() for metric in scored.metrics],
+            "requirements": [each.record(reached) for each in requirements],
+        }
+        print_json(asdict(row) | told, indent=2)
     else:
         output.say(evaluation_text(row, model.colors))
-    return DONE
+        if metrics:
+            output.say()
+            output.say(metrics_text(metrics))
+        if requirements:
+            tell_requirements(requirements, reached)
+    return DONE if met else FAILED
+
+
+def metric_rows(metrics: Sequence[MetricScore], row: EvaluationRow) -> list[MetricRow]:
+    """Metrics as they come from a database, of the split as a whole and of each class."""
+    return [
+        MetricRow(
+            run_id=row.run_id,
+            source=row.source,
+            seq=row.seq,
+            measured="result",
+            split=row.split,
+            at=row.at,
+            epoch=row.epoch,
+            metric=metric.name,
+            class_name=name,
+            value=value,
+            unit=metric.unit,
+            low=metric.low,
+            high=metric.high,
+            better=metric.better,
+        )
+        for metric in metrics
+        for name, value in ({"": metric.value} | metric.classes).items()
+    ]
 
 
 def data_config(wanted: Evaluation) -> RunConfig:

@@ -56,6 +56,20 @@ class Evaluation:
     boundary: Annotated[
         bool, typer.Option("--boundary", help="Score boundaries, too: boundary IoU, boundary F, trimap IoU.")
     ] = False
+    critical: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Classes whose instances are scored, or none [default: those that the class set marks].",
+        ),
+    ] = ""
+    require: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME>=X",
+            help="Exit with 1 unless a score is so, such as 'person.recall>=0.9', 'dice>=0.5'; repeatable.",
+        ),
+    ] = field(default_factory=list)
     keep: Annotated[
         int,
         typer.Option(
@@ -70,6 +84,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.baseline and self.queued.queue:
             raise WrongUse("--baseline compares once the evaluation is done; omit --queue")
+        if self.require and self.queued.queue:
+            raise WrongUse("--require judges once the evaluation is done; omit --queue")
 
 
 @commands.command()

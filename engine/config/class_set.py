@@ -16,18 +16,18 @@ from engine.classes import MAX_CLASSES, VOID, ClassInfo, ClassSet, LabelCode
 from engine.config.fields import Section
 
 LabelValue = Annotated[int, Field(ge=0, le=255)]
-_ABSENT: tuple[object, ...] = ((), [], "ids")
+_ABSENT: tuple[object, ...] = ((), [], "ids", False)
 FileValue = Annotated[int, Field(ge=0, lt=1 << 24)]
 
 
 class _Coded(Section):
-    """A section whose keys for coded labels are left out where the labels are not: earlier versions had none,
-    and what they wrote keeps its digest."""
+    """A section whose later keys are left out at their defaults: earlier versions had none, and what they
+    wrote keeps its digest."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = write(self)
-        late = {"values", "void_values", "labels"}
+        late = {"values", "void_values", "labels", "critical"}
         return {key: value for key, value in written.items() if key not in late or value not in _ABSENT}
 
 
@@ -38,6 +38,7 @@ class ClassConfig(_Coded):
     color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     ids: tuple[LabelValue, ...]
     values: tuple[FileValue, ...] = ()
+    critical: bool = False
 
 
 class ClassSetConfig(_Coded):
@@ -59,6 +60,7 @@ class ClassSetConfig(_Coded):
                 color=c.hex_color,
                 ids=c.ids,
                 values=tuple(value for i in c.ids for value in code.values_of(i)) if code else (),
+                critical=c.critical,
             )
             for c in class_set.classes
         )
@@ -73,7 +75,7 @@ class ClassSetConfig(_Coded):
 
     def class_set(self) -> ClassSet:
         classes = tuple(
-            ClassInfo(c.name, (red, green, blue), c.ids)
+            ClassInfo(c.name, (red, green, blue), c.ids, c.critical)
             for c in self.classes
             for red, green, blue in [bytes.fromhex(c.color[1:])]
         )
@@ -88,7 +90,8 @@ class ClassSetConfig(_Coded):
 
     @property
     def digest(self) -> str:
-        """Eight hexadecimal digits of what the label values mean; names and colours of classes count, too."""
+        """Eight hexadecimal digits of what the label values mean; names and colours of classes count, too.
+        Which classes are critical changes no label and does not."""
         classes = [(c.name, c.color.lower(), sorted(c.ids)) for c in self.classes]
         told: list[object] = [sorted(self.void), classes]
         if self.labels != "ids":

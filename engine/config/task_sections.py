@@ -43,6 +43,9 @@ class EvaluateConfig(ScoredSplitConfig):
         "original", "Size at which predictions are compared with labels"
     )
     boundary: bool = option(False, "Score boundaries, too: boundary IoU, boundary F and trimap IoU")
+    critical: tuple[str, ...] = Field(
+        (), description="Classes whose instances are scored: how many are found, by size and distance to road"
+    )
     keep: int = option(
         8,
         "Save image, labels and prediction of this many images with the lowest Dice; -1: all",

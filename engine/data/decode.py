@@ -29,6 +29,7 @@ from engine.plugins import errors_of_plugins
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+Whole = TypeVar("Whole", np.uint8, np.uint16)
 
 
 def labels_in(sample: Sample, class_set: ClassSet) -> NDArray[np.uint8]:
@@ -130,8 +131,9 @@ def resize_image(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Labels [H, W] at `size` (height, width), nearest: the source pixel under each target pixel's centre.
+def resize_labels(labels: NDArray[Whole], size: tuple[int, int]) -> NDArray[Whole]:
+    """Labels, or other whole numbers, [H, W] at `size` (height, width), nearest: the source pixel under each
+    target pixel's centre.
 
     Target row i takes source row floor((i + 1/2) * H / height), the half-pixel-centre convention of
     torch's "nearest-exact" and of Pillow's NEAREST, but in whole numbers: those two round a centre that falls
@@ -140,7 +142,7 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[n
     height, width = size
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
-    resized: NDArray[np.uint8] = labels[rows[:, None], columns]
+    resized: NDArray[Whole] = labels[rows[:, None], columns]
     return resized
 
 

@@ -27,12 +27,13 @@ from torch import Tensor
 from engine.config.task_sections import EvaluateConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.decode import map_in_order, read_pair, resize_image, resize_labels, train_id_table
+from engine.data.instance_ids import read_instance_ids
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
+from engine.inference.counting import Beside
 from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.latency import machine_of
 from engine.inference.network import Network
-from engine.inference.outlines import PREFIX, OutlineScoring
 from engine.inference.progress import readers
 from engine.inference.scoring import Scoring
 from engine.inference.worst import WorstGallery
@@ -40,7 +41,8 @@ from engine.learning.class_maps import class_map
 from engine.learning.latency import measure_latency
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
-from engine.metrics.image_confusions import ImageConfusions, load_beside, load_image_confusions
+from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.metrics.instances import InstanceIds
 from engine.metrics.latency import Setting, latency_result
 from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
@@ -66,8 +68,8 @@ def evaluate(job: Job) -> None:
     scoring = Scoring.of(job, about)
     pairs, network = scoring.pairs, scoring.network
     refinement = Refinement.of(job, network, about.at)
-    outlines = OutlineScoring(len(network.classes)) if about.boundary else None
-    kept = Kept.of(job, network, refinement, outlines)
+    beside = Beside.of(about, network.classes)
+    kept = Kept.of(job, network, beside, refinement)
     job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
     speed = measure_latency(network.model, network.size, scoring.hardware, network.windows)
@@ -91,8 +93,7 @@ def evaluate(job: Job) -> None:
             epoch=network.epoch,
             images=len(kept.confusions),
             confusion=pooled.tolist(),
-            metrics=metrics.of(pooled, kept.confusions.matrices())
-            + (outlines.metrics(network.classes) if outlines is not None else []),
+            metrics=metrics.of(pooled, kept.confusions.matrices()) + beside.metrics(network.classes),
             source=about.source,
             checkpoint=about.checkpoint,
             label_resize=about.label_resize if about.at == "original" else "",
@@ -119,8 +120,8 @@ class Kept:
 
     path: Path
     confusions: ImageConfusions
+    beside: Beside
     before: ImageConfusions | None = None
-    outlines: OutlineScoring | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -128,19 +129,19 @@ class Kept:
         cls,
         job: Job,
         network: Network,
+        beside: Beside,
         refinement: Refinement | None = None,
-        outlines: OutlineScoring | None = None,
     ) -> Kept:
         """What an earlier attempt left; with a warning nothing, when that cannot be gone on with."""
         path = job.run.outputs / CONFUSIONS
         made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
-        fresh = cls(path, ImageConfusions(network.classes, made_by), outlines=outlines)
+        fresh = cls(path, ImageConfusions(network.classes, made_by), beside)
         if refinement is not None:
             fresh.before = ImageConfusions(network.classes, network.sha256)
         if not path.exists():
             return fresh
         try:
-            earlier = cls(path, load_image_confusions(path), outlines=outlines)
+            earlier = cls(path, load_image_confusions(path), beside)
             if refinement is not None:
                 earlier.before = load_image_confusions(fresh.before_path).first(len(earlier.confusions))
         except MetricsError as error:
@@ -153,12 +154,11 @@ class Kept:
         if earlier.before is not None and earlier.before.names != earlier.confusions.names:
             job.warn(f"{fresh.before_path}: is of other images; all images are scored again")
             return fresh
-        if outlines is not None:
-            try:
-                outlines.go_on_with(load_beside(path, PREFIX))
-            except MetricsError as error:
-                job.warn(f"{path}: {error}; all images are scored again")
-                return fresh
+        try:
+            beside.go_on_with(path)
+        except MetricsError as error:
+            job.warn(f"{path}: {error}; all images are scored again")
+            return fresh
         return earlier
 
     @property
@@ -168,7 +168,7 @@ class Kept:
     def save(self) -> None:
         if self.before is not None:
             self.before.save(self.before_path)  # first: it may have more images than the other, never fewer
-        self.confusions.save(self.path, self.outlines.arrays() if self.outlines is not None else None)
+        self.confusions.save(self.path, self.beside.arrays())
         self._saved_at = time.monotonic()
 
     def save_is_due(self, seconds: float) -> bool:
@@ -185,6 +185,13 @@ class Read:
     target: NDArray[np.uint8]
     pixels: NDArray[np.uint8] | None = None
     """For a CRF: the image uint8 [H, W, 3] at the size to score at."""
+    instances: InstanceIds | None = None
+    """Cityscapes' instance ids, where the data set has them and they are asked for."""
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the image for one that is scored."""
+        return self.image.width * self.image.height / self.target.size
 
 
 def score_images(
@@ -217,8 +224,7 @@ def score_images(
             for done, (read, (predicted, confusion, *before)) in enumerate(judged, start=1):
                 if kept.before is not None:
                     kept.before.add(read.name, before[0])
-                if kept.outlines is not None:
-                    kept.outlines.add(predicted, read.target)
+                kept.beside.add(predicted, read.target, read.instances, read.scale)
                 scores = kept.confusions.add(read.name, confusion)
                 if gallery.takes(read.name, scores.dice):
                     height, width = read.target.shape
@@ -276,11 +282,13 @@ def read_ahead(
             told = f"{pairs.root / faults[0].path}: {faults[0].problem}"
             raise DataError(f"{told}; fix it and resume, or evaluate with data.skip_bad=true")
         image, labels = pair
+        instances = read_instance_ids(sample, labels.shape) if about.critical else None
         if about.at == "input":
             labels = resize_labels(labels, network.size)
+            instances = resize_labels(instances, network.size) if instances is not None else None
         target = table[labels]
         height, width = target.shape
         pixels = resize_image(image, (height, width)) if with_pixels else None
-        return Read(sample.name, image, network.views(image), target, pixels)
+        return Read(sample.name, image, network.views(image), target, pixels, instances)
 
     return map_in_order(read, left, readers(), job.check_stop_while_waiting)

@@ -18,7 +18,7 @@ background instead, as is often done, gives every prediction the outline of each
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from engine.classes import VOID
 from engine.metrics.scores import MetricsError
+from engine.run.event import MetricScore
 
 RATIO = 0.02
 """Of the diagonal of an image, for boundary IoU: that of the paper."""
@@ -103,6 +104,27 @@ class BoundaryCounter:
             trimap_iou={r: _mean(scores) for r, scores in trimaps.items()},
             class_trimap_iou=trimaps,
         )
+
+    def metrics(self, classes: Sequence[str]) -> list[MetricScore]:
+        """As the journal keeps them: the mean over classes, and by class; `classes` are their names."""
+        scores = self.scores()
+        told = [("boundary_iou", scores.iou, scores.class_iou)]
+        for radius in self.radii:
+            told += [
+                (f"boundary_f_{radius}px", scores.f[radius], scores.class_f[radius]),
+                (f"trimap_iou_{radius}px", scores.trimap_iou[radius], scores.class_trimap_iou[radius]),
+            ]
+        return [
+            MetricScore(
+                name=name,
+                value=mean,
+                classes=dict(zip(classes, by_class, strict=True)),
+                low=0.0,
+                high=1.0,
+                better="higher",
+            )
+            for name, mean, by_class in told
+        ]
 
     def _check(self, prediction: Labels, truth: Labels) -> None:
         for name, labels in (("prediction", prediction), ("truth", truth)):

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from engine.metrics.bootstrap import Difference
 from engine.report.csv_text import csv_text
+from engine.report.instances import instances_table, is_of_instances, newest
 from engine.report.tables import Column, class_table, large, score, text_table, windows_told
 from engine.store import EvaluationRow, ImageRow, MetricRow
 
@@ -46,6 +47,15 @@ def metrics_table(rows: Sequence[MetricRow], width: int | None = None) -> Text:
         Column("lowest class", [_lowest_class(row, rows) for row in means], rank=1),
     ]
     return text_table(columns, width)
+
+
+def metrics_text(rows: Sequence[MetricRow]) -> Text:
+    """All metrics of one evaluation: those of the split, and those of the instances of critical classes."""
+    of_instances = newest(rows)
+    others = [row for row in rows if not is_of_instances(row.metric)]
+    parts = [metrics_table(others)] if others else []
+    parts += [instances_table(of_instances)] if of_instances else []
+    return Text("\n\n", no_wrap=True, overflow="ignore").join(parts)
 
 
 def with_unit(row: MetricRow) -> str:

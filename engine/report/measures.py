@@ -8,8 +8,10 @@ from functools import partial
 from statistics import mean, median, stdev
 from typing import Literal
 
+from engine.classes import CRITICAL_RECALL
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_ood import OodResults
+from engine.report.instances import FOUND, is_of_instances
 from engine.report.tables import windows_told
 from engine.store import CorruptionRow, CrfRow, EpochRow, EvaluationRow, LatencyRow, MetricRow, RunRow
 
@@ -206,10 +208,12 @@ def _own_at_best(name: str, run: ComparedRun) -> float | None:
     return next((row.value for row in at_best if row.metric == name and row.split == "val"), None)
 
 
-def own_metrics(rows: Sequence[MetricRow], run_id: str, measured: str) -> Iterator[MetricRow]:
-    """What metrics gave for whole splits, in one run."""
+def own_metrics(
+    rows: Sequence[MetricRow], run_id: str, measured: str, class_name: str = ""
+) -> Iterator[MetricRow]:
+    """What metrics gave for whole splits, or for one class, in one run."""
     for row in rows:
-        if row.run_id == run_id and row.measured == measured and not row.class_name:
+        if row.run_id == run_id and row.measured == measured and row.class_name == class_name:
             yield row
 
 
@@ -221,8 +225,15 @@ def _evaluations(runs: Sequence[ComparedRun]) -> Iterator[Measure]:
             metric = Metric(f"{field}: {kind}", f"{title}, {kind}", "higher", "score")
             yield metric, partial(_of_kind, kind, field)
         for name, about in _newest(runs, "result").items():
-            metric = _own_metric(about, f"metric:{name}: {kind}", f"{name}, {kind}")
-            yield metric, partial(_own_of_kind, kind, name)
+            if not is_of_instances(name):
+                metric = _own_metric(about, f"metric:{name}: {kind}", f"{name}, {kind}")
+                yield metric, partial(_own_of_kind, kind, name)
+        for name, words in ((CRITICAL_RECALL, "recall"), (FOUND, "instances found")):
+            for of_class in _classes_of(runs, name):
+                metric = Metric(
+                    f"metric:{name}:{of_class}: {kind}", f"{of_class} {words}, {kind}", "higher", "score"
+                )
+                yield metric, partial(_own_of_kind, kind, name, class_name=of_class)
 
 
 def _of_kind(kind: str, field: str, run: ComparedRun) -> float | None:
@@ -231,14 +242,20 @@ def _of_kind(kind: str, field: str, run: ComparedRun) -> float | None:
     return getattr(found[-1], field) if found else None
 
 
-def _own_of_kind(kind: str, name: str, run: ComparedRun) -> float | None:
-    """What a metric gave in the latest evaluation of that kind."""
+def _classes_of(runs: Sequence[ComparedRun], name: str) -> list[str]:
+    """The classes that a metric was measured of, in evaluations of any of the runs."""
+    rows = (row for run in runs for row in run.metrics if row.measured == "result" and row.metric == name)
+    return sorted({row.class_name for row in rows} - {""})
+
+
+def _own_of_kind(kind: str, name: str, run: ComparedRun, class_name: str = "") -> float | None:
+    """What a metric gave in the latest evaluation of that kind, for the whole split or one class."""
     found = [evaluation.scores for evaluation in run.evaluations if evaluation.kind == kind]
     if not found:
         return None
     scores = found[-1]
     place = (name, scores.split, scores.at, scores.epoch)
-    rows = own_metrics(run.metrics, scores.run_id, "result")
+    rows = own_metrics(run.metrics, scores.run_id, "result", class_name)
     return next((row.value for row in rows if (row.metric, row.split, row.at, row.epoch) == place), None)
 
 

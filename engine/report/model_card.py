@@ -8,6 +8,7 @@ from typing import Any
 from engine.config.export import ExportConfig
 from engine.report.compare_formats import or_dash
 from engine.report.compare_ood import corruption_block, ood_block, ood_lines
+from engine.report.instances import CAPTION, instances_block, newest
 from engine.report.measures import ComparedRun
 from engine.report.page import Block, Bullets, Code, Heading, Marked, table, text, to_markdown
 from engine.report.tables import data_size, large, score
@@ -31,6 +32,12 @@ def model_card(run: ComparedRun, wanted: ExportConfig, made: Mapping[str, Any]) 
         blocks.append(Code(_EXAMPLE.format(file=made["name"], name=_output_name(wanted)), "python"))
     blocks += [Heading("Origin"), Bullets(tuple(_origin(run, about)))]
     blocks += [Heading("Scores"), *_scores(run)]
+    if instances := newest(run.metrics):
+        blocks += [
+            Heading("Instances"),
+            text(f"{CAPTION[0].upper()}{CAPTION[1:]}."),
+            instances_block(instances),
+        ]
     if run.ood:
         about_ood = (
             "The run is A. FPR95 is at the first threshold that takes in 95 % of what is out-of-distribution."

@@ -11,6 +11,7 @@ from rich.text import Text
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
 from engine.report.evaluation import evaluation_text, evaluations_table, with_unit
+from engine.report.instances import instances_table, is_of_instances, newest
 from engine.report.latency import latency_text
 from engine.report.lines import as_lines, quoted
 from engine.report.run_config import config_lines
@@ -214,7 +215,7 @@ def _classes(page: RunPage) -> Text | None:
 
 def _metrics(page: RunPage, width: int | None) -> Text | None:
     """Metrics of one's own: at the best epoch and the last one, and in each evaluation."""
-    rows = [row for row in page.metrics if not row.class_name]
+    rows = [row for row in page.metrics if not row.class_name and not is_of_instances(row.metric)]
     epochs = [row for row in rows if row.measured == "epoch"]
     last = max((row.epoch for row in epochs), default=0)
     wanted = dict.fromkeys((page.row.best_epoch, last))
@@ -239,7 +240,8 @@ def results(page: RunPage, width: int | None = None) -> Text | None:
     images, latency; by the run itself or by those that looked at its network. For `width` columns (None: no
     limit)."""
     told = (
-        *(_evaluations(page, width), _ood(page, width), _corruptions(page, width)),
+        *(_evaluations(page, width), _instances(page, width)),
+        *(_ood(page, width), _corruptions(page, width)),
         *(_crf(page, width), _crf_search(page, width)),
         _latencies(page, width),
     )
@@ -253,6 +255,18 @@ def _evaluations(page: RunPage, width: int | None) -> Text | None:
     if TASKS[page.row.task].evaluates:
         return evaluation_text(page.evaluations[-1], page.row.colors)
     return evaluations_table(page.evaluations, width)
+
+
+def _instances(page: RunPage, width: int | None) -> Text | None:
+    """The instances of critical classes in the run itself, or in the newest evaluation of its network."""
+    rows = newest(page.metrics)
+    if not rows:
+        return None
+    whose = rows[-1]
+    told = f"{whose.split} at the {whose.at} size" + (
+        f", by run {whose.run_id}\n" if whose.run_id != page.row.id else "\n"
+    )
+    return Text.assemble((told, "bold"), instances_table(rows, width))
 
 
 def _ood(page: RunPage, width: int | None) -> Text | None:

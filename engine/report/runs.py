@@ -48,6 +48,7 @@ def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
         Column("best Dice @ epoch", [(best_score(row), "bold") for row in rows], right=True),
         Column("last Dice", [score(row.last_dice) for row in rows], right=True, rank=3),
         Column("mIoU", [score(mean_iou(row)) for row in rows], right=True, rank=5),
+        *_critical_column(rows),
         Column("images/s", [_rate(row) for row in rows], right=True, rank=6),
         Column("age", [age(now - row.created_at) for row in rows], right=True, rank=4),
         Column("device", [row.device_name or row.device or "-" for row in rows], rank=8, least=12),
@@ -134,6 +135,13 @@ def _task_column(rows: Sequence[RunRow]) -> list[Column]:
     if all(row.task == USUAL for row in rows):
         return []
     return [Column("task", [row.task for row in rows], rank=2)]
+
+
+def _critical_column(rows: Sequence[RunRow]) -> list[Column]:
+    """The recall of the critical class that is found least, where any run has one."""
+    if all(row.critical_recall is None for row in rows):
+        return []
+    return [Column("critical recall", [score(row.critical_recall) for row in rows], right=True, rank=4)]
 
 
 def _rate(row: RunRow) -> str:

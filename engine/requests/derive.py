@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.classes import ClassSet
+from engine.classes import CITYSCAPES, ClassSet
 from engine.config.keys import parse_assignments, validate, with_values
 from engine.config.run_config import RunConfig
 from engine.data.frozen_classes import BUILT_IN, freeze_classes
@@ -110,10 +110,24 @@ def derived_config(
         validate(table | NOT_TAKEN_OVER | {"task": task, TASKS[task].section: dict(about)})
     )
     config = with_values(config, refined) if refined else config
+    if config.evaluate is not None and "critical" not in about:
+        config = _with_critical(config, classes_of(config).critical)
     if "data.classes" not in values and config.data.class_set is not None:
         refuse_strange_classes(row, config.data.class_set.class_set())
     check_hardware(config)
     return config
+
+
+def classes_of(config: RunConfig) -> ClassSet:
+    """The classes that a run of this config tells apart."""
+    frozen = config.data.class_set
+    known = CITYSCAPES if frozen is None else frozen.class_set()
+    return known.without([name for name in config.data.held_out if name in known.names])
+
+
+def _with_critical(config: RunConfig, critical: tuple[str, ...]) -> RunConfig:
+    assert config.evaluate is not None
+    return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"critical": critical})})
 
 
 def trained_config(workspace: Workspace, row: RunRow) -> RunConfig:

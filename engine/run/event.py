@@ -15,7 +15,8 @@ ClassScores = Annotated[dict[Name, Score | None], Field(max_length=MOST_CLASSES)
 
 class MetricScore(BaseModel):
     """What a metric gave for a split, and what its numbers mean, as its code may be gone when they are read.
-    `classes` are the numbers by class, where it gives one per class; `value` is then their mean.
+    `classes` are the numbers by class, where it gives one per class; `value` is then their mean, the sum of
+    those that count something, and the lowest for `critical_recall`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)

@@ -39,7 +39,9 @@ class RunRow:
     `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
     `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
     run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of the task
-    `crf-search`; `frames_per_second` is that of the first measurement of a run of the task `latency`."""
+    `crf-search`; `frames_per_second` is that of the first measurement of a run of the task `latency`;
+    `critical_recall` is that of the critical class found least, on the validation split at `best_epoch` or, of
+    the task `evaluate`, on what it scored."""
 
     id: str
     name: str
@@ -106,6 +108,7 @@ class RunRow:
     corrupted_dice: float | None
     crf_miou: float | None
     frames_per_second: float | None
+    critical_recall: float | None
 
     @property
     def config(self) -> dict[str, Any]:

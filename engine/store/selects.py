@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from engine.classes import CRITICAL_RECALL
 from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
@@ -70,6 +71,24 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
             corruptions.c.run_id == runs.c.id, corruptions.c.strength == HARDEST
         ),
     ),
+    "critical_recall": sa.select(metrics.c.value)
+    .where(
+        metrics.c.run_id == runs.c.id,
+        metrics.c.metric == CRITICAL_RECALL,
+        metrics.c.class_name == "",
+        sa.or_(
+            sa.and_(runs.c.source != "", metrics.c.measured == "result"),
+            sa.and_(
+                runs.c.source == "",
+                metrics.c.measured == "epoch",
+                metrics.c.split == "val",
+                metrics.c.epoch == runs.c.best_epoch,
+            ),
+        ),
+    )
+    .order_by(metrics.c.seq.desc())
+    .limit(1)
+    .scalar_subquery(),
     "crf_miou": _of_task(
         "crf-search",
         sa.select(sa.func.max(crf_trials.c.miou)).where(crf_trials.c.run_id == runs.c.id),

@@ -27,6 +27,12 @@ _SQLITE = {
             (SELECT e.loss FROM epochs AS e
                 WHERE e.run_id = r.id AND e.split = 'val' AND e.epoch = r.best_epoch) AS best_val_loss,
             r.best_train_dice, r.best_miou,
+            (SELECT m.value FROM metrics AS m
+                WHERE m.run_id = r.id AND m.metric = 'critical_recall' AND m.class_name = ''
+                AND ((r.source <> '' AND m.measured = 'result')
+                    OR (r.source = '' AND m.measured = 'epoch' AND m.split = 'val'
+                        AND m.epoch = r.best_epoch))
+                ORDER BY m.seq DESC LIMIT 1) AS critical_recall,
             r.last_dice, r.last_train_dice, r.last_miou, r.last_loss, r.last_val_loss,
             r.epoch, r.epochs, r.budget_used, r.attempt, r.seed,
             r.parameters, r.flops_per_sample, r.peak_memory_bytes,

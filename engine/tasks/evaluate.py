@@ -31,6 +31,7 @@ class Evaluate(NetworkTask):
         for key in ("split", "at", "label_resize", "tta"):
             options += [f"--{key.replace('_', '-')}", section[key]]
         options += window_options(section)
+        options += ["--boundary"] if section.get("boundary") else []
         keep = section.get("keep", USUALLY_KEPT)
         return Arguments(options=options + (["--keep", str(keep)] if keep != USUALLY_KEPT else []))
 

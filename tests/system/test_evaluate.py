@@ -23,6 +23,7 @@ from engine.config.run_config import RunConfig
 from engine.data.batches import MEAN, STD
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.boundary import BoundaryCounter
+from engine.metrics.instances import InstanceCounter
 from engine.metrics.scores import scores_from_confusion
 from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
@@ -199,11 +200,16 @@ def test_a_comparison_and_the_database_made_again(
     status, _, err = done(command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE))
     assert status == 2
     assert f"`seg-engine evaluate {SOURCE} --data {street} --split train --at original" in err
+    required = ("--require", "dice>=0", "--require", "road.recall>0.999")
+    status, _, err = done(command("evaluate", SOURCE, *FAST, "--require", "persn.recall>=0.9"))
+    assert (status, "did you mean person.recall?" in err) == (2, True)
     status, out, err = done(
-        command("evaluate", SOURCE, *FAST, "--split", "train", "--tta", "flip", "--keep", "2")
+        command("evaluate", SOURCE, *FAST, "--split", "train", "--tta", "flip", "--keep", "2", *required)
     )
-    assert status == 0, err
+    assert status == 1, err
     assert "frames/s" in out
+    met, missed = (line for line in out.splitlines() if line.startswith("required "))
+    assert (met.endswith(", met"), missed.endswith(", not met")) == (True, True)
     ((run_id,),) = query(tmp_path, f"SELECT run FROM evaluations WHERE source = '{SOURCE}'")
     worst = query(
         tmp_path, f"SELECT image, dice FROM image_scores WHERE run = '{run_id}' ORDER BY dice, image LIMIT 2"
@@ -214,23 +220,29 @@ def test_a_comparison_and_the_database_made_again(
     status, _, err = done(command("evaluate", SOURCE, *FAST, "--split", "train"))
     assert status == 0, err
     status, out, err = done(
-        command("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE, "--json")
+        command(
+            *("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE, "--json"),
+            *("--critical", "road", "--require", "road.instances>=6"),
+        )
     )
     assert status == 0, err
-    compared = json.loads(out.splitlines()[-1])
+    *_, compared, judged = map(json.loads, out.splitlines())
+    assert (judged["event"], judged["name"], judged["met"]) == ("requirement", "road.instances", True)
     assert (compared["event"], compared["source"]) == ("baseline", SOURCE)
     for one in compared["differences"]:
         assert one["difference"] == pytest.approx(one["value"] - one["baseline"])
         assert one["low"] <= one["difference"] <= one["high"]
 
-    tables = ("images", "results")
-    before = {table: query(tmp_path, f"SELECT * FROM {table} ORDER BY run_id, seq") for table in tables}
+    tables = {"images": "run_id, seq", "results": "run_id, seq", "metrics": "run_id, metric, class_name"}
+    before = {table: query(tmp_path, f"SELECT * FROM {table} ORDER BY {by}") for table, by in tables.items()}
     assert len(before["images"]) == 18
     status, _, err = done(command("db", "rebuild"))
     assert status == 0, err
     assert {
-        table: query(tmp_path, f"SELECT * FROM {table} ORDER BY run_id, seq") for table in tables
+        table: query(tmp_path, f"SELECT * FROM {table} ORDER BY {by}") for table, by in tables.items()
     } == before
+    status, out, err = done(command("show", "other000"))
+    assert "critical classes; found: at least half of the pixels of an instance" in out, err
 
     status, out, err = done(command("images", "other000", "--sort", "-class:road", "--json", "--limit", "3"))
     assert status == 0, err
@@ -279,6 +291,8 @@ def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
         "--keep",
         "-1",
         "--boundary",
+        "--critical",
+        "road,building",
         "--json",
     )
     process = command("evaluate", SOURCE, *options)
@@ -305,6 +319,18 @@ def test_ctrl_c_keeps_what_is_scored_and_resume_does_the_rest(
     assert query(tmp_path, f"SELECT images FROM evaluations WHERE run = '{run.id}'") == [(60,)]
     assert len(kept_scores(run)) == 60
     assert boundary_scores(tmp_path, run) == kept_boundaries(run), "counted once, over two attempts"
+    counter = InstanceCounter(CITYSCAPES.names, ("road", "building"))
+    for path in next(run.gallery.glob("epoch_*")).glob("*.png"):
+        sample = read_sample(run.gallery, path, len(CLASSES))
+        counter.add(sample.prediction, sample.target)
+    wanted = {
+        (metric.name, name): value
+        for metric in counter.metrics()
+        for name, value in ({"": metric.value} | metric.classes).items()
+    }
+    rows = query(tmp_path, f"SELECT metric, class, value FROM metric_scores WHERE run = '{run.id}'")
+    found = {(metric, name): value for metric, name, value in rows}
+    assert {key: found.get(key) for key in wanted} == wanted
 
 
 def many(street: Path, root: Path, count: int) -> Path:

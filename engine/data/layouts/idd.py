@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from engine.classes import CITYSCAPES, VOID, ClassInfo, ClassSet
@@ -114,7 +115,7 @@ class Idd(Layout):
             )
         meant = {i: train for _, _, ids in _table() for i, train in ids.items()}
         classes = tuple(
-            ClassInfo(c.name, c.color, tuple(i for i, train in meant.items() if train == index))
+            replace(c, ids=tuple(i for i, train in meant.items() if train == index))
             for index, c in enumerate(CITYSCAPES.classes)
         )
         void = _VOID_IDS | {i for i, train in meant.items() if train == VOID}
