@@ -45,6 +45,11 @@ class LoadedNetwork(ABC):
         logits = self.logits(picture)
         return Prediction(class_map(logits, size, "bilinear-logits"), probability_map(logits, size))
 
+    def class_map(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> ClassIds:
+        """The class ids that `predict` gives, faster, as no probability is computed."""
+        picture = opened(image)
+        return class_map(self.logits(picture), (picture.height, picture.width), "bilinear-logits")
+
     @abstractmethod
     def logits(self, image: Image.Image) -> Logits:
         """Float32 [C, h, w] at the network's own size, of an RGB image."""
@@ -59,8 +64,12 @@ class NetworkOfFile(LoadedNetwork):
     def predict(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> Prediction:
         if not self.model.gives_ids:
             return super().predict(image)
+        return Prediction(self.class_map(image), None)
+
+    def class_map(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> ClassIds:
         picture = opened(image)
-        return Prediction(self.model.class_map(picture, (picture.height, picture.width), "nearest"), None)
+        way = "nearest" if self.model.gives_ids else "bilinear-logits"
+        return self.model.class_map(picture, (picture.height, picture.width), way)
 
     def logits(self, image: Image.Image) -> Logits:
         return self.model.logits(image)
@@ -71,6 +80,15 @@ class NetworkOfRun(LoadedNetwork):
     """A checkpoint of a run; `network` is that of `engine.inference.network`, with torch."""
 
     network: Any
+
+    def class_map(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> ClassIds:
+        from engine.learning.class_maps import class_map
+
+        picture = opened(image)
+        logits = self.network.logits([resize_image(picture, self.size)])
+        size = picture.height, picture.width
+        found: ClassIds = class_map(logits, size, "bilinear-logits").cpu().numpy()
+        return found
 
     def logits(self, image: Image.Image) -> Logits:
         found: Logits = self.network.logits([resize_image(image, self.size)])[0].cpu().numpy()

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.classes import CITYSCAPES
-from engine.cli.console import notices, output, print_json
+from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.evaluate import critical_names, refuse_strange, tell_requirements
+from engine.cli.predict import refuse_for_images, refuse_for_video
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
 from engine.data.class_map_files import ClassMapWriter
@@ -19,9 +20,11 @@ from engine.exits import DONE, FAILED
 from engine.exported.evaluate import score_split
 from engine.exported.network import ExportedModel
 from engine.exported.predict import write_predictions
+from engine.exported.video import write_video
 from engine.report.evaluation import evaluation_text, metrics_text
 from engine.requests.derive import classes_of
 from engine.requests.predict import find_images, output_names, refuse_existing, refuse_no_folder
+from engine.requests.predict_video import find_video, names_video
 from engine.requests.requirements import Known, scores_of
 from engine.run.event import MetricScore
 from engine.run.files import absolute
@@ -182,7 +185,7 @@ def predict_file(wanted: Prediction) -> int:
     ConfigError, Refused, ExportedError and DataError before anything is made."""
     plain = type(wanted)(
         run="",
-        images=[],
+        images=[""],
         windows=type(wanted.windows)(),
         new=type(wanted.new)(),
         queued=type(wanted.queued)(),
@@ -191,6 +194,9 @@ def predict_file(wanted: Prediction) -> int:
     name = Path(wanted.run).name
     if wanted.out is None:
         raise ConfigError([f"--out DIR: is needed, as {name} has no folder for outputs"])
+    if names_video(wanted.images):
+        return predict_video_file(wanted, wanted.out)
+    refuse_for_images(wanted)
     model = ExportedModel.open(absolute(wanted.run))
     if wanted.ids == "raw" and model.classes != CITYSCAPES.names:
         raise ConfigError([f"--ids raw: {name} does not know the ids of its classes in label files"])
@@ -212,3 +218,20 @@ def predict_file(wanted: Prediction) -> int:
         notices.say(f"left out: {fault}")
     output.say(f"{len(images) - len(faults)} of {len(images)} images: {out}")
     return FAILED if faults else DONE
+
+
+def predict_video_file(wanted: Prediction, out: Path) -> int:
+    """Write a video; returns the exit status, 1 where the video is damaged. Raises Refused, ExportedError and
+    VideoError."""
+    refuse_for_video(wanted)
+    video, target = find_video(wanted.images, out, wanted.overwrite)
+    assert target is not None
+    model = ExportedModel.open(absolute(wanted.run))
+    begun = time.monotonic()
+    with progress_bar("predicting") as report:
+        frames = write_video(model, video, target, wanted.view or "overlay", wanted.label_resize, report)
+    rate = frames / (time.monotonic() - begun)
+    output.say(f"{frames} frames, {rate:.1f} frames/s: {target}")
+    if video.fault:
+        notices.say(f"left out: {video.fault}")
+    return FAILED if video.fault else DONE

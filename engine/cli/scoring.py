@@ -126,10 +126,28 @@ def images(
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     run: RunName
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns.")]
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns; or one video.")
+    ] = field(default_factory=list)
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Output folder [default: outputs/ of the new run].")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Output folder, of a video its file [default: outputs/ of the new run]."
+        ),
     ] = None
+    view: Annotated[
+        str,
+        one_of(
+            *("overlay", "classes", "side-by-side", "ids"),
+            help="Of a video or stream: overlay, classes (colours alone), side-by-side or, of a stream, ids.",
+        ),
+    ] = ""
+    from_stdin: Annotated[
+        str, one_of("raw", help="raw: frames of 8-bit RGB on stdin, their view on stdout [default: ids].")
+    ] = ""
+    size: Annotated[str, typer.Option(metavar="HxW", help="Of --from-stdin: height and width of frames.")] = (
+        ""
+    )
     ids: Annotated[
         str, one_of("train", "raw", help="Class map values; train: 0, 1, ...; raw: as in the label files.")
     ] = "train"
@@ -155,12 +173,22 @@ class Prediction:
     queued: InQueue
     as_json: Json = False
 
+    def __post_init__(self) -> None:
+        if bool(self.images) == bool(self.from_stdin):
+            raise WrongUse("name IMAGES, or give --from-stdin raw for frames on stdin")
+        if self.from_stdin and not self.size:
+            raise WrongUse("--from-stdin raw: needs the --size of its frames, such as --size 720x1280")
+
 
 @commands.command()
 def predict(context: typer.Context, wanted: Prediction) -> None:
-    """Predict class maps of images, at their original size."""
+    """Predict class maps of images, at their original size, or colour a video."""
     from engine.cli.exported import is_exported, predict_file
 
+    if wanted.from_stdin:
+        from engine.cli.stream import predict_stream
+
+        raise typer.Exit(predict_stream(workspace_of(context), wanted))
     if is_exported(wanted.run):
         raise typer.Exit(predict_file(wanted))
     from engine.cli.predict import predict as command

@@ -90,6 +90,10 @@ class PredictConfig(OfNetworkConfig):
     values: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
         (), description="What a class map stores for each class, 0 to 255"
     )
+    video: bool = option(False, "The one image is a video, and so is the output")
+    view: Literal["overlay", "classes", "side-by-side"] = option(
+        "overlay", "What a video shows: colours over the frames, colours alone, or frames beside the overlay"
+    )
     overwrite: bool = option(False, "Replace existing predictions")
     notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
 

@@ -26,6 +26,7 @@ from engine.inference.ahead import computed_ahead
 from engine.inference.crf.refinement import Refinement
 from engine.inference.network import Network, load_network
 from engine.inference.progress import readers
+from engine.inference.video import predict_video
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.run.events import Finished, Progress
@@ -37,7 +38,7 @@ from engine.worker.job import Job, record_start
 
 
 def predict(job: Job) -> None:
-    """Write the class maps of the images.
+    """Write the class maps of the images, or the video.
 
     Raises StopRequested, CheckpointError, PredictionError, and DataError when some image could not be used,
     a prediction is there already or cannot be written.
@@ -49,6 +50,10 @@ def predict(job: Job) -> None:
     record_start(job, hardware, resumed_from_epoch=0)
     begun = time.monotonic()
     network = load_network(config, job.run.path, hardware, about.classes)
+    if about.video:
+        predict_video(job, about, network)
+        job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
+        return
     writer = ClassMapWriter.of(Path(job.run.path, about.out).resolve(), about.values, about.colors)
     wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
     if not any(isinstance(event, Predicting) for event in read_all(job.run.journal)):

@@ -40,8 +40,8 @@ class RunRow:
     `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
     run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of the task
     `crf-search`; `frames_per_second` is that of the first measurement of a run of the task `latency`;
-    `critical_recall` is that of the critical class found least, on the validation split at `best_epoch` or, of
-    the task `evaluate`, on what it scored."""
+    `critical_recall` is that of the critical class found least, on the validation split at `best_epoch` or,
+    of the task `evaluate`, on what it scored."""
 
     id: str
     name: str

@@ -30,7 +30,8 @@ class Predict(NetworkTask):
         options = [] if not section["out"].startswith("/") else ["--out", section["out"]]
         values = list(section["values"])
         options += ["--ids", "raw"] if values != list(range(len(values))) else []
-        for key in ("naming", "label_resize", "tta"):
+        keys = ("view", "label_resize", "tta") if section.get("video") else ("naming", "label_resize", "tta")
+        for key in keys:
             options += [f"--{key.replace('_', '-')}", section[key]]
         options += window_options(section)
         return Arguments(section["images"], options + (["--overwrite"] if section["overwrite"] else []))
@@ -40,6 +41,8 @@ class Predict(NetworkTask):
 
     def files(self, run: WholeRun, folder: Path) -> dict[str, Path]:
         made = Path(folder, run.config["predict"]["out"]).resolve()
+        if run.config["predict"].get("video"):
+            return {"video": made}
         return {"class maps (ids/), colours (color/) and overlays (overlay/)": made}
 
     def outside(self, config: RunConfig) -> Mapping[str, str]:
