@@ -88,6 +88,13 @@ SECTIONS = (
         "it, one thread. Target: at most 15 % of the network's time.",
     ),
     Section(
+        "latency",
+        "Latency of five networks, torch against onnxruntime",
+        "python benchmarks/latency.py",
+        "One image of 512x1024 through untrained networks of widths that two cores can do, in turns, by the "
+        "protocols of [realtime.md](realtime.md).",
+    ),
+    Section(
         "gpu",
         "On a GPU",
         "python -m benchmarks.gpu.table docs/gpu",
