@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import signal
-import subprocess
-import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from engine.cli.compare import compared_run
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
+from engine.cli.torch_process import asked
 from engine.config.export import PACKAGES, SUFFIXES, ExportConfig
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
-from engine.errors import EngineError
 from engine.host.access import refuse_unwritable
-from engine.host.processes import python_command, python_environment
 from engine.report.measures import ComparedRun
 from engine.report.model_card import MARK, model_card
 from engine.report.tables import data_size
@@ -35,10 +27,6 @@ if TYPE_CHECKING:
     from engine.cli.scoring import Export
 
 PROGRAM = "seg-engine"
-
-
-class ExportFailed(EngineError):
-    """The exporting process had no chance to say why; the message is one line."""
 
 
 CARD = "README.md"
@@ -155,21 +143,5 @@ def initial_weights(config: RunConfig) -> str:
 
 
 def exported(order: dict[str, Any]) -> dict[str, Any]:
-    """What the exporting process says, which has torch; its own words on stderr when it fails."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(order, file)
-        file.flush()
-        done = subprocess.run(
-            python_command("engine.inference.export", file.name),
-            capture_output=True,
-            text=True,
-            env=python_environment(),
-        )
-    if done.returncode < 0:
-        killed = signal.Signals(-done.returncode).name
-        raise ExportFailed(f"the exporting process was killed by {killed}; is there enough memory?")
-    if done.returncode != 0:
-        print(done.stderr.strip(), file=sys.stderr)
-        raise typer.Exit(done.returncode)
-    made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {**made, "name": Path(order["file"]).name}
+    """What the exporting process says of the file that it made."""
+    return {**asked("engine.inference.export", order, "exporting"), "name": Path(order["file"]).name}

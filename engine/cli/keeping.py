@@ -160,7 +160,7 @@ def db_import(
 
 @admin.command()
 def delete(context: typer.Context, runs: RunNames, yes: Yes = False) -> None:
-    """Delete runs with their files and rows; never a running one."""
+    """Delete runs, files and rows; never a running one."""
     from engine.cli.control import delete as command
 
     command(workspace_of(context), runs, yes)

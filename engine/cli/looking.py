@@ -139,7 +139,7 @@ class AugmentedStep:
 
 @commands.command()
 def augment(context: typer.Context, wanted: AugmentedStep) -> None:
-    """Draw training images and labels before and after augmentation."""
+    """Draw training images before and after augmentation."""
     from engine.cli.augment import draw_augmented
 
     draw_augmented(workspace_of(context), wanted)

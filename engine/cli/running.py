@@ -448,7 +448,7 @@ def models(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List architectures and encoders with their sizes and licences."""
+    """List architectures and encoders, their sizes, licences."""
     from engine.cli.models import list_models
 
     list_models(workspace_of(context), filters or [], size, limit, as_json)
@@ -543,7 +543,7 @@ class Benchmark:
 
 @commands.command()
 def bench(context: typer.Context, wanted: Benchmark) -> None:
-    """Measure how fast a recipe trains here, or a network's latency."""
+    """Measure training speed here, or a network's latency."""
     if wanted.latency:
         from engine.cli.latency import latency
 

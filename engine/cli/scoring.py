@@ -182,7 +182,7 @@ class Prediction:
 
 @commands.command()
 def predict(context: typer.Context, wanted: Prediction) -> None:
-    """Predict class maps of images, at their original size, or colour a video."""
+    """Predict class maps of images, or colour a video."""
     from engine.cli.exported import is_exported, predict_file
 
     if wanted.from_stdin:
@@ -239,7 +239,7 @@ class OodEvaluation:
 
 @commands.command()
 def ood(context: typer.Context, wanted: OodEvaluation) -> None:
-    """Evaluate OOD detection: AUROC, AP and FPR95 of every score."""
+    """Evaluate OOD detection: AUROC, AP and FPR95."""
     from engine.cli.ood import ood as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -261,7 +261,7 @@ class RobustnessEvaluation:
 
 @commands.command()
 def robustness(context: typer.Context, wanted: RobustnessEvaluation) -> None:
-    """Score a run's network on corrupted images at five severities."""
+    """Score a run's network on corrupted images."""
     from engine.cli.ood import robustness as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -306,6 +306,29 @@ def export(context: typer.Context, wanted: Export) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextEmbeddings:
+    classes: Annotated[
+        str, typer.Argument(metavar="CLASSES", help="cityscapes, or the path of a classes.toml.")
+    ]
+    model: Annotated[str, typer.Option(metavar="NAME", help="Model of open_clip, such as EVA02-L-14.")]
+    weights: Annotated[Path, typer.Option(metavar="FILE", help="Its weights; never downloaded.")]
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .safetensors file to write.")]
+    template: Annotated[
+        list[str],
+        typer.Option(metavar="TEXT", help="Prompt with {} for the class's name; several are averaged."),
+    ] = field(default_factory=lambda: ["a photo of a {}."])
+    as_json: Json = False
+
+
+@commands.command("text-embeddings")
+def text_embeddings(context: typer.Context, wanted: TextEmbeddings) -> None:
+    """Embed the names of classes by a text encoder."""
+    from engine.cli.text_embeddings import text_embeddings as command
+
+    command(wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrfSearching:
     run: RunName
     changes: NetworkChanges = field(default_factory=list)
@@ -329,7 +352,7 @@ class CrfSearching:
 
 @commands.command("crf-search")
 def crf_search(context: typer.Context, wanted: CrfSearching) -> None:
-    """Search CRF parameters for a run's network on training images."""
+    """Search CRF parameters on training images."""
     from engine.cli.crf import crf_search as command
 
     raise typer.Exit(command(workspace_of(context), wanted))

@@ -83,6 +83,11 @@ class ModelSection(Section):
         empty: none. Raises EngineError, one line, when they cannot be had."""
         return {}
 
+    def embeddings_file(self) -> str:
+        """The file of class embeddings that `model.text` names, as it was typed; empty: none. A section with
+        this key has `text_size`, too: how long they are, as read when the run was made."""
+        return ""
+
     def listed(self) -> list[tuple[str, ModelSection]]:
         """What `seg-engine models` lists of this architecture: names and sections."""
         return [(self.name, type(self)(name=self.name))]

@@ -8,6 +8,7 @@ from engine.models.smp.config import SmpConfig
 from engine.models.street_net.config import StreetNetConfig
 from engine.models.torchvision.config import TorchvisionConfig
 from engine.models.unet.config import UNetConfig
+from engine.models.vltseg.config import VLTSegConfig
 
 __all__ = [
     "MODELS",
@@ -18,6 +19,7 @@ __all__ = [
     "StreetNetConfig",
     "TorchvisionConfig",
     "UNetConfig",
+    "VLTSegConfig",
 ]
 
 MODELS.load_installed()

@@ -46,6 +46,10 @@ class SegmentationNetwork(nn.Module, ABC):
     """Names of parts and parameters without weight decay, such as position embeddings. Parameters of fewer
     than two dimensions, those of norms and biases, never have any."""
 
+    embeddings_name: str = ""
+    """Name of the buffer for class embeddings [classes, size] in a network whose head compares with them,
+    which takes those of `model.text`."""
+
     conversions: tuple[Conversion, ...] = ()
     """How to read weights that other programs made for this network, for `init.weights`. Names that differ by
     a prefix need none; see `engine.models.conversions`."""

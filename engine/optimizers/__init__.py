@@ -44,6 +44,13 @@ class OptimizerSection(Section):
     encoder_lr_factor: float = option(
         1.0, "Learning rate of the network's encoder over optimizer.lr; 0 freezes it", ge=0, le=1000
     )
+    encoder_frozen_iterations: int = option(
+        0,
+        "Iterations at the start in which the network's encoder does not learn",
+        unit="iterations",
+        ge=0,
+        le=1_000_000_000,
+    )
     head_lr_factor: float = option(
         1.0, "Learning rate of the network's head over optimizer.lr; 0 freezes it", ge=0, le=1000
     )
@@ -66,7 +73,8 @@ class OptimizerSection(Section):
 
         Each group has `params`, their `names`, `weight_decay` and `lr_factor`. The optimizer must keep the
         groups and their order: before each step, the `lr` of a group is set to that of the schedule times its
-        `lr_factor`. Checkpoints hold its `state_dict()`: numbers, text, lists, dicts and tensors only.
+        `lr_factor`, or to 0 in its first `frozen_iterations`, if it has any. Checkpoints hold its
+        `state_dict()`: numbers, text, lists, dicts and tensors only.
         """
         raise NotImplementedError(f"{type(self).__name__} has no build()")
 
@@ -94,9 +102,10 @@ register = OPTIMIZERS.register
 def refuse_idle_factors(section: OptimizerSection, network: str, has_encoder: bool) -> None:
     """Raise ComponentError for a factor on parts that a network does not name: it would silently do nothing.
     `network` is what the network is called."""
-    for key in ("encoder_lr_factor", "layer_decay"):
+    for key, idle in (("encoder_lr_factor", 1), ("encoder_frozen_iterations", 0), ("layer_decay", 1)):
         value = getattr(section, key)
-        if value != 1 and not has_encoder:
+        if value != idle and not has_encoder:
             raise ComponentError(
-                f"optimizer.{key}: {value:g} has no effect, as {network} has no encoder_names; it must be 1"
+                f"optimizer.{key}: {value:g} has no effect, as {network} has no encoder_names; "
+                f"it must be {idle}"
             )

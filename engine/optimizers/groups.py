@@ -35,8 +35,9 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
     """A network's parameters by weight decay and learning rate: those that decay, then the others, each with
     one group for every factor on the learning rate, in the order of the network.
 
-    With all factors at 1 there are two groups. Checkpoints rely on the order: the optimizer's state is found
-    again by it. Raises ComponentError when a factor would have no effect.
+    With all factors at 1 there are two groups. If the encoder is frozen at first, its groups are apart.
+    Checkpoints rely on the order: the optimizer's state is found again by it. Raises ComponentError when a
+    factor would have no effect.
     """
     refuse_idle_factors(section, type(network).__name__, bool(network.encoder_names))
     parameters = {name: each for name, each in network.named_parameters() if each.requires_grad}
@@ -50,22 +51,23 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
         name: _factor(section, network, name) * (section.bias_lr_factor if name in biases else 1.0)
         for name in parameters
     }
+    waits = section.encoder_frozen_iterations
+    kinds = {name: (factors[name], waits if network.is_encoder(name) else 0) for name in parameters}
     groups = []
     for decays in (True, False):
-        for factor in dict.fromkeys(factors.values()):
+        for factor, frozen in dict.fromkeys(kinds.values()):
             names = [
                 name
                 for name, each in parameters.items()
-                if factors[name] == factor and network.decays(name, each) == decays
+                if kinds[name] == (factor, frozen) and network.decays(name, each) == decays
             ]
-            groups.append(
-                {
-                    "params": [parameters[name] for name in names],
-                    "names": names,
-                    "weight_decay": section.weight_decay if decays else 0.0,
-                    "lr_factor": factor,
-                }
-            )
+            group: dict[str, Any] = {
+                "params": [parameters[name] for name in names],
+                "names": names,
+                "weight_decay": section.weight_decay if decays else 0.0,
+                "lr_factor": factor,
+            }
+            groups.append(group | ({"frozen_iterations": frozen} if frozen else {}))
     return groups
 
 
@@ -81,10 +83,11 @@ def bias_names(network: nn.Module) -> set[str]:
     return names
 
 
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give each group its part of the learning rate. Groups from old checkpoints have no factor."""
+def set_learning_rate(optimizer: Optimizer, lr: float, done: int) -> None:
+    """Give each group its part of the learning rate: none while fewer iterations are `done` than it is
+    frozen. Groups from old checkpoints have no factor."""
     for group in optimizer.param_groups:
-        part = lr * group.get("lr_factor", 1.0)
+        part = 0.0 if done < group.get("frozen_iterations", 0) else lr * group.get("lr_factor", 1.0)
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(part)
         else:

@@ -11,6 +11,8 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import FROZEN_NORMS, RunConfig
 from engine.config.sections import DistillConfig
 from engine.losses.builtin import LOSSES
+from engine.models.class_embeddings import read_embeddings
+from engine.models.pretrained import WeightsError
 from engine.requests.source_paths import BEST, find_source, is_run_name
 from engine.requests.teacher import settle_teacher
 from engine.run.checkpoint_file import CheckpointError
@@ -18,10 +20,12 @@ from engine.run.directory import RunCard, RunDir, RunDirError, new_run_id
 from engine.run.files import expanded
 from engine.run.weight_kinds import kind_of_weights
 from engine.store import Store
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 ONE_RATE = {
     "optimizer.encoder_lr_factor": 1.0,
+    "optimizer.encoder_frozen_iterations": 0,
     "optimizer.head_lr_factor": 1.0,
     "optimizer.bias_lr_factor": 1.0,
     "optimizer.layer_decay": 1.0,
@@ -36,7 +40,9 @@ def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_
     when there is no such run or checkpoint, when the initial weights are of another network and `init.strict`
     forbids that, or when the teacher cannot teach this run.
     """
-    config = settle_teacher(workspace, store, _settle_weights_of_makers(config), waits_for)
+    if TASKS[config.task].learns:  # others have the weights of a checkpoint, and no need of these files
+        config = _settle_embeddings(_settle_weights_of_makers(config))
+    config = settle_teacher(workspace, store, config, waits_for)
     if not config.init.weights:
         return config
     source = find_source(workspace, store, "init.weights", config.init.weights, waits_for)
@@ -57,6 +63,20 @@ def _settle_weights_of_makers(config: RunConfig) -> RunConfig:
     except CheckpointError as error:
         raise ConfigError([f"model.weights: {error}"]) from error
     return config if str(path) == given else with_values(config, {"model.weights": str(path)})
+
+
+def _settle_embeddings(config: RunConfig) -> RunConfig:
+    """The config with the file of `model.text`, if it names one, by its absolute path, and with the length of
+    the embeddings there. Raises ConfigError for what is not there or holds none."""
+    given = config.model.embeddings_file()
+    if not given:
+        return config
+    path = expanded(Path(given)).absolute()
+    try:
+        size = read_embeddings(path).vectors.shape[1]
+    except WeightsError as error:
+        raise ConfigError([f"model.text: {error}"]) from error
+    return with_values(config, {"model.text": str(path), "model.text_size": size})
 
 
 def _refuse_other_network(config: RunConfig, run: RunDir) -> None:

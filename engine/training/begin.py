@@ -35,7 +35,7 @@ from engine.training.objectives import Segmentation, output_channels
 from engine.training.sampling import Sampling, sampling_of
 from engine.training.saving import find_resumption, restore
 from engine.training.state import TrainState, new_state
-from engine.training.warm_start import start_from_makers, start_from_source
+from engine.training.warm_start import start_from_makers, start_from_source, take_embeddings
 from engine.worker.job import Job, StopRequested, record_start
 
 
@@ -61,6 +61,7 @@ def start(job: Job, state: TrainState) -> None:
             start_from_makers(job, state)
     if config.init.weights:
         start_from_source(job, state)
+    take_embeddings(job, state)
 
 
 def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learning:

@@ -52,7 +52,7 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
     place = state.length.schedule_step(state.epoch, state.step)
     state.lr = learning_rate(config, place, state.length.steps)
-    set_learning_rate(state.optimizer, state.lr)
+    set_learning_rate(state.optimizer, state.lr, state.epoch * state.steps + state.step)
 
     def work(pixels: Tensor, targets: Tensor) -> Tensor:
         counted = proven_gradients(state, pixels, targets, local_share, has_images)

@@ -14,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from engine.learning.checkpoint import CheckpointError, is_checkpoint
 from engine.learning.weight_average import validated_weights
+from engine.models.class_embeddings import read_embeddings
 from engine.models.contract import SegmentationNetwork
 from engine.models.weight_files import read_content, weights_in
 from engine.models.weight_fit import Fit, fit_weights, shape_of
@@ -52,6 +54,21 @@ def start_from_makers(job: Job, state: TrainState) -> None:
         _start_from_file(job, state, Path(os.path.normpath(job.run.path / file)), FIT_INSTEAD)
     elif offered := model.named_weights():
         _take(job, state, model.weights_source(), fit_weights(state.model, offered), None, FIT_INSTEAD)
+
+
+def take_embeddings(job: Job, state: TrainState) -> None:
+    """Put the class embeddings of `model.text`, if it names a file, into a new state; checkpoints have them
+    from then on. Raises WeightsError, one line."""
+    file = job.config.model.embeddings_file()
+    if not file:
+        return
+    path = Path(file)
+    read = read_embeddings(path)
+    vectors = torch.from_numpy(read.of(state.classes, path))
+    state.model.load_state_dict({state.model.embeddings_name: vectors}, strict=False)
+    if state.average is not None:
+        state.average.restart()
+    job.say(f"{path}: embeddings of {len(vectors)} classes, {read.source or 'of unknown origin'}")
 
 
 def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, parts: str = "all") -> None:

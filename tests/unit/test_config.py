@@ -146,7 +146,7 @@ def test_a_key_of_another_model_says_whose_it_is() -> None:
     )
     assert problem("model.name=modern_unett") == (
         "model.name: 'modern_unett' is not allowed; it must be one of unet | deeplab_largefov | "
-        "modern_unet | resnet38 | smp | street_net | torchvision; did you mean modern_unet?"
+        "modern_unet | resnet38 | smp | street_net | torchvision | vltseg; did you mean modern_unet?"
     )
     assert problem("model.name=modern_unet", "model.attention=5").startswith("model.attention: '5' is not")
     line = problem("model.name=modern_unet", "data.size=100x130")

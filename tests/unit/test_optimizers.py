@@ -57,7 +57,7 @@ FACTORS = {"encoder_lr_factor": 0.5, "head_lr_factor": 4.0, "layer_decay": 0.5, 
 def rates(section: OptimizerSection, network: SegmentationNetwork) -> dict[str, float]:
     """The learning rate of each parameter where that of the schedule is 1."""
     optimizer = build_optimizer(section, network)
-    set_learning_rate(optimizer, 1.0)
+    set_learning_rate(optimizer, 1.0, 0)
     found = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
     return {name: found[id(each)] for name, each in network.named_parameters()}
 
@@ -133,7 +133,7 @@ def test_keys_reach_torchs_optimizers_and_their_state_comes_back(section: Any, t
     networks = [Small(5), Small(5)]
     networks[1].load_state_dict(networks[0].state_dict())
     ours, theirs = build_optimizer(section, networks[0]), torchs(networks[1].parameters())
-    set_learning_rate(ours, 0.1)
+    set_learning_rate(ours, 0.1, 0)
     for step in range(4):
         for network, optimizer in zip(networks, (ours, theirs), strict=True):
             optimizer.zero_grad()
@@ -159,7 +159,7 @@ def test_a_factor_of_0_freezes() -> None:
     network = build_model(UNetConfig(width=2), 5)
     before = {name: each.detach().clone() for name, each in network.named_parameters()}
     optimizer = build_optimizer(AdamWConfig(weight_decay=1, encoder_lr_factor=0), network)
-    set_learning_rate(optimizer, 0.1)
+    set_learning_rate(optimizer, 0.1, 0)
     network(torch.randn(2, 3, 32, 32)).sum().backward()
     optimizer.step()
     for name, each in network.named_parameters():
@@ -196,6 +196,27 @@ def test_a_network_that_names_no_encoder_trains_and_refuses_factors_on_it() -> N
             build_optimizer(SGDConfig(**{key: 0.5}), Silent(5))
 
 
+def test_an_encoder_that_is_frozen_at_first_learns_after_so_many_iterations() -> None:
+    network = build_model(UNetConfig(width=2), 5)
+    optimizer = build_optimizer(AdamWConfig(encoder_frozen_iterations=3, encoder_lr_factor=0.5), network)
+    encoder = [each for name, each in network.named_parameters() if network.is_encoder(name)]
+    others = [each for name, each in network.named_parameters() if not network.is_encoder(name)]
+    for done in range(4):
+        before = [each.clone() for each in (*encoder, *others)]
+        for each in network.parameters():
+            each.grad = torch.ones_like(each)
+        set_learning_rate(optimizer, 0.1, done)
+        optimizer.step()
+        moved = [not torch.equal(old, new) for old, new in zip(before, (*encoder, *others), strict=True)]
+        assert all(moved[len(encoder) :])
+        assert set(moved[: len(encoder)]) == {done == 3}
+
+
+def test_freezing_an_encoder_that_a_network_does_not_name_is_refused() -> None:
+    with pytest.raises(ComponentError, match=r"encoder_frozen_iterations: 5 has no effect.* it must be 0$"):
+        build_optimizer(SGDConfig(encoder_frozen_iterations=5), Silent(5))
+
+
 def test_old_states_of_an_optimizer_load_and_those_of_other_groups_do_not() -> None:
     network = build_model(UNetConfig(width=2), 5)
     optimizer = build_optimizer(AdamWConfig(), network)
@@ -210,7 +231,7 @@ def test_old_states_of_an_optimizer_load_and_those_of_other_groups_do_not() -> N
     }
     assert is_state_of(old, optimizer)
     optimizer.load_state_dict(old)
-    set_learning_rate(optimizer, 0.25)
+    set_learning_rate(optimizer, 0.25, 0)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
     assert not is_state_of(state, build_optimizer(AdamWConfig(encoder_lr_factor=0.5), network))

@@ -14,6 +14,7 @@ from engine.config.recipes.modern_unet import paper_modern_unet, paper_modern_un
 from engine.config.recipes.resnet38 import resnet38
 from engine.config.recipes.street import street, street_fast, street_max
 from engine.config.recipes.unet import paper_unet, quick
+from engine.config.recipes.vltseg import vltseg, vltseg_tiny
 from engine.config.run_config import RunConfig
 from engine.errors import EngineError
 
@@ -31,6 +32,8 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "street": street,
     "street-fast": street_fast,
     "street-max": street_max,
+    "vltseg": vltseg,
+    "vltseg-tiny": vltseg_tiny,
     "quick": quick,
     "quick-modern": quick_modern,
 }

@@ -36,6 +36,8 @@ LIMITS = {
     "street": (680, 2.6),
     "street-fast": (750, 0.5),
     "street-max": (860, 3.7),
+    "vltseg": (7450, 17.8),
+    "vltseg-tiny": (1610, 0.4),
     "quick": (350, 0.2),
     "quick-modern": (690, 0.3),
 }
