@@ -1,4 +1,4 @@
-"""What boundary scores cost at full size, against the network whose predictions they score.
+"""What scores of boundaries and instances cost at full size, against the network that predicts.
 
     python benchmarks/boundary.py [--rounds 3]
 
@@ -31,9 +31,11 @@ from engine.data.decode import train_id_table  # noqa: E402
 from engine.data.synthetic import synthesize  # noqa: E402
 from engine.learning.hardware import choose_hardware  # noqa: E402
 from engine.metrics.boundary import BoundaryCounter, Labels  # noqa: E402
+from engine.metrics.instances import AVERAGE_SIZES, InstanceCounter  # noqa: E402
 from engine.models.registry import build_model  # noqa: E402
 
 SIZE = (1024, 2048)
+COUNTABLE = [CITYSCAPES.names.index(name) for name in AVERAGE_SIZES]
 TARGET = 0.15
 """Of the network's time."""
 
@@ -49,6 +51,7 @@ def main() -> None:
     truth = scene()
     moved = np.roll(truth, 3, axis=1)
     moved[moved == VOID] = 0
+    ids = np.where(np.isin(truth, COUNTABLE), truth * np.uint16(1000) + 1001, truth).astype(np.uint16)
 
     @torch.inference_mode()
     def predict() -> None:
@@ -59,6 +62,10 @@ def main() -> None:
         "U-Net": predict,
         "boundaries": lambda: BoundaryCounter(len(CITYSCAPES)).add(moved, truth),
         "boundaries, noisy": lambda: BoundaryCounter(len(CITYSCAPES)).add(noisy(moved), truth),
+        "instances": lambda: InstanceCounter(CITYSCAPES.names, CITYSCAPES.critical).add(moved, truth),
+        "instances, with ids": lambda: InstanceCounter(CITYSCAPES.names, CITYSCAPES.critical).add(
+            moved, truth, ids
+        ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
