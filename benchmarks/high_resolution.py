@@ -13,7 +13,6 @@ network.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -191,21 +190,14 @@ def peak_mib(way: str, folder: Path, images: int, width: int) -> float:
     else:
         step = training(folder, images, width, way)
         once, times = (lambda: step(True)), 3
-    before = anonymous_kib()
+    before = status_kib("RssAnon")
     highest = before
     # What is mapped from the cache belongs to the kernel, which takes it back when memory is short.
     for _ in islice(iter(int, 1), times):
         once()
-        highest = max(highest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - mapped_kib())
+        # Not ru_maxrss, which begins with what the parent had when it started this process.
+        highest = max(highest, status_kib("VmHWM") - status_kib("RssFile"))
     return (highest - before) / 1024
-
-
-def anonymous_kib() -> int:
-    return status_kib("RssAnon")
-
-
-def mapped_kib() -> int:
-    return status_kib("RssFile")
 
 
 def status_kib(name: str) -> int:
