@@ -35,7 +35,7 @@ from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.running import BeyondStudy, OfStudy, PaperStudy, PretrainingStudy
+    from engine.cli.studying import BeyondStudy, OfStudy, PaperStudy, PretrainingStudy
 
 
 def queue_paper(workspace: Workspace, wanted: PaperStudy) -> None:
@@ -124,15 +124,15 @@ def plan_table(plan: Plan) -> Text:
         size = f"{config.data.size[0]}x{config.data.size[1]}"
         seeds = _seeds(planned.seeds)
         if planned.first is not None and planned.first in shared:
-            lines.append((name, seeds, _length(config), size, _network(config), shared[planned.first]))
+            lines.append((name, seeds, config.told_length, size, _network(config), shared[planned.first]))
             continue
         pretraining = planned.first or pretraining_of(config)
         after = "" if pretraining is None else f"{name} pretrain"
         if pretraining is not None:
-            lines.append((after, seeds, _length(pretraining), size, _network(config), ""))
+            lines.append((after, seeds, pretraining.told_length, size, _network(config), ""))
         if planned.first is not None:
             shared[planned.first] = after
-        lines.append((name, seeds, _length(config), size, _network(config), after))
+        lines.append((name, seeds, config.told_length, size, _network(config), after))
         lines += [(f"{name}-{each.name}-{AT}", seeds, "", AT, "", name) for each in planned.evaluations]
     names, all_seeds, lengths, sizes, networks, after_whom = zip(*lines, strict=True)
     columns = [
@@ -149,12 +149,6 @@ def plan_table(plan: Plan) -> Text:
 def _network(config: RunConfig) -> str:
     key = config.model.breadth_key
     return f"{config.model.name}, {key} {getattr(config.model, key)}" if key else config.model.name
-
-
-def _length(config: RunConfig) -> str:
-    if config.budget.hours:
-        return f"{config.budget.hours:g} h"
-    return f"{config.budget.images:,} images" if config.budget.images else f"{config.epochs} epochs"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -30,7 +30,7 @@ FILTER_HELP: Body = (
 STATUS_HELP: Body = (
     ("queued", "waits for its turn and a device"),
     ("starting, running, stopping", "a worker is at it"),
-    ("finished", "all epochs are done"),
+    ("finished", "all that it was to do is done"),
     ("failed, stopped, lost", "ended early; r resumes it. Failures show their cause"),
 )
 
