@@ -169,6 +169,22 @@ def blur(keys: BlurKeys) -> Change | None:
     return Blur(keys.blur, keys.blur_sigma) if keys.blur > 0 else None
 
 
+class RandConvKeys(Section):
+    randconv: float = option(
+        0.0,
+        "Probability of a random convolution, mixed with the image: other textures, same shapes",
+        ge=0,
+        le=1,
+    )
+
+
+@register(RandConvKeys, order=COLOUR)
+def randconv(keys: RandConvKeys) -> Change | None:
+    from engine.augment.colour import RandConv
+
+    return RandConv(keys.randconv) if keys.randconv > 0 else None
+
+
 class CutoutKeys(Section):
     cutout: float = option(0.0, "Probability of cutout: a rectangle turns black", ge=0, le=1)
     cutout_size: float = option(

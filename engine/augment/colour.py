@@ -136,6 +136,56 @@ def blurred(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class RandConv:
+    """A random convolution with this probability, mixed with the image by a random share (Xu et al., "Robust
+    and Generalizable Visual Representation Learning via Random Convolutions", ICLR 2021).
+
+    Kernels of 1, 3, 5 or 7 pixels, whose weights are normal with a variance of 1 over their number, change
+    colours and textures and keep shapes. Pixels are taken about the middle grey, where the paper's are
+    normalised, and what leaves 0 to 255 is cut off.
+    """
+
+    probability: float
+
+    def __call__(self, images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        chance, size, share = draws.of(3, len(images))
+        kernels = random_kernels(size, draws.of(9 * LARGEST_KERNEL**2, len(images)))
+        kept = to_device(torch.where(chance < self.probability, share, 1.0), images.device)
+        pixels = images.movedim(-1, 1).float() - MIDDLE_GREY  # [B, 3, H, W]
+        mixed = torch.lerp(
+            convolved(pixels, to_device(kernels, images.device)), pixels, kept[:, None, None, None]
+        )
+        return to_bytes(mixed.movedim(1, -1) + MIDDLE_GREY), labels
+
+
+LARGEST_KERNEL = 7
+MIDDLE_GREY = 127.5
+
+
+def random_kernels(sizes: Tensor, uniform: Tensor) -> Tensor:
+    """Convolutions [B, 3, 3, k, k], k = LARGEST_KERNEL, of uniform numbers: `sizes` [B] choose 1, 3, 5 or 7
+    pixels, beyond which weights are 0, and `uniform` [9 k k, B] become the weights."""
+    reach = LARGEST_KERNEL // 2
+    radii = (sizes * (reach + 1)).long().clamp(max=reach)  # [B], from 0
+    normal = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-0.999999, 0.999999))
+    within = torch.arange(-reach, reach + 1).abs() <= radii[:, None]  # [B, k]
+    deviation = 1 / (math.sqrt(3) * (2 * radii + 1))
+    shape = len(sizes), 3, 3, LARGEST_KERNEL, LARGEST_KERNEL
+    weights = normal.T.reshape(shape) * deviation[:, None, None, None, None]
+    return weights * (within[:, :, None] & within[:, None, :])[:, None, None]
+
+
+def convolved(pixels: Tensor, kernels: Tensor) -> Tensor:
+    """Pixels float32 [B, 3, H, W], each by its own of `kernels` [B, 3, 3, k, k]; the border is mirrored."""
+    count, channels, height, width = pixels.shape
+    reach = kernels.shape[-1] // 2
+    planes = functional.pad(pixels, (reach, reach, reach, reach), mode="reflect")
+    planes = planes.reshape(1, count * channels, *planes.shape[2:])
+    made = functional.conv2d(planes, kernels.flatten(0, 1), groups=count)
+    return made.view(count, channels, height, width)
+
+
+@dataclass(frozen=True)
 class Cutout:
     """A black rectangle at a random place, with this probability (DeVries & Taylor 2017): its centre lies
     anywhere in the image and its sides are `size` of the image's, so that it may reach over the border. Its

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from torch import Tensor
 
 from engine.augment.builtin import AUGMENTATIONS
-from engine.augment.colour import blurred, gaussian_kernels, turn_hue
+from engine.augment.colour import blurred, convolved, gaussian_kernels, random_kernels, turn_hue
 from engine.augment.functions import Draws, build_augmentations
 from engine.augment.geometry import TRIES, Window
 from engine.augment.randaugment import OPERATIONS, RandAugment, autocontrast, equalize, smoothed
@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = {
     "hue": 0.1,
     "grayscale": 0.3,
     "blur": 0.5,
+    "randconv": 0.5,
     "cutout": 0.5,
 }
 
@@ -78,7 +79,7 @@ def test_the_order_is_the_documented_one() -> None:
     geometry = ["window", "mirror"]
     mixing, colours = (
         ["mosaic", "copy_paste", "classmix", "cutmix"],
-        ["randaugment", "colour", "grayscale", "blur"],
+        ["randaugment", "colour", "grayscale", "blur", "randconv"],
     )
     own = [
         part.name
@@ -466,3 +467,29 @@ def test_a_crop_is_what_training_sees_and_images_are_what_validation_does() -> N
     assert (config.train_size, config.data.size, config.validation_batch) == ((512, 1024), (1024, 2048), 4)
     assert with_values(config, {"validation.batch_size": 9}).validation_batch == 9
     assert with_values(config, {"batch_size": 1}).validation_batch == 1
+
+
+def test_kernels_of_randconv_have_four_sizes_and_the_variance_of_the_paper() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.arange(400) / 400
+    kernels = random_kernels(sizes, torch.rand(9 * 49, 400, generator=generator))
+    for quarter, size in enumerate((1, 3, 5, 7)):
+        of_size = kernels[100 * quarter : 100 * (quarter + 1)]
+        border = (7 - size) // 2
+        inner = of_size[..., border : 7 - border, border : 7 - border]
+        assert inner.count_nonzero() == inner.numel() == of_size.count_nonzero()
+        assert inner.var().item() == pytest.approx(1 / (3 * size**2), rel=0.1)
+
+
+def test_randconv_filters_each_sample_by_its_own_kernel_and_leaves_labels() -> None:
+    pixels = torch.randn(3, 3, 12, 16)
+    kernels = torch.randn(3, 3, 3, 7, 7)
+    padded = torch.nn.functional.pad(pixels, (3, 3, 3, 3), mode="reflect")
+    wanted = [torch.nn.functional.conv2d(each[None], own) for each, own in zip(padded, kernels, strict=True)]
+    torch.testing.assert_close(convolved(pixels, kernels), torch.cat(wanted), atol=1e-4, rtol=1e-4)
+    images, labels = patches()
+    recoloured, same = changed(images, labels, randconv=1.0)
+    assert torch.equal(same, labels)
+    assert all(not torch.equal(new, old) for new, old in zip(recoloured, images, strict=True))
+    kept, _ = changed(images, labels, randconv=0.3)
+    assert 0 < sum(torch.equal(new, old) for new, old in zip(kept, images, strict=True)) < len(images)

@@ -60,11 +60,12 @@ AUGMENTED = [
     "augment.hue=0.1",
     "augment.grayscale=0.2",
     "augment.blur=0.5",
+    "augment.randconv=0.5",
     "augment.cutout=0.5",
 ]
 """Every augmentation there is."""
 EVERYTHING = [*AUGMENTED, "optimizer.clip_norm=1"]
-MOST_AUGMENTATION = 420
+MOST_AUGMENTATION = 440
 """Most kernels, copies and fills of all of them together; a little less if no sample draws an operation."""
 EVERY_LOSS = [
     "loss.class_weights=enet",
