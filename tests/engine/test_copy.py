@@ -13,6 +13,7 @@ from engine.host.processes import ProcessIdentity, identify
 from engine.run.directory import RunDir
 from engine.store import Store, StoreError
 from engine.store.copy import copy_runs
+from engine.store.schema import runs
 from engine.workspace import DATABASE_VARIABLE, Workspace
 from tests.engine.conftest import Command
 from tests.engine.made_up_runs import (
@@ -60,7 +61,8 @@ def rows_by_name(store: Store) -> Rows:
     found = everything(store)
     names = {row[0]: row[1] for row in found["experiments"]}
     found["experiments"] = sorted(row[1:] for row in found["experiments"])
-    found["runs"] = [(row[0], names[row[1]], *row[2:-1]) for row in found["runs"]]
+    given = [column.name for column in runs.columns if column.name != "changed"].index("workspace")
+    found["runs"] = [(row[0], names[row[1]], *row[2:given], *row[given + 1 :]) for row in found["runs"]]
     return found
 
 

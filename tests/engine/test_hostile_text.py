@@ -65,6 +65,8 @@ ARGUMENTS = {
     "study": [EVIL],
     "study paper": [EVIL, "--data", EVIL],
     "study beyond": [EVIL, "--data", EVIL, "--recipe", "quick"],
+    "study pt": [EVIL, "--data", EVIL],
+    "average": [EVIL, "bbbb2222"],
     "queue": [],
     "queue priority": ["bbbb2222", "1"],
     "queue pause": ["bbbb2222"],

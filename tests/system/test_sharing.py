@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import shutil
@@ -249,6 +250,10 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
         connection.execute("ALTER TABLE results DROP COLUMN crf")
         for table in ("runs", "epochs"):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
+        for table, column in itertools.product(
+            ("results", "ood_results", "corruptions"), ("window_size", "window_stride")
+        ):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0007'")
         connection.execute("ALTER TABLE runs DROP COLUMN workspace")
         connection.execute("CREATE INDEX runs_queue ON runs (status)")

@@ -80,7 +80,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, site: Path, street: Path) -> L
     """With the run `mine`, stopped by Ctrl-C after its first epoch, and the run `usual` of built-in parts."""
     lab = Lab(tmp_path_factory.mktemp("lab"), site)
     about = ("run", "quick", *SMALL, "--data", str(street), "--experiment", "both")
-    process = lab.start(*about, *OWN, "epochs=60", "checkpoint.seconds=0", "--name", "mine", "--json")
+    process = lab.start(*about, *OWN, "epochs=150", "checkpoint.seconds=0", "--name", "mine", "--json")
     assert process.stdout is not None
     assert any(json.loads(line)["event"] == "epoch" for line in process.stdout)
     process.send_signal(signal.SIGINT)
@@ -123,7 +123,7 @@ def test_its_layout_is_recognised(lab: Lab, tmp_path: Path) -> None:
 
 def test_it_is_stopped_resumed_and_evaluated(finished: Lab) -> None:
     runs = finished.runs()
-    assert (runs["mine"]["status"], runs["mine"]["attempt"], runs["mine"]["epoch"]) == ("finished", 2, 60)
+    assert (runs["mine"]["status"], runs["mine"]["attempt"], runs["mine"]["epoch"]) == ("finished", 2, 150)
     assert runs["mine"]["best_dice"] > 0
     assert runs["scored"]["status"] == "finished"
 

@@ -217,7 +217,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(new_run: MakeRun, tiny: RunC
     assert started(run)[1].resumed_from_epoch == 1
 
 
-@pytest.mark.parametrize("spare", [150, 4000], ids=["not even the failure", "an epoch does not fit"])
+@pytest.mark.parametrize("spare", [150, 5500], ids=["not even the failure", "an epoch does not fit"])
 def test_a_journal_that_cannot_grow_ends_the_run_and_loses_nothing(
     new_run: MakeRun, tiny: RunConfig, spare: int
 ) -> None:
