@@ -44,7 +44,7 @@ class OptimizerSection(Section):
     encoder_lr_factor: float = option(
         1.0, "Learning rate of the network's encoder over optimizer.lr; 0 freezes it", ge=0, le=1000
     )
-    encoder_frozen_iterations: int = option(
+    freeze_encoder: int = option(
         0,
         "Iterations at the start in which the network's encoder does not learn",
         unit="iterations",
@@ -102,7 +102,7 @@ register = OPTIMIZERS.register
 def refuse_idle_factors(section: OptimizerSection, network: str, has_encoder: bool) -> None:
     """Raise ComponentError for a factor on parts that a network does not name: it would silently do nothing.
     `network` is what the network is called."""
-    for key, idle in (("encoder_lr_factor", 1), ("encoder_frozen_iterations", 0), ("layer_decay", 1)):
+    for key, idle in (("encoder_lr_factor", 1), ("freeze_encoder", 0), ("layer_decay", 1)):
         value = getattr(section, key)
         if value != idle and not has_encoder:
             raise ComponentError(

@@ -51,7 +51,7 @@ def parameter_groups(section: OptimizerSection, network: SegmentationNetwork) ->
         name: _factor(section, network, name) * (section.bias_lr_factor if name in biases else 1.0)
         for name in parameters
     }
-    waits = section.encoder_frozen_iterations
+    waits = section.freeze_encoder
     kinds = {name: (factors[name], waits if network.is_encoder(name) else 0) for name in parameters}
     groups = []
     for decays in (True, False):

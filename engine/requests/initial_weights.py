@@ -25,7 +25,7 @@ from engine.workspace import Workspace
 
 ONE_RATE = {
     "optimizer.encoder_lr_factor": 1.0,
-    "optimizer.encoder_frozen_iterations": 0,
+    "optimizer.freeze_encoder": 0,
     "optimizer.head_lr_factor": 1.0,
     "optimizer.bias_lr_factor": 1.0,
     "optimizer.layer_decay": 1.0,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import grimp
 import pytest
 
-COMMANDS = [f"engine.cli.{name} -> engine.cli.*" for name in ("keeping", "looking", "running", "scoring")]
+COMMANDS = [
+    f"engine.cli.{name} -> engine.cli.*" for name in ("keeping", "looking", "running", "scoring", "studying")
+]
 """The late imports of the modules that declare commands."""
 
 

@@ -198,7 +198,7 @@ def test_a_network_that_names_no_encoder_trains_and_refuses_factors_on_it() -> N
 
 def test_an_encoder_that_is_frozen_at_first_learns_after_so_many_iterations() -> None:
     network = build_model(UNetConfig(width=2), 5)
-    optimizer = build_optimizer(AdamWConfig(encoder_frozen_iterations=3, encoder_lr_factor=0.5), network)
+    optimizer = build_optimizer(AdamWConfig(freeze_encoder=3, encoder_lr_factor=0.5), network)
     encoder = [each for name, each in network.named_parameters() if network.is_encoder(name)]
     others = [each for name, each in network.named_parameters() if not network.is_encoder(name)]
     for done in range(4):
@@ -213,8 +213,8 @@ def test_an_encoder_that_is_frozen_at_first_learns_after_so_many_iterations() ->
 
 
 def test_freezing_an_encoder_that_a_network_does_not_name_is_refused() -> None:
-    with pytest.raises(ComponentError, match=r"encoder_frozen_iterations: 5 has no effect.* it must be 0$"):
-        build_optimizer(SGDConfig(encoder_frozen_iterations=5), Silent(5))
+    with pytest.raises(ComponentError, match=r"freeze_encoder: 5 has no effect.* it must be 0$"):
+        build_optimizer(SGDConfig(freeze_encoder=5), Silent(5))
 
 
 def test_old_states_of_an_optimizer_load_and_those_of_other_groups_do_not() -> None:

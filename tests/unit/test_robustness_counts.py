@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engine.config.task_sections import RobustnessConfig
+from engine.inference.counting import Beside
 from engine.inference.evaluate import Kept
 from engine.inference.robustness import COUNTS, VARIANTS, Counts
 
@@ -69,17 +70,18 @@ def test_an_attempt_goes_on_with_the_images_that_have_both_scores(tmp_path: Path
     job: Any = SimpleNamespace(run=SimpleNamespace(outputs=tmp_path), warn=warnings.append)
     network: Any = SimpleNamespace(classes=("road", "car"), sha256="sha")
     refinement: Any = SimpleNamespace(words="bilateral 2")
+    nothing = Beside(None, None)
     matrix = np.array([[3, 1, 0], [0, 2, 0]])
-    first = Kept.of(job, network, refinement)
+    first = Kept.of(job, network, nothing, refinement)
     assert first.before is not None
     for name in ("a", "b"):
         first.before.add(name, matrix)
     first.confusions.add("a", matrix)
     first.save()
-    second = Kept.of(job, network, refinement)
+    second = Kept.of(job, network, nothing, refinement)
     assert second.before is not None
     assert (second.confusions.names, second.before.names, warnings) == (["a"], ["a"], [])
     assert np.array_equal(second.before.pooled(), matrix)
     other: Any = SimpleNamespace(words="bilateral 3")
-    assert len(Kept.of(job, network, other).confusions) == 0
+    assert len(Kept.of(job, network, nothing, other).confusions) == 0
     assert warnings == ["the checkpoint or the CRF has changed; all images are scored again"]

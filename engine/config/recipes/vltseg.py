@@ -33,7 +33,7 @@ def vltseg() -> RunConfig:
             weight_decay=0.05,
             clip_norm=0.01,
             encoder_lr_factor=0.1,
-            encoder_frozen_iterations=1000,
+            freeze_encoder=1000,
         ),
         schedule=PolyConfig(by="iterations", warmup_iterations=500),
         augment=AUGMENTATIONS.new(
