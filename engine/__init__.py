@@ -4,17 +4,35 @@ from engine import load
 
 net = load("RUN")                       # or load("model.onnx"), which needs no torch
 prediction = net.predict(image)         # prediction.ids, prediction.scores
+
+from engine import Workspace
+
+ws = Workspace(".")
+ws.runs("dice>0.5 tag:night")           # a DataFrame, where pandas or polars is installed
+run = ws.start("quick", data="DATA", **{"optimizer.lr": 0.01})
+run.wait()
+
+Importing this package imports nothing else; what needs torch imports it when it is used.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.api.workspace import Workspace
     from engine.loading import LoadedNetwork
 
-__all__ = ["load"]
+__all__ = ["Workspace", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Workspace":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from engine.api.workspace import Workspace  # the database's library takes a while
+
+    return Workspace
 
 
 def load(

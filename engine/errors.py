@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 
+class Notice(UserWarning):
+    """A line that is worth knowing and no error, for programs that use the Python interface."""
+
+
 class EngineError(Exception):
     """Something that its reader can mend: the message says what is wrong, where, and what would be right.
 

@@ -1,25 +1,17 @@
-"""Opening a workspace to look at it: nothing is made, and what runs have written meanwhile is folded in."""
+"""Opening a workspace to look at it, with notices on stderr."""
 
 from __future__ import annotations
 
-from engine.agent.ingest import refresh
 from engine.cli.console import notices
-from engine.host.access import explain
-from engine.run.journal import JournalError
-from engine.store import END_STATUSES, Store, StoreError
+from engine.requests import opening
+from engine.requests.opening import FIRST_RUN, has_database, no_database
+from engine.store import END_STATUSES, Store
 from engine.workspace import Workspace
+
+__all__ = ["FIRST_RUN", "UNFINISHED", "has_database", "no_database", "open_existing"]
 
 UNFINISHED = tuple(f"status!={status}" for status in END_STATUSES)
 """Filters that leave the runs that have not ended."""
-
-FIRST_RUN = "start one with `seg-engine run quick --data FOLDER`, or give --workspace"
-
-
-def has_database(workspace: Workspace) -> bool:
-    """Whether there is one to read; opening it would make it. StoreError: no such folder."""
-    if not workspace.root.is_dir():
-        raise StoreError(f"{workspace.root}: no such folder; a workspace holds the runs and their database")
-    return workspace.on_server or workspace.database.exists()
 
 
 def open_existing(workspace: Workspace, change: bool = False) -> Store:
@@ -27,38 +19,4 @@ def open_existing(workspace: Workspace, change: bool = False) -> Store:
 
     Raises StoreError, with `change` also where the user may look and not write.
     """
-    if not has_database(workspace):
-        raise StoreError(no_database(workspace))
-    store = workspace.open_store(look=True)
-    try:
-        if change and store.read_only:
-            raise StoreError(f"{store.label}: cannot be changed: {store.read_only}")
-        catch_up(store, workspace)
-    except BaseException:
-        store.close()
-        raise
-    return store
-
-
-def catch_up(store: Store, workspace: Workspace) -> None:
-    """Fold in what runs have written that nobody watches: their terminal may be gone, they are not."""
-    for row in store.queue.active():
-        run = workspace.run_dir(row.id)
-        try:
-            if not store.read_only:
-                refresh(store, [run])
-            elif run.journal.is_file() and run.journal.stat().st_size > row.journal_offset:
-                notices.say(f"{row.id} is shown from the database; its journal has newer entries")
-        except JournalError as error:
-            notices.say(f"{row.id} is shown from an earlier state: {error}")
-        except OSError as error:
-            notices.say(f"{row.id} is shown from an earlier state: {explain(error)}")
-
-
-def no_database(workspace: Workspace) -> str:
-    """What to say where there is no database."""
-    folders = workspace.runs.iterdir() if workspace.runs.is_dir() else ()
-    count = sum(1 for folder in folders if (folder / "config.json").is_file())
-    if count:
-        return f"{workspace.root}: has {count} run folders but no database; run `seg-engine db rebuild`"
-    return f"{workspace.root}: no runs here yet; {FIRST_RUN}"
+    return opening.open_existing(workspace, notices.say, change)

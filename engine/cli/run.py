@@ -19,11 +19,11 @@ from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config.run_config import RunConfig
 from engine.config.slurm import SlurmConfig
-from engine.data.checks import Known, Log
-from engine.data.membership import Trained
+from engine.data.checks import Log
 from engine.host.processes import identify
 from engine.plugins import usable_config
-from engine.requests.configs import check_runnable, check_steps, default_name, resolve_config
+from engine.requests import checking
+from engine.requests.configs import check_runnable, default_name, resolve_config
 from engine.requests.derive import has_relative_classes
 from engine.requests.initial_weights import (
     names_a_run,
@@ -153,27 +153,12 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
 def check_data(
     config: RunConfig, workspace: Workspace, run: RunDir | None = None, row: RunRow | None = None
 ) -> None:
-    """Look at the data of a run before it is made, and at its pre-training run's. Raises DataError, and
-    ConfigError where a step would have too few images for the network.
-
-    A `run` that goes on has the samples that it began with. `row` is the run whose network is looked at, when
-    that is for the first time.
-    """
-    pretraining = pretraining_of(config)
-    if pretraining is not None:
-        check_data(pretraining, workspace)
-    task, before = TASKS[config.task], workspace.run_dir(config.source) if config.source else run
+    """`engine.requests.checking.check_data` with a progress bar; its notes are told."""
     if row is not None and has_relative_classes(row):
         notices.say(f"class set of {row.id}: {config.data.classes}")
-    known = Known(
-        workspace.cache,
-        Trained.find(before) if before is not None else None,
-        row.classes if row is not None else (),
-    )
-    with progress_bar(f"reading {task.reads}") as report:
-        checked = task.check_data(config, known, Log(report, notices.print))
-    tell_notes(checked.notes)
-    check_steps(config, checked.train_images)
+    with progress_bar(f"reading {TASKS[config.task].reads}") as report:
+        notes = checking.check_data(config, workspace, Log(report, notices.print), run, row)
+    tell_notes(notes)
 
 
 def tell_notes(notes: Sequence[str]) -> None:

@@ -110,6 +110,12 @@ def flat_config(config: Table, known: Table | None = None) -> dict[str, str]:
 
     A class set that is written out is one line, a plugin its file's name and the begin of its checksum.
     """
+    return {key: format_value(value) for key, value in flat_values(config, known).items()}
+
+
+def flat_values(config: Table, known: Table | None = None) -> dict[str, Any]:
+    """`flat_config` with numbers, truth values and None as they are, for a table of runs; what is neither
+    they nor text is a list, such as a size."""
     table = whole(config, known)
     table.pop(RECORD, None)
     plugins = table.pop("plugins", None)
@@ -129,12 +135,12 @@ def _shown_class_set(table: Any) -> str:
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _leaves(table: Table, prefix: str) -> Iterable[tuple[str, str]]:
+def _leaves(table: Table, prefix: str) -> Iterable[tuple[str, Any]]:
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", format_value(value)
+            yield f"{prefix}{name}", value
 
 
 def _renamed(stored: Table) -> dict[str, Any]:

@@ -33,6 +33,9 @@ _NOT_IN_CSV = (
     "journal_seq",
     "claimed_by",
 )
+_CSV_FIELDS = tuple(field.name for field in fields(RunRow) if field.name not in _NOT_IN_CSV)
+_ONE_FACT = ("recipe", "seed", "task")
+"""Fields of a run that its config says in the same words."""
 
 
 def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
@@ -123,11 +126,33 @@ def run_record(row: RunRow) -> dict[str, Any]:
     return record | {"config": row.config}
 
 
+def run_values(row: RunRow) -> dict[str, Any]:
+    """A run as one line of a table: every field that is one value, the tags, separated by commas, and the
+    config by dotted key. A key whose name a field has gets `config.` before it, unless both are one fact."""
+    from engine.config.stored import flat_values  # takes longer than listing all runs
+
+    fields_of_run = {name: getattr(row, name) for name in _CSV_FIELDS}
+    fields_of_run["tags"] = ",".join(row.tags)
+    for key, value in flat_values(row.stored_config).items():
+        if key not in fields_of_run:
+            fields_of_run[key] = value
+        elif key not in _ONE_FACT:
+            fields_of_run[f"config.{key}"] = value
+    return fields_of_run
+
+
 def runs_csv(rows: Sequence[RunRow]) -> str:
-    """Runs as CSV with a header: every field that is one value, and the tags, separated by commas."""
-    told = [field.name for field in fields(RunRow) if field.name not in _NOT_IN_CSV]
-    values = ([getattr(row, name) for name in told] for row in rows)
-    return csv_text(told, ([",".join(v) if isinstance(v, tuple) else v for v in line] for line in values))
+    """Runs as CSV with a header: `run_values`, with a column for each config key that any of them has."""
+    lines = [run_values(row) for row in rows]
+    names = list(dict.fromkeys([*_CSV_FIELDS, *(name for line in lines for name in line)]))
+    return csv_text(names, ([_csv_cell(name, line.get(name)) for name in names] for line in lines))
+
+
+def _csv_cell(name: str, value: Any) -> Any:
+    """A config value as it would be typed; nothing for None."""
+    from engine.config.described import format_value
+
+    return value if value is None or name in _CSV_FIELDS else format_value(value)
 
 
 def _task_column(rows: Sequence[RunRow]) -> list[Column]:

@@ -1,0 +1,63 @@
+"""Making runs for programs: checked as the command line checks them, and queued."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.agent.presence import ensure_agent
+from engine.config.described import format_value
+from engine.config.priority import MOST_PRIORITY
+from engine.data.checks import Log
+from engine.requests.checking import check_data
+from engine.requests.configs import check_runnable, default_name, resolve_config
+from engine.requests.queueing import Place, enqueue
+from engine.run.directory import RunCard, new_run_id
+from engine.store import Store
+from engine.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a program wants: a recipe's name or a TOML file, with `changes` by config key."""
+
+    recipe: str
+    data: str | Path | None
+    name: str
+    experiment: str
+    tags: Sequence[str]
+    note: str
+    changes: Mapping[str, Any]
+
+
+def next_place(store: Store) -> Place:
+    """The place before all that waits."""
+    waiting = max((row.priority for row in store.queue.waiting()), default=-1)
+    return Place(priority=min(waiting + 1, MOST_PRIORITY))
+
+
+def queue_run(
+    workspace: Workspace, store: Store, wanted: NewRun, place: Place, say: Callable[[str], None]
+) -> str:
+    """Check everything, make the run and see to it that there is an agent to start it; returns its id. `say`
+    gets the lines that a person should read. Raises EngineError; nothing is made then."""
+    assignments = [f"{key}={format_value(value)}" for key, value in wanted.changes.items()]
+    data = Path(wanted.data) if wanted.data is not None else None
+    config = resolve_config(wanted.recipe, assignments, data)
+    check_runnable(config)
+    for line in check_data(config, workspace, Log(waiting=say)):
+        say(line)
+    card = RunCard(
+        id=new_run_id(),
+        name=wanted.name or default_name(config),
+        experiment=wanted.experiment,
+        created=time.time(),
+        tags=tuple(dict.fromkeys(wanted.tags)),
+        note=wanted.note,
+    )
+    made = enqueue(workspace, store, card, config, place)
+    ensure_agent(workspace)
+    return made[-1].id

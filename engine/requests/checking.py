@@ -1,0 +1,42 @@
+"""What is looked at before a run is made: its data and its steps."""
+
+from __future__ import annotations
+
+from engine.config.run_config import RunConfig
+from engine.data.checks import Known, Log
+from engine.data.membership import Trained
+from engine.requests.configs import check_steps
+from engine.requests.initial_weights import pretraining_of
+from engine.run.directory import RunDir
+from engine.store import RunRow
+from engine.tasks import TASKS
+from engine.workspace import Workspace
+
+
+def check_data(
+    config: RunConfig,
+    workspace: Workspace,
+    log: Log,
+    run: RunDir | None = None,
+    row: RunRow | None = None,
+) -> list[str]:
+    """Look at the data of a run before it is made, and at its pre-training run's. Returns the lines that a
+    person should read. Raises DataError, and ConfigError where a step would have too few images for the
+    network.
+
+    A `run` that goes on has the samples that it began with. `row` is the run whose network is looked at, when
+    that is for the first time.
+    """
+    notes: list[str] = []
+    pretraining = pretraining_of(config)
+    if pretraining is not None:
+        notes += check_data(pretraining, workspace, log)
+    before = workspace.run_dir(config.source) if config.source else run
+    known = Known(
+        workspace.cache,
+        Trained.find(before) if before is not None else None,
+        row.classes if row is not None else (),
+    )
+    checked = TASKS[config.task].check_data(config, known, log)
+    check_steps(config, checked.train_images)
+    return [*notes, *checked.notes]
