@@ -258,7 +258,7 @@ class _Comparison:
         wanted = card_of(row)
         odd = [
             f"{name} is {getattr(card, name)!r} in run.json and {getattr(wanted, name)!r} in the database"
-            for name in ("name", "experiment", "created", "tags", "note", "priority", "paused", "after")
+            for name in _ON_CARD
             if getattr(card, name) != getattr(wanted, name)
         ]
         if (card.queued_for > row.attempt) != (row.status == "queued") and _rests(row):
@@ -297,9 +297,15 @@ class _Comparison:
 
     def _forget_folded(self) -> None:
         try:
-            self.folded.lifecycle.delete(self.run.id)
+            self.folded.lifecycle.delete(self.run.id, protected_too=True)
         except NoSuchRun:
             return
+
+
+_ON_CARD = (
+    *("name", "experiment", "created", "tags", "note"),
+    *("priority", "paused", "after", "archived", "protected"),
+)
 
 
 def _as_told(row: RunRow) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What people do to runs that exist: stop, requeue, rerun, delete, tag and note."""
+"""What people do to runs that exist: stop, requeue, rerun, delete, tag, note, rename, move, archive."""
 
 from __future__ import annotations
 
@@ -120,6 +120,45 @@ def note(workspace: Workspace, prefix: str, text: str | None) -> None:
         if not lifecycle.set_note(workspace, store, row.id, text):
             tell_lost(workspace, row.id)
         output.say(f"{row.id}  {row.name}  note: {text or 'none'}")
+
+
+def rename(workspace: Workspace, prefix: str, name: str) -> None:
+    """Call a run otherwise."""
+    with open_existing(workspace, change=True) as store:
+        row = store.run(store.resolve(prefix))
+        if not lifecycle.rename(workspace, store, row, name):
+            tell_lost(workspace, row.id)
+        output.say(f"{row.id}  {name}  was {row.name}")
+
+
+def move(workspace: Workspace, experiment: str, prefixes: Sequence[str]) -> None:
+    """Make runs those of another experiment."""
+    with open_existing(workspace, change=True) as store:
+        rows = named(store, prefixes)
+        for row in lifecycle.move(workspace, store, rows, experiment):
+            tell_lost(workspace, row.id)
+        for row in rows:
+            output.say(f"{row.id}  {row.name}  experiment {experiment}, was {row.experiment}")
+
+
+def archive(workspace: Workspace, prefixes: Sequence[str], archived: bool) -> None:
+    """Leave runs out of lists, or show them again."""
+    with open_existing(workspace, change=True) as store:
+        rows = named(store, prefixes)
+        for row in lifecycle.archive(workspace, store, rows, archived):
+            tell_lost(workspace, row.id)
+        for row in rows:
+            output.say(f"{row.id}  {row.name}  {'archived' if archived else 'not archived'}")
+
+
+def protect(workspace: Workspace, prefixes: Sequence[str], protected: bool) -> None:
+    """Keep runs from being deleted, or let them be deleted again."""
+    with open_existing(workspace, change=True) as store:
+        rows = named(store, prefixes)
+        for row in lifecycle.protect(workspace, store, rows, protected):
+            tell_lost(workspace, row.id)
+        for row in rows:
+            output.say(f"{row.id}  {row.name}  {'protected' if protected else 'not protected'}")
 
 
 def named(store: Store, prefixes: Sequence[str]) -> list[RunRow]:

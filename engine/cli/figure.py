@@ -28,7 +28,7 @@ from engine.report.published import PublishedResult, published_results
 from engine.report.score_maps import PIXEL_SCORES, read_score_map
 from engine.report.speed import Contender, SpeedChoice, contender, speed_plot
 from engine.report.triptych import gallery_samples, parse_colors
-from engine.store import EvaluationRow, RunRow, Store
+from engine.store import NOT_ARCHIVED, EvaluationRow, RunRow, Store
 from engine.tasks import learns_classes
 from engine.workspace import Workspace
 
@@ -189,7 +189,7 @@ def _speed(material: _Material) -> Figure:
         check_experiment(store, options.experiment)
     rows = [store.run(run_id) for run_id in material.prefixes] or [
         row
-        for row in store.runs(experiment=options.experiment or None, sort="created_at")
+        for row in store.runs([NOT_ARCHIVED], "created_at", experiment=options.experiment or None)
         if learns_classes(row.task, row.classes)
     ]
     title = MEASURES.get(options.measure, "")

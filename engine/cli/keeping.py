@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import words
 from engine.cli.arguments import (
     Commands,
     Json,
+    RunName,
     RunNames,
     Yes,
     group,
@@ -164,6 +166,67 @@ def delete(context: typer.Context, runs: RunNames, yes: Yes = False) -> None:
     from engine.cli.control import delete as command
 
     command(workspace_of(context), runs, yes)
+
+
+@admin.command()
+def rename(
+    context: typer.Context,
+    run: RunName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")],
+) -> None:
+    """Rename a run; its id stays."""
+    from engine.cli.control import rename as command
+
+    command(workspace_of(context), run, name)
+
+
+@admin.command()
+def move(
+    context: typer.Context,
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT", help="Its name; made if it is new.", autocompletion=words.experiments
+        ),
+    ],
+    runs: RunNames,
+) -> None:
+    """Move runs to another experiment."""
+    from engine.cli.control import move as command
+
+    command(workspace_of(context), experiment, runs)
+
+
+@admin.command()
+def archive(context: typer.Context, runs: RunNames) -> None:
+    """Hide ended runs in lists; nothing is deleted."""
+    from engine.cli.control import archive as command
+
+    command(workspace_of(context), runs, archived=True)
+
+
+@admin.command()
+def unarchive(context: typer.Context, runs: RunNames) -> None:
+    """Show archived runs in lists again."""
+    from engine.cli.control import archive as command
+
+    command(workspace_of(context), runs, archived=False)
+
+
+@admin.command()
+def protect(context: typer.Context, runs: RunNames) -> None:
+    """Protect runs from deletion."""
+    from engine.cli.control import protect as command
+
+    command(workspace_of(context), runs, protected=True)
+
+
+@admin.command()
+def unprotect(context: typer.Context, runs: RunNames) -> None:
+    """Let protected runs be deleted again."""
+    from engine.cli.control import protect as command
+
+    command(workspace_of(context), runs, protected=False)
 
 
 @admin.command()

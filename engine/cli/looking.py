@@ -53,6 +53,7 @@ class Listing:
         typer.Option(metavar="N", min=0, help="At most this many; 0: all [default: 50 in a table]."),
     ] = None
     experiment: ExperimentOnly = None
+    archived: Annotated[bool, typer.Option("--archived", help="Archived runs, too.")] = False
     status: Annotated[
         str | None,
         typer.Option(metavar="WORD", help="Only this status.", autocompletion=words.among(*STATUSES)),

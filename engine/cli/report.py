@@ -23,6 +23,7 @@ from engine.report.page import to_markdown
 from engine.report.page_html import to_html
 from engine.report.runs import runs_csv
 from engine.run.files import replacing
+from engine.store import NOT_ARCHIVED
 from engine.workspace import Workspace
 
 
@@ -30,11 +31,13 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
     """Write the report and print where. Raises StoreError when there is no such experiment."""
     with open_existing(workspace) as store:
         check_experiment(store, name)
+        if archived := store.run_ids([f"experiment={name}", "archived=true"]):
+            notices.say(f"archived runs are left out: {', '.join(archived)}")
         runs = [
             ReportedRun(
                 compared_run(store, row.id), store.results.events(row.id), store.results.evaluations(row.id)
             )
-            for row in store.runs(experiment=name, sort="created_at")
+            for row in store.runs([NOT_ARCHIVED], "created_at", experiment=name)
         ]
     folder = out or workspace.root / "reports" / folder_name(name)
     refuse_unwritable(folder, "use --out DIR to write it elsewhere")

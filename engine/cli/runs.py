@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import FIRST_RUN, UNFINISHED, has_database, no_database, open_existing
 from engine.report.runs import run_record, runs_csv, runs_table
-from engine.store import RunRow, Store, StoreError
+from engine.store import NOT_ARCHIVED, RunRow, Store, StoreError
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
     """Print the runs that match. `limit` 0 is all; None is all for programs and TABLE_ROWS for people, who
     then see the unfinished runs too. Raises StoreError for filters, sort keys and names that do not exist.
     """
-    filters, sort, limit = wanted.filters, wanted.sort, wanted.limit
+    filters, sort, limit = shown_only(wanted), wanted.sort, wanted.limit
     experiment, status, for_people = wanted.experiment, wanted.status, wanted.printed.for_people
     found: list[RunRow] = []
     if has_database(workspace):
@@ -45,10 +45,27 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
         print(runs_csv(found), end="")
     elif found:
         output.say(runs_table(found, time.time(), output.table_width))
-    elif filters or experiment or status:
+    elif wanted.filters or experiment or status:
         notices.say("no run matches; `seg-engine runs` lists all")
+    elif not wanted.archived and has_database(workspace):
+        notices.say(nothing_shown(workspace))
     else:
         notices.say(f"{workspace.root}: no runs here yet; {FIRST_RUN}")
+
+
+def shown_only(wanted: Listing) -> list[str]:
+    """The filters of a list, which leaves out archived runs unless they are asked for."""
+    asked = wanted.archived or any("archived" in term for term in wanted.filters)
+    return [*wanted.filters, *(() if asked else (NOT_ARCHIVED,))]
+
+
+def nothing_shown(workspace: Workspace) -> str:
+    """What to say where a list without filters is empty."""
+    with open_existing(workspace) as store:
+        count = len(store.run_ids())
+    if not count:
+        return f"{workspace.root}: no runs here yet; {FIRST_RUN}"
+    return f"all {count} runs are archived; `seg-engine runs --archived` lists them"
 
 
 def first_and_unfinished(found: Sequence[RunRow], unfinished: Iterable[RunRow]) -> list[RunRow]:

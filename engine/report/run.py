@@ -15,7 +15,7 @@ from engine.report.instances import instances_table, is_of_instances, newest
 from engine.report.latency import latency_text
 from engine.report.lines import as_lines, quoted
 from engine.report.run_config import config_lines
-from engine.report.runs import STATUS_STYLES, done, outcome, worded
+from engine.report.runs import STATUS_STYLES, done, kept_words, outcome, worded
 from engine.report.tables import (
     Column,
     age,
@@ -135,6 +135,7 @@ def heading(page: RunPage) -> Text:
     labels = [] if row.task == USUAL else [f"task {row.task}"]
     labels += [f"experiment {row.experiment}", f"recipe {row.recipe or '-'}", f"seed {row.seed}"]
     labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
+    labels += [kept_words(row)] if kept_words(row) else []
     lines.append(Text("  ".join(labels)))
     if row.note:
         lines += [Text(line) for line in f"note: {block(row.note, ' ' * len('note: '))}".splitlines()]

@@ -54,6 +54,7 @@ def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
         *_critical_column(rows),
         Column("images/s", [_rate(row) for row in rows], right=True, rank=6),
         Column("age", [age(now - row.created_at) for row in rows], right=True, rank=4),
+        *_kept_column(rows),
         Column("device", [row.device_name or row.device or "-" for row in rows], rank=8, least=12),
     ]
     return text_table(columns, width)
@@ -160,6 +161,17 @@ def _task_column(rows: Sequence[RunRow]) -> list[Column]:
     if all(row.task == USUAL for row in rows):
         return []
     return [Column("task", [row.task for row in rows], rank=2)]
+
+
+def _kept_column(rows: Sequence[RunRow]) -> list[Column]:
+    """Which runs are archived and protected, where any is."""
+    told = [kept_words(row) for row in rows]
+    return [Column("kept", told, rank=4)] if any(told) else []
+
+
+def kept_words(row: RunRow | RunSummary) -> str:
+    """Whether a run is archived and protected, in words."""
+    return ", ".join(word for word, so in (("archived", row.archived), ("protected", row.protected)) if so)
 
 
 def _critical_column(rows: Sequence[RunRow]) -> list[Column]:

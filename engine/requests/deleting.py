@@ -13,6 +13,7 @@ from engine.requests.refusals import (
     refuse_by_folder,
     refuse_elsewhere,
     refuse_living,
+    refuse_protected,
 )
 from engine.run.deletion import (
     NotRemovable,
@@ -29,8 +30,10 @@ from engine.workspace import Workspace
 
 
 def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
-    """Raises Refused when one of the runs lives, lies elsewhere, or has a folder that cannot be removed."""
+    """Raises Refused when one of the runs is protected, lives, lies elsewhere, or has a folder that cannot be
+    removed."""
     refuse_elsewhere(workspace, rows)
+    refuse_protected(rows)
     refuse_active(rows)
     refuse_by_folder(workspace, rows, why_undeletable)
     refuse_living(workspace, rows)
@@ -54,6 +57,7 @@ def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
             raise Refused([f"{row.id}: its folder {run.path} cannot be removed: {error}"]) from error
         raise
     if not gone:
+        refuse_protected([store.run(row.id)])
         raise Refused([f"{row.id}: was started just now and is kept"])
     for path in hidden:
         try:

@@ -8,6 +8,7 @@ the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from engine.agent.ingest import owner_of
 from engine.agent.presence import ensure_agent
@@ -20,14 +21,15 @@ from engine.requests.refusals import (
     refuse_elsewhere,
     refuse_foreign_workers,
     refuse_living,
+    refuse_no_name,
     refuse_others,
     refuse_unkeepable,
     refuse_unwritable,
     refuse_without_data,
 )
-from engine.run.directory import RunDir
-from engine.store import RunRow, Store
-from engine.store.cards import keep_card
+from engine.run.directory import RunDir, refuse_unreadable
+from engine.store import END_STATUSES, RunRow, Store
+from engine.store.cards import card_of, keep_card
 from engine.workspace import Workspace
 
 
@@ -112,6 +114,44 @@ def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool
     refuse_unkeepable(note=note)
     store.lifecycle.update_card(run_id, note=note)
     return keep_card(store, workspace.run_dir(run_id))
+
+
+def rename(workspace: Workspace, store: Store, row: RunRow, name: str) -> bool:
+    """Call a run otherwise; returns whether its folder keeps it, too. Raises Refused, RunDirError."""
+    refuse_no_name(name=name)
+    refuse_unreadable(replace(card_of(row), name=name))
+    store.lifecycle.update_card(row.id, name=name)
+    return keep_card(store, workspace.run_dir(row.id))
+
+
+def move(workspace: Workspace, store: Store, rows: Sequence[RunRow], experiment: str) -> list[RunRow]:
+    """Make runs those of another experiment, which need not be there; returns those whose folder does not
+    keep it. Raises Refused, RunDirError, and moves none, for what no experiment can be called."""
+    refuse_no_name(experiment=experiment)
+    for row in rows:
+        refuse_unreadable(replace(card_of(row), experiment=experiment))
+    for row in rows:
+        store.lifecycle.move(row.id, experiment)
+    return [row for row in rows if not keep_card(store, workspace.run_dir(row.id))]
+
+
+def archive(workspace: Workspace, store: Store, rows: Sequence[RunRow], archived: bool) -> list[RunRow]:
+    """Leave ended runs out of lists, or show them again; nothing of them is deleted. Returns those whose
+    folder does not keep it. Raises Refused, and archives none, when one has not ended."""
+    if archived:
+        refuse_others(rows, END_STATUSES, "only runs that have ended are archived")
+    for row in rows:
+        if not store.lifecycle.archive(row.id, archived) and archived:
+            raise Refused([f"{row.id}: was started just now and is not archived"])
+    return [row for row in rows if not keep_card(store, workspace.run_dir(row.id))]
+
+
+def protect(workspace: Workspace, store: Store, rows: Sequence[RunRow], protected: bool) -> list[RunRow]:
+    """Keep runs from being deleted, or let them be deleted again; returns those whose folder does not keep
+    it."""
+    for row in rows:
+        store.lifecycle.update_card(row.id, protected=protected)
+    return [row for row in rows if not keep_card(store, workspace.run_dir(row.id))]
 
 
 def taken_over(run: RunDir) -> str:

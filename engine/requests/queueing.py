@@ -16,10 +16,9 @@ from engine.host.processes import ProcessIdentity
 from engine.plugins import with_loaded
 from engine.requests.deleting import delete, remove_folder
 from engine.requests.initial_weights import pretraining_card, pretraining_of, settle_sources, starting_from
-from engine.requests.refusals import Refused, refuse_unkeepable
+from engine.requests.refusals import Refused, refuse_no_name, refuse_unkeepable
 from engine.run.directory import RunCard
 from engine.store import Store, StoreError
-from engine.visible import SEVERAL_LINES, is_one_line
 from engine.workspace import Workspace
 
 HOPELESS = ("failed", "lost")
@@ -103,12 +102,8 @@ def make_run(
     Its class set is written out, if nobody has done so yet. Raises ConfigError when that cannot be read,
     Refused and RunDirError for a card that no run can have, StoreError, and OSError when the disk refuses it.
     """
-    refuse_unkeepable(name=card.name, experiment=card.experiment, tag=card.tags, note=card.note)
-    for what, text in (("name", card.name), ("experiment", card.experiment)):
-        if not is_one_line(text):
-            raise Refused([f"{what}: {text!r} {SEVERAL_LINES}"])
-        if not text.strip():
-            raise Refused([f"{what}: is empty; it must have a letter or a digit"])
+    refuse_unkeepable(tag=card.tags, note=card.note)
+    refuse_no_name(name=card.name, experiment=card.experiment)
     if abs(card.priority) > MOST_PRIORITY:
         raise Refused([f"priority: {card.priority} is not allowed; it must be at most {MOST_PRIORITY}"])
     config = with_loaded(freeze_classes(config))

@@ -17,7 +17,7 @@ from engine.host.processes import is_alive
 from engine.run.directory import RunDir, RunDirError
 from engine.store import END_STATUSES, RunRow, RunSummary
 from engine.tasks import TASKS
-from engine.visible import text_problem
+from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 from engine.workspace import Workspace
 
 STOPPABLE = ("queued", "starting", "running", "stopping")
@@ -43,6 +43,16 @@ def refuse_unkeepable(**texts: str | Iterable[str]) -> None:
         raise Refused(problems)
 
 
+def refuse_no_name(**names: str) -> None:
+    """Raises Refused for what no run and no experiment can be called: no text, several lines, or nothing."""
+    refuse_unkeepable(**names)
+    for what, text in names.items():
+        if not is_one_line(text):
+            raise Refused([f"{what}: {text!r} {SEVERAL_LINES}"])
+        if not text.strip():
+            raise Refused([f"{what}: is empty; it must have a letter or a digit"])
+
+
 def refuse_others(rows: Sequence[RunRow | RunSummary], statuses: Sequence[str], otherwise: str) -> None:
     """Raises Refused when one has none of `statuses`."""
     problems = [f"{row.id}: is {row.status}; {otherwise}" for row in rows if row.status not in statuses]
@@ -53,6 +63,17 @@ def refuse_others(rows: Sequence[RunRow | RunSummary], statuses: Sequence[str], 
 def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
     """Raises Refused when one of the runs has a worker, as far as its status says."""
     refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
+
+
+def refuse_protected(rows: Sequence[RunRow | RunSummary]) -> None:
+    """Raises Refused when one of the runs is protected from deletion."""
+    problems = [
+        f"{row.id}: is protected; `seg-engine unprotect {row.id}` lets it be deleted"
+        for row in rows
+        if row.protected
+    ]
+    if problems:
+        raise Refused(problems)
 
 
 def refuse_elsewhere(workspace: Workspace, rows: Sequence[RunRow]) -> None:

@@ -66,7 +66,8 @@ class RunCard:
     """What people call a run and want of it: all that is not the config. Times are UTC seconds.
 
     `queued_for` is the attempt that it was last queued for, 0 when it was started past the queue or taken out
-    of it; `queued_at` says when, None for `created`.
+    of it; `queued_at` says when, None for `created`. Lists leave out a run that is `archived`; one that is
+    `protected` is never deleted.
     """
 
     id: RunId
@@ -80,6 +81,8 @@ class RunCard:
     after: OptionalRunId = ""
     queued_for: Attempt = 1
     queued_at: Time | None = None
+    archived: bool = False
+    protected: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from engine.store.result_rows import (
     OodRow,
 )
 from engine.store.rows import CAUSES, END_STATUSES, STATUSES, EpochRow, EventRow, ExperimentRow, RunRow
-from engine.store.store import Store
+from engine.store.store import NOT_ARCHIVED, Store
 from engine.store.summaries import Changes, RunSummary
 
 __all__ = [
     "CAUSES",
     "END_STATUSES",
+    "NOT_ARCHIVED",
     "STATUSES",
     "AgentState",
     "Changes",

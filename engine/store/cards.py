@@ -23,6 +23,8 @@ def card_of(row: RunRow) -> RunCard:
         after=row.after,
         queued_for=row.attempt + 1 if waits else 0,
         queued_at=row.queued_at if waits else None,
+        archived=row.archived,
+        protected=row.protected,
     )
 
 

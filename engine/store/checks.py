@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
 
 _OF_STATUS = ("status", "cause", "message", "traceback", "ended_at", "phase", "eta_seconds")
-_OF_PEOPLE = ("id", "experiment_id", "name", "note", "created_at", "priority", "paused", "after")
+_OF_PEOPLE = (
+    "id",
+    "experiment_id",
+    "name",
+    "note",
+    "created_at",
+    "priority",
+    "paused",
+    "after",
+    "archived",
+    "protected",
+)
 _OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}
 

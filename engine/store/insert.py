@@ -29,13 +29,15 @@ def insert_run(
     """Enter a run. `place` overrules what the card says of its place in the queue and its end."""
     wanted = {
         "id": card.id,
-        "experiment_id": _experiment_id(connection, card.experiment, card.created),
+        "experiment_id": experiment_id(connection, card.experiment, card.created),
         "name": card.name,
         "created_at": card.created,
         "note": card.note,
         "priority": card.priority,
         "paused": card.paused,
         "after": card.after,
+        "archived": card.archived,
+        "protected": card.protected,
         "workspace": workspace,
         "status": status,
         "queued_at": (card.queued_at or card.created) if status == "queued" else None,
@@ -76,7 +78,7 @@ def first_status(card: RunCard, queued: bool) -> tuple[str, dict[str, Any]]:
     return "stopped", {"cause": "stopped", "ended_at": card.created}
 
 
-def _experiment_id(connection: sa.Connection, name: str, created: float) -> int:
+def experiment_id(connection: sa.Connection, name: str, created: float) -> int:
     """The number of an experiment, made where there is none; it is as old as the oldest of its runs."""
     found = connection.execute(sa.select(experiments).where(experiments.c.name == name)).first()
     if found is not None:

@@ -14,7 +14,7 @@ from engine.run.directory import RunCard
 from engine.store.database import Database
 from engine.store.errors import StoreError
 from engine.store.folds.status import NO_END, NO_PROGRESS
-from engine.store.insert import insert_run, set_tags, settle_experiments
+from engine.store.insert import experiment_id, insert_run, set_tags, settle_experiments
 from engine.store.lookup import exists, hold, hold_list
 from engine.store.queue import place_in_line
 from engine.store.rows import END_STATUSES, STATUSES, RunRow, check_status
@@ -76,6 +76,7 @@ class Lifecycle:
         with self._database.write() as connection:
             hold(connection, run_id)
             if status == "queued":
+                change["archived"] = False  # a run that goes on is to be seen
                 change["queued_at"] = place_in_line(connection, self._workspace, now)
             statement = runs.update().where(runs.c.id == run_id).values(change)
             if expect is not None:
@@ -92,9 +93,12 @@ class Lifecycle:
         name: str | None = None,
         tags: Iterable[str] | None = None,
         note: str | None = None,
+        protected: bool | None = None,
     ) -> None:
-        """Rename, tag or annotate a run; None leaves a part as it is, `tags` replaces all of them."""
-        change = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
+        """Rename, tag, annotate or protect a run; None leaves a part as it is, `tags` replaces all of
+        them."""
+        given = {"name": name, "note": note, "protected": protected}
+        change = {key: value for key, value in given.items() if value is not None}
         with self._database.write() as connection:
             hold(connection, run_id)
             # Also when only tags change: who follows the run is to see it.
@@ -102,15 +106,35 @@ class Lifecycle:
             if tags is not None:
                 set_tags(connection, run_id, tags)
 
+    def archive(self, run_id: str, archived: bool) -> bool:
+        """Hide an ended run in lists, or show it again; returns False for one that has not ended."""
+        with self._database.write() as connection:
+            hold(connection, run_id)
+            chosen = runs.update().where(runs.c.id == run_id, runs.c.status.in_(END_STATUSES))
+            return connection.execute(chosen.values(archived=archived)).rowcount == 1
+
+    def move(self, run_id: str, experiment: str) -> None:
+        """Make a run one of another experiment, which is made where there is none; one without runs goes."""
+        with self._database.write() as connection:
+            hold_list(connection)
+            hold(connection, run_id)
+            chosen = sa.select(runs.c.experiment_id, runs.c.created_at).where(runs.c.id == run_id)
+            before, created = connection.execute(chosen).one()
+            there = experiment_id(connection, experiment, created)
+            connection.execute(runs.update().where(runs.c.id == run_id).values(experiment_id=there))
+            settle_experiments(connection, experiments.c.id.in_([before, there]))
+
     def delete(
         self,
         run_id: str,
         expect: Collection[str] = STATUSES,
         with_it: Callable[[], object] = lambda: None,
+        protected_too: bool = False,
     ) -> bool:
         """Remove a run with all its rows, and its experiment when it was the last. Its folder stays.
 
-        Only when its status is one of `expect`; returns whether it was. `with_it` is called just before the
+        Only when its status is one of `expect` and, but for `protected_too`, it is not protected; returns
+        whether it was. `with_it` is called just before the
         rows are gone for good, and keeps them by raising.
         """
         with self._database.write() as connection:
@@ -119,6 +143,7 @@ class Lifecycle:
             whose = sa.select(runs.c.experiment_id).where(runs.c.id == run_id)
             experiment = connection.execute(whose).scalar_one()
             chosen = runs.delete().where(runs.c.id == run_id, runs.c.status.in_(list(expect)))
+            chosen = chosen if protected_too else chosen.where(~runs.c.protected)
             if connection.execute(chosen).rowcount != 1:
                 return False
             settle_experiments(connection, experiments.c.id == experiment)

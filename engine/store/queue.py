@@ -25,7 +25,7 @@ from engine.store.selects import run_row, select_runs
 
 ACTIVE_STATUSES = ("starting", "running", "stopping")
 
-STARTING: dict[str, Any] = NO_END | NO_PROGRESS | {"status": "starting"}
+STARTING: dict[str, Any] = NO_END | NO_PROGRESS | {"status": "starting", "archived": False}
 
 IN_ORDER = (runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
 

@@ -103,6 +103,8 @@ class RunRow:
     claimed_by: dict[str, Any] | None
     source: str
     workspace: str
+    archived: bool
+    protected: bool
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None

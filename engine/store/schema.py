@@ -107,6 +107,8 @@ runs = sa.Table(
     sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.Column("workspace", sa.Text, nullable=False, server_default=""),
     sa.Column("budget_used", sa.Float),
+    sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("protected", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),
     # On PostgreSQL these two are of "best_dice DESC NULLS LAST", which is what the lists ask for.

@@ -25,6 +25,9 @@ from engine.store.summaries import SUMMARY_COLUMNS, Changes, run_summary
 
 MAX_CANDIDATES = 5
 
+NOT_ARCHIVED = "archived=false"
+"""The filter of lists that nobody has asked for archived runs."""
+
 
 class Store:
     """The database of a workspace: its lists of runs, and by its other objects all else that is done with it.

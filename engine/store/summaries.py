@@ -69,6 +69,8 @@ class RunSummary:
     after: str
     changed: int
     workspace: str
+    archived: bool
+    protected: bool
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None

@@ -79,6 +79,12 @@ ARGUMENTS = {
     "sweep": [EVIL, f"seed={EVIL}"],
     "tag": ["aaaa1111", EVIL],
     "note": ["aaaa1111", EVIL],
+    "rename": ["aaaa1111", EVIL],
+    "move": [EVIL, "aaaa1111"],
+    "archive": ["bbbb2222"],
+    "unarchive": ["aaaa1111"],
+    "protect": ["aaaa1111"],
+    "unprotect": ["aaaa1111"],
     "delete": ["aaaa1111", "--yes"],
     "agent": ["--slots", EVIL],
 }

@@ -12,7 +12,14 @@ from engine.run.events import Stopped
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
-from tests.engine.made_up_runs import MadeUpJournal, add_run, ingest, make_run_dir, open_store
+from tests.engine.made_up_runs import (
+    MadeUpJournal,
+    add_run,
+    finished_journal,
+    ingest,
+    make_run_dir,
+    open_store,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +185,57 @@ def test_what_was_found_out_about_one_worker_is_not_said_of_the_next(store: Stor
     assert store.run(run_id).status == seen.status
     assert not store.lifecycle.set_status(run_id, "failed", "killed", seen=seen)
     assert store.lifecycle.set_status(run_id, "failed", "killed", seen=store.run(run_id))
+
+
+# --- Names, experiments, archive, protection --------------------------------------------------------
+
+
+def test_a_run_is_renamed_moved_archived_and_protected_and_a_rebuilt_database_knows(
+    seg: Command, workspace: Workspace
+) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal(), name="first", experiment="old")
+    import_made_up_run(workspace, "bbbb2222", created=901.0, experiment="old")
+    renamed = seg("rename first better")
+    assert renamed.out == "aaaa1111  better  was first\n", renamed.err
+    assert seg("move paper better").out == "aaaa1111  better  experiment paper, was old\n"
+    assert (seg("protect better").status, seg("archive better").status) == (0, 0)
+    for _ in range(2):
+        assert [run["id"] for run in seg("runs --json").json] == ["bbbb2222"]
+        (kept,) = seg("runs --json archived=true").json
+        assert (kept["id"], kept["name"], kept["experiment"]) == ("aaaa1111", "better", "paper")
+        assert {run["id"] for run in seg("runs --archived --json").json} == {"aaaa1111", "bbbb2222"}
+        assert "archived, protected" in seg("show better").out
+        refused = seg("delete better --yes")
+        assert (
+            refused.err
+            == "error: aaaa1111: is protected; `seg-engine unprotect aaaa1111` lets it be deleted\n"
+        )
+        assert (refused.status, workspace.run_dir("aaaa1111").path.is_dir()) == (2, True)
+        assert seg("db check").status == 0
+        assert seg("db rebuild").status == 0
+    assert seg("archive bbbb").err == "error: bbbb2222: is queued; only runs that have ended are archived\n"
+    assert seg("unarchive better").status == 0
+    assert [run["archived"] for run in seg("runs --json better").json] == [False]
+    assert (seg("unprotect better").status, seg("delete better --yes").status) == (0, 0)
+    with workspace.open_store() as store:
+        assert [experiment.name for experiment in store.experiments()] == ["old"], "paper had no other run"
+
+
+def test_a_run_that_goes_on_is_in_lists_again(seg: Command, workspace: Workspace) -> None:
+    import_made_up_run(workspace, "aaaa1111", stopped_journal())
+    assert seg("archive aaaa").status == 0
+    assert "all 1 runs are archived" in seg("runs").err
+    assert seg("requeue aaaa").status == 0
+    assert [run["status"] for run in seg("runs --json").json] == ["queued"]
+
+
+@pytest.mark.parametrize(("command", "what"), [("rename aaaa1111", "name"), ("move", "experiment")])
+def test_a_name_that_none_can_have_is_refused(
+    seg: Command, workspace: Workspace, command: str, what: str
+) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal(), name="first", experiment="old")
+    runs = " aaaa1111" if command == "move" else ""
+    assert f"error: {what}: 'a\\nb' " in seg(f"{command} 'a\nb'{runs}").err
+    assert "at most 600" in seg(f"{command} {'x' * 700}{runs}").err
+    (row,) = seg("runs --json").json
+    assert (row["name"], row["experiment"]) == ("first", "old")
