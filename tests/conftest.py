@@ -15,6 +15,7 @@ import pytest
 
 from tests import warm
 from tests.postgres import Server, running_server
+from tests.shortcuts import take_shortcuts
 
 NewDatabase = Callable[[Path], str]
 
@@ -32,6 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ALL_COLD = bool(os.environ.get(warm.COLD_VARIABLE) or os.environ.get("LD_PRELOAD"))
 """What is preloaded, such as the null CUDA, need not outlive a fork."""
 _standing_by = warm.install()
+take_shortcuts()
 
 
 def run_module(name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -246,6 +246,7 @@ def stand_by(descriptor: int) -> None:
     from engine.learning import ceiling
     from engine.learning.flops import flops_per_sample
     from engine.worker import entry, process
+    from tests.shortcuts import take_shortcuts
 
     flops_per_sample(RunConfig(), 2)  # for which torch imports its compiler, as for much else
 
@@ -254,6 +255,7 @@ def stand_by(descriptor: int) -> None:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # which torch would have read
 
     entry.prepare_process = process.prepare_process = settle
+    take_shortcuts()
     ceiling.SIZES["cpu"], ceiling.SECONDS = 64, 1e-9  # a worker spends most of its time on it otherwise
     Warm.starter = fork
     gc.collect()

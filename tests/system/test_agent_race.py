@@ -16,19 +16,33 @@ from engine.store.schema import runs
 from tests.conftest import NewDatabase
 
 CLAIMERS = 8
-RUNS = {"sqlite": 5000, "postgresql": 500}
+RUNS = {"sqlite": 600, "postgresql": 160}
 
+# The claimers are forks of one process that has no connection yet; each tells its pid and the runs it got.
 CLAIMER = """
-import sys
+import multiprocessing, os, sys
 from engine.host.processes import identify
 from engine.store import Store
 
-with Store(sys.argv[1], timeout=120) as store:
-    me = identify()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    while (row := store.queue.claim_next(me, "cpu", ("auto", "cpu"))) is not None:
-        print(row.id)
+url, count = sys.argv[1], int(sys.argv[2])
+fork = multiprocessing.get_context("fork")
+together, one_at_a_time = fork.Barrier(count), fork.Lock()
+
+def claim():
+    with Store(url, timeout=120) as store:
+        me, taken = identify(), []
+        together.wait()
+        while (row := store.queue.claim_next(me, "cpu", ("auto", "cpu"))) is not None:
+            taken.append(row.id)
+    with one_at_a_time:
+        print(os.getpid(), *taken, flush=True)
+
+claimers = [fork.Process(target=claim) for _ in range(count)]
+for claimer in claimers:
+    claimer.start()
+for claimer in claimers:
+    claimer.join()
+sys.exit(any(claimer.exitcode != 0 for claimer in claimers))
 """
 
 
@@ -47,26 +61,17 @@ def test_of_eight_claimers_no_two_get_the_same_run(tmp_path: Path, new_database:
     url = new_database(tmp_path)
     with Store(url) as store:
         ids = fill_queue(store, RUNS[url.partition(":")[0]])
-        claimers = [
-            subprocess.Popen(
-                [sys.executable, "-c", CLAIMER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(CLAIMERS)
-        ]
-        for claimer in claimers:
-            assert claimer.stdout is not None
-            assert claimer.stdout.readline() == "ready\n"
-        for claimer in claimers:
-            assert claimer.stdin is not None
-            claimer.stdin.write("go\n")
-            claimer.stdin.flush()
-        taken = [claimer.communicate(timeout=240)[0].split() for claimer in claimers]
-        assert all(claimer.returncode == 0 for claimer in claimers)
+        done = subprocess.run(
+            [sys.executable, "-c", CLAIMER, url, str(CLAIMERS)], stdout=subprocess.PIPE, text=True, timeout=240
+        )
+        assert done.returncode == 0
+        by_pid = {int(pid): own for pid, *own in map(str.split, done.stdout.splitlines())}
+        assert len(by_pid) == CLAIMERS
+        taken = by_pid.values()
         assert sorted(run_id for own in taken for run_id in own) == ids
         assert all(own == sorted(own) for own in taken)  # each got the oldest that was left
         assert store.queue.claim_next(identify(), "cpu", ("auto", "cpu")) is None
         owners = {row.id: row.claimed_by for row in store.queue.active()}
-        by_pid = {claimer.pid: own for claimer, own in zip(claimers, taken, strict=True)}
         for pid, own in by_pid.items():
             for run_id in own:
                 owner = owners[run_id]
