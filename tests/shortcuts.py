@@ -21,7 +21,7 @@ def take_shortcuts() -> None:
 
 
 def _migrate_at_once(connection: sa.Connection, label: str) -> None:
-    """Make the tables of an empty database as the migrations leave them; what has tables is migrated as ever."""
+    """Make the tables of an empty database as the migrations leave them; others are migrated as ever."""
     if sqlite.revision_of(connection, label) is not None:
         _migrate(connection, label)
         return
@@ -35,8 +35,8 @@ def _migrated() -> tuple[str, ...]:
     engine = sqlite.make_engine(sa.URL.create("sqlite"), timeout=1)
     with engine.begin() as connection:
         _migrate(connection, "a database in memory")
-        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
-        statements = [str(sql) for (sql,) in made]
+        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master ORDER BY rowid")
+        statements = [str(sql) for (sql,) in made if sql is not None]
         version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     engine.dispose()
     return (*statements, f"INSERT INTO alembic_version VALUES ('{version}')")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.cli.main import main
+from engine.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -61,9 +61,8 @@ def test_of_eight_claimers_no_two_get_the_same_run(tmp_path: Path, new_database:
     url = new_database(tmp_path)
     with Store(url) as store:
         ids = fill_queue(store, RUNS[url.partition(":")[0]])
-        done = subprocess.run(
-            [sys.executable, "-c", CLAIMER, url, str(CLAIMERS)], stdout=subprocess.PIPE, text=True, timeout=240
-        )
+        command = [sys.executable, "-c", CLAIMER, url, str(CLAIMERS)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=240)
         assert done.returncode == 0
         by_pid = {int(pid): own for pid, *own in map(str.split, done.stdout.splitlines())}
         assert len(by_pid) == CLAIMERS

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.exits import FAULT
+from engine.exits import FAULT, INTERRUPTED
 from engine.workspace import Workspace
 from tests.engine.made_up_runs import finished_journal, make_run_dir
 
@@ -135,6 +135,26 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not drawn.exists()
+
+
+PRESSED = """
+import os, signal, sys
+
+class Press:
+    def find_spec(self, name, *rest):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Press())
+__import__(sys.argv[1], fromlist=["main"]).main()
+"""
+"""A program to which Ctrl-C comes while it imports a module."""
+
+
+@pytest.mark.parametrize(("program", "module"), [("engine.cli.start", "typer"), ("seg_tui.start", "textual")])
+def test_ctrl_c_before_a_program_is_imported_ends_it_quietly(program: str, module: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PRESSED, program, module], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, b"", b"")
 
 
 def in_terminal(arguments: list[str], columns: int, **environment: str) -> str:
