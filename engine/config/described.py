@@ -117,6 +117,8 @@ def format_value(value: Any) -> str:
 
     A number keeps all its digits; a size may be the list that JSON makes of it.
     """
+    if isinstance(value, str):
+        return value
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -26,6 +26,8 @@ REPLACED: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """Keys that became several of the same section: what each of their values means now."""
 
+_OLD = RENAMED.keys() | REPLACED.keys()
+
 
 class OldKey(FutureWarning):
     """A key of an earlier version was used; the message says what it is called now."""
@@ -78,6 +80,10 @@ def with_new_keys(
     given_as: dict[str, str] = {}
     for name, value in table.items():
         key = f"{section}{name}"
+        if key not in _OLD and name not in new:  # nearly all; reports read configs by the hundred
+            new[name] = with_new_keys(value, tell, f"{key}.") if isinstance(value, Mapping) else value
+            given_as[name] = key
+            continue
         if note := note_on(key, value):
             tell(note)
         for now, meant in meaning_of(key, value).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -35,6 +36,31 @@ class KeyRow:
 def comparable_config(row: RunRow, known: Mapping[str, Any] | None = None) -> dict[str, str]:
     """The config without names, its paths cut down to what they mean: the last part and what was there.
     `known` as in `flat_config`."""
+    # The sections of a report ask for the same rows again and again, and seldom know such defaults.
+    return _comparable(row, known) if known else dict(_remembered(_Snapshot(row)))
+
+
+class _Snapshot:
+    """A row as a key that equals itself alone: rows never change, and comparing all they hold takes long."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, row: RunRow) -> None:
+        self.row = row
+
+    def __hash__(self) -> int:
+        return id(self.row)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Snapshot) and self.row is other.row
+
+
+@lru_cache(maxsize=1024)
+def _remembered(snapshot: _Snapshot) -> dict[str, str]:
+    return _comparable(snapshot.row, None)
+
+
+def _comparable(row: RunRow, known: Mapping[str, Any] | None) -> dict[str, str]:
     flat = {
         key: value
         for key, value in flat_config(row.stored_config, known).items()

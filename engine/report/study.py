@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from engine.classes import CITYSCAPES
 from engine.config.recipes import RECIPES, get_recipe
+from engine.report.budgets import budget_of
 from engine.report.compare import group_name, same_but_for_the_seed
 from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
@@ -57,13 +58,14 @@ class OwnResult:
 
 def study_blocks(runs: Sequence[ComparedRun]) -> list[Block]:
     """Tables I to III, ours beside the published numbers, and in what ours are otherwise; nothing when no
-    run is of a recipe of the study."""
+    run is of a recipe of the study and follows its schedule."""
     groups = [
         group
         for group in same_but_for_the_seed(runs)
         if group[0].row.recipe in STUDY_RECIPES and learns_classes(group[0].row.task, group[0].row.classes)
     ]
-    if not groups:
+    on_schedule = [group for group in groups if budget_of(group[0].row) is None]
+    if not on_schedule:
         return []
     blocks: list[Block] = [
         Heading("The study's tables beside ours"),
@@ -75,8 +77,8 @@ def study_blocks(runs: Sequence[ComparedRun]) -> list[Block]:
     ]
     for name, about in TABLES.items():
         blocks.append(Heading(f"Table {name}: {about}", 3))
-        blocks.append(_table(name, groups))
-    notes = tuple(_departures(groups))
+        blocks.append(_table(name, on_schedule))
+    notes = (*_departures(on_schedule), *_left_out(groups))
     return [*blocks, Bullets(notes)] if notes else blocks
 
 
@@ -163,6 +165,15 @@ def _own_cells(own: OwnResult, published: PublishedResult) -> list[Cell]:
     if of_test:
         return [own.label, epochs, number(_DICE, value), own.scored_on, difference]
     return [own.label, epochs, number(_DICE, own.train_dice), number(_DICE, value), difference]
+
+
+def _left_out(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
+    """The entries whose schedule is that of a budget, of which no epoch is one of the study's."""
+    for group in groups:
+        budget = budget_of(group[0].row)
+        if budget is not None:
+            name = group_name(group)
+            yield f"{name} is left out: it trains for {budget.told}, not by the study's schedule."
 
 
 def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
-from engine.report.run import facts, failure, heading
+from engine.report.run import failure, heading
+from engine.report.run_facts import facts
 from engine.run.directory import RunDir
 from engine.run.telemetry import Sample, read_samples
 from engine.store import RunRow, RunSummary, StoreError
@@ -277,7 +278,9 @@ class RunScreen(Acting):
                 files = self.files
                 self._text("files", lambda width: files_text(self.run_dir.path, files, width))
             case "system":
-                self.query_one("#system-facts", TextPane).show(lambda width: facts(page))
+                self.query_one("#system-facts", TextPane).show(
+                    lambda width: facts(row, page.epochs, page.events, page.now)
+                )
                 self.query_one("#speeds", ChartGrid).display = TASKS[row.task].learns
                 self.query_one("#speeds", ChartGrid).show(detail.epochs, palette)
             case "load":

@@ -12,6 +12,7 @@ import pytest
 from engine.classes import CITYSCAPES
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
+from engine.report import compare_config
 from engine.report.compare import (
     MOST_RUNS,
     ComparedRun,
@@ -19,6 +20,7 @@ from engine.report.compare import (
     Comparison,
     Entry,
     compare,
+    same_but_for_the_seed,
 )
 from engine.report.compare_config import is_external
 from engine.report.measures import Evaluation, Value
@@ -79,6 +81,22 @@ def named(comparison: Comparison, letter: str) -> Entry:
 
 def keys_of(comparison: Comparison) -> dict[str, tuple[str | None, ...]]:
     return {row.key: row.values for row in comparison.config}
+
+
+def test_a_config_is_taken_apart_once_however_often_it_is_compared(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        make("aaaaaaaa", name="a"),
+        make("bbbbbbbb", name="b", keys={"seed": 2}),
+        make("cccccccc", keys={"epochs": 2}),
+    ]
+    taken = []
+    usual = compare_config.flat_config
+    monkeypatch.setattr(compare_config, "flat_config", lambda *of: taken.append(of) or usual(*of))
+    for _ in range(3):
+        assert [len(group) for group in same_but_for_the_seed(runs)] == [2, 1]
+    assert len(taken) == 3
 
 
 # --- Numbers -----------------------------------------------------------------------------------
