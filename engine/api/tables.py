@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from engine.api.frames import Frame, Kind, as_frame, chosen_kind
-from engine.api.records import (
+from engine.errors import EngineError, Notice
+from engine.report.records import (
     EpochOfRun,
     EvaluationOfRun,
     class_record,
@@ -18,7 +19,6 @@ from engine.api.records import (
     epoch_record,
     evaluation_record,
 )
-from engine.errors import EngineError, Notice
 from engine.report.runs import run_values
 from engine.requests.opening import has_database, open_existing
 from engine.store import ExperimentRow, RunRow, Store

@@ -36,7 +36,7 @@ def export(workspace: Workspace, wanted: Export) -> None:
     """Write the file and its model card, and tell how far it agrees with the network. Raises StoreError,
     Refused and ConfigError before anything is made."""
     with open_existing(workspace) as store:
-        row = source_run(store, wanted.run)
+        row = source_run(store, wanted.runs[0])
         run = compared_run(store, row.id)
     config = trained_config(workspace, row)
     order = export_config(config, wanted)

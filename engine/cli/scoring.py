@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from engine.cli.arguments import (
     OfNetwork,
     Printed,
     RunName,
+    RunNames,
     Split,
     Tta,
     UseCrf,
@@ -30,6 +31,9 @@ from engine.cli.arguments import (
 from engine.cli.usage import WrongUse
 
 commands = Commands("Evaluate")
+
+NETWORK_FORMATS = ("onnx", "torchscript", "pt2")
+RECORD_FORMATS = ("csv", "json", "parquet", "tensorboard", "mlflow", "wandb-offline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,10 +273,15 @@ def robustness(context: typer.Context, wanted: RobustnessEvaluation) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    run: RunName
+    runs: RunNames
     format: Annotated[
         str,
-        one_of("onnx", "torchscript", "pt2", help="onnx, torchscript, or pt2 (torch.export)."),
+        one_of(
+            *NETWORK_FORMATS,
+            *RECORD_FORMATS,
+            help="Of a network: onnx, torchscript or pt2 (torch.export). Of what is recorded of runs: csv, "
+            "json, parquet, tensorboard, mlflow or wandb-offline.",
+        ),
     ] = "onnx"
     size: Annotated[
         str, typer.Option(metavar="HxW", help="Height and width of the images [default: the run's].")
@@ -292,14 +301,31 @@ class Export:
     ] = 64
     checkpoint: Checkpoint = "best"
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Output folder [default: outputs/ of the run].")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Output folder [default: outputs/ of the run; of records exports/FORMAT]."
+        ),
     ] = None
     as_json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.format in NETWORK_FORMATS and len(self.runs) > 1:
+            raise WrongUse(f"RUN: --format {self.format} exports one network; {len(self.runs)} were given")
+        for option in fields(self) if self.format in RECORD_FORMATS else ():
+            is_given = getattr(self, option.name) != option.default
+            if is_given and option.name not in ("runs", "format", "out", "as_json"):
+                name = option.name.replace("_", "-")
+                raise WrongUse(f"--{name}: is for networks; --format {self.format} writes records of runs")
 
 
 @commands.command()
 def export(context: typer.Context, wanted: Export) -> None:
-    """Write a run's network to a file for use elsewhere."""
+    """Write a run's network, or records of runs, for other programs."""
+    if wanted.format in RECORD_FORMATS:
+        from engine.cli.export_records import export_records
+
+        export_records(workspace_of(context), wanted)
+        return
     from engine.cli.export import export as command
 
     command(workspace_of(context), wanted)

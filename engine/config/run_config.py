@@ -31,6 +31,7 @@ from engine.config.sections import (
     LimitsConfig,
     PluginFile,
     PretrainConfig,
+    ReportConfig,
     RuntimeConfig,
     ValidationConfig,
 )
@@ -116,6 +117,7 @@ class RunConfig(Section):
     validation: ValidationConfig = ValidationConfig()
     early_stop: EarlyStopConfig = EarlyStopConfig()
     gallery: GalleryConfig = GalleryConfig()
+    report: ReportConfig = ReportConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     budget: BudgetConfig = BudgetConfig()
     limits: LimitsConfig = LimitsConfig()

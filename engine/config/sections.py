@@ -186,6 +186,15 @@ class GalleryConfig(Section):
     images: int = option(6, "Number of validation images", unit="images", ge=1, le=64)
 
 
+class ReportConfig(Section):
+    """Other programs that are told of a run while it goes on."""
+
+    tensorboard: bool = option(
+        False,
+        "Write event files for TensorBoard into the run's folder, an entry an epoch (extra tensorboard)",
+    )
+
+
 class CheckpointConfig(Section):
     """How much work a crash can cost."""
 

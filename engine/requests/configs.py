@@ -17,6 +17,7 @@ from engine.data.frozen_classes import freeze_classes
 from engine.host.cuda_driver import cuda_devices
 from engine.optimizers import refuse_idle_factors
 from engine.requests.initial_weights import pretraining_of
+from engine.run import event_files
 from engine.run.files import absolute
 from engine.schedules import check_schedule
 from engine.tasks import TASKS, USUAL
@@ -68,6 +69,8 @@ def check_components(config: RunConfig) -> None:
     if not TASKS[config.task].learns:
         return
     check_schedule(config)
+    if config.report.tensorboard and not event_files.is_installed():
+        raise ConfigError([f"report.tensorboard: {event_files.MISSING}"])
     model = config.model
     if model.has_encoder is False:
         refuse_idle_factors(config.optimizer, model.name, has_encoder=False)

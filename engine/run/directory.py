@@ -159,6 +159,11 @@ class RunDir:
         return self.path / "gallery"
 
     @property
+    def event_files(self) -> Path:
+        """For TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def outputs(self) -> Path:
         return self.path / "outputs"
 

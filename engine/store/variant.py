@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_NAMES_ONLY = ("seed", "recipe", "executor", "slurm")
-"""Keys in which two runs of one variant may differ: the seed, the name by which people found the rest, and
-who starts them."""
+_NAMES_ONLY = ("seed", "recipe", "executor", "slurm", "report")
+"""Keys in which two runs of one variant may differ: the seed, the name by which people found the rest, who
+starts them and who is told of them."""
 
 _LENGTH = 12
 

@@ -15,11 +15,13 @@ import numpy
 import torch
 
 from engine.config.run_config import RunConfig
+from engine.config.stored import flat_values
 from engine.errors import EngineError
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
-from engine.run.events import AnyEvent, Progress, Started, Warned
+from engine.run.event_files import EventFile
+from engine.run.events import AnyEvent, Epoch, Progress, Started, Warned
 from engine.run.journal import JournalError, JournalWriter
 from engine.worker.log import say
 from engine.worker.signals import STOP_CAUSES, StopCause
@@ -76,6 +78,8 @@ class Job:
     """Size of all caches that the run reads."""
     _last_progress: float = field(default=-math.inf, repr=False)
     _progress_lost: bool = field(default=False, repr=False)
+    _event_file: EventFile | None = field(default=None, repr=False)
+    _plots_lost: bool = field(default=False, repr=False)
 
     @property
     def attempt(self) -> int:
@@ -90,6 +94,21 @@ class Job:
             self.journal.write(event)
         except OSError as error:
             raise JournalError(f"{self.run.journal}: cannot be written: {error.strerror}") from error
+        if isinstance(event, Epoch) and self.config.report.tensorboard and not self._plots_lost:
+            self._plot(event)
+
+    def _plot(self, event: Epoch) -> None:
+        """Write an epoch for TensorBoard. What goes wrong there costs the plot, not the run."""
+        try:
+            if self._event_file is None:
+                self._event_file = EventFile(self.run.event_files)
+                config = flat_values(self.config.model_dump(mode="json"))
+                self._event_file.add_config(config, self.run.id, time.time())
+            self._event_file.add_epoch(event, event.epoch, time.time())
+            self._event_file.flush()
+        except (ImportError, OSError) as error:
+            self._plots_lost = True
+            self.say(f"warning: nothing more is written for TensorBoard: {error}")
 
     def say(self, line: str) -> None:
         """A line for log.txt."""

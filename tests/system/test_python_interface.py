@@ -66,6 +66,18 @@ def test_tables_have_the_numbers_of_the_database_in_each_kind(noted: dict[str, A
     assert len(Workspace(noted["root"], frames="rows").epochs("first", split=None)) == 6
 
 
+def test_event_files_are_written_while_the_run_goes_on(noted: dict[str, Any]) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.util.tensor_util import make_ndarray
+
+    read = accumulators.EventAccumulator(str(noted["run"].folder / "tensorboard"))
+    read.Reload()
+    shown = [make_ndarray(event.tensor_proto).item() for event in read.Tensors("dice/val")]
+    assert shown == [
+        row.epoch.dice for row in Workspace(noted["root"], frames="rows").epochs("first", split="val")
+    ]
+
+
 def test_csv_has_the_config_keys_as_json_has(noted: dict[str, Any]) -> None:
     done = run_module("engine.cli", "-w", str(noted["root"]), "runs", "name=first", "--csv")
     record = next(csv.DictReader(io.StringIO(done.stdout)))

@@ -1,0 +1,96 @@
+"""`seg-engine export RUN... --format csv`, tensorboard and so on: what is recorded of runs, for other
+programs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.cli.console import notices, output, print_json
+from engine.cli.reading import open_existing
+from engine.config.keys import ConfigError
+from engine.host.access import refuse_unwritable
+from engine.report.outside import tables, trackers
+from engine.report.outside.recorded import Recorded
+from engine.report.triptych import gallery_picture
+from engine.requests.refusals import Refused
+from engine.run.files import absolute
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.cli.scoring import Export
+
+PICTURES = 4
+"""Images of a gallery that are drawn for a program that shows pictures."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """`write` makes files below a new folder and returns what a person may open. One of `packages` is
+    needed, from `extra`."""
+
+    write: Callable[[Path, Sequence[Recorded]], list[Path]]
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+    next: str = ""
+    """The command that reads it, with {} for the folder."""
+
+
+FORMATS: Mapping[str, Format] = {
+    "csv": Format(tables.write_csv),
+    "json": Format(tables.write_json),
+    "parquet": Format(tables.write_parquet, ("polars", "pyarrow"), "frames"),
+    "tensorboard": Format(
+        trackers.write_tensorboard, ("tensorboard",), "tensorboard", "tensorboard --logdir {}"
+    ),
+    "mlflow": Format(
+        trackers.write_mlflow,
+        ("mlflow",),
+        "mlflow",
+        f"{trackers.ALLOW_FILES}=true mlflow ui --backend-store-uri {{}}",
+    ),
+    "wandb-offline": Format(trackers.write_wandb, ("wandb",), "wandb", "wandb sync {}/wandb/offline-run-*"),
+}
+
+
+def export_records(workspace: Workspace, wanted: Export) -> None:
+    """Write the files and print where they are. Raises StoreError, Refused and ConfigError before anything
+    is made."""
+    form = FORMATS[wanted.format]
+    if form.packages and not any(importlib.util.find_spec(name) for name in form.packages):
+        needed = " or ".join(form.packages)
+        raise ConfigError(
+            [f"--format {wanted.format}: needs {needed}: pip install 'seg-engine[{form.extra}]'"]
+        )
+    folder = absolute(wanted.out) if wanted.out else workspace.root / "exports" / wanted.format
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused([f"--out {folder}: is there already; name a new or an empty folder"])
+    with open_existing(workspace) as store:
+        ids = dict.fromkeys(store.resolve(name) for name in wanted.runs)
+        runs = [_recorded(workspace, store, store.run(run_id)) for run_id in ids]
+    refuse_unwritable(folder.parent, "use --out DIR to write elsewhere")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = form.write(folder, runs)
+    if wanted.as_json:
+        print_json({"format": wanted.format, "files": [str(path) for path in made]}, indent=2)
+        return
+    for path in made:
+        output.say(str(path))
+    if form.next:
+        notices.say("next: " + form.next.format(folder))
+
+
+def _recorded(workspace: Workspace, store: Store, row: RunRow) -> Recorded:
+    gallery = workspace.run_dir(row.id).gallery
+    own = [] if row.source else store.results.evaluations(row.id)
+    return Recorded(
+        row,
+        store.results.epochs(row.id),
+        [*own, *store.results.evaluations_of(row.id)],
+        partial(gallery_picture, gallery, row.classes, row.colors, None, PICTURES, row.name),
+    )

@@ -1,0 +1,1 @@
+"""The records of runs in the formats of other programs."""
