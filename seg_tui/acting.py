@@ -68,7 +68,7 @@ class Acting(Screen[None]):
 
     def action_delete(self) -> None:
         """Ask, then delete; the only action that asks, as it cannot be undone."""
-        from engine.requests.refusals import Refused, refuse_active
+        from engine.requests.refusals import Refused, refuse_active, refuse_protected
         from seg_tui import actions
         from seg_tui.screens.dialogs import Confirm
 
@@ -77,6 +77,7 @@ class Acting(Screen[None]):
         if not ids:
             return
         try:
+            refuse_protected(runs)
             refuse_active(runs)
         except Refused as refusal:
             self.tui.tell(str(refusal), refused=True)
@@ -92,12 +93,58 @@ class Acting(Screen[None]):
             lines.append(f"… and {len(runs) - 10} more")
         self.app.push_screen(Confirm(f"Permanently delete {what}?", lines), answered)
 
+    def action_menu(self) -> None:
+        """Everything that can be done to the runs, by name and letter."""
+        from seg_tui.menu import choices_for, do
+        from seg_tui.screens.dialogs import Menu
+
+        runs = list(self.targets())
+        if runs or self.has_archived or self._ids():
+            choices = choices_for(runs, self.has_archived, self.shows_archived)
+            self.app.push_screen(
+                Menu(_all_of(runs) if runs else "no run", choices),
+                lambda chosen: do(self, chosen, runs) if chosen else None,
+            )
+
+    @property
+    def has_archived(self) -> bool:
+        """Whether there are archived runs that this screen could list."""
+        return False
+
+    @property
+    def shows_archived(self) -> bool:
+        """Whether it lists them."""
+        return False
+
+    def action_toggle_archived(self) -> None:
+        """List archived runs, too, or leave them out again, where a screen lists runs."""
+
+    def action_undo(self) -> None:
+        """Take back the last change of tags, note, name, experiment, archive or protection."""
+        self.tui.undo()
+
+    def ask_words(self, what: str, ids: Sequence[str], value: str = "", problem: str = "") -> None:
+        """Ask for the words that a choice of the menu needs, and do it."""
+        from seg_tui.commands import COMMANDS
+        from seg_tui.menu import QUESTIONS
+
+        question = QUESTIONS[what]
+        runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
+        draft: DraftKey = (what, tuple(ids))
+
+        def keep(text: str) -> None:
+            if what in COMMANDS:
+                self.notify(f"seg-engine {what}: checking config and data…")
+            self.tui.act(question.action, ids, *question.words(text), draft=draft)
+
+        self._ask(draft, f"{question.title} {_all_of(runs)}", question.hint, value, keep, problem)
+
     def action_tag(self) -> None:
         if self._ids():
             self._ask_tags(list(self.targets()))
 
     def _ask_tags(self, runs: Sequence[RunSummary], problem: str = "") -> None:
-        from seg_tui import actions
+        from seg_tui import changes
 
         ids = [run.id for run in runs]
         before = sorted(set.intersection(*(set(run.tags) for run in runs)))
@@ -105,7 +152,7 @@ class Acting(Screen[None]):
 
         def keep(text: str) -> None:
             after = list(dict.fromkeys(text.replace(",", " ").split()))
-            self.tui.act(actions.change_tags, ids, before, after, draft=draft)
+            self.tui.act(changes.change_tags, ids, before, after, draft=draft)
 
         hint = "separated by spaces" + ("; tags that only some runs have are kept" if len(runs) > 1 else "")
         self._ask(draft, f"Tags of {_all_of(runs)}", hint, " ".join(before), keep, problem)
@@ -118,14 +165,14 @@ class Acting(Screen[None]):
             self.tui.read_note(ids[0], lambda note: self._ask_note(ids, note))
 
     def _ask_note(self, ids: Sequence[str], note: str, problem: str = "") -> None:
-        from seg_tui import actions
+        from seg_tui import changes
 
         draft: DraftKey = ("note", tuple(ids))
         runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
         value = note if len(ids) == 1 else ""
 
         def keep(text: str) -> None:
-            self.tui.act(actions.set_note, ids, text, draft=draft)
+            self.tui.act(changes.set_note, ids, text, draft=draft)
 
         self._ask(draft, f"Note on {_all_of(runs)}", "empty: remove it", value, keep, problem)
 
@@ -150,6 +197,8 @@ class Acting(Screen[None]):
         what, ids = draft
         if what == "note":
             self._ask_note(ids, "", problem)
+        elif what != "tag":
+            self.ask_words(what, ids, problem=problem)
         else:
             runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
             self._ask_tags(runs, problem)

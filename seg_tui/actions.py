@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.exits import FAULT, is_of_the_system
-from engine.host.access import explain, why_unwritable
+from engine.host.access import explain
 from engine.host.processes import python_command, python_environment
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
@@ -92,27 +92,24 @@ def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     return f"{_named(rows)}: deleted"
 
 
-def change_tags(
-    workspace: Workspace, store: Store, ids: Sequence[str], before: Sequence[str], after: Sequence[str]
+def set_place(
+    workspace: Workspace,
+    store: Store,
+    ids: Sequence[str],
+    priority: int | None = None,
+    paused: bool | None = None,
 ) -> str:
-    """Give runs the tags `after` in place of those `before`; others that they have stay."""
+    """Give queued runs another place, hold them back or let them go. Raises Refused, StoreError."""
+    from engine.agent.presence import ensure_agent
     from engine.requests import lifecycle
 
     rows = _rows(store, ids)
-    kept = [
-        lifecycle.set_tags(workspace, store, row.id, [*(set(row.tags) - set(before)), *after]) for row in rows
-    ]
-    folders = [workspace.run_dir(row.id).path for row in rows]
-    return f"{_named(rows)}: " + (" ".join(after) if after else "no tags") + _only_in_database(kept, folders)
-
-
-def set_note(workspace: Workspace, store: Store, ids: Sequence[str], note: str) -> str:
-    from engine.requests import lifecycle
-
-    rows = _rows(store, ids)
-    kept = [lifecycle.set_note(workspace, store, row.id, note) for row in rows]
-    folders = [workspace.run_dir(row.id).path for row in rows]
-    return f"{_named(rows)}: note {'saved' if note else 'removed'}" + _only_in_database(kept, folders)
+    lifecycle.set_place(workspace, store, rows, priority=priority, paused=paused)
+    if paused is False:
+        ensure_agent(workspace)
+    if paused is None:
+        return f"{_named(rows)}: priority {priority}"
+    return f"{_named(rows)}: {'paused; it keeps its place' if paused else 'not paused any more'}"
 
 
 def make_demo(
@@ -223,12 +220,3 @@ def _named(rows: Sequence[RunRow]) -> str:
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def _only_in_database(kept: Sequence[bool], folders: Sequence[Path]) -> str:
-    """A warning when the folder of a run does not take it, so that only the database knows."""
-    if all(kept):
-        return ""
-    folder = folders[list(kept).index(False)]
-    why = why_unwritable(folder) or ("cannot be written" if folder.is_dir() else "the run's folder is gone")
-    return f"; {why}, so only the database has it"

@@ -37,13 +37,14 @@ from seg_tui.stores import SharedStore
 from seg_tui.terminal_colors import TerminalColors
 
 if TYPE_CHECKING:
+    from seg_tui.changes import Done, Undo
     from seg_tui.graphics import Graphics
 
 NOTICE_SECONDS = 6.0
 
 
 DraftKey = tuple[str, tuple[str, ...]]
-"""What somebody types, `note` or `tag`, and the ids of the runs that it is for."""
+"""What somebody types, such as `note`, `tag` or `rename`, and the ids of the runs that it is for."""
 
 
 class CannotOpen(EngineError):
@@ -109,6 +110,7 @@ class SegTui(App[None]):
         """What ended the app, when it did not end by itself."""
         self.go_to = Navigation(self)
         self._colors = TerminalColors(self)
+        self._undos: list[Undo] = []
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
@@ -177,18 +179,48 @@ class SegTui(App[None]):
     # ------------------------------------------------------------------ what people want done
 
     @work(thread=True, group="actions")
-    def act(self, action: Callable[..., str], *arguments: Any, draft: DraftKey | None = None) -> None:
-        """Do one of `seg_tui.actions` in a thread, and tell what became of it in the engine's own words. A
-        `draft` that it keeps is forgotten; one that it could not keep is given back to be edited."""
+    def act(self, action: Callable[..., str | Done], *arguments: Any, draft: DraftKey | None = None) -> None:
+        """Do one of `seg_tui.actions`, `changes` or `commands` in a thread, and tell what became of it in the
+        engine's own words. A `draft` that it keeps is forgotten; one that it could not keep is given back to
+        be edited, for the runs that are left."""
         from seg_tui.actions import words_of
+        from seg_tui.changes import Done
+        from seg_tui.commands import PartlyDone
 
         try:
-            line = action(self.workspace, self.store.get(), *arguments)
+            ended = action(self.workspace, self.store.get(), *arguments)
         except Exception as error:
+            if draft is not None and isinstance(error, PartlyDone):
+                text = self.drafts.pop(draft, "")
+                draft = (draft[0], error.left)
+                self.drafts[draft] = text
             self.post_message(ActionEnded(words_of(error), refused=True, draft=draft))
         else:
             if draft is not None:
                 self.drafts.pop(draft, None)
+            done = ended if isinstance(ended, Done) else Done(ended)
+            if done.undo is not None:
+                self._undos.append(done.undo)
+            self.post_message(ActionEnded(done.line + ("; z undoes it" if done.undo else ""), refused=False))
+        self.live.nudge()
+
+    def undo(self) -> None:
+        """Take back the last change that can be; one that could not be taken back now can be again."""
+        if not self._undos:
+            self.tell("there is nothing to undo: tags, notes, names, moves, archiving and protection can be")
+        else:
+            self._take_back(self._undos.pop())
+
+    @work(thread=True, group="actions")
+    def _take_back(self, undo: Undo) -> None:
+        from seg_tui.actions import words_of
+
+        try:
+            line = undo(self.workspace, self.store.get())
+        except Exception as error:
+            self._undos.append(undo)
+            self.post_message(ActionEnded(f"not undone: {words_of(error)}", refused=True))
+        else:
             self.post_message(ActionEnded(line, refused=False))
         self.live.nudge()
 

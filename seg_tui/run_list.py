@@ -30,6 +30,7 @@ class RunList:
         self.positions: dict[str, int] = {}
         self.collapsed: set[str] = set()
         self.cursor = 0
+        self.with_archived = False
         self._matching: frozenset[str] | None = None
         self._wanted = ""
 
@@ -71,7 +72,7 @@ class RunList:
         """Put changed runs where they were; returns False when one is new or belongs elsewhere now."""
         for run_id in changed:
             old, new = before.runs.get(run_id), self.snapshot.runs[run_id]
-            if old is None or self.order.place(old) != self.order.place(new):
+            if old is None or self.order.place(old) != self.order.place(new) or old.archived != new.archived:
                 return False
             if self.grouping and getattr(old, self.grouping) != getattr(new, self.grouping):
                 return False
@@ -104,11 +105,17 @@ class RunList:
     def reorder(self) -> None:
         """Sort and filter anew, then make the lines."""
         runs = self.snapshot.runs.values()
-        matching = self._matching
+        matching, archived_too = self._matching, self.with_archived
+        shown = (run for run in runs if archived_too or not run.archived)
         self.ordered = self.order.sort(
-            runs if matching is None else (run for run in runs if run.id in matching)
+            shown if matching is None else (run for run in shown if run.id in matching)
         )
         self.rearrange()
+
+    def toggle_archived(self) -> None:
+        """List archived runs, too, or leave them out again."""
+        self.with_archived = not self.with_archived
+        self.reorder()
 
     def rearrange(self) -> None:
         """Make the lines anew; the cursor stays on its run."""

@@ -102,7 +102,14 @@ def rerun(context: typer.Context, wanted: Again) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    recipe: Recipe
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_FILE",
+            help="A recipe's name, a TOML file, or a run.",
+            autocompletion=words.recipes_and_runs,
+        ),
+    ]
     changes: Annotated[
         list[str],
         typer.Argument(

@@ -9,21 +9,29 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
 from engine.cli.console import notices
 from engine.cli.queue import tell_queued
+from engine.cli.reading import has_database, open_existing
 from engine.cli.run import check_data, print_scripts
 from engine.config.described import config_keys
 from engine.config.keys import ConfigError, split_assignments
 from engine.config.old_keys import new_name
+from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
-from engine.requests.configs import check_runnable, default_name, resolve_config
+from engine.plugins import usable_config
+from engine.requests.configs import base_config, changed_config, check_runnable, default_name
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.queueing import Place, all_or_none, enqueue, predecessor
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
+from engine.store import StoreError
+from engine.tasks import TASKS
+from engine.visible import one_line
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,7 +53,8 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
         # The same grid and the same number draw the same points, in the order of the grid.
         points = [points[i] for i in sorted(random.Random(0).sample(range(whole), wanted.sample))]
     swept = swept_keys(wanted.changes)
-    configs = [resolve_config(wanted.recipe, point, wanted.data) for point in points]
+    base = base_of(workspace, wanted.recipe)
+    configs = [changed_config(base.config, point, wanted.data) for point in points]
     if configs[0].slurm.dry_run:
         print_scripts(workspace, configs)
         return
@@ -65,7 +74,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
             for point, config in zip(points, configs, strict=True):
                 card = RunCard(
                     id=new_run_id(),
-                    name=point_name(wanted.name or default_name(config), point, swept),
+                    name=point_name(wanted.name or base.name or default_name(config), point, swept),
                     experiment=wanted.experiment,
                     created=time.time(),
                     tags=tuple(dict.fromkeys(wanted.tag)),
@@ -74,6 +83,32 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
                 cards += enqueue(workspace, store, card, config, place, pretrained)
     tell_queued(workspace, cards, wanted.as_json)
     notices.say(f"{count} queued in experiment {wanted.experiment}")
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a sweep varies, and the name of the run that it comes from; "" where it is a recipe or a file."""
+
+    config: RunConfig
+    name: str = ""
+
+
+def base_of(workspace: Workspace, target: str) -> Base:
+    """A recipe, a TOML file, or the config of a run. Raises ConfigError, Refused, RunDirError."""
+    try:
+        return Base(base_config(target))
+    except UnknownRecipe as unknown:
+        if not has_database(workspace):
+            raise
+        with open_existing(workspace) as store:
+            try:
+                row = store.run(store.resolve(target))
+            except StoreError as error:
+                raise ConfigError([f"{unknown}; {error}"]) from None
+    if not TASKS[row.task].learns:
+        raise Refused([f"{row.id}: is of the task {row.task}; a sweep needs a run that trains"])
+    config, _ = usable_config(workspace.run_dir(row.id))
+    return Base(config.model_copy(update={"plugins": None}), one_line(row.name))
 
 
 def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:

@@ -25,10 +25,15 @@ from engine.tasks import TASKS, USUAL
 
 def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
     """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
+    return changed_config(base_config(target), assignments, data)
+
+
+def changed_config(base: RunConfig, assignments: Sequence[str], data: Path | None) -> RunConfig:
+    """A config with `key=value` changes, on the data in another folder if given. Raises ConfigError."""
     values = parse_assignments(assignments)
     if data is not None:
         values["data.root"] = str(data)
-    return with_data_root(with_values(base_config(target), values))
+    return with_data_root(with_values(base, values))
 
 
 def with_data_root(config: RunConfig) -> RunConfig:

@@ -23,12 +23,13 @@ from engine.requests.refusals import (
     refuse_living,
     refuse_no_name,
     refuse_others,
+    refuse_unarchivable,
     refuse_unkeepable,
     refuse_unwritable,
     refuse_without_data,
 )
 from engine.run.directory import RunDir, refuse_unreadable
-from engine.store import END_STATUSES, RunRow, Store
+from engine.store import RunRow, Store
 from engine.store.cards import card_of, keep_card
 from engine.workspace import Workspace
 
@@ -139,7 +140,7 @@ def archive(workspace: Workspace, store: Store, rows: Sequence[RunRow], archived
     """Leave ended runs out of lists, or show them again; nothing of them is deleted. Returns those whose
     folder does not keep it. Raises Refused, and archives none, when one has not ended."""
     if archived:
-        refuse_others(rows, END_STATUSES, "only runs that have ended are archived")
+        refuse_unarchivable(rows)
     for row in rows:
         if not store.lifecycle.archive(row.id, archived) and archived:
             raise Refused([f"{row.id}: was started just now and is not archived"])

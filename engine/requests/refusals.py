@@ -65,6 +65,11 @@ def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
     refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
 
 
+def refuse_unarchivable(rows: Sequence[RunRow]) -> None:
+    """Raises Refused when one of the runs has not ended."""
+    refuse_others(rows, END_STATUSES, "only runs that have ended are archived")
+
+
 def refuse_protected(rows: Sequence[RunRow | RunSummary]) -> None:
     """Raises Refused when one of the runs is protected from deletion."""
     problems = [

@@ -5,6 +5,8 @@ The keys; the same key means the same on every screen:
     n new                s stop             r resume           R rerun with edits
     enter open           p preview          c compare          l log
     d delete             t tag              o note             f folder            y copy id
+    x menu: evaluate, ood, robustness, predict, sweep, pause, priority, rename, move, archive, protect
+    z undo
     space mark           a mark all         u unmark
     / filter             S sort by          < > sort by the column beside           i other way round
     g group              left right fold    F follow latest
@@ -71,6 +73,12 @@ class Dashboard(Acting, Screen[None]):
         ),
         Binding("r", "resume", "resume", tooltip="Requeue a stopped, failed or lost run; it resumes"),
         Binding("enter", "open", "open", tooltip="Open the run; on a group's header: fold it"),
+        Binding(
+            "x",
+            "menu",
+            "do…",
+            tooltip="Evaluate, sweep, pause, rename, move, archive, protect: by name",
+        ),
         Binding("p", "preview", "preview", tooltip="Predictions of the marked runs or of this one"),
         Binding("c", "compare", "compare", tooltip="Compare the marked runs"),
         Binding(
@@ -90,6 +98,7 @@ class Dashboard(Acting, Screen[None]):
         Binding("d", "delete", "delete", tooltip="Delete runs with their files; asks first"),
         Binding("t", "tag", "tag", tooltip="Edit the tags"),
         Binding("o", "note", "note", tooltip="Edit the note"),
+        Binding("z", "undo", "undo", tooltip="Undo the last change of tags, note, name, experiment, archive"),
         Binding("v", "view", "view", tooltip="Side pane: overview, classes, log, config"),
         Binding("V", "pane", "pane", tooltip="Show or hide the side pane"),
         Binding("a", "runs('toggle_all')", "all", tooltip="Mark all runs that match the filter; again: none"),
@@ -210,6 +219,7 @@ class Dashboard(Acting, Screen[None]):
             else "",
             f"{active} running" if active else "",
             f"{queued} queued" + (", no agent running: A starts one" if waits else "") if queued else "",
+            f"{archived} archived" if (archived := sum(run.archived for run in runs)) else "",
             "1 run" if len(runs) == 1 else f"{len(runs):,} runs",
         ]
         right = " · ".join(part for part in parts if part)
@@ -300,3 +310,16 @@ class Dashboard(Acting, Screen[None]):
 
     def targets(self) -> Sequence[RunSummary]:
         return self.table.runs.targets
+
+    # ------------------------------------------------------------------ archived runs
+
+    @property
+    def has_archived(self) -> bool:
+        return any(run.archived for run in self.tui.snapshot.runs.values())
+
+    @property
+    def shows_archived(self) -> bool:
+        return self.table.runs.with_archived
+
+    def action_toggle_archived(self) -> None:
+        self.table.change(RunList.toggle_archived)

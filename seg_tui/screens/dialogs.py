@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -39,11 +39,11 @@ class Ask(ModalScreen[str | None]):
         with Vertical():
             yield Static(self._title, classes="title", markup=False)
             if self._problem:
-                yield Static(f"not saved: {self._problem}", classes="problem", markup=False)
+                yield Static(f"not done: {self._problem}", classes="problem", markup=False)
             # A key that was meant for the screen below must not replace all of what comes back.
             yield Input(self._value, compact=True, select_on_focus=not self._problem)
             yield Static(self._hint, classes="hint", markup=False)
-            yield Static("enter: save   escape: cancel", classes="hint", markup=False)
+            yield Static("enter: do it   escape: cancel", classes="hint", markup=False)
 
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:
@@ -95,6 +95,37 @@ class Pick(ModalScreen[str | None]):
         keys = [key for key, _ in self._options]
         if self._current in keys:
             self.query_one(OptionList).highlighted = keys.index(self._current)
+
+    @on(OptionList.OptionSelected)
+    def answer(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option.id)
+
+
+class Menu(ModalScreen[str | None]):
+    """What can be done, each by its letter; None when it was left with escape."""
+
+    DEFAULT_CSS = (
+        f"Menu {{ {_BOX} & > Vertical {{ width: 66; }} & OptionList {{ height: auto; max-height: 20; }} }}"
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str, str]]) -> None:
+        """`choices` are triples of a letter, what is returned, and what is shown."""
+        super().__init__()
+        self._title, self._choices = title, choices
+
+    def compose(self) -> ComposeResult:
+        options = (Option(f"{letter}  {text}", id=name) for letter, name, text in self._choices)
+        with Vertical():
+            yield Static(self._title, classes="title", markup=False)
+            yield OptionList(*options, markup=False, compact=True)
+            yield Static("its letter, or enter: choose   escape: cancel", classes="hint", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        for letter, name, _ in self._choices:
+            if event.character == letter:
+                event.stop()
+                self.dismiss(name)
 
     @on(OptionList.OptionSelected)
     def answer(self, event: OptionList.OptionSelected) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from textual.widgets import Input
 from engine.requests.lifecycle import set_tags
 from engine.workspace import Workspace
 from seg_tui.app import ActionEnded, SegTui
-from seg_tui.screens.dialogs import Ask, Confirm
+from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import TitleBar
@@ -274,3 +275,62 @@ async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
         await told(app, pilot, "an agent was started")
     assert no_agent == [workspace]
     assert not (workspace.root / "agents").exists()
+
+
+async def test_the_menu_renames_moves_protects_and_archives_and_z_takes_it_back(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        for letter, words in (("r", "the good one"), ("m", "new")):
+            await press_on(app, pilot, "aaaa0001", "x")
+            await until(pilot, lambda: isinstance(app.screen, Menu), "the menu")
+            await pilot.press(letter)
+            await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+            app.screen.query_one(Input).value = words
+            await pilot.press("enter")
+            await told(app, pilot, words)
+        await press_on(app, pilot, "aaaa0001", "space", "x", "k")
+        await told(app, pilot, "the good one: protected from deletion; z undoes it")
+        await until(pilot, lambda: app.snapshot.runs["aaaa0001"].protected)
+        await pilot.press("d")
+        await told(app, pilot, "aaaa0001: is protected")
+        await press_on(app, pilot, "aaaa0002", "space", "x", "a")
+        await until(pilot, lambda: len(app.screen.query_one(RunTable).runs.ordered) == 4, "both are hidden")
+        assert "2 archived" in str(app.screen.query_one(TitleBar).render())
+        await pilot.press("x", "h")
+        await until(pilot, lambda: len(app.screen.query_one(RunTable).runs.ordered) == 6, "shown when asked")
+        for undone in ("archive of 2 runs", "protection of the good one", "experiment of the", "name of"):
+            await pilot.press("z")
+            await told(app, pilot, f"undone: {undone}")
+        await pilot.press("z")
+        await told(app, pilot, "there is nothing to undo")
+    with workspace.open_store() as store:
+        row = store.run("aaaa0001")
+    assert (row.name, row.experiment, row.archived, row.protected) == ("unet-seed1", "paper", False, False)
+
+
+async def test_commands_of_the_engine_are_asked_for_in_its_words_and_what_was_typed_comes_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command[command.index("--workspace") + 2 :])
+        if "aaaa0002" in command:
+            return subprocess.CompletedProcess(command, 2, "", "error: data.root: no such folder\n")
+        told = '{"event":"queued","run":"ffff0000","name":"unet-seed1-val-input"}\n'
+        return subprocess.CompletedProcess(command, 0, told, "")
+
+    monkeypatch.setattr("seg_tui.commands.subprocess.run", run)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "space")
+        await press_on(app, pilot, "aaaa0002", "space", "x", "e")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+        app.screen.query_one(Input).value = "--split val --at input"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.query(".problem"), "given back")
+        problem = str(app.screen.query_one(".problem").render())
+        assert "1 of 2 runs: queued; aaaa0002: data.root: no such folder" in problem
+        assert app.screen.query_one(Input).value == "--split val --at input"
+        assert list(app.drafts) == [("evaluate", ("aaaa0002",))], (
+            "only the run that is left is asked for again"
+        )
+    assert asked[0] == ["evaluate", "aaaa0001", "--split", "val", "--at", "input", "--queue", "--json"]
