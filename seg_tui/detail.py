@@ -14,6 +14,7 @@ from engine.store import (
     CorruptionRow,
     CrfRow,
     CrfTrialRow,
+    EnvironmentRow,
     EpochRow,
     EvaluationRow,
     EventRow,
@@ -59,6 +60,7 @@ class Results:
     evaluations: tuple[EvaluationRow, ...] = ()
     ood: tuple[OodRow, ...] = ()
     corruptions: tuple[CorruptionRow, ...] = ()
+    environments: tuple[EnvironmentRow, ...] = ()
     crf: tuple[CrfRow, ...] = ()
     crf_trials: tuple[CrfTrialRow, ...] = ()
     latencies: tuple[LatencyRow, ...] = ()
@@ -70,6 +72,7 @@ def load_results(store: Store, run_id: str) -> Results:
         evaluations=(*store.results.evaluations(run_id), *store.results.evaluations_of(run_id)),
         ood=tuple(store.results.ood_results(run_id)),
         corruptions=tuple(store.results.corruptions(run_id)),
+        environments=tuple(store.results.environments(run_id)),
         crf=tuple(store.results.crf_results(run_id)),
         crf_trials=tuple(store.results.crf_trials(run_id)),
         latencies=tuple(store.results.latencies(run_id)),

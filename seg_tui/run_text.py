@@ -45,12 +45,14 @@ def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
 
 
 def results_text(detail: Detail, found: Results, folder: Path, now: float, width: int) -> Text:
-    """Evaluations, out-of-distribution scores and Dice on corrupted images, or how to come by them."""
+    """Evaluations, out-of-distribution scores, Dice on corrupted images and in other environments, or how to
+    come by them."""
     page = replace(
         page_of(detail, folder, now),
         evaluations=found.evaluations,
         ood=found.ood,
         corruptions=found.corruptions,
+        environments=found.environments,
         crf=found.crf,
         crf_trials=found.crf_trials,
         latencies=found.latencies,

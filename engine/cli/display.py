@@ -18,6 +18,7 @@ from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
+from engine.report.environments import environment_text
 from engine.report.evaluation import evaluation_text, metrics_text
 from engine.report.latency import latency_text
 from engine.report.tables import class_table, duration, score
@@ -315,6 +316,9 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
         if row.source and (corrupted := store.results.corruptions(row.id)):
             stream.say("\nDice by corruption and strength:")
             stream.say(corruption_table(corrupted))
+        if row.source and (environments := store.results.environments(row.id)):
+            stream.say()
+            stream.say(environment_text(environments))
         if row.source and (refined := store.results.crf_results(row.id)):
             stream.say()
             stream.say(crf_text(refined, row.colors))

@@ -18,6 +18,7 @@ from engine.report.compare import ComparedRun, Comparison, compare
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import MEASURES, Curve, curves_figure
+from engine.report.figures.environments import environments_figure
 from engine.report.figures.robustness import coverage_figure, robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
 from engine.report.figures.score_maps import Judged, score_maps_figure
@@ -180,6 +181,14 @@ def _robustness(material: _Material) -> Figure:
     return robustness_figure(scored, material.columns, measure)
 
 
+def _generalise(material: _Material) -> Figure:
+    found = [(run.row.name or run.row.id, run.environments) for run in material.runs]
+    measure = material.options.measure
+    if measure not in ("dice", "miou"):
+        raise FigureError(f"{measure}: environments have dice and miou")
+    return environments_figure([(name, rows) for name, rows in found if rows], material.columns, measure)
+
+
 def _speed(material: _Material) -> Figure:
     """Dice against frames a second, of the runs that are named or of all."""
     options, store = material.options, material.store
@@ -240,6 +249,7 @@ KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "ood": (_ood, 2),
     "coverage": (_coverage, 1),
     "robustness": (_robustness, 2),
+    "generalise": (_generalise, 1),
     "speed": (_speed, 1),
 }
 """Kind of figure -> what draws it, and the columns that it usually spans."""

@@ -27,7 +27,17 @@ commands = Commands("Look")
 
 STATUSES = ("queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost")
 FORMATS = ("table", "csv", "md", "latex", "json")
-FIGURES = ("samples", "curves", "classes", "confusion", "ood", "coverage", "robustness", "speed")
+FIGURES = (
+    "samples",
+    "curves",
+    "classes",
+    "confusion",
+    "ood",
+    "coverage",
+    "robustness",
+    "generalise",
+    "speed",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +211,7 @@ class FigureOptions:
         str,
         typer.Option(
             metavar="WORD",
-            help="Of curves, robustness and speed: dice, dice_image, miou, pixel_accuracy or loss.",
+            help="Of curves, robustness, generalise, speed: dice, dice_image, miou, pixel_accuracy or loss.",
             autocompletion=words.among("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
         ),
     ] = "dice"
@@ -255,7 +265,7 @@ def figure(
         str,
         typer.Argument(
             metavar="KIND",
-            help="samples, curves, classes, confusion, ood, coverage, robustness or speed.",
+            help="samples, curves, classes, confusion, ood, coverage, robustness, generalise or speed.",
             autocompletion=words.among(*FIGURES),
         ),
     ],

@@ -1,4 +1,4 @@
-"""`seg-engine ood` and `seg-engine robustness`: what a network does not know, and what it does not cope
+"""`seg-engine ood`, `robustness` and `generalise`: what a network does not know, and what it does not cope
 with."""
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from engine.cli.evaluate import card_of_network
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, queue_or_start
-from engine.requests.derive import checkpoint_of, derived_config, source_run
+from engine.requests.derive import checkpoint_of, derived_config, source_run, trained_config
+from engine.requests.generalise import Unseen, unseen_section
 from engine.run.files import absolute
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.scoring import OodEvaluation, RobustnessEvaluation
+    from engine.cli.scoring import Generalisation, OodEvaluation, RobustnessEvaluation
 
 
 def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
@@ -62,6 +63,35 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
         )
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-robustness")
+        return queue_or_start(workspace, store, made, config, place, as_json)
+
+
+def generalise(workspace: Workspace, wanted: Generalisation) -> int:
+    """Score other environments as a run of its own; returns the exit status.
+
+    Raises Refused, ConfigError, DataError and StoreError before anything is made.
+    """
+    place, as_json = wanted.queued.place, wanted.as_json
+    unseen = Unseen(
+        data=wanted.data,
+        class_map=wanted.class_map,
+        corruptions=wanted.corruptions,
+        strengths=tuple(wanted.strength) or (3,),
+        split=wanted.split,
+    )
+    with open_existing(workspace, change=True) as store:
+        row = source_run(store, wanted.run)
+        path = checkpoint_of(workspace, row, wanted.checkpoint, waits=place is not None)
+        section = {
+            **unseen_section(trained_config(workspace, row), unseen),
+            "source": row.id,
+            "checkpoint": path,
+            "tta": wanted.tta,
+            **wanted.windows.keys,
+        }
+        config = derived_config(workspace, row, section, wanted.changes, task="generalise")
+        check_data(config, workspace, row=row)
+        made = card_of_network(wanted.new, row, f"{row.name}-generalise")
         return queue_or_start(workspace, store, made, config, place, as_json)
 
 

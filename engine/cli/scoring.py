@@ -272,6 +272,55 @@ def robustness(context: typer.Context, wanted: RobustnessEvaluation) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generalisation:
+    """Raises WrongUse without an environment."""
+
+    run: RunName
+    changes: NetworkChanges = field(default_factory=list)
+    data: Annotated[
+        list[str],
+        typer.Option(
+            metavar="DIR[,KEY=VALUE]",
+            help="A data set of the same classes; behind it name=, layout=, classes= or split= "
+            "[default: val]; repeatable.",
+        ),
+    ] = field(default_factory=list)
+    class_map: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|NAME", help="Merge classes before scoring: camvid, categories or a TOML file."
+        ),
+    ] = ""
+    corruptions: Annotated[
+        str, typer.Option(metavar="NAMES", help="Corruptions of the run's own images: all, none or names.")
+    ] = "all"
+    strength: Annotated[
+        list[int], typer.Option(metavar="N", help="Of the corruptions, 1 to 5; repeatable [default: 3].")
+    ] = field(default_factory=list)
+    split: Annotated[
+        str, one_of("train", "val", "test", help="Of the run's own data: train, val or test.")
+    ] = "val"
+    tta: Tta = "none"
+    checkpoint: Checkpoint = "best"
+    windows: InWindows
+    new: OfNetwork
+    queued: InQueue
+    as_json: Json = False
+
+    def __post_init__(self) -> None:
+        if not self.data and self.corruptions == "none":
+            raise WrongUse("which environments? name a data set with --data, or --corruptions")
+
+
+@commands.command()
+def generalise(context: typer.Context, wanted: Generalisation) -> None:
+    """Score a run's network in unseen environments."""
+    from engine.cli.ood import generalise as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     runs: RunNames
     format: Annotated[

@@ -28,6 +28,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             now=time.time(),
             ood=store.results.ood_results(run_id),
             corruptions=store.results.corruptions(run_id),
+            environments=store.results.environments(run_id),
             crf=store.results.crf_results(run_id),
             crf_trials=store.results.crf_trials(run_id),
             metrics=store.results.metrics(run_id),
@@ -47,6 +48,7 @@ def as_record(page: RunPage) -> dict[str, Any]:
     record["evaluations"] = [asdict(row) for row in page.evaluations]
     record["ood"] = [asdict(row) for row in page.ood]
     record["corruptions"] = [asdict(row) for row in page.corruptions]
+    record["environments"] = [asdict(row) for row in page.environments]
     record["crf"] = [asdict(row) for row in page.crf]
     record["crf_trials"] = [asdict(row) for row in page.crf_trials]
     record["latencies"] = [asdict(row) for row in page.latencies]

@@ -40,6 +40,7 @@ from engine.config.task_sections import (
     AverageConfig,
     CrfSearchConfig,
     EvaluateConfig,
+    GeneraliseConfig,
     LatencyConfig,
     OfNetworkConfig,
     OodConfig,
@@ -134,6 +135,7 @@ class RunConfig(Section):
     predict: PredictConfig | None = None
     ood: OodConfig | None = None
     robustness: RobustnessConfig | None = None
+    generalise: GeneraliseConfig | None = None
     crf_search: CrfSearchConfig | None = None
     latency: LatencyConfig | None = None
     average: AverageConfig | None = None

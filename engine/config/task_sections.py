@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Section, Size, option
 from engine.config.windows import SlidingWindowKeys
 
@@ -128,6 +129,47 @@ class OodConfig(OfNetworkConfig):
 
 class RobustnessConfig(ScoredSplitConfig):
     """Scores on corrupted images; `seg-engine robustness` fills it in."""
+
+
+class EnvironmentConfig(Section):
+    """A data set of other scenes than those that a network has learned from."""
+
+    name: str = option("", "What it is called in tables", min_length=1, max_length=100)
+    root: str = option("", "Its folder, absolute", min_length=1)
+    layout: str = option("auto", "How it lies in its folder; auto: the layout that recognises it")
+    classes: str = option("auto", "Where its classes come from, as `data.classes`")
+    split: Literal["train", "val", "test"] = option("val", "Folder of it that is scored")
+    class_set: ClassSetConfig | None = None
+
+
+class ClassGroupConfig(Section):
+    """Classes that count as one."""
+
+    name: str = option("", "What they are called together", min_length=1)
+    members: tuple[str, ...] = Field((), description="The classes", min_length=1)
+
+
+class GeneraliseConfig(ScoredSplitConfig):
+    """Scores in environments that a network has not seen; `seg-engine generalise` fills it in. `split` is
+    that of the run's own data, which the others are held against."""
+
+    environments: tuple[EnvironmentConfig, ...] = ()
+    corruptions: tuple[str, ...] = Field((), description="Corruptions of the run's own images")
+    strengths: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
+        (3,), description="Their strengths, 1 to 5"
+    )
+    class_map: str = option("", "Where the groups of classes come from: a name, or an absolute path")
+    groups: tuple[ClassGroupConfig, ...] = Field((), description="Classes that are merged before scoring")
+    left_out: tuple[str, ...] = Field((), description="Classes whose pixels are void")
+
+    @model_validator(mode="after")
+    def _there_is_an_environment(self) -> Self:
+        if not self.environments and not self.corruptions:
+            raise ValueError("generalise: names no environment; it needs a data set or a corruption")
+        names = ["validation", *(environment.name for environment in self.environments)]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"generalise: two environments are called {twice!r}; names must differ")
+        return self
 
 
 class TimingConfig(Section):

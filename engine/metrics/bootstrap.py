@@ -5,10 +5,13 @@ the difference of the scores *of the drawn split*: pooled scores are computed an
 images' counts, not averaged. The interval lies between the percentiles of those differences (Efron and
 Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 and 16). It says how the split could have
 been chosen otherwise, and nothing of how the training could have gone otherwise: that takes several seeds.
+
+Where the images are different ones, as those of two data sets, those of each are drawn on their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,14 +62,45 @@ def paired_differences(
         )
     names = sorted(ours.names)
     scored = [_Scored(*evaluation.counts(names)) for evaluation in (ours, baseline)]
-    once = np.ones((1, len(names)))
-    (value, reference), generator = (side.measure(once)[:, 0] for side in scored), np.random.default_rng(seed)
-    drawn = []
-    even = np.full(len(names), 1 / len(names))
-    for first in range(0, draws, AT_ONCE):
-        # How often each image is drawn is all that matters of a draw.
-        weights = generator.multinomial(len(names), even, size=min(AT_ONCE, draws - first)).astype(float)
-        drawn.append(scored[0].measure(weights) - scored[1].measure(weights))
+    generator = np.random.default_rng(seed)
+
+    def draw(count: int) -> Values:
+        weights = _drawn(generator, len(names), count)
+        return scored[0].measure(weights) - scored[1].measure(weights)
+
+    return _differences(scored, draw, draws)
+
+
+def unpaired_differences(
+    ours: ImageConfusions, baseline: ImageConfusions, seed: int = 0, draws: int = DRAWS
+) -> list[Difference]:
+    """The same for two evaluations of different images, as of two data sets: the images of each are drawn
+    on their own, so the intervals are wider. Raises MetricsError when the two do not count the same
+    classes."""
+    if ours.classes != baseline.classes:
+        raise MetricsError("the two evaluations have different classes and cannot be compared")
+    scored = [_Scored(*evaluation.counts(sorted(evaluation.names))) for evaluation in (ours, baseline)]
+    generator = np.random.default_rng(seed)
+
+    def draw(count: int) -> Values:
+        one, other = (
+            side.measure(_drawn(generator, len(evaluation), count))
+            for side, evaluation in zip(scored, (ours, baseline), strict=True)
+        )
+        return one - other
+
+    return _differences(scored, draw, draws)
+
+
+def _drawn(generator: np.random.Generator, images: int, count: int) -> Values:
+    """How often each image is drawn, [count, images]; that is all that matters of a draw."""
+    return generator.multinomial(images, np.full(images, 1 / images), size=count).astype(float)
+
+
+def _differences(scored: Sequence[_Scored], draw: Callable[[int], Values], draws: int) -> list[Difference]:
+    """The scores of both sides, and the intervals of what `draw` gives: MEASURES [4, B] of B draws."""
+    value, reference = (side.measure(np.ones((1, len(side))))[:, 0] for side in scored)
+    drawn = [draw(min(AT_ONCE, draws - first)) for first in range(0, draws, AT_ONCE)]
     tails = 100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2
     intervals = [_percentiles(row, tails) for row in np.concatenate(drawn, axis=1)]
     return [
@@ -82,6 +116,9 @@ class _Scored:
         self._correct, self._size = correct.astype(float), (truth + predicted).astype(float)
         self._pixels = truth.sum(axis=1).astype(float)
         self._image_dice = _mean_of_defined(_ratio(2 * self._correct, self._size))  # [N], NaN: undefined
+
+    def __len__(self) -> int:
+        return len(self._pixels)
 
     def measure(self, weights: Values) -> Values:
         """MEASURES [4, B] of B splits in which image n occurs weights[b, n] times; NaN where undefined."""

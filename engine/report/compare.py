@@ -22,6 +22,7 @@ from engine.report.compare_config import (
 )
 from engine.report.compare_crf import CrfLine, crf_lines
 from engine.report.compare_ood import OodLine, ood_lines
+from engine.report.environments import EnvironmentLine, environment_lines
 from engine.report.measures import ComparedRun as ComparedRun
 from engine.report.measures import Measure, Metric, Value, measures_of, summarised
 from engine.report.published import (
@@ -95,6 +96,7 @@ class Comparison:
     published: tuple[PublishedResult, ...] = ()
     literature: tuple[LiteratureResult, ...] = ()
     ood: tuple[OodLine, ...] = ()
+    environments: tuple[EnvironmentLine, ...] = ()
     crf: tuple[CrfLine, ...] = ()
     speed: SpeedPlot | None = None
     """Dice against frames a second, a point for each run with its entry's letter; None where no run has a
@@ -143,6 +145,9 @@ def compare(
         published=published_results([run.row.recipe for run in runs]) if with_published else (),
         literature=literature_results(_class_names(runs)) if with_published else (),
         ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
+        environments=environment_lines(
+            [(e.letter, [run.environments for run in g]) for e, g in zip(entries, groups, strict=True)]
+        ),
         crf=crf_lines([(e.letter, g) for e, g in zip(entries, groups, strict=True)]),
         speed=_speed(entries, groups),
     )

@@ -10,6 +10,8 @@ from rich.text import Text
 from engine.report.compare import Comparison
 from engine.report.compare_crf import CRF_IOU, CRF_TITLE, CrfLine, by_images, classes_of, without
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
+from engine.report.environments import DICE, EnvironmentLine
+from engine.report.environments import TITLE as ENVIRONMENTS
 from engine.report.measures import Metric, Value
 from engine.report.published import LiteratureResult, PublishedResult
 from engine.report.speed import SPEED_TITLE, speed_table
@@ -91,6 +93,8 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
         parts.append(Text("no config key differs"))
     if comparison.ood:
         parts.append(_titled(OOD_TITLE, ood_lines_table(comparison.ood, width)))
+    if comparison.environments:
+        parts.append(_titled(ENVIRONMENTS, environment_lines_table(comparison.environments, width)))
     if comparison.crf:
         parts.append(_titled(CRF_TITLE, crf_lines_table(comparison.crf, width)))
         parts += [
@@ -204,6 +208,22 @@ def key_table(comparison: Comparison, width: int | None) -> Text:
     for i, entry in enumerate(comparison.entries):
         cells = [or_dash(row.values[i]) for row in rows]
         columns.append(Column(entry.letter, cells, rank=i, least=6))
+    return text_table(columns, width)
+
+
+def environment_lines_table(lines: Sequence[EnvironmentLine], width: int | None) -> Text:
+    """A line for each environment and entry: scores, and what they differ by from the entry's own images."""
+    columns = [
+        Column("environment", [line.environment for line in lines], least=10),
+        Column("", [line.letter for line in lines]),
+        Column("images", [str(line.images) for line in lines], right=True, rank=3),
+    ]
+    for rank, (title, values) in enumerate(
+        (("Dice", [line.dice for line in lines]), ("mIoU", [line.miou for line in lines])), start=1
+    ):
+        changes = _differences(DICE, values, VERDICT_STYLES)
+        columns.append(Column(title, [number(DICE, value) for value in values], right=True, rank=rank))
+        columns.append(Column("to own", changes, right=True, rank=rank))
     return text_table(columns, width)
 
 

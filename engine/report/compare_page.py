@@ -17,6 +17,8 @@ from engine.report.compare_formats import (
     published_score,
 )
 from engine.report.compare_ood import OOD_TITLE, ood_block
+from engine.report.environments import DICE
+from engine.report.environments import TITLE as ENVIRONMENTS
 from engine.report.measures import Metric, Value
 from engine.report.page import Block, Bullets, Cell, Marked, Table, table, text, to_markdown
 from engine.report.published import LiteratureResult, PublishedResult
@@ -24,6 +26,23 @@ from engine.report.speed import speed_blocks
 from engine.report.tables import duration
 
 MOST_COLUMNS = 4
+
+
+def environments_block(comparison: Comparison) -> Table:
+    """The entries in each environment; in brackets what their scores differ by from the own images."""
+    rows: list[list[Cell]] = [
+        [
+            line.environment,
+            line.letter,
+            str(line.images),
+            *(
+                number(DICE, value) + (f" ({difference(DICE, value)})" if difference(DICE, value) else "")
+                for value in (line.dice, line.miou)
+            ),
+        ]
+        for line in comparison.environments
+    ]
+    return table(["environment", "run", "images", "Dice", "mIoU"], rows, numbers_from=2)
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -41,6 +60,8 @@ def comparison_blocks(comparison: Comparison) -> list[Block]:
         blocks += [text("Config keys that differ."), keys_block(comparison)]
     if comparison.ood:
         blocks += [text(f"{OOD_TITLE[0].upper()}{OOD_TITLE[1:]}."), ood_block(comparison.ood)]
+    if comparison.environments:
+        blocks += [text(f"{ENVIRONMENTS[0].upper()}{ENVIRONMENTS[1:]}."), environments_block(comparison)]
     if comparison.crf:
         blocks += [text(f"{CRF_TITLE[0].upper()}{CRF_TITLE[1:]}."), *crf_blocks(comparison.crf)]
     if comparison.speed is not None:

@@ -42,6 +42,7 @@ def comparison_record(comparison: Comparison) -> dict[str, Any]:
         "config": {row.key: dict(zip(letters, row.values, strict=True)) for row in comparison.config},
         "notes": list(comparison.notes),
         "ood": [asdict(line) for line in comparison.ood],
+        "environments": [asdict(line) for line in comparison.environments],
         "speed": None if comparison.speed is None else asdict(comparison.speed),
         "crf": [asdict(line) for line in comparison.crf],
         "published": [asdict(result) for result in comparison.published],

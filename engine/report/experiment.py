@@ -16,6 +16,7 @@ from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
 from engine.report.compare_ood import corruption_block, ood_block
 from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
+from engine.report.environments import ABOUT, TITLE, environment_block, footnotes
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
 from engine.report.pretraining import Held, held_against_scratch, pretraining_blocks
 from engine.report.published import literature_results
@@ -103,6 +104,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += _crf(experiment)
     blocks += _ood(experiment)
     blocks += _robustness(experiment, pictures)
+    blocks += _environments(experiment, pictures)
     blocks += _real_time(experiment, pictures)
     blocks += [Heading("Speed"), *_speed(experiment)]
     blocks += [Heading("Configuration"), *_configs(experiment)]
@@ -253,6 +255,17 @@ def _robustness(experiment: Experiment, pictures: Mapping[str, Picture]) -> list
     about = "Dice on validation images corrupted at five strengths, at the labels' own size."
     drawn = _pictured("Robustness", pictures, ("robustness",)) or [Heading("Robustness")]
     return [*drawn, text(about), corruption_block(scored)]
+
+
+def _environments(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
+    found = [(run.row.name or run.row.id, run.compared.environments) for run in experiment.trainings]
+    scored = [(name, rows) for name, rows in found if rows]
+    if not scored:
+        return []
+    title = TITLE[0].upper() + TITLE[1:]
+    drawn = _pictured(title, pictures, ("generalise",)) or [Heading(title)]
+    notes = dict.fromkeys(note for _, rows in scored for note in footnotes(rows))
+    return [*drawn, text(ABOUT), environment_block(scored), *([Bullets(tuple(notes))] if notes else [])]
 
 
 def _real_time(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:

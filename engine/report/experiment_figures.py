@@ -14,6 +14,7 @@ from engine.report.experiment import Experiment, speed_of
 from engine.report.figures.classes import MOST_ENTRIES, classes_figure
 from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.environments import environments_figure
 from engine.report.figures.robustness import robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
 from engine.report.figures.speed import speed_figure
@@ -50,6 +51,7 @@ def draw_figures(
         "samples": lambda: _samples(experiment, gallery_of),
         "confusion": lambda: _confusion(experiment),
         "robustness": lambda: _robustness(experiment),
+        "generalise": lambda: _environments(experiment),
         "speed": lambda: _speed(experiment),
     }
     for equal in experiment.findings.budgets:
@@ -139,6 +141,16 @@ def _robustness(experiment: Experiment) -> tuple[Figure, str]:
     found = [(run.row.name or run.row.id, run.compared.corruptions) for run in experiment.trainings]
     scored = [(name, rows) for name, rows in found if rows][:MOST_ENTRIES]
     return robustness_figure(scored), "Dice against the strength of each corruption; 0: images as they are."
+
+
+def _environments(experiment: Experiment) -> tuple[Figure, str]:
+    found = [(run.row.name or run.row.id, run.compared.environments) for run in experiment.trainings]
+    scored = [(name, rows) for name, rows in found if rows][:MOST_ENTRIES]
+    caption = (
+        "Dice in each environment; dotted: on the images that the run held out. Whiskers: the 95 % interval "
+        "of the difference to those. Filled: the same images, corrupted; hollow: other data sets."
+    )
+    return environments_figure(scored, 2), caption
 
 
 def _speed(experiment: Experiment) -> tuple[Figure, str]:

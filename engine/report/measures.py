@@ -13,7 +13,16 @@ from engine.report.compare_config import pretraining_epochs
 from engine.report.compare_ood import OodResults
 from engine.report.instances import FOUND, is_of_instances
 from engine.report.tables import windows_told
-from engine.store import CorruptionRow, CrfRow, EpochRow, EvaluationRow, LatencyRow, MetricRow, RunRow
+from engine.store import (
+    CorruptionRow,
+    CrfRow,
+    EnvironmentRow,
+    EpochRow,
+    EvaluationRow,
+    LatencyRow,
+    MetricRow,
+    RunRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +55,8 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class ComparedRun:
     """A run with its curve and what others found out about its network; an evaluation with its own result.
-    `ood`, `crf` and `latencies` are in the order of time, `corruptions` are of the newest run that measured
-    them."""
+    `ood`, `crf` and `latencies` are in the order of time, `corruptions` and `environments` are of the newest
+    run that measured them."""
 
     row: RunRow
     epochs: Sequence[EpochRow]
@@ -57,6 +66,7 @@ class ComparedRun:
     metrics: Sequence[MetricRow] = ()
     crf: Sequence[CrfRow] = ()
     latencies: Sequence[LatencyRow] = ()
+    environments: Sequence[EnvironmentRow] = ()
 
     @property
     def best(self) -> EpochRow | None:

@@ -8,6 +8,7 @@ from typing import Any
 from engine.config.export import ExportConfig
 from engine.report.compare_formats import or_dash
 from engine.report.compare_ood import corruption_block, ood_block, ood_lines
+from engine.report.environments import ABOUT, environment_block
 from engine.report.instances import CAPTION, instances_block, newest
 from engine.report.measures import ComparedRun
 from engine.report.page import Block, Bullets, Code, Heading, Marked, table, text, to_markdown
@@ -47,6 +48,8 @@ def model_card(run: ComparedRun, wanted: ExportConfig, made: Mapping[str, Any]) 
     if run.corruptions:
         strengths = "Dice on validation images corrupted at five strengths."
         blocks += [Heading("Robustness"), text(strengths), corruption_block([("", run.corruptions)])]
+    if run.environments:
+        blocks += [Heading("Unseen environments"), text(ABOUT), environment_block([("", run.environments)])]
     return to_markdown(blocks)
 
 

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from engine.report.crf import crf_text, trials_table
 from engine.report.detection import corruption_table, ood_text
+from engine.report.environments import TITLE as ENVIRONMENTS
+from engine.report.environments import environment_text
 from engine.report.evaluation import evaluation_text, evaluations_table, with_unit
 from engine.report.instances import instances_table, is_of_instances, newest
 from engine.report.latency import latency_text
@@ -31,6 +33,7 @@ from engine.store import (
     CorruptionRow,
     CrfRow,
     CrfTrialRow,
+    EnvironmentRow,
     EpochRow,
     EvaluationRow,
     EventRow,
@@ -71,6 +74,7 @@ class RunPage:
     now: float
     ood: Sequence[OodRow] = ()
     corruptions: Sequence[CorruptionRow] = ()
+    environments: Sequence[EnvironmentRow] = ()
     crf: Sequence[CrfRow] = ()
     crf_trials: Sequence[CrfTrialRow] = ()
     metrics: Sequence[MetricRow] = ()
@@ -235,11 +239,11 @@ def _metrics(page: RunPage, width: int | None) -> Text | None:
 
 def results(page: RunPage, width: int | None = None) -> Text | None:
     """What was measured beside the training: evaluations, out-of-distribution scores, Dice on corrupted
-    images, latency; by the run itself or by those that looked at its network. For `width` columns (None: no
-    limit)."""
+    images and in other environments, latency; by the run itself or by those that looked at its network. For
+    `width` columns (None: no limit)."""
     told = (
         *(_evaluations(page, width), _instances(page, width)),
-        *(_ood(page, width), _corruptions(page, width)),
+        *(_ood(page, width), _corruptions(page, width), _environments(page, width)),
         *(_crf(page, width), _crf_search(page, width)),
         _latencies(page, width),
     )
@@ -286,6 +290,16 @@ def _corruptions(page: RunPage, width: int | None) -> Text | None:
     rows = [row for row in page.corruptions if row.run_id == newest]
     by += f", {windows_told(rows[0])}" if rows[0].window_size else ""
     return Text.assemble((f"Dice by corruption and strength{by}\n", "bold"), corruption_table(rows, width))
+
+
+def _environments(page: RunPage, width: int | None) -> Text | None:
+    """Scores in unseen environments, likewise."""
+    if not page.environments:
+        return None
+    newest = page.environments[-1].run_id
+    by = "" if newest == page.row.id else f", by run {newest}"
+    rows = [row for row in page.environments if row.run_id == newest]
+    return Text.assemble((f"{ENVIRONMENTS}{by}\n", "bold"), environment_text(rows, width))
 
 
 def _crf(page: RunPage, width: int | None) -> Text | None:

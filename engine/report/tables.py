@@ -19,7 +19,7 @@ from rich.text import Text
 from engine.visible import one_line
 
 if TYPE_CHECKING:
-    from engine.store import CorruptionRow, EvaluationRow, OodRow
+    from engine.store import CorruptionRow, EnvironmentRow, EvaluationRow, OodRow
 
 Cell = str | tuple[str, str]
 """Text, or text with its Rich style."""
@@ -126,7 +126,7 @@ def score(value: float | None, sign: str = "", digits: int = 4) -> str:
     return f"{value:{sign}.{digits}f}" if small else f"{value:{sign}.3e}"
 
 
-def windows_told(row: CorruptionRow | EvaluationRow | OodRow) -> str:
+def windows_told(row: CorruptionRow | EnvironmentRow | EvaluationRow | OodRow) -> str:
     """The sliding windows in which a network saw the images."""
     return f"windows {row.window_size} every {row.window_stride}"
 

@@ -31,7 +31,9 @@ from engine.run.latency_events import LatencyResult, Timed
 from engine.run.scoring_events import (
     CorruptionResult,
     Detecting,
+    EnvironmentResult,
     Evaluating,
+    Generalising,
     ImageScores,
     OodImage,
     OodResult,
@@ -294,6 +296,8 @@ AnyEvent = Annotated[
     | OodImage
     | OodResult
     | CorruptionResult
+    | Generalising
+    | EnvironmentResult
     | CrfResult
     | CrfSearching
     | CrfTrial

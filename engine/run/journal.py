@@ -22,12 +22,13 @@ from engine.run.event import Event
 from engine.run.events import AnyEvent, Checkpoint, Epoch, Failed, Finished, Stopped
 from engine.run.files import open_shared
 from engine.run.latency_events import LatencyResult
-from engine.run.scoring_events import CorruptionResult, OodResult, Result
+from engine.run.scoring_events import CorruptionResult, EnvironmentResult, OodResult, Result
 
 _PARSER: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
 
 _DURABLE = (
-    *(Epoch, Checkpoint, Result, OodResult, CorruptionResult, CrfResult, CrfTrial, LatencyResult),
+    *(Epoch, Checkpoint, Result, OodResult, CorruptionResult, EnvironmentResult),
+    *(CrfResult, CrfTrial, LatencyResult),
     *(Finished, Failed, Stopped),
 )
 

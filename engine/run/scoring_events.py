@@ -1,4 +1,5 @@
-"""The events of the tasks that score or use a trained network: `evaluate`, `predict`, `ood`, `robustness`."""
+"""The events of the tasks that score or use a trained network: `evaluate`, `predict`, `ood`, `robustness`,
+`generalise`."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from engine.run.bounds import (
     EpochNumber,
     Large,
     Name,
+    Number,
     Rate,
     Score,
     Seconds,
@@ -194,3 +196,54 @@ class CorruptionResult(Windowed):
     dice_image: Score | None
     miou: Score | None
     pixel_accuracy: Score | None
+
+
+class Generalising(OfClasses, Windowed):
+    """Which environments a checkpoint of the run `source` is scored in; `done` of all images an earlier
+    attempt has scored. `classes` are those that are scored, after merging."""
+
+    event: Literal["generalising"] = "generalising"
+    source: str
+    checkpoint: str
+    sha256: Word
+    epoch: EpochNumber
+    environments: Annotated[list[Name], Field(max_length=1000)]
+    images: Whole
+    done: Whole
+    label_resize: Literal["bilinear-logits", "nearest"]
+    tta: Word
+    classes: Classes
+    colors: Colors
+
+
+class EnvironmentResult(Windowed):
+    """The scores in one environment. `kind` says what it is: the run's `own` images, those under a
+    `corruption`, or another `data` set. `dice_difference` and `miou_difference` are to the own images, with
+    an interval of 95 % from `_low` to `_high` by bootstrap over images: paired where the images are the
+    same ones, which are a `corruption`'s. `never_labelled` are scored classes that no label has, `merged`
+    says what was merged and left out."""
+
+    event: Literal["environment_result"] = "environment_result"
+    environment: Name
+    place: Whole
+    kind: Literal["own", "corruption", "data"]
+    root: str
+    layout: Word
+    corruption: Name
+    strength: Whole
+    split: Split
+    images: Whole
+    dice: Score | None
+    dice_image: Score | None
+    miou: Score | None
+    pixel_accuracy: Score | None
+    class_dice: ClassScores
+    class_iou: ClassScores
+    dice_difference: Number | None = None
+    dice_low: Number | None = None
+    dice_high: Number | None = None
+    miou_difference: Number | None = None
+    miou_low: Number | None = None
+    miou_high: Number | None = None
+    never_labelled: Classes = []
+    merged: str = ""

@@ -114,6 +114,40 @@ class CorruptionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentRow:
+    """The scores in one environment; the fields are those of the `environment_result` event. `run_id` is the
+    run that measured them, `source` the run whose network it is of."""
+
+    run_id: str
+    source: str
+    place: int
+    environment: str
+    kind: Literal["own", "corruption", "data"]
+    root: str
+    layout: str
+    corruption: str
+    strength: int
+    split: str
+    images: int
+    dice: float | None
+    dice_image: float | None
+    miou: float | None
+    pixel_accuracy: float | None
+    class_dice: dict[str, float | None]
+    class_iou: dict[str, float | None]
+    dice_difference: float | None
+    dice_low: float | None
+    dice_high: float | None
+    miou_difference: float | None
+    miou_low: float | None
+    miou_high: float | None
+    never_labelled: list[str]
+    merged: str
+    window_size: str = ""
+    window_stride: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CrfParameterRow:
     """The parameters of a CRF, None for predictions without one."""
 

@@ -1,5 +1,5 @@
 """What the runs of a database have measured: curves, scores of checkpoints and of images, what the tasks
-`ood`, `robustness` and `latency` found out, and the events that tell of it."""
+`ood`, `robustness`, `generalise` and `latency` found out, and the events that tell of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
     CrfTrialRow,
+    EnvironmentRow,
     EvaluationRow,
     ImageRow,
     LatencyRow,
@@ -26,6 +27,7 @@ from engine.store.schema import (
     corruptions,
     crf_results,
     crf_trials,
+    environments,
     epochs,
     events,
     images,
@@ -40,6 +42,7 @@ from engine.store.selects import (
     CORRUPTION_COLUMNS,
     CRF_COLUMNS,
     CRF_TRIAL_COLUMNS,
+    ENVIRONMENT_COLUMNS,
     EPOCH_COLUMNS,
     EVALUATION_COLUMNS,
     EVENT_COLUMNS,
@@ -111,6 +114,13 @@ class Results:
         chosen = sa.select(*CORRUPTION_COLUMNS).join_from(corruptions, runs).where(_of(run_id))
         order = (runs.c.created_at, corruptions.c.run_id, corruptions.c.seq)
         return [CorruptionRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
+
+    def environments(self, run_id: str) -> list[EnvironmentRow]:
+        """What the run itself, of the task `generalise`, or those of its network measured; in order of
+        time."""
+        chosen = sa.select(*ENVIRONMENT_COLUMNS).join_from(environments, runs).where(_of(run_id))
+        order = (runs.c.created_at, environments.c.run_id, environments.c.place)
+        return [EnvironmentRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def crf_results(self, run_id: str) -> list[CrfRow]:
         """What CRFs made of the predictions of the run itself, or of those that looked at its network; in

@@ -37,11 +37,12 @@ class RunRow:
     `budget_used` is the share that is used and `epochs`, whose number follows from it, is 0.
 
     `auroc` is the highest of the scores of a run of the task `ood`, of pixels where there are masks, and
-    `auroc_score` names that score; `corrupted_dice` is the mean Dice over the corruptions at `HARDEST` of a
-    run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of the task
-    `crf-search`; `frames_per_second` is that of the first measurement of a run of the task `latency`;
-    `critical_recall` is that of the critical class found least, on the validation split at `best_epoch` or,
-    of the task `evaluate`, on what it scored."""
+    `auroc_score` names that score; `unseen_dice` is the mean Dice over the data sets of a run of the task
+    `generalise`, without any over its corruptions; `corrupted_dice` is the mean Dice over the corruptions at
+    `HARDEST` of a run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of
+    the task `crf-search`; `frames_per_second` is that of the first measurement of a run of the task
+    `latency`; `critical_recall` is that of the critical class found least, on the validation split at
+    `best_epoch` or, of the task `evaluate`, on what it scored."""
 
     id: str
     name: str
@@ -108,6 +109,7 @@ class RunRow:
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None
+    unseen_dice: float | None
     crf_miou: float | None
     frames_per_second: float | None
     critical_recall: float | None

@@ -282,6 +282,34 @@ corruptions = sa.Table(
     sa.PrimaryKeyConstraint("run_id", "split", "corruption", "strength"),
 )
 
+environments = sa.Table(
+    "environments",
+    metadata,
+    _run_id(),
+    sa.Column("place", sa.Integer, nullable=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    _text("environment"),
+    _text("kind"),
+    _text("root"),
+    _text("layout"),
+    _text("corruption"),
+    sa.Column("strength", sa.Integer, nullable=False),
+    _text("split"),
+    sa.Column("images", sa.Integer, nullable=False),
+    *_scores(),
+    sa.Column("class_dice", sa.JSON, nullable=False),
+    sa.Column("class_iou", sa.JSON, nullable=False),
+    *(
+        sa.Column(f"{measure}_{field}", sa.Float)
+        for measure in ("dice", "miou")
+        for field in ("difference", "low", "high")
+    ),
+    sa.Column("never_labelled", sa.JSON, nullable=False),
+    _text("merged"),
+    *_windows(),
+    sa.PrimaryKeyConstraint("run_id", "place"),
+)
+
 
 def _crf_parameters() -> list[sa.Column[float]]:
     """NULL for a trial without a CRF."""

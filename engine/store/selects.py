@@ -13,6 +13,7 @@ from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
     CrfTrialRow,
+    EnvironmentRow,
     EvaluationRow,
     ImageRow,
     LatencyRow,
@@ -25,6 +26,7 @@ from engine.store.schema import (
     corruptions,
     crf_results,
     crf_trials,
+    environments,
     epochs,
     events,
     experiments,
@@ -70,6 +72,15 @@ OF_RUN: dict[str, sa.ColumnElement[Any]] = {
         sa.select(sa.func.avg(corruptions.c.dice)).where(
             corruptions.c.run_id == runs.c.id, corruptions.c.strength == HARDEST
         ),
+    ),
+    "unseen_dice": _of_task(
+        "generalise",
+        sa.select(
+            sa.func.coalesce(
+                sa.func.avg(sa.case((environments.c.kind == "data", environments.c.dice))),
+                sa.func.avg(sa.case((environments.c.kind == "corruption", environments.c.dice))),
+            )
+        ).where(environments.c.run_id == runs.c.id),
     ),
     "critical_recall": sa.select(metrics.c.value)
     .where(
@@ -138,6 +149,7 @@ def _with_source(table: sa.Table, row: type[Any]) -> list[sa.ColumnElement[Any]]
 EVALUATION_COLUMNS = _with_source(results, EvaluationRow)
 OOD_COLUMNS = _with_source(ood_results, OodRow)
 CORRUPTION_COLUMNS = _with_source(corruptions, CorruptionRow)
+ENVIRONMENT_COLUMNS = _with_source(environments, EnvironmentRow)
 CRF_COLUMNS = _with_source(crf_results, CrfRow)
 CRF_TRIAL_COLUMNS = _with_source(crf_trials, CrfTrialRow)
 LATENCY_COLUMNS = _with_source(latencies, LatencyRow)

@@ -74,6 +74,7 @@ class RunSummary:
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None
+    unseen_dice: float | None
     crf_miou: float | None
     frames_per_second: float | None
 

@@ -136,6 +136,14 @@ _SQLITE = {
             s.images, s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.window_size, s.window_stride
         {_WHOSE.format(table="corruptions")}
     """,
+    "environment_scores": f"""
+        SELECT
+            s.run_id AS run, r.name, x.name AS experiment, r.source, s.environment, s.kind, s.root, s.layout,
+            s.corruption, s.strength, s.split, s.images, s.dice, s.dice_image, s.miou, s.pixel_accuracy,
+            s.dice_difference, s.dice_low, s.dice_high, s.miou_difference, s.miou_low, s.miou_high,
+            s.class_dice, s.class_iou, s.never_labelled, s.merged, s.window_size, s.window_stride
+        {_WHOSE.format(table="environments")}
+    """,
 }
 
 _POSTGRESQL = _SQLITE | {

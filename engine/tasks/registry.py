@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from engine.tasks.average import Average
 from engine.tasks.crf_search import CrfSearch
 from engine.tasks.evaluate import Evaluate
+from engine.tasks.generalise import Generalise
 from engine.tasks.latency import Latency
 from engine.tasks.ood import Ood
 from engine.tasks.predict import Predict
@@ -128,7 +129,10 @@ class TaskRegistry:
 
 
 TASKS = TaskRegistry(
-    (Train(), Pretrain(), Average(), Evaluate(), Predict(), Ood(), Robustness(), CrfSearch(), Latency())
+    (
+        *(Train(), Pretrain(), Average(), Evaluate(), Predict(), Ood(), Robustness(), Generalise()),
+        *(CrfSearch(), Latency()),
+    )
 )
 
 

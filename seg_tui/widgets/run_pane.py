@@ -287,6 +287,10 @@ def result_text(detail: Detail, width: int) -> Text:
     if found.corruptions:
         text.append("\n")
         text.append_text(_hardest_table(found.corruptions, width))
+    if found.environments:
+        from engine.report.environments import environment_text
+
+        text.append("\n").append_text(environment_text(found.environments, width))
     return text
 
 

@@ -201,8 +201,8 @@ def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: 
     named = {panel: [line.split()[0] for line in text.splitlines()] for panel, text in panels.items()}
     assert list(named) == ["Run", "Look", "Evaluate", "Queue", "Data", "Admin"]
     assert named["Run"][:3] == ["run", "resume", "rerun"]
-    looking_at_networks = ["evaluate", "images", "predict", "ood", "robustness", "export"]
-    looking_at_networks += ["text-embeddings", "crf-search"]
+    looking_at_networks = ["evaluate", "images", "predict", "ood", "robustness", "generalise"]
+    looking_at_networks += ["export", "text-embeddings", "crf-search"]
     assert named["Evaluate"] == looking_at_networks
     everything = [name for names in named.values() for name in names]
     assert sorted(everything) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

@@ -25,6 +25,8 @@ from tests.engine.made_up_runs import (
     epoch_event,
     evaluation_config,
     evaluation_journal,
+    generalise_config,
+    generalise_journal,
     iou,
     latency_config,
     latency_journal,
@@ -107,6 +109,8 @@ def fill(store: Store, runs: Path) -> None:
     add("99999999", search_config(SECOND), search_journal(SECOND), name="search", experiment="crf")
     add("abababab", latency_config(THIRD), latency_journal(THIRD), name="latency", experiment="crf")
     add("77777777", robustness_config(FIRST), robustness_journal(), name="rain", experiment="width")
+
+    add("cdcdcdcd", generalise_config(FIRST), generalise_journal(), name="away", experiment="width")
 
     broken = MadeUpJournal()
     broken.begin()
@@ -246,6 +250,13 @@ def check_corruptions(rows: Rows) -> None:
     ]
 
 
+def check_environments(rows: Rows) -> None:
+    (row,) = rows
+    assert (row["environment"], row["source"]) == ("town", FIRST)
+    costs = (row["lost"], row["at_least"], row["at_most"])
+    assert costs == (pytest.approx(0.3), pytest.approx(0.2), pytest.approx(0.4))
+
+
 def check_crf_classes(rows: Rows) -> None:
     assert [r["class"] for r in rows] == ["pole", "road"]
     assert rows[0]["iou_before"] == pytest.approx(iou(0.4))
@@ -290,6 +301,7 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "Which score detects out-of-distribution best": check_scores,
     "Which images a run would reject": check_rejected,
     "What a corruption costs": check_corruptions,
+    "What another environment costs": check_environments,
     "What a CRF does to each class": check_crf_classes,
     "The best parameters of a search": check_search,
     "The fastest way to run a network": check_latency,

@@ -19,6 +19,8 @@ from tests.engine.made_up_runs import (
     detection_config,
     detection_journal,
     finished_journal,
+    generalise_config,
+    generalise_journal,
     robustness_config,
     robustness_journal,
 )
@@ -28,7 +30,8 @@ GOOD, OTHER = "aaaa1111", "bbbb2222"
 
 @pytest.fixture
 def looked_at(workspace: Workspace) -> Workspace:
-    """Two trained runs; the first was looked at for what it does not know, both were scored corrupted."""
+    """Two trained runs; the first was looked at for what it does not know and in other environments, both
+    were scored corrupted."""
     import_made_up_run(workspace, GOOD, finished_journal(), name="good")
     import_made_up_run(workspace, OTHER, finished_journal(), name="other")
     import_made_up_run(
@@ -38,6 +41,9 @@ def looked_at(workspace: Workspace) -> Workspace:
         import_made_up_run(
             workspace, run_id, robustness_journal(), config=robustness_config(source), name=f"rain {source}"
         )
+    import_made_up_run(
+        workspace, "gggg1111", generalise_journal(), config=generalise_config(GOOD), name="away"
+    )
     write_score_maps(workspace.run_dir("dddd1111").gallery)
     return workspace
 
@@ -61,7 +67,10 @@ def test_show_tells_the_newest_of_each(seg: Command, looked_at: Workspace) -> No
     assert "out-of-distribution, by run dddd1111" in page
     assert "undefined" in page  # of whole images there was no in-distribution one
     assert "Dice by corruption and strength, by run rrrr1111" in page
+    assert "unseen environments, by run gggg1111" in page
+    assert "town: no label is moving" in page
     record = seg("show good --json").json
+    assert [row["environment"] for row in record["environments"]] == ["validation", "fog 3", "town"]
     assert [(row["level"], row["score"]) for row in record["ood"]][-1] == ("image", "knn")
     assert len(record["corruptions"]) == 5
 
@@ -75,6 +84,9 @@ def test_compare_has_a_table_of_scores(seg: Command, looked_at: Workspace) -> No
     (first, *_) = seg("compare good other --format json").json["ood"]
     assert (first["letter"], first["data"], first["score"]) == ("A", "out", "msp")
     assert "out-of-distribution" not in seg("compare other").out
+    line = next(line.split() for line in table.splitlines() if line.startswith("town"))
+    assert line == ["town", "A", "3", "0.5000", "-0.3000", "0.2500", "-0.1500"]
+    assert "| town | A | 3 | 0.5000 (-0.3000) | 0.2500 (-0.1500) |" in seg("compare good --format md").out
 
 
 def test_seeds_are_averaged_over_what_is_defined() -> None:
@@ -104,6 +116,7 @@ def test_seeds_are_averaged_over_what_is_defined() -> None:
         ("coverage", "good"),
         ("robustness", "good other"),
         ("robustness", "rrrr1111 --columns 1 --measure miou"),
+        ("generalise", "good --measure miou"),
     ],
 )
 def test_figures_are_drawn(seg: Command, looked_at: Workspace, tmp_path: Path, kind: str, line: str) -> None:
@@ -130,6 +143,7 @@ def test_the_former_name_of_a_figure_draws_it_with_a_note(seg: Command, looked_a
         ("figure ood good --score mps", "--score mps: must be one of msp, entropy"),
         ("figure ood good --score msp", "out__a_msp.png is missing from the gallery"),
         ("figure ood good other", "score maps show one run; 2 were given"),
+        ("figure generalise other", "no run was scored in other environments"),
         ("figure robustness strange", "no run was scored on corrupted images"),
         ("figure robustness good --measure loss", "loss: corrupted images have dice"),
     ],
@@ -152,6 +166,12 @@ def test_a_report_has_both_and_how_to_make_them_again(
     assert "| good | fog | 0.8000 | 0.5000 | 0.3000 |" in page
     assert "seg-engine ood good --id-data /in --ood-data /out --split val --accept 0.95" in page
     assert "seg-engine robustness other --split val" in page
+    assert "## Unseen environments" in page
+    assert "| good | town | 3 | 0.5000 | -0.3000 | -0.4000 to -0.2000 " in page
+    assert "merged before scoring: moving: person + car" in page
+    town = "/data/town,name=town,layout=auto,classes=auto,split=test"
+    assert f"seg-engine generalise good --split val --data {town} --corruptions fog --strength 3" in page
+    assert "--class-map /maps/two.toml" in page
 
 
 def test_a_score_map_is_read_as_shares_or_its_fault_is_named(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ ARGUMENTS = {
     "predict": ["aaaa1111", EVIL],
     "ood": ["aaaa1111", "--ood-data", EVIL],
     "robustness": ["aaaa1111", f"{EVIL}=1"],
+    "generalise": ["aaaa1111", "--data", EVIL, "--class-map", EVIL],
     "text-embeddings": [EVIL, "--model", EVIL, "--weights", "{data}", "--out", EVIL],
     "crf-search": ["aaaa1111", f"{EVIL}=1"],
     "export": ["aaaa1111", "--checkpoint", EVIL],

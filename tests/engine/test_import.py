@@ -36,6 +36,8 @@ from tests.engine.made_up_runs import (
     evaluation_journal,
     everything,
     finished_journal,
+    generalise_config,
+    generalise_journal,
     latency_config,
     latency_journal,
     make_run_dir,
@@ -449,6 +451,7 @@ JOURNALS = {
     "evaluate": (evaluation_journal("aaaa1111", {"a": 0.5, "b": None}), evaluation_config("aaaa1111")),
     "ood": (detection_journal(), detection_config("aaaa1111")),
     "robustness": (robustness_journal(), robustness_config("aaaa1111")),
+    "generalise": (generalise_journal(), generalise_config("aaaa1111")),
     "crf-search": (search_journal("aaaa1111"), search_config("aaaa1111")),
     "latency": (latency_journal("aaaa1111"), latency_config("aaaa1111")),
 }

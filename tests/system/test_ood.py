@@ -1,4 +1,4 @@
-"""`seg-engine ood` and `seg-engine robustness` from the command to the database, on a network that knows
+"""`seg-engine ood`, `robustness` and `generalise` from the command to the database, on a network that knows
 nothing."""
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ import contextlib
 import csv
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -250,6 +251,25 @@ def test_images_are_scored_clean_and_corrupted(
     (noisy,) = [row for row in rows if row[:2] == ("noise", 5)]
     assert noisy[2] == pytest.approx(scores_from_confusion(counts).dice, abs=1e-3)
     assert noisy[2] != pytest.approx(evaluated[0], abs=1e-3)
+
+    # Elsewhere: the same numbers for the same images, merged classes for those of another folder.
+    merged = tmp_path / "map.toml"
+    merged.write_text('[merge]\nground = ["road", "sidewalk"]\n[leave_out]\nclasses = ["sky"]\n')
+    shutil.copytree(street, tmp_path / "town")
+    away = ("--data", f"{tmp_path / 'town'},split=train", "--corruptions", "noise", "--strength", "5")
+    printed(command("generalise", SOURCE, *away, *FAST))
+    told = "SELECT environment, kind, images, dice, miou, dice_low, dice_difference, dice_high, class_dice"
+    own, shaken, town = query(tmp_path, f"{told} FROM environment_scores")
+    assert own[:5] == ("validation", "own", 2, pytest.approx(evaluated[0]), pytest.approx(evaluated[2]))
+    assert shaken[:4] == ("noise 5", "corruption", 2, pytest.approx(noisy[2]))
+    assert shaken[6] == pytest.approx(noisy[2] - evaluated[0])
+    assert town[:3] == ("town", "data", 8)
+    assert town[5] <= town[6] <= town[7]
+    printed(command("generalise", SOURCE, *away, "--class-map", str(merged), *FAST))
+    names = list(json.loads(query(tmp_path, f"{told} FROM environment_scores ORDER BY seq")[-1][-1]))
+    assert names[0] == "ground"
+    assert len(names) == 17
+    assert "sky" not in names
 
 
 def test_a_network_that_diverged_is_refused_with_the_image_it_was_seen_at(

@@ -1,0 +1,156 @@
+"""How networks do in environments that they have not seen: a line for each, of one run or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rich.text import Text
+
+from engine.report.measures import Metric, Value, summarised
+from engine.report.page import Cell as PageCell
+from engine.report.page import Table, table
+from engine.report.tables import Cell, Column, score, text_table, windows_told
+from engine.store import EnvironmentRow
+
+TITLE = "unseen environments"
+
+ABOUT = (
+    "Differences are to the images that the run held out, with 95 % intervals by bootstrap over images: "
+    "paired for corruptions, which are of the same images, and unpaired for other data sets."
+)
+DICE = Metric("environment_dice", "Dice", "higher", "score")
+"""The metric whose verdict a line's scores follow."""
+
+
+def environment_text(rows: Sequence[EnvironmentRow], width: int | None = None) -> Text:
+    """The environments of one run of the task `generalise`, with what was merged and is not labelled."""
+    return Text("\n", no_wrap=True, overflow="ignore").join(
+        [environment_table(rows, width), *(Text(line, "dim") for line in footnotes(rows))]
+    )
+
+
+def environment_table(rows: Sequence[EnvironmentRow], width: int | None = None) -> Text:
+    """A line for each environment. A difference whose interval leaves 0 out is bold."""
+    columns = [
+        Column("environment", [row.environment for row in rows], least=12),
+        Column("images", [str(row.images) for row in rows], right=True, rank=2),
+        *_measured("Dice", rows, "dice", rank=0),
+        *_measured("mIoU", rows, "miou", rank=1),
+    ]
+    return text_table(columns, width)
+
+
+def _measured(title: str, rows: Sequence[EnvironmentRow], measure: str, rank: int) -> Iterator[Column]:
+    intervals = [_interval(row, measure) for row in rows]
+    yield Column(title, [score(getattr(row, measure)) for row in rows], right=True, rank=rank)
+    differences: list[Cell] = [
+        (score(getattr(row, f"{measure}_difference"), "+"), "bold" * _is_sure(row, measure))
+        if row.kind != "own"
+        else ""
+        for row in rows
+    ]
+    yield Column("to own", differences, right=True, rank=rank)
+    yield Column("95 % interval", intervals, rank=rank + 3)
+
+
+def _interval(row: EnvironmentRow, measure: str) -> str:
+    low, high = getattr(row, f"{measure}_low"), getattr(row, f"{measure}_high")
+    if low is None or high is None:
+        return ""
+    return f"{score(low, '+')} to {score(high, '+')}{'' if is_paired(row) else ' *'}"
+
+
+def _is_sure(row: EnvironmentRow, measure: str) -> bool:
+    low, high = getattr(row, f"{measure}_low"), getattr(row, f"{measure}_high")
+    return low is not None and high is not None and low * high > 0
+
+
+def is_paired(row: EnvironmentRow) -> bool:
+    """Whether it has the same images as the run's own."""
+    return row.kind == "corruption"
+
+
+def footnotes(rows: Sequence[EnvironmentRow]) -> list[str]:
+    """What the numbers do not say: the unpaired intervals, what was merged or left out, which classes no
+    label has, and windows."""
+    lines = []
+    if any(row.kind == "data" and row.dice_low is not None for row in rows):
+        lines.append("* other images than the run's own: the interval is not paired")
+    lines += [f"merged before scoring: {told}" for told in dict.fromkeys(row.merged for row in rows) if told]
+    lines += [
+        f"{row.environment}: no label is {', '.join(row.never_labelled)}; predicting "
+        f"{'it' if len(row.never_labelled) == 1 else 'one of them'} counts as a class with Dice 0"
+        for row in rows
+        if row.never_labelled and row.kind != "corruption"
+    ]
+    lines += [windows_told(row) for row in rows[:1] if row.window_size]
+    return lines
+
+
+def environment_block(runs: Sequence[tuple[str, Sequence[EnvironmentRow]]]) -> Table:
+    """The same for a page: a row for each run, by its name, and environment."""
+    lines: list[list[PageCell]] = []
+    for name, rows in runs:
+        for row in rows:
+            numbers = [
+                cell
+                for measure in ("dice", "miou")
+                for cell in (
+                    score(getattr(row, measure)),
+                    "" if row.kind == "own" else score(getattr(row, f"{measure}_difference"), "+"),
+                    _interval(row, measure),
+                )
+            ]
+            lines.append([name, row.environment, str(row.images), *numbers])
+    header = ["run", "environment", "images", "Dice", "to own", "95 % interval"]
+    return table([*header, "mIoU", "to own", "95 % interval"], lines, numbers_from=2)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentLine:
+    """One entry of a comparison in one environment; of several seeds the means. The differences are to the
+    entry's own images."""
+
+    letter: str
+    environment: str
+    kind: str
+    images: int
+    dice: Value | None
+    miou: Value | None
+
+
+def environment_lines(
+    entries: Sequence[tuple[str, Sequence[Sequence[EnvironmentRow]]]],
+) -> tuple[EnvironmentLine, ...]:
+    """The lines of entries, each a letter and the environments of each of its runs: by environment, so that
+    what is to be compared stands together. Environments count as one that have the same name, data and
+    merging of classes."""
+    found: dict[tuple[object, ...], dict[str, list[EnvironmentRow]]] = {}
+    for letter, runs in entries:
+        for row in (row for run in runs for row in run):
+            found.setdefault(_same(row), {}).setdefault(letter, []).append(row)
+    return tuple(_line(letter, rows) for by_letter in found.values() for letter, rows in by_letter.items())
+
+
+def _same(row: EnvironmentRow) -> tuple[object, ...]:
+    windows = (row.window_size, row.window_stride)
+    return row.environment, row.kind, row.root, row.split, row.merged, row.images, windows
+
+
+def _line(letter: str, rows: Sequence[EnvironmentRow]) -> EnvironmentLine:
+    first = rows[0]
+    return EnvironmentLine(
+        letter,
+        first.environment,
+        first.kind,
+        first.images,
+        _against_own(rows, "dice"),
+        _against_own(rows, "miou"),
+    )
+
+
+def _against_own(rows: Sequence[EnvironmentRow], measure: str) -> Value | None:
+    value = summarised(getattr(row, measure) for row in rows)
+    change = summarised(getattr(row, f"{measure}_difference") for row in rows)
+    return value if value is None or change is None else replace(value, difference=change.mean)
