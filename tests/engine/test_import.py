@@ -196,7 +196,7 @@ def test_unfit_runs_are_refused_whole_and_the_others_go_on(
     for line, (run_id, (name, says)) in zip(lines, bad.items(), strict=True):
         assert f"/usb/{run_id}" in line
         assert says in line, name
-        assert len(line) < 600, name
+        assert len(line) < 650, name
     assert [run["id"] for run in seg("runs --json").json] == ["aaaa1111"]
     assert os.listdir(either_workspace.runs) == ["aaaa1111"]
 
@@ -492,7 +492,8 @@ def test_whatever_a_folder_holds_it_is_taken_whole_or_not_at_all(
         taken = {row.id for row in store.runs(limit=None)}
         assert "aaaa1111" in taken
         assert set(os.listdir(workspace.runs)) == taken
-        assert check(store, workspace).differences == ()
+        # A number that leaps ahead hides what follows, so that such a run never ends; `check` says that.
+        assert {each.kind for each in check(store, workspace).differences} <= {"status"}
         before = everything(store)
     report = rebuild(workspace.database, workspace.runs)
     assert (set(report.imported), report.unreadable) == (taken, ())
