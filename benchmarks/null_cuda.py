@@ -89,8 +89,11 @@ def _on_null_cuda(arguments: list[str]) -> int:
         return subprocess.run(command, env=variables, check=False).returncode
 
 
-def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """The row of a recipe: counts of one steady training step and of a validation batch."""
+def measure(
+    recipe: str, mode: dict[str, Any], changes: list[str], steps_of_epoch: int = STEPS, roofline: bool = True
+) -> dict[str, Any]:
+    """The row of a recipe: counts of one steady training step and of a validation batch, and without
+    `roofline` no times."""
     config = with_values(get_recipe(recipe), {**mode, **parse_assignments(changes)})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
@@ -100,7 +103,7 @@ def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, 
     teacher = load_teacher(config, Path("/"), hardware)
     state = new_state(config, hardware, classes, on_graph=decisions.append, teacher=teacher)
     height, width = config.data.size
-    images = STEPS * config.batch_size
+    images = steps_of_epoch * config.batch_size
     pixels = torch.zeros(images, height, width, 3, dtype=torch.uint8, device=hardware.device)
     labels = torch.zeros(images, height, width, dtype=torch.uint8, device=hardware.device)
     batches = ResidentBatches(pixels, labels, torch.arange(images, device=hardware.device))
@@ -124,7 +127,7 @@ def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, 
         state.finish_epoch()
         least = Roofline()
         # A replay runs no operators, and inductor's own kernels are none.
-        if not state.graph.is_held and config.runtime.compile == "off":
+        if roofline and not state.graph.is_held and config.runtime.compile == "off":
             with least:
                 train_epoch(job, state, batches, images)
         before = Counts.now()
@@ -141,9 +144,9 @@ def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, 
         "step": asdict(step),
         "device_work": step.device_work,
         "validation_waits": validation.wait,
-        "validation_work": validation.device_work / STEPS,
+        "validation_work": validation.device_work / steps_of_epoch,
         "peak_gib": peak / 2**30,
-        "roofline_ms": {name: 1e3 * seconds / STEPS for name, seconds in least.seconds.items()},
+        "roofline_ms": {name: 1e3 * seconds / steps_of_epoch for name, seconds in least.seconds.items()},
     }
 
 

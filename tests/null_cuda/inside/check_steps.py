@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.null_cuda import measure
+from benchmarks import null_cuda
 from engine.augment.builtin import AUGMENTATIONS, AugmentSection
 from engine.config.keys import with_values
 from engine.config.recipes import RECIPES, get_recipe
@@ -76,6 +76,25 @@ OTHER_WAYS = [
     *("batch_norm=frozen_statistics", "ema.decay=0.999", "model.deep_supervision=2"),
 ]
 PLAIN = {"runtime.compile": "off", "runtime.graph": "off"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_drawn_weights() -> Iterator[None]:
+    """Weights are whatever their memory holds: nothing is computed with them, and drawing those of a large
+    network takes longer than all its steps."""
+
+    def on_device_alone(draw: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        return lambda tensor, *of, **more: draw(tensor, *of, **more) if tensor.is_cuda else tensor
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("uniform_", "normal_", "erfinv_"):
+            patch.setattr(torch.Tensor, name, on_device_alone(getattr(torch.Tensor, name)))
+        yield
+
+
+def measure(recipe: str, mode: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    """`benchmarks.null_cuda.measure` of the shortest epochs in which a step is steady, without times."""
+    return null_cuda.measure(recipe, mode, changes, steps_of_epoch=3, roofline=False)
 
 
 def test_every_recipe_has_a_limit() -> None:
