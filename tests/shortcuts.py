@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.store import sqlite
+from tests import warm
 
 _migrate, _configure = sqlite.migrate, sqlite._configure
 
@@ -25,12 +26,12 @@ def _migrate_at_once(connection: sa.Connection, label: str) -> None:
     if sqlite.revision_of(connection, label) is not None:
         _migrate(connection, label)
         return
-    for statement in _migrated():
+    for statement in migrated():
         connection.exec_driver_sql(statement)
 
 
 @cache
-def _migrated() -> tuple[str, ...]:
+def migrated() -> tuple[str, ...]:
     """The statements that make of an empty database what the migrations make of it."""
     engine = sqlite.make_engine(sa.URL.create("sqlite"), timeout=1)
     with engine.begin() as connection:
@@ -43,5 +44,6 @@ def _migrated() -> tuple[str, ...]:
 
 
 def _configure_without_syncs(connection: sqlite3.Connection, record: Any) -> None:
+    warm.Warm.knows_locks = True
     _configure(connection, record)
     connection.execute("PRAGMA synchronous = OFF")

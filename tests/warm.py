@@ -39,7 +39,9 @@ COMMAND = "from engine.cli.main import main; main()"
 WORKER = "import sys; from engine.worker.entry import main; sys.exit(main())"
 """Code of a worker; other code may stand before it."""
 RANK = "engine.worker.rank"
-MODULES = ("engine.worker", "engine.agent", RANK)
+MODULES = ("engine.worker", "engine.agent", "engine.cli", RANK)
+BENCHMARKS = "benchmarks.gpu."
+"""How the names of modules begin that ask a GPU, each in a process of its own."""
 STAND_BY = f"""
 import sys
 sys.path.insert(0, {os.path.dirname(os.path.dirname(os.path.abspath(__file__)))!r})
@@ -99,6 +101,8 @@ class Warm:
     """Starts a program with the three standard streams, and returns its pid; None where all start cold."""
     usual: dict[str, str]
     """The settings with which everything was imported."""
+    knows_locks = False
+    """Whether this process has opened a file of SQLite's."""
 
 
 class WarmPopen(_UsualPopen):  # type: ignore[type-arg]
@@ -137,7 +141,7 @@ def _program(asked: Mapping[str, Any]) -> Program | None:
         case ["-c", code]:
             is_ours = code == COMMAND or code.endswith(WORKER)
         case ["-m", module]:
-            is_ours = module in MODULES
+            is_ours = module in MODULES or module.startswith(BENCHMARKS)
         case _:
             is_ours = False
     environment = dict(os.environ if asked["env"] is None else asked["env"])
@@ -155,10 +159,13 @@ def _may_fork(module: str) -> bool:
     """Whether what this process holds does no harm in the program.
 
     SQLite remembers which locks a process has, and would believe that its fork has them, too: only workers
-    and their ranks, which open no database, are forked from what may have opened one. Of threads, only
-    torchrun's hold nothing that a rank needs.
+    and their ranks, which open no database, are forked from what has opened one. Of threads, only torchrun's
+    hold nothing that a rank needs. What has asked CUDA for its devices, were it the null CUDA, has no forks
+    that use it: a worker of several devices has.
     """
-    return module == RANK or (module == "engine.worker" and threading.active_count() == 1)
+    if module == RANK:
+        return "LD_PRELOAD" not in os.environ
+    return threading.active_count() == 1 and (module == "engine.worker" or not Warm.knows_locks)
 
 
 def _of_whom(command: list[str]) -> tuple[list[str], Person | None]:
@@ -181,9 +188,13 @@ def _settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class StandBy:
-    """The process that stands by, and forks; what it has forked becomes a child of this process."""
+    """The process that stands by, and forks; what it has forked becomes a child of this process.
 
-    def __init__(self) -> None:
+    It has the environment of this one, and `variables` that Python or the system's loader reads.
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -205,7 +216,7 @@ class StandBy:
         with theirs:
             self._process = _UsualPopen(
                 [sys.executable, "-P", "-c", STAND_BY, str(theirs.fileno())],
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # no thread stands by
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **self._variables},  # no thread stands by
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -213,6 +224,11 @@ class StandBy:
         if not answer:
             raise RuntimeError("the process that is to stand by did not come up; its stderr says why")
         self._works = answer == b"ready"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of what it starts."""
+        return _settings({**os.environ, **self._variables})
 
     def end(self) -> None:
         if self._process is not None:
@@ -246,7 +262,7 @@ def stand_by(descriptor: int) -> None:
     from engine.learning import ceiling
     from engine.learning.flops import flops_per_sample
     from engine.worker import entry, process
-    from tests.shortcuts import take_shortcuts
+    from tests.shortcuts import migrated, take_shortcuts
 
     flops_per_sample(RunConfig(), 2)  # for which torch imports its compiler, as for much else
 
@@ -256,6 +272,8 @@ def stand_by(descriptor: int) -> None:
 
     entry.prepare_process = process.prepare_process = settle
     take_shortcuts()
+    migrated()
+    Warm.knows_locks = False
     ceiling.SIZES["cpu"], ceiling.SECONDS = 64, 1e-9  # a worker spends most of its time on it otherwise
     Warm.starter = fork
     gc.collect()
@@ -321,6 +339,8 @@ def _become(program: Program, streams: list[int], signal_mask: Iterable[int]) ->
         _open_streams()
         _forget_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+        if program.command[1] == "-m" and not program.environment.get("PYTHONSAFEPATH"):
+            sys.path.insert(0, program.cwd)
         status = _run([word for word in program.command[1:] if word != "-P"])
     except BaseException:
         traceback.print_exc()

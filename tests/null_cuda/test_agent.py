@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,6 @@ from engine.host.processes import environment_of
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import Store
 from engine.workspace import Workspace
-from tests.null_cuda.build import environment
 from tests.system.conftest import seg
 
 SLICE, GPU = "MIG-00000001-0000-0000-0000-000000000000", "GPU-00000000-0000-0000-0000-000000000000"
@@ -61,14 +61,14 @@ def replace(file: Path, text: str) -> None:
 
 
 def test_a_gpu_where_somebody_is_gets_no_run_until_they_leave(
-    workspace: Workspace, store: Store, null_cuda: Path, tmp_path: Path
+    workspace: Workspace, store: Store, warm_null_cuda: dict[str, str], tmp_path: Path
 ) -> None:
     others, log = tmp_path / "others", tmp_path / "agent.log"
     (workspace.root / "agent.toml").write_text("[agent]\nwait_for_idle = true\n")
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     others.write_text(f"1:{stranger.pid}:{61 << 30}")
     # The first device of the agent is a slice of the second GPU, which the stranger has.
-    variables = {**os.environ, **environment(null_cuda, devices=2)}
+    variables = {**os.environ, **warm_null_cuda}
     variables |= {"NULL_CUDA_OTHERS": f"@{others}", "CUDA_VISIBLE_DEVICES": f"{SLICE},{GPU}"}
     first = queue(workspace, store)
     second = queue(workspace, store)
@@ -82,6 +82,7 @@ def test_a_gpu_where_somebody_is_gets_no_run_until_they_leave(
         worker = first.read_proc()
         assert worker is not None
         assert environment_of(worker.pid, "CUDA_VISIBLE_DEVICES") == GPU
+        os.kill(worker.pid, signal.SIGSTOP)  # its end would leave its GPU to the next run
 
         until(store.agents.living, log)
         who = f"{user_name()} ({Path(sys.executable).name}, pid {stranger.pid})"
@@ -91,6 +92,7 @@ def test_a_gpu_where_somebody_is_gets_no_run_until_they_leave(
         stranger.communicate(b"\n")
         replace(others, "")
         until(lambda: store.run(second.id).status != "queued", log)
+        kill_worker(first)
         until(lambda: second.read_proc() is not None, log)
         worker = second.read_proc()
         assert worker is not None

@@ -13,8 +13,6 @@ import pytest
 
 from engine.data.synthetic import synthesize
 from engine.run.directory import RunDir
-from tests.conftest import REPOSITORY
-from tests.null_cuda.build import environment
 from tests.null_cuda.counts import Counts
 
 PLUGIN = Path(__file__).with_name("counting.py")
@@ -24,7 +22,9 @@ its buckets anew and the ranks agree on them, and it times its first ten passes,
 
 
 @pytest.mark.timeout(300)
-def test_two_ranks_train_and_once_settled_wait_for_nothing(null_cuda: Path, tmp_path: Path) -> None:
+def test_two_ranks_train_and_once_settled_wait_for_nothing(
+    warm_null_cuda: dict[str, str], tmp_path: Path
+) -> None:
     synthesize(tmp_path / "scenes", images=48, size=(64, 128), seed=0)
     small = ["data.size=32x64", "model.width=2", "batch_size=2", "epochs=1", "runtime.compile=off"]
     # Ranks bring each other samples and statistics of batch norm; losses rank pixels, weights are averaged.
@@ -33,8 +33,7 @@ def test_two_ranks_train_and_once_settled_wait_for_nothing(null_cuda: Path, tmp_
     command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
     command += ["--workspace", str(tmp_path), "run", "quick", "--data", str(tmp_path / "scenes"), *small]
     command += ["devices=2", "optimizer.name=counting", "--plugin", str(PLUGIN)]
-    variables = {**os.environ, **environment(null_cuda, devices=2)}
-    variables |= {"NULL_CUDA_COUNTS": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    variables = {**os.environ, **warm_null_cuda, "NULL_CUDA_COUNTS": str(tmp_path)}
     done = subprocess.run(
         command, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )
