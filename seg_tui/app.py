@@ -24,10 +24,12 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from engine.cli.console import Stream
+from engine.config.notify import load_notify_config
+from engine.config.settings_file import SettingsError
 from engine.errors import EngineError
 from engine.exits import tell
 from engine.store import StoreError
-from engine.visible import guard_streams
+from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace, find_workspace
 from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
 from seg_tui.navigation import Navigation
@@ -35,6 +37,7 @@ from seg_tui.safe_lines import SafeLines
 from seg_tui.settings import Settings, load_settings
 from seg_tui.stores import SharedStore
 from seg_tui.terminal_colors import TerminalColors
+from seg_tui.widgets.columns import UNDER_WAY
 
 if TYPE_CHECKING:
     from seg_tui.changes import Done, Undo
@@ -106,6 +109,7 @@ class SegTui(App[None]):
         self.set_reactive(SegTui.settings, settings)
         self.live = Live(workspace, self.post_message, settings.refresh, look_after)
         self._welcomed = False
+        self._rings = True
         self.fault: BaseException | None = None
         """What ended the app, when it did not end by itself."""
         self.go_to = Navigation(self)
@@ -124,6 +128,10 @@ class SegTui(App[None]):
 
     def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
+        try:
+            self._rings = load_notify_config(self.workspace.root).terminal
+        except SettingsError as error:
+            self._notify(str(error), "warning")
         problem = self._colors.take_theme(self.settings.theme)
         self._colors.take_nearest()
         self.go_to.dashboard()
@@ -160,13 +168,41 @@ class SegTui(App[None]):
 
     @on(SnapshotTaken)
     def keep_snapshot(self, message: SnapshotTaken) -> None:
-        self.snapshot = message.snapshot
+        before, self.snapshot = self.snapshot, message.snapshot
+        self._tell_ends(before)
         if not self._welcomed:
             self._welcomed = True
             if message.snapshot.read_only:
                 self._notify(f"read-only: {message.snapshot.read_only}", "warning")
             elif not message.snapshot.runs:
                 self.go_to.welcome()
+
+    def _tell_ends(self, before: Snapshot) -> None:
+        """Say what has ended since, with the terminal's bell and its notification."""
+        if not before.at:
+            return
+        ended = [
+            run
+            for run_id in self.snapshot.changed_since(before)
+            if (run := self.snapshot.runs[run_id]).ended
+            and run.cause != "preempted"
+            and run_id in before.runs
+            and before.runs[run_id].status in UNDER_WAY
+        ]
+        if not ended:
+            return
+        from engine.agent.message import sentence
+        from engine.host.terminal_notice import terminal_notice
+
+        self.tell("\n".join(one_line(sentence(run)) for run in ended))
+        if self._rings:
+            more = f" and {len(ended) - 1} more" if len(ended) > 1 else ""
+            self.ring(terminal_notice(sentence(ended[0]) + more, os.environ))
+
+    def ring(self, sequences: str) -> None:
+        """Send control sequences that draw nothing to the terminal."""
+        if self._driver is not None:
+            self._driver.write(sequences)
 
     @on(StoreTroubled)
     def tell_trouble(self, message: StoreTroubled) -> None:

@@ -15,12 +15,16 @@ from engine.agent.devices import device_slots
 from engine.agent.gate import Gate, too_small
 from engine.agent.presence import AgentError, Presence
 from engine.agent.settings import Settings
+from engine.agent.teller import Teller
 from engine.config.agent import FILE_NAME
 from engine.run.journal import JournalError
 from engine.store import StoreError
 from engine.workspace import Workspace
 
 POLL_SECONDS = 0.3
+
+LEAVE_SECONDS = 2.0
+"""How long an agent that is told to leave goes on telling people what has ended."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,15 @@ def run_agent(
             gate = Gate(workspace.runs, slots, settings, say)
             if "free_memory" in options.given:
                 refuse_impossible(gate, slots)
+            teller = Teller(store, workspace, say)
             agent = Agent(store, workspace, slots, say, options.grace, options.lease, gate)
             say(f"agent {agent.me.pid} at work: {', '.join(f'{n} on {d}' for d, n in agent.slots.items())}")
             last_work, trouble = time.monotonic(), ""
             while not leaving:
                 try:
                     agent.step()
-                    idle, trouble = agent.idle, ""
+                    teller.step()
+                    idle, trouble = agent.idle and not teller.busy, ""
                 except (StoreError, JournalError, OSError) as error:
                     # Journals keep what the database cannot take now. What ails it is for people to mend.
                     if str(error) != trouble:
@@ -81,12 +87,14 @@ def run_agent(
                 elif options.idle_exit is not None and time.monotonic() - last_work >= options.idle_exit:
                     # Who queues from here on finds no agent and starts one; who did before is seen now.
                     presence.withdraw()
-                    if agent.idle:
+                    teller.step(now=True)
+                    if agent.idle and not teller.busy:
                         say("nothing to do; exiting")
                         return
                     presence.announce()
                 on_step(agent)
                 time.sleep(POLL_SECONDS)
+            teller.wait(LEAVE_SECONDS)
             with contextlib.suppress(StoreError):  # what stays is of a process that has ended
                 agent.bulletin.withdraw()
             say(f"exiting; {len(agent.watched)} workers continue")

@@ -113,6 +113,15 @@ Priority = Annotated[
 ]
 
 
+OnEnd = Annotated[
+    str,
+    typer.Option(
+        metavar="CMD",
+        help="Shell command to run once it has ended; SEG_STATUS, SEG_BEST_DICE, ... say how.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class InQueue:
     """Whether a new run goes into the queue, and where. Raises WrongUse for a place without the queue."""
@@ -134,6 +143,7 @@ class InQueue:
             show_default=True,
         ),
     ] = 0
+    on_end: OnEnd = ""
 
     def __post_init__(self) -> None:
         if not self.queue and (self.after or self.priority):

@@ -76,7 +76,7 @@ def rerun(workspace: Workspace, wanted: Again) -> int:
             tags=model.tags if wanted.tag is None else tuple(dict.fromkeys(filter(None, wanted.tag))),
             note=wanted.note,
         )
-        return queue_or_start(workspace, store, card, config, place, as_json)
+        return queue_or_start(workspace, store, card, config, place, as_json, wanted.queued.on_end)
 
 
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:

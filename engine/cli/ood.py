@@ -45,7 +45,7 @@ def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
         check_data(config, workspace, row=row)
         what = wanted.ood_data.name if wanted.ood_data is not None else wanted.pseudo
         made = card_of_network(wanted.new, row, f"{row.name}-ood-{what}")
-        return queue_or_start(workspace, store, made, config, place, as_json)
+        return queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
 
 
 def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
@@ -63,7 +63,7 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
         )
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-robustness")
-        return queue_or_start(workspace, store, made, config, place, as_json)
+        return queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
 
 
 def generalise(workspace: Workspace, wanted: Generalisation) -> int:

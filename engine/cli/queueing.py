@@ -73,6 +73,29 @@ def queue_unpause(
     pause(workspace_of(context), runs or [], paused=False)
 
 
+@queue_app.command("on-end")
+def queue_on_end(
+    context: typer.Context,
+    command: Annotated[str, typer.Argument(metavar="CMD", help="A shell command.")],
+) -> None:
+    """Run a command once nothing is running or queued."""
+    from engine.cli.notify import on_queue_end
+
+    on_queue_end(workspace_of(context), command)
+
+
+@commands.command()
+def notify(
+    context: typer.Context,
+    test: Annotated[bool, typer.Option("--test", help="Tell everybody now, as a test.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show who is told when something ends (notify.toml)."""
+    from engine.cli.notify import show_notices
+
+    raise typer.Exit(show_notices(workspace_of(context), test, as_json))
+
+
 @commands.command()
 def stop(context: typer.Context, runs: RunNames) -> None:
     """Stop runs after the current step, with a checkpoint."""

@@ -15,6 +15,7 @@ from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from engine.cli.notify import notify_terminal, tell_ends, wish
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config.run_config import RunConfig
@@ -71,7 +72,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     # What names a run is looked up in a database that is there; to look must not make one.
     named = names_a_run(config)
     with open_existing(workspace, change=True) if named else workspace.open_store() as store:
-        return queue_or_start(workspace, store, card, config, place, as_json)
+        return queue_or_start(workspace, store, card, config, place, as_json, wanted.queued.on_end)
 
 
 def queue_or_start(
@@ -81,23 +82,30 @@ def queue_or_start(
     config: RunConfig,
     place: Place | None,
     as_json: bool,
+    on_end: str = "",
 ) -> int:
     """Give a run its place in the queue or, without one, start it here and follow it; returns the exit
-    status."""
+    status. `on_end` is a command for when it has ended."""
     if place is None:
-        return start_here(workspace, store, card, config, as_json)
-    tell_queued(workspace, enqueue(workspace, store, card, config, place), as_json)
+        return start_here(workspace, store, card, config, as_json, on_end)
+    queued = enqueue(workspace, store, card, config, place)
+    wish(store, "run", card.id, on_end)
+    tell_queued(workspace, queued, as_json)
     return 0
 
 
-def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool) -> int:
+def start_here(
+    workspace: Workspace, store: Store, card: RunCard, config: RunConfig, as_json: bool, on_end: str = ""
+) -> int:
     """Make a run past the queue, after its pre-training run where it wants one, and follow it to its end.
 
     Returns the exit status, that of the pre-training run when it does not finish. A job of a cluster has its
     own queue to wait in and is followed by nobody.
     """
     if config.executor == "slurm":
-        tell_queued(workspace, enqueue(workspace, store, card, config, Place()), as_json)
+        queued = enqueue(workspace, store, card, config, Place())
+        wish(store, "run", card.id, on_end)
+        tell_queued(workspace, queued, as_json)
         return 0
     config = settle_sources(workspace, store, config)
     pretraining = pretraining_of(config)
@@ -110,10 +118,13 @@ def start_here(workspace: Workspace, store: Store, card: RunCard, config: RunCon
             notices.say(f"{both}{config.epochs} of training, {pretraining.epochs + config.epochs} in all")
         status = start_here(workspace, store, first, pretraining, as_json)
         if status != 0:
+            wish(store, "run", first.id, on_end)
+            tell_ends(workspace, store)
             notices.say(f"then:    repeat the command with init.weights={first.id} to train")
             return status
         config = starting_from(config, first.id)
     make_run(workspace, store, replace(card, queued_for=0), config, identify())
+    wish(store, "run", card.id, on_end)
     return follow(workspace, store, card.id, as_json)
 
 
@@ -127,7 +138,7 @@ def print_scripts(workspace: Workspace, configs: Sequence[RunConfig]) -> None:
         output.say(Text(job_script(new_name(runs), runs, about, workspace.cache).rstrip()))
 
 
-def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
+def resume(workspace: Workspace, prefix: str, as_json: bool, on_end: str = "") -> int:
     """Go on with a run that stopped, failed or was lost, as the same run; returns the exit status."""
     with open_existing(workspace, change=True) as store:
         row = store.run(store.resolve(prefix))
@@ -141,10 +152,12 @@ def resume(workspace: Workspace, prefix: str, as_json: bool) -> int:
         check_data(config, workspace, workspace.run_dir(row.id))
         if config.executor == "slurm":
             requeue(workspace, store, [row])
+            wish(store, "run", row.id, on_end)
             tell_queued(workspace, [card_of(store.run(row.id))], as_json)
             return 0
         if not store.queue.take(row.id, identify(), RESUMABLE):
             raise Refused([f"{row.id}: has just been started by somebody else"])
+        wish(store, "run", row.id, on_end)
         if others := taken_over(workspace.run_dir(row.id)):
             notices.say(others)
         return follow(workspace, store, row.id, as_json)
@@ -186,6 +199,8 @@ def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> in
         for number, handler in before.items():
             signal.signal(number, handler)
     display.ended(end, store, workspace.run_dir(run_id))
+    notify_terminal(workspace, end)
+    tell_ends(workspace, store)
     if end.cause == "preempted" and not store.run(run_id).ended:
         tell_queued(workspace, [card_of(end)], as_json)
     return EXIT_BY_STATUS.get(end.status, 1)

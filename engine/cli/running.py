@@ -19,6 +19,7 @@ from engine.cli.arguments import (
     Json,
     Note,
     OfNetwork,
+    OnEnd,
     Priority,
     Recipe,
     RunName,
@@ -67,11 +68,11 @@ def run(context: typer.Context, wanted: NewRun) -> None:
 
 
 @commands.command()
-def resume(context: typer.Context, run: RunName, as_json: Json = False) -> None:
+def resume(context: typer.Context, run: RunName, on_end: OnEnd = "", as_json: Json = False) -> None:
     """Resume a run that stopped, failed or was lost."""
     from engine.cli.run import resume as command
 
-    raise typer.Exit(command(workspace_of(context), run, as_json))
+    raise typer.Exit(command(workspace_of(context), run, as_json, on_end))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,9 @@ class Sweep:
     sample: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="A random sample of N, always the same.")
     ] = None
+    on_end: Annotated[
+        str, typer.Option(metavar="CMD", help="Run this shell command once the whole experiment has ended.")
+    ] = ""
     yes: Yes = False
     as_json: Json = False
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from engine.cli.console import notices
+from engine.cli.notify import wish
 from engine.cli.queue import tell_queued
 from engine.cli.reading import has_database, open_existing
 from engine.cli.run import check_data, print_scripts
@@ -81,6 +82,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
                     note=wanted.note,
                 )
                 cards += enqueue(workspace, store, card, config, place, pretrained)
+        wish(store, "experiment", wanted.experiment, wanted.on_end)
     tell_queued(workspace, cards, wanted.as_json)
     notices.say(f"{count} queued in experiment {wanted.experiment}")
 

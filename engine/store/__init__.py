@@ -7,6 +7,7 @@ Front ends and the agent use `Store` and what it holds (`lifecycle`, `queue`, `a
 
 from engine.store.agents import AgentState
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
+from engine.store.notices import Notice
 from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
@@ -44,6 +45,7 @@ __all__ = [
     "LatencyRow",
     "MetricRow",
     "NoSuchRun",
+    "Notice",
     "OodImageRow",
     "OodRow",
     "RunRow",

@@ -16,7 +16,7 @@ from engine.store.errors import StoreError
 from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.insert import experiment_id, insert_run, set_tags, settle_experiments
 from engine.store.lookup import exists, hold, hold_list
-from engine.store.queue import place_in_line
+from engine.store.queue import ACTIVE_STATUSES, place_in_line
 from engine.store.rows import END_STATUSES, STATUSES, RunRow, check_status
 from engine.store.schema import experiments, runs
 
@@ -44,6 +44,7 @@ class Lifecycle:
         """
         check_status(status)
         place: dict[str, Any] = {"claimed_by": owner.as_json() | {"attempt": 1} if owner else None}
+        place["untold"] = status in ACTIVE_STATUSES
         with self._database.write() as connection:
             hold_list(connection)
             if exists(connection, card.id):
@@ -71,6 +72,8 @@ class Lifecycle:
         check_status(status)
         now = time.time()
         change: dict[str, Any] = NO_END | {"status": status, "cause": cause, "message": message}
+        if status in ACTIVE_STATUSES:
+            change["untold"] = True  # its end is to be told, also of a run that was taken for lost
         if status in END_STATUSES:
             change |= NO_PROGRESS | {"ended_at": now}
         with self._database.write() as connection:

@@ -25,7 +25,15 @@ from engine.store.selects import run_row, select_runs
 
 ACTIVE_STATUSES = ("starting", "running", "stopping")
 
-STARTING: dict[str, Any] = NO_END | NO_PROGRESS | {"status": "starting", "archived": False}
+STARTING: dict[str, Any] = (
+    NO_END
+    | NO_PROGRESS
+    | {
+        "status": "starting",
+        "archived": False,
+        "untold": True,
+    }
+)
 
 IN_ORDER = (runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
 
@@ -97,7 +105,8 @@ class Queue:
         with self._database.write() as connection:
             found = _hopeless(connection, self._workspace, to_change=True)
             for run_id, why in found:
-                end = {"status": "failed", "cause": "dependency", "message": why, "ended_at": time.time()}
+                end = {"status": "failed", "cause": "dependency", "message": why, "untold": True}
+                end["ended_at"] = time.time()
                 connection.execute(runs.update().where(runs.c.id == run_id).values(NO_END | end))
         return [run_id for run_id, _ in found]
 
@@ -234,7 +243,7 @@ def _adopt(
     if known is None or known[0] != before:
         return False
     claim = (before or {}) | owner.as_json() | {"slot": slot}
-    connection.execute(runs.update().where(runs.c.id == run_id).values(claimed_by=claim))
+    connection.execute(runs.update().where(runs.c.id == run_id).values(claimed_by=claim, untold=True))
     return True
 
 

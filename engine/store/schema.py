@@ -109,6 +109,8 @@ runs = sa.Table(
     sa.Column("budget_used", sa.Float),
     sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("protected", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("untold", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("runs_untold", "untold"),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),
     # On PostgreSQL these two are of "best_dice DESC NULLS LAST", which is what the lists ask for.
@@ -401,6 +403,25 @@ agents = sa.Table(
     sa.Column("owner", sa.JSON, nullable=False),
     sa.Column("state", sa.JSON, nullable=False),
     sa.PrimaryKeyConstraint("workspace", "host"),
+)
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _text("workspace"),
+    _text("scope"),
+    _text("subject"),
+    _text("occasion"),
+    _text("channel"),
+    _text("target"),
+    _text("state"),
+    _text("problem"),
+    sa.Column("made_at", sa.Float, nullable=False),
+    sa.Column("taken_at", sa.Float),
+    sa.UniqueConstraint(
+        *("workspace", "scope", "subject", "occasion", "channel", "target"), name="notices_once"
+    ),
 )
 
 OF_RUNS = tuple(table for table in metadata.sorted_tables if "run_id" in table.c)

@@ -15,6 +15,7 @@ from engine.store.errors import StoreError
 from engine.store.journals import Journals
 from engine.store.lifecycle import Lifecycle
 from engine.store.lookup import exists, no_run
+from engine.store.notices import Notices
 from engine.store.opening import open_database
 from engine.store.queue import Queue
 from engine.store.results import Results
@@ -56,6 +57,7 @@ class Store:
         self.lifecycle = Lifecycle(self.database, workspace)
         self.queue = Queue(self.database, workspace)
         self.agents = Agents(self.database, workspace)
+        self.notices = Notices(self.database, workspace)
         self.journals = Journals(self.database, workspace)
         self.results = Results(self.database)
         self.checks = Checks(self.database)

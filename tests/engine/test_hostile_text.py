@@ -72,6 +72,8 @@ ARGUMENTS = {
     "queue priority": ["bbbb2222", "1"],
     "queue pause": ["bbbb2222"],
     "queue unpause": [EVIL],
+    "queue on-end": [EVIL],
+    "notify": [],
     "watch": ["aaaa1111"],
     "logs": ["aaaa1111"],
     "stop": ["aaaa1111"],

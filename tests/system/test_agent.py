@@ -120,6 +120,7 @@ def test_a_stop_through_the_database_saves_and_a_requeued_run_finishes(
 def test_workers_outlive_their_agent_and_the_next_one_adopts_them(
     workspace: Workspace, store: Store, queue: Queue, agents: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
+    (workspace.root / "notify.toml").write_text("[notify]\ncommand = 'echo $SEG_RUN $SEG_STATUS >> told'\n")
     run = queue(epochs=60)
     first = agents()
     advanced(store, run, workspace)
@@ -133,6 +134,7 @@ def test_workers_outlive_their_agent_and_the_next_one_adopts_them(
     assert (row.status, row.attempt, row.epoch) == ("finished", 1, 60)
     events = [event.seq for event in read_all(run.journal) if event.event != "progress"]
     assert [event.seq for event in store.results.events(run.id)] == events
+    assert (workspace.root / "told").read_text() == f"{run.id} finished\n"
 
 
 def test_a_worker_that_died_while_no_agent_lived_is_found_dead(

@@ -92,7 +92,20 @@ def test_one_command_leaves_every_epoch_in_the_database(
 ) -> None:
     status, out, err = done(
         command(
-            "run", "quick", *TINY, "--data", str(street), "--name", "first", "--experiment", "e", "--tag", "t"
+            *(
+                "run",
+                "quick",
+                *TINY,
+                "--data",
+                str(street),
+                "--name",
+                "first",
+                "--experiment",
+                "e",
+                "--tag",
+                "t",
+            ),
+            *("--on-end", 'echo "$SEG_RUN $SEG_STATUS $SEG_BEST_DICE" >> told'),
         )
     )
     assert status == 0, err
@@ -107,6 +120,8 @@ def test_one_command_leaves_every_epoch_in_the_database(
     (best,) = query(tmp_path, "SELECT best_dice FROM leaderboard")
     (highest,) = query(tmp_path, "SELECT max(dice) FROM epoch_scores WHERE split = 'val'")
     assert best == highest
+    told = (tmp_path / "told").read_text()
+    assert told == f"{only_run(tmp_path).id} finished {best[0]}\n"
     assert (only_run(tmp_path).outputs / "picture.png").exists()
 
 

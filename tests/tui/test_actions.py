@@ -334,3 +334,23 @@ async def test_commands_of_the_engine_are_asked_for_in_its_words_and_what_was_ty
             "only the run that is left is asked for again"
         )
     assert asked[0] == ["evaluate", "aaaa0001", "--split", "val", "--at", "input", "--queue", "--json"]
+
+
+async def test_a_run_that_ends_is_told_once_with_bell_and_notification(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(SegTui, "ring", lambda app, sequences: rung.append(sequences))
+    async with opened(workspace) as (app, pilot):
+        with workspace.open_store() as store:
+            store.lifecycle.set_status("cccc0000", "failed", "diverged", "the loss became nan")
+            dice = store.run("cccc0000").best_dice
+        told_as = f"lr-0.01 failed (diverged): best Dice {dice:.4f} @ 12"
+        await told(app, pilot, told_as)
+        changed = app.snapshot.runs["cccc0000"].changed
+        with workspace.open_store() as store:
+            store.lifecycle.update_card("cccc0000", note="why?")
+        await until(pilot, lambda: app.snapshot.runs["cccc0000"].changed > changed)
+    (sequences,) = rung
+    assert sequences.startswith("\x07\x1b]")
+    assert told_as in sequences
