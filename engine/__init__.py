@@ -36,15 +36,30 @@ def __getattr__(name: str) -> Any:
 
 
 def load(
-    source: str | Path, *, workspace: str | Path = ".", checkpoint: str = "best", device: str = "auto"
+    source: str | Path,
+    *,
+    workspace: str | Path = ".",
+    checkpoint: str = "best",
+    device: str = "auto",
+    size: tuple[int, int] | None = None,
+    window: tuple[int, int] | None = None,
+    stride: tuple[int, int] | None = None,
 ) -> LoadedNetwork:
     """A trained network: that of a run (an id, a prefix of it or a name) in a `workspace`, or an ONNX file of
     `seg-engine export`.
 
     `checkpoint` is "best", "last" or a file of the run; `device` is "auto", "cpu" or "cuda"; a file runs on
-    the CPU. Raises FileNotFoundError for a folder that is no workspace, an `engine.errors.EngineError` whose
+    the CPU.
+
+    `size` is the (height, width) in pixels that images are resized to, by default that of the training or of
+    the export. With a `window` (height, width) the network sees parts of that, `stride` (down, right) apart,
+    by default two thirds of the window, and logits are averaged where windows overlap, as in
+    `evaluate --window`. A file that was exported for one size sees windows of that size.
+
+    Raises FileNotFoundError for a folder that is no workspace, an `engine.errors.EngineError` whose
     one line says what is wrong for anything else that cannot be loaded.
     """
+    from engine.config.seen import Seen
     from engine.loading import load as load_network
 
-    return load_network(source, workspace, checkpoint, device)
+    return load_network(source, workspace, checkpoint, device, Seen(size, window, stride))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.config.seen import Seen
 from engine.data.decode import resize_image
 from engine.exported.class_maps import ClassIds, Logits, class_map, probability_map
 from engine.exported.network import ExportedModel
@@ -106,18 +107,22 @@ def opened(image: NDArray[np.uint8] | Image.Image | str | Path) -> Image.Image:
     return Image.fromarray(image)
 
 
-def load(source: str | Path, workspace: str | Path, checkpoint: str, device: str) -> LoadedNetwork:
+def load(
+    source: str | Path, workspace: str | Path, checkpoint: str, device: str, seen: Seen
+) -> LoadedNetwork:
     """What `engine.load` does."""
     if str(source).endswith(".onnx"):
         model = ExportedModel.open(absolute(source))
+        model = model.at(*seen.settled(model.size))
         return NetworkOfFile(model.classes, model.colors, model.size, model)
-    return _of_run(str(source), absolute(workspace), checkpoint, device)
+    return _of_run(str(source), absolute(workspace), checkpoint, device, seen)
 
 
-def _of_run(name: str, root: Path, checkpoint: str, device: str) -> NetworkOfRun:
+def _of_run(name: str, root: Path, checkpoint: str, device: str, seen: Seen) -> NetworkOfRun:
     from engine.config.keys import with_values
     from engine.inference.network import load_model, ready
     from engine.learning.hardware import choose_hardware, settle_arithmetic
+    from engine.learning.windows import Windows
     from engine.requests.derive import checkpoint_of, source_run, trained_config
     from engine.workspace import Workspace
 
@@ -127,8 +132,11 @@ def _of_run(name: str, root: Path, checkpoint: str, device: str) -> NetworkOfRun
     with workspace.open_store(look=True) as store:
         row = source_run(store, name)
     config = with_values(trained_config(workspace, row), {"device": device, "devices": "1"})
+    size, grid = seen.settled(config.data.size, config.model.size_problem)
     path = Path(workspace.run_dir(row.id).path, checkpoint_of(workspace, row, checkpoint, waits=False))
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
-    network = ready(load_model(path.resolve(), config.model, ()), config, hardware)
+    loaded = load_model(path.resolve(), config.model, ())
+    windows = Windows(grid.size, grid.stride)
+    network = replace(ready(loaded, config, hardware, windows=windows), size=size)
     return NetworkOfRun(network.classes, row.colors, network.size, network)

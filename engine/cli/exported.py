@@ -8,12 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from engine.classes import CITYSCAPES
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.evaluate import critical_names, refuse_strange, tell_requirements
 from engine.cli.predict import refuse_for_images, refuse_for_video
+from engine.config.fields import Size
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
+from engine.config.seen import Seen
+from engine.config.windows import SlidingWindowKeys
 from engine.data.class_map_files import ClassMapWriter
 from engine.data.frozen_classes import freeze_classes
 from engine.exits import DONE, FAILED
@@ -32,16 +37,16 @@ from engine.store import EvaluationRow, MetricRow
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
+    from engine.cli.arguments import InWindows
     from engine.cli.scoring import Evaluation, Prediction
 
 SUFFIX = ".onnx"
 
-OF_EVALUATIONS = ("tta", "windows", "crf", "checkpoint", "baseline", "keep", "new", "queued")
-OF_PREDICTIONS = ("tta", "windows", "crf", "checkpoint", "set_key", "new", "queued", "as_json")
+OF_EVALUATIONS = ("tta", "crf", "checkpoint", "baseline", "keep", "new", "queued")
+OF_PREDICTIONS = ("tta", "crf", "checkpoint", "new", "queued", "as_json")
 """Options that mean nothing for a file."""
 
 OPTIONS = {"new": "--name, --experiment, --tag and --note", "queued": "--queue", "as_json": "--json"}
-OPTIONS |= {"set_key": "--set", "windows": "--window and --stride"}
 """What a field is called on the command line, where that does not follow from its name."""
 
 
@@ -53,9 +58,10 @@ def is_exported(name: str) -> bool:
 def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
     """Print the scores and the speed; returns the exit status, 1 where a requirement is not met. Raises
     ConfigError, ExportedError and DataError."""
-    data = data_config(wanted)
-    model = ExportedModel.open(absolute(wanted.run))
-    data = with_values(data, {"data.size": "{}x{}".format(*model.size)})
+    data, size = data_config(wanted)
+    model = opened(wanted.run, wanted.windows, size)
+    of_size = data.data.model_copy(update={"size": model.size})  # another network than this suits it
+    data = data.model_copy(update={"data": of_size})
     critical = (
         critical_names(wanted.critical) if wanted.critical else classes_of(freeze_classes(data)).critical
     )
@@ -101,6 +107,7 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
         latency_p95_seconds=speed.percentile(0.95),
         frames_per_second=1 / speed.median,
         crf="",
+        **model.windows.fields,
     )
     metrics = metric_rows(scored.metrics, row)
     reached = scores_of(row, metrics)
@@ -145,9 +152,27 @@ def metric_rows(metrics: Sequence[MetricScore], row: EvaluationRow) -> list[Metr
     ]
 
 
-def data_config(wanted: Evaluation) -> RunConfig:
-    """A config with the data that a file is to be scored on. Raises ConfigError for words that only a run has
-    a use for."""
+def opened(name: str, windows: InWindows, size: str) -> ExportedModel:
+    """A file for images of data.size in windows. Raises ConfigError and ExportedError."""
+    seen = seen_in(windows, size)
+    model = ExportedModel.open(absolute(name))
+    return model.at(*seen.settled(model.size))
+
+
+def seen_in(windows: InWindows, size: str) -> Seen:
+    """What a network sees of an image of data.size, which is "" where it is the usual. Raises ConfigError."""
+    keys = SlidingWindowKeys.model_validate(windows.keys)
+    try:
+        wanted = TypeAdapter(Size).validate_python(size) if size else None
+    except ValueError as error:
+        told = "must be HEIGHTxWIDTH such as 512x1024, each from 16 to 8192"
+        raise ConfigError([f"data.size: {size!r} {told}"]) from error
+    return Seen(wanted, keys.window_size, keys.window_stride)
+
+
+def data_config(wanted: Evaluation) -> tuple[RunConfig, str]:
+    """A config with the data that a file is to be scored on, and the size that its images are to have, "":
+    that of the export. Raises ConfigError for words that only a run has a use for."""
     name = Path(wanted.run).name
     refuse_idle(
         wanted,
@@ -159,14 +184,14 @@ def data_config(wanted: Evaluation) -> RunConfig:
     if wanted.data is None:
         raise ConfigError([f"--data DIR: is needed, as {name} does not say where images and labels are"])
     values = parse_assignments(wanted.changes)
-    strange = [key for key in values if not key.startswith("data.") or key == "data.size"]
+    size = values.pop("data.size", "")
+    strange = [key for key in values if not key.startswith("data.")]
     if strange:
         raise ConfigError(
             [f"{key}: is fixed by the export of {name}; data.* can be changed" for key in strange]
         )
-    return with_values(
-        RunConfig(), {"data.split": "official", "data.root": str(absolute(wanted.data))} | values
-    )
+    values = {"data.split": "official", "data.root": str(absolute(wanted.data))} | values
+    return with_values(RunConfig(), values), size
 
 
 def refuse_idle(
@@ -192,17 +217,20 @@ def predict_file(wanted: Prediction) -> int:
     )
     refuse_idle(wanted, plain, OF_PREDICTIONS)
     name = Path(wanted.run).name
+    values = parse_assignments(wanted.set_key)
+    if strange := [key for key in values if key != "data.size"]:
+        told = f"has no effect on {name}; data.size can be changed"
+        raise ConfigError([f"--set {key}: {told}" for key in strange])
+    size = values.get("data.size", "")
     if wanted.out is None:
         raise ConfigError([f"--out DIR: is needed, as {name} has no folder for outputs"])
     if names_video(wanted.images):
-        return predict_video_file(wanted, wanted.out)
+        return predict_video_file(wanted, wanted.out, size)
     refuse_for_images(wanted)
-    model = ExportedModel.open(absolute(wanted.run))
+    model = opened(wanted.run, wanted.windows, size)
     if wanted.ids == "raw" and model.classes != CITYSCAPES.names:
         raise ConfigError([f"--ids raw: {name} does not know the ids of its classes in label files"])
-    values = (
-        [info.ids[0] for info in CITYSCAPES.classes] if wanted.ids == "raw" else range(len(model.classes))
-    )
+    ids = [info.ids[0] for info in CITYSCAPES.classes] if wanted.ids == "raw" else range(len(model.classes))
     found = find_images(wanted.images)
     for note in found.notes:
         notices.say(f"note: {note}")
@@ -211,7 +239,7 @@ def predict_file(wanted: Prediction) -> int:
     refuse_no_folder(out)
     if not wanted.overwrite:
         refuse_existing(out, names)
-    writer = ClassMapWriter.of(out, list(values), model.colors)
+    writer = ClassMapWriter.of(out, list(ids), model.colors)
     images = list(zip(found.images, names, strict=True))
     faults = write_predictions(model, images, writer, wanted.label_resize)
     for fault in faults:
@@ -220,13 +248,13 @@ def predict_file(wanted: Prediction) -> int:
     return FAILED if faults else DONE
 
 
-def predict_video_file(wanted: Prediction, out: Path) -> int:
+def predict_video_file(wanted: Prediction, out: Path, size: str) -> int:
     """Write a video; returns the exit status, 1 where the video is damaged. Raises Refused, ExportedError and
     VideoError."""
     refuse_for_video(wanted)
     video, target = find_video(wanted.images, out, wanted.overwrite)
     assert target is not None
-    model = ExportedModel.open(absolute(wanted.run))
+    model = opened(wanted.run, wanted.windows, size)
     begun = time.monotonic()
     with progress_bar("predicting") as report:
         frames = write_video(model, video, target, wanted.view or "overlay", wanted.label_resize, report)

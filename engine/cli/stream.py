@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli.console import notices
+from engine.cli.exported import seen_in
 from engine.config.keys import ConfigError, parse_assignments
 from engine.exits import DONE, FAILED
 from engine.loading import load
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 OF_FILES = {name: f"--{name}" for name in ("out", "ids", "naming", "tta", "crf", "overwrite")}
 OF_FILES |= {"label_resize": "--label-resize", "new": "--name, --experiment, --tag and --note"}
-OF_FILES |= {"queued": "--queue", "as_json": "--json", "windows": "--window and --stride"}
+OF_FILES |= {"queued": "--queue", "as_json": "--json"}
 """Options that mean nothing for a stream, by their fields."""
 
 
@@ -38,11 +39,11 @@ def predict_stream(workspace: Workspace, wanted: Prediction) -> int:
     refuse_idle(wanted)
     refuse_terminals()
     values = parse_assignments(wanted.set_key)
-    if strange := [key for key in values if key != "device"]:
-        raise ConfigError(
-            [f"--set {key}: has no effect on a stream; device can be changed" for key in strange]
-        )
-    network = load(wanted.run, workspace.root, wanted.checkpoint, str(values.get("device", "auto")))
+    if strange := [key for key in values if key not in ("device", "data.size")]:
+        told = "has no effect on a stream; device and data.size can be changed"
+        raise ConfigError([f"--set {key}: {told}" for key in strange])
+    seen = seen_in(wanted.windows, values.get("data.size", ""))
+    network = load(wanted.run, workspace.root, wanted.checkpoint, values.get("device", "auto"), seen)
     view = wanted.view or "ids"
     painter = Painter(view, network.colors)
     done, begun = 0, time.monotonic()

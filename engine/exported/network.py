@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.config.export import METADATA
+from engine.config.windows import WindowGrid
 from engine.data.decode import resize_image, resize_labels
 from engine.errors import EngineError
 from engine.exported.class_maps import ClassIds, Logits, class_map
+from engine.exported.windows import windowed_logits
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.metrics.latency import Timing, time_passes
 
@@ -27,7 +29,8 @@ class ExportedError(EngineError):
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A network and what its file says of it; `size` is the (height, width) that images are resized to."""
+    """A network and what its file says of it; `size` is the (height, width) that images are resized to, of
+    which the network sees `windows`."""
 
     path: Path
     classes: tuple[str, ...]
@@ -35,6 +38,7 @@ class ExportedModel:
     size: tuple[int, int]
     about: dict[str, Any]
     session: Any
+    windows: WindowGrid = field(default_factory=WindowGrid)
 
     @classmethod
     def open(cls, path: Path, threads: int = 0) -> ExportedModel:
@@ -62,6 +66,34 @@ class ExportedModel:
             raise ExportedError(
                 f"{path}: was not written by `seg-engine export`: it does not name its classes"
             ) from error
+
+    def at(self, size: tuple[int, int], windows: WindowGrid) -> ExportedModel:
+        """The same file for images of another size, in windows. Raises ExportedError where it cannot take
+        what it would see at once, and where class ids would have to be averaged."""
+        seen = windows.size or size
+        if windows.size is not None and self.gives_ids:
+            raise ExportedError(
+                f"{self.path}: gives class ids alone, which windows cannot average; export it "
+                "without --argmax"
+            )
+        if problem := self._size_problem(*seen):
+            raise ExportedError(f"{self.path}: {problem}")
+        return replace(self, size=size, windows=windows)
+
+    def _size_problem(self, height: int, width: int) -> str:
+        """Why the file cannot take images of height x width pixels, "" where it can."""
+        own = tuple(self.about["size"])
+        if (height, width) == own:
+            return ""
+        if not self.takes_any_size:
+            return (
+                f"sees {own[0]}x{own[1]} at once, not {height}x{width}; use windows of that size, or export "
+                "it with --dynamic"
+            )
+        stride = self.about.get("multiple_of", 1)
+        if height % stride or width % stride:
+            return f"sees sides that divide by {stride}, not {height}x{width}"
+        return ""
 
     @property
     def gives_ids(self) -> bool:
@@ -99,14 +131,14 @@ class ExportedModel:
         """Of an RGB image, at the input size. Raises ExportedError where the file gives class ids alone."""
         if self.gives_ids:
             raise ExportedError(f"{self.path}: gives class ids alone; export it without --argmax")
-        return self.output(resize_image(image, self.size))
+        return windowed_logits(self.windows, self.output, resize_image(image, self.size))
 
     def class_map(self, image: Image.Image, size: tuple[int, int], label_resize: str) -> ClassIds:
         """Train ids uint8 [H, W] at `size` of an RGB image."""
-        output = self.output(resize_image(image, self.size))
         if self.gives_ids:
+            output: ClassIds = self.output(resize_image(image, self.size))
             return output if output.shape == size else resize_labels(output, size)
-        return class_map(output, size, label_resize)
+        return class_map(self.logits(image), size, label_resize)
 
     def passes(self, size: tuple[int, int], protocol: str) -> Callable[[], object]:
         """A pass of a random image of that (height, width): from its pixels to class ids (`engine`), or
@@ -115,7 +147,9 @@ class ExportedModel:
         if protocol == "literature":
             given = {"images": self._input(pixels)}
             return lambda: self.session.run(None, given)
-        return lambda: self.output(pixels) if self.gives_ids else self.output(pixels).argmax(axis=0)
+        if self.gives_ids:
+            return lambda: self.output(pixels)
+        return lambda: windowed_logits(self.windows, self.output, pixels).argmax(axis=0)
 
     def latency(self) -> Timing:
         """Passes from pixels of the input size to class ids of that size, briefly."""

@@ -4,37 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from engine.config.windows import SlidingWindowKeys
+from engine.config.windows import WindowGrid
 from engine.learning.constants import constant
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows of `size` (height, width), `stride` (down, right) apart; `size` None: the whole image.
-
-    The last window of a row or column is shifted back to the border, and a window is no larger than the
-    image, as in mmsegmentation's sliding inference.
-    """
-
-    size: tuple[int, int] | None = None
-    stride: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def of(cls, keys: SlidingWindowKeys) -> Self:
-        """Those of a section of the config."""
-        return cls(keys.window_size, keys.window_stride or (0, 0))
-
-    def count(self, size: tuple[int, int]) -> int:
-        """How many windows an image of `size` (height, width) has."""
-        rows, columns = self._places(size)
-        return len(rows) * len(columns)
+class Windows(WindowGrid):
+    """The windows in which a network of torch sees images."""
 
     def logits(self, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Logits [B, C, H, W] of images [B, 3, H, W], which `forward` takes in parts [B, 3, h, w].
@@ -44,7 +25,7 @@ class Windows:
         the sum, only one window's logits exist at a time.
         """
         size = inputs.shape[2], inputs.shape[3]
-        rows, columns = self._places(size)
+        rows, columns = self.places(size)
         if len(rows) == len(columns) == 1:
             return forward(inputs)
         total: Tensor | None = None
@@ -55,35 +36,8 @@ class Windows:
                 total = logits.new_zeros(shape, dtype=torch.float32).permute(0, 3, 1, 2)
             total[:, :, high, wide] += logits
         assert total is not None
-        assert self.size is not None
-        down, right = (
-            constant(_overlaps(*each), total.device)
-            for each in zip(size, self.size, self.stride, strict=True)
-        )
-        # The windows are a grid: how many show a pixel is a product of two numbers.
+        down, right = (constant(counts, total.device) for counts in self.overlaps(size))
         return total.div_(down[:, None] * right)
-
-    def _places(self, size: tuple[int, int]) -> tuple[list[slice], list[slice]]:
-        """The rows and the columns of an image of `size` that windows show."""
-        if self.size is None:
-            return [slice(0, size[0])], [slice(0, size[1])]
-        rows, columns = (_along(*each) for each in zip(size, self.size, self.stride, strict=True))
-        return rows, columns
 
 
 WHOLE_IMAGES = Windows()
-
-
-def _along(side: int, window: int, stride: int) -> list[slice]:
-    """Where windows lie along a side, in its pixels."""
-    window = min(window, side)
-    last = side - window
-    firsts = [min(number * stride, last) for number in range(-(-last // stride) + 1)]
-    return [slice(first, first + window) for first in firsts]
-
-
-@lru_cache
-def _overlaps(side: int, window: int, stride: int) -> tuple[float, ...]:
-    """How many windows show each pixel of a side."""
-    places = _along(side, window, stride)
-    return tuple(float(sum(place.start <= at < place.stop for place in places)) for at in range(side))

@@ -32,6 +32,8 @@ class Evaluate(NetworkTask):
             options += [f"--{key.replace('_', '-')}", section[key]]
         options += window_options(section)
         options += ["--boundary"] if section.get("boundary") else []
+        if "critical" in section:  # which is settled when a run is made, also where nobody named classes
+            options += ["--critical", ",".join(section["critical"]) or "none"]
         keep = section.get("keep", USUALLY_KEPT)
         return Arguments(options=options + (["--keep", str(keep)] if keep != USUALLY_KEPT else []))
 

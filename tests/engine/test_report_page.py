@@ -299,7 +299,8 @@ def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> 
         f"seg-engine run quick init.weights=pt {end.format('more')}",
         f"seg-engine run quick init.weights=/models/net.pt {end.format('file')}",
         "seg-engine evaluate pt data.split=official runtime.threads=1 --split val --at original "
-        "--label-resize bilinear-logits --tta none --checkpoint last --name outside --experiment test",
+        "--label-resize bilinear-logits --tta none --critical none "
+        "--checkpoint last --name outside --experiment test",
     ]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from engine.config.keys import ConfigError, validate, with_values
 from engine.config.run_config import RunConfig
 from engine.config.windows import SlidingWindowKeys
+from engine.exported.windows import windowed_logits
 from engine.inference.network import Network
 from engine.learning.flops import flops_per_image, flops_per_sample
 from engine.learning.hardware import choose_hardware
@@ -70,6 +71,17 @@ def test_logits_are_the_mean_over_all_windows_that_show_a_pixel(size: tuple[int,
     assert found.dtype == torch.float32
     assert count.max() > 4
     np.testing.assert_allclose(found.numpy(), expected / count, atol=1e-5)
+
+
+def test_windows_without_torch_are_those_of_torch() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+    images = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    for windows in (WHOLE_IMAGES, Windows((16, 32), (7, 9)), Windows((64, 64), (43, 43))):
+        right = windows.logits(lambda part: part * part.mean(), images)[0]
+        found = windowed_logits(
+            windows, lambda part: part.transpose(2, 0, 1) * np.float32(part.mean()), pixels
+        )
+        np.testing.assert_allclose(found, right.numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("windows", [WHOLE_IMAGES, Windows((32, 64), (20, 43))])
