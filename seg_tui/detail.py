@@ -99,7 +99,7 @@ def load_detail(
     process = run.read_proc()
     waits = ""
     if row.status == "queued":
-        from seg_tui.waiting import why_it_waits
+        from engine.report.waiting import why_it_waits
 
         has_agent = Presence.of(workspace).living() is not None
         waits = why_it_waits(row, runs, store.workspace, has_agent, store.agents.living())

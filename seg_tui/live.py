@@ -19,7 +19,7 @@ from engine.agent.ingest import owner_of, refresh
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
 from engine.run.journal import JournalError
-from engine.store import RunSummary, Store, StoreError
+from engine.store import AgentState, RunSummary, Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.stores import file_identity
 
@@ -36,7 +36,8 @@ class Snapshot:
 
     `there` says whether the workspace has a database at all; `at` is UTC seconds. `unattended` is how many
     runs wait that nobody will start: no agent is on this host. `read_only` is "", or why nothing can be
-    changed.
+    changed. `workspace` is the id of the one that is shown; `has_agent` says whether an agent of it is on
+    this host, True until somebody has looked, and `holding` what its agents say.
     """
 
     runs: Mapping[str, RunSummary] = field(default_factory=lambda: MappingProxyType({}))
@@ -44,10 +45,22 @@ class Snapshot:
     at: float = 0.0
     unattended: int = 0
     read_only: str = ""
+    workspace: str = ""
+    has_agent: bool = True
+    holding: tuple[AgentState, ...] = ()
 
     def changed_since(self, before: Snapshot) -> list[str]:
         """The ids of the runs that are new or have changed."""
         return [run_id for run_id, run in self.runs.items() if before.runs.get(run_id) is not run]
+
+
+@dataclass(frozen=True)
+class _Agents:
+    """Whether an agent is here, what agents say, and how many runs wait for nobody."""
+
+    here: bool = True
+    holding: tuple[AgentState, ...] = ()
+    unattended: int = 0
 
 
 class SnapshotTaken(Message):
@@ -95,11 +108,11 @@ class Live:
         self._file: tuple[int, int] | None = None
         self._runs: dict[str, RunSummary] = {}
         self._latest = -1
-        self._told, self._told_unattended = False, 0
+        self._told = False
         self._known = False
         self._trouble = ""
         self._looked_after = 0.0
-        self._unattended = self._told_unattended = 0
+        self._agents = self._told_agents = _Agents()
         self._thread = threading.Thread(target=self._follow, name="live", daemon=True)
 
     def start(self) -> None:
@@ -153,7 +166,7 @@ class Live:
             self._file = file_identity(self.workspace)
         changes = self._store.changes(self._latest)
         fresh = {run.id: run for run in changes.runs if self._runs.get(run.id) != run}
-        known = changes.count == len(self._runs) and self._unattended == self._told_unattended
+        known = changes.count == len(self._runs) and self._agents == self._told_agents
         if not fresh and known and self._told:
             return
         self._runs = {**self._runs, **fresh}
@@ -165,10 +178,19 @@ class Live:
         self._tell(there=True)
 
     def _tell(self, there: bool) -> None:
-        self._told, self._told_unattended = True, self._unattended
-        why = self._store.read_only if self._store is not None else ""
-        shown = MappingProxyType(self._runs)
-        self._post(SnapshotTaken(Snapshot(shown, there, time.time(), self._unattended, why)))
+        self._told, self._told_agents = True, self._agents
+        store, agents = self._store, self._agents
+        snapshot = Snapshot(
+            MappingProxyType(self._runs),
+            there,
+            time.time(),
+            agents.unattended,
+            store.read_only if store is not None else "",
+            store.workspace if store is not None else "",
+            agents.here,
+            agents.holding,
+        )
+        self._post(SnapshotTaken(snapshot))
 
     def _look_after(self) -> None:
         """Fold in what runs have written that nobody looks after, and count those that wait for nobody."""
@@ -179,10 +201,12 @@ class Live:
         ):
             return
         self._looked_after = time.monotonic()
-        if Presence.of(self.workspace).living() is not None:
-            self._unattended = 0
+        here = Presence.of(self.workspace).living() is not None
+        holding = tuple(self._store.agents.living())
+        if here:
+            self._agents = _Agents(True, holding)
             return
-        self._unattended = sum(not row.paused for row in self._store.queue.waiting())
+        self._agents = _Agents(False, holding, sum(not row.paused for row in self._store.queue.waiting()))
         for row in self._store.queue.active() if not self._store.read_only else ():
             owner = owner_of(row)
             if owner is None or is_alive(owner) is False:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from typing import Any, Literal
 
 from engine.report.tables import score
+from engine.report.waiting import UNDER_WAY, in_line, place_of
 from engine.store import RunSummary
-from seg_tui.widgets.columns import BY_KEY, UNDER_WAY
+from seg_tui.widgets.columns import BY_KEY
 
 Grouping = Literal["", "experiment", "variant"]
 GROUPINGS: tuple[Grouping, ...] = ("", "experiment", "variant")
@@ -58,33 +58,8 @@ class Order:
 
     def place(self, run: RunSummary) -> tuple[Any, ...]:
         """All that the place of a run depends on; when it stays equal the run does not move."""
-        line = _line_place(run) if run.status == "queued" else ()
+        line = place_of(run) if run.status == "queued" else ()
         return BY_KEY[self.column].value(run), _activity(run), line
-
-
-def in_line(waiting: Iterable[RunSummary]) -> list[RunSummary]:
-    """Queued runs in the order in which they start: as `seg-engine queue` has them, but each behind the one
-    that it comes after, and those that are held back at the end."""
-    runs = {run.id: run for run in waiting}
-    ready = [(_line_place(run), run.id) for run in runs.values() if run.after not in runs]
-    behind: dict[str, list[RunSummary]] = {}
-    for run in runs.values():
-        if run.after in runs:
-            behind.setdefault(run.after, []).append(run)
-    if not behind:
-        return [runs[run_id] for _, run_id in sorted(ready)]
-    heapify(ready)
-    line = []
-    while ready:
-        _, run_id = heappop(ready)
-        line.append(runs.pop(run_id))
-        for run in behind.get(run_id, ()):
-            heappush(ready, (_line_place(run), run.id))
-    return [*line, *runs.values()]
-
-
-def _line_place(run: RunSummary) -> tuple[Any, ...]:
-    return run.paused, -run.priority, run.queued_at or run.created_at, run.id, run.after
 
 
 def _activity(run: RunSummary) -> int:

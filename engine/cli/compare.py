@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from engine.report.compare_page import comparison_markdown
 from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.measures import ComparedRun, Evaluation
 from engine.store import CorruptionRow, EnvironmentRow, EvaluationRow, Store, StoreError
+from engine.store.query import parse_text
+from engine.store.why_none import why_none
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,13 +44,28 @@ def compare_runs(workspace: Workspace, wanted: SideBySide) -> None:
             [f"--format: {form!r} is not allowed; it must be one of table, {', '.join(FORMATS)}"]
         )
     with open_existing(workspace) as store:
-        runs = [compared_run(store, prefix) for prefix in wanted.runs]
+        runs = [compared_run(store, run_id) for run_id in chosen(store, wanted.runs, wanted.where)]
         pinned = store.resolve(wanted.baseline) if wanted.baseline else ""
     comparison = compare(runs, pinned, wanted.fold_seeds, wanted.published)
     if form == "table":
         output.say(comparison_text(comparison, output.table_width))
     else:
         print(FORMATS[form](comparison), end="")
+
+
+def chosen(store: Store, prefixes: Sequence[str], where: str) -> list[str]:
+    """The ids of runs that were named, then of those that match a filter, the best first. Raises StoreError,
+    also where there are none."""
+    ids = [store.resolve(prefix) for prefix in prefixes]
+    if not where:
+        if not ids:
+            raise StoreError("give the runs to compare, or --where FILTER")
+        return ids
+    filters = [query] if (query := parse_text(where)) is not None else []
+    found = store.run_ids(filters, "-dice")
+    if not found:
+        raise StoreError(f"--where: {why_none(store, filters)}")
+    return list(dict.fromkeys([*ids, *found]))
 
 
 def compared_run(store: Store, prefix: str) -> ComparedRun:

@@ -18,7 +18,6 @@ from engine.cli.arguments import (
     Json,
     Printed,
     RunName,
-    RunNames,
     one_of,
     workspace_of,
 )
@@ -158,7 +157,19 @@ def augment(context: typer.Context, wanted: AugmentedStep) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    runs: RunNames
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN...]", help="Run ids, prefixes of them, or names.", autocompletion=words.runs
+        ),
+    ] = field(default_factory=list)
+    where: Annotated[
+        str,
+        typer.Option(
+            metavar="FILTER",
+            help="Also all runs that match, as for `runs`: 'experiment=lr and not status=failed'.",
+        ),
+    ] = ""
     baseline: Annotated[
         str,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.agent.presence import Presence, ensure_agent
@@ -11,7 +11,8 @@ from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, no_database, open_existing
 from engine.cli.typed import typed
 from engine.host.access import why_unwritable
-from engine.report.tables import Column, age, text_table
+from engine.report.tables import Column, age, duration, text_table
+from engine.report.waiting import Wait, waits_of
 from engine.requests import lifecycle
 from engine.run.directory import RunCard
 from engine.store import RunRow
@@ -48,7 +49,9 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
     with open_existing(workspace) as store:
         active, queued = store.queue.active(), store.queue.waiting()
         holding = store.agents.living()
-    agent = Presence.of(workspace).living()
+        agent = Presence.of(workspace).living()
+        runs = {run.id: run for run in store.changes().runs} if queued else {}
+        waits = waits_of(runs, store.workspace, agent is not None, holding)
     if as_json:
         record = {
             "agent": agent.as_json() if agent else None,
@@ -59,7 +62,7 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
         print_json(record)
         return
     if active or queued:
-        output.say(queue_table(active, queued, time.time(), output.table_width))
+        output.say(queue_table(active, queued, waits, time.time(), output.table_width))
         for reason in reasons_of(holding) if queued else ():
             output.say(reason)
     else:
@@ -75,7 +78,13 @@ def queue_record(row: RunRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in fields}
 
 
-def queue_table(active: Sequence[RunRow], queued: Sequence[RunRow], now: float, width: int | None) -> Any:
+def queue_table(
+    active: Sequence[RunRow],
+    queued: Sequence[RunRow],
+    waits: Mapping[str, Wait],
+    now: float,
+    width: int | None,
+) -> Any:
     rows = [*active, *queued]
     places = ["-"] * len(active) + [str(place) for place in range(1, len(queued) + 1)]
     columns = [
@@ -86,9 +95,17 @@ def queue_table(active: Sequence[RunRow], queued: Sequence[RunRow], now: float, 
         Column("experiment", [row.experiment for row in rows], rank=3, least=10),
         Column("priority", [str(row.priority) for row in rows], right=True, rank=1),
         Column("device", [slot_or_wanted(row) for row in rows], rank=2),
+        Column("starts", [starts(row, waits) for row in rows], rank=1, least=12),
         Column("queued", [age(now - row.queued_at) if row.queued_at else "-" for row in rows], right=True),
     ]
     return text_table(columns, width)
+
+
+def starts(row: RunRow, waits: Mapping[str, Wait]) -> str:
+    """When a queued run may begin, and why not yet; of one at work when it may end."""
+    if row.status != "queued":
+        return "-" if row.eta_seconds is None else f"ends in ~{duration(row.eta_seconds)}"
+    return (waits[row.id].brief if row.id in waits else "") or "-"
 
 
 def state(row: RunRow) -> str:

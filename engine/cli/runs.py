@@ -7,10 +7,16 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from engine.agent.presence import Presence
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import FIRST_RUN, UNFINISHED, has_database, no_database, open_existing
-from engine.report.runs import run_record, runs_csv, runs_table
+from engine.report.runs import Beside, run_record, runs_csv, runs_table
+from engine.report.siblings import Siblings
+from engine.report.tables import sparkline
+from engine.report.waiting import Wait, waits_of
 from engine.store import NOT_ARCHIVED, RunRow, Store, StoreError
+from engine.store.query import grouped
+from engine.store.why_none import why_none
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -18,6 +24,9 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 50
 """Rows of the table when --limit does not say how many."""
+
+MOST_DESCRIBED = 500
+"""Of more runs it is not read how each came to its score, and in what it differs from others."""
 
 
 def list_runs(workspace: Workspace, wanted: Listing) -> None:
@@ -27,6 +36,7 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
     filters, sort, limit = shown_only(wanted), wanted.sort, wanted.limit
     experiment, status, for_people = wanted.experiment, wanted.status, wanted.printed.for_people
     found: list[RunRow] = []
+    beside, why = Beside(), ""
     if has_database(workspace):
         with open_existing(workspace) as store:
             if experiment is not None:
@@ -34,8 +44,12 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
             most = TABLE_ROWS + 1 if limit is None and for_people else limit or None
             found = store.runs(filters, sort, most, experiment, status)
             if limit is None and for_people and len(found) > TABLE_ROWS:
-                unfinished = store.runs([*filters, *UNFINISHED], sort, None, experiment, status)
+                unfinished = store.runs([*grouped(filters), *UNFINISHED], sort, None, experiment, status)
                 found = first_and_unfinished(found, unfinished)
+            if for_people:
+                beside = _beside(workspace, store, found)
+                if filters and not found:
+                    why = why_none(store, [*grouped(filters), *_limits(experiment, status)])
     elif for_people:
         notices.say(no_database(workspace))
         return
@@ -44,9 +58,9 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
     elif wanted.printed.as_csv:
         print(runs_csv(found), end="")
     elif found:
-        output.say(runs_table(found, time.time(), output.table_width))
+        output.say(runs_table(found, time.time(), output.table_width, beside))
     elif wanted.filters or experiment or status:
-        notices.say("no run matches; `seg-engine runs` lists all")
+        notices.say(f"{why or 'no run matches.'} `seg-engine runs` lists all")
     elif not wanted.archived and has_database(workspace):
         notices.say(nothing_shown(workspace))
     else:
@@ -56,7 +70,7 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
 def shown_only(wanted: Listing) -> list[str]:
     """The filters of a list, which leaves out archived runs unless they are asked for."""
     asked = wanted.archived or any("archived" in term for term in wanted.filters)
-    return [*wanted.filters, *(() if asked else (NOT_ARCHIVED,))]
+    return wanted.filters if asked else [*grouped(wanted.filters), NOT_ARCHIVED]
 
 
 def nothing_shown(workspace: Workspace) -> str:
@@ -66,6 +80,32 @@ def nothing_shown(workspace: Workspace) -> str:
     if not count:
         return f"{workspace.root}: no runs here yet; {FIRST_RUN}"
     return f"all {count} runs are archived; `seg-engine runs --archived` lists them"
+
+
+def _beside(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> Beside:
+    """What a table tells of runs besides what they are; of many only how they wait."""
+    waits: dict[str, Wait] = {}
+    if any(row.status == "queued" for row in rows):
+        here = Presence.of(workspace).living() is not None
+        runs = {run.id: run for run in store.changes().runs}
+        waits = waits_of(runs, store.workspace, here, store.agents.living())
+    if len(rows) > MOST_DESCRIBED:
+        return Beside(waits)
+    ids = [row.id for row in rows]
+    siblings, made = Siblings(), store.siblings(ids)
+    siblings.learn(made)
+    curves = store.results.dice_curves([row.id for row in rows if row.ended])
+    return Beside(
+        waits,
+        {run_id: sparkline(curve, 8) for run_id, curve in curves.items()},
+        {one.id: siblings.text(one) for one in made},
+    )
+
+
+def _limits(experiment: str | None, status: str | None) -> list[str]:
+    """The options that narrow the list, as terms of a filter."""
+    given = (("experiment", experiment), ("status", status))
+    return [f"{name}={value}" for name, value in given if value is not None]
 
 
 def first_and_unfinished(found: Sequence[RunRow], unfinished: Iterable[RunRow]) -> list[RunRow]:

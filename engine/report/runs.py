@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from engine.report.csv_text import csv_text
+from engine.report.short_names import ShortNames
 from engine.report.tables import Column, age, score, text_table
 from engine.store import RunRow, RunSummary
 from engine.tasks import TASKS, USUAL, Outcome
+
+if TYPE_CHECKING:
+    from engine.report.waiting import Wait
 
 STATUS_STYLES = {
     "queued": "dim",
@@ -38,17 +42,29 @@ _ONE_FACT = ("recipe", "seed", "task")
 """Fields of a run that its config says in the same words."""
 
 
-def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
+@dataclass(frozen=True)
+class Beside:
+    """What a table tells of runs besides what they are, by id: how they wait, their validation Dice as
+    sparklines, and what tells them from their siblings."""
+
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    curves: Mapping[str, str] = field(default_factory=dict)
+    differs: Mapping[str, str] = field(default_factory=dict)
+
+
+def runs_table(rows: Sequence[RunRow], now: float, width: int | None, beside: Beside | None = None) -> Text:
     """One line a run; `now` is UTC seconds, `width` the columns there are room for (None: any number)."""
+    beside = beside or Beside()
     columns = [
         Column("id", [row.id for row in rows]),
-        Column("status", [status_cell(row) for row in rows], rank=1),
+        Column("status", [_status(row, beside) for row in rows], rank=1),
         *_task_column(rows),
-        Column("name", [row.name for row in rows], least=10),
-        Column("experiment", [row.experiment for row in rows], rank=7, least=10),
-        Column("recipe", [row.recipe or "-" for row in rows], rank=9),
+        Column("name", _names(rows, width), least=10),
+        Column("experiment", [row.experiment for row in rows], rank=8, least=10),
+        _recipe_column(rows, beside),
+        *_curve_column(rows, beside),
         Column("epoch", [done(row) for row in rows], right=True, rank=2),
-        Column("best Dice @ epoch", [(best_score(row), "bold") for row in rows], right=True),
+        Column("best Dice @ epoch", [_found(row, beside) for row in rows], right=True),
         Column("last Dice", [score(row.last_dice) for row in rows], right=True, rank=3),
         Column("mIoU", [score(mean_iou(row)) for row in rows], right=True, rank=5),
         *_critical_column(rows),
@@ -58,6 +74,41 @@ def runs_table(rows: Sequence[RunRow], now: float, width: int | None) -> Text:
         Column("device", [row.device_name or row.device or "-" for row in rows], rank=8, least=12),
     ]
     return text_table(columns, width)
+
+
+def _names(rows: Sequence[RunRow], width: int | None) -> list[str]:
+    """Whole, or where that would take a third of the table as short as tells them apart."""
+    names = [row.name for row in rows]
+    if width is None:
+        return names
+    short = ShortNames(names)
+    return [short.fit(name, max(24, width // 3)) for name in names]
+
+
+def _status(row: RunRow, beside: Beside) -> tuple[str, str]:
+    text, style = status_cell(row)
+    wait = beside.waits.get(row.id)
+    return (text, style) if wait is None else (wait.status, style)
+
+
+def _found(row: RunRow, beside: Beside) -> tuple[str, str]:
+    """What a run has found; of one that is queued why it waits and when it may begin."""
+    wait = beside.waits.get(row.id)
+    return (wait.brief, "italic") if wait is not None and wait.brief else (best_score(row), "bold")
+
+
+def _recipe_column(rows: Sequence[RunRow], beside: Beside) -> Column:
+    """What tells runs from those that were made alike, else their recipe."""
+    told = [beside.differs.get(row.id, "") for row in rows]
+    if not any(told):
+        return Column("recipe", [row.recipe or "-" for row in rows], rank=9)
+    cells = [text or (row.recipe or "-", "dim") for text, row in zip(told, rows, strict=True)]
+    return Column("differs in", cells, rank=9, least=12)
+
+
+def _curve_column(rows: Sequence[RunRow], beside: Beside) -> list[Column]:
+    curves = [beside.curves.get(row.id, "") for row in rows]
+    return [Column("val Dice", curves, rank=7)] if any(curves) else []
 
 
 def status_cell(row: RunRow | RunSummary) -> tuple[str, str]:

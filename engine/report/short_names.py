@@ -1,13 +1,15 @@
 """Names in less room than they need, so that those made alike can still be told apart.
 
 `sweep` calls its runs "quick lr=0.01 seed=1", "quick lr=0.01 seed=2": what differs stands at the end, which
-is what a cut at the end takes away. Names are therefore taken as tokens, and all names together as a tree of
-tokens: where it branches, a name needs its token; elsewhere the token may give way to "…".
+is what a cut at the end takes away. The sections of keys go first, of all names at once: "optimizer.lr=0.01"
+is "lr=0.01". Names are then taken as tokens, and all names together as a tree of tokens: where it branches, a
+name needs its token; elsewhere the token may give way to "…".
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
@@ -15,9 +17,27 @@ from rich.cells import cell_len, set_cell_size
 _TOKEN = re.compile(r"\s*[^\s=]+=\S+|[\s_/.,:-]*[^\s_/.,:=-]+|.", re.DOTALL)
 """KEY=VALUE, or a word with the separators before it."""
 
+_SECTION = re.compile(r"(?<!\S)(?:[\w-]+\.)+(?=[\w-]+=)")
+_KEY = re.compile(r"(?<!\S)([\w-]+)=")
+
+_CHANGES = re.compile(r"(?:(?:^|\s+)[\w-]+=\S+)+$")
+
 _SEPARATORS = " _/.,:-"
 _END = ""
 _CUT = "…"
+
+
+def without_sections(name: str) -> str:
+    """The name without the sections of its keys, as it is where two keys would then be called alike.
+
+    >>> without_sections("unet optimizer.lr=0.01 seed=2")
+    'unet lr=0.01 seed=2'
+    """
+    if "=" not in name or "." not in name:
+        return name
+    brief = _SECTION.sub("", name)
+    keys = _KEY.findall(brief)
+    return brief if len({*keys}) == len(keys) else name
 
 
 class _Node(dict[str, "_Node"]):
@@ -39,6 +59,10 @@ class ShortNames:
         self._names: set[str] = set()
         self._pending: set[str] = set()
         self._made: dict[tuple[str, int], str] = {}
+        self._owners: dict[str, str] = {}
+        self._clashing: set[str] = set()
+        self._changes: Counter[str] = Counter()
+        self._longest = 0
         for name in names:
             self.add(name)
 
@@ -47,11 +71,12 @@ class ShortNames:
         if name not in self._names:
             self._names.add(name)
             self._pending.add(name)
+            self._longest = max(self._longest, _width(name))
             self._made.clear()
 
     def fit(self, name: str, width: int) -> str:
         """The name in at most `width` cells; whole where there is room."""
-        if (len(name) if name.isascii() else cell_len(name)) <= width:
+        if self._longest <= width >= _width(name):
             return name
         made = self._made.get((name, width))
         if made is None:
@@ -60,6 +85,13 @@ class ShortNames:
 
     def _fit(self, name: str, width: int) -> str:
         self._grow()
+        brief = without_sections(name)
+        if brief not in self._clashing:
+            name = brief
+        if _width(name) <= width:
+            return name
+        if short := self._only_changes(name, width):
+            return short
         tokens, needed, alike = self._path(name)
         if not any(needed):
             return _middle(name, width)
@@ -73,12 +105,29 @@ class ShortNames:
                 shown, text = more, longer
         return _with_head(tokens, shown, width) or text
 
+    def _only_changes(self, name: str, width: int) -> str:
+        """The changes at the end of a name in which no other one ends, with what there is room for before
+        them; "" for a name that has none, or too many."""
+        found = _CHANGES.search(name)
+        if found is None or self._changes[found[0].strip()] != 1:
+            return ""
+        changes = found[0].strip()
+        room = width - cell_len(changes) - 1
+        return set_cell_size(name[: found.start()], room).rstrip() + _CUT + changes if room >= 0 else ""
+
     def _grow(self) -> None:
         for name in self._pending:
-            node = self._root
-            for token in _TOKEN.findall(name):
-                node = node.setdefault(token, _Node())
-            node[_END] = _Node()
+            brief = without_sections(name)
+            owner = self._owners.setdefault(brief, name)
+            if owner != name:
+                self._clashing.add(brief)
+            if found := _CHANGES.search(brief):
+                self._changes[found[0].strip()] += 1
+            for form in (brief,) if owner == name else (owner, name):
+                node = self._root
+                for token in _TOKEN.findall(form):
+                    node = node.setdefault(token, _Node())
+                node[_END] = _Node()
         self._pending.clear()
 
     def _path(self, name: str) -> tuple[list[str], list[bool], list[list[str]]]:
@@ -91,6 +140,10 @@ class ShortNames:
             alike.append(others)
             node = node.get(token, _Node())
         return tokens, needed, alike
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _joined(tokens: list[str], shown: list[bool]) -> str:

@@ -22,7 +22,7 @@ from engine.store.result_rows import (
 )
 from engine.store.rows import CAUSES, END_STATUSES, STATUSES, EpochRow, EventRow, ExperimentRow, RunRow
 from engine.store.store import NOT_ARCHIVED, Store
-from engine.store.summaries import Changes, RunSummary
+from engine.store.summaries import Changes, RunSummary, Sibling
 
 __all__ = [
     "CAUSES",
@@ -50,6 +50,7 @@ __all__ = [
     "OodRow",
     "RunRow",
     "RunSummary",
+    "Sibling",
     "Store",
     "StoreError",
     "UnfitRun",

@@ -92,3 +92,23 @@ def _typed(element: FunctionElement[Any]) -> sa.ColumnElement[Any]:
     typed: sa.ColumnElement[Any]
     typed = found.as_float() if isinstance(element, NumberInJson) else found.as_boolean()
     return typed
+
+
+class Matches(FunctionElement[bool]):
+    """Whether a regular expression is found in text, upper and lower case being alike. Takes the text and the
+    expression."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+
+
+@compiles(Matches)
+def _(element: Matches, compiler: Any, **options: Any) -> str:
+    text, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({text} REGEXP ('(?i:' || {pattern} || ')'))"  # Python's, which SQLAlchemy gives to SQLite
+
+
+@compiles(Matches, "postgresql")
+def _(element: Matches, compiler: Any, **options: Any) -> str:
+    text, pattern = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({text} ~* {pattern})"

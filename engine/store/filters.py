@@ -1,11 +1,14 @@
-"""What people type to pick and order runs, as SQL: `dice>0.6`, `model.name=unet`, `tag:night`, `-created_at`.
+"""What the terms of a filter mean, and what runs are sorted by, as SQL: `dice>0.6`, `model.name=unet`,
+`tag:night`, `-created_at`. How terms are joined is in `engine/store/query.py`.
 
 A term is one of
-    NAME OP VALUE   OP is one of = != > >= < <=, or ~ for "contains"; NAME is a field of a run or a config key
+    NAME OP VALUE   OP is one of = != > >= < <=, or ~ for a regular expression that is found somewhere in the
+                    value; NAME is a field of a run, a config key, `tag`, or what was measured of a network
+                    (`engine/store/measured.py`)
     tag:TAG         runs that have the tag
     WORD            runs whose name contains it
 Text compares exactly, `~` and a bare word ignore upper and lower case. Times compare with UTC seconds or an
-ISO date such as 2026-03-01 (UTC).
+ISO date such as 2026-03-01 (UTC), lengths of time with 90, 45m or 1h30m.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from engine.config.old_keys import meaning_of, new_name, note_on, warn
-from engine.store.dialects import BooleanInJson, NumberInJson
+from engine.store.dialects import BooleanInJson, Matches, NumberInJson
 from engine.store.errors import StoreError
-from engine.store.rows import CAUSES, STATUSES
+from engine.store.measured import is_share, measured
+from engine.store.query import And, Not, Or, Query, Term, conjuncts, parse, terms_of
+from engine.store.rows import CAUSES, END_STATUSES, STATUSES
 from engine.store.schema import runs, tags
 from engine.store.selects import RUN_FIELDS
 from engine.store.values import dump_json
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 ALIASES = {
     "best_loss": "best_val_loss",
     "created": "created_at",
+    "took": "duration",
     "dice": "best_dice",
     "ended": "ended_at",
     "flops": "flops_per_sample",
@@ -61,8 +67,6 @@ _CHOICES: Mapping[str, Sequence[str]] = {
 }
 """Fields of a run that have but a few values."""
 
-_TERM = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|>=|<=|=|>|<|~)\s*(.*)", re.DOTALL)
-
 _COMPARE: dict[str, Callable[[Element, Any], sa.ColumnElement[bool]]] = {
     "=": lambda column, value: column == value,
     "!=": lambda column, value: column.is_distinct_from(value),
@@ -73,18 +77,43 @@ _COMPARE: dict[str, Callable[[Element, Any], sa.ColumnElement[bool]]] = {
 }
 
 
-def condition(term: str) -> sa.ColumnElement[bool]:
-    """One filter term as a condition on `runs`. Raises StoreError."""
-    term = term.strip()
-    if not term:
-        raise StoreError("an empty filter; write one such as dice>0.6, status=failed or tag:night")
-    if term.startswith("tag:"):
-        tag = term.removeprefix("tag:").strip()
-        return sa.exists().where(tags.c.run_id == runs.c.id, tags.c.tag == tag)
-    match = _TERM.fullmatch(term)
-    if match is None:
-        return runs.c.name.icontains(term, autoescape=True)
-    name, operator, text = match.groups()
+Filter = str | Query
+"""A word of a filter, or all of one."""
+
+
+def query_of(filters: Iterable[Filter]) -> Query | None:
+    """All of a filter, of which each part must hold. Raises StoreError."""
+    given = list(filters)
+    parts = [one for one in given if not isinstance(one, str)]
+    if (said := parse(one for one in given if isinstance(one, str))) is not None:
+        parts.append(said)
+    return And(tuple(part for one in parts for part in conjuncts(one))) if parts else None
+
+
+def conditions(filters: Iterable[Filter]) -> list[sa.ColumnElement[bool]]:
+    """A filter as conditions on `runs`, which must all hold. Raises StoreError."""
+    return [_condition(part) for part in conjuncts(query_of(filters))]
+
+
+def _condition(query: Query) -> sa.ColumnElement[bool]:
+    match query:
+        case Term():
+            return _of_term(query)
+        case Not():
+            # What is unknown does not hold, so its opposite does.
+            return sa.not_(sa.func.coalesce(_condition(query.of), sa.false()))
+        case And():
+            return sa.and_(*map(_condition, query.parts))
+        case Or():
+            return sa.or_(*map(_condition, query.parts))
+
+
+def _of_term(term: Term) -> sa.ColumnElement[bool]:
+    name, operator, text = term.name, term.operator, term.value
+    if not operator:
+        return runs.c.name.icontains(text, autoescape=True)
+    if name == "tag":
+        return _of_tag(term)
     if note := note_on(name, text):
         warn(note)
     meaning = meaning_of(name, text)
@@ -94,10 +123,31 @@ def condition(term: str) -> sa.ColumnElement[bool]:
     return _compared(new_name(name), operator, text)
 
 
-def notes_on(terms: Iterable[str]) -> list[str]:
-    """A line for each config key of an earlier version among filter terms: what it is called now."""
-    found = (_TERM.fullmatch(term.strip()) for term in terms)
-    return [note for match in found if match and (note := note_on(match[1], match[3]))]
+def _of_tag(term: Term) -> sa.ColumnElement[bool]:
+    if term.operator not in ("=", "!=", "~"):
+        raise StoreError(f"{term}: a tag has no order; write tag:{term.value} or tag~{term.value}")
+    fits = _matches("tag", tags.c.tag, term.value) if term.operator == "~" else tags.c.tag == term.value
+    found = sa.exists().where(tags.c.run_id == runs.c.id, fits)
+    return sa.not_(found) if term.operator == "!=" else found
+
+
+def _matches(name: str, column: Element, pattern: str) -> sa.ColumnElement[bool]:
+    """Whether a regular expression is found in text; upper and lower case are alike."""
+    if re.fullmatch(r"[\w\s/:=@,%-]*", pattern):
+        return column.icontains(pattern, autoescape=True)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise StoreError(
+            f"{name}~{pattern}: is not a regular expression: {error}; a backslash before a sign makes it "
+            "stand for itself"
+        ) from None
+    return Matches(column, sa.literal(pattern))
+
+
+def notes_on(filters: Iterable[Filter]) -> list[str]:
+    """A line for each config key of an earlier version in a filter: what it is called now."""
+    return [note for term in terms_of(query_of(filters)) if (note := note_on(term.name, term.value))]
 
 
 def _compared(name: str, operator: str, text: str) -> sa.ColumnElement[bool]:
@@ -106,8 +156,27 @@ def _compared(name: str, operator: str, text: str) -> sa.ColumnElement[bool]:
     if operator in ("=", "!="):
         _check_choice(name, text)
     if operator == "~":
-        return sa.cast(column, sa.Text).icontains(text, autoescape=True)
-    return _COMPARE[operator](column, _value(name, kind, text))
+        return _matches(name, sa.cast(column, sa.Text), text)
+    value = _value(name, kind, text)
+    if kind == "share":
+        _check_share(name, operator, value)
+    return _COMPARE[operator](column, value)
+
+
+_NEVER: dict[str, Callable[[float], bool]] = {
+    "=": lambda value: not 0 <= value <= 1,
+    ">": lambda value: value >= 1,
+    ">=": lambda value: value > 1,
+    "<": lambda value: value <= 0,
+    "<=": lambda value: value < 0,
+}
+
+
+def _check_share(name: str, operator: str, value: float) -> None:
+    """Refuse what no share meets: nothing would be found, and nothing would say why."""
+    if operator in _NEVER and _NEVER[operator](value):
+        hint = f"; did you mean {name}{operator}{value / 100:g}?" if 1 < value <= 100 else ""
+        raise StoreError(f"{name}{operator}{value:g}: matches nothing, as {name} is from 0 to 1{hint}")
 
 
 def ordering(sort: str) -> list[sa.ColumnElement[Any]]:
@@ -130,8 +199,14 @@ def _config_keys() -> Mapping[str, ConfigKey]:
 
 
 def sortable_names() -> list[str]:
-    """Every name that filters and `sort` know."""
+    """Every name that filters and `sort` know, but for those of what was measured."""
     return [*_FIELDS, *ALIASES, *_config_keys()]
+
+
+def column_of(name: str) -> tuple[Element, str]:
+    """What a name stands for within `select_runs()`, and its kind: text, number, share, time, duration,
+    true/false, size or another that a config key has. Raises StoreError for a name that means nothing."""
+    return _column(new_name(name))
 
 
 def _is_misspelt(text: str, known: Sequence[str]) -> bool:
@@ -158,7 +233,12 @@ def _check_choice(name: str, text: str) -> None:
     raise StoreError(f"{name}: {text!r} is none of {', '.join(filter(None, choices))}{hint}")
 
 
+_SHARES = ("auroc", "budget_used", "critical_recall")
+
+
 def _kind_of(name: str, column: Element) -> str:
+    if name in _SHARES or name.endswith(("_dice", "_miou")):
+        return "share"
     if name.endswith("_at"):
         return "time"
     if isinstance(column.type, sa.Boolean):
@@ -171,6 +251,11 @@ _FIELDS = {
     for name, column in RUN_FIELDS.items()
     if not isinstance(column.type, sa.JSON)
 }
+_FIELDS["duration"] = (
+    sa.func.coalesce(runs.c.ended_at, sa.case((runs.c.status.not_in(END_STATUSES), runs.c.progress_at)))
+    - runs.c.started_at,
+    "duration",
+)
 
 
 def _column(name: str) -> tuple[Element, str]:
@@ -178,6 +263,8 @@ def _column(name: str) -> tuple[Element, str]:
     field = ALIASES.get(name, name)
     if field in _FIELDS:
         return _FIELDS[field]
+    if (found := measured(name)) is not None:
+        return found, "share" if is_share(name) else "number"
     key = _config_keys().get(name)
     if key is None:
         near = difflib.get_close_matches(name, sortable_names(), n=1, cutoff=0.5)
@@ -215,8 +302,10 @@ def _when_absent(key: ConfigKey, typed: Element) -> Element:
 
 def _value(name: str, kind: str, text: str) -> Any:
     """What was typed behind the operator, as a value of that kind."""
-    if kind == "number":
+    if kind in ("number", "share"):
         return _number(name, text)
+    if kind == "duration":
+        return _seconds(name, text)
     if kind == "time":
         return _time(name, text)
     if kind == "true/false":
@@ -242,6 +331,19 @@ def _number(name: str, text: str) -> int | float:
     if isinstance(number, int) and not -BEYOND <= number < BEYOND:
         raise StoreError(f"{name}: {text} is too large; it must be below 2^63")
     return number
+
+
+def _seconds(name: str, text: str) -> float:
+    """A length of time: "90", "45m", "1h30m", "2d"."""
+    parts = re.fullmatch(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", text)
+    if not text or parts is None:
+        raise StoreError(f"{name}: {text!r} is not a length of time; write 90, 45m or 1h30m")
+    lengths = (86400, 3600, 60, 1)
+    return sum(
+        length * float(_number(name, part))
+        for length, part in zip(lengths, parts.groups(), strict=True)
+        if part
+    )
 
 
 def _time(name: str, text: str) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,6 +68,18 @@ class Results:
             curve = curve.where(epochs.c.split == split)
         rows = self._rows(run_id, curve.order_by(epochs.c.epoch, epochs.c.split))
         return [EpochRow(*row) for row in rows]
+
+    def dice_curves(self, run_ids: Sequence[str]) -> dict[str, list[float | None]]:
+        """The validation Dice of each epoch of some runs, by id; a run without epochs is left out."""
+        if not run_ids:
+            return {}
+        e = epochs.c
+        chosen = sa.select(e.run_id, e.dice).where(e.run_id.in_(run_ids), e.split == "val")
+        curves: dict[str, list[float | None]] = {}
+        with self._database.read() as connection:
+            for run_id, dice in connection.execute(chosen.order_by(e.run_id, e.epoch)):
+                curves.setdefault(run_id, []).append(dice)
+        return curves
 
     def events(self, run_id: str) -> list[EventRow]:
         """What the worker reported through all attempts, but its progress; in order."""

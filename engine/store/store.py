@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,14 +21,19 @@ from engine.store.opening import open_database
 from engine.store.queue import Queue
 from engine.store.results import Results
 from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
-from engine.store.schema import experiments, runs
+from engine.store.schema import experiments, runs, tags
 from engine.store.selects import run_row, select_runs
-from engine.store.summaries import SUMMARY_COLUMNS, Changes, run_summary
+from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, Changes, Sibling, run_summary
 
 MAX_CANDIDATES = 5
 
 NOT_ARCHIVED = "archived=false"
 """The filter of lists that nobody has asked for archived runs."""
+
+
+def _grouped(filters: Sequence[terms.Filter]) -> list[terms.Filter]:
+    query = terms.query_of(filters)
+    return [] if query is None else [query]
 
 
 class Store:
@@ -120,18 +126,21 @@ class Store:
 
     def runs(
         self,
-        filters: Sequence[str] = (),
+        filters: Sequence[terms.Filter] = (),
         sort: str = "-created_at",
         limit: int | None = None,
         experiment: str | None = None,
         status: str | None = None,
     ) -> list[RunRow]:
-        """Runs that meet all `filters` (see engine/store/filters.py), ordered by a field or config key.
+        """Runs that meet `filters`, ordered by a field, a config key or what was measured.
+
+        Filters are words of a filter as a shell splits them, or whole ones (engine/store/query.py; terms are
+        in filters.py): ["dice>0.6", "or", "tag:night"].
 
         A leading `-` means falling; empty values come last either way. Raises StoreError for a filter or
         sort that means nothing, with the nearest that does.
         """
-        chosen = select_runs().where(*(terms.condition(term) for term in filters))
+        chosen = select_runs().where(*terms.conditions(filters))
         if experiment is not None:
             chosen = chosen.where(experiments.c.name == experiment)
         if status is not None:
@@ -142,10 +151,10 @@ class Store:
             return [run_row(row) for row in connection.execute(chosen)]
 
     def leaderboard(
-        self, limit: int | None = 100, experiment: str | None = None, filters: Sequence[str] = ()
+        self, limit: int | None = 100, experiment: str | None = None, filters: Sequence[terms.Filter] = ()
     ) -> list[RunRow]:
         """The runs with the best validation Dice, best first; runs without any score are left out."""
-        return self.runs([*filters, "best_dice>=0"], "-best_dice", limit, experiment)
+        return self.runs([*_grouped(filters), "best_dice>=0"], "-best_dice", limit, experiment)
 
     def experiments(self) -> list[ExperimentRow]:
         """Every experiment, the newest first."""
@@ -179,12 +188,45 @@ class Store:
             rows = connection.execute(chosen).all()
         return Changes(tuple(map(run_summary, rows)), int(latest), int(count))
 
-    def run_ids(self, filters: Sequence[str] = (), sort: str = "-created_at") -> list[str]:
+    def siblings(self, run_ids: Sequence[str], beside: int = 16) -> list[Sibling]:
+        """Some runs with their configs, and `beside` of the newest runs of each of their experiments."""
+        if not run_ids:
+            return []
+        mine = sa.select(runs.c.experiment_id).where(runs.c.id.in_(run_ids))
+        newest = sa.func.row_number().over(
+            partition_by=runs.c.experiment_id, order_by=(runs.c.created_at.desc(), runs.c.id)
+        )
+        ranked = sa.select(runs.c.id, newest.label("place")).where(runs.c.experiment_id.in_(mine)).subquery()
+        near = sa.select(ranked.c.id).where(ranked.c.place <= beside)
+        chosen = sa.select(*SIBLING_COLUMNS).join_from(runs, experiments)
+        chosen = chosen.where(runs.c.id.in_(run_ids) | runs.c.id.in_(near))
+        with self.database.read() as connection:
+            return [Sibling(*row) for row in connection.execute(chosen)]
+
+    def values(self, names: Sequence[str], run_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """What some runs have under names that filters know, by id. Raises StoreError for a name that means
+        nothing."""
+        columns = [terms.column_of(name)[0] for name in names]
+        chosen = sa.select(runs.c.id, *columns).join_from(runs, experiments).where(runs.c.id.in_(run_ids))
+        with self.database.read() as connection:
+            return {row[0]: tuple(row[1:]) for row in connection.execute(chosen)}
+
+    def distinct(self, name: str, most: int = 2000) -> list[str]:
+        """The texts that runs have as a tag or under a name that filters know; none where it is no text."""
+        column, kind = (tags.c.tag, "text") if name == "tag" else terms.column_of(name)
+        if kind != "text":
+            return []
+        chosen = sa.select(column).distinct().limit(most)
+        source = chosen.select_from(tags) if name == "tag" else chosen.join_from(runs, experiments)
+        with self.database.read() as connection:
+            return [str(value) for value in connection.execute(source).scalars() if value]
+
+    def run_ids(self, filters: Sequence[terms.Filter] = (), sort: str = "-created_at") -> list[str]:
         """The ids of the runs that meet all `filters`, in order; both as for `runs`. Raises StoreError."""
         chosen = (
             sa.select(runs.c.id)
             .join_from(runs, experiments)
-            .where(*(terms.condition(term) for term in filters))
+            .where(*terms.conditions(filters))
             .order_by(*terms.ordering(sort))
         )
         with self.database.read() as connection:

@@ -20,7 +20,8 @@ from engine.store.selects import OF_RUN, TAG_SEPARATOR
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """One run as a line of a table: a `RunRow` without what is long. Fields as there; `variant` is equal
-    for runs that differ in their seed alone, `changed` rises with every write to the run."""
+    for runs that differ in their seed alone, `changed` rises with every write to the run, `wish` is the
+    device that a run asks for while it is queued, "" later."""
 
     id: str
     name: str
@@ -77,6 +78,7 @@ class RunSummary:
     unseen_dice: float | None
     crf_miou: float | None
     frames_per_second: float | None
+    wish: str
 
     @property
     def ended(self) -> bool:
@@ -91,6 +93,21 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """A run with its config, to be told from those that were made alike. Fields as in `RunSummary` and
+    `RunRow`."""
+
+    id: str
+    name: str
+    experiment: str
+    task: str
+    recipe: str
+    variant: str
+    seed: int
+    stored_config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What became of the runs since a number: the changed ones, oldest change first; the `latest` number, up
     to which nothing more will come; and how many runs there are, which says whether some are gone.
@@ -102,10 +119,18 @@ class Changes:
     count: int
 
 
-SUMMARY_COLUMNS: dict[str, sa.ColumnElement[Any]] = {
-    field.name: OF_RUN[field.name] if field.name in OF_RUN else runs.c[field.name]
-    for field in fields(RunSummary)
+_OF_SUMMARY: dict[str, sa.ColumnElement[Any]] = OF_RUN | {
+    # Configs are long, and few runs wait.
+    "wish": sa.case((runs.c.status == "queued", runs.c.config["device"].as_string()), else_=""),
 }
+
+
+def _column(name: str) -> sa.ColumnElement[Any]:
+    return _OF_SUMMARY[name] if name in _OF_SUMMARY else runs.c[name]
+
+
+SUMMARY_COLUMNS = {field.name: _column(field.name) for field in fields(RunSummary)}
+SIBLING_COLUMNS = [_column(field.name) for field in fields(Sibling)]
 _TAGS = list(SUMMARY_COLUMNS).index("tags")
 
 

@@ -31,6 +31,7 @@ from engine.store import RunSummary
 from seg_tui.acting import Acting
 from seg_tui.live import Snapshot
 from seg_tui.pane_reader import DetailLoaded, PaneReader
+from seg_tui.row_reader import RowReader, RowsRead
 from seg_tui.run_list import RunList
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.columns import COLUMNS, UNDER_WAY
@@ -139,6 +140,8 @@ class Dashboard(Acting, Screen[None]):
         self._now = now
         self._pane = RunPane(id="pane")
         self._reader = PaneReader(self._pane)
+        self._table = RunTable(self._now, id="runs")
+        self._rows = RowReader(self._table)
         self._painted = 0.0
 
     def compose(self) -> ComposeResult:
@@ -147,7 +150,7 @@ class Dashboard(Acting, Screen[None]):
         yield FilterLine(self.tui.store.get)
         with Container(id="body"):
             with Container(id="table-side"):
-                yield RunTable(self._now, id="runs")
+                yield self._table
                 yield Static("loading runs...", id="empty", markup=False)
             yield self._pane
         yield Meters()
@@ -155,7 +158,7 @@ class Dashboard(Acting, Screen[None]):
 
     @property
     def table(self) -> RunTable:
-        return self.query_one(RunTable)
+        return self._table
 
     @property
     def filter(self) -> FilterLine:
@@ -273,6 +276,14 @@ class Dashboard(Acting, Screen[None]):
         options = [(column.key, column.title) for column in COLUMNS]
         title = "Sort by; choose it again to reverse"
         self.app.push_screen(Pick(title, options, self.table.runs.order.column), sort)
+
+    @on(RunTable.FactsWanted)
+    def _read_rows(self, message: RunTable.FactsWanted) -> None:
+        self._rows.read(message)
+
+    @on(RowsRead)
+    def _show_rows(self, message: RowsRead) -> None:
+        self._rows.take(message)
 
     @on(RunTable.SortWanted)
     def _sort_by(self, message: RunTable.SortWanted) -> None:

@@ -21,10 +21,16 @@ FILTER_HELP: Body = (
     ("dice>0.6", "best validation Dice above 0.6; also >= < <= = !="),
     ("status=failed", "a field of a run: status, cause, experiment, recipe, epoch, seed, host, ..."),
     ("model.name=unet", "a config key, as in `seg-engine config`"),
-    ("note~night", "contains, ignoring case"),
-    ("tag:night", "runs with that tag"),
+    (
+        "dice.person<0.5",
+        "what was measured; also iou.CLASS, evaluate.dice, ood.auroc, metric.NAME",
+    ),
+    ("duration>1h30m", "how long it took; created>2026-03-01"),
+    ("name~^unet-(a|b)$", "a regular expression, found anywhere, ignoring case"),
+    ("tag:night", "runs with that tag; also tag~ and tag!="),
     ("word", "runs whose name contains it"),
-    ("", "Separate terms with spaces; all must match. Quote values that contain spaces."),
+    ("a b, a or b, not a", "both, either, its opposite; group with parentheses: (a or b) not c"),
+    ("", "Quote values that contain spaces or parentheses."),
 )
 
 STATUS_HELP: Body = (

@@ -5,14 +5,18 @@ Pure functions of summaries and the time: a line costs the same with ten runs an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
 from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, status_within
+from engine.report.short_names import without_sections
+from engine.report.siblings import Siblings
 from engine.report.tables import age, bar, duration, score
+from engine.report.waiting import UNDER_WAY as UNDER_WAY
+from engine.report.waiting import Wait
 from engine.store import RunSummary
 from engine.tasks import TASKS
 from engine.visible import one_line
@@ -20,21 +24,31 @@ from engine.visible import one_line
 BAR_CELLS = 8
 """Width of a progress bar in characters."""
 
-UNDER_WAY = ("starting", "running", "stopping")
-
 Cell = tuple[str, str]
 """Text and its Rich style; "" is the style of the line."""
+
+
+@dataclass
+class Seen:
+    """What a line tells of a run besides its summary: at which time, in UTC seconds, it is looked at; how
+    queued runs wait; sparklines of the validation Dice, by id; and what tells runs from their siblings."""
+
+    now: float = 0.0
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    curves: Mapping[str, str] = field(default_factory=dict)
+    siblings: Siblings = field(default_factory=Siblings)
 
 
 @dataclass(frozen=True)
 class Column:
     """One column. Where there is little room, columns of the highest `rank` are left out first; those that
-    `grow` are from `least` to `most` wide, as their texts need it. `within` has shorter words for a cell that
-    is wider than its column, which else would be cut; `enough` is a width in which they tell the same."""
+    `grow` are from `least` to `most` wide, as their texts need it. `within` has a text that fits into a
+    width, for cells that else would be cut; `brief` is such a text for a width that is not known yet. A
+    `stepwise` column has no use for a width between that of its brief and that of its whole texts."""
 
     key: str
     title: str
-    cell: Callable[[RunSummary, float], Cell]
+    cell: Callable[[RunSummary, Seen], Cell]
     value: Callable[[RunSummary], Any]
     width: int
     rank: int
@@ -43,8 +57,9 @@ class Column:
     grow: bool = False
     least: int = 0
     most: int = 0
-    within: Callable[[RunSummary, int], str] | None = None
-    enough: int = 0
+    stepwise: bool = False
+    within: Callable[[RunSummary, str, int], str] | None = None
+    brief: Callable[[RunSummary, str], str] | None = None
 
 
 def progress_of(run: RunSummary) -> float:
@@ -62,33 +77,67 @@ def progress_of(run: RunSummary) -> float:
     return min(1.0, finished / run.epochs)
 
 
-def _progress(run: RunSummary, now: float) -> Cell:
+def _progress(run: RunSummary, seen: Seen) -> Cell:
+    """A bar and what is left of a run under way; of one that has ended its curve and what it took, or how far
+    it came."""
     share = progress_of(run)
     if run.status == "queued" and share == 0:
-        if run.paused:
-            return "held back", "dim"
-        return (f"after {run.after}", "dim") if run.after else ("waits", "dim")
-    drawn = bar(share, BAR_CELLS).ljust(BAR_CELLS, "·")
-    if run.status not in UNDER_WAY:
-        return f"{drawn} {share:4.0%}", "dim"
-    left = duration(run.eta_seconds) if run.eta_seconds is not None else run.phase or "..."
-    return f"{drawn} {left:>6}", ""
+        return "", ""
+    if not run.ended:
+        drawn = bar(share, BAR_CELLS).ljust(BAR_CELLS, "·")
+        if run.status == "queued":
+            return f"{drawn} {share:6.0%}", "dim"
+        left = duration(run.eta_seconds) if run.eta_seconds is not None else run.phase or "..."
+        return f"{drawn} {left:>6}", ""
+    curve = seen.curves.get(run.id, "")
+    if run.status != "finished":
+        told = f"{share:.0%}"
+    elif run.started_at is None or run.ended_at is None:
+        told = ""
+    else:
+        told = duration(run.ended_at - run.started_at)
+    return f"{curve:<{BAR_CELLS}} {told:>6}", "dim" if run.status != "finished" else ""
 
 
 def _plain(text: str) -> Cell:
     return one_line(text), ""
 
 
-def _best(run: RunSummary, now: float) -> Cell:
+def _status(run: RunSummary, seen: Seen) -> Cell:
+    text, style = status_cell(run)
+    wait = seen.waits.get(run.id)
+    return (text, style) if wait is None else (wait.status, style)
+
+
+def _best(run: RunSummary, seen: Seen) -> Cell:
+    """What the run has found; of one that is queued why it waits and when it may begin."""
+    wait = seen.waits.get(run.id)
+    if wait is not None and wait.brief:
+        return one_line(wait.brief), "italic"
     return best_score(run), "dim" if outcome(run) is None else "bold"
+
+
+def _brief_best(run: RunSummary, text: str) -> str:
+    """No more than others need: names and reasons may be long."""
+    return text if outcome(run) is not None else ""
+
+
+def _recipe(run: RunSummary, seen: Seen) -> Cell:
+    """What tells the run from those that were made alike, else its recipe."""
+    text = seen.siblings.text(run)
+    return (one_line(text), "") if text else _plain(run.recipe or "-")
 
 
 def _score(value: float | None) -> Cell:
     return score(value), "" if value is not None else "dim"
 
 
-def _speed(run: RunSummary, now: float) -> Cell:
+def _speed(run: RunSummary, seen: Seen) -> Cell:
     return ("-", "dim") if run.images_per_second is None else (f"{run.images_per_second:.1f}", "")
+
+
+def _age(run: RunSummary, seen: Seen) -> Cell:
+    return age(seen.now - run.created_at), ""
 
 
 def device_of(run: RunSummary) -> str:
@@ -101,49 +150,44 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "status",
         "status",
-        lambda r, n: status_cell(r),
+        _status,
         lambda r: r.status,
         21,
         1,
         grow=True,
-        least=13,
+        least=8,
         most=21,
-        within=status_within,
-        enough=16,  # "failed: diverged" and "lost: lost_host"; others have a shorter word
+        stepwise=True,
+        within=lambda r, text, width: text if len(text) <= width else status_within(r, width),
+        brief=lambda r, text: status_within(r, 16),  # "failed: diverged"; others have a shorter word
     ),
     Column(
         "name",
         "name",
-        lambda r, n: _plain(r.name),
+        lambda r, s: _plain(r.name),
         lambda r: r.name.casefold(),
         24,
         0,
         grow=True,
         least=20,
-        most=64,
+        most=72,
+        stepwise=True,
+        brief=lambda r, text: without_sections(text),
     ),
-    Column("task", "task", lambda r, n: (r.task, ""), lambda r: r.task, 10, 2, grow=True, least=10, most=10),
+    Column("task", "task", lambda r, s: (r.task, ""), lambda r: r.task, 10, 2, grow=True, least=5, most=10),
     Column(
         "experiment",
         "experiment",
-        lambda r, n: _plain(r.experiment),
+        lambda r, s: _plain(r.experiment),
         lambda r: r.experiment.casefold(),
         14,
-        8,
+        9,
         grow=True,
         least=10,
         most=24,
     ),
     Column(
-        "recipe",
-        "recipe",
-        lambda r, n: _plain(r.recipe or "-"),
-        lambda r: r.recipe,
-        12,
-        10,
-        grow=True,
-        least=10,
-        most=20,
+        "recipe", "recipe", _recipe, lambda r: (r.recipe, r.variant), 12, 10, grow=True, least=10, most=40
     ),
     Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 4, falling=True),
     Column(
@@ -155,47 +199,41 @@ COLUMNS: tuple[Column, ...] = (
         0,
         grow=True,
         least=18,
-        most=26,
+        most=32,
         right=True,
         falling=True,
+        brief=_brief_best,
     ),
     Column(
         "last",
         "last Dice",
-        lambda r, n: _score(r.last_dice),
+        lambda r, s: _score(r.last_dice),
         lambda r: r.last_dice,
         9,
-        5,
-        right=True,
-        falling=True,
-    ),
-    Column(
-        "miou",
-        "mIoU",
-        lambda r, n: _score(mean_iou(r)),
-        mean_iou,
         6,
-        7,
         right=True,
         falling=True,
     ),
+    Column("miou", "mIoU", lambda r, s: _score(mean_iou(r)), mean_iou, 6, 8, right=True, falling=True),
     Column(
         "epoch",
         "epoch",
-        lambda r, n: (done(r), ""),
+        lambda r, s: (done(r), ""),
         lambda r: r.epoch,
         9,
-        3,
+        5,
         grow=True,
-        least=11,
+        least=10,
         most=18,
         right=True,
         falling=True,
     ),
     Column("speed", "images/s", _speed, lambda r: r.images_per_second, 8, 9, right=True, falling=True),
-    Column("age", "age", lambda r, n: (age(n - r.created_at), ""), lambda r: -r.created_at, 4, 6, right=True),
     Column(
-        "device", "device", lambda r, n: _plain(device_of(r)), device_of, 12, 11, grow=True, least=6, most=24
+        "age", "age", lambda r, s: (age(s.now - r.created_at), ""), lambda r: -r.created_at, 4, 7, right=True
+    ),
+    Column(
+        "device", "device", lambda r, s: _plain(device_of(r)), device_of, 12, 11, grow=True, least=6, most=24
     ),
 )
 """In the order of the table. `falling` columns sort from high to low first."""
@@ -206,43 +244,61 @@ GAP = 2
 """Blanks between two columns."""
 
 
-NICE_TO_HAVE = 8
-"""Columns of this rank and above give way before a name, or why a run failed, is cut."""
+NICE_TO_HAVE = 7
+"""Columns of this rank and above give way before anything that tells runs apart is cut."""
+
+TELLING_RANK = 3
+"""Columns up to this rank tell runs apart; others give way before the short form of these is cut. The one of
+this rank gives way before a shorter name."""
 
 
-def widths_for(columns: Sequence[Column], room: int, longest: dict[str, int]) -> list[tuple[Column, int]]:
-    """The columns that fit into `room` characters, each with its width.
+@dataclass
+class Lengths:
+    """How wide the widest texts of the growing columns are, by key: as they are, and in their short form."""
 
-    `longest` says how wide the widest text of a growing column is, by key; none becomes wider than that.
-    """
+    whole: dict[str, int] = field(default_factory=dict)
+    brief: dict[str, int] = field(default_factory=dict)
 
-    def preferred(column: Column) -> int:
+    def of(self, column: Column, brief: bool = False) -> int:
+        """How wide a column would like to be."""
         if not column.grow:
             return column.width
+        known = self.brief if brief and column.brief is not None else self.whole
         heading = len(column.title) + column.falling  # with room for the arrow of the order
-        return max(heading, min(column.most, longest.get(column.key, 0)))
+        return max(heading, min(column.most, known.get(column.key, 0)))
+
+
+def widths_for(columns: Sequence[Column], room: int, lengths: Lengths) -> list[tuple[Column, int]]:
+    """The columns that fit into `room` characters, each with its width."""
 
     def least(column: Column) -> int:
-        return min(preferred(column), max(column.least, len(column.title))) if column.grow else column.width
+        wanted = max(column.least, len(column.title) + column.falling)
+        return min(lengths.of(column), wanted) if column.grow else column.width
 
-    def needed(column: Column, first: bool) -> int:
-        return preferred(column) if first and column.rank <= 1 else least(column)
+    def needed(column: Column, rank: int) -> int:
+        if rank < TELLING_RANK or column.rank >= min(rank, TELLING_RANK + 1):
+            return least(column)
+        return lengths.of(column, brief=rank < NICE_TO_HAVE)
 
     kept = list(columns)
     while len(kept) > 1:
         last = max(kept, key=lambda column: column.rank)
-        first = last.rank >= NICE_TO_HAVE
-        if sum(needed(column, first) for column in kept) + GAP * (len(kept) - 1) <= room:
+        if sum(needed(column, last.rank) for column in kept) + GAP * (len(kept) - 1) <= room:
             break
         kept.remove(last)
     widths = {column.key: least(column) for column in kept}
     spare = room - sum(widths.values()) - GAP * (len(kept) - 1)
-    # Why a run failed comes first, as it needs little; then what is most needed to tell runs apart.
-    for column in sorted((c for c in kept if c.grow), key=lambda c: (c.within is None, c.rank)):
-        wanted = preferred(column)
-        if column.within is not None and wanted - widths[column.key] > spare:
-            wanted = min(wanted, column.enough)
-        more = max(0, min(spare, wanted - widths[column.key]))
+    # What tells runs apart comes first, in short before at length.
+    growing = sorted((column for column in kept if column.grow), key=lambda column: column.rank)
+    telling = sorted(
+        (column for column in growing if column.rank <= TELLING_RANK),
+        key=lambda column: lengths.of(column, brief=True),
+    )
+    for brief, column in [*((True, column) for column in telling), *((False, column) for column in growing)]:
+        more = max(0, lengths.of(column, brief) - widths[column.key])
+        if more > spare:
+            is_brief = column.stepwise and widths[column.key] >= lengths.of(column, brief=True)
+            more = 0 if is_brief else spare
         widths[column.key] += more
         spare -= more
     return [(column, widths[column.key]) for column in kept]

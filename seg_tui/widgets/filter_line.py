@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 
@@ -15,7 +14,11 @@ from textual.worker import get_current_worker
 
 from engine.store import Store, StoreError
 from engine.store.filters import notes_on
+from engine.store.query import parse_text
+from engine.store.why_none import why_none
 from seg_tui.live import Snapshot
+
+EXAMPLE = "dice>0.6 (tag:night or name~^unet) not status=failed"
 
 HINT = "enter: back to the table   escape: all runs"
 
@@ -72,7 +75,11 @@ class FilterLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("/ ", id="filter-label", markup=False)
-        yield Input(id="filter-query", compact=True, placeholder="dice>0.6 model.name=unet tag:night word")
+        yield Input(
+            id="filter-query",
+            compact=True,
+            placeholder="dice>0.6 (tag:night or name~^unet) not status=failed",
+        )
         yield Static(HINT, id="filter-says", markup=False)
 
     @property
@@ -120,13 +127,14 @@ class FilterLine(Horizontal):
         if worker.is_cancelled:
             return
         try:
-            store, terms = self._store(), terms_of(query)
-            ids = frozenset(store.run_ids(terms))
-            why_none = "" if ids else why_nothing(store, terms)
+            store, parsed = self._store(), parse_text(query)
+            filters = [] if parsed is None else [parsed]
+            ids = frozenset(store.run_ids(filters))
+            why = "" if ids else why_none(store, filters)
         except (StoreError, OSError) as error:
             self.post_message(self._Answered(query, None, str(error)))
         else:
-            self.post_message(self._Answered(query, ids, why_none=why_none, notes=notes_on(terms)))
+            self.post_message(self._Answered(query, ids, why_none=why, notes=notes_on(filters)))
 
     @on(_Answered)
     def _answered(self, message: _Answered) -> None:
@@ -148,24 +156,3 @@ class FilterLine(Horizontal):
         says = self.query_one("#filter-says", Static)
         says.set_class(wrong, "wrong")
         says.update(text)
-
-
-def terms_of(query: str) -> list[str]:
-    """A query as the terms that `Store.run_ids` takes. Raises StoreError for a quote that does not end."""
-    try:
-        return shlex.split(query)
-    except ValueError:
-        raise StoreError(f"{query}: a quote is not closed") from None
-
-
-def why_nothing(store: Store, terms: list[str]) -> str:
-    """Which of the terms, which no run meets together, emptied the list. Raises StoreError."""
-    alone = [term for term in terms if not store.run_ids([term])]
-    if alone:
-        return f"No run matches {' nor '.join(alone)}."
-    # Each is met by some runs: the first that leaves nothing of what the ones before it leave.
-    place = next(place for place in range(2, len(terms) + 1) if not store.run_ids(terms[:place]))
-    left = len(store.run_ids(terms[: place - 1]))
-    before, last = " ".join(terms[: place - 1]), terms[place - 1]
-    who = "The only run that matches" if left == 1 else f"None of the {left:,} runs that match"
-    return f"{who} {before} {'does not match' if left == 1 else 'matches'} {last}."

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from engine.report.runs import outcome
 from engine.report.short_names import ShortNames
 from seg_tui.run_order import Group, Line, Order, Spread
-from seg_tui.widgets.columns import GAP, Cell, Column, fitted
+from seg_tui.widgets.columns import GAP, Cell, Column, Seen, fitted
 
 MARK_CELLS = 2
 """Width of the mark before a line: its sign and a blank."""
@@ -23,26 +23,28 @@ Widths = Sequence[tuple[Column, int]]
 """The columns that are shown, each with its width in characters."""
 
 
-def run_cells(line: Line, widths: Widths, now: float, names: ShortNames) -> tuple[Cell, ...]:
-    """The cells of a run at a time in UTC seconds; the name of one in a group stands further in."""
+def run_cells(line: Line, widths: Widths, seen: Seen, names: ShortNames) -> tuple[Cell, ...]:
+    """The cells of a run; the name of one in a group stands further in."""
     assert line.run is not None
     cells = []
     for column, width in widths:
-        text, style = column.cell(line.run, now)
+        text, style = column.cell(line.run, seen)
         if column.key == "name":
             indent = INDENT if line.indented else ""
             text = indent + names.fit(text, width - len(indent))
         elif column.within is not None:
-            text = column.within(line.run, width)
+            text = column.within(line.run, text, width)
         cells.append((text, style))
     return tuple(cells)
 
 
-def group_cells(group: Group, folded: bool, widths: Widths, names: ShortNames) -> tuple[Cell, ...]:
-    return tuple((_group_text(group, folded, column, width, names), "") for column, width in widths)
+def group_cells(
+    group: Group, folded: bool, widths: Widths, seen: Seen, names: ShortNames
+) -> tuple[Cell, ...]:
+    return tuple((_group_text(group, folded, column, width, seen, names), "") for column, width in widths)
 
 
-def _group_text(group: Group, folded: bool, column: Column, width: int, names: ShortNames) -> str:
+def _group_text(group: Group, folded: bool, column: Column, width: int, seen: Seen, names: ShortNames) -> str:
     match column.key:
         case "name":
             names.add(group.label)
@@ -56,7 +58,7 @@ def _group_text(group: Group, folded: bool, column: Column, width: int, names: S
             spread = Spread.of(scores)
             return "-" if spread is None else spread.text(width, told)
         case "experiment" | "recipe" | "device" | "task":
-            values = {column.cell(run, 0.0)[0] for run in group.runs}
+            values = {column.cell(run, seen)[0] for run in group.runs}
             return values.pop() if len(values) == 1 else "…"
         case _:
             return ""

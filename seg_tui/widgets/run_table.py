@@ -8,7 +8,7 @@ What the lines are is in `seg_tui.run_list`, how one looks in `run_lines`, what 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -21,6 +21,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from engine.store import Sibling
 from seg_tui.live import Snapshot
 from seg_tui.run_list import RunList
 from seg_tui.run_order import neighbour
@@ -96,6 +97,17 @@ class RunTable(ScrollView, can_focus=True):
             super().__init__()
             self.column = column
 
+    class FactsWanted(Message):
+        """Lines are on the screen of which more is to be read: the `curves` of runs that have ended, and the
+        configs of `strangers`, of which it is not known yet what tells them apart; both by id."""
+
+        def __init__(self, curves: Sequence[str], strangers: Sequence[str]) -> None:
+            super().__init__()
+            self.curves, self.strangers = curves, strangers
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, RunTable.FactsWanted)
+
     class Changed(Message):
         """Marks, order, grouping or following are others now."""
 
@@ -107,6 +119,7 @@ class RunTable(ScrollView, can_focus=True):
         self._drawn: dict[int, Drawn] = {}
         self._told = ""
         self._empty: tuple[str, ...] = ()
+        self._asked: tuple[Sequence[str], Sequence[str]] = (), ()
 
     # ------------------------------------------------------------------ what it shows
 
@@ -117,6 +130,7 @@ class RunTable(ScrollView, can_focus=True):
             self._empty = tuple(empty)
             self.refresh()
         changed = snapshot.changed_since(self.runs.snapshot)
+        self.columns.see(snapshot, changed)
         if self.columns.learn(snapshot.runs[run_id] for run_id in changed):
             self._fit()
         with self._steady():
@@ -141,12 +155,27 @@ class RunTable(ScrollView, can_focus=True):
 
     def tick(self) -> None:
         """Repaint the visible lines that would show something else now, such as another age."""
-        now = self._now()
+        self.columns.seen.now = self._now()
+        top = self.scroll_offset.y
         for y in range(1, self.size.height):
-            position = self.scroll_offset.y + y - 1
-            drawn = self._line(position, now) if position < len(self.runs.lines) else None
+            position = top + y - 1
+            drawn = self._line(position) if position < len(self.runs.lines) else None
             if drawn != self._drawn.get(y):
                 self.refresh(Region(0, y, self.size.width, 1))
+        visible = self.runs.lines[top : top + self._page]
+        asked = self.columns.lacking(line.run for line in visible if line.run is not None)
+        if asked != self._asked and any(asked):
+            self._asked = asked
+            self.post_message(self.FactsWanted(*asked))
+
+    def take_facts(self, curves: Mapping[str, str], siblings: Sequence[Sibling]) -> None:
+        """Show what was read since `FactsWanted`."""
+        runs = self.runs.snapshot.runs
+        if self.columns.take(curves, siblings) and self.columns.learn(
+            runs[one.id] for one in siblings if one.id in runs
+        ):
+            self._fit()
+        self.tick()
 
     # ------------------------------------------------------------------ room, scroll and cursor
 
@@ -265,15 +294,15 @@ class RunTable(ScrollView, can_focus=True):
             told = self._empty[y - 2] if not self.runs.lines and 0 <= y - 2 < len(self._empty) else ""
             text = fitted(" " * MARK_CELLS + told, width) if told else " " * width
             return Strip([Segment(text, self.rich_style)], width)
-        drawn = self._line(position, self._now())
+        drawn = self._line(position)
         self._drawn[y] = drawn
         _, at_cursor, marked, _, cells = drawn
         base = self._base(drawn)
         return line_strip(cells, self.columns.widths, base, marked, at_cursor).adjust_cell_length(width, base)
 
-    def _line(self, position: int, now: float) -> Drawn:
+    def _line(self, position: int) -> Drawn:
         line = self.runs.lines[position]
-        cells = self.columns.cells(line, self.runs.collapsed, now)
+        cells = self.columns.cells(line, self.runs.collapsed)
         return line.key, position == self.runs.cursor, self.runs.is_marked(line), self.has_focus, cells
 
     def _base(self, drawn: Drawn) -> Style:

@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 
 from engine.report.short_names import ShortNames
-from engine.store import RunSummary
-from engine.tasks import USUAL
+from engine.report.waiting import waits_of
+from engine.store import RunSummary, Sibling
+from engine.tasks import TASKS, USUAL
+from seg_tui.live import Snapshot
 from seg_tui.run_order import Grouping, Line
-from seg_tui.widgets.columns import COLUMNS, Cell, Column, widths_for
+from seg_tui.widgets.columns import BY_KEY, COLUMNS, TELLING_RANK, Cell, Column, Lengths, Seen, widths_for
 from seg_tui.widgets.run_lines import INDENT, group_cells, run_cells
 
 SPREAD = "AUROC 0.0000 ± 0.0000"
 """The widest outcome of a group."""
 
 
+BRIEF_CHANGES = 20
+"""So much of what differs is shown before columns that are of less use."""
+
+
+def _is_in_name(name: str, changes: str) -> bool:
+    """Whether a name tells all values in which a run differs."""
+    return all(part.partition("=")[2] in name for part in changes.split())
+
+
+def _brief_changes(run: RunSummary, text: str) -> str:
+    """No more than is needed to tell runs apart whose names do not."""
+    return "" if _is_in_name(run.name, text) else text[:BRIEF_CHANGES]
+
+
+TELLING = replace(BY_KEY["recipe"], title="differs in", rank=TELLING_RANK, brief=_brief_changes)
+"""What tells runs apart whose names do not."""
+
+
 class TableColumns:
-    """The columns of one table. `widths` has those that are shown, each with its width in characters."""
+    """The columns of one table. `widths` has those that are shown, each with its width in characters; `seen`
+    what its lines tell besides the summaries of runs."""
 
     def __init__(self) -> None:
         self.widths: list[tuple[Column, int]] = []
+        self._curves: dict[str, str] = {}
+        self.seen = Seen(curves=self._curves)
         self._chosen: tuple[Column, ...] = COLUMNS
-        self._longest: dict[str, int] = {}
+        self._lengths = Lengths()
         self._names = ShortNames()
         self._only_trains = True
+        self._names_tell = True
 
     @property
     def titles(self) -> list[str]:
@@ -36,6 +61,32 @@ class TableColumns:
         """Show these columns at most."""
         wanted = set(keys)
         self._chosen = tuple(column for column in COLUMNS if column.key in wanted)
+
+    def see(self, snapshot: Snapshot, changed: Iterable[str]) -> None:
+        """Take a new snapshot, with the ids that are new or changed in it."""
+        for run_id in changed:
+            self._curves.pop(run_id, None)
+        waits = waits_of(snapshot.runs, snapshot.workspace, snapshot.has_agent, snapshot.holding)
+        self.seen = replace(self.seen, waits=waits)
+
+    def lacking(self, runs: Iterable[RunSummary]) -> tuple[list[str], list[str]]:
+        """Of some runs those whose curves are not known, and those whose configs are not."""
+        curves: list[str] = []
+        strangers: list[str] = []
+        for run in runs:
+            if run.ended and run.epoch and run.id not in self._curves and TASKS[run.task].learns_classes:
+                curves.append(run.id)
+            if not self.seen.siblings.knows(run):
+                strangers.append(run.id)
+        return curves, strangers
+
+    def take(self, curves: Mapping[str, str], siblings: Sequence[Sibling]) -> bool:
+        """Know more curves and configs; returns whether there are new configs."""
+        self._curves |= curves
+        self.seen.siblings.learn(siblings)
+        text = self.seen.siblings.text
+        self._names_tell = self._names_tell and all(_is_in_name(one.name, text(one)) for one in siblings)
+        return bool(siblings)
 
     def learn(self, runs: Iterable[RunSummary]) -> bool:
         """Learn from new runs how wide the growing columns would like to be, and which names there are.
@@ -48,28 +99,41 @@ class TableColumns:
             if self._only_trains and run.task != USUAL:
                 self._only_trains, grown = False, True
             for column in growing:
-                text = column.cell(run, 0.0)[0]
+                text = column.cell(run, self.seen)[0]
                 if column.key == "name":
                     self._names.add(text)
-                width = len(text) if text.isascii() else cell_len(text)
-                if width > self._longest.get(column.key, 0):
-                    self._longest[column.key] = width
-                    grown = True
+                grown |= _learn(self._lengths.whole, column.key, text)
+                brief = TELLING.brief if column.key == TELLING.key else column.brief
+                if brief is not None:
+                    grown |= _learn(self._lengths.brief, column.key, brief(run, text))
         return grown
 
     def fit(self, room: int, grouping: Grouping) -> bool:
         """Share out `room` characters; returns whether the widths have changed."""
-        longest = dict(self._longest)
+        lengths = self._lengths
         if grouping:
-            longest["name"] = longest.get("name", 0) + len(INDENT)
-            longest["best"] = max(longest.get("best", 0), len(SPREAD))
+            lengths = Lengths({**lengths.whole}, {**lengths.brief})
+            for known in (lengths.whole, lengths.brief):
+                known["name"] = known.get("name", 0) + len(INDENT)
+                known["best"] = max(known.get("best", 0), len(SPREAD))
         # That all runs train need not be said of each.
         columns = [c for c in self._chosen if c.key != "task" or not self._only_trains]
-        before, self.widths = self.widths, widths_for(columns, room, longest) if room > 0 else []
+        if not self._names_tell:
+            columns = [TELLING if column.key == TELLING.key else column for column in columns]
+        before, self.widths = self.widths, widths_for(columns, room, lengths) if room > 0 else []
         return self.widths != before
 
-    def cells(self, line: Line, collapsed: Collection[str], now: float) -> tuple[Cell, ...]:
-        """The cells of a line at a time in UTC seconds; the groups of the keys `collapsed` are folded."""
+    def cells(self, line: Line, collapsed: Collection[str]) -> tuple[Cell, ...]:
+        """The cells of a line; the groups of the keys `collapsed` are folded."""
         if line.group is not None:
-            return group_cells(line.group, line.key in collapsed, self.widths, self._names)
-        return run_cells(line, self.widths, now, self._names)
+            return group_cells(line.group, line.key in collapsed, self.widths, self.seen, self._names)
+        return run_cells(line, self.widths, self.seen, self._names)
+
+
+def _learn(longest: dict[str, int], key: str, text: str) -> bool:
+    """Whether this is the longest text of a column so far."""
+    width = len(text) if text.isascii() else cell_len(text)
+    if width <= longest.get(key, 0):
+        return False
+    longest[key] = width
+    return True

@@ -274,6 +274,8 @@ def test_runs_is_plain_aligned_text_in_a_pipe(seg: Command) -> None:
     assert [line.split()[0] for line in lines] == ["id", "aaaa1111", "bbbb2222"]
     assert "0.6000 @   2" in lines[1]
     assert "failed: diverged" in lines[2]
+    assert "val Dice" in lines[0]
+    assert "▁█" in lines[1]
     column = lines[0].index("name")
     assert [line[column:].split()[0] for line in lines[1:]] == ["good", "bad"]
 
@@ -289,7 +291,10 @@ def test_runs_can_be_filtered_sorted_and_cut(seg: Command) -> None:
     assert ids("--limit 1") == ["aaaa1111"]
     assert ids("'dice>0.5'") == ids("tag:night") == ids("--experiment paper") == ["aaaa1111"]
     assert ids("--status failed") == ["bbbb2222"]
-    assert "no run matches" in seg("runs 'dice>0.99'").err
+    assert ids("'dice>0.5' or status=failed") == ids("'(dice>0.5 or status=failed) not tag:x'")
+    assert ids("'not dice>0.5'") == ["bbbb2222"]
+    assert "No run matches dice>0.99." in seg("runs 'dice>0.99'").err
+    assert "No run matches tag:nihgt; did you mean tag:night?" in seg("runs tag:nihgt").err
 
 
 @pytest.mark.usefixtures("two_runs")

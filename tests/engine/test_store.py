@@ -20,6 +20,7 @@ from engine.store import Store, StoreError, migrate
 from engine.store.filters import notes_on
 from engine.store.schema import metadata
 from engine.store.views import VIEWS
+from engine.store.why_none import why_none
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import MadeUpJournal, add_run, everything, finished_journal, ingest
 
@@ -222,6 +223,13 @@ def listed(store: Store) -> Store:
         ("created>2004-11-01", "bc"),
         ("created<2001-09-09T01:46:41", "a"),
         ("run=bbbbbbbb", "b"),
+        ("dice>0.5 or status=failed", "ab"),
+        ("not dice>0.5", "bc"),
+        ("(dice>0.5 OR status=failed) and not name~camvid", "b"),
+        ("not (dice>0.5 or status=failed)", "c"),
+        ("name~^cam(vid|era)", "a"),
+        ("not tag:none dice > 0.5", "a"),
+        ("duration>1h", ""),
     ],
 )
 def test_filters_pick_runs(listed: Store, term: str, ids: str) -> None:
@@ -256,6 +264,24 @@ def test_runs_are_ordered_by_a_key_of_an_earlier_version(listed: Store) -> None:
         assert len(listed.runs(sort="-evaluation.every")) == 3
 
 
+def test_a_shell_may_split_a_filter(listed: Store) -> None:
+    def found(*filters: str) -> str:
+        return "".join(sorted(run.id[0] for run in listed.runs(filters)))
+
+    assert found("dice>0.5", "or", "status=failed") == "ab"
+    assert found("(dice>0.5", "or", "status=failed)", "not", "name~camvid") == "b"
+    assert found("(", "dice>0.5", "or", "seed=3", ")", "status!=failed") == "ac"
+    assert found("name~no such") == "", "what a shell has freed of quotes stays one term"
+
+
+def test_an_empty_list_is_explained_with_what_was_perhaps_meant(listed: Store) -> None:
+    assert why_none(listed, ["experiment=papre"]) == (
+        "No run matches experiment=papre; did you mean experiment=paper?"
+    )
+    why = why_none(listed, ["dice>0.5 not experiment=paper"])
+    assert why == "The only run that matches dice>0.5 matches experiment=paper, too."
+
+
 def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) -> None:
     assert [run.id for run in listed.runs(["experiment=paper", "dice>0"])] == ["aaaaaaaa"]
     assert [run.id for run in listed.runs(experiment="paper", status="failed")] == ["bbbbbbbb"]
@@ -281,6 +307,12 @@ def test_filters_must_all_hold_and_go_with_experiment_and_status(listed: Store) 
         ("precision=fp8", "precision: 'fp8' is none of fp32, bf16, fp16"),
         ("model.name=un", "did you mean unet?"),
         ("optimizer.name=adamv", "did you mean adam?"),
+        ("dice>60", "dice>60: matches nothing, as dice is from 0 to 1; did you mean dice>0.6?"),
+        ("name~(", "name~(: is not a regular expression"),
+        ("(dice>0.5 or seed=1", "a parenthesis is not closed"),
+        ("dice>0.5 or", "the filter lacks a term behind 'or'"),
+        ("duration>soon", "duration: 'soon' is not a length of time; write 90, 45m or 1h30m"),
+        ("not tag>night", "a tag has no order"),
     ],
 )
 def test_a_filter_that_means_nothing_is_refused(store: Store, term: str, message: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rich.cells import cell_len
 
 from engine.host.occupancy import DeviceState
 from engine.host.processes import identify
+from engine.report.waiting import in_line, waits_of, why_it_waits
 from engine.store import AgentState
 from engine.workspace import Workspace
-from seg_tui.run_order import Line, in_line
+from seg_tui.run_order import Line
 from seg_tui.screens.dashboard import Dashboard
-from seg_tui.waiting import why_it_waits
 from seg_tui.widgets.bars import title_text
 from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_table import RunTable
@@ -36,6 +38,41 @@ async def test_running_and_waiting_runs_come_first_then_the_best(workspace: Work
         assert "0.3589 @  12" in text
         assert "failed: memory" in text
         assert "1 running · 1 queued · 6 runs" in text
+
+
+@pytest.mark.asyncio
+async def test_a_line_tells_a_run_from_its_siblings_how_it_learned_and_when_it_may_begin(
+    workspace: Workspace,
+) -> None:
+    for number, size in enumerate((8, 16)):
+        journal = finished_journal()
+        add(
+            workspace,
+            f"ffff000{number}",
+            journal,
+            {"batch_size": size},
+            name="ab"[number],
+            experiment="sizes",
+        )
+    add(workspace, "gggg0000", name="behind", experiment="paper", after="cccc0000", created=NOW - 50)
+    async with opened(workspace, (200, 60)) as (app, pilot):
+        await until(pilot, lambda: "batch_size=8" in screen_text(app), "what was read of the visible lines")
+        lines = {name: line for line in screen_text(app).splitlines() for name in line.split()[1:4]}
+        assert "differs in" in screen_text(app)
+        assert "batch_size=16" in lines["b"]
+        assert "seed=2" in lines["unet-seed2"]
+        assert "quick" not in lines["unet-seed2"]
+        assert re.search("▁[▂-█]{7} +6m33s", lines["unet-seed1"]), "its curve and what it took"
+        assert "1m00s" in lines["lr-0.01"], "what is left"
+        assert "queued #1" in lines["lr-0.1"]
+        assert "in ~1m00s" in lines["lr-0.1"]
+        assert "after lr-0.01" in lines["behind"]
+        runs, here = app.snapshot.runs, app.snapshot.workspace
+        assert waits_of(runs, here, has_agent=False)["dddd0000"].brief == "no agent"
+        closed = [AgentState(identify(), "quiet hours until 07:00")]
+        assert waits_of(runs, here, True, closed)["dddd0000"].brief == "quiet hours until 07:00"
+        hour = waits_of(runs, here, typical=lambda run: 3600.0)
+        assert [hour[run_id].seconds for run_id in ("dddd0000", "gggg0000")] == [60.0, 3660.0]
 
 
 @pytest.mark.asyncio
@@ -145,7 +182,7 @@ async def test_runs_of_a_sweep_are_told_apart_at_every_width(
 
 def run_cell(table: RunTable, line: Line, key: str) -> str:
     """What the table shows of a run in a column, as wide as that is."""
-    cells = run_cells(line, table.columns.widths, NOW, table.columns._names)
+    cells = run_cells(line, table.columns.widths, table.columns.seen, table.columns._names)
     (text, width) = next(
         (cell[0], width)
         for cell, (column, width) in zip(cells, table.columns.widths, strict=True)
@@ -168,6 +205,8 @@ async def test_waiting_runs_stand_in_the_order_in_which_they_start(empty_workspa
         table = app.screen.query_one(RunTable)
         assert names(table) == ["urgent", "first", "second", "behind-second", "held"]
         assert names(table)[:-1] == waiting
+        line = next(line for line in screen_text(app).splitlines() if "behind-second" in line)
+        assert "queued #4" in line
         with workspace.open_store() as store:
             store.queue.set_place("aaaa0001", priority=7)
         app.live.nudge()
@@ -200,7 +239,7 @@ async def test_the_pane_says_why_a_run_waits(workspace: Workspace) -> None:
     with workspace.open_store() as store:
         runs = {run.id: run for run in store.changes().runs}
         why = why_it_waits(store.run("dddd0000"), runs, store.workspace, has_agent=True)
-        assert why == "place 1 of 2 in line, cpu is busy with lr-0.01"
+        assert why == "place 1 of 2 in line, cpu is busy with lr-0.01; may begin in about 1m00s"
         taken = (
             DeviceState("cuda:0", "61.2 of 80 GiB held by anna (python, pid 4711)"),
             DeviceState("cpu", "x"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.store import StoreError
 from engine.workspace import Workspace
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.run import RunScreen
@@ -85,6 +86,27 @@ async def test_evaluations_are_compared_by_their_numbers_without_an_empty_chart(
         await until(pilot, lambda: "0.4496" in screen_text(app))
         assert "no epoch" not in screen_text(app)
         assert "has no scores" not in screen_text(app)
+
+
+def test_runs_are_filtered_and_sorted_by_what_was_measured_of_their_networks(
+    of_every_task: Workspace,
+) -> None:
+    with of_every_task.open_store() as store:
+        names = {run.id: run.name for run in store.changes().runs}
+
+        def found(term: str) -> set[str]:
+            return {names[run_id] for run_id in store.run_ids([term])}
+
+        assert found("ood.auroc>0") == found("ood.energy.auroc>0") == {"detected", "trained"}
+        assert found("robustness.dice>0") == found("robustness.fog>=0") == {"shaken", "trained"}
+        assert {"scored", "scored-flip", "trained"} <= found("evaluate.dice>0")
+        assert "trained" not in found("evaluate.dice.sky>1e-9 and not iou.sky>0")
+        (trained,) = store.run_ids(["name=trained"])
+        values = store.values(["evaluate.dice", "robustness.dice", "metric.boundary_iou"], [trained])
+        assert [value and round(value, 4) for value in values[trained]] == [0.4496, 0.308, None]
+        assert names[store.run_ids(["task=train"], "-evaluate.dice")[0]] == "trained"
+        with pytest.raises(StoreError, match=r"ood.auroc>2: matches nothing, as ood.auroc is from 0 to 1"):
+            found("ood.auroc>2")
 
 
 @pytest.mark.asyncio

@@ -50,6 +50,15 @@ def test_room_goes_to_what_differs_first_and_then_to_the_rest() -> None:
     ]
 
 
+def test_the_sections_of_keys_go_before_anything_is_cut() -> None:
+    short = ShortNames([*(f"unet optimizer.lr={lr} model.width=64" for lr in (0.1, 0.2)), "chain"])
+    assert short.fit("unet optimizer.lr=0.1 model.width=64", 24) == "unet lr=0.1 width=64"
+    alike = ["unet optimizer.lr=1 seed=1", "unet model.lr=1 seed=1", "unet lr=1 seed=1"]
+    assert len({ShortNames(alike).fit(name, 20) for name in alike}) == 3, (
+        "a section that tells names apart stays"
+    )
+
+
 def test_a_name_alone_is_cut_in_the_middle() -> None:
     assert ShortNames(["a very long name indeed"]).fit("a very long name indeed", 11) == "a v… indeed"
     assert ShortNames().fit("unknown to it", 6) == "u…o it"
