@@ -200,11 +200,11 @@ def print_faults(faults: Sequence[Fault]) -> None:
     output.say("\n--skip-bad lets a run continue without these samples")
 
 
-def make_scenes(folder: Path, images: int, size: str, seed: int, val_fraction: float) -> None:
+def make_scenes(folder: Path, images: int, size: str, seed: int, val_fraction: float, style: str) -> None:
     """Draw a synthetic data set. Raises ConfigError for the size, SyntheticError for all else."""
     height, width = parse_size(size)
     with progress_bar("drawing") as report:
-        summary = synthesize(folder, images, (height, width), seed, val_fraction, report)
+        summary = synthesize(folder, images, (height, width), seed, val_fraction, report, style)
     output.say(
         f"{folder}: {summary.train} training and {summary.val} validation images of {height}x{width}, "
         f"{len(summary.classes)} of the Cityscapes classes"

@@ -67,11 +67,18 @@ def data_synthesize(
     size: Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="In pixels.")] = "256x512",
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same scenes.")] = 0,
     val_fraction: Annotated[float, typer.Option(metavar="SHARE", help="Fraction for validation.")] = 0.2,
+    style: Annotated[
+        str,
+        one_of(
+            *("day", "night", "rain", "fog", "snow", "other-city"),
+            help="The world: day, night, rain, fog, snow or other-city.",
+        ),
+    ] = "day",
 ) -> None:
     """Draw labelled street scenes in the Cityscapes layout."""
     from engine.cli.data import make_scenes
 
-    make_scenes(folder, images, size, seed, val_fraction)
+    make_scenes(folder, images, size, seed, val_fraction, style)
 
 
 @data_app.command("cache")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,8 +20,17 @@ from engine.config.run_config import RunConfig
 from engine.data.checks import Known, Log
 from engine.report.tables import Column, text_table
 from engine.requests.configs import check_runnable
+from engine.requests.derive import classes_of
+from engine.requests.generalise import Unseen
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.studies.beyond import RATES, Contest, beyond_plan, subject
+from engine.requests.studies.generalisation import (
+    NETWORKS,
+    Journey,
+    generalisation_config,
+    generalisation_plan,
+    left_out,
+)
 from engine.requests.studies.paper import Scale, paper_plan
 from engine.requests.studies.plan import AT, Plan, hours_of, queue_plan, run_count
 from engine.requests.studies.pretraining import (
@@ -31,11 +41,12 @@ from engine.requests.studies.pretraining import (
     pretraining_plan,
     questioned,
 )
+from engine.run.files import absolute
 from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.studying import BeyondStudy, OfStudy, PaperStudy, PretrainingStudy
+    from engine.cli.studying import BeyondStudy, GeneralisationStudy, OfStudy, PaperStudy, PretrainingStudy
 
 
 def queue_paper(workspace: Workspace, wanted: PaperStudy) -> None:
@@ -87,6 +98,39 @@ def queue_pretraining(workspace: Workspace, wanted: PretrainingStudy) -> None:
     queue_study(workspace, plan, wanted.experiment, common)
 
 
+def queue_generalisation(workspace: Workspace, wanted: GeneralisationStudy) -> None:
+    """Queue trainings with and without remedies, and their scores elsewhere. Raises ConfigError,
+    UnknownRecipe, DataError."""
+    common = wanted.of_study
+    weights: dict[str, Path] = {}
+    for given in wanted.weights:
+        network, _, file = given.partition("=")
+        if not file:
+            raise ConfigError([f"--weights {given}: must be NETWORK=FILE"])
+        weights[network] = absolute(file)
+    journey = Journey(
+        unseen=Unseen(
+            data=wanted.test, class_map=wanted.class_map, corruptions=wanted.corruptions, strengths=(3,)
+        ),
+        networks=tuple(dict.fromkeys(wanted.network)) or NETWORKS,
+        remedies=tuple(dict.fromkeys(wanted.option)),
+        weights=weights,
+        hours=wanted.budget,
+        images=wanted.images,
+        seeds=wanted.seeds,
+        breadth=common.hidden,
+        size=common.size,
+    )
+    plan = generalisation_plan(common.root, journey, common.changes)
+    config = generalisation_config(plan[0])
+    with progress_bar("reading labels") as report:
+        known = Known(workspace.cache, None, classes_of(config).names)
+        checked = TASKS[config.task].check_data(config, known, Log(report, notices.print))
+    for note in (*checked.notes, *left_out(journey)):
+        notices.say(f"note: {note}")
+    queue_study(workspace, plan, wanted.experiment, common)
+
+
 def _training_images(workspace: Workspace, config: RunConfig) -> int:
     task = TASKS[config.task]
     with progress_bar(f"reading {task.reads}") as report:
@@ -133,7 +177,7 @@ def plan_table(plan: Plan) -> Text:
         if planned.first is not None:
             shared[planned.first] = after
         lines.append((name, seeds, config.told_length, size, _network(config), after))
-        lines += [(f"{name}-{each.name}-{AT}", seeds, "", AT, "", name) for each in planned.evaluations]
+        lines += [(f"{name}-{each.suffix}", seeds, "", AT, "", name) for each in planned.evaluations]
     names, all_seeds, lengths, sizes, networks, after_whom = zip(*lines, strict=True)
     columns = [
         Column("run", names),

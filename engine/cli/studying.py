@@ -213,3 +213,65 @@ def pretraining(context: typer.Context, wanted: PretrainingStudy) -> None:
     from engine.cli.study import queue_pretraining
 
     queue_pretraining(workspace_of(context), wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralisationStudy:
+    """Raises WrongUse without an environment."""
+
+    of_study: OfStudy
+    test: Annotated[
+        list[str],
+        typer.Option(
+            metavar="DIR[,KEY=VALUE]",
+            help="A data set to test on; behind it name=, layout=, classes= or split=; repeatable.",
+        ),
+    ] = field(default_factory=list)
+    class_map: Annotated[
+        str, typer.Option(metavar="FILE|NAME", help="As of generalise: camvid, categories or a TOML file.")
+    ] = ""
+    corruptions: Annotated[
+        str, typer.Option(metavar="NAMES", help="Corruptions to test under: all, none or names.")
+    ] = "none"
+    network: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="unet, zoo, a recipe or a TOML file; repeatable [default: unet, zoo, vltseg-tiny].",
+        ),
+    ] = field(default_factory=list)
+    option: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="What may help: photometric, randconv, weights, slow encoder, frozen encoder; repeatable "
+            "[default: all].",
+        ),
+    ] = field(default_factory=list)
+    weights: Annotated[
+        list[str],
+        typer.Option(metavar="NETWORK=FILE", help="Weights of a network's encoder; repeatable."),
+    ] = field(default_factory=list)
+    budget: Annotated[float, typer.Option(metavar="HOURS", min=0, help="Hours of each training.")] = 0.0
+    images: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Training images of each training, in the place of --budget."),
+    ] = 0
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds of each.", show_default=True)
+    ] = 2
+    experiment: StudyExperiment = "generalise"
+
+    def __post_init__(self) -> None:
+        if not self.test and self.corruptions == "none":
+            raise WrongUse("--test: where? name a data set to test on, or --corruptions")
+        if bool(self.budget) == bool(self.images):
+            raise WrongUse("--budget and --images: give one of them, such as --images 20000")
+
+
+@app.command("generalise")
+def generalise(context: typer.Context, wanted: GeneralisationStudy) -> None:
+    """Queue trainings in one world, with and without what may help, and their tests in others."""
+    from engine.cli.study import queue_generalisation
+
+    queue_generalisation(workspace_of(context), wanted)

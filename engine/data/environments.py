@@ -79,8 +79,9 @@ def check_environments(config: RunConfig, known: Known, log: Log) -> Checked:
     for each in found:
         if each.kind == "corruption":
             continue
-        if known.classes and known.trained is not None:
-            refuse_other_classes(each.pairs, known.classes, known.trained.run_id)
+        if known.classes:
+            who = known.trained.run_id if known.trained is not None else "the network"
+            refuse_other_classes(each.pairs, known.classes, who)
         refuse_unlabelled(each.pairs, each.split, None, log.progress)
     return Checked(tuple(notes_of(found)))
 

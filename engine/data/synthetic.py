@@ -26,6 +26,7 @@ from PIL import Image
 
 from engine.classes import CITYSCAPES
 from engine.data.scenes.street import render
+from engine.data.scenes.styles import DAY, STYLES
 from engine.errors import EngineError
 from engine.host.processes import python_environment
 from engine.run.files import replacing
@@ -64,6 +65,7 @@ class _Picture:
     seed: int
     index: int
     size: tuple[int, int]
+    style: str
 
 
 def synthesize(
@@ -73,10 +75,12 @@ def synthesize(
     seed: int = 0,
     val_fraction: float = 0.2,
     on_progress: Callable[[int, int], None] | None = None,
+    style: str = DAY,
 ) -> SyntheticSummary:
     """Draw `images` street scenes of `size` (height, width) in pixels below `root`, on all cores.
 
-    Image i is the same for the same `seed`, i and `size`, whatever the other arguments are. The
+    Image i is the same for the same `seed`, i, `size` and `style`, whatever the other arguments are. Its
+    labels are the same in all of STYLES but "other-city". The
     validation images, `val_fraction` (0 to 1) of all and at least one, are spread evenly.
     `on_progress` is called in the calling thread with images done and images in all.
 
@@ -86,10 +90,12 @@ def synthesize(
 
     Raises SyntheticError for arguments out of range, a `root` that holds anything, or a failed write.
     """
+    if style not in STYLES:
+        raise SyntheticError(f"style is {style!r}; it must be one of {', '.join(STYLES)}")
     _check(root, images, size, seed, val_fraction)
     splits = _splits(images, val_fraction)
     hidden, is_new = root / DRAWING, not root.exists()
-    pictures = [_Picture(hidden, split, seed, i, size) for i, split in enumerate(splits)]
+    pictures = [_Picture(hidden, split, seed, i, size, style) for i, split in enumerate(splits)]
     found: set[int] = set()
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -159,7 +165,7 @@ def _paths(picture: _Picture) -> tuple[Path, Path]:
 
 def _draw(picture: _Picture) -> set[int]:
     """Draw and write one picture; returns the source ids in it."""
-    image, labels = render(picture.seed, picture.index, picture.size)
+    image, labels = render(picture.seed, picture.index, picture.size, picture.style)
     image_path, label_path = _paths(picture)
     _write_png(label_path, labels, compression=6)
     # Noise hardly compresses: level 6 would take longer than the drawing.

@@ -17,6 +17,7 @@ from engine.report.compare import ComparedRun, Comparison, compare, same_but_for
 from engine.report.compare_ood import corruption_block, ood_block
 from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
 from engine.report.environments import ABOUT, TITLE, environment_block, footnotes
+from engine.report.generalisation import Away, generalisation_blocks, what_helped
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
 from engine.report.pretraining import Held, held_against_scratch, pretraining_blocks
 from engine.report.published import literature_results
@@ -61,6 +62,7 @@ class Experiment:
     comparison: Comparison
     findings: Findings
     pretrainings: Sequence[Held]
+    away: Sequence[Away]
     now: float
     version: str
 
@@ -82,7 +84,8 @@ def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: s
     held = held_against_scratch([run.compared for run in trainings], {run.row.id: run.row for run in runs})
     told = {run.row.id for each in held for run in (*each.pretrained, *each.scratch)}
     findings = findings_of([run.compared for run in trainings if run.row.id not in told])
-    return Experiment(name, runs, leading, comparison, findings, held, now, version)
+    away = what_helped([run.compared for run in trainings])
+    return Experiment(name, runs, leading, comparison, findings, held, away, now, version)
 
 
 def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
@@ -91,6 +94,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks: list[Block] = [*_head(experiment)]
     blocks += beyond_blocks(experiment.findings, pictures)
     blocks += pretraining_blocks(experiment.pretrainings)
+    blocks += generalisation_blocks(experiment.away)
     blocks += study_blocks([run.compared for run in experiment.trainings])
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []

@@ -56,6 +56,7 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("data cache --prune", "--prune: give cache keys"),
         ("data cache --prune abc", "there is no cache 'abc'"),
         ("data synthesize x --size 64", "--size: '64' is not allowed; it must be HEIGHTxWIDTH such as"),
+        ("data synthesize x --style dawn", "--style: 'dawn' is not allowed; it must be one of day | night"),
         ("data synthesize x --images 1", "images is 1; at least 2"),
         ("data check nowhere", "nowhere: no such folder"),
         ("db import nowhere", "nowhere: no such folder"),

@@ -66,6 +66,7 @@ ARGUMENTS = {
     "study": [EVIL],
     "study paper": [EVIL, "--data", EVIL],
     "study beyond": [EVIL, "--data", EVIL, "--recipe", "quick"],
+    "study generalise": [EVIL, "--data", EVIL, "--test", EVIL, "--images", "8"],
     "study pt": [EVIL, "--data", EVIL],
     "average": [EVIL, "bbbb2222"],
     "queue": [],

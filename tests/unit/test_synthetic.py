@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from PIL import Image
 from engine.classes import CITYSCAPES
 from engine.data import synthetic
 from engine.data.scenes.street import RARE, render
+from engine.data.scenes.styles import STYLES
 from engine.data.synthetic import SyntheticError, synthesize
 
 SMALL = (64, 128)
@@ -264,3 +266,27 @@ def test_an_interruption_leaves_no_data_set_and_no_processes(tmp_path: Path, fat
         assert [path.name for path in root.iterdir()] == [synthetic.DRAWING]
         assert synthesize(root, 2, SMALL).train == 1  # what it left is in nobody's way
         assert sorted(path.name for path in root.iterdir()) == ["gtFine", "leftImg8bit"]
+
+
+OF_DAYS = "e589f615e2355dce221ba5408c1231647eac73418bbec6bff26b161b61acafc3"
+"""SHA-256 of four scenes and their labels, as the first version drew them."""
+
+
+def test_a_day_is_what_it_was_before_there_were_styles() -> None:
+    drawn = b"".join(part.tobytes() for i in range(4) for part in render(5, i, (128, 256)))
+    assert hashlib.sha256(drawn).hexdigest() == OF_DAYS
+
+
+def test_weather_and_night_change_the_light_and_not_the_labels() -> None:
+    """By seed 5: the same street in all styles but another city, and each style is what it says."""
+    day, labels = render(5, 1, SMALL)
+    drawn = {style: render(5, 1, SMALL, style) for style in STYLES}
+    for style, (_, found) in drawn.items():
+        assert np.array_equal(found, labels) == (style != "other-city"), style
+    light = {style: float(image.mean()) for style, (image, _) in drawn.items()}
+    assert light["night"] < 0.45 * light["day"]
+    assert light["rain"] < light["day"]
+    ground = np.isin(labels, (7, 8, 22))
+    assert drawn["snow"][0][ground].mean() > day[ground].mean() + 40
+    assert drawn["fog"][0].std() < 0.85 * day.std(), "fog takes contrast"
+    assert np.array_equal(drawn["snow"][0], render(5, 1, SMALL, "snow")[0]), "the same every time"

@@ -20,9 +20,6 @@ from engine.data.scenes.stage import (
 
 Outline = tuple[tuple[float, float], ...]
 
-LEAVES: tuple[Color, ...] = (
-    (62, 88, 38), (74, 98, 44), (54, 80, 42), (88, 104, 50), (100, 108, 46), (70, 84, 34), (120, 104, 48),
-)  # fmt: skip
 METAL: tuple[Color, ...] = ((112, 114, 116), (84, 88, 90), (140, 142, 140), (62, 74, 68), (96, 84, 72))
 SQUARE: Outline = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 TRIANGLE: Outline = ((-1.0, -0.8), (1.0, -0.8), (0.0, 0.95))
@@ -59,7 +56,15 @@ def tree(stage: Stage, x: float, z: float, tall: float) -> None:
     stage.board(x, z, trunk, bark, "vegetation", light)
     shady = [(a if a * stage.light.sun[0] < 0 else a * 0.1, y) for a, y in trunk]
     stage.board(x, z, shady, mix(bark, (0, 0, 0), 0.35), "vegetation", light)
-    foliage(stage, x, crown, z, radius, radius * between(rng, 0.85, 1.2), vary(rng, choose(rng, LEAVES), 10))
+    foliage(
+        stage,
+        x,
+        crown,
+        z,
+        radius,
+        radius * between(rng, 0.85, 1.2),
+        vary(rng, choose(rng, stage.palette.leaves), 10),
+    )
 
 
 def tree_shadow(stage: Stage, x: float, z: float, tall: float) -> None:
@@ -99,7 +104,7 @@ def foliage(stage: Stage, x: float, y: float, z: float, wide: float, high: float
 def hedge(stage: Stage, x: float, z_near: float, z_far: float, tall: float) -> None:
     """A row of bushes along the road."""
     rng = stage.rng
-    leaves = vary(rng, choose(rng, LEAVES), 12)
+    leaves = vary(rng, choose(rng, stage.palette.leaves), 12)
     z = z_far
     while z > z_near:
         high = tall * between(rng, 0.5, 0.65)
@@ -130,6 +135,7 @@ def street_lamp(stage: Stage, x: float, z: float) -> None:
     stage.board(x, z, bracket, metal, "pole", light)
     lantern = [(-0.3, tall + 0.18), (0.3, tall + 0.18), (0.25, tall + 0.34), (-0.25, tall + 0.34)]
     stage.board(x + arm, z, lantern, (178, 178, 172), "pole", light)
+    stage.lantern(x + arm, tall + 0.2, z, (255, 214, 150))
 
 
 def bollard(stage: Stage, x: float, z: float) -> None:

@@ -85,9 +85,9 @@ def ground_strip(
 def paint_ground(stage: Stage, road: CrossSection) -> None:
     """Road, sidewalks, verges and what lies beyond them, with wear and markings."""
     rng, strip = stage.rng, partial(ground_strip, stage)
-    grass = vary(rng, choose(rng, ((96, 116, 58), (112, 118, 64), (84, 104, 54), (128, 116, 76))), 8)
-    paving = vary(rng, choose(rng, ((150, 144, 138), (134, 132, 130), (160, 148, 136), (146, 128, 120))), 10)
-    asphalt = vary(rng, choose(rng, ((96, 96, 98), (84, 85, 88), (110, 108, 106), (122, 118, 114))), 8)
+    grass = vary(rng, choose(rng, stage.palette.grass), 8)
+    paving = vary(rng, choose(rng, stage.palette.paving), 10)
+    asphalt = vary(rng, choose(rng, stage.palette.asphalt), 8)
     yard = vary(rng, (128, 122, 114), 12)
     city = road.style in ("city", "avenue")
     strip(-220, 220, yard if city else grass, "ground" if city else "terrain")
@@ -126,7 +126,7 @@ def _paint_wear(stage: Stage, road: CrossSection, asphalt: Color) -> None:
 
 def _paint_markings(stage: Stage, road: CrossSection, asphalt: Color) -> None:
     rng, strip = stage.rng, partial(ground_strip, stage)
-    fresh = choose(rng, ((236, 236, 230), (236, 236, 230), (232, 206, 110)))
+    fresh = choose(rng, stage.palette.markings)
     paint = mix(asphalt, fresh, between(rng, 0.55, 0.95))
     worn = road.style == "suburb" and rng.random() < 0.5
     start = between(rng, -6, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -53,9 +54,14 @@ def _strengths(table: dict[str, int]) -> NDArray[np.float32]:
 
 
 def develop(
-    stage: Stage, height: int, width: int, rng: np.random.Generator
+    stage: Stage,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    touch: Callable[[NDArray[np.floating], NDArray[np.uint8], Stage], NDArray[np.floating]],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """From canvas to picture: downsampling, texture, lens blur, vignette, exposure, sensor noise."""
+    """From canvas to picture: downsampling, texture, what a style does with it (`touch`), lens blur,
+    vignette, exposure, sensor noise."""
     labels = _majority(np.asarray(stage.canvas.getchannel("A")))
     small = np.asarray(stage.canvas.convert("RGB").reduce(SUPERSAMPLING))
 
@@ -69,7 +75,7 @@ def develop(
         leaves = leaves.resize((tile.shape[1] * stretch, tile.shape[0] * stretch), Image.Resampling.BILINEAR)
     texture = (np.asarray(leaves, np.float32)[:height, :width] - 128) * _strengths(TEXTURE)[labels]
     texture += (_gravel(stage, mottle, height, width) - 128) * _strengths(GRAVEL)[labels]
-    picture = small * (1 + texture)[:, :, None]
+    picture: NDArray[np.floating] = touch(small * (1 + texture)[:, :, None], labels, stage)
 
     blur = between(rng, 0.25, 0.7) * max(1.0, height / 512)
     soft = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(blur))

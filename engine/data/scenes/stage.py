@@ -95,6 +95,27 @@ class Light:
 
 
 @dataclass(frozen=True)
+class Palette:
+    """What things are painted in; of each, one of several colours is drawn."""
+
+    facades: tuple[Color, ...] = (
+        (196, 180, 150), (206, 192, 170), (168, 160, 148), (148, 144, 140), (182, 150, 112), (150, 92, 72),
+        (128, 74, 58), (216, 212, 202), (204, 178, 120), (122, 118, 112), (176, 186, 188), (186, 156, 140),
+    )  # fmt: skip
+    leaves: tuple[Color, ...] = (
+        (62, 88, 38), (74, 98, 44), (54, 80, 42), (88, 104, 50), (100, 108, 46), (70, 84, 34), (120, 104, 48),
+    )  # fmt: skip
+    paints: tuple[Color, ...] = (
+        (26, 27, 30), (48, 50, 54), (92, 95, 100), (150, 153, 157), (205, 207, 208), (232, 232, 230),
+        (28, 40, 82), (20, 74, 120), (128, 22, 24), (168, 40, 32), (62, 58, 46), (34, 66, 52), (190, 158, 60),
+    )  # fmt: skip
+    grass: tuple[Color, ...] = ((96, 116, 58), (112, 118, 64), (84, 104, 54), (128, 116, 76))
+    paving: tuple[Color, ...] = ((150, 144, 138), (134, 132, 130), (160, 148, 136), (146, 128, 120))
+    asphalt: tuple[Color, ...] = ((96, 96, 98), (84, 85, 88), (110, 108, 106), (122, 118, 114))
+    markings: tuple[Color, ...] = ((236, 236, 230), (236, 236, 230), (232, 206, 110))
+
+
+@dataclass(frozen=True)
 class Camera:
     """A pinhole camera in a car, in canvas pixels."""
 
@@ -120,7 +141,21 @@ class Camera:
 class Stage:
     """A canvas with a camera and a light, and the strokes that painters use."""
 
-    def __init__(self, canvas: Image.Image, camera: Camera, light: Light, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        canvas: Image.Image,
+        camera: Camera,
+        light: Light,
+        rng: np.random.Generator,
+        palette: Palette | None = None,
+        lamp_rng: np.random.Generator | None = None,
+    ) -> None:
+        """With a `lamp_rng`, which says which windows are lit, lamps shine."""
+        self.palette = palette or Palette()
+        self.lamp_rng = lamp_rng
+        # What glows, and where light falls on the ground; a pixel each where no lamp shines.
+        size = canvas.size if lamp_rng is not None else (1, 1)
+        self.glow, self.pools = Image.new("RGB", size), Image.new("L", size)
         self.canvas = canvas
         self.camera = camera
         self.light = light
@@ -169,6 +204,32 @@ class Stage:
         red, green, blue = self.shade(color, light, z)
         self.draw.polygon(corners, (red, green, blue, SOURCE_ID[label]))
         return light
+
+    def shine(self, face: Face, color: Color, label: str, glow: float = 0.5) -> None:
+        """Paint a face that gives light, where lamps do, and let it glow; `glow` is its share, 0 to 1."""
+        corners = [self.camera.project(p) for p in face]
+        if self.lamp_rng is None or self.face(face, color, label) is None:
+            return
+        z = max(NEAR, (face[0][2] + face[1][2]) / 2)
+        red, green, blue = self.shade(color, 1.1, z)
+        self.draw.polygon(corners, (red, green, blue, SOURCE_ID[label]))
+        faded = self.light.visibility / (self.light.visibility + z)
+        red, green, blue = (int(c * glow * faded) for c in color)
+        ImageDraw.Draw(self.glow).polygon(corners, (red, green, blue))
+
+    def lantern(self, x: float, y: float, z: float, color: Color) -> None:
+        """The light of a lamp at a place, and the pool of it on the ground, where lamps shine."""
+        if self.lamp_rng is None:
+            return
+        u, v = self.camera.project((x, y, z))
+        radius = max(1.0, self.camera.pixels(0.3, z))
+        faded = self.light.visibility / (self.light.visibility + z)
+        red, green, blue = (int(c * faded) for c in color)
+        ImageDraw.Draw(self.glow).ellipse(
+            (u - radius, v - radius, u + radius, v + radius), (red, green, blue)
+        )
+        ring = [self.camera.project((x + 4.5 * a, 0.0, z + 4.5 * b)) for a, b in CIRCLE]
+        ImageDraw.Draw(self.pools).polygon(ring, 170)
 
     def board(
         self,

@@ -25,6 +25,7 @@ from engine.data.scenes.stage import (
     mix,
     vary,
 )
+from engine.data.scenes.styles import DAY, STYLES, Style
 from engine.data.scenes.weather import draw_camera, draw_weather, paint_sky
 
 RARE = ("rider", "bus", "motorcycle", "truck", "wall", "train")
@@ -36,26 +37,30 @@ FAR = 130.0
 Paint = Callable[[], None]
 
 
-def render(seed: int, index: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Picture number `index` of the set `seed`, at `size` (height, width) in pixels.
+def render(
+    seed: int, index: int, size: tuple[int, int], style: str = DAY
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Picture number `index` of the set `seed`, at `size` (height, width) in pixels, in one of STYLES.
 
     Returns the image [height, width, 3] (RGB) and the label map [height, width] of source ids, both
-    uint8. They depend on the three arguments alone. What stands where does not depend on the size.
+    uint8. They depend on the four arguments alone. What stands where does not depend on the size, and on the
+    style only where that is another city.
     """
     height, width = size
     # Painters draw more numbers where there is more to see; streams of their own for layout and for
     # pixel noise let a larger picture show the same street.
-    rng, brush_rng, pixel_rng = (
+    rng, brush_rng, pixel_rng, style_rng = (
         np.random.Generator(np.random.PCG64(child))
-        for child in np.random.SeedSequence([seed, index]).spawn(3)
+        for child in np.random.SeedSequence([seed, index]).spawn(4)
     )
-    light = draw_weather(rng)
-    camera = draw_camera(rng, height * SUPERSAMPLING, width * SUPERSAMPLING)
+    world = STYLES[style]
+    light = world.light(draw_weather(rng), style_rng)
+    camera = world.camera(draw_camera(rng, height * SUPERSAMPLING, width * SUPERSAMPLING))
     canvas = paint_sky(rng, light, camera, height * SUPERSAMPLING, width * SUPERSAMPLING)
-    stage = Stage(canvas, camera, light, brush_rng)
-    _Scene(stage, rng).paint(_rare_class(seed, index))
+    stage = Stage(canvas, camera, light, brush_rng, world.palette, style_rng if world.lamps else None)
+    _Scene(stage, rng, world).paint(_rare_class(seed, index))
     _paint_bonnet(stage, rng)
-    return develop(stage, height, width, pixel_rng)
+    return develop(stage, height, width, pixel_rng, partial(world.touch, style_rng))
 
 
 def _rare_class(seed: int, index: int) -> str:
@@ -68,9 +73,9 @@ def _rare_class(seed: int, index: int) -> str:
 class _Scene:
     """What has been put on a street, to be painted from far to near."""
 
-    def __init__(self, stage: Stage, rng: np.random.Generator) -> None:
-        self.stage, self.rng = stage, rng
-        self.road = draw_cross_section(rng)
+    def __init__(self, stage: Stage, rng: np.random.Generator, world: Style) -> None:
+        self.stage, self.rng, self.taller = stage, rng, world.taller
+        self.road = world.road(draw_cross_section(rng))
         self.things: list[tuple[float, Paint]] = []
         self.frontage: list[tuple[float, Paint]] = []
 
@@ -120,6 +125,7 @@ class _Scene:
         }[self.road.style]
         x = self.road.front(side)
         usual_height = between(rng, 9, 19) if self.road.style in ("city", "avenue") else between(rng, 5.5, 9)
+        usual_height *= self.taller
         z = between(rng, 0.9, 2.0)
         while z < FAR:
             near, far = z, z + between(rng, 8, 22) * (1.0 if z < 60 else 1.6)
@@ -195,11 +201,13 @@ class _Scene:
             x, z = between(rng, -140, 140), between(rng, 150, 210)
             wide, tall = between(rng, 6, 18), between(rng, 5, 20)
             if rng.random() < 0.5:
-                tone = vary(rng, choose(rng, surroundings.FACADES), 12)
+                tone = vary(rng, choose(rng, stage.palette.facades), 12)
                 outline = [(-wide, 0.0), (wide, 0.0), (wide, tall), (-wide, tall)]
                 stage.board(x, z, outline, tone, "building", stage.light.ambient + 0.2)
             else:
-                furniture.foliage(stage, x, tall * 0.35, z, wide, tall * 0.5, choose(rng, furniture.LEAVES))
+                furniture.foliage(
+                    stage, x, tall * 0.35, z, wide, tall * 0.5, choose(rng, stage.palette.leaves)
+                )
 
     # things on the street
 

@@ -17,17 +17,14 @@ from engine.data.scenes.stage import (
     vary,
 )
 
-FACADES: tuple[Color, ...] = (
-    (196, 180, 150), (206, 192, 170), (168, 160, 148), (148, 144, 140), (182, 150, 112), (150, 92, 72),
-    (128, 74, 58), (216, 212, 202), (204, 178, 120), (122, 118, 112), (176, 186, 188), (186, 156, 140),
-)  # fmt: skip
+ROOM_LIGHTS: tuple[Color, ...] = ((250, 206, 130), (255, 224, 170), (236, 190, 110), (216, 226, 240))
 SHOP_SIGNS: tuple[Color, ...] = ((170, 30, 36), (24, 70, 130), (30, 100, 60), (220, 180, 50), (40, 40, 44))
 
 
 def building(stage: Stage, x: float, z_near: float, z_far: float, tall: float) -> None:
     """A house whose street front stands at x, on the side of the street that x is on."""
     rng = stage.rng
-    color = vary(rng, choose(rng, FACADES), 16)
+    color = vary(rng, choose(rng, stage.palette.facades), 16)
     depth = 14.0
     side = 1.0 if x > 0 else -1.0
     solid = block(Pose(x + side * depth / 2, 0.0, AWAY), 0.0, tall, depth, (z_near, z_far))
@@ -83,6 +80,8 @@ def _windows(stage: Stage, wall: Face, color: Color, storeys: int, columns: int,
             mirrored = 0.12 + 0.5 * float(rng.random())
             glass = mix((44, 50, 58), sky, mirrored * 0.6)
             stage.face(pane, glass, "building")
+            if stage.lamp_rng is not None and stage.lamp_rng.random() < 0.3:
+                stage.shine(pane, choose(stage.lamp_rng, ROOM_LIGHTS), "building", 0.18)
             if fine:
                 if rng.random() < 0.3:
                     blind = between(rng, 0.3, 0.8)

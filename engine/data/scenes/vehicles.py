@@ -20,10 +20,6 @@ from engine.data.scenes.stage import (
     vary,
 )
 
-PAINTS: tuple[Color, ...] = (
-    (26, 27, 30), (48, 50, 54), (92, 95, 100), (150, 153, 157), (205, 207, 208), (232, 232, 230),
-    (28, 40, 82), (20, 74, 120), (128, 22, 24), (168, 40, 32), (62, 58, 46), (34, 66, 52), (190, 158, 60),
-)  # fmt: skip
 GLASS: Color = (52, 62, 72)
 BLACK: Color = (24, 24, 26)
 HEADLAMP: Color = (238, 236, 220)
@@ -54,7 +50,7 @@ CAR_SHAPES = (SEDAN, SEDAN, HATCHBACK, HATCHBACK, HATCHBACK, ESTATE, ESTATE, OFF
 def car(stage: Stage, pose: Pose, shape: CarShape) -> None:
     """A passenger car; its front looks along the pose."""
     rng = stage.rng
-    paint = vary(rng, choose(rng, PAINTS), 12)
+    paint = vary(rng, choose(rng, stage.palette.paints), 12)
     half = shape.length / 2
 
     def along(spans: tuple[float, float]) -> tuple[float, float]:
@@ -103,7 +99,7 @@ def tram(stage: Stage, pose: Pose) -> None:
 def truck(stage: Stage, pose: Pose) -> None:
     """A lorry: a cargo box behind a driver's cabin."""
     rng = stage.rng
-    paint = vary(rng, choose(rng, PAINTS[4:]), 12)
+    paint = vary(rng, choose(rng, stage.palette.paints[4:]), 12)
     cargo_paint = vary(rng, choose(rng, ((214, 214, 210), (190, 186, 172), (44, 80, 136), (176, 60, 44))), 12)
     half, width = 3.9, 2.4
     _fill_block(stage, block(pose, 0.35, 0.95, width - 0.5, (-half, half)), BLACK, "truck")
@@ -117,7 +113,7 @@ def truck(stage: Stage, pose: Pose) -> None:
             _fill_block(stage, cargo, cargo_paint, "truck")
             _detail(stage, cargo.rear, vary(rng, cargo_paint, 25), "truck", 0.05, 0.05, 0.49, 0.95)
             _detail(stage, cargo.rear, vary(rng, cargo_paint, 25), "truck", 0.51, 0.05, 0.95, 0.95)
-            stripe = choose(rng, PAINTS)
+            stripe = choose(rng, stage.palette.paints)
             for side in (cargo.left, cargo.right):
                 _detail(stage, side, stripe, "truck", 0.15, 0.4, 0.85, 0.62)
             _lamps(stage, cargo.rear, TAIL_LAMP, 0.0, 0.07, "truck")
@@ -145,11 +141,20 @@ def _long_vehicle(
     _fill_block(stage, block(pose, 0.05, 0.4, width - 0.3, (-half + 0.4, half - 0.4)), BLACK, label)
     body = block(pose, 0.3, height, width, (-half, half), width - 0.12)
     _fill_block(stage, body, paint, label)
-    band = vary(rng, choose(rng, PAINTS), 10)
+    band = vary(rng, choose(rng, stage.palette.paints), 10)
     advert = between(rng, 0.1, 0.55)
     for side in (body.left, body.right):
         _detail(stage, side, band, label, 0.0, 0.0, 1.0, 0.16)
-        _detail(stage, side, vary(rng, choose(rng, PAINTS), 20), label, advert, 0.18, advert + 0.3, 0.36)
+        _detail(
+            stage,
+            side,
+            vary(rng, choose(rng, stage.palette.paints), 20),
+            label,
+            advert,
+            0.18,
+            advert + 0.3,
+            0.36,
+        )
         _detail(stage, side, BLACK, label, 0.01, 0.44, 0.99, 0.86)
         for i in range(windows):
             left, right = 0.015 + 0.97 * i / windows, 0.015 + 0.97 * (i + 0.88) / windows
@@ -192,6 +197,7 @@ def _window(
 def _lamps(stage: Stage, face: Face, color: Color, bottom: float, top: float, label: str) -> None:
     for left, right in ((0.03, 0.22), (0.78, 0.97)):
         _detail(stage, face, color, label, left, bottom, right, top)
+        stage.shine(cell(face, left, bottom, right, top), color, label, 0.9)
 
 
 def _sill_and_doors(stage: Stage, body: Block, label: str) -> None:

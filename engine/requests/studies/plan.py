@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,27 @@ from engine.workspace import Workspace
 AT = "original"
 """The size that evaluations of a study score at: that of the labels, whatever the network sees."""
 
+EVALUATE = "evaluate"
+
 TAG = "study"
 """The tag of every run of a study."""
 
 
 @dataclass(frozen=True)
 class PlannedEvaluation:
-    """An evaluation that follows a training: the split, the split's data, and what its name ends in."""
+    """An evaluation that follows a training: the split, the split's data, and what its name ends in. One of
+    another `task` has the keys of its section in `about`."""
 
     split: str
     assignments: tuple[str, ...]
     name: str
+    task: str = EVALUATE
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def suffix(self) -> str:
+        """What its name ends in, with the size that it scores at where there is a choice."""
+        return f"{self.name}-{AT}" if self.task == EVALUATE else self.name
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,11 @@ def _evaluate(
 ) -> RunCard:
     """Queue an evaluation of the best checkpoint that a queued training will have."""
     row = store.run(trained.id)
-    about: dict[str, Any] = {"split": planned.split, "at": AT, "source": row.id}
+    about: dict[str, Any] = {**planned.about, "split": planned.split, "source": row.id}
+    about |= {"at": AT} if planned.task == EVALUATE else {}
     about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
-    config = derived_config(workspace, row, about, planned.assignments)
-    name = f"{trained.name}-{planned.name}-{AT}"
+    config = derived_config(workspace, row, about, planned.assignments, None, planned.task)
+    name = f"{trained.name}-{planned.suffix}"
     card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
     enqueue(workspace, store, card, config, Place(priority, trained.id))
     return card
