@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.config.seen import Seen
+from engine.config.seen import USUAL, Seen
 from engine.data.decode import resize_image
 from engine.exported.class_maps import ClassIds, Logits, class_map, probability_map
 from engine.exported.network import ExportedModel
@@ -108,7 +108,7 @@ def opened(image: NDArray[np.uint8] | Image.Image | str | Path) -> Image.Image:
 
 
 def load(
-    source: str | Path, workspace: str | Path, checkpoint: str, device: str, seen: Seen
+    source: str | Path, workspace: str | Path, checkpoint: str, device: str, seen: Seen = USUAL
 ) -> LoadedNetwork:
     """What `engine.load` does."""
     if str(source).endswith(".onnx"):

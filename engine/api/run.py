@@ -10,6 +10,7 @@ from engine.agent.ingest import refresh
 from engine.api.frames import Frame
 from engine.api.html import run_html
 from engine.api.tables import Tables
+from engine.config.seen import Seen
 from engine.store import RunRow
 
 if TYPE_CHECKING:
@@ -84,11 +85,18 @@ class Run:
         """The run's curves as `Workspace.figure` draws them."""
         return self.workspace.figure(self, measure=measure, against=against, columns=columns)
 
-    def load(self, checkpoint: str = "best", device: str = "auto") -> LoadedNetwork:
+    def load(
+        self,
+        checkpoint: str = "best",
+        device: str = "auto",
+        size: tuple[int, int] | None = None,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+    ) -> LoadedNetwork:
         """The trained network, as `engine.load` gives it; imports torch."""
         from engine.loading import load
 
-        return load(self.id, self.workspace.folders.root, checkpoint, device)
+        return load(self.id, self.workspace.folders.root, checkpoint, device, Seen(size, window, stride))
 
     def wait(self, timeout: float | None = None) -> RunRow:
         """Wait until the run has ended; returns how. A run that is paused, or waits for a device that never

@@ -45,6 +45,9 @@ class Seen:
         return size, grid
 
 
+USUAL = Seen()
+
+
 def _is_size(given: object) -> bool:
     return (
         isinstance(given, tuple | list)
