@@ -29,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # that wait for the others are not to spin on it: that took three quarters of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("LANG", "C.UTF-8")
 
 ALL_COLD = bool(os.environ.get(warm.COLD_VARIABLE) or os.environ.get("LD_PRELOAD"))
 """What is preloaded, such as the null CUDA, need not outlive a fork."""

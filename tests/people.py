@@ -27,6 +27,8 @@ NEEDED = tuple(
 )
 """What somebody must be able to read in order to run this Python with this checkout."""
 
+LOCALE = {name: value for name, value in os.environ.items() if name.startswith(("LANG", "LC_"))}
+"""As these tests have it: with another one Python would have to be started anew."""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -52,7 +54,7 @@ class Person:
 
     def run(self, *words: str | Path, before: str = "", **variables: str) -> Done:
         """Run a program as this person, who has no home, to its end."""
-        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **variables}
+        environment = {"PATH": os.environ["PATH"], **LOCALE, **variables}
         command = self.command(*words, before=before)
         return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=300)
 

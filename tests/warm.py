@@ -28,8 +28,8 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NoReturn
@@ -38,6 +38,8 @@ COLD_VARIABLE = "SEG_TEST_COLD"
 COMMAND = "from engine.cli.main import main; main()"
 WORKER = "import sys; from engine.worker.entry import main; sys.exit(main())"
 """Code of a worker; other code may stand before it."""
+OF_A_TEST = "# A program of a test's own, of which the start is no point.\n"
+"""How the code of such a program begins."""
 RANK = "engine.worker.rank"
 MODULES = ("engine.worker", "engine.agent", "engine.cli", RANK)
 BENCHMARKS = "benchmarks.gpu."
@@ -139,7 +141,7 @@ def _program(asked: Mapping[str, Any]) -> Program | None:
     words = [word for word in command[:2] if word != "-P"] + command[2:]
     match words[1:3]:
         case ["-c", code]:
-            is_ours = code == COMMAND or code.endswith(WORKER)
+            is_ours = code == COMMAND or code.endswith(WORKER) or code.startswith(OF_A_TEST)
         case ["-m", module]:
             is_ours = module in MODULES or module.startswith(BENCHMARKS)
         case _:
@@ -225,10 +227,16 @@ class StandBy:
             raise RuntimeError("the process that is to stand by did not come up; its stderr says why")
         self._works = answer == b"ready"
 
-    @property
-    def settings(self) -> dict[str, str]:
-        """The settings of what it starts."""
-        return _settings({**os.environ, **self._variables})
+    @contextmanager
+    def in_charge(self) -> Iterator[None]:
+        """Have it start what has its settings while the block lasts, unless all start cold here."""
+        before = Warm.starter, Warm.usual
+        if Warm.starter is not None:
+            Warm.starter, Warm.usual = self.start, _settings({**os.environ, **self._variables})
+        try:
+            yield
+        finally:
+            Warm.starter, Warm.usual = before
 
     def end(self) -> None:
         if self._process is not None:

@@ -262,7 +262,8 @@ class RunConfig(Section):
     @property
     def windowed(self) -> SlidingWindowKeys:
         """The section that says whether the network sees images whole or in windows where they are scored."""
-        return self.of_network or self.validation
+        section = self.of_network or self.validation
+        return section if isinstance(section, SlidingWindowKeys) else SlidingWindowKeys()
 
     @property
     def scored_size(self) -> tuple[int, int]:

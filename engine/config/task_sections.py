@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.components.stored import is_reading_stored
 from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Section, Size, option
 from engine.config.windows import SlidingWindowKeys
@@ -15,13 +17,18 @@ Protocol = Literal["engine", "literature"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
-class OfNetworkConfig(SlidingWindowKeys):
+class OfNetworkConfig(Section):
     """What the tasks that look at the network of another run have in common."""
 
     source: str = option("", "Id of the run whose network is used", min_length=1)
     checkpoint: str = option(
         "", "Its checkpoint: a path relative to the folder of this run, or absolute", min_length=1
     )
+
+
+class OfImagesConfig(SlidingWindowKeys, OfNetworkConfig):
+    """What those tasks of them have in common that pass images of a data set through the network."""
+
     tta: Literal["none", "flip", "scales", "flip,scales"] = option(
         "none", "Test-time augmentation: horizontal flip, several scales, or both"
     )
@@ -31,7 +38,7 @@ class OfNetworkConfig(SlidingWindowKeys):
     )
 
 
-class ScoredSplitConfig(OfNetworkConfig):
+class ScoredSplitConfig(OfImagesConfig):
     """What the tasks that score a split have in common."""
 
     split: Literal["train", "val", "test"] = option("val", "Split of the data set")
@@ -55,7 +62,7 @@ class EvaluateConfig(ScoredSplitConfig):
     )
 
 
-class CrfSearchConfig(OfNetworkConfig):
+class CrfSearchConfig(OfImagesConfig):
     """A search for the parameters of a CRF, on training images; `seg-engine crf-search` fills it in."""
 
     at: Literal["input", "original"] = option("original", "Size at which the CRF is used and scored")
@@ -76,7 +83,7 @@ class AverageConfig(Section):
     out: str = option("", "File for the averaged checkpoint besides best.pt, absolute; empty: none")
 
 
-class PredictConfig(OfNetworkConfig):
+class PredictConfig(OfImagesConfig):
     """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
 
     images: tuple[str, ...] = Field((), description="Absolute paths of the images", min_length=1)
@@ -99,7 +106,7 @@ class PredictConfig(OfNetworkConfig):
     notes: tuple[str, ...] = Field((), description="What was left out when the images were found")
 
 
-class OodConfig(OfNetworkConfig):
+class OodConfig(OfImagesConfig):
     """How well the scores tell what a network knows from what it does not; `seg-engine ood` fills it in."""
 
     in_root: str = option("", "Folder of in-distribution images, absolute", min_length=1)
@@ -189,4 +196,13 @@ class TimingConfig(Section):
 class LatencyConfig(OfNetworkConfig, TimingConfig):
     """Latency of a checkpoint's network; `seg-engine bench RUN --latency` fills it in."""
 
+    former_keys: ClassVar[tuple[str, ...]] = ("window", "stride", "tta", "label_resize")
+
     exported: tuple[str, ...] = Field((), description="Absolute paths of ONNX files measured beside it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_keys_had_no_effect(cls, given: Any) -> Any:
+        if not is_reading_stored() or not isinstance(given, Mapping):
+            return given
+        return {key: value for key, value in given.items() if key not in cls.former_keys}

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.config.run_config import RunConfig
-from engine.config.task_sections import OfNetworkConfig
+from engine.config.task_sections import OfImagesConfig, OfNetworkConfig
 from engine.data.batches import normalise
 from engine.data.decode import resize_image
 from engine.data.membership import Trained
@@ -190,7 +190,8 @@ def load_network(config: RunConfig, run_path: Path, hardware: Hardware, classes:
     assert about is not None
     path = Path(run_path, about.checkpoint).resolve()
     loaded = load_model(path, config.model, classes, config.ema.use)
-    return ready(loaded, config, hardware, about.tta, Windows.of(about))
+    tta = about.tta if isinstance(about, OfImagesConfig) else "none"
+    return ready(loaded, config, hardware, tta, Windows.of(config.windowed))
 
 
 def ready(

@@ -27,11 +27,7 @@ def _standing_by(null_cuda: Path) -> Iterator[warm.StandBy]:
 
 
 @pytest.fixture
-def warm_null_cuda(
-    null_cuda: Path, _standing_by: warm.StandBy, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
+def warm_null_cuda(null_cuda: Path, _standing_by: warm.StandBy) -> Iterator[dict[str, str]]:
     """The variables of the null CUDA, with which programs start warm in this test; with others cold."""
-    if warm.Warm.starter is not None:
-        monkeypatch.setattr(warm.Warm, "starter", _standing_by.start)
-        monkeypatch.setattr(warm.Warm, "usual", _standing_by.settings)
-    return {**environment(null_cuda, devices=2), "PYTHONPATH": str(REPOSITORY)}
+    with _standing_by.in_charge():
+        yield {**environment(null_cuda, devices=2), "PYTHONPATH": str(REPOSITORY)}

@@ -14,12 +14,15 @@ from engine.run.directory import RunCard
 from engine.store import Store
 from engine.store.schema import runs
 from tests.conftest import NewDatabase
+from tests.warm import OF_A_TEST
 
 CLAIMERS = 8
 RUNS = {"sqlite": 600, "postgresql": 160}
 
 # The claimers are forks of one process that has no connection yet; each tells its pid and the runs it got.
-CLAIMER = """
+CLAIMER = (
+    OF_A_TEST
+    + """
 import multiprocessing, os, sys
 from engine.host.processes import identify
 from engine.store import Store
@@ -44,6 +47,7 @@ for claimer in claimers:
     claimer.join()
 sys.exit(any(claimer.exitcode != 0 for claimer in claimers))
 """
+)
 
 
 def fill_queue(store: Store, count: int) -> list[str]:

@@ -16,11 +16,14 @@ from PIL import Image
 from engine.data.cache import open_cache
 from engine.data.catalog import scan
 from engine.data.prune import prune_caches
+from tests.warm import OF_A_TEST
 
 COUNT = 6
 SIZE = (4, 8)
 
-WORKER = """
+WORKER = (
+    OF_A_TEST
+    + """
 import json, resource, sys
 from pathlib import Path
 from engine.data.cache import open_cache
@@ -50,6 +53,7 @@ try:
 except DataError as error:
     print("refused", error, flush=True)
 """
+)
 
 
 class Worker:

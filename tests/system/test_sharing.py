@@ -24,9 +24,10 @@ from engine.store.views import VIEWS
 from engine.workspace import Workspace
 from tests.engine.conftest import import_made_up_run
 from tests.engine.made_up_runs import finished_journal
-from tests.people import ALICE, BOB, CAROL, Done, common_ground, give, need_people
+from tests.people import ALICE, BOB, CAROL, LOCALE, Done, common_ground, give, need_people
 from tests.system.conftest import wait_for
 from tests.tui.made_up_gallery import add_evaluation, add_with_gallery
+from tests.warm import OF_A_TEST
 
 LOOKS = (
     "runs",
@@ -180,7 +181,9 @@ def test_on_a_read_only_mount_everything_can_be_looked_at(lab: Workspace) -> Non
     assert_line(CAROL.seg(lab.root, "tag bbbb2222 x", read_only), "mounted read-only")
 
 
-WRITER = """
+WRITER = (
+    OF_A_TEST
+    + """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("UPDATE runs SET name = 'renamed just now' WHERE id = 'bbbb2222'")
@@ -193,6 +196,7 @@ connection.execute("UPDATE runs SET name = 'renamed again' WHERE id = 'bbbb2222'
 print("written", flush=True)
 sys.stdin.readline()
 """
+)
 
 
 def writer(lab: Workspace, end: str) -> subprocess.Popen[str]:
@@ -430,7 +434,7 @@ def alices_run(group: Workspace, street: Path) -> Iterator[subprocess.Popen[str]
     program = "from engine.cli.main import main; main()"
     place = ("--workspace", group.root)
     command = ALICE.command(sys.executable, "-P", "-c", program, *place, *shlex.split(words))
-    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    environment = {"PATH": os.environ["PATH"], **LOCALE}
     worker: int | None = None
     with subprocess.Popen(
         command, cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -509,7 +513,9 @@ def test_who_cannot_be_the_agent_is_told_whose_the_folder_is(
         assert "Traceback" not in as_program.stderr
 
 
-LOCKER = """
+LOCKER = (
+    OF_A_TEST
+    + """
 import sys
 from pathlib import Path
 from engine.run.files import FileLock
@@ -517,6 +523,7 @@ lock = FileLock(Path(sys.argv[1]))
 print(lock.acquire(), flush=True)
 sys.stdin.readline()
 """
+)
 
 
 @pytest.mark.parametrize("folder_mode", [0o2775, 0o3775])

@@ -24,20 +24,27 @@ from tests.engine.made_up_runs import (
     progress,
     result_event,
 )
+from tests.warm import OF_A_TEST
 
-OPENER = """
+OPENER = (
+    OF_A_TEST
+    + """
 import sys, time
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunCard, new_run_id
-from engine.store import Store
+from engine.store import Store, migrate, sqlite
+sqlite.migrate = migrate.migrate  # as everybody makes a database
 print("ready", flush=True)
 for line in sys.stdin:
     with Store(line.strip()) as store:
         store.lifecycle.create(RunCard(new_run_id(), "run", "same for all", time.time()), RunConfig())
     print("done", flush=True)
 """
+)
 
-INGESTER = """
+INGESTER = (
+    OF_A_TEST
+    + """
 import os, sys
 from pathlib import Path
 from engine.run.journal import read_events
@@ -71,6 +78,7 @@ while sys.stdin.readline():  # a line starts an ingester, a fork that opens its 
     sys.stdin.readline()  # the child stays a zombie until then, so that its pid is no other's
     os.waitpid(child, 0)
 """
+)
 
 
 class Program:
@@ -154,7 +162,7 @@ def test_eight_processes_that_open_a_new_workspace_make_one_database(
 ) -> None:
     programs += [Program(OPENER) for _ in range(8)]
     assert [program.hear() for program in programs] == ["ready"] * 8
-    for trial in range(10):
+    for trial in range(4):
         folder = tmp_path / str(trial)
         folder.mkdir()
         url = new_empty_database(folder)
@@ -170,8 +178,8 @@ def test_eight_processes_that_open_a_new_workspace_make_one_database(
 def test_a_killed_ingester_neither_loses_nor_doubles_an_event(
     tmp_path: Path, new_database: NewDatabase, programs: list[Program]
 ) -> None:
-    url, run, wanted = run_with_journal(tmp_path, new_database, events=16_000)
-    ingester = Program(INGESTER, url, run.id, run.journal, 1 << 14)
+    url, run, wanted = run_with_journal(tmp_path, new_database, events=2_500)
+    ingester = Program(INGESTER, url, run.id, run.journal, 1 << 12)
     programs.append(ingester)
     assert ingester.hear() == "ready"
 
@@ -202,8 +210,8 @@ def test_a_killed_ingester_neither_loses_nor_doubles_an_event(
 def test_three_ingesters_of_one_journal_do_the_work_of_one(
     tmp_path: Path, new_database: NewDatabase, programs: list[Program]
 ) -> None:
-    url, run, wanted = run_with_journal(tmp_path, new_database, events=4_000)
-    programs += [Program(INGESTER, url, run.id, run.journal, 1 << 13) for _ in range(3)]
+    url, run, wanted = run_with_journal(tmp_path, new_database, events=1_500)
+    programs += [Program(INGESTER, url, run.id, run.journal, 1 << 12) for _ in range(3)]
     assert [program.hear() for program in programs] == ["ready"] * 3
     for program in programs:
         program.say("start")

@@ -13,6 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import warm
 from tests.conftest import REPOSITORY
 
 SOURCES = REPOSITORY / "tests" / "stranger"
@@ -29,6 +32,8 @@ OWN = (
     *("model.name=strided", "loss.lenient=0.5", "augment.erase=0.5"),
     *("optimizer.name=rms", "schedule.name=ramp", "optimizer.lr=0.001"),
 )
+EPOCHS = 60
+"""So many that Ctrl-C after the first comes in time."""
 GONE = "model.name=strided: no such model here; it may come from a package"
 
 
@@ -49,16 +54,19 @@ class Lab:
 
     workspace: Path
     site: Path
+    stand_by: warm.StandBy
+    """Where the package is installed."""
 
     def start(self, *arguments: str, installed: bool = True) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", "from engine.cli.main import main; main()"]
-        return subprocess.Popen(
-            [*command, "--workspace", str(self.workspace), *arguments],
-            env=self.environment(installed),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.stand_by.in_charge() if installed else nullcontext():
+            return subprocess.Popen(
+                [*command, "--workspace", str(self.workspace), *arguments],
+                env=self.environment(installed),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
 
     def seg(self, *arguments: str, installed: bool = True, status: int = 0) -> str:
         """What a command prints; on stderr when it is refused."""
@@ -71,23 +79,29 @@ class Lab:
         return {run["name"]: run for run in json.loads(self.seg("runs", "--json", installed=installed))}
 
     def environment(self, installed: bool) -> dict[str, str]:
-        path = [str(self.site) if installed else "", os.environ.get("PYTHONPATH", "")]
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+        return {**os.environ, **(path_with(self.site) if installed else {})}
+
+
+def path_with(site: Path) -> dict[str, str]:
+    """The variable that makes Python find what is installed there."""
+    path = [str(site), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, site: Path, street: Path) -> Lab:
+def lab(tmp_path_factory: pytest.TempPathFactory, site: Path, street: Path) -> Iterator[Lab]:
     """With the run `mine`, stopped by Ctrl-C after its first epoch, and the run `usual` of built-in parts."""
-    lab = Lab(tmp_path_factory.mktemp("lab"), site)
+    lab = Lab(tmp_path_factory.mktemp("lab"), site, warm.StandBy(path_with(site)))
     about = ("run", "quick", *SMALL, "--data", str(street), "--experiment", "both")
-    process = lab.start(*about, *OWN, "epochs=150", "checkpoint.seconds=0", "--name", "mine", "--json")
+    process = lab.start(*about, *OWN, f"epochs={EPOCHS}", "checkpoint.seconds=0", "--name", "mine", "--json")
     assert process.stdout is not None
     assert any(json.loads(line)["event"] == "epoch" for line in process.stdout)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 3, out + err
     lab.seg(*about, "epochs=2", "model.width=4", "--name", "usual")
-    return lab
+    yield lab
+    lab.stand_by.end()
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +137,7 @@ def test_its_layout_is_recognised(lab: Lab, tmp_path: Path) -> None:
 
 def test_it_is_stopped_resumed_and_evaluated(finished: Lab) -> None:
     runs = finished.runs()
-    assert (runs["mine"]["status"], runs["mine"]["attempt"], runs["mine"]["epoch"]) == ("finished", 2, 150)
+    assert (runs["mine"]["status"], runs["mine"]["attempt"], runs["mine"]["epoch"]) == ("finished", 2, EPOCHS)
     assert runs["mine"]["best_dice"] > 0
     assert runs["scored"]["status"] == "finished"
 

@@ -8,6 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.config.keys import ConfigError, validate
+from engine.config.run_config import RunConfig
+from engine.config.stored import told
 from engine.config.task_sections import TimingConfig
 from engine.learning import latency
 from engine.learning.fold_norms import FoldError, foldable, with_folded_norms
@@ -149,3 +152,15 @@ def test_passes_end_by_time_or_number_and_a_slow_one_is_timed_often_enough() -> 
     assert len(time_passes(lambda: counted.append(1), warm=2, least=3, seconds=0.0).passes) == 3
     assert len(counted) == 5
     assert len(time_passes(lambda: None, warm=0, most=7, seconds=60.0).passes) == 7
+
+
+def test_ways_through_the_network_that_latency_never_took_are_no_keys_of_it() -> None:
+    section = {"source": "aaaaaaaa", "checkpoint": "best.pt"}
+    earlier = {"window": "none", "stride": "auto", "tta": "none", "label_resize": "bilinear-logits"}
+    table = RunConfig().model_dump(mode="json") | {"task": "latency", "latency": section | earlier}
+    read = RunConfig.of_stored(table)
+    assert read.latency is not None
+    assert not earlier.keys() & read.latency.model_dump().keys()
+    assert told(table)["latency"] == section
+    with pytest.raises(ConfigError, match=r"latency\.tta: no such key"):
+        validate({"task": "latency", "latency": section | {"tta": "flip"}})
