@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -46,6 +47,8 @@ class Video:
     time_base: Fraction
     turned: int = 0
     """Degrees by which players turn it, which is not done here."""
+    start: int = 0
+    """When its first frame is shown, in units of the time base."""
     fault: str = ""
     """What is wrong with it, once `read` has come upon it."""
     _duration: Fraction | None = field(default=None, repr=False)
@@ -76,6 +79,7 @@ class Video:
                     rate,
                     Fraction(stream.time_base),
                     int(first.rotation),
+                    int(first.pts or 0),
                     _duration=duration,
                 )
         except av.FFmpegError as error:
@@ -113,6 +117,51 @@ class Video:
         shown_for = (last - (begun or 0)) * self.time_base
         if self._duration is not None and shown_for < self._duration - max(Fraction(1, 2), 3 / self.rate):
             self.fault = self._told(done, f"it ends before the {float(self._duration):.1f} s of its header")
+
+    @property
+    def end(self) -> Fraction:
+        """When it ends in seconds, as far as its header says; else when it begins."""
+        length = self._duration or (self.frames / self.rate if self.frames else Fraction(0))
+        return self.start * self.time_base + length
+
+    def since(self, seconds: Fraction) -> Iterator[Frame]:
+        """The frames that are shown at `seconds` or later, from the key frame before on; `index` is that of
+        the mean frame rate. They end where the file is damaged."""
+        for pts, frame in self._from_key_frame(seconds):
+            if pts * self.time_base >= seconds:
+                yield self._frame(pts, frame)
+
+    def last_before(self, seconds: Fraction) -> Frame | None:
+        """The last frame that is shown before `seconds`; None where there is none."""
+        found: tuple[int, Any] | None = None
+        for pts, frame in self._from_key_frame(seconds - self.time_base):
+            if pts * self.time_base >= seconds:
+                break
+            found = pts, frame
+        return None if found is None else self._frame(*found)
+
+    def _from_key_frame(self, seconds: Fraction) -> Iterator[tuple[int, Any]]:
+        av = pyav(self.path)
+        last: int | None = None
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        try:
+            with av.open(str(self.path)) as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                if seconds > self.start * self.time_base:
+                    with suppress(av.FFmpegError):  # a file that cannot be searched is read from its start
+                        container.seek(int(seconds / self.time_base), stream=stream)
+                for frame in container.decode(stream):
+                    next_one = self.start if last is None else last + step
+                    last = next_one if frame.pts is None else int(frame.pts)
+                    yield last, frame
+        except av.FFmpegError:
+            return
+
+    def _frame(self, pts: int, frame: Any) -> Frame:
+        index = round((pts - self.start) * self.time_base * self.rate)
+        pixels = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
+        return Frame(index, pts, int(frame.duration or 0), pixels)
 
     def _told(self, done: int, problem: str) -> str:
         return f"{shown(self.path)}: {done} frames could be read; {problem}"

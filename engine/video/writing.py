@@ -49,7 +49,7 @@ class VideoParts:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = self._chain()
+        kept = complete_parts(self.folder)
         for path in self.folder.iterdir():
             if path not in kept:
                 path.unlink()
@@ -93,7 +93,7 @@ class VideoParts:
         there is no frame."""
         self.end_part()
         av = pyav(out)
-        parts = self._chain()
+        parts = complete_parts(self.folder)
         if not parts:
             raise VideoError(f"{out}: is not written, as there is no frame")
         try:
@@ -142,13 +142,14 @@ class VideoParts:
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
 
-    def _chain(self) -> list[Path]:
-        """Complete parts from the first frame on, without a gap."""
-        chain: list[Path] = []
-        for path in sorted(self.folder.glob("*-*.nut")):
-            if _numbers(path)[0] == (_numbers(chain[-1])[1] if chain else 0):
-                chain.append(path)
-        return chain
+
+def complete_parts(folder: Path) -> list[Path]:
+    """The complete parts in a folder, from the first frame on, without a gap."""
+    chain: list[Path] = []
+    for path in sorted(folder.glob("*-*.nut")):
+        if _numbers(path)[0] == (_numbers(chain[-1])[1] if chain else 0):
+            chain.append(path)
+    return chain
 
 
 def _numbers(part: Path) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from engine.report.score_maps import kept_scores
 from engine.store import RunRow, Store
 from engine.tasks import TASKS
 from engine.workspace import Workspace
+from seg_tui.preview.footage import footage_of
 from seg_tui.widgets.class_colors import Color, color_of
 
 Size = tuple[int, int]
@@ -45,7 +46,8 @@ class RunGallery:
 
     `ranking` is what the database knows of an evaluation's scores, None where they are to be computed from
     the files. `problem` is a line that says why there is nothing to be seen and how to get it, empty when
-    there is. `scores` are the out-of-distribution scores that it has maps of.
+    there is. `scores` are the out-of-distribution scores that it has maps of. A run that has made a `video`
+    has that in the place of pictures.
     """
 
     id: str
@@ -59,6 +61,7 @@ class RunGallery:
     ranking: Ranking | None = None
     problem: str = ""
     scores: tuple[str, ...] = ()
+    video: bool = False
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -95,6 +98,7 @@ def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
         sizes=_sizes(row, [path for paths in files.values() for path in paths.values()]),
         ranking=_known_ranking(store, row, files) if TASKS[row.task].evaluates else None,
         problem="" if files else TASKS[row.task].without_pictures(row),
+        video=bool(footage_of(row, workspace.run_dir(row.id))),
         scores=tuple(kept_scores(folder, next(iter(next(iter(files.values())))))) if files else (),
     )
 

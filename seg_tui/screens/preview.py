@@ -20,6 +20,7 @@ from textual.widgets import Static
 from engine.store import StoreError
 from seg_tui.live import Snapshot
 from seg_tui.preview.drawn_wall import TURN_SECONDS, DrawnWall
+from seg_tui.preview.footage import footage_of
 from seg_tui.preview.galleries import RunGallery, find_gallery
 from seg_tui.preview.keys import KEYS, OF_PICTURES, OF_SCORES
 from seg_tui.preview.lines import heading, legend_of, place_line, track_line
@@ -112,6 +113,9 @@ class PreviewScreen(Screen[None]):
 
     @on(GalleriesFound)
     def keep_galleries(self, message: GalleriesFound) -> None:
+        if len(message.galleries) == 1 and message.galleries[0].video:
+            self.app.switch_screen(self._video_of(message.galleries[0]))
+            return
         there = [gallery for gallery in message.galleries if not gallery.problem]
         problems = [gallery.problem for gallery in message.galleries if gallery.problem]
         problems += [message.problem] if message.problem else []
@@ -125,6 +129,13 @@ class PreviewScreen(Screen[None]):
             self.remove_class("empty")
             self.refresh_bindings()
             self._show_after_layout()
+
+    def _video_of(self, gallery: RunGallery) -> Screen[None]:
+        """The screen that plays what a run has made, and what it goes on to make."""
+        from seg_tui.screens.video import VideoScreen
+
+        store, run = self.tui.store.get(), self.tui.workspace.run_dir(gallery.id)
+        return VideoScreen(gallery.name, lambda: footage_of(store.run(gallery.id), run))
 
     def _tell_missing(self, galleries: Sequence[RunGallery], problems: Sequence[str]) -> None:
         """Say which runs are not shown: one with its reason, several by name."""

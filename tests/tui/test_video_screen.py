@@ -1,0 +1,120 @@
+"""A video that a run has made, played by the dashboard."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunDir
+from engine.video.reading import Video
+from engine.video.writing import VideoParts
+from engine.workspace import Workspace
+from seg_tui.preview.footage import Reel, Shot, footage_of
+from seg_tui.screens.preview import PreviewScreen
+from seg_tui.screens.video import VideoScreen
+from seg_tui.widgets.label_image import LabelImage, Picture
+from tests.engine.made_up_runs import MadeUpJournal, make_run_dir
+from tests.tui.conftest import opened, screen_text, until
+from tests.tui.made_up_workspace import NOW
+from tests.videos import make_video
+
+TIMES = range(0, 1000, 40)
+
+
+def add_video_run(workspace: Workspace, out: Path, ended: bool = True) -> RunDir:
+    """A run that has coloured a video, or is at it."""
+    about = {
+        "source": "gal00001",
+        "checkpoint": "../gal00001/checkpoints/best.pt",
+        "images": ["/videos/drive.mp4"],
+        "video": True,
+        "out": str(out),
+    }
+    journal = MadeUpJournal()
+    journal.begin()
+    if ended:
+        journal.finish(0)
+    config = RunConfig.model_validate({"task": "predict", "predict": about})
+    run = make_run_dir(workspace.runs, "vid00001", journal, config, name="drive", created=NOW - 100.0)
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+    return run
+
+
+async def test_a_video_is_played_stepped_through_and_searched(
+    empty_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Fraction] = []
+    picture = VideoScreen._picture
+
+    def noted(screen: VideoScreen, shot: Shot) -> Picture:
+        drawn.append(shot.seconds)
+        return picture(screen, shot)
+
+    monkeypatch.setattr(VideoScreen, "_picture", noted)
+    monkeypatch.setattr("seg_tui.screens.video.MOST_A_SECOND", 1000)
+    add_video_run(empty_workspace, make_video(tmp_path / "out.mp4", TIMES))
+    seconds = [Fraction(ms, 1000) for ms in TIMES]
+    async with opened(empty_workspace, (80, 24)) as (app, pilot):
+        app.go_to.predictions(("vid00001",))
+        await until(pilot, lambda: isinstance(app.screen, VideoScreen))
+        screen = app.screen
+        assert isinstance(screen, VideoScreen)
+
+        async def at(place: int) -> None:
+            await until(pilot, lambda: screen.shot is not None and screen.shot.seconds == seconds[place])
+
+        await at(0)
+        assert "paused   0:00.0 of 0:01.0" in screen_text(app)
+        shown = screen.query_one(LabelImage).picture
+        assert shown is not None
+        assert (shown.cols, shown.rows) == (48, 18)  # 64x48 pixels in half-blocks, as large as there is room
+        for key, place in (("full_stop", 1), ("full_stop", 2), ("comma", 1), ("end", -1), ("comma", -2)):
+            await pilot.press(key)
+            await at(place)
+        await pilot.press("left")
+        await at(0)
+        drawn.clear()
+        await pilot.press("space")
+        assert screen.playing
+        await at(-1)
+        await until(pilot, lambda: not screen.playing)
+        assert drawn == seconds[1:]
+        await pilot.press("space")  # at the end: from the start
+        await until(pilot, lambda: drawn[len(seconds) :])
+        assert drawn[len(seconds) - 1] == 0
+        await pilot.press("home")
+        await at(0)
+        assert not screen.playing
+        assert "paused" in screen_text(app)
+        await pilot.press("escape")
+        assert not isinstance(app.screen, VideoScreen | PreviewScreen)
+
+
+def test_what_a_run_has_made_of_a_video_can_be_watched_while_it_goes_on(
+    empty_workspace: Workspace, tmp_path: Path
+) -> None:
+    video = Video.open(make_video(tmp_path / "clip.mp4", TIMES))
+    run = add_video_run(empty_workspace, tmp_path / "none.mp4", ended=False)
+    parts = VideoParts(run.outputs / "parts-0", video)
+    for frame in video.read():
+        parts.add(frame, frame.pixels)
+        if frame.index in (9, 19):
+            parts.end_part()
+    with empty_workspace.open_store() as store:
+        row = store.run("vid00001")
+        files = footage_of(row, run)
+    assert [path.stem for path in files] == ["000000000-000000010", "000000010-000000020"]
+    reel = Reel(lambda: files)
+    places = []
+    while (shot := reel.next()) is not None:
+        places.append(shot.seconds)
+    assert places == pytest.approx([ms / 1000 for ms in TIMES[:20]], abs=1e-3)
+    middle = reel.go_to(Fraction(4, 10))
+    before = reel.back()
+    assert middle is not None
+    assert before is not None
+    assert (middle.seconds, before.seconds) == pytest.approx((0.4, 0.36), abs=1e-3)
