@@ -32,7 +32,7 @@ SIZE = (120, 40)
 STREAMING = 4
 EPOCH_SECONDS = 2.0
 EPOCHS_KEPT = 10
-DASHBOARD = "from seg_tui.app import main; main()"
+DASHBOARD = "from seg_tui.start import main; main()"
 # Where Python is told not to keep what it compiles, as in containers, every start would compile anew.
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 12
 
+WRITING = frozenset(
+    {"new", "rerun", "stop", "resume", "delete", "tag", "note", "menu", "undo", "agent", "export", "folder"}
+)
+"""The actions that write anything, or open windows on the machine of the workspace."""
+
 
 class Acting(Screen[None]):
     """A screen whose keys act on runs."""
@@ -29,6 +34,10 @@ class Acting(Screen[None]):
     def targets(self) -> Sequence[RunSummary]:
         """The runs that an action is for."""
         raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that change something are none in a dashboard for those who are only to look."""
+        return not (self.tui.read_only and action in WRITING)
 
     def _ids(self) -> list[str]:
         ids = [run.id for run in self.targets()]

@@ -6,13 +6,11 @@ do the work in processes of their own. Leaving it, or losing it, stops no run.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
@@ -26,17 +24,16 @@ from textual.screen import Screen
 from engine.cli.console import Stream
 from engine.config.notify import load_notify_config
 from engine.config.settings_file import SettingsError
-from engine.errors import EngineError
-from engine.exits import tell
 from engine.store import StoreError
-from engine.visible import guard_streams, one_line
-from engine.workspace import Workspace, find_workspace
+from engine.visible import one_line
+from engine.workspace import Workspace
 from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
 from seg_tui.navigation import Navigation
 from seg_tui.safe_lines import SafeLines
 from seg_tui.settings import Settings, load_settings
 from seg_tui.stores import SharedStore
 from seg_tui.terminal_colors import TerminalColors
+from seg_tui.tour import Tour
 from seg_tui.widgets.columns import UNDER_WAY
 
 if TYPE_CHECKING:
@@ -45,13 +42,11 @@ if TYPE_CHECKING:
 
 NOTICE_SECONDS = 6.0
 
+READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
+
 
 DraftKey = tuple[str, tuple[str, ...]]
 """What somebody types, such as `note`, `tag` or `rename`, and the ids of the runs that it is for."""
-
-
-class CannotOpen(EngineError):
-    """The dashboard cannot be opened here; the message is one line."""
 
 
 class ActionEnded(Message):
@@ -80,6 +75,9 @@ class SegTui(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q,ctrl+c", "quit", "quit", show=False, priority=True, tooltip="Quit; runs continue"),
         Binding("ctrl+p", "command_palette", "palette", show=False, tooltip="Find an action by name"),
+        Binding("f1", "help", "help", show=False, tooltip="All keys, also where ? is a letter"),
+        Binding("f8", "skip_step", "skip", show=False, priority=True, tooltip="Skip a step of the tour"),
+        Binding("f9", "leave_tour", "leave tour", show=False, priority=True, tooltip="Leave the tour"),
     ]
 
     # Not `reactive`, which repaints the whole screen when it is set: who watches repaints what has changed.
@@ -91,10 +89,16 @@ class SegTui(App[None]):
     """What the person likes; `change_settings` changes and keeps it."""
 
     def __init__(
-        self, workspace: Workspace, now: Callable[[], float] = time.time, look_after: bool = True
+        self,
+        workspace: Workspace,
+        now: Callable[[], float] = time.time,
+        look_after: bool = True,
+        read_only: bool = False,
+        demo: bool = False,
     ) -> None:
         """`now` tells UTC seconds; with `look_after` what runs have written is folded in that nobody looks
-        after."""
+        after. `read_only` offers nothing that writes: for those who are only to look. With
+        `demo` it makes the demo where there are no runs, and gives the tour."""
         # Under NO_COLOR Textual would make greys of its themes, of which some cannot be read; of the
         # terminal's own colours nothing but bold, dim and reverse is left.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -107,12 +111,14 @@ class SegTui(App[None]):
         """Shows pictures in pixels; None: in cells. Settled before the app runs."""
         settings, self._settings_problem = load_settings(workspace)
         self.set_reactive(SegTui.settings, settings)
-        self.live = Live(workspace, self.post_message, settings.refresh, look_after)
+        self.read_only, self._demo = read_only, demo
+        self.live = Live(workspace, self.post_message, settings.refresh, look_after and not read_only)
         self._welcomed = False
         self._rings = True
         self.fault: BaseException | None = None
         """What ended the app, when it did not end by itself."""
         self.go_to = Navigation(self)
+        self.tour = Tour(self)
         self._colors = TerminalColors(self)
         self._undos: list[Undo] = []
         self.drafts: dict[DraftKey, str] = {}
@@ -174,8 +180,10 @@ class SegTui(App[None]):
             self._welcomed = True
             if message.snapshot.read_only:
                 self._notify(f"read-only: {message.snapshot.read_only}", "warning")
-            elif not message.snapshot.runs:
-                self.go_to.welcome()
+            elif not message.snapshot.runs and not self.read_only:
+                self.go_to.welcome(self._demo)
+            elif self._demo:
+                self.tour.start()
 
     def _tell_ends(self, before: Snapshot) -> None:
         """Say what has ended since, with the terminal's bell and its notification."""
@@ -223,6 +231,9 @@ class SegTui(App[None]):
         from seg_tui.changes import Done
         from seg_tui.commands import PartlyDone
 
+        if self.read_only:
+            self.post_message(ActionEnded(READ_ONLY, refused=True))
+            return
         try:
             ended = action(self.workspace, self.store.get(), *arguments)
         except Exception as error:
@@ -309,7 +320,8 @@ class SegTui(App[None]):
             self._colors.take_theme(self.settings.theme)
         if "images" in changes:
             self._notify("images: restart seg-tui to apply this to the preview", "information")
-        self._keep_settings(self.settings)
+        if not self.read_only:
+            self._keep_settings(self.settings)
 
     @work(thread=True, exclusive=True, group="settings")
     def _keep_settings(self, settings: Settings) -> None:
@@ -330,70 +342,23 @@ class SegTui(App[None]):
                 yield SystemCommand(
                     sentence(key.name), f"{key.shown}  {sentence(key.meaning)}", self._presser(key.key)
                 )
-        # Textual's own choice of a theme would not be kept; that of the settings is.
-        yield from (more for more in super().get_system_commands(screen) if more.title != "Theme")
+        # Textual's own choice of a theme would not be kept, that of the settings is; and there is one help.
+        others = ("Theme", "Keys")
+        yield from (more for more in super().get_system_commands(screen) if more.title not in others)
 
     def _presser(self, key: str) -> Callable[[], None]:
         return lambda: self.simulate_key(key)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys of the tour are none before and after it."""
+        return action not in ("skip_step", "leave_tour") or self.tour.step is not None
+
+    def action_skip_step(self) -> None:
+        self.tour.skip()
+
+    def action_leave_tour(self) -> None:
+        self.tour.leave()
+
     def action_help(self) -> None:
         """The keys of the screen that is shown."""
         self.go_to.help()
-
-
-def main() -> None:
-    """The console script."""
-    parser = argparse.ArgumentParser(prog="seg-tui", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "-w",
-        "--workspace",
-        type=Path,
-        metavar="DIR",
-        help="folder with experiments.db, runs/ and cache/ (default: $SEG_WORKSPACE, else this folder)",
-    )
-    parser.add_argument(
-        "--plugin",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.py",
-        help="a Python file with your own components; repeatable",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    guard_streams()
-    options = parser.parse_args()
-    if options.version:
-        from importlib.metadata import version
-
-        print(f"seg-tui {version('seg-engine')}")
-        return
-    try:
-        workspace = find_workspace(options.workspace)
-        _refuse_hopeless(workspace)
-        _load(options.plugin)
-        app = SegTui(workspace)
-        app.open_graphics()
-        app.run()
-    except (Exception, KeyboardInterrupt) as error:
-        sys.exit(tell(error))
-    for (what, ids), text in app.drafts.items():
-        print(f"the {what} of {' '.join(ids)} was not saved: {text!r}", file=sys.stderr)
-    if app.fault is not None:
-        sys.exit(tell(app.fault))
-
-
-def _load(plugins: list[Path]) -> None:
-    """Raises ComponentError, one line, for a plugin that cannot be loaded."""
-    if plugins:
-        from engine.plugins import load_plugin
-
-        for plugin in plugins:
-            load_plugin(plugin)
-
-
-def _refuse_hopeless(workspace: Workspace) -> None:
-    """Raises CannotOpen where the dashboard cannot be opened."""
-    if not workspace.root.is_dir():
-        raise CannotOpen(f"{workspace.root}: no such folder; a workspace holds the runs and their database")
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise CannotOpen("seg-tui needs a terminal; `seg-engine runs` prints into pipes and files")

@@ -20,11 +20,12 @@ class Navigation:
 
         self._app.push_screen(Dashboard(self._app.now))
 
-    def welcome(self) -> None:
-        """What to do in an empty workspace; after the demo began, watch it."""
+    def welcome(self, demo: bool = False) -> None:
+        """What to do in an empty workspace; after the demo began, watch it. With `demo` it begins at once,
+        with the tour."""
         from seg_tui.screens.welcome import Welcome
 
-        self._app.push_screen(Welcome(), self._put_cursor)
+        self._app.push_screen(Welcome(demo), self._put_cursor)
 
     def settings(self) -> None:
         from seg_tui.screens.settings import SettingsScreen

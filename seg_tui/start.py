@@ -7,5 +7,5 @@ from engine.starting import quiet_interrupts
 
 def main() -> None:
     with quiet_interrupts():
-        from seg_tui.app import main as seg_tui
+        from seg_tui.program import main as seg_tui
     seg_tui()

@@ -242,6 +242,8 @@ class Dashboard(Acting, Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a query is typed "/" is a letter of it."""
+        if not super().check_action(action, parameters):
+            return False
         return action != "filter" or not self.filter.has_focus_within
 
     def action_filter(self) -> None:

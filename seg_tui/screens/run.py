@@ -199,7 +199,7 @@ class RunScreen(Acting):
         """Heartbeat and log change without the database's knowing."""
         if self.detail is None or not self.detail.row.ended:
             self.read()
-        if self._tab == "log" and (self.detail is None or not self.detail.row.ended):
+        if self.tab == "log" and (self.detail is None or not self.detail.row.ended):
             self.query_one(LogPager).refresh_end()
 
     def read(self) -> None:
@@ -208,7 +208,7 @@ class RunScreen(Acting):
             self._read_again = True
             return
         self._reading = True
-        self._read(self.detail, self._tab)
+        self._read(self.detail, self.tab)
 
     @work(thread=True, group="run", exit_on_error=False)
     def _read(self, before: Detail | None, tab: str) -> None:
@@ -260,7 +260,7 @@ class RunScreen(Acting):
         if str(head.content) != text.plain:
             head.update(text)
         row, palette = detail.row, self.tui.settings.curves
-        match self._tab:
+        match self.tab:
             case "curves":
                 self.query_one("#curves ChartGrid", ChartGrid).show(detail.epochs, palette)
             case "classes":
@@ -310,13 +310,14 @@ class RunScreen(Acting):
     # ------------------------------------------------------------------ tabs
 
     @property
-    def _tab(self) -> str:
+    def tab(self) -> str:
+        """The id of the tab that is open."""
         return self.query_one(TabbedContent).active
 
     @on(TabbedContent.TabActivated)
     def fill_tab(self) -> None:
         self._fill()
-        if self._tab in ("files", "load", "results"):
+        if self.tab in ("files", "load", "results"):
             self.read()
         focusable = {
             "curves": "#curves Chart",
@@ -325,7 +326,7 @@ class RunScreen(Acting):
             "system": "#system-facts",
             "load": "LoadGrid Chart",
         }
-        found = self.query(focusable.get(self._tab, f"#{self._tab}-text"))
+        found = self.query(focusable.get(self.tab, f"#{self.tab}-text"))
         seen = [widget for widget in found if not widget.has_class("vacant")]
         (seen or [found.first()])[0].focus(scroll_visible=False)
 
@@ -339,7 +340,7 @@ class RunScreen(Acting):
 
     def action_tab(self, by: int) -> None:
         shown = self._shown_tabs()
-        self.action_to_tab(shown[(shown.index(self._tab) + by) % len(shown)])
+        self.action_to_tab(shown[(shown.index(self.tab) + by) % len(shown)])
 
     def _shown_tabs(self) -> list[str]:
         tabs = self.query_one(TabbedContent)

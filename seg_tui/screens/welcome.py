@@ -58,12 +58,18 @@ class Welcome(ModalScreen[str]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "tour", "tour"),
         Binding("d", "demo", "demo"),
         Binding("n", "new", "new run"),
         Binding("escape", "leave", "dashboard"),
         Binding("question_mark", "app.help", "help"),
         Binding("q", "app.quit", "quit"),
     ]
+
+    def __init__(self, at_once: bool = False) -> None:
+        """With `at_once` the tour needs no key."""
+        super().__init__()
+        self._at_once, self._tours = at_once, False
 
     @property
     def tui(self) -> SegTui:
@@ -79,6 +85,7 @@ class Welcome(ModalScreen[str]):
         text = Text("No runs in this workspace yet\n", style="bold")
         text.append(f"{self.tui.workspace.root}\n\n", "not bold dim")
         for key, what, more in (
+            ("t", "take the tour", "two minutes, on demo data: what to press, step by step"),
             ("d", "try it with demo data", "draws 120 street scenes into demo-data/ and trains on them"),
             ("n", "start your own run", "recipe, data folder, settings: a form"),
             ("esc", "go to the dashboard", "runs started elsewhere appear there automatically"),
@@ -92,6 +99,8 @@ class Welcome(ModalScreen[str]):
 
     def on_mount(self) -> None:
         self.watch(self.app, "snapshot", self._look, init=False)
+        if self._at_once:
+            self.action_tour()
 
     def _look(self, snapshot: Snapshot) -> None:
         """Somebody else has started a run: there is something to see now."""
@@ -105,6 +114,11 @@ class Welcome(ModalScreen[str]):
     def action_leave(self) -> None:
         self.workers.cancel_group(self, "demo")
         self.dismiss("")
+
+    def action_tour(self) -> None:
+        """The demo, with what to press."""
+        self._tours = True
+        self.action_demo()
 
     def action_demo(self) -> None:
         if not self.has_class("busy"):
@@ -144,6 +158,8 @@ class Welcome(ModalScreen[str]):
             return
         self.tui.live.nudge()
         self.dismiss(message.run_id)
+        if self._tours:
+            self.tui.tour.start()
 
     def _say(self, text: str, wrong: bool = False) -> None:
         says = self.query_one("#demo-says", Static)

@@ -218,7 +218,7 @@ def test_an_encoding_without_blocks_is_no_reason_to_fail(two_runs: Workspace) ->
 )
 def test_the_dashboard_says_in_a_line_why_it_cannot_open(arguments: tuple[str, ...], problem: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from seg_tui.app import main; main()", *arguments],
+        [sys.executable, "-c", "from seg_tui.start import main; main()", *arguments],
         capture_output=True,
         text=True,
         timeout=60,

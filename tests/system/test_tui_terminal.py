@@ -26,7 +26,7 @@ from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, seg
 from tests.tui.made_up_workspace import add, broken_journal, learning_journal
 
-DASHBOARD = [sys.executable, "-c", "from seg_tui.app import main; main()"]
+DASHBOARD = [sys.executable, "-c", "from seg_tui.start import main; main()"]
 
 
 @pytest.fixture(autouse=True)

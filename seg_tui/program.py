@@ -1,0 +1,150 @@
+"""The program `seg-tui`: the dashboard in this terminal, or for a browser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.exits import tell
+from engine.visible import guard_streams, one_line
+from engine.workspace import Workspace, find_workspace
+from seg_tui.app import SegTui
+from seg_tui.live import Snapshot
+from seg_tui.widgets.columns import UNDER_WAY
+
+DEMO = Path("seg-demo")
+"""The workspace of `--demo`, where no other is named."""
+
+
+class CannotOpen(EngineError):
+    """The dashboard cannot be opened here; the message is one line."""
+
+
+def main() -> None:
+    """The console script."""
+    guard_streams()
+    options = _parser().parse_args()
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"seg-tui {version('seg-engine')}")
+        return
+    try:
+        if options.folder is not None and options.workspace is not None:
+            raise CannotOpen(f"{options.folder}: --workspace names the folder already; give one of them")
+        workspace = find_workspace(options.folder or options.workspace or (DEMO if options.demo else None))
+        if options.demo:
+            _make_folder(workspace.root)
+        if not workspace.root.is_dir():
+            raise CannotOpen(
+                f"{workspace.root}: no such folder; a workspace holds the runs and their database"
+            )
+        _refuse_without_web(options)
+        for plugin in options.plugin:
+            from engine.plugins import load_plugin
+
+            load_plugin(plugin)
+        if options.web:
+            from seg_tui.web import Served, serve
+
+            where = (options.host, options.port, options.allow_remote)
+            serve(workspace, Served(options.plugin, options.read_only, *where))
+            return
+        app = open_dashboard(workspace, options.read_only, options.demo)
+        app.run()
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(tell(error))
+    for (what, ids), text in app.drafts.items():
+        print(f"the {what} of {' '.join(ids)} was not saved: {text!r}", file=sys.stderr)
+    if app.fault is not None:
+        sys.exit(tell(app.fault))
+    if (alive := goes_on(app.snapshot)) and not in_browser():
+        print(alive, file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seg-tui",
+        description="The dashboard: starts runs, follows them, compares them. Quitting stops none.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, metavar="DIR", help="the workspace, as with --workspace"
+    )
+    parser.add_argument(
+        "-w",
+        "--workspace",
+        type=Path,
+        metavar="DIR",
+        help="folder with experiments.db, runs/ and cache/ (default: $SEG_WORKSPACE, else this folder)",
+    )
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a Python file with your own components; repeatable",
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="make demo data, train on it, and show around; the workspace is seg-demo/ unless one is named",
+    )
+    parser.add_argument("--read-only", action="store_true", help="offer nothing that changes anything")
+    web = parser.add_argument_group("in a browser")
+    web.add_argument("--web", action="store_true", help="serve the dashboard to a browser on this machine")
+    web.add_argument("--port", type=int, metavar="N", help="port (default: a free one)")
+    web.add_argument("--host", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
+    web.add_argument("--allow-remote", action="store_true", help="allow a --host that others can reach")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def open_dashboard(workspace: Workspace, read_only: bool, demo: bool = False) -> SegTui:
+    """The dashboard for this terminal or, where this program is started by a web server, for its browser.
+
+    Raises CannotOpen where there is neither."""
+    app = SegTui(workspace, read_only=read_only, demo=demo)
+    if in_browser():
+        return app
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise CannotOpen("seg-tui needs a terminal; `seg-engine runs` prints into pipes and files")
+    app.open_graphics()
+    return app
+
+
+def in_browser() -> bool:
+    """Whether what is drawn goes to a browser, as Textual's variable says."""
+    return os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+
+
+def goes_on(snapshot: Snapshot) -> str:
+    """Which runs go on when one quits, in a line; "" when none does."""
+    active = [run for run in snapshot.runs.values() if run.status in UNDER_WAY]
+    queued = sum(run.status == "queued" and not run.paused for run in snapshot.runs.values())
+    if not active and not queued:
+        return ""
+    parts = [f"{len(active)} running ({', '.join(run.name for run in active[:3])})"] if active else []
+    parts += [f"{queued} queued"] if queued else []
+    waits = "; no agent is there to start what is queued" if snapshot.unattended else ""
+    return one_line(f"runs go on without the dashboard: {', '.join(parts)}{waits}")
+
+
+def _make_folder(folder: Path) -> None:
+    """Raises CannotOpen where a folder can be neither used nor made."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CannotOpen(f"{folder}: cannot be made for the demo: {error.strerror}") from error
+
+
+def _refuse_without_web(options: argparse.Namespace) -> None:
+    """Raises CannotOpen for options of the server without it."""
+    given = [name for name in ("port", "host", "allow_remote") if getattr(options, name)]
+    if given and not options.web:
+        raise CannotOpen(f"--{given[0].replace('_', '-')}: is for --web")
+    if options.demo and (options.web or options.read_only):
+        raise CannotOpen("--demo: makes runs in this terminal; use it without --web and --read-only")
