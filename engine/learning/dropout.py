@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_SPREAD, _FIRST, _SECOND = 0x9E3779B1 - 2**32, 0x7FEB352D, 0x846CA68B - 2**32
-"""Odd numbers that mix bits: the golden ratio's, and those of Wellons' hash of 32 bits, lowbias32."""
+from engine.learning.image_numbers import ImageNumbers
+from engine.models.hashed import hashed
 
 
 class Masked(nn.Module):
@@ -92,23 +92,15 @@ class Dropouts:
                 layer.__class__ = kind
             if isinstance(layer, Masked) and 0 < layer.share < 1:
                 self.layers.append(layer)
-        self._numbers = torch.zeros(len(self.layers), images, dtype=torch.int32, device=device)
-        self._parts: dict[tuple[int, int], list[Tensor]] = {}
+        self._numbers = ImageNumbers(len(self.layers), images, device)
 
     def draw(self, generator: torch.Generator, images: int, first: int, count: int) -> None:
         """Draw the numbers of a step for its `images` images; this device has `count` from `first` on."""
-        if not self.layers:
-            return
-        shape = len(self.layers), images
-        drawn = torch.randint(-(2**31), 2**31, shape, generator=generator, dtype=torch.int64).int()
-        own = drawn[:, first : first + count].to(self._numbers.device, non_blocking=True)
-        self._numbers[:, :count].copy_(own)
+        self._numbers.draw(generator, images, first, count)
 
     def show(self, start: int, count: int) -> None:
         """Have the layers use the numbers of `count` of this device's images from `start` on."""
-        if (start, count) not in self._parts:
-            self._parts[start, count] = list(self._numbers[:, start : start + count])
-        for layer, numbers in zip(self.layers, self._parts[start, count], strict=True):
+        for layer, numbers in zip(self.layers, self._numbers.of(start, count), strict=True):
             layer.numbers = numbers
 
 
@@ -120,15 +112,6 @@ def mask(numbers: Tensor, shape: Sequence[int], p: float, dtype: torch.dtype = t
     rows, channels, *sides = shape
     # In the order of channels_last, so that the memory format decides nothing.
     count = rows // len(numbers) * math.prod([*sides, channels])
-    bits = torch.arange(count, dtype=torch.int32, device=numbers.device) * _SPREAD
-    bits = bits ^ numbers[:, None]
-    bits = (bits ^ _shifted(bits, 16)) * _FIRST
-    bits = (bits ^ _shifted(bits, 15)) * _SECOND
-    bits = (bits ^ _shifted(bits, 16)) & 0x7FFFFFFF
+    bits = hashed(numbers, count) & 0x7FFFFFFF
     kept = (bits >= int(p * 2**31)).to(dtype) / (1 - p)
     return kept.reshape(rows, *sides, channels).movedim(-1, 1)
-
-
-def _shifted(bits: Tensor, by: int) -> Tensor:
-    """Bits of int32 moved to the right, with zeros from the left."""
-    return (bits >> by) & ((1 << (32 - by)) - 1)

@@ -36,6 +36,14 @@ class LossSection(Section):
         le=1000,
     )
 
+    beside_own: float = option(
+        0.0,
+        "Weight of the losses of the logits beside the one that a network brings itself, as "
+        "model.head=mask2former does; 0: they are only recorded. Without effect on other networks",
+        ge=0,
+        le=1000,
+    )
+
     @model_validator(mode="after")
     def _something_is_minimised(self) -> Self:
         if not self.weights():

@@ -83,6 +83,11 @@ class ModelSection(Section):
         empty: none. Raises EngineError, one line, when they cannot be had."""
         return {}
 
+    def own_loss_key(self) -> str:
+        """The key by which the network brings a loss of its own, as `key=value`; empty: it brings none. Such
+        a network learns classes alone."""
+        return ""
+
     def embeddings_file(self) -> str:
         """The file of class embeddings that `model.text` names, as it was typed; empty: none. A section with
         this key has `text_size`, too: how long they are, as read when the run was made."""

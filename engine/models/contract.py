@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,31 @@ from engine.plugins import place_in_plugin
 
 class Outputs(NamedTuple):
     """Logits [B, C, H, W], and those of auxiliary heads, which help training alone: each [B, C, h, w], of the
-    images' size or smaller."""
+    images' size or smaller. `own` is what the network's own loss is computed of, in training alone."""
 
     logits: Tensor
     auxiliary: tuple[Tensor, ...] = ()
+    own: tuple[Tensor, ...] = ()
+
+
+class OwnLoss(Protocol):
+    """A loss that a network brings, of more than its logits. It is minimised instead of `loss.*`, which are
+    still recorded; `loss.beside_own` adds these. It may ask the host, so that no CUDA graph holds the step.
+    """
+
+    numbers: int
+    """How many random numbers an image needs in a step."""
+
+    def count(self, labels: Tensor) -> Tensor:
+        """How much there is to learn in labels, train ids uint8 [B, H, W]: float64 [n]. Counts of parts of a
+        batch add up to its own."""
+
+    def value(
+        self, own: tuple[Tensor, ...], labels: Tensor, numbers: Sequence[Tensor], counted: Tensor
+    ) -> Tensor:
+        """What a part of a batch adds to the loss of a batch that has `counted`, a scalar with a gradient;
+        `own` is that of the part's `Outputs`. Whatever is random follows from `numbers`, each int32 [B], and
+        so belongs to an image and a step."""
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -45,6 +66,9 @@ class SegmentationNetwork(nn.Module, ABC):
     no_decay_names: tuple[str, ...] = ()
     """Names of parts and parameters without weight decay, such as position embeddings. Parameters of fewer
     than two dimensions, those of norms and biases, never have any."""
+
+    own_loss: OwnLoss | None = None
+    """The loss that the network brings, if it brings one. Its section's `own_loss_key` says so, too."""
 
     embeddings_name: str = ""
     """Name of the buffer for class embeddings [classes, size] in a network whose head compares with them,
@@ -120,6 +144,8 @@ def check_structure(network: object, section: ModelSection) -> SegmentationNetwo
     ):
         if getattr(section, said) not in (None, found):
             raise _broken(section, f"{said} is {not found} in its section; for this network it is {found}")
+    if (network.own_loss is not None) != bool(section.own_loss_key()):
+        raise _broken(section, "own_loss of the network and own_loss_key() of its section do not agree")
     return network
 
 

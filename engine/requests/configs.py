@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.config.files import load_config
 from engine.config.keys import ConfigError, parse_assignments, with_values
+from engine.config.own_losses import refuse_own_loss_without_classes
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import FROZEN_NORMS, RunConfig
 from engine.config.step_parts import refuse_too_small_parts
@@ -76,6 +77,7 @@ def check_components(config: RunConfig) -> None:
     check_schedule(config)
     if config.report.tensorboard and not event_files.is_installed():
         raise ConfigError([f"report.tensorboard: {event_files.MISSING}"])
+    refuse_own_loss_without_classes(config)
     model = config.model
     if model.has_encoder is False:
         refuse_idle_factors(config.optimizer, model.name, has_encoder=False)

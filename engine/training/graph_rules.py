@@ -13,14 +13,23 @@ from engine.tasks import TASKS
 from engine.training.distillation import Teacher
 
 
-def graph_refusal(config: RunConfig, hardware: Hardware, group: Group, teacher: Teacher | None = None) -> str:
-    """Why the step of a run is not captured as a CUDA graph; empty where it may be."""
+def graph_refusal(
+    config: RunConfig,
+    hardware: Hardware,
+    group: Group,
+    teacher: Teacher | None = None,
+    own_loss: bool = False,
+) -> str:
+    """Why the step of a run is not captured as a CUDA graph; empty where it may be. `own_loss` is whether the
+    network brings a loss of its own, which may ask the host in each step."""
     if hardware.device.type != "cuda":
         return "it needs CUDA"
     if group.count > 1:
         return "several devices share each batch"
     if config.runtime.graph == "auto" and config.runtime.deterministic:
         return "runtime.deterministic=true leaves nothing to measurements; runtime.graph=on uses it"
+    if own_loss:
+        return f"{config.model.own_loss_key()} has a loss that asks the host in each step"
     outside = components_from_outside(config)
     if teacher is not None and not teacher.built_in:
         outside.append("the network of distill.from")

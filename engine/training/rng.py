@@ -30,6 +30,11 @@ def mask_generator(seed: int, epoch: int, step: int) -> Generator:
     return Generator().manual_seed(_mixed(seed, epoch, step + 1, 4))
 
 
+def own_loss_generator(seed: int, epoch: int, step: int) -> Generator:
+    """A CPU generator for what is random in a network's own loss of one step."""
+    return Generator().manual_seed(_mixed(seed, epoch, step + 1, 5))
+
+
 class Noise(Protocol):
     """A source of normal noise for the images of one batch."""
 

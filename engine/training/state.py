@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from engine.augment.functions import Augmentations, build_augmentations
+from engine.config.own_losses import refuse_own_loss_without_classes
 from engine.config.run_config import RunConfig
 from engine.config.step_parts import largest_part
 from engine.learning.activation_checkpointing import checkpoint_activations
@@ -42,6 +43,7 @@ from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_de
 from engine.training.length import Length, length_of
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, build_objective, output_channels
+from engine.training.own_loss import OwnTerm
 
 
 @dataclass
@@ -111,6 +113,8 @@ class TrainState:
     length: Length
     average: WeightAverage | None = None
     teacher: Teacher | None = None
+    own_term: OwnTerm | None = None
+    """The loss that the network brings itself, if it brings one."""
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -243,10 +247,14 @@ def new_state(
     if hardware.device.type == "cuda" and hardware.precision != "fp32" and _casts_at_once(config, group):
         network = CastAtOnce(model, hardware.dtype)
     objective = build_objective(config, len(classes))
+    own_term = None
+    if model.own_loss is not None:
+        refuse_own_loss_without_classes(config)
+        own_term = OwnTerm(model.own_loss, config.batch_size, hardware.device)
     optimizer = build_optimizer(config.optimizer, model)
     if keeps_learning_rate_on_device(config, hardware):
         keep_learning_rate_on(optimizer, hardware.device)
-    refusal = graph_refusal(config, hardware, group, teacher)
+    refusal = graph_refusal(config, hardware, group, teacher, model.own_loss is not None)
     graph = StepGraph(hardware.device, config.runtime.graph, refusal, on_graph)
     autotune = CompileAutotune(
         network,
@@ -276,6 +284,7 @@ def new_state(
         length=length_of(config, group),
         average=WeightAverage(model, ema.decay, ema.warmup) if ema.decay else None,
         teacher=teacher,
+        own_term=own_term,
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
     return state

@@ -22,6 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from engine.augment.functions import Draws
 from engine.data.batches import Batch
 from engine.learning.distributed import ALONE, Group
+from engine.models.contract import Outputs
 from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
@@ -46,7 +47,10 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     # A rank for which the batch has no image left computes on one that counts for nothing: all ranks must
     # take part when weights and gradients are added up.
     first = min(group.place(images)[0], images - 1)
-    state.dropouts.draw(mask_generator(config.seed, state.epoch, state.step), images, first, len(pixels))
+    where = config.seed, state.epoch, state.step
+    state.dropouts.draw(mask_generator(*where), images, first, len(pixels))
+    if state.own_term is not None:
+        state.own_term.begin(where, images, first, targets, group)
     has_images = state.statistics.counts = group.place(images)[1] > 0
     local_share = share_of_step(objective, targets if has_images else targets[:0], group)
 
@@ -114,25 +118,41 @@ def add_gradients(
         pixels, targets, config.runtime.micro_batch, objective
     ):
         state.dropouts.show(done, len(part))
-        done += len(part)
         with nullcontext() if last else state.gradients_stay_here():
             images = objective.inputs(part, part_targets)
             with state.hardware.autocast():
                 outputs = state.forward(images)  # logits [m, C, H, W]
                 taught = state.teacher.logits(images) if state.teacher is not None else None
-            sums = objective.sums(outputs.logits, part_targets)  # float64 [terms]
-            loss = objective.value(sums)  # float64 []
-            if outputs.auxiliary:
-                loss = loss + auxiliary_loss(objective, outputs.auxiliary, part_targets)
+            sums, loss = pixel_loss(state, outputs, part_targets)
             if state.teacher is not None and taught is not None:
                 loss = loss + state.teacher.loss(outputs.logits, taught, part_targets)
-            scaled = state.scaler.scale(times(loss, share, local_share))
+            loss = times(loss, share, local_share)
+            if state.own_term is not None:
+                loss = loss + state.own_term.of_part(outputs.own, part_targets, done)
+            scaled = state.scaler.scale(loss)
             scaled.backward()  # type: ignore[no-untyped-call]
+        done += len(part)
         counted = sums.detach() if counted is None else counted + sums.detach()
         if has_images:
             state.meter.count(sums, outputs.logits, part_targets)
     assert counted is not None, "a batch has a part"
     return counted
+
+
+def pixel_loss(state: TrainState, outputs: Outputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of the loss of the logits, float64 [terms], and what is minimised of a part's pixels, float64
+    []: that loss, which counts as `loss.beside_own` says for a network with one of its own, and those of
+    auxiliary heads."""
+    objective, weight = state.objective, 1.0
+    logits = outputs.logits
+    if state.own_term is not None:
+        weight = state.config.loss.beside_own
+        logits = logits if weight else logits.detach()
+    sums = objective.sums(logits, targets)
+    loss = times(objective.value(sums), weight)
+    if outputs.auxiliary:
+        loss = loss + auxiliary_loss(objective, outputs.auxiliary, targets)
+    return sums, loss
 
 
 def times(loss: Tensor, *shares: Tensor | float) -> Tensor:

@@ -55,7 +55,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
-        padded = functional.pad(images, (0, -width % self.patch, 0, -height % self.patch))
+        below, beside = self.padded(height, width)
+        padded = functional.pad(images, (0, beside - width, 0, below - height))
         patches = self.patch_embed["proj"](padded)  # [B, D, h, w]
         h, w = patches.shape[-2:]
         tokens = torch.cat((self.cls_token.expand(len(images), -1, -1), patches.flatten(2).mT), 1)
@@ -67,6 +68,10 @@ class Backbone(nn.Module):
             if index in self.taken:
                 maps.append(tokens[:, 1:].mT.unflatten(2, (h, w)))
         return maps
+
+    def padded(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of images once they are padded to whole patches."""
+        return -(-height // self.patch) * self.patch, -(-width // self.patch) * self.patch
 
     def _positions(self, h: int, w: int) -> Tensor:
         """The position embeddings [1, 1 + h w, D] of a grid of h x w patches.

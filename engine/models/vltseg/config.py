@@ -88,7 +88,18 @@ class VLTSegConfig(ModelSection):
     drop_path: float = option(
         0.0, "Share of the images for which the last block is skipped; rises from 0", ge=0, lt=1
     )
+    head: Literal["fpn", "mask2former"] = option(
+        "fpn",
+        "What makes logits of the maps: a feature pyramid, or Mask2Former, which brings its own loss",
+    )
     channels: int = option(256, "Channels of the head", ge=8, le=2048)
+    queries: int = option(100, "Of mask2former: masks that an image is made of", ge=1, le=1000)
+    decoder_layers: int = option(
+        9, "Of mask2former: layers that refine the masks, each by the next of three maps", ge=3, le=24
+    )
+    points: int = option(
+        12544, "Of mask2former: pixels at which a mask is compared with the labels", ge=16, le=1_000_000
+    )
     text: str = option(
         "", "File of class embeddings that the logits are the similarity to; empty: an ordinary classifier"
     )
@@ -130,6 +141,9 @@ class VLTSegConfig(ModelSection):
         """The blocks, from 0, whose outputs the pyramid takes."""
         return tuple(int(block) for block in self.blocks.split(",")) if self.blocks else self._usual
 
+    def own_loss_key(self) -> str:
+        return "model.head=mask2former" if self.head == "mask2former" else ""
+
     def embeddings_file(self) -> str:
         return self.text
 
@@ -150,9 +164,9 @@ class VLTSegConfig(ModelSection):
     def build(self, inputs: int, outputs: int) -> VLTSeg:
         for line in self.missing():
             raise ComponentError(line)
-        from engine.models.vltseg.network import VLTSeg
+        from engine.models.vltseg.network import VLTSegPyramid, VLTSegQueries
 
-        return VLTSeg(self, inputs, outputs)
+        return (VLTSegPyramid if self.head == "fpn" else VLTSegQueries)(self, inputs, outputs)
 
 
 def _joined(blocks: tuple[int, ...]) -> str:
