@@ -38,11 +38,34 @@ class AugmentSection(Section):
         pattern="^(none|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$",
     )
 
+    mixstyle: float = option(
+        0.0,
+        "Probability that features of a sample take a style mixed with another sample's, after each of "
+        "mixstyle_layers (MixStyle, Zhou et al. 2021)",
+        ge=0,
+        le=1,
+    )
+    mixstyle_alpha: float = option(
+        0.1, "Of mixstyle: the share of the own style is drawn from Beta(alpha, alpha)", gt=0, le=100
+    )
+    mixstyle_layers: str = option(
+        "2,3",
+        "Of mixstyle: numbers of the encoder's layers, from 1, after which styles are mixed",
+        form="numbers from 1, separated by commas, such as 2,3",
+        pattern="^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
+        commas=True,
+    )
+
     @model_validator(mode="after")
     def _crops_are_of_a_size(self) -> Self:
         if self.crop_size is not None and not all(16 <= side <= 8192 for side in self.crop_size):
             raise ValueError(f"augment.crop: {self.crop} is not allowed; each side must be from 16 to 8192")
         return self
+
+    @property
+    def mixstyle_numbers(self) -> list[int]:
+        """`mixstyle_layers` as rising numbers."""
+        return sorted({int(number) for number in self.mixstyle_layers.split(",")})
 
     @property
     def crop_size(self) -> tuple[int, int] | None:

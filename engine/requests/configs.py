@@ -81,6 +81,8 @@ def check_components(config: RunConfig) -> None:
     model = config.model
     if model.has_encoder is False:
         refuse_idle_factors(config.optimizer, model.name, has_encoder=False)
+    if model.has_encoder is False and config.augment.mixstyle > 0:
+        raise ConfigError([f"augment.mixstyle: {model.name} has no encoder to mix styles in; it must be 0"])
     if model.has_encoder is False and config.init.parts != "all":
         raise ConfigError([f"init.parts: {model.name} has no encoder to tell apart; it must be all"])
     if model.has_blocks is False and config.runtime.recompute:

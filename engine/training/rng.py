@@ -35,6 +35,11 @@ def own_loss_generator(seed: int, epoch: int, step: int) -> Generator:
     return Generator().manual_seed(_mixed(seed, epoch, step + 1, 5))
 
 
+def style_generator(seed: int, epoch: int, step: int) -> Generator:
+    """A CPU generator for the styles that one step mixes."""
+    return Generator().manual_seed(_mixed(seed, epoch, step + 1, 6))
+
+
 class Noise(Protocol):
     """A source of normal noise for the images of one batch."""
 

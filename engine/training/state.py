@@ -26,6 +26,7 @@ from engine.learning.compile_autotune import CompileAutotune, CompileDecision
 from engine.learning.distributed import ALONE, Group
 from engine.learning.dropout import Dropouts
 from engine.learning.hardware import Hardware
+from engine.learning.mixstyle import MixStyle
 from engine.learning.step_graph import GraphDecision, StepGraph, Work
 from engine.learning.weight_average import WeightAverage
 from engine.learning.weight_casts import CastAtOnce
@@ -115,6 +116,7 @@ class TrainState:
     teacher: Teacher | None = None
     own_term: OwnTerm | None = None
     """The loss that the network brings itself, if it brings one."""
+    styles: MixStyle | None = None
     epoch: int = 0
     step: int = 0
     steps: int = 0
@@ -285,9 +287,21 @@ def new_state(
         average=WeightAverage(model, ema.decay, ema.warmup) if ema.decay else None,
         teacher=teacher,
         own_term=own_term,
+        styles=mixed_styles(config, model, hardware, group),
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
     return state
+
+
+def mixed_styles(
+    config: RunConfig, model: SegmentationNetwork, hardware: Hardware, group: Group
+) -> MixStyle | None:
+    """What mixes styles of features, if `augment.mixstyle` asks for it. Raises ComponentError."""
+    keys, part = config.augment, config.runtime.micro_batch
+    if keys.mixstyle == 0:
+        return None
+    drawn = keys.mixstyle, keys.mixstyle_alpha, keys.mixstyle_numbers
+    return MixStyle(model, *drawn, config.batch_size, part, hardware.device, group)
 
 
 def compile_mode(config: RunConfig, group: Group) -> str:

@@ -27,7 +27,7 @@ from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
 from engine.training.objectives import Objective, auxiliary_loss
-from engine.training.rng import StepNoise, mask_generator, step_generator
+from engine.training.rng import StepNoise, mask_generator, step_generator, style_generator
 from engine.training.state import TrainState
 
 
@@ -49,6 +49,8 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     first = min(group.place(images)[0], images - 1)
     where = config.seed, state.epoch, state.step
     state.dropouts.draw(mask_generator(*where), images, first, len(pixels))
+    if state.styles is not None:
+        state.styles.draw(style_generator(*where), images, first, len(pixels))
     if state.own_term is not None:
         state.own_term.begin(where, images, first, targets, group)
     has_images = state.statistics.counts = group.place(images)[1] > 0
@@ -118,6 +120,8 @@ def add_gradients(
         pixels, targets, config.runtime.micro_batch, objective
     ):
         state.dropouts.show(done, len(part))
+        if state.styles is not None:
+            state.styles.show(done, len(part))
         with nullcontext() if last else state.gradients_stay_here():
             images = objective.inputs(part, part_targets)
             with state.hardware.autocast():

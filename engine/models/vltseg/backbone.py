@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import timm
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.conversions import Conversion, Weights
+from engine.models.vltseg.fixed import on_device, resampling
 
 _RENAMED = (
     ("mlp.ffn_ln", "mlp.norm"),
@@ -83,8 +83,8 @@ class Backbone(nn.Module):
             return self.pos_embed
         first, rest = self.pos_embed[:, :1], self.pos_embed[0, 1:]
         learned = rest.view(*self.grid, -1).movedim(-1, 0)  # [D, gh, gw]
-        device = learned.device
-        down, across = resampling(self.grid[0], h, device), resampling(self.grid[1], w, device)
+        sides = zip(self.grid, (h, w), strict=True)
+        down, across = (on_device(resampling, side, learned.device) for side in sides)
         resampled = down @ learned @ across.mT  # [D, h, w]
         return torch.cat((first, resampled.flatten(1).mT[None].to(first.dtype)), 1)
 
@@ -109,15 +109,6 @@ class Backbone(nn.Module):
             return {name: tensor}
 
         return Conversion("EVA-02", convert)
-
-
-@lru_cache
-def resampling(learned: int, wanted: int, device: torch.device) -> Tensor:
-    """float32 [wanted, learned]: bicubic resampling along one side, smoothed where it gets smaller."""
-    with torch.inference_mode(False), torch.no_grad():
-        sides = (wanted, learned)
-        matrix = functional.interpolate(torch.eye(learned)[None, None], sides, mode="bicubic", antialias=True)
-        return matrix[0, 0].to(device)
 
 
 def _differ_in_sides(tensor: Tensor, shape: Sequence[int]) -> bool:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.models.vltseg.fixed import on_device, sines
 from engine.models.vltseg.pyramid import Laterals, resized
 from engine.models.vltseg.similarity import Similarity
 
@@ -81,7 +81,7 @@ class MaskDecoder(nn.Module):
 
     def _level(self, index: int, map: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A map as tokens [B, h w, D], their places [h w, D], and the features at its size, for masks."""
-        places = sines(map.shape[1], map.shape[2], map.shape[3], map.device)
+        places = on_device(sines, tuple(map.shape[1:]), map.device)
         with torch.no_grad():
             small = resized(features, map)
         return map.flatten(2).mT + self.levels[index], places, small
@@ -187,23 +187,3 @@ def logits_of(scores: Tensor) -> Tensor:
     """Logits of scores of classes: their logarithm, float32. A softmax makes of it each class's part of the
     sum of scores, and the largest class stays. Where no query claims a pixel, all of them are low."""
     return scores.float().clamp(min=LEAST_SCORE).log()
-
-
-@lru_cache
-def sines(channels: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Places of a map as sines and cosines, float32 [h w, D]: as many channels for y as for x, wavelengths
-    rising from the side of the map (Carion et al., "End-to-End Object Detection with Transformers", 2020)."""
-    with torch.inference_mode(False), torch.no_grad():
-        half = -(-channels // 2)
-        steps = torch.arange(half, dtype=torch.float32) // 2 * 2 / half
-        wavelengths = 10_000.0**steps
-        sides = []
-        for side in (height, width):
-            along = torch.arange(1, side + 1, dtype=torch.float32) / side * 2 * math.pi
-            angles = along[:, None] / wavelengths
-            even = torch.arange(half) % 2 == 0
-            sides.append(torch.where(even, angles.sin(), angles.cos()))  # [side, half]
-        y, x = sides
-        shape = height, width, half
-        both = torch.cat((y[:, None].expand(shape), x[None].expand(shape)), -1)
-        return both.flatten(0, 1)[:, :channels].contiguous().to(device)

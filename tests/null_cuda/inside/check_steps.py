@@ -62,6 +62,7 @@ AUGMENTED = [
     "augment.blur=0.5",
     "augment.randconv=0.5",
     "augment.cutout=0.5",
+    "augment.mixstyle=0.5",
 ]
 """Every augmentation there is."""
 EVERYTHING = [*AUGMENTED, "optimizer.clip_norm=1"]
@@ -124,6 +125,7 @@ def test_all_augmentations_together_keep_to_their_limit() -> None:
     }
     of_others = {"augment.copy_paste_area", "augment.randaugment_magnitude", "augment.blur_sigma"}
     of_others |= {"augment.cutout_size", "augment.cutout_labels"}
+    of_others |= {"augment.mixstyle_alpha", "augment.mixstyle_layers"}
     on = {change.partition("=")[0] for change in AUGMENTED} | {"augment.flip"}  # which quick has
     assert on == known - of_others
     row = measure("quick", {"runtime.compile": "off", "runtime.graph": "on"}, AUGMENTED)
