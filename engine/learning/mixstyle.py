@@ -110,7 +110,7 @@ class MixStyle:
 
 
 def layers_by_number(model: SegmentationNetwork, numbers: Sequence[int]) -> list[str]:
-    """The names of the parts that end the encoder's layers of these numbers, from 1. Raises ComponentError."""
+    """Names of the parts that end the encoder's layers of these numbers, from 1. Raises ComponentError."""
     layers = model.layers()
     if not layers or max(numbers) > len(layers):
         told = f"has {len(layers)} layers" if layers else "has no encoder"

@@ -45,6 +45,9 @@ class ModelSection(Section):
     """Whether the network has batch norm, which `batch_norm` is about. None, here and above: it is known only
     when the network is built; what is said refuses a run before it is made."""
 
+    exports_any_size: ClassVar[bool] = True
+    """Whether `export --dynamic` can write a file of the network for images of any size."""
+
     name: str
 
     def input_stride(self) -> int:

@@ -16,6 +16,7 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.batches import Batch
 from engine.learning.distributed import ALONE, Group
+from engine.learning.flops import flops_per_sample
 from engine.learning.hardware import Hardware
 from engine.models.builtin import VLTSegConfig
 from engine.models.contract import check_shapes, check_structure
@@ -95,6 +96,7 @@ def test_the_network_keeps_the_contract_at_its_published_size() -> None:
     with torch.device("meta"):
         network = build_model(section, 19)
         check_shapes(network, section, 3, 19)
+    assert flops_per_sample(RunConfig(model=TINY), 3, SIZE) > 1e6
     assert not network.decays("decoder.queries", network.decoder.queries)
     network.own_loss = None
     with pytest.raises(ComponentError, match=r"own_loss of the network and own_loss_key\(\)"):

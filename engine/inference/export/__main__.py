@@ -50,6 +50,11 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
     ExportError, and DataError where images for calibration are missing."""
     wanted = ExportConfig.model_validate(order["export"])
     config, _ = usable_config(RunDir(Path(order["run"])))
+    if wanted.dynamic and not config.model.exports_any_size:
+        raise ExportError(
+            f"--dynamic: {config.model.name} is exported for one size, which its positions are made for; "
+            "leave --dynamic out"
+        )
     loaded = load_model(Path(order["checkpoint"]), config.model, ())
     network = ExportedNetwork(loaded.model.eval(), wanted).eval().requires_grad_(False)
     stride = config.model.input_stride()

@@ -70,6 +70,7 @@ class VLTSegConfig(ModelSection):
     has_encoder: ClassVar[bool] = True
     has_blocks: ClassVar[bool] = True
     has_batch_norm: ClassVar[bool] = False
+    exports_any_size: ClassVar[bool] = False
 
     name: Literal["vltseg"] = option("vltseg", "Architecture")
     backbone: BackboneName = option("eva02_large_patch14_clip", "Vision transformer of timm")
