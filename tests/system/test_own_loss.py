@@ -33,7 +33,7 @@ def test_a_network_with_its_own_loss_is_used_like_any_other(
     mask = tmp_path / "strange" / "masks" / "a.png"
     mask.parent.mkdir()
     Image.fromarray((noise[..., 0] > 200).astype(np.uint8)).save(mask)
-    fast = ("runtime.threads=1", "devices=1")
+    fast = ("runtime.threads=1",)
     ran("ood", "queries", "--ood-data", tmp_path / "strange", *fast)
     ran("predict", "queries", picture, "--set", "runtime.threads=1")
     ran("robustness", "queries", *fast)
