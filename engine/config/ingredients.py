@@ -132,6 +132,11 @@ INGREDIENTS = (
         "erasing", "rectangles that are erased; instead: none", lambda config: _of_order(ERASE, ERASE + 100)
     ),
     Ingredient(
+        "mixed styles",
+        "features that take each other's mean and deviation; instead: their own",
+        lambda config: _augment("mixstyle"),
+    ),
+    Ingredient(
         "class-uniform sampling",
         "images chosen class by class; instead: each once an epoch",
         lambda config: {"data.class_uniform": 0.0},
