@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ from engine.agent.presence import Presence
 from engine.host.processes import is_alive
 from engine.run.journal import JournalError
 from engine.store import AgentState, RunSummary, Store, StoreError
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui.stores import file_identity
 
@@ -108,6 +109,8 @@ class Live:
         self._file: tuple[int, int] | None = None
         self._runs: dict[str, RunSummary] = {}
         self._latest = -1
+        self._also: tuple[str, ...] = ()
+        self._read: tuple[str, ...] = ()
         self._told = False
         self._known = False
         self._trouble = ""
@@ -117,6 +120,12 @@ class Live:
 
     def start(self) -> None:
         self._thread.start()
+
+    def want(self, names: Sequence[str]) -> None:
+        """Read of each run what it has under these names, which filters know, too."""
+        if tuple(names) != self._also:
+            self._also = tuple(names)
+            self._wake.set()
 
     def nudge(self) -> None:
         """Look now, not only when the interval is over: somebody has just changed something."""
@@ -164,7 +173,12 @@ class Live:
             self._close()
             self._store = self.workspace.open_store(WAIT_SECONDS, look=True)
             self._file = file_identity(self.workspace)
-        changes = self._store.changes(self._latest)
+        also = self._also
+        changes = self._store.changes(self._latest if also == self._read else -1, also)
+        if also and any(run.ended and not TASKS[run.task].learns for run in changes.runs):
+            # Others have now what it measured of their networks.
+            changes = self._store.changes(-1, also)
+        self._read = also
         fresh = {run.id: run for run in changes.runs if self._runs.get(run.id) != run}
         known = changes.count == len(self._runs) and self._agents == self._told_agents
         if not fresh and known and self._told:

@@ -31,6 +31,7 @@ class RunList:
         self.collapsed: set[str] = set()
         self.cursor = 0
         self.with_archived = False
+        self.columns: tuple[str, ...] = tuple(BY_KEY)
         self._matching: frozenset[str] | None = None
         self._wanted = ""
 
@@ -96,8 +97,9 @@ class RunList:
 
     def sort_beside(self, step: int) -> None:
         """Sort by the column that many places further, the first after the last."""
-        keys = list(BY_KEY)
-        self.sort_by(keys[(keys.index(self.order.column) + step) % len(keys)])
+        keys = list(self.columns)
+        here = keys.index(self.order.column) if self.order.column in keys else 0
+        self.sort_by(keys[(here + step) % len(keys)])
 
     def invert(self) -> None:
         self.order_by(self.order.inverted())

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from engine.report.tables import score
 from engine.report.waiting import UNDER_WAY, in_line, place_of
 from engine.store import RunSummary
-from seg_tui.widgets.columns import BY_KEY
+from seg_tui.widgets.columns import column_named
 
 Grouping = Literal["", "experiment", "variant"]
 GROUPINGS: tuple[Grouping, ...] = ("", "experiment", "variant")
@@ -30,7 +30,7 @@ class Order:
         """Ordered by that column, its better end first; the other way round when it was that already."""
         if column == self.column:
             return self.inverted()
-        return Order(column, BY_KEY[column].falling, self.active_first)
+        return Order(column, column_named(column).falling, self.active_first)
 
     def inverted(self) -> Order:
         return Order(self.column, not self.falling, self.active_first)
@@ -42,7 +42,7 @@ class Order:
     def sort(self, runs: Iterable[RunSummary]) -> list[RunSummary]:
         """Empty values last in either direction, ties newest first. Waiting runs on top are in the order in
         which they start, whatever the column."""
-        value = BY_KEY[self.column].value
+        value = column_named(self.column).value
         ordered = sorted(runs, key=lambda run: (-run.created_at, run.id))
         known = [run for run in ordered if value(run) is not None]
         known.sort(key=value, reverse=self.falling)
@@ -59,7 +59,7 @@ class Order:
     def place(self, run: RunSummary) -> tuple[Any, ...]:
         """All that the place of a run depends on; when it stays equal the run does not move."""
         line = place_of(run) if run.status == "queued" else ()
-        return BY_KEY[self.column].value(run), _activity(run), line
+        return column_named(self.column).value(run), _activity(run), line
 
 
 def _activity(run: RunSummary) -> int:

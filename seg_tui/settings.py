@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from engine.store import StoreError
 from engine.workspace import Workspace
 from seg_tui.palette import CURVE_PALETTES
 from seg_tui.widgets.columns import BY_KEY
@@ -78,8 +79,13 @@ def problem_with(key: str, value: Any) -> str:
     if key == "columns":
         if not isinstance(value, list | tuple) or not value:
             return "columns: must be a list such as " + '["status", "name", "best"]'
-        wrong = [name for name in value if name not in COLUMN_KEYS]
-        return f"columns: {wrong[0]!r} is not a column; there are {', '.join(COLUMN_KEYS)}" if wrong else ""
+        from engine.requests.views import check_columns
+
+        try:
+            check_columns([name for name in value if name not in COLUMN_KEYS])
+        except (StoreError, TypeError) as error:
+            return f"columns: {error}; there are {', '.join(COLUMN_KEYS)}, and all names that filters know"
+        return ""
     allowed: Mapping[str, tuple[str, ...]] = {"curves": tuple(CURVE_PALETTES), "images": IMAGES}
     if key in allowed:
         return "" if value in allowed[key] else f"{key}: must be one of {', '.join(allowed[key])}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from engine.api.frames import Frame, Kind, as_frame, chosen_kind
-from engine.errors import EngineError, Notice
+from engine.errors import Notice
 from engine.report.records import (
     EpochOfRun,
     EvaluationOfRun,
@@ -22,6 +21,7 @@ from engine.report.records import (
 from engine.report.runs import run_values
 from engine.requests.opening import has_database, open_existing
 from engine.store import ExperimentRow, RunRow, Store
+from engine.store.query import parse_text
 from engine.workspace import Workspace as Folders
 from engine.workspace import find_workspace
 
@@ -56,7 +56,8 @@ class Tables:
         if not has_database(self.folders):
             return []
         with self.open() as store:
-            return store.runs(_terms(filters), sort, limit)
+            query = parse_text(filters)
+            return store.runs([] if query is None else [query], sort, limit)
 
     def experiments(self) -> list[ExperimentRow]:
         """The experiments, with their numbers of runs and best Dice."""
@@ -123,13 +124,6 @@ class Tables:
                 for row in self._named(store, runs)
                 for epoch in store.results.epochs(row.id, split)
             ]
-
-
-def _terms(filters: str) -> list[str]:
-    try:
-        return shlex.split(filters)
-    except ValueError as error:
-        raise EngineError(f"filters: {filters!r}: {error}; quotes must be in pairs") from None
 
 
 def notice(line: str) -> None:

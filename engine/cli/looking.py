@@ -45,18 +45,33 @@ class Listing:
         list[str],
         typer.Argument(
             metavar="FILTER",
-            help="Such as 'dice>0.6' model.width=64 tag:night name~camvid.",
+            help="Such as 'dice>0.6' tag:night, '(model.width=64 or name~^unet) not status=failed'.",
             autocompletion=words.filters,
         ),
     ] = field(default_factory=list)
     sort: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="KEY",
-            help="Column or config key to sort by; -KEY: largest first.",
+            help="Column, config key or measurement to sort by; -KEY: largest first [default: -dice].",
             autocompletion=words.sort_keys,
         ),
-    ] = "-dice"
+    ] = None
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Columns, config keys, tags, measurements: 'name,best,optimizer.lr,dice.person,tags'.",
+        ),
+    ] = ""
+    view: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A saved view, or its file: columns, filter and order; `views` lists them.",
+            autocompletion=words.views,
+        ),
+    ] = ""
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="At most this many; 0: all [default: 50 in a table]."),
@@ -76,6 +91,14 @@ def runs(context: typer.Context, wanted: Listing) -> None:
     from engine.cli.runs import list_runs
 
     list_runs(workspace_of(context), wanted)
+
+
+@commands.command()
+def views(context: typer.Context, as_json: Json = False) -> None:
+    """List the saved views of the table of runs."""
+    from engine.cli.views import list_views
+
+    list_views(workspace_of(context), as_json)
 
 
 @commands.command()

@@ -85,6 +85,14 @@ def sort_keys(incomplete: str) -> list[str]:
     return [turned + name for name in ("dice", "miou", "created", "name", "epoch", "status", *config_keys())]
 
 
+def views(ctx: typer.Context) -> list[str]:
+    """The saved views of the person and of the workspace."""
+    from engine.requests.views import named_views
+    from engine.workspace import find_workspace
+
+    return [*named_views(find_workspace(ctx.obj))]
+
+
 def checkpoints() -> list[str]:
     return ["best", "last"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -44,36 +44,51 @@ _ONE_FACT = ("recipe", "seed", "task")
 
 @dataclass(frozen=True)
 class Beside:
-    """What a table tells of runs besides what they are, by id: how they wait, their validation Dice as
-    sparklines, and what tells them from their siblings."""
+    """What a table tells of runs besides what they are. By id: how they wait, their validation Dice as
+    sparklines, and what tells them from their siblings. By name: `more` columns."""
 
     waits: Mapping[str, Wait] = field(default_factory=dict)
     curves: Mapping[str, str] = field(default_factory=dict)
     differs: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Column] = field(default_factory=dict)
 
 
-def runs_table(rows: Sequence[RunRow], now: float, width: int | None, beside: Beside | None = None) -> Text:
-    """One line a run; `now` is UTC seconds, `width` the columns there are room for (None: any number)."""
+def runs_table(
+    rows: Sequence[RunRow],
+    now: float,
+    width: int | None,
+    beside: Beside | None = None,
+    chosen: Sequence[str] = (),
+) -> Text:
+    """One line a run; `now` is UTC seconds, `width` the columns there are room for (None: any number). Of the
+    columns those that are `chosen`, in that order; without a choice the usual ones."""
     beside = beside or Beside()
-    columns = [
-        Column("id", [row.id for row in rows]),
-        Column("status", [_status(row, beside) for row in rows], rank=1),
-        *_task_column(rows),
-        Column("name", _names(rows, width), least=10),
-        Column("experiment", [row.experiment for row in rows], rank=8, least=10),
-        _recipe_column(rows, beside),
-        *_curve_column(rows, beside),
-        Column("epoch", [done(row) for row in rows], right=True, rank=2),
-        Column("best Dice @ epoch", [_found(row, beside) for row in rows], right=True),
-        Column("last Dice", [score(row.last_dice) for row in rows], right=True, rank=3),
-        Column("mIoU", [score(mean_iou(row)) for row in rows], right=True, rank=5),
-        *_critical_column(rows),
-        Column("images/s", [_rate(row) for row in rows], right=True, rank=6),
-        Column("age", [age(now - row.created_at) for row in rows], right=True, rank=4),
-        *_kept_column(rows),
-        Column("device", [row.device_name or row.device or "-" for row in rows], rank=8, least=12),
-    ]
-    return text_table(columns, width)
+    known = {
+        "id": Column("id", [row.id for row in rows]),
+        "status": Column("status", [_status(row, beside) for row in rows], rank=1),
+        "task": Column("task", [row.task for row in rows], rank=2),
+        "name": Column("name", _names(rows, width), least=10),
+        "experiment": Column("experiment", [row.experiment for row in rows], rank=8, least=10),
+        "recipe": _recipe_column(rows, beside),
+        "progress": Column("val Dice", [beside.curves.get(row.id, "") for row in rows], rank=7),
+        "epoch": Column("epoch", [done(row) for row in rows], right=True, rank=2),
+        "best": Column("best Dice @ epoch", [_found(row, beside) for row in rows], right=True),
+        "last": Column("last Dice", [score(row.last_dice) for row in rows], right=True, rank=3),
+        "miou": Column("mIoU", [score(mean_iou(row)) for row in rows], right=True, rank=5),
+        **_critical_column(rows),
+        "speed": Column("images/s", [_rate(row) for row in rows], right=True, rank=6),
+        "age": Column("age", [age(now - row.created_at) for row in rows], right=True, rank=4),
+        **_kept_column(rows),
+        "device": Column("device", [row.device_name or row.device or "-" for row in rows], rank=8, least=12),
+    }
+    if chosen:
+        every = {**beside.more, **known}
+        return text_table([replace(every[name], rank=place) for place, name in enumerate(chosen)], width)
+    if all(row.task == USUAL for row in rows):
+        del known["task"]
+    if not any(known["progress"].cells):
+        del known["progress"]
+    return text_table(list(known.values()), width)
 
 
 def _names(rows: Sequence[RunRow], width: int | None) -> list[str]:
@@ -104,11 +119,6 @@ def _recipe_column(rows: Sequence[RunRow], beside: Beside) -> Column:
         return Column("recipe", [row.recipe or "-" for row in rows], rank=9)
     cells = [text or (row.recipe or "-", "dim") for text, row in zip(told, rows, strict=True)]
     return Column("differs in", cells, rank=9, least=12)
-
-
-def _curve_column(rows: Sequence[RunRow], beside: Beside) -> list[Column]:
-    curves = [beside.curves.get(row.id, "") for row in rows]
-    return [Column("val Dice", curves, rank=7)] if any(curves) else []
 
 
 def status_cell(row: RunRow | RunSummary) -> tuple[str, str]:
@@ -207,17 +217,10 @@ def _csv_cell(name: str, value: Any) -> Any:
     return value if value is None or name in _CSV_FIELDS else format_value(value)
 
 
-def _task_column(rows: Sequence[RunRow]) -> list[Column]:
-    """What each run does, where not all of them train."""
-    if all(row.task == USUAL for row in rows):
-        return []
-    return [Column("task", [row.task for row in rows], rank=2)]
-
-
-def _kept_column(rows: Sequence[RunRow]) -> list[Column]:
+def _kept_column(rows: Sequence[RunRow]) -> dict[str, Column]:
     """Which runs are archived and protected, where any is."""
     told = [kept_words(row) for row in rows]
-    return [Column("kept", told, rank=4)] if any(told) else []
+    return {"kept": Column("kept", told, rank=4)} if any(told) else {}
 
 
 def kept_words(row: RunRow | RunSummary) -> str:
@@ -225,11 +228,12 @@ def kept_words(row: RunRow | RunSummary) -> str:
     return ", ".join(word for word, so in (("archived", row.archived), ("protected", row.protected)) if so)
 
 
-def _critical_column(rows: Sequence[RunRow]) -> list[Column]:
+def _critical_column(rows: Sequence[RunRow]) -> dict[str, Column]:
     """The recall of the critical class that is found least, where any run has one."""
     if all(row.critical_recall is None for row in rows):
-        return []
-    return [Column("critical recall", [score(row.critical_recall) for row in rows], right=True, rank=4)]
+        return {}
+    recalls = [score(row.critical_recall) for row in rows]
+    return {"critical": Column("critical recall", recalls, right=True, rank=4)}
 
 
 def _rate(row: RunRow) -> str:

@@ -27,6 +27,9 @@ from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, Changes, Si
 
 MAX_CANDIDATES = 5
 
+MOST_AT_ONCE = 10_000
+"""Ids in one statement; SQLite takes 32,766."""
+
 NOT_ARCHIVED = "archived=false"
 """The filter of lists that nobody has asked for archived runs."""
 
@@ -174,10 +177,12 @@ class Store:
         with self.database.read() as connection:
             return [ExperimentRow(*row) for row in connection.execute(summary)]
 
-    def changes(self, since: int = -1) -> Changes:
-        """The runs written to after the number `since` (-1: all of them), in one snapshot."""
+    def changes(self, since: int = -1, also: Sequence[str] = ()) -> Changes:
+        """The runs written to after the number `since` (-1: all of them), in one snapshot, and what they have
+        under the names `also`, which filters know."""
+        more = [terms.column_of(name)[0] for name in also]
         chosen = (
-            sa.select(*SUMMARY_COLUMNS.values())
+            sa.select(*SUMMARY_COLUMNS.values(), *more)
             .join_from(runs, experiments)
             .where(runs.c.changed > since)
             .order_by(runs.c.changed)
@@ -186,7 +191,7 @@ class Store:
         with self.database.read() as connection:
             latest, count = connection.execute(totals).one()
             rows = connection.execute(chosen).all()
-        return Changes(tuple(map(run_summary, rows)), int(latest), int(count))
+        return Changes(tuple(run_summary(row, also) for row in rows), int(latest), int(count))
 
     def siblings(self, run_ids: Sequence[str], beside: int = 16) -> list[Sibling]:
         """Some runs with their configs, and `beside` of the newest runs of each of their experiments."""
@@ -207,9 +212,13 @@ class Store:
         """What some runs have under names that filters know, by id. Raises StoreError for a name that means
         nothing."""
         columns = [terms.column_of(name)[0] for name in names]
-        chosen = sa.select(runs.c.id, *columns).join_from(runs, experiments).where(runs.c.id.in_(run_ids))
+        chosen = sa.select(runs.c.id, *columns).join_from(runs, experiments)
+        found: dict[str, tuple[Any, ...]] = {}
         with self.database.read() as connection:
-            return {row[0]: tuple(row[1:]) for row in connection.execute(chosen)}
+            for begin in range(0, len(run_ids), MOST_AT_ONCE):
+                part = chosen.where(runs.c.id.in_(run_ids[begin : begin + MOST_AT_ONCE]))
+                found |= {row[0]: tuple(row[1:]) for row in connection.execute(part)}
+        return found
 
     def distinct(self, name: str, most: int = 2000) -> list[str]:
         """The texts that runs have as a tag or under a name that filters know; none where it is no text."""

@@ -6,8 +6,9 @@ for what lies above it, and pays for what happened since instead of for all that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,8 @@ from engine.store.selects import OF_RUN, TAG_SEPARATOR
 class RunSummary:
     """One run as a line of a table: a `RunRow` without what is long. Fields as there; `variant` is equal
     for runs that differ in their seed alone, `changed` rises with every write to the run, `wish` is the
-    device that a run asks for while it is queued, "" later."""
+    device that a run asks for while it is queued, "" later, `also` has what was asked for besides, by
+    the name by which filters know it."""
 
     id: str
     name: str
@@ -79,6 +81,7 @@ class RunSummary:
     crf_miou: float | None
     frames_per_second: float | None
     wish: str
+    also: Mapping[str, Any]
 
     @property
     def ended(self) -> bool:
@@ -129,12 +132,17 @@ def _column(name: str) -> sa.ColumnElement[Any]:
     return _OF_SUMMARY[name] if name in _OF_SUMMARY else runs.c[name]
 
 
-SUMMARY_COLUMNS = {field.name: _column(field.name) for field in fields(RunSummary)}
+SUMMARY_COLUMNS = {field.name: _column(field.name) for field in fields(RunSummary) if field.name != "also"}
 SIBLING_COLUMNS = [_column(field.name) for field in fields(Sibling)]
 _TAGS = list(SUMMARY_COLUMNS).index("tags")
 
 
-def run_summary(row: Sequence[Any]) -> RunSummary:
-    values = list(row)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def run_summary(row: Sequence[Any], also: Sequence[str] = ()) -> RunSummary:
+    """`also` names what stands behind the fields of a summary."""
+    values = list(row[: len(SUMMARY_COLUMNS)])
     values[_TAGS] = tuple(sorted(values[_TAGS].split(TAG_SEPARATOR))) if values[_TAGS] else ()
+    values.append(dict(zip(also, row[len(SUMMARY_COLUMNS) :], strict=True)) if also else _NOTHING)
     return RunSummary(*values)

@@ -11,7 +11,7 @@ The keys; the same key means the same on every screen:
     / filter             S sort by          < > sort by the column beside           i other way round
     g group              left right fold    F follow latest
     v next view          V side pane        A start an agent
-    f2 settings          ? help             q quit
+    f2 settings          f3 views           f4 columns       ? help             q quit
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from seg_tui.live import Snapshot
 from seg_tui.pane_reader import DetailLoaded, PaneReader
 from seg_tui.row_reader import RowReader, RowsRead
 from seg_tui.run_list import RunList
+from seg_tui.table_views import TableViews
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
-from seg_tui.widgets.columns import COLUMNS, UNDER_WAY
+from seg_tui.widgets.columns import UNDER_WAY, column_named
 from seg_tui.widgets.filter_line import FilterLine
 from seg_tui.widgets.meters import Meters
 from seg_tui.widgets.run_pane import VIEWS, RunPane
@@ -122,6 +123,8 @@ class Dashboard(Acting, Screen[None]):
             key_display=">",
             tooltip="Sort by the next column",
         ),
+        Binding("f3", "table_view", "views", tooltip="Saved views: columns, filter, order, groups"),
+        Binding("f4", "columns", "columns", tooltip="Choose columns: config keys, tags, measurements"),
         Binding("f2", "settings", "settings", tooltip="Theme, columns, refresh, curves, images"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
         Binding("q", "app.quit", "quit", tooltip="Quit; runs continue"),
@@ -142,6 +145,7 @@ class Dashboard(Acting, Screen[None]):
         self._reader = PaneReader(self._pane)
         self._table = RunTable(self._now, id="runs")
         self._rows = RowReader(self._table)
+        self._views = TableViews(self)
         self._painted = 0.0
 
     def compose(self) -> ComposeResult:
@@ -167,6 +171,7 @@ class Dashboard(Acting, Screen[None]):
     def on_mount(self) -> None:
         self.add_class("no-runs")
         self._obey()
+        self._views.open()
         self._say_title()
         self.table.focus()
         self.watch(self.app, "snapshot", self._show_snapshot)
@@ -215,6 +220,7 @@ class Dashboard(Acting, Screen[None]):
         if marked:
             hidden = len(self.table.runs.marked - {run.id for run in self.table.runs.ordered})
         parts = [
+            f"view {self._views.name}" if self._views.name else "",
             f"{marked} marked" + (f", {hidden} of them hidden" if hidden else "") if marked else "",
             "follows the newest" if self.table.runs.following else "",
             f"by {'all but the seed' if self.table.runs.grouping == 'variant' else self.table.runs.grouping}"
@@ -268,6 +274,12 @@ class Dashboard(Acting, Screen[None]):
         """`change` names a method of the list of runs that changes marks, order, groups or following."""
         self.table.change(lambda runs: getattr(runs, change)(*how))
 
+    def action_table_view(self) -> None:
+        self._views.ask_view()
+
+    def action_columns(self) -> None:
+        self._views.ask_columns()
+
     def action_sort(self) -> None:
         from seg_tui.screens.dialogs import Pick
 
@@ -275,7 +287,7 @@ class Dashboard(Acting, Screen[None]):
             if column is not None:
                 self.table.change(lambda runs: runs.sort_by(column))
 
-        options = [(column.key, column.title) for column in COLUMNS]
+        options = [(name, column_named(name).title) for name in self.table.runs.columns]
         title = "Sort by; choose it again to reverse"
         self.app.push_screen(Pick(title, options, self.table.runs.order.column), sort)
 
@@ -303,7 +315,7 @@ class Dashboard(Acting, Screen[None]):
     def _obey(self) -> None:
         settings = self.tui.settings
         self.set_class(not settings.pane, "no-pane")
-        self.table.choose_columns(settings.columns)
+        self._views.obey()
         if settings.active_first != self.table.runs.order.active_first:
             self.table.change(lambda runs: runs.order_by(runs.order.with_active(settings.active_first)))
         self._reader.show_again()

@@ -14,7 +14,7 @@ from textual.widgets import Input, Select, Static
 from seg_tui.palette import CURVE_PALETTES
 from seg_tui.settings import IMAGES, problem_with, settings_path
 from seg_tui.widgets.choice import Choice
-from seg_tui.widgets.columns import COLUMNS
+from seg_tui.widgets.columns import COLUMNS, names_besides
 from seg_tui.widgets.ticks import Ticks
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class SettingsScreen(ModalScreen[None]):
                 "running on top", Choice(YES_NO, yes_no(settings.active_first), "active_first")
             )
             yield from self._line("side pane", Choice(YES_NO, yes_no(settings.pane), "pane"))
+            chosen = settings.columns
             columns = [(column.key, column.title) for column in COLUMNS]
+            columns += [(name, name) for name in names_besides(chosen)]
             yield from self._line("columns", Ticks(columns, settings.columns, "columns"))
             yield Static("", id="wrong", markup=False)
             yield Static(

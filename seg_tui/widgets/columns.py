@@ -5,8 +5,9 @@ Pure functions of summaries and the time: a line costs the same with ten runs an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -169,7 +170,7 @@ COLUMNS: tuple[Column, ...] = (
         24,
         0,
         grow=True,
-        least=20,
+        least=16,
         most=72,
         stepwise=True,
         brief=lambda r, text: without_sections(text),
@@ -187,7 +188,7 @@ COLUMNS: tuple[Column, ...] = (
         most=24,
     ),
     Column(
-        "recipe", "recipe", _recipe, lambda r: (r.recipe, r.variant), 12, 10, grow=True, least=10, most=40
+        "recipe", "recipe", _recipe, lambda r: (r.recipe, r.variant), 12, 11, grow=True, least=10, most=40
     ),
     Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 4, falling=True),
     Column(
@@ -228,17 +229,52 @@ COLUMNS: tuple[Column, ...] = (
         right=True,
         falling=True,
     ),
-    Column("speed", "images/s", _speed, lambda r: r.images_per_second, 8, 9, right=True, falling=True),
+    Column("speed", "images/s", _speed, lambda r: r.images_per_second, 8, 10, right=True, falling=True),
     Column(
         "age", "age", lambda r, s: (age(s.now - r.created_at), ""), lambda r: -r.created_at, 4, 7, right=True
     ),
     Column(
-        "device", "device", lambda r, s: _plain(device_of(r)), device_of, 12, 11, grow=True, least=6, most=24
+        "device", "device", lambda r, s: _plain(device_of(r)), device_of, 12, 12, grow=True, least=6, most=24
     ),
 )
 """In the order of the table. `falling` columns sort from high to low first."""
 
 BY_KEY = {column.key: column for column in COLUMNS}
+
+
+@cache
+def column_named(name: str) -> Column:
+    """A column of the table, or one of what runs have under a name that filters know. Raises StoreError."""
+    if name in BY_KEY:
+        return BY_KEY[name]
+    from engine.report.run_values import is_number, told_value
+    from engine.store.filters import column_of
+
+    kind = column_of(name)[1]
+
+    def cell(run: RunSummary, seen: Seen) -> Cell:
+        text = told_value(kind, run.also.get(name))
+        return text, "dim" if text == "-" else ""
+
+    return Column(
+        key=name,
+        title=name if len(name) <= 16 else name.rpartition(".")[2],
+        cell=cell,
+        value=lambda run: run.also.get(name),
+        width=8,
+        rank=1,  # somebody has asked for it
+        right=is_number(kind),
+        falling=kind in ("share", "duration", "time"),
+        grow=True,
+        least=6,
+        most=28,
+    )
+
+
+def names_besides(columns: Iterable[str]) -> tuple[str, ...]:
+    """Of some columns those whose values are no part of a summary."""
+    return tuple(dict.fromkeys(name for name in columns if name not in BY_KEY))
+
 
 GAP = 2
 """Blanks between two columns."""
@@ -282,7 +318,7 @@ def widths_for(columns: Sequence[Column], room: int, lengths: Lengths) -> list[t
 
     kept = list(columns)
     while len(kept) > 1:
-        last = max(kept, key=lambda column: column.rank)
+        last = max(reversed(kept), key=lambda column: column.rank)
         if sum(needed(column, last.rank) for column in kept) + GAP * (len(kept) - 1) <= room:
             break
         kept.remove(last)

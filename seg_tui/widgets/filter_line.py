@@ -90,6 +90,16 @@ class FilterLine(Horizontal):
         self.add_class("shown")
         self.query_one(Input).focus()
 
+    @property
+    def query_text(self) -> str:
+        """What is typed."""
+        return self._query
+
+    def put(self, query: str) -> None:
+        """Show the runs that a query picks, all with ""; the focus stays where it is."""
+        self.set_class(bool(query), "shown")
+        self.query_one(Input).value = query
+
     def close(self) -> None:
         """Show all runs again."""
         self.query_one(Input).value = ""

@@ -145,7 +145,9 @@ class RunTable(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def choose_columns(self, keys: Iterable[str]) -> None:
-        self.columns.choose(keys)
+        self.runs.columns = tuple(keys)
+        self.columns.choose(self.runs.columns)
+        self.columns.learn(self.runs.snapshot.runs.values())
         self._fit()
 
     def put_cursor(self, key: str) -> None:

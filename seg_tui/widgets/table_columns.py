@@ -13,7 +13,17 @@ from engine.store import RunSummary, Sibling
 from engine.tasks import TASKS, USUAL
 from seg_tui.live import Snapshot
 from seg_tui.run_order import Grouping, Line
-from seg_tui.widgets.columns import BY_KEY, COLUMNS, TELLING_RANK, Cell, Column, Lengths, Seen, widths_for
+from seg_tui.widgets.columns import (
+    BY_KEY,
+    COLUMNS,
+    TELLING_RANK,
+    Cell,
+    Column,
+    Lengths,
+    Seen,
+    column_named,
+    widths_for,
+)
 from seg_tui.widgets.run_lines import INDENT, group_cells, run_cells
 
 SPREAD = "AUROC 0.0000 ± 0.0000"
@@ -58,9 +68,8 @@ class TableColumns:
         return [column.title for column, _ in self.widths]
 
     def choose(self, keys: Iterable[str]) -> None:
-        """Show these columns at most."""
-        wanted = set(keys)
-        self._chosen = tuple(column for column in COLUMNS if column.key in wanted)
+        """Show these columns at most, in this order. Raises StoreError for a name that means nothing."""
+        self._chosen = tuple(map(column_named, keys))
 
     def see(self, snapshot: Snapshot, changed: Iterable[str]) -> None:
         """Take a new snapshot, with the ids that are new or changed in it."""

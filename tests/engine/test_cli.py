@@ -299,6 +299,27 @@ def test_runs_can_be_filtered_sorted_and_cut(seg: Command) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
+def test_runs_have_the_columns_of_a_view(seg: Command, workspace: Workspace) -> None:
+    done = seg("runs dice --columns name,optimizer.lr,dice.road,tags,best --sort best")
+    assert "No run matches dice." in done.err
+    lines = seg("runs --columns name,optimizer.lr,duration,tags,best --sort -duration").out.splitlines()
+    assert lines[0].split()[:4] == ["name", "optimizer.lr", "duration", "tags"]
+    assert lines[1].split()[0] == "good"
+    assert "night" in lines[1]
+    (workspace.root / "views").mkdir()
+    file = workspace.root / "views" / "nights.toml"
+    file.write_text('columns = ["id", "optimizer.lr"]\nfilter = "tag:night or dice>0.9"\nsort = "-best"')
+    assert seg("runs --view nights --csv").out.splitlines()[1] == "aaaa1111,0.001"
+    assert [run["id"] for run in seg("runs --view nights --json").json] == ["aaaa1111"]
+    assert [view["name"] for view in seg("views --json").json] == ["nights"]
+    assert "nights" in seg("views").out
+    file.write_text('colums = ["id"]')
+    assert "colums: is not a key of a view; did you mean columns?" in seg(f"runs --view {file}").err
+    assert "did you mean nights?" in seg("runs --view night").err
+    assert "nam: is not a column; did you mean name?" in seg("runs --columns nam").err
+
+
+@pytest.mark.usefixtures("two_runs")
 def test_runs_as_json_and_csv_hold_what_the_database_knows(seg: Command) -> None:
     run = seg("runs --json good").json[0]
     assert (run["best_dice"], run["best_epoch"], run["tags"]) == (0.6, 2, ["night"])

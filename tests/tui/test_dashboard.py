@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -10,6 +11,7 @@ from rich.cells import cell_len
 from engine.host.occupancy import DeviceState
 from engine.host.processes import identify
 from engine.report.waiting import in_line, waits_of, why_it_waits
+from engine.requests.views import View, find_view
 from engine.store import AgentState
 from engine.workspace import Workspace
 from seg_tui.run_order import Line
@@ -123,6 +125,48 @@ async def test_a_filter_narrows_the_table_and_says_how_far(workspace: Workspace)
         assert table.runs.cursor_run.id == "aaaa0002"
         await pilot.press("slash", *"evaluation.every=1")
         await until(pilot, lambda: "evaluation.every is now" in screen_text(app))
+
+
+@pytest.mark.asyncio
+async def test_columns_are_chosen_sorted_by_and_kept_as_a_view(workspace: Workspace, tmp_path: Path) -> None:
+    async with opened(workspace, (160, 50)) as (app, pilot):
+        table = app.screen.table
+        await pilot.press("f4", *"name optimizer.lrr", "enter")
+        await until(pilot, lambda: "did you mean optimizer.lr?" in screen_text(app))
+        await pilot.press("end", "backspace", *" best dice.road duration tags", "enter")
+        await until(pilot, lambda: "night" in screen_text(app), "the values of the columns")
+        head, *lines = screen_text(app).splitlines()[1:]
+        assert head.split()[:3] == ["name", "optimizer.lr", "best"]
+        line = next(line for line in lines if " unet-seed1 " in line)
+        assert line.split()[1] == "0.001"
+        assert "6m33s" in line
+        table.change(lambda runs: runs.sort_by("optimizer.lr"))
+        await pilot.press("slash", *"not status=failed or tag:night", "enter", "g")
+        await until(pilot, lambda: len(table.runs.ordered) == 5)
+        shown = [run.name for run in table.runs.ordered]
+        await pilot.press("f3", "s", *"by rate", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard))
+        await pilot.press("f3", "u")
+        await until(pilot, lambda: len(table.runs.ordered) == 6)
+        assert not table.runs.grouping
+    kept = tmp_path / "config" / "seg-engine" / "views" / "by rate.toml"
+    view = find_view(workspace, "by rate")
+    assert view == View(
+        ("name", "optimizer.lr", "best", "dice.road", "duration", "tags"),
+        "not status=failed or tag:night",
+        "optimizer.lr",
+        "experiment",
+    )
+    shared = workspace.root / "views"
+    shared.mkdir()
+    kept.rename(shared / "default.toml")
+    async with opened(workspace, (120, 40)) as (app, pilot):
+        table = app.screen.table
+        await until(pilot, lambda: [run.name for run in table.runs.ordered] == shown, "the default view")
+        assert "view default" in screen_text(app)
+        (shared / "wrong.toml").write_text('sort = "dcie"')
+        await pilot.press("f3")
+        await until(pilot, lambda: "did you mean dice?" in screen_text(app), "what is wrong with the other")
 
 
 @pytest.mark.asyncio
