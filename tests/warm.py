@@ -41,7 +41,12 @@ WORKER = "import sys; from engine.worker.entry import main; sys.exit(main())"
 OF_A_TEST = "# A program of a test's own, of which the start is no point.\n"
 """How the code of such a program begins."""
 RANK = "engine.worker.rank"
-MODULES = ("engine.worker", "engine.agent", "engine.cli", RANK)
+WITHOUT_DATABASE = (
+    *("engine.worker", "engine.inference.export", "engine.models.make_sizes"),
+    *(f"engine.training.probes.{name}" for name in ("augmented", "bench", "fit")),
+)
+"""Modules that, run as programs, open no database."""
+MODULES = (*WITHOUT_DATABASE, "engine.agent", "engine.cli", RANK)
 BENCHMARKS = "benchmarks.gpu."
 """How the names of modules begin that ask a GPU, each in a process of its own."""
 STAND_BY = f"""
@@ -160,14 +165,14 @@ def _program(asked: Mapping[str, Any]) -> Program | None:
 def _may_fork(module: str) -> bool:
     """Whether what this process holds does no harm in the program.
 
-    SQLite remembers which locks a process has, and would believe that its fork has them, too: only workers
-    and their ranks, which open no database, are forked from what has opened one. Of threads, only torchrun's
-    hold nothing that a rank needs. What has asked CUDA for its devices, were it the null CUDA, has no forks
-    that use it: a worker of several devices has.
+    SQLite remembers which locks a process has, and would believe that its fork has them, too: only what
+    opens no database is forked from what has opened one. Of threads, only torchrun's hold nothing that a rank
+    needs. What has asked CUDA for its devices, as the worker of ranks on the null CUDA has, cannot have forks
+    that use it.
     """
     if module == RANK:
         return "LD_PRELOAD" not in os.environ
-    return threading.active_count() == 1 and (module == "engine.worker" or not Warm.knows_locks)
+    return threading.active_count() == 1 and (module in WITHOUT_DATABASE or not Warm.knows_locks)
 
 
 def _of_whom(command: list[str]) -> tuple[list[str], Person | None]:

@@ -26,7 +26,10 @@ REPLACED: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """Keys that became several of the same section: what each of their values means now."""
 
-_OLD = RENAMED.keys() | REPLACED.keys()
+WITHOUT_EFFECT = frozenset(f"latency.{key}" for key in ("window", "stride", "tta", "label_resize"))
+"""Keys that earlier versions wrote and that never had an effect."""
+
+_OLD = RENAMED.keys() | REPLACED.keys() | WITHOUT_EFFECT
 
 
 class OldKey(FutureWarning):
@@ -56,6 +59,8 @@ def meaning_of(key: str, value: object = None) -> dict[str, Any]:
 
 def note_on(key: str, value: object = None) -> str:
     """The line that says what an old key, given with this value, is now; empty for any other key."""
+    if key in WITHOUT_EFFECT:
+        return f"{key}: has no effect and can be left out"
     meaning = meaning_of(key, value)
     if key in meaning:
         return ""
@@ -72,7 +77,8 @@ def warn(note: str) -> None:
 def with_new_keys(
     table: Mapping[str, Any], tell: Callable[[str], None] = lambda note: None, section: str = ""
 ) -> dict[str, Any]:
-    """The nested table of a config with each key under its new name; `tell` gets a note on each old one.
+    """The nested table of a config with each key under its new name, and without those that never had an
+    effect; `tell` gets a note on each old one.
 
     `section` is where the table stands, with a dot behind it. Raises GivenTwice for a key with both names.
     """
@@ -86,6 +92,8 @@ def with_new_keys(
             continue
         if note := note_on(key, value):
             tell(note)
+        if key in WITHOUT_EFFECT:
+            continue
         for now, meant in meaning_of(key, value).items():
             leaf = now.removeprefix(section)
             inner = with_new_keys(meant, tell, f"{now}.") if isinstance(meant, Mapping) else meant

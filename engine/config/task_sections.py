@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.components.stored import is_reading_stored
 from engine.config.class_set import ClassSetConfig
 from engine.config.fields import Section, Size, option
 from engine.config.windows import SlidingWindowKeys
@@ -196,13 +194,4 @@ class TimingConfig(Section):
 class LatencyConfig(OfNetworkConfig, TimingConfig):
     """Latency of a checkpoint's network; `seg-engine bench RUN --latency` fills it in."""
 
-    former_keys: ClassVar[tuple[str, ...]] = ("window", "stride", "tta", "label_resize")
-
     exported: tuple[str, ...] = Field((), description="Absolute paths of ONNX files measured beside it")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _former_keys_had_no_effect(cls, given: Any) -> Any:
-        if not is_reading_stored() or not isinstance(given, Mapping):
-            return given
-        return {key: value for key, value in given.items() if key not in cls.former_keys}

@@ -115,6 +115,17 @@ def test_a_network_whose_maps_follow_each_others_sizes_is_exported_for_any_size(
         assert made["largest_difference"] < 1e-4
 
 
+def test_sizes_that_torch_cannot_follow_are_told_in_a_line(tmp_path: Path) -> None:
+    keys = {"model.name": "deeplab_largefov", "model.width": 2, "data.size": "40x56"}
+    run = trained(with_values(get_recipe("quick"), keys), tmp_path)
+    with pytest.raises(ExportError) as refused:
+        export(order(run, tmp_path, "pt2", dynamic=True))
+    assert str(refused.value) == (
+        "deeplab_largefov cannot be exported as pt2 with --dynamic: torch cannot make sure that the file "
+        "would take every size; leave out --dynamic, or export it with --format onnx"
+    )
+
+
 def test_the_modern_unet_can_be_exported(tmp_path: Path) -> None:
     keys = {"model.hidden": 8, "data.size": "32x32"}
     run = trained(with_values(get_recipe("quick-modern"), keys), tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.exc import UserError, UserErrorType
 
 from engine.config.export import ExportConfig
 from engine.data.batches import MEAN, STD
@@ -85,9 +86,7 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
         except OSError:
             raise
         except Exception as error:
-            raise ExportError(
-                f"{config.model.name} cannot be exported as {wanted.format}: {first_line(error)}"
-            ) from error
+            raise ExportError(f"{config.model.name} {refusal(wanted, error)}") from error
         agreement = agreeing(file, compare(network, exporter.load(made), images_to_try(wanted, stride)))
         if wanted.quantize:
             count, cache = wanted.calibrate + CHECKED, Path(order["cache"])
@@ -105,6 +104,16 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
         "about": about,
         **asdict(agreement),
     }
+
+
+def refusal(wanted: ExportConfig, error: Exception) -> str:
+    """Why torch does not write a network, in a line."""
+    as_what = f"cannot be exported as {wanted.format}"
+    if isinstance(error, UserError) and error.error_type is UserErrorType.CONSTRAINT_VIOLATION:
+        # Torch lists relations of sides that it could not prove, and ways to write the program anew.
+        why = "torch cannot make sure that the file would take every size"
+        return f"{as_what} with --dynamic: {why}; leave out --dynamic, or export it with --format onnx"
+    return f"{as_what}: {first_line(error)}"
 
 
 def agreeing(file: Path, agreement: Agreement) -> Agreement:
