@@ -43,10 +43,18 @@ def test_migrating_an_older_schema_makes_the_views_anew(
         assert connection.execute("SELECT run FROM leaderboard").fetchall() == [("aaaaaaaa",)]
 
 
-SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials", "latencies")
+SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials", "latencies", "notices", "environments")
 SINCE_0001 = ("images", "ood_results", "ood_images", "corruptions", *SINCE_0009)
 """Tables that came later."""
 WINDOWS = ("window_size", "window_stride")
+
+
+def without_what_runs_got_since_0009(connection: sqlite3.Connection) -> None:
+    for table in ("runs", "epochs"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
+    connection.execute("DROP INDEX runs_untold")
+    for column in ("archived", "protected", "untold"):
+        connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
 
 
 def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Path) -> None:
@@ -86,8 +94,7 @@ def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Pa
             "workspace",
         ):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
-        for table in ("runs", "epochs"):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
+        without_what_runs_got_since_0009(connection)
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
@@ -110,8 +117,7 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
         for table in SINCE_0009:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE results DROP COLUMN crf")
-        for table in ("runs", "epochs"):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
+        without_what_runs_got_since_0009(connection)
         for table, column in itertools.product(("results", "ood_results", "corruptions"), WINDOWS):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("UPDATE alembic_version SET version_num = '0009'")

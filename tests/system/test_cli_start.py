@@ -229,18 +229,19 @@ def test_the_dashboard_says_in_a_line_why_it_cannot_open(arguments: tuple[str, .
 
 
 CRASHING_DASHBOARD = """
+import sys
 from functools import partialmethod
-from seg_tui import app
+from seg_tui import app, program
 
 def crash(self):
     url = "postgresql://" + "terces"[::-1] + "@db/seg"
     url.missing
 
-app._refuse_hopeless = lambda workspace: None
+sys.stdin.isatty = sys.stderr.isatty = lambda: True
 app.SegTui.open_graphics = lambda self: None
 app.SegTui.on_mount = crash
 app.SegTui.run = partialmethod(app.App.run, headless=True)
-app.main()
+program.main()
 """
 
 
