@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.terminal_theme import TerminalTheme
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -124,6 +125,10 @@ class SegTui(App[None]):
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
+
+    @property
+    def ansi_theme(self) -> TerminalTheme:
+        return self._colors.named or super().ansi_theme
 
     def open_graphics(self) -> None:
         """Ask the terminal for what the setting `images` wants; only before the app runs can it answer."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from rich.terminal_theme import TerminalTheme
+from textual.color import Color, ColorParseError
+
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
 
@@ -16,6 +19,7 @@ class TerminalColors:
 
     def __init__(self, app: SegTui) -> None:
         self._app = app
+        self._named: dict[str, TerminalTheme | None] = {}
 
     @property
     def are_few(self) -> bool:
@@ -43,6 +47,15 @@ class TerminalColors:
 
             app._filters.append(NearestOf256())
 
+    @property
+    def named(self) -> TerminalTheme | None:
+        """What "red", "cyan" and so on of a report are in the theme at hand: its own colours for text that
+        warns, tells of success and so on. None where the theme is the terminal's colours."""
+        theme = self._app.current_theme.name
+        if theme not in self._named:
+            self._named[theme] = _named(self._app.theme_variables)
+        return self._named[theme]
+
     def hint(self, theme: str) -> str:
         """How to get more colours, where there are few and no theme is chosen; else ""."""
         if theme or not self.are_few:
@@ -51,3 +64,21 @@ class TerminalColors:
             f"TERM={os.environ.get('TERM', '')} stands for 16 colours; if your terminal has more, "
             "start TERM=xterm-256color seg-tui"
         )
+
+
+_NAMED = ("background", "error", "success", "warning", "primary", "accent", "primary", "foreground")
+"""Of the theme in place of black, red, green, yellow, blue, magenta, cyan and white."""
+
+
+def _named(variables: dict[str, str]) -> TerminalTheme | None:
+    try:
+        colors = {
+            name: Color.parse(variables[name if name.endswith("ground") else f"text-{name}"])
+            for name in _NAMED
+        }
+    except (KeyError, ColorParseError):
+        return None
+    if any(color.ansi is not None for color in colors.values()):
+        return None
+    normal = [colors[name].rgb for name in _NAMED]
+    return TerminalTheme(colors["background"].rgb, colors["foreground"].rgb, normal, normal)

@@ -26,7 +26,7 @@ from engine.data.prune import CacheInfo, list_caches, prune_caches
 from engine.data.split import split_samples
 from engine.data.synthetic import synthesize
 from engine.exits import first_few
-from engine.report.tables import Column, age, bar, data_size, text_table
+from engine.report.tables import Column, age, data_size, text_table, thin_bar
 from engine.workspace import Workspace
 
 
@@ -180,7 +180,7 @@ def print_contents(catalog: Catalog, report: dict[str, Any], seconds: float) -> 
         Column(
             "pixels", [f"{100 * share:.2f} %" if share else "none" for share in shares.values()], right=True
         ),
-        Column("", [(bar(share / largest, 30), "cyan") for share in shares.values()], rank=1),
+        Column("", [(thin_bar(share / largest, 30), "cyan") for share in shares.values()], rank=1),
     ]
     output.say(text_table(columns, output.table_width))
     output.say(f"\nof all pixels {100 * report['void']:.2f} % belong to no class and are ignored\n")

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
+from engine.cli.explain import chosen_runs
 from engine.cli.reading import open_existing
 from engine.cli.runs import check_experiment
 from engine.config.fields import parse_size
 from engine.config.keys import ConfigError
 from engine.host.access import refuse_unwritable
 from engine.report.compare import ComparedRun, Comparison, compare
+from engine.report.explain import explain
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure
 from engine.report.figures.curves import MEASURES, Curve, curves_figure
 from engine.report.figures.environments import environments_figure
+from engine.report.figures.explain import explain_figure
 from engine.report.figures.robustness import coverage_figure, robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
 from engine.report.figures.score_maps import Judged, score_maps_figure
@@ -68,16 +71,23 @@ def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], option
         raise ConfigError([f"{kind}: is not a kind of figure; it must be one of {', '.join(KINDS)}"])
     if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
         raise FigureError(f"{out}: a figure is a PNG or PDF; its name must end in .png, .pdf or neither")
-    if not prefixes and kind != OF_ALL_RUNS:
-        raise ConfigError([f"RUN: which runs? figure {kind} needs some; {OF_ALL_RUNS} alone can take all"])
+    if not prefixes and kind not in OF_ALL_RUNS:
+        raise ConfigError(
+            [f"RUN: which runs? figure {kind} needs some; only {' and '.join(OF_ALL_RUNS)} can take all"]
+        )
     draw, usual = KINDS[kind]
     with open_existing(workspace) as store:
-        ids = [store.resolve(prefix) for prefix in prefixes]
-        out = out or (workspace.run_dir(ids[0]).outputs if ids else workspace.root / EXPORTS) / kind
+        if kind == "explain":
+            ids = [row.id for row in chosen_runs(store, prefixes, options.experiment)]
+        else:
+            ids = [store.resolve(prefix) for prefix in prefixes]
+        of_one = ids and kind != "explain"
+        out = out or (workspace.run_dir(ids[0]).outputs if of_one else workspace.root / EXPORTS) / kind
         refuse_unwritable(out.parent, "use --out FILE to write it elsewhere")
         columns: Columns = 1 if (options.columns or usual) == 1 else 2
         figure = draw(_Material(workspace, store, ids, options, columns))
-    about = "seg-engine runs " + (", ".join(ids) or "of the workspace")
+    about = "seg-engine runs " + (", ".join(ids[:MOST_NAMED]) or "of the workspace")
+    about += f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
     note = ""
     for path in [out] if out.suffix else [out.with_suffix(suffix) for suffix in SUFFIXES]:
         note = save_figure(figure, path, about) or note
@@ -214,6 +224,15 @@ def _speed(material: _Material) -> Figure:
     return figure
 
 
+def _explain(material: _Material) -> Figure:
+    """The score against each key that differs, and all of them as parallel axes."""
+    rows = [material.store.run(run_id) for run_id in material.prefixes]
+    explanation = explain(rows, material.options.measure)
+    for note in explanation.notes:
+        notices.say(f"note: {note}")
+    return explain_figure(explanation, material.columns)
+
+
 def _speed_choice(options: FigureOptions) -> SpeedChoice:
     try:
         size = parse_size(options.size) if options.size else None
@@ -251,11 +270,15 @@ KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "robustness": (_robustness, 2),
     "generalise": (_generalise, 1),
     "speed": (_speed, 1),
+    "explain": (_explain, 2),
 }
 """Kind of figure -> what draws it, and the columns that it usually spans."""
 
-OF_ALL_RUNS = "speed"
-"""The kind that shows all runs where none is named."""
+OF_ALL_RUNS = ("speed", "explain")
+"""The kinds that show all runs where none is named."""
+
+MOST_NAMED = 50
+"""So many runs are named in the metadata of a figure."""
 
 EXPORTS = "exports"
 """Where a figure of no run in particular goes, below the workspace."""

@@ -36,7 +36,9 @@ FIGURES = (
     "robustness",
     "generalise",
     "speed",
+    "explain",
 )
+EXPLAINED = ("dice", "miou", "last_dice", "train_dice", "val_loss", "memory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +230,39 @@ def compare(context: typer.Context, wanted: SideBySide) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explaining:
+    chosen: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN_OR_FILTER",
+            help="Runs, or filters as of `runs` [default: all runs].",
+            autocompletion=words.runs,
+        ),
+    ] = field(default_factory=list)
+    experiment: ExperimentOnly = None
+    measure: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD",
+            help="What to explain: dice, miou, last_dice, train_dice, val_loss or memory.",
+            autocompletion=words.among(*EXPLAINED),
+        ),
+    ] = "dice"
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Count runs that have not finished.")] = (
+        False
+    )
+    as_json: Json = False
+
+
+@commands.command()
+def explain(context: typer.Context, wanted: Explaining) -> None:
+    """Explain what made runs better: which config keys matter."""
+    from engine.cli.explain import explain_runs
+
+    explain_runs(workspace_of(context), wanted)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FigureOptions:
     """What a person may choose; each kind of figure takes what concerns it."""
 
@@ -299,7 +334,8 @@ def figure(
         str,
         typer.Argument(
             metavar="KIND",
-            help="samples, curves, classes, confusion, ood, coverage, robustness, generalise or speed.",
+            help="samples, curves, classes, confusion, ood, coverage, robustness, generalise, speed or "
+            "explain.",
             autocompletion=words.among(*FIGURES),
         ),
     ],
@@ -307,7 +343,7 @@ def figure(
         list[str] | None,
         typer.Argument(
             metavar="RUN...",
-            help="Run ids, prefixes of them, or names; speed shows all runs by default.",
+            help="Run ids, prefixes or names; speed and explain show all by default, explain takes filters.",
             autocompletion=words.runs,
         ),
     ] = None,

@@ -11,6 +11,7 @@ from engine.report.latency import frames, machine_of, milliseconds, size_of
 from engine.report.page import Block, Bullets, Cell, Marked, table, text
 from engine.report.tables import Column, score, text_table
 from engine.store import LatencyRow, RunRow
+from engine.tasks import learns_classes
 from engine.visible import one_line
 
 SPEED_TITLE = "Dice against frames a second"
@@ -156,6 +157,16 @@ def _conditions(choice: SpeedChoice, best: tuple[str, str] | None) -> str:
     at = "each at its input size" if choice.size is None else "{}x{}".format(*choice.size)
     compiled = ", compiled" if choice.compiled else ""
     return f"protocol {choice.protocol}, {choice.runtime} {precision}{compiled}, {at}, {machine}"
+
+
+def speed_among(rows: Iterable[RunRow], latencies: Sequence[LatencyRow]) -> SpeedPlot | None:
+    """The plot of those runs whose latency was measured; None where it was of none. `latencies` are of any
+    runs, in the order of time."""
+    measured = {row.source or row.run_id for row in latencies}
+    contenders = [
+        contender(row) for row in rows if row.id in measured and learns_classes(row.task, row.classes)
+    ]
+    return speed_plot(contenders, latencies) if contenders else None
 
 
 def speed_table(plot: SpeedPlot, width: int | None = None) -> Text:

@@ -84,7 +84,7 @@ def class_table(
         Column("class", [*names, ("mean", "bold")], least=12),
         Column("Dice", [*map(score, dice), (score(_mean(dice)), "bold")], right=True),
         Column("IoU", [*map(score, iou), (score(_mean(iou)), "bold")], right=True),
-        Column("", [*((bar(value), "cyan") for value in dice), ""]),
+        Column("", [*((thin_bar(value), "cyan") for value in dice), ""]),
     ]
     return text_table(columns)
 
@@ -112,6 +112,14 @@ def bar(share: float | None, width: int = 20) -> str:
         return ""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
+
+
+def thin_bar(share: float | None, width: int = 20) -> str:
+    """The same to half a character, as a line: bars below each other stay apart."""
+    if share is None:
+        return ""
+    halves = round(max(0.0, min(1.0, share)) * width * 2)
+    return "━" * (halves // 2) + "╸" * (halves % 2)
 
 
 def score(value: float | None, sign: str = "", digits: int = 4) -> str:

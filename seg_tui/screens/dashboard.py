@@ -44,6 +44,9 @@ from seg_tui.widgets.run_table import RunTable
 BESIDE_COLUMNS = 110
 """From this width on the pane is beside the table, else below it."""
 
+LOW_LINES = 20
+"""With fewer lines than this, runs come first: one line is left to the pane below them, one to the keys."""
+
 TICK_SECONDS = 2.0
 """How often ages and heartbeats are looked at while nothing else happens."""
 
@@ -61,6 +64,7 @@ class Dashboard(Acting, Screen[None]):
         &.no-runs #empty { display: block; }
         &.no-runs RunTable, &.no-runs RunPane { display: none; }
         & > KeyBar { min-height: 2; }
+        &.low > KeyBar { min-height: 1; }
         &.below > #body { layout: vertical; }
         &.no-pane RunPane { display: none; }
     }
@@ -180,8 +184,12 @@ class Dashboard(Acting, Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         below = event.size.width < BESIDE_COLUMNS
-        self.set_class(below, "below")
-        self._pane.set_class(below, "below")
+        low = event.size.height < LOW_LINES
+        self.set_class(low, "low")
+        self.query_one(KeyBar).allow(1 if low else 2)
+        for widget in (self, self._pane):
+            widget.set_class(below, "below")
+        self._pane.set_class(below and low, "low")
 
     # ------------------------------------------------------------------ what is there
 

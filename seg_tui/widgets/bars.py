@@ -96,6 +96,11 @@ class KeyBar(Static):
     def on_resize(self, event: events.Resize) -> None:
         self._draw()
 
+    def allow(self, lines: int) -> None:
+        """Take at most so many lines from now on."""
+        self._most, self._width = lines, 0
+        self._draw()
+
     def _draw(self) -> None:
         keys = tuple(
             (active.binding.key, self.app.get_key_display(active.binding), active.binding.description)

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from seg_tui.widgets import curves as axes
 from seg_tui.widgets.chart_drawing import ChartDrawing, Inks
-from seg_tui.widgets.curves import Curve, Window, smoothed
+from seg_tui.widgets.curves import Curve, Window
 
 if TYPE_CHECKING:
     from seg_tui.widgets.plot import Plot
@@ -32,8 +32,9 @@ class Chart(Widget, can_focus=True):
     """Curves over epochs or over time. `show` gives it what to draw; it draws only when something changed.
 
     Dots are drawn two across and four down in each cell, by the lowest and highest value of each column of
-    dots. The y axis fits what is in sight. Values that are None, not finite, or not positive on a log scale,
-    are gaps.
+    dots; a cell that several curves go through has the dots of all and a colour of its own. The y axis fits
+    what is in sight but for outliers. Values that are None, not finite, or not positive on a log scale, are
+    gaps.
     """
 
     DEFAULT_CSS = """
@@ -42,9 +43,13 @@ class Chart(Widget, can_focus=True):
     Chart > .chart--label { color: $foreground 60%; }
     Chart > .chart--title { color: $foreground; text-style: bold; }
     Chart > .chart--cursor { color: $text-accent; }
+    Chart > .chart--shared { color: $foreground; text-style: bold; }
+    Chart > .chart--hidden { color: $text-warning; }
     Chart:focus > .chart--title { color: $text-accent; text-style: bold; }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--axis", "chart--label", "chart--title", "chart--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"chart--{part}" for part in ("axis", "label", "title", "cursor", "shared", "hidden")
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "read(-1)", "read off", key_display="← →", tooltip="Read all curves at a point"),
         Binding("right", "read(1)", "read off", show=False),
@@ -56,11 +61,14 @@ class Chart(Widget, can_focus=True):
         Binding("0", "whole", "all", show=False),
         Binding("w", "smooth", "smooth", tooltip="Weight of the moving average: 0, 0.6, 0.9, 0.97"),
         Binding("L", "log_scale", "log scale", tooltip="Logarithmic y axis"),
+        Binding("O", "outliers", "outliers", tooltip="Show or hide the outliers that squash the curves"),
     ]
 
     smoothing: reactive[float] = reactive(0.0)
     """Weight of the past in the moving average, in [0, 1); above 0 the raw curves stand dimmed behind."""
     log_scale: reactive[bool] = reactive(False)
+    clipped: reactive[bool] = reactive(True)
+    """Whether the y axis leaves out outliers, which are then counted beside the title."""
     sight: reactive[Window | None] = reactive(None)
     """The x from left to right that are in sight; None: all."""
     cursor: reactive[float | None] = reactive(None)
@@ -81,7 +89,6 @@ class Chart(Widget, can_focus=True):
         self.draws = 0
         """How often it was drawn anew."""
         self._x_kind: Literal["epoch", "time"] = "epoch"
-        self._smooth: list[list[float | None] | None] | None = None
         self._plot: Plot | None = None
         self._plot_left, self._plot_width = 0, 1
         self._grabbed: int | None = None
@@ -101,7 +108,7 @@ class Chart(Widget, can_focus=True):
         if x_kind != self._x_kind:
             self.sight, self.cursor = None, None
         self.curves, self._x_kind, self.title = tuple(curves), x_kind, title
-        self._smooth = self._plot = None
+        self._plot = None
         self._redraw()
 
     # ------------------------------------------------------------------ keys and mouse
@@ -143,6 +150,9 @@ class Chart(Widget, can_focus=True):
 
     def action_log_scale(self) -> None:
         self.log_scale = not self.log_scale
+
+    def action_outliers(self) -> None:
+        self.clipped = not self.clipped
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
@@ -189,11 +199,14 @@ class Chart(Widget, can_focus=True):
     # ------------------------------------------------------------------ when to draw
 
     def watch_smoothing(self) -> None:
-        self._smooth = self._plot = None
+        self._plot = None
         self._redraw()
 
     def watch_log_scale(self) -> None:
         self._plot = None
+        self._redraw()
+
+    def watch_clipped(self) -> None:
         self._redraw()
 
     def watch_sight(self) -> None:
@@ -222,15 +235,16 @@ class Chart(Widget, can_focus=True):
         self.draws += 1
         from seg_tui.widgets.plot import Plot  # brings NumPy: not before there is something to draw
 
-        averages = self._averages()
         if self._plot is None:
-            self._plot = Plot(self.curves, averages, self.log_scale)
+            self._plot = Plot(self.curves, self.smoothing, self.log_scale)
         style = self.get_component_rich_style
         inks = Inks(
             axis=style("chart--axis"),
             label=style("chart--label"),
             title=style("chart--title"),
             cursor=style("chart--cursor"),
+            shared=style("chart--shared"),
+            hidden=style("chart--hidden"),
             ground=self.rich_style,
             background=self.background_colors[1],
             no_color=self.app.no_color,
@@ -239,24 +253,16 @@ class Chart(Widget, can_focus=True):
             self.title,
             self.empty,
             self.curves,
-            averages,
             self._plot,
             self._x_kind,
             self.log_scale,
+            self.clipped,
             self.smoothing,
             self.cursor,
+            "O" if self.can_focus else "",
             inks,
         )
         strips = drawing.strips(self.size.width, self.size.height, self.sight or axes.extent(self.curves))
         if drawing.columns:
             self._plot_left, self._plot_width = drawing.left, drawing.columns
         return strips
-
-    def _averages(self) -> list[list[float | None] | None]:
-        """The moving average of each curve that has one."""
-        if self._smooth is None:
-            self._smooth = [
-                smoothed(curve.y, self.smoothing) if self.smoothing and not curve.behind else None
-                for curve in self.curves
-            ]
-        return self._smooth

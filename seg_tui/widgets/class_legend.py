@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from engine.report.tables import bar
+from engine.report.tables import thin_bar
 from seg_tui.widgets.class_colors import Color, hex_of
 from seg_tui.widgets.label_image import shorten
 
@@ -58,7 +58,7 @@ def legend(
         text.append("   " + shorten(name, NAME_WIDTH + COLUMN_WIDTH).ljust(NAME_WIDTH + COLUMN_WIDTH))
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in values[:shown]), style="bold")
         if shown == 1:
-            text.append(" " + bar(values[0], BAR_WIDTH))
+            text.append(" " + thin_bar(values[0], BAR_WIDTH))
         text.append("\n")
     text.append("\n")
     for row in rows:
@@ -70,7 +70,7 @@ def legend(
         text.append(percent(row.share).rjust(COLUMN_WIDTH), style=faint)
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in row.dice[:shown]))
         if shown == 1:
-            text.append(" " + bar(row.dice[0] if row.dice else None, BAR_WIDTH), style=faint)
+            text.append(" " + thin_bar(row.dice[0] if row.dice else None, BAR_WIDTH), style=faint)
         text.append("\n")
     return text
 

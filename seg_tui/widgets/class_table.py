@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from engine.report.tables import Cell, Column, bar, score, sparkline, text_table
+from engine.report.tables import Cell, Column, score, sparkline, text_table, thin_bar
 from engine.store import EpochRow, EvaluationRow
 from seg_tui.palette import BETTER, CURVES, WORSE, legible
 from seg_tui.widgets.text_pane import TextPane
@@ -135,7 +135,7 @@ class ClassTable(TextPane):
             *names,
             Column("Dice", [(score(line.now), "bold") for line in lines], right=True),
             Column("IoU", [score(line.iou) for line in lines], right=True, rank=2),
-            Column("", [(bar(line.now, bar_width).ljust(bar_width), ink) for line in lines], rank=1),
+            Column("", [(thin_bar(line.now, bar_width).ljust(bar_width), ink) for line in lines], rank=1),
         ]
         if len(self._epochs) == 1:
             return columns

@@ -69,61 +69,48 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def smoothed(values: Sequence[float | None], weight: float) -> list[float | None]:
-    """The exponential moving average with `weight` in [0, 1) on the past, corrected for its start as in Adam
-    (Kingma and Ba 2015, section 3), so that the first value is itself. Gaps stay gaps."""
-    average, known = 0.0, 0
-    line: list[float | None] = []
-    for value in map(finite, values):
-        if value is None:
-            line.append(None)
-            continue
-        known += 1
-        average = weight * average + (1 - weight) * value
-        line.append(average / (1 - weight**known))
-    return line
-
-
 # ---------------------------------------------------------------------- axes
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` round values (1, 2 or 5 times a power of ten apart) from `low` to `high`."""
+    """Round values (1, 2 or 5 times a power of ten apart) from `low` to `high`: at most `most`, but two at
+    least where that is 2 or more."""
     if not high > low or most < 1:
         return [low]
     step = _round_step((high - low) / most, (1, 2, 5, 10))
     found = _multiples(low, high, step)
-    # Of a narrow stretch between two round values there is always a less round one.
-    while not found and step > 0:
-        step = _round_step(step / 10, (1, 2, 5, 10))
-        found = _multiples(low, high, step)[:most]
-    return found
+    # Where no or one round value lies within, two less round ones do.
+    while len(found) < min(2, most) and step > 0:
+        step = _round_step(step / 2.5, (1, 2, 5, 10))
+        found = _multiples(low, high, step)
+    return found if len(found) <= most else [found[0], found[-1]][-most:]
 
 
 def whole_ticks(low: float, high: float, most: int) -> list[float]:
-    """The same among whole numbers, such as epochs."""
+    """Round whole numbers, such as epochs, and the last one that is not above `high`."""
+    last = float(math.floor(high + 1e-9))
     if not high > low or most < 1:
-        return [low]
+        return [last]
     step = max(1.0, _round_step((high - low) / most, (1, 2, 5, 10)))
-    return _multiples(low, high, step)
+    return sorted({*_multiples(low, high, step), last} if last >= low else _multiples(low, high, step))
 
 
 _CLOCK = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
 def time_ticks(low: float, high: float, most: int) -> list[float]:
-    """The same in seconds: apart by what a clock counts in."""
+    """Seconds that are apart by what a clock counts in, and `high`."""
     if not high > low or most < 1:
-        return [low]
+        return [high]
     least = (high - low) / most
     days = 86400 * _round_step(least / 86400, (1, 2, 5, 10))
     step = next((float(s) for s in _CLOCK if s >= least), days)
-    return _multiples(low, high, step)
+    return sorted({*_multiples(low, high, step), high})
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
     """At most `most` values between 10**low and 10**high, as exponents: powers of ten, or 1, 2 and 5 times
-    them where few powers lie in between."""
+    them where few powers lie in between; two at least where `most` is 2 or more."""
     for leading in ((1, 2, 5), (1,)):
         found = [
             math.log10(factor) + power
@@ -134,7 +121,8 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         if 2 <= len(found) <= most:
             return found
     if len(found) > most:
-        return found[:: math.ceil(len(found) / most)]
+        chosen = found[:: math.ceil(len(found) / most)]
+        return chosen if len(chosen) > 1 or most < 2 else [found[0], found[-1]]
     return ticks(low, high, most)
 
 
@@ -144,12 +132,17 @@ def tick_labels(values: Sequence[float]) -> list[str]:
         return []
     if len(values) == 1:
         return [f"{values[0]:.6g}"]
-    step = min(b - a for a, b in pairwise(values))
     largest = max(map(abs, values))
     if largest >= 1e5 or (largest and largest < 1e-3):
-        return [f"{value:.2g}" for value in values]
+        labels = [f"{value:.1e}" for value in values]
+        for digits in range(2, 16):
+            if len(set(labels)) == len(values):
+                break
+            labels = [f"{value:.{digits}e}" for value in values]
+        return labels
+    step = min(b - a for a, b in pairwise(values))
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
-    return [f"{value:.{min(decimals, 6)}f}" for value in values]
+    return [f"{value:.{min(decimals, 12)}f}" for value in values]
 
 
 def time_label(seconds: float) -> str:
@@ -171,17 +164,22 @@ def place_labels(
     columns: Sequence[int | None], labels: Sequence[str], width: int, left: str = ""
 ) -> tuple[str, list[int]]:
     """Labels centred under their columns on a line of `width` cells, with `left` at its beginning; and the
-    columns of those for which there was room. None is a column out of sight."""
-    line, placed, free = [" "] * width, [], len(left) + bool(left)
+    columns of those for which there was room. The last one, which tells where the axis ends, has it first.
+    None is a column out of sight."""
+    line, placed = [" "] * width, []
     line[: len(left)] = left
-    for column, text in zip(columns, labels, strict=True):
-        if column is None:
-            continue
+    free, end = len(left) + bool(left), width + 1
+    wanted = [(column, text) for column, text in zip(columns, labels, strict=True) if column is not None]
+    for place, (column, text) in enumerate([*wanted[-1:], *wanted[:-1]]):
         begin = max(0, min(column - len(text) // 2, width - len(text)))
-        if begin >= free and begin + len(text) <= width:
-            line[begin : begin + len(text)] = text
+        if begin < free or begin + len(text) >= end:
+            continue
+        line[begin : begin + len(text)] = text
+        placed.append(column)
+        if place == 0:
+            end = begin
+        else:
             free = begin + len(text) + 1
-            placed.append(column)
     return "".join(line), placed
 
 

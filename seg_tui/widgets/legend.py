@@ -15,8 +15,11 @@ GAP = 2
 Entry = list[Segment]
 
 
-def legend_lines(entries: Sequence[Entry], width: int, most: int, muted: Style, base: Style) -> list[Strip]:
-    """At most `most` lines of `width` cells, `base` below all; `muted` is the word on what is left out."""
+def legend_lines(
+    entries: Sequence[Entry], width: int, most: int, muted: Style, base: Style, spare: Entry | None = None
+) -> list[Strip]:
+    """At most `most` lines of `width` cells, `base` below all; `muted` is the word on what is left out. The
+    `spare` entry stands last, where there is room for it."""
     lines: list[list[Entry]] = [[]]
     for count, entry in enumerate(entries):
         if lines[-1] and _length([*lines[-1], entry]) > width:
@@ -25,6 +28,8 @@ def legend_lines(entries: Sequence[Entry], width: int, most: int, muted: Style, 
                 break
             lines.append([])
         lines[-1].append(entry)
+    if spare is not None and _length([*lines[-1], spare]) <= width:
+        lines[-1].append(spare)
     return [_strip(line, width, muted, base) for line in lines]
 
 

@@ -12,13 +12,20 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 ACROSS, DOWN = 2, 4
 """Dots of a cell."""
 
+_FAR = 20.0
+"""How far beyond the raster a line is followed, in its heights."""
+
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 """What each dot of a cell adds to U+2800 (The Unicode Standard, "Braille Patterns")."""
 
 
+SHARED = -2
+"""The mark of a cell that several lines go through."""
+
+
 class Raster:
-    """Dots of `width` x `height` cells. Where lines meet, a cell has the dots of all of them and, as it can
-    have but one colour, the mark of the last."""
+    """Dots of `width` x `height` cells. Where lines meet, a cell has the dots of all of them, and as it can
+    have but one colour, the mark SHARED."""
 
     def __init__(self, width: int, height: int) -> None:
         self.cells: dict[int, npt.NDArray[np.bool_]] = {}
@@ -30,6 +37,8 @@ class Raster:
         """Draw through points in units of the raster: x in [0, 1] from left to right, y in [0, 1] from bottom
         to top. Both have shape [N] with x rising; NaN in y is a gap, a point alone a dot."""
         rows, columns = self.dots.shape
+        # The way to a point far beyond is not drawn dot by dot.
+        y = np.clip(y, -_FAR, 1 + _FAR)
         x, y, part = _inside(x * (columns - 1), (1 - y) * (rows - 1), columns - 1)
         if len(x) > 4 * columns:
             x, y, part = _decimated(x, y, part)
@@ -49,23 +58,50 @@ class Raster:
         fresh = np.zeros_like(self.marks, dtype=bool)
         fresh[row // DOWN, column // ACROSS] = True
         self.dots[row, column] = True
-        self.marks[fresh] = mark
+        self.marks[fresh] = np.where(self.marks[fresh] == -1, mark, SHARED)
         self.cells[mark] = fresh
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether any cell is."""
+        return bool((self.marks == SHARED).any())
+
+    def inks(self) -> npt.NDArray[np.int64]:
+        """The marks as they are drawn: where lines run together for several columns, the first of these is
+        SHARED and the others have the marks of the lines in turn; -1 is no line."""
+        inks = self.marks.copy()
+        row, column = np.nonzero(self.marks == SHARED)
+        if not len(row):
+            return inks
+        together = (self.marks == SHARED).any(axis=0)
+        apart = np.maximum.accumulate(np.where(together, -1, np.arange(len(together))))
+        turn = column - apart[column] - 2
+        through = np.stack([cells[row, column] for cells in self.cells.values()])
+        wanted = turn % through.sum(axis=0) + 1
+        line = np.argmax(through & (np.cumsum(through, axis=0) == wanted), axis=0)
+        inks[row, column] = np.where(turn < 0, SHARED, np.array(list(self.cells))[line])
+        return inks
+
     def spots(self, mark: int, every: int, shift: int) -> list[tuple[int, int]]:
-        """Row and column of cells of a line, one in each `every` columns; the last one of a shorter line."""
-        cells = self.cells[mark]
+        """Row and column of cells of a line, one in each `every` columns; the last one of a shorter line.
+        They are cells of its own, unless it has none."""
+        own = self.cells[mark] & (self.marks == mark)
+        cells = own if own.any() else self.cells[mark]
         through = np.flatnonzero(cells.any(axis=0))
         chosen = through[(through - shift) % every == 0]
         columns = chosen if len(chosen) else through[-1:]
         return [(int(np.argmax(cells[:, column])), int(column)) for column in columns]
 
-    def characters(self) -> list[list[str]]:
-        """The cells as characters, row by row; blank where there is no dot."""
+    def codes(self) -> npt.NDArray[np.int64]:
+        """The code points of the cells [height, width]; a blank's where there is no dot."""
         height, width = self.marks.shape
         cells = self.dots.reshape(height, DOWN, width, ACROSS)
-        codes = np.einsum("rdca,da->rc", cells, _BITS)
-        return [[" " if code == 0 else chr(0x2800 + code) for code in row] for row in codes.tolist()]
+        bits = np.einsum("rdca,da->rc", cells, _BITS)
+        return np.where(bits == 0, ord(" "), 0x2800 + bits)
+
+    def characters(self) -> list[list[str]]:
+        """The cells as characters, row by row."""
+        return [[chr(code) for code in row] for row in self.codes().tolist()]
 
 
 def _inside(x: Floats, y: Floats, right: float) -> tuple[Floats, Floats, Floats]:

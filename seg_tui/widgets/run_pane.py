@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 
 from engine.report.runs import done, outcome, status_cell, worded
-from engine.report.tables import Column, age, bar, data_size, duration, large, score, text_table
+from engine.report.tables import Column, age, data_size, duration, large, score, text_table, thin_bar
 from engine.store import CorruptionRow, CrfRow
 from engine.tasks import TASKS
 from engine.tasks.robustness import HARDEST
@@ -66,6 +66,7 @@ class RunPane(Vertical):
         &.overview { & > #pane-classes, & > #pane-log { display: none; } }
         &.overview.traceback > #pane-log { display: block; }
         & > #pane-log, & > #pane-classes { margin-top: 0; }
+        &.low.overview { height: 1; }
     }
     """
 
@@ -311,7 +312,7 @@ def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:
     columns = [
         Column("corruption", names),
         Column("Dice", [score(row.dice) for row in hardest], right=True),
-        Column(f"strength {HARDEST}"[:room], [(bar(row.dice, room), "cyan") for row in hardest], rank=1),
+        Column(f"strength {HARDEST}"[:room], [(thin_bar(row.dice, room), "cyan") for row in hardest], rank=1),
     ]
     return text_table(columns, width)
 
@@ -338,7 +339,7 @@ def class_bars(detail: Detail, width: int) -> Text:
         Column("Dice", [score(value) for value in scores.values()], right=True),
         Column(
             told[:room],
-            [(bar(value, room), "cyan") for value in scores.values()],
+            [(thin_bar(value, room), "cyan") for value in scores.values()],
             rank=1,
         ),
     ]

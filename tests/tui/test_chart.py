@@ -10,8 +10,9 @@ from textual.app import App, ComposeResult
 
 from seg_tui.palette import CURVES, _luminance, legible
 from seg_tui.widgets.chart import Chart, Curve
-from seg_tui.widgets.curves import log_ticks, smoothed, tick_labels, ticks, time_label, time_ticks
-from seg_tui.widgets.raster import DOWN, Raster
+from seg_tui.widgets.curves import log_ticks, tick_labels, ticks, time_label, time_ticks
+from seg_tui.widgets.plot import smoothed
+from seg_tui.widgets.raster import DOWN, SHARED, Raster
 
 
 class ChartApp(App[None]):
@@ -74,27 +75,44 @@ def test_a_line_is_cut_where_it_leaves_what_is_in_sight() -> None:
     assert (raster.dots == inside.dots).all()
 
 
-def test_a_cell_shows_the_dots_of_all_lines_in_the_colour_of_the_last() -> None:
+def test_a_cell_shows_the_dots_of_all_lines_and_says_that_they_share_it() -> None:
     raster = Raster(2, 1)
     raster.line(np.array([0.0, 1.0]), np.array([1.0, 1.0]), 0)
     raster.line(np.array([0.0, 0.3]), np.array([0.0, 0.0]), 1)
     assert raster.characters() == [["⣉", "⠉"]]
-    assert raster.marks.tolist() == [[1, 0]]
+    assert raster.marks.tolist() == [[SHARED, 0]]
+
+
+def test_where_lines_run_together_both_of_their_colours_are_seen() -> None:
+    raster = Raster(6, 1)
+    raster.line(np.array([0.0, 1.0]), np.array([0.5, 0.5]), 0)
+    raster.line(np.array([0.3, 1.0]), np.array([0.5, 0.5]), 1)
+    assert raster.inks().tolist() == [[0, SHARED, 0, 1, 0, 1]]
 
 
 # ---------------------------------------------------------------------- numbers
 
 
 def test_smoothing_keeps_a_constant_and_begins_at_the_first_value() -> None:
-    assert smoothed([0.5, 0.5, 0.5], 0.9) == pytest.approx([0.5, 0.5, 0.5])
-    line = smoothed([1.0, None, 0.0, float("nan")], 0.5)
-    assert line == [1.0, None, pytest.approx(1 / 3), None]
+    assert smoothed(np.full(200, 0.5), 0.9) == pytest.approx(np.full(200, 0.5))
+    line = smoothed(np.array([1.0, np.nan, 0.0, np.nan]), 0.5)
+    assert line == pytest.approx([1.0, np.nan, 1 / 3, np.nan], nan_ok=True)
+
+
+def test_smoothing_in_blocks_is_the_moving_average_of_the_book() -> None:
+    values = np.random.default_rng(0).normal(size=300)
+    average, expected = 0.0, []
+    for count, value in enumerate(values, 1):
+        average = 0.97 * average + 0.03 * value
+        expected.append(average / (1 - 0.97**count))
+    assert smoothed(values, 0.97) == pytest.approx(expected)
 
 
 def test_ticks_are_round_and_not_too_many() -> None:
     assert ticks(0.03, 0.61, 4) == pytest.approx([0.2, 0.4, 0.6])
     assert tick_labels([0.2, 0.4, 0.6]) == ["0.2", "0.4", "0.6"]
-    assert time_ticks(0, 7200, 5) == [0, 1800, 3600, 5400, 7200]
+    assert time_ticks(0, 7000, 5) == [0, 1800, 3600, 5400, 7000]
+    assert tick_labels([100_000.0, 100_010.0]) == ["1.0000e+05", "1.0001e+05"]
     assert [time_label(t) for t in (0, 1800, 5400)] == ["0", "30m", "1h30m"]
     assert [10**t for t in log_ticks(-2.2, 0.5, 6)] == pytest.approx([0.01, 0.1, 1.0])
 
@@ -252,7 +270,9 @@ async def test_without_colours_each_curve_has_a_sign_of_its_own(monkeypatch: pyt
 @pytest.mark.parametrize("values", [(0.34567,), (0.3457, 0.3459), (0.0,), (99.0, 100.0), (3e-5, 3.1e-5)])
 @pytest.mark.parametrize("size", [(30, 6), (80, 24)])
 @pytest.mark.asyncio
-async def test_there_is_always_a_tick_at_the_y_axis(values: tuple[float, ...], size: tuple[int, int]) -> None:
+async def test_there_are_always_two_ticks_at_the_y_axis(
+    values: tuple[float, ...], size: tuple[int, int]
+) -> None:
     app = ChartApp()
     async with app.run_test(size=size) as pilot:
         app.chart.show([curve(*values)])
@@ -260,7 +280,7 @@ async def test_there_is_always_a_tick_at_the_y_axis(values: tuple[float, ...], s
             app.chart.log_scale = log_scale
             await pilot.pause()
             ticks_there = [line.split("┤")[0] for line in app.text() if "┤" in line]
-            assert ticks_there
+            assert len(set(ticks_there)) >= 2
             low, high = min(values), max(values)
             room = 0.1 * (high - low) or 0.2 * abs(high) or 0.6
             assert all(low - room <= float(text) <= high + room for text in ticks_there)
@@ -271,8 +291,53 @@ async def test_there_is_always_a_tick_at_the_y_axis(values: tuple[float, ...], s
 async def test_the_last_place_of_the_x_axis_is_for_a_number(size: tuple[int, int]) -> None:
     app = ChartApp()
     async with app.run_test(size=size) as pilot:
-        app.chart.show([curve(*(k / 30 for k in range(30)))])
+        for last in (30, 173):
+            app.chart.show([curve(*(k / last for k in range(last)))])
+            await pilot.pause()
+            *_, rule, labels = app.text()
+            assert float(labels.split()[-1]) == last
+            assert "epoch" in rule + labels
+
+
+@pytest.mark.asyncio
+async def test_outliers_are_counted_and_shown_on_request_and_scores_are_never_hidden() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(80, 15)) as pilot:
+        losses = [1 + 0.5**epoch for epoch in range(1, 41)]
+        app.chart.show([curve(*losses, 80.0, 135069236024661.3, math.nan, -9.0, *losses)])
+        app.chart.focus()
         await pilot.pause()
-        *_, rule, labels = app.text()
-        assert float(labels.split()[-1]) == 30
-        assert "epoch" in rule + labels
+        assert "↑2 ↓1 hidden (O)" in app.text()[0]
+        assert "↑" in app.text()[1]
+        assert "↓" in app.text()[12]
+        assert max(float(line.split("┤")[0]) for line in app.text() if "┤" in line) < 2
+        await pilot.press("O")
+        assert "hidden" not in "".join(app.text())
+        assert max(float(line.split("┤")[0]) for line in app.text() if "┤" in line) == 1e14
+        app.chart.clipped = True
+        app.chart.show([curve(0.01, 0.3, *[0.9 + k / 1000 for k in range(40)])])
+        await pilot.pause()
+        assert "hidden" not in "".join(app.text())
+
+
+@pytest.mark.asyncio
+async def test_curves_that_cross_keep_their_colours_and_share_a_cell_in_none_of_them() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(60, 15)) as pilot:
+        rising = [k / 30 for k in range(31)]
+        up, down = curve(*rising), Curve("train", CURVES[1], tuple(range(1, 32)), tuple(rising[::-1]))
+        app.chart.show([up, down])
+        await pilot.pause()
+        dots = [
+            segment.style.color
+            for y in range(1, 13)
+            for segment in app.chart.render_line(y)
+            if segment.style is not None and any("⠀" < c <= "⣿" for c in segment.text)
+        ]
+        shared = app.chart.get_component_rich_style("chart--shared").color
+        assert {color.name for color in dots if color} >= {CURVES[0], CURVES[1]}
+        assert 1 <= dots.count(shared) <= 3
+        assert "━ shared" in app.text()[0]
+        app.chart.show([up])
+        await pilot.pause()
+        assert "shared" not in app.text()[0]
