@@ -65,6 +65,12 @@ class Navigation:
 
         self._app.push_screen(CompareScreen(tuple(run_ids)))
 
+    def explanation(self, run_ids: Sequence[str]) -> None:
+        """What made some of these runs better."""
+        from seg_tui.screens.explain import ExplainScreen
+
+        self._app.push_screen(ExplainScreen(tuple(run_ids)))
+
     def predictions(self, run_ids: Sequence[str]) -> None:
         """Show the gallery of one run, or of some side by side."""
         from seg_tui.screens.preview import PreviewScreen

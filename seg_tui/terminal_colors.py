@@ -31,11 +31,11 @@ class TerminalColors:
     def take_theme(self, wanted: str) -> str:
         """Take the theme of that name; else one of the terminal's own colours where it has only sixteen.
         Returns a line when there is no such theme."""
-        if wanted in self._app.available_themes:
-            self._app.theme = wanted
-            return ""
-        self._app.theme = ANSI_THEME if self.are_few else DARK_THEME
-        if not wanted:
+        there = wanted in self._app.available_themes
+        self._app.theme = wanted if there else ANSI_THEME if self.are_few else DARK_THEME
+        # Textual asks for the colours with names when the theme becomes another, and not at the start.
+        self._app.ansi_theme_dark = self._app.ansi_theme_light = self._app.ansi_theme
+        if there or not wanted:
             return ""
         return f"theme: {wanted!r} does not exist; using {self._app.theme}. f2 lists the themes"
 
@@ -53,7 +53,7 @@ class TerminalColors:
         warns, tells of success and so on. None where the theme is the terminal's colours."""
         theme = self._app.current_theme.name
         if theme not in self._named:
-            self._named[theme] = _named(self._app.theme_variables)
+            self._named[theme] = _named(self._app.get_css_variables())
         return self._named[theme]
 
     def hint(self, theme: str) -> str:

@@ -13,9 +13,9 @@ from seg_tui.preview.galleries import RunGallery
 from seg_tui.preview.look import ACCEPTED, Look
 from seg_tui.preview.paint import Drawn
 from seg_tui.preview.studio import Shown, Studio
-from seg_tui.preview.view import Panel
+from seg_tui.preview.view import LEGEND_GAP, Panel
 from seg_tui.widgets.class_colors import VOID_COLOR, Depth, class_letters, hex_of
-from seg_tui.widgets.class_legend import LegendRow, legend, number
+from seg_tui.widgets.class_legend import LegendRow, in_columns, legend, legend_width, number
 
 TRACK_WIDTH = 40
 
@@ -123,8 +123,9 @@ def caption(drawn: Drawn, shown: Shown, look: Look) -> str:
     return f"ep {panel.epoch} · {score}" if look.each_best and len(look.galleries) > 1 else score
 
 
-def legend_of(look: Look, shown: Shown, studio: Studio) -> Text:
-    """The classes of what is shown, those with most pixels first, and the means above them."""
+def legend_of(look: Look, shown: Shown, studio: Studio, columns: int) -> Text:
+    """The classes of what is shown, those with most pixels first, and the means above them: one below the
+    other, or where `columns` is above 0 in so many columns beside each other."""
     if shown.target_pixels is None:
         return Text("")
     first, runs, depth = look.first, list(look.galleries.values()), shown.view.depth
@@ -150,9 +151,13 @@ def legend_of(look: Look, shown: Shown, studio: Studio) -> Text:
         pooled = tuple(ranking.pooled.dice if ranking else None for ranking in rankings)
         counts = {ranking.images for ranking in rankings if ranking}
         totals.append((f"all {counts.pop()} images" if len(counts) == 1 else "all images", pooled))
-    columns = ["Dice"] if len(runs) == 1 else [run.name for run in runs]
-    text = legend(rows, columns, totals, depth != "none", "dim")
-    return text.append_text(_boundary_errors(runs, shown))
+    heads = ["Dice"] if len(runs) == 1 else [run.name for run in runs]
+    text = legend(rows, heads, totals, depth != "none", "dim", bars=not columns)
+    text.append_text(_boundary_errors(runs, shown))
+    if not columns:
+        return text
+    text.rstrip()
+    return in_columns(text, columns, legend_width(len(runs), bars=False) + LEGEND_GAP)
 
 
 def _boundary_errors(runs: Sequence[RunGallery], shown: Shown) -> Text:

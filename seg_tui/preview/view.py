@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from seg_tui.preview.look import Box, Look
 from seg_tui.widgets.class_colors import Depth
+from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import HALF_BLOCKS, Dots, Rule, fit
 
 _Value = TypeVar("_Value")
@@ -16,6 +17,13 @@ Kind = Literal["image", "target", "prediction", "error", "score"]
 
 MOST_COLUMNS = 7
 """Pictures side by side."""
+
+LEGEND_GAP = 3
+"""Cells between two columns of the legend, and between it and the pictures."""
+_NO_CLASSES = 4
+"""Lines of the legend that are of no class: this image, all images, a blank one, void."""
+_WORTH_IT = 1.05
+"""The pictures must become so many times as large for the legend to leave its place beside them."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,30 @@ class View:
     score: str = ""
     accept: float = 1.0
     boundaries: bool = False
+
+
+def legend_columns(look: Look, lines: int, cols: int) -> int:
+    """In how many columns the legend stands below the pictures, where these become larger so than with the
+    legend beside them in `lines` x `cols` cells; 0: beside them."""
+    runs = len(look.galleries)
+    columns = max(1, cols // (legend_width(runs, bars=False) + LEGEND_GAP))
+    beside = _largest(look, lines, cols - legend_width(runs) - LEGEND_GAP)
+    below = _largest(look, lines - legend_height(look, columns), cols)
+    return columns if below > _WORTH_IT * beside else 0
+
+
+def legend_height(look: Look, columns: int) -> int:
+    """Lines of a legend below the pictures if a sample had all classes, with a blank one above it: so the
+    pictures stay where they are from sample to sample."""
+    errors = 3 + len(look.galleries) if look.boundaries else 0
+    return -(-(len(look.first.classes) + _NO_CLASSES + errors) // columns) + 2
+
+
+def _largest(look: Look, lines: int, cols: int) -> float:
+    """The scale of the pictures in the best grid."""
+    panels, (height, width) = len(panels_of(look)), look.size
+    columns = best_grid(panels, height, width, lines + 1, cols)
+    return _scale(panels, columns, height, width, lines + 1, cols)
 
 
 def best_grid(panels: int, height: int, width: int, lines: int, cols: int) -> int:

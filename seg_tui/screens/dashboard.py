@@ -129,6 +129,12 @@ class Dashboard(Acting, Screen[None]):
         ),
         Binding("f3", "table_view", "views", tooltip="Saved views: columns, filter, order, groups"),
         Binding("f4", "columns", "columns", tooltip="Choose columns: config keys, tags, measurements"),
+        Binding(
+            "W",
+            "explain",
+            "why better",
+            tooltip="What made the marked runs, or those of this experiment, better",
+        ),
         Binding("f2", "settings", "settings", tooltip="Theme, columns, refresh, curves, images"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
         Binding("q", "app.quit", "quit", tooltip="Quit; runs continue"),
@@ -340,6 +346,14 @@ class Dashboard(Acting, Screen[None]):
     @on(RunTable.OpenWanted)
     def _open_clicked(self, message: RunTable.OpenWanted) -> None:
         self.tui.go_to.run(message.run_id)
+
+    def action_explain(self) -> None:
+        runs = self.targets()
+        if len(runs) == 1:
+            every = self.tui.snapshot.runs.values()
+            runs = [run for run in every if run.experiment == runs[0].experiment]
+        if runs:
+            self.tui.go_to.explanation([run.id for run in runs])
 
     def targets(self) -> Sequence[RunSummary]:
         return self.table.runs.targets

@@ -26,6 +26,7 @@ from seg_tui.preview.keys import KEYS, OF_PICTURES, OF_SCORES
 from seg_tui.preview.lines import heading, legend_of, place_line, track_line
 from seg_tui.preview.look import Box, Look
 from seg_tui.preview.messages import GalleriesFound, PicturesDrawn, SamplesRanked
+from seg_tui.preview.view import LEGEND_GAP, legend_columns, legend_height
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import LabelImage
@@ -46,6 +47,8 @@ class PreviewScreen(Screen[None]):
         #track { height: 1; padding: 0 1; margin-bottom: 1; color: $text-muted; }
         #side { width: auto; height: 1fr; margin: 0 1 0 0; padding: 0 0 0 1; display: none; }
         #side.shown { display: block; }
+        #body.stacked { layout: vertical; }
+        #body.stacked #side { margin: 1 0 0 0; }
         #legend { width: auto; height: auto; }
         #place { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         #nothing { display: none; width: 1fr; height: 1fr; padding: 1 2; color: $text-muted; }
@@ -178,11 +181,15 @@ class PreviewScreen(Screen[None]):
         wanted = self.size.width >= LEGEND_FROM if self._legend_asked is None else self._legend_asked
         side = self.query_one("#side")
         side.set_class(wanted and look.full is None, "shown")
-        side.styles.width = legend_width(len(look.galleries)) + 3
+        body = self.query_one("#body")
+        columns = legend_columns(look, body.size.height, body.size.width - 2) if wanted else 0
+        body.set_class(columns > 0, "stacked")
+        side.styles.width = "1fr" if columns else legend_width(len(look.galleries)) + LEGEND_GAP
+        side.styles.height = legend_height(look, columns) - 1 if columns else "1fr"
         self.query_one(TitleBar).say(*heading(look))
         self.query_one("#track", Static).update(track_line(look, self._playing is not None))
         if shown is not None:
-            self.query_one("#legend", Static).update(legend_of(look, shown, self.wall.studio))
+            self.query_one("#legend", Static).update(legend_of(look, shown, self.wall.studio, columns))
         self._point_out()
 
     def _point_out(self) -> None:

@@ -30,10 +30,25 @@ class LegendRow:
     dice: tuple[float | None, ...]
 
 
-def legend_width(columns: int) -> int:
-    """The cells that a legend with so many columns of Dice takes."""
+def legend_width(columns: int, bars: bool = True) -> int:
+    """The cells that a legend with so many columns of Dice takes; one column has bars beside it."""
     shown = min(columns, MOST_COLUMNS)
-    return 3 + NAME_WIDTH + COLUMN_WIDTH + shown * COLUMN_WIDTH + (BAR_WIDTH + 1 if shown == 1 else 0)
+    with_bars = bars and shown == 1
+    return 3 + NAME_WIDTH + COLUMN_WIDTH + shown * COLUMN_WIDTH + (BAR_WIDTH + 1 if with_bars else 0)
+
+
+def in_columns(text: Text, count: int, width: int) -> Text:
+    """A legend in `count` columns of `width` cells beside each other, each below its own head."""
+    head, *lines = text.split("\n")
+    height = -(-len(lines) // count)
+    columns = [[head, *lines[begin : begin + height]] for begin in range(0, len(lines), height)]
+    rows = []
+    for row in range(height + 1):
+        cells = [column[row].copy() if row < len(column) else Text() for column in columns]
+        for cell in cells[:-1]:
+            cell.pad_right(max(0, width - cell.cell_len))
+        rows.append(Text.assemble(*cells, no_wrap=True))
+    return Text("\n", no_wrap=True).join(rows)
 
 
 def legend(
@@ -42,8 +57,10 @@ def legend(
     totals: Sequence[tuple[str, tuple[float | None, ...]]],
     colored: bool,
     faint: str,
+    bars: bool = True,
 ) -> Text:
-    """A line for each class below the `totals`, means that are no class's. `columns` head the Dice.
+    """A line for each class below the `totals`, means that are no class's. `columns` head the Dice; one
+    column has bars beside it.
 
     `faint` is the style of what is beside the point. Without `colored` a class shows its mark.
     """
@@ -57,7 +74,7 @@ def legend(
     for name, values in totals:
         text.append("   " + shorten(name, NAME_WIDTH + COLUMN_WIDTH).ljust(NAME_WIDTH + COLUMN_WIDTH))
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in values[:shown]), style="bold")
-        if shown == 1:
+        if shown == 1 and bars:
             text.append(" " + thin_bar(values[0], BAR_WIDTH))
         text.append("\n")
     text.append("\n")
@@ -69,7 +86,7 @@ def legend(
         text.append(shorten(row.name, NAME_WIDTH).ljust(NAME_WIDTH))
         text.append(percent(row.share).rjust(COLUMN_WIDTH), style=faint)
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in row.dice[:shown]))
-        if shown == 1:
+        if shown == 1 and bars:
             text.append(" " + thin_bar(row.dice[0] if row.dice else None, BAR_WIDTH), style=faint)
         text.append("\n")
     return text

@@ -163,7 +163,7 @@ class LabelImage(Widget, can_focus=True):
         height: 1fr;
         width: 1fr;
         color: $text-muted;
-        & > .label-image--title { color: $text; }
+        & > .label-image--title { color: $foreground; }
         & > .label-image--current { color: $primary; text-style: bold; }
         & > .pixels { display: none; }
     }

@@ -30,6 +30,10 @@ VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
 _CURVES = {"dice": "Dice", "loss": "loss"}
 """Fields of an epoch that are drawn, and what they are called."""
 
+_ABOVE_CLASSES, _LEAST_LOG, _LEAST_CLASSES = 18, 5, 4
+"""Lines of the overview: those above the bars of the classes but for the head's, those of the log below them,
+and of the classes themselves, at least."""
+
 BEAT_SECONDS = 30.0
 """A worker whose heartbeat is older than this may hang."""
 
@@ -133,7 +137,9 @@ class RunPane(Vertical):
             else:
                 self._draw_curves(detail)
         if view in ("overview", "classes"):
-            self._say("pane-classes", class_bars(detail, width))
+            room = self.size.height - about.plain.count("\n") - _ABOVE_CLASSES - _LEAST_LOG
+            most = max(_LEAST_CLASSES, room) if view == "overview" else None
+            self._say("pane-classes", class_bars(detail, width, most))
         if view in ("overview", "log"):
             self._show_log(detail, broken)
         if view == "config":
@@ -317,9 +323,9 @@ def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:
     return text_table(columns, width)
 
 
-def class_bars(detail: Detail, width: int) -> Text:
+def class_bars(detail: Detail, width: int, most: int | None = None) -> Text:
     """Dice of each class, on the validation split at the newest epoch or as an evaluation has scored it, in
-    the order of the class set."""
+    the order of the class set; at most so many lines, of which the last says how many are missing."""
     last = next((epoch for epoch in reversed(detail.epochs) if epoch.split == "val"), None)
     scored = detail.found.evaluations[-1] if detail.row.source and detail.found.evaluations else None
     if scored is not None:
@@ -328,6 +334,9 @@ def class_bars(detail: Detail, width: int) -> Text:
         scores, told = last.class_dice, f"val, epoch {last.epoch}"
     else:
         return Text()
+    left_out = len(scores) - most + 1 if most is not None and len(scores) > most else 0
+    if left_out:
+        scores = dict(list(scores.items())[:-left_out])
     colors = [*detail.row.colors, *[""] * len(scores)]
     longest = max((len(name) for name in scores), default=0)
     room = max(4, width - max(longest, len("class")) - 14)
@@ -343,7 +352,8 @@ def class_bars(detail: Detail, width: int) -> Text:
             rank=1,
         ),
     ]
-    return text_table(columns, width)
+    table = text_table(columns, width)
+    return table.append(f"\n… and {left_out} more: v shows all", "dim") if left_out else table
 
 
 def config_text(config: dict[str, Any], height: int) -> Text:

@@ -50,9 +50,16 @@ def _panel(axes: Axes, explanation: Explanation, factor: Factor) -> None:
         x = scale.place(setting.values[factor.key])
         if x is None:
             continue
-        look = {"color": PALETTE[0], "alpha": 0.75}
         axes.errorbar(
-            x, setting.score.mean, yerr=setting.score.sd, fmt="o", ms=3, mew=0, elinewidth=0.7, **look
+            x,
+            setting.score.mean,
+            yerr=setting.score.sd,
+            fmt="o",
+            ms=3,
+            mew=0,
+            elinewidth=0.7,
+            color=PALETTE[0],
+            alpha=0.75,
         )
     middles = [scale.middle(level.low, level.high, level.text) for level in factor.levels]
     means = [level.score.mean for level in factor.levels]
