@@ -21,6 +21,18 @@ SCORED_ON = (
 )
 """Keys that decide which pixels a run is scored on."""
 
+SAME_RESULT: tuple[str, ...] = (
+    "device",
+    "precision",
+    "checkpoint.",
+    "gallery.",
+    "limits.",
+    "runtime.",
+    "data.cache",
+)
+SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
+"""Keys, and beginnings of keys, that make a run no other experiment than its recipe is."""
+
 _NAMES = ("recipe", "executor")
 _PATHS = ("data.root", "data.classes")
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from engine.config.stored import recorded
 from engine.errors import EngineError
 from engine.report.compare import config_but_for_the_seed
-from engine.report.compare_config import SCORED_ON, SEED, differing_keys
+from engine.report.compare_config import SAME_RESULT, SCORED_ON, SEED, differing_keys
 from engine.report.measures import Metric, Value, summarised
 from engine.store import RunRow
 from engine.tasks import TASKS, learns_classes
@@ -332,9 +332,9 @@ def _noise(settings: Sequence[Setting]) -> tuple[float | None, float | None]:
 
 
 def _told_once(factors: Sequence[Factor], settings: Sequence[Setting]) -> list[Factor]:
-    """Keys that change exactly where another does stand with it."""
+    """Keys that change exactly where another does stand with it, those that make no difference last."""
     first: dict[tuple[int, ...], Factor] = {}
-    for factor in factors:
+    for factor in sorted(factors, key=lambda factor: factor.key.startswith(SAME_RESULT)):
         seen: dict[str | None, int] = {}
         cut = tuple(seen.setdefault(setting.values[factor.key], len(seen)) for setting in settings)
         same = first.get(cut)

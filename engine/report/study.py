@@ -10,7 +10,7 @@ from engine.classes import CITYSCAPES
 from engine.config.recipes import RECIPES, get_recipe
 from engine.report.budgets import budget_of
 from engine.report.compare import group_name, same_but_for_the_seed
-from engine.report.compare_config import pretraining_epochs
+from engine.report.compare_config import SAME_RESULT, pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
 from engine.report.measures import ComparedRun, Metric, Value, summarised
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
@@ -25,18 +25,6 @@ _STUDY_IMAGES = 2380
 """Training images of the study: 80 % of Cityscapes' 2975."""
 
 _DICE = Metric("dice", "Dice", "higher", "score")
-
-_SAME_RESULT: tuple[str, ...] = (
-    "device",
-    "precision",
-    "checkpoint.",
-    "gallery.",
-    "limits.",
-    "runtime.",
-    "data.cache",
-)
-_SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
-"""Keys, and beginnings of keys, that make a run no other experiment than its recipe is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +171,7 @@ def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
         changed = [
             f"{key} {own} instead of {usual}"
             for key, (own, usual) in changed_keys(row).items()
-            if not key.startswith(_SAME_RESULT) and not (key == "init.weights" and pretraining_epochs(row))
+            if not key.startswith(SAME_RESULT) and not (key == "init.weights" and pretraining_epochs(row))
         ]
         if row.train_images not in (None, _STUDY_IMAGES):
             root = PurePath(str(row.config.get("data", {}).get("root", ""))).name

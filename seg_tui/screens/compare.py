@@ -97,7 +97,7 @@ class CompareScreen(Acting):
         yield TitleBar()
         yield TroubleLine()
         yield Static(id="problem", markup=False)
-        yield Chart(empty="these runs have not finished an epoch yet")
+        yield Chart(empty="reading the runs...")
         yield ComparedTables()
         yield KeyBar(2)
 
@@ -152,6 +152,7 @@ class CompareScreen(Acting):
         self.query_one(TitleBar).say(*drawing.heading)
         chart = self.query_one(Chart)
         chart.display = drawing.has_curves
+        chart.empty = "these runs have not finished an epoch yet"
         chart.show(drawing.curves(), self.choice.x_kind, self.choice.title)
         self.tables.show(self.comparison, drawing.styles(self.background_colors[1].hex6))
 

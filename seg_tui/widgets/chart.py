@@ -64,6 +64,8 @@ class Chart(Widget, can_focus=True):
         Binding("O", "outliers", "outliers", tooltip="Show or hide the outliers that squash the curves"),
     ]
 
+    empty: reactive[str] = reactive("")
+    """What it says while there is no value to draw."""
     smoothing: reactive[float] = reactive(0.0)
     """Weight of the past in the moving average, in [0, 1); above 0 the raw curves stand dimmed behind."""
     log_scale: reactive[bool] = reactive(False)
@@ -82,9 +84,9 @@ class Chart(Widget, can_focus=True):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`empty` is what it says while there is no value to draw."""
         super().__init__(id=id, classes=classes)
-        self.title, self.empty = title, empty
+        self.title = title
+        self.set_reactive(Chart.empty, empty)
         self.curves: tuple[Curve, ...] = ()
         self.draws = 0
         """How often it was drawn anew."""
@@ -204,6 +206,9 @@ class Chart(Widget, can_focus=True):
 
     def watch_log_scale(self) -> None:
         self._plot = None
+        self._redraw()
+
+    def watch_empty(self) -> None:
         self._redraw()
 
     def watch_clipped(self) -> None:

@@ -88,7 +88,7 @@ class ChartGrid(ChartsTogether):
 
     def compose(self) -> ComposeResult:
         for score in self.scores:
-            yield Chart(score.title, empty="no epoch has finished yet", id=f"chart-{score.field}")
+            yield Chart(score.title, empty="reading the run...", id=f"chart-{score.field}")
 
     def show(self, epochs: Sequence[EpochRow], palette: str) -> None:
         self._epochs, self._palette = tuple(epochs), palette
@@ -108,6 +108,7 @@ class ChartGrid(ChartsTogether):
             chart = self.query_one(f"#chart-{score.field}", Chart)
             # Who learns no classes has no Dice, however many epochs have ended.
             chart.set_class(bool(epochs) and all(curve.last() is None for curve in curves), "vacant")
+            chart.empty = "no epoch has finished yet"
             chart.show(curves, self.x_kind)
 
     def action_x_axis(self) -> None:

@@ -84,13 +84,17 @@ class Raster:
 
     def spots(self, mark: int, every: int, shift: int) -> list[tuple[int, int]]:
         """Row and column of cells of a line, one in each `every` columns; the last one of a shorter line.
-        They are cells of its own, unless it has none."""
-        own = self.cells[mark] & (self.marks == mark)
-        cells = own if own.any() else self.cells[mark]
-        through = np.flatnonzero(cells.any(axis=0))
-        chosen = through[(through - shift) % every == 0]
-        columns = chosen if len(chosen) else through[-1:]
-        return [(int(np.argmax(cells[:, column])), int(column)) for column in columns]
+        Cells that it shares are taken only where it has none of its own."""
+        cells = self.cells[mark]
+        own = cells & (self.marks == mark)
+        through, alone = np.flatnonzero(cells.any(axis=0)), np.flatnonzero(own.any(axis=0))
+        slots = through[(through - shift) % every == 0]
+        found = []
+        for slot in slots if len(slots) else through[-1:]:
+            near = alone[(alone >= slot) & (alone < slot + every)]
+            column, chosen = (near[0], own) if len(near) else (slot, cells)
+            found.append((int(np.argmax(chosen[:, column])), int(column)))
+        return found
 
     def codes(self) -> npt.NDArray[np.int64]:
         """The code points of the cells [height, width]; a blank's where there is no dot."""

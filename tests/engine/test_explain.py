@@ -64,7 +64,7 @@ def test_spearman_takes_the_mean_rank_of_ties() -> None:
 def test_the_keys_come_by_importance_with_what_was_left_out(seg: Command, workspace: Workspace) -> None:
     told = seg("explain --experiment grid --json").json
     rate, width = told["factors"]
-    assert [rate["key"], rate["same_as"], rate["is_log"]] == ["data.workers", ["optimizer.lr"], False]
+    assert [rate["key"], rate["same_as"], rate["is_log"]] == ["optimizer.lr", ["data.workers"], True]
     assert width["key"] == "model.width"
     assert 0.85 < rate["importance"] < 1
     assert width["importance"] < 0.1
@@ -77,7 +77,7 @@ def test_the_keys_come_by_importance_with_what_was_left_out(seg: Command, worksp
 
     text = seg("explain 'experiment=grid'").out
     assert text.startswith("best Dice of 12 runs, 6 configs\n")
-    assert "data.workers = optimizer.lr" in text
+    assert "optimizer.lr = data.workers" in text
     assert "(seed)" in text
     assert "one-way analysis of variance" in text
 
