@@ -11,7 +11,8 @@ from engine.cli.runs import check_experiment
 from engine.report.explain import explain
 from engine.report.explain_text import explain_text, explanation_record
 from engine.report.speed import speed_among
-from engine.store import RunRow, Store, StoreError
+from engine.store import NOT_ARCHIVED, RunRow, Store, StoreError
+from engine.store.query import OPERATORS, grouped
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def explain_runs(workspace: Workspace, wanted: Explaining) -> None:
 
 
 def chosen_runs(store: Store, words: Sequence[str], experiment: str | None) -> list[RunRow]:
-    """The runs that `words` name, or else those that match them as filters; without words all, of one
-    experiment where that is given. Raises StoreError."""
+    """The runs that `words` name, or else those that match them as filters, without archived ones unless a
+    filter asks for them; without words all, of one experiment where that is given. Raises StoreError."""
     if experiment is not None:
         check_experiment(store, experiment)
     ids, filters = [], []
@@ -44,7 +45,7 @@ def chosen_runs(store: Store, words: Sequence[str], experiment: str | None) -> l
         try:
             ids.append(store.resolve(word))
         except StoreError:
-            if not any(sign in word for sign in _SIGNS):
+            if word not in OPERATORS and not any(sign in word for sign in _SIGNS):
                 raise
             filters.append(word)
     if ids and filters:
@@ -53,6 +54,8 @@ def chosen_runs(store: Store, words: Sequence[str], experiment: str | None) -> l
         if experiment is not None:
             raise StoreError("--experiment: chooses runs, and so do their names; give one of them")
         return [store.run(run_id) for run_id in dict.fromkeys(ids)]
+    if not any("archived" in term for term in filters):
+        filters = [*grouped(filters), NOT_ARCHIVED]
     found = store.runs(filters, "created_at", None, experiment)
     if not found:
         raise StoreError("no run matches; `seg-engine runs` lists all")
