@@ -40,7 +40,7 @@ def heading(explanation: Explanation) -> str:
 def notes(explanation: Explanation) -> list[Text]:
     """What was left out and what cannot be told, then how importance is computed."""
     told = [Text(f"note: {one_line(note)}", "yellow", no_wrap=False) for note in explanation.notes]
-    constant = f"{explanation.constant} keys are the same in all runs. " if explanation.constant else ""
+    constant = "All other keys are the same in all runs. " if explanation.constant else ""
     return [*told, Text(constant + METHOD, "dim", no_wrap=False)]
 
 
