@@ -84,7 +84,8 @@ class MixStyle:
         self._now = self._views[start, count]
 
     def _mix(self, index: int, name: str, layer: nn.Module, given: Any, output: Any) -> Any:
-        """A layer's output, a map [B, C, h, w] or tokens [B, N, C], with mixed styles in training."""
+        """A layer's output, a map [B, C, h, w] or [B, h, w, C] or tokens [B, N, C], with mixed styles in
+        training."""
         if not layer.training or self._now is None:
             return output
         if not isinstance(output, Tensor) or output.ndim not in (3, 4):
@@ -94,7 +95,7 @@ class MixStyle:
         kept, others = self._now[0][index], self._now[1][index]
         if len(kept) != len(output):
             return output  # a pass that is none of a step
-        pixels = (2, 3) if output.ndim == 4 else (1,)
+        pixels = pixel_axes(layer, output)
         with torch.no_grad():
             var, mean = torch.var_mean(output.float(), dim=pixels, correction=0)  # [B, C]
             style = torch.stack([mean, (var + EPS).sqrt()], 1)  # [B, 2, C]
@@ -105,8 +106,18 @@ class MixStyle:
             # Who keeps its style keeps its bits.
             still = (kept == 1)[:, None]
             scale, shift = torch.where(still, 1.0, scale), torch.where(still, 0.0, shift)
-        shape = (*scale.shape, 1, 1) if output.ndim == 4 else (len(scale), 1, scale.shape[1])
+        shape = [1 if axis in pixels else size for axis, size in enumerate(output.shape)]
         return output * scale.view(shape).to(output.dtype) + shift.view(shape).to(output.dtype)
+
+
+def pixel_axes(layer: nn.Module, output: Tensor) -> tuple[int, ...]:
+    """The axes of a layer's output that are its pixels or tokens. Maps of Swin have their channels last,
+    which a layer norm of as many channels gives away."""
+    if output.ndim == 3:
+        return (1,)
+    sizes = {part.normalized_shape[-1] for part in layer.modules() if isinstance(part, nn.LayerNorm)}
+    is_last = output.shape[-1] in sizes and output.shape[1] not in sizes
+    return (1, 2) if is_last else (2, 3)
 
 
 def layers_by_number(model: SegmentationNetwork, numbers: Sequence[int]) -> list[str]:

@@ -39,8 +39,8 @@ class OwnLoss(Protocol):
     """How many random numbers an image needs in a step."""
 
     def count(self, labels: Tensor) -> Tensor:
-        """How much there is to learn in labels, train ids uint8 [B, H, W]: float64 [n]. Counts of parts of a
-        batch add up to its own."""
+        """How much there is to learn in labels, train ids uint8 [B, H, W]: float64 [n], 0 where B is 0.
+        Counts of parts of a batch add up to its own."""
 
     def value(
         self, own: tuple[Tensor, ...], labels: Tensor, numbers: Sequence[Tensor], counted: Tensor

@@ -132,6 +132,16 @@ def test_the_modern_unet_can_be_exported(tmp_path: Path) -> None:
     assert export(order(run, tmp_path, "pt2", argmax=True))["pixels_differing"] == 0
 
 
+def test_a_vision_transformer_is_exported_for_one_size(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="comes with the extra zoo")
+    keys = {"model.name": "vltseg", "model.backbone": "eva02_tiny_patch14", "model.channels": 8}
+    run = trained(with_values(get_recipe("quick"), {**keys, "data.size": "32x48"}), tmp_path)
+    for _ in range(2):  # a trace leaves nothing behind that the network would use later
+        assert export(order(run, tmp_path, "pt2"))["largest_difference"] < 1e-4
+    with pytest.raises(ExportError, match="--dynamic: vltseg is exported for one size"):
+        export(order(run, tmp_path, "pt2", dynamic=True))
+
+
 def test_a_file_that_computes_something_else_is_refused() -> None:
     network = ExportedNetwork(build_model(get_recipe("quick").model, 3).eval(), wanted_onnx())
     tries = [images_of((32, 32), 1, 0)]

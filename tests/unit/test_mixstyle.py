@@ -13,7 +13,7 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
-from engine.learning.mixstyle import MixStyle, layers_by_number
+from engine.learning.mixstyle import MixStyle, layers_by_number, pixel_axes
 from engine.models.builtin import ModernUNetConfig, ResNet38Config, UNetConfig, VLTSegConfig
 from engine.models.registry import build_model
 from engine.requests.configs import check_components
@@ -71,6 +71,22 @@ def test_an_image_takes_a_mixture_of_its_own_and_anothers_mean_and_deviation() -
     tokens = network(features.flatten(2).mT)  # [B, N, C]
     torch.testing.assert_close(tokens.mT.unflatten(2, (6, 7)), mixed)
     assert torch.equal(network.eval()(features), features)
+
+
+def test_channels_may_be_last() -> None:
+    layer, other = nn.Sequential(nn.LayerNorm(4)), nn.Sequential(nn.LayerNorm(4), nn.Conv2d(4, 4, 1))
+    assert pixel_axes(layer, torch.zeros(2, 6, 7, 4)) == (1, 2)
+    assert (
+        pixel_axes(other, torch.zeros(2, 4, 6, 4))
+        == pixel_axes(nn.Identity(), torch.zeros(2, 6, 7, 4))
+        == (2, 3)
+    )
+    network = Encoder()
+    drawn(mixing(network))
+    features = torch.randn(IMAGES, 4, 6, 7) + 3
+    expected = network(features)
+    network.second.norm = nn.LayerNorm(4)
+    torch.testing.assert_close(network(features.movedim(1, -1)).movedim(-1, 1), expected)
 
 
 def standardised(features: Tensor) -> Tensor:

@@ -77,8 +77,8 @@ class SetLoss:
         numbers: Tensor,
         size: tuple[float, float],
     ) -> Matched:
-        """Which query of each layer has which class of an image, by the least sum of costs. The host waits
-        for the costs once."""
+        """Which query of each layer has which class of an image, by the least sum of costs, which the
+        host waits for once."""
         places = uniform(numbers, 2 * self.points).view(len(labels), self.points, 2)
         there, valid = _labels_at(labels, places)
         ids = torch.arange(classes.shape[-1] - 1, device=labels.device)
