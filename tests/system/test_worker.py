@@ -46,7 +46,6 @@ def curve(run: RunDir) -> dict[tuple[int, str], tuple[float | None, float | None
     }
 
 
-@pytest.mark.cold
 def test_a_run_leaves_its_whole_story(new_run: MakeRun, tiny: RunConfig) -> None:
     run = new_run(tiny)
     assert work(run) == 0, run.log.read_text()
