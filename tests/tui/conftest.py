@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -31,10 +32,17 @@ def empty_workspace(tmp_path: Path) -> Workspace:
     return workspace_in(tmp_path / "ws")
 
 
+@pytest.fixture(scope="session")
+def _made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made_up")
+    some_runs(Workspace(folder))
+    return folder
+
+
 @pytest.fixture
-def workspace(empty_workspace: Workspace) -> Workspace:
+def workspace(empty_workspace: Workspace, _made_up: Path) -> Workspace:
     """Six made-up runs: `some_runs` of `made_up_workspace`."""
-    some_runs(empty_workspace)
+    shutil.copytree(_made_up, empty_workspace.root, dirs_exist_ok=True)
     return empty_workspace
 
 
