@@ -1,13 +1,14 @@
 """What full-size images cost: crops of a cache of 1024x2048, and inference at 1024x2048 in windows and as a
 whole.
 
-    python -m benchmarks.high_resolution [--width 16] [--images 32] [--rounds 5]
+    python -m benchmarks.high_resolution [--width 16] [--images 32] [--rounds 5] [--photos FOLDER]
 
 Crops: batches of 4 for a training step, of 256x512 out of images of 1024x2048 (cut while they are gathered,
 and cut out of whole images that were gathered, as for random scales) against images of 256x512, in turns;
 with the step itself and without. Inference: one image after the other through a U-Net, as
-`evaluate --at original` does. Peak memory is what a process of its own has needed beyond its imports and the
-network.
+`evaluate --at original` does; with --photos the PNG files below a folder, which are decoded, else noise. Peak
+memory is what a process of its own has needed beyond its imports and the network, by the first, the second,
+the fourth and the eighth image.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import islice
+from itertools import cycle
 from pathlib import Path
 
 from engine.config.sections import RuntimeConfig
@@ -29,6 +30,7 @@ prepare_process(RuntimeConfig(threads=1))  # threads and allocator, before torch
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from engine.config.keys import with_values  # noqa: E402
 from engine.config.recipes import get_recipe  # noqa: E402
@@ -53,6 +55,8 @@ SEEN = {
     "windows of 256x512": Windows((256, 512), (171, 341)),
 }
 """How inference sees images of 1024x2048."""
+NOTED = (1, 2, 4, 8)
+"""After how many images the peak is noted."""
 
 
 def main() -> None:
@@ -60,17 +64,24 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16, help="of the U-Net")
     parser.add_argument("--images", type=int, default=32, help="images of the cache")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--photos", type=Path, help="folder of images for the memory of inference")
+    parser.add_argument("--only-memory", action="store_true", help="measure the memory of inference alone")
     parser.add_argument("--peak", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        print(peak_mib(options.peak, options.folder, options.images, options.width))
+        made = peaks_mib(options.peak, options.folder, options.images, options.width, options.photos)
+        print(*made)
+        return
+    if options.only_memory:
+        tell_memory(options.width, options.photos)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_cache(folder, options.images)
         tell_crops(folder, options.images, options.width, options.rounds)
-        tell_inference(folder, options.width, options.rounds)
+        tell_inference(options.width, options.rounds)
+    tell_memory(options.width, options.photos)
 
 
 def make_cache(folder: Path, images: int) -> None:
@@ -142,27 +153,29 @@ def tell_crops(folder: Path, images: int, width: int, rounds: int) -> None:
     for way, (alone, learning) in speeds.items():
         ratios = alone / base[0], learning / base[1]
         told = f"{way:32} {alone:14.1f} {ratios[0]:6.2f} {learning:9.2f} {ratios[1]:6.2f}"
-        print(f"{told} {peak_of(way, folder, images, width):9.0f}", flush=True)
+        print(f"{told} {peaks_of(way, folder, images, width)[-1]:9.0f}", flush=True)
 
 
-def inference(width: int, windows: Windows) -> Callable[[], None]:
+def inference(width: int, windows: Windows, photos: Path | None = None) -> Callable[[], None]:
     """A function that makes the class map of one image at full size."""
     config = with_values(get_recipe("quick"), {"model.width": width, "data.size": FULL})
     model = build_model(config.model, len(CLASSES))
     loaded = LoadedModel(model, config.model, tuple(CLASSES), 1, "")
     network = ready(loaded, config, choose_hardware(config), windows=windows)
-    view = np.random.default_rng(0).integers(0, 256, (*FULL, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (*FULL, 3), dtype=np.uint8)
+    files = cycle(sorted(photos.rglob("*.png"))) if photos is not None else None
 
     def once() -> None:
-        class_map(network.logits([view]), FULL, "bilinear-logits")
+        views = [noise] if files is None else network.views(Image.open(next(files)).convert("RGB"))
+        class_map(network.logits(views), FULL, "bilinear-logits")
 
     return once
 
 
-def tell_inference(folder: Path, width: int, rounds: int) -> None:
+def tell_inference(width: int, rounds: int) -> None:
     precision = choose_hardware(RunConfig()).precision
     print(f"\nclass maps of 1024x2048, 19 classes, U-Net of width {width}, {precision}, one thread")
-    print(f"{'the network sees':24} {'s an image':>10} {'peak MiB, 1 image':>18} {'5 images':>9}")
+    print(f"{'the network sees':24} {'s an image':>10}")
     ways = {name: inference(width, windows) for name, windows in SEEN.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(max(1, rounds // 2)):
@@ -171,33 +184,48 @@ def tell_inference(folder: Path, width: int, rounds: int) -> None:
             once()
             seconds[name].append(time.process_time() - begun)
     for name, found in seconds.items():
-        peaks = [peak_of(name, folder, images, width) for images in (1, 5)]
-        print(f"{name:24} {statistics.median(found):10.2f} {peaks[0]:18.0f} {peaks[1]:9.0f}", flush=True)
+        print(f"{name:24} {statistics.median(found):10.2f}", flush=True)
 
 
-def peak_of(way: str, folder: Path, images: int, width: int) -> float:
-    """`peak_mib` in a process of its own."""
-    words = ["--peak", way, "--folder", str(folder), "--images", str(images), "--width", str(width)]
+def tell_memory(width: int, photos: Path | None) -> None:
+    what = "noise" if photos is None else str(photos)
+    print(f"\npeak MiB of class maps of 1024x2048, U-Net of width {width}, {what}")
+    print(f"{'the network sees':24}", *(f"{f'image {number}':>8}" for number in NOTED))
+    for name in SEEN:
+        peaks = peaks_of(name, None, max(NOTED), width, photos)
+        print(f"{name:24}", *(f"{peaks[number - 1]:8.0f}" for number in NOTED), flush=True)
+
+
+def peaks_of(
+    way: str, folder: Path | None, images: int, width: int, photos: Path | None = None
+) -> list[float]:
+    """`peaks_mib` in a process of its own."""
+    words = ["--peak", way, "--images", str(images), "--width", str(width)]
+    words += ["--folder", str(folder)] if folder is not None else []
+    words += ["--photos", str(photos)] if photos is not None else []
     command = [sys.executable, "-m", "benchmarks.high_resolution", *words]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [float(word) for word in printed.split()]
 
 
-def peak_mib(way: str, folder: Path, images: int, width: int) -> float:
-    """What a few batches, or `images` images, need beyond what was there before."""
+def peaks_mib(way: str, folder: Path, images: int, width: int, photos: Path | None) -> list[float]:
+    """What has been needed beyond what was there before, by the end of each of a few batches, or of `images`
+    images."""
     once: Callable[[], None]
     if way in SEEN:
-        once, times = inference(width, SEEN[way]), images
+        once, times = inference(width, SEEN[way], photos), images
     else:
         step = training(folder, images, width, way)
         once, times = (lambda: step(True)), 3
     before = status_kib("RssAnon")
-    highest = before
+    peaks: list[float] = []
     # What is mapped from the cache belongs to the kernel, which takes it back when memory is short.
-    for _ in islice(iter(int, 1), times):
+    for _ in range(times):
         once()
         # Not ru_maxrss, which begins with what the parent had when it started this process.
-        highest = max(highest, status_kib("VmHWM") - status_kib("RssFile"))
-    return (highest - before) / 1024
+        highest = status_kib("VmHWM") - status_kib("RssFile")
+        peaks.append(max([highest - before, *(1024 * peak for peak in peaks)]) / 1024)
+    return peaks
 
 
 def status_kib(name: str) -> int:

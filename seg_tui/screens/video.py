@@ -73,8 +73,10 @@ class VideoScreen(Screen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "app.pop_screen", "back", key_display="esc"),
-        Binding("space,P", "play", "play", key_display="space", tooltip="Play; again: pause"),
+        Binding("escape", "app.pop_screen", "back", key_display="esc"),
+        Binding("q", "app.pop_screen", "back", show=False),
+        Binding("space", "play", "play", tooltip="Play; again: pause"),
+        Binding("P", "play", "play", show=False, tooltip="Play; again: pause"),
         Binding("comma", "back", "frame", key_display=", .", tooltip="One frame back"),
         Binding("full_stop", "step", "next frame", show=False, tooltip="One frame on"),
         Binding("left", f"jump(-{JUMP_SECONDS})", f"{JUMP_SECONDS} s", key_display="← →", tooltip="5 s back"),
