@@ -61,6 +61,16 @@ class Order:
         return not self.ends.wait(max(0.0, seconds))
 
 
+class Room(Container):
+    """Where the video is shown."""
+
+    class Resized(Message):
+        """There is more room, or less."""
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
+
+
 class VideoScreen(Screen[None]):
     """Plays footage: a thread decodes and draws one frame at a time, and waits until it is on the screen."""
 
@@ -68,7 +78,7 @@ class VideoScreen(Screen[None]):
     VideoScreen {
         #place { height: 1; padding: 0 1; }
         #problem { height: auto; max-height: 3; padding: 0 1; color: $warning; }
-        #frame { width: 1fr; height: 1fr; margin: 0 1; }
+        Room { width: 1fr; height: 1fr; margin: 0 1; }
     }
     """
 
@@ -104,7 +114,7 @@ class VideoScreen(Screen[None]):
         yield TitleBar()
         yield TroubleLine()
         yield Static(id="place", markup=False)
-        with Container(id="frame"):
+        with Room():
             yield LabelImage(self.tui.graphics)
         yield Static(id="problem", markup=False)
         yield KeyBar()
@@ -112,22 +122,19 @@ class VideoScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one(TitleBar).say("preview", self._run_name)
         self.query_one(LabelImage).focus()
-        self.call_after_refresh(self._look)
 
     def on_unmount(self) -> None:
         self._order.ends.set()
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._look)
-
-    def _look(self) -> None:
+    @on(Room.Resized)
+    def fill_room(self) -> None:
         """Draw what is looked at, the first frame to begin with, for the room there is."""
-        size = self.query_one("#frame").size
+        size = self.query_one(Room).size
         if self._room != (size.height - 1, size.width):
             self._room = (size.height - 1, size.width)
             shot = self.shot
             if not self.playing:
-                self._ask(self._reel.next if shot is None else lambda: shot)
+                self._ask(lambda: shot or self._reel.go_to(Fraction(0)))
         self._tell()
 
     # ------------------------------------------------------------------ keys

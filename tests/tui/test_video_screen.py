@@ -69,9 +69,10 @@ async def test_a_video_is_played_stepped_through_and_searched(
 
         await at(0)
         assert "paused   0:00.0 of 0:01.0" in screen_text(app)
-        shown = screen.query_one(LabelImage).picture
-        assert shown is not None
-        assert (shown.cols, shown.rows) == (48, 18)  # 64x48 pixels in half-blocks, as large as there is room
+        shown = screen.query_one(LabelImage)
+        await until(pilot, lambda: shown.picture is not None and shown.picture.rows == shown.size.height - 1)
+        assert shown.picture is not None
+        assert (shown.picture.cols, shown.picture.rows) == (51, 19)  # of 64x48 pixels, in half-blocks
         for key, place in (("full_stop", 1), ("full_stop", 2), ("comma", 1), ("end", -1), ("comma", -2)):
             await pilot.press(key)
             await at(place)
