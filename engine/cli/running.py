@@ -149,6 +149,65 @@ def sweep(context: typer.Context, wanted: Sweep) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuning:
+    recipe: Recipe
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUES",
+            help="A range such as optimizer.lr=1e-5..1e-1:log or epochs=10..40:10, values such as "
+            "model.width=16,32,64, or one value for all trials.",
+            autocompletion=words.changes,
+        ),
+    ]
+    data: Data = None
+    trials: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Trials in all.")] = 50
+    metric: Annotated[
+        list[str],
+        typer.Option(
+            metavar="WORD",
+            help="dice, miou, val_loss, latency, parameters, flops or images_per_second; repeat for several "
+            "objectives [default: dice].",
+        ),
+    ] = field(default_factory=list)
+    sampler: Annotated[
+        str,
+        one_of(
+            "tpe", "random", "grid", "cmaes", "gp", "nsga2", help="tpe, random, grid, cmaes, gp or nsga2."
+        ),
+    ] = "tpe"
+    pruner: Annotated[
+        str,
+        one_of(
+            "none",
+            "median",
+            "hyperband",
+            "asha",
+            help="Stop bad trials early: none, median, hyperband or asha.",
+        ),
+    ] = "none"
+    parallel: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Trials in the queue or at work at once.")
+    ] = 2
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sampler.")] = 0
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Experiment of the trials.", autocompletion=words.experiments),
+    ] = "tune"
+    tag: Tags = field(default_factory=list)
+    priority: Priority = 0
+    as_json: Json = False
+
+
+@commands.command()
+def tune(context: typer.Context, wanted: Tuning) -> None:
+    """Search the best values of config keys; repeat the command to go on."""
+    from engine.cli.tune import tune as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Averaging:
     runs: Annotated[
         list[str],

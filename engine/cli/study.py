@@ -14,11 +14,11 @@ from rich.text import Text
 from engine.cli.console import notices, progress_bar
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data
-from engine.cli.sweep import what_the_check_depends_on
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.data.checks import Known, Log
 from engine.report.tables import Column, text_table
+from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import check_runnable
 from engine.requests.derive import classes_of
 from engine.requests.generalise import Unseen

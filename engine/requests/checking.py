@@ -40,3 +40,12 @@ def check_data(
     checked = TASKS[config.task].check_data(config, known, log)
     check_steps(config, checked.train_images)
     return [*notes, *checked.notes]
+
+
+def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
+    """Configs that are equal in this are checked once for all."""
+    pretrained, values = (
+        pretraining_of(config) is not None,
+        config.model.values_per_channel(*config.train_size),
+    )
+    return config.data, pretrained, config.batch_size, config.runtime.micro_batch, config.devices, values

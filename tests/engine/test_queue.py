@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.agent.devices import cores_of, slot_of, visible_device, words_for
-from engine.cli.sweep import grid, point_name, values_of
+from engine.config.grids import grid, point_name, values_of
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize

@@ -1,0 +1,358 @@
+"""A search that goes on: it asks Optuna for trials, queues each as a run, tells Optuna what became of it.
+
+All that it knows is in two places. Optuna's study is a file in `tune/` of the workspace, and each trial there
+names its run, before that is made. So whatever dies at whatever moment, a search that is begun again goes on
+with the trials that there are: a trial whose run was not made yet gets it, none is made twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from engine.agent.ingest import refresh
+from engine.agent.presence import ensure_agent
+from engine.config.run_config import RunConfig
+from engine.requests.configs import resolve_config
+from engine.requests.derive import checkpoint_of, derived_config
+from engine.requests.lifecycle import requeue, set_tags, stop
+from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
+from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler
+from engine.requests.tuning.space import Axis
+from engine.run.directory import RunCard, new_run_id
+from engine.run.files import FileLock
+from engine.store import NoSuchRun, RunRow, Store
+from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+POLL_SECONDS = 0.5
+MOST_RESUMES = 3
+"""How often a trial that was lost, with its machine or its worker, is queued again."""
+
+RUN, EVALUATION, PRUNED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
+"""What is kept of a trial, and of the study."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched. `name` is the experiment of the runs. `fixed` are the assignments of all trials,
+    `parallel` is how many are in the queue or at work at once."""
+
+    name: str
+    recipe: str
+    data: Path | None
+    axes: tuple[Axis, ...]
+    fixed: tuple[str, ...]
+    trials: int
+    metrics: tuple[str, ...]
+    sampler: str
+    pruner: str
+    parallel: int
+    seed: int
+    priority: int
+    tags: tuple[str, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same when a search goes on; more trials may be asked for."""
+        return {
+            "recipe": self.recipe,
+            "data": str(self.data) if self.data is not None else "",
+            "varies": {axis.key: str(axis.distribution()) for axis in self.axes},
+            "sampler": self.sampler if self.sampler == "grid" else "",
+            "fixed": sorted(self.fixed),
+            "metrics": list(self.metrics),
+        }
+
+    def config(self, values: dict[str, Any]) -> RunConfig:
+        """The config of a trial. Raises ConfigError."""
+        changes = [f"{axis.key}={axis.typed(values[axis.key])}" for axis in self.axes]
+        return resolve_config(self.recipe, [*self.fixed, *changes], self.data)
+
+
+@dataclass(frozen=True)
+class News:
+    """What has become of a trial: its `state` is started, epoch, finished, pruned, failed or resumed."""
+
+    trial: int
+    run: str
+    state: str
+    values: dict[str, str]
+    epoch: int = 0
+    scores: tuple[float, ...] = ()
+    why: str = ""
+
+
+class Searching:
+    """A search at work in a workspace; `tell` gets its news."""
+
+    def __init__(
+        self, workspace: Workspace, store: Store, search: Search, tell: Callable[[News], None]
+    ) -> None:
+        self.workspace, self.store, self.search, self.tell = workspace, store, search, tell
+        self.goals = [GOALS[name] for name in search.metrics]
+        self.study = self._open()
+
+    def run(self) -> None:
+        """Search until all trials are over. May be interrupted at any moment."""
+        while True:
+            for trial in self._active():
+                self._follow(trial)
+            active = self._active()
+            while len(active) < self.search.parallel and self._left():
+                active.append(self._begin())
+            if not active:
+                return
+            if any(self._row(trial).status == "queued" for trial in active):
+                ensure_agent(self.workspace)
+            time.sleep(POLL_SECONDS)
+
+    def best(self) -> list[FrozenTrial]:
+        """The best trial; of several objectives those that none other beats in all."""
+        from optuna.trial import TrialState
+
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            return []
+        return self.study.best_trials
+
+    def _open(self) -> Study:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        file = JournalFileBackend(str(study_file(self.workspace, self.search.name)))
+        self._storage = optuna.storages.JournalStorage(file)
+        config = self.search.config({axis.key: _lowest(axis) for axis in self.search.axes})
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=self.search.name,
+            directions=["minimize" if goal.is_cost else "maximize" for goal in self.goals],
+            pruner=make_pruner(self.search.pruner, 0 if config.budget.is_given else config.epochs),
+            load_if_exists=True,
+        )
+        before = study.user_attrs.get(SETTINGS)
+        if before is None:
+            if self.search.sampler == "grid":
+                names = [axis.key for axis in self.search.axes]
+                for point in itertools.product(*(axis.grid() for axis in self.search.axes)):
+                    study.enqueue_trial(dict(zip(names, point, strict=True)), skip_if_exists=True)
+            study.set_user_attr(SETTINGS, self.search.settings)
+        elif before != self.search.settings:
+            differing = [key for key in before if before[key] != self.search.settings.get(key)]
+            raise Refused(
+                [
+                    f"--experiment {self.search.name}: was begun with another {' and '.join(differing)}; "
+                    "repeat its command to go on, or name another experiment"
+                ]
+            )
+        seed = self.search.seed + len(study.get_trials(deepcopy=False))
+        study.sampler = make_sampler(self.search.sampler, seed)
+        return study
+
+    def _active(self) -> list[FrozenTrial]:
+        """The trials that have begun and are not over."""
+        from optuna.trial import TrialState
+
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _left(self) -> bool:
+        """Whether another trial is to be begun."""
+        from optuna.trial import TrialState
+
+        trials = self.study.get_trials(deepcopy=False)
+        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        is_over = self.search.sampler == "grid" and not waiting
+        return not is_over and len(trials) - waiting < self.search.trials
+
+    def _begin(self) -> FrozenTrial:
+        trial = self.study.ask({axis.key: axis.distribution() for axis in self.search.axes})
+        frozen = self._frozen(trial.number)
+        self._make_run(frozen)
+        return self._frozen(trial.number)
+
+    def _make_run(self, trial: FrozenTrial) -> None:
+        """Make the run of a trial, which knows its name before."""
+        run_id = trial.user_attrs.get(RUN) or new_run_id()
+        self._keep(trial, RUN, run_id)
+        search = self.search
+        card = RunCard(
+            id=run_id,
+            name=f"{search.name} trial {trial.number}",
+            experiment=search.name,
+            created=time.time(),
+            tags=search.tags,
+        )
+        enqueue(self.workspace, self.store, card, search.config(trial.params), Place(search.priority))
+        self._news(trial, "started", run=run_id)
+
+    def _follow(self, trial: FrozenTrial) -> None:
+        """See what has become of the run of a trial."""
+        if set(trial.params) != {axis.key for axis in self.search.axes}:
+            self._give_up(trial, "was cut off while its values were chosen")
+            return
+        try:
+            row = self._row(trial)
+        except NoSuchRun:
+            if trial.user_attrs.get(EVALUATION) or trial.intermediate_values:
+                self._give_up(trial, "its run was deleted")
+            else:
+                self._make_run(trial)
+            return
+        if not row.ended or row.cause == "preempted":
+            refresh(self.store, [self.workspace.run_dir(row.id)])
+            self._report(trial, row)
+        elif row.status == "finished":
+            self._report(trial, row)
+            self._finish(trial, row)
+        elif trial.user_attrs.get(PRUNED):
+            self._prune(trial, row)
+        elif row.status == "lost" and trial.user_attrs.get(RESUMES, 0) < MOST_RESUMES:
+            self._keep(trial, RESUMES, trial.user_attrs.get(RESUMES, 0) + 1)
+            requeue(self.workspace, self.store, [row])
+            self._news(trial, "resumed", why=row.message)
+        else:
+            self._give_up(trial, row.message or f"was {row.status}")
+
+    def _report(self, trial: FrozenTrial, row: RunRow) -> None:
+        """Pass on the epochs that are new; ask whether the trial is worth going on."""
+        of_epoch = self.goals[0].of_epoch
+        if len(self.goals) > 1 or of_epoch is None or row.epoch <= max(trial.intermediate_values, default=0):
+            return
+        for epoch in self.store.results.epochs(row.id, "val"):
+            value = of_epoch(epoch)
+            if value is None or epoch.epoch in trial.intermediate_values:
+                continue
+            self._storage.set_trial_intermediate_value(self._id(trial), epoch.epoch, value)
+            self._news(trial, "epoch", epoch=epoch.epoch, scores=(value,))
+            frozen = self._frozen(trial.number)
+            is_going = not row.ended and PRUNED not in frozen.user_attrs
+            if is_going and self.study.pruner.prune(self.study, frozen):
+                self._keep(trial, PRUNED, True)
+                stop(self.workspace, self.store, [row])
+                return
+
+    def _finish(self, trial: FrozenTrial, row: RunRow) -> None:
+        scores: list[float] = []
+        for name, goal in zip(self.search.metrics, self.goals, strict=True):
+            value = self._latency(trial, row) if goal.needs_speed else goal.of_run(row)
+            if value is None:
+                if goal.needs_speed and not self._has_failed(trial):
+                    return  # its evaluation goes on
+                self._give_up(trial, f"it has no {name}")
+                return
+            scores.append(float(value))
+        self.study.tell(trial.number, scores)
+        self._news(trial, "finished", epoch=row.epoch, scores=tuple(scores))
+
+    def _latency(self, trial: FrozenTrial, row: RunRow) -> float | None:
+        """Seconds an image of an evaluation, which is queued where there is none; None: not known yet."""
+        run_id = trial.user_attrs.get(EVALUATION)
+        if run_id is not None and self._exists(run_id):
+            refresh(self.store, [self.workspace.run_dir(run_id)])
+            scores = self.store.results.evaluations(run_id)
+            return scores[-1].latency_seconds if scores else None
+        run_id = run_id or new_run_id()
+        self._keep(trial, EVALUATION, run_id)
+        path = checkpoint_of(self.workspace, row, "best", waits=False)
+        about = {"source": row.id, "checkpoint": path, "split": "val", "at": "input"}
+        config = derived_config(self.workspace, row, about, [])
+        card = RunCard(
+            id=run_id,
+            name=f"{row.name} speed",
+            experiment=self.search.name,
+            created=time.time(),
+            tags=self.search.tags,
+        )
+        enqueue(self.workspace, self.store, card, config, Place(self.search.priority))
+        return None
+
+    def _has_failed(self, trial: FrozenTrial) -> bool:
+        run_id = self._frozen(trial.number).user_attrs[EVALUATION]
+        row = self.store.run(run_id)
+        return row.ended and row.cause != "preempted"
+
+    def _prune(self, trial: FrozenTrial, row: RunRow) -> None:
+        from optuna.trial import TrialState
+
+        set_tags(self.workspace, self.store, row.id, dict.fromkeys([*row.tags, "pruned"]))
+        self.study.tell(trial.number, state=TrialState.PRUNED)
+        self._news(trial, "pruned", epoch=row.epoch)
+
+    def _give_up(self, trial: FrozenTrial, why: str) -> None:
+        from optuna.trial import TrialState
+
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        self._news(trial, "failed", why=why)
+
+    def _news(
+        self,
+        trial: FrozenTrial,
+        state: str,
+        run: str = "",
+        epoch: int = 0,
+        scores: tuple[float, ...] = (),
+        why: str = "",
+    ) -> None:
+        values = {
+            axis.key: axis.typed(trial.params[axis.key])
+            for axis in self.search.axes
+            if axis.key in trial.params
+        }
+        run = run or trial.user_attrs.get(RUN, "")
+        self.tell(News(trial.number, run, state, values, epoch, scores, why))
+
+    def _row(self, trial: FrozenTrial) -> RunRow:
+        return self.store.run(self._frozen(trial.number).user_attrs.get(RUN, ""))
+
+    def _exists(self, run_id: str) -> bool:
+        try:
+            self.store.run(run_id)
+        except NoSuchRun:
+            return False
+        return True
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def _keep(self, trial: FrozenTrial, name: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._id(trial), name, value)
+
+    def _id(self, trial: FrozenTrial) -> int:
+        """What Optuna's storage calls a trial."""
+        study = self._storage.get_study_id_from_name(self.search.name)
+        return self._storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+
+@contextmanager
+def searching(
+    workspace: Workspace, store: Store, search: Search, tell: Callable[[News], None]
+) -> Iterator[Searching]:
+    """The search, for one process at a time. Raises Refused where another one is at it."""
+    file = study_file(workspace, search.name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file.with_suffix(".lock"))
+    if not lock.acquire():
+        raise Refused([f"--experiment {search.name}: another `seg-engine tune` is at work on it"])
+    try:
+        yield Searching(workspace, store, search, tell)
+    finally:
+        lock.release()
+
+
+def study_file(workspace: Workspace, name: str) -> Path:
+    """Where Optuna keeps a study. The name of an experiment may hold what no file's name can."""
+    return workspace.root / "tune" / f"{quote(name, safe=' ')}.study"
+
+
+def _lowest(axis: Axis) -> Any:
+    return axis.choices[0] if axis.choices else axis.low
