@@ -66,7 +66,9 @@ def generalise(job: Job) -> None:
         refuse_other_classes(each.pairs, network.classes, about.source)
     for note in notes_of(environments):
         job.warn(note)
-    paths = [job.run.outputs / FOLDER / f"{place:02}.npz" for place in range(len(environments))]
+    folder = job.run.outputs / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{place:02}.npz" for place in range(len(environments))]
     counts = [_kept(job, network, path) for path in paths]
     merging = merging_of(about, network.classes, environments[0].pairs.class_set)
     steps = sum(len(each.pairs) for each in environments)
@@ -137,7 +139,6 @@ def count_images(
             progress.done()
     finally:
         if left:
-            path.parent.mkdir(parents=True, exist_ok=True)
             counted.save(path)
     if not counted.pooled().sum():
         where = f"{pairs.root}: the labels of {environment.split}"
