@@ -40,6 +40,4 @@ def average(workspace: Workspace, wanted: Averaging) -> int:
             tags=tuple(dict.fromkeys(new.tag)),
             note=new.note,
         )
-        return queue_or_start(
-            workspace, store, card, config, wanted.queued.place, wanted.as_json, wanted.queued.on_end
-        )
+        return queue_or_start(workspace, store, card, config, wanted.queued, wanted.as_json)

@@ -59,7 +59,7 @@ def requeue(workspace: Workspace, prefixes: Sequence[str], priority: int | None,
 
 def rerun(workspace: Workspace, wanted: Again) -> int:
     """Make a new run of the config of another, with changes; returns the exit status."""
-    values, place, as_json = parse_assignments(wanted.changes), wanted.queued.place, wanted.as_json
+    values, as_json = parse_assignments(wanted.changes), wanted.as_json
     with open_existing(workspace, change=True) as store:
         row = store.run(store.resolve(wanted.run))
         before = workspace.run_dir(row.id)
@@ -76,7 +76,7 @@ def rerun(workspace: Workspace, wanted: Again) -> int:
             tags=model.tags if wanted.tag is None else tuple(dict.fromkeys(filter(None, wanted.tag))),
             note=wanted.note,
         )
-        return queue_or_start(workspace, store, card, config, place, as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, card, config, wanted.queued, as_json)
 
 
 def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:

@@ -38,4 +38,4 @@ def crf_search(workspace: Workspace, wanted: CrfSearching) -> int:
         config = derived_config(workspace, row, section, wanted.changes, task="crf-search")
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-crf-search")
-        return queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, made, config, wanted.queued, as_json)

@@ -80,7 +80,7 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
         other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
         crf = "" if config.crf.mode == "off" else "-crf"
         made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}{crf}")
-        status = queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
+        status = queue_or_start(workspace, store, made, config, wanted.queued, as_json)
         if status == 0 and other is not None and store.run(made.id).ended:
             tell_differences(workspace, store, made.id, other, as_json)
         if status == 0 and requirements:

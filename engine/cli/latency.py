@@ -65,7 +65,7 @@ def _of_run(workspace: Workspace, wanted: Benchmark, no_recipe: UnknownRecipe) -
         config = derived_config(workspace, row, section, wanted.changes, task="latency")
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-latency")
-        return queue_or_start(workspace, store, made, config, place, wanted.as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, made, config, wanted.queued, wanted.as_json)
 
 
 def _of_recipe(base: RunConfig, wanted: Benchmark) -> int:

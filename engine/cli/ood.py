@@ -45,7 +45,7 @@ def ood(workspace: Workspace, wanted: OodEvaluation) -> int:
         check_data(config, workspace, row=row)
         what = wanted.ood_data.name if wanted.ood_data is not None else wanted.pseudo
         made = card_of_network(wanted.new, row, f"{row.name}-ood-{what}")
-        return queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, made, config, wanted.queued, as_json)
 
 
 def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
@@ -63,7 +63,7 @@ def robustness(workspace: Workspace, wanted: RobustnessEvaluation) -> int:
         )
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-robustness")
-        return queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, made, config, wanted.queued, as_json)
 
 
 def generalise(workspace: Workspace, wanted: Generalisation) -> int:
@@ -92,7 +92,7 @@ def generalise(workspace: Workspace, wanted: Generalisation) -> int:
         config = derived_config(workspace, row, section, wanted.changes, task="generalise")
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-generalise")
-        return queue_or_start(workspace, store, made, config, place, as_json)
+        return queue_or_start(workspace, store, made, config, wanted.queued, as_json)
 
 
 def _absolute(path: Path) -> str:

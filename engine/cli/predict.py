@@ -51,7 +51,7 @@ def predict(workspace: Workspace, wanted: Prediction) -> int:
         config = derived_config(workspace, row, section, wanted.set_key, task="predict", crf=wanted.crf)
         check_data(config, workspace, row=row)
         made = card_of_network(wanted.new, row, f"{row.name}-predict")
-        return queue_or_start(workspace, store, made, config, place, as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, made, config, wanted.queued, as_json)
 
 
 def of_images(wanted: Prediction) -> dict[str, Any]:

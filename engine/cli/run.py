@@ -43,6 +43,7 @@ from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
+    from engine.cli.arguments import InQueue
     from engine.cli.running import NewRun
 
 EXIT_BY_STATUS = {"finished": 0, "stopped": 3}
@@ -53,7 +54,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
 
     With a place in the queue the run goes there instead, for an agent to start.
     """
-    place, as_json = wanted.queued.place, wanted.as_json
+    as_json = wanted.as_json
     assignments = [*wanted.changes, *(["data.skip_bad=true"] if wanted.skip_bad else ())]
     config = resolve_config(wanted.recipe, assignments, wanted.data)
     if config.slurm.dry_run:
@@ -72,7 +73,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     # What names a run is looked up in a database that is there; to look must not make one.
     named = names_a_run(config)
     with open_existing(workspace, change=True) if named else workspace.open_store() as store:
-        return queue_or_start(workspace, store, card, config, place, as_json, wanted.queued.on_end)
+        return queue_or_start(workspace, store, card, config, wanted.queued, as_json)
 
 
 def queue_or_start(
@@ -80,16 +81,15 @@ def queue_or_start(
     store: Store,
     card: RunCard,
     config: RunConfig,
-    place: Place | None,
+    wanted: InQueue,
     as_json: bool,
-    on_end: str = "",
 ) -> int:
-    """Give a run its place in the queue or, without one, start it here and follow it; returns the exit
-    status. `on_end` is a command for when it has ended."""
-    if place is None:
-        return start_here(workspace, store, card, config, as_json, on_end)
-    queued = enqueue(workspace, store, card, config, place)
-    wish(store, "run", card.id, on_end)
+    """Give a run its place in the queue or, where none is wanted, start it here and follow it; returns the
+    exit status."""
+    if wanted.place is None:
+        return start_here(workspace, store, card, config, as_json, wanted.on_end)
+    queued = enqueue(workspace, store, card, config, wanted.place)
+    wish(store, "run", card.id, wanted.on_end)
     tell_queued(workspace, queued, as_json)
     return 0
 

@@ -369,7 +369,7 @@ class Export:
 
 @commands.command()
 def export(context: typer.Context, wanted: Export) -> None:
-    """Write a run's network, or records of runs, for other programs."""
+    """Write a run's network or runs' records to files."""
     if wanted.format in RECORD_FORMATS:
         from engine.cli.export_records import export_records
 
