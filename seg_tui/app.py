@@ -23,8 +23,7 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from engine.cli.console import Stream
-from engine.config.notify import load_notify_config
-from engine.config.settings_file import SettingsError
+from engine.errors import EngineError
 from engine.store import StoreError
 from engine.visible import one_line
 from engine.workspace import Workspace
@@ -65,6 +64,15 @@ class NoteRead(Message):
     def __init__(self, note: str, then: Callable[[str], None]) -> None:
         super().__init__()
         self.note, self.then = note, then
+
+
+def _rings(workspace: Workspace) -> bool:
+    """Whether the terminal tells of what ends. Raises EngineError for settings that cannot be read."""
+    if not (workspace.root / "notify.toml").exists():
+        return True
+    from engine.config.notify import load_notify_config  # its models take long to make
+
+    return load_notify_config(workspace.root).terminal
 
 
 class SegTui(App[None]):
@@ -140,8 +148,8 @@ class SegTui(App[None]):
     def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
         try:
-            self._rings = load_notify_config(self.workspace.root).terminal
-        except SettingsError as error:
+            self._rings = _rings(self.workspace)
+        except EngineError as error:
             self._notify(str(error), "warning")
         problem = self._colors.take_theme(self.settings.theme)
         self._colors.take_nearest()

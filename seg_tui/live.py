@@ -15,10 +15,8 @@ from types import MappingProxyType
 
 from textual.message import Message
 
-from engine.agent.ingest import owner_of, refresh
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
-from engine.run.journal import JournalError
 from engine.store import AgentState, RunSummary, Store, StoreError
 from engine.tasks import TASKS
 from engine.workspace import Workspace
@@ -221,6 +219,9 @@ class Live:
             self._agents = _Agents(True, holding)
             return
         self._agents = _Agents(False, holding, sum(not row.paused for row in self._store.queue.waiting()))
+        from engine.agent.ingest import owner_of, refresh  # what takes long to import comes after the runs
+        from engine.run.journal import JournalError
+
         for row in self._store.queue.active() if not self._store.read_only else ():
             owner = owner_of(row)
             if owner is None or is_alive(owner) is False:

@@ -17,7 +17,7 @@ from seg_tui.widgets.run_table import RunTable
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
 
-SETTLE_SECONDS = 0.15
+SETTLE_SECONDS = 0.25
 """How long the same lines are on the screen before more is read of them."""
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from engine.run.events import AnyEvent
+from engine.store.cleared import NO_END
 from engine.store.database import Database
-from engine.store.folds.status import NO_END
 from engine.store.ingest import fold
 from engine.store.insert import settle_experiments, unheard
 from engine.store.lookup import hold, hold_list, no_run

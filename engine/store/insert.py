@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from engine.run.bounds import is_tag
 from engine.run.directory import RunCard
+from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.errors import StoreError
-from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.schema import experiments, runs, tags
 from engine.store.variant import variant_of
 

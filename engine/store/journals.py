@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from engine.run.directory import RunCard, RunDir, RunDirError
 from engine.run.events import AnyEvent
 from engine.run.journal import JournalError, read_pieces
+from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.database import Database
 from engine.store.errors import IngestConflict, StoreError, UnfitRun
-from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.ingest import fold
 from engine.store.insert import first_status, insert_run
 from engine.store.lookup import exists, hold, hold_list

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from engine.host.processes import ProcessIdentity
 from engine.run.directory import RunCard
+from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.database import Database
 from engine.store.errors import StoreError
-from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.insert import experiment_id, insert_run, set_tags, settle_experiments
 from engine.store.lookup import exists, hold, hold_list
 from engine.store.queue import ACTIVE_STATUSES, place_in_line

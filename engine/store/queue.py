@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.host.processes import ProcessIdentity
+from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.database import Database
-from engine.store.folds.status import NO_END, NO_PROGRESS
 from engine.store.lookup import hold
 from engine.store.rows import RunRow
 from engine.store.schema import runs

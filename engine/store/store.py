@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from engine.store import filters as terms
 from engine.store.agents import Agents
-from engine.store.checks import Checks
 from engine.store.dialects import LatestChange
 from engine.store.errors import StoreError
-from engine.store.journals import Journals
 from engine.store.lifecycle import Lifecycle
 from engine.store.lookup import exists, no_run
 from engine.store.notices import Notices
@@ -24,6 +23,10 @@ from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
 from engine.store.schema import experiments, runs, tags
 from engine.store.selects import run_row, select_runs
 from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, Changes, Sibling, run_summary
+
+if TYPE_CHECKING:
+    from engine.store.checks import Checks
+    from engine.store.journals import Journals
 
 MAX_CANDIDATES = 5
 
@@ -67,9 +70,20 @@ class Store:
         self.queue = Queue(self.database, workspace)
         self.agents = Agents(self.database, workspace)
         self.notices = Notices(self.database, workspace)
-        self.journals = Journals(self.database, workspace)
         self.results = Results(self.database)
-        self.checks = Checks(self.database)
+
+    @cached_property
+    def journals(self) -> Journals:
+        """Imported when it is used, as is `checks`: the events that it folds take long to import."""
+        from engine.store.journals import Journals
+
+        return Journals(self.database, self.workspace)
+
+    @cached_property
+    def checks(self) -> Checks:
+        from engine.store.checks import Checks
+
+        return Checks(self.database)
 
     @property
     def label(self) -> str:
@@ -194,19 +208,19 @@ class Store:
         return Changes(tuple(run_summary(row, also) for row in rows), int(latest), int(count))
 
     def siblings(self, run_ids: Sequence[str], beside: int = 16) -> list[Sibling]:
-        """Some runs with their configs, and `beside` of the newest runs of each of their experiments."""
+        """Some runs with their configs, and `beside` of the best runs of each of their experiments."""
         if not run_ids:
             return []
-        mine = sa.select(runs.c.experiment_id).where(runs.c.id.in_(run_ids))
-        newest = sa.func.row_number().over(
-            partition_by=runs.c.experiment_id, order_by=(runs.c.created_at.desc(), runs.c.id)
-        )
-        ranked = sa.select(runs.c.id, newest.label("place")).where(runs.c.experiment_id.in_(mine)).subquery()
-        near = sa.select(ranked.c.id).where(ranked.c.place <= beside)
+        mine = sa.select(runs.c.experiment_id).where(runs.c.id.in_(run_ids)).distinct()
         chosen = sa.select(*SIBLING_COLUMNS).join_from(runs, experiments)
-        chosen = chosen.where(runs.c.id.in_(run_ids) | runs.c.id.in_(near))
         with self.database.read() as connection:
-            return [Sibling(*row) for row in connection.execute(chosen)]
+            wanted = set(run_ids)
+            for (experiment,) in connection.execute(mine).all():
+                best = sa.select(runs.c.id).where(runs.c.experiment_id == experiment)  # in the index's order
+                best = best.order_by(runs.c.best_dice.desc().nulls_last()).limit(beside)
+                wanted |= set(connection.execute(best).scalars())
+            found = connection.execute(chosen.where(runs.c.id.in_(sorted(wanted))))
+            return [Sibling(*row) for row in found]
 
     def values(self, names: Sequence[str], run_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """What some runs have under names that filters know, by id. Raises StoreError for a name that means

@@ -20,7 +20,8 @@ from engine.store.selects import OF_RUN, TAG_SEPARATOR
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One run as a line of a table: a `RunRow` without what is long. Fields as there; `variant` is equal
+    """One run as a line of a table: a `RunRow` without what is long. Fields as there, but that
+    `best_val_loss` is told only of runs without a Dice; `variant` is equal
     for runs that differ in their seed alone, `changed` rises with every write to the run, `wish` is the
     device that a run asks for while it is queued, "" later, `also` has what was asked for besides, by
     the name by which filters know it."""
@@ -123,6 +124,8 @@ class Changes:
 
 
 _OF_SUMMARY: dict[str, sa.ColumnElement[Any]] = OF_RUN | {
+    # Who has a Dice is not judged by a loss, and looking it up takes as long as all the rest of a run.
+    "best_val_loss": sa.case((runs.c.best_dice.is_(None), OF_RUN["best_val_loss"])),
     # Configs are long, and few runs wait.
     "wish": sa.case((runs.c.status == "queued", runs.c.config["device"].as_string()), else_=""),
 }

@@ -5,7 +5,7 @@ Pure functions of summaries and the time: a line costs the same with ten runs an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -45,7 +45,8 @@ class Column:
     """One column. Where there is little room, columns of the highest `rank` are left out first; those that
     `grow` are from `least` to `most` wide, as their texts need it. `within` has a text that fits into a
     width, for cells that else would be cut; `brief` is such a text for a width that is not known yet. A
-    `stepwise` column has no use for a width between that of its brief and that of its whole texts."""
+    `stepwise` column has no use for a width between that of its brief and that of its whole texts. Runs for
+    which `alike` is equal have texts of one width; None: hardly any are."""
 
     key: str
     title: str
@@ -59,6 +60,7 @@ class Column:
     least: int = 0
     most: int = 0
     stepwise: bool = False
+    alike: Callable[[RunSummary], Hashable] | None = None
     within: Callable[[RunSummary, str, int], str] | None = None
     brief: Callable[[RunSummary, str], str] | None = None
 
@@ -118,6 +120,13 @@ def _best(run: RunSummary, seen: Seen) -> Cell:
     return best_score(run), "dim" if outcome(run) is None else "bold"
 
 
+def _alike_best(run: RunSummary) -> Hashable:
+    """A Dice has one width, and others depend on their value."""
+    if run.best_dice is not None and TASKS[run.task].learns and run.status != "queued":
+        return run.task, len(str(run.best_epoch))
+    return run.id, run.changed
+
+
 def _brief_best(run: RunSummary, text: str) -> str:
     """No more than others need: names and reasons may be long."""
     return text if outcome(run) is not None else ""
@@ -159,6 +168,7 @@ COLUMNS: tuple[Column, ...] = (
         least=8,
         most=21,
         stepwise=True,
+        alike=lambda r: (r.status, r.cause),
         within=lambda r, text, width: text if len(text) <= width else status_within(r, width),
         brief=lambda r, text: status_within(r, 16),  # "failed: diverged"; others have a shorter word
     ),
@@ -175,7 +185,18 @@ COLUMNS: tuple[Column, ...] = (
         stepwise=True,
         brief=lambda r, text: without_sections(text),
     ),
-    Column("task", "task", lambda r, s: (r.task, ""), lambda r: r.task, 10, 2, grow=True, least=5, most=10),
+    Column(
+        "task",
+        "task",
+        lambda r, s: (r.task, ""),
+        lambda r: r.task,
+        10,
+        2,
+        grow=True,
+        least=5,
+        most=10,
+        alike=lambda r: r.task,
+    ),
     Column(
         "experiment",
         "experiment",
@@ -186,9 +207,19 @@ COLUMNS: tuple[Column, ...] = (
         grow=True,
         least=10,
         most=24,
+        alike=lambda r: r.experiment,
     ),
     Column(
-        "recipe", "recipe", _recipe, lambda r: (r.recipe, r.variant), 12, 11, grow=True, least=10, most=40
+        "recipe",
+        "recipe",
+        _recipe,
+        lambda r: (r.recipe, r.variant),
+        12,
+        11,
+        grow=True,
+        least=10,
+        most=40,
+        alike=lambda r: (r.experiment, r.task, r.recipe, r.variant, r.seed),
     ),
     Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 4, falling=True),
     Column(
@@ -203,6 +234,7 @@ COLUMNS: tuple[Column, ...] = (
         most=32,
         right=True,
         falling=True,
+        alike=_alike_best,
         brief=_brief_best,
     ),
     Column(
@@ -223,6 +255,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda r: r.epoch,
         9,
         5,
+        alike=lambda r: (r.task, r.epoch, r.epochs, r.step, r.steps),
         grow=True,
         least=10,
         most=18,
@@ -234,7 +267,16 @@ COLUMNS: tuple[Column, ...] = (
         "age", "age", lambda r, s: (age(s.now - r.created_at), ""), lambda r: -r.created_at, 4, 7, right=True
     ),
     Column(
-        "device", "device", lambda r, s: _plain(device_of(r)), device_of, 12, 12, grow=True, least=6, most=24
+        "device",
+        "device",
+        lambda r, s: _plain(device_of(r)),
+        device_of,
+        12,
+        12,
+        grow=True,
+        least=6,
+        most=24,
+        alike=lambda r: (r.device, r.device_name),
     ),
 )
 """In the order of the table. `falling` columns sort from high to low first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rich.cells import cell_len
@@ -61,6 +61,7 @@ class TableColumns:
         self._names = ShortNames()
         self._only_trains = True
         self._names_tell = True
+        self._seen_alike: dict[str, set[Hashable]] = {}
 
     @property
     def titles(self) -> list[str]:
@@ -93,6 +94,8 @@ class TableColumns:
         """Know more curves and configs; returns whether there are new configs."""
         self._curves |= curves
         self.seen.siblings.learn(siblings)
+        if siblings:
+            self._seen_alike.pop(TELLING.key, None)
         text = self.seen.siblings.text
         self._names_tell = self._names_tell and all(_is_in_name(one.name, text(one)) for one in siblings)
         return bool(siblings)
@@ -108,6 +111,11 @@ class TableColumns:
             if self._only_trains and run.task != USUAL:
                 self._only_trains, grown = False, True
             for column in growing:
+                if column.alike is not None:
+                    known, alike = self._seen_alike.setdefault(column.key, set()), column.alike(run)
+                    if alike in known:
+                        continue
+                    known.add(alike)
                 text = column.cell(run, self.seen)[0]
                 if column.key == "name":
                     self._names.add(text)

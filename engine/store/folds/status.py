@@ -14,12 +14,10 @@ from typing import Any
 
 from engine.run.event import Event
 from engine.run.events import Failed, Finished, Progress, Started, Stopped
+from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.folds.folding import Folding, folds
 from engine.store.rows import END_STATUSES
 from engine.store.schema import epochs, metrics, results
-
-NO_PROGRESS: dict[str, Any] = {"phase": "", "eta_seconds": None}
-NO_END: dict[str, Any] = {"cause": "", "message": "", "traceback": "", "ended_at": None}
 
 
 def begin_attempt(run: dict[str, Any], event: Event) -> None:
