@@ -244,8 +244,8 @@ class GeneralisationStudy:
         list[str],
         typer.Option(
             metavar="NAME",
-            help="What may help: photometric, randconv, weights, slow encoder, frozen encoder; repeatable "
-            "[default: all].",
+            help="What may help: photometric, randconv, mixstyle, weights, slow encoder, frozen encoder; "
+            "repeatable [default: all].",
         ),
     ] = field(default_factory=list)
     weights: Annotated[
