@@ -20,7 +20,8 @@ LUMA = (0.299, 0.587, 0.114)
 
 def luma(pixels: Tensor) -> Tensor:
     """Perceived brightness [B, H, W, 1] of float pixels [B, H, W, 3]."""
-    return (pixels * constant(LUMA, pixels.device)).sum(-1, keepdim=True)
+    weights: Tensor = constant(LUMA, pixels.device)
+    return (pixels * weights).sum(-1, keepdim=True)
 
 
 def to_bytes(pixels: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class CompileAutotune:
     graphs: bool = True
     on_change: Callable[[], None] = lambda: None
     decision: CompileDecision | None = field(default=None, init=False)
-    _network: Callable[[Tensor], Any] = field(init=False)
+    _network: Callable[..., Any] = field(init=False)
     _plain: list[float] = field(default_factory=list, init=False)
     _compiled: list[float] = field(default_factory=list, init=False)
     _settling: list[float] = field(default_factory=list, init=False)
@@ -77,14 +77,14 @@ class CompileAutotune:
         self._network = self._compile() if kept else self.model
         self.decision = CompileDecision(kept, reason)
 
-    def forward(self, images: Tensor) -> Any:
+    def forward(self, *given: Tensor) -> Any:
         """The outputs for a batch of the network of the moment; one that fails to compile is given up."""
         try:
-            return self._network(images)
+            return self._network(*given)
         except Exception as error:
             if not self.give_up(error):
                 raise
-            return self.forward(images)
+            return self.forward(*given)
 
     def use_graphs(self) -> None:
         """Let the compiled network have CUDA graphs of its own from here on."""
@@ -151,7 +151,7 @@ class CompileAutotune:
         self._network = self._compile()
         self.on_change()
 
-    def _compile(self) -> Callable[[Tensor], Any]:
+    def _compile(self) -> Callable[..., Any]:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()  # blocks of the steps so far would lie idle beside those of the graphs
         return compiled(self.model, self.device, self.graphs)
@@ -201,8 +201,8 @@ class CompileAutotune:
         return seconds
 
 
-def compiled(model: nn.Module, device: torch.device, graphs: bool = True) -> Callable[[Tensor], Any]:
+def compiled(model: nn.Module, device: torch.device, graphs: bool = True) -> Callable[..., Any]:
     """`model` through torch.compile; on CUDA its steps are replayed as CUDA graphs, as shapes are fixed."""
     mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
-    network: Callable[[Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
+    network: Callable[..., Any] = torch.compile(model, mode=mode, dynamic=False)
     return network

@@ -9,7 +9,20 @@ from torch import Tensor
 
 
 @lru_cache
+def unit(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1, []: the gradient of a loss, which torch would make anew for each."""
+    with torch.inference_mode(False):
+        return torch.ones((), dtype=dtype, device=device)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """float32 [len(values)], made once a device: a tensor made of numbers there makes the host wait."""
+    made: Tensor = _constant(values, device)
+    return made
+
+
+@lru_cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # a step that trains may use it later
         return torch.tensor(values, device=device)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from engine.classes import VOID
 from engine.losses import LOSSES, LossSection
+from engine.models.layers import kernels_serve
 
 
 class Loss(Protocol):
@@ -90,6 +91,22 @@ def pixel_entropy(
     )
 
 
+@runtime_checkable
+class AtOnce(Protocol):
+    """A loss that may have sums and value of a batch for less than one after the other."""
+
+    def of_batch(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """`sums` and the `value` of them, each with its gradient."""
+
+
+def sums_and_value(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """A loss's sums of a batch, and its value of them."""
+    if isinstance(loss, AtOnce):
+        return loss.of_batch(logits, labels)
+    sums = loss.sums(logits, labels)
+    return sums, loss.value(sums)
+
+
 class CrossEntropy:
     """The mean over valid pixels of the cross-entropy; with class weights their weighted mean.
 
@@ -114,7 +131,25 @@ class CrossEntropy:
         self._weights, self._of_label = self._weights.to(labels.device), self._of_label.to(labels.device)
         return self._of_label[labels.long()].sum()
 
+    def of_batch(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self._kernels_serve(logits, labels):
+            from engine.losses.pixel_kernels import cross_entropy
+
+            both: tuple[Tensor, Tensor] = cross_entropy(logits, labels)
+            return both
+        sums = self._sums_by_torch(logits, labels)
+        return sums, self.value(sums)
+
+    def _kernels_serve(self, logits: Tensor, labels: Tensor) -> bool:
+        plain = self.label_smoothing == 0 and not self.class_weighted
+        return plain and labels.dtype == torch.uint8 and kernels_serve(logits)
+
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self._kernels_serve(logits, labels):
+            return self.of_batch(logits, labels)[0]
+        return self._sums_by_torch(logits, labels)
+
+    def _sums_by_torch(self, logits: Tensor, labels: Tensor) -> Tensor:
         # The kernel that adds up on CUDA has no deterministic form; the one that does not add up has.
         apart = logits.is_cuda and torch.are_deterministic_algorithms_enabled()
         counted = [(labels != VOID).sum().double()]

@@ -116,9 +116,9 @@ class SegmentationNetwork(nn.Module, ABC):
         return parameter.ndim >= 2 and not _is_within(name, self.no_decay_names)
 
 
-def outputs_of(network: Callable[[Tensor], Any], images: Tensor) -> Outputs:
-    """A network's outputs for images, whichever of the two forms it gives them in."""
-    made = network(images)
+def outputs_of(network: Callable[..., Any], *given: Tensor) -> Outputs:
+    """A network's outputs for what it is given, whichever of the two forms it gives them in."""
+    made = network(*given)
     return made if isinstance(made, Outputs) else Outputs(made)
 
 

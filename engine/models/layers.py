@@ -59,6 +59,60 @@ def count_batch(norms: Iterable[BatchNorm]) -> None:
         torch._foreach_add_(counters, 1)
 
 
+Batches = list[tuple[BatchNorm, Tensor]]
+"""Norms with the mean and unbiased variance of the batch that each has seen, float32 [2, C]."""
+
+
+def norm_relu(norm: nn.Module, input: Tensor, batches: Batches) -> Tensor:
+    """ReLU of a norm of [B, C, H, W]. On a GPU, for channels_last maps, it is one kernel; what it leaves to
+    do for the running statistics is added to `batches`: see `take_statistics`."""
+    if not batch_kernels_serve(norm, input):
+        return functional.relu(norm(input))
+    return _batch_norm_relu(norm, input, batches, pool=False)[0]
+
+
+def norm_relu_pool(
+    norm: nn.Module, input: Tensor, pool: nn.Module, batches: Batches
+) -> tuple[Tensor, Tensor]:
+    """`norm_relu` and its 2x2 max-pooling, [B, C, H, W] and [B, C, H/2, W/2], by the same kernel."""
+    if not batch_kernels_serve(norm, input) or any(side % 2 for side in input.shape[2:]):
+        normed = norm_relu(norm, input, batches)
+        return normed, pool(normed)
+    return _batch_norm_relu(norm, input, batches, pool=True)
+
+
+def take_statistics(batches: Batches) -> None:
+    """Take those of a batch into the running statistics, all at once."""
+    for momentum in {norm.momentum for norm, _ in batches}:
+        those = [(norm, batch) for norm, batch in batches if norm.momentum == momentum]
+        running = [each for norm, _ in those for each in (norm.running_mean, norm.running_var)]
+        known = [each for each in running if each is not None]
+        torch._foreach_lerp_(known, [each for _, batch in those for each in batch.unbind()], momentum)
+
+
+def batch_kernels_serve(norm: nn.Module, map: Tensor) -> bool:
+    """Whether the kernels of `batch_norm_relu` can take a map: that of a plain norm in training, not of one
+    that shares its statistics with other ranks or counts those of earlier batches."""
+    return (
+        type(norm) is BatchNorm
+        and norm.training
+        and norm.affine
+        and norm.running_mean is not None
+        and norm.running_mean.dtype == norm.weight.dtype == torch.float32
+        and "forward" not in vars(norm)
+        and kernels_serve(map)
+    )
+
+
+def _batch_norm_relu(norm: nn.Module, input: Tensor, batches: Batches, pool: bool) -> tuple[Tensor, Tensor]:
+    assert isinstance(norm, BatchNorm)
+    normed, pooled, _, batch = torch.ops.seg_engine.batch_norm_relu(
+        input, norm.weight, norm.bias, norm.eps, pool
+    )
+    batches.append((norm, batch))
+    return normed, pooled
+
+
 class DenseGradient(torch.autograd.Function):
     """Its input, whose gradient comes without gaps in memory, as that of one part of `torch.cat` does not.
 
@@ -99,7 +153,7 @@ class GroupNormGelu(nn.GroupNorm):
 
 
 def kernels_serve(map: Tensor) -> bool:
-    """Whether the kernels of `norm_gelu` can take a map [B, C, H, W]."""
+    """Whether kernels of Triton can take a map [B, C, H, W]."""
     return (
         map.is_cuda
         and map.numel() > 0
@@ -124,10 +178,12 @@ def _load_kernels(gpu: int) -> bool:
 
         triton.runtime.driver.active.utils  # noqa: B018  # compiled at its first use
         importlib.import_module("engine.models.norm_gelu")
+        importlib.import_module("engine.models.batch_norm_relu")
+        importlib.import_module("engine.models.cooperative").make_gate(gpu)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(
-            f"group norm is slower and takes more memory: Triton does not work here: {reason}", stacklevel=2
+            f"norms are slower and take more memory: Triton does not work here: {reason}", stacklevel=2
         )
         return False
     return True

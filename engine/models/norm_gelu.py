@@ -2,7 +2,7 @@
 
 Torch has no group norm for channels_last on CUDA, and under autocast it takes one in float32. A norm and
 its GELU then cost seven kernels forward and nine back, most of them casts and copies, and keep two maps in
-float32. Here they cost two and two. A map is read and written in its own type, sums are float32, and what
+float32. Here they cost one and one. A map is read and written in its own type, sums are float32, and what
 is kept for the backward pass is the map itself. A bias of the convolution before is added on the way; its
 gradient comes with those of the norm.
 
@@ -18,7 +18,8 @@ import torch
 import triton
 from torch import Tensor
 
-from engine.models.norm_kernels import apply_kernel, backward_kernel, moments_kernel, sums_kernel
+from engine.models.cooperative import launch_passes
+from engine.models.norm_kernels import backward_kernel, forward_kernel
 
 TILE = 4096
 """Values that a program holds at a time, at least one row of a group."""
@@ -26,7 +27,6 @@ PROGRAMS = 1024
 """Parts into which a batch is cut at most: a few for each of a GPU's processors."""
 LEAST_PART = 16384
 """Values of a part, at least."""
-WARPS = 8
 STRIP = 32
 """Channels whose gradients one program adds up."""
 
@@ -69,10 +69,9 @@ def norm_gelu_forward(
     moments = x.new_empty(image_groups * made.parts * 2, dtype=torch.float32)
     kept = x.new_empty(2, image_groups, dtype=torch.float32)
     shape = made.rows, made.per_part, made.parts, channels, groups, made.width
-    fixed = {"HAS_BIAS": bias is not None, "ROWS": made.tile, "WIDTH": made.padded_width, "num_warps": WARPS}
-    moments_kernel[made.parts, image_groups](x, bias, moments, *shape, **fixed)
-    apply_kernel[made.blocks, image_groups](
-        x, bias, weight, offset, moments, y, *kept.unbind(), *shape, eps, PARTS=made.padded_parts, **fixed
+    given = x, bias, weight, offset, moments, y, *kept.unbind()
+    launch_passes(
+        forward_kernel, 2, x.device, *given, *shape, made.blocks, image_groups, eps, **_fixed(made, bias)
     )
     return y, kept
 
@@ -95,16 +94,16 @@ def norm_gelu_backward(
     by_channel = x.new_empty(len(x) * made.parts * 3 * channels, dtype=torch.float32)
     by_group = x.new_empty(image_groups * made.parts * 2, dtype=torch.float32)
     given = dy, x, bias, weight, offset, *kept.unbind(), by_channel, by_group
-    fixed = {"HAS_BIAS": bias is not None, "ROWS": made.tile, "WIDTH": made.padded_width, "num_warps": WARPS}
-    sums_kernel[made.parts, image_groups](
-        *given, made.rows, made.per_part, made.parts, channels, groups, made.width, **fixed
-    )
     strips = _ceil(channels, STRIP)
-    shape = len(x), made.rows, made.parts, channels, groups, made.width, made.blocks, strips
-    backward_kernel[(strips + made.blocks * image_groups,)](
-        *given, dx, *d_affine.unbind(), d_bias, *shape, PARTS=made.padded_parts, STRIP=STRIP, **fixed
-    )
+    shape = len(x), made.rows, made.per_part, made.parts, channels, groups, made.width, made.blocks, strips
+    out = dx, *d_affine.unbind(), d_bias
+    launch_passes(backward_kernel, 2, x.device, *given, *out, *shape, STRIP=STRIP, **_fixed(made, bias))
     return dx, d_affine, d_bias
+
+
+def _fixed(made: Cut, bias: Tensor | None) -> dict[str, Any]:
+    sizes = {"ROWS": made.tile, "WIDTH": made.padded_width, "PARTS": made.padded_parts}
+    return {"HAS_BIAS": bias is not None, **sizes}
 
 
 def _gradients_like(x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

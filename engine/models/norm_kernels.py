@@ -1,7 +1,7 @@
 """Triton kernels of group norm followed by GELU; `norm_gelu` calls them.
 
-Each of the first kernels, forward and backward, takes the rows of a group in parts and writes sums of each.
-The second one adds those up and does the rest. So there are no atomics, and bits repeat.
+The first pass, forward and backward, takes the rows of a group in parts and writes sums of each. The second
+one adds those up and does the rest. So bits repeat.
 `# fmt: skip` keeps the many arguments of a kernel in rows: places in memory, sizes, constants.
 """
 
@@ -10,14 +10,39 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from engine.models.cooperative import wait_for_all
+
 
 @triton.jit  # type: ignore[untyped-decorator]
-def moments_kernel(  # type: ignore[no-untyped-def]
-    x, bias, moments, rows, per_part, parts, channels, groups, width,
+def forward_kernel(  # type: ignore[no-untyped-def]
+    x, bias, weight, offset, moments, y, mean_out, rstd_out,
+    rows, per_part, parts, channels, groups, width, blocks, image_groups, eps, gate,
+    HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr, PASS: tl.constexpr,
+):  # fmt: skip
+    """GELU of the normed map, and the mean and inverse deviation of each group, float32 [B * G]."""
+    first, step = tl.program_id(0), tl.num_programs(0)
+    if PASS != 2:
+        for item in range(first, parts * image_groups, step):
+            _moments_of_part(
+                item % parts, item // parts, x, bias, moments,
+                rows, per_part, parts, channels, groups, width, HAS_BIAS, ROWS, WIDTH,
+            )  # fmt: skip
+    if PASS == 0:
+        wait_for_all(gate)
+    if PASS != 1:
+        for item in range(first, blocks * image_groups, step):
+            _apply_to_block(
+                item % blocks, item // blocks, x, bias, weight, offset, moments, y, mean_out, rstd_out,
+                rows, per_part, parts, channels, groups, width, eps, HAS_BIAS, ROWS, WIDTH, PARTS,
+            )  # fmt: skip
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _moments_of_part(  # type: ignore[no-untyped-def]
+    part, image_group, x, bias, moments, rows, per_part, parts, channels, groups, width,
     HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Mean and sum of squared differences of each part of a group, [B * G, parts, 2], by Welford's method."""
-    part, image_group = tl.program_id(0), tl.program_id(1)
     image, group = (image_group // groups).to(tl.int64), image_group % groups
     column = tl.arange(0, WIDTH)
     inside = column < width
@@ -46,13 +71,11 @@ def moments_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def apply_kernel(  # type: ignore[no-untyped-def]
-    x, bias, weight, offset, moments, y, mean_out, rstd_out,
+def _apply_to_block(  # type: ignore[no-untyped-def]
+    block, image_group, x, bias, weight, offset, moments, y, mean_out, rstd_out,
     rows, per_part, parts, channels, groups, width, eps,
     HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """GELU of the normed map, and the mean and inverse deviation of each group, float32 [B * G]."""
-    block, image_group = tl.program_id(0), tl.program_id(1)
     image, group = (image_group // groups).to(tl.int64), image_group % groups
     part = tl.arange(0, PARTS)
     place = (image_group * parts + part) * 2
@@ -92,14 +115,13 @@ def _gradient_of_normed(grad, value, scale, move):  # type: ignore[no-untyped-de
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def sums_kernel(  # type: ignore[no-untyped-def]
-    dy, x, bias, weight, offset, mean, rstd, by_channel, by_group,
+def _sums_of_part(  # type: ignore[no-untyped-def]
+    part, image_group, dy, x, bias, weight, offset, mean, rstd, by_channel, by_group,
     rows, per_part, parts, channels, groups, width,
     HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Sums of each part: of the gradient, of it times the normed value and of the normed value by channel,
     [B, parts, 3, C]; of the first two times the weight by group, [B * G, parts, 2]."""
-    part, image_group = tl.program_id(0), tl.program_id(1)
     image, group = (image_group // groups).to(tl.int64), image_group % groups
     column = tl.arange(0, WIDTH)
     inside = column < width
@@ -138,22 +160,32 @@ def sums_kernel(  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator]
 def backward_kernel(  # type: ignore[no-untyped-def]
     dy, x, bias, weight, offset, mean, rstd, by_channel, by_group, dx, d_weight, d_offset, d_bias,
-    images, rows, parts, channels, groups, width, blocks, strips,
-    HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr, STRIP: tl.constexpr,
+    images, rows, per_part, parts, channels, groups, width, blocks, strips, gate,
+    HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, PARTS: tl.constexpr,
+    STRIP: tl.constexpr, PASS: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of the parameters, a program for each strip of channels, then that of the map."""
-    program = tl.program_id(0)
-    if program < strips:
-        _gradients_of_strip(
-            program, weight, rstd, by_channel, by_group, d_weight, d_offset, d_bias,
-            images, rows, parts, channels, groups, width, HAS_BIAS, PARTS, STRIP,
-        )  # fmt: skip
-    else:
-        _gradient_of_block(
-            (program - strips) % blocks, (program - strips) // blocks,
-            dy, x, bias, weight, offset, mean, rstd, by_group, dx,
-            rows, parts, channels, groups, width, HAS_BIAS, ROWS, WIDTH, PARTS,
-        )  # fmt: skip
+    """The gradient of the map, and those of the parameters, a program for each strip of channels."""
+    first, step = tl.program_id(0), tl.num_programs(0)
+    if PASS != 2:
+        for item in range(first, parts * images * groups, step):
+            _sums_of_part(
+                item % parts, item // parts, dy, x, bias, weight, offset, mean, rstd, by_channel, by_group,
+                rows, per_part, parts, channels, groups, width, HAS_BIAS, ROWS, WIDTH,
+            )  # fmt: skip
+    if PASS == 0:
+        wait_for_all(gate)
+    if PASS != 1:
+        for strip in range(first, strips, step):
+            _gradients_of_strip(
+                strip, weight, rstd, by_channel, by_group, d_weight, d_offset, d_bias,
+                images, rows, parts, channels, groups, width, HAS_BIAS, PARTS, STRIP,
+            )  # fmt: skip
+        # The programs that had no strip begin.
+        for item in range((first + step - strips % step) % step, blocks * images * groups, step):
+            _gradient_of_block(
+                item % blocks, item // blocks, dy, x, bias, weight, offset, mean, rstd, by_group, dx,
+                rows, parts, channels, groups, width, HAS_BIAS, ROWS, WIDTH, PARTS,
+            )  # fmt: skip
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -17,6 +17,7 @@ from engine.learning.class_maps import largest_class
 from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum, confusion_per_image
 from engine.metrics.scores import Scores
+from engine.models.layers import kernels_serve
 from engine.run.event import ClassScores, Split
 from engine.run.events import Epoch
 from engine.training.objectives import Objective
@@ -92,6 +93,11 @@ class EpochMeter:
 
     def count(self, sums: Tensor, outputs: Tensor, targets: Tensor, batch: int = 0, first: int = 0) -> None:
         """What `add` does on the device."""
+        if self._at_once(outputs, targets):
+            assert self.confusion is not None
+            given = outputs.detach(), targets, sums.detach()
+            torch.ops.seg_engine.count(*given, self.confusion.state, self._sums[batch])
+            return
         if self.confusion is not None:
             predicted = largest_class(outputs.detach())
             self.confusion.update(predicted, targets)
@@ -99,6 +105,15 @@ class EpochMeter:
                 counts = confusion_per_image(predicted, targets, self.confusion.classes)
                 self._by_image[first : first + len(targets)] += counts.cpu()
         self._sums[batch] += sums.detach()
+
+    def _at_once(self, outputs: Tensor, targets: Tensor) -> bool:
+        """Whether one kernel can count the batch."""
+        if self.confusion is None or self._by_image is not None or not kernels_serve(outputs):
+            return False
+        from engine.training import count_kernel
+
+        fits = outputs.shape[1] == self.confusion.classes <= count_kernel.MOST_CLASSES
+        return fits and targets.dtype == torch.uint8
 
     def passed(self, images: int) -> None:
         """So many images have passed, which the device has counted."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.classes import VOID
 from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses import LossSection
-from engine.losses.functions import LearnsOfClasses, build_loss
+from engine.losses.functions import LearnsOfClasses, build_loss, sums_and_value
 from engine.tasks import TASKS
 from engine.training.rng import Noise
 
@@ -50,7 +50,15 @@ class Objective(Protocol):
 
 def loss_of(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor:
     """The loss of one batch, a float64 scalar."""
-    return objective.value(objective.sums(outputs, targets))
+    return sums_and_loss(objective, outputs, targets)[1]
+
+
+def sums_and_loss(objective: Objective, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of one batch, float64 [terms], and their loss, a float64 scalar."""
+    if isinstance(objective, Segmentation):
+        return sums_and_value(objective.loss, outputs, targets)
+    sums = objective.sums(outputs, targets)
+    return sums, objective.value(sums)
 
 
 def auxiliary_loss(objective: Objective, auxiliary: Iterable[Tensor], targets: Tensor) -> Tensor:
@@ -68,11 +76,23 @@ def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
 
 
+class WithInputs(nn.Module):
+    """A network with what an objective shows it: compiled, what is made of the pixels is part of its first
+    kernel."""
+
+    def __init__(self, network: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.network, self._objective = network, objective
+
+    def forward(self, pixels: Tensor, targets: Tensor) -> Any:
+        return self.network(self._objective.inputs(pixels, targets))
+
+
 class Segmentation:
     """Which class each pixel is of: the targets are the labels."""
 
     def __init__(self, config: LossSection, classes: int) -> None:
-        loss = build_loss(config, classes)
+        self.loss = loss = build_loss(config, classes)
         self.auxiliary_weight = config.auxiliary
         self.terms, self.sums, self.value = loss.terms, loss.sums, loss.value
         self.of_classes = loss if isinstance(loss, LearnsOfClasses) and loss.class_weighted else None

@@ -43,7 +43,7 @@ from engine.training.early_stop import EarlyStop
 from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.length import Length, length_of
 from engine.training.meter import EpochMeter
-from engine.training.objectives import Objective, build_objective, output_channels
+from engine.training.objectives import Objective, WithInputs, build_objective, output_channels
 from engine.training.own_loss import OwnTerm
 
 
@@ -180,11 +180,15 @@ class TrainState:
         average = self.average if (use or self.config.ema.use) == "average" else None
         return nullcontext() if average is None else average.shown()
 
-    def forward(self, images: Tensor) -> Outputs:
-        """The network's outputs for images [B, 3, H, W]. Only full passes are compiled: compiling serves one
-        shape."""
-        full = len(images) == self._full_pass
-        return outputs_of(self.autotune.forward if full else self.network, images)
+    def forward(self, pixels: Tensor, targets: Tensor) -> Outputs:
+        """The network's outputs for a batch, pixels uint8 [B, H, W, 3]. Only full passes are compiled:
+        compiling serves one shape."""
+        full = len(pixels) == self._full_pass
+        return outputs_of(self.autotune.forward if full else self.autotune.model, pixels, targets)
+
+    def taught(self, pixels: Tensor, targets: Tensor) -> Tensor | None:
+        """What the teacher makes of a batch, logits [B, C, H, W], if there is one."""
+        return None if self.teacher is None else self.teacher.logits(self.objective.inputs(pixels, targets))
 
     def gradients_stay_here(self) -> AbstractContextManager[object]:
         """While more is to be added to a step's gradient, the ranks need not share it."""
@@ -259,7 +263,7 @@ def new_state(
     refusal = graph_refusal(config, hardware, group, teacher, model.own_loss is not None)
     graph = StepGraph(hardware.device, config.runtime.graph, refusal, on_graph)
     autotune = CompileAutotune(
-        network,
+        WithInputs(network, objective),
         hardware.device,
         compile_mode(config, group),
         on_decision,

@@ -21,12 +21,13 @@ from torch.nn.utils import clip_grad_norm_
 
 from engine.augment.functions import Draws
 from engine.data.batches import Batch
+from engine.learning.constants import unit
 from engine.learning.distributed import ALONE, Group
 from engine.models.contract import Outputs
 from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
-from engine.training.objectives import Objective, auxiliary_loss
+from engine.training.objectives import Objective, auxiliary_loss, sums_and_loss
 from engine.training.rng import StepNoise, mask_generator, step_generator, style_generator
 from engine.training.state import TrainState
 
@@ -123,10 +124,9 @@ def add_gradients(
         if state.styles is not None:
             state.styles.show(done, len(part))
         with nullcontext() if last else state.gradients_stay_here():
-            images = objective.inputs(part, part_targets)
             with state.hardware.autocast():
-                outputs = state.forward(images)  # logits [m, C, H, W]
-                taught = state.teacher.logits(images) if state.teacher is not None else None
+                outputs = state.forward(part, part_targets)  # logits [m, C, H, W]
+                taught = state.taught(part, part_targets)
             sums, loss = pixel_loss(state, outputs, part_targets)
             if state.teacher is not None and taught is not None:
                 loss = loss + state.teacher.loss(outputs.logits, taught, part_targets)
@@ -134,7 +134,7 @@ def add_gradients(
             if state.own_term is not None:
                 loss = loss + state.own_term.of_part(outputs.own, part_targets, done)
             scaled = state.scaler.scale(loss)
-            scaled.backward()  # type: ignore[no-untyped-call]
+            scaled.backward(unit(scaled.dtype, scaled.device))  # type: ignore[no-untyped-call]
         done += len(part)
         counted = sums.detach() if counted is None else counted + sums.detach()
         if has_images:
@@ -152,8 +152,8 @@ def pixel_loss(state: TrainState, outputs: Outputs, targets: Tensor) -> tuple[Te
     if state.own_term is not None:
         weight = state.config.loss.beside_own
         logits = logits if weight else logits.detach()
-    sums = objective.sums(logits, targets)
-    loss = times(objective.value(sums), weight)
+    sums, value = sums_and_loss(objective, logits, targets)
+    loss = times(value, weight)
     if outputs.auxiliary:
         loss = loss + auxiliary_loss(objective, outputs.auxiliary, targets)
     return sums, loss

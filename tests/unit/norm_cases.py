@@ -1,6 +1,6 @@
 """The kernels of `engine.models.norm_kernels` against torch's own operators in float64, on the CPU.
 
-Run with TRITON_INTERPRET=1, which has to be set before Triton is imported: `test_norm_kernels.py` does.
+Run with TRITON_INTERPRET=1, which has to be set before Triton is imported: see `kernel_cases.py`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def close(found: Tensor, right: Tensor | None, precision: float) -> None:
     torch.testing.assert_close(found.double(), right, rtol=0, atol=precision * largest)
 
 
-if __name__ == "__main__":
+def check_all() -> None:
     torch.manual_seed(0)
     for case in CASES:
         check(*case)

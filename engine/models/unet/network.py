@@ -14,23 +14,41 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.contract import Outputs, SegmentationNetwork
-from engine.models.layers import BatchNorm, TransposedConvolution, count_batch
+from engine.models.layers import (
+    Batches,
+    BatchNorm,
+    TransposedConvolution,
+    count_batch,
+    norm_relu,
+    norm_relu_pool,
+    take_statistics,
+)
 
 
-def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
+class DoubleConvolution(nn.Sequential):
     """Twice 3x3 convolution, batch norm, ReLU. [B, inputs, H, W] -> [B, outputs, H, W].
 
     ReLU in place would take 33 ms where a new tensor takes 14 (torch 2.14 on two cores, bf16,
     [64, 64, 128, 128]), and backward keeps no less of it: only ReLU's result is needed again.
     """
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),  # the norm's own shift is the bias
-        BatchNorm(outputs),
-        nn.ReLU(),
-        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        BatchNorm(outputs),
-        nn.ReLU(),
-    )
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),  # the norm's own shift is the bias
+            BatchNorm(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            BatchNorm(outputs),
+            nn.ReLU(),
+        )
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, batches: Batches, pool: nn.Module | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """With `pool` the result and it pooled, [B, outputs, H / 2, W / 2]. `batches` gets what is left to do
+        for the running statistics."""
+        x = self[3](norm_relu(self[1], self[0](x), batches))
+        return norm_relu(self[4], x, batches) if pool is None else norm_relu_pool(self[4], x, pool, batches)
 
 
 class UNet(SegmentationNetwork):
@@ -42,7 +60,7 @@ class UNet(SegmentationNetwork):
         super().__init__()
         widths = [width * 2**level for level in range(5)]
         self.down = nn.ModuleList(
-            double_convolution(inputs, outputs)
+            DoubleConvolution(inputs, outputs)
             for inputs, outputs in zip([channels, *widths[:-1]], widths, strict=True)
         )
         self.pool = nn.MaxPool2d(2)
@@ -50,7 +68,7 @@ class UNet(SegmentationNetwork):
             TransposedConvolution(2 * outputs, outputs, 2, stride=2) for outputs in reversed(widths[:-1])
         )
         self.merge = nn.ModuleList(
-            double_convolution(2 * outputs, outputs) for outputs in reversed(widths[:-1])
+            DoubleConvolution(2 * outputs, outputs) for outputs in reversed(widths[:-1])
         )
         self.head = nn.Conv2d(width, classes, 1)
         if deep_supervision:
@@ -61,15 +79,17 @@ class UNet(SegmentationNetwork):
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
         count_batch(self._norms)
+        batches: Batches = []
         skips = []
-        for level, convolve in enumerate(self.down):
-            x = convolve(x if level == 0 else self.pool(x))  # [B, width * 2^level, H / 2^level, W / 2^level]
-            skips.append(x)
-        skips.pop()
+        for convolve in self.down[:-1]:
+            skip, x = convolve(x, batches, self.pool)
+            skips.append(skip)  # [B, width * 2^level, H / 2^level, W / 2^level]
+        x = self.down[-1](x, batches)
         maps = []
         for rise, convolve in zip(self.up, self.merge, strict=True):
-            x = convolve(torch.cat([skips.pop(), rise(x)], dim=1))
+            x = convolve(torch.cat([skips.pop(), rise(x)], dim=1), batches)
             maps.append(x)
+        take_statistics(batches)
         logits: Tensor = self.head(x)
         if not self.training or "auxiliary" not in self._modules:
             return logits

@@ -32,7 +32,8 @@ void null_cuda_launch_graph(Graph *graph) {
     }
 }
 
-/* Kernels by name: a hash table with open addressing, by the address of the host's stub. */
+/* Kernels by name: a hash table with open addressing, by the address of the host's stub or, of Triton's, of the
+   driver's function. */
 typedef struct {
     const void *stub;
     const char *name;
@@ -48,7 +49,7 @@ static Kernel *kernel_of(const void *stub) {
     return &kernels[slot];
 }
 
-void null_cuda_name_kernel(const void *stub, const char *name) {
+EXPORT void null_cuda_name_kernel(const void *stub, const char *name) {
     pthread_mutex_lock(&null_cuda_lock);
     Kernel *kernel = kernel_of(stub);
     kernel->stub = stub;
@@ -70,12 +71,6 @@ EXPORT int null_cuda_write_kernels(const char *path) {
     for (uint32_t slot = 0; slot < SLOTS; slot++)
         if (kernels[slot].launches) fprintf(file, "%ld %s\n", kernels[slot].launches, kernels[slot].name);
     return fclose(file) != 0;
-}
-
-/* Triton's kernels come through the driver, each as a function that it has made. */
-EXPORT void null_cuda_driver_kernel(void *stream) {
-    null_cuda_forget_uploads();
-    null_cuda_work(KERNEL, stream);
 }
 
 static unsigned long long number(const char *variable, unsigned long long otherwise) {

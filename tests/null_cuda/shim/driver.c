@@ -100,7 +100,9 @@ EXPORT CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned
 }
 EXPORT CUresult cuModuleUnload(CUmodule module) { return CUDA_SUCCESS; }
 EXPORT CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name) {
+    void (*remember)(const void *, const char *) = PRELOADED(void (*)(const void *, const char *), "null_cuda_name_kernel");
     *function = record();
+    if (remember) remember(*function, strdup(name));
     return CUDA_SUCCESS;
 }
 EXPORT CUresult cuModuleGetFunctionCount(unsigned *count, CUmodule module) {
@@ -127,23 +129,23 @@ EXPORT CUresult cuOccupancyMaxActiveClusters(int *clusters, CUfunction function,
     return CUDA_SUCCESS;
 }
 
-static CUresult launch(void *stream) {
-    void (*count)(void *) = PRELOADED(void (*)(void *), "null_cuda_driver_kernel");
-    if (count) count(stream);
+static CUresult launch(CUfunction function, void *stream) {
+    void (*count)(const void *, void *) = PRELOADED(void (*)(const void *, void *), "null_cuda_kernel");
+    if (count) count(function, stream);
     return CUDA_SUCCESS;
 }
 EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                                unsigned block_y, unsigned block_z, unsigned shared, CUstream stream, void **arguments,
                                void **extra) {
-    return launch(stream);
+    return launch(function, stream);
 }
 EXPORT CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                                           unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
                                           CUstream stream, void **arguments) {
-    return launch(stream);
+    return launch(function, stream);
 }
 EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **arguments, void **extra) {
-    return launch(config->hStream);
+    return launch(function, config->hStream);
 }
 
 /* ---------------------------------------------------------------- memory */
