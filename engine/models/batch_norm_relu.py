@@ -15,6 +15,7 @@ import torch
 import triton
 from torch import Tensor
 
+from engine.models.added import rows_apart
 from engine.models.batch_norm_kernels import backward_kernel, forward_kernel
 from engine.models.cooperative import launch_passes, programs_of
 
@@ -78,7 +79,7 @@ def backward(
     made, fixed = _cut_of(x, d_pooled is not None)
     dx, d_affine = torch.empty_like(x), torch.empty_like(kept)
     channels, rows = x.shape[1], x.numel() // x.shape[1]
-    dy = None if dy is None else _rows_apart(dy)
+    dy = None if dy is None else rows_apart(dy)
     d_pooled = None if d_pooled is None else _rows_of_channels(d_pooled)
     sums = x.new_empty(made.parts * 2 * channels, dtype=torch.float32)
     given = dy, d_pooled, x, weight, offset, kept, sums, dx, *d_affine.unbind()
@@ -108,15 +109,6 @@ def _results_like(x: Tensor, pool: bool) -> tuple[Tensor, Tensor, Tensor, Tensor
 def _rows_of_channels(map: Tensor) -> Tensor:
     """The map itself, unless its gradient comes in pieces or torch.compile has changed its layout."""
     return map.contiguous(memory_format=torch.channels_last)
-
-
-def _rows_apart(map: Tensor) -> Tensor:
-    """The map itself if its rows of channels follow each other at equal distances, as those of one part of a
-    `torch.cat` do."""
-    _, _, height, width = map.shape
-    row = map.stride(3)
-    follows = map.stride(1) == 1 and map.stride(2) == width * row and map.stride(0) == height * width * row
-    return map if follows else _rows_of_channels(map)
 
 
 def _ceil(value: int, by: int) -> int:

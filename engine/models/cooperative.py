@@ -41,6 +41,19 @@ def wait_for_all(gate):  # type: ignore[no-untyped-def]
     tl.debug_barrier()
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def meet_kernel(gate, PASS: tl.constexpr):  # type: ignore[no-untyped-def]
+    if PASS == 0:
+        wait_for_all(gate)
+
+
+def prepare(gpu: int) -> None:
+    """Make the gate of a GPU, before a CUDA graph is captured, which would have it in its own memory, and let
+    programs meet there. Raises RuntimeError where they cannot all be at work at once, as under a limit of
+    CUDA MPS."""
+    launch_passes(meet_kernel, 1, torch.device("cuda", gpu))
+
+
 def programs_of(device: torch.device) -> int:
     """How many programs of a kernel with `WARPS` and `REGISTERS` a device has at work at the same time."""
     if device.type != "cuda":
@@ -54,15 +67,14 @@ def launch_passes(kernel: Any, passes: int, device: torch.device, *given: Any, *
     grid = (programs_of(device),)
     if device.type == "cuda":
         options = {"num_warps": WARPS, "maxnreg": REGISTERS, "launch_cooperative_grid": True}
-        kernel[grid](*given, make_gate(_index(device)), PASS=ALL, **fixed, **options)
+        kernel[grid](*given, _gate(_index(device)), PASS=ALL, **fixed, **options)
         return
     for single in range(1, passes + 1):
         kernel[grid](*given, None, PASS=single, **fixed)
 
 
 @cache
-def make_gate(gpu: int) -> torch.Tensor:
-    """Made before a CUDA graph is captured, which would have it in its own memory."""
+def _gate(gpu: int) -> torch.Tensor:
     return torch.zeros(1, dtype=torch.int32, device=f"cuda:{gpu}")
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,12 @@ class TransposedConvolution(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if output_size is not None:
             raise ValueError("output_size: give the layer an output_padding instead")
-        raised = functional.conv_transpose2d(
+        raised = self.plain(input)
+        return raised if self.bias is None else with_bias(raised, self.bias, has_gaps=True)
+
+    def plain(self, input: Tensor) -> Tensor:
+        """Without its bias."""
+        raised: Tensor = functional.conv_transpose2d(
             input,
             self.weight,
             None,
@@ -38,7 +43,50 @@ class TransposedConvolution(nn.ConvTranspose2d):
             self.groups,
             self.dilation,
         )
-        return raised if self.bias is None else raised + self.bias.to(raised.dtype)[:, None, None]
+        return raised
+
+
+def with_bias(map: Tensor, bias: Tensor, has_gaps: bool = False) -> Tensor:
+    """A map [B, C, H, W] and a bias [C]; on a GPU one kernel makes the gradient of both. `has_gaps` says that
+    the result becomes a part of a concatenation."""
+    if not kernels_serve(map):
+        return map + bias.to(map.dtype)[:, None, None]
+    added: Tensor = _added()(map, None, bias, None, 1, has_gaps)[0]
+    return added
+
+
+def convolve(layer: nn.Module, input: Tensor) -> Tensor:
+    """What a layer makes of its input; of a plain convolution the bias is added by `with_bias`."""
+    if type(layer) is not nn.Conv2d or layer.bias is None or layer._forward_hooks or not kernels_serve(input):
+        result: Tensor = layer(input)
+        return result
+    return with_bias(without_bias(layer, input), layer.bias)
+
+
+def without_bias(layer: nn.Conv2d, input: Tensor) -> Tensor:
+    """What a convolution makes of its input before it adds its bias."""
+    plain: Tensor = layer._conv_forward(input, layer.weight, None)
+    return plain
+
+
+class Sum(NamedTuple):
+    """A map that is still to be added up, a + b + bias + second_bias, by whoever reads it first."""
+
+    a: Tensor
+    b: Tensor | None
+    bias: Tensor
+    second_bias: Tensor | None = None
+
+    def added(self, readers: int) -> tuple[Tensor, ...]:
+        """The map, for each of one or two that read it."""
+        maps: tuple[Tensor, ...] = _added()(*self, readers, False)
+        return maps
+
+
+def _added() -> Any:
+    from engine.models.added import Added
+
+    return Added.apply
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -143,8 +191,17 @@ class GroupNormGelu(nn.GroupNorm):
         """That of a convolution's result. The kernels add its bias, which saves two passes over the map."""
         if convolution.bias is None or not kernels_serve(input):
             return self.forward(convolution(input))
-        plain = convolution._conv_forward(input, convolution.weight, None)
-        return self._by_kernels(plain, convolution.bias)
+        return self._by_kernels(without_bias(convolution, input), convolution.bias)
+
+    def joined(self, map: Sum, skip: Tensor | None, readers: int) -> tuple[Tensor, ...]:
+        """That of a map with the channels of `skip` behind its own, and this map for each of up to two that
+        read it, all by one kernel: where `kernels_serve`."""
+        from engine.models.norm_gelu import Join
+
+        given = map.a, map.b, skip, map.bias, map.second_bias
+        own = self.weight, self.bias, self.num_groups, self.eps
+        made: tuple[Tensor, ...] = Join.apply(*given, *own, readers)
+        return made
 
     def _by_kernels(self, input: Tensor, bias: Tensor | None) -> Tensor:
         given = input, self.weight, self.bias, bias, self.num_groups, self.eps
@@ -179,7 +236,7 @@ def _load_kernels(gpu: int) -> bool:
         triton.runtime.driver.active.utils  # noqa: B018  # compiled at its first use
         importlib.import_module("engine.models.norm_gelu")
         importlib.import_module("engine.models.batch_norm_relu")
-        importlib.import_module("engine.models.cooperative").make_gate(gpu)
+        importlib.import_module("engine.models.cooperative").prepare(gpu)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(

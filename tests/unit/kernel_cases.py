@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit import batch_norm_cases, norm_cases, pixel_cases
+from tests.unit import added_cases, batch_norm_cases, norm_cases, pixel_cases
 
 if __name__ == "__main__":
-    norm_cases.check_all()
-    batch_norm_cases.check_all()
-    pixel_cases.check_all()
+    for cases in (norm_cases, batch_norm_cases, added_cases, pixel_cases):
+        cases.check_all()

@@ -23,7 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.contract import Outputs, SegmentationNetwork
-from engine.models.layers import DenseGradient, GroupNormGelu, TransposedConvolution
+from engine.models.layers import (
+    DenseGradient,
+    GroupNormGelu,
+    Sum,
+    TransposedConvolution,
+    convolve,
+    kernels_serve,
+    without_bias,
+)
 from engine.models.modern_unet.config import ModernUNetConfig
 
 MULTIPLIERS = (1, 2, 2, 4)
@@ -76,6 +84,27 @@ class ResidualBlock(nn.Module):
         attended: Tensor = self.attention(self.shortcut(x) + change)
         return attended
 
+    def joined(
+        self, map: Sum, skip: Tensor | None = None, others: int = 0
+    ) -> tuple[Sum, *tuple[Tensor, ...]]:
+        """That of a map that is still to be added up, and of `skip` behind its channels; and its input, where
+        `others` read it, too, which is one at most. Where `can_join`."""
+        assert isinstance(self.norm1, GroupNormGelu)
+        assert isinstance(self.norm2, GroupNormGelu)
+        change, x, *again = self.norm1.joined(map, skip, 1 + others)
+        change = without_bias(self.convolve2, self.norm2.after(self.convolve1, change))
+        assert self.convolve2.bias is not None
+        if isinstance(self.shortcut, nn.Conv2d):
+            beside = without_bias(self.shortcut, x), self.convolve2.bias, self.shortcut.bias
+            return Sum(change, *beside), *again
+        return Sum(change, x, self.convolve2.bias), *again
+
+    @property
+    def can_join(self) -> bool:
+        """Whether this is a plain block that nobody watches: with norms, no attention, not computed twice."""
+        plain = isinstance(self.norm1, GroupNormGelu) and isinstance(self.attention, nn.Identity)
+        return plain and not self._forward_hooks and "forward" not in vars(self)
+
 
 class ModernUNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, outputs, H, W]; H and W must be multiples of 8."""
@@ -112,6 +141,8 @@ class ModernUNet(SegmentationNetwork):
         self.norm = GroupNormGelu(groups, config.hidden) if config.norm else nn.GELU()
         self.head = nn.Conv2d(config.hidden, outputs, kernel, padding=kernel // 2)
 
+        self._blocks = [part for part in self.modules() if isinstance(part, ResidualBlock)]
+
         if config.deep_supervision:
             below = reversed(above[1 : 1 + config.deep_supervision])
             self.auxiliary = nn.ModuleList(
@@ -123,6 +154,8 @@ class ModernUNet(SegmentationNetwork):
             self.head_names = ("head", "auxiliary")
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
+        if kernels_serve(x) and all(block.can_join for block in self._blocks):
+            return self._joined(x)
         x = self.stem(x)  # [B, hidden, H, W]
         skips = [x]
         for level, blocks in enumerate(self.down):
@@ -141,7 +174,45 @@ class ModernUNet(SegmentationNetwork):
             maps.append(x)
             if step < len(self.grow):
                 x = self.grow[step](x)  # [B, width of the level above, twice the height, twice the width]
-        logits: Tensor = self.head(self.norm(x))
+        return self._outputs(self.head(self.norm(x)), maps)
+
+    def _joined(self, x: Tensor) -> Tensor | Outputs:
+        """`forward` on a GPU: additions and concatenations are part of the norms that read them first."""
+        map = Sum(without_bias(self.stem, x), None, self._bias(self.stem))
+        skips = []
+        for level, blocks in enumerate(self.down):
+            if level > 0:
+                x, again = map.added(2)
+                skips.append(again)
+                shrink = self.shrink[level - 1]
+                map = Sum(without_bias(shrink, x), None, self._bias(shrink))  # type: ignore[arg-type]
+            for block in blocks:  # type: ignore[attr-defined]
+                map, again = block.joined(map, others=1)
+                skips.append(again)
+        map, again = self.middle[0].joined(map, others=1)  # type: ignore[operator]
+        skips.append(again)
+        (map,) = self.middle[1].joined(map)  # type: ignore[operator]
+        deep = self.training and "auxiliary" in self._modules
+        maps: list[Tensor] = []
+        for step, blocks in enumerate(self.up):
+            for block in blocks:  # type: ignore[attr-defined]
+                (map,) = block.joined(map, skips.pop())
+            if step < len(self.grow):
+                x, *known = map.added(1 + deep)
+                maps += known
+                grow = self.grow[step]
+                map = Sum(grow.plain(x), None, self._bias(grow))  # type: ignore[operator]
+        assert isinstance(self.norm, GroupNormGelu)
+        normed = self.norm.joined(map, None, 0)[0]
+        return self._outputs(convolve(self.head, normed), [*maps, normed])
+
+    @staticmethod
+    def _bias(layer: nn.Module) -> Tensor:
+        assert isinstance(layer.bias, Tensor)
+        return layer.bias
+
+    def _outputs(self, logits: Tensor, maps: list[Tensor]) -> Tensor | Outputs:
+        """With deep supervision in training, those of the maps at the end of each level but the last, too."""
         if not self.training or "auxiliary" not in self._modules:
             return logits
         below = maps[-1 - len(self.auxiliary) : -1]
@@ -155,4 +226,4 @@ class ModernUNet(SegmentationNetwork):
         return [("stem",), ("down.0",), *below, ("middle",)]
 
     def blocks(self) -> Iterator[nn.Module]:
-        return (part for part in self.modules() if isinstance(part, ResidualBlock))
+        return iter(self._blocks)

@@ -18,6 +18,7 @@ from engine.models.layers import (
     Batches,
     BatchNorm,
     TransposedConvolution,
+    convolve,
     count_batch,
     norm_relu,
     norm_relu_pool,
@@ -81,16 +82,16 @@ class UNet(SegmentationNetwork):
         count_batch(self._norms)
         batches: Batches = []
         skips = []
-        for convolve in self.down[:-1]:
-            skip, x = convolve(x, batches, self.pool)
+        for double in self.down[:-1]:
+            skip, x = double(x, batches, self.pool)
             skips.append(skip)  # [B, width * 2^level, H / 2^level, W / 2^level]
         x = self.down[-1](x, batches)
         maps = []
-        for rise, convolve in zip(self.up, self.merge, strict=True):
-            x = convolve(torch.cat([skips.pop(), rise(x)], dim=1), batches)
+        for rise, double in zip(self.up, self.merge, strict=True):
+            x = double(torch.cat([skips.pop(), rise(x)], dim=1), batches)
             maps.append(x)
         take_statistics(batches)
-        logits: Tensor = self.head(x)
+        logits = convolve(self.head, x)
         if not self.training or "auxiliary" not in self._modules:
             return logits
         below = maps[-1 - len(self.auxiliary) : -1]
