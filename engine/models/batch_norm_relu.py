@@ -98,8 +98,8 @@ def _cut_of(x: Tensor, pool: bool) -> tuple[Cut, dict[str, int]]:
 def _results_like(x: Tensor, pool: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     images, channels, height, width = x.shape
     if pool:
-        pooled = x.new_empty(images, channels, height // 2, width // 2)
-        pooled = pooled.to(memory_format=torch.channels_last)
+        half = images, channels, height // 2, width // 2
+        pooled = torch.empty(half, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     else:
         pooled = x.new_empty(0)
     kept, fresh = (x.new_empty(2, channels, dtype=torch.float32) for _ in range(2))

@@ -43,6 +43,9 @@ LIMITS = {
 }
 """Most kernels, copies and fills of one eager step, and most GiB of its memory beside the data."""
 
+MOST_COMPILED = {"paper-unet": 124, "paper-modern-unet": 129}
+"""Most kernels of a compiled step, by the nodes of its graph; of the latter beside its convolutions."""
+
 AUGMENTED = [
     "augment.crop=64x96",
     "augment.scale_min=0.4",
@@ -174,15 +177,27 @@ def test_quick_takes_one_launch_of_a_graph_a_step_by_default() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        ["runtime.compile=on"],
         ["precision=fp16", "optimizer.clip_norm=1", "runtime.micro_batch=4"],
         [*EVERY_LOSS, *OTHER_WAYS, "loss.lovasz_per_image=true"],
     ],
 )
 def test_the_graph_of_a_step_holds_all_that_a_step_may_do(changes: Sequence[str]) -> None:
     row = measure("quick", {"runtime.compile": "off", "runtime.graph": "on"}, list(changes))
-    assert row["compiled"] == ("runtime.compile=on" in changes)
     assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("recipe", "most"), list(MOST_COMPILED.items()))
+def test_a_compiled_step_keeps_to_its_limit(recipe: str, most: int) -> None:
+    small = (
+        ["model.width=4", "data.size=32x32"]
+        if recipe == "paper-unet"
+        else ["model.hidden=8", "data.size=32x32"]
+    )
+    row = measure(recipe, {"runtime.compile": "on", "runtime.graph": "on"}, ["batch_size=2", *small])
+    assert row["compiled"], "the compiled network was given up"
+    assert (row["step"]["graph_launch"], row["step"]["wait"]) == (1, 0)
+    beside = row["step"]["cudnn"] if recipe == "paper-modern-unet" else 0
+    assert row["step"]["graph_node"] - beside <= most
 
 
 def test_a_teacher_is_part_of_the_graph_and_waits_for_nothing(tmp_path: Path) -> None:
