@@ -10,10 +10,10 @@ from heapq import heapify, heappop, heappush
 from statistics import median
 from typing import Any, TypeVar
 
-from engine.report.runs import done
 from engine.report.tables import duration
 from engine.store import AgentState, RunRow, RunSummary
 from engine.store.agents import is_wanted, reasons_of
+from engine.tasks import TASKS
 
 AnyRun = RunRow | RunSummary
 R = TypeVar("R", bound=AnyRun)
@@ -145,7 +145,8 @@ def why_it_waits(
         if earlier is None:
             return f"waits for {row.after}, which no longer exists"
         if earlier.status != "finished":
-            return f"waits for {earlier.name} ({earlier.id}): {earlier.status}, {done(earlier)}"
+            far = TASKS[earlier.task].done(earlier)
+            return f"waits for {earlier.name} ({earlier.id}): {earlier.status}, {far}"
     if row.workspace != workspace:
         return "waits for its own workspace's agent"
     if not has_agent and not holding:
