@@ -148,6 +148,7 @@ def batch_kernels_serve(norm: nn.Module, map: Tensor) -> bool:
         and norm.running_mean is not None
         and norm.running_mean.dtype == norm.weight.dtype == torch.float32
         and "forward" not in vars(norm)
+        and not norm._forward_hooks
         and kernels_serve(map)
     )
 

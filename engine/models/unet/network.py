@@ -83,7 +83,11 @@ class UNet(SegmentationNetwork):
         batches: Batches = []
         skips = []
         for double in self.down[:-1]:
-            skip, x = double(x, batches, self.pool)
+            if double._forward_hooks:  # what they make of it is pooled
+                skip = double(x, batches)
+                x = self.pool(skip)
+            else:
+                skip, x = double(x, batches, self.pool)
             skips.append(skip)  # [B, width * 2^level, H / 2^level, W / 2^level]
         x = self.down[-1](x, batches)
         maps = []
