@@ -28,18 +28,18 @@ from engine.worker.job import Job
 from tests.null_cuda.counts import Counts
 
 LIMITS = {
-    "paper-unet": (345, 3.1),
-    "paper-modern-unet": (690, 15.8),
+    "paper-unet": (140, 2.6),
+    "paper-modern-unet": (350, 15.8),
     "paper-modern-unet-pt": (690, 15.8),
-    "deeplab": (300, 2.6),
-    "resnet38": (730, 7.9),
-    "street": (680, 2.6),
-    "street-fast": (750, 0.5),
+    "deeplab": (290, 2.6),
+    "resnet38": (700, 7.9),
+    "street": (650, 2.6),
+    "street-fast": (690, 0.5),
     "street-max": (860, 3.7),
     "vltseg": (9470, 18.5),
     "vltseg-tiny": (1610, 0.4),
     "quick": (350, 0.2),
-    "quick-modern": (690, 0.3),
+    "quick-modern": (355, 0.3),
 }
 """Most kernels, copies and fills of one eager step, and most GiB of its memory beside the data."""
 
