@@ -27,7 +27,7 @@ from engine.data.layouts.builtin import LAYOUTS
 from engine.plugins import load_plugin
 from engine.requests.predict import find_images
 from engine.store import StoreError
-from engine.store.filters import condition
+from engine.store.filters import conditions
 
 BESIDE = """
 from engine.classes import ClassInfo, ClassSet
@@ -233,6 +233,6 @@ def test_prediction_takes_the_images_of_a_data_set_and_not_its_labels(plugged: P
 
 
 def test_runs_are_filtered_by_a_layout_that_is_gone_but_not_by_a_misspelt_one() -> None:
-    condition("data.layout=gone")
+    conditions(["data.layout=gone"])
     with pytest.raises(StoreError, match=r"'citiscapes' is none of .*did you mean cityscapes\?"):
-        condition("data.layout=citiscapes")
+        conditions(["data.layout=citiscapes"])

@@ -15,6 +15,7 @@ import pytest
 from engine.agent.workers import kill_worker
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
+from engine.data.synthetic import synthesize
 from engine.host.access import user_name
 from engine.host.processes import environment_of
 from engine.run.directory import RunCard, RunDir, new_run_id
@@ -38,10 +39,14 @@ def store(workspace: Workspace) -> Iterator[Store]:
 
 
 def queue(workspace: Workspace, store: Store) -> RunDir:
-    """A run that finds no data once its worker has come up."""
+    """A run that goes on until it is killed."""
     run = workspace.run_dir(new_run_id())
     card = RunCard(run.id, "a test", "tests", time.time())
-    config = with_values(get_recipe("quick"), {"data.root": str(workspace.root / "nothing")})
+    data = workspace.root / "data"
+    if not data.exists():
+        synthesize(data, images=4, size=(64, 64))
+    values = {"data.root": str(data), "data.size": "32x32", "epochs": 100_000, "gallery.every": 0}
+    config = with_values(get_recipe("quick"), values)
     run.create(card, config)
     store.lifecycle.create(card, config)
     return run

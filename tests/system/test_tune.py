@@ -58,8 +58,10 @@ def test_a_search_survives_the_death_of_everybody(workspace: Workspace, street: 
     assert sorted(row.name for row in rows) == [f"tune trial {number}" for number in range(3)]
     assert {row.status for row in rows} == {"finished"}
     assert [row.attempt for row in rows] == [1] * 3
-    assert best["trials"][0]["scores"] == [rows[0].best_dice]  # type: ignore[index]
-    assert best["trials"][0]["params"]["optimizer.lr"] == rows[0].config["optimizer"]["lr"]  # type: ignore[index]
+    (winner,) = best["trials"]  # type: ignore[misc]
+    assert winner["scores"] == [rows[0].best_dice]
+    config = next(row for row in rows if row.id == winner["run"]).config
+    assert winner["params"]["optimizer.lr"] == config["optimizer"]["lr"]
 
     done = seg(workspace, *words)  # nothing is left to do
     assert events(done.stdout) == [best]
