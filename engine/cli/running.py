@@ -201,7 +201,7 @@ class Tuning:
 
 @commands.command()
 def tune(context: typer.Context, wanted: Tuning) -> None:
-    """Search the best values of config keys; repeat the command to go on."""
+    """Search better values of config keys, run by run."""
     from engine.cli.tune import tune as command
 
     raise typer.Exit(command(workspace_of(context), wanted))

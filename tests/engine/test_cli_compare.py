@@ -103,7 +103,7 @@ def test_latex_is_escaped_bold_where_best_and_marks_what_was_published(seg: Comm
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("compare", "missing argument 'RUN...'"),
+        ("compare", "give the runs to compare, or --where FILTER"),
         ("compare zzzz", "zzzz: no run has that id or name"),
         ("compare aaaa aaaa", "aaaa1111: is given twice"),
         ("compare aaaa --baseline bbbb", "--baseline bbbb2222: is not among the runs compared: aaaa1111"),
