@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ def load_plugin(path: Path) -> Plugin:
 
     Raises ComponentError, one line with the place in the file, when it cannot be read or fails.
     """
-    path = path.expanduser().absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     if path in _plugins:
         return _plugins[path]
     try:

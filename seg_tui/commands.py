@@ -5,11 +5,11 @@ Whatever the command line can be told can be told here, and it answers in its ow
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from engine.errors import EngineError
 from engine.exits import FAULT
@@ -67,7 +67,7 @@ def ask_engine(workspace: Workspace, store: Store, ids: Sequence[str], command: 
     Raises CommandRefused where it refuses the first of them, PartlyDone where it refuses a later one."""
     about = COMMANDS[command]
     try:
-        words = [expanded(word) for word in shlex.split(typed)]
+        words = [os.path.expanduser(word) for word in shlex.split(typed)]  # "~" as a shell has it
     except ValueError as error:
         raise CommandRefused(f"{typed!r}: {error}; quotes must be in pairs") from None
     queued: list[str] = []
@@ -80,11 +80,6 @@ def ask_engine(workspace: Workspace, store: Store, ids: Sequence[str], command: 
             line = f"{position} of {len(ids)} runs: queued; {run_id}: {refusal}"
             raise PartlyDone(line, ids[position:]) from refusal
     return f"queued: {queued[0]}" if len(queued) == 1 else f"queued: {len(queued)} runs"
-
-
-def expanded(word: str) -> str:
-    """A word with the home folder in the place of "~", as a shell has it."""
-    return str(Path(word).expanduser()) if word.startswith("~") else word
 
 
 def _told(workspace: Workspace, words: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from engine.requests.views import (
     DEFAULT,
+    NO_HOME,
     SORTED_BY,
     View,
     ViewError,
@@ -102,8 +103,9 @@ class TableViews:
             for place, (name, path) in enumerate(known.items(), 1)
         ]
         own, shared = folders(self._tui.workspace)
+        where = f", in {own}" if own else f": {NO_HOME}"
         choices += [
-            ("s", "own", f"save this view for yourself, in {own}"),
+            ("s", "own", f"save this view for yourself{where}"),
             ("w", "shared", f"save it for all who use the workspace, in {shared}"),
             ("u", "usual", "the usual view again"),
         ]
@@ -116,8 +118,10 @@ class TableViews:
                 self._take(name, str(known[name]))
             elif choice == "usual":
                 self._show("", View())
+            elif (folder := own if choice == "own" else shared) is None:
+                self._tui.tell(f"the view is not saved: {NO_HOME}", refused=True)
             else:
-                self._ask_name(own if choice == "own" else shared)
+                self._ask_name(folder)
 
         self._dashboard.app.push_screen(Menu("Views of the table", choices), act)
 

@@ -25,6 +25,7 @@ import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
 from engine.cli.usage import PROGRAM, WrongUse, choice
+from engine.run.files import expanded
 
 VARIABLE = "_SEG_ENGINE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -254,7 +255,7 @@ def for_bash(found: Sequence[str], incomplete: str, line: str) -> list[str]:
 
 def install(shell: str) -> list[str]:
     """Put the script where the shell finds it; returns a line for each file written. Raises OSError."""
-    home = Path.home()
+    home = expanded(Path("~"))
     if shell == "fish":
         script = Path(
             os.environ.get("XDG_CONFIG_HOME") or home / ".config", f"fish/completions/{PROGRAM}.fish"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
-from engine.run.files import replacing
+from engine.run.files import expanded, replacing
 from engine.store.errors import StoreError
 from engine.store.filters import column_of, ordering
 from engine.store.query import parse_text
@@ -42,6 +42,9 @@ SORTED_BY = {
     "progress": "epoch",
 }
 """By which name filters know what a column sorts by, where that has another."""
+
+NO_HOME = "no home folder is known to keep it in; set HOME or XDG_CONFIG_HOME"
+"""Why a person can have no views of their own."""
 
 _NAME = re.compile(r"[\w][\w .+-]{0,59}")
 
@@ -78,18 +81,19 @@ def sort_key(sort: str) -> str:
     return sort[: sort.startswith("-")] + SORTED_BY.get(name, name)
 
 
-def folders(workspace: Workspace) -> tuple[Path, Path]:
-    """Where a person's own views are, and those of the workspace."""
+def folders(workspace: Workspace) -> tuple[Path | None, Path]:
+    """Where a person's own views are, None for a person without a home, and those of the workspace."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
-    home = Path(config) if config.startswith("/") else Path.home() / ".config"
-    return home / "seg-engine" / "views", workspace.root / "views"
+    home = config if config.startswith("/") else os.path.expanduser("~/.config")
+    own = Path(home, "seg-engine", "views") if home.startswith("/") else None
+    return own, workspace.root / "views"
 
 
 def named_views(workspace: Workspace) -> dict[str, Path]:
     """The views that there are, by name; their files may hold anything."""
     found: dict[str, Path] = {}
     for folder in reversed(folders(workspace)):
-        if folder.is_dir():
+        if folder and os.path.isdir(folder):  # not so where somebody else's home is closed
             found |= {path.stem: path for path in sorted(folder.glob("*.toml"))}
     return dict(sorted(found.items()))
 
@@ -97,7 +101,7 @@ def named_views(workspace: Workspace) -> dict[str, Path]:
 def find_view(workspace: Workspace, name: str) -> View:
     """The view of a name, or of a file. Raises ViewError."""
     if name.endswith(".toml") or "/" in name:
-        return read_view(Path(name).expanduser())
+        return read_view(Path(name))
     known = named_views(workspace)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -109,7 +113,7 @@ def find_view(workspace: Workspace, name: str) -> View:
 def read_view(path: Path) -> View:
     """Raises ViewError, which names the file and the key."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(expanded(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ViewError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:

@@ -65,11 +65,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def expanded(path: Path) -> Path:
-    """The path with a leading `~` or `~user` resolved. Raises FileNotFoundError for a user there is not."""
+    """The path with a leading `~` or `~user` resolved. Raises FileNotFoundError for a user that is not there
+    or has no home."""
     try:
         return path.expanduser()
     except RuntimeError as error:
-        reason = "no such user; a folder of that name is ./~name"
+        own = path.parts[0] == "~"
+        reason = "no home is known; set HOME" if own else "no such user; a folder of that name is ./~name"
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -142,7 +143,7 @@ class FolderPicker(ModalScreen[str | None]):
 
 def shown(folder: Path) -> str:
     """A path as people write it: `~` for their home."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     return f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
 
 

@@ -69,6 +69,8 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("--workspace ~nosuchuser/x runs", "~nosuchuser/x: no such user"),
         ("run quick --data ~nosuchuser/x", "~nosuchuser/x: no such user"),
         ("data synthesize ~nosuchuser/x", "~nosuchuser/x: no such user"),
+        ("runs --view ~nosuchuser/x.toml", "~nosuchuser/x.toml: cannot be read: no such user"),
+        ("--plugin ~nosuchuser/x.py runs", "~nosuchuser/x.py: cannot be read"),
         ("run quick --data . --experiment ''", "--experiment: is empty; omit it or give a value"),
         ("run quick --data . --name ' '", "--name: is empty"),
         ("run quick --data . --tag=", "--tag: is empty"),

@@ -42,6 +42,7 @@ LOOKS = (
     "data cache",
     "tag bbbb2222",
     "note bbbb2222",
+    "views",
 )
 """Commands that only look."""
 
@@ -247,10 +248,15 @@ def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Work
     with closing(sqlite3.connect(lab.database)) as connection:
         for view in VIEWS["sqlite"]:
             connection.execute(f"DROP VIEW {view}")
-        for index in ("runs_queue", "runs_by_source"):
+        for index in ("runs_queue", "runs_by_source", "runs_untold"):
             connection.execute(f"DROP INDEX {index}")
-        for table in ("metrics", "agents", "crf_results", "crf_trials", "latencies"):
+        for table in (
+            *("metrics", "agents", "crf_results", "crf_trials", "latencies"),
+            *("environments", "notices"),
+        ):
             connection.execute(f"DROP TABLE {table}")
+        for column in ("archived", "protected", "untold"):
+            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
         connection.execute("ALTER TABLE results DROP COLUMN crf")
         for table in ("runs", "epochs"):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
