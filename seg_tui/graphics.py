@@ -14,7 +14,9 @@ from textual.widget import Widget
 
 if TYPE_CHECKING:
     from PIL import Image
-    from textual_image.widget import SixelImage, TGPImage
+    from textual_image.widget import SixelImage
+
+    from seg_tui.widgets.kitty_image import KittyImage
 
 MOST_CELLS = {"kitty": 297, "sixel": 10_000}
 """Cells down or across that an image may take: Kitty's placeholders count no further."""
@@ -27,7 +29,7 @@ class Graphics:
 
     name: str
     cell: tuple[int, int]
-    make: Callable[[], SixelImage | TGPImage]
+    make: Callable[[], SixelImage | KittyImage]
 
     def widget(self) -> Widget:
         """A widget of the class `pixels`, which takes images through `put`."""
@@ -37,7 +39,7 @@ class Graphics:
 
     def put(self, widget: Widget, image: Image.Image) -> None:
         """Show an image in a widget that `widget` made."""
-        cast("SixelImage | TGPImage", widget).image = image
+        cast("SixelImage | KittyImage", widget).image = image
 
     def holds(self, lines: int, cols: int) -> bool:
         """Whether an image may take so many cells."""
@@ -53,10 +55,12 @@ def open_graphics(name: str) -> tuple[Graphics | None, str]:
         return None, ""
     from textual_image._terminal import get_cell_size
     from textual_image.renderable import sixel, tgp
-    from textual_image.widget import SixelImage, TGPImage
+    from textual_image.widget import SixelImage
+
+    from seg_tui.widgets.kitty_image import KittyImage
 
     knows = {"kitty": tgp.query_terminal_support, "sixel": sixel.query_terminal_support}[name]
     if not knows():
         return None, f"images: this terminal does not report support for {name}; using half-block cells"
     size = get_cell_size()
-    return Graphics(name, (size.height, size.width), TGPImage if name == "kitty" else SixelImage), ""
+    return Graphics(name, (size.height, size.width), KittyImage if name == "kitty" else SixelImage), ""

@@ -15,7 +15,7 @@ from seg_tui.preview.lines import caption, titles
 from seg_tui.preview.look import Look
 from seg_tui.preview.messages import PicturesDrawn, SamplesRanked
 from seg_tui.preview.studio import Cancelled, Shown, Studio
-from seg_tui.preview.view import View, neighbours_of, partner_of, view_of
+from seg_tui.preview.view import Room, View, neighbours_of, partner_of, view_of
 from seg_tui.widgets.class_colors import color_depth
 from seg_tui.widgets.wall import Hung, Wall
 
@@ -24,7 +24,8 @@ TURN_SECONDS = 0.5
 
 
 class DrawnWall(Wall):
-    """A wall that shows what a `look` looks at. `shown` is what hangs there by now, None at first.
+    """A wall that shows what a `look` looks at. `shown` is what hangs there by now, None at first. `room` is
+    what there is for the pictures once all has its place, which may be before the wall has that size.
 
     A change of the look makes a new `View` and a thread draws it. The screen hears `PicturesDrawn` and has
     the newest put up while it says the words around it: a layout of its own would send pictures twice.
@@ -35,6 +36,7 @@ class DrawnWall(Wall):
         self.look = look
         self.studio = Studio()
         self.shown: Shown | None = None
+        self.room = Room()
         self._graphics = graphics
         self._wanted: View | None = None
         self._flickering: Timer | None = None
@@ -47,7 +49,7 @@ class DrawnWall(Wall):
 
     def draw(self) -> None:
         """Have drawn what is looked at, if it does not hang there already."""
-        view = view_of(self.look, self.size.height, self.size.width, color_depth(self.app))
+        view = view_of(self.look, self.room.lines, self.room.cols, color_depth(self.app))
         pixels = self._graphics()
         if view is not None and pixels is not None and pixels.holds(view.lines, view.cols):
             view = replace(view, dots=pixels.cell)

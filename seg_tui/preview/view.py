@@ -20,6 +20,8 @@ MOST_COLUMNS = 7
 
 LEGEND_GAP = 3
 """Cells between two columns of the legend, and between it and the pictures."""
+MARGIN = 1
+"""Cells that stay free left and right of the pictures, and right of a legend beside them."""
 _NO_CLASSES = 4
 """Lines of the legend that are of no class: this image, all images, a blank one, void."""
 _WORTH_IT = 1.05
@@ -58,14 +60,28 @@ class View:
     boundaries: bool = False
 
 
-def legend_columns(look: Look, lines: int, cols: int) -> int:
-    """In how many columns the legend stands below the pictures, where these become larger so than with the
-    legend beside them in `lines` x `cols` cells; 0: beside them."""
+@dataclass(frozen=True)
+class Room:
+    """How the pictures and their legend share the screen: the cells for the pictures, and in how many
+    columns the legend stands below them; 0: beside them, or there is none."""
+
+    lines: int = 0
+    cols: int = 0
+    legend_columns: int = 0
+
+
+def room_for(look: Look, lines: int, cols: int, legend: bool) -> Room:
+    """Share `lines` x `cols` cells. The legend stands below the pictures where these become larger so than
+    beside it. No room where the cells are not known yet."""
+    cols -= 2 * MARGIN
+    if not legend or lines <= 0 or cols <= 0:
+        return Room(lines, max(0, cols))
     runs = len(look.galleries)
     columns = max(1, cols // (legend_width(runs, bars=False) + LEGEND_GAP))
-    beside = _largest(look, lines, cols - legend_width(runs) - LEGEND_GAP)
-    below = _largest(look, lines - legend_height(look, columns), cols)
-    return columns if below > _WORTH_IT * beside else 0
+    beside = Room(lines, cols - legend_width(runs) - LEGEND_GAP - MARGIN)
+    below = Room(lines - legend_height(look, columns), cols, columns)
+    larger = _largest(look, below.lines, below.cols) > _WORTH_IT * _largest(look, beside.lines, beside.cols)
+    return below if larger else beside
 
 
 def legend_height(look: Look, columns: int) -> int:

@@ -26,7 +26,7 @@ from seg_tui.preview.keys import KEYS, OF_PICTURES, OF_SCORES
 from seg_tui.preview.lines import heading, legend_of, place_line, track_line
 from seg_tui.preview.look import Box, Look
 from seg_tui.preview.messages import GalleriesFound, PicturesDrawn, SamplesRanked
-from seg_tui.preview.view import LEGEND_GAP, legend_columns, legend_height
+from seg_tui.preview.view import LEGEND_GAP, legend_height, room_for
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import LabelImage
@@ -131,7 +131,7 @@ class PreviewScreen(Screen[None]):
             self.look.keep(there)
             self.remove_class("empty")
             self.refresh_bindings()
-            self._show_after_layout()
+            self._show()
 
     def _video_of(self, gallery: RunGallery) -> Screen[None]:
         """The screen that plays what a run has made, and what it goes on to make."""
@@ -157,11 +157,6 @@ class PreviewScreen(Screen[None]):
         self._tell()
         self.wall.draw()
 
-    def _show_after_layout(self) -> None:
-        """The same when the room for the pictures may have become another."""
-        self._tell()
-        self.call_after_refresh(self._show)
-
     @on(PicturesDrawn)
     async def put_up(self, message: PicturesDrawn) -> None:
         await self.wall.put_up(message.shown)
@@ -182,7 +177,8 @@ class PreviewScreen(Screen[None]):
         side = self.query_one("#side")
         side.set_class(wanted and look.full is None, "shown")
         body = self.query_one("#body")
-        columns = legend_columns(look, body.size.height, body.size.width - 2) if wanted else 0
+        self.wall.room = room_for(look, body.size.height, body.size.width, side.has_class("shown"))
+        columns = self.wall.room.legend_columns
         body.set_class(columns > 0, "stacked")
         side.styles.width = "1fr" if columns else legend_width(len(look.galleries)) + LEGEND_GAP
         side.styles.height = legend_height(look, columns) - 1 if columns else "1fr"
@@ -203,7 +199,7 @@ class PreviewScreen(Screen[None]):
 
     @on(Wall.Resized)
     def fill_wall(self) -> None:
-        """The wall may get its room only after `_show_after_layout` looked for it, above all at the start."""
+        """There is another room to share; at the start it is known only now."""
         self._show()
 
     # ------------------------------------------------------------------ keys
@@ -226,7 +222,7 @@ class PreviewScreen(Screen[None]):
         else:
             self.app.pop_screen()
             return
-        self._show_after_layout()
+        self._show()
 
     def action_look(self, change: str, *how: float) -> None:
         """Look elsewhere or in another way: `change` names a method of the look."""
@@ -252,11 +248,11 @@ class PreviewScreen(Screen[None]):
 
     def action_full(self) -> None:
         self.look.full = self.wall.looked_at if self.look.full is None else None
-        self._show_after_layout()
+        self._show()
 
     def action_legend(self) -> None:
         self._legend_asked = not self.query_one("#side").has_class("shown")
-        self._show_after_layout()
+        self._show()
 
     def action_flicker(self) -> None:
         self.wall.flicker()

@@ -23,9 +23,14 @@ def app_at(workspace: Workspace, show: Step) -> tuple[SegTui, Step]:
         await until(pilot, lambda: app.snapshot.at > 0)
         await settled(pilot)
         await show(pilot)
-        for field in pilot.app.screen.query(Input):
-            field.cursor_blink = False  # which hides it
-            field._cursor_visible = field.has_focus
-        await pilot.pause()
+        await still_cursors(pilot)
 
     return app, before
+
+
+async def still_cursors(pilot: Pilot[None]) -> None:
+    """Show the cursor of the field that is typed in, whatever turn its blinking is at."""
+    for field in pilot.app.screen.query(Input):
+        field.cursor_blink = False  # which hides it
+        field._cursor_visible = field.has_focus
+    await pilot.pause()

@@ -20,11 +20,12 @@ import pytest
 from PIL import Image
 from textual.pilot import Pilot
 from textual_image._sixel import image_to_sixels
-from textual_image.widget import SixelImage, TGPImage
+from textual_image.widget import SixelImage
 
 from engine.workspace import Workspace
 from seg_tui.graphics import Graphics, open_graphics
 from seg_tui.screens.preview import PreviewScreen
+from seg_tui.widgets.kitty_image import KittyImage
 from seg_tui.widgets.label_image import LabelImage
 from tests.engine.made_up_runs import COLORS
 from tests.tui.conftest import opened, settled, until
@@ -32,7 +33,7 @@ from tests.tui.made_up_gallery import add_with_gallery
 
 CELL = (20, 10)
 CLASS_COLORS = {tuple(bytes.fromhex(color[1:])) for color in COLORS} | {(0, 0, 0)}
-KITTY = Graphics("kitty", CELL, TGPImage)
+KITTY = Graphics("kitty", CELL, KittyImage)
 SIXEL = Graphics("sixel", CELL, SixelImage)
 
 
@@ -48,7 +49,7 @@ def gallery_workspace(empty_workspace: Workspace) -> Workspace:
 
 
 async def shown_with(
-    workspace: Workspace, graphics: Graphics, then: Callable[[PreviewScreen, Pilot[None]], object]
+    workspace: Workspace, graphics: Graphics, then: Callable[[PreviewScreen, Pilot[None]], object], *keys: str
 ) -> None:
     async with opened(workspace) as (app, pilot):
         app.graphics = graphics
@@ -57,6 +58,8 @@ async def shown_with(
         assert isinstance(app.screen, PreviewScreen)
         wall = app.screen.wall
         await until(pilot, lambda: wall.shown is not None)
+        await settled(pilot)
+        await pilot.press(*keys)
         await settled(pilot)
         assert isinstance(app.screen, PreviewScreen)
         then(app.screen, pilot)
@@ -94,13 +97,13 @@ async def test_kitty_gets_class_maps_in_the_colours_of_the_classes_and_no_others
         assert frame.picture is not None
         cells = (frame.picture.cols, frame.picture.rows)
         sent = sent_to_kitty(terminal.getvalue())
-        assert len(sent) == 4  # and none twice
-        maps = [image for image in sent if colors_of(image) <= CLASS_COLORS]
+        assert len(sent) == 8  # four, and four larger ones once the legend is gone; none twice
+        maps = [image for image in sent[4:] if colors_of(image) <= CLASS_COLORS]
         assert len(maps) >= 2  # ground truth and prediction; photograph and errors have other colours
         assert {image.size for image in maps} == {(cells[0] * CELL[1], cells[1] * CELL[0])}
         assert max(map(colors_of, maps), key=len) == CLASS_COLORS
 
-    await shown_with(gallery_workspace, KITTY, look)
+    await shown_with(gallery_workspace, KITTY, look, "V")
 
 
 async def test_sixels_of_a_class_map_have_as_many_colours_as_classes(gallery_workspace: Workspace) -> None:

@@ -20,7 +20,8 @@ from seg_tui.app import SegTui
 from seg_tui.safe_lines import SafeLines
 from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
-from seg_tui.screens.dialogs import Ask, Confirm, Pick
+from seg_tui.screens.dialogs import Ask, Confirm, Menu, Pick
+from seg_tui.screens.explain import ExplainScreen
 from seg_tui.screens.folder_picker import FolderPicker
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
@@ -28,19 +29,24 @@ from seg_tui.screens.log import LogScreen
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.screens.run import RunScreen
 from seg_tui.screens.settings import SettingsScreen
+from seg_tui.screens.video import VideoScreen
 from seg_tui.screens.welcome import Welcome
 from tests.tui.conftest import opened, settled
 from tests.tui.made_up_gallery import add_with_gallery
-from tests.tui.made_up_workspace import add, broken_journal
+from tests.tui.made_up_workspace import add, broken_journal, learning_journal
 
 EVIL = "x\x1b]0;pwned\x07\x1b[5;5f\x9b31m\x7f\u202e\u2066\u2028\u200b[red][@click=app.quit][/]\t"
 RUN, BROKEN = "aaaa1111", "bbbb2222"
+ALIKE = ("cccc3333", "dddd4444")
+"""Runs that differ from the first, so that all three can be explained."""
 
 OPEN: dict[type[Screen[Any]], Callable[[SegTui], Screen[Any] | None]] = {
     Dashboard: lambda app: None,
     RunScreen: lambda app: RunScreen(BROKEN),
     CompareScreen: lambda app: CompareScreen((RUN, BROKEN)),
     PreviewScreen: lambda app: PreviewScreen((RUN, BROKEN)),
+    VideoScreen: lambda app: VideoScreen(EVIL, lambda: (app.workspace.root / f"{EVIL}.mp4",)),
+    ExplainScreen: lambda app: ExplainScreen((RUN, *ALIKE, BROKEN)),
     LaunchScreen: lambda app: LaunchScreen(RUN),
     LogScreen: lambda app: LogScreen(app.workspace.run_dir(RUN), EVIL),
     SettingsScreen: lambda app: SettingsScreen(),
@@ -49,6 +55,7 @@ OPEN: dict[type[Screen[Any]], Callable[[SegTui], Screen[Any] | None]] = {
     Ask: lambda app: Ask(EVIL, EVIL, EVIL),
     Confirm: lambda app: Confirm(EVIL, [EVIL]),
     Pick: lambda app: Pick(EVIL, [(RUN, EVIL)], RUN),
+    Menu: lambda app: Menu(EVIL, [("e", RUN, EVIL)]),
     FolderPicker: lambda app: FolderPicker(str(app.workspace.root), lambda folder: look_of(folder)),
 }
 """How each screen is opened on hostile runs; None where it is there from the start."""
@@ -90,6 +97,10 @@ async def test_no_screen_lets_control_sequences_or_markup_through(empty_workspac
     add_with_gallery(empty_workspace, RUN, **card)
     empty_workspace.run_dir(RUN).log.write_text(EVIL * 3)
     add(empty_workspace, BROKEN, broken_journal(), log=EVIL, **card)
+    for run_id, score, root in zip(ALIKE, (0.5, 0.6), (EVIL, f"other{EVIL}"), strict=True):
+        journal = learning_journal(score, epochs=3)
+        journal.finish(3)
+        add(empty_workspace, run_id, journal, {"data.root": root, "data.size": "32x64"}, **card)
     (empty_workspace.root / f"folder{EVIL}").mkdir(parents=True)
     shown = []
     async with opened(empty_workspace, size=(160, 48)) as (app, pilot):

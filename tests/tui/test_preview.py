@@ -272,14 +272,26 @@ async def test_the_rule_of_the_cells_is_a_choice(gallery_workspace: Workspace) -
 
 async def test_the_legend_follows_the_width_until_somebody_chooses(gallery_workspace: Workspace) -> None:
     async with preview(gallery_workspace, "gal00001", size=(80, 24)) as (screen, pilot):
-        side = screen.query_one("#side")
+        side, wall = screen.query_one("#side"), screen.wall
+
+        def pictures_have_all_room() -> bool:
+            return wall.size == (wall.room.cols, wall.room.lines)
+
         assert not side.display
+        assert pictures_have_all_room()
         await press(pilot, "V")
         assert side.display
         assert "all 3 images" in text(screen)
-        await pilot.resize_terminal(120, 40)
+        assert wall.room.legend_columns == 2
+        assert pictures_have_all_room()
+        await pilot.resize_terminal(200, 40)
+        await settled(pilot)
+        assert wall.room.legend_columns == 0  # beside the pictures
+        assert side.display
+        assert pictures_have_all_room()
         await press(pilot, "V")
         assert not side.display
+        assert pictures_have_all_room()
 
 
 async def test_a_running_run_shows_its_next_epoch_when_it_comes(empty_workspace: Workspace) -> None:
