@@ -118,12 +118,12 @@ class Searching:
             time.sleep(POLL_SECONDS)
 
     def best(self) -> list[FrozenTrial]:
-        """The best trial; of several objectives those that none other beats in all."""
+        """The best trial, of equal ones the first; of several objectives those that none other beats in all."""
         from optuna.trial import TrialState
 
         if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             return []
-        return self.study.best_trials
+        return self.study.best_trials if len(self.goals) > 1 else [self.study.best_trial]
 
     def _open(self) -> Study:
         import optuna
