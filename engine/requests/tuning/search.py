@@ -118,7 +118,7 @@ class Searching:
             time.sleep(POLL_SECONDS)
 
     def best(self) -> list[FrozenTrial]:
-        """The best trial, of equal ones the first; of several objectives those that none other beats in all."""
+        """The best trial, the first of equal ones; of several objectives those that no other beats in all."""
         from optuna.trial import TrialState
 
         if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
