@@ -73,7 +73,7 @@ async def test_pane_and_screen_show_the_result_and_no_empty_chart(
             assert "no epoch has finished yet" not in screen_text(app)
             await pilot.press("v")
             await settled(pilot)
-            if app.screen._tab == app.screen._shown_tabs()[0]:
+            if app.screen.tab == app.screen._shown_tabs()[0]:
                 break
 
 
