@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from engine.errors import EngineError
+from engine.report.records import columns_of
 
 Kind: TypeAlias = Literal["auto", "pandas", "polars", "rows"]
 
@@ -36,21 +37,9 @@ def chosen_kind(kind: Kind) -> Kind:
 
 
 def as_frame(rows: Sequence[Row], record: Callable[[Row], Mapping[str, Any]], kind: Kind) -> Frame:
-    """Rows as a table with a column for each key that any of their records has, in the order in which the
-    keys appear first; a row without a key has None there. Rows themselves where the kind is `rows`."""
+    """Rows as a table of `columns_of` their records; rows themselves where the kind is `rows`."""
     if kind == "rows":
         return list(rows)
-    records = [record(row) for row in rows]
-    names = dict.fromkeys(name for each in records for name in each)
-    columns = {name: [_cell(each.get(name)) for each in records] for name in names}
+    columns = columns_of([record(row) for row in rows])
     package = importlib.import_module(kind)
     return package.DataFrame(columns) if kind == "pandas" else package.DataFrame(columns, strict=False)
-
-
-def _cell(value: Any) -> Any:
-    """A value for one cell: what has several parts, such as a size, is written as it would be typed."""
-    if not isinstance(value, list | tuple):
-        return value
-    from engine.config.described import format_value  # the config takes a while to import
-
-    return format_value(value)

@@ -21,16 +21,7 @@ def list_views(workspace: Workspace, as_json: bool) -> None:
         except ViewError as error:
             views[name] = path, str(error)
     if as_json:
-        print_json(
-            [
-                {
-                    "name": name,
-                    "file": str(path),
-                    **({"error": view} if isinstance(view, str) else asdict(view)),
-                }
-                for name, (path, view) in views.items()
-            ]
-        )
+        print_json([_record(name, path, view) for name, (path, view) in views.items()])
     elif views:
         told = [view if isinstance(view, str) else view.told() for _, view in views.values()]
         columns = [

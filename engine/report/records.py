@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,3 +64,19 @@ def class_record(row: ClassScore) -> dict[str, Any]:
     record = asdict(row)
     record["class"] = record.pop("class_name")
     return record
+
+
+def columns_of(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Records as columns: one for each key that any of them has, in the order in which the keys appear first,
+    with None where a record lacks it. What has several parts, such as a size, is written as it would be
+    typed."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [_cell(record.get(name)) for record in records] for name in names}
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    from engine.config.described import format_value  # the config takes a while to import
+
+    return format_value(value)

@@ -75,7 +75,7 @@ def test_bad_trials_are_pruned_and_several_objectives_have_a_front(
 ) -> None:
     workspace.root.mkdir()
     words = [
-        *("tune", "quick", "optimizer.lr=0.01,1e-9", *TINY, "epochs=9", "--data", str(street), "--json"),
+        *("tune", "quick", "optimizer.lr=0.01,1e-9", *TINY, "epochs=80", "--data", str(street), "--json"),
         *("--parallel", "1", "--experiment", "pruned", "--sampler", "grid", "--pruner", "asha"),
     ]
     done = seg(workspace, *words)
@@ -87,7 +87,7 @@ def test_bad_trials_are_pruned_and_several_objectives_have_a_front(
     assert sorted(fates.values()) == ["finished", "pruned"]
     pruned = next(row for row in rows.values() if row.status == "stopped")
     assert pruned.tags == ("pruned",)
-    assert 0 < pruned.epoch < 9
+    assert 0 < pruned.epoch < 80
 
     both = seg(
         workspace,
@@ -120,6 +120,7 @@ def test_bad_trials_are_pruned_and_several_objectives_have_a_front(
     ("typed", "problem"),
     [
         (["optimizer.lr=0.1..0.01"], "the lower end comes first"),
+        (["optimizer.lr=low..1"], "is not a range"),
         (["optimizer.lr=0..1:log"], "must be above 0"),
         (["epochs=1.5..8"], "whole numbers at both ends"),
         (["data.root=1..2"], "is a range and the key is no number"),

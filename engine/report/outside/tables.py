@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.report.csv_text import csv_text
 from engine.report.outside.recorded import TABLES, Recorded
+from engine.report.records import columns_of
 from engine.run.files import replacing
 
 
@@ -17,8 +18,8 @@ def write_csv(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
     """`runs.csv`, `epochs.csv` and so on, each with a header. Nothing stands for a missing value."""
     made = []
     for name, records in _tables(runs).items():
-        columns = list(dict.fromkeys(key for record in records for key in record))
-        text = csv_text(columns, ([_cell(record.get(key)) for key in columns] for record in records))
+        columns = columns_of(records)
+        text = csv_text(list(columns), zip(*columns.values(), strict=True))
         made.append(_written(folder / f"{name}.csv", text.encode()))
     return made
 
@@ -35,8 +36,7 @@ def write_parquet(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
     """`runs.parquet` and so on, by polars, or by pandas where that is not installed."""
     made = []
     for name, records in _tables(runs).items():
-        columns = list(dict.fromkeys(key for record in records for key in record))
-        values = {key: [_cell(record.get(key)) for record in records] for key in columns}
+        values = columns_of(records)
         path = folder / f"{name}.parquet"
         with replacing(path) as stream:
             if importlib.util.find_spec("polars") is not None:
@@ -53,14 +53,6 @@ def write_parquet(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
 
 def _tables(runs: Sequence[Recorded]) -> dict[str, list[dict[str, Any]]]:
     return {name: [record for run in runs for record in lines(run)] for name, lines in TABLES.items()}
-
-
-def _cell(value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        return value
-    from engine.config.described import format_value
-
-    return format_value(value)
 
 
 def _written(path: Path, content: bytes) -> Path:

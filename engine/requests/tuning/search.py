@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from engine.agent.ingest import refresh
 from engine.agent.presence import ensure_agent
+from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.requests.configs import resolve_config
 from engine.requests.derive import checkpoint_of, derived_config
@@ -108,9 +109,9 @@ class Searching:
         while True:
             for trial in self._active():
                 self._follow(trial)
+            while len(self._active()) < self.search.parallel and self._left():
+                self._begin()
             active = self._active()
-            while len(active) < self.search.parallel and self._left():
-                active.append(self._begin())
             if not active:
                 return
             if any(self._row(trial).status == "queued" for trial in active):
@@ -174,11 +175,9 @@ class Searching:
         is_over = self.search.sampler == "grid" and not waiting
         return not is_over and len(trials) - waiting < self.search.trials
 
-    def _begin(self) -> FrozenTrial:
+    def _begin(self) -> None:
         trial = self.study.ask({axis.key: axis.distribution() for axis in self.search.axes})
-        frozen = self._frozen(trial.number)
-        self._make_run(frozen)
-        return self._frozen(trial.number)
+        self._make_run(self._frozen(trial.number))
 
     def _make_run(self, trial: FrozenTrial) -> None:
         """Make the run of a trial, which knows its name before."""
@@ -192,7 +191,12 @@ class Searching:
             created=time.time(),
             tags=search.tags,
         )
-        enqueue(self.workspace, self.store, card, search.config(trial.params), Place(search.priority))
+        try:
+            config = search.config(trial.params)
+        except ConfigError as error:  # the ends of the ranges fit, these values together do not
+            self._give_up(trial, str(error))
+            return
+        enqueue(self.workspace, self.store, card, config, Place(search.priority))
         self._news(trial, "started", run=run_id)
 
     def _follow(self, trial: FrozenTrial) -> None:

@@ -75,6 +75,8 @@ def parse_space(assignments: Sequence[str]) -> tuple[list[Axis], list[str]]:
         found = _RANGE.fullmatch(text)
         if found is not None:
             axes.append(_range(key, text, found))
+        elif ".." in text and _is_number(key):
+            raise ConfigError([f"{key}: {text!r} is not a range; {FORM}"])
         elif len(values := values_of(key, text)) > 1:
             axes.append(Axis(key, choices=tuple(values)))
         else:
@@ -82,6 +84,11 @@ def parse_space(assignments: Sequence[str]) -> tuple[list[Axis], list[str]]:
     if not axes:
         raise ConfigError([f"KEY=VALUES: no key varies, so there is nothing to tune; {FORM}"])
     return axes, fixed
+
+
+def _is_number(key: str) -> bool:
+    about = config_keys().get(new_name(key))
+    return about is not None and about.kind in ("number", "whole number")
 
 
 def _range(key: str, text: str, found: re.Match[str]) -> Axis:
