@@ -125,3 +125,32 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=notices, transient=True) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda done, total: bar.update(task, total=total, completed=done, visible=True)
+
+
+@contextlib.contextmanager
+def download_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with size, rate and time left on a terminal, nothing elsewhere; gives a function (bytes here,
+    bytes in all)."""
+    if not notices.is_terminal:
+        yield lambda here, total: None
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=notices, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda here, total: bar.update(task, total=total, completed=here)

@@ -19,7 +19,7 @@ from engine.cli.arguments import (
     one_of,
     workspace_of,
 )
-from engine.cli.usage import WrongUse
+from engine.cli.usage import WrongUse, choice
 
 data = Commands("Data")
 data_app = group("Check, create and cache data sets.")
@@ -58,6 +58,34 @@ def _layouts() -> list[str]:
     from engine.data.layouts.builtin import LAYOUTS
 
     return ["auto", *(name for name, layout in LAYOUTS.all().items() if layout.labelled)]
+
+
+@data_app.command("get")
+def data_get(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="camvid, camvid_segnet or cityscapes.", autocompletion=lambda: _published()
+        ),
+    ],
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put it.")],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept its licence without being asked.")
+    ] = False,
+    mirror: Annotated[
+        str, typer.Option(metavar="URL", help="A folder on the web with the same archives.")
+    ] = "",
+) -> None:
+    """Download a published data set, unpack and check it; run again to resume."""
+    from engine.cli.data_get import get
+
+    raise typer.Exit(get(choice("NAME", name, _published()), root, accept_licence, mirror))
+
+
+def _published() -> list[str]:
+    from engine.data.published.sources import SOURCES
+
+    return list(SOURCES)
 
 
 @data_app.command("synthesize")
