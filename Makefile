@@ -14,11 +14,12 @@ PYTHON_VERSION ?=
 TORCH_VERSION  ?=
 ARCH           ?= x86_64
 
-.PHONY: help demo test lint types walls tests benchmarks wheels picture clean
+.PHONY: help demo test lint types walls tests benchmarks dist wheels picture clean
 
 help:
 	@echo "make demo    set up, make a small data set, train on it, show the result"
 	@echo "make test    set up, then lint, types, import walls and tests: everything that CI runs"
+	@echo "make dist    build the wheel and the source archive in dist/"
 	@echo "make benchmarks    repeat all measurements and write docs/benchmarks.md"
 	@echo "make wheels PYTHON_VERSION=3.12    gather what a machine without internet needs beside its own torch"
 	@echo "make picture    train small networks and redraw the pictures in docs/images"
@@ -68,6 +69,10 @@ tests: $(VENV)/.installed-dev
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks.all
+
+# docs/installing.md says what to do with them.
+dist: $(VENV)/.installed-dev
+	$(BIN)/python -m build --no-isolation
 
 # docs/clusters.md says what to do with the folder.
 wheels: | $(BIN)/python

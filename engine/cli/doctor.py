@@ -52,6 +52,8 @@ except Exception as error:
 print(json.dumps(found))
 """
 
+AGAIN = "install seg-engine again; pip brings what it needs"
+
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -103,7 +105,7 @@ def _packages(workspace: Workspace) -> Iterator[Finding]:
         try:
             yield Finding(package, "ok", version(package))
         except PackageNotFoundError:
-            yield Finding(package, "fail", "not installed", "pip install -e . installs everything needed")
+            yield Finding(package, "fail", "not installed", AGAIN)
 
 
 def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
@@ -127,7 +129,7 @@ def _torch_and_sqlite(workspace: Workspace) -> Iterator[Finding]:
         return
     yield _sqlite(found["sqlite"])
     if "problem" in found:
-        yield Finding("torch", "fail", found["problem"], "pip install -e . installs everything needed")
+        yield Finding("torch", "fail", found["problem"], AGAIN)
         return
     built = f"built for CUDA {found['cuda']}" if found["cuda"] else "built without CUDA"
     slow = found["seconds"] > 30
