@@ -63,13 +63,9 @@ def get(name: str, root: Path, accepted: bool, mirror: str) -> int:
                 record(f"{name}/{told['name']}", told["sha256"])
         for folder in sorted(unpacked.iterdir()):
             folder.rename(root / folder.name)
-    told: dict[str, object] = {
-        "data set": name,
-        "page": source.page,
-        "licence": list(source.licence),
-        "archives": fetched,
-    }
-    write_json(root / RECORD, told | {"fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+    kept: dict[str, object] = {"data set": name, "page": source.page, "licence": list(source.licence)}
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_json(root / RECORD, kept | {"archives": fetched, "fetched": when})
     shutil.rmtree(scratch)
     return check(root, source.layout, "auto", as_json=False)
 

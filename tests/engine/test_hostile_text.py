@@ -39,6 +39,7 @@ ARGUMENTS = {
     "recipes": [],
     "recipes show": [EVIL],
     "data check": ["{data}"],
+    "data get": ["camvid", "{data}", "--mirror", EVIL],
     "data synthesize": ["{data}"],
     "data cache": ["--prune", EVIL],
     "db path": [],
