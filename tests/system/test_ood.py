@@ -8,8 +8,10 @@ import csv
 import json
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +21,18 @@ from PIL import Image
 from torch.nn import functional
 
 from engine.classes import CITYSCAPES
+from engine.config.keys import with_values
 from engine.data.batches import normalise
 from engine.data.corruptions import corrupt
 from engine.learning.checkpoint import save_checkpoint
 from engine.metrics.scores import scores_from_confusion
 from engine.models.builtin import UNetConfig
 from engine.models.registry import build_model
-from engine.run.directory import RunDir
+from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.run.journal import read_all
-from engine.run.scoring_events import OodImage, OodResult
+from engine.run.scoring_events import EnvironmentResult, Generalising, OodImage, OodResult
 from engine.workspace import Workspace
+from tests.system.conftest import start_worker, wait_for_event, work
 from tests.system.test_evaluate import (
     CLASSES,
     FAST,
@@ -270,6 +274,39 @@ def test_images_are_scored_clean_and_corrupted(
     assert names[0] == "ground"
     assert len(names) == 17
     assert "sky" not in names
+
+
+def test_a_generalisation_that_is_killed_goes_on_with_the_images_that_are_left(
+    source: RunDir,  # noqa: F811
+    street: Path,
+    tmp_path: Path,
+    command: Command,  # noqa: F811
+) -> None:
+    wide_awake(source)
+    shutil.copytree(street, tmp_path / "town")
+    corrupted = [word for strength in "135" for word in ("--strength", strength)]
+    away = ("--data", f"{tmp_path / 'town'},split=train", "--corruptions", "all", *corrupted)
+    printed(command("generalise", SOURCE, *away, *FAST))
+    whole, workspace = newest(tmp_path), Workspace(tmp_path)
+
+    killed = workspace.run_dir(new_run_id())
+    config = with_values(whole.read_config(), {"checkpoint.seconds": 0})
+    killed.create(RunCard(killed.id, "killed", "e", 1000.0), config)
+    worker = start_worker(killed)
+    wait_for_event(killed, worker, lambda event: isinstance(event, EnvironmentResult) and event.place == 3)
+    worker.kill()
+    assert worker.wait() == -signal.SIGKILL
+    assert work(killed) == 0, killed.log.read_text()
+    first, second = (event for event in read_all(killed.journal) if isinstance(event, Generalising))
+    assert first.done == 0
+    assert 8 <= second.done < second.images  # of four environments, two images each
+    with workspace.open_store() as store:
+        store.journals.import_run(killed)
+        one, other = (
+            [replace(row, run_id="") for row in store.results.environments(run.id)] for run in (whole, killed)
+        )
+    assert one == other
+    assert len(one) == 20
 
 
 def test_a_network_that_diverged_is_refused_with_the_image_it_was_seen_at(
