@@ -81,6 +81,10 @@ class Run:
         """The scores that the run's network got on a split, by itself and by `seg-engine evaluate`."""
         return self.workspace.evaluations(self)
 
+    def environments(self) -> Frame:
+        """The scores that the run's network got in other environments by `seg-engine generalise`."""
+        return self.workspace.environments(self)
+
     def figure(self, measure: str = "dice", against: str = "epochs", columns: int = 1) -> Figure:
         """The run's curves as `Workspace.figure` draws them."""
         return self.workspace.figure(self, measure=measure, against=against, columns=columns)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from engine.api.frames import Frame, Kind, as_frame, chosen_kind
 from engine.errors import Notice
 from engine.report.records import (
+    EnvironmentOfRun,
     EpochOfRun,
     EvaluationOfRun,
     class_record,
     class_scores,
+    environment_record,
     epoch_record,
     evaluation_record,
 )
@@ -87,6 +89,19 @@ class Tables:
                 scores = [*own, *store.results.evaluations_of(row.id)]
                 found += [EvaluationOfRun(row, each) for each in scores]
         return as_frame(found, evaluation_record, self.frames)
+
+    def environments(self, *runs: str | HasId) -> Frame:
+        """The scores that the networks of some runs, of all where none is named, got in other environments by
+        `seg-engine generalise`: a row for each environment, the images that the run held out first. The
+        differences are to these, with 95 % intervals."""
+        with self.open() as store:
+            found = [
+                EnvironmentOfRun(row, scores)
+                for row in self._named(store, runs)
+                for scores in store.results.environments(row.id)
+                if runs or not row.source
+            ]
+        return as_frame(found, environment_record, self.frames)
 
     def figure(
         self, *runs: str | HasId, measure: str = "dice", against: str = "epochs", columns: int = 1

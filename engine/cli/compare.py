@@ -19,7 +19,7 @@ from engine.report.compare_ood import OodResults, what_was_out
 from engine.report.compare_page import comparison_markdown
 from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.measures import ComparedRun, Evaluation
-from engine.store import CorruptionRow, EnvironmentRow, EvaluationRow, Store, StoreError
+from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
 from engine.store.query import parse_text
 from engine.store.why_none import why_none
 from engine.workspace import Workspace
@@ -81,7 +81,7 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
         store.results.metrics(row.id),
         store.results.crf_results(row.id),
         store.results.latencies(row.id),
-        environments_of(store, row.id),
+        store.results.newest_environments(row.id),
     )
 
 
@@ -95,12 +95,6 @@ def ood_of(store: Store, run_id: str) -> list[OodResults]:
 def corruptions_of(store: Store, run_id: str) -> list[CorruptionRow]:
     """The newest scores on corrupted images of the run's network."""
     rows = store.results.corruptions(run_id)
-    return [row for row in rows if row.run_id == rows[-1].run_id]
-
-
-def environments_of(store: Store, run_id: str) -> list[EnvironmentRow]:
-    """The newest scores of the run's network in other environments."""
-    rows = store.results.environments(run_id)
     return [row for row in rows if row.run_id == rows[-1].run_id]
 
 

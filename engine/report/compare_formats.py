@@ -211,17 +211,19 @@ def key_table(comparison: Comparison, width: int | None) -> Text:
     return text_table(columns, width)
 
 
-def environment_lines_table(lines: Sequence[EnvironmentLine], width: int | None) -> Text:
+def environment_lines_table(
+    lines: Sequence[EnvironmentLine], width: int | None, styles: Mapping[str, str] = VERDICT_STYLES
+) -> Text:
     """A line for each environment and entry: scores, and what they differ by from the entry's own images."""
     columns = [
         Column("environment", [line.environment for line in lines], least=10),
-        Column("", [line.letter for line in lines]),
+        Column("", [(line.letter, styles.get(line.letter, "")) for line in lines]),
         Column("images", [str(line.images) for line in lines], right=True, rank=3),
     ]
     for rank, (title, values) in enumerate(
         (("Dice", [line.dice for line in lines]), ("mIoU", [line.miou for line in lines])), start=1
     ):
-        changes = _differences(DICE, values, VERDICT_STYLES)
+        changes = _differences(DICE, values, styles)
         columns.append(Column(title, [number(DICE, value) for value in values], right=True, rank=rank))
         columns.append(Column("to own", changes, right=True, rank=rank))
     return text_table(columns, width)

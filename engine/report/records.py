@@ -1,4 +1,5 @@
-"""The columns of tables of epochs, classes and evaluations. Those of runs are in `engine.report.runs`."""
+"""The columns of tables of epochs, classes, evaluations and environments. Those of runs are in
+`engine.report.runs`."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.store import EpochRow, EvaluationRow, RunRow
+from engine.store import EnvironmentRow, EpochRow, EvaluationRow, RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,14 @@ class EvaluationOfRun:
     scores: EvaluationRow
 
 
+@dataclass(frozen=True, slots=True)
+class EnvironmentOfRun:
+    """The scores in one environment, with the run whose network was scored."""
+
+    run: RunRow
+    scores: EnvironmentRow
+
+
 def epoch_record(row: EpochOfRun) -> dict[str, Any]:
     scores = asdict(row.epoch)
     del scores["class_dice"], scores["class_iou"]
@@ -50,6 +59,13 @@ def evaluation_record(row: EvaluationOfRun) -> dict[str, Any]:
     for several in ("class_dice", "class_iou", "confusion", "source"):
         del scores[several]
     return {"run": row.run.id, "name": row.run.name, "evaluation": scores.pop("run_id"), **scores}
+
+
+def environment_record(row: EnvironmentOfRun) -> dict[str, Any]:
+    scores = asdict(row.scores)
+    for several in ("class_dice", "class_iou", "source"):
+        del scores[several]
+    return {"run": row.run.id, "name": row.run.name, "generalisation": scores.pop("run_id"), **scores}
 
 
 def class_scores(row: EpochOfRun) -> Iterator[ClassScore]:

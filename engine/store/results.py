@@ -135,6 +135,11 @@ class Results:
         order = (runs.c.created_at, environments.c.run_id, environments.c.place)
         return [EnvironmentRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
+    def newest_environments(self, run_id: str) -> list[EnvironmentRow]:
+        """Those of `environments` that were measured last."""
+        rows = self.environments(run_id)
+        return [row for row in rows if row.run_id == rows[-1].run_id]
+
     def crf_results(self, run_id: str) -> list[CrfRow]:
         """What CRFs made of the predictions of the run itself, or of those that looked at its network; in
         order of time."""

@@ -39,17 +39,11 @@ def read_runs(store: Store, run_ids: Sequence[str], before: Sequence[ComparedRun
     for run_id in run_ids:
         row = store.run(run_id)
         old = known.get(run_id)
-        if old is not None and old.row.journal_seq == row.journal_seq:
-            runs.append(replace(old, row=row, latencies=store.results.latencies(run_id)))
-        else:
-            runs.append(
-                ComparedRun(
-                    row,
-                    tuple(store.results.epochs(run_id)),
-                    metrics=store.results.metrics(run_id),
-                    latencies=store.results.latencies(run_id),
-                )
-            )
+        if old is None or old.row.journal_seq != row.journal_seq:
+            epochs, metrics = store.results.epochs(run_id), store.results.metrics(run_id)
+            old = ComparedRun(row, tuple(epochs), metrics=metrics)
+        latencies, environments = store.results.latencies(run_id), store.results.newest_environments(run_id)
+        runs.append(replace(old, row=row, latencies=latencies, environments=environments))
     return runs
 
 

@@ -13,6 +13,7 @@ from engine.report.compare_formats import (
     LITERATURE_TITLE,
     PUBLISHED_TITLE,
     class_table,
+    environment_lines_table,
     key_table,
     literature_table,
     numbers_by_metric,
@@ -29,12 +30,17 @@ TABS = {
     "classes": "Classes",
     "config": "Config",
     "speed": "Speed",
+    "environments": "Environments",
     "published": "Published",
 }
 
 
+NOT_SCORED = "scored in no other environment yet; `seg-engine generalise RUN --data DIR` does that"
+
+
 class ComparedTables(TabbedContent):
-    """Numbers, scores by class, keys that differ and speed; the published numbers only where asked for."""
+    """Numbers, scores by class, keys that differ, speed and environments; the published numbers only where
+    asked for."""
 
     def __init__(self) -> None:
         super().__init__(initial="numbers")
@@ -51,6 +57,7 @@ class ComparedTables(TabbedContent):
         self._table("classes").show(lambda width: _classes(comparison, styles))
         self._table("config").show(lambda width: _config(comparison))
         self._table("speed").show(lambda width: speed_text(comparison.speed, styles, width))
+        self._table("environments").show(lambda width: _environments(comparison, styles, width))
         self._table("published").show(lambda width: _published(comparison))
 
     def offer_published(self, offered: bool) -> None:
@@ -100,6 +107,13 @@ def _config(comparison: Comparison) -> Text:
     if not comparison.config:
         return Text("no config key differs", "dim")
     return key_table(comparison, None)
+
+
+def _environments(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
+    if not comparison.environments:
+        return Text(NOT_SCORED, "dim")
+    table = environment_lines_table(comparison.environments, width, styles)
+    return Text("\n").join([Text("Dice and mIoU, and the difference to the run's own images", "dim"), table])
 
 
 def _published(comparison: Comparison) -> Text:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import engine
 from engine.report.compare_ood import OodResults, ood_lines
 from engine.report.gallery import PictureError
 from engine.report.score_maps import FULL, heat, read_score_map
@@ -87,6 +88,20 @@ def test_compare_has_a_table_of_scores(seg: Command, looked_at: Workspace) -> No
     line = next(line.split() for line in table.splitlines() if line.startswith("town"))
     assert line == ["town", "A", "3", "0.5000", "-0.3000", "0.2500", "-0.1500"]
     assert "| town | A | 3 | 0.5000 (-0.3000) | 0.2500 (-0.1500) |" in seg("compare good --format md").out
+
+
+def test_environments_are_a_table_for_programs(looked_at: Workspace) -> None:
+    ws = engine.Workspace(looked_at.root, frames="pandas")
+    table = ws.environments()
+    assert list(table["name"]) == ["good"] * 3
+    assert list(table["generalisation"]) == ["gggg1111"] * 3
+    assert list(table["environment"]) == ["validation", "fog 3", "town"]
+    assert list(table["dice_difference"])[1:] == pytest.approx([-0.2, -0.3])
+    assert list(table["never_labelled"])[-1] == "moving"
+    assert list(ws.run("good").environments()["dice"]) == list(table["dice"])
+    assert len(ws.environments("other")) == 0
+    (row, *_) = engine.Workspace(looked_at.root, frames="rows").environments("good")
+    assert row.scores.class_dice == {"road": 0.8, "moving": None}
 
 
 def test_seeds_are_averaged_over_what_is_defined() -> None:

@@ -15,7 +15,14 @@ from seg_tui.app import SegTui
 from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.widgets.chart import Chart
-from tests.engine.made_up_runs import latency_config, latency_journal, latency_result, make_run_dir
+from tests.engine.made_up_runs import (
+    generalise_config,
+    generalise_journal,
+    latency_config,
+    latency_journal,
+    latency_result,
+    make_run_dir,
+)
 from tests.tui.conftest import opened, screen_text, settled, until
 from tests.tui.made_up_workspace import NOW, add, learning_journal
 from tests.tui.snapshots import app_at
@@ -229,6 +236,28 @@ async def test_speed_is_drawn_with_the_front_and_what_is_left_out_is_named(compa
         assert "protocol engine, torch fp32, each at its input size, A CPU, 2 threads" in screen_text(app)
 
 
+@pytest.mark.asyncio
+async def test_environments_are_told_for_each_run_that_was_scored_there(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, _):
+        await press(pilot, "5")
+        assert "scored in no other environment yet; `seg-engine generalise RUN" in screen_text(app)
+        await pilot.press("escape")
+        score_elsewhere(compared, "eeee0000")
+        app.go_to.comparison(("aaaa0000", "eeee0000"))
+        await until(pilot, lambda: "Environments" in screen_text(app))
+        await press(pilot, "5")
+        await until(pilot, lambda: "town" in screen_text(app))
+        assert row(app, "town") == ["B", "3", "0.5000", "-0.3000", "0.2500", "-0.1500"]
+
+
+def score_elsewhere(workspace: Workspace, source: str) -> None:
+    """A run that scored another's network in other environments."""
+    made = generalise_journal(), generalise_config(source)
+    run = make_run_dir(workspace.runs, f"88{source[2:]}", *made, created=NOW)
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+
+
 def time_network(workspace: Workspace, source: str, seconds: float) -> None:
     """A run that measured the latency of another's network."""
     journal = latency_journal(source, latency_result(seconds=seconds))
@@ -246,11 +275,12 @@ def time_network(workspace: Workspace, source: str, seconds: float) -> None:
         ((*SEEDS, "eeee0000"), ("2",)),
         ((*SEEDS, "eeee0000"), ("3",)),
         ((*SEEDS, "eeee0000"), ("4",)),
+        ((*SEEDS, "eeee0000"), ("5",)),
         ((*SEEDS, "eeee0000"), ("P",)),
         ((*SEEDS, "eeee0000", *(f"ffff00{number:02d}" for number in range(8))), ()),
         (("dddd0000", "bbbb0000"), ()),
     ],
-    ids=["curves", "folded", "classes", "config", "speed", "published", "twelve", "empty"],
+    ids=["curves", "folded", "classes", "config", "speed", "environments", "published", "twelve", "empty"],
 )
 def test_snapshot(
     snap_compare: object,
@@ -266,6 +296,10 @@ def test_snapshot(
     if keys == ("4",):
         for source, seconds in zip(ids[:3], (0.05, 0.02, 0.3), strict=True):
             time_network(compared, source, seconds)
+
+    if keys == ("5",):
+        for source in ("aaaa0000", "eeee0000"):
+            score_elsewhere(compared, source)
 
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app
