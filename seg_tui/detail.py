@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
+from engine.report.trials import best_trials
 from engine.run.directory import RunDir
 from engine.store import (
     CorruptionRow,
@@ -38,7 +39,7 @@ class Detail:
     """One run at one moment. `images` are those that an evaluation has scored, the worst first; `log` is the
     end of its log, in lines. `alive` is None when only another machine could tell, False before the first
     worker; `beat` is the UTC time of its last heartbeat; `waits` is why it has not started, while it is
-    queued. `found` is what a run measured of another's network."""
+    queued. `found` is what a run measured of another's network; `best_trials` are those of its search."""
 
     row: RunRow
     folder: Path
@@ -51,6 +52,7 @@ class Detail:
     beat: float | None
     found: Results
     waits: str = ""
+    best_trials: tuple[RunRow | RunSummary, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def load_detail(
         beat=run.last_beat(),
         found=found,
         waits=waits,
+        best_trials=best_trials(row, runs.values()),
     )
 
 

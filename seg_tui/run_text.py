@@ -40,7 +40,14 @@ def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
     """The detail as the command line's page of a run takes it."""
     files = Files(folder, None, (), (), None, detail.alive, detail.beat)
     return RunPage(
-        detail.row, detail.epochs, detail.events, detail.evaluations, files, now, waits=detail.waits
+        detail.row,
+        detail.epochs,
+        detail.events,
+        detail.evaluations,
+        files,
+        now,
+        best_trials=detail.best_trials,
+        waits=detail.waits,
     )
 
 

@@ -11,7 +11,9 @@ from engine.cli.reading import open_existing
 from engine.host.processes import is_alive
 from engine.report.run import Files, RunPage, next_commands, run_page
 from engine.report.runs import run_record
+from engine.report.trials import best_trials
 from engine.run.directory import RunDir
+from engine.store import BEST
 from engine.workspace import Workspace
 
 
@@ -19,8 +21,10 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
     """Print one run. Raises StoreError when there is none of that id or name."""
     with open_existing(workspace) as store:
         run_id = store.resolve(prefix)
+        row = store.run(run_id)
+        trials = store.runs([f"tag:{BEST}"], experiment=row.experiment) if row.trial is not None else ()
         page = RunPage(
-            row=store.run(run_id),
+            row=row,
             epochs=store.results.epochs(run_id),
             events=store.results.events(run_id),
             evaluations=[*store.results.evaluations(run_id), *store.results.evaluations_of(run_id)],
@@ -33,6 +37,7 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             crf_trials=store.results.crf_trials(run_id),
             metrics=store.results.metrics(run_id),
             latencies=store.results.latencies(run_id),
+            best_trials=best_trials(row, trials),
         )
     if as_json:
         print_json(as_record(page))

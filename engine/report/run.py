@@ -29,6 +29,7 @@ from engine.report.tables import (
     text_table,
     windows_told,
 )
+from engine.report.trials import search_words
 from engine.store import (
     CorruptionRow,
     CrfRow,
@@ -41,6 +42,7 @@ from engine.store import (
     MetricRow,
     OodRow,
     RunRow,
+    RunSummary,
 )
 from engine.tasks import TASKS, USUAL, NetworkTask
 from engine.visible import block, one_line
@@ -79,6 +81,8 @@ class RunPage:
     crf_trials: Sequence[CrfTrialRow] = ()
     metrics: Sequence[MetricRow] = ()
     latencies: Sequence[LatencyRow] = ()
+    best_trials: Sequence[RunRow | RunSummary] = ()
+    """Of a search, if the run is one of its trials."""
     waits: str = ""
     """Why it has not started, in a line; "" where that is not known or it has."""
 
@@ -138,6 +142,8 @@ def heading(page: RunPage) -> Text:
     labels += [f"tags {', '.join(row.tags)}"] if row.tags else []
     labels += [kept_words(row)] if kept_words(row) else []
     lines.append(Text("  ".join(labels)))
+    if row.trial is not None:
+        lines.append(Text(search_words(row, page.best_trials)))
     if row.note:
         lines += [Text(line) for line in f"note: {block(row.note, ' ' * len('note: '))}".splitlines()]
     return as_lines(lines)

@@ -11,7 +11,7 @@ from rich.text import Text
 from engine.report.csv_text import csv_text
 from engine.report.short_names import ShortNames
 from engine.report.tables import Column, age, score, text_table
-from engine.store import RunRow, RunSummary
+from engine.store import BEST, PRUNED, RunRow, RunSummary
 from engine.tasks import TASKS, USUAL, Outcome
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def runs_table(
         "status": Column("status", [_status(row, beside) for row in rows], rank=1),
         "task": Column("task", [row.task for row in rows], rank=2),
         "name": Column("name", _names(rows, width), least=10),
+        "trial": Column("trial", [trial_words(row) for row in rows], rank=2),
         "experiment": Column("experiment", [row.experiment for row in rows], rank=8, least=10),
         "recipe": _recipe_column(rows, beside),
         "progress": Column("val Dice", [beside.curves.get(row.id, "") for row in rows], rank=7),
@@ -86,6 +87,8 @@ def runs_table(
         return text_table([replace(every[name], rank=place) for place, name in enumerate(chosen)], width)
     if all(row.task == USUAL for row in rows):
         del known["task"]
+    if all(row.trial is None for row in rows):
+        del known["trial"]
     if not any(known["progress"].cells):
         del known["progress"]
     return text_table(list(known.values()), width)
@@ -226,6 +229,13 @@ def _kept_column(rows: Sequence[RunRow]) -> dict[str, Column]:
 def kept_words(row: RunRow | RunSummary) -> str:
     """Whether a run is archived and protected, in words."""
     return ", ".join(word for word, so in (("archived", row.archived), ("protected", row.protected)) if so)
+
+
+def trial_words(row: RunRow | RunSummary) -> str:
+    """The number of a trial, and whether it is the best of its search or was pruned; "" for other runs."""
+    if row.trial is None:
+        return ""
+    return " ".join([f"{row.trial:>3}", *(tag for tag in (BEST, PRUNED) if tag in row.tags)])
 
 
 def _critical_column(rows: Sequence[RunRow]) -> dict[str, Column]:

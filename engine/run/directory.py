@@ -35,6 +35,7 @@ from engine.run.bounds import (
     Signed,
     Tag,
     Time,
+    Whole,
     without_nul,
 )
 from engine.run.files import read_json, write_json
@@ -67,7 +68,7 @@ class RunCard:
 
     `queued_for` is the attempt that it was last queued for, 0 when it was started past the queue or taken out
     of it; `queued_at` says when, None for `created`. Lists leave out a run that is `archived`; one that is
-    `protected` is never deleted.
+    `protected` is never deleted. `trial` is the number of a trial of a search, from 0; None for other runs.
     """
 
     id: RunId
@@ -83,6 +84,7 @@ class RunCard:
     queued_at: Time | None = None
     archived: bool = False
     protected: bool = False
+    trial: Whole | None = None
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,26 @@ from engine.store.result_rows import (
     OodImageRow,
     OodRow,
 )
-from engine.store.rows import CAUSES, END_STATUSES, STATUSES, EpochRow, EventRow, ExperimentRow, RunRow
+from engine.store.rows import (
+    BEST,
+    CAUSES,
+    END_STATUSES,
+    PRUNED,
+    STATUSES,
+    EpochRow,
+    EventRow,
+    ExperimentRow,
+    RunRow,
+)
 from engine.store.store import NOT_ARCHIVED, Store
 from engine.store.summaries import Changes, RunSummary, Sibling
 
 __all__ = [
+    "BEST",
     "CAUSES",
     "END_STATUSES",
     "NOT_ARCHIVED",
+    "PRUNED",
     "STATUSES",
     "AgentState",
     "Changes",

@@ -25,6 +25,7 @@ def card_of(row: RunRow) -> RunCard:
         queued_at=row.queued_at if waits else None,
         archived=row.archived,
         protected=row.protected,
+        trial=row.trial,
     )
 
 

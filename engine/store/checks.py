@@ -32,6 +32,7 @@ _OF_PEOPLE = (
     "after",
     "archived",
     "protected",
+    "trial",
 )
 _OF_THE_QUEUE = ("queued_at", "claimed_by", "changed", "workspace", "untold")
 _NOT_COMPARED = {*_OF_STATUS, *_OF_PEOPLE, *_OF_THE_QUEUE, "config", "variant", "journal_offset"}

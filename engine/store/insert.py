@@ -38,6 +38,7 @@ def insert_run(
         "after": card.after,
         "archived": card.archived,
         "protected": card.protected,
+        "trial": card.trial,
         "workspace": workspace,
         "status": status,
         "queued_at": (card.queued_at or card.created) if status == "queued" else None,

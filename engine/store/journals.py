@@ -98,6 +98,6 @@ def _queue_again(connection: sa.Connection, card: RunCard) -> None:
 
 _NOT_FOLDED = {
     *("config", "note", "name", "priority", "paused", "after"),
-    *("changed", "variant", "workspace", "archived", "protected", "untold"),
+    *("changed", "variant", "workspace", "archived", "protected", "untold", "trial"),
 }
 _FOLDED = sa.select(*(c for c in runs.c if c.name not in _NOT_FOLDED))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from engine.store.errors import StoreError
 
-HEAD = "0022"
+HEAD = "0023"
 """The newest migration. Known here so that opening a database that is up to date needs no Alembic, whose
 import takes longer than all else that `seg-engine runs` does."""
 

@@ -30,6 +30,10 @@ CAUSES = (
 )
 
 
+BEST, PRUNED = "best", "pruned"
+"""Tags that a search gives to the best of its trials and to those that it has stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """One run as it is now. `stored_config` is the frozen RunConfig as plain JSON values, of the version that
@@ -106,6 +110,7 @@ class RunRow:
     workspace: str
     archived: bool
     protected: bool
+    trial: int | None
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None

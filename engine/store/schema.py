@@ -110,6 +110,7 @@ runs = sa.Table(
     sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("protected", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("untold", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("trial", sa.Integer),
     sa.Index("runs_untold", "untold"),
     sa.Index("runs_by_change", "changed"),
     sa.Index("runs_by_source", "source"),

@@ -75,6 +75,7 @@ class RunSummary:
     workspace: str
     archived: bool
     protected: bool
+    trial: int | None
     auroc: float | None
     auroc_score: str | None
     corrupted_dice: float | None

@@ -40,7 +40,7 @@ _SQLITE = {
             r.train_images, r.val_images, r.host, r.device_name, r.precision,
             r.created_at, r.started_at, r.ended_at,
             coalesce((SELECT group_concat(t.tag, ',') FROM tags AS t WHERE t.run_id = r.id), '') AS tags,
-            r.note, r.config, r.workspace, r.archived, r.protected
+            r.note, r.config, r.workspace, r.archived, r.protected, r.trial
         FROM runs AS r JOIN experiments AS x ON x.id = r.experiment_id
     """,
     "epoch_scores": f"""

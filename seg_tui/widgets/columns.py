@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, status_within
+from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, status_within, trial_words
 from engine.report.short_names import without_sections
 from engine.report.siblings import Siblings
 from engine.report.tables import age, bar, duration, score
 from engine.report.waiting import UNDER_WAY as UNDER_WAY
 from engine.report.waiting import Wait
-from engine.store import RunSummary
+from engine.store import BEST, RunSummary
 from engine.tasks import TASKS
 from engine.visible import one_line
 
@@ -138,6 +138,10 @@ def _recipe(run: RunSummary, seen: Seen) -> Cell:
     return (one_line(text), "") if text else _plain(run.recipe or "-")
 
 
+def _trial(run: RunSummary, seen: Seen) -> Cell:
+    return trial_words(run), "bold" if BEST in run.tags else ""
+
+
 def _score(value: float | None) -> Cell:
     return score(value), "" if value is not None else "dim"
 
@@ -185,6 +189,7 @@ COLUMNS: tuple[Column, ...] = (
         stepwise=True,
         brief=lambda r, text: without_sections(text),
     ),
+    Column("trial", "trial", _trial, lambda r: r.trial, 10, 3, grow=True, least=5, most=10),
     Column(
         "task",
         "task",

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from engine.report.runs import done, outcome, status_cell, worded
 from engine.report.tables import Column, age, data_size, duration, large, score, text_table, thin_bar
+from engine.report.trials import search_words
 from engine.store import CorruptionRow, CrfRow
 from engine.tasks import TASKS
 from engine.tasks.robustness import HARDEST
@@ -210,6 +211,8 @@ def head(detail: Detail, now: float, width: int, one_line: bool) -> Text:
         return text
     if detail.waits:
         text.append(f"\n{detail.waits}", "yellow")
+    if row.trial is not None:
+        text.append(f"\n{_one_line(search_words(row, detail.best_trials))}")
     if row.message:
         text.append(f"\n{row.message}", "red" if row.status in ("failed", "lost") else "yellow")
     if row.status in ("starting", "running", "stopping"):

@@ -60,6 +60,7 @@ class TableColumns:
         self._lengths = Lengths()
         self._names = ShortNames()
         self._only_trains = True
+        self._has_trials = False
         self._names_tell = True
         self._seen_alike: dict[str, set[Hashable]] = {}
 
@@ -110,6 +111,8 @@ class TableColumns:
         for run in runs:
             if self._only_trains and run.task != USUAL:
                 self._only_trains, grown = False, True
+            if run.trial is not None and not self._has_trials:
+                self._has_trials, grown = True, True
             for column in growing:
                 if column.alike is not None:
                     known, alike = self._seen_alike.setdefault(column.key, set()), column.alike(run)
@@ -133,8 +136,9 @@ class TableColumns:
             for known in (lengths.whole, lengths.brief):
                 known["name"] = known.get("name", 0) + len(INDENT)
                 known["best"] = max(known.get("best", 0), len(SPREAD))
-        # That all runs train need not be said of each.
-        columns = [c for c in self._chosen if c.key != "task" or not self._only_trains]
+        # That all runs train, or that none is a trial, need not be said of each.
+        says = {"task": not self._only_trains, "trial": self._has_trials}
+        columns = [column for column in self._chosen if says.get(column.key, True)]
         if not self._names_tell:
             columns = [TELLING if column.key == TELLING.key else column for column in columns]
         before, self.widths = self.widths, widths_for(columns, room, lengths) if room > 0 else []

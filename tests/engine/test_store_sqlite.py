@@ -53,7 +53,7 @@ def without_what_runs_got_since_0009(connection: sqlite3.Connection) -> None:
     for table in ("runs", "epochs"):
         connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
     connection.execute("DROP INDEX runs_untold")
-    for column in ("archived", "protected", "untold"):
+    for column in ("archived", "protected", "untold", "trial"):
         connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
 
 

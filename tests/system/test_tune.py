@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,8 @@ TINY = (
     *("data.size=32x32", "data.val_fraction=0.25", "batch_size=4", "gallery.every=0", "runtime.threads=1"),
     *("device=cpu", "epochs=2"),
 )
+TRIALS = int(os.environ.get("SEG_TRIALS", "3"))
+"""More take longer and find more."""
 SPACE = ("optimizer.lr=1e-4..1e-1:log", "model.width=2,4")
 
 
@@ -34,14 +38,62 @@ def events(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_search_survives_the_death_of_everybody(workspace: Workspace, street: Path) -> None:
+@contextmanager
+def agent_elsewhere(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
+    """An agent on what is another host by its name."""
+    script = 'hostname elsewhere; exec "$@"'
+    agent = subprocess.Popen(["unshare", "--uts", "sh", "-ec", script, "sh", *command(workspace), "agent"])
+    try:
+        yield agent
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def command(workspace: Workspace) -> list[str]:
+    return [sys.executable, "-c", "from engine.cli.main import main; main()", "-w", str(workspace.root)]
+
+
+def test_a_search_of_two_agents_survives_the_death_of_one_and_of_itself(
+    workspace: Workspace, street: Path
+) -> None:
     workspace.root.mkdir()
-    words = searched(street, "--trials", "3", "--json")
-    command = [sys.executable, "-c", "from engine.cli.main import main; main()", "-w", str(workspace.root)]
-    first = subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True)
+    words = searched(street, "--trials", str(TRIALS), "--json")
+    with agent_elsewhere(workspace):
+        heard, again = killed_and_begun_again(workspace, words)
+    assert [each["event"] for each in heard] == ["started", "started"]
+    assert again.returncode == 0, again.stderr
+    best = events(again.stdout)[-1]
+    with workspace.open_store() as store:
+        rows = store.runs(experiment="tune", sort="-dice")
+    assert sorted(row.trial for row in rows if row.trial is not None) == list(range(TRIALS))
+    assert {row.name for row in rows} == {f"tune trial {number}" for number in range(TRIALS)}
+    assert {row.status for row in rows} == {"finished"}
+    assert [row.attempt for row in rows] == [1] * TRIALS
+    assert "elsewhere" in {row.host for row in rows}
+    (winner,) = best["trials"]  # type: ignore[misc]
+    assert winner["scores"] == [rows[0].best_dice]
+    config = next(row for row in rows if row.id == winner["run"]).config
+    assert winner["params"]["optimizer.lr"] == config["optimizer"]["lr"]
+    assert [row.id for row in rows if "best" in row.tags] == [winner["run"]]
+    shown = seg(workspace, "show", winner["run"])
+    assert f"trial {winner['trial']} of tune, the best so far" in shown.stdout
+
+    done = seg(workspace, *words)  # nothing is left to do
+    assert events(done.stdout) == [best]
+    other = seg(workspace, *searched(street, "--trials", str(TRIALS), "--metric", "miou"))
+    assert other.returncode == 2
+    assert "was begun with another metrics" in other.stderr
+
+
+def killed_and_begun_again(
+    workspace: Workspace, words: list[str]
+) -> tuple[list[dict[str, object]], subprocess.CompletedProcess[str]]:
+    """Kill a search and the agent that it has started once trials are at work, then begin it again. Returns
+    the first news of the first search, and the second as it ended."""
+    first = subprocess.Popen([*command(workspace), *words], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     heard = [json.loads(first.stdout.readline()) for _ in range(2)]
-    assert [each["event"] for each in heard] == ["started", "started"]
     second = seg(workspace, *words)
     assert second.returncode == 2
     assert "another `seg-engine tune` is at work on it" in second.stderr
@@ -49,25 +101,7 @@ def test_a_search_survives_the_death_of_everybody(workspace: Workspace, street: 
     os.kill(agent.pid, signal.SIGKILL)
     first.kill()
     first.wait()
-
-    again = seg(workspace, *words)
-    assert again.returncode == 0, again.stderr
-    best = events(again.stdout)[-1]
-    with workspace.open_store() as store:
-        rows = store.runs(experiment="tune", sort="-dice")
-    assert sorted(row.name for row in rows) == [f"tune trial {number}" for number in range(3)]
-    assert {row.status for row in rows} == {"finished"}
-    assert [row.attempt for row in rows] == [1] * 3
-    (winner,) = best["trials"]  # type: ignore[misc]
-    assert winner["scores"] == [rows[0].best_dice]
-    config = next(row for row in rows if row.id == winner["run"]).config
-    assert winner["params"]["optimizer.lr"] == config["optimizer"]["lr"]
-
-    done = seg(workspace, *words)  # nothing is left to do
-    assert events(done.stdout) == [best]
-    other = seg(workspace, *searched(street, "--trials", "3", "--metric", "miou"))
-    assert other.returncode == 2
-    assert "was begun with another metrics" in other.stderr
+    return heard, seg(workspace, *words)
 
 
 def test_bad_trials_are_pruned_and_several_objectives_have_a_front(
@@ -87,6 +121,7 @@ def test_bad_trials_are_pruned_and_several_objectives_have_a_front(
     assert sorted(fates.values()) == ["finished", "pruned"]
     pruned = next(row for row in rows.values() if row.status == "stopped")
     assert pruned.tags == ("pruned",)
+    assert "pruned" in seg(workspace, "runs", "trial>=0", "status=stopped").stdout
     assert 0 < pruned.epoch < 80
 
     both = seg(

@@ -43,6 +43,24 @@ async def test_running_and_waiting_runs_come_first_then_the_best(workspace: Work
 
 
 @pytest.mark.asyncio
+async def test_trials_have_their_number_what_became_of_them_and_the_best_so_far(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, _):
+        assert "trial" not in app.screen.query_one(RunTable).columns.titles
+    for number, tags in enumerate((("best",), (), ("pruned",))):
+        run_id = f"ffff000{number}"
+        about = {"name": f"tune trial {number}", "experiment": "tune", "tags": tags, "trial": number}
+        add(workspace, run_id, finished_journal(), {"batch_size": number + 1}, **about)
+    async with opened(workspace, (120, 40)) as (app, pilot):
+        lines = screen_text(app)
+        assert re.search(r"tune trial 0 +0 best", lines)
+        assert re.search(r"tune trial 1 +1 ", lines)
+        assert re.search(r"tune trial 2 +2 pruned", lines)
+        app.screen.query_one(RunTable).put_cursor("ffff0002")
+        said = "trial 2 of tune; best so far: 0 (best"
+        await until(pilot, lambda: said in screen_text(app), "the best trial so far")
+
+
+@pytest.mark.asyncio
 async def test_a_line_tells_a_run_from_its_siblings_how_it_learned_and_when_it_may_begin(
     workspace: Workspace,
 ) -> None:

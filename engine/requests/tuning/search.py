@@ -29,7 +29,7 @@ from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler
 from engine.requests.tuning.space import Axis
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import FileLock
-from engine.store import NoSuchRun, RunRow, Store
+from engine.store import BEST, PRUNED, NoSuchRun, RunRow, Store
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ POLL_SECONDS = 0.5
 MOST_RESUMES = 3
 """How often a trial that was lost, with its machine or its worker, is queued again."""
 
-RUN, EVALUATION, PRUNED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
+RUN, EVALUATION, STOPPED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
 """What is kept of a trial, and of the study."""
 
 
@@ -106,6 +106,7 @@ class Searching:
 
     def run(self) -> None:
         """Search until all trials are over. May be interrupted at any moment."""
+        self._tag_best()  # whoever was killed may have told Optuna of a trial and nobody else
         while True:
             for trial in self._active():
                 self._follow(trial)
@@ -190,6 +191,7 @@ class Searching:
             experiment=search.name,
             created=time.time(),
             tags=search.tags,
+            trial=trial.number,
         )
         try:
             config = search.config(trial.params)
@@ -218,7 +220,7 @@ class Searching:
         elif row.status == "finished":
             self._report(trial, row)
             self._finish(trial, row)
-        elif trial.user_attrs.get(PRUNED):
+        elif trial.user_attrs.get(STOPPED):
             self._prune(trial, row)
         elif row.status == "lost" and trial.user_attrs.get(RESUMES, 0) < MOST_RESUMES:
             self._keep(trial, RESUMES, trial.user_attrs.get(RESUMES, 0) + 1)
@@ -239,9 +241,9 @@ class Searching:
             self._storage.set_trial_intermediate_value(self._id(trial), epoch.epoch, value)
             self._news(trial, "epoch", epoch=epoch.epoch, scores=(value,))
             frozen = self._frozen(trial.number)
-            is_going = not row.ended and PRUNED not in frozen.user_attrs
+            is_going = not row.ended and STOPPED not in frozen.user_attrs
             if is_going and self.study.pruner.prune(self.study, frozen):
-                self._keep(trial, PRUNED, True)
+                self._keep(trial, STOPPED, True)
                 stop(self.workspace, self.store, [row])
                 return
 
@@ -256,7 +258,20 @@ class Searching:
                 return
             scores.append(float(value))
         self.study.tell(trial.number, scores)
+        self._tag_best()
         self._news(trial, "finished", epoch=row.epoch, scores=tuple(scores))
+
+    def _tag_best(self) -> None:
+        """Give the tag to the best trials so far, and take it from those that were."""
+        best = {trial.user_attrs[RUN] for trial in self.best()}
+        tagged = {row.id: row for row in self.store.runs([f"tag:{BEST}"], experiment=self.search.name)}
+        for run_id in best - tagged.keys():
+            if self._exists(run_id):
+                tags = self.store.run(run_id).tags
+                set_tags(self.workspace, self.store, run_id, [*tags, BEST])
+        for row in tagged.values():
+            if row.trial is not None and row.id not in best:
+                set_tags(self.workspace, self.store, row.id, [tag for tag in row.tags if tag != BEST])
 
     def _latency(self, trial: FrozenTrial, row: RunRow) -> float | None:
         """Seconds an image of an evaluation, which is queued where there is none; None: not known yet."""
@@ -288,7 +303,7 @@ class Searching:
     def _prune(self, trial: FrozenTrial, row: RunRow) -> None:
         from optuna.trial import TrialState
 
-        set_tags(self.workspace, self.store, row.id, dict.fromkeys([*row.tags, "pruned"]))
+        set_tags(self.workspace, self.store, row.id, dict.fromkeys([*row.tags, PRUNED]))
         self.study.tell(trial.number, state=TrialState.PRUNED)
         self._news(trial, "pruned", epoch=row.epoch)
 
