@@ -186,6 +186,12 @@ class RunConfig(Section):
         """Id of the run whose network this one looks at; empty for a run that trains its own."""
         return self.of_network.source if self.of_network is not None else ""
 
+    def ranks_meet_in(self) -> str:
+        """What makes devices exchange numbers in the middle of the network; "" where nothing does."""
+        if self.batch_norm == "sync":
+            return "batch_norm=sync"
+        return "augment.mixstyle" if self.augment.mixstyle and not self.runtime.micro_batch else ""
+
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
         if not TASKS[self.task].learns and self.of_network is None:
@@ -210,10 +216,8 @@ class RunConfig(Section):
                 f"devices: {self.devices} cannot share a batch of {self.batch_size} images; "
                 f"it must be at most batch_size"
             )
-        if self.runtime.compile == "on":
-            raise ValueError(
-                "runtime.compile: on works with devices=1 only; with several it must be off or auto"
-            )
+        if self.runtime.compile == "on" and (key := self.ranks_meet_in()):
+            raise ValueError(f"runtime.compile: on works with {key} on one device; it must be off or auto")
         if self.batch_norm == "sync" and self.runtime.micro_batch:
             raise ValueError(
                 f"runtime.micro_batch: {self.runtime.micro_batch} does not work with batch_norm=sync on "

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.learning.distributed import ALONE, Group, made_inside
+
 WARM_STEPS = 3
 TIMED_STEPS = 5
 WORTH_SECONDS = 300.0
@@ -45,6 +47,9 @@ class CompileAutotune:
     compiled network may be replayed as CUDA graphs of its own: not where a step passes through it several
     times before its gradients are used, as a graph that is replayed overwrites the outputs of its last
     replay, and not within a graph of the whole step. `on_change` is called when another network takes over.
+    `refusal` says why there can be no compiled network, and is empty otherwise. The ranks of a `group` decide
+    together: each passes the same full batches and calls `prove`, and no network is kept that one of them
+    finds no faster.
     """
 
     model: nn.Module
@@ -53,6 +58,8 @@ class CompileAutotune:
     on_decision: Callable[[CompileDecision], None]
     graphs: bool = True
     on_change: Callable[[], None] = lambda: None
+    group: Group = ALONE
+    refusal: str = ""
     decision: CompileDecision | None = field(default=None, init=False)
     _network: Callable[..., Any] = field(init=False)
     _plain: list[float] = field(default_factory=list, init=False)
@@ -64,13 +71,15 @@ class CompileAutotune:
     def __post_init__(self) -> None:
         self._network = self.model
         self._clock = time.perf_counter()
-        if self.mode == "on":
-            self.settle(kept=True, reason="runtime.compile=on")
-        elif self.mode == "off" or self.device.type == "cpu":
+        if self.mode == "off" or (self.mode == "auto" and self.device.type == "cpu"):
             self.settle(
                 kept=False,
                 reason="runtime.compile=off, or auto on the CPU or with runtime.deterministic=true",
             )
+        elif self.refusal:
+            self._decide(kept=False, reason=self.refusal)
+        elif self.mode == "on":
+            self.settle(kept=True, reason="runtime.compile=on")
 
     def settle(self, kept: bool, reason: str) -> None:
         """Decide without measuring."""
@@ -78,13 +87,28 @@ class CompileAutotune:
         self.decision = CompileDecision(kept, reason)
 
     def forward(self, *given: Tensor) -> Any:
-        """The outputs for a batch of the network of the moment; one that fails to compile is given up."""
+        """The outputs for a batch of the network of the moment; one that fails to compile is given up, by
+        several ranks together in `prove`."""
         try:
             return self._network(*given)
         except Exception as error:
-            if not self.give_up(error):
+            if self.group.count > 1 or not self.give_up(error):
                 raise
             return self.forward(*given)
+
+    def prove(self, passes: Callable[[], object]) -> None:
+        """Have the ranks of a group find out whether the compiled network is able to do `passes`, in which
+        they must exchange nothing: if it fails on one of them, all go back to the plain one."""
+        reason = ""
+        try:
+            passes()
+        except Exception as error:
+            reason = self._reason_against(error)
+            if not reason:
+                raise
+        if reason := self.group.first_word(reason):
+            self._decide(False, reason)
+        self._proven = self.is_compiled
 
     def use_graphs(self) -> None:
         """Let the compiled network have CUDA graphs of its own from here on."""
@@ -113,22 +137,29 @@ class CompileAutotune:
         Compiling needs memory of its own, which counts against it while it is measured. Once it is in use,
         too little memory is the run's own trouble.
         """
-        if not self.is_compiled:
-            return False
-        if isinstance(error, torch.OutOfMemoryError):
-            if self.decision is not None:
-                return False
-            self._decide(False, "there is too little memory for it")
-        else:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._decide(False, f"torch.compile failed: {line}")
-        return True
+        if reason := self._reason_against(error):
+            self._decide(False, reason)
+        return bool(reason)
 
-    def step_done(self, steps_left: int, settling: bool = False) -> None:
+    def _reason_against(self, error: BaseException) -> str:
+        """Why an error ends the use of the compiled network; empty where it does not."""
+        if not self.is_compiled:
+            return ""
+        if isinstance(error, torch.OutOfMemoryError):
+            return "there is too little memory for it" if self.decision is None else ""
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"torch.compile failed: {line}"
+
+    def step_done(self, steps_left: int, settling: bool = False, full: bool = True) -> None:
         """Count a step of the run; `steps_left` are still to come. Steps that are `settling`, as the graph of
-        the whole step is not there yet, only count towards what compiling costs."""
-        self._proven = self.is_compiled
+        the whole step is not there yet, only count towards what compiling costs. A smaller batch than a
+        `full` one says nothing."""
+        if full:
+            self._proven = self.is_compiled
         if self.decision is not None:
+            return
+        if not full:
+            self._clock = time.perf_counter()
             return
         seconds = self._lap()
         if settling:
@@ -145,7 +176,7 @@ class CompileAutotune:
 
     def _start(self, steps_left: int) -> None:
         left = steps_left * self._plain_median()
-        if left < WORTH_SECONDS:
+        if self._any_finds(left < WORTH_SECONDS):
             self._decide(False, f"only {left:.0f} s are left of the run")
             return
         self._network = self._compile()
@@ -158,12 +189,17 @@ class CompileAutotune:
 
     def _judge(self, steps_left: int) -> None:
         plain, fast = self._plain_median(), self._compiled_median()
-        if fast > (1 - WORTH_SHARE) * plain:
+        if self._any_finds(fast > (1 - WORTH_SHARE) * plain):
             self._decide(False, "it is not faster")
         elif (plain - fast) * steps_left < self._cost():
             self._decide(True, "it is faster, though it will not earn back its start")
         else:
             self._decide(True, "it pays within the run")
+
+    def _any_finds(self, told: bool) -> bool:
+        """Whether something is so for any rank: they take the same steps, and time them by clocks of their
+        own."""
+        return bool(self.group.largest(int(told)))
 
     def _decide(self, kept: bool, reason: str) -> None:
         if not kept and self.is_compiled:
@@ -202,7 +238,8 @@ class CompileAutotune:
 
 
 def compiled(model: nn.Module, device: torch.device, graphs: bool = True) -> Callable[..., Any]:
-    """`model` through torch.compile; on CUDA its steps are replayed as CUDA graphs, as shapes are fixed."""
+    """`model` through torch.compile; on CUDA its steps are replayed as CUDA graphs, as shapes are fixed. What
+    shares gradients among ranks stays as it is, around it: torch divides the compiled network by its buckets,
+    so that gradients are on their way while others are computed."""
     mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
-    network: Callable[..., Any] = torch.compile(model, mode=mode, dynamic=False)
-    return network
+    return made_inside(model, lambda network: torch.compile(network, mode=mode, dynamic=False))

@@ -11,7 +11,7 @@ import contextlib
 import datetime
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,14 @@ class Group:
         distributed.all_reduce(agreed, distributed.ReduceOp.MAX)
         return int(agreed)
 
+    def first_word(self, own: str) -> str:
+        """What the first of the ranks says that says anything; "" where none does."""
+        if self.count == 1:
+            return own
+        said: list[str] = [""] * self.count
+        distributed.all_gather_object(said, own)
+        return next(filter(None, said), "")
+
     def even_out(self, model: nn.Module) -> None:
         """Give every rank the main rank's running statistics of batch norm, those of the last step, too."""
         if self.count > 1:
@@ -88,6 +96,9 @@ class Group:
         Batch norm learns from each rank's local batch; its running statistics are the main rank's. Training
         does not read them, so they are handed out before a validation, by `even_out`. What else a network
         keeps in buffers may matter to training, and the main rank hands it out before each pass.
+
+        DDP's `static_graph` stays off: torch.compile does not work with it, and it would only spare a search
+        for parameters without gradients, which nobody makes here.
         """
         if self.count == 1:
             return model
@@ -123,6 +134,39 @@ class Group:
 
 
 ALONE = Group()
+
+
+def made_inside(network: nn.Module, make: Callable[[nn.Module], Any]) -> Callable[..., Any]:
+    """What `make` makes of a network; of the network inside where `share_gradients` has wrapped it, to be
+    called as the whole."""
+    inside = network.module if isinstance(network, DistributedDataParallel) else network
+    made: Any = make(inside)
+    if inside is network:
+        return made  # type: ignore[no-any-return]
+
+    def forward(*given: Any) -> Any:
+        network.module = made
+        try:
+            return network(*given)
+        finally:
+            network.module = inside
+
+    return forward
+
+
+@contextlib.contextmanager
+def sharing_nothing(network: nn.Module) -> Iterator[None]:
+    """Within it, passes through a network of `share_gradients` exchange neither gradients nor buffers."""
+    if not isinstance(network, DistributedDataParallel):
+        yield
+        return
+    due = network.require_forward_param_sync
+    network.require_forward_param_sync = False
+    try:
+        with network.no_sync():
+            yield
+    finally:
+        network.require_forward_param_sync = due
 
 
 def local_rank() -> int:

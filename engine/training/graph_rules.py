@@ -1,4 +1,4 @@
-"""Which runs may take their steps as a CUDA graph."""
+"""Which runs may take their steps as a CUDA graph, and which may compile their network."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ def graph_refusal(
     if config.runtime.recompute and outside:
         return f"runtime.recompute saves the random state of {', '.join(outside)} on the host"
     return ""
+
+
+def compile_refusal(config: RunConfig, group: Group) -> str:
+    """Why the network of a run is not compiled; empty where it may be."""
+    meeting = config.ranks_meet_in() if group.count > 1 else ""
+    return f"with {meeting}, several devices exchange numbers within the network" if meeting else ""
 
 
 def keeps_learning_rate_on_device(config: RunConfig, hardware: Hardware) -> bool:

@@ -40,7 +40,7 @@ from engine.run.events import Epoch
 from engine.schedules import check_schedule
 from engine.training.distillation import Teacher
 from engine.training.early_stop import EarlyStop
-from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
+from engine.training.graph_rules import compile_refusal, graph_refusal, keeps_learning_rate_on_device
 from engine.training.length import Length, length_of
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, WithInputs, build_objective, output_channels
@@ -93,7 +93,8 @@ class Best:
 class TrainState:
     """`epoch` epochs are complete; `step` of `steps` steps of the next are done and counted in `meter`.
 
-    `network` is the model to train by: the model itself, or what shares its gradients with other ranks.
+    `network` is what trains: the model with what it is shown, and for a `group` of ranks what shares its
+    gradients with the others.
     """
 
     config: RunConfig
@@ -112,6 +113,7 @@ class TrainState:
     dropouts: Dropouts
     early_stop: EarlyStop
     length: Length
+    group: Group = ALONE
     average: WeightAverage | None = None
     teacher: Teacher | None = None
     own_term: OwnTerm | None = None
@@ -137,14 +139,19 @@ class TrainState:
         """Be ready for the steps of an epoch of `images` images, or of what a budget has left of it."""
         self.length.images = images
         self.steps = math.ceil(self.length.images_after(self.epoch) / self.config.batch_size)
-        self._full_pass = largest_part(self.config, images)
         self._full_batch = min(self.config.batch_size, images)
+        self._full_pass = largest_part(self.config, max(1, self.group.place(self._full_batch)[1]))
         set_training_mode(self.model, self.config.batch_norm)
 
-    def take_step(self, work: Work, pixels: Tensor, targets: Tensor) -> Tensor:
-        """Do what a step does on the device, `work`, by itself or as a part of a CUDA graph; returns what it
-        returns. Only full batches are captured: a graph has one shape."""
-        self._full_step = len(pixels) == self._full_batch
+    @property
+    def is_proving(self) -> bool:
+        """Whether the step is the first full one of a compiled network. All ranks say the same."""
+        return self._full_step and self.autotune.is_unproven
+
+    def take_step(self, work: Work, pixels: Tensor, targets: Tensor, images: int) -> Tensor:
+        """Do what a step on a global batch of `images` does on the device, `work`, by itself or as a part of
+        a CUDA graph; returns what it returns. Only full batches are captured: a graph has one shape."""
+        self._full_step = images == self._full_batch
         self._settling = self.graph.is_settling
         if self._full_step:
             return self.graph.step(work, pixels, targets)
@@ -159,7 +166,7 @@ class TrainState:
         self.graph.step_done(self._full_step)
         self.length.step_done()
         left = self.length.steps_left(self.epoch, self.step)
-        self.autotune.step_done(left, self._settling or self.graph.is_settling)
+        self.autotune.step_done(left, self._settling or self.graph.is_settling, self._full_step)
 
     def capture_failed(self, error: BaseException) -> bool:
         """Be as before a capture of the step that broke off with `error`, of which nothing was run. Whether
@@ -181,9 +188,9 @@ class TrainState:
         return nullcontext() if average is None else average.shown()
 
     def forward(self, pixels: Tensor, targets: Tensor) -> Outputs:
-        """The network's outputs for a batch, pixels uint8 [B, H, W, 3]. Only full passes are compiled:
-        compiling serves one shape."""
-        full = len(pixels) == self._full_pass
+        """The network's outputs for a batch, pixels uint8 [B, H, W, 3]. Only full passes are compiled, as
+        compiling serves one shape, and none before a full step has proven that it works."""
+        full = len(pixels) == self._full_pass and (self._full_step or not self.autotune.is_unproven)
         return outputs_of(self.autotune.forward if full else self.autotune.model, pixels, targets)
 
     def taught(self, pixels: Tensor, targets: Tensor) -> Tensor | None:
@@ -249,10 +256,11 @@ def new_state(
         checkpoint_activations(model)
     statistics = settle_batch_norm(model, config.batch_norm, group)
     dropouts = Dropouts(model, config.batch_size, hardware.device)
-    network = group.share_gradients(model)
-    if hardware.device.type == "cuda" and hardware.precision != "fp32" and _casts_at_once(config, group):
-        network = CastAtOnce(model, hardware.dtype)
     objective = build_objective(config, len(classes))
+    at_once = hardware.device.type == "cuda" and hardware.precision != "fp32"
+    casting = at_once and _casts_at_once(config, group)
+    shown = WithInputs(CastAtOnce(model, hardware.dtype) if casting else model, objective)
+    network = group.share_gradients(shown)
     own_term = None
     if model.own_loss is not None:
         refuse_own_loss_without_classes(config)
@@ -263,12 +271,14 @@ def new_state(
     refusal = graph_refusal(config, hardware, group, teacher, model.own_loss is not None)
     graph = StepGraph(hardware.device, config.runtime.graph, refusal, on_graph)
     autotune = CompileAutotune(
-        WithInputs(network, objective),
+        network,
         hardware.device,
-        compile_mode(config, group),
+        compile_mode(config),
         on_decision,
-        graphs=not graph.may_be_used and passes_once(config),
+        graphs=not graph.may_be_used and passes_once(config) and group.count == 1,
         on_change=graph.restart,
+        group=group,
+        refusal=compile_refusal(config, group),
     )
     state = TrainState(
         config=config,
@@ -288,6 +298,7 @@ def new_state(
         dropouts=dropouts,
         early_stop=EarlyStop(config.early_stop),
         length=length_of(config, group),
+        group=group,
         average=WeightAverage(model, ema.decay, ema.warmup) if ema.decay else None,
         teacher=teacher,
         own_term=own_term,
@@ -308,10 +319,10 @@ def mixed_styles(
     return MixStyle(model, *drawn, config.batch_size, part, hardware.device, group)
 
 
-def compile_mode(config: RunConfig, group: Group) -> str:
+def compile_mode(config: RunConfig) -> str:
     """`runtime.compile` as it is used. What measurements decide does not repeat to the same bits."""
     measured = config.runtime.compile == "auto"
-    return "off" if group.count > 1 or (measured and config.runtime.deterministic) else config.runtime.compile
+    return "off" if measured and config.runtime.deterministic else config.runtime.compile
 
 
 def passes_once(config: RunConfig) -> bool:
@@ -328,6 +339,7 @@ def graph_decided(
         keep_learning_rate_on_host(state.optimizer)  # one that computes with a number would wait for it
     if (
         not decision.kept
+        and state.group.count == 1
         and passes_once(state.config)
         and (decision.failed or not state.autotune.is_compiled)
     ):

@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from engine.augment.functions import Draws
 from engine.data.batches import Batch
 from engine.learning.constants import unit
-from engine.learning.distributed import ALONE, Group
+from engine.learning.distributed import ALONE, Group, sharing_nothing
 from engine.models.contract import Outputs
 from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
@@ -68,7 +68,7 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
             state.average.update()
         return counted
 
-    counted = state.take_step(work, pixels, targets)
+    counted = state.take_step(work, pixels, targets, images)
     if has_images:
         state.meter.passed(len(targets))
     state.step_done()
@@ -78,20 +78,32 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 def proven_gradients(
     state: TrainState, pixels: Tensor, targets: Tensor, local_share: Tensor | float, has_images: bool
 ) -> Tensor:
-    """`add_gradients`; a compiled network that fails in its first step is given up, and the plain one does
-    the step. What a compiled network cannot do may only show in its backward pass."""
-    if not state.autotune.is_unproven:
+    """`add_gradients`; a compiled network that fails in its first full step is given up, and the plain one
+    does the step. What a compiled network cannot do may only show in its backward pass.
+
+    Several ranks try it before the step, in a pass that counts for nothing: in the step itself, one that
+    fails would leave the others waiting for its gradients.
+    """
+
+    def add() -> Tensor:
         return add_gradients(state, pixels, targets, local_share, has_images)
+
+    if not state.is_proving:
+        return add()
     counts, buffers = state.meter.state(), [buffer.clone() for buffer in state.model.buffers()]
-    try:
-        return add_gradients(state, pixels, targets, local_share, has_images)
-    except Exception as error:
-        if not state.autotune.give_up(error):
-            raise
+    if state.group.count > 1:
+        with sharing_nothing(state.network):
+            state.autotune.prove(add)
+    else:
+        try:
+            return add()
+        except Exception as error:
+            if not state.autotune.give_up(error):
+                raise
     state.meter.load(counts)
     for buffer, before in zip(state.model.buffers(), buffers, strict=True):
         buffer.copy_(before)  # statistics of batch norm
-    return add_gradients(state, pixels, targets, local_share, has_images)
+    return add()
 
 
 def apply_gradients(state: TrainState) -> None:

@@ -10,14 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.functions import Draws, build_augmentations
 from engine.config.keys import ConfigError, with_values
+from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.host.processes import available_cores
-from engine.learning.distributed import Group
+from engine.learning.compile_autotune import CompileDecision
+from engine.learning.distributed import Group, made_inside, sharing_nothing
+from engine.learning.hardware import choose_hardware
 from engine.requests import configs
+from engine.training.probes.steps import random_batch
+from engine.training.state import TrainState, new_state
+from engine.training.step import training_step
 
 
 @pytest.mark.parametrize(("images", "batch_size", "ranks"), [(7, 4, 2), (9, 4, 3), (5, 4, 4), (16, 8, 3)])
@@ -87,7 +94,14 @@ def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
         ({"devices": 3, "batch_size": 2}, "devices: 3 cannot share a batch of 2 images"),
         ({"devices": 2, "device": "cuda:1"}, "devices: 2 cannot all be cuda:1"),
         ({"devices": 0}, "devices: '0' is not allowed; it must be auto or a whole number >= 1"),
-        ({"devices": "auto", "runtime.compile": "on"}, "runtime.compile: on works with devices=1 only"),
+        (
+            {"devices": "auto", "runtime.compile": "on", "batch_norm": "sync"},
+            "runtime.compile: on works with batch_norm=sync on one device;",
+        ),
+        (
+            {"devices": 2, "runtime.compile": "on", "augment.mixstyle": 0.5},
+            "runtime.compile: on works with augment.mixstyle on one device;",
+        ),
         ({"devices": 4, "executor": "slurm", "slurm.gpus": 2}, "devices: 4 are more than slurm.gpus=2"),
         ({"device": "cuda", "executor": "slurm"}, "slurm.gpus: 0 does not work with device=cuda"),
         ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
@@ -147,3 +161,85 @@ def test_ranks_share_gradients_where_they_lie_and_no_statistics() -> None:
 
     norms.register_buffer("code_book", torch.zeros(3))  # whatever else it is, training may read it
     assert Group(0, 2).share_gradients(norms).will_sync_module_buffers()
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_a_compiled_network_shares_the_gradients_of_the_plain_one() -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3))
+    network = Group(0, 2).share_gradients(plain)
+    assert isinstance(network, DistributedDataParallel)
+    shared: list[int] = []
+
+    def counting(state: object, bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        shared.append(bucket.index())
+        done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    counting.__annotations__.clear()  # which torch would read as types
+    network.register_comm_hook(None, counting)  # type: ignore[no-untyped-call]
+    compiled = made_inside(network, lambda inside: torch.compile(inside, backend="aot_eager"))
+    images, found = torch.randn(2, 3, 8, 8), []
+    for forward in (network, compiled):
+        network.zero_grad()
+        forward(images).square().sum().backward()
+        found.append([each.grad.clone() for each in plain.parameters() if each.grad is not None])
+    assert len(found[0]) == len(list(plain.parameters()))
+    for of_plain, of_compiled in zip(*found, strict=True):
+        torch.testing.assert_close(of_compiled, of_plain)
+    assert shared == [0, 0]
+    with sharing_nothing(network):
+        compiled(images).sum().backward()
+    assert shared == [0, 0]
+    compiled(images).sum().backward()
+    assert shared == [0, 0, 0]
+
+
+@pytest.mark.usefixtures("one_rank")
+@pytest.mark.parametrize("fails", ["nowhere", "here", "elsewhere"])
+def test_ranks_use_a_compiled_network_all_or_none(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneOfTwo(Group):
+        """Whose other rank does the same, unless the compiled network fails there."""
+
+        def first_word(self, own: str) -> str:
+            return own or ("torch.compile failed: elsewhere" if fails == "elsewhere" else "")
+
+        def total(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor
+
+    def compiled(network: nn.Module, *about: object) -> nn.Module:
+        def forward(*given: torch.Tensor) -> torch.Tensor:
+            passes.append(1)
+            if fails == "here":
+                raise RuntimeError("no compiler")
+            return network(*given)
+
+        return forward
+
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", compiled)
+    values = {"device": "cpu", "batch_size": 4, "data.size": "32x64", "precision": "fp32"}
+    config = with_values(get_recipe("quick"), values)
+    hardware = choose_hardware(config)
+    decisions: list[CompileDecision] = []
+    passes: list[int] = []
+
+    def trained(mode: str) -> TrainState:
+        group, changed = OneOfTwo(0, 2), with_values(config, {"runtime.compile": mode})
+        state = new_state(changed, hardware, ["road", "sky"], decisions.append, group)
+        state.begin_epoch(8)
+        torch.manual_seed(1)
+        batch = random_batch(changed, hardware, 2, 2)
+        training_step(state, batch, 4, group)
+        training_step(state, batch, 4, group)
+        return state
+
+    plain, with_compiled = trained("off"), trained("on")
+    for left, right in zip(
+        plain.model.state_dict().values(), with_compiled.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(left, right), "a pass that only tries counts for nothing"
+    assert plain.meter.matrix().tolist() == with_compiled.meter.matrix().tolist()
+    assert with_compiled.autotune.is_compiled == (fails == "nowhere")
+    told = {"nowhere": [], "here": ["no compiler"], "elsewhere": ["elsewhere"]}[fails]
+    assert [decision.reason for decision in decisions] == [f"torch.compile failed: {each}" for each in told]
+    assert len(passes) == (3 if fails == "nowhere" else 1)
