@@ -14,11 +14,12 @@ PYTHON_VERSION ?=
 TORCH_VERSION  ?=
 ARCH           ?= x86_64
 
-.PHONY: help demo test lint types walls tests benchmarks dist wheels picture clean
+.PHONY: help demo test lint types walls tests benchmarks dist docs wheels picture clean
 
 help:
 	@echo "make demo    set up, make a small data set, train on it, show the result"
 	@echo "make test    set up, then lint, types, import walls and tests: everything that CI runs"
+	@echo "make docs    build the documentation as a site in site/"
 	@echo "make dist    build the wheel and the source archive in dist/"
 	@echo "make benchmarks    repeat all measurements and write docs/benchmarks.md"
 	@echo "make wheels PYTHON_VERSION=3.12    gather what a machine without internet needs beside its own torch"
@@ -69,6 +70,11 @@ tests: $(VENV)/.installed-dev
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[peers]"
 	$(BIN)/python -m benchmarks.all
+
+# The warning is of the successor of the theme, which reads the same mkdocs.yml.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html, or look at the site while you write: $(BIN)/python -m mkdocs serve"
 
 # docs/installing.md says what to do with them.
 dist: $(VENV)/.installed-dev
