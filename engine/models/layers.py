@@ -162,6 +162,13 @@ def _batch_norm_relu(norm: nn.Module, input: Tensor, batches: Batches, pool: boo
     return normed, pooled
 
 
+def with_dense_gradient(map: Tensor) -> Tensor:
+    """A map to be concatenated with others, by `DenseGradient` where it has a gradient: TorchScript, for one,
+    cannot hold a function of our own."""
+    result: Tensor = DenseGradient.apply(map) if map.requires_grad else map
+    return result
+
+
 class DenseGradient(torch.autograd.Function):
     """Its input, whose gradient comes without gaps in memory, as that of one part of `torch.cat` does not.
 

@@ -61,7 +61,20 @@ def start(job: Job, state: TrainState) -> None:
             start_from_makers(job, state)
     if config.init.weights:
         start_from_source(job, state)
+    else:
+        tell_of_no_weights(job)
     take_embeddings(job, state)
+
+
+def tell_of_no_weights(job: Job) -> None:
+    """Tell where a network that could begin with weights gets none, and warn of a frozen random encoder."""
+    model, optimizer = job.config.model, job.config.optimizer
+    if "weights" not in type(model).model_fields or model.weights_file() or model.weights_source():
+        return
+    job.say(f"{model.name} trains from scratch, as neither model.weights nor init.weights is given")
+    if optimizer.encoder_lr_factor == 0 or optimizer.freeze_encoder:
+        key = "encoder_lr_factor=0" if optimizer.encoder_lr_factor == 0 else "freeze_encoder"
+        job.warn(f"optimizer.{key} freezes an encoder with random weights; model.weights=FILE gives it some")
 
 
 def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learning:

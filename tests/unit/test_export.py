@@ -129,7 +129,8 @@ def test_sizes_that_torch_cannot_follow_are_told_in_a_line(tmp_path: Path) -> No
 def test_the_modern_unet_can_be_exported(tmp_path: Path) -> None:
     keys = {"model.hidden": 8, "data.size": "32x32"}
     run = trained(with_values(get_recipe("quick-modern"), keys), tmp_path)
-    assert export(order(run, tmp_path, "pt2", argmax=True))["pixels_differing"] == 0
+    for format in ("pt2", "torchscript"):
+        assert export(order(run, tmp_path, format, argmax=True))["pixels_differing"] == 0
 
 
 def test_a_vision_transformer_is_exported_for_one_size(tmp_path: Path) -> None:

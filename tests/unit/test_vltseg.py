@@ -22,6 +22,7 @@ from engine.models.pretrained import WeightsError
 from engine.models.registry import build_model, count_parameters
 from engine.models.vltseg.backbone import Backbone
 from engine.models.vltseg.config import VLTSegConfig
+from engine.models.vltseg.fixed import on_device, resampling, sines
 from engine.models.vltseg.network import Similarity, VLTSeg
 from engine.models.weight_fit import fit_weights
 
@@ -71,6 +72,21 @@ def test_maps_are_those_of_timm_at_any_size(theirs: nn.Module, size: tuple[int, 
         )
         for made, expected in zip(own(images), wanted, strict=True):
             torch.testing.assert_close(made, expected, atol=2e-6, rtol=0)
+
+
+def test_a_compiled_network_has_all_that_depends_on_its_size_in_one_graph() -> None:
+    def mixed(map: Tensor) -> Tensor:
+        down, across = (on_device(resampling, sides, map) for sides in ((4, 6), (5, 3)))
+        places = on_device(sines, (2, 6, 3), map) + on_device(sines, (2, 3, 6), map)
+        return down @ map @ across.mT + places.sum()
+
+    compiled = torch.compile(mixed, backend="aot_eager", fullgraph=True, dynamic=False)
+    one, other = (torch.randn(4, 5, generator=torch.Generator().manual_seed(0)) for _ in range(2))
+    for network, map in ((mixed, one.requires_grad_()), (compiled, other.requires_grad_())):
+        network(map).square().sum().backward()
+    assert one.grad is not None
+    assert other.grad is not None
+    torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_images_whose_sides_are_no_multiple_of_the_patch_are_padded_and_the_logits_cut() -> None:

@@ -17,8 +17,9 @@ from engine.config.run_config import RunConfig
 from engine.learning.checkpoint import CheckpointError, DamagedCheckpoint, save_checkpoint
 from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
-from engine.run.events import WarmStart
+from engine.run.events import WarmStart, Warned
 from engine.run.journal import JournalWriter, read_all
+from engine.training.begin import start
 from engine.training.state import TrainState, new_state
 from engine.training.warm_start import start_from_source
 from engine.worker.job import Job
@@ -125,6 +126,18 @@ def test_another_network_is_refused_by_name_unless_told_otherwise(beginning: Beg
     assert event.taken == len(state.model.state_dict())
     assert event.new == []
     assert all(name.startswith("middle.0.attention.") for name in event.unused)
+
+
+def test_a_network_that_gets_no_weights_says_so_and_warns_of_a_frozen_encoder(beginning: Beginning) -> None:
+    pytest.importorskip("segmentation_models_pytorch", reason="comes with the extra zoo")
+    keys = {"model.name": "smp", "model.encoder": "resnet18", "data.size": "32x32"}
+    frozen = with_values(RunConfig(), {**keys, "optimizer.freeze_encoder": 5})
+    for config in (with_values(RunConfig(), keys), frozen):
+        with JournalWriter(beginning.run.journal) as journal:
+            start(Job(beginning.run, config, journal, beginning.run.path), new_state(config, CPU, STREET))
+    (event,) = read_all(beginning.run.journal)
+    assert isinstance(event, Warned)
+    assert event.message.startswith("optimizer.freeze_encoder freezes an encoder with random weights")
 
 
 def test_a_source_that_is_gone_or_damaged_is_named(beginning: Beginning) -> None:

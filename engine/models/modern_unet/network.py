@@ -24,12 +24,12 @@ from torch.nn import functional
 
 from engine.models.contract import Outputs, SegmentationNetwork
 from engine.models.layers import (
-    DenseGradient,
     GroupNormGelu,
     Sum,
     TransposedConvolution,
     convolve,
     kernels_serve,
+    with_dense_gradient,
     without_bias,
 )
 from engine.models.modern_unet.config import ModernUNetConfig
@@ -171,7 +171,7 @@ class ModernUNet(SegmentationNetwork):
         maps = []
         for step, blocks in enumerate(self.up):
             for block in blocks:  # type: ignore[attr-defined]
-                x = block(torch.cat([DenseGradient.apply(x), skips.pop()], dim=1))
+                x = block(torch.cat([with_dense_gradient(x), skips.pop()], dim=1))
             maps.append(x)
             if step < len(self.grow):
                 x = self.grow[step](x)  # [B, width of the level above, twice the height, twice the width]

@@ -84,7 +84,7 @@ class Backbone(nn.Module):
         first, rest = self.pos_embed[:, :1], self.pos_embed[0, 1:]
         learned = rest.view(*self.grid, -1).movedim(-1, 0)  # [D, gh, gw]
         sides = zip(self.grid, (h, w), strict=True)
-        down, across = (on_device(resampling, side, learned.device) for side in sides)
+        down, across = (on_device(resampling, side, learned) for side in sides)
         resampled = down @ learned @ across.mT  # [D, h, w]
         return torch.cat((first, resampled.flatten(1).mT[None].to(first.dtype)), 1)
 

@@ -1,13 +1,14 @@
 """What depends on the size of a map alone: made in NumPy and kept, on the device from the first use on.
 
 While a network is exported nothing is kept, as a tensor of the trace means nothing later; there it becomes a
-constant of the file.
+constant of the file. A compiled network asks for it by an operator, as torch.compile does not take two
+constants of one function in a graph.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,22 +20,6 @@ Array = NDArray[np.float32]
 
 CUBIC = -0.5
 """Of the cubic that resamples with smoothing, as in Pillow."""
-
-
-_KEPT: dict[tuple[Callable[..., Array], tuple[int, ...], torch.device], Tensor] = {}
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def on_device(make: Callable[..., Array], sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """What `make` makes of sizes, float32."""
-    key = make, tuple(int(size) for size in sizes), device  # numbers, where a trace has tensors
-    if key in _KEPT and not torch.compiler.is_compiling():
-        return _KEPT[key]
-    with torch.inference_mode(False):
-        made = torch.from_numpy(make(*key[1])).to(device)
-    if type(made) is Tensor and not torch.compiler.is_compiling():
-        _KEPT[key] = made
-    return made
 
 
 def resampling(learned: int, wanted: int) -> Array:
@@ -64,3 +49,38 @@ def sines(channels: int, height: int, width: int) -> Array:
     y, x = np.broadcast_to(sides[0][:, None], shape), np.broadcast_to(sides[1], shape)
     both = np.concatenate([y, x], -1).reshape(height * width, -1)[:, :channels]
     return np.ascontiguousarray(both, np.float32)
+
+
+_MAKERS: dict[str, Callable[..., Array]] = {each.__name__: each for each in (resampling, sines)}
+_KEPT: dict[tuple[str, tuple[int, ...], torch.device], Tensor] = {}
+
+
+def on_device(make: Callable[..., Array], sizes: Sequence[int], like: Tensor) -> Tensor:
+    """What `make`, which is one of `_MAKERS`, makes of sizes: float32, on the device of `like`."""
+    numbers = [int(size) for size in sizes]  # where a trace has tensors
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        made: Tensor = _of_compiled(make.__name__, numbers, like.detach())
+        return made
+    return _made(make.__name__, tuple(numbers), like.device)
+
+
+def _made(name: str, sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    key = name, sizes, device
+    is_exported = torch.compiler.is_exporting()
+    if key in _KEPT and not is_exported:
+        return _KEPT[key]
+    with torch.inference_mode(False):
+        made = torch.from_numpy(_MAKERS[name](*sizes)).to(device)
+    if type(made) is Tensor and not is_exported:
+        _KEPT[key] = made
+    return made
+
+
+@torch.library.custom_op("seg_engine::fixed", mutates_args=())
+def _of_compiled(name: str, sizes: Sequence[int], like: Tensor) -> Tensor:
+    return _made(name, tuple(sizes), like.device).clone()  # an operator gives what is not kept elsewhere
+
+
+@_of_compiled.register_fake
+def _shape_of_compiled(name: str, sizes: Sequence[int], like: Tensor) -> Tensor:
+    return like.new_empty(_MAKERS[name](*sizes).shape, dtype=torch.float32)

@@ -82,7 +82,7 @@ class MaskDecoder(nn.Module):
 
     def _level(self, index: int, map: Tensor, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A map as tokens [B, h w, D], their places [h w, D], and the features at its size, for masks."""
-        places = on_device(sines, tuple(map.shape[1:]), map.device)
+        places = on_device(sines, map.shape[1:], map)
         with torch.no_grad():
             small = resized(features, map)
         return map.flatten(2).mT + self.levels[index], places, small
@@ -179,9 +179,15 @@ def class_scores(classes: Tensor, masks: Tensor) -> Tensor:
     """[B, C, h, w] of logits of queries [B, Q, C + 1] and of their masks [B, Q, h, w]: the sum over queries
     of the probability of the class times that of the mask."""
     shares = classes.float().softmax(-1)[..., :-1]
-    inside = masks.sigmoid().flatten(2).to(shares.dtype)
+    inside = _probabilities(masks).flatten(2).to(shares.dtype)
     scores: Tensor = torch.bmm(shares.mT, inside).view(len(masks), -1, *masks.shape[-2:])
     return scores
+
+
+def _probabilities(masks: Tensor) -> Tensor:
+    """Sigmoids. In an exported file by the exponential function: onnxruntime's sigmoid is off by as much as
+    its value where that is about 1e-7, and logarithms of scores show it."""
+    return 1 / (1 + (-masks).exp()) if torch.compiler.is_exporting() else masks.sigmoid()
 
 
 def logits_of(scores: Tensor) -> Tensor:
