@@ -7,6 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from engine.models.compiling import constant_result
+
 
 @lru_cache
 def unit(dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -15,7 +17,7 @@ def unit(dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.ones((), dtype=dtype, device=device)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_result
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """float32 [len(values)], made once a device: a tensor made of numbers there makes the host wait."""
     made: Tensor = _constant(values, device)

@@ -59,12 +59,14 @@ def settle_arithmetic(config: RunConfig, hardware: Hardware) -> None:
     `fp32` on CUDA means 24 bits of mantissa: TF32, which multiplies with 11, is only for what autocast
     leaves in float32. Unless bits must repeat, cuDNN times its algorithms for each new shape.
     """
-    torch.use_deterministic_algorithms(config.runtime.deterministic, warn_only=False)
+    deterministic = config.runtime.deterministic
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # telling torch imports its compiler
+        torch.use_deterministic_algorithms(deterministic, warn_only=False)
     # Nothing reads memory that was not written; filling it takes a kernel a tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if hardware.device.type == "cuda":
         allow_tf32(hardware.precision != "fp32")
-        torch.backends.cudnn.benchmark = not config.runtime.deterministic
+        torch.backends.cudnn.benchmark = not deterministic
 
 
 def allow_tf32(allowed: bool) -> None:

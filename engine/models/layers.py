@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.models.compiling import constant_result
+
 LEAST_CAPABILITY = 7, 0
 """Of a GPU, for Triton's kernels."""
 
@@ -227,7 +229,7 @@ def kernels_serve(map: Tensor) -> bool:
     )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_result
 def _has_kernels(gpu: int) -> bool:
     return _load_kernels(gpu)  # torch.compile would look into a cache, not at its result
 
