@@ -115,7 +115,8 @@ def unknown_key(key: str) -> str:
 def format_value(value: Any) -> str:
     """A config value as it would be typed on the command line; "-" for None, a key that a config lacks.
 
-    A number keeps all its digits; a size may be the list that JSON makes of it.
+    A number keeps all its digits; a size may be the list that JSON makes of it. Other lists are joined by
+    commas.
     """
     if isinstance(value, str):
         return value
@@ -124,7 +125,8 @@ def format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple | list):
-        return "x".join(str(part) for part in value)
+        is_size = len(value) == 2 and all(isinstance(part, int) for part in value)
+        return ("x" if is_size else ",").join(str(part) for part in value)
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

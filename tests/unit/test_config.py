@@ -221,7 +221,10 @@ def test_differences_are_the_keys_that_differ() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.00123456789, "0.00123456789"), (1234567.0, "1234567"), (1e-05, "1e-05"), ([96, 192], "96x192")],
+    [
+        *[(0.00123456789, "0.00123456789"), (1234567.0, "1234567"), (1e-05, "1e-05")],
+        *[([96, 192], "96x192"), (("person", "rider"), "person,rider"), ([1, 3, 5], "1,3,5")],
+    ],
 )
 def test_a_value_is_written_with_all_its_digits(value: object, text: str) -> None:
     assert format_value(value) == text
