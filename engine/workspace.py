@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.run.directory import RunDir
 from engine.run.files import expanded
 
 if TYPE_CHECKING:
+    from engine.run.directory import RunDir
     from engine.store import Store
 
 WORKSPACE_VARIABLE = "SEG_WORKSPACE"
@@ -84,6 +84,8 @@ class Workspace:
         return expanded(Path(shared)).absolute() if shared else self.root / "cache"
 
     def run_dir(self, run_id: str) -> RunDir:
+        from engine.run.directory import RunDir  # its reader, Pydantic, takes longer than all of this module
+
         return RunDir(self.runs / run_id)
 
     def open_store(self, timeout: float = 30.0, look: bool = False, upgrade: bool = False) -> Store:

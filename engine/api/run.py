@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.agent.ingest import refresh
 from engine.api.frames import Frame
 from engine.api.html import run_html
 from engine.api.tables import Tables
-from engine.config.seen import Seen
 from engine.store import RunRow
 
 if TYPE_CHECKING:
@@ -98,6 +96,7 @@ class Run:
         stride: tuple[int, int] | None = None,
     ) -> LoadedNetwork:
         """The trained network, as `engine.load` gives it; imports torch."""
+        from engine.config.seen import Seen
         from engine.loading import load
 
         return load(self.id, self.workspace.folders.root, checkpoint, device, Seen(size, window, stride))
@@ -106,6 +105,8 @@ class Run:
         """Wait until the run has ended; returns how. A run that is paused, or waits for a device that never
         comes, never ends: `timeout` is the most seconds to wait, after which TimeoutError is raised and the
         run goes on. Ctrl-C ends the waiting, not the run."""
+        from engine.agent.ingest import refresh  # takes longer than reading the run
+
         deadline = None if timeout is None else time.monotonic() + timeout
         folder = self.workspace.folders.run_dir(self.id)
         with self.workspace.open() as store:

@@ -22,13 +22,14 @@ from engine.report.records import (
 )
 from engine.report.runs import run_values
 from engine.requests.opening import has_database, open_existing
-from engine.store import ExperimentRow, RunRow, Store
-from engine.store.query import parse_text
+from engine.store import ExperimentRow, RunRow
 from engine.workspace import Workspace as Folders
 from engine.workspace import find_workspace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from engine.store import Store
 
 
 class HasId(Protocol):
@@ -57,6 +58,8 @@ class Tables:
         """`runs` as the store's frozen rows, whatever the workspace's kind of frames."""
         if not has_database(self.folders):
             return []
+        from engine.store.query import parse_text
+
         with self.open() as store:
             query = parse_text(filters)
             return store.runs([] if query is None else [query], sort, limit)

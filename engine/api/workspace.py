@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.api.html import runs_html
 from engine.api.run import Run
 from engine.api.tables import Tables, notice
 from engine.errors import EngineError
-from engine.store import Store
+
+if TYPE_CHECKING:
+    from engine.store import Store
 
 
 class Workspace(Tables):

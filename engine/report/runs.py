@@ -11,11 +11,12 @@ from rich.text import Text
 from engine.report.csv_text import csv_text
 from engine.report.short_names import ShortNames
 from engine.report.tables import Column, age, score, text_table
-from engine.store import BEST, PRUNED, RunRow, RunSummary
+from engine.store import BEST, PRUNED, RunRow
 from engine.tasks import TASKS, USUAL, Outcome
 
 if TYPE_CHECKING:
     from engine.report.waiting import Wait
+    from engine.store import RunSummary
 
 STATUS_STYLES = {
     "queued": "dim",

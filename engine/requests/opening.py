@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from engine.agent.ingest import refresh
 from engine.host.access import explain
-from engine.run.journal import JournalError
-from engine.store import Store, StoreError
+from engine.store import StoreError
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.store import Store
 
 FIRST_RUN = "start one with `seg-engine run quick --data FOLDER`, or give --workspace"
 
@@ -41,7 +43,13 @@ def open_existing(workspace: Workspace, say: Callable[[str], None], change: bool
 
 def catch_up(store: Store, workspace: Workspace, say: Callable[[str], None]) -> None:
     """Fold in what runs have written that nobody watches: their terminal may be gone, they are not."""
-    for row in store.queue.active():
+    active = store.queue.active()
+    if not active:
+        return
+    from engine.agent.ingest import refresh  # the events of a journal take longer to import than a look
+    from engine.run.journal import JournalError
+
+    for row in active:
         run = workspace.run_dir(row.id)
         try:
             if not store.read_only:

@@ -3,11 +3,17 @@
 Front ends and the agent use `Store` and what it holds (`lifecycle`, `queue`, `agents`, `journals`, `results`,
 `checks`) and get frozen snapshots; people who query the database themselves use the views that
 `docs/database.md` describes.
+
+What needs SQLAlchemy is imported when it is first asked for: its import takes longer than all else that a
+program needs which only names rows and errors.
 """
 
-from engine.store.agents import AgentState
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
-from engine.store.notices import Notice
 from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
@@ -31,8 +37,12 @@ from engine.store.rows import (
     ExperimentRow,
     RunRow,
 )
-from engine.store.store import NOT_ARCHIVED, Store
-from engine.store.summaries import Changes, RunSummary, Sibling
+
+if TYPE_CHECKING:
+    from engine.store.agents import AgentState
+    from engine.store.notices import Notice
+    from engine.store.store import NOT_ARCHIVED, Store
+    from engine.store.summaries import Changes, RunSummary, Sibling
 
 __all__ = [
     "BEST",
@@ -67,3 +77,20 @@ __all__ = [
     "StoreError",
     "UnfitRun",
 ]
+
+_LATER = {
+    "AgentState": "agents",
+    "Changes": "summaries",
+    "NOT_ARCHIVED": "store",
+    "Notice": "notices",
+    "RunSummary": "summaries",
+    "Sibling": "summaries",
+    "Store": "store",
+}
+"""Names from modules that import SQLAlchemy."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
