@@ -203,18 +203,23 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _several_devices_have_something_to_share(self) -> Self:
-        if self.devices == "1":
+        nodes = self.slurm.nodes
+        if nodes > 1 and self.executor != "slurm":
+            raise ValueError(f"slurm.nodes: {nodes} needs executor=slurm; it must be 1")
+        if self.devices == "1" and nodes == 1:
             return self
         if not TASKS[self.task].learns:
-            raise ValueError(f"devices: the task {self.task} runs on one device; it must be 1")
+            key = "devices" if nodes == 1 else "slurm.nodes"
+            raise ValueError(f"{key}: the task {self.task} runs on one device; it must be 1")
         if self.device.startswith("cuda:"):
             raise ValueError(
                 f"devices: {self.devices} cannot all be {self.device}; device=cuda uses the first ones"
             )
-        if self.devices != "auto" and int(self.devices) > self.batch_size:
+        if self.devices != "auto" and int(self.devices) * nodes > self.batch_size:
+            on_nodes = f" on each of {nodes} nodes" if nodes > 1 else ""
             raise ValueError(
-                f"devices: {self.devices} cannot share a batch of {self.batch_size} images; "
-                f"it must be at most batch_size"
+                f"devices: {self.devices}{on_nodes} cannot share a batch of {self.batch_size} images; "
+                f"{'it' if nodes == 1 else 'their number'} must be at most batch_size"
             )
         if self.runtime.compile == "on" and (key := self.ranks_meet_in()):
             raise ValueError(f"runtime.compile: on works with {key} on one device; it must be off or auto")

@@ -34,8 +34,14 @@ class SlurmConfig(Section):
         form="Slurm's MINUTES, HOURS:MM:SS, DAYS-HOURS or empty",
         pattern=SLURM_TIME,
     )
-    gpus: int = option(0, "GPUs per job, on one node; 0: none", ge=0, le=1024)
-    cpus: int = option(0, "CPU cores per job; 0: the cluster's default", ge=0, le=4096)
+    nodes: int = option(
+        1,
+        "Nodes per job; `slurm.gpus`, `slurm.cpus` and `devices` are those of each",
+        ge=1,
+        le=1024,
+    )
+    gpus: int = option(0, "GPUs per node; 0: none", ge=0, le=1024)
+    cpus: int = option(0, "CPU cores per node; 0: the cluster's default", ge=0, le=4096)
     signal_seconds: int = option(
         120,
         "How long before the end of slurm.time the run is told to save; it is then queued again",

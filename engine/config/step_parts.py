@@ -88,7 +88,9 @@ def refuse_too_small_parts(
     if config.runtime.micro_batch:
         cut.append(f"runtime.micro_batch={config.runtime.micro_batch}")
     if ranks > 1:
-        cut.append(f"devices={ranks}")
+        cut.append(
+            f"devices={ranks}" if config.slurm.nodes == 1 else f"{ranks} ranks on {config.slurm.nodes} nodes"
+        )
     help_ = " or ".join(_remedies(config, images, ranks, enough))
     help_ = f"{help_} works" if help_ else "more training images are needed"
     raise ConfigError([f"{config.train_size_key}: {told} ({', '.join(cut)}); {help_}"])
@@ -121,8 +123,11 @@ def _remedies(config: RunConfig, images: int | None, ranks: int, enough: Enough)
         budgets = range(config.budget.images + 1, config.budget.images + TRIED)
         more = _first(budgets, lambda budget: helps({"budget.images": budget}))
         yield from (f"budget.images={budget}" for budget in more)
-    if ranks > 1 and helps({"devices": 1}, 1):
+    nodes = config.slurm.nodes
+    if ranks > nodes and helps({"devices": 1}, nodes):
         yield "devices=1"
+    if nodes > 1 and helps({"slurm.nodes": 1}, ranks // nodes):
+        yield "slurm.nodes=1"
 
 
 def _first(values: Iterable[int], wanted: Callable[[int], bool]) -> list[int]:

@@ -79,11 +79,13 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def count_devices(config: RunConfig) -> int:
-    """Resolve `devices`: how many ranks a run has. Raises HardwareError for more GPUs than there are."""
+    """Resolve `devices`: how many ranks a run has on this machine. Raises HardwareError for more GPUs than
+    there are."""
     gpus = torch.cuda.device_count() if config.device != "cpu" and torch.cuda.is_available() else 0
     if config.devices == "auto":
         count = max(1, gpus)
-        if count > config.batch_size:
+        if count * config.slurm.nodes > config.batch_size:
+            count *= config.slurm.nodes
             raise HardwareError(f"devices: {count} GPUs cannot share a batch of {config.batch_size} images")
         return count
     count = int(config.devices)

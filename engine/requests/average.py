@@ -64,7 +64,7 @@ def averaged_config(
         keep = "; checkpoint.keep_every=N makes a run keep those of every Nth epoch"
         raise Refused([f"--checkpoints: {', '.join(found) or 'none'} is too little to average{keep}"])
     about = {"checkpoints": found, "out": _free_path(out)}
-    table = with_values(first, {"executor": "local", "devices": "1"} | values).model_dump()
+    table = with_values(first, {"executor": "local", "devices": "1", "slurm.nodes": 1} | values).model_dump()
     config = validate(table | NOT_TAKEN_OVER | _BY_ITSELF | {"task": "average", "average": about})
     check_hardware(config)
     return config

@@ -129,9 +129,9 @@ def check_steps(config: RunConfig, images: int | None = None) -> None:
     if not TASKS[config.task].learns:
         return
     if config.devices != "auto":
-        ranks = int(config.devices)
+        ranks = int(config.devices) * config.slurm.nodes
     elif config.executor == "slurm":
-        ranks = max(1, config.slurm.gpus)
+        ranks = max(1, config.slurm.gpus) * config.slurm.nodes
     else:
         ranks = 1 if config.device == "cpu" else max(1, cuda_devices())
     refuse_too_small_parts(config, images, ranks)

@@ -105,7 +105,7 @@ def derived_config(
     trained = trained_config(workspace, row)
     plain = {key: value for key, value in values.items() if key not in refined}
     # Where a network was trained says nothing about where it is looked at.
-    table = with_values(trained, {"executor": "local", "devices": "1"} | plain).model_dump()
+    table = with_values(trained, {"executor": "local", "devices": "1", "slurm.nodes": 1} | plain).model_dump()
     config = freeze_classes(
         validate(table | NOT_TAKEN_OVER | {"task": task, TASKS[task].section: dict(about)})
     )

@@ -33,6 +33,7 @@ from engine.run.journal import JournalWriter
 from engine.run.telemetry import sample_forever
 from engine.worker.ending import Ending, failure
 from engine.worker.log import complain, say
+from engine.worker.nodes import run_nodes
 from engine.worker.process import prepare_process
 from engine.worker.ranks import exchange, run_ranks
 from engine.worker.signals import StopCause, listen_for_stops
@@ -102,15 +103,18 @@ def do_task(
     from engine.worker.work import work
 
     imported = time.monotonic() - imports_begun
-    count = count_devices(config)
-    if count == 1:
+    count, nodes = count_devices(config), config.slurm.nodes
+    if count * nodes == 1:
         job = Job(run, config, journal, cache_dir, begun, imported, notes=notes, stop_causes=causes)
         return work(job)
     with exchange() as between:
         listen_for_stops(between.ask_to_stop, preemptible)
         for cause in causes:
             between.ask_to_stop(cause)
-        ending = run_ranks(run, cache_dir, journal.attempt, count, between, preemptible)
+        if nodes == 1:
+            ending = run_ranks(run, cache_dir, journal.attempt, count, between, preemptible)
+        else:
+            ending = run_nodes(run, cache_dir, journal.attempt, count, nodes, between, preemptible)
     journal.catch_up()
     return ending
 

@@ -65,7 +65,7 @@ def take_part(
 ) -> Ending:
     """Do this rank's part of the run's task."""
     config, _ = usable_config(run)
-    prepare_process(config.runtime, int(os.environ["WORLD_SIZE"]))
+    prepare_process(config.runtime, int(os.environ["LOCAL_WORLD_SIZE"]))
     imports_begun = time.monotonic()
     from engine.learning.distributed import join_group, local_rank
     from engine.learning.hardware import choose_hardware

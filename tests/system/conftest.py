@@ -87,10 +87,14 @@ def work(run: RunDir) -> int:
 
 
 def wait_for_event(
-    run: RunDir, worker: subprocess.Popen[bytes], wanted: Callable[[AnyEvent], bool], offset: int = 0
+    run: RunDir,
+    worker: subprocess.Popen[bytes],
+    wanted: Callable[[AnyEvent], bool],
+    offset: int = 0,
+    seconds: float = WAIT_SECONDS,
 ) -> AnyEvent:
     """Follow the journal until an event comes; fails when the worker ends first."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ended = worker.poll() is not None
         events, offset = read_events(run.journal, offset)

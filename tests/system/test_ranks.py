@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from PIL import Image
 
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
-from engine.host.processes import is_alive
+from engine.host.processes import is_alive, python_command
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.run.events import Epoch, Failed, Started, Stopped
 from engine.run.journal import read_all
 from engine.worker.ranks import end_of
+from tests.slurm import REQUIRED
 from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for_event, work
 from tests.system.test_worker import curve, digest
 
@@ -225,6 +227,103 @@ def test_the_end_of_a_run_is_that_of_the_rank_where_it_began() -> None:
     # What the first rank has saved and recorded stands, whatever becomes of the others.
     assert end_of({0: stopped, 1: cut_off}, {1: 1}, no) == stopped
     assert end_of({0: None, 1: cut_off}, {1: -9}, no) is None
+    # Without a node, the ranks of the others fail.
+    lost = Failed(cause="killed", message="node b went away")
+    assert end_of({0: cut_off}, {0: 1}, no, lost) == lost
+    assert end_of({0: None}, {}, no, lost) is None
     silent = end_of({}, {1: 120}, no)
     assert isinstance(silent, Failed)
     assert "rank 1 with exit status 120" in silent.message
+
+
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+export SLURM_PROCID=0
+echo $$ >"$SEG_TEST_SRUN"
+exec ip netns exec "$SEG_TEST_NODES"2 "$@"
+"""
+SCONTROL = """#!/bin/sh
+if [ "$2" = hostnames ]; then printf "first\\nsecond\\n"; else echo "NodeName=$4 NodeAddr=10.213.7.2"; fi
+"""
+
+
+@pytest.fixture
+def two_nodes(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Two network namespaces that a cable joins, the two nodes of a job, and Slurm's commands in them. Gives
+    the environment of the job's first process; its key `node` is the namespace."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail("network namespaces need root and the program ip (Debian: apt-get install iproute2)")
+        pytest.skip("network namespaces need root and the program ip")
+    name = f"seg{os.getpid()}n"
+    for program, script in {"srun": SRUN, "scontrol": SCONTROL}.items():
+        (tmp_path / program).write_text(script)
+        (tmp_path / program).chmod(0o755)
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    try:
+        for node in "12":
+            ip("netns", "add", f"{name}{node}")
+        ip("-n", f"{name}1", "link", "add", "cable", "type", "veth", "peer", "cable", "netns", f"{name}2")
+        for node in "12":
+            ip("-n", f"{name}{node}", "address", "add", f"10.213.7.{node}/24", "dev", "cable")
+            for device in ("lo", "cable"):
+                ip("-n", f"{name}{node}", "link", "set", device, "up")
+        yield {
+            **os.environ,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SEG_TEST_NODES": name,
+            "SEG_TEST_SRUN": str(tmp_path / "srun.pid"),
+            "SLURM_JOB_NODELIST": "nodes",
+            "SLURMD_NODENAME": "first",
+            "node": f"{name}1",
+        }
+    finally:
+        for node in "12":
+            left = subprocess.run(["ip", "netns", "pids", f"{name}{node}"], capture_output=True, text=True)
+            for pid in left.stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            subprocess.run(["ip", "netns", "delete", f"{name}{node}"])
+
+
+COLD_SECONDS = 4 * WAIT_SECONDS
+"""How long a run in namespaces may take, of which each process imports torch anew."""
+
+
+@pytest.mark.timeout(3 * COLD_SECONDS)
+def test_a_run_on_two_nodes_loses_one_and_goes_on_to_the_bits_of_one_machine(
+    make: Make, whole: RunDir, two_nodes: dict[str, str]
+) -> None:
+    run = make(devices=1, executor="slurm", slurm__nodes=2)
+    command = ["ip", "netns", "exec", two_nodes["node"], *python_command("engine.worker", str(run.path))]
+
+    def start() -> subprocess.Popen[bytes]:
+        with open(run.log, "ab") as log:
+            return subprocess.Popen(command, env=two_nodes, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    worker = start()
+    wait_for_event(run, worker, lambda event: event.event == "epoch", seconds=COLD_SECONDS)
+    os.kill(int(Path(two_nodes["SEG_TEST_SRUN"]).read_text()), signal.SIGKILL)
+    assert worker.wait(timeout=COLD_SECONDS) == 1
+    last = read_all(run.journal)[-1]
+    assert isinstance(last, Failed)
+    assert last.cause == "killed", run.log.read_text()
+    assert last.message.startswith("node second went away")
+
+    worker = start()
+    assert worker.wait(timeout=COLD_SECONDS) == 0, run.log.read_text()
+    started = [event for event in read_all(run.journal) if isinstance(event, Started)]
+    assert [(event.attempt, event.ranks) for event in started] == [(1, 2), (2, 2)]
+    assert digest(run.checkpoints / "last.pt") == digest(whole.checkpoints / "last.pt")
+    assert curve(run).keys() == curve(whole).keys()
+
+
+def test_a_run_on_nodes_that_are_not_there_says_so(make: Make) -> None:
+    run = make(devices=1, executor="slurm", slurm__nodes=2)
+    assert work(run) == 1
+    last = read_all(run.journal)[-1]
+    assert isinstance(last, Failed)
+    assert last.message == "slurm.nodes: the run is to be on 2 nodes, and this is no job of Slurm"

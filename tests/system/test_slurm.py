@@ -150,6 +150,22 @@ def test_what_slurm_refuses_fails_and_a_running_job_stops(
     step(lambda: agent.idle)
 
 
+def test_a_job_on_two_nodes_is_one_run(
+    slurm: Cluster, workspace: Workspace, queue: Queue, agent: Agent, store: Store
+) -> None:
+    run = queue(executor="slurm", slurm__nodes=2, epochs=1)
+
+    def ended() -> bool:
+        agent.step()
+        return store.run(run.id).ended
+
+    wait_for(ended, workspace)
+    row = store.run(run.id)
+    assert (row.status, row.cause) == ("finished", "completed"), run.log.read_text()
+    starts = [event for event in read_all(run.journal) if isinstance(event, Started)]
+    assert [start.ranks for start in starts] == [2]
+
+
 def test_an_agent_without_slurm_leaves_its_runs_in_the_queue(
     agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +178,17 @@ def test_an_agent_without_slurm_leaves_its_runs_in_the_queue(
     assert store.run(run.id).status == "queued"
     assert len(said) == 1
     assert "squeue was not found" in said[0]
+
+
+def test_a_dry_run_on_nodes_asks_for_them(workspace: Workspace, street: Path) -> None:
+    done = seg(
+        workspace,
+        *("run", "quick", "executor=slurm", "slurm.nodes=2", "slurm.gpus=4", "devices=auto"),
+        *("slurm.dry_run=true", "--data", str(street)),
+    )
+    assert done.returncode == 0, done.stderr
+    options = {line for line in done.stdout.splitlines() if line.startswith("#SBATCH")}
+    assert {"#SBATCH --nodes=2", "#SBATCH --ntasks-per-node=1", "#SBATCH --gres=gpu:4"} <= options
 
 
 def test_a_dry_run_prints_the_script_and_makes_nothing(workspace: Workspace, street: Path) -> None:

@@ -104,6 +104,11 @@ def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
         ),
         ({"devices": 4, "executor": "slurm", "slurm.gpus": 2}, "devices: 4 are more than slurm.gpus=2"),
         ({"device": "cuda", "executor": "slurm"}, "slurm.gpus: 0 does not work with device=cuda"),
+        ({"slurm.nodes": 2}, "slurm.nodes: 2 needs executor=slurm; it must be 1"),
+        (
+            {"slurm.nodes": 2, "executor": "slurm", "devices": 3, "batch_size": 4},
+            "devices: 3 on each of 2 nodes cannot share a batch of 4 images",
+        ),
         ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
         ({"slurm.partition": "a; rm"}, "slurm.partition: 'a; rm' is not allowed"),
     ],

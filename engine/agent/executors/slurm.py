@@ -129,8 +129,9 @@ def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir:
         "gres": f"gpu:{about.gpus}" if about.gpus else "",
         "cpus-per-task": str(about.cpus) if about.cpus else "",
         "array": f"0-{len(runs) - 1}" if len(runs) > 1 else "",
-        "nodes": "1",
-        "ntasks": "1",
+        "nodes": str(about.nodes),
+        # The worker, and for each other node what the worker starts there by srun.
+        **({"ntasks": "1"} if about.nodes == 1 else {"ntasks-per-node": "1"}),
         "signal": f"B:USR2@{about.signal_seconds}",
         "output": "/dev/null",  # each run has its own log
         "chdir": "/",
