@@ -68,7 +68,7 @@ class NoteRead(Message):
 
 def _rings(workspace: Workspace) -> bool:
     """Whether the terminal tells of what ends. Raises EngineError for settings that cannot be read."""
-    if not (workspace.root / "notify.toml").exists():
+    if not any((workspace.root / name).exists() for name in ("seg.toml", "notify.toml")):
         return True
     from engine.config.notify import load_notify_config  # its models take long to make
 

@@ -31,7 +31,6 @@ from engine.agent.ingest import (
 from engine.agent.settings import Settings
 from engine.agent.troubles import Troubles, in_a_line, say_fault
 from engine.agent.workers import ask_to_stop, find_worker, kill_worker, mistrust
-from engine.config.agent import FILE_NAME
 from engine.host.processes import identify, is_alive
 from engine.run.directory import RunDir
 from engine.run.journal import JournalError
@@ -76,16 +75,18 @@ class Agent:
         grace: float = GRACE_SECONDS,
         lease: float = LEASE_SECONDS,
         gate: Gate | None = None,
+        sized: Callable[[int], dict[str, int]] | None = None,
     ) -> None:
+        """`sized` gives the slots for so many runs on each device, a number that may change."""
         self.store, self.workspace, self.slots, self.say = store, workspace, slots, say
         self.grace, self.lease = grace, lease
         self.me = identify()
         self.watched: dict[str, Watched] = {}
         self.troubles = Troubles(store, workspace, say)
         self.cluster = Cluster(store, workspace, self.me, say, grace, self.troubles)
-        file = workspace.root / FILE_NAME
-        self.gate = gate or Gate(workspace.runs, slots, Settings(file, {}), say)
+        self.gate = gate or Gate(workspace.runs, slots, Settings(workspace.root, {}), say)
         self.bulletin = Bulletin(store, self.me, say, self.gate.said)
+        self._sized, self._runs_a_device = sized, 0
         self._others: dict[str, set[str]] = defaultdict(set)
         self._beats: dict[str, tuple[float | None, float]] = {}
 
@@ -102,6 +103,7 @@ class Agent:
             keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {self.store.run(run_id).message}")
         self.gate.begin(self.watched.keys() | set().union(*self._others.values()))
+        self._heed_slots()
         try:
             for slot, room in self.slots.items():
                 while len(self._runs_in(slot)) < room and self._start_next(slot):
@@ -110,6 +112,13 @@ class Agent:
             self.gate.end()
         self.bulletin.tell(AgentState(self.me, self.gate.why, self.gate.states))
         self.troubles.raise_if_general()
+
+    def _heed_slots(self) -> None:
+        """Take so many runs on each device as the settings say now. Runs at work go on."""
+        wanted = self.gate.settings.config.slots
+        if self._sized is not None and wanted != self._runs_a_device:
+            self.slots, self._runs_a_device = self._sized(wanted), wanted
+            self.say(f"slots: {', '.join(f'{room} on {slot}' for slot, room in self.slots.items())}")
 
     def _care_for(self, run_id: str) -> None:
         watched = self.watched[run_id]

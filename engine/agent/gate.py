@@ -1,7 +1,7 @@
 """Whether a run may start on a device of this machine now: what others do there, and the hour.
 
-A device is looked at only while a run waits for it and something is asked, in `agent.toml` or by the options
-of `seg-engine agent`. Two agents that wait for one device must not both find it idle, as it takes seconds
+A device is looked at only while a run waits for it and something is asked, in `seg.toml` or by the options of
+`seg-engine agent`. Two agents that wait for one device must not both find it idle, as it takes seconds
 until the driver shows a new worker. So a device is claimed on this machine before the last look, and until
 its worker is seen there.
 """

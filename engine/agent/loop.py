@@ -16,7 +16,6 @@ from engine.agent.gate import Gate, too_small
 from engine.agent.presence import AgentError, Presence
 from engine.agent.settings import Settings
 from engine.agent.teller import Teller
-from engine.config.agent import FILE_NAME
 from engine.run.journal import JournalError
 from engine.store import StoreError
 from engine.workspace import Workspace
@@ -29,14 +28,13 @@ LEAVE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """`slots` runs at once on each device; leaves after `idle_exit` seconds without work (None: never).
+    """Leaves after `idle_exit` seconds without work (None: never).
 
     A worker that does not stop within `grace` seconds is killed; a run on another host is lost when its
-    heartbeat has rested for `lease` seconds. `given` are keys of `AgentConfig` that have their way
-    over those of the workspace's `agent.toml`.
+    heartbeat has rested for `lease` seconds. `given` are keys of `AgentConfig` that have their way over those
+    in the workspace's files.
     """
 
-    slots: int = 1
     idle_exit: float | None = None
     grace: float = GRACE_SECONDS
     lease: float = LEASE_SECONDS
@@ -54,7 +52,7 @@ def run_agent(
     Raises AgentError when another agent is at work here, or more free memory is given than any GPU has, and
     AgentConfigError.
     """
-    settings = Settings(workspace.root / FILE_NAME, options.given)
+    settings = Settings(workspace.root, options.given)
     leaving: list[int] = []
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -64,13 +62,13 @@ def run_agent(
     presence = Presence.of(workspace)
     try:
         with presence.held(), workspace.open_store() as store:
-            slots = device_slots(options.slots)
+            slots = device_slots(settings.config.slots)
             gate = Gate(workspace.runs, slots, settings, say)
             if "free_memory" in options.given:
                 refuse_impossible(gate, slots)
             teller = Teller(store, workspace, say)
-            agent = Agent(store, workspace, slots, say, options.grace, options.lease, gate)
-            say(f"agent {agent.me.pid} at work: {', '.join(f'{n} on {d}' for d, n in agent.slots.items())}")
+            agent = Agent(store, workspace, slots, say, options.grace, options.lease, gate, device_slots)
+            say(f"agent {agent.me.pid} at work")
             last_work, trouble = time.monotonic(), ""
             while not leaving:
                 try:

@@ -11,6 +11,7 @@ from typing import Any
 from engine.agent.presence import ensure_agent
 from engine.config.described import format_value
 from engine.config.priority import MOST_PRIORITY
+from engine.config.run_defaults import load_run_defaults
 from engine.data.checks import Log
 from engine.requests.checking import check_data
 from engine.requests.configs import check_runnable, default_name, resolve_config
@@ -46,14 +47,15 @@ def queue_run(
     gets the lines that a person should read. Raises EngineError; nothing is made then."""
     assignments = [f"{key}={format_value(value)}" for key, value in wanted.changes.items()]
     data = Path(wanted.data) if wanted.data is not None else None
-    config = resolve_config(wanted.recipe, assignments, data)
+    defaults = load_run_defaults(workspace.root)
+    config = resolve_config(wanted.recipe, assignments, data, defaults)
     check_runnable(config)
     for line in check_data(config, workspace, Log(waiting=say)):
         say(line)
     card = RunCard(
         id=new_run_id(),
         name=wanted.name or default_name(config),
-        experiment=wanted.experiment,
+        experiment=wanted.experiment or defaults.experiment,
         created=time.time(),
         tags=tuple(dict.fromkeys(wanted.tags)),
         note=wanted.note,

@@ -44,7 +44,7 @@ class Workspace(Tables):
         *,
         data: str | Path | None = None,
         name: str = "",
-        experiment: str = "default",
+        experiment: str = "",
         tags: Sequence[str] = (),
         note: str = "",
         **changes: Any,
@@ -53,7 +53,8 @@ class Workspace(Tables):
 
         `recipe` is a recipe's name or a TOML file, `changes` are config keys:
         `start("quick", data="CAMVID", epochs=5, **{"optimizer.lr": 0.01})`. Everything is checked before: the
-        keys, the machine, each file of the data. Raises EngineError with what is wrong; nothing is made then.
+        keys, the machine, each file of the data. `data` and `experiment` that are not given are those of
+        `seg.toml`. Raises EngineError with what is wrong; nothing is made then.
         """
         from engine.api.starting import NewRun, next_place, queue_run  # what only changes need takes a while
 
@@ -67,7 +68,7 @@ class Workspace(Tables):
         *,
         data: str | Path | None = None,
         name: str = "",
-        experiment: str = "default",
+        experiment: str = "",
         tags: Sequence[str] = (),
         note: str = "",
         priority: int = 0,

@@ -17,6 +17,7 @@ from engine.cli.reading import has_database, open_existing
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import load_run_defaults
 from engine.data.dataset import open_dataset
 from engine.data.membership import Membership
 from engine.host.access import refuse_unwritable
@@ -70,7 +71,7 @@ def _config_of(
         values["data.root"] = str(data)
     split = None
     try:
-        base, name = base_config(target), ""
+        base, name = base_config(target, load_run_defaults(workspace.root)), ""
     except UnknownRecipe as error:
         if not workspace.root.is_dir() or not has_database(workspace):
             raise

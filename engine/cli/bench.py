@@ -15,21 +15,27 @@ from engine.cli.console import notices, output, print_json
 from engine.config.described import format_value
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import load_run_defaults
 from engine.errors import EngineError
 from engine.exits import FAILED, FAULT
 from engine.host.processes import python_command, python_environment
 from engine.plugins import with_loaded
 from engine.report.tables import Column, data_size, large, text_table
 from engine.requests.configs import base_config, check_runnable
+from engine.workspace import Workspace
 
 
 class BenchError(EngineError):
     """The measuring process failed; the message is its last line."""
 
 
-def bench(target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool) -> None:
+def bench(
+    workspace: Workspace, target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool
+) -> None:
     """Measure training speed by batch size and the latency of one image. Raises ConfigError, BenchError."""
-    config = with_values(base_config(target), parse_assignments(assignments))
+    config = with_values(
+        base_config(target, load_run_defaults(workspace.root)), parse_assignments(assignments)
+    )
     if config.distill.teacher:
         raise ConfigError(["distill.from: a teacher is not measured; without it, the student alone is"])
     check_runnable(config)

@@ -27,6 +27,22 @@ data_app.callback()(help_without_command)
 data.add_group(data_app, "data")
 
 admin = Commands("Admin")
+
+
+@admin.command("init")
+def init(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="The project's folder [default: the workspace].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a project folder: seg.toml, a plugin, a Slurm job."""
+    from engine.cli.init import init as command
+
+    command(folder or workspace_of(context).root, as_json)
+
+
 db_app = group("Maintain the database.")
 db_app.callback()(help_without_command)
 admin.add_group(db_app, "db")

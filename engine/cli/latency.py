@@ -15,6 +15,7 @@ from engine.cli.run import check_data, queue_or_start
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import load_run_defaults
 from engine.config.task_sections import TimingConfig
 from engine.exits import DONE
 from engine.exported.latency import file_settings, measure_files
@@ -40,7 +41,7 @@ def latency(workspace: Workspace, wanted: Benchmark) -> int:
     if is_exported(wanted.target):
         return _of_file(wanted)
     try:
-        base = base_config(wanted.target)
+        base = base_config(wanted.target, load_run_defaults(workspace.root))
     except UnknownRecipe as error:
         if not workspace.root.is_dir() or not has_database(workspace):
             raise

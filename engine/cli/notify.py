@@ -11,8 +11,8 @@ from rich.text import Text
 
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, open_existing
-from engine.config.notify import CHANNELS, FILE_NAME, NotifyConfig, load_notify_config
-from engine.config.settings_file import SettingsError
+from engine.config.notify import CHANNELS, NotifyConfig, load_notify_config
+from engine.config.settings_file import FILE_NAME, SettingsError
 from engine.host.terminal_notice import terminal_notice
 from engine.report.tables import Column, age, text_table
 from engine.requests.refusals import Refused

@@ -90,7 +90,7 @@ def notify(
     test: Annotated[bool, typer.Option("--test", help="Tell everybody now, as a test.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show who is told when something ends (notify.toml)."""
+    """Show who is told when something ends (seg.toml)."""
     from engine.cli.notify import show_notices
 
     raise typer.Exit(show_notices(workspace_of(context), test, as_json))
@@ -126,20 +126,26 @@ def requeue(
 class Heeds:
     """Keys of `AgentConfig`; None where the file of the workspace says it."""
 
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Concurrent runs per device [default: seg.toml, else 1]."
+        ),
+    ] = None
     free_memory: Annotated[
         float | None,
         typer.Option(
             metavar="GIB",
             min=0,
             max=MOST_GIB,
-            help="Start a run only on a GPU with this much free memory [default: agent.toml].",
+            help="Start a run only on a GPU with this much free memory [default: seg.toml].",
         ),
     ] = None
     wait_for_idle: Annotated[
         bool | None,
         typer.Option(
             "--wait-for-idle/--no-wait-for-idle",
-            help="Start a run only on a GPU where nobody else is [default: agent.toml].",
+            help="Start a run only on a GPU where nobody else is [default: seg.toml].",
         ),
     ] = None
     quiet_hours: Annotated[
@@ -147,7 +153,7 @@ class Heeds:
         typer.Option(
             metavar="HOURS",
             help="Start no run in these hours of local time, such as 22:00-07:00 or 'Mon-Fri 09:00-18:00' "
-            "[default: agent.toml].",
+            "[default: seg.toml].",
         ),
     ] = None
 
@@ -155,7 +161,6 @@ class Heeds:
 @commands.command()
 def agent(
     context: typer.Context,
-    slots: Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Concurrent runs per device.")] = 1,
     idle_exit: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, max=10_000_000, help="Exit after this long without work."),
@@ -186,4 +191,4 @@ def agent(
     from engine.cli.agent import agent as command
 
     given = {name: value for name, value in asdict(heeds).items() if value is not None}
-    command(workspace_of(context), AgentOptions(slots, idle_exit, grace, lease, given))
+    command(workspace_of(context), AgentOptions(idle_exit, grace, lease, given))

@@ -19,6 +19,7 @@ from engine.cli.notify import notify_terminal, tell_ends, wish
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import load_run_defaults
 from engine.config.slurm import SlurmConfig
 from engine.data.checks import Log
 from engine.host.processes import identify
@@ -56,7 +57,8 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     """
     as_json = wanted.as_json
     assignments = [*wanted.changes, *(["data.skip_bad=true"] if wanted.skip_bad else ())]
-    config = resolve_config(wanted.recipe, assignments, wanted.data)
+    defaults = load_run_defaults(workspace.root)
+    config = resolve_config(wanted.recipe, assignments, wanted.data, defaults)
     if config.slurm.dry_run:
         print_scripts(workspace, [config])
         return 0
@@ -65,7 +67,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     card = RunCard(
         id=new_run_id(),
         name=wanted.name or default_name(config),
-        experiment=wanted.experiment,
+        experiment=wanted.experiment or defaults.experiment,
         created=time.time(),
         tags=tuple(dict.fromkeys(wanted.tag)),
         note=wanted.note,

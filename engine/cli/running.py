@@ -47,11 +47,10 @@ class NewRun:
         str,
         typer.Option(
             metavar="NAME",
-            help="Experiment to add it to.",
-            show_default=True,
+            help="Experiment to add it to [default: seg.toml, else default].",
             autocompletion=words.experiments,
         ),
-    ] = "default"
+    ] = ""
     tag: Tags = field(default_factory=list)
     note: Note = ""
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip faulty images and labels.")] = False
@@ -274,15 +273,27 @@ def recipes_show(
 
 @commands.command()
 def config(
+    context: typer.Context,
     prefix: Annotated[
         str,
         typer.Argument(
             metavar="[KEY]", help="Only this key or group of keys.", autocompletion=words.config_groups
         ),
     ] = "",
+    effective: Annotated[
+        bool,
+        typer.Option(
+            "--effective", help="Show the settings that hold in this workspace, and where each comes from."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the config keys, their meaning and allowed values."""
+    if effective:
+        from engine.cli.effective import show_effective
+
+        show_effective(workspace_of(context), context.obj, prefix, as_json)
+        return
     from engine.cli.recipes import show_config
 
     show_config(prefix, as_json)
@@ -418,4 +429,11 @@ def bench(context: typer.Context, wanted: Benchmark) -> None:
         raise typer.Exit(latency(workspace_of(context), wanted))
     from engine.cli.bench import bench as command
 
-    command(wanted.target, wanted.changes, wanted.largest, wanted.seconds or 3.0, wanted.as_json)
+    command(
+        workspace_of(context),
+        wanted.target,
+        wanted.changes,
+        wanted.largest,
+        wanted.seconds or 3.0,
+        wanted.as_json,
+    )

@@ -51,14 +51,14 @@ if TYPE_CHECKING:
 
 def queue_paper(workspace: Workspace, wanted: PaperStudy) -> None:
     """Queue the study's systems. Raises ConfigError, DataError."""
-    common = wanted.of_study
+    common = wanted.of_study.settled(workspace)
     scale = Scale(wanted.fraction, wanted.epochs_scale, common.hidden, common.size)
     queue_study(workspace, paper_plan(common.root, scale, common.changes), wanted.experiment, common)
 
 
 def queue_beyond(workspace: Workspace, wanted: BeyondStudy) -> None:
     """Queue a recipe, its opponents and its ablation. Raises ConfigError, UnknownRecipe, DataError."""
-    common = wanted.of_study
+    common = wanted.of_study.settled(workspace)
     contest = Contest(
         recipe=wanted.recipe,
         hours=wanted.budget,
@@ -78,7 +78,7 @@ def queue_beyond(workspace: Workspace, wanted: BeyondStudy) -> None:
 def queue_pretraining(workspace: Workspace, wanted: PretrainingStudy) -> None:
     """Queue trainings from scratch and from pre-trained weights. Raises ConfigError, UnknownRecipe,
     DataError."""
-    common = wanted.of_study
+    common = wanted.of_study.settled(workspace)
     question = Question(
         recipe=wanted.recipe,
         hours=wanted.budget,
@@ -101,7 +101,7 @@ def queue_pretraining(workspace: Workspace, wanted: PretrainingStudy) -> None:
 def queue_generalisation(workspace: Workspace, wanted: GeneralisationStudy) -> None:
     """Queue trainings with and without remedies, and their scores elsewhere. Raises ConfigError,
     UnknownRecipe, DataError."""
-    common = wanted.of_study
+    common = wanted.of_study.settled(workspace)
     weights: dict[str, Path] = {}
     for given in wanted.weights:
         network, _, file = given.partition("=")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,13 +12,16 @@ from engine.cli import words
 from engine.cli.arguments import Data, Json, Priority, Yes, group, help_without_command, one_of, workspace_of
 from engine.cli.usage import WrongUse
 
+if TYPE_CHECKING:
+    from engine.workspace import Workspace
+
 app = group("Queue a whole study.")
 app.callback()(help_without_command)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfStudy:
-    """What every study can be told. Raises WrongUse without data."""
+    """What every study can be told."""
 
     changes: Annotated[
         list[str],
@@ -44,9 +47,15 @@ class OfStudy:
     yes: Yes = False
     as_json: Json = False
 
-    def __post_init__(self) -> None:
-        if self.data is None:
+    def settled(self, workspace: Workspace) -> OfStudy:
+        """With the workspace's defaults. Raises WrongUse without data, SettingsError."""
+        from engine.config.run_defaults import load_run_defaults
+
+        defaults = load_run_defaults(workspace.root)
+        if self.data is None and not defaults.data:
             raise WrongUse("--data: which images? name the folder of the data set")
+        device = [] if defaults.device == "auto" else [f"device={defaults.device}"]
+        return replace(self, data=self.data or Path(defaults.data), changes=[*device, *self.changes])
 
     @property
     def root(self) -> Path:

@@ -19,6 +19,7 @@ from engine.config.grids import grid, point_name, swept_keys
 from engine.config.keys import ConfigError
 from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import load_run_defaults
 from engine.plugins import usable_config
 from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import base_config, changed_config, check_runnable, default_name
@@ -87,7 +88,7 @@ class Base:
 def base_of(workspace: Workspace, target: str) -> Base:
     """A recipe, a TOML file, or the config of a run. Raises ConfigError, Refused, RunDirError."""
     try:
-        return Base(base_config(target))
+        return Base(base_config(target, load_run_defaults(workspace.root)))
     except UnknownRecipe as unknown:
         if not has_database(workspace):
             raise

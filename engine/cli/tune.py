@@ -9,6 +9,7 @@ from engine.cli.console import notices, output, print_json
 from engine.cli.run import check_data
 from engine.cli.typed import typed
 from engine.config.keys import ConfigError
+from engine.config.run_defaults import RunDefaults, load_run_defaults
 from engine.exits import DONE, FAILED, INTERRUPTED
 from engine.report.tables import Column, text_table
 from engine.requests.checking import what_the_check_depends_on
@@ -32,7 +33,7 @@ def tune(workspace: Workspace, wanted: Tuning) -> int:
 
     Raises ConfigError, DataError, Refused and StoreError before the first trial.
     """
-    search = search_of(wanted)
+    search = search_of(wanted, load_run_defaults(workspace.root))
     refuse_unkeepable(name=search.name, tag=search.tags)
     checked = []
     for ends in itertools.islice(itertools.product(*(axis.ends for axis in search.axes)), MOST_CHECKED):
@@ -54,7 +55,7 @@ def tune(workspace: Workspace, wanted: Tuning) -> int:
         return tell_best(at_work, wanted.as_json)
 
 
-def search_of(wanted: Tuning) -> Search:
+def search_of(wanted: Tuning, defaults: RunDefaults) -> Search:
     """What is searched. Raises ConfigError."""
     axes, fixed = parse_space(wanted.changes)
     metrics = tuple(wanted.metric) or ("dice",)
@@ -68,6 +69,7 @@ def search_of(wanted: Tuning) -> Search:
         absolute(wanted.data) if wanted.data is not None else None,
         tuple(axes),
         tuple(fixed),
+        defaults,
         wanted.trials,
         metrics,
         wanted.sampler,

@@ -1,4 +1,5 @@
-"""What an agent has to heed when it shares its machine with others: section `[agent]` of `agent.toml`."""
+"""What an agent has to heed when it shares its machine with others: section `[agent]` of `seg.toml`
+or of `agent.toml`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from engine.config.quiet_hours import FORM, QuietHours
 from engine.config.settings_file import SettingsError, checked, load
 from engine.host.occupancy import MOST_GIB
 
-FILE_NAME = "agent.toml"
 SECTION = "agent"
 
 
@@ -23,6 +23,7 @@ AgentConfigError = SettingsError
 class AgentConfig(Section):
     """When the agent starts no run on a device of its own machine. Jobs of a cluster are left to that."""
 
+    slots: int = option(1, "Concurrent runs per device", form="a whole number from 1 to 1024", ge=1, le=1024)
     free_memory: float = option(
         0.0,
         "Memory that must be free on a GPU for each run on it; 0: any",
@@ -55,6 +56,6 @@ def agent_config(values: Mapping[str, Any]) -> AgentConfig:
     return checked(AgentConfig, SECTION, values)
 
 
-def load_agent_config(path: Path, given: Mapping[str, Any]) -> AgentConfig:
-    """The config in a file, which may be missing; what is `given` has its way. Raises AgentConfigError."""
-    return load(AgentConfig, SECTION, path, given)
+def load_agent_config(root: Path, given: Mapping[str, Any]) -> AgentConfig:
+    """The config of the workspace in a folder; what is `given` has its way. Raises AgentConfigError."""
+    return load(AgentConfig, SECTION, root, given)

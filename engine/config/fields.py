@@ -57,6 +57,9 @@ def as_word(value: Any) -> Any:
 
 Count = Annotated[str, BeforeValidator(as_word)]
 
+DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
+DEVICE_FORM = "auto, cpu, cuda or cuda:N"
+
 
 def _parse_whole(value: Any) -> Any:
     """Accept "16" beside 16."""

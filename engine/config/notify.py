@@ -1,4 +1,4 @@
-"""Who is told when something ends: section `[notify]` of `notify.toml` in the workspace."""
+"""Who is told when something ends: section `[notify]` of `seg.toml` or of `notify.toml`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydantic import field_validator
 from engine.config.fields import Section, option
 from engine.config.settings_file import checked, load
 
-FILE_NAME = "notify.toml"
 SECTION = "notify"
 
 SCOPES = ("run", "experiment", "queue")
@@ -73,5 +72,5 @@ def notify_config(values: Mapping[str, Any]) -> NotifyConfig:
 
 
 def load_notify_config(root: Path) -> NotifyConfig:
-    """The config of the workspace in a folder, whose file may be missing. Raises SettingsError."""
-    return load(NotifyConfig, SECTION, root / FILE_NAME, {})
+    """The config of the workspace in a folder. Raises SettingsError."""
+    return load(NotifyConfig, SECTION, root)

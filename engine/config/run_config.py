@@ -17,7 +17,7 @@ from engine.components.parts import PartRegistry
 from engine.components.sections import Registry
 from engine.components.stored import reading_stored
 from engine.config.crf import CrfConfig
-from engine.config.fields import Count, Section, option
+from engine.config.fields import DEVICE_FORM, DEVICE_PATTERN, Count, Section, option
 from engine.config.old_keys import with_new_keys
 from engine.config.sections import (
     BudgetConfig,
@@ -60,8 +60,6 @@ from engine.tasks import TASKS, USUAL
 FROZEN_NORMS = ("frozen_statistics", "frozen")
 """Values of `batch_norm` that leave its statistics as they are."""
 
-DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:\d+)$"
-
 
 class RunConfig(Section):
     """All of a run. Frozen: a run keeps the config it was queued with."""
@@ -83,7 +81,7 @@ class RunConfig(Section):
         "auto",
         "auto: bf16 where the hardware supports it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
     )
-    device: str = option("auto", "Compute device", form="auto, cpu, cuda or cuda:N", pattern=DEVICE_PATTERN)
+    device: str = option("auto", "Compute device", form=DEVICE_FORM, pattern=DEVICE_PATTERN)
     devices: Count = option(
         "1",
         "GPUs, or CPU processes, that share each batch; auto: all GPUs",

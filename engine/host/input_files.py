@@ -12,7 +12,8 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,9 +113,15 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, with or without a byte order mark. Raises InputFileError."""
+    return read_toml_with_lines(path)[0]
+
+
+def read_toml_with_lines(path: Path) -> tuple[dict[str, Any], Callable[[tuple[str, ...]], int]]:
+    """The tables of a TOML file as `read_toml` gives them, and on which line a table or a key begins."""
     content = read_regular(path, MOST_TOML_BYTES)
     try:
-        return parse_toml(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
+        return parse_toml(text), partial(_line_of, text)
     except UnicodeDecodeError as error:
         raise InputFileError(path, "is not valid UTF-8 text, as TOML must be") from error
     except tomllib.TOMLDecodeError as error:
@@ -133,6 +140,45 @@ def parse_toml(text: str) -> dict[str, Any]:
     if _depth(table) > MOST_NESTED:
         raise tomllib.TOMLDecodeError(too_deep)
     return table
+
+
+def _line_of(text: str, name: tuple[str, ...]) -> int:
+    """The line, from 1, on which the table or the key `name` begins in a valid TOML text; 0 where it is not
+    there. Of a table that begins more than once, the first."""
+    header: list[str] = []
+    begun, statement = 1, ""
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        begun, statement = (begun, f"{statement}{line}\n") if statement else (number, f"{line}\n")
+        try:
+            found = tomllib.loads(statement)
+        except tomllib.TOMLDecodeError:
+            continue  # of a statement of several lines, this is not the last
+        if statement.lstrip().startswith("["):
+            header = _only_path(found)
+        for path in _paths(found):
+            whole = tuple(path if statement.lstrip().startswith("[") else [*header, *path])
+            if whole == name:
+                return begun
+        statement = ""
+    return 0
+
+
+def _only_path(table: Any) -> list[str]:
+    """The name in a table's head."""
+    path = []
+    while table:
+        name, table = next(iter(table.items()))
+        path.append(name)
+        table = table[0] if isinstance(table, list) else table
+    return path
+
+
+def _paths(table: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The names of all tables and keys in a table."""
+    for name, value in table.items():
+        yield [name]
+        if isinstance(value, Mapping):
+            yield from ([name, *rest] for rest in _paths(value))
 
 
 def _depth(table: object) -> int:

@@ -12,6 +12,7 @@ from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.own_losses import refuse_own_loss_without_classes
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import FROZEN_NORMS, RunConfig
+from engine.config.run_defaults import NO_DEFAULTS, RunDefaults
 from engine.config.step_parts import refuse_too_small_parts
 from engine.data.faults import counted
 from engine.data.frozen_classes import freeze_classes
@@ -24,9 +25,11 @@ from engine.schedules import check_schedule
 from engine.tasks import TASKS, USUAL
 
 
-def resolve_config(target: str, assignments: Sequence[str], data: Path | None) -> RunConfig:
+def resolve_config(
+    target: str, assignments: Sequence[str], data: Path | None, defaults: RunDefaults = NO_DEFAULTS
+) -> RunConfig:
     """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
-    return changed_config(base_config(target), assignments, data)
+    return changed_config(base_config(target, defaults), assignments, data)
 
 
 def changed_config(base: RunConfig, assignments: Sequence[str], data: Path | None) -> RunConfig:
@@ -43,19 +46,27 @@ def with_data_root(config: RunConfig) -> RunConfig:
     Raises ConfigError when it names no folder, or a class set that cannot be read.
     """
     if not config.data.root:
-        raise ConfigError(["data.root: is not set; --data FOLDER names the folder of the data set"])
+        raise ConfigError(
+            ["data.root: is not set; --data FOLDER, or [run] of seg.toml, names the data set's folder"]
+        )
     root = absolute(config.data.root)
     if str(root) != config.data.root:
         config = with_values(config, {"data.root": str(root)})
     return freeze_classes(config)
 
 
-def base_config(target: str) -> RunConfig:
-    """A recipe by name, or the config in a TOML file. Raises ConfigError and UnknownRecipe."""
+def base_config(target: str, defaults: RunDefaults = NO_DEFAULTS) -> RunConfig:
+    """A recipe by name, or the config in a TOML file, with the workspace's `defaults` where it leaves the
+    data's folder or the device open. Raises ConfigError and UnknownRecipe."""
     path = Path(target)
-    if target not in RECIPES and (path.suffix == ".toml" or path.is_file()):
-        return load_config(path)
-    return get_recipe(target)
+    is_file = target not in RECIPES and (path.suffix == ".toml" or path.is_file())
+    config = load_config(path) if is_file else get_recipe(target)
+    values = {}
+    if defaults.data and not config.data.root:
+        values["data.root"] = defaults.data
+    if defaults.device != "auto" and config.device == "auto":
+        values["device"] = defaults.device
+    return with_values(config, values) if values else config
 
 
 def check_runnable(config: RunConfig) -> None:

@@ -22,17 +22,16 @@ from engine.config.described import (
 )
 from engine.config.keys import ConfigError, with_values
 from engine.config.priority import MOST_PRIORITY
-from engine.config.recipes import RECIPES, get_recipe
+from engine.config.recipes import RECIPES
 from engine.config.run_config import RunConfig, variant_sections
-from engine.requests.configs import default_name
+from engine.config.run_defaults import NO_DEFAULTS, RunDefaults
+from engine.requests.configs import base_config, default_name
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
 """Keys that follow from elsewhere in the form, and one that prints."""
 
 OF_OTHER_TASKS = ("crf.",)
 """What keys begin with that have no effect in a run that learns."""
-
-DEFAULT_EXPERIMENT = "default"
 
 
 def form_keys() -> dict[str, ConfigKey]:
@@ -85,17 +84,18 @@ class Checked:
 @dataclass
 class Draft:
     """`base` is a recipe's config, or that of the run `like`; `texts` holds what was typed, where it differs;
-    `data` is the folder of the data set."""
+    `data` is the folder of the data set, `defaults` are those of the workspace."""
 
     base: RunConfig
     like: str = ""
     texts: dict[str, str] = field(default_factory=dict)
     data: str = ""
+    defaults: RunDefaults = NO_DEFAULTS
 
     @classmethod
-    def of_recipe(cls, name: str) -> Draft:
+    def of_recipe(cls, name: str, defaults: RunDefaults = NO_DEFAULTS) -> Draft:
         """Raises UnknownRecipe."""
-        return cls(get_recipe(name))
+        return cls(base_config(name, defaults), defaults=defaults)
 
     @property
     def title(self) -> str:
@@ -167,7 +167,7 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
     words = ["seg-engine"] + (["--workspace", workspace] if workspace else [])
     from_recipe = config.recipe in RECIPES
     if from_recipe:
-        base = get_recipe(config.recipe)
+        base = base_config(config.recipe, draft.defaults)
         words += ["run", config.recipe]
         words += ["--data", config.data.root] if config.data.root else []
     else:
@@ -184,7 +184,9 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
         key for key in differences(base, config) if key not in ("recipe", "data.root", "slurm.dry_run")
     ]
     words += [f"{key}={exact_text(value_of(config, key))}" for key in changed]
-    usual = Card(name=default_name(config), experiment=DEFAULT_EXPERIMENT) if from_recipe else first_card
+    usual = (
+        Card(name=default_name(config), experiment=draft.defaults.experiment) if from_recipe else first_card
+    )
     words += _card_words(card, usual)
     words.append("--queue")
     words += ["--priority", card.priority.strip()] if card.priority.strip() not in ("", "0") else []

@@ -12,6 +12,7 @@ from pathlib import Path
 from engine.classes import ClassSet
 from engine.config.priority import MOST_PRIORITY
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import NO_DEFAULTS, RunDefaults, load_run_defaults
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
 from engine.plugins import usable_config, with_loaded
@@ -24,7 +25,7 @@ from engine.store import RunRow, RunSummary, Store
 from engine.store.variant import variant_of
 from engine.visible import one_line
 from engine.workspace import Workspace
-from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Draft
+from seg_tui.launch.draft import Card, Draft
 from seg_tui.live import Snapshot
 from seg_tui.stores import SharedStore
 
@@ -167,7 +168,7 @@ def queue_run(
     run = RunCard(
         id=new_run_id(),
         name=card.name.strip() or default_name(config),
-        experiment=card.experiment.strip() or DEFAULT_EXPERIMENT,
+        experiment=card.experiment.strip() or load_run_defaults(workspace.root).experiment,
         created=time.time() if now is None else now,
         tags=card.words(),
         note=card.note.strip(),
@@ -181,26 +182,30 @@ def queue_run(
 
 @dataclass(frozen=True)
 class Origin:
-    """What a form begins with: the config and the card of a run to be like, else only a data folder."""
+    """What a form begins with: the config and the card of a run to be like, else a data folder;
+    `defaults` are those of the workspace."""
 
     config: RunConfig | None = None
     card: Card = field(default_factory=Card)
     data: str = ""
+    defaults: RunDefaults = NO_DEFAULTS
 
 
 def read_origin(
     workspace: Workspace, stores: SharedStore, like: str | None, newest: RunSummary | None
 ) -> Origin:
-    """Of the run `like`, as it was queued; without one the data folder of the `newest` run.
+    """Of the run `like`, as it was queued; without one the workspace's defaults, and the data folder of the
+    `newest` run where they name none.
 
-    Raises StoreError, and RunDirError when this version cannot read the config.
+    Raises StoreError, SettingsError, and RunDirError when this version cannot read the config.
     """
+    defaults = load_run_defaults(workspace.root)
     if like is None:
-        if newest is None:
-            return Origin()
-        root = stores.get().run(newest.id).config.get("data", {}).get("root", "")
-        return Origin(data=str(root))
+        root = defaults.data
+        if not root and newest is not None:
+            root = str(stores.get().run(newest.id).config.get("data", {}).get("root", ""))
+        return Origin(data=root, defaults=defaults)
     row = stores.get().run(like)
     config, _ = usable_config(workspace.run_dir(row.id))
     card = Card(name=one_line(row.name), experiment=one_line(row.experiment), tags=" ".join(row.tags))
-    return Origin(config, card, config.data.root)
+    return Origin(config, card, config.data.root, defaults)

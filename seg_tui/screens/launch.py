@@ -120,18 +120,20 @@ class LaunchScreen(Screen[str | None]):
     async def begin(self, message: OriginRead) -> None:
         self.origin = message.origin
         if self.like is None:
+            if message.problem:
+                self.notify(message.problem, severity="error", timeout=10, markup=False)
             return
         if message.origin.config is None:
             self.notify(message.problem, severity="error", timeout=10, markup=False)
             self.dismiss(None)
             return
         card = message.origin.card
-        await self._fill(Draft(message.origin.config, self.like), card)
+        await self._fill(Draft(message.origin.config, self.like, defaults=message.origin.defaults), card)
         self.query_one(TitleBar).say(f"new run from {card.name} ({self.like})", "")
 
     @on(RecipeChooser.Chosen)
     async def choose_recipe(self, message: RecipeChooser.Chosen) -> None:
-        await self._fill(Draft.of_recipe(message.recipe), Card())
+        await self._fill(Draft.of_recipe(message.recipe, self.origin.defaults), self.origin.card)
 
     async def _fill(self, draft: Draft, card: Card) -> None:
         self.query_one(TitleBar).say(f"new run from {draft.title}", "")

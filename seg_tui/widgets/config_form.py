@@ -17,7 +17,7 @@ from textual.widgets import Static
 from engine.config.described import chooses_variant, config_keys
 from engine.config.recipes import RECIPES
 from engine.config.run_config import RunConfig
-from seg_tui.launch.draft import DEFAULT_EXPERIMENT, Card, Checked, Draft, form_keys
+from seg_tui.launch.draft import Card, Checked, Draft, form_keys
 from seg_tui.launch.queueing import DataLook
 from seg_tui.screens.folder_picker import FolderSuggester
 from seg_tui.widgets.field_row import FieldRow
@@ -99,7 +99,9 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
             ),
         ]
         for name, help in CARD_FIELDS.items():
-            hint = {"name": self.draft.base.recipe, "experiment": DEFAULT_EXPERIMENT}.get(name, "")
+            hint = {"name": self.draft.base.recipe, "experiment": self.draft.defaults.experiment}.get(
+                name, ""
+            )
             text = getattr(self.card, name)
             fields.append(FieldRow(name, name, help, text, placeholder=hint, wide=name == "note"))
         section = None

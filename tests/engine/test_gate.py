@@ -67,7 +67,7 @@ class Box:
 
     def __init__(self, folder: Path, driver: Driver, said: list[str], uuids: tuple[str, ...]) -> None:
         self.file, self.driver, self.clock = folder / "agent.toml", driver, datetime(2026, 11, 23, 12)
-        settings = Settings(self.file, {})
+        settings = Settings(folder, {})
         self.gate = Gate(
             folder / "runs",
             SLOTS,
@@ -298,7 +298,7 @@ def test_without_a_gpu_it_is_said_once_that_nothing_can_be_asked_of_one(
     tmp_path: Path, said: list[str]
 ) -> None:
     (tmp_path / "agent.toml").write_text("[agent]\nfree_memory = 20")
-    gate = Gate(tmp_path, ("cpu",), Settings(tmp_path / "agent.toml", {}), said.append, uuids=lambda: ())
+    gate = Gate(tmp_path, ("cpu",), Settings(tmp_path, {}), said.append, uuids=lambda: ())
     for _ in range(2):
         gate.begin(())
         assert not gate.is_closed("cpu", ())
@@ -330,7 +330,7 @@ def test_settings_are_read_again_when_they_change_and_faulty_ones_close_everythi
     assert box.step() == [False, False, False]
     box.ask("wait_for_idel = true")
     assert box.step() == [True, True, True]
-    why = f"{box.file}: agent.wait_for_idel: no such key; did you mean agent.wait_for_idle?"
+    why = f"{box.file}:2: agent.wait_for_idel: no such key; did you mean agent.wait_for_idle?"
     assert box.gate.why == f"no run starts until this is corrected: {why}"
     assert said == [f"no run starts until this is corrected: {why}"]
     box.file.unlink()
@@ -362,8 +362,8 @@ def test_a_setting_that_cannot_be_is_refused_with_what_can(text: str, why: str, 
         file.unlink()
         file.symlink_to(tmp_path / "gone")
     with pytest.raises(AgentConfigError) as raised:
-        load_agent_config(file, {})
-    assert str(raised.value).startswith(f"{file}: ")
+        load_agent_config(tmp_path, {})
+    assert str(raised.value).startswith(f"{file}:")
     assert why in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -371,7 +371,7 @@ def test_a_setting_that_cannot_be_is_refused_with_what_can(text: str, why: str, 
 def test_an_option_has_its_way_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text("[agent]\nfree_memory = 20\nwait_for_idle = true\n")
-    config = load_agent_config(file, {"wait_for_idle": False})
+    config = load_agent_config(tmp_path, {"wait_for_idle": False})
     assert config == AgentConfig(free_memory=20.0)
     with pytest.raises(AgentConfigError, match=r"agent\.quiet_hours: '9-5' is not allowed"):
         agent_config({"quiet_hours": "9-5"})

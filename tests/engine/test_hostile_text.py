@@ -40,6 +40,7 @@ ARGUMENTS = {
     "recipes show": [EVIL],
     "data check": ["{data}"],
     "data get": ["camvid", "{data}", "--mirror", EVIL],
+    "init": ["{data}"],
     "data synthesize": ["{data}"],
     "data cache": ["--prune", EVIL],
     "db path": [],

@@ -217,7 +217,7 @@ def test_settings_that_cannot_be_are_told_and_ends_wait_for_better_ones(
 ) -> None:
     import_made_up_run(workspace, "aaaa0000", finished_journal())
     (workspace.root / "notify.toml").write_text(f"[notify]\n{line}\n")
-    with pytest.raises(SettingsError, match=r"notify\.toml: notify\."):
+    with pytest.raises(SettingsError, match=r"notify\.toml:2: notify\."):
         load_notify_config(workspace.root)
     with workspace.open_store() as store:
         end(store, "aaaa0000")

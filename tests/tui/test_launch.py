@@ -596,6 +596,26 @@ async def test_copying_gives_the_command_and_refuses_while_there_is_none(
     assert "There is no command yet" in notices(screen.app)[-1]
 
 
+async def test_a_new_run_begins_with_the_defaults_of_the_workspace(
+    workspace: Workspace, scenes: Path, run_command: RunCommand
+) -> None:
+    (workspace.root / "seg.toml").write_text(
+        f"[run]\ndata = '{scenes}'\ndevice = 'cpu'\nexperiment = 'night'\n"
+    )
+    async with opened(workspace) as (app, pilot):
+        screen = await open_form(app, pilot, "quick")
+        await until(pilot, lambda: screen.form.data_look.usable)
+        assert (row(screen, "data").text, row(screen, "device").text) == (str(scenes), "cpu")
+        assert row(screen, "experiment").query_one(Input).placeholder == "night"
+        assert "device=" not in said(screen, "command")
+        card, config = run_command(said(screen, "command"))
+        assert (card.experiment, config.device, config.data.root) == ("night", "cpu", str(scenes))
+        await put(screen, pilot, "device", "auto")
+        await put(screen, pilot, "experiment", "default")
+        card, config = run_command(said(screen, "command"))
+        assert (card.experiment, config.device) == ("default", "auto")
+
+
 async def test_the_search_field_is_no_field_of_the_run(form: tuple[LaunchScreen, Pilot[None]]) -> None:
     screen, pilot = form
     await pilot.press("ctrl+f", *"zzz")

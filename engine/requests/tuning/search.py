@@ -20,6 +20,7 @@ from engine.agent.ingest import refresh
 from engine.agent.presence import ensure_agent
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
+from engine.config.run_defaults import RunDefaults
 from engine.requests.configs import resolve_config
 from engine.requests.derive import checkpoint_of, derived_config
 from engine.requests.lifecycle import requeue, set_tags, stop
@@ -47,13 +48,15 @@ RUN, EVALUATION, STOPPED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "re
 @dataclass(frozen=True)
 class Search:
     """What is searched. `name` is the experiment of the runs. `fixed` are the assignments of all trials,
-    `parallel` is how many are in the queue or at work at once."""
+    `defaults` what they have where the recipe leaves it open. `parallel` is how many are in the queue or at
+    work at once."""
 
     name: str
     recipe: str
     data: Path | None
     axes: tuple[Axis, ...]
     fixed: tuple[str, ...]
+    defaults: RunDefaults
     trials: int
     metrics: tuple[str, ...]
     sampler: str
@@ -78,7 +81,7 @@ class Search:
     def config(self, values: dict[str, Any]) -> RunConfig:
         """The config of a trial. Raises ConfigError."""
         changes = [f"{axis.key}={axis.typed(values[axis.key])}" for axis in self.axes]
-        return resolve_config(self.recipe, [*self.fixed, *changes], self.data)
+        return resolve_config(self.recipe, [*self.fixed, *changes], self.data, self.defaults)
 
 
 @dataclass(frozen=True)
