@@ -25,7 +25,7 @@ from engine.visible import one_line
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.running import Again
+    from engine.cli.repeating import Again
 
 _FATES = {
     "stopped": "stopped: removed from the queue",

@@ -29,6 +29,7 @@ from engine.cli.arguments import (
     one_of,
     workspace_of,
 )
+from engine.cli.repeating import Again, Reproducing
 from engine.cli.usage import WrongUse, choice
 
 commands = Commands("Run")
@@ -74,28 +75,18 @@ def resume(context: typer.Context, run: RunName, on_end: OnEnd = "", as_json: Js
     raise typer.Exit(command(workspace_of(context), run, as_json, on_end))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Again:
-    run: RunName
-    changes: Changes = field(default_factory=list)
-    name: Annotated[str, typer.Option(metavar="NAME", help="[default: the other run's].")] = ""
-    experiment: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="[default: the other run's].", autocompletion=words.experiments),
-    ] = ""
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="WORD", help="Replaces the other run's tags; repeatable; '': none."),
-    ] = None
-    note: Note = ""
-    queued: InQueue
-    as_json: Json = False
-
-
 @commands.command()
 def rerun(context: typer.Context, wanted: Again) -> None:
     """Start a new run with the config of another."""
     from engine.cli.control import rerun as command
+
+    raise typer.Exit(command(workspace_of(context), wanted))
+
+
+@commands.command()
+def reproduce(context: typer.Context, wanted: Reproducing) -> None:
+    """Make a run again; report how far its scores differ."""
+    from engine.cli.reproduce import reproduce as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
 

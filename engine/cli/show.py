@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from engine.cli.console import output, print_json
+from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
 from engine.host.processes import is_alive
+from engine.report.reproduction import Reproduction, reproduction_record
 from engine.report.run import Files, RunPage, next_commands, run_page
 from engine.report.runs import run_record
 from engine.report.trials import best_trials
-from engine.run.directory import RunDir
+from engine.requests.reproducing import reproduction_of
+from engine.run.directory import RunDir, RunDirError
 from engine.store import BEST
 from engine.workspace import Workspace
 
@@ -39,10 +41,20 @@ def show_run(workspace: Workspace, prefix: str, as_json: bool) -> None:
             latencies=store.results.latencies(run_id),
             best_trials=best_trials(row, trials),
         )
+        page = replace(page, reproduction=_reproduction(workspace.run_dir(run_id), page))
     if as_json:
         print_json(as_record(page))
     else:
         output.say(run_page(page, output.table_width))
+
+
+def _reproduction(run: RunDir, page: RunPage) -> Reproduction | None:
+    """The comparison with the run that this one makes again. What cannot be read costs that part alone."""
+    try:
+        return reproduction_of(run, page.row.config, page.epochs)
+    except RunDirError as error:
+        notices.note(str(error))
+        return None
 
 
 def as_record(page: RunPage) -> dict[str, Any]:
@@ -68,6 +80,8 @@ def as_record(page: RunPage) -> dict[str, Any]:
             ("picture", page.files.picture),
         )
     }
+    found = page.reproduction
+    record["reproduction"] = reproduction_record(found) if found is not None else None
     record["alive"], record["last_beat"] = page.files.alive, page.files.last_beat
     record["next"] = next_commands(page)
     return record

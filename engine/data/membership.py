@@ -16,6 +16,7 @@ from engine.config.sections import DataConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.fingerprints import fingerprints
 from engine.run.directory import RunDir, RunDirError
+from engine.run.environment import text_digest
 from engine.run.files import expanded, replacing
 
 Contents = tuple[str, str]
@@ -55,6 +56,16 @@ class Membership:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self.train) | frozenset(self.val) | self.unused
+
+    @property
+    def split_digest(self) -> str:
+        """Of the names that train and of those that validate."""
+        return text_digest([sorted(self.train), sorted(self.val)])
+
+    @property
+    def data_digest(self) -> str:
+        """Of what is in the files of all images that train or validate, and of their names."""
+        return text_digest([sorted(self.train.items()), sorted(self.val.items())])
 
     def part(self, split: str) -> Mapping[str, Contents]:
         return self.train if split == "train" else self.val

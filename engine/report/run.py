@@ -16,6 +16,7 @@ from engine.report.evaluation import evaluation_text, evaluations_table, with_un
 from engine.report.instances import instances_table, is_of_instances, newest
 from engine.report.latency import latency_text
 from engine.report.lines import as_lines, quoted
+from engine.report.reproduction import Reproduction, reproduction_text
 from engine.report.run_config import config_lines
 from engine.report.run_facts import facts
 from engine.report.runs import STATUS_STYLES, done, kept_words, outcome, worded
@@ -83,6 +84,8 @@ class RunPage:
     latencies: Sequence[LatencyRow] = ()
     best_trials: Sequence[RunRow | RunSummary] = ()
     """Of a search, if the run is one of its trials."""
+    reproduction: Reproduction | None = None
+    """How it compares with the run that it makes again."""
     waits: str = ""
     """Why it has not started, in a line; "" where that is not known or it has."""
 
@@ -252,6 +255,7 @@ def results(page: RunPage, width: int | None = None) -> Text | None:
         *(_ood(page, width), _corruptions(page, width), _environments(page, width)),
         *(_crf(page, width), _crf_search(page, width)),
         _latencies(page, width),
+        reproduction_text(page.reproduction, width) if page.reproduction is not None else None,
     )
     parts = [part for part in told if part]
     return Text("\n\n", no_wrap=True, overflow="ignore").join(parts) if parts else None

@@ -51,6 +51,7 @@ def enqueue(
     config: RunConfig,
     place: Place,
     pretrained: dict[RunConfig, str] | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> list[RunCard]:
     """Make a run that an agent will start; `ensure_agent` sees to it that there is one.
 
@@ -72,7 +73,7 @@ def enqueue(
             after = known[pretraining]
             config = starting_from(config, after)
         card = replace(card, priority=place.priority, after=after)
-        make_run(workspace, store, card, config)
+        make_run(workspace, store, card, config, files=files)
     return [*made, card]
 
 
@@ -96,8 +97,10 @@ def make_run(
     card: RunCard,
     config: RunConfig,
     owner: ProcessIdentity | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Make a run, its folder and its row or neither: queued, or for `owner` to start at once.
+    """Make a run, its folder with `files` by name, and its row, or neither: queued, or for `owner` to start
+    at once.
 
     Its class set is written out, if nobody has done so yet. Raises ConfigError when that cannot be read,
     Refused and RunDirError for a card that no run can have, StoreError, and OSError when the disk refuses it.
@@ -110,7 +113,7 @@ def make_run(
     if strange := _unstorable(config.model_dump()):
         raise Refused([f"{strange[0]}: {shown(strange[1])} is not valid UTF-8"])
     run = workspace.run_dir(card.id)
-    run.create(card, config)
+    run.create(card, config, files)
     try:
         store.lifecycle.create(card, config, "queued" if owner is None else "starting", owner)
     except BaseException:

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import string
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -140,6 +141,16 @@ class RunDir:
         return self.path / "split.json"
 
     @property
+    def environment_file(self) -> Path:
+        """What each attempt was computed with."""
+        return self.path / "environment.json"
+
+    @property
+    def origin_file(self) -> Path:
+        """What is known of the run that this one makes again."""
+        return self.path / "reproduces.json"
+
+    @property
     def class_pixels_file(self) -> Path:
         """Of how many pixels of the training images each class is, where the loss weighs classes."""
         return self.path / "class_pixels.json"
@@ -169,8 +180,8 @@ class RunDir:
     def outputs(self) -> Path:
         return self.path / "outputs"
 
-    def create(self, card: RunCard, config: RunConfig) -> None:
-        """Make the folder with its card and its frozen config, or nothing.
+    def create(self, card: RunCard, config: RunConfig, files: Mapping[str, bytes] | None = None) -> None:
+        """Make the folder with its card, its frozen config and other `files` by name, or nothing.
 
         Raises FileExistsError if it exists, OSError when the disk refuses it, RunDirError for a card that
         would not be read again.
@@ -185,6 +196,8 @@ class RunDir:
             for folder in (fresh.checkpoints, fresh.gallery, fresh.outputs):
                 folder.mkdir()
             write_json(fresh.config_file, config.model_dump(mode="json"))
+            for name, content in (files or {}).items():
+                (fresh.path / name).write_bytes(content)
             fresh.write_card(card)
             fresh.path.rename(self.path)
         except BaseException:

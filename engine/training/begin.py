@@ -26,6 +26,7 @@ from engine.learning.hardware import Hardware, choose_hardware, settle_arithmeti
 from engine.learning.step_graph import GraphDecision
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
+from engine.run.environment import Environment
 from engine.run.events import Compiled, Data, Model, Progress, Taught
 from engine.run.journal import read_all
 from engine.schedules import refuse_unsuitable
@@ -36,7 +37,7 @@ from engine.training.sampling import Sampling, sampling_of
 from engine.training.saving import find_resumption, restore
 from engine.training.state import TrainState, new_state
 from engine.training.warm_start import start_from_makers, start_from_source, take_embeddings
-from engine.worker.job import Job, StopRequested, record_start
+from engine.worker.job import Job, StopRequested, keep_environment, record_start
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,11 @@ def open_data(job: Job) -> Dataset:
         known.refuse_other_counts(len(data.train), len(data.val))
     if began_with is None and job.group.is_main:
         data.membership.write(job.run.split_file)
+    if job.group.is_main:
+        keep_environment(
+            job,
+            Environment(data_sha256=data.membership.data_digest, split_sha256=data.membership.split_digest),
+        )
     job.classes, job.train_images = len(data.class_set), len(data.train)
     job.data_bytes = sum(cache.nbytes for cache in data.caches)
     for cache in data.caches:

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy
 import torch
 
+from engine.components.outside import outside_code
 from engine.config.run_config import RunConfig
 from engine.config.stored import flat_values
 from engine.errors import EngineError
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
-from engine.run.directory import RunDir
+from engine.plugins import loaded_plugins
+from engine.run.directory import RunDir, RunDirError
+from engine.run.environment import Environment, environment_here, record_environment
 from engine.run.event_files import EventFile
 from engine.run.events import AnyEvent, Epoch, Progress, Started, Warned
 from engine.run.journal import JournalError, JournalWriter
@@ -199,7 +202,37 @@ def record_start(job: Job, hardware: Hardware, resumed_from_epoch: int) -> None:
             resumed_from_epoch=resumed_from_epoch,
         )
     )
+    if job.journal is not None:
+        plugins = {plugin.path.name: plugin.sha256 for plugin in loaded_plugins()}
+        computes = {
+            "device": device,
+            "device_name": hardware.name,
+            "precision": hardware.precision,
+            "threads": torch.get_num_threads(),
+            "ranks": job.group.count,
+            "libraries": _libraries(),
+        }
+        keep_environment(job, environment_here(plugins, outside_code()).model_copy(update=computes))
     on = f"{device}, {job.group.count} ranks" if several else device
     job.say(f"attempt {job.attempt} on {hardware.name} ({on}), {hardware.precision}")
     for note in job.notes:
         job.warn(note)
+
+
+def keep_environment(job: Job, environment: Environment) -> None:
+    """Put what the attempt is computed with on the record. A disk that refuses it costs the record, not the
+    run."""
+    if job.journal is None:
+        return
+    try:
+        record_environment(job.run, job.attempt, environment)
+    except (OSError, RunDirError) as error:
+        job.say(f"warning: what the run is computed with is not kept: {error}")
+
+
+def _libraries() -> dict[str, str]:
+    """What torch computes with on a GPU."""
+    if not torch.cuda.is_available():
+        return {}
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {"cuda": str(torch.version.cuda), "cudnn": str(cudnn)}

@@ -81,6 +81,7 @@ ARGUMENTS = {
     "logs": ["aaaa1111"],
     "stop": ["aaaa1111"],
     "requeue": [EVIL],
+    "reproduce": [EVIL],
     "rerun": ["aaaa1111", f"{EVIL}=1"],
     "sweep": [EVIL, f"seed={EVIL}"],
     "tune": [EVIL, f"seed={EVIL}"],
