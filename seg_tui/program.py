@@ -18,6 +18,9 @@ from seg_tui.widgets.columns import UNDER_WAY
 DEMO = Path("seg-demo")
 """The workspace of `--demo`, where no other is named."""
 
+BROWSER = "in a browser"
+"""What the options of `--web` are called together."""
+
 
 class CannotOpen(EngineError):
     """The dashboard cannot be opened here; the message is one line."""
@@ -26,7 +29,7 @@ class CannotOpen(EngineError):
 def main() -> None:
     """The console script."""
     guard_streams()
-    options = _parser().parse_args()
+    options = command_line_parser().parse_args()
     if options.version:
         from importlib.metadata import version
 
@@ -65,7 +68,7 @@ def main() -> None:
         print(alive, file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="seg-tui",
         description="The dashboard: starts runs, follows them, compares them. Quitting stops none.",
@@ -94,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="make demo data, train on it, and show around; the workspace is seg-demo/ unless one is named",
     )
     parser.add_argument("--read-only", action="store_true", help="offer nothing that changes anything")
-    web = parser.add_argument_group("in a browser")
+    web = parser.add_argument_group(BROWSER)
     web.add_argument("--web", action="store_true", help="serve the dashboard to a browser on this machine")
     web.add_argument("--port", type=int, metavar="N", help="port (default: a free one)")
     web.add_argument("--host", metavar="HOST", help="address to listen on (default: 127.0.0.1)")

@@ -35,5 +35,5 @@ def init(folder: Path, as_json: bool) -> None:
     )
     notices.say(f"    {PROGRAM} run quick --data scenes")
     notices.say(f"    {PROGRAM} run quick --data scenes --plugin plugin.py model.name=my_network")
-    notices.say("    sh slurm.sh slurm.dry_run=true           # on a cluster; once seg.toml names the data")
+    notices.say("    sh submit.sh slurm.dry_run=true           # on a cluster; once seg.toml names the data")
     notices.say("    seg-tui")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def reproduce(workspace: Workspace, wanted: Reproducing) -> int:
     """Write a run's bundle, or make the run again; returns the exit status: 1 where it failed, or where its
     scores were promised to be the same and are not. Raises EngineError before a run is made."""
     path = absolute(wanted.target)
-    if path.suffix == ".zip" or path.is_file():
+    if path.suffix == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
         if wanted.bundle is not None:
             raise WrongUse(f"--bundle: {wanted.target} is a bundle; it needs a run")
         first = first_in(path)

@@ -78,8 +78,8 @@ class MyNetwork(models.ModelSection):
 SLURM = """\
 #!/bin/sh
 # A run as a Slurm job. More config keys may follow:
-#   sh slurm.sh slurm.dry_run=true       print the job's script and create nothing
-#   sh slurm.sh epochs=50 slurm.partition=gpu
+#   sh submit.sh slurm.dry_run=true       print the job's script and create nothing
+#   sh submit.sh epochs=50 slurm.partition=gpu
 # `seg-engine config slurm` lists what a job can ask for.
 workspace=$(cd "$(dirname "$0")" && pwd) || exit
 exec seg-engine --workspace "$workspace" run quick \\
@@ -101,7 +101,7 @@ def make_project(folder: Path) -> NewProject:
     if folder.exists() and not folder.is_dir():
         raise EngineError(f"{folder}: is not a folder; name one, or a new one")
     folder.mkdir(parents=True, exist_ok=True)
-    files = {FILE_NAME: commented_settings(), ".gitignore": IGNORED, "plugin.py": PLUGIN, "slurm.sh": SLURM}
+    files = {FILE_NAME: commented_settings(), ".gitignore": IGNORED, "plugin.py": PLUGIN, "submit.sh": SLURM}
     project = NewProject()
     for name, text in files.items():
         try:

@@ -1,7 +1,7 @@
 """What a run was computed with: `environment.json` in its folder has a record of each attempt.
 
-Digests are SHA-256. The code's is of every file of the package but what Python makes of them; those of the
-data and the split are of what `split.json` would say of the files as they were in that attempt.
+Digests are SHA-256. The code's is of every Python and JSON file of the package; those of the data and the
+split are of what `split.json` would say of the files as they were in that attempt.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def environment_here(plugins: Mapping[str, str], packages: Iterable[Path] = ()) 
 
 
 def code_digest(place: Path) -> str:
-    """Of a file, or of all files in a folder with their names."""
+    """Of a file, or of all Python and JSON files in a folder with their names."""
     if place.is_file():
         return hashlib.sha256(place.read_bytes()).hexdigest()
     digest = hashlib.sha256()
     for file in sorted(place.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
+        if file.suffix in (".py", ".json") and file.is_file():
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             digest.update(f"{content}  {file.relative_to(place).as_posix()}\n".encode())
     return digest.hexdigest()
@@ -84,9 +84,11 @@ def installed_packages() -> dict[str, str]:
     which is imported."""
     found: dict[str, str] = {}
     for package in distributions():
-        name = package.metadata["Name"] if package.metadata is not None else None
-        if name:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), package.version)
+        # Parsing all of the metadata, descriptions too, would take most of the time.
+        head = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")[0]
+        told = dict(re.findall(r"^(Name|Version):[ \t]*(.+?)[ \t]*$", head, re.MULTILINE))
+        if len(told) == 2:
+            found.setdefault(re.sub(r"[-_.]+", "-", told["Name"]).lower(), told["Version"])
     return dict(sorted(found.items()))
 
 

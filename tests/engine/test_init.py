@@ -16,7 +16,7 @@ from engine.exits import BAD_USE
 from engine.workspace import WORKSPACE_VARIABLE
 from tests.engine.conftest import Command
 
-NAMES = ["seg.toml", ".gitignore", "plugin.py", "slurm.sh"]
+NAMES = ["seg.toml", ".gitignore", "plugin.py", "submit.sh"]
 
 BUILD = """
 import sys, torch
@@ -40,9 +40,9 @@ def test_a_project_is_made_once_and_what_is_there_stays(seg: Command, tmp_path: 
     (folder / "seg.toml").write_text("# mine")
     (folder / "plugin.py").unlink()
     (folder / "plugin.py").symlink_to(tmp_path / "nowhere")
-    (folder / "slurm.sh").unlink()
+    (folder / "submit.sh").unlink()
     again = seg(f"init {folder} --json").json
-    assert [Path(name).name for name in again["made"]] == ["slurm.sh"]
+    assert [Path(name).name for name in again["made"]] == ["submit.sh"]
     assert (folder / "seg.toml").read_text() == "# mine"
     assert not (tmp_path / "nowhere").exists()
     refused = seg(f"init {folder}/seg.toml")
@@ -84,7 +84,7 @@ def test_the_network_and_the_job_of_a_project_work(
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     (tmp_path / "scenes").mkdir()
     job = subprocess.run(
-        ["sh", str(tmp_path / "slurm.sh"), "slurm.dry_run=true", "slurm.gpus=2"],
+        ["sh", str(tmp_path / "submit.sh"), "slurm.dry_run=true", "slurm.gpus=2"],
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine import Workspace as Notebook
+from engine.agent.agent import Agent
 from engine.agent.settings import Settings
 from engine.config.agent import AgentConfig, load_agent_config
 from engine.config.notify import load_notify_config
@@ -104,6 +105,18 @@ def test_an_agent_reads_either_file_again_when_it_changes(workspace: Workspace) 
     with_file(workspace, "[agent]\nslots = 4\n", "agent.toml")
     assert settings.refresh()
     assert "agent.slots: also stands in" in settings.fault
+
+
+def test_an_agent_at_work_takes_as_many_runs_as_the_file_says_now(workspace: Workspace) -> None:
+    said: list[str] = []
+    with workspace.open_store() as store:
+        agent = Agent(store, workspace, {"cpu": 1}, said.append, sized=lambda runs: {"cpu": runs})
+        agent.step()
+        with_file(workspace, "[agent]\nslots = 3\n")
+        agent.step()
+        agent.step()
+        assert agent.slots == {"cpu": 3}
+    assert said == ["slots: 1 on cpu", "slots: 3 on cpu"]
 
 
 # --- What cannot be ------------------------------------------------------------------------------

@@ -101,6 +101,14 @@ def test_archive_and_wheel_have_every_file_as_it_is(built: Path) -> None:
     info = {
         name.partition(".dist-info/")[2]: inside.pop(name) for name in list(inside) if ".dist-info/" in name
     }
+    manuals = {
+        name.partition(".data/data/")[2]: inside.pop(name) for name in list(inside) if ".data/" in name
+    }
+    assert manuals == {
+        f"share/man/man1/{name}": (REPOSITORY / "docs/man" / name).read_bytes()
+        for name in ("seg-engine.1", "seg-tui.1")
+    }
+    assert {"engine/py.typed", "seg_tui/py.typed"} <= inside.keys()
     assert inside.keys() == files.keys()
     assert inside == files
     assert info["licenses/LICENSE"] == (REPOSITORY / "LICENSE").read_bytes()
