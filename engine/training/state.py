@@ -40,7 +40,12 @@ from engine.run.events import Epoch
 from engine.schedules import check_schedule
 from engine.training.distillation import Teacher
 from engine.training.early_stop import EarlyStop
-from engine.training.graph_rules import compile_refusal, graph_refusal, keeps_learning_rate_on_device
+from engine.training.graph_rules import (
+    compile_mode,
+    compile_refusal,
+    graph_refusal,
+    keeps_learning_rate_on_device,
+)
 from engine.training.length import Length, length_of
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective, WithInputs, build_objective, output_channels
@@ -317,12 +322,6 @@ def mixed_styles(
         return None
     drawn = keys.mixstyle, keys.mixstyle_alpha, keys.mixstyle_numbers
     return MixStyle(model, *drawn, config.batch_size, part, hardware.device, group)
-
-
-def compile_mode(config: RunConfig) -> str:
-    """`runtime.compile` as it is used. What measurements decide does not repeat to the same bits."""
-    measured = config.runtime.compile == "auto"
-    return "off" if measured and config.runtime.deterministic else config.runtime.compile
 
 
 def passes_once(config: RunConfig) -> bool:
