@@ -92,7 +92,8 @@ def test_help_needs_neither_database_nor_rich_nor_arrays(
 
 def test_the_dashboard_comes_up_without_what_only_details_need() -> None:
     code = "import sys, seg_tui.program, seg_tui.screens.dashboard; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert {*NEVER, "pydantic", "numpy", "PIL"} & {*done.stdout.split()} == {"textual"}
 
 
