@@ -93,7 +93,7 @@ def run_worker(workspace: Path, config: RunConfig) -> Outcome:
     events = read_all(run.journal)
     epochs = [event for event in events if isinstance(event, Epoch) and event.split == "train"]
     assert [event.ranks for event in events if isinstance(event, Started)] == [int(config.devices)]
-    speeds = [event.images_per_second for event in epochs[1:] or epochs]
+    speeds = [event.images_per_second or 0.0 for event in epochs[1:] or epochs]
     return Outcome(speeds, epochs[-1].loss or 0.0, seconds)
 
 

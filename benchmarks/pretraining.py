@@ -127,7 +127,7 @@ def train(config: RunConfig, workspace: Path, run_id: str) -> End:
     epochs = [event for event in events if isinstance(event, Epoch)]
     scores = [event.dice for event in epochs if event.split == "val" and event.dice is not None]
     last = scores[-1] if scores else None
-    return End(max(scores, default=None), last, images, sum(event.seconds for event in epochs))
+    return End(max(scores, default=None), last, images, sum(event.seconds or 0.0 for event in epochs))
 
 
 if __name__ == "__main__":

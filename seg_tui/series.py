@@ -48,7 +48,7 @@ def epoch_curve(
     y: list[float | None] = []
     worked = 0.0
     for row in epochs_in_order(epochs):
-        worked += row.seconds
+        worked += row.seconds or 0.0
         if row.split == split:
             x.append(worked if x_kind == "time" else row.epoch)
             value = getattr(row, field)

@@ -48,7 +48,7 @@ def record_of(events: list[AnyEvent], train_images: int) -> Record:
             epoch=event.epoch,
             images_seen=event.epoch * train_images,
             val_dice=event.dice or 0.0,
-            train_seconds=train[event.epoch].seconds,
+            train_seconds=train[event.epoch].seconds or 0.0,
         )
         for event in val
     ]

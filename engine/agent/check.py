@@ -16,6 +16,7 @@ from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.deletion import finish, left_behind
 from engine.run.directory import RunCard, RunDir, RunDirError, is_run_folder
 from engine.run.events import AnyEvent
+from engine.run.freed import when_freed
 from engine.run.journal import JournalError, read_events, read_pieces
 from engine.store import DamagedRow, NoSuchRun, RunRow, Store, StoreError
 from engine.store.cards import card_of, keep_card
@@ -269,6 +270,8 @@ class _Comparison:
     def _compare_checkpoints(self) -> None:
         told = [event for event in self.store.results.events(self.run.id) if event.event == "checkpoint"]
         for path in dict.fromkeys(str(event.payload["path"]) for event in told):
+            if when_freed(self.run, path):
+                continue
             try:
                 verify_checkpoint(self.run.path / path)
             except CheckpointError as error:

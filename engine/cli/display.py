@@ -99,10 +99,10 @@ class EpochLines:
     def _format(self, train: Epoch | None, val: Epoch | None) -> str:
         shown = val or train
         assert shown is not None
-        seconds = sum(event.seconds for event in (train, val) if event is not None)
+        seconds = sum(event.seconds or 0.0 for event in (train, val) if event is not None)
         losses = f"{_number(train, 'loss', 10)} {_number(val, 'loss', 8)}"
         dices = f"{_number(train, 'dice', 10)} {_number(val, 'dice', 8)}"
-        rate = train.images_per_second if train is not None else 0.0
+        rate = (train.images_per_second if train is not None else None) or 0.0
         return (
             f"{of_run(self._config, shown):<9}  {losses}  {dices}  {_number(val, 'miou', 7)}  "
             f"{rate:>7.1f}  {duration(seconds):>6}"

@@ -203,12 +203,64 @@ def db_copy(
 @db_app.command("import")
 def db_import(
     context: typer.Context,
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Run folders.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR", help="Run folders; with --from, folders of its records.")
+    ],
+    program: Annotated[
+        str,
+        one_of(
+            *("tensorboard", "csv", "mlflow"),
+            name="--from",
+            help="Make runs of another program's records: tensorboard, csv or mlflow.",
+        ),
+    ] = "",
+    dice: Annotated[str, typer.Option(metavar="NAME", help="With --from: its metric for dice/val.")] = "",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="WHAT=NAME", help="With --from: such as loss/train=train_loss; repeatable."
+        ),
+    ] = None,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="With --from: the experiment of the runs.")
+    ] = "",
 ) -> None:
     """Import run folders from elsewhere; importing again changes nothing."""
+    if program:
+        from engine.cli.import_records import import_from
+
+        chosen = [f"dice/val={dice}"] if dice else []
+        status = import_from(workspace_of(context), program, folders, [*(metrics or []), *chosen], experiment)
+        raise typer.Exit(status)
+    if dice or metrics or experiment:
+        raise WrongUse("--dice, --metric and --experiment are of records; add --from WHAT")
     from engine.cli.database import import_runs
 
     raise typer.Exit(import_runs(workspace_of(context), folders))
+
+
+@admin.command()
+def clean(
+    context: typer.Context,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KIND...",
+            help="caches, last, galleries or logs; none: say what takes the disk.",
+            autocompletion=words.among("caches", "last", "galleries", "logs"),
+        ),
+    ] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Option("--run", metavar="RUN", help="Of this run only; repeatable.", autocompletion=words.runs),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Free it; there is no way back.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what takes the disk; free what is named, never a best checkpoint."""
+    from engine.cli.clean import clean as command
+
+    command(workspace_of(context), kinds or [], runs or [], yes, as_json)
 
 
 @admin.command()

@@ -288,8 +288,8 @@ class FigureOptions:
         str,
         typer.Option(
             metavar="WORD",
-            help="What `curves` are drawn against: epochs, hours or images.",
-            autocompletion=words.among("epochs", "hours", "images"),
+            help="What `curves` are drawn against: epochs, hours, images or kwh.",
+            autocompletion=words.among("epochs", "hours", "images", "kwh"),
         ),
     ] = "epochs"
     published: Annotated[bool, typer.Option("--published", help="Mark the study's numbers in `curves`.")] = (

@@ -41,6 +41,7 @@ from engine.config.task_sections import (
     CrfSearchConfig,
     EvaluateConfig,
     GeneraliseConfig,
+    ImportedConfig,
     LatencyConfig,
     OfNetworkConfig,
     OodConfig,
@@ -137,6 +138,7 @@ class RunConfig(Section):
     crf_search: CrfSearchConfig | None = None
     latency: LatencyConfig | None = None
     average: AverageConfig | None = None
+    imported: ImportedConfig | None = None
 
     @classmethod
     def of_stored(cls, table: Mapping[str, Any]) -> Self:

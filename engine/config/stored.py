@@ -25,6 +25,7 @@ from engine.config.described import format_value
 from engine.config.fields import Section
 from engine.config.old_keys import GivenTwice, with_new_keys
 from engine.config.run_config import RunConfig, registries
+from engine.tasks.imported import Imported
 
 RECORD = "component_defaults"
 """The key under which a config records the defaults of components from outside."""
@@ -121,6 +122,9 @@ def flat_values(config: Table, known: Table | None = None) -> dict[str, Any]:
     plugins = table.pop("plugins", None)
     class_set = table["data"].pop("class_set", None) if isinstance(table.get("data"), dict) else None
     flat = dict(_leaves(table, ""))
+    if config.get("task") == Imported.name:  # what its records do not tell has no default
+        told_keys = dict(_leaves(config, ""))
+        flat = {key: value for key, value in flat.items() if key in told_keys}
     if class_set is not None:
         flat[CLASS_SET] = _shown_class_set(class_set)
     if plugins:

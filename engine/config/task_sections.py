@@ -81,6 +81,14 @@ class AverageConfig(Section):
     out: str = option("", "File for the averaged checkpoint besides best.pt, absolute; empty: none")
 
 
+class ImportedConfig(Section):
+    """Where the records of another program's run came from; `seg-engine db import --from` fills it in."""
+
+    program: str = option("", "Whose format they were read from")
+    source: str = option("", "The file or folder, and the run in it")
+    unknown: tuple[str, ...] = Field((), description="What the records do not tell")
+
+
 class PredictConfig(OfImagesConfig):
     """Class maps of images, labelled or not; `seg-engine predict` fills it in."""
 

@@ -66,6 +66,12 @@ class Nvml:
     def gpus(self) -> tuple[Gpu, ...]:
         return tuple(map(self._gpu, self._devices))
 
+    def energy(self) -> tuple[int | None, ...]:
+        """Millijoules that each GPU has used since the driver was loaded; None where it does not tell."""
+        ask = self._library.nvmlDeviceGetTotalEnergyConsumption
+        told = [self._told(ask, device) for device in self._devices]
+        return tuple(None if each is None else int(each) for each in told)
+
     def held(self, uuid: str) -> Held | None:
         """What is held of the GPU or slice with this UUID; None where the driver does not tell of it."""
         library, device = self._library, self._by_uuid(uuid)

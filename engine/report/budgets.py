@@ -85,7 +85,7 @@ def images_seen(run: ComparedRun) -> float | None:
     trained = [epoch for epoch in run.epochs if epoch.split == "train"]
     if not trained or run.row.train_images is None:
         return None
-    last = round(trained[-1].images_per_second * trained[-1].seconds)
+    last = round((trained[-1].images_per_second or 0.0) * (trained[-1].seconds or 0.0))
     return (len(trained) - 1) * run.row.train_images + min(last, run.row.train_images)
 
 

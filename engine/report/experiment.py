@@ -100,7 +100,7 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += [Bullets(comparison.notes)] if comparison.notes else []
     blocks += _literature(experiment)
     blocks += _pretrainings(experiment)
-    blocks += _pictured("Curves", pictures, ("curves", "loss"))
+    blocks += _pictured("Curves", pictures, ("curves", "loss", "dice-hours", "dice-kwh"))
     if comparison.classes:
         blocks += [*_pictured("Classes", pictures, ("classes",)), *_class_tables(experiment)]
     blocks += _pictured("Predictions", pictures, ("samples", "confusion"))
@@ -290,7 +290,7 @@ def _speed(experiment: Experiment) -> Iterator[Block]:
     rows: list[list[Cell]] = []
     for run in (run for run in experiment.runs if TASKS[run.row.task].learns):
         row = run.row
-        seconds = sum(epoch.seconds for epoch in run.compared.epochs)
+        seconds = sum(epoch.seconds or 0.0 for epoch in run.compared.epochs)
         share = "-" if row.utilisation is None else f"{100 * row.utilisation:.0f} %"
         rows.append(
             [
@@ -304,13 +304,16 @@ def _speed(experiment: Experiment) -> Iterator[Block]:
                 data_size(row.peak_memory_bytes),
                 duration(row.first_step_seconds),
                 duration(seconds or None),
+                "-" if row.device_hours is None else f"{row.device_hours:.3g}",
+                *("-" if kwh is None else f"{kwh:.3g}" for kwh in (row.gpu_kwh, row.cpu_kwh)),
             ]
         )
     header = ["run", "device and precision", "images/s", "achieved", "of the ceiling", "parameters"]
-    header += ["a sample", "memory", "first step", "all epochs"]
+    header += ["a sample", "memory", "first step", "all epochs", "device hours", "GPU kWh", "CPU kWh"]
     yield text(
         "Images a second are of training. What is achieved counts three times the forward pass; the ceiling "
-        "is a large matrix product on the same device in the same precision."
+        "is a large matrix product on the same device in the same precision. Energy is of whole GPUs and "
+        "processors, whoever used them, from the start of each attempt to its end; -: not measured."
     )
     yield table(header, rows, numbers_from=2)
 

@@ -54,6 +54,9 @@ def draw_figures(
         "generalise": lambda: _environments(experiment),
         "speed": lambda: _speed(experiment),
     }
+    if _has_energy(experiment):
+        for against in ("hours", "kwh"):
+            drawings[f"dice-{against}"] = partial(_curves, experiment, "dice", against)
     for equal in experiment.findings.budgets:
         drawings[figure_kind(equal)] = partial(_at_budget, equal)
     about = f"seg-engine experiment {experiment.name}"
@@ -71,17 +74,25 @@ def draw_figures(
     return pictures
 
 
-def _curves(experiment: Experiment, measure: str) -> tuple[Figure, str]:
+def _has_energy(experiment: Experiment) -> bool:
+    epochs = [epoch for run in experiment.leading for epoch in run.epochs]
+    return bool(epochs) and all(epoch.joules is not None for epoch in epochs)
+
+
+def _curves(experiment: Experiment, measure: str, against: str = "epochs") -> tuple[Figure, str]:
     epochs = {run.row.id: run.epochs for run in experiment.leading}
     entries = experiment.comparison.entries
     curves = [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in entries]
     ours = {row.recipe for entry in entries for row in entry.rows} & set(STUDY_RECIPES)
-    published = published_results(ours) if ours and measure == "dice" else ()
-    caption = f"{'Dice' if measure == 'dice' else 'Loss'} over the epochs, of validation and of training."
+    published = published_results(ours) if ours and measure == "dice" and against == "epochs" else ()
+    over = {"epochs": "the epochs", "hours": "hours of training and validation", "kwh": "kWh of the same"}
+    caption = (
+        f"{'Dice' if measure == 'dice' else 'Loss'} over {over[against]}, of validation and of training."
+    )
     caption += _SEEDS if any(len(entry.rows) > 1 for entry in entries) else ""
     if published:
         caption += " Hollow marks are the study's published validation Dice."
-    return curves_figure(curves, measure, 2, published), caption
+    return curves_figure(curves, measure, 2, published, against), caption
 
 
 def _at_budget(equal: EqualBudget) -> tuple[Figure, str]:

@@ -131,13 +131,14 @@ def _epochs_done(run: ComparedRun) -> float | None:
 
 def training_seconds(run: ComparedRun) -> float | None:
     """Time spent on training and scoring, pauses between attempts left out."""
-    return sum(epoch.seconds for epoch in run.epochs) or None
+    return sum(epoch.seconds or 0.0 for epoch in run.epochs) or None
 
 
 def _images_per_second(run: ComparedRun) -> float | None:
     """The median over the training epochs, so that neither the first nor a disturbed one counts."""
     speeds = [epoch.images_per_second for epoch in run.epochs if epoch.split == "train"]
-    return median(speeds) if speeds else None
+    known = [speed for speed in speeds if speed is not None]
+    return median(known) if known else None
 
 
 def _of_evaluation(field: str) -> Callable[[ComparedRun], float | None]:
@@ -164,6 +165,9 @@ _EPOCHS: Measure = (Metric("epochs", "epochs", "neither", "epochs"), _epochs_don
 _COSTS: tuple[Measure, ...] = (
     (Metric("seconds", "time", "lower", "seconds"), training_seconds),
     (Metric("images_per_second", "images/s", "higher", "images/s"), _images_per_second),
+    (Metric("device_hours", "device time", "lower", "number", "h"), _of_row("device_hours")),
+    (Metric("gpu_kwh", "GPU energy", "lower", "number", "kWh"), _of_row("gpu_kwh")),
+    (Metric("cpu_kwh", "CPU energy", "lower", "number", "kWh"), _of_row("cpu_kwh")),
     (Metric("parameters", "parameters", "neither", "count"), _of_row("parameters")),
     (Metric("flops_per_sample", "FLOP/sample", "neither", "FLOP"), _of_row("flops_per_sample")),
     (Metric("latency_seconds", "latency", "lower", "latency"), _of_evaluation("latency_seconds")),

@@ -14,8 +14,9 @@ from engine.store import EpochRow, EventRow, RunRow
 
 def facts(row: RunRow, epochs: Sequence[EpochRow], events: Sequence[EventRow], now: float) -> Text:
     """What a run is, what it ran on and what it cost, by its epochs and events; `now` in UTC seconds."""
-    training = [epoch for epoch in epochs if epoch.split == "train"]
-    scoring = [epoch for epoch in epochs if epoch.split == "val"]
+    timed = [(e, e.seconds, e.data_wait or 0.0) for e in epochs if e.seconds is not None]
+    training = [(seconds, wait) for epoch, seconds, wait in timed if epoch.split == "train"]
+    scoring = [seconds for epoch, seconds, _ in timed if epoch.split == "val"]
     facts: list[tuple[str, str]] = []
     if row.parameters is not None:
         flops = large(row.flops_per_sample, "FLOP")
@@ -38,14 +39,15 @@ def facts(row: RunRow, epochs: Sequence[EpochRow], events: Sequence[EventRow], n
     if row.images_per_second is not None:
         facts.append(("speed", f"{row.images_per_second:.1f} images/s{_utilisation(row)}"))
     if training:
-        seconds = sum(epoch.seconds for epoch in training)
-        waited = sum(epoch.data_wait * epoch.seconds for epoch in training) / seconds if seconds else 0.0
+        seconds = sum(each for each, _ in training)
+        waited = sum(wait * each for each, wait in training) / seconds if seconds else 0.0
         a_epoch = f"{duration(seconds / len(training))} training an epoch"
         if scoring:
-            a_epoch += f", {duration(sum(e.seconds for e in scoring) / len(scoring))} scoring"
+            a_epoch += f", {duration(sum(scoring) / len(scoring))} scoring"
         facts.append(("epochs", f"{a_epoch}; {100 * waited:.1f} % of training waited for data"))
     if row.peak_memory_bytes is not None:
         facts.append(("memory", f"{data_size(row.peak_memory_bytes)} at most"))
+    facts += [("cost", told_cost(row))] if row.attempts_measured else []
     starts = {event.event: event.payload for event in events if event.event in ("started", "data")}
     waits = [
         f"{duration(starts[event][field])} {what}"
@@ -60,6 +62,25 @@ def facts(row: RunRow, epochs: Sequence[EpochRow], events: Sequence[EventRow], n
     facts.append(("times", _times(row, now)))
     label = max(len(name) for name, _ in facts)
     return as_lines([Text.assemble((f"{name:<{label}}", "bold"), f"  {value}") for name, value in facts])
+
+
+def told_cost(row: RunRow) -> str:
+    """What the attempts of a run that told it used: time of devices, energy, disk."""
+    parts = [f"{row.device_hours:.3g} device hours" if row.device_hours is not None else "", told_energy(row)]
+    if row.disk_bytes is not None:
+        parts.append(f"{data_size(row.disk_bytes)} on disk")
+    told = ", ".join(part for part in parts if part)
+    missing = row.attempt - row.attempts_measured
+    return f"{told}; {missing} of {row.attempt} attempts not measured" if missing > 0 else told
+
+
+def told_energy(row: RunRow) -> str:
+    """Its energy, and what of the machine is covered."""
+    if row.energy_kwh is None:
+        return "energy not measured"
+    if row.gpu_kwh is not None and row.cpu_kwh is not None:
+        return f"{row.energy_kwh:.3g} kWh (GPU {row.gpu_kwh:.3g}, CPU {row.cpu_kwh:.3g})"
+    return f"{row.energy_kwh:.3g} kWh ({'CPU' if row.gpu_kwh is None else 'GPU'})"
 
 
 def _utilisation(row: RunRow) -> str:

@@ -21,6 +21,7 @@ from engine.requests.refusals import Refused
 from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import absolute, expanded
+from engine.run.freed import when_freed
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS, learns_classes
 from engine.workspace import Workspace
@@ -66,6 +67,9 @@ def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) ->
             raise Refused([f"--checkpoint {error}"]) from error
         return str(path)
     there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
+    if freed := when_freed(run, f"checkpoints/{name}"):
+        told = f"{row.id}: `seg-engine clean` removed it on {freed}; it has {there or 'none'}"
+        raise Refused([f"--checkpoint {which}: {told}"])
     raise Refused([f"--checkpoint {which}: {row.id} has no such checkpoint; it has {there or 'none yet'}"])
 
 
@@ -104,10 +108,8 @@ def derived_config(
         values["data.val_folders"] = ""
     trained = trained_config(workspace, row)
     plain = {key: value for key, value in values.items() if key not in refined}
-    # Where a network was trained says nothing about where it is looked at, nor that compiling pays there.
-    here: dict[str, Any] = {"executor": "local", "devices": "1", "slurm.nodes": 1}
-    here |= {"runtime.compile": "auto"} if trained.runtime.compile == "on" else {}
-    table = with_values(trained, here | plain).model_dump()
+    # Where a network was trained says nothing about where it is looked at.
+    table = with_values(trained, {"executor": "local", "devices": "1", "slurm.nodes": 1} | plain).model_dump()
     config = freeze_classes(
         validate(table | NOT_TAKEN_OVER | {"task": task, TASKS[task].section: dict(about)})
     )

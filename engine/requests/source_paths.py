@@ -16,6 +16,7 @@ from engine.host.input_files import InputFileError, refuse_irregular
 from engine.run.checkpoint_file import CheckpointError
 from engine.run.directory import RunDir
 from engine.run.files import expanded
+from engine.run.freed import when_freed
 from engine.run.weight_kinds import SUFFIXES, kind_of_weights
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
@@ -61,6 +62,8 @@ def find_source(workspace: Workspace, store: Store, key: str, given: str, waits_
         run = workspace.run_dir(settled[1]) if settled else RunDir(path.parent.parent)
         if path.exists() or path.is_symlink():
             _refuse_unreadable(path, key, is_of_run=path.is_relative_to(workspace.runs))
+        elif freed := when_freed(run, f"checkpoints/{path.name}"):
+            raise ConfigError([f"{key}: `seg-engine clean` removed {path} on {freed}"])
         elif run.id != waits_for:
             raise ConfigError([f"{key}: {path} is not there; it must be a run or a file of weights"])
     within = path.is_relative_to(workspace.runs)

@@ -153,11 +153,9 @@ class Averaged(Event):
 
 
 class Compiled(Event):
-    """Whether torch.compile is used from here on, and why; step times are medians in seconds. `of` is what a
-    step is one of: training steps, batches of a validation, or images."""
+    """Whether torch.compile is used from here on, and why; step times are medians in seconds."""
 
     event: Literal["compiled"] = "compiled"
-    of: Literal["training", "validation", "images"] = "training"
     kept: bool
     reason: str
     compile_seconds: Seconds = 0.0
@@ -200,10 +198,12 @@ class Epoch(Event):
 
     The training scores are of the predictions made while training, each before its own step.
     `data_wait` is the share of the time in which the step waited for data, 0 to 1. `budget_used` is the share
-    of the run's budget that is used after it, 1 at its end.
+    of the run's budget that is used after it, 1 at its end. `joules` is the energy since the event of this
+    kind before, or since the network was made; None where none is measured. Only the records of another
+    program, which were imported, lack other numbers.
     """
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"budget_used"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"budget_used", "joules"})
 
     event: Literal["epoch"] = "epoch"
     epoch: EpochNumber
@@ -215,12 +215,13 @@ class Epoch(Event):
     pixel_accuracy: Score | None
     class_dice: ClassScores
     class_iou: ClassScores
-    lr: Rate
-    seconds: Seconds
-    images_per_second: Rate
-    data_wait: Rate
-    peak_memory_bytes: Large
+    lr: Rate | None
+    seconds: Seconds | None
+    images_per_second: Rate | None
+    data_wait: Rate | None
+    peak_memory_bytes: Large | None
     budget_used: Score | None = None
+    joules: Rate | None = None
     metrics: MetricScores = []
 
 
@@ -241,6 +242,32 @@ class Gallery(Event):
     epoch: EpochNumber
     path: Inside
     samples: list[Inside]
+
+
+class ImportedFrom(OfClasses):
+    """The records of another program's run begin: `program` says whose format they were in, `source` where
+    they were, `unknown` what they do not tell."""
+
+    event: Literal["imported"] = "imported"
+    program: Word
+    source: Name
+    unknown: list[str]
+    classes: Classes
+    colors: Colors
+
+
+class Used(Event):
+    """What the attempt has used, told right before it ends: `seconds` of each of its `devices` (GPUs, or 1
+    for the machine's processors), the energy of these GPUs and of the machine's processors, and the bytes
+    that the run's folder has now. Energy is of whole GPUs and processors, whoever used them; None where it is
+    not measured."""
+
+    event: Literal["used"] = "used"
+    devices: Whole
+    seconds: Seconds
+    gpu_joules: Rate | None
+    cpu_joules: Rate | None
+    disk_bytes: Large
 
 
 class Warned(Event):
@@ -306,6 +333,8 @@ AnyEvent = Annotated[
     | CrfFound
     | Timed
     | LatencyResult
+    | ImportedFrom
+    | Used
     | Warned
     | Finished
     | Failed

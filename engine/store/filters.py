@@ -32,6 +32,7 @@ from engine.store.schema import runs, tags
 from engine.store.selects import RUN_FIELDS
 from engine.store.values import dump_json
 from engine.tasks import TASKS
+from engine.tasks.imported import Imported
 
 if TYPE_CHECKING:
     from engine.config.described import ConfigKey
@@ -42,6 +43,8 @@ ALIASES = {
     "took": "duration",
     "dice": "best_dice",
     "ended": "ended_at",
+    "disk": "disk_bytes",
+    "energy": "energy_kwh",
     "flops": "flops_per_sample",
     "last": "last_dice",
     "loss": "last_loss",
@@ -278,8 +281,9 @@ def _column(name: str) -> tuple[Element, str]:
         typed = NumberInJson(value)
     elif kind == "true/false":
         typed = BooleanInJson(value)
-    # A value of another kind is not an absent one, which has a meaning.
-    return sa.case((value.as_string().is_(None), _when_absent(key, typed)), else_=typed), kind
+    # A value of another kind is not an absent one, which has a meaning, but for imported records.
+    absent = sa.case((runs.c.task != Imported.name, _when_absent(key, typed)))
+    return sa.case((value.as_string().is_(None), absent), else_=typed), kind
 
 
 def _when_absent(key: ConfigKey, typed: Element) -> Element:

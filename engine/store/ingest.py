@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.run.events import AnyEvent
+from engine.store.folds.costs import cost_summary
 from engine.store.folds.curves import summary
 from engine.store.folds.folding import Folding
 from engine.store.folds.status import begin_attempt
-from engine.store.schema import epochs, runs
+from engine.store.schema import costs, epochs, runs
 from engine.tasks import learns_classes
 
 
@@ -38,6 +39,8 @@ def fold(connection: sa.Connection, before: dict[str, Any], new: Sequence[AnyEve
     if not run["source"] and folding.changes(epochs):
         by_dice = learns_classes(run["task"], run["classes"])
         run |= summary(connection, run["id"], by_loss=not by_dice)
+    if folding.changes(costs):
+        run |= cost_summary(connection, run["id"])
     changed = {name: value for name, value in run.items() if value != before[name]}
     if changed:
         connection.execute(runs.update().where(runs.c.id == run["id"]).values(changed))

@@ -46,7 +46,11 @@ class RunRow:
     `HARDEST` of a run of the task `robustness`; `crf_miou` is the highest mean IoU of the trials of a run of
     the task `crf-search`; `frames_per_second` is that of the first measurement of a run of the task
     `latency`; `critical_recall` is that of the critical class found least, on the validation split at
-    `best_epoch` or, of the task `evaluate`, on what it scored."""
+    `best_epoch` or, of the task `evaluate`, on what it scored.
+
+    What it cost is the sum over the `attempts_measured` of its attempts that told it, None where nothing is
+    measured: `device_hours`, and `energy_kwh`, which is `gpu_kwh` and `cpu_kwh` together, as far as measured.
+    `disk_bytes` is the size of its folder when its last attempt ended."""
 
     id: str
     name: str
@@ -118,6 +122,12 @@ class RunRow:
     crf_miou: float | None
     frames_per_second: float | None
     critical_recall: float | None
+    device_hours: float | None
+    energy_kwh: float | None
+    gpu_kwh: float | None
+    cpu_kwh: float | None
+    disk_bytes: int | None
+    attempts_measured: int
 
     @property
     def config(self) -> dict[str, Any]:
@@ -151,12 +161,13 @@ class EpochRow:
     dice_image: float | None
     miou: float | None
     pixel_accuracy: float | None
-    lr: float
-    seconds: float
-    images_per_second: float
-    data_wait: float
-    peak_memory_bytes: int
+    lr: float | None
+    seconds: float | None
+    images_per_second: float | None
+    data_wait: float | None
+    peak_memory_bytes: int | None
     budget_used: float | None
+    joules: float | None
     class_dice: dict[str, float | None]
     class_iou: dict[str, float | None]
 

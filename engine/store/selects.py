@@ -56,8 +56,23 @@ def _of_best_detector(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return _of_task("ood", chosen.order_by(pixels_first, o.auroc.desc(), o.seq).limit(1))
 
 
+def _kwh(joules: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return joules / 3.6e6
+
+
 OF_RUN: dict[str, sa.ColumnElement[Any]] = {
     "stored_config": runs.c.config,
+    "device_hours": runs.c.device_seconds / 3600.0,
+    "energy_kwh": _kwh(
+        sa.case(
+            (
+                sa.or_(runs.c.gpu_joules.is_not(None), runs.c.cpu_joules.is_not(None)),
+                sa.func.coalesce(runs.c.gpu_joules, 0.0) + sa.func.coalesce(runs.c.cpu_joules, 0.0),
+            )
+        )
+    ),
+    "gpu_kwh": _kwh(runs.c.gpu_joules),
+    "cpu_kwh": _kwh(runs.c.cpu_joules),
     "experiment": experiments.c.name,
     "tags": sa.select(sa.func.aggregate_strings(tags.c.tag, TAG_SEPARATOR))
     .where(tags.c.run_id == runs.c.id)

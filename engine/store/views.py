@@ -40,14 +40,16 @@ _SQLITE = {
             r.train_images, r.val_images, r.host, r.device_name, r.precision,
             r.created_at, r.started_at, r.ended_at,
             coalesce((SELECT group_concat(t.tag, ',') FROM tags AS t WHERE t.run_id = r.id), '') AS tags,
-            r.note, r.config, r.workspace, r.archived, r.protected, r.trial
+            r.note, r.config, r.workspace, r.archived, r.protected, r.trial,
+            r.device_seconds / 3600.0 AS device_hours, r.gpu_joules / 3.6e6 AS gpu_kwh,
+            r.cpu_joules / 3.6e6 AS cpu_kwh, r.disk_bytes, r.attempts_measured
         FROM runs AS r JOIN experiments AS x ON x.id = r.experiment_id
     """,
     "epoch_scores": f"""
         SELECT
             s.run_id AS run, r.name, x.name AS experiment, s.epoch, s.split, s.attempt, s.t,
             s.loss, s.dice, s.dice_image, s.miou, s.pixel_accuracy, s.lr, s.seconds,
-            s.images_per_second, s.data_wait, s.peak_memory_bytes, s.budget_used
+            s.images_per_second, s.data_wait, s.peak_memory_bytes, s.budget_used, s.joules
         {_WHOSE.format(table="epochs")}
     """,
     # json_each for the IoU too, not a JSON path made of the class's name: a path cannot hold every name.

@@ -10,6 +10,7 @@ from engine.tasks.average import Average
 from engine.tasks.crf_search import CrfSearch
 from engine.tasks.evaluate import Evaluate
 from engine.tasks.generalise import Generalise
+from engine.tasks.imported import Imported
 from engine.tasks.latency import Latency
 from engine.tasks.ood import Ood
 from engine.tasks.predict import Predict
@@ -131,7 +132,7 @@ class TaskRegistry:
 TASKS = TaskRegistry(
     (
         *(Train(), Pretrain(), Average(), Evaluate(), Predict(), Ood(), Robustness(), Generalise()),
-        *(CrfSearch(), Latency()),
+        *(CrfSearch(), Latency(), Imported()),
     )
 )
 

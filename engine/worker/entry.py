@@ -31,6 +31,7 @@ from engine.run.events import Failed, Stopped
 from engine.run.files import sweep_temporaries
 from engine.run.journal import JournalWriter
 from engine.run.telemetry import sample_forever
+from engine.worker.costs import CostMeter
 from engine.worker.ending import Ending, failure
 from engine.worker.log import complain, say
 from engine.worker.nodes import run_nodes
@@ -70,6 +71,7 @@ def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = Fals
     """One attempt at a run, from taking possession of its directory to its exit status."""
     config = run.read_config()
     with possession(run), JournalWriter(run.journal) as journal:
+        costs: CostMeter | None = None
         run.exit_file.unlink(missing_ok=True)
         try:
             tidy(run)
@@ -77,10 +79,11 @@ def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = Fals
             config, notes = usable_config(run)
             beat_forever(run)
             sample_forever(run.samples, journal.attempt, config)
-            ending = do_task(run, config, notes, journal, cache_dir, begun, preemptible)
+            costs = CostMeter(config)  # asks the driver, which may not answer: after the heart has begun
+            ending = do_task(run, config, notes, journal, costs, cache_dir, begun, preemptible)
         except BaseException as error:
             ending = failure(error)
-        return conclude(run, journal, ending)
+        return conclude(run, journal, ending, costs)
 
 
 def do_task(
@@ -88,6 +91,7 @@ def do_task(
     config: RunConfig,
     notes: Sequence[str],
     journal: JournalWriter,
+    costs: CostMeter,
     cache_dir: Path,
     begun: float,
     preemptible: bool,
@@ -105,7 +109,9 @@ def do_task(
     imported = time.monotonic() - imports_begun
     count, nodes = count_devices(config), config.slurm.nodes
     if count * nodes == 1:
-        job = Job(run, config, journal, cache_dir, begun, imported, notes=notes, stop_causes=causes)
+        job = Job(
+            run, config, journal, cache_dir, begun, imported, notes=notes, stop_causes=causes, costs=costs
+        )
         return work(job)
     with exchange() as between:
         listen_for_stops(between.ask_to_stop, preemptible)
@@ -153,8 +159,11 @@ def tidy(run: RunDir) -> None:
         sweep_temporaries(folder)
 
 
-def conclude(run: RunDir, journal: JournalWriter, ending: Ending) -> int:
-    """Put the end of an attempt on the record; returns the exit status."""
+def conclude(run: RunDir, journal: JournalWriter, ending: Ending, costs: CostMeter | None) -> int:
+    """Put the end of an attempt on the record, with what it cost; returns the exit status."""
+    if ending is not None and costs is not None:  # a task that has finished has said so, and what it cost
+        with contextlib.suppress(OSError):  # a full disk must leave room for the end itself
+            journal.write(costs.used(run.path))
     match ending:
         case Failed():
             complain(ending.traceback or ending.message)

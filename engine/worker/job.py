@@ -24,8 +24,9 @@ from engine.plugins import loaded_plugins
 from engine.run.directory import RunDir, RunDirError
 from engine.run.environment import Environment, environment_here, record_environment
 from engine.run.event_files import EventFile
-from engine.run.events import AnyEvent, Epoch, Progress, Started, Warned
+from engine.run.events import AnyEvent, Epoch, Finished, Model, Progress, Started, Warned
 from engine.run.journal import JournalError, JournalWriter
+from engine.worker.costs import CostMeter
 from engine.worker.log import say
 from engine.worker.signals import STOP_CAUSES, StopCause
 
@@ -72,6 +73,7 @@ class Job:
     more_stop_requests: Callable[[], Sequence[StopCause]] = tuple
     """Stop requests that whoever started the ranks has received."""
     group: Group = ALONE
+    costs: CostMeter | None = None
     epochs_done: int = 0
     """Complete epochs that a checkpoint or the journal holds; what a stop reports."""
     classes: int = 0
@@ -93,7 +95,12 @@ class Job:
         """Append to the journal. Raises JournalError when the disk refuses it: no result is lost silently."""
         if self.journal is None:
             return
+        if self.costs is not None and isinstance(event, Model | Epoch):
+            joules = self.costs.since_last()
+            event = event.model_copy(update={"joules": joules}) if isinstance(event, Epoch) else event
         try:
+            if self.costs is not None and isinstance(event, Finished):
+                self.journal.write(self.costs.used(self.run.path))
             self.journal.write(event)
         except OSError as error:
             raise JournalError(f"{self.run.journal}: cannot be written: {error.strerror}") from error

@@ -69,6 +69,7 @@ def take_part(
     imports_begun = time.monotonic()
     from engine.learning.distributed import join_group, local_rank
     from engine.learning.hardware import choose_hardware
+    from engine.worker.costs import CostMeter
     from engine.worker.job import Job
     from engine.worker.work import work
 
@@ -85,6 +86,7 @@ def take_part(
             stop_causes=causes,
             more_stop_requests=between.stop_requests if group.is_main else tuple,
             group=group,
+            costs=CostMeter(config) if journal is not None else None,
         )
     )
 

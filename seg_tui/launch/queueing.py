@@ -129,8 +129,8 @@ def _taken(store: Store, row: RunRow, config: RunConfig, how: str) -> str:
     parts = []
     known = store.results.epochs(row.id)
     epochs = {epoch.epoch for epoch in known}
-    if epochs and row.config.get("data", {}).get("root") == config.data.root:
-        each = sum(epoch.seconds for epoch in known) / len(epochs)
+    if epochs and row.task != "imported" and row.config.get("data", {}).get("root") == config.data.root:
+        each = sum(epoch.seconds or 0.0 for epoch in known) / len(epochs)
         parts.append(f"about {_whole_time(config, each, row.train_images)} ({duration(each)} an epoch)")
     if row.peak_memory_bytes:
         parts.append(f"{data_size(row.peak_memory_bytes)} of memory")

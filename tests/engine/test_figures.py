@@ -89,6 +89,12 @@ def test_curves_against_hours_or_images_count_what_was_used_until_then(
     assert hours.get_xlabel() == "Hours of training and validation"
     images = curves_figure([curve], against="images").axes[0]
     assert list(images.lines[1].get_xdata()) == pytest.approx([80, 160])
+    with pytest.raises(FigureError, match=r"the energy of epochs was not measured; --against hours works"):
+        curves_figure([curve], against="kwh")
+    powered = Curve(curve.label, [[replace(row, joules=1.8e6) for row in run] for run in curve.runs])
+    kwh = curves_figure([powered], against="kwh").axes[0]
+    assert kwh.get_xlabel() == "Energy of training and validation, kWh"
+    assert max(max(line.get_xdata()) for line in kwh.lines if len(line.get_xdata())) == len(curve.runs[0]) / 2
     with pytest.raises(FigureError, match="--against days: is nothing to draw a curve against"):
         curves_figure([curve], against="days")
 

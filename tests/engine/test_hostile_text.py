@@ -95,6 +95,7 @@ ARGUMENTS = {
     "unarchive": ["aaaa1111"],
     "protect": ["aaaa1111"],
     "unprotect": ["aaaa1111"],
+    "clean": ["last", "--run", "aaaa1111"],
     "delete": ["aaaa1111", "--yes"],
     "agent": ["--slots", EVIL],
 }

@@ -12,9 +12,10 @@ import pytest
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.host.processes import identify
+from engine.report.run_facts import told_cost
 from engine.report.runs import done, runs_table
 from engine.run.directory import RunDir
-from engine.run.events import AnyEvent, Failed, Finished, Started, Stopped
+from engine.run.events import AnyEvent, Failed, Finished, Started, Stopped, Used
 from engine.run.journal import read_pieces
 from engine.store import IngestConflict, Store, StoreError
 from engine.store import rebuild as rebuild_module
@@ -45,6 +46,33 @@ def store(tmp_path: Path, new_database: NewDatabase) -> Iterator[Store]:
 
 
 # ---------------------------------------------------------------------- one attempt
+
+
+def test_costs_are_summed_over_the_attempts_that_told_them(store: Store) -> None:
+    run_id = add_run(store)
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.epoch(1, 0.1, 0.2)
+    nothing = ingest(store, run_id, journal.events)
+    assert (nothing.device_hours, nothing.energy_kwh, nothing.disk_bytes) == (None, None, None)
+    used = Used(devices=2, seconds=1800.0, gpu_joules=1.8e6, cpu_joules=None, disk_bytes=10)
+    journal.add(used)
+    journal.add(Stopped(cause="stopped", epoch=1))
+    first = ingest(store, run_id, journal.events)
+    assert (first.device_hours, first.energy_kwh, first.cpu_kwh, first.disk_bytes) == (1.0, 0.5, None, 10)
+    journal.begin(1)  # killed, so that it told nothing
+    journal.begin(1)
+    journal.add(used.model_copy(update={"cpu_joules": 3.6e6, "disk_bytes": 30}))
+    journal.finish(1)
+    last = ingest(store, run_id, journal.events)
+    assert (last.device_hours, last.gpu_kwh, last.cpu_kwh, last.energy_kwh) == (2.0, 1.0, 1.0, 2.0)
+    assert (last.attempt, last.attempts_measured, last.disk_bytes) == (3, 2, 30)
+    assert told_cost(last) == (
+        "2 device hours, 2 kWh (GPU 1, CPU 1), 30 B on disk; 1 of 3 attempts not measured"
+    )
+    cheap = [row.id for row in store.runs(["energy<=2", "disk>=30", "device_hours>1"])]
+    assert cheap == [run_id]
+    assert store.runs(["energy<2"]) == []
 
 
 def test_a_finished_run_has_best_and_last_values(store: Store) -> None:
@@ -444,8 +472,6 @@ def workspace_with_runs(folder: Path) -> Path:
 
 def test_rebuild_makes_the_database_from_the_run_folders(tmp_path: Path) -> None:
     path = workspace_with_runs(tmp_path)
-    with open_store(tmp_path) as store:
-        store.notices.wish("run", "aaaaaaaa", "poweroff")
     steps: list[tuple[int, int]] = []
     report = rebuild(path, tmp_path / "runs", lambda done, total: steps.append((done, total)))
     assert report.imported == ("aaaaaaaa", "bbbbbbbb")
@@ -455,10 +481,6 @@ def test_rebuild_makes_the_database_from_the_run_folders(tmp_path: Path) -> None
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     with open_store(tmp_path) as store:
         assert {run.id: run.best_dice for run in store.runs()} == {"aaaaaaaa": 0.6, "bbbbbbbb": 0.4}
-        assert [(wish.subject, wish.target, wish.state) for wish in store.notices.recent(9)] == [
-            ("aaaaaaaa", "poweroff", "waiting")
-        ]
-    assert report.keeps_notices
     assert report.backup is not None
     with Store(f"sqlite:///{report.backup}") as old:
         assert [run.id for run in old.runs()] == ["zzzzzzzz"]
@@ -474,7 +496,6 @@ def test_rebuild_replaces_a_damaged_database_and_keeps_it(tmp_path: Path) -> Non
     with open_store(tmp_path) as store:
         assert len(store.runs()) == 2
     assert report.backup is not None
-    assert not report.keeps_notices
     assert report.backup.read_bytes().startswith(b"damaged")
     assert report.backup.with_name(report.backup.name + "-wal").read_bytes() == b"its log"
 

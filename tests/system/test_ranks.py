@@ -85,7 +85,7 @@ def whole(make: Make) -> RunDir:
 
 def val_scores(run: RunDir) -> list[Epoch]:
     """What was measured on the validation split, the times and the memory left out."""
-    times = {"seq": 0, "t": 0.0, "seconds": 0.0, "images_per_second": 0.0, "data_wait": 0.0}
+    times = {"seq": 0, "t": 0.0, "seconds": 0.0, "images_per_second": 0.0, "data_wait": 0.0, "joules": None}
     return [
         event.model_copy(update={**times, "peak_memory_bytes": 0})
         for event in read_all(run.journal)
@@ -118,7 +118,7 @@ def test_two_ranks_learn_what_one_learns(make: Make, whole: RunDir) -> None:
 
     events = read_all(whole.journal)
     assert [event.seq for event in events] == list(range(len(events)))
-    assert [event.event for event in events][-2:] == ["result", "finished"]
+    assert [event.event for event in events][-3:] == ["result", "used", "finished"]
     assert [(e.epoch, e.split) for e in events if isinstance(e, Epoch)] == [
         (epoch, split) for epoch in range(1, 7) for split in ("train", "val")
     ]

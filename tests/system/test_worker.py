@@ -53,7 +53,7 @@ def test_a_run_leaves_its_whole_story(new_run: MakeRun, tiny: RunConfig) -> None
     events = read_all(run.journal)
     kinds = [event.event for event in events]
     assert kinds[0] == "started"
-    assert kinds[-2:] == ["result", "finished"]
+    assert kinds[-3:] == ["result", "used", "finished"]
     assert [event.seq for event in events] == list(range(len(events)))
     data = next(event for event in events if isinstance(event, Data))
     assert (data.train_images, data.val_images) == (6, 2)

@@ -36,7 +36,12 @@ MEASURES = {
 }
 """What a curve can be of: field of an epoch's scores -> title of the axis."""
 
-AGAINST = {"epochs": "Epoch", "hours": "Hours of training and validation", "images": "Training images seen"}
+AGAINST = {
+    "epochs": "Epoch",
+    "hours": "Hours of training and validation",
+    "images": "Training images seen",
+    "kwh": "Energy of training and validation, kWh",
+}
 """What a curve can be drawn against -> title of the axis."""
 
 _TRAINING: dict[str, Any] = {"ls": (0, (3, 1.5)), "lw": 0.9}
@@ -80,9 +85,11 @@ def _used(run: Sequence[EpochRow], against: str) -> dict[int, float]:
     total = 0.0
     for row in sorted(run, key=lambda row: (row.epoch, row.split != "train")):
         if against == "hours":
-            total += row.seconds / 3600
+            total += (row.seconds or 0.0) / 3600
+        elif against == "kwh":
+            total += (row.joules or 0.0) / 3.6e6  # a curve with a gap is refused before it is drawn
         elif row.split == "train":
-            total += row.images_per_second * row.seconds
+            total += (row.images_per_second or 0.0) * (row.seconds or 0.0)
         used[row.epoch] = total
     return used
 
@@ -106,6 +113,16 @@ def curves_figure(
         )
     if measure not in MEASURES:
         raise FigureError(f"{measure}: is nothing a curve can be of; it must be one of {', '.join(MEASURES)}")
+    if against in ("hours", "images"):
+        gaps = [c.label for c in curves if any(row.seconds is None for run in c.runs for row in run)]
+        if gaps:
+            raise FigureError(f"{', '.join(gaps)}: the time of epochs is not known; --against epochs works")
+    if against == "kwh":
+        gaps = [c.label for c in curves if any(row.joules is None for run in c.runs for row in run)]
+        if gaps:
+            raise FigureError(
+                f"{', '.join(gaps)}: the energy of epochs was not measured; --against hours works"
+            )
     if not any(curve.points("val", measure) or curve.points("train", measure) for curve in curves):
         raise FigureError(f"no epoch of these runs has a {MEASURES[measure]}; there is no curve to draw")
     with paper_style():
@@ -121,7 +138,7 @@ def curves_figure(
         labels += ["validation", "training"]
         axes.set_xlabel(AGAINST[against])
         axes.set_ylabel(MEASURES[measure])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=against != "hours", nbins=7))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=against in ("epochs", "images"), nbins=7))
         axes.margins(x=0.02)
         axes.grid(axis="y")
         legend_above(axes, handles, labels)

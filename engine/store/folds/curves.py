@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.run.events import Data, Epoch, Model, Speed
+from engine.run.events import Data, Epoch, ImportedFrom, Model, Speed
 from engine.store.folds.folding import Folding, folds
 from engine.store.folds.metrics import put_metrics
 from engine.store.schema import epochs
@@ -15,6 +15,11 @@ from engine.store.schema import epochs
 @folds(Data)
 def data(folding: Folding, event: Data) -> None:
     folding.take(event, "train_images", "val_images", "classes", "colors")
+
+
+@folds(ImportedFrom)
+def imported(folding: Folding, event: ImportedFrom) -> None:
+    folding.take(event, "classes", "colors")
 
 
 @folds(Model)
@@ -32,10 +37,11 @@ def epoch(folding: Folding, event: Epoch) -> None:
     folding.put(epochs, event)
     put_metrics(folding, event.metrics, "epoch", event.split, "input", event.epoch, event.seq)
     run = folding.run
-    run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, event.peak_memory_bytes)
+    if event.peak_memory_bytes is not None:
+        run["peak_memory_bytes"] = max(run["peak_memory_bytes"] or 0, event.peak_memory_bytes)
     folding.take(event, "budget_used", leave_none=True)
     if event.split == "train":
-        folding.take(event, "images_per_second")
+        folding.take(event, "images_per_second", leave_none=True)
 
 
 def summary(connection: sa.Connection, run_id: str, by_loss: bool) -> dict[str, Any]:

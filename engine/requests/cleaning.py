@@ -1,0 +1,150 @@
+"""What takes the disk of a workspace, and freeing what nobody needs any more.
+
+The best checkpoint of a run, those of chosen epochs, its journal and its outputs are never freed; nor is
+anything of a run that is protected, has not ended, or has a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.agent.ingest import has_living_worker
+from engine.data.prune import CacheInfo, list_caches, prune_caches
+from engine.requests.source_paths import BEST, LAST
+from engine.run.directory import RunDir
+from engine.run.freed import note_freed
+from engine.store import RunRow, Store
+from engine.workspace import Workspace
+
+OF_RUNS: dict[str, str] = {
+    "last": "last.pt of finished runs; it can no longer be scored or averaged",
+    "galleries": "predictions that `picture` and the dashboard show; they cannot be made again",
+    "logs": "log.txt and system.jsonl; they cannot be made again",
+}
+"""What of a run can be freed -> what that is, and what freeing it costs."""
+
+KINDS: Mapping[str, str] = {"caches": "images of data sets; made again when they are needed"} | OF_RUNS
+
+_LAST = re.compile(r"([a-z0-9]{8})/checkpoints/last\.pt$")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run takes, in bytes by kind; `kept` says of each kind that stays why."""
+
+    row: RunRow
+    bytes: Mapping[str, int]
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.bytes.values())
+
+    def free(self, kind: str) -> int:
+        """Bytes of a kind that can be freed."""
+        return 0 if kind in self.kept else self.bytes.get(kind, 0)
+
+
+def survey(workspace: Workspace, store: Store, chosen: Sequence[RunRow] = ()) -> list[Usage]:
+    """What the chosen runs take, or all; the largest first. Runs whose folder is elsewhere are left out."""
+    rows = store.runs(sort="created_at")
+    needed = _needed(rows)
+    found = [
+        _usage(workspace.run_dir(row.id), row, needed)
+        for row in (chosen or rows)
+        if workspace.run_dir(row.id).path.is_dir()
+    ]
+    return sorted(found, key=lambda usage: -usage.total)
+
+
+def free(workspace: Workspace, store: Store, run_id: str, kind: str) -> str:
+    """Free a kind of what a run has, unless something has come up meanwhile; returns that, or "".
+
+    Raises OSError.
+    """
+    run, row = workspace.run_dir(run_id), store.run(run_id)
+    if why := _why_kept(kind, run, row, _needed(store.runs())):
+        return why
+    if kind == "last":
+        note_freed(run, f"checkpoints/{LAST}")
+        (run.checkpoints / LAST).unlink(missing_ok=True)
+    elif kind == "galleries":
+        for entry in run.gallery.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    else:
+        for path in (run.log, run.samples):
+            path.unlink(missing_ok=True)
+    return ""
+
+
+def caches(workspace: Workspace) -> list[CacheInfo]:
+    return list_caches(workspace.cache)
+
+
+def free_caches(workspace: Workspace) -> list[CacheInfo]:
+    """Remove all caches that no run is building; returns them. Raises DataError."""
+    return prune_caches(workspace.cache, everything=True)
+
+
+def _usage(run: RunDir, row: RunRow, needed: Mapping[str, str]) -> Usage:
+    taken = {"last": _size(run.checkpoints / LAST), "galleries": _size(run.gallery)}
+    taken["logs"] = _size(run.log) + _size(run.samples)
+    taken["best"] = _size(run.checkpoints / BEST)
+    taken["other"] = _size(run.path) - sum(taken.values())
+    kept = {kind: why for kind in OF_RUNS if taken[kind] and (why := _why_kept(kind, run, row, needed))}
+    return Usage(row, taken, kept)
+
+
+def _why_kept(kind: str, run: RunDir, row: RunRow, needed: Mapping[str, str]) -> str:
+    """Why a kind of what a run has is not freed; "" when it can be."""
+    if row.protected:
+        return "is protected"
+    if not row.ended:
+        return f"is {row.status}"
+    if kind == "last":
+        if row.status != "finished":
+            return f"is {row.status} and can be resumed from it"
+        if not (run.checkpoints / BEST).is_file():
+            return "has no other checkpoint"
+        if row.id in needed:
+            return f"is needed by {needed[row.id]}"
+    if has_living_worker(run):
+        return "has a worker"
+    return run.why_unwritable()
+
+
+def _needed(rows: Iterable[RunRow]) -> dict[str, str]:
+    """Whose last.pt a config names, and the run that it is of."""
+    return {
+        found[1]: row.id
+        for row in rows
+        for text in _texts(row.stored_config)
+        if (found := _LAST.search(text)) and found[1] != row.id
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of those below a folder; 0 where there is nothing. Links count as themselves."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+    except OSError:
+        return 0
+    total = 0
+    for place, _, files in os.walk(path):
+        total += sum(_size(Path(place, name)) for name in files)
+    return total

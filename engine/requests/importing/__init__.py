@@ -1,0 +1,1 @@
+"""The records of other programs, made into runs of the task `imported`."""

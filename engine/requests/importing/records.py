@@ -1,0 +1,196 @@
+"""What other programs have recorded of their runs, as they name it: TensorBoard, MLflow and tables in CSV."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError
+
+
+class RecordsError(EngineError):
+    """Records that cannot be read; the message is one line."""
+
+
+@dataclass
+class Records:
+    """One run. `points` holds for each metric, by step, (UTC seconds, value); `config` what is told of its
+    config, by key. `end` is "" where the records do not tell how it ended."""
+
+    source: str
+    name: str
+    experiment: str = ""
+    points: dict[str, dict[int, tuple[float, float]]] = field(default_factory=dict)
+    config: dict[str, str] = field(default_factory=dict)
+    end: str = ""
+
+    def add(self, metric: str, step: int, t: float, value: float) -> None:
+        """Keep a value; of several at one step the last counts, and one that is no number is left out."""
+        if math.isfinite(value):
+            self.points.setdefault(metric, {})[step] = (t, value)
+
+
+def read_tensorboard(folder: Path) -> Iterator[Records]:
+    """A run for each folder that holds event files."""
+    _need("tensorboard", "tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    for place, _, files in sorted(os.walk(folder)):
+        if not any("tfevents" in name for name in files):
+            continue
+        read = EventAccumulator(place, size_guidance={"tensors": 0, "scalars": 0})
+        read.Reload()
+        relative = os.path.relpath(place, folder)
+        records = Records(place, os.path.basename(place) if relative == "." else relative)
+        for tag in read.Tags()["scalars"]:
+            for event in read.Scalars(tag):
+                records.add(tag, event.step, event.wall_time, float(event.value))
+        for tag in read.Tags()["tensors"]:
+            for event in read.Tensors(tag):
+                value = make_ndarray(event.tensor_proto)
+                if value.size == 1 and value.dtype.kind in "fiu":
+                    records.add(tag, event.step, event.wall_time, float(value.item()))
+        records.config = _hyperparameters(read)
+        yield records
+
+
+def _hyperparameters(read: Any) -> dict[str, str]:
+    from tensorboard.plugins.hparams import metadata
+
+    try:
+        content = read.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    except KeyError:
+        return {}
+    told = metadata.parse_session_start_info_plugin_data(content).hparams
+    config = {}
+    for key, value in told.items():
+        match value.WhichOneof("kind"):
+            case "string_value":
+                config[key] = value.string_value
+            case "bool_value":
+                config[key] = str(value.bool_value).lower()
+            case "number_value":
+                config[key] = f"{value.number_value:.17g}"
+    return config
+
+
+def read_mlflow(folder: Path) -> Iterator[Records]:
+    """The runs of all experiments of a file store."""
+    _need("mlflow", "mlflow")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    try:
+        client = MlflowClient(tracking_uri=folder.absolute().as_uri())
+        for experiment in client.search_experiments():
+            token: str | None = None
+            while True:
+                found = client.search_runs([experiment.experiment_id], page_token=token)
+                for run in found:
+                    yield _of_mlflow(client, run, f"{folder}/{experiment.experiment_id}", experiment.name)
+                token = found.token
+                if not token:
+                    break
+    except MlflowException as error:
+        raise RecordsError(f"{folder}: {' '.join(str(error).split())}") from error
+
+
+def _of_mlflow(client: Any, run: Any, place: str, experiment: str) -> Records:
+    records = Records(f"{place}/{run.info.run_id}", run.info.run_name or run.info.run_id, experiment)
+    for metric in run.data.metrics:
+        for point in client.get_metric_history(run.info.run_id, metric):
+            records.add(metric, point.step, point.timestamp / 1000, point.value)
+    records.config = dict(run.data.params)
+    records.end = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}.get(run.info.status, "")
+    return records
+
+
+STEPS = ("epoch", "step", "Epoch", "Step")
+
+
+def read_csv(folder: Path) -> Iterator[Records]:
+    """The runs of `export --format csv`, or else a run for each file, with a metric a column and a column
+    `epoch` or `step`."""
+    if (folder / "epochs.csv").is_file():
+        yield from _of_own_tables(folder)
+        return
+    for path in sorted(folder.rglob("*.csv")):
+        lines = _lines(path)
+        step = next((name for name in STEPS if lines and name in lines[0]), None)
+        if step is None:
+            raise RecordsError(f"{path}: has no column called epoch or step")
+        records = Records(str(path), path.stem)
+        t = path.stat().st_mtime
+        for line in lines:
+            number = _number(line[step])
+            for name, text in line.items():
+                value = _number(text)
+                if name != step and value is not None and number is not None:
+                    records.add(name, int(number), t, value)
+        yield records
+
+
+_OF_SPLIT = (
+    *("loss", "dice", "dice_image", "miou", "pixel_accuracy", "lr", "seconds"),
+    *("images_per_second", "data_wait", "peak_memory_bytes", "joules"),
+)
+
+
+def _of_own_tables(folder: Path) -> Iterator[Records]:
+    runs: dict[str, Records] = {}
+    for line in _lines(folder / "epochs.csv"):
+        run = line.get("run", "")
+        records = runs.setdefault(run, Records(f"{folder / 'epochs.csv'}:{run}", line.get("name") or run))
+        for name in _OF_SPLIT:
+            if (value := _number(line.get(name, ""))) is not None:
+                records.add(f"{name}/{line['split']}", int(line["epoch"]), float(line["t"]), value)
+    if (folder / "class_scores.csv").is_file():
+        for line in _lines(folder / "class_scores.csv"):
+            for kind in ("dice", "iou"):
+                value = _number(line.get(kind, ""))
+                if value is not None and line["run"] in runs:
+                    known = runs[line["run"]]
+                    t = next(iter(known.points.values()), {}).get(int(line["epoch"]), (0.0, 0.0))[0]
+                    known.add(f"class_{kind}/{line['split']}/{line['class']}", int(line["epoch"]), t, value)
+    if (folder / "runs.csv").is_file():
+        for line in _lines(folder / "runs.csv"):
+            if (told := runs.get(line.get("id", ""))) is not None:
+                told.experiment = line.get("experiment", "")
+                told.end = line["status"] if line.get("status") in ("finished", "failed", "stopped") else ""
+                told.config = {key: value for key, value in line.items() if key and value and "." in key}
+    yield from runs.values()
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return [{k: v or "" for k, v in line.items() if k} for line in csv.DictReader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordsError(f"{path}: is no CSV file: {error}") from error
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _need(package: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise RecordsError(f"--from {package}: needs {package}: pip install 'seg-engine[{extra}]'")
+
+
+READERS: Mapping[str, Callable[[Path], Iterator[Records]]] = {
+    "tensorboard": read_tensorboard,
+    "csv": read_csv,
+    "mlflow": read_mlflow,
+}

@@ -1,0 +1,33 @@
+"""What `seg-engine clean` has removed from a run's folder, so that whoever misses it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from engine.run.directory import RunDir
+from engine.run.files import read_json, write_json
+
+_NAME = "freed.json"
+
+
+def note_freed(run: RunDir, path: str) -> None:
+    """Remember that `path`, from the run's folder, is about to be removed. Raises OSError."""
+    write_json(run.path / _NAME, _noted(run) | {path: time.time()})
+
+
+def when_freed(run: RunDir, path: str | Path) -> str:
+    """The day, UTC, on which a file of the run was freed; "" when it was not, or is there again."""
+    told = _noted(run).get(str(path))
+    if told is None or (run.path / path).exists():
+        return ""
+    return time.strftime("%Y-%m-%d", time.gmtime(told))
+
+
+def _noted(run: RunDir) -> dict[str, float]:
+    with contextlib.suppress(OSError, ValueError):
+        told = read_json(run.path / _NAME)
+        if isinstance(told, dict):
+            return {str(path): t for path, t in told.items() if isinstance(t, int | float) and 0 <= t < 1e11}
+    return {}

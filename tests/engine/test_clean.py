@@ -1,0 +1,101 @@
+"""`seg-engine clean`: what it says, what it frees, and what it never does."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
+from engine.run.directory import RunDir
+from engine.run.events import Stopped
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir
+
+
+def fill(run: RunDir, *checkpoints: str) -> None:
+    for name in checkpoints:
+        (run.checkpoints / name).write_bytes(b"x" * 1000)
+    (run.gallery / "epoch_0001").mkdir()
+    (run.gallery / "epoch_0001/0.png").write_bytes(b"x" * 200)
+    run.log.write_bytes(b"x" * 30)
+
+
+@pytest.fixture
+def runs(workspace: Workspace) -> dict[str, RunDir]:
+    """A finished run, and one for each reason to keep last.pt."""
+    stopped = MadeUpJournal()
+    stopped.begin()
+    stopped.add(Stopped(cause="stopped", epoch=0))
+    found = {
+        "plain": import_made_up_run(workspace, "aaaa1111", finished_journal(), name="plain"),
+        "kept": import_made_up_run(workspace, "bbbb2222", finished_journal(), name="kept", protected=True),
+        "source": import_made_up_run(workspace, "cccc3333", finished_journal(), name="source"),
+        "only": import_made_up_run(workspace, "dddd4444", finished_journal(), name="only"),
+        "stopped": import_made_up_run(workspace, "eeee5555", stopped, name="stopped"),
+    }
+    for name, run in found.items():
+        fill(run, *(["last.pt"] if name == "only" else ["last.pt", "best.pt"]))
+    weights = {"init.weights": "../cccc3333/checkpoints/last.pt", "init.mode": "same"}
+    user = make_run_dir(workspace.runs, "ffff6666", finished_journal(), name="user")
+    known = with_values(RunConfig(), {"init.weights": weights["init.weights"]})
+    user.config_file.write_text(known.model_dump_json())
+    with workspace.open_store() as store:
+        store.journals.import_run(user)
+    return found
+
+
+def test_without_a_kind_it_says_what_takes_the_disk(seg: Command, runs: dict[str, RunDir]) -> None:
+    told = seg("clean")
+    assert told.status == 0
+    assert "can be freed" in told.out
+    record = {each["run"]: each for each in seg("clean --json").json["runs"]}
+    assert record["aaaa1111"]["bytes"] | {"other": 0} == {
+        "last": 1000, "best": 1000, "galleries": 200, "logs": 30, "other": 0,
+    }  # fmt: skip
+    assert "plain" in told.out
+
+
+def test_last_is_freed_only_where_nobody_needs_it(
+    seg: Command, runs: dict[str, RunDir], workspace: Workspace
+) -> None:
+    dry = seg("clean last")
+    assert "last of aaaa1111" in dry.out
+    for why in (
+        "is protected",
+        "is needed by ffff6666",
+        "has no other checkpoint",
+        "is stopped and can be resumed",
+    ):
+        assert f"kept of 1 run, last: {why}" in dry.out
+    assert "would free 1000 B; this cannot be undone; add --yes to free it" in dry.out
+    assert all((run.checkpoints / "last.pt").exists() for run in runs.values())
+    done = seg("clean last --yes")
+    assert "freed 1000 B" in done.out
+    assert [name for name, run in runs.items() if not (run.checkpoints / "last.pt").exists()] == ["plain"]
+    assert (runs["plain"].checkpoints / "best.pt").exists()
+    later = seg("evaluate aaaa1111 --checkpoint last")
+    assert "aaaa1111: `seg-engine clean` removed it on 20" in later.err
+    assert "it has best.pt" in later.err
+    resumed = seg("resume aaaa1111")
+    assert resumed.status != 0
+    assert "is finished" in resumed.err
+    assert "last.pt" not in "\n".join(
+        line for line in seg("db check").out.splitlines() if line.startswith("aaaa")
+    )
+    assert seg("clean last").out.count("nothing to free") == 1
+
+
+def test_galleries_and_logs_of_one_run(seg: Command, runs: dict[str, RunDir]) -> None:
+    assert "freed 230 B" in seg("clean galleries logs --run plain --yes").out
+    assert list(runs["plain"].gallery.iterdir()) == []
+    assert not runs["plain"].log.exists()
+    assert (runs["source"].gallery / "epoch_0001/0.png").exists()
+    assert seg("show plain").status == 0
+
+
+def test_wrong_words_free_nothing(seg: Command, runs: dict[str, RunDir]) -> None:
+    assert "did you mean last?" in seg("clean lasts --yes").err
+    assert "name some of caches, last, galleries, logs" in seg("clean --yes").err
+    assert "caches: are of no run" in seg("clean caches --run plain").err
+    assert all((run.checkpoints / "last.pt").exists() for run in runs.values())

@@ -1,0 +1,119 @@
+"""`db import --from`: what other programs recorded, beside own runs and to the last digit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from engine.exits import BAD_USE
+from engine.run.scalars import scalars
+from engine.store import EpochRow
+from engine.workspace import Workspace
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import MadeUpJournal
+
+
+@pytest.fixture
+def curve(workspace: Workspace) -> list[EpochRow]:
+    """A run of two epochs, named `made up`, with digits that 32 bits do not have."""
+    journal = MadeUpJournal()
+    journal.begin()
+    for epoch in (1, 2):
+        journal.epoch(epoch, 0.1234567890123456 * epoch, 0.0987654321098765 * epoch)
+    journal.finish(2)
+    import_made_up_run(workspace, "abcdefgh", journal, name="made up")
+    with workspace.open_store() as store:
+        return store.results.epochs("abcdefgh")
+
+
+def imported(workspace: Workspace) -> list[str]:
+    with workspace.open_store() as store:
+        return [row.id for row in store.runs(["task=imported"])]
+
+
+@pytest.mark.parametrize("program", ["csv", "tensorboard", "mlflow"])
+def test_what_was_exported_comes_back_to_the_last_digit(
+    seg: Command, workspace: Workspace, curve: list[EpochRow], program: str
+) -> None:
+    if program != "csv":
+        pytest.importorskip(program)
+    folder = workspace.root / "out"
+    assert seg(f"export 'made up' --format {program} --out {folder}").status == 0
+    done = seg(f"db import {folder} --from {program}")
+    assert done.status == 0, done.err
+    (run_id,) = imported(workspace)
+    with workspace.open_store() as store:
+        rows = store.results.epochs(run_id)
+        row = store.run(run_id)
+    assert [dict(scalars(each)) for each in rows] == [dict(scalars(each)) for each in curve]
+    if program == "csv":
+        assert [asdict(each) for each in rows] == [asdict(each) for each in curve]
+    else:
+        assert {each.seconds for each in rows} == {None}  # which these formats do not have
+    assert (row.status, row.best_epoch, row.best_dice) == ("finished", 2, curve[-1].dice)
+    assert row.experiment == ("imported" if program == "tensorboard" else "test")
+
+    again = seg(f"db import {folder} --from {program}")
+    assert "already here" in again.out
+    assert imported(workspace) == [run_id]
+    assert seg("db rebuild").status == 0
+    assert imported(workspace) == [run_id]
+    with workspace.open_store() as store:
+        assert store.results.epochs(run_id) == rows
+    assert "made up" in seg(f"compare {run_id} abcdefgh").out
+    assert seg(f"show {run_id}").status == 0
+    for command in (f"resume {run_id}", f"rerun {run_id}", f"evaluate {run_id}"):
+        refused = seg(command)
+        assert refused.status != 0, command
+        assert len(refused.err.splitlines()) == 1, refused.err
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_a_foreign_table_needs_to_know_which_number_is_the_dice(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "old", "night.csv", "epoch,F1,train_loss,gpu\n1,0.25,2.5,3\n2,0.5,1.5,3\n")
+    asked = seg(f"db import {folder} --from csv")  # the loss alone is a score
+    assert asked.status == 0
+    assert "left out: F1, gpu" in asked.out
+    seg(f"delete {imported(workspace)[0]} --yes")
+    done = seg(f"db import {folder} --from csv --dice F1 --metric seconds/train=gpu --experiment old")
+    assert done.status == 0, done.err
+    (run_id,) = imported(workspace)
+    record = seg(f"show {run_id} --json").json
+    assert (record["best_dice"], record["last_loss"], record["experiment"]) == (0.5, 1.5, "old")
+    assert "not known: checkpoints, images, device, config, how it ended" in record["note"]
+    table = seg("runs --csv --columns id,model.name,optimizer.lr,dice").out
+    assert f"{run_id},,,0.5" in table.replace("-", "")
+
+
+def test_what_cannot_be_taken_is_one_line(seg: Command, workspace: Workspace, tmp_path: Path) -> None:
+    folder = write(tmp_path / "old", "a.csv", "step,F1\n1,0.5\n")
+    unknown = seg(f"db import {folder} --from csv")
+    assert unknown.status == BAD_USE
+    assert "no metric is known as a score; say which one is with --dice NAME" in unknown.err
+    assert "it has: F1" in unknown.err
+    assert (
+        "has no metric dice for dice/val; it has: F1" in seg(f"db import {folder} --from csv --dice dice").err
+    )
+    percent = write(tmp_path / "percent", "a.csv", "epoch,dice/val\n1,63.2\n")
+    assert (
+        "dice/val is 63.2 at step 1; a score must be from 0 to 1"
+        in seg(f"db import {percent} --from csv").err
+    )
+    other = write(tmp_path / "other", "a.csv", "x,y\n1,2\n")
+    assert "has no column called epoch or step" in seg(f"db import {other} --from csv").err
+    assert "has no records of tensorboard" in seg(f"db import {folder} --from tensorboard").err
+    assert (
+        "--metric nonsense: must be WHAT=NAME" in seg(f"db import {folder} --from csv --metric nonsense").err
+    )
+    assert "add --from WHAT" in seg(f"db import {folder} --dice F1").err
+    assert imported(workspace) == []
+    assert "task: imported is for records" in seg(f"run quick task=imported --data {tmp_path}").err
