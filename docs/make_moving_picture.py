@@ -13,6 +13,7 @@ filmed trains anew. KEY=VALUE changes all runs. On two idle CPU cores this takes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 from draw_terminal import draw_screen, save_gif
 from PIL import Image
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from engine.classes import CITYSCAPES
 from engine.workspace import find_workspace
@@ -153,7 +155,8 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until all that was asked for in threads has come and been drawn."""
     for _ in range(2):
         await pilot.pause(0.2)
-        await pilot.app.workers.wait_for_complete()
+        with contextlib.suppress(WorkerCancelled):  # by a newer one
+            await pilot.app.workers.wait_for_complete()
     await pilot.pause(0.3)
 
 

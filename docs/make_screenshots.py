@@ -9,12 +9,14 @@ The runs are whatever the workspace holds. The pictures in the repository show t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 from draw_terminal import draw_screen
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from engine.workspace import find_workspace
 from seg_tui.app import SegTui
@@ -50,7 +52,8 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until all that was asked for in threads has come and been drawn."""
     for _ in range(3):
         await pilot.pause(0.3)
-        await pilot.app.workers.wait_for_complete()
+        with contextlib.suppress(WorkerCancelled):  # by a newer one
+            await pilot.app.workers.wait_for_complete()
     await pilot.pause(0.6)
 
 

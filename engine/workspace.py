@@ -29,9 +29,11 @@ DATABASE_NAME = "experiments.db"
 
 @dataclass(frozen=True)
 class Workspace:
-    """Says where things lie; creates nothing until it is asked to."""
+    """Says where things lie; creates nothing until it is asked to. `read_only` is "", or why its database is
+    to be changed by nobody who opens it here."""
 
     root: Path
+    read_only: str = ""
 
     @property
     def database(self) -> Path:
@@ -92,7 +94,8 @@ class Workspace:
         """Open the database, making or migrating it first. Raises StoreError.
 
         Only to `look` gives a workspace no name on a server that has none there yet, and opens for reading
-        what this user may not write.
+        what this user may not write. Of a workspace that is `read_only` everything is opened for reading, and
+        a database of an older version is refused, as it would have to be changed.
         """
         from engine.store import Store, StoreError  # the front end starts faster when it needs no database
 
@@ -101,8 +104,8 @@ class Workspace:
                 f"{DATABASE_VARIABLE}: must be the URL of a server, postgresql://USER@HOST/DATABASE; a file "
                 "is always the workspace's own"
             )
-        name = self.identity(make=not look) if self.on_server else ""
-        return Store(self.database_url, timeout, name, upgrade, look)
+        name = self.identity(make=not look and not self.read_only) if self.on_server else ""
+        return Store(self.database_url, timeout, name, upgrade, look, self.read_only)
 
 
 def _user() -> str:

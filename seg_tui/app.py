@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 6.0
 
 READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
+WHY_UNCHANGED = "--read-only changes nothing"
 
 
 DraftKey = tuple[str, tuple[str, ...]]
@@ -113,7 +114,7 @@ class SegTui(App[None]):
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._safe_lines = SafeLines()
         self.error_console = Stream(stderr=True)
-        self.workspace = workspace
+        self.workspace = workspace = replace(workspace, read_only=WHY_UNCHANGED) if read_only else workspace
         self.store = SharedStore(workspace)
         self.now = now
         self.graphics: Graphics | None = None
@@ -191,7 +192,7 @@ class SegTui(App[None]):
         self._tell_ends(before)
         if not self._welcomed:
             self._welcomed = True
-            if message.snapshot.read_only:
+            if message.snapshot.read_only and not self.read_only:
                 self._notify(f"read-only: {message.snapshot.read_only}", "warning")
             elif not message.snapshot.runs and not self.read_only:
                 self.go_to.welcome(self._demo)

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
 from engine.report.trials import best_trials
-from engine.run.directory import RunDir
 from engine.store import (
     CorruptionRow,
     CrfRow,
@@ -29,6 +29,9 @@ from engine.store import (
 from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui.logfile import read_end
+
+if TYPE_CHECKING:
+    from engine.run.directory import RunDir
 
 LOG_BYTES = 64 * 1024
 """How much of the end of a log is read."""

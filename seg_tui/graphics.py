@@ -14,9 +14,9 @@ from textual.widget import Widget
 
 if TYPE_CHECKING:
     from PIL import Image
-    from textual_image.widget import SixelImage
 
     from seg_tui.widgets.kitty_image import KittyImage
+    from seg_tui.widgets.sixel_image import SixelImage
 
 MOST_CELLS = {"kitty": 297, "sixel": 10_000}
 """Cells down or across that an image may take: Kitty's placeholders count no further."""
@@ -55,9 +55,9 @@ def open_graphics(name: str) -> tuple[Graphics | None, str]:
         return None, ""
     from textual_image._terminal import get_cell_size
     from textual_image.renderable import sixel, tgp
-    from textual_image.widget import SixelImage
 
     from seg_tui.widgets.kitty_image import KittyImage
+    from seg_tui.widgets.sixel_image import SixelImage
 
     knows = {"kitty": tgp.query_terminal_support, "sixel": sixel.query_terminal_support}[name]
     if not knows():

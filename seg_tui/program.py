@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import EngineError
 from engine.exits import tell
 from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace, find_workspace
-from seg_tui.app import SegTui
+from seg_tui.app import WHY_UNCHANGED, SegTui
 from seg_tui.live import Snapshot
 from seg_tui.widgets.columns import UNDER_WAY
 
@@ -50,6 +51,8 @@ def main() -> None:
             from engine.plugins import load_plugin
 
             load_plugin(plugin)
+        if options.read_only:
+            _refuse_other_version(workspace)
         if options.web:
             from seg_tui.web import Served, serve
 
@@ -142,6 +145,20 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise CannotOpen(f"{folder}: cannot be made for the demo: {error.strerror}") from error
+
+
+def _refuse_other_version(workspace: Workspace) -> None:
+    """Raises OtherVersion for a database that would have to be changed before it can be looked at. Any other
+    trouble with it is told by the dashboard, and may pass."""
+    from engine.store import StoreError
+    from engine.store.errors import OtherVersion
+
+    try:
+        replace(workspace, read_only=WHY_UNCHANGED).open_store(timeout=1.0).close()
+    except OtherVersion:
+        raise
+    except StoreError:
+        pass
 
 
 def _refuse_without_web(options: argparse.Namespace) -> None:

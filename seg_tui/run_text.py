@@ -152,7 +152,8 @@ def _started(told: dict[str, Any]) -> str:
 
 def _compiled(told: dict[str, Any]) -> str:
     kept = "compiled" if told.get("kept") else "not compiled"
-    return f"{kept}: {told.get('reason')}"
+    what = "validation " if told.get("of") == "validation" else ""
+    return f"{what}{kept}: {told.get('reason')}"
 
 
 def _checkpoint(told: dict[str, Any]) -> str:

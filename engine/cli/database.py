@@ -68,6 +68,7 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
             "imported": list(done.imported),
             "unreadable": [{"folder": str(folder), "problem": problem} for folder, problem in unreadable],
             "backup": str(done.backup) if done.backup else None,
+            "keeps_notices": done.keeps_notices,
         }
         print_json(record)
         return 1 if unreadable else 0
@@ -75,6 +76,10 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
     if done.backup is not None:
         what = "what it had of this workspace" if workspace.on_server else "the database as it was"
         output.say(f"{what}: {done.backup}")
+    if not done.keeps_notices:
+        notices.say(
+            "the old database could not be read: commands that --on-end and `queue on-end` asked for are lost"
+        )
     for folder, problem in unreadable:
         notices.say(f"left out: {folder.name}: {problem}")
     return 1 if unreadable else 0

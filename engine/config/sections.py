@@ -330,7 +330,8 @@ class RuntimeConfig(Section):
     )
     compile: Literal["off", "auto", "on"] = option(
         "auto",
-        "torch.compile; auto: on CUDA, if steps measured at the start show that it pays off within the run",
+        "torch.compile; auto: on CUDA, if steps measured at the start show that it pays off within the run; "
+        "also for validation and for images that are evaluated or predicted",
     )
     graph: Literal["off", "auto", "on"] = option(
         "auto",

@@ -30,6 +30,7 @@ from engine.data.decode import map_in_order, read_pair, resize_image, resize_lab
 from engine.data.instance_ids import read_instance_ids
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
+from engine.inference.compiled import compiled_for
 from engine.inference.counting import Beside
 from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.latency import machine_of
@@ -207,6 +208,7 @@ def score_images(
     known = set(kept.confusions.names)
     left = [sample for sample in pairs.samples if sample.name not in known]
     begun, classes = time.monotonic(), len(network.classes)
+    network = compiled_for(job, network, len(left))
 
     def judge(read: Read) -> tuple[Tensor, list[Tensor]]:
         """The class map uint8 [H, W] and what it confuses; with a CRF also what the one before it did."""

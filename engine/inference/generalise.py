@@ -29,6 +29,7 @@ from engine.data.decode import train_id_table
 from engine.data.environments import Environment, notes_of, open_environments
 from engine.data.pairs import refuse_other_classes
 from engine.inference.ahead import computed_ahead
+from engine.inference.compiled import compiled_for
 from engine.inference.network import Network, load_network, trained_run
 from engine.inference.progress import Steps, read_ahead
 from engine.learning.class_maps import class_map
@@ -76,6 +77,7 @@ def generalise(job: Job) -> None:
     job.record(_begun(about, network, merging, environments, done))
     describe_model(job, network.model, len(network.classes))
     progress = Steps(job, "generalise", steps, done)
+    network = compiled_for(job, network, steps - done)
     for place, (environment, counted, path) in enumerate(zip(environments, counts, paths, strict=True)):
         count_images(job, about, environment, network, counted, path, progress)
         job.record(result_of(about, place, environment, merging, counted, counts[0]))

@@ -23,6 +23,7 @@ from engine.data.decode import resize_image
 from engine.data.membership import Trained
 from engine.errors import EngineError
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
+from engine.learning.compiled_passes import CompiledPasses
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import to_device
 from engine.learning.weight_average import validated_weights
@@ -60,6 +61,8 @@ class Network:
     least_side: int
     hardware: Hardware
     windows: Windows = WHOLE_IMAGES
+    passes: CompiledPasses | None = None
+    """The network as a task with many images takes them through it; None: as it is."""
 
     @property
     def seen(self) -> tuple[int, ...]:
@@ -74,6 +77,14 @@ class Network:
 
     @torch.inference_mode()
     def logits(self, views: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Logits float32 [1, C, h, w] at the input size, as `_over` says; those of a compiled network may
+        lie where those of the next image will."""
+        logits = self._over(views)
+        if self.passes is not None:
+            self.passes.batch_done()
+        return logits
+
+    def _over(self, views: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Logits float32 [1, C, h, w] at the input size.
 
         With test-time augmentation: the logarithm of the mean of the softmax over all views. Probabilities
@@ -110,8 +121,11 @@ class Network:
     def _forward(self, pixels: Tensor) -> Tensor:
         inputs = normalise(pixels.unsqueeze(0))
         with self.hardware.autocast():
-            logits = self.windows.logits(lambda part: outputs_of(self.model, part).logits, inputs)
+            logits = self.windows.logits(self._of_part, inputs)
         return logits.float()
+
+    def _of_part(self, part: Tensor) -> Tensor:
+        return outputs_of(self.model, part).logits if self.passes is None else self.passes.logits(part)
 
 
 def are_finite(logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from engine.data.class_map_files import ClassMapWriter
 from engine.data.decode import map_in_order
 from engine.data.image_files import FileFault, read_image
 from engine.inference.ahead import computed_ahead
+from engine.inference.compiled import compiled_for
 from engine.inference.crf.refinement import Refinement
 from engine.inference.network import Network, load_network
 from engine.inference.progress import readers
@@ -112,6 +113,7 @@ def write_predictions(
 ) -> list[str]:
     """Predict and write what is left; returns what is wrong with images. Raises StopRequested between two."""
     begun, faults = time.monotonic(), []
+    network = compiled_for(job, network, len(left))
 
     def predict(read: Read) -> tuple[Tensor, tuple[Tensor]] | None:
         if read.image is None:

@@ -25,6 +25,7 @@ from engine.data.corruptions import CLEAN, CORRUPTIONS, STRENGTHS, corrupt
 from engine.data.decode import resize_image, train_id_table
 from engine.data.pairs import Pairs
 from engine.inference.ahead import computed_ahead
+from engine.inference.compiled import compiled_for
 from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.network import Network
 from engine.inference.progress import Steps, read_ahead
@@ -195,6 +196,7 @@ def count_images(
         return logits, [confusion_per_image(one[None], target[None], len(network.classes))[0] for one in maps]
 
     asked = [(sample, variant) for sample in left for variant in VARIANTS]
+    network = compiled_for(job, network, len(asked))
     found: list[list[NDArray[np.int64]]] = []
     try:
         judged = computed_ahead(read_ahead(job, asked, read), judge, lambda each: each[0][0].name)

@@ -22,6 +22,7 @@ from engine.config.task_sections import PredictConfig
 from engine.data.catalog import DataError
 from engine.data.decode import map_in_order
 from engine.inference.ahead import computed_ahead
+from engine.inference.compiled import compiled_for
 from engine.inference.network import Network
 from engine.inference.progress import readers
 from engine.learning.class_maps import class_map
@@ -93,6 +94,7 @@ class VideoPrediction:
         video, parts, begun, before = self.video, self.parts, time.monotonic(), self.parts.done
         painter = Painter(about.view, about.colors)
         size = video.height, video.width
+        network = compiled_for(job, network, max(0, video.frames - before))
 
         def read(frame: Frame) -> Read:
             return Read(frame, network.views(Image.fromarray(frame.pixels)))

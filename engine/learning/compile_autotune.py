@@ -150,6 +150,10 @@ class CompileAutotune:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"torch.compile failed: {line}"
 
+    def start_clock(self) -> None:
+        """Time the next step from here on."""
+        self._clock = time.perf_counter()
+
     def step_done(self, steps_left: int, settling: bool = False, full: bool = True) -> None:
         """Count a step of the run; `steps_left` are still to come. Steps that are `settling`, as the graph of
         the whole step is not there yet, only count towards what compiling costs. A smaller batch than a
@@ -159,7 +163,7 @@ class CompileAutotune:
         if self.decision is not None:
             return
         if not full:
-            self._clock = time.perf_counter()
+            self.start_clock()
             return
         seconds = self._lap()
         if settling:
@@ -205,7 +209,8 @@ class CompileAutotune:
         if not kept and self.is_compiled:
             self._network = self.model
             self.on_change()
-            torch.compiler.reset()  # it would keep the memory of its graphs
+            if self.graphs:
+                torch.compiler.reset()  # it would keep the memory of its graphs
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         self.decision = CompileDecision(

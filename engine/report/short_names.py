@@ -14,11 +14,13 @@ from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
 
-_TOKEN = re.compile(r"\s*[^\s=]+=\S+|[\s_/.,:-]*[^\s_/.,:=-]+|.", re.DOTALL)
-"""KEY=VALUE, or a word with the separators before it."""
+_TOKEN = re.compile(r"\s*[^\s=]+=\S+?(?=[-,/][^\W\d]|\s|$)|[\s_/.,:-]*[^\s_/.,:=-]+|.", re.DOTALL)
+"""KEY=VALUE, or a word with the separators before it. Keys may also follow each other without blanks, as in
+"lr=0.01-seed=2"."""
 
-_SECTION = re.compile(r"(?<!\S)(?:[\w-]+\.)+(?=[\w-]+=)")
-_KEY = re.compile(r"(?<!\S)([\w-]+)=")
+_BEGIN = r"(?:(?<!\S)|(?<=[-,/]))"
+_SECTION = re.compile(_BEGIN + r"(?:\w+\.)+(?=\w+=)")
+_KEY = re.compile(_BEGIN + r"(\w+)=")
 
 _CHANGES = re.compile(r"(?:(?:^|\s+)[\w-]+=\S+)+$")
 

@@ -30,7 +30,8 @@ GAP = 2
 LEFT_OUT = "no room for: "
 """How the line begins that names the columns for which a table had no room."""
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+_BLOCKS = "▁▂▃▄▅▆▇"
+"""Without the whole block: sparklines below each other would fuse into one."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 

@@ -108,8 +108,10 @@ def derived_config(
         values["data.val_folders"] = ""
     trained = trained_config(workspace, row)
     plain = {key: value for key, value in values.items() if key not in refined}
-    # Where a network was trained says nothing about where it is looked at.
-    table = with_values(trained, {"executor": "local", "devices": "1", "slurm.nodes": 1} | plain).model_dump()
+    # Where a network was trained says nothing about where it is looked at, nor that compiling pays there.
+    here: dict[str, Any] = {"executor": "local", "devices": "1", "slurm.nodes": 1}
+    here |= {"runtime.compile": "auto"} if trained.runtime.compile == "on" else {}
+    table = with_values(trained, here | plain).model_dump()
     config = freeze_classes(
         validate(table | NOT_TAKEN_OVER | {"task": task, TASKS[task].section: dict(about)})
     )

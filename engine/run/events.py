@@ -153,9 +153,11 @@ class Averaged(Event):
 
 
 class Compiled(Event):
-    """Whether torch.compile is used from here on, and why; step times are medians in seconds."""
+    """Whether torch.compile is used from here on, and why; step times are medians in seconds. `of` is what a
+    step is one of: training steps, batches of a validation, or images."""
 
     event: Literal["compiled"] = "compiled"
+    of: Literal["training", "validation", "images"] = "training"
     kept: bool
     reason: str
     compile_seconds: Seconds = 0.0

@@ -9,6 +9,10 @@ class StoreError(EngineError):
     """The database cannot do what was asked; the message is one line that says why and what to do."""
 
 
+class OtherVersion(StoreError):
+    """The tables are those of another version of this program, and are to stay as they are."""
+
+
 class DamagedRow(StoreError):
     """A row holds what nobody has written."""
 

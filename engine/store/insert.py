@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from engine.run.bounds import is_tag
-from engine.run.directory import RunCard
 from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.errors import StoreError
 from engine.store.schema import experiments, runs, tags
@@ -17,6 +15,7 @@ from engine.tasks.imported import Imported
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
+    from engine.run.directory import RunCard
 
 
 def insert_run(
@@ -106,6 +105,8 @@ def settle_experiments(connection: sa.Connection, *only: sa.ColumnElement[bool])
 
 
 def set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> None:
+    from engine.run.bounds import is_tag  # the bounds are made of Pydantic's types; looking needs none
+
     unique = sorted(set(wanted))
     for tag in unique:
         if not is_tag(tag):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from engine.host.processes import ProcessIdentity
-from engine.run.directory import RunCard
 from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.database import Database
 from engine.store.errors import StoreError
@@ -22,6 +21,7 @@ from engine.store.schema import experiments, runs
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
+    from engine.run.directory import RunCard
 
 
 class Lifecycle:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from engine.store.errors import StoreError
+from engine.store.errors import OtherVersion, StoreError
 
 HEAD = "0025"
 """The newest migration. Known here so that opening a database that is up to date needs no Alembic, whose
@@ -47,8 +47,19 @@ def migrate(connection: sa.Connection, label: str) -> None:
     command.upgrade(config, "head")
 
 
-def newer(label: str, revision: str) -> StoreError:
-    return StoreError(
+def refuse_older(revision: str | None, label: str, read_only: str) -> None:
+    """Raises OtherVersion for tables that would have to be made or changed first."""
+    if revision is None or revision < HEAD:
+        has = "has no tables yet" if revision is None else f"has the tables of an older version ({revision})"
+        raise OtherVersion(
+            f"{label}: {has}, and {read_only}; `seg-engine db upgrade` brings it to this version ({HEAD})"
+        )
+    if revision > HEAD:
+        raise newer(label, revision)
+
+
+def newer(label: str, revision: str) -> OtherVersion:
+    return OtherVersion(
         f"{label}: was created by a newer version of this program (its schema is {revision}, this one's is "
         f"{HEAD}); update seg-engine, or choose another database"
     )

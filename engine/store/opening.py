@@ -10,22 +10,29 @@ from engine.store.sqlite import SqliteDatabase, why_read_only
 from engine.store.sqlite_look import SqliteLook
 
 
-def open_database(url: str, timeout: float, upgrade: bool, look: bool = False) -> Database:
+def open_database(
+    url: str, timeout: float, upgrade: bool, look: bool = False, read_only: str = ""
+) -> Database:
     """Open what `url` names, making its tables where there are none; wait for others at most `timeout` s.
 
     Tables of an older version are brought up to date; those on a server only if `upgrade` says so, as
     everybody else who uses it needs this version from then on. Who only wants to `look` may open what is not
-    theirs to write; it is then `read_only`. Raises StoreError.
+    theirs to write; it is then `read_only`. A reason why nothing is to be written, `read_only`, opens what is
+    there and makes and migrates nothing. Raises StoreError.
     """
     if url.startswith(SQLITE) and url != SQLITE:
         path = Path(url.removeprefix(SQLITE))
-        if look and (why := why_read_only(path)):
+        if (look or read_only) and (why := why_read_only(path)):
             return SqliteLook.open(path, timeout, why)
+        if read_only:
+            return SqliteDatabase.open_unchanged(path, timeout, read_only)
         return SqliteDatabase.open(path, timeout)
     if url.startswith(POSTGRESQL):
         from engine.store.postgres import PostgresDatabase  # most people have no server
 
-        return PostgresDatabase.open(url, timeout, upgrade, look)
+        return PostgresDatabase.open(
+            url, timeout, upgrade and not read_only, look or bool(read_only), read_only
+        )
     # Nothing of the URL is repeated: of one that cannot be read nobody knows where its password is.
     raise StoreError(
         f"the URL of the database names none that this program opens; it must be {SQLITE}PATH or "

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from engine.store.database import POSTGRESQL, Database
 from engine.store.dialects import CURRENT_TRANSACTION
 from engine.store.errors import StoreError
-from engine.store.migrate import HEAD, migrate, newer, revision_of
+from engine.store.migrate import HEAD, migrate, newer, refuse_older, revision_of
 from engine.store.values import JSON, printable, without_nul
 
 try:
@@ -78,19 +78,22 @@ class PostgresDatabase(Database):
         self._writer = engine.execution_options(isolation_level="READ COMMITTED")
 
     @classmethod
-    def open(cls, url: str, timeout: float, upgrade: bool, look: bool = False) -> Self:
+    def open(cls, url: str, timeout: float, upgrade: bool, look: bool = False, read_only: str = "") -> Self:
         """Connect, and make the tables where there are none; those of an older version only if `upgrade`.
 
         Any number of processes may do so at once: one makes the tables, the others wait. With `look` a role
-        that may read and not write is enough, if the tables are there. Raises StoreError.
+        that may read and not write is enough, if the tables are there. With a reason to be `read_only`
+        nothing is made or changed. Raises StoreError.
         """
         database = cls(url, timeout)
         try:
             with database.explained():
                 with database.reader.begin() as connection:
                     revision = revision_of(connection, database.label)
+                    if read_only:
+                        refuse_older(revision, database.label, read_only)
                     if look and revision is not None:
-                        database.read_only = _why_read_only(connection)
+                        database.read_only = _why_read_only(connection) or read_only
                     foreign = (
                         revision == HEAD and not database.read_only and _is_from_another_server(connection)
                     )

@@ -17,6 +17,7 @@ from engine.run.directory import RunDir, is_run_folder
 from engine.run.files import sync_folder
 from engine.store.copy import copy_runs
 from engine.store.errors import StoreError, UnfitRun
+from engine.store.schema import notices
 from engine.store.sqlite import advice
 from engine.store.store import Store
 
@@ -27,11 +28,13 @@ LOCK_SECONDS = 5.0
 @dataclass(frozen=True)
 class RebuildReport:
     """What a rebuild found. `backup` is the database as it was before, None where there was none; of a server
-    what it had of the workspace."""
+    what it had of the workspace. `keeps_notices` is False where it is not known any more what was to be told
+    at the end of runs, and what has been told."""
 
     imported: tuple[str, ...]
     unreadable: tuple[tuple[Path, str], ...]
     backup: Path | None
+    keeps_notices: bool = True
 
 
 def rebuild(
@@ -52,11 +55,12 @@ def rebuild(
             fresh = Path(scratch) / database.name
             with Store(f"sqlite:///{fresh}") as store:
                 imported, unreadable = _import(store, folders, on_progress)
+                kept = held is not None and _keep_notices(held, store)
             _into_one_file(fresh)
-            backup = _swap(fresh, database, held)
+            backup = _swap(fresh, database, is_held=held is not None)
     except OSError as error:
         raise StoreError(f"{database}: cannot be rebuilt: {error}; the old one is unchanged") from error
-    return RebuildReport(imported, unreadable, backup)
+    return RebuildReport(imported, unreadable, backup, keeps_notices=kept or backup is None)
 
 
 def rebuild_on_server(
@@ -101,6 +105,21 @@ def _import(
     return tuple(imported), tuple(unreadable)
 
 
+def _keep_notices(old: sqlite3.Connection, store: Store) -> bool:
+    """Take over what is to be told when runs end, and what has been told, which no run folder knows; returns
+    whether that could be read. Databases from before there were notices have none."""
+    columns = [column.name for column in notices.columns]
+    try:
+        if old.execute("SELECT 1 FROM sqlite_master WHERE name = 'notices'").fetchone() is None:
+            return True
+        rows = old.execute(f"SELECT {', '.join(columns)} FROM notices").fetchall()
+    except sqlite3.Error:
+        return False
+    with store.database.write() as connection:
+        store.database.insert(connection, "notices", columns, rows)
+    return True
+
+
 def _run_folders(runs_folder: Path) -> list[Path]:
     try:
         return sorted(path for path in runs_folder.iterdir() if is_run_folder(path))
@@ -109,15 +128,15 @@ def _run_folders(runs_folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _held(database: Path) -> Iterator[bool]:
-    """Keep everybody else out of the old database; False when it is missing or damaged.
+def _held(database: Path) -> Iterator[sqlite3.Connection | None]:
+    """Keep everybody else out of the old database; None when it is missing or damaged.
 
     Who had it open would go on writing into the file that is set aside. Leaving WAL mode needs a database
     that nobody else has open, and puts what is in the log into the file; with the exclusive locking mode
     the lock it takes stays until the connection closes.
     """
     if not database.is_file():
-        yield False
+        yield None
         return
     try:
         with contextlib.closing(sqlite3.connect(database, LOCK_SECONDS, isolation_level=None)) as connection:
@@ -125,11 +144,11 @@ def _held(database: Path) -> Iterator[bool]:
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA journal_mode = DELETE").fetchone()
                 connection.execute("BEGIN EXCLUSIVE")
-                held = True
+                held: sqlite3.Connection | None = connection
             except sqlite3.DatabaseError as error:
                 if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                     raise
-                held = False
+                held = None
             yield held
     except sqlite3.Error as error:
         raise StoreError(f"{database}: {advice(error, database, LOCK_SECONDS)}") from error
@@ -144,10 +163,10 @@ def _into_one_file(database: Path) -> None:
     os.close(descriptor)
 
 
-def _swap(fresh: Path, database: Path, held: bool) -> Path | None:
+def _swap(fresh: Path, database: Path, is_held: bool) -> Path | None:
     """Put `fresh` in the place of `database`, which gets a second name first and so is never gone."""
     backup = _second_name(database, of=database) if database.exists() else None
-    if not held:
+    if not is_held:
         # The log of a damaged database would be replayed into the new one.
         for suffix in ("-wal", "-shm"):
             log = database.with_name(database.name + suffix)

@@ -18,7 +18,7 @@ from engine.run.files import open_shared
 from engine.store.database import Database
 from engine.store.errors import StoreError
 from engine.store.filesystem import file_system
-from engine.store.migrate import HEAD, migrate, revision_of
+from engine.store.migrate import HEAD, migrate, refuse_older, revision_of
 from engine.store.values import JSON, without_nul
 
 ROOM_TO_OPEN = 1 << 16
@@ -55,6 +55,25 @@ class SqliteDatabase(Database):
         except BaseException:
             database.close()
             raise
+        return database
+
+    @classmethod
+    def open_unchanged(cls, path: Path, timeout: float, read_only: str) -> Self:
+        """Open a file of this version and write nothing to it, for the reason `read_only`.
+
+        Raises StoreError, also where there is no file, or one of an older version.
+        """
+        if not path.is_file():
+            raise StoreError(f"{path}: does not exist")
+        database = cls(path, timeout)
+        sa.event.listen(database._reader, "connect", _only_query)
+        try:
+            with database.explained(), database.reader.begin() as connection:
+                refuse_older(revision_of(connection, database.label), database.label, read_only)
+        except BaseException:
+            database.close()
+            raise
+        database.read_only = read_only
         return database
 
     def bring_up_to_date(self) -> None:
@@ -195,6 +214,11 @@ def _configure(connection: sqlite3.Connection, record: Any) -> None:
     # NORMAL: the file survives a power cut whole, but the last transactions may be gone. Those of the
     # journals come again, as the offset is lost with the rows; FULL would sync at each of them.
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _only_query(connection: sqlite3.Connection, record: Any) -> None:
+    """SQLite itself refuses changes of the database's content."""
+    connection.execute("PRAGMA query_only = ON")
 
 
 def _begin(connection: sa.Connection) -> None:

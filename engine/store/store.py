@@ -57,14 +57,16 @@ class Store:
         workspace: str = "",
         upgrade: bool = False,
         look: bool = False,
+        read_only: str = "",
     ) -> None:
         """Open `sqlite:///PATH` or `postgresql://USER@HOST/DATABASE`, making the tables where there are none.
 
         Waits for others at most `timeout` s. `workspace` says whose runs are made and taken from the queue,
         where several workspaces share a server. Tables of an older version on a server want `upgrade`. Who
-        only wants to `look` may open a database that is not theirs to write.
+        only wants to `look` may open a database that is not theirs to write. With a reason to be `read_only`
+        nothing is written, and a database of an older version is refused.
         """
-        self.database = open_database(url, timeout, upgrade, look)
+        self.database = open_database(url, timeout, upgrade, look, read_only)
         self.workspace = workspace
         self.lifecycle = Lifecycle(self.database, workspace)
         self.queue = Queue(self.database, workspace)

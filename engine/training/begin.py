@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -264,10 +265,15 @@ def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
     return flops_per_sample(job.config, outputs, job.config.train_size)
 
 
-def record_compile_decision(job: Job, decision: CompileDecision) -> None:
+def record_compile_decision(
+    job: Job,
+    decision: CompileDecision,
+    of: Literal["training", "validation", "images"] = "training",
+) -> None:
     """Put what came of torch.compile on the record; a failure is a warning, as the run is slower for it."""
-    job.record(Compiled(**asdict(decision)))
-    job.say(f"torch.compile {'kept' if decision.kept else 'not used'}: {decision.reason}")
+    job.record(Compiled(of=of, **asdict(decision)))
+    what = "torch.compile of validation" if of == "validation" else "torch.compile"
+    job.say(f"{what} {'kept' if decision.kept else 'not used'}: {decision.reason}")
     if decision.reason.startswith("torch.compile failed"):
         job.warn(f"{decision.reason}; going on without it")
 

@@ -43,6 +43,12 @@ def graph_refusal(
     return ""
 
 
+def compile_mode(config: RunConfig) -> str:
+    """`runtime.compile` as it is used. What measurements decide does not repeat to the same bits."""
+    measured = config.runtime.compile == "auto"
+    return "off" if measured and config.runtime.deterministic else config.runtime.compile
+
+
 def compile_refusal(config: RunConfig, group: Group) -> str:
     """Why the network of a run is not compiled; empty where it may be."""
     meeting = config.ranks_meet_in() if group.count > 1 else ""

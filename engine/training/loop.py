@@ -23,6 +23,7 @@ from torch import Tensor
 
 from engine.data.batches import Batches, make_batches
 from engine.learning.ceiling import matrix_ceiling
+from engine.learning.compiled_passes import CompiledPasses
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import Arrival
 from engine.metrics.recorded import RecordedMetrics
@@ -36,7 +37,7 @@ from engine.training.sampling import Sampling
 from engine.training.saving import keep_epoch, save
 from engine.training.state import Best, TrainState
 from engine.training.step import training_step
-from engine.training.validate import score_split
+from engine.training.validate import batches_left, score_split, validation_passes
 from engine.worker.job import Diverged, Job, StopRequested
 
 
@@ -56,6 +57,7 @@ def run_epochs(
     train_batches, val_batches = make_batches(
         [data.train, data.val], hardware.device, group.count, job.check_stop_while_waiting
     )
+    passes = validation_passes(job, learning)
     metrics = RecordedMetrics(data.class_set, job.warn)
     rates: list[float] = []
     begun = time.monotonic()
@@ -70,7 +72,7 @@ def run_epochs(
             train_event = train_meter.event(epoch, "train", state.classes, state.lr)
             events = [train_event]
             if epoch % config.validation.every == 0 or length.is_over(epoch):
-                val_meter, of_others = validate(job, learning, val_batches, epoch)
+                val_meter, of_others = validate(job, learning, val_batches, epoch, passes)
                 length.validated()
                 val_event = val_meter.event(epoch, "val", state.classes, state.lr)
                 if group.is_main:
@@ -114,7 +116,7 @@ def run_epochs(
 
 
 def validate(
-    job: Job, learning: Learning, batches: Batches, epoch: int
+    job: Job, learning: Learning, batches: Batches, epoch: int, passes: CompiledPasses | None = None
 ) -> tuple[EpochMeter, list[MetricScore]]:
     """Score the validation split: where there is an average of the weights, with it and with them. Returns
     the counts of those that `ema.use` names, which choose the best epoch, and the others' scores as metrics.
@@ -124,6 +126,8 @@ def validate(
     state, data = learning.state, learning.data
     meters: dict[str, EpochMeter] = {}
     used = state.config.ema.use if state.average is not None else "raw"
+    if passes is not None:
+        passes.begin(batches_left(state.config, state, len(data.val), job.group))
     for weights in ("raw", "average") if state.average is not None else ("raw",):
         with state.validated_weights(weights):
             job.group.even_out(state.model)
@@ -136,6 +140,7 @@ def validate(
                 len(state.classes),
                 learning.hardware,
                 epoch,
+                passes,
             )
         _refuse_divergence(meters[weights].loss(), epoch)
     others = {weights: meter for weights, meter in meters.items() if weights != used}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses import LossSection
 from engine.losses.functions import LearnsOfClasses, build_loss, sums_and_value
+from engine.models.contract import outputs_of
 from engine.tasks import TASKS
 from engine.training.rng import Noise
 
@@ -76,16 +77,41 @@ def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
 
 
-class WithInputs(nn.Module):
-    """A network with what an objective shows it: compiled, what is made of the pixels is part of its first
-    kernel."""
+class Part(NamedTuple):
+    """What a step makes of a part of a batch: logits [B, C, H, W], what a loss of the network's own is
+    computed of, the sums of the loss of the logits, float64 [terms], and what is minimised, float64 []."""
 
-    def __init__(self, network: nn.Module, objective: Objective) -> None:
+    logits: Tensor
+    own: tuple[Tensor, ...]
+    sums: Tensor
+    loss: Tensor
+
+
+class WithLoss(nn.Module):
+    """A network between what an objective shows it and the loss: compiled, the pixels are normalised by its
+    first kernel, and the loss is computed with its last.
+
+    `weight` is what the loss of the logits counts in what is minimised, beside that of auxiliary heads.
+    Unless something else `learns_of` the logits, they come without a gradient: it would be zeros.
+    """
+
+    def __init__(self, network: nn.Module, objective: Objective, weight: float, learns_of: bool) -> None:
         super().__init__()
         self.network, self._objective = network, objective
+        self._weight, self._learns_of = weight, learns_of
 
-    def forward(self, pixels: Tensor, targets: Tensor) -> Any:
-        return self.network(self._objective.inputs(pixels, targets))
+    def forward(self, pixels: Tensor, targets: Tensor) -> Part:
+        """Of pixels uint8 [B, H, W, 3] and targets [B, ...]; under autocast, in which the loss takes no
+        part."""
+        outputs = outputs_of(self.network, self._objective.inputs(pixels, targets))
+        logits = outputs.logits
+        with torch.autocast(logits.device.type, enabled=False):
+            judged = logits if self._weight else logits.detach()
+            sums, value = sums_and_loss(self._objective, judged, targets)
+            loss = value if self._weight == 1 else value * self._weight
+            if outputs.auxiliary:
+                loss = loss + auxiliary_loss(self._objective, outputs.auxiliary, targets)
+        return Part(logits if self._learns_of else logits.detach(), outputs.own, sums.detach(), loss)
 
 
 class Segmentation:

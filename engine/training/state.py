@@ -32,7 +32,7 @@ from engine.learning.weight_average import WeightAverage
 from engine.learning.weight_casts import CastAtOnce
 from engine.metrics.confusion import ConfusionSum
 from engine.metrics.scores import Scores
-from engine.models.contract import Outputs, SegmentationNetwork, outputs_of
+from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
 from engine.optimizers.builtin import OPTIMIZERS
 from engine.optimizers.groups import build_optimizer, keep_learning_rate_on, keep_learning_rate_on_host
@@ -40,10 +40,15 @@ from engine.run.events import Epoch
 from engine.schedules import check_schedule
 from engine.training.distillation import Teacher
 from engine.training.early_stop import EarlyStop
-from engine.training.graph_rules import compile_refusal, graph_refusal, keeps_learning_rate_on_device
+from engine.training.graph_rules import (
+    compile_mode,
+    compile_refusal,
+    graph_refusal,
+    keeps_learning_rate_on_device,
+)
 from engine.training.length import Length, length_of
 from engine.training.meter import EpochMeter
-from engine.training.objectives import Objective, WithInputs, build_objective, output_channels
+from engine.training.objectives import Objective, Part, WithLoss, build_objective, output_channels
 from engine.training.own_loss import OwnTerm
 
 
@@ -93,8 +98,8 @@ class Best:
 class TrainState:
     """`epoch` epochs are complete; `step` of `steps` steps of the next are done and counted in `meter`.
 
-    `network` is what trains: the model with what it is shown, and for a `group` of ranks what shares its
-    gradients with the others.
+    `network` is what trains: the model between what it is shown and its loss, and for a `group` of ranks
+    what shares its gradients with the others.
     """
 
     config: RunConfig
@@ -187,11 +192,12 @@ class TrainState:
         average = self.average if (use or self.config.ema.use) == "average" else None
         return nullcontext() if average is None else average.shown()
 
-    def forward(self, pixels: Tensor, targets: Tensor) -> Outputs:
-        """The network's outputs for a batch, pixels uint8 [B, H, W, 3]. Only full passes are compiled, as
-        compiling serves one shape, and none before a full step has proven that it works."""
+    def forward(self, pixels: Tensor, targets: Tensor) -> Part:
+        """A part of a batch, pixels uint8 [B, H, W, 3], through the network and its loss. Only full passes
+        are compiled, as compiling serves one shape, and none before a full step has proven that it works."""
         full = len(pixels) == self._full_pass and (self._full_step or not self.autotune.is_unproven)
-        return outputs_of(self.autotune.forward if full else self.autotune.model, pixels, targets)
+        made: Part = (self.autotune.forward if full else self.autotune.model)(pixels, targets)
+        return made
 
     def taught(self, pixels: Tensor, targets: Tensor) -> Tensor | None:
         """What the teacher makes of a batch, logits [B, C, H, W], if there is one."""
@@ -259,12 +265,13 @@ def new_state(
     objective = build_objective(config, len(classes))
     at_once = hardware.device.type == "cuda" and hardware.precision != "fp32"
     casting = at_once and _casts_at_once(config, group)
-    shown = WithInputs(CastAtOnce(model, hardware.dtype) if casting else model, objective)
-    network = group.share_gradients(shown)
-    own_term = None
+    own_term, weight = None, 1.0
     if model.own_loss is not None:
         refuse_own_loss_without_classes(config)
         own_term = OwnTerm(model.own_loss, config.batch_size, hardware.device)
+        weight = config.loss.beside_own
+    trained = CastAtOnce(model, hardware.dtype) if casting else model
+    network = group.share_gradients(WithLoss(trained, objective, weight, teacher is not None))
     optimizer = build_optimizer(config.optimizer, model)
     if keeps_learning_rate_on_device(config, hardware):
         keep_learning_rate_on(optimizer, hardware.device)
@@ -317,12 +324,6 @@ def mixed_styles(
         return None
     drawn = keys.mixstyle, keys.mixstyle_alpha, keys.mixstyle_numbers
     return MixStyle(model, *drawn, config.batch_size, part, hardware.device, group)
-
-
-def compile_mode(config: RunConfig) -> str:
-    """`runtime.compile` as it is used. What measurements decide does not repeat to the same bits."""
-    measured = config.runtime.compile == "auto"
-    return "off" if measured and config.runtime.deterministic else config.runtime.compile
 
 
 def passes_once(config: RunConfig) -> bool:

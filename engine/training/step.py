@@ -23,11 +23,10 @@ from engine.augment.functions import Draws
 from engine.data.batches import Batch
 from engine.learning.constants import unit
 from engine.learning.distributed import ALONE, Group, sharing_nothing
-from engine.models.contract import Outputs
 from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
 from engine.schedules import learning_rate
-from engine.training.objectives import Objective, auxiliary_loss, sums_and_loss
+from engine.training.objectives import Objective
 from engine.training.rng import StepNoise, mask_generator, step_generator, style_generator
 from engine.training.state import TrainState
 
@@ -137,38 +136,22 @@ def add_gradients(
             state.styles.show(done, len(part))
         with nullcontext() if last else state.gradients_stay_here():
             with state.hardware.autocast():
-                outputs = state.forward(part, part_targets)  # logits [m, C, H, W]
+                made = state.forward(part, part_targets)
                 taught = state.taught(part, part_targets)
-            sums, loss = pixel_loss(state, outputs, part_targets)
+            loss = made.loss
             if state.teacher is not None and taught is not None:
-                loss = loss + state.teacher.loss(outputs.logits, taught, part_targets)
+                loss = loss + state.teacher.loss(made.logits, taught, part_targets)
             loss = times(loss, share, local_share)
             if state.own_term is not None:
-                loss = loss + state.own_term.of_part(outputs.own, part_targets, done)
+                loss = loss + state.own_term.of_part(made.own, part_targets, done)
             scaled = state.scaler.scale(loss)
             scaled.backward(unit(scaled.dtype, scaled.device))  # type: ignore[no-untyped-call]
         done += len(part)
-        counted = sums.detach() if counted is None else counted + sums.detach()
+        counted = made.sums if counted is None else counted + made.sums
         if has_images:
-            state.meter.count(sums, outputs.logits, part_targets)
+            state.meter.count(made.sums, made.logits, part_targets)
     assert counted is not None, "a batch has a part"
     return counted
-
-
-def pixel_loss(state: TrainState, outputs: Outputs, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The sums of the loss of the logits, float64 [terms], and what is minimised of a part's pixels, float64
-    []: that loss, which counts as `loss.beside_own` says for a network with one of its own, and those of
-    auxiliary heads."""
-    objective, weight = state.objective, 1.0
-    logits = outputs.logits
-    if state.own_term is not None:
-        weight = state.config.loss.beside_own
-        logits = logits if weight else logits.detach()
-    sums, value = sums_and_loss(objective, logits, targets)
-    loss = times(value, weight)
-    if outputs.auxiliary:
-        loss = loss + auxiliary_loss(objective, outputs.auxiliary, targets)
-    return sums, loss
 
 
 def times(loss: Tensor, *shares: Tensor | float) -> Tensor:

@@ -7,18 +7,27 @@ weights are the same to the last bit on any number of ranks (on a GPU with runti
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from functools import partial
 
+import torch
+from torch import Tensor, nn
+
+from engine.config.run_config import RunConfig
 from engine.data.batches import Batches
+from engine.learning.compile_autotune import CompileAutotune
+from engine.learning.compiled_passes import CompiledPasses, LogitsOf
+from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
 from engine.learning.windows import Windows
 from engine.metrics.recorded import wants_images
 from engine.models.contract import outputs_of
 from engine.run.events import Progress
+from engine.training.begin import Learning, record_compile_decision
+from engine.training.graph_rules import compile_mode
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
 from engine.training.rng import ScoringNoise
+from engine.training.state import TrainState
 from engine.worker.job import Job
 
 
@@ -32,11 +41,13 @@ def score_split(
     classes: int,
     hardware: Hardware,
     epoch: int,
+    passes: CompiledPasses | None = None,
 ) -> EpochMeter:
     """Pass `images` images through `model` in evaluation mode; returns the counts of all ranks together.
     Raises StopRequested between two batches.
 
-    What is random in the targets belongs to the image: it is the same each time and in any batch.
+    `passes` take full batches through the same model, compiled where that pays: in turns in which each rank
+    has one. What is random in the targets belongs to the image: it is the same each time and in any batch.
     """
     group, batch_size = job.group, job.config.validation_batch
     steps = -(-images // batch_size)
@@ -47,6 +58,11 @@ def score_split(
     arriving = iter(batches(group.batches_of(torch.arange(images), batch_size), batch_size))
     for turn in range(0, steps, group.count):
         step = turn + group.rank
+        full = (turn + group.count) * batch_size <= images
+
+        def forward(part: Tensor, full: bool = full) -> Tensor:
+            return outputs_of(model, part).logits if passes is None else passes.logits(part, full)
+
         if step < steps:
             batch = next(arriving)
             meter.data_arrived()
@@ -54,8 +70,10 @@ def score_split(
             targets = objective.targets(batch.images, batch.labels, noise)
             with hardware.autocast():
                 inputs = objective.inputs(batch.images, targets)
-                logits = windows.logits(lambda part: outputs_of(model, part).logits, inputs)
+                logits = windows.logits(forward, inputs)
             meter.add(objective.sums(logits, targets), logits, targets, batch=step, first=step * batch_size)
+        if passes is not None and full:
+            passes.batch_done()
         if job.progress_is_due():
             job.report(
                 Progress(
@@ -68,3 +86,26 @@ def score_split(
             )
         job.check_stop()
     return meter.over(group)
+
+
+def validation_passes(job: Job, learning: Learning) -> CompiledPasses:
+    """What takes the validation batches of a run through its network, as `runtime.compile` says. It has no
+    CUDA graphs, whose memory would lie beside that of training."""
+    state, group = learning.state, job.group
+    autotune = CompileAutotune(
+        LogitsOf(state.model),
+        learning.hardware.device,
+        compile_mode(job.config),
+        partial(record_compile_decision, job, of="validation"),
+        graphs=False,
+        group=group,
+    )
+    return CompiledPasses(autotune, 0)
+
+
+def batches_left(config: RunConfig, state: TrainState, images: int, group: Group) -> int:
+    """How many full batches each rank has yet to score in a run, the validation after the epoch of the moment
+    included."""
+    passes = 1 + state.length.epochs_left(state.epoch, state.step) / config.validation.every
+    networks = 1 if state.average is None else 2
+    return round(passes * networks * (images // (config.validation_batch * group.count)))

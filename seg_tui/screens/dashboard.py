@@ -60,6 +60,9 @@ class Dashboard(Acting, Screen[None]):
     Dashboard {
         & > #body { height: 1fr; layout: horizontal; }
         & > #body > #table-side { width: 1fr; height: 1fr; }
+        &.framed > #body > #table-side {
+            border: round $surface-lighten-2; border-title-color: $foreground; border-title-style: bold;
+        }
         & #empty { display: none; height: 1fr; color: $text-muted; padding: 1 2; }
         &.no-runs #empty { display: block; }
         &.no-runs RunTable, &.no-runs RunPane { display: none; }
@@ -163,7 +166,8 @@ class Dashboard(Acting, Screen[None]):
         yield TroubleLine()
         yield FilterLine(self.tui.store.get)
         with Container(id="body"):
-            with Container(id="table-side"):
+            with Container(id="table-side") as side:
+                side.border_title = "Runs"
                 yield self._table
                 yield Static("loading runs...", id="empty", markup=False)
             yield self._pane
@@ -192,6 +196,7 @@ class Dashboard(Acting, Screen[None]):
         below = event.size.width < BESIDE_COLUMNS
         low = event.size.height < LOW_LINES
         self.set_class(low, "low")
+        self.set_class(not below and not low, "framed")
         self.query_one(KeyBar).allow(1 if low else 2)
         for widget in (self, self._pane):
             widget.set_class(below, "below")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.widgets import Static
+from textual.worker import Worker
 
 from seg_tui.widgets.columns import fitted
 from seg_tui.widgets.still import Still
 
+SPIN_SECONDS = 0.15
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+AWAITED = frozenset(
+    {"actions", "compare", "draw", "explain", "export", "filter", "find", "look", "origin", "queue", "run"}
+)
+"""The groups of workers that somebody waits for; others read what changes by itself."""
+
 
 class TitleBar(Still):
-    """Where one is, and on the right how things stand."""
+    """Where one is, and on the right how things stand. What takes longer than two turns of the spinner, which
+    is 0.3 s, shows that it goes on."""
 
     DEFAULT_CSS = """
     TitleBar { height: 1; background: $panel; color: $foreground; padding: 0 1; }
@@ -22,6 +33,23 @@ class TitleBar(Still):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._left, self._right = "", ""
+        self._turns: dict[Worker[Any], int] = {}
+        self._spins = ""
+
+    def on_mount(self) -> None:
+        if self.app.animation_level != "none":
+            self.set_interval(SPIN_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        if not self.screen.is_active:
+            return
+        at_work = [worker for worker in self.app.workers if worker.is_running and worker.group in AWAITED]
+        self._turns = {worker: self._turns.get(worker, -1) + 1 for worker in at_work}
+        turn = max(self._turns.values(), default=0)
+        spins = SPINNER[turn % len(SPINNER)] + " " if turn >= 2 else ""
+        if spins != self._spins:
+            self._spins = spins
+            self._draw()
 
     def say(self, left: str, right: str) -> None:
         self._left, self._right = left, right
@@ -31,7 +59,7 @@ class TitleBar(Still):
         self._draw()
 
     def _draw(self) -> None:
-        self.show(title_text(self._left, self._right, max(20, self.size.width)))
+        self.show(title_text(self._left, self._spins + self._right, max(20, self.size.width)))
 
 
 def title_text(left: str, right: str, width: int) -> Text:

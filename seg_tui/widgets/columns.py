@@ -15,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, status_within, trial_words
 from engine.report.short_names import without_sections
 from engine.report.siblings import Siblings
-from engine.report.tables import age, bar, duration, score
+from engine.report.tables import age, duration, score, thin_bar
 from engine.report.waiting import UNDER_WAY as UNDER_WAY
 from engine.report.waiting import Wait
 from engine.store import BEST, RunSummary
@@ -46,7 +46,8 @@ class Column:
     `grow` are from `least` to `most` wide, as their texts need it. `within` has a text that fits into a
     width, for cells that else would be cut; `brief` is such a text for a width that is not known yet. A
     `stepwise` column has no use for a width between that of its brief and that of its whole texts. Runs for
-    which `alike` is equal have texts of one width; None: hardly any are."""
+    which `alike` is equal have texts of one width; None: hardly any are. The first `drawn` characters are a
+    picture, in the colour of pictures."""
 
     key: str
     title: str
@@ -63,6 +64,7 @@ class Column:
     alike: Callable[[RunSummary], Hashable] | None = None
     within: Callable[[RunSummary, str, int], str] | None = None
     brief: Callable[[RunSummary, str], str] | None = None
+    drawn: int = 0
 
 
 def progress_of(run: RunSummary) -> float:
@@ -87,7 +89,7 @@ def _progress(run: RunSummary, seen: Seen) -> Cell:
     if run.status == "queued" and share == 0:
         return "", ""
     if not run.ended:
-        drawn = bar(share, BAR_CELLS).ljust(BAR_CELLS, "·")
+        drawn = thin_bar(share, BAR_CELLS).ljust(BAR_CELLS, "─")
         if run.status == "queued":
             return f"{drawn} {share:6.0%}", "dim"
         left = duration(run.eta_seconds) if run.eta_seconds is not None else run.phase or "..."
@@ -99,7 +101,7 @@ def _progress(run: RunSummary, seen: Seen) -> Cell:
         told = ""
     else:
         told = duration(run.ended_at - run.started_at)
-    return f"{curve:<{BAR_CELLS}} {told:>6}", "dim" if run.status != "finished" else ""
+    return f"{curve:<{BAR_CELLS}} {told:>6}", "dim"
 
 
 def _plain(text: str) -> Cell:
@@ -226,7 +228,7 @@ COLUMNS: tuple[Column, ...] = (
         most=40,
         alike=lambda r: (r.experiment, r.task, r.recipe, r.variant, r.seed),
     ),
-    Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 4, falling=True),
+    Column("progress", "progress", _progress, progress_of, BAR_CELLS + 7, 4, falling=True, drawn=BAR_CELLS),
     Column(
         "best",
         "best Dice @ epoch",

@@ -9,7 +9,7 @@ from textual import on, work
 from textual.message import Message
 
 from engine.host.load import Gpu, Load, LoadReader
-from engine.report.tables import bar, data_size
+from engine.report.tables import data_size, thin_bar
 from engine.store import RunSummary
 from seg_tui.live import Snapshot
 from seg_tui.widgets.columns import UNDER_WAY
@@ -85,32 +85,35 @@ def load_text(load: Load, holders: Mapping[str, Sequence[RunSummary]], width: in
 
 def _gpu_line(gpu: Gpu, holders: Sequence[RunSummary], width: int) -> Text:
     share = None if gpu.utilisation is None else gpu.utilisation / 100
+    meter = _meter(f"cuda:{gpu.index} {gpu.name}" if width >= 100 else f"cuda:{gpu.index}", share)
     parts = [
-        _meter(f"cuda:{gpu.index} {gpu.name}" if width >= 100 else f"cuda:{gpu.index}", share),
         _memory(gpu.memory_used, gpu.memory_total),
         "" if gpu.watts is None else f"{gpu.watts:.0f} W",
         "" if gpu.celsius is None else f"{gpu.celsius} °C",
     ]
-    return _line(parts, holders)
+    return _line(meter, parts, holders)
 
 
 def _machine_line(load: Load, holders: Sequence[RunSummary], width: int) -> Text:
     cores = f"CPU {load.cores} cores" if width >= 100 else "CPU"
-    return _line([_meter(cores, load.cpu), _memory(load.memory_used, load.memory_total, "memory ")], holders)
+    memory = _memory(load.memory_used, load.memory_total, "memory ")
+    return _line(_meter(cores, load.cpu), [memory], holders)
 
 
-def _meter(label: str, share: float | None) -> str:
-    if share is None:
-        return f"{label}  {'·' * BAR_CELLS}   - %"
-    return f"{label}  {bar(share, BAR_CELLS).ljust(BAR_CELLS, '·')} {round(share * 100):3d} %"
+def _meter(label: str, share: float | None) -> Text:
+    drawn = thin_bar(share, BAR_CELLS)
+    text = Text(f"{label}  ").append(drawn, "cyan").append("─" * (BAR_CELLS - len(drawn)), "dim")
+    return text.append("   - %" if share is None else f" {round(share * 100):3d} %")
 
 
 def _memory(used: int | None, total: int | None, label: str = "") -> str:
     return "" if used is None or total is None else f"{label}{data_size(used)} of {data_size(total)}"
 
 
-def _line(parts: Sequence[str], holders: Sequence[RunSummary]) -> Text:
-    line = Text("  ".join(part for part in parts if part), no_wrap=True, overflow="ellipsis")
+def _line(meter: Text, parts: Sequence[str], holders: Sequence[RunSummary]) -> Text:
+    line = Text("  ", no_wrap=True, overflow="ellipsis").join(
+        [meter, *(Text(part) for part in parts if part)]
+    )
     if holders:
         names = ", ".join(run.name for run in holders[:3]) + (", …" if len(holders) > 3 else "")
         line.append("  held by ", "dim")

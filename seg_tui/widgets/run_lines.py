@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -18,6 +20,14 @@ MARK_CELLS = 2
 
 INDENT = "  "
 """What stands before the name of a run in a group."""
+
+PICTURE = "cyan"
+"""The colour of bars and curves in a line; the theme says which that is."""
+
+TAIL, SPREAD_TAIL = len(" @  30"), len(" ± 0.0040")
+"""What stands behind the score of a run that learns, and behind that of a group."""
+
+_SCORE = re.compile(r"\d+\.\d+")
 
 Widths = Sequence[tuple[Column, int]]
 """The columns that are shown, each with its width in characters."""
@@ -34,8 +44,24 @@ def run_cells(line: Line, widths: Widths, seen: Seen, names: ShortNames) -> tupl
             text = indent + names.fit(text, width - len(indent))
         elif column.within is not None:
             text = column.within(line.run, text, width)
+        elif column.key == "best":
+            text = at_point(text, width, SPREAD_TAIL if line.indented else TAIL)
         cells.append((text, style))
     return tuple(cells)
+
+
+def at_point(text: str, width: int, tail: int) -> str:
+    """The text with blanks behind it, as many as put `tail` characters behind its score and as there is room
+    for: scores of one column then stand with their points below each other.
+
+    >>> at_point("Dice 0.4496", 18, 6)
+    'Dice 0.4496      '
+    """
+    found = _SCORE.search(text)
+    if found is None:
+        return text
+    lacking = tail - (len(text) - found.end())
+    return text + " " * max(0, min(lacking, width - cell_len(text)))
 
 
 def group_cells(
@@ -56,7 +82,7 @@ def _group_text(group: Group, folded: bool, column: Column, width: int, seen: Se
         case "best" | "last" | "miou":
             told, scores = _outcomes(group) if column.key == "best" else ("", _values(column, group))
             spread = Spread.of(scores)
-            return "-" if spread is None else spread.text(width, told)
+            return "-" if spread is None else at_point(spread.text(width, told), width, SPREAD_TAIL)
         case "experiment" | "recipe" | "device" | "task":
             values = {column.cell(run, seen)[0] for run in group.runs}
             return values.pop() if len(values) == 1 else "…"
@@ -80,13 +106,17 @@ def _outcomes(group: Group) -> tuple[str, list[float | None]]:
     return "" if name == "best Dice" else "loss" if "loss" in name else name.removeprefix("mean "), values
 
 
-def line_strip(cells: Sequence[Cell], widths: Widths, base: Style, marked: bool, plain: bool) -> Strip:
-    """One line; with `plain` in the one style `base`, as the cursor's own colours keep their contrast only
-    when no others are laid over them."""
-    segments = [Segment(("●" if marked else " ") + " " * (MARK_CELLS - 1), base)]
+def line_strip(cells: Sequence[Cell], widths: Widths, base: Style, sign: Style | None, plain: bool) -> Strip:
+    """One line, with a `sign` where it is marked; with `plain` in the one style `base`, as the cursor's own
+    colours keep their contrast only when no others are laid over them."""
+    segments = [Segment("●" if sign else " ", sign or base), Segment(" " * (MARK_CELLS - 1), base)]
     for (text, style), (column, width) in zip(cells, widths, strict=True):
         own = base if plain or not style else base + Style.parse(style)
-        segments.append(Segment(fitted(text, width, column.right), own))
+        shown = fitted(text, width, column.right)
+        if column.drawn and not plain:
+            segments.append(Segment(shown[: column.drawn], base + Style.parse(PICTURE)))
+            shown = shown[column.drawn :]
+        segments.append(Segment(shown, own))
         segments.append(Segment(" " * GAP, base))
     return Strip(segments)
 

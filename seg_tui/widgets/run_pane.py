@@ -32,7 +32,8 @@ VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
 _CURVES = {"dice": "Dice", "loss": "loss"}
 """Fields of an epoch that are drawn, and what they are called."""
 
-_ABOVE_CLASSES, _LEAST_LOG, _LEAST_CLASSES = 18, 5, 4
+_LEAST_CURVES = 13
+_AROUND_CLASSES, _LEAST_LOG, _LEAST_CLASSES = _LEAST_CURVES + 5, 5, 4
 """Lines of the overview: those above the bars of the classes but for the head's, those of the log below them,
 and of the classes themselves, at least."""
 
@@ -43,37 +44,39 @@ BEAT_SECONDS = 30.0
 class RunPane(Vertical):
     """One run at a glance. `view` says which part of it; in the overview all parts share the room."""
 
-    DEFAULT_CSS = """
-    RunPane {
-        width: 26%; min-width: 44; max-width: 64; height: 1fr; background: $surface; padding: 0 1;
-        & > #pane-head { height: auto; max-height: 6; }
-        & > #pane-views { height: 1; color: $text-muted; }
-        & > #pane-curves { height: 13; }
-        & > #pane-curves > Chart { height: 1fr; }
-        & > #pane-result { height: auto; max-height: 60%; display: none; }
-        & > #pane-classes { height: auto; max-height: 50%; margin-top: 1; }
-        & > #pane-log { height: 1fr; margin-top: 1; }
-        & > #pane-config { height: 1fr; display: none; }
-        &.classes, &.log, &.config { & > #pane-curves { display: none; } }
-        &.log, &.config { & > #pane-classes { display: none; } }
-        &.classes, &.config { & > #pane-log { display: none; } }
-        &.classes > #pane-classes { max-height: 100%; height: 1fr; }
-        &.config > #pane-config { display: block; }
-        &.traceback > #pane-curves { display: none; }
-        &.empty > #pane-curves, &.measured > #pane-curves { display: none; }
-        &.overview.measured > #pane-result { display: block; }
-        & Chart.vacant { display: none; }
-    }
-    RunPane.below {
-        width: 1fr; max-width: 100%; height: 9;
-        & > #pane-head { max-height: 1; }
-        & > #pane-curves { height: 1fr; layout: horizontal; }
-        & > #pane-curves > Chart { height: 1fr; margin-right: 1; }
-        &.overview { & > #pane-classes, & > #pane-log { display: none; } }
-        &.overview.traceback > #pane-log { display: block; }
-        & > #pane-log, & > #pane-classes { margin-top: 0; }
-        &.low.overview { height: 1; }
-    }
+    DEFAULT_CSS = f"""
+    RunPane {{
+        width: 26%; min-width: 44; max-width: 64; height: 1fr; background: $background; padding: 0 1;
+        border: round $surface-lighten-2; border-title-color: $foreground; border-title-style: bold;
+        & > #pane-head {{ height: auto; max-height: 6; }}
+        & > #pane-views {{ height: 1; color: $text-muted; }}
+        & > #pane-curves {{ height: 2fr; min-height: {_LEAST_CURVES}; max-height: 28; }}
+        & > #pane-curves > Chart {{ height: 1fr; }}
+        & > #pane-result {{ height: auto; max-height: 60%; display: none; }}
+        & > #pane-classes {{ height: auto; max-height: 50%; margin-top: 1; }}
+        & > #pane-log {{ height: 1fr; margin-top: 1; }}
+        & > #pane-config {{ height: 1fr; display: none; }}
+        &.classes, &.log, &.config {{ & > #pane-curves {{ display: none; }} }}
+        &.log, &.config {{ & > #pane-classes {{ display: none; }} }}
+        &.classes, &.config {{ & > #pane-log {{ display: none; }} }}
+        &.classes > #pane-classes {{ max-height: 100%; height: 1fr; }}
+        &.config > #pane-config {{ display: block; }}
+        &.traceback > #pane-curves {{ display: none; }}
+        &.empty > #pane-curves, &.measured > #pane-curves {{ display: none; }}
+        &.overview.measured > #pane-result {{ display: block; }}
+        & Chart.vacant {{ display: none; }}
+    }}
+    RunPane.below {{
+        width: 1fr; max-width: 100%; height: 9; border: none; border-top: solid $surface-lighten-2;
+        border-title-style: not bold;
+        & > #pane-head {{ display: none; }}
+        & > #pane-curves {{ height: 1fr; min-height: 0; layout: horizontal; }}
+        & > #pane-curves > Chart {{ height: 1fr; margin-right: 1; }}
+        &.overview {{ & > #pane-classes, & > #pane-log {{ display: none; }} }}
+        &.overview.traceback > #pane-log {{ display: block; }}
+        & > #pane-log, & > #pane-classes {{ margin-top: 0; }}
+        &.low.overview {{ height: 1; }}
+    }}
     """
 
     def __init__(self, id: str | None = None) -> None:
@@ -118,6 +121,7 @@ class RunPane(Vertical):
         self._detail = detail
         self.set_class(detail is None, "empty")
         if detail is None:
+            self.border_title = Text()
             self._say("pane-head", Text(why_not, style="dim"))
             for part in ("pane-result", "pane-classes", "pane-config"):
                 self._say(part, Text())
@@ -131,7 +135,9 @@ class RunPane(Vertical):
         broken = bool(row.traceback or (row.message and row.status in ("failed", "lost")))
         self.set_class(broken and not detail.epochs, "traceback")
         self.set_class(not TASKS[row.task].learns, "measured")
-        about = head(detail, self._now, width, one_line=self.has_class("below"))
+        below = self.has_class("below")
+        self.border_title = title(detail) if below else Text(_one_line(row.name))
+        about = Text() if below else head(detail, self._now, width)
         self._say("pane-head", about)
         if view == "overview":
             if self.has_class("measured"):
@@ -139,7 +145,7 @@ class RunPane(Vertical):
             else:
                 self._draw_curves(detail)
         if view in ("overview", "classes"):
-            room = self.size.height - about.plain.count("\n") - _ABOVE_CLASSES - _LEAST_LOG
+            room = self.size.height - about.plain.count("\n") - _AROUND_CLASSES - _LEAST_LOG
             most = max(_LEAST_CLASSES, room) if view == "overview" else None
             self._say("pane-classes", class_bars(detail, width, most))
         if view in ("overview", "log"):
@@ -198,18 +204,21 @@ class Tail(Widget):
         return text
 
 
-def head(detail: Detail, now: float, width: int, one_line: bool) -> Text:
-    """Name, status with cause, whether the worker lives and moves, and what the run costs."""
+def title(detail: Detail) -> Text:
+    """Name, status with cause, and why, in one line."""
     row = detail.row
-    status, style = status_cell(row)
+    text = Text(_one_line(row.name), "bold", no_wrap=True)
+    text.append(f"  {row.id}  ", "not bold dim").append(*status_cell(row))
+    if row.message or detail.waits:
+        text.append(f"  {_one_line(row.message or detail.waits)}", "not bold dim")
+    return text
+
+
+def head(detail: Detail, now: float, width: int) -> Text:
+    """Status with cause, whether the worker lives and moves, and what the run costs."""
+    row = detail.row
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(_one_line(row.name), "bold")
-    text.append(f"  {row.id}  ", "dim")
-    text.append(status, style)
-    if one_line:
-        if row.message or detail.waits:
-            text.append(f"  {row.message or detail.waits}", "dim")
-        return text
+    text.append(*status_cell(row)).append(f"  {row.id}", "dim")
     if detail.waits:
         text.append(f"\n{detail.waits}", "yellow")
     if row.trial is not None:

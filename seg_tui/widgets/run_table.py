@@ -44,6 +44,7 @@ class RunTable(ScrollView, can_focus=True):
         "run-table--cursor",
         "run-table--group",
         "run-table--marked",
+        "run-table--sign",
     }
     DEFAULT_CSS = """
     RunTable {
@@ -58,7 +59,8 @@ class RunTable(ScrollView, can_focus=True):
         & > .run-table--cursor { background: $surface-lighten-2; color: $foreground; }
         & > .run-table--head { background: $surface; color: $text-muted; text-style: bold; }
         & > .run-table--group { background: $surface; text-style: bold; }
-        & > .run-table--marked { color: $accent; text-style: bold; }
+        & > .run-table--marked { background: $surface; text-style: bold; }
+        & > .run-table--sign { color: $accent; text-style: bold; }
         &:ansi > .run-table--cursor { text-style: reverse; }
     }
     """
@@ -300,7 +302,9 @@ class RunTable(ScrollView, can_focus=True):
         self._drawn[y] = drawn
         _, at_cursor, marked, _, cells = drawn
         base = self._base(drawn)
-        return line_strip(cells, self.columns.widths, base, marked, at_cursor).adjust_cell_length(width, base)
+        sign = base if at_cursor else base + self.get_component_rich_style("run-table--sign", partial=True)
+        strip = line_strip(cells, self.columns.widths, base, sign if marked else None, at_cursor)
+        return strip.adjust_cell_length(width, base)
 
     def _line(self, position: int) -> Drawn:
         line = self.runs.lines[position]

@@ -278,7 +278,7 @@ def test_runs_is_plain_aligned_text_in_a_pipe(seg: Command) -> None:
     assert "0.6000 @   2" in lines[1]
     assert "failed: diverged" in lines[2]
     assert "val Dice" in lines[0]
-    assert "▁█" in lines[1]
+    assert "▁▇" in lines[1]
     column = lines[0].index("name")
     assert [line[column:].split()[0] for line in lines[1:]] == ["good", "bad"]
 

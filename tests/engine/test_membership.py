@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.config.sections import DataConfig
 from engine.config.task_sections import EvaluateConfig, OodConfig
@@ -301,6 +302,19 @@ def test_another_data_set_has_its_own_folders(root: Path, tmp_path: Path, worksp
         derived = derived_config(workspace, row, about, changes, data).data
         assert (derived.split, derived.val_folders) == ("official", "")
     assert derived_config(workspace, row, about, []).data.val_folders == "ulm"
+
+
+def test_that_a_network_was_compiled_for_training_asks_nothing_of_its_evaluation(
+    root: Path, workspace: Workspace
+) -> None:
+    about = {"source": "aaaa1111", "checkpoint": "../aaaa1111/checkpoints/best.pt", "split": "val"}
+    for run_id, mode, derived in (("aaaa1111", "on", "auto"), ("bbbb2222", "off", "off")):
+        trained = with_values(RunConfig(data=config(root)), {"runtime.compile": mode})
+        made(workspace, run_id, trained)
+        with workspace.open_store() as store:
+            row = store.run(run_id)
+        assert derived_config(workspace, row, about, []).runtime.compile == derived
+        assert derived_config(workspace, row, about, ["runtime.compile=on"]).runtime.compile == "on"
 
 
 def test_a_run_without_its_data_is_not_queued_again(

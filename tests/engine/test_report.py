@@ -100,7 +100,7 @@ def test_what_a_terminal_would_act_upon_is_not_printed() -> None:
 
 
 def test_a_sparkline_runs_from_the_lowest_to_the_highest_value() -> None:
-    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▄▇"
     assert sparkline([0.3, None, 0.3]) == "▁ ▁"
     assert sparkline([None, None]) == ""
     assert sparkline([]) == ""
@@ -109,7 +109,7 @@ def test_a_sparkline_runs_from_the_lowest_to_the_highest_value() -> None:
 def test_a_long_curve_is_averaged_into_the_width_and_keeps_its_ends() -> None:
     line = sparkline([float(i) for i in range(1000)], 20)
     assert len(line) == 20
-    assert (line[0], line[-1]) == ("▁", "█")
+    assert (line[0], line[-1]) == ("▁", "▇")
     assert list(line) == sorted(line)
 
 
@@ -216,7 +216,7 @@ def test_the_page_of_a_finished_run_has_its_curves_classes_and_costs(store: Stor
     ingest(store, add_run(store, name="demo", tags=("night",), note="a try"), finished_journal().events)
     text = text_of(store, "aaaaaaaa")
     curve = next(line for line in text.splitlines() if line.startswith("Dice val")).split()
-    assert curve[2] == "▁█▆"
+    assert curve[2] == "▁▇▅"
     assert curve[3:] == ["0.3000", "0.5000", "0.6000", "@", "2"]
     assert "by class, validation, epoch 2" in text
     assert "31,000,000 parameters" in text

@@ -472,6 +472,8 @@ def workspace_with_runs(folder: Path) -> Path:
 
 def test_rebuild_makes_the_database_from_the_run_folders(tmp_path: Path) -> None:
     path = workspace_with_runs(tmp_path)
+    with open_store(tmp_path) as store:
+        store.notices.wish("run", "aaaaaaaa", "poweroff")
     steps: list[tuple[int, int]] = []
     report = rebuild(path, tmp_path / "runs", lambda done, total: steps.append((done, total)))
     assert report.imported == ("aaaaaaaa", "bbbbbbbb")
@@ -481,6 +483,10 @@ def test_rebuild_makes_the_database_from_the_run_folders(tmp_path: Path) -> None
     assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
     with open_store(tmp_path) as store:
         assert {run.id: run.best_dice for run in store.runs()} == {"aaaaaaaa": 0.6, "bbbbbbbb": 0.4}
+        assert [(wish.subject, wish.target, wish.state) for wish in store.notices.recent(9)] == [
+            ("aaaaaaaa", "poweroff", "waiting")
+        ]
+    assert report.keeps_notices
     assert report.backup is not None
     with Store(f"sqlite:///{report.backup}") as old:
         assert [run.id for run in old.runs()] == ["zzzzzzzz"]
@@ -496,6 +502,7 @@ def test_rebuild_replaces_a_damaged_database_and_keeps_it(tmp_path: Path) -> Non
     with open_store(tmp_path) as store:
         assert len(store.runs()) == 2
     assert report.backup is not None
+    assert not report.keeps_notices
     assert report.backup.read_bytes().startswith(b"damaged")
     assert report.backup.with_name(report.backup.name + "-wal").read_bytes() == b"its log"
 

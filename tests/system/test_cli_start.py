@@ -90,6 +90,13 @@ def test_help_needs_neither_database_nor_rich_nor_arrays(
         assert imported.isdisjoint({"pydantic", "rich"})
 
 
+def test_the_dashboard_comes_up_without_what_only_details_need() -> None:
+    code = "import sys, seg_tui.program, seg_tui.screens.dashboard; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert {*NEVER, "pydantic", "numpy", "PIL"} & {*done.stdout.split()} == {"textual"}
+
+
 def test_tables_need_no_arrays(two_runs: Workspace) -> None:
     for arguments in (("runs",), ("compare", "aaaa", "bbbb", "--published")):
         assert imports_of(two_runs, *arguments).isdisjoint({"numpy", "PIL", "matplotlib"})

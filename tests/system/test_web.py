@@ -22,6 +22,7 @@ from engine.store import Store
 from engine.workspace import Workspace
 from tests.system.browser import open_page, start_chromium
 from tests.system.conftest import WAIT_SECONDS, Queue
+from tests.tui.made_up_gallery import add_with_gallery
 
 pytestmark = pytest.mark.asyncio
 
@@ -67,6 +68,7 @@ async def test_a_run_is_started_and_stopped_from_a_browser_and_strangers_are_tur
 ) -> None:
     server, url = served
     run = queue(epochs=400)
+    add_with_gallery(workspace, "gal00001", name="with-pictures")
     store.lifecycle.update_card(run.id, name="from-afar")
     profile = tmp_path / "profile"
     browser = start_chromium(chromium, profile)
@@ -94,6 +96,13 @@ async def test_a_run_is_started_and_stopped_from_a_browser_and_strangers_are_tur
             await page.until_drawn("optimizer.name")
             await page.press("Escape")
             await page.until_drawn("from-afar")
+            await page.press("j")
+            await page.press("p")
+            await page.until_drawn("Ground truth")
+            await page.until_drawn("Dice 1.000")
+            await page.press("Escape")
+            await page.until_drawn("from-afar")
+            await page.press("k")
             await page.press("A")
             await page.until_drawn("an agent was started")
             await page.until_drawn("running")

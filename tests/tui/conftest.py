@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from engine.host import load as machine
 from engine.host.load import Load
@@ -87,8 +88,18 @@ async def until(pilot: Pilot[None], holds: Callable[[], object], what: str = "")
 async def settled(pilot: Pilot[None]) -> None:
     """Wait until no worker is at work and all messages are handled."""
     await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
+    await workers_done(pilot)
     await pilot.pause()
+
+
+async def workers_done(pilot: Pilot[None]) -> None:
+    """Wait for all workers, also for those that come in the place of cancelled ones."""
+    while True:
+        try:
+            await pilot.app.workers.wait_for_complete()
+            return
+        except WorkerCancelled:
+            await asyncio.sleep(0.01)
 
 
 def screen_text(app: SegTui) -> str:
@@ -96,6 +107,12 @@ def screen_text(app: SegTui) -> str:
     return "\n".join(
         "".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()
     )
+
+
+def run_lines(app: SegTui) -> list[str]:
+    """The lines of the run table, its head first, without the frames of the panes."""
+    top = 2 if app.screen.has_class("framed") else 1
+    return [line.replace("│", " ") for line in screen_text(app).splitlines()[top:]]
 
 
 def notices(app: SegTui) -> list[str]:

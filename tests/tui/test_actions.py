@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from seg_tui.app import ActionEnded, SegTui
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
-from seg_tui.widgets.bars import TitleBar
+from seg_tui.widgets.bars import SPINNER, TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import notices, opened, screen_text, until
@@ -334,6 +335,88 @@ async def test_commands_of_the_engine_are_asked_for_in_its_words_and_what_was_ty
             "only the run that is left is asked for again"
         )
     assert asked[0] == ["evaluate", "aaaa0001", "--split", "val", "--at", "input", "--queue", "--json"]
+
+
+async def test_each_command_in_the_menu_gets_the_run_and_what_was_typed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command[command.index("--workspace") + 2 :])
+        told = f'{{"event":"queued","run":"ffff0000","name":"queued by {asked[-1][0]}"}}\n'
+        return subprocess.CompletedProcess(command, 0, told, "")
+
+    monkeypatch.setattr("seg_tui.commands.subprocess.run", run)
+    async with opened(workspace) as (app, pilot):
+        for letter, name, usual, typed in (
+            ("o", "ood", "--pseudo void", "--ood-data '~/far away'"),
+            ("b", "robustness", "--split val", "--split test"),
+            ("i", "predict", "", "a.png --out predicted"),
+            ("w", "sweep", "", "optimizer.lr=0.1,0.01 --yes"),
+        ):
+            await press_on(app, pilot, "aaaa0001", "x")
+            await until(pilot, lambda: isinstance(app.screen, Menu), "the menu")
+            await pilot.press(letter)
+            await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+            assert f"seg-engine {name}" in screen_text(app)
+            assert app.screen.query_one(Input).value == usual
+            app.screen.query_one(Input).value = typed
+            await pilot.press("enter")
+            await told(app, pilot, f"queued: queued by {name}")
+    assert asked == [
+        ["ood", "aaaa0001", "--ood-data", str(Path("~/far away").expanduser()), "--queue", "--json"],
+        ["robustness", "aaaa0001", "--split", "test", "--queue", "--json"],
+        ["predict", "aaaa0001", "a.png", "--out", "predicted", "--queue", "--json"],
+        ["sweep", "aaaa0001", "optimizer.lr=0.1,0.01", "--yes", "--json"],
+    ]
+
+
+async def test_the_menu_pauses_continues_and_reprioritises_what_waits(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        for letter, words, paused in (("p", "paused; it keeps its place", True), ("c", "not paused", False)):
+            await press_on(app, pilot, "dddd0000", "x")
+            await until(pilot, lambda: isinstance(app.screen, Menu), "the menu")
+            await pilot.press(letter)
+            await told(app, pilot, f"lr-0.1: {words}")
+            await until(pilot, lambda: app.snapshot.runs["dddd0000"].paused is paused, words)  # noqa: B023
+        assert no_agent == [workspace], "what may start again wants an agent"
+        await press_on(app, pilot, "dddd0000", "x", "y")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+        assert app.screen.query_one(Input).value == "0"
+        for typed, problem in (
+            ("high", "'high' is no whole number"),
+            ("9999999999", "9999999999 is not allowed"),
+        ):
+            app.screen.query_one(Input).value = typed
+            await pilot.press("enter")
+            await until(pilot, lambda: problem in screen_text(app), problem)  # noqa: B023
+            assert app.screen.query_one(Input).value == typed, "it can be edited"
+        app.screen.query_one(Input).value = "5"
+        await pilot.press("enter")
+        await told(app, pilot, "lr-0.1: priority 5")
+    with workspace.open_store() as store:
+        assert (store.run("dddd0000").priority, store.run("dddd0000").paused) == (5, False)
+
+
+async def test_what_takes_longer_than_a_moment_turns_a_spinner(workspace: Workspace) -> None:
+    may_end = threading.Event()
+
+    def slow(*_: object) -> str:
+        may_end.wait(60)
+        return "it is done"
+
+    app = SegTui(workspace, look_after=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.snapshot.at > 0)
+        bar = app.screen.query_one(TitleBar)
+        app.act(slow)
+        await until(pilot, lambda: any(turn in str(bar.render()) for turn in SPINNER), "the spinner")
+        may_end.set()
+        await until(pilot, lambda: not any(turn in str(bar.render()) for turn in SPINNER), "its end")
+        await told(app, pilot, "it is done")
 
 
 async def test_a_run_that_ends_is_told_once_with_bell_and_notification(

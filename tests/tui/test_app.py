@@ -20,7 +20,7 @@ from seg_tui.widgets.choice import Choice
 from seg_tui.widgets.run_table import RunTable
 from seg_tui.widgets.ticks import Ticks
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import make_app, opened, screen_text, settled, until
+from tests.tui.conftest import make_app, opened, run_lines, screen_text, settled, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -121,12 +121,12 @@ async def test_settings_hold_at_once_and_are_kept_in_the_workspace(workspace: Wo
         assert app.live.interval == 2.5, "what is not allowed changes nothing"
         await pilot.press("escape")
         kept = app.settings
-        assert "experiment" not in screen_text(app).splitlines()[1]
+        assert "experiment" not in run_lines(app)[0]
     columns = tuple(key for key in Settings().columns if key != "experiment")
     async with opened(workspace) as (app, _):
         assert app.settings == kept
         assert kept == Settings("textual-light", columns, 2.5, "bright", pane=False)
-        assert "experiment" not in screen_text(app).splitlines()[1]
+        assert "experiment" not in run_lines(app)[0]
 
 
 async def test_a_table_without_any_column_is_refused(workspace: Workspace) -> None:

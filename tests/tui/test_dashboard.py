@@ -20,7 +20,7 @@ from seg_tui.widgets.bars import title_text
 from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.conftest import opened, run_lines, screen_text, settled, until
 from tests.tui.made_up_workspace import NOW, add
 
 
@@ -77,7 +77,7 @@ async def test_a_line_tells_a_run_from_its_siblings_how_it_learned_and_when_it_m
     add(workspace, "gggg0000", name="behind", experiment="paper", after="cccc0000", created=NOW - 50)
     async with opened(workspace, (200, 60)) as (app, pilot):
         await until(pilot, lambda: "batch_size=8" in screen_text(app), "what was read of the visible lines")
-        lines = {name: line for line in screen_text(app).splitlines() for name in line.split()[1:4]}
+        lines = {name: line for line in run_lines(app) for name in line.split()[1:4]}
         assert "differs in" in screen_text(app)
         assert "batch_size=16" in lines["b"]
         assert "seed=2" in lines["unet-seed2"]
@@ -153,7 +153,7 @@ async def test_columns_are_chosen_sorted_by_and_kept_as_a_view(workspace: Worksp
         await until(pilot, lambda: "did you mean optimizer.lr?" in screen_text(app))
         await pilot.press("end", "backspace", *" best dice.road duration tags", "enter")
         await until(pilot, lambda: "night" in screen_text(app), "the values of the columns")
-        head, *lines = screen_text(app).splitlines()[1:]
+        head, *lines = run_lines(app)
         assert head.split()[:3] == ["name", "optimizer.lr", "best"]
         line = next(line for line in lines if " unet-seed1 " in line)
         assert line.split()[1] == "0.001"

@@ -20,13 +20,13 @@ import pytest
 from PIL import Image
 from textual.pilot import Pilot
 from textual_image._sixel import image_to_sixels
-from textual_image.widget import SixelImage
 
 from engine.workspace import Workspace
 from seg_tui.graphics import Graphics, open_graphics
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.widgets.kitty_image import KittyImage
 from seg_tui.widgets.label_image import LabelImage
+from seg_tui.widgets.sixel_image import SixelImage
 from tests.engine.made_up_runs import COLORS
 from tests.tui.conftest import opened, settled, until
 from tests.tui.made_up_gallery import add_with_gallery
@@ -116,6 +116,37 @@ async def test_sixels_of_a_class_map_have_as_many_colours_as_classes(gallery_wor
         assert registers == percent
 
     await shown_with(gallery_workspace, SIXEL, look)
+
+
+async def test_sixels_are_sent_again_only_where_something_was_written_over_them(
+    gallery_workspace: Workspace,
+) -> None:
+    async with opened(gallery_workspace) as (app, pilot):
+        app.graphics = SIXEL
+        app.go_to.predictions(["gal00001"])
+        await until(pilot, lambda: isinstance(app.screen, PreviewScreen) and app.screen.is_mounted)
+        screen = app.screen
+        assert isinstance(screen, PreviewScreen)
+        await until(pilot, lambda: screen.wall.shown is not None)
+        await settled(pilot)
+
+        def sent() -> int:
+            strips = screen._compositor.render_full_update().strips
+            return sum("\x1bP" in segment.text for line in strips for strip in line for segment in strip)
+
+        sent()
+        assert sent() == 0
+        await pilot.press("period")
+        await until(pilot, lambda: "2 of 3" in str(screen.query_one("TitleBar").render()))
+        await settled(pilot)
+        assert sent() + sent() <= 4, "another image, once"
+        app.notify("something else")
+        await settled(pilot)
+        assert sent() == 4, "below a notice they are drawn whenever Textual draws"
+        app.clear_notifications()
+        await settled(pilot)
+        assert sent() <= 4
+        assert sent() == 0
 
 
 async def test_the_cross_is_in_the_pixels_and_the_class_below_it_is_told(

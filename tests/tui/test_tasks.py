@@ -12,7 +12,7 @@ from engine.workspace import Workspace
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.run import RunScreen
 from tests.engine.made_up_runs import evaluation_config, make_run_dir, refined_journal
-from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.conftest import opened, run_lines, screen_text, settled, until
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "v0.1.tar.xz"
 FOUND = {
@@ -37,12 +37,12 @@ def of_every_task(tmp_path: Path) -> Workspace:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_the_table_has_each_result(of_every_task: Workspace, size: tuple[int, int]) -> None:
     async with opened(of_every_task, size) as (app, _):
-        lines = screen_text(app).splitlines()
+        lines = run_lines(app)
         for name, found in FOUND.items():
             line = next(line for line in lines if f" {name} " in line)
             assert found in line
             assert "0/4 " not in line
-        assert " task " in lines[1]
+        assert " task " in lines[0]
         assert "robustness" in next(line for line in lines if " shaken " in line)
 
 

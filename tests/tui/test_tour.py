@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
+
 import pytest
 
+from engine.store import StoreError
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
-from seg_tui.program import goes_on
+from seg_tui.program import goes_on, main
 from seg_tui.screens.dialogs import Menu
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.screens.run import RunScreen
@@ -15,8 +19,6 @@ from seg_tui.tour import STEPS, TourLine
 from seg_tui.widgets.run_table import RunTable
 from tests.tui.conftest import notices, screen_text, until
 from tests.tui.made_up_workspace import NOW, add, learning_journal
-
-pytestmark = pytest.mark.asyncio
 
 
 async def test_the_tour_goes_on_step_by_step_when_what_it_says_is_done(empty_workspace: Workspace) -> None:
@@ -68,6 +70,37 @@ async def test_the_tour_goes_on_step_by_step_when_what_it_says_is_done(empty_wor
         await until(
             pilot, lambda: not any(screen.query(TourLine) for screen in app.screen_stack), "it is gone"
         )
+
+
+async def test_a_dashboard_for_looking_writes_nothing_to_the_database_whoever_asks(
+    workspace: Workspace,
+) -> None:
+    app = SegTui(workspace, now=lambda: NOW, read_only=True)
+    with pytest.raises(StoreError, match="is open for reading only: --read-only changes nothing"):
+        app.store.get().lifecycle.set_status("dddd0000", "stopped")
+    with (
+        pytest.raises(StoreError, match="readonly database"),
+        app.store.get().database.read() as connection,
+    ):
+        connection.exec_driver_sql("UPDATE runs SET name = 'x'")
+    app.store.close()
+
+
+def test_a_database_of_an_older_version_stays_as_it_is_and_one_is_told_what_to_do(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sqlite3.connect(workspace.database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0021'")
+    before = workspace.database.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["seg-tui", str(workspace.root), "--read-only"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        "has the tables of an older version (0021), and --read-only changes nothing; `seg-engine db" in line
+    )
+    assert workspace.database.read_bytes() == before
 
 
 async def test_a_dashboard_for_looking_offers_and_does_nothing_that_writes(workspace: Workspace) -> None:

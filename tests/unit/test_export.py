@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from engine import load
 from engine.config.export import METADATA, SUFFIXES, ExportConfig
@@ -22,12 +24,15 @@ from engine.exported.network import ExportedError
 from engine.inference.export.__main__ import export
 from engine.inference.export.agreement import ExportError, compare, images_of
 from engine.inference.export.formats import quiet
-from engine.inference.export.network import ExportedNetwork
+from engine.inference.export.network import ExportedNetwork, PoolingByMatrices
 from engine.learning.checkpoint import save_checkpoint
 from engine.learning.class_maps import class_map, logit_bands
+from engine.models.builtin import MODELS
 from engine.models.registry import build_model
+from engine.models.smp.config import DECODERS
 from engine.models.vltseg.mask2former import class_scores, logits_of
 from engine.run.directory import RunCard, RunDir
+from tests.conftest import REPOSITORY
 
 CLASSES = ["road", "car", "sky"]
 
@@ -145,6 +150,15 @@ def test_a_vision_transformer_is_exported_for_one_size(tmp_path: Path) -> None:
         export(order(run, tmp_path, "pt2", dynamic=True))
 
 
+def test_the_table_of_exports_has_every_network() -> None:
+    page = (REPOSITORY / "docs" / "models.md").read_text().partition("## Export\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if re.match(r"\| \w", line)]
+    families = {row.split()[0] for row in rows}
+    assert families == {name for name in MODELS.sections() if MODELS.is_built_in(name)}
+    decoders = {row.partition(",")[0].removeprefix("smp ") for row in rows if row.startswith("smp ")}
+    assert decoders == set(DECODERS)
+
+
 def test_low_scores_of_masks_are_the_same_by_onnxruntime() -> None:
     """Its own sigmoid is off by a tenth at -13, which shows in a logarithm."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra export")
@@ -158,6 +172,31 @@ def test_low_scores_of_masks_are_the_same_by_onnxruntime() -> None:
     names = [each.name for each in session.get_inputs()]
     (found,) = session.run(None, dict(zip(names, (classes.numpy(), masks.numpy()), strict=True)))
     np.testing.assert_allclose(found, Scores()(classes, masks).numpy(), atol=1e-4)
+
+
+def test_pooling_into_bins_is_right_at_any_size() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    pooling = Pooling()
+    sides = {2: torch.export.Dim("height", min=2, max=64), 3: torch.export.Dim("width", min=2, max=64)}
+    with quiet():
+        program = torch.onnx.export(
+            pooling, (torch.randn(1, 2, 7, 8),), dynamo=True, dynamic_shapes={"map": sides}, verbose=False
+        )
+    assert program is not None
+    content = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for size in ((7, 8), (5, 11), (2, 3)):
+        map = torch.randn(1, 2, *size)
+        (found,) = session.run(None, {"map": map.numpy()})
+        right = functional.adaptive_avg_pool2d(map, (3, 2))
+        np.testing.assert_allclose(found, torch.cat([right, right], 1).numpy(), atol=1e-5)
+
+
+class Pooling(torch.nn.Module):
+    def forward(self, map: torch.Tensor) -> torch.Tensor:
+        with PoolingByMatrices():
+            area = functional.interpolate(map, size=(3, 2), mode="area")  # as smp's PSPNet in an export
+            return torch.cat([torch.nn.AdaptiveAvgPool2d((3, 2))(map), area], 1)
 
 
 class Scores(torch.nn.Module):

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.classes import VOID
 from engine.losses.builtin import LOSSES
 from engine.losses.functions import build_loss, enet, inverse_frequency
-from engine.training.objectives import Segmentation
+from engine.models.contract import Outputs
+from engine.training.objectives import Segmentation, WithLoss
 
 NAMES = [name for name, part in LOSSES.parts().items() if str(part.origin) == "seg-engine"]
 OF_PART = {"ohem", "lovasz"}
@@ -233,3 +234,43 @@ def test_half_precision_logits_are_widened_and_weights_add_up(batch: tuple[Tenso
     rounded = logits.bfloat16().double()
     alone = [loss_of(rounded, labels, **{name: 1}) for name in NAMES]
     assert float(half) == pytest.approx(0.5 * float(torch.stack(alone).sum()), rel=1e-5)
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits, self.helper = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 2, 2)
+
+    def forward(self, images: Tensor) -> Outputs:
+        return Outputs(self.logits(images), (self.helper(images),))
+
+
+@pytest.mark.parametrize(
+    ("weight", "keys"),
+    [
+        (1.0, {"cross_entropy": 1}),
+        (0.5, dict.fromkeys(NAMES, 1) | {"class_weights": "enet", "auxiliary": 0.4} | OTHER_KEYS),
+    ],
+)
+def test_every_loss_is_compiled_with_the_network_without_a_break(
+    weight: float, keys: dict[str, object], batch: tuple[Tensor, Tensor]
+) -> None:
+    labels = batch[1]
+    objective = Segmentation(LOSSES.new(**keys), 4)
+    if objective.of_classes is not None:
+        objective.of_classes.learn_class_pixels(torch.tensor([50, 30, 20, 0]))
+    pixels = torch.randint(0, 256, (*labels.shape, 3), dtype=torch.uint8)
+    torch.manual_seed(2)
+    plain = WithLoss(TwoHeads(), objective, weight, learns_of=False)
+    compiled = torch.compile(plain, backend="aot_eager", fullgraph=True, dynamic=False)
+    found = []
+    for network in (plain, compiled):
+        plain.zero_grad()
+        made = network(pixels, labels)
+        made.loss.backward()
+        assert not made.logits.requires_grad
+        gradients = [each.grad.clone() for each in plain.parameters() if each.grad is not None]
+        assert len(gradients) == 4
+        found.append([made.logits, made.sums, made.loss.detach(), *gradients])
+    for of_plain, of_compiled in zip(*found, strict=True):
+        torch.testing.assert_close(of_compiled, of_plain)

@@ -18,13 +18,17 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.host.processes import available_cores
-from engine.learning.compile_autotune import CompileDecision
+from engine.learning.compile_autotune import TIMED_STEPS, WARM_STEPS, CompileAutotune, CompileDecision
+from engine.learning.compiled_passes import CompiledPasses, LogitsOf
 from engine.learning.distributed import Group, made_inside, sharing_nothing
 from engine.learning.hardware import choose_hardware
 from engine.requests import configs
 from engine.training.probes.steps import random_batch
 from engine.training.state import TrainState, new_state
 from engine.training.step import training_step
+
+STEPS = WARM_STEPS + TIMED_STEPS
+"""Those before and those after compiling that are timed."""
 
 
 @pytest.mark.parametrize(("images", "batch_size", "ranks"), [(7, 4, 2), (9, 4, 3), (5, 4, 4), (16, 8, 3)])
@@ -248,3 +252,38 @@ def test_ranks_use_a_compiled_network_all_or_none(fails: str, monkeypatch: pytes
     told = {"nowhere": [], "here": ["no compiler"], "elsewhere": ["elsewhere"]}[fails]
     assert [decision.reason for decision in decisions] == [f"torch.compile failed: {each}" for each in told]
     assert len(passes) == (3 if fails == "nowhere" else 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_ranks_validate_with_a_compiled_network_all_or_none(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OneOfTwo(Group):
+        def first_word(self, own: str) -> str:
+            return own or ("torch.compile failed: elsewhere" if fails else "")
+
+        def largest(self, number: int) -> int:
+            return number
+
+    times = iter([1.0] * STEPS + [0.5] * STEPS)
+    monkeypatch.setattr(CompileAutotune, "_lap", lambda autotune: next(times))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda *about: lambda images: 2 * images)
+    decisions: list[CompileDecision] = []
+    autotune = CompileAutotune(
+        LogitsOf(nn.Identity()),
+        torch.device("cuda"),
+        "auto",
+        decisions.append,
+        graphs=False,
+        group=OneOfTwo(1, 2),
+    )
+    passes, batch = CompiledPasses(autotune, 10_000), torch.ones(2, 3, 4, 4)
+    for _ in range(2 * STEPS):
+        passes.logits(batch)
+        passes.batch_done()
+    assert float(passes.logits(batch).mean()) == (1 if fails else 2)
+    assert float(passes.logits(batch, full=False).mean()) == 1
+    (decision,) = decisions
+    assert decision.kept is not fails
+    assert decision.reason == ("torch.compile failed: elsewhere" if fails else "it pays within the run")

@@ -26,6 +26,7 @@ MANY_KEYS = [
         [*RATES, "too-big", "lr-0.1", "quick"],
         MANY_KEYS,
         [f"unet-seed{number}" for number in range(12)],
+        [f"grid-optimizer.lr=0.{lr}-model.name={name}-seed{s}" for lr in "01" for name in "ab" for s in "12"],
         [f"{'x' * 40}{number}" for number in range(5)],
         [f"run{number}{'y' * 40}" for number in range(5)],
         [f"模型 lr=0.{lr} 种子={seed}" for lr in range(3) for seed in range(3)],

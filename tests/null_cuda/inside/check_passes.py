@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.config.crf import CrfParameters
 from engine.config.keys import with_values
@@ -20,8 +21,10 @@ from engine.data.dataset import Dataset, open_dataset
 from engine.data.sample_readers import CachedSplit
 from engine.data.synthetic import synthesize
 from engine.inference.ahead import computed_ahead
+from engine.inference.compiled import compiled_for
 from engine.inference.crf.mean_field import DenseCrf
 from engine.inference.network import Network
+from engine.learning import compile_autotune
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware
 from engine.learning.transfers import Arrival, to_device
@@ -29,9 +32,11 @@ from engine.learning.windows import WHOLE_IMAGES, Windows
 from engine.metrics.confusion import confusion_per_image
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
+from engine.training.begin import Learning
 from engine.training.loop import train_epoch
+from engine.training.sampling import Sampling
 from engine.training.state import new_state
-from engine.training.validate import score_split
+from engine.training.validate import score_split, validation_passes
 from engine.worker.job import Job
 from tests.null_cuda.counts import Counts
 
@@ -115,6 +120,48 @@ def test_images_are_scored_one_after_the_other_without_a_wait(data: Dataset, win
     for _, (predicted, confusion) in computed_ahead(reads(), judge, str):
         assert (predicted.shape, confusion.shape) == ((64, 128), (19, 20))
     assert set(steady_waits(waits)) == {0}
+
+
+def test_images_and_validation_batches_go_through_a_compiled_network(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def recorded(model: nn.Module, device: torch.device, graphs: bool = True) -> Any:
+        asked.append(graphs)
+        backend = "cudagraphs" if graphs else "aot_eager"  # inductor takes long, and makes the same of graphs
+        return torch.compile(model, backend=backend, dynamic=False)
+
+    monkeypatch.setattr(compile_autotune, "compiled", recorded)
+    config = with_values(small(Path()), {"runtime.compile": "on"})
+    hardware = choose_hardware(config)
+    model = build_model(config.model, 19).to(hardware.device).eval()
+    plain = Network(model, tuple("abc"), 1, "", (32, 64), "none", 1, 1, hardware)
+    job = ReportingJob(RunDir(tmp_path), config, None, tmp_path)
+    network = compiled_for(job, plain, 8)
+    view = np.zeros((32, 64, 3), np.uint8)
+    assert network.logits([view]).shape == plain.logits([view]).shape
+    network.logits([view])  # is captured
+    before = Counts.now()
+    logits = network.logits([view])
+    seen = Counts.now() - before
+    assert (logits.dtype, seen.graph_launch, seen.wait) == (torch.float32, 1, 0)
+    assert seen.host_launch <= 8, "the image, its mean and deviation, the graph and its logits"
+    assert (asked, network.passes is not None and network.passes.left) == ([True], 5)
+
+    state = new_state(config, hardware, list(data.class_set.names))
+    learning = Learning(hardware, data, state, 0, Sampling(len(data.train), 0))
+    passes = validation_passes(job, learning)
+    assert asked == [True, True, False], "no graphs beside those of training"
+    batches = make_batches([data.train], hardware.device)[0]
+    job.waits, job.reports = [], 0
+    images, classes = len(data.train) - 1, len(data.class_set.names)  # a last batch that is not full
+    for _ in range(2):
+        passes.begin(20)
+        meter = score_split(job, state.model, state.objective, batches, images, classes, hardware, 1, passes)
+        assert (meter.images, passes.left) == (images, 20 - images // 2)
+    assert set(steady_waits(job.waits[-(images // 2) :])) == {0}
+    assert passes.autotune.is_compiled
 
 
 def test_a_crf_refines_class_maps_on_the_device() -> None:
