@@ -136,7 +136,7 @@ async def test_sixels_are_sent_again_only_where_something_was_written_over_them(
 
         sent()
         assert sent() == 0
-        await pilot.press("period")
+        await pilot.press("full_stop")
         await until(pilot, lambda: "2 of 3" in str(screen.query_one("TitleBar").render()))
         await settled(pilot)
         assert sent() + sent() <= 4, "another image, once"
