@@ -49,7 +49,7 @@ class StepGraph:
     `mode` is `runtime.graph`. `refusal` says why there can be none, and is empty otherwise. `on_decision` is
     called once, with the decision, except where nobody asked for a graph: with `off`, and with `auto` on the
     CPU. `blame` is asked about a capture that failed; where it returns True it has changed the step, and the
-    graph starts anew.
+    graph starts anew. `captured` is called after one that did not, before its first replay.
     """
 
     device: torch.device
@@ -57,6 +57,7 @@ class StepGraph:
     refusal: str
     on_decision: Callable[[GraphDecision], None]
     blame: Callable[[BaseException], bool] = lambda error: False
+    captured: Callable[[], None] = lambda: None
     decision: GraphDecision | None = field(default=None, init=False)
     held_bytes: int = field(default=0, init=False)
     """Most bytes that were allocated when the graph was captured; a replay allocates nothing."""
@@ -153,6 +154,7 @@ class StepGraph:
             # Its memory is its own: what is not replayed needs as much again.
             self._decide(False, "there is too little memory for the steps beside it")
             return False
+        self.captured()
         self._graph, self._static = graph, (images, wanted, sums)
         if self.mode == "on" and self.decision is None:
             self._decide(True, "runtime.graph=on")

@@ -131,8 +131,23 @@ def norm_relu_pool(
     return _batch_norm_relu(norm, input, batches, pool=True)
 
 
-def take_statistics(batches: Batches) -> None:
-    """Take those of a batch into the running statistics, all at once."""
+def take_statistics(norms: Iterable[BatchNorm], batches: Batches) -> None:
+    """Count a batch in those norms that are training, and take its statistics into the running ones, all at
+    once."""
+    if not batches or not torch.compiler.is_compiling():
+        count_batch(norms)
+        _lerp_statistics(batches)
+        return
+    # Compiled, one kernel does both, as copies may be of several types.
+    counters = [norm.num_batches_tracked for norm in norms if norm.training]
+    running = [each for norm, _ in batches for each in (norm.running_mean, norm.running_var)]
+    known = [each for each in running if each is not None]
+    seen = [(each, norm.momentum) for norm, batch in batches for each in batch.unbind()]
+    moved = [torch.lerp(each, new, momentum) for each, (new, momentum) in zip(known, seen, strict=True)]
+    torch._foreach_copy_([*counters, *known], [*(counter + 1 for counter in counters), *moved])
+
+
+def _lerp_statistics(batches: Batches) -> None:
     for momentum in {norm.momentum for norm, _ in batches}:
         those = [(norm, batch) for norm, batch in batches if norm.momentum == momentum]
         running = [each for norm, _ in those for each in (norm.running_mean, norm.running_var)]
@@ -227,6 +242,11 @@ def kernels_serve(map: Tensor) -> bool:
         and map.is_contiguous(memory_format=torch.channels_last)
         and _has_kernels(map.device.index)
     )
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Whether Triton works on a device, of which a warning says once what is amiss."""
+    return device.type == "cuda" and device.index is not None and _has_kernels(device.index)
 
 
 @constant_result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIMIZERS", "AdamConfig", "AdamWConfig", "OptimizerSection", "RMSpropConfig", "SGDConfig"]
 
-# Fused: one kernel walks all tensors, where a loop over tensors would start hundreds.
+# Fused: one kernel walks many tensors, where a loop over tensors would start hundreds. On a GPU our own walks
+# all of them.
+
+
+def _on_gpu(groups: list[dict[str, Any]]) -> bool:
+    return all(parameter.is_cuda for group in groups for parameter in group["params"])
 
 
 @register
@@ -37,9 +43,12 @@ class SGDConfig(OptimizerSection):
         return self
 
     def build(self, groups: list[dict[str, Any]]) -> SGD:
-        import torch
+        from torch.optim import SGD
 
-        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        from engine.optimizers.one_launch import OneLaunchSGD
+
+        kind = OneLaunchSGD if _on_gpu(groups) else SGD
+        return kind(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
 
 
 class AdamSection(OptimizerSection):
@@ -58,9 +67,12 @@ class AdamWConfig(AdamSection):
     name: Literal["adamw"] = option("adamw", "Optimizer")
 
     def build(self, groups: list[dict[str, Any]]) -> AdamW:
-        import torch
+        from torch.optim import AdamW
 
-        return torch.optim.AdamW(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
+        from engine.optimizers.one_launch import OneLaunchAdamW
+
+        kind = OneLaunchAdamW if _on_gpu(groups) else AdamW
+        return kind(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
 
 
 @register
@@ -70,9 +82,12 @@ class AdamConfig(AdamSection):
     name: Literal["adam"] = option("adam", "Optimizer")
 
     def build(self, groups: list[dict[str, Any]]) -> Adam:
-        import torch
+        from torch.optim import Adam
 
-        return torch.optim.Adam(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
+        from engine.optimizers.one_launch import OneLaunchAdam
+
+        kind = OneLaunchAdam if _on_gpu(groups) else Adam
+        return kind(groups, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)
 
 
 @register
@@ -89,10 +104,8 @@ class RMSpropConfig(OptimizerSection):
         import torch
 
         # Torch has no fused one; on a GPU, all tensors at once, and the learning rate stays there.
-        on_gpu = all(parameter.is_cuda for group in groups for parameter in group["params"])
-        return torch.optim.RMSprop(
-            groups, lr=self.lr, momentum=self.momentum, alpha=self.alpha, eps=self.eps, capturable=on_gpu
-        )
+        made = partial(torch.optim.RMSprop, capturable=_on_gpu(groups))
+        return made(groups, lr=self.lr, momentum=self.momentum, alpha=self.alpha, eps=self.eps)
 
 
 OPTIMIZERS.load_installed()

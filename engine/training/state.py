@@ -36,6 +36,7 @@ from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
 from engine.optimizers.builtin import OPTIMIZERS
 from engine.optimizers.groups import build_optimizer, keep_learning_rate_on, keep_learning_rate_on_host
+from engine.optimizers.one_launch import OneLaunch
 from engine.run.events import Epoch
 from engine.schedules import check_schedule
 from engine.training.distillation import Teacher
@@ -312,6 +313,8 @@ def new_state(
         styles=mixed_styles(config, model, hardware, group),
     )
     graph.on_decision, graph.blame = partial(graph_decided, state, on_graph), state.capture_failed
+    if isinstance(optimizer, OneLaunch):
+        graph.captured = optimizer.captured
     return state
 
 

@@ -25,6 +25,7 @@ from engine.learning.constants import unit
 from engine.learning.distributed import ALONE, Group, sharing_nothing
 from engine.optimizers import CLIP_TYPES
 from engine.optimizers.groups import capturable, set_learning_rate
+from engine.optimizers.one_launch import OneLaunch
 from engine.schedules import learning_rate
 from engine.training.objectives import Objective
 from engine.training.rng import StepNoise, mask_generator, step_generator, style_generator
@@ -110,7 +111,11 @@ def apply_gradients(state: TrainState) -> None:
     scaler, optimizer, section = state.scaler, state.optimizer, state.config.optimizer
     if section.clip_norm > 0:
         scaler.unscale_(optimizer)
-        clip_grad_norm_(state.model.parameters(), section.clip_norm, CLIP_TYPES[section.clip_type])
+        limit, order = section.clip_norm, CLIP_TYPES[section.clip_type]
+        if isinstance(optimizer, OneLaunch):
+            optimizer.clip_next(limit, order)
+        else:
+            clip_grad_norm_(state.model.parameters(), limit, order)
     with capturable(optimizer):
         scaler.step(optimizer)
     scaler.update()

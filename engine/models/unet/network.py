@@ -19,7 +19,6 @@ from engine.models.layers import (
     BatchNorm,
     TransposedConvolution,
     convolve,
-    count_batch,
     norm_relu,
     norm_relu_pool,
     take_statistics,
@@ -79,7 +78,6 @@ class UNet(SegmentationNetwork):
         self._norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
-        count_batch(self._norms)
         batches: Batches = []
         skips = []
         for double in self.down[:-1]:
@@ -94,7 +92,7 @@ class UNet(SegmentationNetwork):
         for rise, double in zip(self.up, self.merge, strict=True):
             x = double(torch.cat([skips.pop(), rise(x)], dim=1), batches)
             maps.append(x)
-        take_statistics(batches)
+        take_statistics(self._norms, batches)
         logits = convolve(self.head, x)
         if not self.training or "auxiliary" not in self._modules:
             return logits
