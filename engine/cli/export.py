@@ -24,7 +24,7 @@ from engine.run.files import absolute, replacing
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.scoring import Export
+    from engine.cli.exporting import Export
 
 PROGRAM = "seg-engine"
 

@@ -23,7 +23,7 @@ from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.scoring import Export
+    from engine.cli.exporting import Export
 
 PICTURES = 4
 """Images of a gallery that are drawn for a program that shows pictures."""

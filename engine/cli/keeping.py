@@ -257,7 +257,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Free it; there is no way back.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what takes the disk; free what is named, never a best checkpoint."""
+    """Say what takes the disk, and free what is named."""
     from engine.cli.clean import clean as command
 
     command(workspace_of(context), kinds or [], runs or [], yes, as_json)

@@ -32,7 +32,7 @@ from engine.store import LatencyRow, StoreError
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
-    from engine.cli.running import Benchmark
+    from engine.cli.choosing import Benchmark
 
 
 def latency(workspace: Workspace, wanted: Benchmark) -> int:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from engine.cli import keeping, looking, queueing, running, scoring
+from engine.cli import choosing, exporting, keeping, looking, queueing, running, scoring
 from engine.cli.arguments import group, help_without_command
 from engine.cli.typed import typed_with
 from engine.cli.usage import PROGRAM, CommandGroup, plugins_first, refuse_empty, usage_line
@@ -25,8 +25,10 @@ from engine.visible import guard_streams, one_line
 
 GROUPS = (
     running.commands,
+    choosing.commands,
     looking.commands,
     scoring.commands,
+    exporting.commands,
     queueing.commands,
     keeping.data,
     keeping.admin,

@@ -17,7 +17,7 @@ from engine.run.files import absolute
 from engine.run.weight_kinds import kind_of_weights
 
 if TYPE_CHECKING:
-    from engine.cli.scoring import TextEmbeddings
+    from engine.cli.exporting import TextEmbeddings
 
 
 def text_embeddings(wanted: TextEmbeddings) -> None:

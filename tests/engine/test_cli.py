@@ -202,10 +202,10 @@ def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: 
     listed = seg("--help").out.partition("exit.\n\n")[2].partition("\n\n  Start with")[0]
     panels = {panel.partition(":\n")[0]: panel.partition(":\n")[2] for panel in listed.split("\n\n")}
     named = {panel: [line.split()[0] for line in text.splitlines()] for panel, text in panels.items()}
-    assert list(named) == ["Run", "Look", "Evaluate", "Queue", "Data", "Admin"]
+    assert list(named) == ["Run", "Choose", "Look", "Evaluate", "Export", "Queue", "Data", "Admin"]
     assert named["Run"][:3] == ["run", "resume", "rerun"]
     looking_at_networks = ["evaluate", "images", "predict", "ood", "robustness", "generalise"]
-    looking_at_networks += ["export", "text-embeddings", "crf-search"]
+    looking_at_networks += ["crf-search"]
     assert named["Evaluate"] == looking_at_networks
     everything = [name for names in named.values() for name in names]
     assert sorted(everything) == sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

@@ -8,9 +8,8 @@ from __future__ import annotations
 import grimp
 import pytest
 
-COMMANDS = [
-    f"engine.cli.{name} -> engine.cli.*" for name in ("keeping", "looking", "running", "scoring", "studying")
-]
+GROUPS = ("choosing", "exporting", "keeping", "looking", "running", "scoring", "studying")
+COMMANDS = [f"engine.cli.{name} -> engine.cli.*" for name in GROUPS]
 """The late imports of the modules that declare commands."""
 
 
