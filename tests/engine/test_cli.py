@@ -43,7 +43,7 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("runs --workspace x", "--workspace: goes before the command: seg-engine --workspace DIR COMMAND"),
         ("show", "missing argument 'RUN'; see `seg-engine show --help`"),
         ("runs --json --csv", "--json and --csv: choose one"),
-        ("runs --sort dise", "dise: is neither a field of a run nor a config key; did you mean dice?"),
+        ("runs --sort dicee", "dicee: is neither a field of a run nor a config key; did you mean dice?"),
         ("runs dcie>0.5", "dcie: is neither a field of a run nor a config key; did you mean dice?"),
         ("runs --status done", "done: is not a status; it must be one of queued"),
         ("runs --experiment papr", "papr: no such experiment; did you mean paper?"),

@@ -109,7 +109,7 @@ async def test_settings_hold_at_once_and_are_kept_in_the_workspace(workspace: Wo
         app.screen.query_one("#pane", Choice).value = "no"
         app.screen.query_one("#curves", Select).value = "bright"
         app.screen.query_one("#columns", Ticks).focus()
-        await pilot.press("home", "down", "down", "down", "space")
+        await pilot.press("home", "down", "down", "down", "down", "space")
         await settled(pilot)
         assert app.theme == "textual-light"
         assert "  experiment" in screen_text(app)
