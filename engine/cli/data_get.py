@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import zipfile
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def _downloader(name: str, source: Source) -> str:
     """The path of the official downloader, "" where none is needed. Raises ConfigError without it."""
     if not source.downloader:
         return ""
-    places = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     found = shutil.which(source.downloader, path=places)
     if found is None:
         raise ConfigError(

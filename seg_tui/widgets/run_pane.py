@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from engine.report.run_facts import told_energy
+from engine.report.costs import told_energy
 from engine.report.runs import done, outcome, status_cell, worded
 from engine.report.tables import Column, age, data_size, duration, large, score, text_table, thin_bar
 from engine.report.trials import search_words
