@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sqlite3
 import subprocess
@@ -16,8 +15,8 @@ from engine.config.run_config import RunConfig
 from engine.store import Store, StoreError, migrate, sqlite
 from engine.store.filesystem import FileSystem, _statfs_type, file_system
 from engine.store.variant import variant_of
-from engine.store.views import VIEWS
 from tests.engine.made_up_runs import add_run, finished_journal, ingest, open_store
+from tests.older_database import make_older
 
 
 def test_a_new_database_logs_ahead_and_keeps_foreign_keys(tmp_path: Path) -> None:
@@ -43,59 +42,12 @@ def test_migrating_an_older_schema_makes_the_views_anew(
         assert connection.execute("SELECT run FROM leaderboard").fetchall() == [("aaaaaaaa",)]
 
 
-SINCE_0009 = ("metrics", "agents", "crf_results", "crf_trials", "latencies", "notices", "environments")
-SINCE_0001 = ("images", "ood_results", "ood_images", "corruptions", *SINCE_0009)
-"""Tables that came later."""
-WINDOWS = ("window_size", "window_stride")
-
-
-def without_what_runs_got_since_0009(connection: sqlite3.Connection) -> None:
-    for table in ("runs", "epochs"):
-        connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
-    connection.execute("DROP INDEX runs_untold")
-    for column in ("archived", "protected", "untold", "trial"):
-        connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
-
-
 def test_a_database_of_the_first_schema_is_brought_up_with_its_runs(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         add_run(store)
         ingest(store, "aaaaaaaa", finished_journal().events)
         before = store.run("aaaaaaaa")
-    with sqlite3.connect(tmp_path / "experiments.db") as connection:  # back to what it looked like then
-        for view in VIEWS["sqlite"]:
-            connection.execute(f"DROP VIEW {view}")
-        for table in SINCE_0001:
-            connection.execute(f"DROP TABLE {table}")
-        for column in (
-            "checkpoint",
-            "label_resize",
-            "tta",
-            "parameters",
-            "flops_per_sample",
-            "crf",
-            *WINDOWS,
-        ):
-            connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
-        for column in ("latency_seconds", "latency_p95_seconds", "frames_per_second"):
-            connection.execute(f"ALTER TABLE results DROP COLUMN {column}")
-        for index in ("runs_queue", "runs_by_predecessor", "runs_by_change", "runs_by_source"):
-            connection.execute(f"DROP INDEX {index}")
-        since = ("first_step_seconds", "achieved_flops", "ceiling_flops")
-        for column in (
-            *since,
-            "priority",
-            "paused",
-            "after",
-            "claimed_by",
-            "changed",
-            "variant",
-            "source",
-            "workspace",
-        ):
-            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
-        without_what_runs_got_since_0009(connection)
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    make_older(tmp_path / "experiments.db", "0001")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
         assert [run.id for run in store.leaderboard()] == ["aaaaaaaa"]
@@ -108,19 +60,11 @@ def test_keys_that_were_renamed_are_new_ones_in_the_database_too(tmp_path: Path)
     with open_store(tmp_path) as store:
         add_run(store, config=config)
         before = store.run("aaaaaaaa")
+    make_older(tmp_path / "experiments.db", "0009")
     with sqlite3.connect(tmp_path / "experiments.db") as connection:
         text = connection.execute("SELECT config FROM runs").fetchone()[0]
         old = text.replace('"validation"', '"evaluation"').replace('"weights"', '"from"')
         connection.execute("UPDATE runs SET config = ?, variant = 'of old'", (old,))
-        for view in VIEWS["sqlite"]:
-            connection.execute(f"DROP VIEW {view}")
-        for table in SINCE_0009:
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("ALTER TABLE results DROP COLUMN crf")
-        without_what_runs_got_since_0009(connection)
-        for table, column in itertools.product(("results", "ood_results", "corruptions"), WINDOWS):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("UPDATE alembic_version SET version_num = '0009'")
     with open_store(tmp_path) as store:
         assert store.run("aaaaaaaa") == before
         assert [run.id for run in store.runs(["validation.every=3", "init.weights=/net.pt"])] == ["aaaaaaaa"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import shutil
@@ -20,10 +19,10 @@ import pytest
 from engine.agent.presence import Presence
 from engine.run.directory import RunDir
 from engine.store import RunSummary
-from engine.store.views import VIEWS
 from engine.workspace import Workspace
 from tests.engine.conftest import import_made_up_run
 from tests.engine.made_up_runs import finished_journal
+from tests.older_database import make_older
 from tests.people import ALICE, BOB, CAROL, LOCALE, Done, common_ground, give, need_people
 from tests.system.conftest import wait_for
 from tests.tui.made_up_gallery import add_evaluation, add_with_gallery
@@ -245,29 +244,7 @@ def test_what_a_dead_writer_left_in_the_log_is_seen(lab: Workspace, index: str) 
 
 
 def test_an_older_database_is_looked_at_without_bringing_it_up_to_date(lab: Workspace) -> None:
-    with closing(sqlite3.connect(lab.database)) as connection:
-        for view in VIEWS["sqlite"]:
-            connection.execute(f"DROP VIEW {view}")
-        for index in ("runs_queue", "runs_by_source", "runs_untold"):
-            connection.execute(f"DROP INDEX {index}")
-        for table in (
-            *("metrics", "agents", "crf_results", "crf_trials", "latencies"),
-            *("environments", "notices"),
-        ):
-            connection.execute(f"DROP TABLE {table}")
-        for column in ("archived", "protected", "untold"):
-            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
-        connection.execute("ALTER TABLE results DROP COLUMN crf")
-        for table in ("runs", "epochs"):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN budget_used")
-        for table, column in itertools.product(
-            ("results", "ood_results", "corruptions"), ("window_size", "window_stride")
-        ):
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("UPDATE alembic_version SET version_num = '0007'")
-        connection.execute("ALTER TABLE runs DROP COLUMN workspace")
-        connection.execute("CREATE INDEX runs_queue ON runs (status)")
-        connection.commit()
+    make_older(lab.database, "0007")
     give_database(lab)
     before = listing(lab.root)
     assert_looks(lab, "runs", "show bbbb2222")
