@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
@@ -105,11 +106,14 @@ async def test_a_run_is_started_and_stopped_from_a_browser_and_strangers_are_tur
             await page.press("k")
             await page.press("A")
             await page.until_drawn("an agent was started")
+            while store.run(run.id).status != "running":
+                await asyncio.sleep(0.1)
             await page.until_drawn("running")
             await page.press("s")
             await page.until_drawn("finishes its step")
+            while store.run(run.id).status != "stopped":
+                await asyncio.sleep(0.1)
             await page.until_drawn("stopped")
-            assert store.run(run.id).status == "stopped"
             pixels = np.asarray(Image.open(io.BytesIO(await page.picture())).convert("RGB"))
             assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20, "something is drawn"
             assert page.complaints == []
