@@ -136,6 +136,8 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
     @on(FieldRow.Typed)
     def _take(self, message: FieldRow.Typed) -> None:
         key, text = message.row.key, message.text
+        if text == self._typed_before(key):
+            return  # a field says so, too, when it gets its first value
         self.refused.pop(key, None)
         if key == "data":
             self.draft.data = text.strip()
@@ -147,6 +149,12 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
             if chooses_variant(key):
                 self._put_usual()
         self.judge(typed=True)
+
+    def _typed_before(self, key: str) -> str:
+        """What a field holds, as far as the form has heard."""
+        if key == "data":
+            return self.draft.data
+        return str(getattr(self.card, key)) if key in CARD_FIELDS else self.draft.text(key)
 
     def _put_usual(self) -> None:
         """Another model, and the like, has other usual values, and keys of it may mean something else."""
@@ -239,9 +247,10 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         """Show the fields that were asked for, and heads only above fields."""
         head: Static | None = None
         used = False
+        keys = form_keys()
         for child in self.children:
             if isinstance(child, FieldRow):
-                shown = self._is_shown(child)
+                shown = self._is_shown(child, child.key in keys)
                 child.set_class(not shown, "hidden")
                 used = used or shown
                 continue
@@ -251,8 +260,8 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         if head is not None:
             head.set_class(not used, "hidden")
 
-    def _is_shown(self, row: FieldRow) -> bool:
-        if row.key in form_keys() and not self.draft.is_there(row.key):
+    def _is_shown(self, row: FieldRow, is_of_config: bool) -> bool:
+        if is_of_config and not self.draft.is_there(row.key):
             return False
         about = f"{row.key} {row.help}".lower()
         return all(word in about for word in self._words) and (row.is_told or not self._only_changed)

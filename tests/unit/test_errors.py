@@ -17,7 +17,7 @@ from engine.errors import EngineError
 from engine.plugins import load_plugin, place_in_plugin
 from tests.conftest import REPOSITORY
 
-CONTROL_FLOW = {"Abandoned", "Cancelled", "StopRequested"}
+CONTROL_FLOW = {"Abandoned", "Cancelled", "OthersGone", "StopRequested", "_Broken"}
 """Raised and caught by the program itself; nobody reads them."""
 
 
