@@ -134,6 +134,11 @@ def training_seconds(run: ComparedRun) -> float | None:
     return sum(epoch.seconds or 0.0 for epoch in run.epochs) or None
 
 
+def _device_seconds(run: ComparedRun) -> float | None:
+    """Time that devices were held for the run, pauses between attempts left out."""
+    return None if run.row.device_hours is None else 3600 * run.row.device_hours
+
+
 def _images_per_second(run: ComparedRun) -> float | None:
     """The median over the training epochs, so that neither the first nor a disturbed one counts."""
     speeds = [epoch.images_per_second for epoch in run.epochs if epoch.split == "train"]
@@ -165,7 +170,7 @@ _EPOCHS: Measure = (Metric("epochs", "epochs", "neither", "epochs"), _epochs_don
 _COSTS: tuple[Measure, ...] = (
     (Metric("seconds", "time", "lower", "seconds"), training_seconds),
     (Metric("images_per_second", "images/s", "higher", "images/s"), _images_per_second),
-    (Metric("device_hours", "device time", "lower", "number", "h"), _of_row("device_hours")),
+    (Metric("device_seconds", "device time", "lower", "seconds"), _device_seconds),
     (Metric("gpu_kwh", "GPU energy", "lower", "number", "kWh"), _of_row("gpu_kwh")),
     (Metric("cpu_kwh", "CPU energy", "lower", "number", "kWh"), _of_row("cpu_kwh")),
     (Metric("parameters", "parameters", "neither", "count"), _of_row("parameters")),
