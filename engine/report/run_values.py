@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from engine.report.tables import Cell, Column, duration, moment, score
+from engine.report.tables import Cell, Column, data_size, duration, moment, score
 from engine.store.filters import column_of
 from engine.visible import one_line
 
 
 def is_number(kind: str) -> bool:
     """Whether values of a kind stand at the right of a cell."""
-    return kind in ("number", "share", "duration", "whole number")
+    return kind in ("number", "share", "duration", "bytes", "whole number")
 
 
 def told_value(kind: str, value: Any) -> str:
@@ -25,6 +25,8 @@ def told_value(kind: str, value: Any) -> str:
             return score(value)
         case "duration":
             return duration(value)
+        case "bytes":
+            return data_size(value)
         case "time":
             return moment(value, "%Y-%m-%d %H:%M")
         case "size":

@@ -208,7 +208,8 @@ def sortable_names() -> list[str]:
 
 def column_of(name: str) -> tuple[Element, str]:
     """What a name stands for within `select_runs()`, and its kind: text, number, share, time, duration,
-    true/false, size or another that a config key has. Raises StoreError for a name that means nothing."""
+    true/false, bytes, size or another that a config key has. Raises StoreError for a name without
+    meaning."""
     return _column(new_name(name))
 
 
@@ -244,6 +245,8 @@ def _kind_of(name: str, column: Element) -> str:
         return "share"
     if name.endswith("_at"):
         return "time"
+    if name.endswith("_bytes"):
+        return "bytes"
     if isinstance(column.type, sa.Boolean):
         return "true/false"
     return "text" if isinstance(column.type, sa.Text) else "number"
@@ -306,7 +309,7 @@ def _when_absent(key: ConfigKey, typed: Element) -> Element:
 
 def _value(name: str, kind: str, text: str) -> Any:
     """What was typed behind the operator, as a value of that kind."""
-    if kind in ("number", "share"):
+    if kind in ("number", "share", "bytes"):
         return _number(name, text)
     if kind == "duration":
         return _seconds(name, text)

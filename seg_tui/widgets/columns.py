@@ -313,7 +313,7 @@ def column_named(name: str) -> Column:
         width=8,
         rank=1,  # somebody has asked for it
         right=is_number(kind),
-        falling=kind in ("share", "duration", "time"),
+        falling=kind in ("share", "duration", "bytes", "time"),
         grow=True,
         least=6,
         most=28,
