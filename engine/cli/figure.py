@@ -39,7 +39,7 @@ from engine.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from engine.cli.looking import FigureOptions
+    from engine.cli.figure_options import FigureOptions
 
 
 @dataclass(frozen=True)

@@ -232,19 +232,8 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _a_job_has_what_it_uses(self) -> Self:
-        if self.slurm.dry_run and self.executor != "slurm":
-            raise ValueError("slurm.dry_run: needs executor=slurm")
-        if self.executor != "slurm":
-            return self
-        if self.device.startswith("cuda:"):
-            raise ValueError(f"device: {self.device} is chosen by Slurm; with executor=slurm it must be cuda")
-        if self.device == "cuda" and self.slurm.gpus == 0:
-            raise ValueError("slurm.gpus: 0 does not work with device=cuda; it must be at least 1")
-        if self.device != "cpu" and self.devices != "auto" and int(self.devices) > self.slurm.gpus > 0:
-            raise ValueError(
-                f"devices: {self.devices} are more than slurm.gpus={self.slurm.gpus}; devices=auto uses what "
-                "the job gets"
-            )
+        if problem := self.slurm.problem(self.executor == "slurm", self.device, self.devices):
+            raise ValueError(problem)
         return self
 
     @property

@@ -61,3 +61,17 @@ class SlurmConfig(Section):
     def lines(self) -> tuple[str, ...]:
         """What `extra` holds, one by one."""
         return tuple(self.extra.split("; ")) if self.extra else ()
+
+    def problem(self, is_job: bool, device: str, devices: str) -> str:
+        """Why a run with these keys of RunConfig gets no job that it could use, the key first; "" where it
+        does, and where it is no job."""
+        if not is_job:
+            return "slurm.dry_run: needs executor=slurm" if self.dry_run else ""
+        if device.startswith("cuda:"):
+            return f"device: {device} is chosen by Slurm; with executor=slurm it must be cuda"
+        if device == "cuda" and self.gpus == 0:
+            return "slurm.gpus: 0 does not work with device=cuda; it must be at least 1"
+        if device != "cpu" and devices != "auto" and int(devices) > self.gpus > 0:
+            told = f"devices: {devices} are more than slurm.gpus={self.gpus}"
+            return f"{told}; devices=auto uses what the job gets"
+        return ""

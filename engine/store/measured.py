@@ -20,15 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.store.dialects import NumberInJson
-from engine.store.schema import (
-    corruptions,
-    epochs,
-    latencies,
-    metrics,
-    ood_results,
-    results,
-    runs,
-)
+from engine.store.result_tables import corruptions, latencies, metrics, ood_results, results
+from engine.store.schema import epochs, runs
 from engine.tasks.robustness import HARDEST
 
 Element = sa.ColumnElement[Any]

@@ -23,22 +23,20 @@ from engine.store.result_rows import (
     OodImageRow,
     OodRow,
 )
-from engine.store.rows import EpochRow, EventRow
-from engine.store.schema import (
+from engine.store.result_tables import (
     corruptions,
     crf_results,
     crf_trials,
     environments,
-    epochs,
-    events,
     images,
     latencies,
     metrics,
     ood_images,
     ood_results,
     results,
-    runs,
 )
+from engine.store.rows import EpochRow, EventRow
+from engine.store.schema import epochs, events, runs
 from engine.store.selects import (
     CORRUPTION_COLUMNS,
     CRF_COLUMNS,

@@ -21,24 +21,20 @@ from engine.store.result_rows import (
     OodImageRow,
     OodRow,
 )
-from engine.store.rows import EpochRow, EventRow, RunRow
-from engine.store.schema import (
+from engine.store.result_tables import (
     corruptions,
     crf_results,
     crf_trials,
     environments,
-    epochs,
-    events,
-    experiments,
     images,
     latencies,
     metrics,
     ood_images,
     ood_results,
     results,
-    runs,
-    tags,
 )
+from engine.store.rows import EpochRow, EventRow, RunRow
+from engine.store.schema import epochs, events, experiments, runs, tags
 from engine.tasks.robustness import HARDEST
 
 TAG_SEPARATOR = ","

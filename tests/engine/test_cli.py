@@ -17,6 +17,7 @@ import typer
 from PIL import Image
 
 from engine.cli import looking
+from engine.cli.figure_options import FIGURES
 from engine.cli.main import app
 from engine.config.files import load_config
 from engine.config.recipes import RECIPES, get_recipe
@@ -229,7 +230,7 @@ def test_words_that_help_and_completion_list_are_those_that_are_taken() -> None:
     from engine.cli.figure import KINDS
     from engine.store import STATUSES
 
-    assert set(looking.FIGURES) == set(KINDS)
+    assert set(FIGURES) == set(KINDS)
     assert ("table", *FORMATS) == looking.FORMATS
     assert set(looking.STATUSES) == set(STATUSES)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.run.scoring_events import CorruptionResult
 from engine.store.folds.folding import Folding, folds
-from engine.store.schema import corruptions
+from engine.store.result_tables import corruptions
 
 
 @folds(CorruptionResult)

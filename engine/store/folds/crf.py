@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.run.crf_events import CrfResult, CrfSearching, CrfTrial, CrfUse
 from engine.store.folds.folding import Folding, folds
-from engine.store.schema import crf_results, crf_trials
+from engine.store.result_tables import crf_results, crf_trials
 
 _PARAMETERS = ("iterations", "gaussian_weight", "gaussian_sigma", "bilateral_weight", "bilateral_sigma_xy",
                "bilateral_sigma_rgb")  # fmt: skip

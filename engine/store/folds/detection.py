@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.run.scoring_events import Detecting, OodImage, OodResult
 from engine.store.folds.folding import Folding, folds
-from engine.store.schema import ood_images, ood_results
+from engine.store.result_tables import ood_images, ood_results
 
 
 @folds(Detecting)

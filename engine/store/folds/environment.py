@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.run.scoring_events import EnvironmentResult, Generalising
 from engine.store.folds.folding import Folding, folds
-from engine.store.schema import environments
+from engine.store.result_tables import environments
 
 
 @folds(Generalising)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.run.latency_events import LatencyResult, Timed
 from engine.store.folds.folding import Folding, folds
-from engine.store.schema import latencies
+from engine.store.result_tables import latencies
 
 
 @folds(Timed)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from engine.run.event import MetricScore
 from engine.store.folds.folding import Folding
-from engine.store.schema import metrics
+from engine.store.result_tables import metrics
 
 
 def put_metrics(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.run.scoring_events import Evaluating, ImageScores, Predicting, Result
 from engine.store.folds.folding import Folding, folds
 from engine.store.folds.metrics import put_metrics
-from engine.store.schema import images, results
+from engine.store.result_tables import images, results
 
 
 @folds(Predicting)

@@ -16,8 +16,9 @@ from engine.run.event import Event
 from engine.run.events import Failed, Finished, Progress, Started, Stopped
 from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.folds.folding import Folding, folds
+from engine.store.result_tables import metrics, results
 from engine.store.rows import END_STATUSES
-from engine.store.schema import epochs, metrics, results
+from engine.store.schema import epochs
 
 
 def begin_attempt(run: dict[str, Any], event: Event) -> None:
