@@ -14,11 +14,11 @@ from typing import Any
 from engine.config.stored import recorded
 from engine.errors import EngineError
 from engine.report.compare_config import (
-    SCORED_ON,
     SEED,
     KeyRow,
     comparable_config,
     differing_keys,
+    scored_otherwise,
 )
 from engine.report.compare_crf import CrfLine, crf_lines
 from engine.report.compare_ood import OodLine, ood_lines
@@ -271,10 +271,10 @@ def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterabl
     if common is not None:
         count = f"the {len(common)} that all share are" if common else "none is shared and none is"
         yield f"class sets differ: {count} compared by class, and each mean Dice is of a run's own classes"
-    configs = [comparable_config(run.row) for run in scored]
-    differing = [key for key in SCORED_ON if len({config.get(key) for config in configs}) > 1]
+    differing = scored_otherwise([run.row for run in scored])
     if differing:
-        yield f"not scored on the same pixels: {', '.join(differing)} differ"
+        verb = "differs" if len(differing) == 1 else "differ"
+        yield f"not scored on the same pixels: {', '.join(differing)} {verb}"
     devices = {run.row.device_name or run.row.device for run in runs if run.row.device}
     if len(devices) > 1:
         yield f"time, images/s and memory are of different devices: {', '.join(sorted(devices))}"

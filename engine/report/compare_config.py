@@ -116,6 +116,21 @@ def _differ(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
     return len(values) > 1
 
 
+def scored_otherwise(rows: Sequence[RunRow]) -> list[str]:
+    """Those of SCORED_ON in which runs differ. A run that looks at another's network counts no training
+    images; those of a run on the same folder are taken for it."""
+    configs = [comparable_config(row) for row in rows]
+    counted = {
+        row.config["data"]["root"]: config["data.root"]
+        for row, config in zip(rows, configs, strict=True)
+        if row.train_images is not None
+    }
+    for row, config in zip(rows, configs, strict=True):
+        if row.train_images is None:
+            config["data.root"] = counted.get(row.config["data"]["root"], config["data.root"])
+    return [key for key in SCORED_ON if _differ(key, configs)]
+
+
 def pretraining_epochs(row: RunRow) -> int:
     """Epochs of the pre-training run whose weights this run began with, 0 without one."""
     pretraining = row.config.get("pretrain") if learns_classes(row.task, row.classes) else None

@@ -313,6 +313,18 @@ def test_scores_of_other_pixels_and_times_of_other_devices_are_told(make: Make) 
     )
 
 
+def test_an_evaluation_counts_no_training_images_and_is_on_the_data_of_its_run(make: Make) -> None:
+    def counted(run: ComparedRun, images: int | None) -> ComparedRun:
+        return replace(run, row=replace(run.row, train_images=images, val_images=images))
+
+    run, more = (counted(make(name), images) for name, images in (("aaaaaaaa", 9), ("bbbbbbbb", 10)))
+    scored = counted(make("cccccccc"), None)
+    elsewhere = counted(make("dddddddd", keys={"data.root": "/mnt/city"}), None)
+    assert compare([run, scored]).notes == ()
+    for others in ([run, more], [run, more, scored], [run, elsewhere]):
+        assert compare(others).notes == ("not scored on the same pixels: data.root differs",)
+
+
 # --- Seeds -------------------------------------------------------------------------------------
 
 
