@@ -13,7 +13,7 @@ from engine.config.keys import ConfigError
 from engine.data.prune import CacheInfo
 from engine.exits import first_few
 from engine.report.tables import Column, data_size, text_table
-from engine.requests.cleaning import KINDS, OF_RUNS, Usage, caches, free, free_caches, survey
+from engine.requests.cleaning import KINDS, OF_RUNS, Usage, Users, caches, free, free_caches, survey
 from engine.store import Store
 from engine.workspace import Workspace
 
@@ -33,14 +33,16 @@ def clean(
     if prefixes and "caches" in kinds:
         raise ConfigError(["caches: are of no run; leave out --run, or caches"])
     with open_existing(workspace, change=sure) as store:
-        found = survey(workspace, store, named(store, prefixes) if prefixes else ())
+        users = Users(store)
+        rows = named(store, prefixes) if prefixes else store.runs(sort="created_at")
+        found = survey(workspace, rows, users)
         cached = [] if prefixes else caches(workspace)
         if as_json and not sure:
             print_json(_record(found, cached))
         elif not kinds:
             _overview(found, cached)
         elif sure:
-            _free(workspace, store, kinds, found, as_json)
+            _free(workspace, store, kinds, found, users, as_json)
         else:
             _would_free(kinds, found, cached)
 
@@ -102,7 +104,12 @@ def _would_free(kinds: Sequence[str], found: Sequence[Usage], cached: Sequence[C
 
 
 def _free(
-    workspace: Workspace, store: Store, kinds: Sequence[str], found: Sequence[Usage], as_json: bool
+    workspace: Workspace,
+    store: Store,
+    kinds: Sequence[str],
+    found: Sequence[Usage],
+    users: Users,
+    as_json: bool,
 ) -> None:
     freed: list[dict[str, object]] = []
     if "caches" in kinds:
@@ -112,7 +119,7 @@ def _free(
             if not usage.free(kind):
                 continue
             try:
-                why = free(workspace, store, usage.row.id, kind)
+                why = free(workspace, store, usage.row.id, kind, users)
             except OSError as error:
                 why = f"{error.filename}: {error.strerror}"
             if why:

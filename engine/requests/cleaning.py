@@ -6,6 +6,7 @@ anything of a run that is protected, has not ended, or has a worker.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from engine.data.prune import CacheInfo, list_caches, prune_caches
 from engine.requests.source_paths import BEST, LAST
 from engine.run.directory import RunDir
 from engine.run.freed import note_freed
-from engine.store import RunRow, Store
+from engine.store import NoSuchRun, RunRow, Store
 from engine.workspace import Workspace
 
 OF_RUNS: dict[str, str] = {
@@ -51,25 +52,52 @@ class Usage:
         return 0 if kind in self.kept else self.bytes.get(kind, 0)
 
 
-def survey(workspace: Workspace, store: Store, chosen: Sequence[RunRow] = ()) -> list[Usage]:
-    """What the chosen runs take, or all; the largest first. Runs whose folder is elsewhere are left out."""
-    rows = store.runs(sort="created_at")
-    needed = _needed(rows)
+class Users:
+    """Which run uses the last.pt of another: all configs are read once, then those of runs that have come or
+    changed since, as there may be thousands."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_source: dict[str, str] = {}
+        self._seen = store.changes().latest
+        self._note(store.runs())
+
+    def of(self, run_id: str) -> str:
+        """The id of a run whose config names the last.pt of this one; "" where there is none."""
+        return self._by_source.get(run_id, "")
+
+    def update(self) -> None:
+        changes = self._store.changes(self._seen)
+        self._seen = changes.latest
+        for changed in changes.runs:
+            with contextlib.suppress(NoSuchRun):
+                self._note([self._store.run(changed.id)])
+
+    def _note(self, rows: Iterable[RunRow]) -> None:
+        for row in rows:
+            for text in _texts(row.stored_config):
+                if (found := _LAST.search(text)) and found[1] != row.id:
+                    self._by_source[found[1]] = row.id
+
+
+def survey(workspace: Workspace, rows: Sequence[RunRow], users: Users) -> list[Usage]:
+    """What these runs take, the largest first. Runs whose folder is elsewhere are left out."""
     found = [
-        _usage(workspace.run_dir(row.id), row, needed)
-        for row in (chosen or rows)
+        _usage(workspace.run_dir(row.id), row, users)
+        for row in rows
         if workspace.run_dir(row.id).path.is_dir()
     ]
     return sorted(found, key=lambda usage: -usage.total)
 
 
-def free(workspace: Workspace, store: Store, run_id: str, kind: str) -> str:
+def free(workspace: Workspace, store: Store, run_id: str, kind: str, users: Users) -> str:
     """Free a kind of what a run has, unless something has come up meanwhile; returns that, or "".
 
     Raises OSError.
     """
     run, row = workspace.run_dir(run_id), store.run(run_id)
-    if why := _why_kept(kind, run, row, _needed(store.runs())):
+    users.update()
+    if why := _why_kept(kind, run, row, users):
         return why
     if kind == "last":
         note_freed(run, f"checkpoints/{LAST}")
@@ -92,16 +120,16 @@ def free_caches(workspace: Workspace) -> list[CacheInfo]:
     return prune_caches(workspace.cache, everything=True)
 
 
-def _usage(run: RunDir, row: RunRow, needed: Mapping[str, str]) -> Usage:
+def _usage(run: RunDir, row: RunRow, users: Users) -> Usage:
     taken = {"last": _size(run.checkpoints / LAST), "galleries": _size(run.gallery)}
     taken["logs"] = _size(run.log) + _size(run.samples)
     taken["best"] = _size(run.checkpoints / BEST)
     taken["other"] = _size(run.path) - sum(taken.values())
-    kept = {kind: why for kind in OF_RUNS if taken[kind] and (why := _why_kept(kind, run, row, needed))}
+    kept = {kind: why for kind in OF_RUNS if taken[kind] and (why := _why_kept(kind, run, row, users))}
     return Usage(row, taken, kept)
 
 
-def _why_kept(kind: str, run: RunDir, row: RunRow, needed: Mapping[str, str]) -> str:
+def _why_kept(kind: str, run: RunDir, row: RunRow, users: Users) -> str:
     """Why a kind of what a run has is not freed; "" when it can be."""
     if row.protected:
         return "is protected"
@@ -112,21 +140,11 @@ def _why_kept(kind: str, run: RunDir, row: RunRow, needed: Mapping[str, str]) ->
             return f"is {row.status} and can be resumed from it"
         if not (run.checkpoints / BEST).is_file():
             return "has no other checkpoint"
-        if row.id in needed:
-            return f"is needed by {needed[row.id]}"
+        if user := users.of(row.id):
+            return f"is needed by {user}"
     if has_living_worker(run):
         return "has a worker"
     return run.why_unwritable()
-
-
-def _needed(rows: Iterable[RunRow]) -> dict[str, str]:
-    """Whose last.pt a config names, and the run that it is of."""
-    return {
-        found[1]: row.id
-        for row in rows
-        for text in _texts(row.stored_config)
-        if (found := _LAST.search(text)) and found[1] != row.id
-    }
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -6,8 +6,10 @@ import pytest
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
+from engine.requests.cleaning import Users, free
 from engine.run.directory import RunDir
 from engine.run.events import Stopped
+from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir
@@ -92,6 +94,22 @@ def test_galleries_and_logs_of_one_run(seg: Command, runs: dict[str, RunDir]) ->
     assert not runs["plain"].log.exists()
     assert (runs["source"].gallery / "epoch_0001/0.png").exists()
     assert seg("show plain").status == 0
+
+
+def test_who_came_meanwhile_keeps_its_source_and_configs_are_read_once(
+    runs: dict[str, RunDir], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace.open_store() as store:
+        users = Users(store)
+        late = make_run_dir(workspace.runs, "gggg7777", finished_journal(), name="late")
+        weights = {"init.weights": "../aaaa1111/checkpoints/last.pt"}
+        late.config_file.write_text(with_values(RunConfig(), weights).model_dump_json())
+        store.journals.import_run(late)
+        monkeypatch.setattr(Store, "runs", lambda *args: pytest.fail("all configs were read again"))
+        assert free(workspace, store, "aaaa1111", "last", users) == "is needed by gggg7777"
+        assert free(workspace, store, "aaaa1111", "logs", users) == ""
+    assert (runs["plain"].checkpoints / "last.pt").exists()
+    assert not runs["plain"].log.exists()
 
 
 def test_wrong_words_free_nothing(seg: Command, runs: dict[str, RunDir]) -> None:
