@@ -31,6 +31,7 @@ from engine.workspace import Workspace
 from seg_tui.logfile import read_end
 
 if TYPE_CHECKING:
+    from engine.report.reproduction import Reproduction
     from engine.run.directory import RunDir
 
 LOG_BYTES = 64 * 1024
@@ -55,6 +56,9 @@ class Detail:
     beat: float | None
     found: Results
     waits: str = ""
+    reproduction: Reproduction | str = ""
+    """How it compares with the run that it makes again, as far as it got, or why that cannot be told; "" for
+    any other run."""
     best_trials: tuple[RunRow | RunSummary, ...] = ()
 
 
@@ -112,8 +116,9 @@ def load_detail(
     evaluations: tuple[EvaluationRow, ...] = ()
     images: tuple[ImageRow, ...] = ()
     found = Results()
+    reproduction: Reproduction | str = ""
     if before is not None and before.row.id == row.id and before.row.journal_seq == row.journal_seq:
-        epochs, events = before.epochs, before.events
+        epochs, events, reproduction = before.epochs, before.events, before.reproduction
         evaluations, images, found = before.evaluations, before.images, before.found
     else:
         same = before is not None and _curve_of(before.row) == _curve_of(row)
@@ -124,6 +129,7 @@ def load_detail(
                 tuple(store.results.evaluations(row.id)),
             )
             images = tuple(store.results.image_scores(row.id)) if TASKS[row.task].evaluates else ()
+            reproduction = _reproduction(run, row, epochs)
         if not TASKS[row.task].learns:
             found = load_results(store, row.id)
     return Detail(
@@ -138,8 +144,22 @@ def load_detail(
         beat=run.last_beat(),
         found=found,
         waits=waits,
+        reproduction=reproduction,
         best_trials=best_trials(row, runs.values()),
     )
+
+
+def _reproduction(run: RunDir, row: RunRow, epochs: tuple[EpochRow, ...]) -> Reproduction | str:
+    if not run.origin_file.exists():
+        return ""
+    # These import the config, which few runs need here.
+    from engine.requests.reproducing import reproduction_of
+    from engine.run.directory import RunDirError
+
+    try:
+        return reproduction_of(run, row.config, epochs) or ""
+    except RunDirError as error:
+        return str(error)
 
 
 def _curve_of(row: RunRow) -> tuple[object, ...]:

@@ -47,6 +47,7 @@ def page_of(detail: Detail, folder: Path, now: float) -> RunPage:
         files,
         now,
         best_trials=detail.best_trials,
+        reproduction=None if isinstance(detail.reproduction, str) else detail.reproduction,
         waits=detail.waits,
     )
 

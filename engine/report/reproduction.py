@@ -241,6 +241,12 @@ def verdict(found: Reproduction) -> str:
     return f"{told}; not promised to the bit: {found.no_promise}; {of}"
 
 
+def reproduction_line(found: Reproduction) -> Text:
+    """Which run was made again, and the verdict."""
+    whose = f"{found.origin.run} {one_line(found.origin.name)}"
+    return Text.assemble((f"reproduces {whose}: ", "dim"), (verdict(found), _style(found)))
+
+
 def reproduction_text(found: Reproduction, width: int | None) -> Text:
     """The whole comparison: verdict, environment, and the scores of each epoch on the validation images."""
     head = Text.assemble(

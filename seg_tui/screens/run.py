@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static, TabbedContent, TabPane
 
+from engine.report.reproduction import reproduction_line
 from engine.report.run import failure, heading
 from engine.report.run_facts import facts
 from engine.run.directory import RunDir
@@ -230,7 +231,7 @@ class RunScreen(Acting):
         self.files = message.files if message.files is not None else self.files
         self.samples = message.samples if message.samples is not None else self.samples
         self.results = message.results if message.results is not None else self.results
-        self._offer_tabs(self.detail.row)
+        self._offer_tabs(self.detail.row, bool(self.detail.reproduction))
         self._fill()
         self._read_done()
 
@@ -255,6 +256,10 @@ class RunScreen(Acting):
         page = page_of(detail, self.run_dir.path, self.tui.now())
         # Its first line, id and name, is in the title bar.
         lines = list(heading(page).split("\n"))[1:]
+        if page.reproduction is not None:
+            lines.append(reproduction_line(page.reproduction))
+        elif isinstance(detail.reproduction, str) and detail.reproduction:
+            lines.append(Text(detail.reproduction, "yellow"))
         text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
         head = self.query_one("#run-heading", Static)
         if str(head.content) != text.plain:
@@ -296,11 +301,12 @@ class RunScreen(Acting):
     def _text(self, name: str, make: Callable[[int], Text]) -> None:
         self.query_one(f"#{name}-text", TextPane).show(make)
 
-    def _offer_tabs(self, run: RunSummary | RunRow | None) -> None:
+    def _offer_tabs(self, run: RunSummary | RunRow | None, reproduces: bool = False) -> None:
         """Only those that the run can have something in: what looks at another's network has no epochs."""
         tabs = self.query_one(TabbedContent)
         shown = TASKS[USUAL if run is None else run.task].tabs
         offered = {"failure": _has_failed(run), **{name: name in shown for name in OF_TASKS}}
+        offered["results"] |= reproduces
         for name, is_offered in offered.items():
             if is_offered:
                 tabs.show_tab(name)

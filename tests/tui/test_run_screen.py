@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
 from engine.host.load import Gpu
+from engine.requests.reproducing import files_again, first_of
 from engine.run.events import Checkpoint, Failed, Warned
 from engine.run.telemetry import Sample
 from engine.workspace import Workspace
@@ -105,6 +106,24 @@ async def test_a_run_that_was_never_started_says_so_in_every_tab(workspace: Work
         for name, words in told.items():
             await to_tab(pilot, screen, name)
             await until(pilot, lambda words=words: words in screen_text(app), words)
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_was_made_again_says_how_far_its_scores_differ(workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        known = files_again(first_of(workspace, store, store.run(FINISHED)))
+    add(workspace, "again000", learning_journal(0.5), name="unet-seed0 again")
+    run = workspace.run_dir("again000")
+    run.origin_file.write_bytes(known["reproduces.json"])
+    async with run_screen(workspace, "again000") as (app, pilot, screen):
+        line = next(line for line in screen_text(app).splitlines() if "reproduces" in line)
+        assert f"reproduces {FINISHED} unet-seed0: largest difference" in line
+        await to_tab(pilot, screen, "results")
+        await until(pilot, lambda: "Δ dice" in screen_text(app))
+        assert "what it was computed with was not kept" in screen_text(app)
+    run.origin_file.write_text("{")
+    async with run_screen(workspace, "again000") as (app, _, screen):
+        assert "reproduces.json: cannot be read" in screen_text(app)
 
 
 @pytest.mark.asyncio
