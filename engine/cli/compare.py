@@ -22,6 +22,7 @@ from engine.report.measures import ComparedRun, Evaluation
 from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
 from engine.store.query import parse_text
 from engine.store.why_none import why_none
+from engine.tasks.imported import Imported
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def chosen(store: Store, prefixes: Sequence[str], where: str) -> list[str]:
 def compared_run(store: Store, prefix: str) -> ComparedRun:
     """A run with all that it is compared by. Raises StoreError."""
     row = store.run(store.resolve(prefix))
-    found = store.results.evaluations(row.id) if row.source else store.results.evaluations_of(row.id)
+    scored_itself = row.source or row.task == Imported.name
+    found = store.results.evaluations(row.id) if scored_itself else store.results.evaluations_of(row.id)
     return ComparedRun(
         row,
         store.results.epochs(row.id),

@@ -138,9 +138,9 @@ def _samples(experiment: Experiment, gallery_of: Callable[[str], Path]) -> tuple
 
 
 def _confusion(experiment: Experiment) -> tuple[Figure, str]:
-    evaluated = [run for run in experiment.trainings if run.evaluations]
+    evaluated = [run for run in experiment.trainings if run.evaluations and run.evaluations[-1].confusion]
     if not evaluated:
-        raise FigureError("no run has an evaluation")
+        raise FigureError("no run has an evaluation with a confusion matrix")
     best = max(evaluated, key=lambda run: run.row.best_dice or 0.0)
     scores = best.evaluations[-1]
     caption = f"{best.row.name or best.row.id}, epoch {scores.epoch}: of the pixels of each class, the "

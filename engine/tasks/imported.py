@@ -39,7 +39,7 @@ class Imported(LearningTask):
     worker = "engine.tasks.imported:refuse_work"
     data_check = "engine.tasks.imported:refuse_check"
     data_finder = "engine.tasks.imported:refuse_again"
-    tabs = ("curves", "classes")
+    tabs = ("curves", "classes", "results")
 
     def check_config(self, config: RunConfig) -> None:
         if config.imported is None:

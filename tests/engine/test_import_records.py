@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from engine.run.scalars import scalars
 from engine.store import EpochRow
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
-from tests.engine.made_up_runs import MadeUpJournal
+from tests.engine.made_up_runs import MadeUpJournal, evaluation_config, evaluation_journal, make_run_dir
 
 
 @pytest.fixture
@@ -68,6 +68,69 @@ def test_what_was_exported_comes_back_to_the_last_digit(
         refused = seg(command)
         assert refused.status != 0, command
         assert len(refused.err.splitlines()) == 1, refused.err
+
+
+def test_evaluations_of_the_tables_come_along_without_what_the_tables_do_not_have(
+    seg: Command, workspace: Workspace, curve: list[EpochRow]
+) -> None:
+    with workspace.open_store() as store:
+        for run_id, dices, begins in (
+            ("eval0001", {"a": 0.1234567890123456}, 3000.0),
+            ("eval0002", {"a": 0.2}, 9000.0),
+        ):
+            journal = evaluation_journal("abcdefgh", dices, begins=begins)
+            run = make_run_dir(workspace.runs, run_id, journal, evaluation_config("abcdefgh"))
+            store.journals.import_run(run)
+        first, second = store.results.evaluations_of("abcdefgh")
+    out, later = (workspace.root / name for name in ("out", "later"))
+    seg(f"export abcdefgh --format csv --out {later}")
+    seg("delete eval0002 --yes")
+    seg(f"export abcdefgh --format csv --out {out}")
+
+    both = seg(f"db import {later} --from csv")
+    assert "evaluations, without classes: 1; older evaluations of the same split" in both.out
+    one = seg(f"db import {out} --from csv --experiment one")
+    assert "older" not in one.out
+    with workspace.open_store() as store:
+        for evaluation, experiment in ((second, "test"), (first, "one")):
+            (run_id,) = (row.id for row in store.runs(["task=imported"], experiment=experiment))
+            (found,) = store.results.evaluations(run_id)
+            same = {"run_id": run_id, "seq": found.seq}
+            lacking = {"class_dice": {}, "class_iou": {}, "confusion": [], "source": ""}
+            assert found == replace(evaluation, **lacking, **same)  # type: ignore[arg-type]
+    assert "0.1235" in seg(f"show {run_id}").out
+    metrics = [metric["title"] for metric in seg(f"compare abcdefgh {run_id} --format json").json["metrics"]]
+    assert any("val at original" in title for title in metrics), metrics
+    assert "have no confusion matrix" in seg(f"figure confusion {run_id}").err
+    assert seg("report one").status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        (
+            "epochs.csv",
+            "run,name,epoch,split,t,dice\nx,x,two,val,1,0.5\n",
+            "line 2: epoch and t must be",
+        ),
+        ("class_scores.csv", "run,dice\nx,0.5\n", "has no column class, epoch, split"),
+        (
+            "evaluations.csv",
+            "run,split,at\nx,val,side\n",
+            "an evaluation cannot be read: at: ",
+        ),
+        ("epochs.csv", "epoch,dice/val\n1,0.5\n", ""),
+    ],
+)
+def test_tables_that_are_not_as_they_were_exported_are_one_line(
+    seg: Command, workspace: Workspace, tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    folder = write(tmp_path / "t", "epochs.csv", "run,name,epoch,split,t,dice\nx,x,1,val,1,0.5\n")
+    write(folder, name, text)
+    done = seg(f"db import {folder} --from csv")
+    assert says in done.err
+    assert len(done.err.splitlines()) == (1 if says else 0), done.err
+    assert done.status == (BAD_USE if says else 0)
 
 
 def write(folder: Path, name: str, text: str) -> Path:

@@ -26,6 +26,8 @@ def confusion_figure(
     it occurs. A class that the ground truth does not have is a row of grey. Raises FigureError for another
     shape and for a matrix without pixels.
     """
+    if not len(confusion):
+        raise FigureError("the records that were imported have no confusion matrix")
     counts = np.asarray(confusion, dtype=np.int64)
     classes = len(class_names)
     if counts.shape != (classes, classes + 1):

@@ -20,13 +20,15 @@ class RecordsError(EngineError):
 
 @dataclass
 class Records:
-    """One run. `points` holds for each metric, by step, (UTC seconds, value); `config` what is told of its
-    config, by key. `end` is "" where the records do not tell how it ended."""
+    """One run. `points` holds for each metric, by step, (UTC seconds, value); `evaluations` the rows of a
+    table of scores of its checkpoints, by column; `config` what is told of its config, by key. `end` is ""
+    where the records do not tell how it ended."""
 
     source: str
     name: str
     experiment: str = ""
     points: dict[str, dict[int, tuple[float, float]]] = field(default_factory=dict)
+    evaluations: list[dict[str, str]] = field(default_factory=list)
     config: dict[str, str] = field(default_factory=dict)
     end: str = ""
 
@@ -113,13 +115,17 @@ def _of_mlflow(client: Any, run: Any, place: str, experiment: str) -> Records:
     return records
 
 
+_OWN_KEYS = {"run", "name", "epoch", "split", "t"}
+"""Columns that tell a table of epochs of this program from one that is called so."""
+
 STEPS = ("epoch", "step", "Epoch", "Step")
 
 
 def read_csv(folder: Path) -> Iterator[Records]:
     """The runs of `export --format csv`, or else a run for each file, with a metric a column and a column
     `epoch` or `step`."""
-    if (folder / "epochs.csv").is_file():
+    own = folder / "epochs.csv"
+    if own.is_file() and all(line.keys() >= _OWN_KEYS for line in _lines(own)[:1]):
         yield from _of_own_tables(folder)
         return
     for path in sorted(folder.rglob("*.csv")):
@@ -146,27 +152,43 @@ _OF_SPLIT = (
 
 def _of_own_tables(folder: Path) -> Iterator[Records]:
     runs: dict[str, Records] = {}
-    for line in _lines(folder / "epochs.csv"):
-        run = line.get("run", "")
-        records = runs.setdefault(run, Records(f"{folder / 'epochs.csv'}:{run}", line.get("name") or run))
+    table = folder / "epochs.csv"
+    for place, line in enumerate(_lines(table), start=2):
+        run = line["run"]
+        records = runs.setdefault(run, Records(f"{table}:{run}", line["name"] or run))
+        epoch, t = _number(line["epoch"]), _number(line["t"])
+        if epoch is None or not epoch.is_integer() or t is None:
+            raise RecordsError(f"{table}, line {place}: epoch and t must be numbers")
         for name in _OF_SPLIT:
             if (value := _number(line.get(name, ""))) is not None:
-                records.add(f"{name}/{line['split']}", int(line["epoch"]), float(line["t"]), value)
-    if (folder / "class_scores.csv").is_file():
-        for line in _lines(folder / "class_scores.csv"):
-            for kind in ("dice", "iou"):
-                value = _number(line.get(kind, ""))
-                if value is not None and line["run"] in runs:
-                    known = runs[line["run"]]
-                    t = next(iter(known.points.values()), {}).get(int(line["epoch"]), (0.0, 0.0))[0]
-                    known.add(f"class_{kind}/{line['split']}/{line['class']}", int(line["epoch"]), t, value)
-    if (folder / "runs.csv").is_file():
-        for line in _lines(folder / "runs.csv"):
-            if (told := runs.get(line.get("id", ""))) is not None:
-                told.experiment = line.get("experiment", "")
-                told.end = line["status"] if line.get("status") in ("finished", "failed", "stopped") else ""
-                told.config = {key: value for key, value in line.items() if key and value and "." in key}
+                records.add(f"{name}/{line['split']}", int(epoch), t, value)
+    for line in _rows_of(folder / "class_scores.csv", runs, {"run", "split", "class", "epoch"}):
+        known, epoch = runs[line["run"]], _number(line["epoch"])
+        t = next(iter(known.points.values()), {}).get(int(epoch or 0), (0.0, 0.0))[0]
+        for kind in ("dice", "iou"):
+            value = _number(line.get(kind, ""))
+            if value is not None and epoch is not None:
+                known.add(f"class_{kind}/{line['split']}/{line['class']}", int(epoch), t, value)
+    for line in _rows_of(folder / "evaluations.csv", runs, {"run"}):
+        runs[line["run"]].evaluations.append(line)
+    for line in _rows_of(folder / "runs.csv", runs, {"id"}, "id"):
+        told = runs[line["id"]]
+        told.experiment = line.get("experiment", "")
+        told.end = line["status"] if line.get("status") in ("finished", "failed", "stopped") else ""
+        told.config = {key: value for key, value in line.items() if key and value and "." in key}
     yield from runs.values()
+
+
+def _rows_of(
+    path: Path, runs: Mapping[str, Records], needed: set[str], of: str = "run"
+) -> Iterator[dict[str, str]]:
+    """The lines of a table beside `epochs.csv` that are of its runs; none where there is no such table.
+    Raises RecordsError for one without the columns that it needs."""
+    for line in _lines(path) if path.is_file() else ():
+        if missing := sorted(needed - line.keys()):
+            raise RecordsError(f"{path}: has no column {', '.join(missing)}")
+        if line[of] in runs:
+            yield line
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

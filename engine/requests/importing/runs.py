@@ -8,8 +8,10 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 from engine.agent.ingest import refresh
 from engine.config.described import config_keys
@@ -23,6 +25,7 @@ from engine.run.directory import ID_ALPHABET, ID_LENGTH, RunCard
 from engine.run.event import Split
 from engine.run.events import AnyEvent, Epoch, Failed, Finished, ImportedFrom, Stopped
 from engine.run.files import replacing, write_json
+from engine.run.scoring_events import Result
 from engine.store import Store
 from engine.tasks.imported import Imported
 from engine.workspace import Workspace
@@ -82,9 +85,10 @@ def import_records(
 ) -> tuple[str, str]:
     """Make a run; returns its id, and what was done. Raises RecordsError, Refused and StoreError."""
     names = taken_as(records, chosen)
+    results, kept_out = _results(records)
     run = workspace.run_dir(_id_of(program, records))
     config, dropped = _config_of(program, records)
-    events = _stamped(list(_events(program, records, names, config)))
+    events = _stamped(list(_events(program, records, names, config, results)))
     journal = "".join(event.model_dump_json() + "\n" for event in events).encode()
     if run.path.exists():
         if run.journal.read_bytes() != journal:
@@ -110,6 +114,8 @@ def import_records(
     taken = {*names.values(), *filter(_CLASS.fullmatch, records.points)}
     left = sorted(set(records.points) - taken)
     words = [f"left out: {', '.join(left)}"] if left else []
+    words += [f"evaluations, without classes: {len(results)}"] if results else []
+    words += [f"older evaluations of the same split, size and epoch left out: {kept_out}"] if kept_out else []
     words += [f"config keys left out: {', '.join(dropped)}"] if dropped else []
     return run.id, "; ".join(["imported", *words])
 
@@ -147,7 +153,7 @@ def _config_of(program: str, records: Records) -> tuple[RunConfig, list[str]]:
 
 
 def _events(
-    program: str, records: Records, names: Mapping[str, str], config: RunConfig
+    program: str, records: Records, names: Mapping[str, str], config: RunConfig, results: Sequence[Result]
 ) -> Iterator[AnyEvent]:
     rows = [row for split in SPLITS for row in _epochs(records, names, split)]
     rows.sort(key=lambda row: (row.epoch, SPLITS.index(row.split)))
@@ -164,6 +170,7 @@ def _events(
         t=rows[0].t,
     )
     yield from rows
+    yield from results
     last, seconds = rows[-1].epoch, max(0.0, rows[-1].t - rows[0].t)
     if records.end == "failed":
         yield Failed(cause="exception", message=f"{program} has it as failed", t=rows[-1].t)
@@ -205,6 +212,29 @@ def _epochs(records: Records, names: Mapping[str, str], split: Split) -> Iterato
         told |= {"epoch": step, "split": split}
         told["t"] = next(values[step][0] for values in scored if step in values)
         yield Epoch.model_validate(dict.fromkeys((*SCORES, *OTHERS)) | told)
+
+
+_OF_RESULT = frozenset(Result.model_fields) - {"event", "seq", "attempt"}
+
+
+def _results(records: Records) -> tuple[list[Result], int]:
+    """The evaluations, oldest first, and how many were left out: a run has one of each split, size and epoch,
+    which is the newest. Tables have no scores by class and no confusion matrix of them."""
+    found: dict[tuple[str, str, int], Result] = {}
+    for line in records.evaluations:
+        values = {name: value for name, value in line.items() if name in _OF_RESULT and value}
+        nothing: dict[str, Any] = dict.fromkeys(_SHARES)
+        nothing |= {"class_dice": {}, "class_iou": {}, "confusion": []}
+        try:
+            result = Result.model_validate(nothing | values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise RecordsError(f"{records.name}: an evaluation cannot be read: {told}") from error
+        place = (result.split, result.at, result.epoch)
+        if place not in found or found[place].t <= result.t:
+            found[place] = result
+    return sorted(found.values(), key=lambda result: result.t), len(records.evaluations) - len(found)
 
 
 def _stamped(events: list[AnyEvent]) -> list[AnyEvent]:
