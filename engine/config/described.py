@@ -53,12 +53,16 @@ class ConfigKey:
     variant_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     forms: Mapping[str, ConfigKey] = dataclasses.field(default_factory=dict)
     suggested_by: str = ""
+    told_by: str = ""
 
     @property
     def suggestions(self) -> tuple[str, ...]:
         """Words that a text may be, for completion: too many to be choices, or not the only ones."""
-        module, _, function = self.suggested_by.partition(":")
-        return tuple(getattr(import_module(module), function)()) if module else ()
+        return tuple(_named(self.suggested_by)()) if self.suggested_by else ()
+
+    def told(self, value: str) -> str:
+        """What is known of a value, such as the size of a network, in a line; "" for nothing."""
+        return str(_named(self.told_by)(value)) if self.told_by else ""
 
     def of(self, variant: str) -> ConfigKey:
         """The key as one variant of its section has it."""
@@ -236,7 +240,9 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     commas = isinstance(extra, dict) and extra.get("commas") is True
     default, absent = (info.default, None) if new is None else (new, info.default)
     help = info.description or ""
-    suggested_by = str(extra.get("suggestions") or "") if isinstance(extra, dict) else ""
+    suggested_by, told_by = (
+        str(extra.get(name) or "") if isinstance(extra, dict) else "" for name in ("suggestions", "told_by")
+    )
     return ConfigKey(
         key,
         field,
@@ -249,7 +255,14 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
         commas=commas,
         absent=absent,
         suggested_by=suggested_by,
+        told_by=told_by,
     )
+
+
+def _named(dotted: str) -> Any:
+    """The function of a name MODULE:FUNCTION."""
+    module, _, function = dotted.partition(":")
+    return getattr(import_module(module), function)
 
 
 def _bound(limit: Any) -> str:

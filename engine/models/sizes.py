@@ -28,3 +28,16 @@ class ModelSize:
 def sizes() -> Mapping[str, ModelSize]:
     """The sizes of the built-in architectures at their defaults, by the name under which they are listed."""
     return {name: ModelSize(*counted) for name, counted in json.loads(FILE.read_text("utf-8")).items()}
+
+
+def told(name: str) -> str:
+    """The size of an architecture by the name under which it is listed, in words; "" where it is not."""
+    known = sizes().get(name)
+    if known is None:
+        return ""
+    return f"{known.params:,} parameters for {CLASSES} classes, {at_size(known.gflops)}"
+
+
+def at_size(gflops: float) -> str:
+    """The arithmetic of one image of SIZE, in words."""
+    return f"{gflops:g} GFLOPs at {'x'.join(map(str, SIZE))}"

@@ -224,10 +224,17 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
                 row.say(changed, (f"was {first}" if changed and first else "",), below, bool(below))
             else:
                 remarks = (f"was {self.draft.usual(key)}" if key in changes else "", config_keys()[key].unit)
-                below = self.checked.problems.get(key) or self.refused.get(key, "")
-                row.say(key in changes, remarks, below, bool(below))
+                problem = self.checked.problems.get(key) or self.refused.get(key, "")
+                row.say(key in changes, remarks, problem or self._told(key), bool(problem))
         self._choose_rows()
         self.post_message(self.Judged(typed))
+
+    def _told(self, key: str) -> str:
+        """What is known of a value, such as the size of an encoder."""
+        about = config_keys()[key]
+        if about.forms:
+            about = about.of(self.draft.variant(key.partition(".")[0]))
+        return about.told(self.draft.text(key))
 
     def _data_remark(self) -> tuple[str, bool]:
         """What stands below the data folder, and whether it is a fault."""

@@ -336,6 +336,10 @@ async def test_an_encoder_is_found_by_a_part_of_its_name(form: tuple[LaunchScree
     assert await editor.suggester.get_suggestion("tu-convnext_at") == "tu-convnext_atto"
     await put(screen, pilot, "model.encoder", "tu-convnext_atto")
     assert screen.form.checked.config is not None
+    assert not row(screen, "model.encoder").is_wrong
+    text = screen_text(screen.app)
+    assert "3,373,880 parameters, 2.858 GFLOPs at 256x512; weights: d2_in1k (apache-2.0)" in text
+    assert "on resnet34: 24,438,979 parameters for 19 classes" in text  # of the decoder
 
 
 async def test_another_optimizer_brings_its_own_keys_and_takes_the_others_away() -> None:

@@ -14,6 +14,7 @@ from engine.components.stored import is_reading_stored
 from engine.config.fields import as_word, option
 from engine.models import ModelSection, register
 from engine.models.pretrained import NONE, is_weights_file, problem_with_weights
+from engine.models.sizes import told
 from engine.models.smp.encoders import POOLED, Encoder, encoders, made_with, names_with, near_names
 
 if TYPE_CHECKING:
@@ -80,12 +81,13 @@ class SmpConfig(ModelSection):
     has_blocks: ClassVar[bool] = True
 
     name: Literal["smp"] = option("smp", "Architecture")
-    decoder: DecoderName = option("Unet", "Decoder")
+    decoder: DecoderName = option("Unet", "Decoder", told_by="engine.models.smp.config:decoder_told")
     encoder: str = option(
         "resnet34",
         "Encoder; one of timm's begins with tu-",
         form="a name that `seg-engine models` lists",
         suggestions="engine.models.smp.encoders:encoder_names",
+        told_by="engine.models.smp.encoders:told",
         min_length=1,
     )
     weights: str = option(
@@ -199,9 +201,8 @@ class SmpConfig(ModelSection):
 
     def listed(self) -> list[tuple[str, ModelSection]]:
         base = type(self)()
-        vit = {"encoder": "tu-vit_small_patch16_224"}
         return [
-            (f"smp {name}", base.model_copy(update={"decoder": name, **(vit if name == "DPT" else {})}))
+            (f"smp {name}", base.model_copy(update={"decoder": name, "encoder": listed_on(name)}))
             for name in DECODERS
         ]
 
@@ -225,6 +226,16 @@ class SmpConfig(ModelSection):
         from engine.models.smp.network import build_network
 
         return build_network(self, inputs, outputs)
+
+
+def listed_on(decoder: str) -> str:
+    """The encoder with which a decoder is listed."""
+    return "tu-vit_small_patch16_224" if decoder == "DPT" else "resnet34"
+
+
+def decoder_told(decoder: str) -> str:
+    """The size of a decoder with the encoder with which it is listed, in words."""
+    return f"on {listed_on(decoder)}: {told(f'smp {decoder}')}" if decoder in DECODERS else ""
 
 
 def _unknown(name: str) -> str:

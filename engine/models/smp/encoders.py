@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine.models.sizes import at_size
+
 FILE = Path(__file__).with_name("encoders.json")
 
 FLOPS_SIZE = (256, 512)
@@ -84,6 +86,17 @@ def _encoder(name: str, entry: dict[str, Any]) -> Encoder:
 def made_with() -> Mapping[str, str]:
     """The versions of the packages that the list was made with."""
     return dict(_content()["made_with"])
+
+
+def told(name: str) -> str:
+    """The size of an encoder and the licences of its weights, in a line; "" of a wrong name."""
+    encoder = encoders().get(name)
+    if encoder is None:
+        return ""
+    first = [f"{tag} ({licence or 'licence not stated'})" for tag, licence in encoder.weights.items()][:2]
+    more = len(encoder.weights) - len(first)
+    weights = ", ".join(first) + (f" and {more} more" if more else "")
+    return f"{encoder.params:,} parameters, {at_size(encoder.gflops)}; weights: {weights or 'none'}"
 
 
 def encoder_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from engine.components.stored import is_reading_stored
 from engine.config.fields import option
 from engine.models import ModelSection, register
 from engine.models.pretrained import NONE, is_weights_file, problem_with_weights
+from engine.models.sizes import told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,11 @@ def weights_names() -> tuple[str, ...]:
     return (NONE, WHOLE, *BACKBONE)
 
 
+def architecture_told(name: str) -> str:
+    """The size of a network, in words."""
+    return told(f"torchvision {name}")
+
+
 @register
 class TorchvisionConfig(ModelSection):
     """DeepLabV3, FCN and LR-ASPP as torchvision builds them."""
@@ -45,7 +51,11 @@ class TorchvisionConfig(ModelSection):
     has_blocks: ClassVar[bool] = True
 
     name: Literal["torchvision"] = option("torchvision", "Architecture")
-    architecture: ArchitectureName = option("deeplabv3_resnet50", "Network of torchvision")
+    architecture: ArchitectureName = option(
+        "deeplabv3_resnet50",
+        "Network of torchvision",
+        told_by="engine.models.torchvision.config:architecture_told",
+    )
     weights: str = option(
         NONE,
         "Weights that a new network starts from: downloaded by name, or from a file",

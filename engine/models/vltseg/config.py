@@ -13,6 +13,7 @@ from engine.components.stored import is_reading_stored
 from engine.config.fields import option
 from engine.models import ModelSection, register
 from engine.models.pretrained import NONE, is_weights_file
+from engine.models.sizes import told
 
 if TYPE_CHECKING:
     from engine.models.vltseg.network import VLTSeg
@@ -63,6 +64,11 @@ def _indices(value: Any) -> Any:
         return value
 
 
+def backbone_told(name: str) -> str:
+    """The size of the network with a backbone and else as it is listed, in words."""
+    return told(f"vltseg {name}")
+
+
 @register
 class VLTSegConfig(ModelSection):
     """VLTSeg (Huemmer et al. 2023): an EVA-02 vision transformer, its maps as a pyramid (extra `zoo`)."""
@@ -73,7 +79,11 @@ class VLTSegConfig(ModelSection):
     exports_any_size: ClassVar[bool] = False
 
     name: Literal["vltseg"] = option("vltseg", "Architecture")
-    backbone: BackboneName = option("eva02_large_patch14_clip", "Vision transformer of timm")
+    backbone: BackboneName = option(
+        "eva02_large_patch14_clip",
+        "Vision transformer of timm",
+        told_by="engine.models.vltseg.config:backbone_told",
+    )
     weights: str = option(
         NONE,
         "File of weights that a new network's backbone starts from; its makers' names or timm's",
