@@ -81,14 +81,20 @@ def pixel_entropy(
     weight: Tensor | None = None,
 ) -> Tensor:
     """The cross-entropy of each pixel, [B, H, W], 0 where it is void; or their sum, []."""
-    return functional.cross_entropy(
-        wide(logits),
-        labels.long(),
+    logits, targets = wide(logits), labels.long()
+    if not logits.is_cuda and logits.is_contiguous(memory_format=torch.channels_last):
+        # On the CPU torch would copy them into another order, and their gradient, too, which whatever made
+        # the logits then copies back. A pixel's logits lie side by side: as rows they are taken as they are.
+        logits, targets = logits.movedim(1, -1).flatten(0, -2), targets.flatten()
+    entropy = functional.cross_entropy(
+        logits,
+        targets,
         weight,
         ignore_index=VOID,
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
+    return entropy if reduction != "none" else entropy.view(labels.shape)
 
 
 @runtime_checkable

@@ -236,6 +236,22 @@ def test_half_precision_logits_are_widened_and_weights_add_up(batch: tuple[Tenso
     assert float(half) == pytest.approx(0.5 * float(torch.stack(alone).sum()), rel=1e-5)
 
 
+@pytest.mark.parametrize("keys", [{"cross_entropy": 1}, {"ohem": 1, "label_smoothing": 0.1} | OTHER_KEYS])
+def test_logits_in_channels_last_memory_are_taken_as_they_lie(
+    keys: dict[str, object], batch: tuple[Tensor, Tensor]
+) -> None:
+    logits, labels = batch
+    found = logits.to(memory_format=torch.channels_last).requires_grad_()
+    plain = logits.clone().requires_grad_()
+    values = [loss_of(each, labels, **keys) for each in (found, plain)]
+    for value in values:
+        value.backward()
+    torch.testing.assert_close(*values)
+    assert found.grad is not None
+    torch.testing.assert_close(found.grad, plain.grad)
+    assert found.grad.is_contiguous(memory_format=torch.channels_last)
+
+
 class TwoHeads(nn.Module):
     def __init__(self) -> None:
         super().__init__()
