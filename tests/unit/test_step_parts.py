@@ -115,9 +115,9 @@ def test_a_section_says_of_its_norm_layers_what_the_network_does(
     least = max(16, MODELS.sections()[name]().least_side())
     size = "x".join(str(each * least) for each in times)
     config = with_values(RunConfig(), {"model.name": name, "data.size": size})
-    key = config.model.breadth_key
-    narrow = {"resnet38": "1/8", "street_net": 4}.get(name, 2)
-    config = with_values(config, {f"model.{key}": narrow} if key else {})
+    key = "backbone" if name == "vltseg" else config.model.breadth_key
+    small = {"resnet38": "1/8", "street_net": 4, "vltseg": "eva02_tiny_patch14"}.get(name, 2)
+    config = with_values(config, {f"model.{key}": small} if key else {})
     network = build_model(config.model, 3).train()
     trains = True
     try:
