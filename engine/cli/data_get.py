@@ -22,16 +22,13 @@ from engine.config.keys import ConfigError
 from engine.data.faults import DataError
 from engine.data.published.checksums import checksum_file, record, verify
 from engine.data.published.download import download
-from engine.data.published.sources import SOURCES, Archive, Source
+from engine.data.published.sources import RECORD, SOURCES, Archive, Source
 from engine.data.published.unpack import unpack
 from engine.host.access import refuse_unwritable
 from engine.run.files import absolute, write_json
 
 SCRATCH = ".download"
 """Of a data set's folder: what is not whole yet."""
-
-RECORD = "source.json"
-"""Of a data set's folder: where it came from."""
 
 
 def get(name: str, root: Path, accepted: bool, mirror: str) -> int:

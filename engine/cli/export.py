@@ -14,6 +14,7 @@ from engine.cli.torch_process import asked
 from engine.config.export import PACKAGES, SUFFIXES, ExportConfig
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
+from engine.data.published.sources import recorded_licence
 from engine.host.access import refuse_unwritable
 from engine.report.measures import ComparedRun
 from engine.report.model_card import MARK, model_card
@@ -128,7 +129,9 @@ def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str
         "recipe": row.recipe,
         "network": config.model.model_dump(mode="json"),
         "data": Path(config.data.root).name,
+        "data_licence": recorded_licence(Path(config.data.root)),
         "initial_weights": initial_weights(config),
+        "initial_weights_licence": "" if config.init.weights else config.model.weights_licence(),
         "checkpoint": checkpoint,
         "val_dice": row.best_dice,
         "colors": list(row.colors),
@@ -138,7 +141,7 @@ def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str
 def initial_weights(config: RunConfig) -> str:
     """What the network's training began with, "" where that was nothing. Of a file elsewhere only the name: a
     file that is passed on says nothing of this machine's folders."""
-    path = config.init.weights
+    path = config.init.weights or config.model.weights_file()
     return (Path(path).name if Path(path).is_absolute() else path) or config.model.weights_source()
 
 

@@ -81,6 +81,10 @@ class ModelSection(Section):
         """What the weights of `model.weights` are called in the log; empty: none."""
         return ""
 
+    def weights_licence(self) -> str:
+        """The licence of the weights that `model.weights` names; empty: it is not known."""
+        return ""
+
     def named_weights(self) -> Mapping[str, Tensor]:
         """The weights that `model.weights` calls by name, downloaded, by names of the network or its encoder;
         empty: none. Raises EngineError, one line, when they cannot be had."""

@@ -96,10 +96,14 @@ def _origin(run: ComparedRun, about: Mapping[str, Any]) -> Iterator[str]:
     if row.parameters is not None:
         yield f"{large(row.parameters)} parameters, {large(row.flops_per_sample, 'FLOP')} an image"
     if about["initial_weights"]:
-        yield f"Trained from the weights {about['initial_weights']}; their licence applies as well"
+        named = about["initial_weights_licence"]
+        licence = f"their licence, {named}," if named else "their licence"
+        yield f"Trained from the weights {about['initial_weights']}; {licence} applies as well"
     else:
         yield "Trained from scratch"
     yield "The licence of the data may apply to what was learned from it"
+    if about["data_licence"]:
+        yield f"Of the data: {'; '.join(about['data_licence'])}"
 
 
 def _scores(run: ComparedRun) -> Iterator[Block]:

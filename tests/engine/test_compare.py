@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from engine.classes import CITYSCAPES
+from engine.cli.export import provenance
+from engine.config.export import ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report import compare_config
@@ -24,6 +27,7 @@ from engine.report.compare import (
 )
 from engine.report.compare_config import is_external
 from engine.report.measures import Evaluation, Value
+from engine.report.model_card import model_card
 from engine.report.published import PUBLISHED_RESULTS, TABLES, literature_results, published_results
 from engine.store import Store
 from tests.engine.made_up_runs import (
@@ -428,3 +432,22 @@ def test_the_literature_is_beside_runs_of_the_same_classes() -> None:
     assert {row.images for row in literature_results(CITYSCAPES.names)} == {"Cityscapes val", "CamVid test"}
     assert {row.images for row in literature_results(camvid)} == {"CamVid test"}
     assert literature_results(["road", "sky"]) == literature_results([]) == ()
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "/home/somebody/mine.safetensors"])
+def test_a_model_card_names_the_licences_of_weights_and_data(
+    make: Make, tmp_path: Path, weights: str
+) -> None:
+    (tmp_path / "source.json").write_text(json.dumps({"licence": ["Cameras: CC BY-NC 4.0"]}))
+    keys = {"model.name": "smp", "model.weights": weights, "data.root": str(tmp_path)}
+    run, config = make("aaaaaaaa", keys=keys), with_values(get_recipe("quick"), keys)
+    about = {"epoch": 1, "sha256": "0", "classes": CLASSES, "multiple_of": 32, "mean": [1.0], "std": [2.0]}
+    made = {"about": provenance(run, config, "best.pt") | about, "name": "model.onnx", "bytes": 9}
+    wanted = ExportConfig(format="onnx", size=(96, 192))
+    card = model_card(run, wanted, made | {"largest_difference": 0.0, "pixels_differing": 0.0})
+    assert "Of the data: Cameras: CC BY-NC 4.0" in card
+    if weights == "imagenet":
+        assert "weights imagenet of encoder resnet34; their licence, bsd-3-clause, applies as well" in card
+    else:
+        assert "weights mine.safetensors; their licence applies as well" in card
+    assert "somebody" not in card

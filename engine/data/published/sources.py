@@ -7,9 +7,14 @@ github.com/mcordts/cityscapesScripts.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+RECORD = "source.json"
+"""Of a data set's folder: where it came from."""
 
 Place = Callable[[str], str | None]
 """Where a member of an archive goes, relative to the data set's folder; None: nowhere."""
@@ -36,6 +41,17 @@ class Source:
     folders: tuple[str, ...]
     downloader: str = ""
     """The official program that fetches archives by the user's own account."""
+
+
+def recorded_licence(root: Path) -> list[str]:
+    """What was noted of a data set's licence when it was fetched into a folder, a line each; nothing where it
+    came otherwise."""
+    try:
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    lines = record.get("licence") if isinstance(record, dict) else None
+    return [str(line).strip() for line in lines] if isinstance(lines, list) else []
 
 
 def _into(folder: str) -> Place:

@@ -213,6 +213,9 @@ class SmpConfig(ModelSection):
     def weights_source(self) -> str:
         return "" if self.weights == NONE else f"{self.weights} of encoder {self.encoder}"
 
+    def weights_licence(self) -> str:
+        return "" if self.about is None else self.about.weights.get(self.weights, "")
+
     def named_weights(self) -> Mapping[str, Tensor]:
         if self.weights == NONE or self.weights_file():
             return {}
