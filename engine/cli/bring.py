@@ -38,6 +38,9 @@ def refuse_unfit(run: RunDir, is_home: bool = False) -> None:
     if not run.path.is_dir():
         told = "is not a folder; unpack an archive first" if run.path.exists() else "no such folder"
         raise RunDirError(f"{run.path}: {told}")
+    if not os.path.lexists(run.card_file):
+        told = f"is no run folder: it has no {run.card_file.name}; --from WHAT takes other programs' records"
+        raise RunDirError(f"{run.path}: {told}")
     if not is_home:
         _refuse_strangers(run.path)
     card, config = run.read_card(), run.read_config()

@@ -11,6 +11,7 @@ from engine.cli.reading import open_existing
 from engine.cli.run import EXIT_BY_STATUS, choose_display
 from engine.host.processes import is_alive
 from engine.run.directory import RunDirError
+from engine.run.freed import when_freed
 from engine.run.journal import read_events
 from engine.store import RunRow
 from engine.store.agents import reasons_of
@@ -69,6 +70,8 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
     with open_existing(workspace) as store:
         run = workspace.run_dir(store.resolve(prefix))
         if not run.log.exists():
+            if freed := when_freed(run, run.log.name):
+                raise RunDirError(f"{run.log}: `seg-engine clean` removed it on {freed}")
             if not follow or store.run(run.id).ended:
                 raise RunDirError(f"{run.log}: does not exist yet; the run was never started")
             notices.say("it is queued")

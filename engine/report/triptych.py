@@ -29,6 +29,8 @@ from engine.report.gallery import (
     read_sample,
     size_text,
 )
+from engine.run.directory import RunDir
+from engine.run.freed import when_freed
 
 PANEL_WIDTH = 288
 """The width in pixels that a panel comes as near to as a whole factor allows."""
@@ -305,6 +307,8 @@ def _predictions_of(gallery: Path, epoch: int | None) -> tuple[int, list[Path]]:
     """The epoch to draw and its PNGs."""
     found = gallery_epochs(gallery)
     if not found:
+        if freed := when_freed(RunDir(gallery.parent), gallery.name):
+            raise PictureError(f"no gallery: `seg-engine clean` removed what was in {gallery} on {freed}")
         raise PictureError(f"no gallery yet: {gallery} holds no predictions of any epoch")
     wanted = max(found) if epoch is None else epoch
     if wanted not in found:

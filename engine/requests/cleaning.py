@@ -103,10 +103,12 @@ def free(workspace: Workspace, store: Store, run_id: str, kind: str, users: User
         note_freed(run, f"checkpoints/{LAST}")
         (run.checkpoints / LAST).unlink(missing_ok=True)
     elif kind == "galleries":
+        note_freed(run, run.gallery.name)
         for entry in run.gallery.iterdir():
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     else:
         for path in (run.log, run.samples):
+            note_freed(run, path.name)
             path.unlink(missing_ok=True)
     return ""
 

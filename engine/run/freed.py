@@ -18,9 +18,11 @@ def note_freed(run: RunDir, path: str) -> None:
 
 
 def when_freed(run: RunDir, path: str | Path) -> str:
-    """The day, UTC, on which a file of the run was freed; "" when it was not, or is there again."""
+    """The UTC day on which a file of the run, or all in a folder of it, was freed; "" if it was not, or is
+    there again."""
     told = _noted(run).get(str(path))
-    if told is None or (run.path / path).exists():
+    there = run.path / path
+    if told is None or (any(there.iterdir()) if there.is_dir() else there.exists()):
         return ""
     return time.strftime("%Y-%m-%d", time.gmtime(told))
 

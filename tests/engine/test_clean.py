@@ -94,6 +94,8 @@ def test_galleries_and_logs_of_one_run(seg: Command, runs: dict[str, RunDir]) ->
     assert not runs["plain"].log.exists()
     assert (runs["source"].gallery / "epoch_0001/0.png").exists()
     assert seg("show plain").status == 0
+    for command in ("picture plain", "logs plain"):
+        assert "`seg-engine clean` removed" in seg(command).err
 
 
 def test_who_came_meanwhile_keeps_its_source_and_configs_are_read_once(

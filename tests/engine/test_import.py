@@ -219,11 +219,14 @@ def test_when_none_is_fit_nothing_is_made(seg: Command, workspace: Workspace, tm
     bad.card_file.write_text("{}")
     archive = tmp_path / "usb" / "cccc3333.zip"
     archive.write_bytes(b"PK")
-    done = seg(f"db import {bad.path} {archive} {tmp_path / 'nowhere'}")
+    logs = tmp_path / "usb" / "logs"
+    logs.mkdir()
+    done = seg(f"db import {bad.path} {archive} {tmp_path / 'nowhere'} {logs}")
     assert (done.status, done.out) == (BAD_USE, "")
     assert "run.json: is not a run's card: id is missing" in done.err
     assert "cccc3333.zip: is not a folder; unpack an archive first" in done.err
     assert "nowhere: no such folder" in done.err
+    assert "logs: is no run folder: it has no run.json; --from WHAT" in done.err
     assert os.listdir(workspace.root) == []
 
 

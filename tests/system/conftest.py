@@ -150,7 +150,10 @@ def wait_for(what: Callable[[], object], workspace: Workspace) -> Any:
 
 
 def seg(
-    workspace: Workspace, *arguments: str, preexec_fn: Callable[[], None] | None = None
+    workspace: Workspace,
+    *arguments: str,
+    preexec_fn: Callable[[], None] | None = None,
+    timeout: float = WAIT_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
@@ -159,7 +162,7 @@ def seg(
         ],
         capture_output=True,
         text=True,
-        timeout=WAIT_SECONDS,
+        timeout=timeout,
         stdin=subprocess.DEVNULL,
         preexec_fn=preexec_fn,
     )

@@ -27,6 +27,8 @@ TINY = (
 )
 TRIALS = int(os.environ.get("SEG_TRIALS", "3"))
 """More take longer and find more."""
+LONGEST = 120 + 30 * TRIALS
+"""Seconds that a search may take on a busy machine."""
 SPACE = ("optimizer.lr=1e-4..1e-1:log", "model.width=2,4")
 
 
@@ -54,6 +56,7 @@ def command(workspace: Workspace) -> list[str]:
     return [sys.executable, "-c", "from engine.cli.main import main; main()", "-w", str(workspace.root)]
 
 
+@pytest.mark.timeout(2 * LONGEST)
 def test_a_search_of_two_agents_survives_the_death_of_one_and_of_itself(
     workspace: Workspace, street: Path
 ) -> None:
@@ -101,7 +104,7 @@ def killed_and_begun_again(
     os.kill(agent.pid, signal.SIGKILL)
     first.kill()
     first.wait()
-    return heard, seg(workspace, *words)
+    return heard, seg(workspace, *words, timeout=LONGEST)
 
 
 def test_bad_trials_are_pruned_and_several_objectives_have_a_front(

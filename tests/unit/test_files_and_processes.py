@@ -29,6 +29,17 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["value.json"]
 
 
+def test_what_cannot_be_written_is_told_by_the_name_that_was_wanted(tmp_path: Path) -> None:
+    wanted = tmp_path / "nosuch" / "value.json"
+    with pytest.raises(FileNotFoundError) as told:
+        write_json(wanted, {})
+    assert str(told.value) == f"[Errno 2] No such file or directory: '{wanted}'"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as told:
+        write_json(tmp_path / "folder", {})
+    assert str(told.value) == f"[Errno 21] Is a directory: '{tmp_path / 'folder'}'"
+
+
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     script = f"""
 import os, signal
