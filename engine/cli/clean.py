@@ -32,7 +32,8 @@ def clean(
         raise ConfigError([f"--yes: frees what is named; name some of {', '.join(KINDS)}"])
     if prefixes and "caches" in kinds:
         raise ConfigError(["caches: are of no run; leave out --run, or caches"])
-    with open_existing(workspace, change=sure) as store:
+    # Nothing of the database changes: it may be on a full disk, where this is how to get room.
+    with open_existing(workspace) as store:
         users = Users(store)
         rows = named(store, prefixes) if prefixes else store.runs(sort="created_at")
         found = survey(workspace, rows, users)

@@ -3,8 +3,10 @@ programs."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ from engine.report.outside import tables, trackers
 from engine.report.outside.recorded import Recorded
 from engine.report.triptych import gallery_picture
 from engine.requests.refusals import Refused
-from engine.run.files import absolute
+from engine.run.files import FULL, absolute
 from engine.store import RunRow, Store
 from engine.workspace import Workspace
 
@@ -74,8 +76,8 @@ def export_records(workspace: Workspace, wanted: Export) -> None:
         ids = dict.fromkeys(store.resolve(name) for name in wanted.runs)
         runs = [_recorded(workspace, store, store.run(run_id)) for run_id in ids]
     refuse_unwritable(folder.parent, "use --out DIR to write elsewhere")
-    folder.mkdir(parents=True, exist_ok=True)
-    made = form.write(folder, runs)
+    with _made_whole(folder):
+        made = form.write(folder, runs)
     if wanted.as_json:
         print_json({"format": wanted.format, "files": [str(path) for path in made]}, indent=2)
         return
@@ -83,6 +85,23 @@ def export_records(workspace: Workspace, wanted: Export) -> None:
         output.say(str(path))
     if form.next:
         notices.say("next: " + form.next.format(folder))
+
+
+@contextlib.contextmanager
+def _made_whole(folder: Path) -> Iterator[None]:
+    """An empty folder, as it was before where it cannot be filled. A full disk is told with the folder: the
+    libraries of other programs do not say what they were writing."""
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if was_there:
+            folder.mkdir(exist_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise
 
 
 def _recorded(workspace: Workspace, store: Store, row: RunRow) -> Recorded:

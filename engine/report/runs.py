@@ -207,6 +207,13 @@ def run_values(row: RunRow) -> dict[str, Any]:
     return fields_of_run
 
 
+def config_of_values(line: Mapping[str, str]) -> dict[str, str]:
+    """The config, but for the task, in a line that `run_values` has made and that was read from a file."""
+    fields_of_run = {*_CSV_FIELDS, "tags"} - ({*_ONE_FACT} - {"task"})
+    told = {name: value for name, value in line.items() if value and name not in fields_of_run}
+    return {name.removeprefix("config."): value for name, value in told.items()}
+
+
 def runs_csv(rows: Sequence[RunRow]) -> str:
     """Runs as CSV with a header: `run_values`, with a column for each config key that any of them has."""
     lines = [run_values(row) for row in rows]

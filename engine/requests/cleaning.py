@@ -7,6 +7,7 @@ anything of a run that is protected, has not ended, or has a worker.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -99,18 +100,27 @@ def free(workspace: Workspace, store: Store, run_id: str, kind: str, users: User
     users.update()
     if why := _why_kept(kind, run, row, users):
         return why
-    if kind == "last":
-        note_freed(run, f"checkpoints/{LAST}")
-        (run.checkpoints / LAST).unlink(missing_ok=True)
-    elif kind == "galleries":
-        note_freed(run, run.gallery.name)
-        for entry in run.gallery.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    if kind == "galleries":
+        _remove(run, [run.gallery.name], run.gallery.iterdir())
     else:
-        for path in (run.log, run.samples):
-            note_freed(run, path.name)
-            path.unlink(missing_ok=True)
+        paths = [run.checkpoints / LAST] if kind == "last" else [run.log, run.samples]
+        _remove(run, [str(path.relative_to(run.path)) for path in paths], paths)
     return ""
+
+
+def _remove(run: RunDir, noted: Sequence[str], paths: Iterable[Path]) -> None:
+    """Remove files and folders; what is `noted` of them comes before, where the disk has room for a note."""
+    try:
+        note_freed(run, noted)
+        is_noted = True
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        is_noted = False
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    if not is_noted:
+        note_freed(run, noted)
 
 
 def caches(workspace: Workspace) -> list[CacheInfo]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config.settings_file import FILE_NAME
 from engine.config.workspace_settings import commented_settings
 from engine.errors import EngineError
+from engine.run.files import replacing
 
 IGNORED = """\
 # What seg-engine makes in a workspace
@@ -104,11 +106,11 @@ def make_project(folder: Path) -> NewProject:
     files = {FILE_NAME: commented_settings(), ".gitignore": IGNORED, "plugin.py": PLUGIN, "submit.sh": SLURM}
     project = NewProject()
     for name, text in files.items():
-        try:
-            with (folder / name).open("x", encoding="utf-8") as stream:
-                stream.write(text)
-        except FileExistsError:
-            project.kept.append(folder / name)
-        else:
-            project.made.append(folder / name)
+        path = folder / name
+        if os.path.lexists(path):
+            project.kept.append(path)
+            continue
+        with replacing(path) as stream:  # whole or not at all: the next time, what is there is kept
+            stream.write(text.encode())
+        project.made.append(path)
     return project

@@ -7,7 +7,9 @@ has 32.
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,27 @@ def is_installed() -> bool:
     return importlib.util.find_spec(PACKAGE) is not None
 
 
+@cache
+def _let_its_threads_fail_quietly() -> None:
+    """What goes wrong in a writer's thread is raised again by the next `flush` or `close`; that it should be
+    printed as well, with its traceback, helps nobody."""
+    usual = threading.excepthook
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        is_its_own = type(told.thread).__module__.startswith("tensorboard.")
+        if not (is_its_own and isinstance(told.exc_value, OSError)):
+            usual(told)
+
+    threading.excepthook = hook
+
+
 class EventFile:
     """One new event file in `folder`, which is made. Several in one folder are one run to TensorBoard."""
 
     def __init__(self, folder: Path) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+        _let_its_threads_fail_quietly()
         self._writer = EventFileWriter(str(folder), flush_secs=10)
 
     def add_epoch(self, epoch: EpochScores, number: int, t: float) -> None:

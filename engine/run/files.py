@@ -42,6 +42,10 @@ def absolute(path: str | Path) -> Path:
     return whole.resolve() if ".." in whole.parts else whole
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot grow."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for binary writing; it becomes `path` when the block ends well.
@@ -61,8 +65,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.filename == str(temporary):
-            raise OSError(error.errno, error.strerror, str(path)) from error  # the name that people know
+        # Told by the name that people know; that a disk is full has no name at all.
+        is_full = isinstance(error, OSError) and error.filename is None and error.errno in FULL
+        if isinstance(error, OSError) and (is_full or error.filename == str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from engine.run.directory import RunDir
@@ -12,9 +13,9 @@ from engine.run.files import read_json, write_json
 _NAME = "freed.json"
 
 
-def note_freed(run: RunDir, path: str) -> None:
-    """Remember that `path`, from the run's folder, is about to be removed. Raises OSError."""
-    write_json(run.path / _NAME, _noted(run) | {path: time.time()})
+def note_freed(run: RunDir, paths: Iterable[str]) -> None:
+    """Remember that `paths`, from the run's folder, are about to be removed. Raises OSError."""
+    write_json(run.path / _NAME, _noted(run) | dict.fromkeys(paths, time.time()))
 
 
 def when_freed(run: RunDir, path: str | Path) -> str:

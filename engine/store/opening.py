@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.store.database import POSTGRESQL, SQLITE, Database
 from engine.store.errors import StoreError
-from engine.store.sqlite import SqliteDatabase, why_read_only
+from engine.store.sqlite import SqliteDatabase, why_no_room, why_read_only
 from engine.store.sqlite_look import SqliteLook
 
 
@@ -17,12 +17,12 @@ def open_database(
 
     Tables of an older version are brought up to date; those on a server only if `upgrade` says so, as
     everybody else who uses it needs this version from then on. Who only wants to `look` may open what is not
-    theirs to write; it is then `read_only`. A reason why nothing is to be written, `read_only`, opens what is
-    there and makes and migrates nothing. Raises StoreError.
+    theirs to write or lies on a full disk; it is then `read_only`. A reason why nothing is to be written,
+    `read_only`, opens what is there and makes and migrates nothing. Raises StoreError.
     """
     if url.startswith(SQLITE) and url != SQLITE:
         path = Path(url.removeprefix(SQLITE))
-        if (look or read_only) and (why := why_read_only(path)):
+        if (look or read_only) and (why := why_read_only(path) or why_no_room(path)):
             return SqliteLook.open(path, timeout, why)
         if read_only:
             return SqliteDatabase.open_unchanged(path, timeout, read_only)

@@ -164,6 +164,12 @@ def why_read_only(path: Path) -> str:
     return ""
 
 
+def why_no_room(path: Path) -> str:
+    """Why a database that is there cannot be opened as usual, which takes room beside it; "" where it can."""
+    is_full = path.exists() and _is_full(path.parent)
+    return "the disk is full; free some space and try again" if is_full else ""
+
+
 def _make_file(path: Path) -> None:
     """Make the file where it is missing: SQLite itself would let only its owner write it, whatever the umask.
     The files beside it get its mode."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.exits import BAD_USE
 from engine.run.scalars import scalars
 from engine.store import EpochRow
@@ -23,7 +25,8 @@ def curve(workspace: Workspace) -> list[EpochRow]:
     for epoch in (1, 2):
         journal.epoch(epoch, 0.1234567890123456 * epoch, 0.0987654321098765 * epoch)
     journal.finish(2)
-    import_made_up_run(workspace, "abcdefgh", journal, name="made up")
+    config = with_values(RunConfig(), {"seed": 7, "epochs": 3, "batch_size": 5})
+    import_made_up_run(workspace, "abcdefgh", journal, config=config, name="made up")
     with workspace.open_store() as store:
         return store.results.epochs("abcdefgh")
 
@@ -53,6 +56,9 @@ def test_what_was_exported_comes_back_to_the_last_digit(
     else:
         assert {each.seconds for each in rows} == {None}  # which these formats do not have
     assert (row.status, row.best_epoch, row.best_dice) == ("finished", 2, curve[-1].dice)
+    if program != "tensorboard":
+        assert (row.seed, row.epochs, row.config["batch_size"]) == (7, 3, 5)
+        assert "left out" not in done.out
     assert row.experiment == ("imported" if program == "tensorboard" else "test")
 
     again = seg(f"db import {folder} --from {program}")
@@ -180,3 +186,18 @@ def test_what_cannot_be_taken_is_one_line(seg: Command, workspace: Workspace, tm
     assert "add --from WHAT" in seg(f"db import {folder} --dice F1").err
     assert imported(workspace) == []
     assert "task: imported is for records" in seg(f"run quick task=imported --data {tmp_path}").err
+
+
+def test_what_mlflow_cannot_read_is_a_line_and_no_traceback(
+    seg: Command, workspace: Workspace, curve: list[EpochRow]
+) -> None:
+    pytest.importorskip("mlflow")
+    nothing = seg(f"db import {workspace.runs} --from mlflow")
+    assert nothing.err == f"error: {workspace.runs}: has no records of mlflow\n"
+    folder = workspace.root / "out"
+    seg(f"export 'made up' --format mlflow --out {folder}")
+    (folder / "123456").mkdir()
+    half = seg(f"db import {folder} --from mlflow")
+    assert len(imported(workspace)) == 1
+    assert half.err.startswith("left out: Malformed experiment '123456'")
+    assert len(half.err.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sqlite3
@@ -28,6 +29,7 @@ from tests.system.conftest import seg, wait_for
 from tests.system.test_survival import drop_privilege_over_files
 
 SIZE = 12 << 20
+FORMATS = ["csv", *(name for name in ("tensorboard", "mlflow") if importlib.util.find_spec(name))]
 MOUNTERS = ((), ("sudo", "-n"))
 
 
@@ -187,17 +189,27 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
         ("run", "quick", *sizes, "--data", str(street)),
         ("run", "quick", *sizes, "--data", str(street), "--queue"),
         ("requeue", run.id),
+        ("init", str(disk.folder / "project")),
+        ("reproduce", "quick", "--bundle", str(disk.folder / "x.zip")),
+        *(("export", "quick", "--format", form, "--out", str(disk.folder / "out")) for form in FORMATS),
         ("runs",),
+        ("clean",),
     ):
         done = seg(workspace, *command)
-        assert done.returncode in (0, 2) if command == ("runs",) else done.returncode == 2, done.stderr
+        assert done.returncode == (0 if command in (("runs",), ("clean",)) else 2), (command, done.stderr)
         assert "Traceback" not in done.stderr
         if done.returncode == 2:
             # What the data lacks is told before: it is as true, and the person may mend both.
             refusals = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
             assert len(refusals) == 1, done.stderr
             assert "disk is full" in refusals[0] or "No space left" in refusals[0], done.stderr
+            assert f"{disk.folder}/" in refusals[0], done.stderr
+        assert not (disk.folder / "out").exists()
         assert {path.name for path in workspace.runs.iterdir()} == runs
+    # Where not a byte is left, this makes room.
+    freed = seg(workspace, "clean", "last", "--yes")
+    assert "freed" in freed.stdout, freed.stderr
+    assert seg(workspace, "clean", "caches", "--yes").returncode == 0
     disk.free()
     assert sound(workspace.database)
     with workspace.open_store() as store:

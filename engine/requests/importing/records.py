@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from engine.report.runs import config_of_values
 
 
 class RecordsError(EngineError):
@@ -90,6 +92,10 @@ def read_mlflow(folder: Path) -> Iterator[Records]:
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
+    if not any(folder.glob("*/meta.yaml")):
+        return  # MLflow would say so of each folder, with a traceback
+    told = _Told()
+    logging.getLogger().addHandler(told)
     try:
         client = MlflowClient(tracking_uri=folder.absolute().as_uri())
         for experiment in client.search_experiments():
@@ -103,6 +109,21 @@ def read_mlflow(folder: Path) -> Iterator[Records]:
                     break
     except MlflowException as error:
         raise RecordsError(f"{folder}: {' '.join(str(error).split())}") from error
+    finally:
+        logging.getLogger().removeHandler(told)
+    if told.lines:
+        raise RecordsError("; ".join(told.lines))
+
+
+class _Told(logging.Handler):
+    """Keeps what MLflow logs of folders that it cannot read, a line each and without its traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(" ".join(record.getMessage().split()))
 
 
 def _of_mlflow(client: Any, run: Any, place: str, experiment: str) -> Records:
@@ -175,7 +196,7 @@ def _of_own_tables(folder: Path) -> Iterator[Records]:
         told = runs[line["id"]]
         told.experiment = line.get("experiment", "")
         told.end = line["status"] if line.get("status") in ("finished", "failed", "stopped") else ""
-        told.config = {key: value for key, value in line.items() if key and value and "." in key}
+        told.config = config_of_values(line)
     yield from runs.values()
 
 

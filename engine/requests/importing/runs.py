@@ -132,7 +132,9 @@ def _id_of(program: str, records: Records) -> str:
 def _config_of(program: str, records: Records) -> tuple[RunConfig, list[str]]:
     """What the records tell of the config in keys of this program, and the keys that were left out."""
     known = {key: value for key, value in records.config.items() if key in config_keys() and key != "task"}
-    config, dropped = RunConfig(), [key for key in records.config if key not in known]
+    # The task, and sections of other tasks, are no keys that anybody would miss.
+    dropped = [key for key in records.config if key not in known and key not in RunConfig.model_fields]
+    config = RunConfig()
     try:
         config = with_values(config, known)
     except ConfigError:
