@@ -98,8 +98,9 @@ def download(
                 raise DownloadError(
                     f"{url}: {error}, {TRIES} times in a row; run the command again to go on"
                 ) from error
-            tell(f"{url}: {error}; trying again")
-            wait(min(2.0**failures, 30.0))
+            seconds = min(2.0**failures, 30.0)
+            tell(f"{url}: {error}; trying again in {seconds:.0f} s")
+            wait(seconds)
     part.become(target)
 
 
