@@ -25,6 +25,9 @@ WORTH_SECONDS = 300.0
 """With less than this left of the run, autotuning does not compile."""
 WORTH_SHARE = 0.02
 """A gain below this share is noise."""
+MOST_ARGUMENTS = "combo_kernel_max_num_args", 500
+"""Of a kernel that does many small things at once, such as to cast all weights: torch stops at 250, a launch
+has room for 4096 bytes."""
 
 
 @dataclass(frozen=True)
@@ -247,4 +250,17 @@ def compiled(model: nn.Module, device: torch.device, graphs: bool = True) -> Cal
     shares gradients among ranks stays as it is, around it: torch divides the compiled network by its buckets,
     so that gradients are on their way while others are computed."""
     mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
-    return made_inside(model, lambda network: torch.compile(network, mode=mode, dynamic=False))
+    options = _options(mode) if device.type == "cuda" else None
+    if options is None:
+        return made_inside(model, lambda network: torch.compile(network, mode=mode, dynamic=False))
+    return made_inside(model, lambda network: torch.compile(network, options=options, dynamic=False))
+
+
+def _options(mode: str) -> dict[str, Any] | None:
+    """The options of a mode of torch.compile with `MOST_ARGUMENTS`; None where torch has no such option."""
+    import torch._inductor
+
+    if MOST_ARGUMENTS[0] not in torch._inductor.list_options():
+        return None
+    name, most = MOST_ARGUMENTS
+    return {**torch._inductor.list_mode_options(mode, dynamic=False), name: most}

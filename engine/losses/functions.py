@@ -138,7 +138,7 @@ class CrossEntropy:
         return self._of_label[labels.long()].sum()
 
     def of_batch(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if self._kernels_serve(logits, labels):
+        if self.kernels_serve(logits, labels):
             from engine.losses.pixel_kernels import cross_entropy
 
             both: tuple[Tensor, Tensor] = cross_entropy(logits, labels)
@@ -146,12 +146,13 @@ class CrossEntropy:
         sums = self._sums_by_torch(logits, labels)
         return sums, self.value(sums)
 
-    def _kernels_serve(self, logits: Tensor, labels: Tensor) -> bool:
+    def kernels_serve(self, logits: Tensor, labels: Tensor) -> bool:
+        """Whether one kernel computes the sums and their value."""
         plain = self.label_smoothing == 0 and not self.class_weighted
         return plain and labels.dtype == torch.uint8 and kernels_serve(logits)
 
     def sums(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self._kernels_serve(logits, labels):
+        if self.kernels_serve(logits, labels):
             return self.of_batch(logits, labels)[0]
         return self._sums_by_torch(logits, labels)
 

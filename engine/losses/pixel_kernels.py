@@ -32,40 +32,58 @@ def forward_kernel(  # type: ignore[no-untyped-def]
         total = tl.zeros([PIXELS], tl.float64)
         count = tl.zeros([PIXELS], tl.int32)
         for start in range(first * PIXELS, pixels, step * PIXELS):
-            entropy, valid = _entropy(start, logits, labels, pixels, classes, VOID, PIXELS, CLASSES)
-            total += entropy.to(tl.float64)
-            count += valid.to(tl.int32)
-        tl.store(parts + first, tl.sum(count, 0).to(tl.float64))
-        tl.store(parts + step + first, tl.sum(total, 0))
+            logit, label = load_pixels(start, logits, labels, pixels, classes, VOID, PIXELS, CLASSES)
+            total += entropy_of(logit, label, classes, VOID, CLASSES).to(tl.float64)
+            count += (label != VOID).to(tl.int32)
+        store_part(parts, total, count)
     if PASS == 0:
         wait_for_all(gate)
     if (PASS != 1) & (first == 0):
-        part = tl.arange(0, PROGRAMS)
-        all_valid = tl.sum(tl.load(parts + part, mask=part < step, other=0.0), 0)
-        entropy_of_all = tl.sum(tl.load(parts + step + part, mask=part < step, other=0.0), 0)
-        tl.store(sums, all_valid)
-        tl.store(sums + 1, entropy_of_all)
-        tl.store(mean, entropy_of_all / tl.maximum(all_valid, 1.0))
+        valid, entropy = sums_of_parts(parts, step, PROGRAMS)
+        tl.store(sums, valid)
+        tl.store(sums + 1, entropy)
+        tl.store(mean, entropy / tl.maximum(valid, 1.0))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _entropy(  # type: ignore[no-untyped-def]
+def load_pixels(  # type: ignore[no-untyped-def]
     start, logits, labels, pixels, classes,
     VOID: tl.constexpr, PIXELS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
-    """The cross-entropy of some pixels, 0 where they are void, and whether they are valid."""
+    """The logits of some pixels, float32 [PIXELS, CLASSES] with 0 beyond the last pixel or class, and their
+    labels, int32 with VOID beyond the last."""
     pixel = start + tl.arange(0, PIXELS)
     column = tl.arange(0, CLASSES)
     label = tl.load(labels + pixel, mask=pixel < pixels, other=VOID).to(tl.int32)
-    valid = label != VOID
     inside = (pixel < pixels)[:, None] & (column < classes)[None, :]
     place = pixel.to(tl.int64)[:, None] * classes + column[None, :]
-    logit = tl.load(logits + place, mask=inside, other=0.0).to(tl.float32)
+    return tl.load(logits + place, mask=inside, other=0.0).to(tl.float32), label
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def entropy_of(logit, label, classes, VOID: tl.constexpr, CLASSES: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The cross-entropy of pixels, 0 where they are void."""
+    column = tl.arange(0, CLASSES)
     largest = tl.max(tl.where((column < classes)[None, :], logit, float("-inf")), 1)
     apart = logit - largest[:, None]
     power = tl.where((column < classes)[None, :], tl.exp(apart), 0.0)
     of_label = tl.sum(tl.where(column[None, :] == label[:, None], apart, 0.0), 1)
-    return tl.where(valid, tl.log(tl.sum(power, 1)) - of_label, 0.0), valid
+    return tl.where(label != VOID, tl.log(tl.sum(power, 1)) - of_label, 0.0)
+
+
+@triton.jit
+def store_part(parts, entropy, valid):  # type: ignore[no-untyped-def]
+    """Keep what a program has added up by place in its tile: the number of valid pixels, their entropy."""
+    tl.store(parts + tl.program_id(0), tl.sum(valid, 0).to(tl.float64))
+    tl.store(parts + tl.num_programs(0) + tl.program_id(0), tl.sum(entropy, 0))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def sums_of_parts(parts, programs, PROGRAMS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What all programs have kept together: the number of valid pixels, their entropy."""
+    part = tl.arange(0, PROGRAMS)
+    valid = tl.sum(tl.load(parts + part, mask=part < programs, other=0.0), 0)
+    return valid, tl.sum(tl.load(parts + programs + part, mask=part < programs, other=0.0), 0)
 
 
 @triton.jit  # type: ignore[untyped-decorator]

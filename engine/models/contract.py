@@ -67,6 +67,10 @@ class SegmentationNetwork(nn.Module, ABC):
     """Names of parts and parameters without weight decay, such as position embeddings. Parameters of fewer
     than two dimensions, those of norms and biases, never have any."""
 
+    convolves_images: bool = False
+    """Whether only convolutions read the images. Autocast gives them these in its own type, so the network
+    may get them in it, cast together with the weights."""
+
     own_loss: OwnLoss | None = None
     """The loss that the network brings, if it brings one. Its section's `own_loss_key` says so, too."""
 

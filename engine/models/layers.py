@@ -109,6 +109,26 @@ def count_batch(norms: Iterable[BatchNorm]) -> None:
         torch._foreach_add_(counters, 1)
 
 
+class MaxPool(nn.MaxPool2d):
+    """`nn.MaxPool2d` with square windows, the same to the last bit. On a GPU, for channels_last maps, it
+    keeps a byte for each maximum where torch keeps eight."""
+
+    kernel_size: int
+    stride: int
+    padding: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        pooled: Tensor
+        if input.is_cuda and input.stride(1) == 1:  # with gaps, as of a transformer without its class token
+            input = input.contiguous(memory_format=torch.channels_last)
+        if kernels_serve(input):
+            window = [self.kernel_size, self.stride, self.padding]
+            pooled = torch.ops.seg_engine.max_pool(input, window, self.ceil_mode)[0]
+        else:
+            pooled = super().forward(input)
+        return pooled
+
+
 Batches = list[tuple[BatchNorm, Tensor]]
 """Norms with the mean and unbiased variance of the batch that each has seen, float32 [2, C]."""
 
@@ -266,6 +286,7 @@ def _load_kernels(gpu: int) -> bool:
         triton.runtime.driver.active.utils  # noqa: B018  # compiled at its first use
         importlib.import_module("engine.models.norm_gelu")
         importlib.import_module("engine.models.batch_norm_relu")
+        importlib.import_module("engine.models.max_pool")
         importlib.import_module("engine.models.cooperative").prepare(gpu)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,10 +2,13 @@
 
 Of the logits it takes the largest, of that and the label the confusion of each image, of these their sum and
 the images' Dice: as `engine.metrics.confusion` does by some forty launches. Whatever programs add up together
-is a whole number, so bits repeat.
+is a whole number, so bits repeat. In training the same kernel computes the cross-entropy, so that logits are
+read once for both.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
@@ -13,8 +16,9 @@ import triton.language as tl
 from torch import Tensor
 
 from engine.classes import VOID
+from engine.losses.pixel_kernels import entropy_of, load_pixels, store_part, sums_of_parts
 from engine.metrics.confusion import DICE_UNIT
-from engine.models.cooperative import launch_passes, wait_for_all
+from engine.models.cooperative import launch_passes, programs_of, wait_for_all
 
 TILE = 4096
 """Logits that a program holds at a time."""
@@ -24,11 +28,12 @@ MOST_CLASSES = 64
 
 @triton.jit  # type: ignore[untyped-decorator]
 def count_kernel(  # type: ignore[no-untyped-def]
-    logits, labels, batch_sums, table, state, sums, images, of_image, classes, terms, gate,
-    VOID: tl.constexpr, DICE: tl.constexpr, TILE: tl.constexpr, CLASSES: tl.constexpr, TERMS: tl.constexpr,
-    PASS: tl.constexpr,
+    logits, labels, batch_sums, mean, parts, table, state, sums, images, of_image, classes, terms, gate,
+    LOSS: tl.constexpr, VOID: tl.constexpr, DICE: tl.constexpr, TILE: tl.constexpr, CLASSES: tl.constexpr,
+    TERMS: tl.constexpr, PROGRAMS: tl.constexpr, PASS: tl.constexpr,
 ):  # fmt: skip
-    """`table` is int32 [B C^2 + 1], confusions by truth and prediction, and the pixels of unknown labels."""
+    """`table` is int32 [B C^2 + 1], confusions by truth and prediction, and the pixels of unknown labels.
+    `batch_sums` are given or, with LOSS, made here, as are `mean` and `parts`."""
     first, step = tl.program_id(0), tl.num_programs(0)
     cells = classes * classes
     if PASS == 0 or PASS == 1:
@@ -39,8 +44,9 @@ def count_kernel(  # type: ignore[no-untyped-def]
         wait_for_all(gate)
     if PASS == 0 or PASS == 2:
         _count_pixels(
-            first, step, logits, labels, table, images, of_image, classes, VOID, TILE // CLASSES, CLASSES
-        )
+            first, step, logits, labels, parts, table, images, of_image, classes,
+            LOSS, VOID, TILE // CLASSES, CLASSES,
+        )  # fmt: skip
     if PASS == 0:
         wait_for_all(gate)
     if PASS == 0 or PASS == 3:
@@ -51,28 +57,42 @@ def count_kernel(  # type: ignore[no-untyped-def]
         if first == 0:
             unknown = state + classes * (classes + 1) + 2
             tl.store(unknown, tl.load(unknown) + tl.load(table + images * cells))
-            term = tl.arange(0, TERMS)
-            total = tl.load(sums + term, mask=term < terms) + tl.load(batch_sums + term, mask=term < terms)
-            tl.store(sums + term, total, mask=term < terms)
+            if LOSS:
+                valid, entropy = sums_of_parts(parts, step, PROGRAMS)
+                tl.store(batch_sums, valid)
+                tl.store(batch_sums + 1, entropy)
+                tl.store(mean, entropy / tl.maximum(valid, 1.0))
+                tl.store(sums, tl.load(sums) + valid)
+                tl.store(sums + 1, tl.load(sums + 1) + entropy)
+            else:
+                term = tl.arange(0, TERMS)
+                total = tl.load(sums + term, mask=term < terms)
+                total += tl.load(batch_sums + term, mask=term < terms)
+                tl.store(sums + term, total, mask=term < terms)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _count_pixels(  # type: ignore[no-untyped-def]
-    first, step, logits, labels, table, images, of_image, classes,
-    VOID: tl.constexpr, PIXELS: tl.constexpr, CLASSES: tl.constexpr,
+    first, step, logits, labels, parts, table, images, of_image, classes,
+    LOSS: tl.constexpr, VOID: tl.constexpr, PIXELS: tl.constexpr, CLASSES: tl.constexpr,
 ):  # fmt: skip
     column = tl.arange(0, CLASSES)
     pixels = images * of_image
+    total = tl.zeros([PIXELS], tl.float64)
+    count = tl.zeros([PIXELS], tl.int32)
     for start in range(first * PIXELS, pixels, step * PIXELS):
-        pixel = start + tl.arange(0, PIXELS)
-        label = tl.load(labels + pixel, mask=pixel < pixels, other=VOID).to(tl.int32)
-        place = pixel.to(tl.int64)[:, None] * classes + column[None, :]
-        inside = (pixel < pixels)[:, None] & (column < classes)[None, :]
-        logit = tl.load(logits + place, mask=inside, other=float("-inf")).to(tl.float32)
-        predicted = tl.argmax(logit, 1)  # of equal ones the first
-        cell = (pixel // of_image) * classes * classes + label * classes + predicted
+        logit, label = load_pixels(start, logits, labels, pixels, classes, VOID, PIXELS, CLASSES)
+        if LOSS:
+            total += entropy_of(logit, label, classes, VOID, CLASSES).to(tl.float64)
+            count += (label != VOID).to(tl.int32)
+        # Of equal ones the first.
+        predicted = tl.argmax(tl.where((column < classes)[None, :], logit, float("-inf")), 1)
+        image = (start + tl.arange(0, PIXELS)) // of_image
+        cell = image * classes * classes + label * classes + predicted
         cell = tl.where(label < classes, cell, images * classes * classes)
         tl.atomic_add(table + cell, 1, mask=label != VOID, sem="relaxed")
+    if LOSS:
+        store_part(parts, total, count)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -112,11 +132,63 @@ def _add_row(  # type: ignore[no-untyped-def]
 def count(logits: Tensor, labels: Tensor, batch_sums: Tensor, state: Tensor, sums: Tensor) -> None:
     """Add to `state`, that of a `ConfusionSum`, what logits [B, C, H, W] say of train ids uint8 [B, H, W],
     and to `sums`, float64 [terms], those of the batch."""
+    _launch(logits, labels, batch_sums, None, None, state, sums)
+
+
+@torch.library.custom_op(
+    "seg_engine::cross_entropy_and_count", mutates_args=("state", "sums"), device_types=("cuda", "cpu")
+)
+def cross_entropy_and_count(
+    logits: Tensor, labels: Tensor, state: Tensor, sums: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What `engine.losses.pixel_kernels.forward` gives, which `count` has then counted."""
+    batch_sums, mean = (logits.new_empty(shape, dtype=torch.float64) for shape in (2, ()))
+    parts = logits.new_empty(2 * programs_of(logits.device), dtype=torch.float64)
+    _launch(logits, labels, batch_sums, mean, parts, state, sums)
+    return batch_sums, mean
+
+
+@cross_entropy_and_count.register_fake
+def _(logits: Tensor, labels: Tensor, state: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    return logits.new_empty(2, dtype=torch.float64), logits.new_empty((), dtype=torch.float64)
+
+
+def _launch(
+    logits: Tensor,
+    labels: Tensor,
+    batch_sums: Tensor,
+    mean: Tensor | None,
+    parts: Tensor | None,
+    state: Tensor,
+    sums: Tensor,
+) -> None:
     logits = logits.contiguous(memory_format=torch.channels_last)
     images, classes, height, width = logits.shape
     table = logits.new_empty(images * classes * classes + 1, dtype=torch.int32)
-    given = logits, labels.contiguous(), batch_sums, table, state, sums
+    given = logits, labels.contiguous(), batch_sums, mean, parts, table, state, sums
     shape = images, height * width, classes, len(sums)
     padded, terms = triton.next_power_of_2(classes), triton.next_power_of_2(len(sums))
-    fixed = {"VOID": VOID, "DICE": 2 / DICE_UNIT, "TILE": TILE, "CLASSES": padded, "TERMS": terms}
-    launch_passes(count_kernel, 3, logits.device, *given, *shape, **fixed)
+    most = triton.next_power_of_2(programs_of(logits.device))
+    fixed = {"LOSS": parts is not None, "VOID": VOID, "DICE": 2 / DICE_UNIT, "TILE": TILE, "CLASSES": padded}
+    launch_passes(count_kernel, 3, logits.device, *given, *shape, **fixed, TERMS=terms, PROGRAMS=most)
+
+
+class CountedCrossEntropy(torch.autograd.Function):
+    """`cross_entropy_and_count`, the mean with a gradient for the logits."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, state: Tensor, sums: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        batch_sums, mean = torch.ops.seg_engine.cross_entropy_and_count(logits, labels, state, sums)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(batch_sums)
+        ctx.save_for_backward(batch_sums, logits, labels)
+        return batch_sums, mean
+
+    @staticmethod
+    def backward(ctx: Any, of_sums: None, d_mean: Tensor | None) -> tuple[Tensor | None, ...]:
+        given = ctx.saved_tensors
+        if d_mean is None:
+            return None, None, None, None
+        return torch.ops.seg_engine.cross_entropy_backward(None, d_mean, *given), None, None, None

@@ -17,10 +17,10 @@ from engine.learning.class_maps import largest_class
 from engine.learning.distributed import Group
 from engine.metrics.confusion import ConfusionSum, confusion_per_image
 from engine.metrics.scores import Scores
-from engine.models.layers import kernels_serve
+from engine.models.layers import has_kernels, kernels_serve
 from engine.run.event import ClassScores, Split
 from engine.run.events import Epoch
-from engine.training.objectives import Objective
+from engine.training.objectives import Objective, Tally
 
 NO_SCORES = Scores(None, None, None, None, (), (), 0)
 
@@ -114,6 +114,15 @@ class EpochMeter:
 
         fits = outputs.shape[1] == self.confusion.classes <= count_kernel.MOST_CLASSES
         return fits and targets.dtype == torch.uint8
+
+    def tally(self) -> Tally | None:
+        """What a kernel that computes the loss of a batch may add to, where that is possible at all."""
+        if self.confusion is None or self._by_image is not None or not has_kernels(self._sums.device):
+            return None
+        from engine.training import count_kernel
+
+        fits = self.confusion.classes <= count_kernel.MOST_CLASSES
+        return Tally(self.confusion.classes, self.confusion.state, self._sums[0]) if fits else None
 
     def passed(self, images: int) -> None:
         """So many images have passed, which the device has counted."""

@@ -17,7 +17,7 @@ from engine.classes import VOID
 from engine.config.run_config import RunConfig
 from engine.data.batches import normalise
 from engine.losses import LossSection
-from engine.losses.functions import LearnsOfClasses, build_loss, sums_and_value
+from engine.losses.functions import CrossEntropy, LearnsOfClasses, build_loss, sums_and_value
 from engine.models.contract import outputs_of
 from engine.tasks import TASKS
 from engine.training.rng import Noise
@@ -79,12 +79,23 @@ def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 class Part(NamedTuple):
     """What a step makes of a part of a batch: logits [B, C, H, W], what a loss of the network's own is
-    computed of, the sums of the loss of the logits, float64 [terms], and what is minimised, float64 []."""
+    computed of, the sums of the loss of the logits, float64 [terms], what is minimised, float64 [], and
+    whether a meter has counted the part."""
 
     logits: Tensor
     own: tuple[Tensor, ...]
     sums: Tensor
     loss: Tensor
+    counted: bool = False
+
+
+class Tally(NamedTuple):
+    """What a meter of so many classes adds to: the state of its `ConfusionSum`, and the sums of the loss,
+    float64 [terms]."""
+
+    classes: int
+    confusion: Tensor
+    sums: Tensor
 
 
 class WithLoss(nn.Module):
@@ -92,13 +103,25 @@ class WithLoss(nn.Module):
     first kernel, and the loss is computed with its last.
 
     `weight` is what the loss of the logits counts in what is minimised, beside that of auxiliary heads.
-    Unless something else `learns_of` the logits, they come without a gradient: it would be zeros.
+    Unless something else `learns_of` the logits, they come without a gradient: it would be zeros. With a
+    `tally`, where one kernel can compute the loss and count, it does.
     """
 
-    def __init__(self, network: nn.Module, objective: Objective, weight: float, learns_of: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        weight: float,
+        learns_of: bool,
+        tally: Tally | None = None,
+    ) -> None:
         super().__init__()
         self.network, self._objective = network, objective
         self._weight, self._learns_of = weight, learns_of
+        self._classes = 0 if tally is None else tally.classes
+        if tally is not None:  # as buffers, whose places a compiled network takes to be fixed
+            self.register_buffer("_confusion", tally.confusion, persistent=False)
+            self.register_buffer("_sums", tally.sums, persistent=False)
 
     def forward(self, pixels: Tensor, targets: Tensor) -> Part:
         """Of pixels uint8 [B, H, W, 3] and targets [B, ...]; under autocast, in which the loss takes no
@@ -107,11 +130,23 @@ class WithLoss(nn.Module):
         logits = outputs.logits
         with torch.autocast(logits.device.type, enabled=False):
             judged = logits if self._weight else logits.detach()
-            sums, value = sums_and_loss(self._objective, judged, targets)
+            counts = self._counts(judged, targets)
+            if counts:
+                from engine.training.count_kernel import CountedCrossEntropy
+
+                sums, value = CountedCrossEntropy.apply(judged, targets, self._confusion, self._sums)
+            else:
+                sums, value = sums_and_loss(self._objective, judged, targets)
             loss = value if self._weight == 1 else value * self._weight
             if outputs.auxiliary:
                 loss = loss + auxiliary_loss(self._objective, outputs.auxiliary, targets)
-        return Part(logits if self._learns_of else logits.detach(), outputs.own, sums.detach(), loss)
+        return Part(logits if self._learns_of else logits.detach(), outputs.own, sums.detach(), loss, counts)
+
+    def _counts(self, logits: Tensor, targets: Tensor) -> bool:
+        """Whether one kernel computes the loss and counts."""
+        loss = self._objective.loss if isinstance(self._objective, Segmentation) else None
+        serves = isinstance(loss, CrossEntropy) and loss.kernels_serve(logits, targets)
+        return serves and logits.shape[1] == self._classes
 
 
 class Segmentation:

@@ -271,8 +271,11 @@ def new_state(
         refuse_own_loss_without_classes(config)
         own_term = OwnTerm(model.own_loss, config.batch_size, hardware.device)
         weight = config.loss.beside_own
-    trained = CastAtOnce(model, hardware.dtype) if casting else model
-    network = group.share_gradients(WithLoss(trained, objective, weight, teacher is not None))
+    trained = CastAtOnce(model, hardware.dtype, model.convolves_images) if casting else model
+    meter = EpochMeter(len(classes), hardware.device, objective)
+    # Of several ranks one may have no image, and its step counts for nothing.
+    tally = meter.tally() if group.count == 1 else None
+    network = group.share_gradients(WithLoss(trained, objective, weight, teacher is not None, tally))
     optimizer = build_optimizer(config.optimizer, model)
     if keeps_learning_rate_on_device(config, hardware):
         keep_learning_rate_on(optimizer, hardware.device)
@@ -299,7 +302,7 @@ def new_state(
         hardware=hardware,
         augment=build_augmentations(config.augment),
         objective=objective,
-        meter=EpochMeter(len(classes), hardware.device, objective),
+        meter=meter,
         autotune=autotune,
         graph=graph,
         statistics=statistics,

@@ -153,7 +153,7 @@ def add_gradients(
             scaled.backward(unit(scaled.dtype, scaled.device))  # type: ignore[no-untyped-call]
         done += len(part)
         counted = made.sums if counted is None else counted + made.sums
-        if has_images:
+        if has_images and not made.counted:
             state.meter.count(made.sums, made.logits, part_targets)
     assert counted is not None, "a batch has a part"
     return counted

@@ -52,13 +52,20 @@ def check_counts(
     logits = nhwc(torch.randn(images, classes, height, width)).to(dtype).round(decimals=0)  # some are equal
     labels = torch.randint(0, classes, (images, height, width), dtype=torch.uint8)
     labels[0, 0] = VOID
-    right, ours = ConfusionSum(classes), ConfusionSum(classes)
-    sums = torch.ones(2, dtype=torch.float64)
+    right, ours, with_loss = (ConfusionSum(classes) for _ in range(3))
+    sums, sums_with_loss = torch.ones(2, 2, dtype=torch.float64)
+    pixel_kernels.TILE = tile
+    of_batch, mean = pixel_kernels.forward(logits, labels)
     for _ in range(2):
         right.update(largest_class(logits), labels)
         count_kernel.count(logits, labels, torch.tensor([2.0, 3.0]).double(), ours.state, sums)
+        both = count_kernel.cross_entropy_and_count(logits, labels, with_loss.state, sums_with_loss)
+        assert torch.equal(both[0], of_batch)
+        assert torch.equal(both[1], mean)
     assert torch.equal(ours.state, right.state)
+    assert torch.equal(with_loss.state, right.state)
     assert sums.tolist() == [5, 7]
+    assert torch.equal(sums_with_loss, 1 + of_batch + of_batch)
     if unknown:
         labels[0, -1, :2] = classes
         count_kernel.count(logits, labels, sums, ours.state, sums)

@@ -7,20 +7,37 @@ import torch
 from torch import nn
 
 from engine.learning.weight_casts import CastAtOnce
-from engine.models.builtin import ModernUNetConfig, UNetConfig
+from engine.models import ModelSection
+from engine.models.builtin import (
+    DeepLabLargeFOVConfig,
+    ModernUNetConfig,
+    ResNet38Config,
+    StreetNetConfig,
+    UNetConfig,
+)
 from engine.models.registry import build_model
 
 
 @pytest.mark.parametrize(
-    "config", [UNetConfig(width=2), ModernUNetConfig(hidden=2, attention="middle")], ids=["unet", "modern"]
+    "config",
+    [
+        UNetConfig(width=2),
+        ModernUNetConfig(hidden=2, attention="middle"),
+        DeepLabLargeFOVConfig(width=2),
+        ResNet38Config(layers=16, width="1/8"),
+        StreetNetConfig(width=4, encoder="resnet18"),
+    ],
+    ids=lambda config: config.name,
 )
-def test_weights_cast_at_once_change_no_bit(config: UNetConfig | ModernUNetConfig) -> None:
+def test_weights_and_images_cast_at_once_change_no_bit(config: ModelSection) -> None:
     torch.manual_seed(0)
     plain = build_model(config, outputs=3)
+    assert plain.convolves_images
     model = copy.deepcopy(plain)
-    cast, images = CastAtOnce(model, torch.bfloat16), torch.randn(2, 3, 16, 16)
+    cast, images = CastAtOnce(model, torch.bfloat16, casts_images=True), torch.randn(2, 3, 16, 16)
     results = []
     for network in (plain, cast):
+        torch.manual_seed(1)  # of dropout
         with torch.autocast("cpu", dtype=torch.bfloat16):
             results.append(network(images))
         results[-1].float().square().sum().backward()
@@ -31,6 +48,7 @@ def test_weights_cast_at_once_change_no_bit(config: UNetConfig | ModernUNetConfi
         assert ours.grad is not None
         assert theirs.grad is not None
         assert torch.equal(ours.grad, theirs.grad)
+    assert images.grad is None
 
 
 def test_weights_come_back_where_a_network_fails() -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from engine.models.contract import SegmentationNetwork
 from engine.models.conversions import Conversion, Weights
+from engine.models.layers import MaxPool
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Of each level of VGG16."""
@@ -67,6 +68,7 @@ class DeepLabLargeFOV(SegmentationNetwork):
 
     encoder_names = tuple(f"conv{level}" for level in range(1, 6))
     conversions = (Conversion("VGG16", from_vgg16),)
+    convolves_images = True
 
     def __init__(self, channels: int, classes: int, width: int = 64, dropout: float = 0.5) -> None:
         super().__init__()
@@ -114,7 +116,7 @@ def _level(count: int, inputs: int, outputs: int, halves: bool, dilation: int) -
             nn.Conv2d(inputs if index == 0 else outputs, outputs, 3, padding=dilation, dilation=dilation)
         )
         layers.append(nn.ReLU())
-    return nn.Sequential(*layers, nn.MaxPool2d(3, 2 if halves else 1, padding=1, ceil_mode=True))
+    return nn.Sequential(*layers, MaxPool(3, 2 if halves else 1, padding=1, ceil_mode=True))
 
 
 def _classifying(convolution: nn.Conv2d, dropout: float) -> nn.Sequential:

@@ -110,6 +110,7 @@ class ModernUNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, outputs, H, W]; H and W must be multiples of 8."""
 
     encoder_names = ("stem", "down", "shrink", "middle")
+    convolves_images = True
 
     def __init__(self, channels: int, outputs: int, config: ModernUNetConfig) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.contract import SegmentationNetwork
-from engine.models.layers import BatchNorm, count_batch
+from engine.models.layers import BatchNorm, MaxPool, count_batch
 from engine.models.resnet38.conversions import CONVERSIONS
 
 EPS = 1.001e-5
@@ -93,6 +93,7 @@ class ResNet38(SegmentationNetwork):
 
     encoder_names = ("stem", *(f"level{number}" for number in LEVELS), "end")
     conversions = CONVERSIONS
+    convolves_images = True
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class ResNet38(SegmentationNetwork):
         super().__init__()
         self.stem = nn.Conv2d(channels, int(STEM * fraction), 3, padding=1, bias=False)
         self.pools = (2, 3) if variant == "a2" else ()
-        self.pool = nn.MaxPool2d(3, 2, padding=1)
+        self.pool = MaxPool(3, 2, padding=1)
         inputs = int(STEM * fraction)
         for (number, level), count in zip(LEVELS.items(), blocks, strict=True):
             widths = [int(width * fraction) for width in level.widths]

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.contract import Outputs, SegmentationNetwork
-from engine.models.layers import BatchNorm, count_batch
+from engine.models.layers import BatchNorm, MaxPool, count_batch
 from engine.models.street_net.config import StreetNetConfig
 
 
@@ -82,7 +82,7 @@ class Encoder(nn.Module):
         kernel = 7 if is_resnet else 3
         self.conv1 = nn.Conv2d(channels, width, kernel, 2, kernel // 2, bias=False)
         self.bn1 = BatchNorm(width)
-        self.pool = nn.MaxPool2d(3, 2, padding=1) if is_resnet else nn.Identity()
+        self.pool = MaxPool(3, 2, padding=1) if is_resnet else nn.Identity()
         self.names = []
         self.widths = {2: width}
         inputs, stride = width, 4 if is_resnet else 2
@@ -138,6 +138,7 @@ class StreetNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, classes, H, W], of any size; exported files take multiples of 8."""
 
     encoder_names = ("encoder",)
+    convolves_images = True
 
     def __init__(self, channels: int, classes: int, config: StreetNetConfig) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from engine.models.contract import Outputs, SegmentationNetwork
 from engine.models.layers import (
     Batches,
     BatchNorm,
+    MaxPool,
     TransposedConvolution,
     convolve,
     norm_relu,
@@ -55,6 +56,7 @@ class UNet(SegmentationNetwork):
     """[B, channels, H, W] -> logits [B, classes, H, W]; H and W must be multiples of 16."""
 
     encoder_names = tuple(f"down.{level}" for level in range(5))
+    convolves_images = True
 
     def __init__(self, channels: int, classes: int, width: int = 64, deep_supervision: int = 0) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class UNet(SegmentationNetwork):
             DoubleConvolution(inputs, outputs)
             for inputs, outputs in zip([channels, *widths[:-1]], widths, strict=True)
         )
-        self.pool = nn.MaxPool2d(2)
+        self.pool = MaxPool(2)
         self.up = nn.ModuleList(
             TransposedConvolution(2 * outputs, outputs, 2, stride=2) for outputs in reversed(widths[:-1])
         )

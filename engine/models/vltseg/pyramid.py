@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.models.layers import TransposedConvolution
+from engine.models.layers import MaxPool, TransposedConvolution
 from engine.models.vltseg.config import MAPS
 
 GROUPS = 32
@@ -22,7 +22,7 @@ class Pyramid(nn.Module):
         super().__init__()
         self.fourfold = nn.Sequential(_twofold(width), nn.GroupNorm(1, width), nn.GELU(), _twofold(width))
         self.twofold = _twofold(width)
-        self.halved = nn.MaxPool2d(2, ceil_mode=True)
+        self.halved = MaxPool(2, ceil_mode=True)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         first, second, third, last = maps
