@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,11 @@ def bench(
     lines = []
     notices.say("importing torch")
     for line in probe(config, "--largest", str(largest), "--seconds", str(seconds)):
+        if line["kind"] == "compiling":
+            notices.say(
+                f"batch {line['batch_size']}: compiling, as runtime.compile=auto would; takes a minute or two"
+            )
+            continue
         lines.append(line)
         if line["kind"] == "skipped":
             notices.say(f"batch {line['batch_size']}: not measured, {line['reason']}")
@@ -103,18 +109,39 @@ def print_report(config: RunConfig, lines: Sequence[dict[str, Any]]) -> None:
         f"(95 %: {1000 * latency['p95_seconds']:.1f} ms), {latency['frames_per_second']:.1f} frames/s"
     )
     output.say()
+    trial = next((line for line in lines if line["kind"] == "compiled"), None)
     done = [line for line in training if "error" not in line]
+    rows = done if trial is None or "problem" in trial else [*done, trial]
+    batches = [f"{line['batch_size']}{', compiled' if line['compiled'] else ''}" for line in rows]
     columns = [
-        Column("batch", [str(line["batch_size"]) for line in done], right=True),
-        Column("images/s", [f"{line['images_per_second']:.1f}" for line in done], right=True),
-        Column("step", [f"{1000 * line['step_seconds']:.1f} ms" for line in done], right=True),
-        Column("FLOP/s", [large(line["achieved_flops"]) for line in done], right=True),
-        Column("of the product's", [f"{100 * line['utilisation']:.0f} %" for line in done], right=True),
-        Column("memory", [data_size(line["peak_memory_bytes"]) for line in done], right=True),
+        Column("batch", batches, right=True),
+        Column("images/s", [f"{line['images_per_second']:.1f}" for line in rows], right=True),
+        Column("step", [f"{1000 * line['step_seconds']:.1f} ms" for line in rows], right=True),
+        Column("FLOP/s", [large(line["achieved_flops"]) for line in rows], right=True),
+        Column("of the product's", [f"{100 * line['utilisation']:.0f} %" for line in rows], right=True),
+        Column("memory", [data_size(line["peak_memory_bytes"]) for line in rows], right=True),
     ]
     output.print(text_table(columns, output.table_width))
     output.say()
+    if trial is not None:
+        output.say(_what_auto_does(trial))
     output.say(_what_fits(machine, training))
+
+
+def _what_auto_does(trial: dict[str, Any]) -> str:
+    """What became of compiling the config's own batch, and what a run does with it."""
+    begin = f"runtime.compile=auto, batch {trial['batch_size']}:"
+    if "problem" in trial:
+        return f"{begin} a run takes its steps uncompiled, as {trial['problem']}"
+    share = 100 * trial["step_seconds"] / trial["plain_step_seconds"]
+    told = f"a compiled step takes {share:.0f} % of one without"
+    if not trial["kept"]:
+        return f"{begin} a run takes its steps uncompiled, as {told}"
+    steps = math.ceil(trial["compile_seconds"] / (trial["plain_step_seconds"] - trial["step_seconds"]))
+    return (
+        f"{begin} {told}, which a run of more than {trial['least_run_seconds'] / 60:.0f} minutes keeps; "
+        f"compiling took {trial['compile_seconds']:.0f} s, which {steps:,} steps earn back"
+    )
 
 
 def _what_fits(machine: dict[str, Any], training: Sequence[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.cli.bench import print_report
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
@@ -167,3 +168,28 @@ def test_probes_train_on_crops_and_score_whole_images(monkeypatch: pytest.Monkey
     fit._steps(config, classes=3, size=2, batch=4, data_bytes=0)
     assert {size for training, size in seen if training} == {torch.Size([2, 3, 32, 32])}
     assert [size for training, size in seen if not training] == [torch.Size([2, 3, 64, 64])]
+
+
+def test_bench_says_what_a_run_makes_of_compiling(capsys: pytest.CaptureFixture[str]) -> None:
+    speed = {"images_per_second": 100, "achieved_flops": 1e9, "utilisation": 0.5, "peak_memory_bytes": 2**30}
+    lines: list[dict[str, Any]] = [
+        {"kind": "machine", "device": "cuda:0", "device_name": "H100", "precision": "bf16", "threads": 4}
+        | {"torch": "2.14", "parameters": 10, "flops_per_sample": 1, "ceiling_flops": 1, "memory_bytes": 1},
+        {"kind": "latency", "median_seconds": 1, "p95_seconds": 1, "frames_per_second": 1},
+        {"kind": "training", "batch_size": 4, "step_seconds": 0.04, "compiled": False} | speed,
+    ]
+    trial = {"kind": "compiled", "batch_size": 4, "plain_step_seconds": 0.04, "least_run_seconds": 300}
+    fast = {"step_seconds": 0.03, "compiled": True, "kept": True, "compile_seconds": 50} | speed
+    failed = {"compiled": False, "kept": False, "problem": "torch.compile failed: no compiler", **speed}
+    told = []
+    for more in (fast, fast | {"step_seconds": 0.0396, "kept": False}, failed):
+        print_report(config_of(), [*lines, trial | more])
+        told.append(capsys.readouterr().out)
+    begin = "runtime.compile=auto, batch 4: "
+    assert (
+        f"{begin}a compiled step takes 75 % of one without, which a run of more than 5 minutes keeps; "
+        "compiling took 50 s, which 5,000 steps earn back"
+    ) in told[0]
+    assert f"{begin}a run takes its steps uncompiled, as a compiled step takes 99 % of one" in told[1]
+    assert f"{begin}a run takes its steps uncompiled, as torch.compile failed: no compiler" in told[2]
+    assert ["4, compiled" in each for each in told] == [True, True, False]

@@ -4,18 +4,19 @@ Needs neither data nor a run.
 Prints one JSON object a line: the device, the latency of one image, then training speed by batch size; with
 --latency the device, then the latency of each setting.
 The steps are a run's own `training_step` on random images: augmentation, micro-batches, clipping, the CUDA
-graph of the step and, with runtime.compile=on, the compiled network included. Whether compiling pays within a
-run depends on the run's length, so runtime.compile=auto is measured uncompiled. A run on several devices is
-measured on one.
+graph of the step and, with runtime.compile=on, the compiled network included. With runtime.compile=auto all
+batch sizes are measured uncompiled and, on CUDA, the config's own compiled, too: a minute or two for what a
+run decides by. A run on several devices is measured on one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,11 +99,12 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
     from engine.learning.hardware import choose_hardware, settle_arithmetic
     from engine.learning.latency import measure_latency
     from engine.learning.windows import Windows
+    from engine.training.graph_rules import compile_mode
     from engine.training.objectives import output_channels
     from engine.training.state import new_state
 
-    compile_ = "on" if config.runtime.compile == "on" else "off"
-    config = with_values(config, {"devices": 1, "runtime.compile": compile_})
+    mode = compile_mode(config)
+    config = with_values(config, {"devices": 1, "runtime.compile": "on" if mode == "on" else "off"})
     hardware = choose_hardware(config)
     settle_arithmetic(config, hardware)
     ceiling = matrix_ceiling(hardware)
@@ -120,20 +122,49 @@ def measure(config: RunConfig, classes: int, largest: int, seconds: float) -> It
         "frames_per_second": 1 / timing.median,
     }
     del state
-    for batch_size in _batch_sizes(largest or 2 * config.batch_size):
-        line: dict[str, Any] = {"kind": "training", "batch_size": batch_size}
-        sized = with_values(config, {"batch_size": batch_size})
+
+    def at(sized: RunConfig) -> dict[str, Any]:
+        line: dict[str, Any] = {"kind": "training", "batch_size": sized.batch_size}
         if not enough(sized, smallest_part(sized, None, ranks=1)):
-            yield line | {"kind": "skipped", "reason": TOO_FEW}
-            continue
+            return line | {"kind": "skipped", "reason": TOO_FEW}
         try:
             line |= _training(sized, hardware, classes, seconds)
         except (torch.OutOfMemoryError, MemoryError):
-            yield line | {"error": OUT_OF_MEMORY}
-            return
+            return line | {"error": OUT_OF_MEMORY}
         line["achieved_flops"] = 3 * flops * line["images_per_second"]
         line["utilisation"] = line["achieved_flops"] / ceiling
+        return line
+
+    done: dict[int, dict[str, Any]] = {}
+    for batch_size in _batch_sizes(largest or 2 * config.batch_size):
+        line = done[batch_size] = at(with_values(config, {"batch_size": batch_size}))
         yield line
+        if "error" in line:
+            break
+    if mode == "auto" and hardware.device.type == "cuda":
+        own = min(config.batch_size, largest or config.batch_size)
+        if "error" not in line or own < line["batch_size"]:
+            yield from _as_auto_decides(with_values(config, {"batch_size": own}), at, done.get(own))
+
+
+def _as_auto_decides(
+    config: RunConfig, at: Callable[[RunConfig], dict[str, Any]], plain: dict[str, Any] | None
+) -> Iterator[dict[str, Any]]:
+    """What `at` measures of a config's batch compiled, beside the `plain` step, and whether a run with
+    runtime.compile=auto would keep it; before that, that it begins."""
+    from engine.learning.compile_autotune import WORTH_SECONDS, WORTH_SHARE
+
+    plain = plain or at(config)
+    if "step_seconds" not in plain:
+        return
+    yield {"kind": "compiling", "batch_size": config.batch_size}
+    line = at(with_values(config, {"runtime.compile": "on"}))
+    line |= {"kind": "compiled", "plain_step_seconds": plain["step_seconds"]}
+    line["least_run_seconds"] = WORTH_SECONDS
+    if "error" in line:
+        line["problem"] = "there is too little memory for it"
+    faster = line.get("step_seconds", math.inf) <= (1 - WORTH_SHARE) * plain["step_seconds"]
+    yield line | {"kept": "problem" not in line and faster}
 
 
 def _machine(config: RunConfig, classes: int, hardware: Hardware, model: Any) -> dict[str, Any]:
@@ -165,7 +196,7 @@ def _batch_sizes(largest: int) -> Iterator[int]:
 
 def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: float) -> dict[str, Any]:
     """Median step of a few, in images a second, and the most memory it took in bytes; of a network that was
-    to be compiled, whether it was, and why not."""
+    to be compiled, whether it was, and why not, and the seconds that the first steps took for it."""
     import torch
 
     from engine.training.probes.steps import random_batch, state_for_steps
@@ -176,17 +207,22 @@ def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: floa
     images = (WARM_STEPS + MOST_STEPS) * config.batch_size
     state = state_for_steps(config, hardware, classes, images)
     batch = random_batch(config, hardware, classes, config.batch_size)
-    while state.graph.is_settling:
+
+    def timed_step() -> float:
+        begun = time.perf_counter()
         training_step(state, batch, config.batch_size)
+        _wait(hardware.device)
+        return time.perf_counter() - begun
+
+    settling: list[float] = []
+    while state.graph.is_settling:
+        settling.append(timed_step())
     state.step = 0  # those steps were none of a run's
     times: list[float] = []
     while len(times) <= WARM_STEPS or (
         sum(times[WARM_STEPS:]) < seconds and len(times) < WARM_STEPS + MOST_STEPS
     ):
-        begun = time.perf_counter()
-        training_step(state, batch, config.batch_size)
-        _wait(hardware.device)
-        times.append(time.perf_counter() - begun)
+        times.append(timed_step())
     step = statistics.median(times[WARM_STEPS:])
     decision = state.autotune.decision
     line: dict[str, Any] = {
@@ -195,8 +231,11 @@ def _training(config: RunConfig, hardware: Hardware, classes: int, seconds: floa
         "peak_memory_bytes": state.meter.peak_memory(),
         "compiled": decision is not None and decision.kept,
     }
-    if config.runtime.compile == "on" and decision is not None and not decision.kept:
-        line["problem"] = decision.reason
+    if config.runtime.compile == "on" and decision is not None:
+        first = settling + times[:WARM_STEPS]
+        line["compile_seconds"] = max(0.0, sum(first) - len(first) * step)
+        if not decision.kept:
+            line["problem"] = decision.reason
     return line
 
 

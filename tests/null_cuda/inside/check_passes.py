@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ from engine.learning.hardware import choose_hardware
 from engine.learning.transfers import Arrival, to_device
 from engine.learning.windows import WHOLE_IMAGES, Windows
 from engine.metrics.confusion import confusion_per_image
+from engine.metrics.latency import Timing
 from engine.models.registry import build_model
 from engine.run.directory import RunDir
 from engine.training.begin import Learning
 from engine.training.loop import train_epoch
+from engine.training.probes.bench import measure
 from engine.training.sampling import Sampling
 from engine.training.state import new_state
 from engine.training.validate import score_split, validation_passes
@@ -192,3 +195,31 @@ def test_what_is_read_at_once_is_waited_for() -> None:
     before = Counts.now().wait
     Slow([torch.zeros(3, device="cuda")]).tensors()
     assert Counts.now().wait == before + 1
+
+
+def test_bench_compiles_the_batch_of_the_config_as_a_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.learning.ceiling.matrix_ceiling", lambda hardware: 1.0)
+    monkeypatch.setattr("engine.learning.latency.measure_latency", lambda *arguments: Timing((1.0,), 1.0))
+    plainly = partial(torch.compile, backend="aot_eager", dynamic=False)
+    monkeypatch.setattr(compile_autotune, "compiled", lambda network, *about, **more: plainly(network))
+    small = {"model.width": 2, "data.size": "32x64", "batch_size": 3, "runtime.graph": "off"}
+    config = with_values(get_recipe("quick"), small)
+    lines = list(measure(config, classes=3, largest=0, seconds=0))
+    seen = [(line["kind"], line["batch_size"], line.get("compiled")) for line in lines[2:]]
+    assert seen == [
+        *(("training", size, False) for size in (1, 2, 4)),
+        ("compiling", 3, None),
+        ("compiled", 3, True),
+    ]
+    ours = lines[-1]
+    assert ours["kept"] == (ours["step_seconds"] <= 0.98 * ours["plain_step_seconds"])
+
+    def broken(*given: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(compile_autotune, "compiled", lambda *about: broken)
+    *_, last = measure(config, classes=3, largest=1, seconds=0)
+    assert (last["batch_size"], last["kept"]) == (1, False)
+    assert last["problem"] == "torch.compile failed: no compiler here"
+    *_, last = measure(with_values(config, {"runtime.compile": "off"}), classes=3, largest=1, seconds=0)
+    assert last["kind"] == "training"
