@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from engine.run.scalars import scalars
 from engine.store import EpochRow, Store
@@ -14,6 +16,7 @@ from engine.workspace import Workspace
 from tests.engine.conftest import import_made_up_run
 from tests.engine.made_up_runs import MadeUpJournal
 from tests.system.conftest import seg
+from tests.tui.made_up_gallery import write_epoch
 
 
 @pytest.fixture
@@ -24,7 +27,8 @@ def curve(workspace: Workspace, store: Store) -> list[EpochRow]:
     for epoch in (1, 2):
         journal.epoch(epoch, 0.1234567890123456 * epoch, 0.0987654321098765 * epoch)
     journal.finish(2)
-    import_made_up_run(workspace, "abcdefgh", journal, name="made up")
+    run = import_made_up_run(workspace, "abcdefgh", journal, name="made up")
+    write_epoch(run.gallery, 2, (0.5, 0.5, 0.5))
     return store.results.epochs(store.resolve("made up"))
 
 
@@ -61,6 +65,8 @@ def test_tensorboard_reads_every_digit(workspace: Workspace, curve: list[EpochRo
         for name, value in scalars(row):
             steps = {event.step: make_ndarray(event.tensor_proto).item() for event in read.Tensors(name)}
             assert steps[row.epoch] == value, name
+    (picture,) = read.Tensors("predictions")
+    assert Image.open(io.BytesIO(make_ndarray(picture.tensor_proto)[2])).size[0] > 10
 
 
 def test_mlflow_reads_every_digit(
@@ -79,6 +85,7 @@ def test_mlflow_reads_every_digit(
         for name, value in scalars(row):
             found = {each.step: each.value for each in client.get_metric_history(run.info.run_id, name)}
             assert found[row.epoch] == value, name
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["predictions.png"]
 
 
 def test_wandb_writes_an_offline_run(workspace: Workspace, curve: list[EpochRow]) -> None:
@@ -88,6 +95,8 @@ def test_wandb_writes_an_offline_run(workspace: Workspace, curve: list[EpochRow]
     written = file.read_bytes()
     assert b"class_dice/val/" in written
     assert repr(curve[-1].dice).encode() in written
+    (picture,) = (folder / "files" / "media" / "images").glob("predictions_2_*.png")
+    assert Image.open(picture).size[0] > 10
 
 
 def test_refusals_are_one_line(workspace: Workspace, curve: list[EpochRow]) -> None:

@@ -39,7 +39,7 @@ def write_tensorboard(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
 
 def write_mlflow(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
     """MLflow's file store: an experiment for each experiment, metrics by step, the config as parameters, the
-    best scores as metrics without a step, status, tags and note."""
+    predictions of the last gallery, status, tags and note."""
     with _environment(ALLOW_FILES, "true"):
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
@@ -73,8 +73,8 @@ def write_mlflow(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
 
 
 def write_wandb(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
-    """Offline runs of Weights & Biases, which `wandb sync` sends later: history by epoch, config, the best
-    scores as summary. Nothing is sent."""
+    """Offline runs of Weights & Biases, which `wandb sync` sends later: history by epoch, config, the
+    predictions of the last gallery, the best score as summary. Nothing is sent."""
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,11 @@ def write_wandb(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
             for epoch in (each for each in run.epochs if each.epoch == number):
                 line |= dict(scalars(epoch))
             writer.log(line, step=number)
+        if (drawn := run.picture()) is not None:
+            from PIL import Image
+
+            picture = wandb.Image(Image.open(io.BytesIO(drawn[0])))
+            writer.log({"predictions": picture}, step=run.epochs[-1].epoch if run.epochs else 0)
         writer.summary.update({"best_dice": row.best_dice, "best_epoch": row.best_epoch})
         writer.finish(exit_code=0 if row.status == "finished" else 1)
     return sorted((folder / "wandb").glob("offline-run-*"))
