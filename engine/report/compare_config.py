@@ -8,12 +8,13 @@ from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
-from engine.config.described import config_keys
+from engine.config.described import config_keys, format_value
 from engine.config.stored import CLASS_SET, flat_config, recorded
 from engine.store import RunRow
 from engine.tasks import learns_classes
 
 SEED = "seed"
+NONE = format_value(None)
 
 SCORED_ON = (
     *("data.root", "data.classes", "data.size", "data.split"),
@@ -110,9 +111,10 @@ def differing_keys(groups: Sequence[Sequence[RunRow]], folded: bool) -> tuple[Ke
 
 
 def _differ(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
-    values = {config.get(key) for config in configs}
+    # A key that is not there, a section that is none and one with nothing in it say the same.
+    values = {"" if (value := config.get(key, "")) == NONE else value for config in configs}
     if key == CLASS_SET:
-        values.discard(None)  # of an earlier version, which did not write it out
+        values.discard("")  # of an earlier version, which did not write it out
     return len(values) > 1
 
 

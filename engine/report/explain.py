@@ -350,7 +350,7 @@ def _cautions(rows: Sequence[RunRow], settings: Sequence[Setting], varied: set[s
         yield "one seed for each config: how much of a difference is chance cannot be told"
     on = [key for key in SCORED_ON if key in varied]
     if on:
-        yield f"not scored on the same pixels: {', '.join(on)} differ"
+        yield f"not scored on the same pixels: {', '.join(on)} {'differs' if len(on) == 1 else 'differ'}"
     if len({row.classes for row in rows}) > 1:
         yield "class sets differ: each mean Dice is of a run's own classes"
     tasks = sorted({row.task for row in rows})
