@@ -233,6 +233,28 @@ def broken(images: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("no such operator\nand more")
 
 
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_a_network_that_no_file_can_hold_is_told_in_a_line(
+    unet: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    format: str,
+) -> None:
+    """Torch prints its own program, and its exporter to ONNX hides the reason behind its steps."""
+    pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    monkeypatch.setattr(
+        ExportedNetwork, "forward", lambda self, images: images if images.sum() > 0 else -images
+    )
+    with pytest.raises(ExportError) as refused:
+        export(order(unet, tmp_path, format))
+    assert str(refused.value) == (
+        f"unet cannot be exported as {format}: what it does depends on values of its maps, which only a run "
+        "knows"
+    )
+    assert capfd.readouterr() == ("", "")
+
+
 def test_nothing_is_left_of_a_file_that_cannot_be_made(
     unet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

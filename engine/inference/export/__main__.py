@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from torch._dynamo.exc import UserError, UserErrorType
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.onnx import OnnxExporterError
 
 from engine.config.export import ExportConfig
 from engine.data.batches import MEAN, STD
@@ -106,13 +108,18 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def refusal(wanted: ExportConfig, error: Exception) -> str:
+def refusal(wanted: ExportConfig, error: BaseException) -> str:
     """Why torch does not write a network, in a line."""
     as_what = f"cannot be exported as {wanted.format}"
+    while error.__cause__ is not None and isinstance(error, OnnxExporterError):
+        error = error.__cause__  # the exporter says only which of its steps it was
     if isinstance(error, UserError) and error.error_type is UserErrorType.CONSTRAINT_VIOLATION:
         # Torch lists relations of sides that it could not prove, and ways to write the program anew.
         why = "torch cannot make sure that the file would take every size"
-        return f"{as_what} with --dynamic: {why}; leave out --dynamic, or export it with --format onnx"
+        other = "" if wanted.format == "onnx" else ", or export it with --format onnx"
+        return f"{as_what} with --dynamic: {why}; leave out --dynamic{other}"
+    if isinstance(error, GuardOnDataDependentSymNode):
+        return f"{as_what}: what it does depends on values of its maps, which only a run knows"
     return f"{as_what}: {first_line(error)}"
 
 

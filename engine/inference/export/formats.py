@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,11 +118,11 @@ EXPORTERS: dict[str, Exporter] = {"onnx": Onnx(), "torchscript": TorchScript(), 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what the exporters say of their own future."""
+    """Without what the exporters say of their own future, and print of a program before they fail."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
