@@ -4,10 +4,10 @@
 
 Runs the engine's own training loop on the null CUDA of `tests/null_cuda`, which needs gcc and the CUDA wheels
 of torch. A row is a recipe, with and without a CUDA graph of the whole step: what the host launches in one
-steady step, a graph being one launch, what the device runs, host waits, peak memory, and the time that an
-H100 and an H200 need at least: operations over the peak of the tensor cores or bytes over the memory's rate,
-whichever is longer, operator by operator. Bytes are those of each operator's inputs and outputs; nothing is
-known of caches.
+steady step, a graph being one launch, what the device runs, copies among it, host waits, peak memory, and the
+time that an H100 and an H200 need at least: operations over the peak of the tensor cores or bytes over the
+memory's rate, whichever is longer, operator by operator. Bytes are those of each operator's inputs and
+outputs; nothing is known of caches.
 """
 
 from __future__ import annotations
@@ -183,6 +183,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "size",
         "host launches",
         "device work",
+        "copies",
         "waits",
         "peak GiB",
     ]
@@ -192,7 +193,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         step = row["step"]
         cells = [row[name] for name in ("recipe", "compile")]
         cells += [row["graph_outcome"], row["batch"], row["size"]]
-        counts = step["host_launch"], row["device_work"], step["wait"]
+        copies = step["device_copy"] + step["upload"] + step["download"]
+        counts = step["host_launch"], row["device_work"], copies, step["wait"]
         least = [
             f"{milliseconds:.2f}" if milliseconds else "" for milliseconds in row["roofline_ms"].values()
         ]
