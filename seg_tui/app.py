@@ -82,6 +82,8 @@ class SegTui(App[None]):
     TITLE = "seg-tui"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q,ctrl+c", "quit", "quit", show=False, priority=True, tooltip="Quit; runs continue"),
         Binding("ctrl+p", "command_palette", "palette", show=False, tooltip="Find an action by name"),

@@ -43,7 +43,7 @@ class ComparedTables(TabbedContent):
     asked for."""
 
     def __init__(self) -> None:
-        super().__init__(initial="numbers")
+        super().__init__(initial="numbers", classes="pane")
         self._shown = list(TABS)
 
     def compose(self) -> ComposeResult:
@@ -53,6 +53,8 @@ class ComparedTables(TabbedContent):
 
     def show(self, comparison: Comparison, styles: dict[str, str]) -> None:
         """Fill all tables; `styles` are Rich styles of verdicts and of the entries' letters."""
+        base = comparison.entries[comparison.baseline]
+        self.border_title = Text(f"Against {base.letter} {one_line(base.title)}")
         self._table("numbers").show(lambda width: _numbers(comparison, styles, width))
         self._table("classes").show(lambda width: _classes(comparison, styles))
         self._table("config").show(lambda width: _config(comparison))

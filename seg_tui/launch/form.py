@@ -24,6 +24,7 @@ from seg_tui.launch.tools import FormTools
 from seg_tui.screens.folder_picker import FolderPicker
 from seg_tui.widgets.config_form import ConfigForm
 from seg_tui.widgets.field_row import FieldRow
+from seg_tui.widgets.panes import pane
 
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
@@ -57,8 +58,8 @@ class LaunchForm(Vertical):
 
     def compose(self) -> ComposeResult:
         yield FormTools()
-        yield ConfigForm()
-        yield FormFoot()
+        yield pane(ConfigForm(), "Config")
+        yield pane(FormFoot(), "This run")
 
     async def begin(self, draft: Draft, card: Card, data: str) -> None:
         """Begin with a draft; `data` is the data folder of one that names none."""

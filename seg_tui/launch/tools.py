@@ -14,7 +14,7 @@ class FormTools(Horizontal):
 
     DEFAULT_CSS = """
     FormTools {
-        height: 1; margin: 1 1 0 1;
+        height: 1; margin-top: 1; padding: 0 1;
         #search { width: 30; background: $surface; }
         #count { width: 1fr; color: $text-muted; text-align: right; }
         #count { text-wrap: nowrap; text-overflow: ellipsis; }

@@ -49,6 +49,7 @@ class CompareScreen(Acting):
         & > #problem { display: none; color: $error; padding: 0 1; height: auto; }
         & > #problem.shown { display: block; }
         & > Chart { height: 9fr; margin: 0 1; }
+        &.-wide.-high > Chart { margin: 0; }
         & > TabbedContent { height: 11fr; }
         & TabPane { padding: 0; height: 1fr; }
         & ContentSwitcher { height: 1fr; }
@@ -97,7 +98,7 @@ class CompareScreen(Acting):
         yield TitleBar()
         yield TroubleLine()
         yield Static(id="problem", markup=False)
-        yield Chart(empty="reading the runs...")
+        yield Chart(empty="reading the runs...", classes="pane")
         yield ComparedTables()
         yield KeyBar(2)
 

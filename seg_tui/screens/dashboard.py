@@ -61,7 +61,7 @@ class Dashboard(Acting, Screen[None]):
         & > #body { height: 1fr; layout: horizontal; }
         & > #body > #table-side { width: 1fr; height: 1fr; }
         &.framed > #body > #table-side {
-            border: round $surface-lighten-2; border-title-color: $foreground; border-title-style: bold;
+            border: round $foreground 21.4%; border-title-color: $foreground; border-title-style: bold;
         }
         & #empty { display: none; height: 1fr; color: $text-muted; padding: 1 2; }
         &.no-runs #empty { display: block; }
@@ -72,6 +72,9 @@ class Dashboard(Acting, Screen[None]):
         &.no-pane RunPane { display: none; }
     }
     """
+    # It has its own, and another class would style all of it anew at the start.
+    HORIZONTAL_BREAKPOINTS = []  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = []  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "new", tooltip="New run"),
         Binding(

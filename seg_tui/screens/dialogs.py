@@ -13,13 +13,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from seg_tui.widgets.panes import box
+
 _BOX = """
     align: center middle;
-    & > Vertical {
-        width: 70; max-width: 95%; height: auto; max-height: 90%;
-        background: $surface; border: round $primary; padding: 0 1;
-    }
-    & .title { text-style: bold; }
+    & > Vertical { width: 70; max-width: 95%; height: auto; max-height: 90%; }
     & .hint { color: $text-muted; }
     & .problem { color: $text-error; }
 """
@@ -36,14 +34,12 @@ class Ask(ModalScreen[str | None]):
         self._title, self._hint, self._value, self._problem = title, hint, value, problem
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static(self._title, classes="title", markup=False)
+        with box(Vertical(), self._title, "enter: do it · escape: cancel"):
             if self._problem:
                 yield Static(f"not done: {self._problem}", classes="problem", markup=False)
             # A key that was meant for the screen below must not replace all of what comes back.
             yield Input(self._value, compact=True, select_on_focus=not self._problem)
             yield Static(self._hint, classes="hint", markup=False)
-            yield Static("enter: do it   escape: cancel", classes="hint", markup=False)
 
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:
@@ -53,7 +49,7 @@ class Ask(ModalScreen[str | None]):
 class Confirm(ModalScreen[bool]):
     """Whether to do what cannot be undone; only `y` says yes."""
 
-    DEFAULT_CSS = f"Confirm {{ {_BOX} & > Vertical {{ border: round $error; }} }}"
+    DEFAULT_CSS = f"Confirm {{ {_BOX} }}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "yes"),
         Binding("n,escape,q", "dismiss(False)", "no"),
@@ -64,10 +60,8 @@ class Confirm(ModalScreen[bool]):
         self._question, self._lines = question, lines
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static(self._question, classes="title", markup=False)
+        with box(Vertical(), self._question, "y: yes · n or escape: cancel"):
             yield Static("\n".join(self._lines), markup=False)
-            yield Static("y: yes   n or escape: cancel", classes="hint", markup=False)
 
 
 class Pick(ModalScreen[str | None]):
@@ -84,12 +78,10 @@ class Pick(ModalScreen[str | None]):
         self._title, self._options, self._current = title, options, current
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static(self._title, classes="title", markup=False)
+        with box(Vertical(), self._title, "enter: choose · escape: cancel"):
             yield OptionList(
                 *(Option(text, id=key) for key, text in self._options), markup=False, compact=True
             )
-            yield Static("enter: choose   escape: cancel", classes="hint", markup=False)
 
     def on_mount(self) -> None:
         keys = [key for key, _ in self._options]
@@ -116,10 +108,8 @@ class Menu(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         options = (Option(f"{letter}  {text}", id=name) for letter, name, text in self._choices)
-        with Vertical():
-            yield Static(self._title, classes="title", markup=False)
+        with box(Vertical(), self._title, "its letter, or enter: choose · escape: cancel"):
             yield OptionList(*options, markup=False, compact=True)
-            yield Static("its letter, or enter: choose   escape: cancel", classes="hint", markup=False)
 
     def on_key(self, event: events.Key) -> None:
         for letter, name, _ in self._choices:

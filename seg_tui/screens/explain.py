@@ -10,7 +10,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.widgets import OptionList, Static, TabbedContent, TabPane
 from textual.widgets.option_list import Option
 
@@ -24,12 +24,16 @@ from seg_tui.acting import Acting
 from seg_tui.explain.pictures import ExplainPicture
 from seg_tui.explain.reading import Explained, NotExplained, explain_these
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
+from seg_tui.widgets.panes import pane
 from seg_tui.widgets.text_pane import TextPane
 
 if TYPE_CHECKING:
     from seg_tui.live import Snapshot
 
 TABS = {"keys": "Keys", "all": "All keys", "configs": "Configs", "speed": "Speed"}
+FOCUSED = {"keys": "#factors", "all": "#parallel", "configs": "#configs-text", "speed": "#speed-text"}
+_MARKS = "● config  ★ best  ━ mean  ⡇ ± seeds"
+_LINES = "each line is a config; the best third lies on top"
 _BAR = 10
 _SIDE_BY_SIDE = 4
 """How many configs are compared by their curves."""
@@ -51,7 +55,9 @@ class ExplainScreen(Acting):
         & #factors { height: auto; max-height: 60%; background: $surface; border: none; padding: 0 1; }
         & #notes { height: 1fr; margin-top: 1; }
         & #of-key { width: 1fr; height: 1fr; padding: 0 1; }
-        & #key-title { height: 1; text-style: bold; }
+        & #key-line { height: 1; }
+        & #key-title { width: auto; text-style: bold; margin-right: 3; }
+        & #key-marks { width: 1fr; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         & #levels { height: auto; max-height: 40%; }
         & #all-title { height: 1; padding: 0 1; color: $text-muted; }
         & #parallel { margin: 0 1; }
@@ -60,10 +66,11 @@ class ExplainScreen(Acting):
         &.-narrow #factors { max-height: 6; }
         &.-narrow #notes { display: none; }
         &.-narrow #levels, &.-low #levels { display: none; }
+        &.-wide.-high { #of-all, #factors { background: $background; } #of-all { width: 48; } }
+        &.-wide.-high #levels { margin-top: 1; }
+        &.-wide.-high { #key-title, #all-title { display: none; } #parallel { margin: 0; } }
     }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", key_display="esc"),
         Binding("q", "back", "back", show=False),
@@ -93,20 +100,24 @@ class ExplainScreen(Acting):
         yield Static("reading the runs...", id="problem", markup=False)
         with TabbedContent(initial="keys"):
             with TabPane(TABS["keys"], id="keys"), Container(id="by-key"):
-                with Vertical(id="of-all"):
+                with pane(Vertical(id="of-all"), "Keys by importance"):
                     yield OptionList(id="factors", compact=True, markup=False)
                     yield TextPane(id="notes")
-                with Vertical(id="of-key"):
-                    yield Static(id="key-title", markup=False)
+                with pane(Vertical(id="of-key"), ""):
+                    with Horizontal(id="key-line"):
+                        yield Static(id="key-title", markup=False)
+                        yield Static(_MARKS, id="key-marks", markup=False)
                     yield ExplainPicture(id="scatter")
                     yield TextPane(id="levels")
-            with TabPane(TABS["all"], id="all"):
-                yield Static(id="all-title", markup=False)
-                yield ExplainPicture(id="parallel")
+            with TabPane(TABS["all"], id="all"), pane(Vertical(), f"All keys: {_LINES}"):
+                yield Static(_LINES, id="all-title", markup=False)
+                parallel = ExplainPicture(id="parallel")
+                parallel.can_focus = True
+                yield parallel
             with TabPane(TABS["configs"], id="configs"):
-                yield TextPane(id="configs-text", classes="wide")
+                yield pane(TextPane(id="configs-text", classes="wide"), "Configs, best first")
             with TabPane(TABS["speed"], id="speed"):
-                yield TextPane(id="speed-text", classes="wide")
+                yield pane(TextPane(id="speed-text", classes="wide"), "Score against speed")
         yield KeyBar(2)
 
     def on_mount(self) -> None:
@@ -162,10 +173,9 @@ class ExplainScreen(Acting):
             factors.add_option(Option(_line(explanation.noise, "(seed)", ""), disabled=True))
         factors.highlighted = here
         if self.focused is None:
-            factors.focus()
+            self.focus_tab()
         self._show_factor(explanation.factors[here])
         self.query_one("#parallel", ExplainPicture).show(explanation, None, self.tui.settings.curves)
-        self.query_one("#all-title", Static).update("each line is a config; the best third lies on top")
         self.query_one("#notes", TextPane).show(lambda width: _notes(explanation, width))
         self.query_one("#configs-text", TextPane).show(lambda width: _configs(explanation, width))
         self.query_one("#speed-text", TextPane).show(self._speed_text)
@@ -181,9 +191,8 @@ class ExplainScreen(Acting):
             return
         of = f", of the {factor.runs} runs that have it" if factor.runs < explanation.runs else ""
         title = f"{explanation.metric.title} against {one_line(factor.key)}{' (log)' * factor.is_log}{of}"
-        self.query_one("#key-title", Static).update(
-            Text.assemble(title, ("   ● config  ★ best  ━ mean  ⡇ ± seeds", "not bold dim"))
-        )
+        self.query_one("#key-title", Static).update(title)
+        self.query_one("#of-key").border_title = Text(title)
         self.query_one("#scatter", ExplainPicture).show(explanation, factor, self.tui.settings.curves)
         self.query_one("#levels", TextPane).show(lambda width: levels_table(explanation, factor, width))
 
@@ -206,9 +215,8 @@ class ExplainScreen(Acting):
     @on(TabbedContent.TabActivated)
     def focus_tab(self) -> None:
         active = self.query_one(TabbedContent).active
-        target = {"keys": "#factors", "configs": "#configs-text", "speed": "#speed-text"}.get(active)
-        if target:
-            self.query_one(target).focus(scroll_visible=False)
+        # A tab that has no focus in it gives way to the one that has.
+        self.query_one(FOCUSED[active]).focus(scroll_visible=False)
 
     def action_measure(self) -> None:
         names = list(MEASURES)
@@ -234,7 +242,7 @@ class ExplainScreen(Acting):
 def _line(importance: float | None, title: str, trend: str) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{percent(importance):>5}  ", "bold")
-    line.append(thin_bar(importance, _BAR).ljust(_BAR), "cyan")
+    line.append(thin_bar(importance, _BAR).ljust(_BAR))
     line.append(f"  {one_line(title)}")
     return line.append(f"  {trend}" if trend else "", "dim")
 

@@ -15,13 +15,14 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
-from textual.widgets import DirectoryTree, Static
+from textual.widgets import DirectoryTree
 from textual.widgets._directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
 from engine.run.files import expanded
 from seg_tui.launch.queueing import DataLook, Look
 from seg_tui.widgets.clipped import Clipped
+from seg_tui.widgets.panes import box
 
 
 class FolderTree(DirectoryTree):
@@ -65,12 +66,9 @@ class FolderPicker(ModalScreen[str | None]):
     FolderPicker {
         align: center middle;
         & > Vertical {
-            width: 84; max-width: 96%; height: 90%; padding: 0 1;
-            background: $surface; border: round $primary;
+            width: 84; max-width: 96%; height: 90%;
         }
-        & .title { text-style: bold; }
-        & FolderTree { height: 1fr; background: $surface; padding: 0; margin: 1 0; }
-        & .hint { color: $text-muted; }
+        & FolderTree { height: 1fr; background: $surface; padding: 0; margin-bottom: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -86,13 +84,10 @@ class FolderPicker(ModalScreen[str | None]):
         self._look = look
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static("Folder of the data set", classes="title", markup=False)
+        keys = "enter: choose · → expand, ← collapse or go up · escape: cancel"
+        with box(Vertical(), "Folder of the data set", keys):
             yield FolderTree(self._start)
             yield Clipped(5, id="seen")
-            yield Static(
-                "enter: choose · → expand, ← collapse or go up · escape: cancel", classes="hint", markup=False
-            )
 
     @property
     def folders(self) -> FolderTree:

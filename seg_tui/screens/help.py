@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from seg_tui.keys import Section
+from seg_tui.widgets.panes import box
 
 Body = str | Sequence[tuple[str, str]]
 """What stands below a title: lines, or words with what they mean."""
@@ -54,7 +55,6 @@ class HelpScreen(ModalScreen[None]):
         align: center middle;
         & > VerticalScroll {
             width: 96; max-width: 98%; height: auto; max-height: 96%;
-            background: $surface; border: round $primary; padding: 0 2;
         }
         & .title { text-style: bold; margin-top: 1; }
         & .title:first-child { margin-top: 0; }
@@ -70,7 +70,7 @@ class HelpScreen(ModalScreen[None]):
         self._sections, self._topics = sections, topics
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll():
+        with box(VerticalScroll(), "Help", "escape: back"):
             for title, keys in self._sections:
                 yield Static(title, classes="title", markup=False)
                 yield Static(_pairs(keys), markup=False)
@@ -81,7 +81,7 @@ class HelpScreen(ModalScreen[None]):
                 else:
                     yield Static(_pairs(body), markup=False)
             yield Static(
-                "Runs continue after you quit: agents and workers are separate processes.  Escape closes.",
+                "Runs continue after you quit: agents and workers are separate processes.",
                 classes="hint",
                 markup=False,
             )

@@ -22,8 +22,8 @@ from seg_tui.widgets.recipe_chooser import RecipeChooser
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
 
-SMALL_LINES = 30
-"""Below this height no line is left empty but between sections."""
+AIRY = (100, 36)
+"""Columns and lines from which on a line is left empty between two fields."""
 
 
 class LaunchScreen(Screen[str | None]):
@@ -32,7 +32,14 @@ class LaunchScreen(Screen[str | None]):
     DEFAULT_CSS = """
     LaunchScreen {
         ContentSwitcher { height: 1fr; }
-        &.small FormTools { margin-top: 0; }
+        &.-low FormTools { margin-top: 0; }
+        &.airy FieldRow { margin-bottom: 1; }
+        &.airy ConfigForm > .section {
+            height: 3; padding: 0 0 1 0; border-top: solid $foreground 21.4%;
+            &:first-child { height: 2; border-top: none; }
+        }
+        &.-wide.-high { FormFoot { background: $background; } RecipeChooser { padding: 0; } }
+        &.airy #buttons { margin-top: 1; }
     }
     """
 
@@ -99,7 +106,7 @@ class LaunchScreen(Screen[str | None]):
         self.read_origin()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.height < SMALL_LINES, "small")
+        self.set_class(event.size.width >= AIRY[0] and event.size.height >= AIRY[1], "airy")
 
     # ------------------------------------------------------------------ what it begins with
 

@@ -59,7 +59,6 @@ class PreviewScreen(Screen[None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = KEYS
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-high")]  # noqa: RUF012
 
     def __init__(self, run_ids: tuple[str, ...]) -> None:
         super().__init__()

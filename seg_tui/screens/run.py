@@ -38,6 +38,7 @@ from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.chart_grid import ChartGrid, LoadGrid
 from seg_tui.widgets.class_table import ClassTable, Scored
 from seg_tui.widgets.log_pager import LogPager
+from seg_tui.widgets.panes import pane
 from seg_tui.widgets.text_pane import TextPane
 
 TICK_SECONDS = 1.0
@@ -96,6 +97,7 @@ class RunScreen(Acting):
         & ContentSwitcher { height: 1fr; }
         & #system-facts { height: auto; max-height: 60%; }
         & #system-page { height: 1fr; }
+        &.-wide #speeds { grid-size: 3; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -145,28 +147,28 @@ class RunScreen(Acting):
         run = self.tui.snapshot.runs.get(self.run_id)
         yield TitleBar()
         yield TroubleLine()
-        yield Static(id="run-heading", markup=False)
+        yield pane(Static(id="run-heading", markup=False), "Status")
         with TabbedContent(initial=_first_tab(run)):
             with TabPane(TABS["curves"], id="curves"):
                 yield ChartGrid()
             with TabPane(TABS["classes"], id="classes"):
-                yield ClassTable(id="class-table")
+                yield pane(ClassTable(id="class-table"), "Dice of each class")
             with TabPane(TABS["images"], id="images"):
-                yield TextPane(id="images-text")
+                yield pane(TextPane(id="images-text"), "Images by Dice")
             with TabPane(TABS["results"], id="results"):
-                yield TextPane(id="results-text")
+                yield pane(TextPane(id="results-text"), "What was measured")
             with TabPane(TABS["events"], id="events"):
-                yield TextPane(id="events-text")
+                yield pane(TextPane(id="events-text"), "What happened")
             with TabPane(TABS["log"], id="log"):
-                yield LogPager(self.run_dir.log)
+                yield pane(LogPager(self.run_dir.log), self.run_dir.log.name)
             with TabPane(TABS["failure"], id="failure"):
-                yield TextPane(id="failure-text", classes="wide")
+                yield pane(TextPane(id="failure-text", classes="wide"), "Why it failed")
             with TabPane(TABS["config"], id="config"):
-                yield TextPane(id="config-text")
+                yield pane(TextPane(id="config-text"), "Every key")
             with TabPane(TABS["files"], id="files"):
-                yield TextPane(id="files-text")
+                yield pane(TextPane(id="files-text"), "Files")
             with TabPane(TABS["system"], id="system"), Vertical(id="system-page"):
-                yield TextPane(id="system-facts")
+                yield pane(TextPane(id="system-facts"), "Device, data and time")
                 yield ChartGrid(SPEEDS, id="speeds")
             with TabPane(TABS["load"], id="load"):
                 yield LoadGrid()

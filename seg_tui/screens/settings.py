@@ -15,6 +15,7 @@ from seg_tui.palette import CURVE_PALETTES
 from seg_tui.settings import IMAGES, problem_with, settings_path
 from seg_tui.widgets.choice import Choice
 from seg_tui.widgets.columns import COLUMNS, names_besides
+from seg_tui.widgets.panes import box
 from seg_tui.widgets.ticks import Ticks
 
 if TYPE_CHECKING:
@@ -32,15 +33,13 @@ class SettingsScreen(ModalScreen[None]):
         align: center middle;
         & > VerticalScroll {
             width: 72; max-width: 98%; height: auto; max-height: 96%;
-            background: $surface; border: round $primary; padding: 0 2;
         }
         & Horizontal { height: auto; }
         & .name { width: 20; text-style: bold; }
         & Select, & Input, & Choice { width: 1fr; }
         & Ticks { width: 1fr; height: auto; border: none; padding: 0; background: $surface; }
         & #wrong { color: $error; height: auto; }
-        & .title { text-style: bold; margin-bottom: 1; }
-        & .hint { color: $text-muted; }
+        & .saved { color: $text-muted; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f2", "dismiss", "back")]
@@ -52,8 +51,7 @@ class SettingsScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         settings = self.tui.settings
         themes = [(AS_TERMINAL, ""), *((name, name) for name in sorted(self.app.available_themes))]
-        with VerticalScroll():
-            yield Static("Settings", classes="title", markup=False)
+        with box(VerticalScroll(), "Settings", "escape: back"):
             yield from self._line(
                 "theme", Select(themes, value=settings.theme, allow_blank=False, compact=True, id="theme")
             )
@@ -78,8 +76,8 @@ class SettingsScreen(ModalScreen[None]):
             yield from self._line("columns", Ticks(columns, settings.columns, "columns"))
             yield Static("", id="wrong", markup=False)
             yield Static(
-                f"saved in {settings_path(self.tui.workspace)}  ·  escape goes back",
-                classes="hint",
+                f"saved in {settings_path(self.tui.workspace)}",
+                classes="saved",
                 markup=False,
             )
 

@@ -16,6 +16,7 @@ from textual.worker import get_current_worker
 
 from seg_tui.actions import Abandoned, make_demo, words_of
 from seg_tui.live import Snapshot
+from seg_tui.widgets.panes import box
 
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
@@ -48,7 +49,6 @@ class Welcome(ModalScreen[str]):
         align: center middle;
         & > Vertical {
             width: 74; max-width: 98%; height: auto; max-height: 98%;
-            background: $surface; border: round $primary; padding: 0 2;
         }
         & ProgressBar { display: none; margin: 1 0 0 0; }
         & Bar { width: 40; }
@@ -76,14 +76,13 @@ class Welcome(ModalScreen[str]):
         return cast("SegTui", self.app)
 
     def compose(self) -> ComposeResult:
-        with Vertical():
+        with box(Vertical(), "No runs in this workspace yet", ""):
             yield Static(self._text(), markup=False)
             yield ProgressBar(show_eta=True)
             yield Static("", id="demo-says", markup=False)
 
     def _text(self) -> Text:
-        text = Text("No runs in this workspace yet\n", style="bold")
-        text.append(f"{self.tui.workspace.root}\n\n", "not bold dim")
+        text = Text(f"{self.tui.workspace.root}\n\n", style="dim")
         for key, what, more in (
             ("t", "take the tour", "two minutes, on demo data: what to press, step by step"),
             ("d", "try it with demo data", "draws 120 street scenes into demo-data/ and trains on them"),
@@ -91,10 +90,11 @@ class Welcome(ModalScreen[str]):
             ("esc", "go to the dashboard", "runs started elsewhere appear there automatically"),
             ("q", "leave", ""),
         ):
-            text.append(f"{key:>4}  ", "bold")
-            text.append(f"{what}\n", "not bold")
+            text.append(f"{key:>4}  ", "bold not dim")
+            text.append(f"{what}\n", "not dim")
             if more:
-                text.append(f"      {more}\n", "not bold dim")
+                text.append(f"      {more}\n", "dim")
+        text.rstrip()
         return text
 
     def on_mount(self) -> None:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset
@@ -34,7 +35,7 @@ class Chart(Widget, can_focus=True):
     Dots are drawn two across and four down in each cell, by the lowest and highest value of each column of
     dots; a cell that several curves go through has the dots of all and a colour of its own. The y axis fits
     what is in sight but for outliers. Values that are None, not finite, or not positive on a log scale, are
-    gaps.
+    gaps. The title is in the border where the chart has one, else at the beginning of the legend.
     """
 
     DEFAULT_CSS = """
@@ -45,7 +46,7 @@ class Chart(Widget, can_focus=True):
     Chart > .chart--cursor { color: $text-accent; }
     Chart > .chart--shared { color: $foreground; text-style: bold; }
     Chart > .chart--hidden { color: $text-warning; }
-    Chart:focus > .chart--title { color: $text-accent; text-style: bold; }
+    Chart:focus > .chart--title { color: $text-primary; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"chart--{part}" for part in ("axis", "label", "title", "cursor", "shared", "hidden")
@@ -86,6 +87,7 @@ class Chart(Widget, can_focus=True):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.title = title
+        self.border_title = Text(title)
         self.set_reactive(Chart.empty, empty)
         self.curves: tuple[Curve, ...] = ()
         self.draws = 0
@@ -109,7 +111,9 @@ class Chart(Widget, can_focus=True):
             return
         if x_kind != self._x_kind:
             self.sight, self.cursor = None, None
-        self.curves, self._x_kind, self.title = tuple(curves), x_kind, title
+        if title != self.title:
+            self.title, self.border_title = title, Text(title)
+        self.curves, self._x_kind = tuple(curves), x_kind
         self._plot = None
         self._redraw()
 
@@ -187,7 +191,7 @@ class Chart(Widget, can_focus=True):
 
     def _x_under(self, offset: Offset) -> float:
         left, right = self.sight or axes.extent(self.curves)
-        share = (offset.x - self._plot_left + 0.5) / self._plot_width
+        share = (offset.x - self.gutter.left - self._plot_left + 0.5) / self._plot_width
         return left + max(0.0, min(1.0, share)) * (right - left)
 
     def _zoom(self, around: float, factor: float) -> None:
@@ -255,7 +259,7 @@ class Chart(Widget, can_focus=True):
             no_color=self.app.no_color,
         )
         drawing = ChartDrawing(
-            self.title,
+            "" if self.styles.border_top[0] else self.title,
             self.empty,
             self.curves,
             self._plot,

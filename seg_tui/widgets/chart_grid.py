@@ -61,7 +61,7 @@ class LoadGrid(ChartsTogether):
                 measure.title,
                 empty="no samples yet",
                 id=f"load-{measure.name}",
-                classes="vacant" if measure.of_gpu else "",
+                classes="pane vacant" if measure.of_gpu else "pane",
             )
 
     def show(self, samples: Sequence[Sample], palette: str) -> None:
@@ -88,7 +88,7 @@ class ChartGrid(ChartsTogether):
 
     def compose(self) -> ComposeResult:
         for score in self.scores:
-            yield Chart(score.title, empty="reading the run...", id=f"chart-{score.field}")
+            yield Chart(score.title, empty="reading the run...", id=f"chart-{score.field}", classes="pane")
 
     def show(self, epochs: Sequence[EpochRow], palette: str) -> None:
         self._epochs, self._palette = tuple(epochs), palette

@@ -19,6 +19,7 @@ from engine.config.files import new_config
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
 from seg_tui.launch.draft import form_keys
+from seg_tui.widgets.panes import pane
 
 TOLD_KEYS = ("epochs", "batch_size", "data.size", "optimizer.name", "optimizer.lr", "schedule.name")
 """Keys whose value is told of every recipe."""
@@ -49,8 +50,9 @@ class RecipeChooser(Horizontal):
             self.recipe = recipe
 
     def compose(self) -> ComposeResult:
-        yield OptionList(*(Option(name, id=name) for name in RECIPES), compact=True, markup=False)
-        with VerticalScroll(can_focus=False):
+        names = OptionList(*(Option(name, id=name) for name in RECIPES), compact=True, markup=False)
+        yield pane(names, "Recipes")
+        with pane(VerticalScroll(can_focus=False), "What it is for"):
             yield Static(markup=False)
 
     def action_page(self, step: int) -> None:

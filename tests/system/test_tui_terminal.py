@@ -217,13 +217,13 @@ def fill_in(screen: Screen, key: str, value: str) -> None:
     screen.press("C-e", "C-u")
     screen.wait_for("to fix")  # an empty field is one
     screen.type(value)
-    screen.wait_for(rf"(?m)^[ ●▸]*{key.rpartition('.')[2]} +{value}(?!\S)")
+    screen.wait_for(rf"(?m)^[ │●▸]*{key.rpartition('.')[2]} +{value}(?!\S)")
     screen.wait_until(lambda: "to fix" not in screen.text(), f"{value} to be taken for {key}")
 
 
 def field_with_focus(screen: Screen) -> str:
     """The key that is explained below the form."""
-    return str(re.findall(r"(?m)^ *([\w.]+)  [A-Z]", screen.text())[-1])
+    return str(re.findall(r"(?m)^[ │]*([\w.]+)  [A-Z]", screen.text())[-1])
 
 
 def epoch_on(screen: Screen) -> int:

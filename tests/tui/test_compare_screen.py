@@ -65,8 +65,13 @@ def names(screen: CompareScreen) -> list[str]:
 
 def row(app: SegTui, title: str) -> list[str]:
     """The cells of a line of the table that begins with `title`."""
-    line = next(line for line in screen_text(app).splitlines() if line.strip().startswith(title))
-    return line.strip().removeprefix(title).split()
+    line = next(line for line in inside(app) if line.startswith(title))
+    return line.removeprefix(title).split()
+
+
+def inside(app: SegTui) -> list[str]:
+    """The lines of the screen without the frames of the panes."""
+    return [line.strip(" │") for line in screen_text(app).splitlines()]
 
 
 @pytest.mark.asyncio
@@ -111,7 +116,7 @@ async def test_the_curves_can_be_of_any_metric_and_split(compared: Workspace) ->
             titles.append(chart.title)
             await press(pilot, key)
         assert titles == ["Dice val", "loss val", "mIoU val", "learning rate", "Dice val", "Dice train"]
-        assert [line for line in screen_text(app).splitlines() if line.lstrip().startswith("time")]
+        assert [line for line in inside(app) if line.startswith("time")]
 
 
 @pytest.mark.asyncio

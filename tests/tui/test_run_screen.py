@@ -97,7 +97,7 @@ async def test_a_run_that_was_never_started_says_so_in_every_tab(workspace: Work
             "classes": "no epoch has been scored yet",
             "events": "no worker has reported anything yet",
             "log": "the log is empty",
-            "config": "optimizer.lr",
+            "config": "model.name",
             "files": "config.json",
             "system": "made ",
             "results": "this network has not been evaluated yet",
@@ -164,7 +164,7 @@ async def test_an_evaluation_shows_its_classes_and_its_images_the_worst_first(wo
         assert "0.4000" in next(line for line in screen_text(app).splitlines() if " road " in line)
         await pilot.press("2")
         assert tab(screen) == "images"
-        lines = [line.split() for line in screen_text(app).splitlines() if " val/" in line]
+        lines = [line.strip("│").split() for line in screen_text(app).splitlines() if " val/" in line]
         assert [(name, dice) for name, dice, *_ in lines] == [
             ("val/a/two", "0.2000"),
             ("val/a/one", "0.4000"),

@@ -75,7 +75,7 @@ def test_form(snap_compare: object, near: Workspace, size: tuple[int, int], stat
 
 
 @SIZES
-@pytest.mark.parametrize("keys", ["d", "t", "S", "f2", "question_mark"])
+@pytest.mark.parametrize("keys", ["d", "t", "S", "x", "f4", "f2", "question_mark"])
 def test_over_the_dashboard(snap_compare: object, near: Workspace, size: tuple[int, int], keys: str) -> None:
     some_runs(near)
 
