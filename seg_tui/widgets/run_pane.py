@@ -8,7 +8,6 @@ from typing import Any, Literal
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widget import Widget
 
 from engine.report.costs import told_energy
 from engine.report.runs import done, outcome, status_cell, worded
@@ -19,12 +18,11 @@ from engine.tasks import TASKS
 from engine.tasks.robustness import HARDEST
 from engine.visible import one_line as _one_line
 from seg_tui.detail import Detail
-from seg_tui.logfile import printable
 from seg_tui.palette import curve_color
 from seg_tui.series import epoch_curve
 from seg_tui.widgets.chart import Chart
-from seg_tui.widgets.columns import fitted
 from seg_tui.widgets.still import Still
+from seg_tui.widgets.tail import Tail, wrapped
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
@@ -37,6 +35,9 @@ _AROUND_CLASSES, _LEAST_LOG, _LEAST_CLASSES = _LEAST_CURVES + 5, 5, 4
 """Lines of the overview: those above the bars of the classes but for the head's, those of the log below them,
 and of the classes themselves, at least."""
 
+_MOST_TOLD = 3
+"""Lines at most on why a run waits or what became of it."""
+
 BEAT_SECONDS = 30.0
 """A worker whose heartbeat is older than this may hang."""
 
@@ -47,8 +48,8 @@ class RunPane(Vertical):
     DEFAULT_CSS = f"""
     RunPane {{
         width: 26%; min-width: 44; max-width: 64; height: 1fr; background: $background; padding: 0 1;
-        border: round $surface-lighten-2; border-title-color: $foreground; border-title-style: bold;
-        & > #pane-head {{ height: auto; max-height: 6; }}
+        border: round $foreground 21.4%; border-title-color: $foreground; border-title-style: bold;
+        & > #pane-head {{ height: auto; max-height: 8; }}
         & > #pane-views {{ height: 1; color: $text-muted; }}
         & > #pane-curves {{ height: 2fr; min-height: {_LEAST_CURVES}; max-height: 28; }}
         & > #pane-curves > Chart {{ height: 1fr; }}
@@ -61,13 +62,13 @@ class RunPane(Vertical):
         &.classes, &.config {{ & > #pane-log {{ display: none; }} }}
         &.classes > #pane-classes {{ max-height: 100%; height: 1fr; }}
         &.config > #pane-config {{ display: block; }}
-        &.traceback > #pane-curves {{ display: none; }}
+        &.traceback > #pane-curves, &.traceback > #pane-classes {{ display: none; }}
         &.empty > #pane-curves, &.measured > #pane-curves {{ display: none; }}
         &.overview.measured > #pane-result {{ display: block; }}
         & Chart.vacant {{ display: none; }}
     }}
     RunPane.below {{
-        width: 1fr; max-width: 100%; height: 9; border: none; border-top: solid $surface-lighten-2;
+        width: 1fr; max-width: 100%; height: 9; border: none; border-top: solid $foreground 21.4%;
         border-title-style: not bold;
         & > #pane-head {{ display: none; }}
         & > #pane-curves {{ height: 1fr; min-height: 0; layout: horizontal; }}
@@ -170,7 +171,7 @@ class RunPane(Vertical):
         """The end of the log; of a failed run the end of its traceback, which is why one looks at it."""
         row, tail = detail.row, self.query_one("#pane-log", Tail)
         if broken and self.view == "overview":
-            tail.show("why it failed", (row.traceback or row.message).splitlines(), "red")
+            tail.show("why it failed", (row.traceback or row.message).splitlines(), "red", whole=True)
         else:
             tail.show("log", detail.log or ("nothing was printed",), "" if detail.log else "dim")
 
@@ -180,28 +181,6 @@ class RunPane(Vertical):
 
 class Glance(Chart, can_focus=False):
     """A chart that keys pass by; the mouse reads it off."""
-
-
-class Tail(Widget):
-    """A title and the last lines that there is room for."""
-
-    def __init__(self, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._title, self._style = "", ""
-        self._lines: tuple[str, ...] = ()
-
-    def show(self, title: str, lines: Sequence[str], style: str) -> None:
-        """Show other lines; nothing is repainted when they are the same."""
-        if (title, tuple(lines), style) != (self._title, self._lines, self._style):
-            self._title, self._lines, self._style = title, tuple(lines), style
-            self.refresh()
-
-    def render(self) -> Text:
-        width, height = self.size
-        text = Text(self._title, style="bold", no_wrap=True)
-        for line in self._lines[-max(1, height - 1) :]:
-            text.append("\n" + fitted(printable(line), width).rstrip(), f"not bold {self._style}")
-        return text
 
 
 def title(detail: Detail) -> Text:
@@ -220,11 +199,12 @@ def head(detail: Detail, now: float, width: int) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(*status_cell(row)).append(f"  {row.id}", "dim")
     if detail.waits:
-        text.append(f"\n{detail.waits}", "yellow")
+        text.append("\n" + "\n".join(wrapped(detail.waits.splitlines(), width)[:_MOST_TOLD]), "yellow")
     if row.trial is not None:
         text.append(f"\n{_one_line(search_words(row, detail.best_trials))}")
     if row.message:
-        text.append(f"\n{row.message}", "red" if row.status in ("failed", "lost") else "yellow")
+        told = "\n".join(wrapped(row.message.splitlines(), width)[:_MOST_TOLD])
+        text.append(f"\n{told}", "red" if row.status in ("failed", "lost") else "yellow")
     if row.status in ("starting", "running", "stopping"):
         text.append(f"\n{_pulse(detail, now)}", "dim")
     took = (row.ended_at or now) - row.started_at if row.started_at else None
