@@ -11,6 +11,7 @@ from textual.screen import Screen
 from engine.run.directory import RunDir
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.log_pager import LogLines, LogPager
+from seg_tui.widgets.panes import pane
 
 READ_SECONDS = 1.0
 
@@ -30,7 +31,7 @@ class LogScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield TroubleLine()
-        yield LogPager(self._run.log)
+        yield pane(LogPager(self._run.log), self._run.log.name)
         yield KeyBar(1)
 
     def on_mount(self) -> None:
