@@ -63,8 +63,9 @@ types: $(VENV)/.installed-dev
 walls: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# Three on two cores, as many a test waits for a process, a terminal or a server.
 tests: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Half an hour on two quiet cores; writes docs/benchmarks.md.
 benchmarks: $(VENV)/.installed

@@ -111,8 +111,13 @@ def test_a_device_where_somebody_is_stays_closed_until_they_leave(
     box: Box, driver: Driver, names: tuple[str, str]
 ) -> None:
     box.ask("wait_for_idle = true")
-    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    # Its command line is not there yet while it starts.
+    code = "print('here', flush=True); input()"
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
+        assert sleeper.stdout is not None and sleeper.stdout.readline() == "here\n"
         driver.gpus[names[0]] = free(**{f"p{sleeper.pid}": 61})
         assert box.step() == [True, False, False]
         (state,) = box.gate.states
@@ -120,7 +125,7 @@ def test_a_device_where_somebody_is_stays_closed_until_they_leave(
         user = Holder.of(os.getpid(), 0).user
         assert str(state) == f"cuda:0: 61 of 80 GiB held by {user} ({program}, pid {sleeper.pid})"
     finally:
-        sleeper.communicate(b"\n")
+        sleeper.communicate("\n")
     driver.gpus[names[0]] = free()
     assert box.step() == [False, False, False]
     assert box.gate.states == ()

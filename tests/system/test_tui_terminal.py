@@ -222,8 +222,8 @@ def fill_in(screen: Screen, key: str, value: str) -> None:
 
 
 def field_with_focus(screen: Screen) -> str:
-    """The key that is explained below the form."""
-    return str(re.findall(r"(?m)^[ │]*([\w.]+)  [A-Z]", screen.text())[-1])
+    """The key that is explained below the form, on the first line of the lowest pane."""
+    return screen.wait_for(r"─ This run ─+╮\s+│ ([\w.]+)  ").group(1)
 
 
 def epoch_on(screen: Screen) -> int:

@@ -116,14 +116,14 @@ async def test_a_run_that_was_made_again_says_how_far_its_scores_differ(workspac
     run = workspace.run_dir("again000")
     run.origin_file.write_bytes(known["reproduces.json"])
     async with run_screen(workspace, "again000") as (app, pilot, screen):
-        line = next(line for line in screen_text(app).splitlines() if "reproduces" in line)
-        assert f"reproduces {FINISHED} unet-seed0: largest difference" in line
+        told = f"reproduces {FINISHED} unet-seed0: largest difference"
+        await until(pilot, lambda: told in screen_text(app))
         await to_tab(pilot, screen, "results")
         await until(pilot, lambda: "Δ dice" in screen_text(app))
         assert "what it was computed with was not kept" in screen_text(app)
     run.origin_file.write_text("{")
-    async with run_screen(workspace, "again000") as (app, _, screen):
-        assert "reproduces.json: cannot be read" in screen_text(app)
+    async with run_screen(workspace, "again000") as (app, pilot, screen):
+        await until(pilot, lambda: "reproduces.json: cannot be read" in screen_text(app))
 
 
 @pytest.mark.asyncio

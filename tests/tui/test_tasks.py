@@ -141,7 +141,7 @@ async def test_an_evaluation_with_a_crf_shows_what_it_gave_each_class_and_what_i
             assert isinstance(app.screen, RunScreen)
             app.screen.action_to_tab("results")
             await until(pilot, lambda: "before CRF" in screen_text(app), run_id)
-            lines = [line.split()[-4:] for line in screen_text(app).splitlines()]
+            lines = [line.replace("│", " ").split()[-4:] for line in screen_text(app).splitlines()]
             assert ["car", "0.2500", "0.1111", "-0.1389"] in lines
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(app.screen, Dashboard))
