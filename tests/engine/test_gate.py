@@ -117,7 +117,8 @@ def test_a_device_where_somebody_is_stays_closed_until_they_leave(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert sleeper.stdout is not None and sleeper.stdout.readline() == "here\n"
+        assert sleeper.stdout is not None
+        assert sleeper.stdout.readline() == "here\n"
         driver.gpus[names[0]] = free(**{f"p{sleeper.pid}": 61})
         assert box.step() == [True, False, False]
         (state,) = box.gate.states
