@@ -159,7 +159,7 @@ def _reproduction(run: RunDir, row: RunRow, epochs: tuple[EpochRow, ...]) -> Rep
     try:
         return reproduction_of(run, row.config, epochs) or ""
     except RunDirError as error:
-        return str(error)
+        return str(error).replace(f"{run.path}/", "")  # the screen has one line for it, and names the run
 
 
 def _curve_of(row: RunRow) -> tuple[object, ...]:

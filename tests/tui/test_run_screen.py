@@ -123,8 +123,7 @@ async def test_a_run_that_was_made_again_says_how_far_its_scores_differ(workspac
         assert "what it was computed with was not kept" in screen_text(app)
     run.origin_file.write_text("{")
     async with run_screen(workspace, "again000") as (app, pilot, screen):
-        # Behind a path of any length: where the line breaks is not the point.
-        await until(pilot, lambda: "cannot be read" in " ".join(screen_text(app).replace("│", "").split()))
+        await until(pilot, lambda: " reproduces.json: cannot be read" in screen_text(app))
 
 
 @pytest.mark.asyncio
