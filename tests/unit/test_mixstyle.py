@@ -56,6 +56,7 @@ def moments(features: Tensor) -> Tensor:
 
 
 def test_an_image_takes_a_mixture_of_its_own_and_anothers_mean_and_deviation() -> None:
+    torch.manual_seed(0)  # where moments are nearly equal, rounding decides what share of them it was
     network = Encoder()
     drawn(mixing(network))
     features = torch.randn(IMAGES, 4, 6, 7) * torch.rand(IMAGES, 4, 1, 1) * 5 + torch.randn(IMAGES, 4, 1, 1)
