@@ -43,7 +43,7 @@ class ComparedTables(TabbedContent):
     asked for."""
 
     def __init__(self) -> None:
-        super().__init__(initial="numbers", classes="pane")
+        super().__init__(initial="numbers", classes="pane around-focus")
         self._shown = list(TABS)
 
     def compose(self) -> ComposeResult:

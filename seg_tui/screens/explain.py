@@ -100,16 +100,16 @@ class ExplainScreen(Acting):
         yield Static("reading the runs...", id="problem", markup=False)
         with TabbedContent(initial="keys"):
             with TabPane(TABS["keys"], id="keys"), Container(id="by-key"):
-                with pane(Vertical(id="of-all"), "Keys by importance"):
+                with pane(Vertical(id="of-all"), "Keys by importance", around_focus=True):
                     yield OptionList(id="factors", compact=True, markup=False)
                     yield TextPane(id="notes")
-                with pane(Vertical(id="of-key"), ""):
+                with pane(Vertical(id="of-key"), "", around_focus=True):
                     with Horizontal(id="key-line"):
                         yield Static(id="key-title", markup=False)
                         yield Static(_MARKS, id="key-marks", markup=False)
                     yield ExplainPicture(id="scatter")
                     yield TextPane(id="levels")
-            with TabPane(TABS["all"], id="all"), pane(Vertical(), f"All keys: {_LINES}"):
+            with TabPane(TABS["all"], id="all"), pane(Vertical(), f"All keys: {_LINES}", around_focus=True):
                 yield Static(_LINES, id="all-title", markup=False)
                 parallel = ExplainPicture(id="parallel")
                 parallel.can_focus = True

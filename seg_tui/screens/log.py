@@ -31,7 +31,7 @@ class LogScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield TroubleLine()
-        yield pane(LogPager(self._run.log), self._run.log.name)
+        yield pane(LogPager(self._run.log), self._run.log.name, around_focus=True)
         yield KeyBar(1)
 
     def on_mount(self) -> None:

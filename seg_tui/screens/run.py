@@ -160,7 +160,7 @@ class RunScreen(Acting):
             with TabPane(TABS["events"], id="events"):
                 yield pane(TextPane(id="events-text"), "What happened")
             with TabPane(TABS["log"], id="log"):
-                yield pane(LogPager(self.run_dir.log), self.run_dir.log.name)
+                yield pane(LogPager(self.run_dir.log), self.run_dir.log.name, around_focus=True)
             with TabPane(TABS["failure"], id="failure"):
                 yield pane(TextPane(id="failure-text", classes="wide"), "Why it failed")
             with TabPane(TABS["config"], id="config"):

@@ -11,10 +11,12 @@ from textual.widget import Widget
 PaneT = TypeVar("PaneT", bound=Widget)
 
 
-def pane(widget: PaneT, title: str) -> PaneT:
-    """The widget as a pane with that title, which is taken word for word."""
+def pane(widget: PaneT, title: str, around_focus: bool = False) -> PaneT:
+    """The widget as a pane with that title, which is taken word for word, and which stands out while the pane
+    has the focus; with `around_focus` also while something in it has."""
     widget.border_title = Text(title)
     widget.add_class("pane")
+    widget.set_class(around_focus, "around-focus")
     return widget
 
 

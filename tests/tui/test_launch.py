@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input
 
@@ -472,6 +473,26 @@ async def test_the_arrow_keys_go_from_field_to_field(form: tuple[LaunchScreen, P
     await pilot.press("up", "up", "up")
     assert screen.focused is row(screen, "data").editor
     assert "Folder of the data set" in said(screen, "help")
+
+
+async def test_a_move_of_the_focus_styles_few_widgets_anew(
+    form: tuple[LaunchScreen, Pilot[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key takes seven times as long where all fields are styled anew."""
+    screen, pilot = form
+    styled: list[DOMNode] = []
+    usual = screen.app.stylesheet.update_nodes
+
+    def noting(nodes: Iterable[DOMNode], animate: bool = False) -> None:
+        noted = list(nodes)
+        styled.extend(noted)
+        usual(noted, animate=animate)
+
+    monkeypatch.setattr(screen.app.stylesheet, "update_nodes", noting)
+    before = screen.focused
+    await pilot.press("down")
+    await until(pilot, lambda: screen.focused is not before)
+    assert 0 < len(styled) < len(screen.form.rows()) / 2
 
 
 async def test_leaving_asks_only_when_something_would_be_lost(
