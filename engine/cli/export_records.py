@@ -96,12 +96,22 @@ def _made_whole(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if was_there:
-            folder.mkdir(exist_ok=True)
+        _empty(folder)
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
             raise OSError(error.errno, error.strerror, str(folder)) from error
         raise
+
+
+def _empty(folder: Path) -> None:
+    """Remove what can be removed of a folder, which keeps its owner, its mode and whoever stands in it."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _recorded(workspace: Workspace, store: Store, row: RunRow) -> Recorded:

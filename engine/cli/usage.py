@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ def choice(option: str, value: str, allowed: Sequence[str]) -> str:
 
 PATHS_AS_TEXT = ("images", "checkpoint", "classes", "recipe", "target")
 """Parameters that are text to the command line and may name a file, whose name may be any bytes."""
+
+PYDANTIC_WORDS = re.compile(r"Input should be (.+?)(?:, unable to parse .*)?$")
+"""How some versions of typer say that a value has the wrong type."""
 
 BEYOND_INTEGERS = 2**63
 """No database column, and no counter, holds a whole number from here on."""
@@ -164,7 +168,7 @@ def usage_line(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = f"`{context.command_path if context else PROGRAM} --help`"
     if not hasattr(error, "possibilities"):  # any error but an option that does not exist
-        text = error.format_message().rstrip(".")
+        text = PYDANTIC_WORDS.sub(r"must be \1", error.format_message().rstrip("."))
         return f"{text[:1].lower()}{text[1:]}; see {command}"
     option = getattr(error, "option_name", "")
     if option in ("-w", "--workspace"):

@@ -43,6 +43,10 @@ from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_
         ("runs --qqq", "--qqq: no such option; see `seg-engine runs --help`"),
         ("runs --workspace x", "--workspace: goes before the command: seg-engine --workspace DIR COMMAND"),
         ("show", "missing argument 'RUN'; see `seg-engine show --help`"),
+        (
+            "runs --limit x",
+            "invalid value for '--limit': must be a valid integer; see `seg-engine runs --help`",
+        ),
         ("runs --json --csv", "--json and --csv: choose one"),
         ("runs --sort dicee", "dicee: is neither a field of a run nor a config key; did you mean dice?"),
         ("runs dcie>0.5", "dcie: is neither a field of a run nor a config key; did you mean dice?"),

@@ -184,6 +184,8 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
     sizes = ("data.size=32x32", "data.val_fraction=0.25", "device=cpu", "model.width=4")
     assert seg(workspace, "run", "quick", *sizes, "epochs=1", "--data", str(street)).returncode == 0
     runs = {path.name for path in workspace.runs.iterdir()}
+    mine = disk.folder / "mine"
+    mine.mkdir(mode=0o700)
     disk.fill()
     for command in (
         ("run", "quick", *sizes, "--data", str(street)),
@@ -192,6 +194,7 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
         ("init", str(disk.folder / "project")),
         ("reproduce", "quick", "--bundle", str(disk.folder / "x.zip")),
         *(("export", "quick", "--format", form, "--out", str(disk.folder / "out")) for form in FORMATS),
+        ("export", "quick", "--format", "csv", "--out", str(mine)),
         ("runs",),
         ("clean",),
     ):
@@ -205,6 +208,7 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
             assert "disk is full" in refusals[0] or "No space left" in refusals[0], done.stderr
             assert f"{disk.folder}/" in refusals[0], done.stderr
         assert not (disk.folder / "out").exists()
+        assert not [*mine.iterdir()] and mine.stat().st_mode & 0o777 == 0o700
         assert {path.name for path in workspace.runs.iterdir()} == runs
     # Where not a byte is left, this makes room.
     freed = seg(workspace, "clean", "last", "--yes")
