@@ -1,6 +1,7 @@
 """Where the time of a training step goes, and how near each convolution alone comes to a matrix product.
 
-    python benchmarks/step_profile.py [--recipe paper-unet] [--device cpu] [--steps 8] [KEY=VALUE]
+    python benchmarks/step_profile.py [--recipe paper-unet] [--device cpu] [--classes 19] [--steps 8]
+        [KEY=VALUE]
 
 Two tables. The first is of the fastest of some whole steps: time by kind of work, and FLOP/s of the
 convolutions forward and backward. On the CPU its operators are timed one by one: the events that torch's own
@@ -40,7 +41,7 @@ from engine.models.registry import CHANNELS, build_model  # noqa: E402
 from engine.training.probes.steps import random_batch, state_for_steps  # noqa: E402
 from engine.training.step import training_step  # noqa: E402
 
-CLASSES = [f"class {index}" for index in range(19)]
+CLASSES = 19
 KINDS = (
     ("convolutions backward", ("convolution_backward", "wgrad", "dgrad")),
     ("convolutions forward", ("conv", "gemm", "cutlass", "xmma", "mm", "sm90")),
@@ -61,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", default="paper-unet")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--classes", type=int, default=CLASSES)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     options = parser.parse_args()
@@ -73,17 +75,19 @@ def main() -> None:
         f"{hardware.precision}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     ceilings = [matrix_ceiling(hardware)]
-    print_step(config, hardware, options.steps, ceilings)
-    print_convolutions(config, hardware, ceilings)
+    print_step(config, hardware, options.steps, ceilings, options.classes)
+    print_convolutions(config, hardware, ceilings, options.classes)
 
 
-def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list[float]) -> None:
+def print_step(
+    config: RunConfig, hardware: Hardware, steps: int, ceilings: list[float], classes: int = CLASSES
+) -> None:
     """The fastest of `steps` whole steps by kind of work; what each took is printed, too."""
     on_cuda = hardware.device.type == "cuda"
     config = with_values(config, {"runtime.compile": "off"})
     images = (2 + steps) * config.batch_size
-    state = state_for_steps(config, hardware, len(CLASSES), images)
-    batch = random_batch(config, hardware, len(CLASSES), config.batch_size)
+    state = state_for_steps(config, hardware, classes, images)
+    batch = random_batch(config, hardware, classes, config.batch_size)
 
     def step() -> None:
         training_step(state, batch, config.batch_size)
@@ -103,7 +107,7 @@ def print_step(config: RunConfig, hardware: Hardware, steps: int, ceilings: list
         if on_cuda and kind.startswith("convolutions"):
             kind = "convolutions"  # not every kernel's name says which way it goes
         spent[kind] += seconds
-    forward = flops_per_sample(config, len(CLASSES)) * config.batch_size
+    forward = flops_per_sample(config, classes) * config.batch_size
     arithmetic = {
         "convolutions forward": forward,
         "convolutions backward": 2 * forward,
@@ -168,7 +172,7 @@ class Layer:
         return f"{self.inputs} -> {self.outputs}, {kernel}{kind} at {size}"
 
 
-def convolutions_of(config: RunConfig) -> Counter[Layer]:
+def convolutions_of(config: RunConfig, classes: int) -> Counter[Layer]:
     """The different convolutions of the network, in order, with how often each occurs."""
     found: Counter[Layer] = Counter()
 
@@ -186,7 +190,7 @@ def convolutions_of(config: RunConfig) -> Counter[Layer]:
         ] += 1
 
     with torch.device("meta"):
-        model = build_model(config.model, len(CLASSES))
+        model = build_model(config.model, classes)
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.register_forward_pre_hook(seen)
@@ -194,9 +198,9 @@ def convolutions_of(config: RunConfig) -> Counter[Layer]:
     return found
 
 
-def print_convolutions(config: RunConfig, hardware: Hardware, ceilings: list[float]) -> None:
+def print_convolutions(config: RunConfig, hardware: Hardware, ceilings: list[float], classes: int) -> None:
     """GFLOP/s of each convolution alone, the fastest of some rounds."""
-    layers = convolutions_of(config)
+    layers = convolutions_of(config, classes)
     width = max(len(str(layer)) for layer in layers)
     head = f"{'times':>7}{'GFLOP':>9}{'forward':>9}{'of input':>10}{'of weights':>12}"
     print(f"\n{'GFLOP/s alone':<{width}}{head}")

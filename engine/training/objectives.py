@@ -19,6 +19,7 @@ from engine.data.batches import normalise
 from engine.losses import LossSection
 from engine.losses.functions import CrossEntropy, LearnsOfClasses, build_loss, sums_and_value
 from engine.models.contract import outputs_of
+from engine.models.layers import bilinear
 from engine.tasks import TASKS
 from engine.training.rng import Noise
 
@@ -74,7 +75,7 @@ def at_size(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Logits [B, C, h, w] at `size` (height, width), by bilinear interpolation."""
     if tuple(logits.shape[-2:]) == tuple(size):
         return logits
-    return functional.interpolate(logits.float(), tuple(size), mode="bilinear", align_corners=False)
+    return bilinear(logits.float(), size)
 
 
 class Part(NamedTuple):

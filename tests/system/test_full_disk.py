@@ -208,7 +208,8 @@ def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(
             assert "disk is full" in refusals[0] or "No space left" in refusals[0], done.stderr
             assert f"{disk.folder}/" in refusals[0], done.stderr
         assert not (disk.folder / "out").exists()
-        assert not [*mine.iterdir()] and mine.stat().st_mode & 0o777 == 0o700
+        assert not [*mine.iterdir()]
+        assert mine.stat().st_mode & 0o777 == 0o700
         assert {path.name for path in workspace.runs.iterdir()} == runs
     # Where not a byte is left, this makes room.
     freed = seg(workspace, "clean", "last", "--yes")

@@ -236,11 +236,15 @@ def test_half_precision_logits_are_widened_and_weights_add_up(batch: tuple[Tenso
     assert float(half) == pytest.approx(0.5 * float(torch.stack(alone).sum()), rel=1e-5)
 
 
-@pytest.mark.parametrize("keys", [{"cross_entropy": 1}, {"ohem": 1, "label_smoothing": 0.1} | OTHER_KEYS])
-def test_logits_in_channels_last_memory_are_taken_as_they_lie(
-    keys: dict[str, object], batch: tuple[Tensor, Tensor]
+@pytest.mark.parametrize("nowhere", [0, 15])  # on the CPU, many classes are computed in another order
+@pytest.mark.parametrize(
+    "keys", [{"cross_entropy": 1}, {"dice": 1}, {"ohem": 1, "label_smoothing": 0.1} | OTHER_KEYS]
+)
+def test_logits_in_channels_last_memory_have_the_loss_and_gradient_of_others_in_that_memory(
+    keys: dict[str, object], nowhere: int, batch: tuple[Tensor, Tensor]
 ) -> None:
     logits, labels = batch
+    logits = torch.cat([logits, logits.flip(1, 2)[:, :1].expand(-1, nowhere, -1, -1)], dim=1)
     found = logits.to(memory_format=torch.channels_last).requires_grad_()
     plain = logits.clone().requires_grad_()
     values = [loss_of(each, labels, **keys) for each in (found, plain)]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional
 
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
@@ -20,7 +22,7 @@ from engine.models.builtin import (
     UNetConfig,
 )
 from engine.models.contract import outputs_of
-from engine.models.layers import BatchNorm, TransposedConvolution
+from engine.models.layers import BatchNorm, TransposedConvolution, bilinear
 from engine.models.modern_unet.network import Attention
 from engine.models.registry import build_model, count_parameters
 from engine.models.weight_fit import fit_weights
@@ -129,6 +131,23 @@ def test_the_last_layer_is_called_head(config: ModelConfig) -> None:
     names = {name for name, _ in build_model(config, outputs=5).named_parameters()}
     assert {name for name in names if name.startswith("head.")} == {"head.weight", "head.bias"}
     assert build_model(config, outputs=5).head.out_channels == 5
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_map_is_resized_as_by_torch_and_its_gradient_lies_as_the_map_does(
+    layout: torch.memory_format,
+) -> None:
+    torch.manual_seed(0)
+    small = torch.randn(2, 3, 5, 6).to(memory_format=layout)
+    beside = torch.randn(2, 4, 9, 13).to(memory_format=layout)
+    gradients = []
+    for resize in (bilinear, partial(functional.interpolate, mode="bilinear")):
+        given = small.clone().requires_grad_()
+        torch.cat([resize(given, (9, 13)), beside], dim=1).square().sum().backward()
+        gradients.append(given.grad)
+    assert gradients[0] is not None
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("bf16", [False, True])

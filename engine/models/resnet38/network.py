@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.contract import SegmentationNetwork
-from engine.models.layers import BatchNorm, MaxPool, count_batch
+from engine.models.layers import BatchNorm, MaxPool, bilinear, count_batch
 from engine.models.resnet38.conversions import CONVERSIONS
 
 EPS = 1.001e-5
@@ -129,7 +129,7 @@ class ResNet38(SegmentationNetwork):
         count_batch(self._norms)
         features = self.trunk(images)
         logits = self.head(functional.relu(self.context(features)))
-        return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+        return bilinear(logits, images.shape[-2:])
 
     def trunk(self, images: Tensor) -> Tensor:
         """[B, channels, H, W] -> [B, 4096 * fraction, H / 8, W / 8], after the last norm and ReLU."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.models.contract import Outputs, SegmentationNetwork
-from engine.models.layers import BatchNorm, MaxPool, count_batch
+from engine.models.layers import BatchNorm, MaxPool, bilinear, count_batch
 from engine.models.street_net.config import StreetNetConfig
 
 
@@ -114,7 +114,7 @@ class Join(nn.Module):
         self.merge = convolution(below + narrowed, outputs, 3)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        raised = functional.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False)
+        raised = bilinear(x, skip.shape[-2:])
         merged: Tensor = self.merge(torch.cat([raised, self.narrow(skip)], dim=1))
         return merged
 
@@ -168,7 +168,7 @@ class StreetNet(SegmentationNetwork):
         for stride, join in zip(self.strides, self.up, strict=True):
             maps.append(join(maps[-1], encoded[stride]))
         logits = self.head(maps[-1])
-        logits = functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+        logits = bilinear(logits, images.shape[-2:])
         if not self.training or "auxiliary" not in self._modules:
             return logits
         below = maps[-1 - len(self.auxiliary) : -1]

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision import models
 
 from engine.models.contract import Outputs, SegmentationNetwork
 from engine.models.downloads import downloading
 from engine.models.foreign import blocks_of, layers_of
+from engine.models.layers import bilinear
 from engine.models.torchvision.config import WHOLE, TorchvisionConfig
 
 
@@ -47,7 +47,7 @@ class TorchvisionNetwork(SegmentationNetwork):
         deepest = "high" if self.is_lite else "out"
         maps[deepest] = self.deepest(maps[deepest])
         logits = self.classifier(maps if self.is_lite else maps["out"])
-        logits = functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
+        logits = bilinear(logits, images.shape[-2:])
         if not self.has_aux or not self.training:
             return Outputs(logits)
         return Outputs(logits, (self.aux_classifier(maps["aux"]),))

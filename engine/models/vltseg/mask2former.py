@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.models.layers import bilinear
 from engine.models.vltseg.fixed import on_device, sines
-from engine.models.vltseg.pyramid import Laterals, resized
+from engine.models.vltseg.pyramid import Laterals
 from engine.models.vltseg.similarity import Similarity
 
 LEVELS = 3
@@ -84,7 +85,7 @@ class MaskDecoder(nn.Module):
         """A map as tokens [B, h w, D], their places [h w, D], and the features at its size, for masks."""
         places = on_device(sines, map.shape[1:], map)
         with torch.no_grad():
-            small = resized(features, map)
+            small = bilinear(features, map.shape[-2:])
         return map.flatten(2).mT + self.levels[index], places, small
 
 

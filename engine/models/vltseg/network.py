@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.components.origin import ComponentError
 from engine.models.contract import Outputs, SegmentationNetwork
+from engine.models.layers import bilinear
 from engine.models.vltseg.backbone import Backbone
 from engine.models.vltseg.config import BACKBONES, VLTSegConfig
 from engine.models.vltseg.mask2former import (
@@ -73,9 +73,7 @@ class VLTSeg(SegmentationNetwork):
     def full_size(self, map: Tensor, images: Tensor) -> Tensor:
         """A map of the padded images, at the images' size and without what is beyond."""
         height, width = images.shape[-2:]
-        full = functional.interpolate(
-            map, self.backbone.padded(height, width), mode="bilinear", align_corners=False
-        )
+        full = bilinear(map, self.backbone.padded(height, width))
         return full[..., :height, :width]
 
     def bottleneck(self) -> nn.Module:

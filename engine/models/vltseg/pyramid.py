@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from engine.models.layers import MaxPool, TransposedConvolution
+from engine.models.layers import MaxPool, TransposedConvolution, bilinear
 from engine.models.vltseg.config import MAPS
 
 GROUPS = 32
@@ -41,7 +40,7 @@ class Laterals(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         levels = [lateral(each) for lateral, each in zip(self.lateral, maps, strict=True)]
         for index in range(MAPS - 1, 0, -1):
-            levels[index - 1] = levels[index - 1] + resized(levels[index], levels[index - 1])
+            levels[index - 1] = levels[index - 1] + bilinear(levels[index], levels[index - 1].shape[-2:])
         return [layer(each) for layer, each in zip(self.smooth, levels, strict=True)]
 
 
@@ -55,7 +54,7 @@ class FeaturePyramid(Laterals):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         total, *smaller = super().forward(maps)
         for each in smaller:
-            total = total + resized(each, total)
+            total = total + bilinear(each, total.shape[-2:])
         fused: Tensor = self.fuse(total)
         return fused
 
@@ -67,8 +66,3 @@ def _twofold(width: int) -> nn.Module:
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:
     channels = convolution.out_channels
     return nn.Sequential(convolution, nn.GroupNorm(math.gcd(GROUPS, channels), channels), nn.ReLU())
-
-
-def resized(map: Tensor, like: Tensor) -> Tensor:
-    """A map at the size of another, by bilinear interpolation."""
-    return functional.interpolate(map, like.shape[-2:], mode="bilinear", align_corners=False)
