@@ -350,11 +350,11 @@ class SegTui(App[None]):
             self.post_message(ActionEnded(reason, refused=True))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every key of the screen by its name, then what Textual itself offers."""
+        """Every key of the screen that does something, by its name; then what Textual itself offers."""
         from seg_tui.keys import keys_of, sentence
 
         for key in keys_of(self, screen):
-            if key.action != "command_palette":
+            if key.action != "command_palette" and not key.moves:
                 yield SystemCommand(
                     sentence(key.name), f"{key.shown}  {sentence(key.meaning)}", self._presser(key.key)
                 )

@@ -20,7 +20,9 @@ Section = tuple[str, list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Key:
-    """What `action` does and which keys do it: `key` is one of them, `shown` is all as people read them."""
+    """What `action` does and which keys do it: `key` is one of them, `shown` is all as people read them.
+    `moves` says that it only moves about, as arrows do: it has neither a place in the footer nor an
+    explanation."""
 
     action: str
     key: str
@@ -28,6 +30,7 @@ class Key:
     name: str
     meaning: str
     node: DOMNode
+    moves: bool
 
 
 def keys_of(app: App[Any], screen: Screen[Any]) -> list[Key]:
@@ -39,9 +42,9 @@ def keys_of(app: App[Any], screen: Screen[Any]) -> list[Key]:
     for action, same in bindings.items():
         node, first = same[0]
         shown = " ".join(dict.fromkeys(app.get_key_display(binding) for _, binding in same))
-        found.append(
-            Key(action, first.key, shown, first.description, first.tooltip or first.description, node)
-        )
+        meaning = first.tooltip or first.description
+        moves = not first.show and not first.tooltip
+        found.append(Key(action, first.key, shown, first.description, meaning, node, moves))
     return found
 
 

@@ -19,6 +19,7 @@ from engine.requests.views import (
     read_view,
     save_view,
 )
+from engine.run.files import with_tilde
 from engine.store import StoreError
 from engine.store.filters import ALIASES
 from seg_tui.run_list import RunList
@@ -103,10 +104,10 @@ class TableViews:
             for place, (name, path) in enumerate(known.items(), 1)
         ]
         own, shared = folders(self._tui.workspace)
-        where = f", in {own}" if own else f": {NO_HOME}"
+        where = f", in {with_tilde(own)}" if own else f": {NO_HOME}"
         choices += [
             ("s", "own", f"save this view for yourself{where}"),
-            ("w", "shared", f"save it for all who use the workspace, in {shared}"),
+            ("w", "shared", f"save it for all who use the workspace, in {with_tilde(shared)}"),
             ("u", "usual", "the usual view again"),
         ]
 
@@ -158,7 +159,9 @@ class TableViews:
                 self._ask_name(folder, name, str(error))
                 return
             self.name = path.stem
-            self._tui.tell(f"saved as {path}; `seg-engine runs --view {path.stem!r}` shows it, too")
+            self._tui.tell(
+                f"saved as {with_tilde(path)}; `seg-engine runs --view {path.stem!r}` shows it, too"
+            )
 
         hint = (
             "Columns, filter, order and grouping are saved. The view called `default` is shown at the start."

@@ -83,6 +83,12 @@ def expanded(path: Path) -> Path:
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
 
 
+def with_tilde(path: Path) -> str:
+    """A path as people write it: `~` for their home."""
+    home = Path(os.path.expanduser("~"))
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -19,7 +18,7 @@ from textual.widgets import DirectoryTree
 from textual.widgets._directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
-from engine.run.files import expanded
+from engine.run.files import expanded, with_tilde
 from seg_tui.launch.queueing import DataLook, Look
 from seg_tui.widgets.clipped import Clipped
 from seg_tui.widgets.panes import box
@@ -99,7 +98,7 @@ class FolderPicker(ModalScreen[str | None]):
     @on(DirectoryTree.NodeHighlighted)
     def look(self, event: DirectoryTree.NodeHighlighted[DirEntry]) -> None:
         if event.node.data is not None:
-            self.query_one("#seen", Clipped).say(f"{shown(event.node.data.path)}\n…")
+            self.query_one("#seen", Clipped).say(f"{with_tilde(event.node.data.path)}\n…")
             self._look_at(event.node.data.path)
 
     @work(thread=True, exclusive=True, group="look", exit_on_error=False)
@@ -111,7 +110,7 @@ class FolderPicker(ModalScreen[str | None]):
         node = self._node()
         if node is not None and node.data is not None and node.data.path == message.folder:
             words = message.look.line.removeprefix(f"{message.folder}: ")
-            self.query_one("#seen", Clipped).say(f"{shown(message.folder)}\n{words}")
+            self.query_one("#seen", Clipped).say(f"{with_tilde(message.folder)}\n{words}")
 
     def action_choose(self) -> None:
         node = self._node()
@@ -134,12 +133,6 @@ class FolderPicker(ModalScreen[str | None]):
             self.folders.move_cursor(node.parent)
         else:
             self.folders.path = Path(self.folders.path).parent
-
-
-def shown(folder: Path) -> str:
-    """A path as people write it: `~` for their home."""
-    home = Path(os.path.expanduser("~"))
-    return f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
 
 
 def nearest_folder(text: str) -> Path:

@@ -55,9 +55,9 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine.LoadReader, "read", lambda self: load)
 
 
-def make_app(workspace: Workspace, now: float = NOW) -> SegTui:
+def make_app(workspace: Workspace, now: float = NOW, demo: bool = False) -> SegTui:
     """The app at a fixed time, still, and without starting agents for runs that are made up."""
-    app = SegTui(workspace, now=lambda: now, look_after=False)
+    app = SegTui(workspace, now=lambda: now, look_after=False, demo=demo)
     app.animation_level = "none"
     return app
 

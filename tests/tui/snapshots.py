@@ -14,9 +14,9 @@ from tests.tui.conftest import make_app, settled, until
 Step = Callable[[Pilot[None]], Awaitable[None]]
 
 
-def app_at(workspace: Workspace, show: Step) -> tuple[SegTui, Step]:
-    """The app, and what brings it to the screen that `show` opens."""
-    app = make_app(workspace)
+def app_at(workspace: Workspace, show: Step, demo: bool = False) -> tuple[SegTui, Step]:
+    """The app, and what brings it to the screen that `show` opens; as `demo` with the tour."""
+    app = make_app(workspace, demo=demo)
 
     async def before(pilot: Pilot[None]) -> None:
         app.theme = "textual-dark"

@@ -170,6 +170,7 @@ async def test_help_and_palette_know_every_key_of_a_screen(
         }
         assert len(wanted) >= 2
         commands = {command.title for command in app.get_system_commands(screen)}
+        assert "Focus Next" not in commands, "nobody searches for how to move about"
         app.action_help()
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         shown = " ".join(screen_text(app).replace("│", " ").split())

@@ -11,6 +11,7 @@ from textual.widgets import ContentSwitcher, DirectoryTree
 from engine.workspace import Workspace
 from seg_tui.screens.folder_picker import FolderPicker
 from seg_tui.screens.launch import LaunchScreen
+from seg_tui.tour import TourLine
 from seg_tui.widgets.run_table import RunTable
 from tests.tui.conftest import settled, until
 from tests.tui.made_up_workspace import some_runs
@@ -24,6 +25,7 @@ def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """An empty workspace whose path is the same wherever the tests run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME")
     Path("workspace").mkdir()
     return Workspace(Path("workspace"))
 
@@ -75,7 +77,7 @@ def test_form(snap_compare: object, near: Workspace, size: tuple[int, int], stat
 
 
 @SIZES
-@pytest.mark.parametrize("keys", ["d", "t", "S", "x", "f4", "f2", "question_mark"])
+@pytest.mark.parametrize("keys", ["d", "t", "S", "x", "f4", "f2", "f3", "ctrl+p", "question_mark"])
 def test_over_the_dashboard(snap_compare: object, near: Workspace, size: tuple[int, int], keys: str) -> None:
     some_runs(near)
 
@@ -94,6 +96,18 @@ def test_welcome(snap_compare: object, near: Workspace, size: tuple[int, int]) -
         await settled(pilot)
 
     app, before = app_at(near, show)
+    assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
+
+
+@SIZES
+def test_tour(snap_compare: object, near: Workspace, size: tuple[int, int]) -> None:
+    some_runs(near)
+
+    async def show(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: pilot.app.screen.query(TourLine), "its line")
+        await settled(pilot)
+
+    app, before = app_at(near, show, demo=True)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+from textual.pilot import Pilot
 
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunDir
@@ -17,8 +19,9 @@ from seg_tui.screens.preview import PreviewScreen
 from seg_tui.screens.video import VideoScreen
 from seg_tui.widgets.label_image import LabelImage, Picture
 from tests.engine.made_up_runs import MadeUpJournal, make_run_dir
-from tests.tui.conftest import opened, screen_text, until
+from tests.tui.conftest import opened, screen_text, settled, until
 from tests.tui.made_up_workspace import NOW
+from tests.tui.snapshots import app_at
 from tests.videos import make_video
 
 TIMES = range(0, 1000, 40)
@@ -93,6 +96,34 @@ async def test_a_video_is_played_stepped_through_and_searched(
         assert "paused" in screen_text(app)
         await pilot.press("escape")
         assert not isinstance(app.screen, VideoScreen | PreviewScreen)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def test_it_looks_as_agreed(
+    snap_compare: object,
+    empty_workspace: Workspace,
+    tmp_path: Path,
+    size: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)  # what is decoded is not the same with every FFmpeg
+    colors = [np.tile(ramp, (48, 1)), np.tile(ramp[:48, None], (1, 64)), np.zeros((48, 64), np.uint8)]
+    pixels = np.stack(colors, axis=2)
+    picture = VideoScreen._picture
+    monkeypatch.setattr(
+        VideoScreen, "_picture", lambda screen, shot: picture(screen, Shot(shot.seconds, pixels))
+    )
+    add_video_run(empty_workspace, make_video(tmp_path / "out.mp4", TIMES))
+
+    async def show(pilot: Pilot[None]) -> None:
+        pilot.app.go_to.predictions(("vid00001",))  # type: ignore[attr-defined]
+        await until(pilot, lambda: isinstance(pilot.app.screen, VideoScreen))
+        shown = pilot.app.screen.query_one(LabelImage)
+        await until(pilot, lambda: shown.picture is not None and shown.picture.rows == shown.size.height - 1)
+        await settled(pilot)
+
+    app, before = app_at(empty_workspace, show)
+    assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
 
 
 def test_what_a_run_has_made_of_a_video_can_be_watched_while_it_goes_on(
