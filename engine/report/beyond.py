@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from engine.report.compare_formats import number
 from engine.report.measures import ComparedRun, Metric, Value
 from engine.report.page import Block, Cell, Heading, Marked, Picture, table, text
 from engine.report.paired import CONFIDENCE, PairedDifference
+from engine.report.runs import done
 from engine.report.tables import large, score
 
 _DICE = Metric("best_dice", "Dice", "higher", "score")
@@ -75,6 +76,7 @@ def _budget_blocks(equal: EqualBudget) -> Iterator[Block]:
         )
     header = ["system", "seeds", "Dice", "mIoU", "parameters", "images seen", "hours", "difference"]
     yield table(header, map(_standing_cells, equal.standings))
+    yield from unfinished(standing.runs for standing in equal.standings)
     for standing in equal.standings:
         if standing.rates:
             yield text(
@@ -111,6 +113,7 @@ def _ablation_blocks(ablation: Ablation) -> Iterator[Block]:
     )
     header = ["ingredient", "what it is", "seeds", "without it", "Dice bought", "mIoU bought", "verdict"]
     yield table(header, map(_bought_cells, ablation.bought), numbers_from=2)
+    yield from unfinished([ablation.subject, *(bought.without for bought in ablation.bought)])
 
 
 def _bought_cells(bought: Bought) -> list[Cell]:
@@ -128,6 +131,14 @@ def _bought_cells(bought: Bought) -> list[Cell]:
 def _mean_dice(group: Group) -> float | None:
     known = [run.row.best_dice for run in group if run.row.best_dice is not None]
     return sum(known) / len(known) if known else None
+
+
+def unfinished(groups: Iterable[Group]) -> Iterator[Block]:
+    """A line that names the runs whose numbers are not their last ones, where there are any."""
+    rows = {run.row.id: run.row for group in groups for run in group if run.row.status != "finished"}
+    if rows:
+        named = ", ".join(f"{row.name} ({row.status}, epoch {done(row)})" for row in rows.values())
+        yield text(f"Not finished, and here with the best so far: {named}.")
 
 
 def verdict(difference: PairedDifference | None) -> Cell:
@@ -170,6 +181,12 @@ def beyond_record(findings: Findings) -> dict[str, Any]:
                 "amount": equal.budget.amount,
                 "leading": equal.leading.name,
                 "systems": [_standing_record(standing) for standing in equal.standings],
+                "unfinished": [
+                    run.row.id
+                    for standing in equal.standings
+                    for run in standing.runs
+                    if run.row.status != "finished"
+                ],
             }
             for equal in findings.budgets
         ],

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from engine.config.described import format_value
 from engine.config.stored import recorded
 from engine.report.ablation import Group, paired
-from engine.report.beyond import INTERVAL, difference_cells, verdict
+from engine.report.beyond import INTERVAL, difference_cells, unfinished, verdict
 from engine.report.budgets import Budget, budget_of
 from engine.report.commands import source_id
 from engine.report.compare import config_but_for_the_seed
@@ -129,6 +129,7 @@ def _blocks_at(cost: Budget, found: Sequence[Held]) -> Iterator[Block]:
     )
     header = ["labels", "pre-trained", "noise", "rate", "its share", "seeds", "scratch", "pre-trained"]
     yield table([*header, "bought", "verdict"], map(_cells, found))
+    yield from unfinished(group for held in found for group in (held.scratch, held.pretrained))
     yield text(_story(found))
 
 

@@ -48,10 +48,18 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         padding: 0 1;
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
+        scrollbar-background: $surface;
         & > .section { height: 2; padding-top: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         & > .section.hidden { display: none; }
+        & > .config-form--label { color: $foreground; }
+        & > .config-form--rule { color: $foreground 21.4%; }
+        & > .config-form--changed { color: $primary; text-style: bold; }
+        & > .config-form--wrong { color: $text-error; }
     }
     """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"config-form--{part}" for part in ("label", "rule", "changed", "wrong")
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "page_up", "page up", show=False),
         Binding("pagedown", "page_down", "page down", show=False),

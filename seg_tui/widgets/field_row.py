@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -31,15 +32,11 @@ class FieldRow(Widget):
         color: $text-muted;
         & > Input, & > Choice { margin-left: 24; width: 38; height: 1; }
         &.wide > Input { width: 1fr; max-width: 100; }
-        & > Input { background: $surface; color: $foreground; }
+        & > Input { background: transparent; color: $foreground; }
         & > Input:focus { background: $panel; }
-        & > .field-row--label { color: $foreground; }
-        & > .field-row--changed { color: $primary; text-style: bold; }
-        & > .field-row--wrong { color: $text-error; }
         &.hidden { display: none; }
     }
     """
-    COMPONENT_CLASSES = {"field-row--label", "field-row--changed", "field-row--wrong"}  # noqa: RUF012
 
     class Typed(Message):
         """The text of a field is another now."""
@@ -125,20 +122,26 @@ class FieldRow(Widget):
         self._fit()
 
     def render(self) -> Text:
-        label = self.get_component_rich_style(
-            "field-row--changed" if self._changed else "field-row--label", partial=True
-        )
+        label = self._style("changed" if self._changed else "label")
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append("●" if self._changed else " ", label)
         text.append("▸" if self.has_focus_within else " ", label)
-        text.append(shorten(self.label, LABEL_WIDTH - 4).ljust(LABEL_WIDTH - 2), label)
-        text.append(" " * (EDITOR_WIDTH + 2))
+        text.append(shorten(self.label, LABEL_WIDTH - 4).ljust(LABEL_WIDTH - 4), label)
+        # Where rows lie close together, a line before the fields: backgrounds would fuse into one block.
+        text.append("│", self._style("rule"))
+        text.append(" " * (EDITOR_WIDTH + 3))
         text.append(self._remark())
-        wrong = self.get_component_rich_style("field-row--wrong", partial=True) if self._wrong else ""
+        wrong = self._style("wrong") if self._wrong else ""
         for line in self._lines_below():
             text.append("\n" + " " * LABEL_WIDTH)
             text.append(line, wrong)
         return text
+
+    def _style(self, part: str) -> Style:
+        """How a part looks: the form has the styles, once for all rows."""
+        form = self.parent
+        assert isinstance(form, Widget)
+        return form.get_component_rich_style(f"config-form--{part}")
 
     def on_descendant_focus(self) -> None:
         self.refresh()

@@ -30,7 +30,12 @@ def maker(store: Store) -> Make:
     """Makes finished runs of a recipe whose best validation Dice is `dice`, after two epochs of 80 images."""
 
     def made(
-        name: str, dice: float, seed: int = 0, recipe: str = "quick", keys: Mapping[str, Any] | None = None
+        name: str,
+        dice: float,
+        seed: int = 0,
+        recipe: str = "quick",
+        keys: Mapping[str, Any] | None = None,
+        finished: bool = True,
     ) -> ComparedRun:
         run_id = f"run{len(store.runs()):05d}"
         config = with_values(
@@ -41,7 +46,8 @@ def maker(store: Store) -> Make:
         journal.begin()
         journal.epoch(1, 0.1, dice / 2, seconds=1799.0)
         journal.epoch(2, 0.2, dice, seconds=1799.0)
-        journal.finish(2)
+        if finished:
+            journal.finish(2)
         ingest(store, run_id, journal.events)
         return ComparedRun(store.run(run_id), store.results.epochs(run_id))
 
@@ -165,6 +171,24 @@ def test_the_report_says_what_was_bought_what_is_noise_and_what_was_chosen(
     # 0.60 and 0.61 against 0.70: the mean -0.095, deviation 0.00707, t of 1 degree of freedom 12.7062.
     assert "| -0.0950 \\[-0.1585, -0.0315] |" in lines["weight decay"]
     assert lines["weight decay"].endswith("| harms |")
+
+
+def test_runs_that_have_not_finished_are_named_below_their_tables(make: Make) -> None:
+    keys = {"budget.hours": 1.0}
+    runs = [
+        make("quick", 0.6, keys=keys),
+        make("without flips", 0.5, keys={**keys, "augment.flip": 0}, finished=False),
+        make("without wd", 0.4, keys={**keys, "optimizer.weight_decay": 0}),
+        make("modern", 0.7, recipe="quick-modern", keys=keys, finished=False),
+    ]
+    findings = findings_of(runs)
+    told = [line for line in to_markdown(beyond_blocks(findings, {})).splitlines() if "Not finished" in line]
+    assert told == [
+        "Not finished, and here with the best so far: modern seed=0 (running, epoch 2 (0 %)).",
+        "Not finished, and here with the best so far: without flips seed=0 (running, epoch 2 (0 %)).",
+    ]
+    (budget,) = beyond_record(findings)["budgets"]
+    assert budget["unfinished"] == [runs[3].row.id]
 
 
 def test_programs_get_the_same_numbers(contest: list[ComparedRun]) -> None:
