@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from engine.cli.console import output
@@ -108,5 +109,11 @@ def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:
     except StoreError:
         return Evaluation(scores, external=scores.split == "test")
     external = is_external(scores.split, trained, scored)
-    learned_at, seen_at = (format_value(row.config["data"]["size"]) for row in (trained, scored))
-    return Evaluation(scores, external, "" if seen_at == learned_at else seen_at)
+    own, others = trained.config["data"], scored.config["data"]
+    learned_at, seen_at = format_value(own["size"]), format_value(others["size"])
+    return Evaluation(
+        scores,
+        external,
+        input_size="" if seen_at == learned_at else seen_at,
+        data="" if others["root"] == own["root"] else f"{PurePath(others['root']).name} {scores.split}",
+    )

@@ -28,12 +28,13 @@ from engine.store import (
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The scores of a run's checkpoint. `external`: on images that took part neither in its training nor in
-    choosing its best epoch. `input_size` is what the network saw images at, HEIGHTxWIDTH, where that is not
-    the training's."""
+    choosing its best epoch. `input_size` is what the network saw images at, HEIGHTxWIDTH, and `data` the
+    folder's name and the split of the data set, where these are not the training's."""
 
     scores: EvaluationRow
     external: bool
     input_size: str = ""
+    data: str = ""
 
     @property
     def kind(self) -> str:
@@ -48,6 +49,7 @@ class Evaluation:
         words += [scores.label_resize] if scores.label_resize == "nearest" else []
         words += [f"tta {scores.tta}"] if scores.tta not in ("", "none") else []
         words += [f"input {self.input_size}"] if self.input_size else []
+        words += [f"data {self.data}"] if self.data else []
         words += [windows_told(scores)] if scores.window_size else []
         return ", ".join(words)
 

@@ -17,6 +17,7 @@ from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, tex
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName
 from engine.report.run_config import changed_keys
+from engine.store import EvaluationRow
 from engine.tasks import learns_classes
 
 STUDY_RECIPES = tuple(dict.fromkeys(result.recipe for result in PUBLISHED_RESULTS))
@@ -91,18 +92,22 @@ def _at_epoch(group: Sequence[ComparedRun], published_epoch: int | None) -> OwnR
 
 
 def _on_test(group: Sequence[ComparedRun]) -> OwnResult | None:
-    """The latest evaluation of each run on images that it had nothing to do with."""
-    last = [next((e for e in reversed(run.evaluations) if e.external), None) for run in group]
-    tests = [evaluation for evaluation in last if evaluation is not None]
-    if not tests:
+    """The latest evaluation of each run on images that it had nothing to do with: all on the same images, of
+    several kinds those that most of the runs were scored on, of equally many the newest."""
+    latest = [{each.kind: each for each in run.evaluations if each.external} for run in group]
+    by_kind: dict[str, list[EvaluationRow]] = {}
+    for of_run in latest:
+        for kind, each in of_run.items():
+            by_kind.setdefault(kind, []).append(each.scores)
+    if not by_kind:
         return None
-    dice = summarised(evaluation.scores.dice if evaluation is not None else None for evaluation in last)
+    kind, scored = max(by_kind.items(), key=lambda item: (len(item[1]), max(row.t for row in item[1])))
     return OwnResult(
         _label(group),
-        tests[0].scores.epoch,
+        scored[0].epoch,
         pretraining_epochs(group[0].row),
-        test_dice=dice,
-        scored_on=tests[0].kind.removeprefix("external "),
+        test_dice=summarised(of_run[kind].scores.dice if kind in of_run else None for of_run in latest),
+        scored_on=kind.removeprefix("external "),
     )
 
 

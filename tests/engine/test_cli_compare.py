@@ -12,7 +12,7 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal, import_made_up_run
-from tests.engine.made_up_runs import MadeUpJournal, epoch_event
+from tests.engine.made_up_runs import MadeUpJournal, epoch_event, evaluation_config, evaluation_journal
 
 
 def scored(dice: float, by_class: dict[str, float | None] | None = None) -> MadeUpJournal:
@@ -133,3 +133,17 @@ def test_the_literature_is_beside_runs_of_the_classes_of_cityscapes(
     assert "0.705" in out
     assert "LETNet" not in seg(f"compare eeee --format {form}").out
     assert "LETNet" not in seg(f"compare aaaa --published --format {form}").out
+
+
+def test_evaluations_on_two_other_data_sets_are_not_taken_for_one(seg: Command, workspace: Workspace) -> None:
+    scores = {"aaaa1111": {"night": 0.2, "rain": 0.4}, "cccc3333": {"rain": 0.5, "night": 0.1}}
+    for source, by_world in scores.items():
+        for place, (world, dice) in enumerate(by_world.items()):
+            config = with_values(evaluation_config(source), {"data.root": f"/data/{world}"})
+            journal = evaluation_journal(source, {"a": dice}, begins=3000.0 + 1000 * place)
+            import_made_up_run(workspace, f"{source[:4]}{world:0<4}"[:8], journal, config=config)
+    entries = seg("compare aaaa1111 cccc3333 --format json").json["entries"]
+    for world in ("night", "rain"):
+        name = f"dice: external at original, 20 images, data {world} val"
+        means = [entry["values"][name]["mean"] for entry in entries]
+        assert means == [scores[source][world] for source in scores]

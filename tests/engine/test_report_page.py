@@ -222,6 +222,25 @@ def test_a_test_score_is_of_images_that_the_training_had_nothing_to_do_with(
     assert rows[1][3:] == ["-"] * 5
 
 
+def test_a_mean_of_test_scores_is_of_the_same_images(
+    make: Callable[..., ComparedRun], store: Store
+) -> None:
+    runs = []
+    for seed, source in enumerate(("aaaaaaaa", "bbbbbbbb")):
+        run = make(source, "paper-unet", 0.1, 0.2, name="ours", keys={"seed": seed})
+        for place, dice in enumerate((0.25, 0.75)):
+            run_id = f"eeeeee{seed}{place}"
+            add_run(store, run_id, evaluation_config(source))
+            ingest(store, run_id, evaluation_journal(source, {"a": dice}, begins=3000.0 + place).events)
+        own, night = store.results.evaluations_of(source)
+        found = [Evaluation(own, True), Evaluation(night, True, data="night val")]
+        runs.append(replace(run, evaluations=found[: 2 - seed]))
+    (result,) = own_results(published("III", "paper-unet", None), [runs])
+    assert result.test_dice is not None
+    assert (result.test_dice.mean, result.test_dice.n) == (0.25, 2)
+    assert result.scored_on == "at original, 20 images"
+
+
 def test_epochs_of_pretraining_are_told_apart(make: Callable[..., ComparedRun]) -> None:
     keys = {
         "pretrain.epochs": 3,
