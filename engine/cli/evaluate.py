@@ -13,6 +13,7 @@ from rich.text import Text
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, queue_or_start
+from engine.cli.usage import WrongUse
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.exits import DONE, FAILED
@@ -54,7 +55,7 @@ def card_of_network(wanted: OfNetwork, row: RunRow, name: str) -> RunCard:
 def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
     """Score a run's checkpoint as a run of its own; returns the exit status.
 
-    Raises Refused, ConfigError, DataError and StoreError before anything is made.
+    Raises Refused, ConfigError, WrongUse, DataError and StoreError before anything is made.
     """
     place, as_json = wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
@@ -74,6 +75,8 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
         if wanted.critical:
             about["critical"] = critical_names(wanted.critical)
         config = derived_config(workspace, row, about, wanted.changes, wanted.data, crf=wanted.crf)
+        if config.executor == "slurm":
+            refuse_unfollowed(wanted)
         known = known_scores(config)
         requirements = known.requirements(wanted.require)
         check_data(config, workspace, row=row)
@@ -87,6 +90,16 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
             scores = scores_of(store.results.evaluations(made.id)[-1], store.results.metrics(made.id))
             return judge(requirements, scores, as_json)
         return status
+
+
+def refuse_unfollowed(wanted: Evaluation) -> None:
+    """Raise WrongUse for what is said of a finished evaluation: nobody follows a job of a cluster."""
+    for option, is_given in (("--baseline", wanted.baseline), ("--require", wanted.require)):
+        if is_given:
+            raise WrongUse(
+                f"{option}: needs the finished evaluation, and a Slurm job is not waited for; omit it or "
+                "executor=slurm"
+            )
 
 
 def critical_names(typed: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from engine.cli import looking
 from engine.cli.figure_options import FIGURES
 from engine.cli.main import app
 from engine.config.files import load_config
+from engine.config.keys import with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.errors import EngineError
 from engine.exits import BAD_USE, FAULT
@@ -485,3 +486,22 @@ def test_what_a_check_suggests_can_be_done(
     done = seg(f"data check {data} --classes cityscapes")
     assert done.status == 0
     assert says in done.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--require dice>=0.5", "--baseline aaaa1111"])
+def test_what_is_said_of_a_finished_evaluation_is_refused_of_a_job_that_nobody_waits_for(
+    seg: Command, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
+    config = with_values(get_recipe("quick"), {"data.root": str(tmp_path), "data.classes": "cityscapes"})
+    run = import_made_up_run(workspace, "aaaa1111", finished_journal(), config=config)
+    (run.checkpoints / "best.pt").write_bytes(b"weights")
+    done = seg(f"evaluate aaaa1111 executor=slurm {option}")
+    assert done.status == BAD_USE
+    assert f"{option.split()[0]}: needs the finished evaluation" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert [run["id"] for run in seg("runs --json").json] == ["aaaa1111"]

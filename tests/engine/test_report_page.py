@@ -222,9 +222,7 @@ def test_a_test_score_is_of_images_that_the_training_had_nothing_to_do_with(
     assert rows[1][3:] == ["-"] * 5
 
 
-def test_a_mean_of_test_scores_is_of_the_same_images(
-    make: Callable[..., ComparedRun], store: Store
-) -> None:
+def test_a_mean_of_test_scores_is_of_the_same_images(make: Callable[..., ComparedRun], store: Store) -> None:
     runs = []
     for seed, source in enumerate(("aaaaaaaa", "bbbbbbbb")):
         run = make(source, "paper-unet", 0.1, 0.2, name="ours", keys={"seed": seed})
