@@ -169,6 +169,31 @@ def test_a_foreign_table_needs_to_know_which_number_is_the_dice(
     assert f"{run_id},,,0.5" in table.replace("-", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "step,dice/val,lr/train,loss/train\n1,0.5,,\n2,,-0.1,1.5\n",
+            "train at step 2 cannot be taken: lr: ",
+        ),
+        (
+            "step,dice/val,class_dice/val/road\n1,0.5,1.5\n",
+            "val at step 1 cannot be taken: class_dice.road: ",
+        ),
+        ("step,dice/val\nnan,0.5\ninf,0.25\n1,0.75\n", ""),
+    ],
+)
+def test_numbers_that_no_epoch_can_have_are_one_line(
+    seg: Command, workspace: Workspace, tmp_path: Path, text: str, says: str
+) -> None:
+    done = seg(f"db import {write(tmp_path / 'old', 'a.csv', text)} --from csv")
+    assert done.status == (BAD_USE if says else 0), done.err
+    assert says in done.err
+    assert len(done.err.splitlines()) == (1 if says else 0), done.err
+    if not says:
+        assert [row["dice"] for row in seg(f"show {imported(workspace)[0]} --json").json["curve"]] == [0.75]
+
+
 def test_what_cannot_be_taken_is_one_line(seg: Command, workspace: Workspace, tmp_path: Path) -> None:
     folder = write(tmp_path / "old", "a.csv", "step,F1\n1,0.5\n")
     unknown = seg(f"db import {folder} --from csv")

@@ -221,10 +221,12 @@ def _lines(path: Path) -> list[dict[str, str]]:
 
 
 def _number(text: str) -> float | None:
+    """None for what is no number, and for NaN and infinity, which are no step, no time and no score."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _need(package: str, extra: str) -> None:

@@ -213,7 +213,11 @@ def _epochs(records: Records, names: Mapping[str, str], split: Split) -> Iterato
             told[f"class_{kind}"] = known
         told |= {"epoch": step, "split": split}
         told["t"] = next(values[step][0] for values in scored if step in values)
-        yield Epoch.model_validate(dict.fromkeys((*SCORES, *OTHERS)) | told)
+        try:
+            yield Epoch.model_validate(dict.fromkeys((*SCORES, *OTHERS)) | told)
+        except ValidationError as error:
+            at = f"{split} at step {step}"
+            raise RecordsError(f"{records.name}: {at} cannot be taken: {_first_of(error)}") from error
 
 
 _OF_RESULT = frozenset(Result.model_fields) - {"event", "seq", "attempt"}
@@ -230,13 +234,18 @@ def _results(records: Records) -> tuple[list[Result], int]:
         try:
             result = Result.model_validate(nothing | values)
         except ValidationError as error:
-            first = error.errors()[0]
-            told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise RecordsError(f"{records.name}: an evaluation cannot be read: {told}") from error
+            told = f"an evaluation cannot be read: {_first_of(error)}"
+            raise RecordsError(f"{records.name}: {told}") from error
         place = (result.split, result.at, result.epoch)
         if place not in found or found[place].t <= result.t:
             found[place] = result
     return sorted(found.values(), key=lambda result: result.t), len(records.evaluations) - len(found)
+
+
+def _first_of(error: ValidationError) -> str:
+    """The first value that an event cannot have, and why."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _stamped(events: list[AnyEvent]) -> list[AnyEvent]:
