@@ -78,7 +78,7 @@ class PaperStudy:
         float, typer.Option(metavar="SHARE", help="Fraction of the training images whose labels are used.")
     ] = 1.0
     epochs_scale: Annotated[
-        float, typer.Option(metavar="FACTOR", max=1000, help="Fraction of each system's epochs.")
+        float, typer.Option(metavar="FACTOR", help="Factor on each system's epochs, at most 10.")
     ] = 1.0
     experiment: StudyExperiment = "paper"
 
