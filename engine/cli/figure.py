@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from engine.cli.figure_options import FigureOptions
+
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -183,20 +185,32 @@ def _coverage(material: _Material) -> Figure:
 
 
 def _robustness(material: _Material) -> Figure:
-    found = [(run.row.name or run.row.id, run.corruptions) for run in material.runs]
-    scored = [(name, rows) for name, rows in found if rows]
     measure = material.options.measure
     if measure not in ("dice", "dice_image", "miou", "pixel_accuracy"):
         raise FigureError(f"{measure}: corrupted images have dice, dice_image, miou and pixel_accuracy")
+    found = [(run.row.name or run.row.id, run.corruptions) for run in material.runs]
+    scored = _with_results(found, "not scored on corrupted images, which `seg-engine robustness RUN` does")
     return robustness_figure(scored, material.columns, measure)
 
 
 def _generalise(material: _Material) -> Figure:
-    found = [(run.row.name or run.row.id, run.environments) for run in material.runs]
     measure = material.options.measure
     if measure not in ("dice", "miou"):
         raise FigureError(f"{measure}: environments have dice and miou")
-    return environments_figure([(name, rows) for name, rows in found if rows], material.columns, measure)
+    found = [(run.row.name or run.row.id, run.environments) for run in material.runs]
+    scored = _with_results(found, "not scored in other environments, which `seg-engine generalise RUN` does")
+    return environments_figure(scored, material.columns, measure)
+
+
+def _with_results(
+    found: Sequence[tuple[str, Sequence[_Row]]], lacking: str
+) -> list[tuple[str, Sequence[_Row]]]:
+    """The runs, by name, that have what is drawn. Those that have none beside others that do are told."""
+    scored = [(name, rows) for name, rows in found if rows]
+    without = [name for name, rows in found if not rows]
+    if scored and without:
+        notices.say(f"left out: {', '.join(without)}: {lacking}")
+    return scored
 
 
 def _speed(material: _Material) -> Figure:

@@ -23,22 +23,27 @@ from engine.report.page import to_markdown
 from engine.report.page_html import to_html
 from engine.report.runs import runs_csv
 from engine.run.files import replacing
-from engine.store import NOT_ARCHIVED
+from engine.store import NOT_ARCHIVED, StoreError
 from engine.workspace import Workspace
 
 
 def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
-    """Write the report and print where. Raises StoreError when there is no such experiment."""
+    """Write the report and print where. Raises StoreError when there is no such experiment, or nothing in it
+    to report."""
     with open_existing(workspace) as store:
         check_experiment(store, name)
-        if archived := store.run_ids([f"experiment={name}", "archived=true"]):
-            notices.say(f"archived runs are left out: {', '.join(archived)}")
+        archived = [row.id for row in store.runs(["archived=true"], experiment=name)]
         runs = [
             ReportedRun(
                 compared_run(store, row.id), store.results.events(row.id), store.results.evaluations(row.id)
             )
             for row in store.runs([NOT_ARCHIVED], "created_at", experiment=name)
         ]
+    if not runs:
+        told = "all its runs are archived; `seg-engine unarchive RUN` shows one again"
+        raise StoreError(f"{name}: {told if archived else 'has no runs'}")
+    if archived:
+        notices.say(f"archived runs are left out: {', '.join(archived)}")
     folder = out or workspace.root / "reports" / folder_name(name)
     refuse_unwritable(folder, "use --out DIR to write it elsewhere")
     experiment = experiment_of(name, runs, time.time(), version(PROGRAM))

@@ -53,7 +53,8 @@ class ReportedRun:
 class Experiment:
     """An experiment as it is at `now` (UTC seconds), seen by `version` of seg-engine.
 
-    `leading` are the runs that are compared: all, or those of the best MOST_ENTRIES entries.
+    `leading` are the runs that are compared: all that train or, where none does, all; of more than
+    MOST_ENTRIES entries the best.
     """
 
     name: str
@@ -159,9 +160,12 @@ def _results_story(experiment: Experiment) -> Iterator[Block]:
         story += " Runs equal but for the seed are one line: mean ± sample standard deviation."
     if len(entries) > 1:
         story += f" In brackets: the difference to {base.letter}, {base.label}."
-    left_out = len(experiment.trainings) - len(experiment.leading)
+    left_out = len(experiment.trainings or experiment.runs) - len(experiment.leading)
     if left_out > 0:
-        story += f" These are the best {len(entries)}; {left_out} other runs are left out."
+        others = "1 other run is" if left_out == 1 else f"{left_out} other runs are"
+        story += (
+            f" These are the {'best' if experiment.trainings else 'first'} {len(entries)}; {others} left out."
+        )
     yield text(story)
 
 

@@ -97,12 +97,16 @@ def _curves(experiment: Experiment, measure: str, against: str = "epochs") -> tu
 
 def _at_budget(equal: EqualBudget) -> tuple[Figure, str]:
     """The best systems; always with the leading one."""
-    first = [equal.leading, *(each for each in equal.standings if each is not equal.leading)]
-    curves = [Curve(each.name, [run.epochs for run in each.runs]) for each in first[:MOST_ENTRIES]]
+    first = [equal.leading, *(each for each in equal.standings if each is not equal.leading)][:MOST_ENTRIES]
+    curves = [Curve(each.name, [run.epochs for run in each.runs]) for each in first]
     against = equal.budget.kind
     used = "hours of training and validation" if against == "hours" else "training images seen"
     caption = f"Dice against {used}, of validation and of training, each run with {equal.budget.told}."
     caption += _SEEDS if any(len(each.runs) > 1 for each in first) else ""
+    if len(first) < len(equal.standings):
+        caption += (
+            f" {equal.leading.name} and the best others: {len(first)} of {len(equal.standings)} systems."
+        )
     return curves_figure(curves, "dice", 2, against=against), caption
 
 
@@ -150,18 +154,24 @@ def _confusion(experiment: Experiment) -> tuple[Figure, str]:
 
 def _robustness(experiment: Experiment) -> tuple[Figure, str]:
     found = [(run.row.name or run.row.id, run.compared.corruptions) for run in experiment.trainings]
-    scored = [(name, rows) for name, rows in found if rows][:MOST_ENTRIES]
-    return robustness_figure(scored), "Dice against the strength of each corruption; 0: images as they are."
+    scored = [(name, rows) for name, rows in found if rows]
+    caption = "Dice against the strength of each corruption; 0: images as they are."
+    return robustness_figure(scored[:MOST_ENTRIES]), caption + _of_so_many(len(scored))
 
 
 def _environments(experiment: Experiment) -> tuple[Figure, str]:
     found = [(run.row.name or run.row.id, run.compared.environments) for run in experiment.trainings]
-    scored = [(name, rows) for name, rows in found if rows][:MOST_ENTRIES]
+    scored = [(name, rows) for name, rows in found if rows]
     caption = (
         "Dice in each environment; dotted: on the images that the run held out. Whiskers: the 95 % interval "
         "of the difference to those. Filled: the same images, corrupted; hollow: other data sets."
     )
-    return environments_figure(scored, 2), caption
+    return environments_figure(scored[:MOST_ENTRIES], 2), caption + _of_so_many(len(scored))
+
+
+def _of_so_many(runs: int) -> str:
+    """What a caption says of the runs for which a figure has no room."""
+    return f" The first {MOST_ENTRIES} of {runs} runs." if runs > MOST_ENTRIES else ""
 
 
 def _speed(experiment: Experiment) -> tuple[Figure, str]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from engine.config.run_config import RunConfig
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
-from tests.engine.made_up_runs import finished_journal
+from tests.engine.made_up_runs import (
+    MadeUpJournal,
+    finished_journal,
+    generalise_config,
+    generalise_journal,
+    robustness_config,
+    robustness_journal,
+)
 from tests.engine.test_cli import write_gallery
 
 
@@ -70,3 +79,25 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(
     assert says in done.err
     assert len(done.err.splitlines()) == 1
     assert list(workspace.run_dir("aaaa1111").outputs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "journal"),
+    [
+        ("robustness", robustness_config, robustness_journal),
+        ("generalise", generalise_config, generalise_journal),
+    ],
+)
+def test_runs_that_have_nothing_to_be_drawn_are_told(
+    seg: Command,
+    workspace: Workspace,
+    kind: str,
+    config: Callable[[str], RunConfig],
+    journal: Callable[[], MadeUpJournal],
+) -> None:
+    import_made_up_run(workspace, "looks000", journal(), config=config("aaaa1111"))
+    done = seg(f"figure {kind} good empty")
+    assert done.status == 0, done.err
+    assert "left out: empty: not scored " in done.err
+    assert f"`seg-engine {kind} RUN`" in done.err
+    assert "left out" not in seg(f"figure {kind} good").err

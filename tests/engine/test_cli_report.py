@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,16 @@ from engine.config.files import load_config
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report.compare import MOST_RUNS
+from engine.report.figures.classes import MOST_ENTRIES
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal, import_made_up_run
-from tests.engine.made_up_runs import finished_journal
+from tests.engine.made_up_runs import (
+    evaluation_config,
+    evaluation_journal,
+    finished_journal,
+    robustness_config,
+    robustness_journal,
+)
 from tests.engine.test_cli import write_gallery
 
 
@@ -77,6 +85,47 @@ def test_of_many_runs_the_best_are_compared_and_that_is_said(seg: Command, works
     markdown = (workspace.root / "reports" / "x" / "report.md").read_text()
     assert "These are the best 12; 2 other runs are left out." in markdown
     assert "seg-engine run quick model.width=1 " in markdown
+
+
+def test_of_many_evaluations_alone_the_first_are_compared_and_that_is_said(
+    seg: Command, workspace: Workspace
+) -> None:
+    for i in range(MOST_RUNS + 1):
+        config = with_values(evaluation_config("gone0000"), {"seed": 0, "data.size": f"{16 * (i + 1)}x16"})
+        journal = evaluation_journal("gone0000", {"a": 0.5})
+        import_made_up_run(
+            workspace, f"eval{i:04d}", journal, config=config, experiment="x", created=900.0 + i
+        )
+    assert seg("report x").status == 0
+    markdown = (workspace.root / "reports" / "x" / "report.md").read_text()
+    assert "These are the first 12; 1 other run is left out." in markdown
+
+
+@pytest.mark.parametrize("name", ["a (second) try", "x or y", '"quoted"'])
+def test_archived_runs_are_told_whatever_the_experiment_is_called(
+    seg: Command, workspace: Workspace, name: str
+) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal(), name="kept", experiment=name)
+    import_made_up_run(workspace, "bbbb2222", finished_journal(), name="away", experiment=name)
+    import_made_up_run(workspace, "cccc3333", finished_journal(), name="y", experiment="other")
+    seg("archive bbbb cccc")
+    assert "archived runs are left out: bbbb2222\n" in seg(shlex.join(["report", name])).err
+    seg("archive aaaa")
+    none = seg(shlex.join(["report", name]))
+    assert (none.status, none.err) == (
+        2,
+        f"error: {name}: all its runs are archived; `seg-engine unarchive RUN` shows one again\n",
+    )
+
+
+def test_what_a_figure_has_no_room_for_is_told_below_it(seg: Command, workspace: Workspace) -> None:
+    for i in range(MOST_ENTRIES + 1):
+        source, robust = f"aaaa{i:04d}", f"robu{i:04d}"
+        import_made_up_run(workspace, source, finished_journal(), name=f"n{i}", experiment="x")
+        import_made_up_run(workspace, robust, robustness_journal(), config=robustness_config(source))
+    assert seg("report x").status == 0
+    markdown = (workspace.root / "reports" / "x" / "report.md").read_text()
+    assert f"0: images as they are. The first {MOST_ENTRIES} of {MOST_ENTRIES + 1} runs." in markdown
 
 
 def test_a_report_is_written_again_over_itself(seg: Command, workspace: Workspace) -> None:
