@@ -21,6 +21,7 @@ from engine.report.compare_page import comparison_markdown
 from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.measures import ComparedRun, Evaluation
 from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
+from engine.store.filters import unless_archived
 from engine.store.query import parse_text
 from engine.store.why_none import why_none
 from engine.tasks.imported import Imported
@@ -56,14 +57,15 @@ def compare_runs(workspace: Workspace, wanted: SideBySide) -> None:
 
 
 def chosen(store: Store, prefixes: Sequence[str], where: str) -> list[str]:
-    """The ids of runs that were named, then of those that match a filter, the best first. Raises StoreError,
-    also where there are none."""
+    """The ids of runs that were named, then of those that match a filter, the best first and without archived
+    ones unless it asks for them. Raises StoreError, also where there are none."""
     ids = [store.resolve(prefix) for prefix in prefixes]
     if not where:
         if not ids:
             raise StoreError("give the runs to compare, or --where FILTER")
         return ids
-    filters = [query] if (query := parse_text(where)) is not None else []
+    query = parse_text(where)
+    filters = unless_archived([] if query is None else [query])
     found = store.run_ids(filters, "-dice")
     if not found:
         raise StoreError(f"--where: {why_none(store, filters)}")

@@ -11,8 +11,9 @@ from engine.cli.runs import check_experiment
 from engine.report.explain import explain
 from engine.report.explain_text import explain_text, explanation_record
 from engine.report.speed import speed_among
-from engine.store import NOT_ARCHIVED, RunRow, Store, StoreError
-from engine.store.query import OPERATORS, grouped
+from engine.store import RunRow, Store, StoreError
+from engine.store.filters import unless_archived
+from engine.store.query import OPERATORS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def chosen_runs(store: Store, words: Sequence[str], experiment: str | None) -> l
         if experiment is not None:
             raise StoreError("--experiment: chooses runs, and so do their names; give one of them")
         return [store.run(run_id) for run_id in dict.fromkeys(ids)]
-    if not any("archived" in term for term in filters):
-        filters = [*grouped(filters), NOT_ARCHIVED]
-    found = store.runs(filters, "created_at", None, experiment)
+    found = store.runs(unless_archived(filters), "created_at", None, experiment)
     if not found:
         raise StoreError("no run matches; `seg-engine runs` lists all")
     return found

@@ -25,8 +25,8 @@ from engine.requests.views import (
     find_view,
     sort_key,
 )
-from engine.store import NOT_ARCHIVED, RunRow, Store, StoreError
-from engine.store.filters import Filter
+from engine.store import RunRow, Store, StoreError
+from engine.store.filters import Filter, unless_archived
 from engine.store.query import grouped, parse_text
 from engine.store.why_none import why_none
 from engine.workspace import Workspace
@@ -98,8 +98,7 @@ def shown_only(wanted: Listing, view: View) -> list[Filter]:
     """The filters of a list, which leaves out archived runs unless they are asked for."""
     query = parse_text(view.filter)
     filters: list[Filter] = [*grouped(wanted.filters), *([] if query is None else [query])]
-    asked = wanted.archived or any("archived" in term for term in (*wanted.filters, view.filter))
-    return filters if asked else [*filters, NOT_ARCHIVED]
+    return filters if wanted.archived else unless_archived(filters)
 
 
 def nothing_shown(workspace: Workspace) -> str:
@@ -108,6 +107,8 @@ def nothing_shown(workspace: Workspace) -> str:
         count = len(store.run_ids())
     if not count:
         return f"{workspace.root}: no runs here yet; {FIRST_RUN}"
+    if count == 1:
+        return "the only run is archived; `seg-engine runs --archived` lists it"
     return f"all {count} runs are archived; `seg-engine runs --archived` lists them"
 
 

@@ -40,8 +40,9 @@ from engine.store.rows import (
 
 if TYPE_CHECKING:
     from engine.store.agents import AgentState
+    from engine.store.filters import NOT_ARCHIVED
     from engine.store.notices import Notice
-    from engine.store.store import NOT_ARCHIVED, Store
+    from engine.store.store import Store
     from engine.store.summaries import Changes, RunSummary, Sibling
 
 __all__ = [
@@ -81,7 +82,7 @@ __all__ = [
 _LATER = {
     "AgentState": "agents",
     "Changes": "summaries",
-    "NOT_ARCHIVED": "store",
+    "NOT_ARCHIVED": "filters",
     "Notice": "notices",
     "RunSummary": "summaries",
     "Sibling": "summaries",

@@ -93,6 +93,18 @@ def query_of(filters: Iterable[Filter]) -> Query | None:
     return And(tuple(part for one in parts for part in conjuncts(one))) if parts else None
 
 
+NOT_ARCHIVED = "archived=false"
+"""The filter of lists that nobody has asked for archived runs."""
+
+
+def unless_archived(filters: Iterable[Filter]) -> list[Filter]:
+    """A filter that leaves out archived runs, unless it says itself which of them it is about. Raises
+    StoreError."""
+    query = query_of(filters)
+    given: list[Filter] = [] if query is None else [query]
+    return given if any(term.name == "archived" for term in terms_of(query)) else [*given, NOT_ARCHIVED]
+
+
 def conditions(filters: Iterable[Filter]) -> list[sa.ColumnElement[bool]]:
     """A filter as conditions on `runs`, which must all hold. Raises StoreError."""
     return [_condition(part) for part in conjuncts(query_of(filters))]

@@ -33,9 +33,6 @@ MAX_CANDIDATES = 5
 MOST_AT_ONCE = 10_000
 """Ids in one statement; SQLite takes 32,766."""
 
-NOT_ARCHIVED = "archived=false"
-"""The filter of lists that nobody has asked for archived runs."""
-
 
 def _grouped(filters: Sequence[terms.Filter]) -> list[terms.Filter]:
     query = terms.query_of(filters)

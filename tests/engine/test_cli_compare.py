@@ -135,6 +135,24 @@ def test_the_literature_is_beside_runs_of_the_classes_of_cityscapes(
     assert "LETNet" not in seg(f"compare aaaa --published --format {form}").out
 
 
+def test_a_filter_leaves_out_what_is_archived_as_the_list_does(seg: Command, workspace: Workspace) -> None:
+    import_made_up_run(workspace, "eeee5555", scored(0.9), name="slow and archived")
+
+    def compared(where: str) -> list[str]:
+        return [entry["runs"][0] for entry in seg(f"compare --where '{where}' --format json").json["entries"]]
+
+    assert compared("slow") == ["eeee5555", "bbbb2222", "aaaa1111"]
+    seg("archive eeee")
+    assert compared("slow") == ["bbbb2222", "aaaa1111"] == [run["id"] for run in seg("runs slow --json").json]
+    assert compared("slow archived=true") == ["eeee5555"]
+    named = seg("compare --where name~archived")
+    assert named.err == (
+        "error: --where: The only run that matches name~archived does not match archived=false.\n"
+    )
+    assert "does not match archived=false" in seg("runs name~archived").err
+    assert "no run matches" in seg("explain name~archived").err
+
+
 def test_evaluations_on_two_other_data_sets_are_not_taken_for_one(seg: Command, workspace: Workspace) -> None:
     scores = {"aaaa1111": {"night": 0.2, "rain": 0.4}, "cccc3333": {"rain": 0.5, "night": 0.1}}
     for source, by_world in scores.items():

@@ -224,7 +224,7 @@ def test_a_run_is_renamed_moved_archived_and_protected_and_a_rebuilt_database_kn
 def test_a_run_that_goes_on_is_in_lists_again(seg: Command, workspace: Workspace) -> None:
     import_made_up_run(workspace, "aaaa1111", stopped_journal())
     assert seg("archive aaaa").status == 0
-    assert "all 1 runs are archived" in seg("runs").err
+    assert "the only run is archived" in seg("runs").err
     assert seg("requeue aaaa").status == 0
     assert [run["status"] for run in seg("runs --json").json] == ["queued"]
 
