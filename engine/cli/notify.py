@@ -84,7 +84,9 @@ def show_notices(workspace: Workspace, test: bool, as_json: bool) -> int:
             recent = store.notices.recent(RECENT)
     if as_json:
         records = [{name: getattr(one, name) for name in Notice.__slots__} for one in recent]
-        print_json({"settings": {c: shown_target(c, config) for c in CHANNELS}, "notices": records})
+        settings = {channel: shown_target(channel, config) for channel in CHANNELS}
+        about = {"about": list(config.scopes), "terminal": config.terminal}
+        print_json({"settings": settings | about, "notices": records})
         return 0
     for channel in CHANNELS:
         output.say(f"{channel:8} {shown_target(channel, config) or '-'}")

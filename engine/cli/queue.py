@@ -55,8 +55,8 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
     if as_json:
         record = {
             "agent": agent.as_json() if agent else None,
-            "active": [queue_record(row) for row in active],
-            "queued": [queue_record(row) for row in queued],
+            "active": [queue_record(row, waits) for row in active],
+            "queued": [queue_record(row, waits) for row in queued],
             "holding": [state.as_json() for state in holding],
         }
         print_json(record)
@@ -73,9 +73,17 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
         notices.say("no agent is running on this host; start one with `seg-engine agent`")
 
 
-def queue_record(row: RunRow) -> dict[str, Any]:
+def queue_record(row: RunRow, waits: Mapping[str, Wait]) -> dict[str, Any]:
+    """A run as JSON values, with what the table says of its device and its time: `why` a queued one waits and
+    in how many seconds it may begin, or one at work end; null where nobody knows."""
     fields = ("id", "name", "experiment", "status", "priority", "paused", "after", "queued_at", "claimed_by")
-    return {name: getattr(row, name) for name in fields}
+    wait = waits.get(row.id)
+    return {name: getattr(row, name) for name in fields} | {
+        "device": slot_or_wanted(row),
+        "why": wait.why if wait is not None else "",
+        "begins_in_seconds": wait.seconds if wait is not None else None,
+        "ends_in_seconds": row.eta_seconds if row.status != "queued" else None,
+    }
 
 
 def queue_table(

@@ -80,6 +80,7 @@ def as_record(page: RunPage) -> dict[str, Any]:
             ("picture", page.files.picture),
         )
     }
+    record["best_trials"] = [run.id for run in page.best_trials]
     found = page.reproduction
     record["reproduction"] = reproduction_record(found) if found is not None else None
     record["alive"], record["last_beat"] = page.files.alive, page.files.last_beat

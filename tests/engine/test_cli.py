@@ -402,6 +402,17 @@ def test_show_as_json_holds_curve_events_scores_and_files(seg: Command, workspac
     assert run["next"][-1] == "seg-engine runs --experiment paper"
 
 
+def test_show_as_json_names_the_best_trials_of_the_search_as_the_text_does(
+    seg: Command, workspace: Workspace
+) -> None:
+    for trial, (run_id, tags) in enumerate((("aaaa1111", ("best",)), ("bbbb2222", ()))):
+        import_made_up_run(
+            workspace, run_id, finished_journal(), name=run_id, experiment="tune", trial=trial, tags=tags
+        )
+    assert "trial 1 of tune; best so far: 0" in seg("show bbbb").out
+    assert seg("show bbbb --json").json["best_trials"] == ["aaaa1111"]
+
+
 def write_gallery(run: RunDir, epoch: int) -> None:
     """One sample of 32x48 whose left half is right and whose right half is wrong."""
     target = np.zeros((32, 48), dtype=np.uint8)

@@ -159,7 +159,10 @@ def test_servers_that_are_slow_refuse_or_complain_hold_nobody_up_and_are_not_ask
         assert "Connection refused" in refusal
         assert told(store, workspace) == []
     assert len(hook.got) == 2
-    states = [(one["state"], one["channel"]) for one in seg("notify --json").json["notices"]]
+    record = seg("notify --json").json
+    assert record["settings"].keys() == {"url", "mail", "command", "about", "terminal"}
+    assert (record["settings"]["about"], record["settings"]["terminal"]) == (["run"], True)
+    states = [(one["state"], one["channel"]) for one in record["notices"]]
     assert states == [("failed", "url")] * 3
     shown = seg("notify").out
     assert "Connection refused" in shown

@@ -196,6 +196,10 @@ def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, stor
         ["1", "bbbbbbbb", "after", "aaaaaaaa"],
         ["2", "aaaaaaaa", "paused", "aaaaaaaa"],
     ]
+    told = [
+        (run["why"], run["begins_in_seconds"], run["device"]) for run in seg("queue --json").json["queued"]
+    ]
+    assert told == [("after aaaaaaaa", None, "auto"), ("paused", None, "auto")]
     assert seg("queue priority 3 aaa").status == 0
     assert [run["id"] for run in seg("queue --json").json["queued"]] == ["aaaaaaaa", "bbbbbbbb"]
     assert seg("queue unpause").status == 0
