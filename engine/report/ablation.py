@@ -17,7 +17,7 @@ from engine.config.run_config import RunConfig
 from engine.config.stored import recorded
 from engine.report.compare import config_but_for_the_seed, group_name, same_but_for_the_seed
 from engine.report.measures import ComparedRun
-from engine.report.paired import PairedDifference, paired_difference
+from engine.report.paired import PairedDifference, by_seed, paired_difference
 from engine.store import RunRow
 
 Group = Sequence[ComparedRun]
@@ -131,8 +131,5 @@ def _bought(group: Group, ingredient: Ingredient, without: Group) -> Bought:
 
 def paired(of: Group, to: Group, measure: str) -> PairedDifference | None:
     """The difference of a field of the rows, paired by seed."""
-    one, other = (
-        {run.row.seed: value for run in group if (value := getattr(run.row, measure)) is not None}
-        for group in (of, to)
-    )
+    one, other = (by_seed((run.row.seed, getattr(run.row, measure)) for run in group) for group in (of, to))
     return paired_difference(one, other)

@@ -18,7 +18,7 @@ from engine.report.compare_formats import number
 from engine.report.environments import DICE
 from engine.report.measures import ComparedRun, summarised
 from engine.report.page import Block, Bullets, Cell, Heading, table, text
-from engine.report.paired import PairedDifference, paired_difference
+from engine.report.paired import PairedDifference, by_seed, paired_difference
 from engine.store import EnvironmentRow, RunRow
 
 _ABOUT = {remedy.name: remedy.about for remedy in REMEDIES}
@@ -85,8 +85,7 @@ def _away(arms: Mapping[tuple[str, ...], list[ComparedRun]]) -> Away | None:
 
 def _bought(of: Group, to: Group, environment: str, measure: str) -> PairedDifference | None:
     one, other = (
-        {run.row.seed: value for run in group if (value := _score(run, environment, measure)) is not None}
-        for group in (of, to)
+        by_seed((run.row.seed, _score(run, environment, measure)) for run in group) for group in (of, to)
     )
     return paired_difference(one, other)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -23,6 +23,15 @@ class PairedDifference:
     def is_noise(self) -> bool | None:
         """Whether chance explains it, as the interval includes 0; None: it is not known."""
         return None if self.interval is None else self.interval[0] <= 0 <= self.interval[1]
+
+
+def by_seed(numbers: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """The number of each seed, of several runs of one seed their mean; a run that has none is left out."""
+    found: dict[int, list[float]] = {}
+    for seed, number in numbers:
+        if number is not None:
+            found.setdefault(seed, []).append(number)
+    return {seed: mean(of_seed) for seed, of_seed in found.items()}
 
 
 def paired_difference(of: Mapping[int, float], to: Mapping[int, float]) -> PairedDifference | None:

@@ -10,7 +10,7 @@ import pytest
 
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
-from engine.report.ablation import ablations_of
+from engine.report.ablation import ablations_of, paired
 from engine.report.beyond import beyond_blocks, beyond_record, findings_of
 from engine.report.measures import ComparedRun
 from engine.report.page import to_markdown
@@ -78,6 +78,19 @@ def test_what_seeds_agree_on_is_no_noise_and_one_seed_says_nothing_of_it() -> No
     assert alone is not None
     assert (alone.interval, alone.is_noise) == (None, None)
     assert paired_difference({0: 0.6}, {1: 0.5}) is None
+
+
+def test_of_several_runs_of_a_seed_the_mean_is_paired_in_whatever_order_they_come(make: Make) -> None:
+    whole = [make("quick", 0.6, 0), make("quick", 0.7, 1)]
+    flipless = [
+        make("mine", 0.2, 0, keys={"augment.flip": 0}, finished=False),
+        make("mine", 0.5, 0, keys={"augment.flip": 0}),
+        make("mine", 0.6, 1, keys={"augment.flip": 0}),
+    ]
+    for without in (flipless, flipless[::-1]):
+        found = paired(whole, without, "best_dice")
+        assert found is not None
+        assert (found.n, found.mean) == (2, pytest.approx(((0.6 - 0.35) + (0.7 - 0.6)) / 2))
 
 
 # --- Which runs belong together ----------------------------------------------------------------
