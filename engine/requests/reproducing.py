@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,10 @@ ABOUT, CONFIG, ENVIRONMENT, LOCK, SCORES, SPLIT = (
 
 _STAMP = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a ZIP file can hold: when a bundle was written is no part of it."""
+
+
+_DAMAGED = (zlib.error, lzma.LZMAError, OSError, EOFError)
+"""What unpacking a file of a ZIP file fails with that is damaged, by how it was packed."""
 
 
 class BundleError(EngineError):
@@ -104,7 +110,10 @@ def first_in(path: Path) -> First:
         raise BundleError(f"{shown(path)}: is no bundle of seg-engine: it has no {error.args[0]}") from error
     except ValidationError as error:
         raise BundleError(f"{shown(path)}: {ABOUT}: {error.errors()[0]['msg']}") from error
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGED as error:
+        told = f"is damaged: {str(error) or 'a file in it ends too early'}"
+        raise BundleError(f"{shown(path)}: {told}") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
         told = "is no ZIP file" if isinstance(error, zipfile.BadZipFile) else error
         raise BundleError(f"{shown(path)}: {told}") from error
 

@@ -116,6 +116,22 @@ def test_what_is_no_bundle_is_refused_in_a_line_and_nothing_is_made(
     assert not list(workspace.root.iterdir())
 
 
+@pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_bundle_that_somebody_packed_again_and_was_damaged_since_is_one_line(
+    seg: Command, workspace: Workspace, tmp_path: Path, packed: int
+) -> None:
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", packed) as bundle:
+        bundle.writestr("about.json", json.dumps(list(range(9999))))
+        begins = len("about.json") + 30  # behind the header of the file
+    content = bytearray(path.read_bytes())
+    content[begins + 9 : begins + 200] = b"\xff" * 191
+    path.write_bytes(content)
+    refused = seg(f"reproduce {path}")
+    assert (refused.status, refused.err.count("\n")) == (BAD_USE, 1), refused.err
+    assert refused.err.startswith(f"error: {path}: is damaged: ")
+
+
 def test_data_that_is_not_here_and_runs_without_scores_are_refused(
     seg: Command, first: RunDir, workspace: Workspace, tmp_path: Path
 ) -> None:
