@@ -14,7 +14,7 @@ from engine.data.prune import CacheInfo
 from engine.exits import first_few
 from engine.report.tables import Column, data_size, text_table
 from engine.requests.cleaning import KINDS, OF_RUNS, Usage, Users, caches, free, free_caches, survey
-from engine.store import Store
+from engine.store import NoSuchRun, Store
 from engine.workspace import Workspace
 
 _LARGEST = 10
@@ -41,28 +41,30 @@ def clean(
         if as_json and not sure:
             print_json(_record(found, cached))
         elif not kinds:
-            _overview(found, cached)
+            _overview(found, None if prefixes else cached)
         elif sure:
             _free(workspace, store, kinds, found, users, as_json)
         else:
             _would_free(kinds, found, cached)
 
 
-def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo]) -> None:
-    sizes = {"caches": sum(cache.bytes for cache in cached)}
+def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> None:
+    """What takes the disk; without `cached`, which are of no run, of some runs alone."""
+    sizes = {} if cached is None else {"caches": sum(cache.bytes for cache in cached)}
     free_of = dict(sizes)
     for kind in OF_RUNS:
         sizes[kind] = sum(usage.bytes[kind] for usage in found)
         free_of[kind] = sum(usage.free(kind) for usage in found)
     columns = [
-        Column("kind", [(kind, "bold") for kind in KINDS]),
-        Column("on disk", [data_size(sizes[kind]) for kind in KINDS], right=True),
-        Column("can be freed", [data_size(free_of[kind]) for kind in KINDS], right=True),
-        Column("what it is", list(KINDS.values()), least=20, rank=1),
+        Column("kind", [(kind, "bold") for kind in sizes]),
+        Column("on disk", [data_size(size) for size in sizes.values()], right=True),
+        Column("can be freed", [data_size(free_of[kind]) for kind in sizes], right=True),
+        Column("what it is", [KINDS[kind] for kind in sizes], least=20, rank=1),
     ]
     output.say(text_table(columns, output.table_width))
     rest = sum(usage.bytes["best"] + usage.bytes["other"] for usage in found)
-    output.say(f"\nbest checkpoints and all else of {len(found)} runs, never freed: {data_size(rest)}\n")
+    whose = f"{len(found)} run{'' if len(found) == 1 else 's'}"
+    output.say(f"\nbest checkpoints and all else of {whose}, never freed: {data_size(rest)}\n")
     largest = [usage for usage in found[:_LARGEST] if usage.total]
     if largest:
         parts = (*OF_RUNS, "best", "other")
@@ -77,15 +79,18 @@ def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo]) -> None:
             Column("in all", [data_size(usage.total) for usage in largest], right=True),
         ]
         output.say(text_table(columns, output.table_width))
-    notices.say(f"next: seg-engine clean {'|'.join(KINDS)}")
+    notices.say(f"next: seg-engine clean {'|'.join(sizes)}")
 
 
 def _would_free(kinds: Sequence[str], found: Sequence[Usage], cached: Sequence[CacheInfo]) -> None:
     total = 0
     if "caches" in kinds:
         total += sum(cache.bytes for cache in cached)
-        for cache in first_few(cached):
+        some = first_few(cached)
+        for cache in some:
             output.say(f"{data_size(cache.bytes):>9}  cache {cache.key} of {cache.root}")
+        if len(some) < len(cached):
+            output.say(f"and {len(cached) - len(some):,} more caches; --json lists all")
     of_runs = [(kind, usage) for kind in kinds if kind in OF_RUNS for usage in found if usage.free(kind)]
     total += sum(usage.free(kind) for kind, usage in of_runs)
     shown = first_few(of_runs)
@@ -121,6 +126,8 @@ def _free(
                 continue
             try:
                 why = free(workspace, store, usage.row.id, kind, users)
+            except NoSuchRun:
+                why = "the run was deleted meanwhile"
             except OSError as error:
                 why = f"{error.filename}: {error.strerror}"
             if why:

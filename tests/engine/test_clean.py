@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
+from engine.data.prune import CacheInfo
 from engine.requests.cleaning import Users, free
 from engine.run.directory import RunDir
 from engine.run.events import Stopped
@@ -112,6 +115,40 @@ def test_who_came_meanwhile_keeps_its_source_and_configs_are_read_once(
         assert free(workspace, store, "aaaa1111", "logs", users) == ""
     assert (runs["plain"].checkpoints / "last.pt").exists()
     assert not runs["plain"].log.exists()
+
+
+def test_of_one_run_nothing_is_said_of_the_caches_which_are_of_none(
+    seg: Command, runs: dict[str, RunDir], workspace: Workspace
+) -> None:
+    told = seg("clean --run plain").out
+    assert [line.split()[0] for line in told.splitlines()[1:4]] == ["last", "galleries", "logs"]
+    assert "caches" not in told
+    assert "all else of 1 run, never" in told
+
+
+def test_caches_that_there_is_no_line_for_are_counted(
+    seg: Command, runs: dict[str, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [CacheInfo(f"{i:016x}", Path("/c"), 10, 1, (8, 8), "/data", 0.0, 0.0) for i in range(13)]
+    monkeypatch.setattr("engine.cli.clean.caches", lambda workspace: found)
+    told = seg("clean caches").out
+    assert told.count("  cache ") == 10
+    assert "and 3 more caches; --json lists all" in told
+
+
+def test_a_run_that_is_deleted_meanwhile_does_not_keep_the_others(
+    seg: Command, runs: dict[str, RunDir], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def freed(workspace: Workspace, store: Store, run_id: str, kind: str, users: Users) -> str:
+        if run_id == "aaaa1111":
+            store.lifecycle.delete(run_id)  # by another terminal, since what there is was read
+        return free(workspace, store, run_id, kind, users)
+
+    monkeypatch.setattr("engine.cli.clean.free", freed)
+    done = seg("clean logs --yes")
+    assert done.status == 0
+    assert "aaaa1111: logs kept: the run was deleted meanwhile" in done.err
+    assert not runs["source"].log.exists()
 
 
 def test_wrong_words_free_nothing(seg: Command, runs: dict[str, RunDir]) -> None:
