@@ -14,6 +14,7 @@ from rich.text import Text
 from engine.cli.console import notices, progress_bar
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data
+from engine.cli.typed import typed
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.data.checks import Known, Log
@@ -156,7 +157,7 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
     with workspace.open_store() as store:
         cards = queue_plan(workspace, store, plan, experiment, common.priority)
     tell_queued(workspace, cards, common.as_json)
-    notices.say(f"{count} queued; when they have finished: seg-engine report {experiment}")
+    notices.say(f"{count} queued; when they have finished: {typed('report', experiment)}")
 
 
 def plan_table(plan: Plan) -> Text:

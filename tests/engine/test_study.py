@@ -101,9 +101,9 @@ def test_a_folder_that_took_no_part_is_scored_too(scenes: Path) -> None:
 def test_the_whole_set_is_queued_with_what_waits_for_what(
     seg: Command, workspace: Workspace, scenes: Path, called: list[Workspace]
 ) -> None:
-    done = seg(f"study paper --data '{scenes}' {SMALL} --yes")
+    done = seg(f"study paper --data '{scenes}' {SMALL} --experiment 'my study' --yes")
     assert done.status == 0
-    assert "10 runs queued; when they have finished: seg-engine report paper" in done.err
+    assert "10 runs queued; when they have finished: seg-engine report 'my study'" in done.err
     with workspace.open_store() as store:
         rows = store.queue.waiting()
         after = {row.name: row.after and store.run(row.after).name for row in rows}
@@ -118,7 +118,7 @@ def test_the_whole_set_is_queued_with_what_waits_for_what(
     }
     outside = next(row for row in rows if row.name == "paper-unet-external-original")
     assert (outside.config["data"]["split"], outside.config["evaluate"]["at"]) == ("official", "original")
-    assert {row.experiment for row in rows} == {"paper"}
+    assert {row.experiment for row in rows} == {"my study"}
     assert called == [workspace]
 
 
