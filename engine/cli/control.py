@@ -19,13 +19,16 @@ from engine.requests import deleting, lifecycle, refusals
 from engine.requests.configs import check_runnable, with_data_root
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
-from engine.store import RunRow, Store, StoreError
+from engine.store import BEST, PRUNED, RunRow, Store, StoreError
 from engine.tasks import epochs_done
 from engine.visible import one_line
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from engine.cli.repeating import Again
+
+OF_TRIALS = (BEST, PRUNED)
+"""Tags that a search gives its trials; a run that is made once more is none."""
 
 _FATES = {
     "stopped": "stopped: removed from the queue",
@@ -68,12 +71,13 @@ def rerun(workspace: Workspace, wanted: Again) -> int:
         check_runnable(config)
         check_data(config, workspace)
         model = before.read_card()
+        tags = model.tags if model.trial is None else tuple(tag for tag in model.tags if tag not in OF_TRIALS)
         card = RunCard(
             id=new_run_id(),
             name=wanted.name or one_line(model.name),
             experiment=wanted.experiment or one_line(model.experiment),
             created=time.time(),
-            tags=model.tags if wanted.tag is None else tuple(dict.fromkeys(filter(None, wanted.tag))),
+            tags=tags if wanted.tag is None else tuple(dict.fromkeys(filter(None, wanted.tag))),
             note=wanted.note,
         )
         return queue_or_start(workspace, store, card, config, wanted.queued, as_json)

@@ -22,6 +22,7 @@ from engine.report.triptych import gallery_picture
 from engine.requests.refusals import Refused
 from engine.run.files import FULL, absolute
 from engine.store import RunRow, Store
+from engine.tasks import TASKS
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ def export_records(workspace: Workspace, wanted: Export) -> None:
     with open_existing(workspace) as store:
         ids = dict.fromkeys(store.resolve(name) for name in wanted.runs)
         runs = [_recorded(workspace, store, store.run(run_id)) for run_id in ids]
+    for row in (run.row for run in runs if run.row.source):
+        if not TASKS[row.task].evaluates:
+            told = f"what the task {row.task} finds is in no table; `seg-engine show {row.id} --json` has it"
+            notices.note(f"{row.id}: {told}")
+        elif row.source not in ids:
+            notices.note(
+                f"{row.id}: its scores are in the tables of {row.source}, whose network it scored, not here"
+            )
     refuse_unwritable(folder.parent, "use --out DIR to write elsewhere")
     with _made_whole(folder):
         made = form.write(folder, runs)

@@ -22,6 +22,7 @@ from engine.cli.main import app
 from engine.config.files import load_config
 from engine.config.keys import with_values
 from engine.config.recipes import RECIPES, get_recipe
+from engine.data.synthetic import synthesize
 from engine.errors import EngineError
 from engine.exits import BAD_USE, FAULT
 from engine.host.processes import identify
@@ -29,7 +30,15 @@ from engine.run.directory import RunDir
 from engine.workspace import Workspace
 from tests.conftest import REPOSITORY
 from tests.engine.conftest import Command, import_made_up_run
-from tests.engine.made_up_runs import MadeUpJournal, finished_journal, make_run_dir
+from tests.engine.made_up_runs import (
+    MadeUpJournal,
+    evaluation_config,
+    evaluation_journal,
+    finished_journal,
+    make_run_dir,
+    robustness_config,
+    robustness_journal,
+)
 
 # --- Wrong words -------------------------------------------------------------------------------
 
@@ -516,3 +525,33 @@ def test_what_is_said_of_a_finished_evaluation_is_refused_of_a_job_that_nobody_w
     assert f"{option.split()[0]}: needs the finished evaluation" in done.err
     assert len(done.err.splitlines()) == 1
     assert [run["id"] for run in seg("runs --json").json] == ["aaaa1111"]
+
+
+def test_an_export_says_where_the_results_are_of_a_run_that_looks_at_another(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal())
+    evaluation = evaluation_journal("aaaa1111", {"a": 0.5})
+    import_made_up_run(workspace, "eval0000", evaluation, config=evaluation_config("aaaa1111"))
+    import_made_up_run(workspace, "robu0000", robustness_journal(), config=robustness_config("aaaa1111"))
+    alone = seg(f"export eval0000 robu0000 --format csv --out {tmp_path / 'alone'}")
+    assert alone.err.splitlines() == [
+        "note: eval0000: its scores are in the tables of aaaa1111, whose network it scored, not here",
+        "note: robu0000: what the task robustness finds is in no table; "
+        "`seg-engine show robu0000 --json` has it",
+    ]
+    assert seg(f"export eval0000 aaaa1111 --format csv --out {tmp_path / 'both'}").err == ""
+    assert len((tmp_path / "both" / "evaluations.csv").read_text().splitlines()) > 1
+
+
+def test_a_rerun_of_a_trial_is_not_the_best_of_its_search(
+    seg: Command, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthesize(tmp_path / "scenes", images=10, size=(64, 64), seed=1)
+    monkeypatch.setattr("engine.cli.queue.ensure_agent", lambda workspace: None)
+    config = with_values(get_recipe("quick"), {"data.root": str(tmp_path / "scenes"), "data.size": "32x64"})
+    import_made_up_run(
+        workspace, "aaaa1111", finished_journal(), config=config, trial=0, tags=("best", "night")
+    )
+    assert seg("rerun aaaa1111 --queue").status == 0
+    assert [run["tags"] for run in seg("runs --status queued --json").json] == [["night"]]
