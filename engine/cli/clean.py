@@ -50,7 +50,7 @@ def clean(
 
 def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> None:
     """What takes the disk; without `cached`, which are of no run, of some runs alone."""
-    sizes = {} if cached is None else {"caches": sum(cache.bytes for cache in cached)}
+    sizes: dict[str, int] = {} if cached is None else {"caches": sum(cache.bytes for cache in cached)}
     free_of = dict(sizes)
     for kind in OF_RUNS:
         sizes[kind] = sum(usage.bytes[kind] for usage in found)

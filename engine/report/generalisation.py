@@ -12,7 +12,7 @@ from typing import Any
 from engine.config.remedies import OF_REMEDIES, REMEDIES, WEIGHTS, remedies_of
 from engine.config.stored import flat_config, recorded
 from engine.report.ablation import Group, system_name
-from engine.report.beyond import INTERVAL, difference_cells, verdict
+from engine.report.beyond import INTERVAL, difference_cells, unfinished, verdict
 from engine.report.compare import config_but_for_the_seed
 from engine.report.compare_formats import number
 from engine.report.environments import DICE
@@ -119,6 +119,7 @@ def generalisation_blocks(found: Sequence[Away]) -> list[Block]:
     for away in found:
         blocks.append(Heading(away.name, 3))
         blocks.append(table(_HEADER, map(_cells, away.helped), numbers_from=2))
+        blocks += unfinished(group for each in away.helped for group in (each.baseline, each.with_it))
         blocks.append(text(_story(away)))
     merged = dict.fromkeys(row.merged for away in found for run in away.baseline for row in run.environments)
     blocks += [text(f"Merged before scoring: {told}.") for told in merged if told]

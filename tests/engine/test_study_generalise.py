@@ -131,6 +131,7 @@ def test_the_report_says_what_each_remedy_bought_where(tmp_path: Path) -> None:
     assert "| photometric | town | 3 | 0.2100 ± 0.0100 | 0.3103 ± 0.0105 | +0.1003 \\[" in page
     assert "Beyond noise, what helps is photometric in town." in page
     assert "| randconv | validation | 3 |" in page
+    assert "Not finished, and here with the best so far: unet baseline seed=0 (queued, epoch 0/" in page
     assert "Merged before scoring: rider: rider + bicycle." in page
     assert generalisation_blocks(what_helped(runs[:3])) == []
 
