@@ -169,12 +169,15 @@ def _ood(material: _Material) -> Figure:
 
 def _one_detection(material: _Material) -> RunRow:
     if len(material.runs) > 1:
-        raise FigureError(f"score maps show one run; {len(material.runs)} were given")
+        raise FigureError(
+            f"out-of-distribution results are drawn of one run; {len(material.runs)} were given"
+        )
     results = material.runs[0].ood
     if not results:
         run_id = material.runs[0].row.id
         raise FigureError(
-            f"{run_id} has no score maps; run `seg-engine ood {run_id} --ood-data ROOT` makes some"
+            f"{run_id} has no out-of-distribution results; `seg-engine ood {run_id} --ood-data ROOT` "
+            "measures some"
         )
     return material.store.run(results[-1].rows[0].run_id)
 

@@ -153,11 +153,12 @@ def test_the_former_name_of_a_figure_draws_it_with_a_note(seg: Command, looked_a
     [
         (
             "figure ood other",
-            "has no score maps; run `seg-engine ood bbbb2222 --ood-data ROOT` makes some",
+            "has no out-of-distribution results; `seg-engine ood bbbb2222 --ood-data ROOT` measures some",
         ),
         ("figure ood good --score mps", "--score mps: must be one of msp, entropy"),
         ("figure ood good --score msp", "out__a_msp.png is missing from the gallery"),
-        ("figure ood good other", "score maps show one run; 2 were given"),
+        ("figure ood good other", "out-of-distribution results are drawn of one run; 2 were given"),
+        ("figure coverage good other", "out-of-distribution results are drawn of one run; 2 were given"),
         ("figure generalise other", "no run was scored in other environments"),
         ("figure robustness strange", "no run was scored on corrupted images"),
         ("figure robustness good --measure loss", "loss: corrupted images have dice"),
