@@ -124,7 +124,15 @@ def _folders(ctx: typer.Context) -> list[Path]:
     folders = (
         [folder for folder in place.iterdir() if not folder.name.startswith(".")] if place.is_dir() else []
     )
-    return sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    return sorted(folders, key=_changed_at, reverse=True)
+
+
+def _changed_at(folder: Path) -> float:
+    """0 for a folder that has gone since it was listed, and for a link that leads nowhere now."""
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _cards(folders: Iterable[Path]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.host.access import explain
-from engine.store import StoreError
+from engine.store import NoSuchRun, StoreError
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def catch_up(store: Store, workspace: Workspace, say: Callable[[str], None]) -> 
                 refresh(store, [run])
             elif run.journal.is_file() and run.journal.stat().st_size > row.journal_offset:
                 say(f"{row.id} is shown from the database; its journal has newer entries")
+        except NoSuchRun:
+            continue  # deleted meanwhile
         except JournalError as error:
             say(f"{row.id} is shown from an earlier state: {error}")
         except OSError as error:

@@ -16,6 +16,7 @@ import pytest
 import typer
 from PIL import Image
 
+from engine.agent.ingest import refresh
 from engine.cli import looking
 from engine.cli.figure_options import FIGURES
 from engine.cli.main import app
@@ -27,6 +28,7 @@ from engine.errors import EngineError
 from engine.exits import BAD_USE, FAULT
 from engine.host.processes import identify
 from engine.run.directory import RunDir
+from engine.store import Store
 from engine.workspace import Workspace
 from tests.conftest import REPOSITORY
 from tests.engine.conftest import Command, import_made_up_run
@@ -375,6 +377,25 @@ def test_a_worker_that_died_unwatched_is_not_said_to_run(seg: Command, workspace
     run.proc_file.write_text(json.dumps(gone))
     run_now = seg("runs --json").json[0]
     assert (run_now["status"], run_now["cause"]) == ("failed", "killed")
+
+
+def test_a_run_that_is_deleted_while_the_others_are_looked_at_does_not_hide_them(
+    seg: Command, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    import_made_up_run(workspace, "aaaa1111", journal)
+    import_made_up_run(workspace, "bbbb2222", finished_journal())
+
+    def refreshed(store: Store, runs: list[RunDir]) -> None:
+        for run in runs:
+            store.lifecycle.delete(run.id)  # by another terminal, since it was listed
+        refresh(store, runs)
+
+    monkeypatch.setattr("engine.agent.ingest.refresh", refreshed)
+    done = seg("runs --json")
+    assert (done.status, done.err) == (0, "")
+    assert [run["id"] for run in done.json] == ["bbbb2222"]
 
 
 def test_a_damaged_journal_of_one_run_does_not_hide_the_others(seg: Command, workspace: Workspace) -> None:

@@ -101,6 +101,12 @@ def test_each_word_is_offered_what_it_may_be(line: str, some: list[str]) -> None
         assert "--yes" not in found  # a run of that name would be taken for the option
 
 
+def test_a_run_that_lies_on_a_disk_that_is_away_does_not_hide_the_others(runs: Workspace) -> None:
+    (runs.runs / "eeee5555").symlink_to("/nowhere/runs/eeee5555")
+    found = list(candidates(typer.main.get_command(app), ["show"], ""))
+    assert {"aaaa1111", "eeee5555", "night"} <= set(found)
+
+
 def ask(program: Path, shell: str, line: str, **more: str) -> str:
     """What the program answers a shell; it never says anything else."""
     done = subprocess.run(
