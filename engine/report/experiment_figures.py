@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,12 +112,24 @@ def _at_budget(equal: EqualBudget) -> tuple[Figure, str]:
 
 
 def _classes(experiment: Experiment) -> tuple[Figure, str]:
+    """The best entries, as many as there is room for."""
     comparison = experiment.comparison
     caption = "Dice by class on the validation split, at each run's best epoch."
-    if len(comparison.entries) > MOST_ENTRIES:
-        chosen = sorted(_scored(comparison), key=_dice, reverse=True)[:MOST_ENTRIES]
-        raise FigureError(f"{len(chosen)} of {len(comparison.entries)} entries fit")
-    return classes_figure(comparison, 2), caption
+    if len(comparison.entries) <= MOST_ENTRIES:
+        return classes_figure(comparison, 2), caption
+    best = sorted(_scored(comparison), key=_dice, reverse=True)[:MOST_ENTRIES]
+    if not best:
+        raise FigureError("no entry has a Dice of its own")
+    places = [place for place, entry in enumerate(comparison.entries) if entry in best]
+    caption += f" The best {len(places)} of {len(comparison.entries)}."
+    chosen = replace(
+        comparison,
+        entries=tuple(comparison.entries[place] for place in places),
+        classes=tuple(
+            replace(row, dice=tuple(row.dice[place] for place in places)) for row in comparison.classes
+        ),
+    )
+    return classes_figure(chosen, 2), caption
 
 
 def _samples(experiment: Experiment, gallery_of: Callable[[str], Path]) -> tuple[Figure, str]:

@@ -84,6 +84,8 @@ def test_of_many_runs_the_best_are_compared_and_that_is_said(seg: Command, works
     assert seg("report x").status == 0
     markdown = (workspace.root / "reports" / "x" / "report.md").read_text()
     assert "These are the best 12; 2 other runs are left out." in markdown
+    assert f"at each run's best epoch. The best {MOST_ENTRIES} of 12." in markdown
+    assert (workspace.root / "reports" / "x" / "figures" / "classes.png").is_file()
     assert "seg-engine run quick model.width=1 " in markdown
 
 
