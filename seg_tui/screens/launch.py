@@ -35,7 +35,6 @@ class LaunchScreen(Screen[str | None]):
         &.-low FormTools { margin-top: 0; }
         &.airy FieldRow { margin-bottom: 1; }
         &.airy FieldRow > Input { background: $surface; &:focus { background: $panel; } }
-        &.airy ConfigForm > .config-form--rule { color: $background; }
         &.airy ConfigForm > .section {
             height: 3; padding: 0 0 1 0; border-top: solid $foreground 21.4%;
             &:first-child { height: 2; border-top: none; }

@@ -128,7 +128,7 @@ class FieldRow(Widget):
         text.append("▸" if self.has_focus_within else " ", label)
         text.append(shorten(self.label, LABEL_WIDTH - 4).ljust(LABEL_WIDTH - 4), label)
         # Where rows lie close together, a line before the fields: backgrounds would fuse into one block.
-        text.append("│", self._style("rule"))
+        text.append(" " if self.screen.has_class("airy") else "│", self._style("rule"))
         text.append(" " * (EDITOR_WIDTH + 3))
         text.append(self._remark())
         wrong = self._style("wrong") if self._wrong else ""
