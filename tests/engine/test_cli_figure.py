@@ -67,7 +67,7 @@ def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) ->
         ("figure samples empty", "no gallery yet"),
         ("figure samples good --epoch 2", "the gallery has no epoch 2; it has 3"),
         ("figure samples good empty", "aaaa1111 and bbbb2222 have different classes"),
-        ("figure curves good --columns 3", "should be less than or equal to 2"),
+        ("figure curves good --columns 3", "must be less than or equal to 2"),
         ("figure curves zzzz", "zzzz: no run has that id or name"),
     ],
 )
