@@ -114,7 +114,7 @@ def first_in(path: Path) -> First:
         told = f"is damaged: {str(error) or 'a file in it ends too early'}"
         raise BundleError(f"{shown(path)}: {told}") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
-        told = "is no ZIP file" if isinstance(error, zipfile.BadZipFile) else error
+        told = "is no ZIP file" if isinstance(error, zipfile.BadZipFile) else str(error)
         raise BundleError(f"{shown(path)}: {told}") from error
 
 
