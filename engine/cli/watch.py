@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from codecs import getincrementaldecoder
 
 from engine.agent.ingest import owner_of, refresh
 from engine.cli.console import notices
@@ -76,6 +77,7 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
                 raise RunDirError(f"{run.log}: does not exist yet; the run was never started")
             notices.say("it is queued")
         offset, refreshed, first = 0, time.monotonic(), True
+        decoder = getincrementaldecoder("utf-8")("replace")  # a look may end within a character
         try:
             while True:
                 ended = is_over(store.run(run.id))
@@ -87,7 +89,7 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
                     if first and lines:
                         text = b"".join(text.splitlines(keepends=True)[-lines:])
                     first = False
-                    sys.stdout.write(text.decode(errors="replace"))
+                    sys.stdout.write(decoder.decode(text, final=ended or not follow))
                     sys.stdout.flush()
                 if ended or not follow:
                     return 0

@@ -325,6 +325,23 @@ def test_logs_are_what_the_worker_printed(seg: Command, workspace: Workspace) ->
     assert seg("logs aaaa -f -n 2").out == "two\nthree\n"
 
 
+def test_a_character_that_is_half_written_when_the_log_is_looked_at_stays_whole(
+    seg: Command, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = import_made_up_run(workspace, "aaaa1111", finished_journal())
+    first, rest = "Straß".encode()[:-1], "Straße\n".encode()[5:]
+    run.log.write_bytes(first)
+
+    def write_on(seconds: float) -> None:
+        with run.log.open("ab") as log:
+            log.write(rest)
+
+    looks = iter([False, True])
+    monkeypatch.setattr("engine.cli.watch.is_over", lambda row: next(looks))
+    monkeypatch.setattr("engine.cli.watch.time.sleep", write_on)
+    assert seg("logs aaaa -f").out == "Straße\n"
+
+
 # --- Sweeps --------------------------------------------------------------------------------------
 
 
