@@ -141,11 +141,10 @@ class Run:
 
     def tag(self, *tags: str) -> Run:
         """Add tags. Raises Refused for text that no database keeps."""
-        from engine.requests.lifecycle import set_tags
+        from engine.requests.lifecycle import change_tags
 
         with self.workspace.open(change=True) as store:
-            both = dict.fromkeys([*store.run(self.id).tags, *tags])
-            set_tags(self.workspace.folders, store, self.id, both)
+            change_tags(self.workspace.folders, store, self.id, add=tags)
         return self
 
     def note(self, text: str) -> Run:

@@ -108,10 +108,11 @@ def tag(workspace: Workspace, prefix: str, words: Sequence[str], remove: Sequenc
         missing = [word for word in remove if word not in row.tags]
         if missing:
             raise Refused([f"{row.id}: has no tag {word}" for word in missing])
-        tags = tuple(sorted({*row.tags, *words} - set(remove)))
-        if tags != row.tags and not lifecycle.set_tags(workspace, store, row.id, tags):
-            tell_lost(workspace, row.id)
-        output.say(f"{row.id}  {row.name}  tags: {', '.join(tags) or 'none'}")
+        if words or remove:
+            if not lifecycle.change_tags(workspace, store, row.id, words, remove):
+                tell_lost(workspace, row.id)
+            row = store.run(row.id)
+        output.say(f"{row.id}  {row.name}  tags: {', '.join(row.tags) or 'none'}")
 
 
 def note(workspace: Workspace, prefix: str, text: str | None) -> None:

@@ -110,6 +110,17 @@ def set_tags(workspace: Workspace, store: Store, run_id: str, tags: Iterable[str
     return keep_card(store, workspace.run_dir(run_id))
 
 
+def change_tags(
+    workspace: Workspace, store: Store, run_id: str, add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> bool:
+    """Add tags to a run and take others away; returns whether its folder keeps them, too. Raises Refused,
+    StoreError."""
+    add = tuple(add)
+    refuse_unkeepable(tag=add)
+    store.lifecycle.change_tags(run_id, add, remove)
+    return keep_card(store, workspace.run_dir(run_id))
+
+
 def set_note(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
     """Replace a run's note, "" removes it; returns whether its folder keeps it, too."""
     refuse_unkeepable(note=note)

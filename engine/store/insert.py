@@ -104,6 +104,10 @@ def settle_experiments(connection: sa.Connection, *only: sa.ColumnElement[bool])
     connection.execute(experiments.update().where(used, other, *only).values(created_at=oldest))
 
 
+def tags_of(connection: sa.Connection, run_id: str) -> set[str]:
+    return set(connection.scalars(sa.select(tags.c.tag).where(tags.c.run_id == run_id)))
+
+
 def set_tags(connection: sa.Connection, run_id: str, wanted: Iterable[str]) -> None:
     from engine.run.bounds import is_tag  # the bounds are made of Pydantic's types; looking needs none
 

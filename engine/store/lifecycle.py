@@ -13,7 +13,7 @@ from engine.host.processes import ProcessIdentity
 from engine.store.cleared import NO_END, NO_PROGRESS
 from engine.store.database import Database
 from engine.store.errors import StoreError
-from engine.store.insert import experiment_id, insert_run, set_tags, settle_experiments
+from engine.store.insert import experiment_id, insert_run, set_tags, settle_experiments, tags_of
 from engine.store.lookup import exists, hold, hold_list
 from engine.store.queue import ACTIVE_STATUSES, place_in_line
 from engine.store.rows import END_STATUSES, STATUSES, RunRow, check_status
@@ -108,6 +108,13 @@ class Lifecycle:
             connection.execute(runs.update().where(runs.c.id == run_id).values(change or {"id": run_id}))
             if tags is not None:
                 set_tags(connection, run_id, tags)
+
+    def change_tags(self, run_id: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+        """Add tags to a run and take others away; those that somebody else gives it meanwhile stay."""
+        with self._database.write() as connection:
+            hold(connection, run_id)
+            connection.execute(runs.update().where(runs.c.id == run_id).values(id=run_id))  # for followers
+            set_tags(connection, run_id, (tags_of(connection, run_id) | set(add)) - set(remove))
 
     def archive(self, run_id: str, archived: bool) -> bool:
         """Hide an ended run in lists, or show it again; returns False for one that has not ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
 from engine.exits import BAD_USE
 from engine.host.processes import identify
+from engine.requests.lifecycle import change_tags
 from engine.run.directory import RunCard
 from engine.store import Store
 from engine.workspace import Workspace
@@ -272,6 +274,22 @@ def test_tags_and_notes_survive_a_rebuild(seg: Command) -> None:
     (row,) = seg("runs good --json").json
     assert (row["tags"], row["note"]) == (["best"], "with the old labels")
     assert seg("note good").out == "with the old labels\n"
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_two_who_tag_a_run_at_once_lose_no_tag(workspace: Workspace) -> None:
+    def add_ten(who: str) -> None:
+        with workspace.open_store() as store:
+            (row,) = (row for row in store.runs() if row.name == "good")
+            for number in range(10):
+                change_tags(workspace, store, row.id, add=[f"{who}{number}"], remove=["night"])
+
+    with ThreadPoolExecutor() as two:
+        for done in [two.submit(add_ten, who) for who in "ab"]:
+            done.result()
+    with workspace.open_store() as store:
+        (row,) = (row for row in store.runs() if row.name == "good")
+    assert set(row.tags) == {f"{who}{number}" for who in "ab" for number in range(10)}
 
 
 @pytest.mark.usefixtures("two_runs")

@@ -23,7 +23,7 @@ from engine.config.run_config import RunConfig
 from engine.config.run_defaults import RunDefaults
 from engine.requests.configs import resolve_config
 from engine.requests.derive import checkpoint_of, derived_config
-from engine.requests.lifecycle import requeue, set_tags, stop
+from engine.requests.lifecycle import change_tags, requeue, stop
 from engine.requests.queueing import Place, enqueue
 from engine.requests.refusals import Refused
 from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler
@@ -270,11 +270,10 @@ class Searching:
         tagged = {row.id: row for row in self.store.runs([f"tag:{BEST}"], experiment=self.search.name)}
         for run_id in best - tagged.keys():
             if self._exists(run_id):
-                tags = self.store.run(run_id).tags
-                set_tags(self.workspace, self.store, run_id, [*tags, BEST])
+                change_tags(self.workspace, self.store, run_id, add=[BEST])
         for row in tagged.values():
             if row.trial is not None and row.id not in best:
-                set_tags(self.workspace, self.store, row.id, [tag for tag in row.tags if tag != BEST])
+                change_tags(self.workspace, self.store, row.id, remove=[BEST])
 
     def _latency(self, trial: FrozenTrial, row: RunRow) -> float | None:
         """Seconds an image of an evaluation, which is queued where there is none; None: not known yet."""
@@ -306,7 +305,7 @@ class Searching:
     def _prune(self, trial: FrozenTrial, row: RunRow) -> None:
         from optuna.trial import TrialState
 
-        set_tags(self.workspace, self.store, row.id, dict.fromkeys([*row.tags, PRUNED]))
+        change_tags(self.workspace, self.store, row.id, add=[PRUNED])
         self.study.tell(trial.number, state=TrialState.PRUNED)
         self._news(trial, "pruned", epoch=row.epoch)
 
