@@ -66,6 +66,14 @@ def test_tables_have_the_numbers_of_the_database_in_each_kind(noted: dict[str, A
     assert len(Workspace(noted["root"], frames="rows").epochs("first", split=None)) == 6
 
 
+def test_tags_are_added_and_a_note_is_replaced(noted: dict[str, Any]) -> None:
+    ws = Workspace(noted["root"], frames="rows")
+    before = ws.runs("name=second")[0].tags
+    ws.run("second").tag("late", "night").tag("late").note("one").note("two")
+    (row,) = ws.runs("name=second")
+    assert (set(row.tags), row.note) == ({*before, "late", "night"}, "two")
+
+
 def test_event_files_are_written_while_the_run_goes_on(noted: dict[str, Any]) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     from tensorboard.util.tensor_util import make_ndarray
