@@ -20,8 +20,9 @@ from engine.losses import LOSSES, LossSection
 from engine.models.layers import kernels_serve
 
 WHOLE_ROW = 16
-"""Classes from which torch's CPU kernel of log-softmax takes a row in vectors, of 16 float32 with AVX-512.
-Shorter rows go number by number: with 11 classes the loss takes seven times as long as with the copies."""
+"""Classes from which torch's CPU kernel of log-softmax takes a row in vectors, of 16 float32 with AVX-512
+(8 with AVX2, where 8 to 15 classes were not measured). Shorter rows go number by number: with 11 classes the
+loss takes seven times as long as with the copies."""
 
 
 class Loss(Protocol):

@@ -14,6 +14,7 @@ from engine.report.page import Block, Cell, Heading, Marked, Picture, table, tex
 from engine.report.paired import CONFIDENCE, PairedDifference
 from engine.report.runs import done
 from engine.report.tables import large, score
+from engine.store import RunRow
 
 _DICE = Metric("best_dice", "Dice", "higher", "score")
 _MIOU = Metric("best_miou", "mIoU", "higher", "score")
@@ -135,10 +136,14 @@ def _mean_dice(group: Group) -> float | None:
 
 def unfinished(groups: Iterable[Group]) -> Iterator[Block]:
     """A line that names the runs whose numbers are not their last ones, where there are any."""
-    rows = {run.row.id: run.row for group in groups for run in group if run.row.status != "finished"}
-    if rows:
-        named = ", ".join(f"{row.name} ({row.status}, epoch {done(row)})" for row in rows.values())
+    if rows := _unfinished_rows(groups):
+        named = ", ".join(f"{row.name} ({row.status}, epoch {done(row)})" for row in rows)
         yield text(f"Not finished, and here with the best so far: {named}.")
+
+
+def _unfinished_rows(groups: Iterable[Group]) -> list[RunRow]:
+    rows = {run.row.id: run.row for group in groups for run in group}
+    return [row for row in rows.values() if row.status != "finished"]
 
 
 def verdict(difference: PairedDifference | None) -> Cell:
@@ -181,12 +186,7 @@ def beyond_record(findings: Findings) -> dict[str, Any]:
                 "amount": equal.budget.amount,
                 "leading": equal.leading.name,
                 "systems": [_standing_record(standing) for standing in equal.standings],
-                "unfinished": [
-                    run.row.id
-                    for standing in equal.standings
-                    for run in standing.runs
-                    if run.row.status != "finished"
-                ],
+                "unfinished": [row.id for row in _unfinished_rows(each.runs for each in equal.standings)],
             }
             for equal in findings.budgets
         ],

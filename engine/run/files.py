@@ -86,7 +86,7 @@ def expanded(path: Path) -> Path:
 def with_tilde(path: Path) -> str:
     """A path as people write it: `~` for their home."""
     home = Path(os.path.expanduser("~"))
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    return str("~" / path.relative_to(home)) if path.is_relative_to(home) else str(path)
 
 
 def sync_folder(folder: Path) -> None:
