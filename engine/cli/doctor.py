@@ -19,7 +19,7 @@ from rich.text import Text
 
 from engine.cli.console import output, print_json
 from engine.host.access import why_unwritable
-from engine.host.cpu import cpu_name
+from engine.host.cpu import bf16_instructions, bf16_is_fast, cpu_name
 from engine.host.processes import available_cores, python_code, python_environment
 from engine.report.tables import data_size
 from engine.workspace import Workspace
@@ -183,10 +183,7 @@ def _processor(workspace: Workspace) -> Iterator[Finding]:
     if quota is not None and quota < allowed:
         said += f"; the container grants time for {quota:g}, and a run takes {available_cores()} by itself"
     yield Finding("cores", "ok", said)
-    flags = set(_read("/proc/cpuinfo").split())
-    fast = sorted(flags & {"amx_bf16", "avx512_bf16"})
-    bf16 = f"bf16 in hardware ({', '.join(fast)})" if fast else "no bf16 in hardware: CPU runs use fp32"
-    yield Finding("processor", "ok", f"{cpu_name()}, {bf16}")
+    yield Finding("processor", "ok", f"{cpu_name()}, {_bf16_of_the_cpu()}")
     memory = dict(line.split()[:2] for line in _read("/proc/meminfo").splitlines())
     if "MemAvailable:" in memory:
         free, total = int(memory["MemAvailable:"]) * 1024, int(memory["MemTotal:"]) * 1024
@@ -194,6 +191,14 @@ def _processor(workspace: Workspace) -> Iterator[Finding]:
         advice = "a run may be killed; a smaller batch_size or runtime.micro_batch needs less" if low else ""
         found = f"{data_size(free)} of {data_size(total)} free"
         yield Finding("memory", "warn" if low else "ok", found, advice)
+
+
+def _bf16_of_the_cpu() -> str:
+    instructions = bf16_instructions()
+    if not instructions:
+        return "no bf16 in hardware: CPU runs use fp32"
+    found = f"bf16 in hardware ({', '.join(instructions)})"
+    return found if bf16_is_fast() else f"{found}, slower than fp32: CPU runs use fp32"
 
 
 def _cgroup_cores() -> float | None:

@@ -80,7 +80,7 @@ class RunConfig(Section):
     batch_size: int = option(64, "Images per step", unit="images", ge=1, le=65536)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto",
-        "auto: bf16 where the hardware supports it (CUDA from Ampere; AMX or AVX512-BF16), else fp32",
+        "auto: bf16 where it is faster (CUDA from Ampere; CPUs with AMX, or AVX512-BF16 of AMD), else fp32",
     )
     device: str = option("auto", "Compute device", form=DEVICE_FORM, pattern=DEVICE_PATTERN)
     devices: Count = option(

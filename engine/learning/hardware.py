@@ -11,7 +11,7 @@ import torch
 from engine.config.run_config import RunConfig
 from engine.data.faults import counted
 from engine.errors import EngineError
-from engine.host.cpu import cpu_has_bf16, cpu_name
+from engine.host.cpu import bf16_is_fast, cpu_name
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,7 +46,7 @@ def choose_hardware(config: RunConfig, rank: int = 0) -> Hardware:
         bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
         name = cpu_name()
-        bf16 = cpu_has_bf16()
+        bf16 = bf16_is_fast()
     precision = ("bf16" if bf16 else "fp32") if config.precision == "auto" else config.precision
     if precision == "fp16" and device.type == "cpu":
         raise HardwareError("precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32")
