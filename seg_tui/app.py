@@ -114,6 +114,8 @@ class SegTui(App[None]):
         # Under NO_COLOR Textual would make greys of its themes, of which some cannot be read; of the
         # terminal's own colours nothing but bold, dim and reverse is left.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        self._variables = self.get_css_variables()
+        """Those with which the styles were parsed."""
         self._safe_lines = SafeLines()
         self.error_console = Stream(stderr=True)
         self.workspace = workspace = replace(workspace, read_only=WHY_UNCHANGED) if read_only else workspace
@@ -137,6 +139,13 @@ class SegTui(App[None]):
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Textual parses all styles anew when it starts, too, when their variables are what they were."""
+        variables = self.get_css_variables()
+        if variables != self._variables:
+            self._variables = variables
+            super().refresh_css(animate)
+
     @property
     def ansi_theme(self) -> TerminalTheme:
         return self._colors.named or super().ansi_theme
@@ -149,6 +158,7 @@ class SegTui(App[None]):
         self._settings_problem = self._settings_problem or problem
 
     def on_mount(self) -> None:
+        self.live.start()  # so that the runs are there when the dashboard is drawn first
         self.sub_title = str(self.workspace.root)
         try:
             self._rings = _rings(self.workspace)
@@ -157,7 +167,6 @@ class SegTui(App[None]):
         problem = self._colors.take_theme(self.settings.theme)
         self._colors.take_nearest()
         self.go_to.dashboard()
-        self.live.start()
         if self._settings_problem or problem:
             self._notify(self._settings_problem or problem, "warning")
         if hint := self._colors.hint(self.settings.theme):

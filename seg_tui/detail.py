@@ -11,21 +11,6 @@ from typing import TYPE_CHECKING
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
 from engine.report.trials import best_trials
-from engine.store import (
-    CorruptionRow,
-    CrfRow,
-    CrfTrialRow,
-    EnvironmentRow,
-    EpochRow,
-    EvaluationRow,
-    EventRow,
-    ImageRow,
-    LatencyRow,
-    OodRow,
-    RunRow,
-    RunSummary,
-    Store,
-)
 from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui.logfile import read_end
@@ -33,6 +18,21 @@ from seg_tui.logfile import read_end
 if TYPE_CHECKING:
     from engine.report.reproduction import Reproduction
     from engine.run.directory import RunDir
+    from engine.store import (
+        CorruptionRow,
+        CrfRow,
+        CrfTrialRow,
+        EnvironmentRow,
+        EpochRow,
+        EvaluationRow,
+        EventRow,
+        ImageRow,
+        LatencyRow,
+        OodRow,
+        RunRow,
+        RunSummary,
+        Store,
+    )
 
 LOG_BYTES = 64 * 1024
 """How much of the end of a log is read."""

@@ -12,15 +12,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
-from engine.store import AgentState, RunSummary, Store, StoreError
+from engine.store import StoreError
 from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui.stores import file_identity
+
+if TYPE_CHECKING:
+    from engine.store import AgentState, RunSummary, Store
 
 WAIT_SECONDS = 2.0
 """How long a look waits for somebody who holds the database, before that is called trouble."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from engine.run.telemetry import Sample
-from engine.store import EpochRow
 from seg_tui.palette import curve_color
 from seg_tui.widgets.curves import Curve
+
+if TYPE_CHECKING:
+    from engine.run.telemetry import Sample
+    from engine.store import EpochRow
 
 XKind = Literal["epoch", "time"]
 

@@ -14,18 +14,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
-from engine.store.result_rows import (
-    CorruptionRow,
-    CrfRow,
-    CrfTrialRow,
-    EnvironmentRow,
-    EvaluationRow,
-    ImageRow,
-    LatencyRow,
-    MetricRow,
-    OodImageRow,
-    OodRow,
-)
 from engine.store.rows import (
     BEST,
     CAUSES,
@@ -42,6 +30,18 @@ if TYPE_CHECKING:
     from engine.store.agents import AgentState
     from engine.store.filters import NOT_ARCHIVED
     from engine.store.notices import Notice
+    from engine.store.result_rows import (
+        CorruptionRow,
+        CrfRow,
+        CrfTrialRow,
+        EnvironmentRow,
+        EvaluationRow,
+        ImageRow,
+        LatencyRow,
+        MetricRow,
+        OodImageRow,
+        OodRow,
+    )
     from engine.store.store import Store
     from engine.store.summaries import Changes, RunSummary, Sibling
 
@@ -80,6 +80,16 @@ __all__ = [
 ]
 
 _LATER = {
+    "CorruptionRow": "result_rows",
+    "CrfRow": "result_rows",
+    "CrfTrialRow": "result_rows",
+    "EnvironmentRow": "result_rows",
+    "EvaluationRow": "result_rows",
+    "ImageRow": "result_rows",
+    "LatencyRow": "result_rows",
+    "MetricRow": "result_rows",
+    "OodImageRow": "result_rows",
+    "OodRow": "result_rows",
     "AgentState": "agents",
     "Changes": "summaries",
     "NOT_ARCHIVED": "filters",
@@ -88,7 +98,7 @@ _LATER = {
     "Sibling": "summaries",
     "Store": "store",
 }
-"""Names from modules that import SQLAlchemy."""
+"""Names from modules that import SQLAlchemy, or take long to make what few programs need."""
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,20 @@ import sqlalchemy as sa
 from engine.store.database import Database
 from engine.store.errors import StoreError
 from engine.store.lookup import require
+from engine.store.result_columns import (
+    CORRUPTION_COLUMNS,
+    CRF_COLUMNS,
+    CRF_TRIAL_COLUMNS,
+    ENVIRONMENT_COLUMNS,
+    EPOCH_COLUMNS,
+    EVALUATION_COLUMNS,
+    EVENT_COLUMNS,
+    IMAGE_COLUMNS,
+    LATENCY_COLUMNS,
+    METRIC_COLUMNS,
+    OOD_COLUMNS,
+    OOD_IMAGE_COLUMNS,
+)
 from engine.store.result_rows import (
     CorruptionRow,
     CrfRow,
@@ -37,20 +51,6 @@ from engine.store.result_tables import (
 )
 from engine.store.rows import EpochRow, EventRow
 from engine.store.schema import epochs, events, runs
-from engine.store.selects import (
-    CORRUPTION_COLUMNS,
-    CRF_COLUMNS,
-    CRF_TRIAL_COLUMNS,
-    ENVIRONMENT_COLUMNS,
-    EPOCH_COLUMNS,
-    EVALUATION_COLUMNS,
-    EVENT_COLUMNS,
-    IMAGE_COLUMNS,
-    LATENCY_COLUMNS,
-    METRIC_COLUMNS,
-    OOD_COLUMNS,
-    OOD_IMAGE_COLUMNS,
-)
 
 
 class Results:

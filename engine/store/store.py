@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from engine.store import filters as terms
-from engine.store.agents import Agents
 from engine.store.dialects import LatestChange
 from engine.store.errors import StoreError
-from engine.store.lifecycle import Lifecycle
 from engine.store.lookup import exists, no_run
-from engine.store.notices import Notices
 from engine.store.opening import open_database
-from engine.store.queue import Queue
-from engine.store.results import Results
 from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
 from engine.store.schema import experiments, runs, tags
 from engine.store.selects import run_row, select_runs
 from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, Changes, Sibling, run_summary
 
 if TYPE_CHECKING:
+    from engine.store.agents import Agents
     from engine.store.checks import Checks
     from engine.store.journals import Journals
+    from engine.store.lifecycle import Lifecycle
+    from engine.store.notices import Notices
+    from engine.store.queue import Queue
+    from engine.store.results import Results
 
 MAX_CANDIDATES = 5
 
@@ -65,15 +65,41 @@ class Store:
         """
         self.database = open_database(url, timeout, upgrade, look, read_only)
         self.workspace = workspace
-        self.lifecycle = Lifecycle(self.database, workspace)
-        self.queue = Queue(self.database, workspace)
-        self.agents = Agents(self.database, workspace)
-        self.notices = Notices(self.database, workspace)
-        self.results = Results(self.database)
+
+    # What has the other verbs is imported when it is used: a table of runs is shown without.
+
+    @cached_property
+    def lifecycle(self) -> Lifecycle:
+        from engine.store.lifecycle import Lifecycle
+
+        return Lifecycle(self.database, self.workspace)
+
+    @cached_property
+    def queue(self) -> Queue:
+        from engine.store.queue import Queue
+
+        return Queue(self.database, self.workspace)
+
+    @cached_property
+    def agents(self) -> Agents:
+        from engine.store.agents import Agents
+
+        return Agents(self.database, self.workspace)
+
+    @cached_property
+    def notices(self) -> Notices:
+        from engine.store.notices import Notices
+
+        return Notices(self.database, self.workspace)
+
+    @cached_property
+    def results(self) -> Results:
+        from engine.store.results import Results
+
+        return Results(self.database)
 
     @cached_property
     def journals(self) -> Journals:
-        """Imported when it is used, as is `checks`: the events that it folds take long to import."""
         from engine.store.journals import Journals
 
         return Journals(self.database, self.workspace)

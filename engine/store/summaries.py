@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -18,9 +18,9 @@ from engine.store.schema import runs
 from engine.store.selects import OF_RUN, TAG_SEPARATOR
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """One run as a line of a table: a `RunRow` without what is long. Fields as there, but that
+class RunSummary(NamedTuple):
+    """One run as a line of a table: a `RunRow` without what is long. A tuple, as there may be many thousands
+    and one is made in an eighth of the time that a dataclass takes. Fields as there, but that
     `best_val_loss` is told only of runs without a Dice; `variant` is equal
     for runs that differ in their seed alone, `changed` rises with every write to the run, `wish` is the
     device that a run asks for while it is queued, "" later, `also` has what was asked for besides, by
@@ -136,7 +136,7 @@ def _column(name: str) -> sa.ColumnElement[Any]:
     return _OF_SUMMARY[name] if name in _OF_SUMMARY else runs.c[name]
 
 
-SUMMARY_COLUMNS = {field.name: _column(field.name) for field in fields(RunSummary) if field.name != "also"}
+SUMMARY_COLUMNS = {name: _column(name) for name in RunSummary._fields if name != "also"}
 SIBLING_COLUMNS = [_column(field.name) for field in fields(Sibling)]
 _TAGS = list(SUMMARY_COLUMNS).index("tags")
 

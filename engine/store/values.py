@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic_core import from_json, to_json
 
 from engine.store.errors import DamagedRow
 
 
 def dump_json(value: object) -> str:
     """JSON without the escape of the character NUL, at which PostgreSQL's operators end the whole query."""
+    from pydantic_core import to_json  # takes long to import, and a table of runs has no JSON
+
     text = to_json(value).decode()
     return _NUL.sub(r"\1\\ufffd", text) if r"\u0000" in text else text
 
@@ -22,6 +23,8 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 def load_json(text: str) -> object:
     """What `dump_json` has written. Raises DamagedRow for anything else."""
+    from pydantic_core import from_json
+
     try:
         return from_json(text)
     except ValueError as error:

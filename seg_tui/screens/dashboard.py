@@ -24,6 +24,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -63,18 +64,16 @@ class Dashboard(Acting, Screen[None]):
         &.framed > #body > #table-side {
             border: round $foreground 21.4%; border-title-color: $foreground; border-title-style: bold;
         }
-        & #empty { display: none; height: 1fr; color: $text-muted; padding: 1 2; }
-        &.no-runs #empty { display: block; }
-        &.no-runs RunTable, &.no-runs RunPane { display: none; }
+        & #empty { height: 1fr; color: $text-muted; padding: 1 2; }
         & > KeyBar { min-height: 2; }
         &.low > KeyBar { min-height: 1; }
         &.below > #body { layout: vertical; }
-        &.no-pane RunPane { display: none; }
     }
     """
     # It has its own, and another class would style all of it anew at the start.
     HORIZONTAL_BREAKPOINTS = []  # noqa: RUF012
     VERTICAL_BREAKPOINTS = []  # noqa: RUF012
+    AUTO_FOCUS = ""  # the table has the focus, and not for a moment the line of the filter
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "new", tooltip="New run"),
         Binding(
@@ -160,11 +159,15 @@ class Dashboard(Acting, Screen[None]):
         self._pane = RunPane(id="pane")
         self._reader = PaneReader(self._pane)
         self._table = RunTable(self._now, id="runs")
+        self._nothing = Static("loading runs...", id="empty", markup=False)
         self._rows = RowReader(self._table)
         self._views = TableViews(self)
+        self._has_runs, self._with_pane = False, True
         self._painted = 0.0
 
     def compose(self) -> ComposeResult:
+        # A class of a screen that has widgets already styles them all anew.
+        self._fit(self.app.size)
         yield TitleBar()
         yield TroubleLine()
         yield FilterLine(self.tui.store.get)
@@ -172,10 +175,11 @@ class Dashboard(Acting, Screen[None]):
             with Container(id="table-side") as side:
                 side.border_title = "Runs"
                 yield self._table
-                yield Static("loading runs...", id="empty", markup=False)
+                yield self._nothing
             yield self._pane
         yield Meters()
         yield KeyBar()
+        self._show_parts()
 
     @property
     def table(self) -> RunTable:
@@ -186,7 +190,6 @@ class Dashboard(Acting, Screen[None]):
         return self.query_one(FilterLine)
 
     def on_mount(self) -> None:
-        self.add_class("no-runs")
         self._obey()
         self._views.open()
         self._say_title()
@@ -196,14 +199,23 @@ class Dashboard(Acting, Screen[None]):
         self.set_interval(TICK_SECONDS, self._tick)
 
     def on_resize(self, event: events.Resize) -> None:
-        below = event.size.width < BESIDE_COLUMNS
-        low = event.size.height < LOW_LINES
+        self._fit(event.size)
+        self.query_one(KeyBar).allow(1 if self.has_class("low") else 2)
+
+    def _fit(self, size: Size) -> None:
+        """Arrange the parts for a screen of that size."""
+        below, low = size.width < BESIDE_COLUMNS, size.height < LOW_LINES
         self.set_class(low, "low")
         self.set_class(not below and not low, "framed")
-        self.query_one(KeyBar).allow(1 if low else 2)
         for widget in (self, self._pane):
             widget.set_class(below, "below")
         self._pane.set_class(below and low, "low")
+
+    def _show_parts(self) -> None:
+        """Show the runs, with the pane where it is wanted; while there are none, what there is to say."""
+        self._nothing.display = not self._has_runs
+        self._table.display = self._has_runs
+        self._pane.display = self._has_runs and self._with_pane
 
     # ------------------------------------------------------------------ what is there
 
@@ -211,9 +223,10 @@ class Dashboard(Acting, Screen[None]):
         if not snapshot.at:
             return
         self._painted = time.monotonic()
-        self.set_class(not snapshot.runs, "no-runs")
+        self._has_runs = bool(snapshot.runs)
+        self._show_parts()
         if not snapshot.runs:
-            self.query_one("#empty", Static).update(
+            self._nothing.update(
                 "No runs yet: press n to start one.  "
                 "Runs started by `seg-engine` or another dashboard appear here."
             )
@@ -328,15 +341,19 @@ class Dashboard(Acting, Screen[None]):
     # ------------------------------------------------------------------ the side pane
 
     def action_view(self) -> None:
-        self.set_class(False, "no-pane")
+        self._show_pane(True)
         self._pane.show_view(VIEWS[(VIEWS.index(self._pane.view) + 1) % len(VIEWS)])
 
     def action_pane(self) -> None:
-        self.tui.change_settings(pane=self.has_class("no-pane"))
+        self.tui.change_settings(pane=not self._with_pane)
+
+    def _show_pane(self, wanted: bool) -> None:
+        self._with_pane = wanted
+        self._show_parts()
 
     def _obey(self) -> None:
         settings = self.tui.settings
-        self.set_class(not settings.pane, "no-pane")
+        self._show_pane(settings.pane)
         self._views.obey()
         if settings.active_first != self.table.runs.order.active_first:
             self.table.change(lambda runs: runs.order_by(runs.order.with_active(settings.active_first)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 from textual import on, work
 from textual.message import Message
+from textual.timer import Timer
 
 from engine.host.load import Gpu, Load, LoadReader
 from engine.report.tables import data_size, thin_bar
@@ -41,11 +42,18 @@ class Meters(Still):
         super().__init__(id=id)
         self._reader = reader or LoadReader()
         self._load: Load | None = None
+        self._timer: Timer | None = None
 
     def on_mount(self) -> None:
-        self.watch(self.app, "snapshot", self._say, init=False)
-        self.set_interval(READ_SECONDS, self._read)
-        self._read()
+        for known in ("snapshot", "trouble"):
+            self.watch(self.app, known, self._begin, init=False)
+
+    def _begin(self) -> None:
+        """Look at the machine once the database was looked at: NVML takes a while to load."""
+        if self._timer is None:
+            self.watch(self.app, "snapshot", self._say, init=False)
+            self._timer = self.set_interval(READ_SECONDS, self._read)
+            self._read()
 
     @work(thread=True, exclusive=True, group="meters")
     def _read(self) -> None:

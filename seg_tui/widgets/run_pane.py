@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -13,7 +13,6 @@ from engine.report.costs import told_energy
 from engine.report.runs import done, outcome, status_cell, worded
 from engine.report.tables import Column, age, data_size, duration, large, score, text_table, thin_bar
 from engine.report.trials import search_words
-from engine.store import CorruptionRow, CrfRow
 from engine.tasks import TASKS
 from engine.tasks.robustness import HARDEST
 from engine.visible import one_line as _one_line
@@ -23,6 +22,9 @@ from seg_tui.series import epoch_curve
 from seg_tui.widgets.chart import Chart
 from seg_tui.widgets.still import Still
 from seg_tui.widgets.tail import Tail, wrapped
+
+if TYPE_CHECKING:
+    from engine.store import CorruptionRow, CrfRow
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")

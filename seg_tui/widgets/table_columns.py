@@ -106,27 +106,32 @@ class TableColumns:
 
         Returns whether the widths may have to change.
         """
-        growing = [column for column in self._chosen if column.grow]
-        grown = False
-        for run in runs:
-            if self._only_trains and run.task != USUAL:
-                self._only_trains, grown = False, True
-            if run.trial is not None and not self._has_trials:
-                self._has_trials, grown = True, True
-            for column in growing:
-                if column.alike is not None:
-                    known, alike = self._seen_alike.setdefault(column.key, set()), column.alike(run)
-                    if alike in known:
-                        continue
-                    known.add(alike)
+        runs = list(runs)
+        before = self._only_trains, self._has_trials
+        self._only_trains = self._only_trains and all(run.task == USUAL for run in runs)
+        self._has_trials = self._has_trials or any(run.trial is not None for run in runs)
+        grown = (self._only_trains, self._has_trials) != before
+        for column in self._chosen:
+            if not column.grow:
+                continue
+            brief = TELLING.brief if column.key == TELLING.key else column.brief
+            for run in self._unlike(column, runs):
                 text = column.cell(run, self.seen)[0]
                 if column.key == "name":
                     self._names.add(text)
                 grown |= _learn(self._lengths.whole, column.key, text)
-                brief = TELLING.brief if column.key == TELLING.key else column.brief
                 if brief is not None:
                     grown |= _learn(self._lengths.brief, column.key, brief(run, text))
         return grown
+
+    def _unlike(self, column: Column, runs: Collection[RunSummary]) -> Collection[RunSummary]:
+        """Of some runs those whose texts in a column may be of another width than all so far."""
+        if column.alike is None:
+            return runs
+        known = self._seen_alike.setdefault(column.key, set())
+        fresh = {alike: run for run in runs if (alike := column.alike(run)) not in known}
+        known |= fresh.keys()
+        return fresh.values()
 
     def fit(self, room: int, grouping: Grouping) -> bool:
         """Share out `room` characters; returns whether the widths have changed."""
