@@ -11,15 +11,17 @@ from engine.run.events import Epoch
 
 @dataclass
 class EarlyStop:
-    """`best` is the score, higher being better, of `epoch`, the last one that improved on those before."""
+    """`best` is the score, higher being better, of `epoch`, the last one that improved on those before.
+    `heard` is the last epoch that was validated: between two of them nothing is known, so no run ends."""
 
     config: EarlyStopConfig
     best: float | None = None
     epoch: int = 0
+    heard: int = 0
 
     def validated(self, event: Epoch) -> None:
         """Hear of the scores of a validation."""
-        score = self._score(event)
+        score, self.heard = self._score(event), event.epoch
         if score is None:
             return
         if self.best is None or score > self.best + self.config.min_improvement:
@@ -27,21 +29,22 @@ class EarlyStop:
 
     def is_due(self, epoch: int) -> bool:
         """Whether the run ends after `epoch` complete epochs."""
-        return 0 < self.config.patience <= epoch - self.epoch
+        return epoch == self.heard and 0 < self.config.patience <= epoch - self.epoch
 
     def told(self) -> str:
         """Why the run has ended."""
         least = f" by more than {self.config.min_improvement:g}" if self.config.min_improvement else ""
         return (
             f"early_stop: no improvement of validation {self.config.metric}{least} in "
-            f"{self.config.patience} epochs, since epoch {self.epoch}"
+            f"{self.heard - self.epoch} epochs, since epoch {self.epoch}"
         )
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "epoch": self.epoch}
+        return {"best": self.best, "epoch": self.epoch, "heard": self.heard}
 
-    def load(self, saved: dict[str, Any]) -> None:
-        self.best, self.epoch = saved["best"], saved["epoch"]
+    def load(self, saved: dict[str, Any], done: int) -> None:
+        """Go on from a `state` after `done` epochs. Earlier versions took each of them for validated."""
+        self.best, self.epoch, self.heard = saved["best"], saved["epoch"], saved.get("heard", done)
 
     def _score(self, event: Epoch) -> float | None:
         if self.config.metric == "loss" or not event.class_dice:

@@ -90,7 +90,7 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
     if resumption.path.name == "best.pt":
         state.epoch, state.val_dice = content["epoch"], content["dice"]
         state.best = Best(content["epoch"], content["dice"], content["confusion"], content.get("loss"))
-        state.early_stop.load({"best": None, "epoch": state.epoch})
+        state.early_stop.load({"best": None, "epoch": state.epoch}, state.epoch)
         state.length.load(content.get("length", {}))
     else:
         if not is_state_of(content["optimizer"], state.optimizer):
@@ -119,7 +119,7 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) 
         state.lr = learning_rate(state.config, place, state.length.steps)
     state.val_dice = content["val_dice"]
     if "early_stop" in content:
-        state.early_stop.load(content["early_stop"])
+        state.early_stop.load(content["early_stop"], state.epoch)
     if content["compiled"] is not None:
         state.autotune.settle(content["compiled"], "as in the attempt before")
     if content["best"] is not None:

@@ -172,7 +172,7 @@ def test_a_run_ends_where_nothing_has_improved_for_its_patience() -> None:
             due.append(epoch)
     assert due == [5, 9], "0.209 is no improvement, 0.3 one that came too late"
     again = EarlyStop(stop.config)
-    again.load(stop.state())
+    again.load(stop.state(), 9)
     assert again == stop
     assert stop.told() == (
         "early_stop: no improvement of validation dice by more than 0.01 in 3 epochs, since epoch 6"
@@ -182,3 +182,19 @@ def test_a_run_ends_where_nothing_has_improved_for_its_patience() -> None:
     loss.validated(validated(1, None, 2.0))
     loss.validated(validated(2, None, 1.0))
     assert not loss.is_due(2), "without classes it is the loss"
+
+
+def test_a_run_ends_early_only_where_it_was_just_validated() -> None:
+    stop = EarlyStop(EarlyStopConfig(patience=5))
+    due = []
+    for epoch in range(1, 41):
+        if epoch % 10 == 0:
+            stop.validated(validated(epoch, 0.1 if epoch < 30 else 0.05))
+        if stop.is_due(epoch):
+            due.append(epoch)
+    assert due == [20, 30, 40], "before the first validation, and between two, nothing is known"
+    assert "in 30 epochs, since epoch 10" in stop.told()
+    old = EarlyStop(stop.config)
+    old.load({"best": 0.1, "epoch": 10}, 15)  # of a version that judged after each epoch
+    assert old.is_due(15)
+    assert not old.is_due(16)
