@@ -47,6 +47,8 @@ def _frozen_statistics(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in norms:
             norm.momentum = momentum
-            # The network of a `BatchNorm` counts batches, and only the block runs twice.
-            if norm.num_batches_tracked is not None and not isinstance(norm, BatchNorm):
+            # The network of a `BatchNorm` counts batches, and only the block runs twice. A frozen norm counts
+            # none.
+            counts = norm.training and not isinstance(norm, BatchNorm)
+            if counts and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked -= 1

@@ -59,7 +59,8 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
     place = state.length.schedule_step(state.epoch, state.step)
     state.lr = learning_rate(config, place, state.length.steps)
-    set_learning_rate(state.optimizer, state.lr, state.epoch * state.steps + state.step)
+    # Of whole epochs: the last one may have fewer steps.
+    set_learning_rate(state.optimizer, state.lr, state.epoch * state.length.steps + state.step)
 
     def work(pixels: Tensor, targets: Tensor) -> Tensor:
         counted = proven_gradients(state, pixels, targets, local_share, has_images)
@@ -193,8 +194,7 @@ def share_of_step(objective: Objective, targets: Tensor, group: Group) -> Tensor
     if group.count == 1:
         return 1.0
     weight = torch.as_tensor(objective.weight(targets), dtype=torch.float64, device=targets.device)
-    total = group.total(weight.clone()).clamp(min=1)
-    return (weight * group.count / total).float()
+    return (weight * group.count / _or_one(group.total(weight.clone()))).float()
 
 
 def micro_batches(
@@ -209,9 +209,13 @@ def micro_batches(
         yield pixels, targets, 1.0, True
         return
     weight = objective.weight(targets)
-    # max() of a tensor would make the host wait for the device.
-    total = weight.clamp(min=1) if isinstance(weight, Tensor) else max(1, weight)
+    total = _or_one(weight) if isinstance(weight, Tensor) else max(1, weight)
     left = len(targets)
     for part, part_targets in zip(torch.split(pixels, size), torch.split(targets, size), strict=True):
         left -= len(part_targets)
         yield part, part_targets, objective.weight(part_targets) / total, left == 0
+
+
+def _or_one(total: Tensor) -> Tensor:
+    """What shares are parts of; 1 for 0. With class weights it may lie between the two."""
+    return torch.where(total > 0, total, 1)  # if would make the host wait for the device

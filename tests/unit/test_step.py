@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.classes import VOID
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.learning.activation_checkpointing import checkpoint_activations
@@ -64,6 +66,17 @@ def test_recomputing_activations_changes_nothing_but_memory(config: ModelConfig)
         assert torch.equal(tensor, thrifty.state_dict()[name]), name
 
 
+def test_recomputing_counts_each_batch_once_and_none_in_frozen_norms() -> None:
+    block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    model: Any = nn.Sequential(block)
+    model.blocks = lambda: [block]
+    checkpoint_activations(model)
+    for learns in (True, False):
+        block[1].train(learns)
+        model(torch.randn(2, 3, 4, 4, requires_grad=True)).sum().backward()
+        assert block[1].num_batches_tracked == 1
+
+
 @pytest.mark.parametrize("size", [0, 1, 3, 8])
 def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> None:
     torch.manual_seed(0)
@@ -82,6 +95,37 @@ def test_gradients_of_micro_batches_add_up_to_those_of_the_batch(size: int) -> N
     assert sum(len(part) for part, _, _, _ in parts) == 5
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, expected[name])
+
+
+def test_micro_batches_add_up_where_the_weights_of_a_batch_come_to_less_than_one() -> None:
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 4, 3, padding=1)
+    objective = Segmentation(LOSSES.new(class_weights="inverse_frequency"), 4)
+    assert objective.of_classes is not None
+    objective.of_classes.learn_class_pixels(torch.tensor([1000, 10, 10, 10]))
+    images, labels = torch.randn(3, 3, 8, 8), torch.full((3, 8, 8), VOID, dtype=torch.uint8)
+    labels[0, 0, 0] = labels[1, 4, 4] = 0  # two pixels of the class that is everywhere
+    assert 0 < float(objective.weight(labels)) < 1
+    loss_of(objective, model(images), labels).backward()
+    expected = gradients(model)
+    model.zero_grad()
+    for part, part_labels, share, _ in micro_batches(images, labels, 1, objective):
+        (loss_of(objective, model(part), part_labels) * share).backward()
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, expected[name])
+
+
+def test_what_a_budget_leaves_of_an_epoch_freezes_no_encoder_again() -> None:
+    values = {"device": "cpu", "batch_size": 2, "data.size": "32x32", "model.width": 2}
+    values |= {"budget.images": 20, "optimizer.freeze_encoder": 4}
+    config = with_values(get_recipe("quick"), values)
+    hardware = choose_hardware(config)
+    state = new_state(config, hardware, ["road", "sky"])
+    state.epoch = 3  # of 6 images, so that 2 are left
+    state.begin_epoch(6)
+    assert state.steps == 1
+    training_step(state, random_batch(config, hardware, 2, 2), 2)
+    assert all(float(group["lr"]) > 0 for group in state.optimizer.param_groups)
 
 
 class FakeClock:
