@@ -220,6 +220,8 @@ class Focal:
         )
         # 1 - p without the cancellation near p = 1, where its power would have no gradient.
         missed = torch.where(truth, torch.sigmoid(-logits), torch.sigmoid(logits))
+        if 0 < self.gamma < 1:  # whose power has an infinite slope at 0
+            missed = missed.clamp(min=torch.finfo(missed.dtype).tiny)
         focused = (missed**self.gamma * entropy).mean(dim=1) * valid
         return torch.stack([valid.sum().double(), focused.double().sum()])
 

@@ -25,8 +25,16 @@ class Ohem(OfPart):
     def of_part(self, logits: Tensor, labels: Tensor) -> Tensor:
         entropy, valid = pixel_entropy(logits, labels), labels != VOID
         probability = torch.where(valid, torch.exp(-entropy.detach()), 2)
-        kept = (probability < self._limit(probability.flatten())) & valid
-        return (entropy * kept).sum() / kept.sum().clamp(min=1)
+        limit = self._limit(probability.flatten())
+        kept = (probability < limit) & valid
+        total, count = (entropy * kept).sum(), kept.sum()
+        if isinstance(limit, Tensor):
+            # Of pixels that are equally hard, as many are kept as are missing, all of them in part.
+            tied = (probability == limit) & valid
+            missing = (self.min_kept - count).clamp(min=0).minimum(tied.sum())
+            total = total + (entropy * tied).sum() * (missing / tied.sum().clamp(min=1))
+            count = count + missing
+        return total / count.clamp(min=1)
 
     def _limit(self, probability: Tensor) -> Tensor | float:
         """Below it, pixels are kept; void ones have a probability of 2 and so come last."""

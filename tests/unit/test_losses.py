@@ -194,6 +194,31 @@ def test_ohem_keeps_the_hardest_where_too_few_are_hard(batch: tuple[Tensor, Tens
         assert float(found) == pytest.approx(float(entropy[:kept].mean()) if kept else 0)
 
 
+def test_ohem_keeps_as_many_pixels_where_all_are_equally_hard() -> None:
+    logits = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    logits[:, 0] = 3
+    labels = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    logits[0, 1, 0, 0] = 4  # one is harder
+    logits.requires_grad_(True)
+    entropy = functional.cross_entropy(logits.detach(), labels.long(), reduction="none").flatten()
+    found = loss_of(logits, labels, ohem=1, ohem_threshold=1e-9, ohem_min_kept=5)
+    assert float(found.detach()) == pytest.approx(float(entropy[:5].mean()))
+    found.backward()
+    assert logits.grad is not None
+    assert bool((logits.grad != 0).all()), "which of equal pixels count does not depend on their place"
+
+
+def test_focal_loss_of_what_is_certain_has_a_gradient() -> None:
+    logits = torch.tensor([200.0, -200.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2).clone().requires_grad_(True)
+    labels = torch.tensor([[[0, 1], [0, 0]]], dtype=torch.uint8)
+    for gamma in (0.0, 0.5, 1.0, 2.0):
+        logits.grad = None
+        loss_of(logits, labels, focal=1, focal_gamma=gamma).backward()
+        assert logits.grad is not None
+        assert bool(torch.isfinite(logits.grad).all()), gamma
+        assert bool((logits.grad[0, :, 0, 1].abs() > 0.1 / 8).all()), "of the wrong one"
+
+
 def test_lovasz_of_each_image_is_the_mean_over_images_with_labels(batch: tuple[Tensor, Tensor]) -> None:
     logits, labels = batch
     each = [plain_lovasz(logits[i : i + 1], labels[i : i + 1]) for i in range(2)]  # the third is void
