@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,9 @@ def estimate_statistics(job: Job, learning: Learning, batches: Batches) -> None:
         norm.train()
     seen = 0
     for batch in batches(plan.order, config.batch_size):
+        if plan.focus is not None:
+            first = state.step * config.batch_size
+            batch = replace(batch, focus=plan.focus[first : first + config.batch_size])
         pixels, targets = augmented(state, batch, len(batch.images))
         size = config.runtime.micro_batch or len(pixels)
         for part, part_targets in zip(torch.split(pixels, size), torch.split(targets, size), strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from engine.config.keys import ConfigError, validate, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.batches import Batch
+from engine.data.centroids import Centroids
 from engine.learning.batch_norm import batch_norms
 from engine.learning.checkpoint import CheckpointError, save_checkpoint
 from engine.learning.hardware import Hardware
@@ -135,6 +137,30 @@ def test_statistics_are_those_of_the_training_images_by_their_number(tmp_path: P
     assert first.momentum == momentum
     for name, each in state.model.named_parameters():
         assert torch.equal(each, before[name]), name
+
+
+def test_statistics_are_of_crops_that_show_the_classes_that_images_were_chosen_for(tmp_path: Path) -> None:
+    config = with_values(averaging(tmp_path, "a.pt", "bb.pt"), {"augment.crop": "16x16", "augment.flip": 0})
+    state = new_state(config, CPU, CLASSES)
+    images = torch.zeros(6, 32, 32, 3, dtype=torch.uint8)
+    images[:, 30, 30] = 255  # what each image was chosen for
+
+    def batches(order: Tensor, size: int, start: int = 0) -> Iterator[Batch]:
+        for part in torch.split(order, size):
+            yield Batch(images[part], torch.zeros(len(part), 32, 32, dtype=torch.uint8))
+
+    shows: list[bool] = []
+
+    def look(model: object, given: tuple[Tensor]) -> None:
+        shows.extend((given[0] > 0).flatten(1).any(1).tolist())
+
+    state.model.register_forward_pre_hook(look)
+    point = np.full((6, 2), 30.5 / 32, np.float32)
+    places = Centroids(np.arange(6), np.zeros(6, np.uint8), point)
+    data = SimpleNamespace(train=range(6))
+    learning = Learning(CPU, cast(Any, data), state, 0, Sampling(6, 0, places, share=1.0))
+    estimate_statistics(Job(RunDir(tmp_path), config, None, tmp_path), learning, cast(Any, batches))
+    assert shows == [True] * 6
 
 
 def test_frozen_statistics_stay(tmp_path: Path) -> None:
