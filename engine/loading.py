@@ -13,6 +13,7 @@ from PIL import Image
 
 from engine.config.seen import USUAL, Seen
 from engine.data.decode import resize_image
+from engine.data.image_files import IMAGE_MODES
 from engine.exported.class_maps import ClassIds, Logits, class_map, probability_map
 from engine.exported.network import ExportedModel
 from engine.run.files import absolute
@@ -39,7 +40,8 @@ class LoadedNetwork(ABC):
     def predict(self, image: NDArray[np.uint8] | Image.Image | str | Path) -> Prediction:
         """The classes of an image at its own size: pixels uint8 [H, W, 3] in RGB, a Pillow image or a file.
 
-        Raises ValueError for an array of another kind, OSError for a file that cannot be read.
+        Raises ValueError for an array or pixels of another kind, OSError for a file that cannot be read, and
+        EngineError where the network gives NaN or infinity.
         """
         picture = opened(image)
         size = picture.height, picture.width
@@ -86,21 +88,29 @@ class NetworkOfRun(LoadedNetwork):
         from engine.learning.class_maps import class_map
 
         picture = opened(image)
-        logits = self.network.logits([resize_image(picture, self.size)])
         size = picture.height, picture.width
-        found: ClassIds = class_map(logits, size, "bilinear-logits").cpu().numpy()
+        found: ClassIds = class_map(self._finite_logits(picture), size, "bilinear-logits").cpu().numpy()
         return found
 
     def logits(self, image: Image.Image) -> Logits:
-        found: Logits = self.network.logits([resize_image(image, self.size)])[0].cpu().numpy()
+        found: Logits = self._finite_logits(image)[0].cpu().numpy()
         return found
+
+    def _finite_logits(self, image: Image.Image) -> Any:
+        from engine.inference.network import are_finite, refuse_infinite
+
+        logits = self.network.logits([resize_image(image, self.size)])
+        refuse_infinite(bool(are_finite(logits)), "an image")
+        return logits
 
 
 def opened(image: NDArray[np.uint8] | Image.Image | str | Path) -> Image.Image:
     """An image as Pillow's, in RGB."""
     if isinstance(image, str | Path):
-        return Image.open(image).convert("RGB")
+        image = Image.open(image)
     if isinstance(image, Image.Image):
+        if image.mode not in IMAGE_MODES:
+            raise ValueError(f"the image has pixels of type {image.mode}; it must have 8 bits per channel")
         return image.convert("RGB")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"the image is {image.dtype} {list(image.shape)}; it must be uint8 [H, W, 3], RGB")

@@ -24,7 +24,9 @@ from engine.host.input_files import InputFileError, read_regular, shown
 
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
-_IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+IMAGE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+"""Of Pillow's, those of 8 bits a channel or less: what has more, Pillow cuts off at 255."""
+
 _LABEL_MODES = frozenset({"1", "L", "P"})
 _WIDE_MODES = frozenset({"I;16", "I;16B", "I"})
 _LOW_BYTES = {"RGB;16B": (0, "RGB;16L"), "RGBA;16B": (0, "RGBA;16L"), "LA;16B": (1, "RGBA")}
@@ -71,7 +73,7 @@ def read_image(path: Path) -> Image.Image:
     drawn on the stored pixels (`orientation` reads the tag). Raises FileFault.
     """
     image, _ = _open(path, IMAGE_FORMATS)
-    if image.mode not in _IMAGE_MODES:
+    if image.mode not in IMAGE_MODES:
         raise FileFault(path, "format", f"has pixels of type {image.mode}; it must have 8 bits per channel")
     if "transparency" in image.info:
         image = image.convert("RGBA")  # otherwise Pillow warns when it drops the transparency

@@ -128,10 +128,14 @@ class ExportedModel:
         return np.ascontiguousarray(((images.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2))
 
     def logits(self, image: Image.Image) -> Logits:
-        """Of an RGB image, at the input size. Raises ExportedError where the file gives class ids alone."""
+        """Of an RGB image, at the input size. Raises ExportedError where the file gives class ids alone, and
+        where a logit is NaN or infinite."""
         if self.gives_ids:
             raise ExportedError(f"{self.path}: gives class ids alone; export it without --argmax")
-        return windowed_logits(self.windows, self.output, resize_image(image, self.size))
+        logits = windowed_logits(self.windows, self.output, resize_image(image, self.size))
+        if not np.isfinite(logits).all():
+            raise ExportedError(f"{self.path}: the network's output is NaN or infinite")
+        return logits
 
     def class_map(self, image: Image.Image, size: tuple[int, int], label_resize: str) -> ClassIds:
         """Train ids uint8 [H, W] at `size` of an RGB image."""

@@ -6,11 +6,13 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from engine import load
@@ -20,13 +22,16 @@ from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.exported.class_maps import class_map as numpy_class_map
 from engine.exported.class_maps import probability_map
-from engine.exported.network import ExportedError
+from engine.exported.network import ExportedError, ExportedModel
 from engine.inference.export.__main__ import export
 from engine.inference.export.agreement import ExportError, compare, images_of
 from engine.inference.export.formats import quiet
 from engine.inference.export.network import ExportedNetwork, PoolingByMatrices
+from engine.inference.export.quantize import calibration_images
+from engine.inference.network import PredictionError, load_model
 from engine.learning.checkpoint import save_checkpoint
 from engine.learning.class_maps import class_map, logit_bands
+from engine.loading import NetworkOfRun, opened
 from engine.models.builtin import MODELS
 from engine.models.registry import build_model
 from engine.models.smp.config import DECODERS
@@ -148,6 +153,82 @@ def test_a_vision_transformer_is_exported_for_one_size(tmp_path: Path) -> None:
         assert export(order(run, tmp_path, "pt2"))["largest_difference"] < 1e-4
     with pytest.raises(ExportError, match="--dynamic: vltseg is exported for one size"):
         export(order(run, tmp_path, "pt2", dynamic=True))
+
+
+def test_a_file_that_gives_nan_is_refused(unet: Path) -> None:
+    model = load_model(unet / "checkpoints" / "best.pt", None, ()).model.eval()
+    network = ExportedNetwork(model, ExportConfig(format="pt2", size=(32, 32)))
+    tries = [images_of((32, 32), 1, 0)]
+
+    def spoilt(images: torch.Tensor) -> torch.Tensor:
+        logits = network(images)
+        logits[0, 1, 5, 5] = torch.nan  # one pixel of a thousand
+        return logits
+
+    assert compare(network, network, tries).problem == ""
+    with pytest.raises(ExportError, match=r"^the file's output is NaN or infinite on images of 32x32$"):
+        compare(network, spoilt, tries)
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.inf)
+    with pytest.raises(ExportError, match=r"^the network's output is NaN or infinite on images of 32x32$"):
+        compare(network, network, tries)
+
+
+def test_an_exported_network_that_gives_nan_is_no_class_map() -> None:
+    logits = np.zeros((1, 2, 4, 4), np.float32)
+    session = SimpleNamespace(
+        get_outputs=lambda: [SimpleNamespace(name="logits")],
+        get_inputs=lambda: [SimpleNamespace(type="tensor(uint8)", shape=[1, 4, 4, 3])],
+        run=lambda names, given: [logits],
+    )
+    model = ExportedModel(
+        Path("net.onnx"), ("road", "sky"), ("#000000",) * 2, (4, 4), {"size": [4, 4]}, session
+    )
+    image = Image.new("RGB", (4, 4))
+    assert not model.class_map(image, (4, 4), "nearest").any()
+    logits[0, 1, 2, 2] = np.nan
+    with pytest.raises(ExportedError, match=r"^net\.onnx: the network's output is NaN or infinite$"):
+        model.class_map(image, (4, 4), "nearest")
+
+
+def test_a_loaded_network_that_gives_nan_is_no_class_map() -> None:
+    logits = torch.zeros(1, 2, 4, 4)
+    network = NetworkOfRun(
+        ("road", "sky"), ("#000000",) * 2, (4, 4), SimpleNamespace(logits=lambda views: logits)
+    )
+    image = Image.new("RGB", (8, 6))
+    assert network.predict(image).ids.shape == network.class_map(image).shape == (6, 8)
+    logits[0, 1, 2, 2] = torch.inf
+    for ask in (network.predict, network.class_map):
+        with pytest.raises(PredictionError, match="the network's output is NaN or infinite"):
+            ask(image)
+
+
+def test_pixels_of_16_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
+    deep = Image.fromarray(np.full((4, 4), 4000, np.uint16))
+    deep.save(tmp_path / "deep.png")
+    for given in (deep, tmp_path / "deep.png", str(tmp_path / "deep.png")):
+        with pytest.raises(ValueError, match="has pixels of type I;16; it must have 8 bits per channel"):
+            opened(given)
+    assert opened(Image.new("LA", (3, 2))).mode == "RGB"
+
+
+def test_images_for_calibration_are_spread_over_those_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    samples = [SimpleNamespace(image=tmp_path / f"{number}.png") for number in range(9)]
+    found = SimpleNamespace(samples=samples)
+    monkeypatch.setattr("engine.inference.export.quantize.open_pairs", lambda *given, **named: found)
+
+    def chosen(count: int) -> list[int]:
+        images = calibration_images(RunConfig(), RunDir(tmp_path), tmp_path, (8, 8), count)
+        return [int(image[0, 0, 0, 0]) for image in images]
+
+    assert chosen(5) == [0, 2, 4, 6, 8], "not the first five"
+    assert chosen(20) == list(range(9))
+    assert chosen(1) == [0]
 
 
 def test_the_table_of_exports_has_every_network() -> None:

@@ -78,18 +78,21 @@ def compare(
     network: ExportedNetwork, run: Run, tries: Sequence[Tensor], quantized: bool = False
 ) -> Agreement:
     """Run both on the same images, each uint8 [B, H, W, 3]. Raises ExportError when the file cannot be run
-    on one of them."""
+    on one of them, and where either gives NaN or infinity."""
     wants_ids, network.argmax = network.argmax, False
     differences, largest, differing, pixels = [0.0], 0.0, 0, 0
     for pixels_in in tries:
         images = network.prepared(pixels_in)
         logits = network(images)
+        height, width = pixels_in.shape[1:3]
         try:
             found = run(images)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            height, width = pixels_in.shape[1:3]
             raise ExportError(f"the file cannot be run on images of {height}x{width}: {reason}") from error
+        for whose, numbers in (("the network's", logits), ("the file's", found)):
+            if not torch.isfinite(numbers).all():
+                raise ExportError(f"{whose} output is NaN or infinite on images of {height}x{width}")
         largest = max(largest, float(logits.abs().max()))
         if not wants_ids:
             differences.append(float((found - logits).abs().max()))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -30,9 +31,10 @@ def calibration_images(
     Raises DataError where the data is gone or has changed beyond use.
     """
     pairs = open_pairs(config.data, "train", cache, trained=Trained.find(run))
-    samples = pairs.samples[:: max(1, len(pairs.samples) // count)][:count]
+    most = len(pairs.samples)
     found = []
-    for sample in samples:
+    for place in np.linspace(0, most - 1, min(count, most)).round().astype(int):
+        sample = pairs.samples[place]
         with Image.open(sample.image) as image:
             found.append(torch.from_numpy(resize_image(image.convert("RGB"), size).copy())[None])
     return found
