@@ -60,6 +60,7 @@ def predict_video(job: Job, about: PredictConfig, network: Network) -> None:
             tta=about.tta,
             classes=list(network.classes),
             colors=list(about.colors),
+            **about.window_fields,
         )
     )
     describe_model(job, network.model, len(network.classes))

@@ -151,5 +151,5 @@ def _metric(rest: str) -> Element:
     own = own.where(sa.or_(m.measured == "result", at_best)).order_by(m.seq.desc()).limit(1)
     found = sa.select(m.value).join_from(metrics, _other, _other.c.id == m.run_id)
     found = found.where(_other.c.source == runs.c.id, m.value.is_not(None), *where)
-    found = found.order_by(_other.c.created_at.desc(), m.seq.desc()).limit(1)
-    return sa.func.coalesce(own.correlate(runs).scalar_subquery(), found.correlate(runs).scalar_subquery())
+    newest = found.order_by(_other.c.created_at.desc(), m.seq.desc()).limit(1)
+    return sa.func.coalesce(newest.correlate(runs).scalar_subquery(), own.correlate(runs).scalar_subquery())

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.run.event import MetricScore
+from engine.run.events import AnyEvent, Epoch
+from engine.run.scoring_events import Result
 from engine.store import Store, StoreError
 from tests.conftest import NewDatabase
 from tests.engine.made_up_runs import (
@@ -55,6 +58,24 @@ def test_an_evaluation_is_no_best_run(store: Store) -> None:
     assert (row.best_dice, row.last_dice) == (None, 0.99)
     assert [run.id for run in store.leaderboard()] == [SOURCE]
     assert store.experiments()[0].best_dice == 0.6
+
+
+def test_a_metric_of_a_run_is_that_of_the_newest_evaluation_of_its_network(store: Store) -> None:
+    def found(run_id: str) -> tuple[object, ...]:
+        return store.values(["metric.recall", "metric.recall.car", "evaluate.dice"], [run_id])[run_id]
+
+    def with_recall(event: AnyEvent, recall: float) -> AnyEvent:
+        score = MetricScore(name="recall", value=recall, classes={"car": recall / 2})
+        return event.model_copy(update={"metrics": [score]}) if isinstance(event, Epoch | Result) else event
+
+    trained = add_run(store, "bbbbbbbb")
+    ingest(store, trained, [with_recall(event, 0.8) for event in finished_journal().events])
+    own = found(trained)
+    assert own[:2] == (0.8, 0.4)
+    evaluation = add_run(store, "ffffffff", evaluation_config(trained))
+    scored = evaluation_journal(trained, {"a": 0.3}).events
+    ingest(store, evaluation, [with_recall(event, 0.5) for event in scored])
+    assert found(trained) == found(evaluation) == (0.5, 0.25, 0.3)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pytest
 
 from engine.classes import CITYSCAPES
 from engine.run.directory import RunDir
+from engine.run.journal import read_all
+from engine.run.scoring_events import Predicting
 from engine.video.reading import Video
 from tests.system.test_evaluate import FAST, SOURCE, source  # noqa: F401
 from tests.system.test_run_command import Command, command, done  # noqa: F401
@@ -98,8 +100,12 @@ def test_a_damaged_video_costs_only_what_cannot_be_read(
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     readable = len(list(Video.open(clip).read()))
     out = tmp_path / "out.mp4"
-    status, _, err = done(command("predict", SOURCE, str(clip), "--out", str(out), *SETTINGS))
+    words = ("--out", str(out), "--window", "32x32", *SETTINGS)
+    status, _, err = done(command("predict", SOURCE, str(clip), *words))
     assert status == 1
     assert f"{clip}: {readable} frames could be read" in err
     assert f"{out} has {readable} frames" in err
     assert len(list(Video.open(out).read())) == readable
+    (made,) = (folder for folder in source.path.parent.iterdir() if folder != source.path)
+    (told,) = (event for event in read_all(RunDir(made).journal) if isinstance(event, Predicting))
+    assert (told.window_size, told.window_stride) == ("32x32", "21x21")
