@@ -157,8 +157,10 @@ class SegTui(App[None]):
         self.graphics, problem = open_graphics(self.settings.images)
         self._settings_problem = self._settings_problem or problem
 
-    def on_mount(self) -> None:
+    def on_load(self) -> None:
         self.live.start()  # so that the runs are there when the dashboard is drawn first
+
+    def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
         try:
             self._rings = _rings(self.workspace)
