@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from engine.store import RunSummary
 from engine.tasks import epochs_done
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from seg_tui.app import DraftKey, SegTui
@@ -56,7 +57,7 @@ class Acting(Screen[None]):
             self.notify("Rerun takes one run: press u to unmark all.", severity="warning", markup=False)
         elif ids and (run := self.tui.snapshot.runs.get(ids[0])) and not TASKS[run.task].learns:
             self.notify(
-                f"The form cannot make runs of the task {run.task}; use `seg-engine rerun {run.id}`.",
+                f"The form cannot make runs of the task {run.task}; use `{typed('rerun', run.id)}`.",
                 severity="warning",
                 markup=False,
             )

@@ -20,6 +20,7 @@ from engine.agent.presence import Presence
 from engine.host.processes import is_alive
 from engine.store import StoreError
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.workspace import Workspace
 from seg_tui.stores import file_identity
 
@@ -165,7 +166,7 @@ class Live:
             if self._known:
                 raise StoreError(
                     f"{self.workspace.database} no longer exists; this is its last state. "
-                    "Restore it, or rebuild it from runs/ with `seg-engine db rebuild`"
+                    f"Restore it, or rebuild it from runs/ with `{typed('db', 'rebuild')}`"
                 )
             if not self._told:
                 self._tell(there=False)

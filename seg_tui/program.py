@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.exits import tell
+from engine.typed import typed, typed_with
 from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace, find_workspace
 from seg_tui.app import WHY_UNCHANGED, SegTui
@@ -39,7 +40,9 @@ def main() -> None:
     try:
         if options.folder is not None and options.workspace is not None:
             raise CannotOpen(f"{options.folder}: --workspace names the folder already; give one of them")
-        workspace = find_workspace(options.folder or options.workspace or (DEMO if options.demo else None))
+        chosen = options.folder or options.workspace or (DEMO if options.demo else None)
+        typed_with(chosen)
+        workspace = find_workspace(chosen)
         if options.demo:
             _make_folder(workspace.root)
         if not workspace.root.is_dir():
@@ -63,6 +66,8 @@ def main() -> None:
         app.run()
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(tell(error))
+    finally:
+        typed_with(None)
     for (what, ids), text in app.drafts.items():
         print(f"the {what} of {' '.join(ids)} was not saved: {text!r}", file=sys.stderr)
     if app.fault is not None:
@@ -117,7 +122,7 @@ def open_dashboard(workspace: Workspace, read_only: bool, demo: bool = False) ->
     if in_browser():
         return app
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise CannotOpen("seg-tui needs a terminal; `seg-engine runs` prints into pipes and files")
+        raise CannotOpen(f"seg-tui needs a terminal; `{typed('runs')}` prints into pipes and files")
     app.open_graphics()
     return app
 

@@ -18,6 +18,7 @@ from engine.report.tables import Cell, Column, data_size, duration, large, momen
 from engine.run.directory import RunDir
 from engine.store import EventRow, RunRow
 from engine.tasks import TASKS, NetworkTask, learns_classes
+from engine.typed import typed
 from seg_tui.detail import Detail, Results
 
 MOST_IMAGES = 1000
@@ -71,7 +72,7 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
     if not learns_classes(detail.row.task, detail.row.classes):
         return Text("nothing has been measured yet", "dim")
     measuring = [task for task in TASKS if isinstance(task, NetworkTask) and task.measures]
-    commands = [f"seg-engine {task.usage_of(detail.row.id)}" for task in measuring]
+    commands = [f"{typed()} {task.usage_of(detail.row.id)}" for task in measuring]
     lines = ["this network has not been evaluated yet"]
     for command, task in zip(commands, measuring, strict=True):
         lines.append(f"{command:<{max(map(len, commands))}}   {task.measures}")
@@ -90,7 +91,8 @@ def images_text(detail: Detail, width: int) -> Text:
     rest = (
         [
             Text(
-                f"…and {count - MOST_IMAGES} more: `seg-engine images {detail.row.id} --limit 0` lists all",
+                f"…and {count - MOST_IMAGES} more: "
+                f"`{typed('images', detail.row.id, '--limit', '0')}` lists all",
                 "dim",
             )
         ]

@@ -160,7 +160,7 @@ class TableViews:
                 return
             self.name = path.stem
             self._tui.tell(
-                f"saved as {with_tilde(path)}; `seg-engine runs --view {path.stem!r}` shows it, too"
+                f"saved as {with_tilde(path)}; `{typed('runs', '--view', path.stem)}` shows it, too"
             )
 
         hint = (

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import EngineError
 from engine.host.processes import python_command
+from engine.typed import typed
 from engine.workspace import Workspace
 
 try:
@@ -206,7 +207,7 @@ def serve(workspace: Workspace, wanted: Served) -> None:
         if server.is_open:
             print("it is not encrypted: whoever sees the network's traffic sees the token", file=sys.stderr)
         asyncio.run(_run(server))
-    print("the server has ended; runs go on, `seg-engine queue` lists them", file=sys.stderr)
+    print(f"the server has ended; runs go on, `{typed('queue')}` lists them", file=sys.stderr)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -22,6 +22,7 @@ from engine.store import DamagedRow, NoSuchRun, RunRow, Store, StoreError
 from engine.store.cards import card_of, keep_card
 from engine.store.checks import belied, unlike
 from engine.store.queue import ACTIVE_STATUSES
+from engine.typed import typed
 from engine.workspace import Workspace
 
 Kind = Literal[
@@ -77,7 +78,7 @@ def check(
     faults = store.checks.faults()
     if faults:
         more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
-        what = f"is damaged: {faults[0]}{more}; `seg-engine db rebuild` rebuilds it from runs/"
+        what = f"is damaged: {faults[0]}{more}; `{typed('db', 'rebuild')}` rebuilds it from runs/"
         return CheckReport(0, (Difference("", "database", what),))
     found = _check_deletions(store, workspace, fix)
     known, elsewhere = set(store.run_ids([store.mine])), set(store.run_ids([f"workspace!={store.workspace}"]))
@@ -95,7 +96,7 @@ def check(
             except NoSuchRun:
                 continue  # deleted meanwhile
             except DamagedRow as error:
-                told = f"{error}; `seg-engine db rebuild` rebuilds the database"
+                told = f"{error}; `{typed('db', 'rebuild')}` rebuilds the database"
                 one.found.append(Difference(run_id, "rows", told))
             found += one.found
         on_progress(len(ids), len(ids))
@@ -194,7 +195,7 @@ class _Comparison:
                 f"is {row.status}, {gone}",
                 lambda: self.store.lifecycle.set_status(row.id, "failed", "exception", gone, seen=row),
             )
-        self._note("folder", f"{gone}; `seg-engine delete {row.id}` also removes its rows")
+        self._note("folder", f"{gone}; `{typed('delete', row.id)}` also removes its rows")
 
     def _compare_rows(self, config: RunConfig) -> None:
         """Hold what is stored against what the same stretch of the journal gives. Raises JournalError."""

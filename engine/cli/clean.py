@@ -15,6 +15,7 @@ from engine.exits import first_few
 from engine.report.tables import Column, data_size, text_table
 from engine.requests.cleaning import KINDS, OF_RUNS, Usage, Users, caches, free, free_caches, survey
 from engine.store import NoSuchRun, Store
+from engine.typed import typed
 from engine.workspace import Workspace
 
 _LARGEST = 10
@@ -79,7 +80,7 @@ def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> Non
             Column("in all", [data_size(usage.total) for usage in largest], right=True),
         ]
         output.say(text_table(columns, output.table_width))
-    notices.say(f"next: seg-engine clean {'|'.join(sizes)}")
+    notices.say(f"next: {typed('clean')} {'|'.join(sizes)}")
 
 
 def _would_free(kinds: Sequence[str], found: Sequence[Usage], cached: Sequence[CacheInfo]) -> None:

@@ -24,8 +24,9 @@ from typing import Any
 import typer
 from typer.core import TyperArgument, TyperGroup, TyperOption
 
-from engine.cli.usage import PROGRAM, WrongUse, choice
+from engine.cli.usage import WrongUse, choice
 from engine.run.files import expanded
+from engine.typed import PROGRAM
 
 VARIABLE = "_SEG_ENGINE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")

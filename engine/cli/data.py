@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from engine.data.split import split_samples
 from engine.data.synthetic import synthesize
 from engine.exits import first_few
 from engine.report.tables import Column, age, data_size, text_table, thin_bar
+from engine.typed import typed
 from engine.workspace import Workspace
 
 
@@ -94,8 +94,7 @@ def lost_shares(catalog: Catalog, classes: str, values: Any) -> dict[str, float]
 def what_next(catalog: Catalog, root: Path, layout: str, classes: str) -> str:
     """What can be done with a data set that has no faults, read with a `layout` and `classes`."""
     named = [("data.layout", layout), ("data.classes", classes)]
-    keys = [shlex.quote(f"{key}={value}") for key, value in named if value != "auto"]
-    data = " ".join([f"--data {shlex.quote(str(root))}", *keys])
+    data = ["--data", str(root), *(f"{key}={value}" for key, value in named if value != "auto")]
     why = []
     for config in (DataConfig(split="random", split_rule="threshold"), DataConfig(split="official")):
         try:
@@ -103,15 +102,16 @@ def what_next(catalog: Catalog, root: Path, layout: str, classes: str) -> str:
         except DataError as error:
             why.append(str(error))
             continue
-        change = "" if config.split == "random" else f" data.split={config.split}"
-        return f"next: seg-engine run quick{change} {data}"
+        change = [] if config.split == "random" else [f"data.split={config.split}"]
+        return f"next: {typed('run', 'quick', *change, *data)}"
     splits = sorted(catalog.splits.keys() & {"train", "val", "test"})
     if "train" in splits:
         return f"but a run cannot be trained on it: {why[0]}"
     told = f"nothing to train on: there is no split called train (found: {', '.join(catalog.splits)})"
     if not splits:
         return told
-    return f"{told}; to score a trained run: seg-engine evaluate RUN {data} --split {splits[-1]}"
+    scoring = typed("evaluate", "RUN", *data, "--split", splits[-1])
+    return f"{told}; to score a trained run: {scoring}"
 
 
 def read_everything(catalog: Catalog) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def make_scenes(folder: Path, images: int, size: str, seed: int, val_fraction: f
         f"{folder}: {summary.train} training and {summary.val} validation images of {height}x{width}, "
         f"{len(summary.classes)} of the Cityscapes classes"
     )
-    output.say(f"next: seg-engine run quick --data {shlex.quote(str(folder))}")
+    output.say(f"next: {typed('run', 'quick', '--data', str(folder))}")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -13,7 +13,6 @@ from engine.agent.presence import Presence
 from engine.cli.bring import bring, refuse_unfit
 from engine.cli.console import notices, output, print_json, progress_bar
 from engine.cli.reading import has_database, no_database
-from engine.cli.typed import typed
 from engine.exits import first_few
 from engine.requests.deleting import finish_deletions, remove_folder
 from engine.requests.refusals import Refused
@@ -25,6 +24,7 @@ from engine.store.copy import copy_runs
 from engine.store.migrate import HEAD
 from engine.store.rebuild import rebuild, rebuild_on_server
 from engine.tasks import epochs_done
+from engine.typed import typed
 from engine.workspace import DATABASE_VARIABLE, Workspace
 
 

@@ -13,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.console import Stream, notices, output, print_json
-from engine.cli.typed import typed
 from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.crf import crf_text, trials_table
@@ -38,6 +37,7 @@ from engine.run.events import (
 from engine.run.scoring_events import Detecting, Evaluating, Predicting
 from engine.store import RunRow, Store
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.visible import block
 
 HEADER = "    epoch  loss train      val  Dice train      val     mIoU    img/s    time"
@@ -301,7 +301,7 @@ def print_end(row: RunRow, store: Store, run: RunDir, stream: Stream) -> None:
             if measured := store.results.metrics(row.id):
                 stream.say()
                 stream.say(metrics_text(measured))
-            stream.say(f"images:  seg-engine images {row.id}")
+            stream.say(f"images:  {typed('images', row.id)}")
         for best in (
             scored for scored in store.results.epochs(row.id, "val") if scored.epoch == row.best_epoch
         ):

@@ -22,6 +22,7 @@ from engine.host.access import why_unwritable
 from engine.host.cpu import bf16_instructions, bf16_is_fast, cpu_name
 from engine.host.processes import available_cores, python_code, python_environment
 from engine.report.tables import data_size
+from engine.typed import typed
 from engine.workspace import Workspace
 
 PROBE_SECONDS = 180
@@ -147,7 +148,7 @@ def _sqlite(installed: str) -> Finding:
         "sqlite",
         "warn",
         f"{installed} has the WAL-reset bug: concurrent writers can, very rarely, corrupt the database",
-        f"{'.'.join(map(str, SAFE_SQLITE))} fixes it; `seg-engine db rebuild` rebuilds the database",
+        f"{'.'.join(map(str, SAFE_SQLITE))} fixes it; `{typed('db', 'rebuild')}` rebuilds the database",
     )
 
 

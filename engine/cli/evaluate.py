@@ -32,6 +32,7 @@ from engine.requests.requirements import Known, Requirement, Scores, scores_of
 from engine.run.directory import RunCard, new_run_id
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.visible import one_line
 from engine.workspace import Workspace
 
@@ -171,7 +172,7 @@ def list_images(workspace: Workspace, prefix: str, sort: str, limit: int | None,
         if not TASKS[row.task].evaluates:
             made = store.results.evaluations_of(row.id)
             if not made:
-                raise Refused([f"{row.id}: has no evaluation yet; run `seg-engine evaluate {row.id}`"])
+                raise Refused([f"{row.id}: has no evaluation yet; run `{typed('evaluate', row.id)}`"])
             row = store.run(made[-1].run_id)
             notices.say(f"images of {row.id} ({row.name})")
         class_name = sort.removeprefix("-").removeprefix("class:") if "class:" in sort else None

@@ -14,6 +14,7 @@ from engine.report.speed import speed_among
 from engine.store import RunRow, Store, StoreError
 from engine.store.filters import unless_archived
 from engine.store.query import OPERATORS
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ def chosen_runs(store: Store, words: Sequence[str], experiment: str | None) -> l
         return [store.run(run_id) for run_id in dict.fromkeys(ids)]
     found = store.runs(unless_archived(filters), "created_at", None, experiment)
     if not found:
-        raise StoreError("no run matches; `seg-engine runs` lists all")
+        raise StoreError(f"no run matches; `{typed('runs')}` lists all")
     return found

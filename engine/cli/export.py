@@ -22,12 +22,11 @@ from engine.report.tables import data_size
 from engine.requests.derive import checkpoint_of, source_run, trained_config
 from engine.requests.refusals import Refused
 from engine.run.files import absolute, replacing
+from engine.typed import PROGRAM
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from engine.cli.exporting import Export
-
-PROGRAM = "seg-engine"
 
 
 CARD = "README.md"

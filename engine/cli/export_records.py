@@ -23,6 +23,7 @@ from engine.requests.refusals import Refused
 from engine.run.files import FULL, absolute
 from engine.store import RunRow, Store
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def export_records(workspace: Workspace, wanted: Export) -> None:
         runs = [_recorded(workspace, store, store.run(run_id)) for run_id in ids]
     for row in (run.row for run in runs if run.row.source):
         if not TASKS[row.task].evaluates:
-            told = f"what the task {row.task} finds is in no table; `seg-engine show {row.id} --json` has it"
+            told = (
+                f"what the task {row.task} finds is in no table; `{typed('show', row.id, '--json')}` has it"
+            )
             notices.note(f"{row.id}: {told}")
         elif row.source not in ids:
             notices.note(

@@ -34,6 +34,7 @@ from engine.report.speed import Contender, SpeedChoice, contender, speed_plot
 from engine.report.triptych import gallery_samples, parse_colors
 from engine.store import NOT_ARCHIVED, EvaluationRow, RunRow, Store
 from engine.tasks import learns_classes
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ def _one_detection(material: _Material) -> RunRow:
     if not results:
         run_id = material.runs[0].row.id
         raise FigureError(
-            f"{run_id} has no out-of-distribution results; `seg-engine ood {run_id} --ood-data ROOT` "
-            "measures some"
+            f"{run_id} has no out-of-distribution results; "
+            f"`{typed('ood', run_id, '--ood-data', 'ROOT')}` measures some"
         )
     return material.store.run(results[-1].rows[0].run_id)
 
@@ -192,7 +193,9 @@ def _robustness(material: _Material) -> Figure:
     if measure not in ("dice", "dice_image", "miou", "pixel_accuracy"):
         raise FigureError(f"{measure}: corrupted images have dice, dice_image, miou and pixel_accuracy")
     found = [(run.row.name or run.row.id, run.corruptions) for run in material.runs]
-    scored = _with_results(found, "not scored on corrupted images, which `seg-engine robustness RUN` does")
+    scored = _with_results(
+        found, f"not scored on corrupted images, which `{typed('robustness', 'RUN')}` does"
+    )
     return robustness_figure(scored, material.columns, measure)
 
 
@@ -201,7 +204,9 @@ def _generalise(material: _Material) -> Figure:
     if measure not in ("dice", "miou"):
         raise FigureError(f"{measure}: environments have dice and miou")
     found = [(run.row.name or run.row.id, run.environments) for run in material.runs]
-    scored = _with_results(found, "not scored in other environments, which `seg-engine generalise RUN` does")
+    scored = _with_results(
+        found, f"not scored in other environments, which `{typed('generalise', 'RUN')}` does"
+    )
     return environments_figure(scored, material.columns, measure)
 
 

@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 from engine.cli.console import notices, output, print_json
-from engine.cli.usage import PROGRAM
 from engine.requests.new_project import make_project
+from engine.typed import PROGRAM
 from engine.workspace import WORKSPACE_VARIABLE, find_workspace
 
 

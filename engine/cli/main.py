@@ -18,9 +18,9 @@ import typer
 
 from engine.cli import choosing, exporting, keeping, looking, queueing, running, scoring
 from engine.cli.arguments import group, help_without_command
-from engine.cli.typed import typed_with
-from engine.cli.usage import PROGRAM, CommandGroup, plugins_first, refuse_empty, usage_line
+from engine.cli.usage import CommandGroup, plugins_first, refuse_empty, usage_line
 from engine.exits import DONE, INTERRUPTED, complain, tell
+from engine.typed import PROGRAM, typed_with
 from engine.visible import guard_streams, one_line
 
 GROUPS = (
@@ -173,4 +173,6 @@ def command_line(arguments: Sequence[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     except (Exception, KeyboardInterrupt) as error:
         return tell(error)
+    finally:
+        typed_with(None)
     return DONE

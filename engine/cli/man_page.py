@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from engine.cli.main import GROUPS, app
-from engine.cli.usage import PROGRAM
 from engine.report.roff import Entry, Section, Topic, manual_page
+from engine.typed import PROGRAM
 
 VARIABLES = (
     ("SEG_WORKSPACE", "The workspace, where --workspace names none."),

@@ -13,6 +13,7 @@ from engine.models.builtin import MODELS
 from engine.models.sizes import CLASSES, SIZE, sizes
 from engine.models.smp.encoders import Encoder, encoders
 from engine.report.tables import Column, text_table
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.models import ModelSection
@@ -65,7 +66,7 @@ def list_models(
     networks = [each for each in found if each.kind == "architecture"]
     parts = [each for each in found if each.kind == "encoder"]
     if not found:
-        notices.say("nothing matches; `seg-engine models` lists all")
+        notices.say(f"nothing matches; `{typed('models')}` lists all")
     if networks:
         output.say(_architectures(networks))
     if networks and parts:

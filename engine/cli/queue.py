@@ -9,7 +9,6 @@ from typing import Any
 from engine.agent.presence import Presence, ensure_agent
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, no_database, open_existing
-from engine.cli.typed import typed
 from engine.host.access import why_unwritable
 from engine.report.tables import Column, age, duration, text_table
 from engine.report.waiting import Wait, waits_of
@@ -17,6 +16,7 @@ from engine.requests import lifecycle
 from engine.run.directory import RunCard
 from engine.store import RunRow
 from engine.store.agents import reasons_of
+from engine.typed import typed
 from engine.workspace import Workspace
 
 
@@ -70,7 +70,7 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
     if agent is not None:
         notices.say(f"agent: process {agent.pid}")
     elif queued and not holding:
-        notices.say("no agent is running on this host; start one with `seg-engine agent`")
+        notices.say(f"no agent is running on this host; start one with `{typed('agent')}`")
 
 
 def queue_record(row: RunRow, waits: Mapping[str, Wait]) -> dict[str, Any]:

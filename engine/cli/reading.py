@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from engine.cli.console import notices
 from engine.requests import opening
-from engine.requests.opening import FIRST_RUN, has_database, no_database
+from engine.requests.opening import first_run, has_database, no_database
 from engine.store import END_STATUSES, Store
 from engine.workspace import Workspace
 
-__all__ = ["FIRST_RUN", "UNFINISHED", "has_database", "no_database", "open_existing"]
+__all__ = ["UNFINISHED", "first_run", "has_database", "no_database", "open_existing"]
 
 UNFINISHED = tuple(f"status!={status}" for status in END_STATUSES)
 """Filters that leave the runs that have not ended."""

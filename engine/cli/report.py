@@ -12,7 +12,6 @@ from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.runs import check_experiment
-from engine.cli.usage import PROGRAM
 from engine.host.access import refuse_unwritable
 from engine.report.beyond import beyond_record
 from engine.report.commands import config_file
@@ -24,6 +23,7 @@ from engine.report.page_html import to_html
 from engine.report.runs import runs_csv
 from engine.run.files import replacing
 from engine.store import NOT_ARCHIVED, StoreError
+from engine.typed import PROGRAM, typed
 from engine.workspace import Workspace
 
 
@@ -40,7 +40,7 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
             for row in store.runs([NOT_ARCHIVED], "created_at", experiment=name)
         ]
     if not runs:
-        told = "all its runs are archived; `seg-engine unarchive RUN` shows one again"
+        told = f"all its runs are archived; `{typed('unarchive', 'RUN')}` shows one again"
         raise StoreError(f"{name}: {told if archived else 'has no runs'}")
     if archived:
         notices.say(f"archived runs are left out: {', '.join(archived)}")

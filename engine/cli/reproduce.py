@@ -12,7 +12,6 @@ from engine.cli.notify import wish
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, follow
-from engine.cli.typed import typed
 from engine.cli.usage import WrongUse
 from engine.components.outside import outside_code
 from engine.config.run_config import RunConfig
@@ -43,6 +42,7 @@ from engine.run.directory import RunCard, new_run_id
 from engine.run.environment import environment_here
 from engine.run.files import absolute
 from engine.store import Store
+from engine.typed import typed
 from engine.visible import one_line
 from engine.workspace import Workspace
 

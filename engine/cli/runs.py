@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.agent.presence import Presence
 from engine.cli.console import notices, output, print_json
-from engine.cli.reading import FIRST_RUN, UNFINISHED, has_database, no_database, open_existing
+from engine.cli.reading import UNFINISHED, first_run, has_database, no_database, open_existing
 from engine.report.csv_text import csv_text
 from engine.report.run_values import value_column
 from engine.report.runs import Beside, run_record, runs_csv, runs_table
@@ -29,6 +29,7 @@ from engine.store import RunRow, Store, StoreError
 from engine.store.filters import Filter, unless_archived
 from engine.store.query import grouped, parse_text
 from engine.store.why_none import why_none
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ def list_runs(workspace: Workspace, wanted: Listing) -> None:
     elif found:
         output.say(runs_table(found, time.time(), output.table_width, beside, view.columns))
     elif wanted.filters or view.filter or experiment or status:
-        notices.say(f"{why or 'no run matches.'} `seg-engine runs` lists all")
+        notices.say(f"{why or 'no run matches.'} `{typed('runs')}` lists all")
     elif not wanted.archived and has_database(workspace):
         notices.say(nothing_shown(workspace))
     else:
-        notices.say(f"{workspace.root}: no runs here yet; {FIRST_RUN}")
+        notices.say(f"{workspace.root}: no runs here yet; {first_run()}")
 
 
 def view_of(workspace: Workspace, wanted: Listing) -> View:
@@ -106,10 +107,10 @@ def nothing_shown(workspace: Workspace) -> str:
     with open_existing(workspace) as store:
         count = len(store.run_ids())
     if not count:
-        return f"{workspace.root}: no runs here yet; {FIRST_RUN}"
+        return f"{workspace.root}: no runs here yet; {first_run()}"
     if count == 1:
-        return "the only run is archived; `seg-engine runs --archived` lists it"
-    return f"all {count} runs are archived; `seg-engine runs --archived` lists them"
+        return f"the only run is archived; `{typed('runs', '--archived')}` lists it"
+    return f"all {count} runs are archived; `{typed('runs', '--archived')}` lists them"
 
 
 def _values(store: Store, rows: Sequence[RunRow], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from rich.text import Text
 from engine.cli.console import notices, progress_bar
 from engine.cli.queue import tell_queued
 from engine.cli.run import check_data
-from engine.cli.typed import typed
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.data.checks import Known, Log
@@ -44,6 +43,7 @@ from engine.requests.studies.pretraining import (
 )
 from engine.run.files import absolute
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:

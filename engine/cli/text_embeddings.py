@@ -15,6 +15,7 @@ from engine.host.access import refuse_unwritable
 from engine.run.checkpoint_file import CheckpointError
 from engine.run.files import absolute
 from engine.run.weight_kinds import kind_of_weights
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.cli.exporting import TextEmbeddings
@@ -44,7 +45,7 @@ def text_embeddings(wanted: TextEmbeddings) -> None:
         print_json(made, indent=2)
         return
     output.say(f"{made['file']}: embeddings of {made['classes']} classes, {made['size']} numbers each")
-    output.say(f"next: seg-engine run RECIPE model.name=vltseg model.text={made['file']}")
+    output.say(f"next: {typed('run', 'RECIPE', 'model.name=vltseg', 'model.text=' + str(made['file']))}")
 
 
 def class_set(name: str) -> ClassSet:

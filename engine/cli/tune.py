@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import notices, output, print_json
 from engine.cli.run import check_data
-from engine.cli.typed import typed
 from engine.config.keys import ConfigError
 from engine.config.run_defaults import RunDefaults, load_run_defaults
 from engine.exits import DONE, FAILED, INTERRUPTED
@@ -19,6 +18,7 @@ from engine.requests.tuning.goals import GOALS, refuse_unfit
 from engine.requests.tuning.search import RUN, News, Search, Searching, searching
 from engine.requests.tuning.space import parse_space
 from engine.run.files import absolute
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from engine.errors import EngineError
 from engine.run.files import expanded
+from engine.typed import PROGRAM
 from engine.visible import SEVERAL_LINES, is_one_line, text_problem
-
-PROGRAM = "seg-engine"
 
 OLD_OPTIONS = {
     "ood": {"--in": "--id-data", "--out": "--ood-data"},

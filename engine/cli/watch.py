@@ -16,6 +16,7 @@ from engine.run.freed import when_freed
 from engine.run.journal import read_events
 from engine.store import RunRow
 from engine.store.agents import reasons_of
+from engine.typed import typed
 from engine.workspace import Workspace
 
 POLL_SECONDS = 0.2
@@ -51,7 +52,7 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
                         time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             goes_on = "waits in the queue" if store.run(run.id).status == "queued" else "goes on"
-            notices.say(f"{run.id} {goes_on}; `seg-engine stop {run.id}` stops it")
+            notices.say(f"{run.id} {goes_on}; `{typed('stop', run.id)}` stops it")
             return INTERRUPTED
         row = store.run(run.id)
         display.ended(row, store, run)

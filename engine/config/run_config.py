@@ -57,6 +57,7 @@ from engine.models.builtin import MODELS, UNetConfig
 from engine.optimizers.builtin import OPTIMIZERS, OptimizerSection, SGDConfig
 from engine.schedules.builtin import SCHEDULES, ConstantConfig, ScheduleSection
 from engine.tasks import TASKS, USUAL
+from engine.typed import typed
 
 FROZEN_NORMS = ("frozen_statistics", "frozen")
 """Values of `batch_norm` that leave its statistics as they are."""
@@ -197,7 +198,7 @@ class RunConfig(Section):
         if not TASKS[self.task].learns and self.of_network is None:
             raise ValueError(
                 f"task: {self.task} needs the network of a finished run; "
-                f"use `seg-engine {TASKS[self.task].usage_of('RUN')}`"
+                f"use `{typed()} {TASKS[self.task].usage_of('RUN')}`"
             )
         return self
 

@@ -44,6 +44,7 @@ from engine.data.sample_readers import CachedSplit, FileSplit, Split
 from engine.data.split import labelled_part, split_samples
 from engine.host.access import reason
 from engine.run.files import expanded, write_json
+from engine.typed import typed
 
 Report = Callable[[int, int], None]
 
@@ -270,7 +271,7 @@ def _folders_known(
     if lost and not config.skip_bad:
         raise DataError(
             f"{catalog.root}: {some(lost)} of this run missing or incomplete; restore them, or start a new "
-            "run on the remaining data with `seg-engine rerun`"
+            f"run on the remaining data with `{typed('rerun', 'RUN')}`"
         )
     if lost:
         judging = len(began_with.val.keys() & lost)

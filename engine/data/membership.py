@@ -18,6 +18,7 @@ from engine.data.fingerprints import fingerprints
 from engine.run.directory import RunDir, RunDirError
 from engine.run.environment import text_digest
 from engine.run.files import expanded, replacing
+from engine.typed import typed
 
 Contents = tuple[str, str]
 """The digests of an image and of its label, "" without one."""
@@ -138,7 +139,7 @@ class Trained:
         raise DataError(
             f"the data set of {self.run_id} has changed: {told} training and validation images then, "
             f"{train} + {val} now; an earlier version made that run and did not keep which images it trained "
-            f"on. Restore the data set, or make a new run with `seg-engine rerun {self.run_id}`"
+            f"on. Restore the data set, or make a new run with `{typed('rerun', self.run_id)}`"
         )
 
 

@@ -15,7 +15,7 @@ from engine.report.environments import environment_text
 from engine.report.evaluation import evaluation_text, evaluations_table, with_unit
 from engine.report.instances import instances_table, is_of_instances, newest
 from engine.report.latency import latency_text
-from engine.report.lines import as_lines, quoted
+from engine.report.lines import as_lines
 from engine.report.reproduction import Reproduction, reproduction_text
 from engine.report.run_config import config_lines
 from engine.report.run_facts import facts
@@ -46,6 +46,7 @@ from engine.store import (
     RunSummary,
 )
 from engine.tasks import TASKS, USUAL, NetworkTask
+from engine.typed import typed
 from engine.visible import block, one_line
 
 CURVE_WIDTH = 40
@@ -113,13 +114,13 @@ def next_commands(page: RunPage) -> list[str]:
     row, files = page.row, page.files
     commands = []
     if row.status in ("stopped", "failed", "lost"):
-        commands.append(f"seg-engine resume {row.id}")
+        commands.append(typed("resume", row.id))
     if files.log is not None and row.status != "finished":
         commands.append(f"tail -f {files.log}" if not row.ended else f"less {files.log}")
     commands += TASKS[row.task].next_commands(row.id, bool(files.checkpoints), bool(files.gallery))
     if files.gallery:
-        commands.append(f"seg-engine picture {row.id}")
-    return [*commands, f"seg-engine runs --experiment {quoted(row.experiment)}"]
+        commands.append(typed("picture", row.id))
+    return [*commands, typed("runs", "--experiment", row.experiment)]
 
 
 def heading(page: RunPage) -> Text:

@@ -12,6 +12,7 @@ from engine.report.page import Block, Bullets, Cell, Marked, table, text
 from engine.report.tables import Column, score, text_table
 from engine.store import LatencyRow, RunRow
 from engine.tasks import learns_classes
+from engine.typed import typed
 from engine.visible import one_line
 
 SPEED_TITLE = "Dice against frames a second"
@@ -141,7 +142,7 @@ def _why(
     if one.dice is None:
         return one.without
     if not rows:
-        return f"no latency measured, which `seg-engine bench {one.run_id} --latency` does"
+        return f"no latency measured, which `{typed('bench', one.run_id, '--latency')}` does"
     height, width = choice.size or one.size
     missing = f"measured otherwise, not at {height}x{width} by the protocol {choice.protocol}"
     if best is not None:

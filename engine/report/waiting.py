@@ -14,6 +14,7 @@ from engine.report.tables import duration
 from engine.store import AgentState, RunRow, RunSummary
 from engine.store.agents import is_wanted, reasons_of
 from engine.tasks import TASKS
+from engine.typed import typed
 
 AnyRun = RunRow | RunSummary
 R = TypeVar("R", bound=AnyRun)
@@ -139,7 +140,7 @@ def why_it_waits(
     if row.status != "queued":
         return ""
     if row.paused:
-        return f"paused: `seg-engine queue unpause {row.id}` lets it start"
+        return f"paused: `{typed('queue', 'unpause', row.id)}` lets it start"
     if row.after:
         earlier = runs.get(row.after)
         if earlier is None:
@@ -150,7 +151,7 @@ def why_it_waits(
     if row.workspace != workspace:
         return "waits for its own workspace's agent"
     if not has_agent and not holding:
-        return "no agent is running on this machine: start one with `seg-engine agent`"
+        return f"no agent is running on this machine: start one with `{typed('agent')}`"
     waits = waits_of(runs, workspace, has_agent, holding)
     own = waits.get(row.id)
     last = max((wait.place or 0 for wait in waits.values()), default=0)

@@ -26,6 +26,7 @@ from engine.run.deletion import (
 )
 from engine.run.directory import RunDir
 from engine.store import RunRow, Store
+from engine.typed import typed
 from engine.workspace import Workspace
 
 
@@ -64,7 +65,7 @@ def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
             remove_hidden(path)
         except (OSError, NotRemovable) as error:
             what = f"{row.id}: its rows are deleted, but not all of its files: {error}"
-            raise Refused([f"{what}; `seg-engine db check --fix` tries the rest again"]) from error
+            raise Refused([f"{what}; `{typed('db', 'check', '--fix')}` tries the rest again"]) from error
 
 
 def remove_folder(run: RunDir) -> None:

@@ -24,6 +24,7 @@ from engine.run.files import absolute, expanded
 from engine.run.freed import when_freed
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS, learns_classes
+from engine.typed import typed
 from engine.workspace import Workspace
 
 KEYS = (
@@ -187,13 +188,13 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
         same_kind = (evaluation.split, evaluation.at, *way, its_windows) == kind
         if same_kind and (other["root"], other["split"]) == (wanted.data.root, wanted.data.split):
             return evaluation
-    options = f"--data {wanted.data.root} --split {about.split} --at {about.at}"
-    options += f" --label-resize {about.label_resize}" if about.at == "original" else ""
-    options += f" --tta {about.tta}" if about.tta != "none" else ""
-    options += " --crf" if wanted.crf.mode != "off" else ""
-    options += f" --window {about.window}" if about.window != "none" else ""
-    options += f" --stride {about.stride}" if about.stride != "auto" else ""
-    command = f"seg-engine evaluate {row.source or row.id} {options}"
+    options = ["--data", str(wanted.data.root), "--split", about.split, "--at", about.at]
+    options += ["--label-resize", about.label_resize] if about.at == "original" else []
+    options += ["--tta", about.tta] if about.tta != "none" else []
+    options += ["--crf"] if wanted.crf.mode != "off" else []
+    options += ["--window", str(about.window)] if about.window != "none" else []
+    options += ["--stride", str(about.stride)] if about.stride != "auto" else []
+    command = typed("evaluate", row.source or row.id, *options)
     raise Refused([f"--baseline {prefix}: has no evaluation of this kind; `{command}` makes one"])
 
 

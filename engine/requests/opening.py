@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from engine.host.access import explain
 from engine.store import NoSuchRun, StoreError
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from engine.store import Store
 
-FIRST_RUN = "start one with `seg-engine run quick --data FOLDER`, or give --workspace"
+
+def first_run() -> str:
+    """What to do where there are no runs."""
+    return f"start one with `{typed('run', 'quick', '--data', 'FOLDER')}`, or give --workspace"
 
 
 def has_database(workspace: Workspace) -> bool:
@@ -69,5 +73,5 @@ def no_database(workspace: Workspace) -> str:
     folders = workspace.runs.iterdir() if workspace.runs.is_dir() else ()
     count = sum(1 for folder in folders if (folder / "config.json").is_file())
     if count:
-        return f"{workspace.root}: has {count} run folders but no database; run `seg-engine db rebuild`"
-    return f"{workspace.root}: no runs here yet; {FIRST_RUN}"
+        return f"{workspace.root}: has {count} run folders but no database; run `{typed('db', 'rebuild')}`"
+    return f"{workspace.root}: no runs here yet; {first_run()}"

@@ -19,6 +19,7 @@ from engine.requests.initial_weights import pretraining_card, pretraining_of, se
 from engine.requests.refusals import Refused, refuse_no_name, refuse_unkeepable
 from engine.run.directory import RunCard
 from engine.store import Store, StoreError
+from engine.typed import typed
 from engine.workspace import Workspace
 
 HOPELESS = ("failed", "lost")
@@ -39,7 +40,7 @@ def predecessor(store: Store, place: Place) -> str:
     row = store.run(store.resolve(place.after))
     if row.status in HOPELESS:
         raise Refused(
-            [f"--after {place.after}: {row.id} is {row.status}; `seg-engine requeue {row.id}` first"]
+            [f"--after {place.after}: {row.id} is {row.status}; `{typed('requeue', row.id)}` first"]
         )
     return row.id
 

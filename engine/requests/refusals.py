@@ -17,6 +17,7 @@ from engine.host.processes import is_alive
 from engine.run.directory import RunDir, RunDirError
 from engine.store import END_STATUSES, RunRow, RunSummary
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.visible import SEVERAL_LINES, is_one_line, text_problem
 from engine.workspace import Workspace
 
@@ -62,7 +63,7 @@ def refuse_others(rows: Sequence[RunRow | RunSummary], statuses: Sequence[str], 
 
 def refuse_active(rows: Sequence[RunRow | RunSummary]) -> None:
     """Raises Refused when one of the runs has a worker, as far as its status says."""
-    refuse_others(rows, DELETABLE, "`seg-engine stop` it first")
+    refuse_others(rows, DELETABLE, f"`{typed('stop')}` it first")
 
 
 def refuse_unarchivable(rows: Sequence[RunRow]) -> None:
@@ -73,7 +74,7 @@ def refuse_unarchivable(rows: Sequence[RunRow]) -> None:
 def refuse_protected(rows: Sequence[RunRow | RunSummary]) -> None:
     """Raises Refused when one of the runs is protected from deletion."""
     problems = [
-        f"{row.id}: is protected; `seg-engine unprotect {row.id}` lets it be deleted"
+        f"{row.id}: is protected; `{typed('unprotect', row.id)}` lets it be deleted"
         for row in rows
         if row.protected
     ]

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from engine.store.errors import NoSuchRun
 from engine.store.schema import runs
+from engine.typed import typed
 
 _LIST = 7_363_746
 """Key of the advisory lock on the list of runs."""
@@ -38,4 +39,4 @@ def hold_list(connection: sa.Connection) -> None:
 
 
 def no_run(run_id: str) -> NoSuchRun:
-    return NoSuchRun(f"{run_id}: no such run in the database; `seg-engine runs` lists them")
+    return NoSuchRun(f"{run_id}: no such run in the database; `{typed('runs')}` lists them")

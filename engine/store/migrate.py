@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from engine.store.errors import OtherVersion, StoreError
+from engine.typed import typed
 
 HEAD = "0025"
 """The newest migration. Known here so that opening a database that is up to date needs no Alembic, whose
@@ -52,7 +53,7 @@ def refuse_older(revision: str | None, label: str, read_only: str) -> None:
     if revision is None or revision < HEAD:
         has = "has no tables yet" if revision is None else f"has the tables of an older version ({revision})"
         raise OtherVersion(
-            f"{label}: {has}, and {read_only}; `seg-engine db upgrade` brings it to this version ({HEAD})"
+            f"{label}: {has}, and {read_only}; `{typed('db', 'upgrade')}` brings it to this version ({HEAD})"
         )
     if revision > HEAD:
         raise newer(label, revision)

@@ -14,6 +14,7 @@ from engine.store.dialects import CURRENT_TRANSACTION
 from engine.store.errors import StoreError
 from engine.store.migrate import HEAD, migrate, newer, refuse_older, revision_of
 from engine.store.values import JSON, printable, without_nul
+from engine.typed import typed
 
 try:
     import psycopg
@@ -102,8 +103,8 @@ class PostgresDatabase(Database):
                 if revision is not None and revision < HEAD and not upgrade:
                     raise StoreError(
                         f"{database.label}: has the tables of an older version (schema {revision}, this "
-                        f"one's is {HEAD}); `seg-engine db upgrade` brings them up to date, and whoever uses "
-                        "the database needs this version from then on"
+                        f"one's is {HEAD}); `{typed('db', 'upgrade')}` brings them up to date, and "
+                        "whoever uses the database needs this version from then on"
                     )
                 if revision != HEAD:
                     with database.writer.begin() as connection:

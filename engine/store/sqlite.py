@@ -20,6 +20,7 @@ from engine.store.errors import StoreError
 from engine.store.filesystem import file_system
 from engine.store.migrate import HEAD, migrate, refuse_older, revision_of
 from engine.store.values import JSON, without_nul
+from engine.typed import typed
 
 ROOM_TO_OPEN = 1 << 16
 """Bytes that opening a database may take beside it."""
@@ -197,7 +198,7 @@ def advice(error: BaseException | None, path: Path, timeout: float) -> str:
             f"another program has locked the database for more than {timeout:g} s; try again when it is done"
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return f"is damaged or not a database ({error}); `seg-engine db rebuild` rebuilds it from runs/"
+        return f"is damaged or not a database ({error}); `{typed('db', 'rebuild')}` rebuilds it from runs/"
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return _refused(error, path)
     # Opening needs room for the log's index, for want of which SQLite only says that the disk failed.

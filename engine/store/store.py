@@ -18,6 +18,7 @@ from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
 from engine.store.schema import experiments, runs, tags
 from engine.store.selects import run_row, select_runs
 from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, Changes, Sibling, run_summary
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.store.agents import Agents
@@ -152,7 +153,7 @@ class Store:
                 return text
             candidates = connection.execute(newest_first).all()
         if not candidates:
-            raise StoreError(f"{text}: no run has that id or name; `seg-engine runs` lists them")
+            raise StoreError(f"{text}: no run has that id or name; `{typed('runs')}` lists them")
         if len(candidates) > 1:
             shown = ", ".join(f"{row.id} ({row.name})" for row in candidates[:MAX_CANDIDATES])
             more = ", ..." if len(candidates) > MAX_CANDIDATES else ""

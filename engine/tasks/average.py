@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.tasks.task import LearningTask, Run
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -22,7 +23,7 @@ class Average(LearningTask):
 
     def check_config(self, config: RunConfig) -> None:
         if config.average is None:
-            raise ValueError("task: average needs checkpoints; use `seg-engine average RUN...`")
+            raise ValueError(f"task: average needs checkpoints; use `{typed('average')} RUN...`")
 
     def stopped_at(self, run: Run) -> str:
         return "nothing; it begins anew"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun, window_options
+from engine.typed import typed
 
 USUALLY_KEPT = 8
 """Of how many images the predictions are kept."""
@@ -44,17 +45,17 @@ class Evaluate(NetworkTask):
         return run.last_miou
 
     def next_commands(self, run: str, checkpoints: bool, pictures: bool) -> list[str]:
-        return [f"seg-engine images {run}"]
+        return [typed("images", run)]
 
     def without_pictures(self, run: WholeRun) -> str:
         who, about = f"{run.id} ({run.name})", run.config.get("evaluate") or {}
         if about.get("keep") and not run.ended:
             return f"{who} has no predictions yet: it keeps those of the worst images; it is {run.status}."
         if about.get("keep") and run.status != "finished":
-            resume = f"`seg-engine resume {run.id}` goes on with it."
+            resume = f"`{typed('resume', run.id)}` goes on with it."
             return f"{who} has no predictions: it is {run.status}. {resume}"
-        told = f"--split {about.get('split', 'val')} --at {about.get('at', 'original')}"
+        told = ["--split", about.get("split", "val"), "--at", about.get("at", "original"), "--keep", "8"]
         return (
-            f"{who} keeps no predictions. `seg-engine evaluate {run.source} {told} --keep 8` makes an "
+            f"{who} keeps no predictions. `{typed('evaluate', run.source, *told)}` makes an "
             "evaluation that keeps those of the 8 worst images, --keep -1 those of all."
         )

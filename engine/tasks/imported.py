@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from engine.errors import EngineError
 from engine.tasks.task import LearningTask, WholeRun
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -43,10 +44,12 @@ class Imported(LearningTask):
 
     def check_config(self, config: RunConfig) -> None:
         if config.imported is None:
-            raise ValueError("task: imported is for records; use `seg-engine db import DIR --from WHAT`")
+            raise ValueError(
+                f"task: imported is for records; use `{typed('db', 'import', 'DIR', '--from', 'WHAT')}`"
+            )
 
     def next_commands(self, run: str, checkpoints: bool, pictures: bool) -> list[str]:
-        return [f"seg-engine compare {run} OTHER"]
+        return [typed("compare", run, "OTHER")]
 
     def without_pictures(self, run: WholeRun) -> str:
         return f"{run.id} ({run.name}) was imported: only its numbers are here."

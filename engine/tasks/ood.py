@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, WholeRun, window_options
+from engine.typed import typed
 
 DECISIONS = "decisions"
 """Folder of the tables of accepted images, in the outputs of the run."""
@@ -41,7 +42,7 @@ class Ood(NetworkTask):
         return Outcome("AUROC", run.auroc, score, f"AUROC {{}} {score}".rstrip())
 
     def next_commands(self, run: str, checkpoints: bool, pictures: bool) -> list[str]:
-        return [f"seg-engine figure ood {run}"] if pictures else []
+        return [typed("figure", "ood", run)] if pictures else []
 
     def files(self, run: WholeRun, folder: Path) -> dict[str, Path]:
         return {"images": folder / "outputs" / DECISIONS}

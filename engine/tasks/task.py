@@ -1,6 +1,6 @@
 """What a task is: all that differs between two kinds of runs, told by one descriptor.
 
-A descriptor imports nothing, so that lists of runs start fast: what needs the config's models, data or torch
+A descriptor imports no room, so that lists of runs start fast: what needs the config's models, data or torch
 is called by its dotted name, "module:function", and imported when it is used.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -242,15 +244,16 @@ class LearningTask(Task):
         return None
 
     def next_commands(self, run: str, checkpoints: bool, pictures: bool) -> list[str]:
-        return [f"seg-engine evaluate {run}"] if self.learns_classes and checkpoints else []
+        return [typed("evaluate", run)] if self.learns_classes and checkpoints else []
 
     def without_pictures(self, run: WholeRun) -> str:
         who = f"{run.id} ({run.name})"
         every = run.config.get("gallery", {}).get("every", 0)
         if not every:
+            command = typed("rerun", run.id, "gallery.every=5")
             return (
-                f"{who} keeps no gallery, as gallery.every is 0. `seg-engine rerun {run.id} gallery.every=5` "
-                "makes a run that keeps one; R does so from here."
+                f"{who} keeps no gallery, as gallery.every is 0. `{command}` makes a run that keeps one; "
+                "R does so from here."
             )
         if run.ended:
             return f"{who} saved no predictions: {run.status} after epoch {run.epoch}."

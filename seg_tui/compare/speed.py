@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from engine.report.speed import SpeedPlot, SpeedPoint, speed_table
+from engine.typed import typed
 from seg_tui.widgets.curves import log_ticks, tick_labels, ticks
 
 ROWS, LEAST_WIDTH = 10, 40
@@ -15,14 +16,19 @@ WIDE = 6.0
 """Where the fastest network is so many times as fast as the slowest, the axis is logarithmic."""
 MARGIN = 6
 """Cells of the labels at the left."""
-NOT_MEASURED = "no latency measured yet; `seg-engine bench RUN --latency` measures that of a run"
+
+
+def not_measured() -> Text:
+    """What to say where the latency of no run is known."""
+    command = typed("bench", "RUN", "--latency")
+    return Text(f"no latency measured yet; `{command}` measures that of a run", "dim")
 
 
 def speed_text(plot: SpeedPlot | None, styles: Mapping[str, str], width: int) -> Text:
     """The drawing, and the table below it; `styles` are the Rich styles of the entries' letters, with which
     the labels of the points begin."""
     if plot is None:
-        return Text(NOT_MEASURED, "dim")
+        return not_measured()
     table = speed_table(plot, width)
     if not plot.points or width < LEAST_WIDTH:
         return table

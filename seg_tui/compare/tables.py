@@ -21,6 +21,7 @@ from engine.report.compare_formats import (
     published_table,
 )
 from engine.report.short_names import ShortNames
+from engine.typed import typed
 from engine.visible import one_line
 from seg_tui.compare.speed import speed_text
 from seg_tui.widgets.text_pane import TextPane
@@ -33,9 +34,6 @@ TABS = {
     "environments": "Environments",
     "published": "Published",
 }
-
-
-NOT_SCORED = "scored in no other environment yet; `seg-engine generalise RUN --data DIR` does that"
 
 
 class ComparedTables(TabbedContent):
@@ -113,7 +111,8 @@ def _config(comparison: Comparison) -> Text:
 
 def _environments(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
     if not comparison.environments:
-        return Text(NOT_SCORED, "dim")
+        command = typed("generalise", "RUN", "--data", "DIR")
+        return Text(f"scored in no other environment yet; `{command}` does that", "dim")
     table = environment_lines_table(comparison.environments, width, styles)
     return Text("\n").join([Text("Dice and mIoU, and the difference to the run's own images", "dim"), table])
 

@@ -21,6 +21,7 @@ from engine.report.tables import thin_bar
 from engine.store import RunSummary
 from engine.visible import one_line
 from seg_tui.acting import Acting
+from seg_tui.compare.speed import not_measured
 from seg_tui.explain.pictures import ExplainPicture
 from seg_tui.explain.reading import Explained, NotExplained, explain_these
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
@@ -198,9 +199,7 @@ class ExplainScreen(Acting):
 
     def _speed_text(self, width: int) -> Text:
         if self.speed is None:
-            return Text(
-                "no latency measured yet; `seg-engine bench RUN --latency` measures that of a run", "dim"
-            )
+            return not_measured()
         return speed_table(self.speed, None)
 
     # ------------------------------------------------------------------ keys

@@ -297,5 +297,5 @@ def test_what_to_type_next_fits_the_state(store: Store) -> None:
     files = Files(Path("/r"), Path("/r/log.txt"), (), (Path("/r/gallery/epoch_0003"),), None, None, None)
     assert next_commands(page_of(store, "aaaaaaaa", files)) == [
         "seg-engine picture aaaaaaaa",
-        'seg-engine runs --experiment "two words"',
+        "seg-engine runs --experiment 'two words'",
     ]

@@ -97,9 +97,8 @@ def test_a_database_of_an_older_version_stays_as_it_is_and_one_is_told_what_to_d
         main()
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert (
-        "has the tables of an older version (0021), and --read-only changes nothing; `seg-engine db" in line
-    )
+    upgrade = f"`seg-engine -w {workspace.root} db upgrade`"
+    assert f"has the tables of an older version (0021), and --read-only changes nothing; {upgrade}" in line
     assert workspace.database.read_bytes() == before
 
 

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from engine.report.figures.curves import MEASURES
 from engine.report.figures.style import Columns, FigureError, color_of, legend_above, new_figure, paper_style
 from engine.store import EnvironmentRow
+from engine.typed import typed
 
 MARKERS = "osD^v<>Pp*Xh"
 
@@ -27,7 +28,8 @@ def environments_figure(
     names = list(dict.fromkeys(row.environment for _, rows in runs for row in rows))
     if not names:
         raise FigureError(
-            "no run was scored in other environments; `seg-engine generalise RUN --data DIR` does that"
+            "no run was scored in other environments; "
+            f"`{typed('generalise', 'RUN', '--data', 'DIR')}` does that"
         )
     lines = {name: place for place, name in enumerate(names)}
     spread = min(0.18, 0.7 / max(1, len(runs)))

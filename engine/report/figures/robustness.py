@@ -22,6 +22,7 @@ from engine.report.figures.style import (
     paper_style,
 )
 from engine.store import CorruptionRow, OodRow
+from engine.typed import typed
 
 
 def robustness_figure(
@@ -33,7 +34,7 @@ def robustness_figure(
     """
     kinds = list(dict.fromkeys(kind for _, rows in runs for kind in corruptions_of(rows)))
     if not kinds:
-        raise FigureError("no run was scored on corrupted images; `seg-engine robustness RUN` does that")
+        raise FigureError(f"no run was scored on corrupted images; `{typed('robustness', 'RUN')}` does that")
     across = 3 if columns == 2 else 2
     down = math.ceil(len(kinds) / across)
     with paper_style():

@@ -28,6 +28,7 @@ from engine.run.files import replacing, write_json
 from engine.run.scoring_events import Result
 from engine.store import Store
 from engine.tasks.imported import Imported
+from engine.typed import typed
 from engine.workspace import Workspace
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -93,7 +94,7 @@ def import_records(
     if run.path.exists():
         if run.journal.read_bytes() != journal:
             told = "has changed since it was imported"
-            raise Refused([f"{run.id}: {records.name} {told}; `seg-engine delete {run.id}` first"])
+            raise Refused([f"{run.id}: {records.name} {told}; `{typed('delete', run.id)}` first"])
         store.journals.import_run(run)
         return run.id, "already here"
     unknown = ", ".join(config.imported.unknown) if config.imported is not None else ""
