@@ -11,7 +11,7 @@ from engine.cli.console import notices, output, print_json
 from engine.cli.reading import has_database, no_database, open_existing
 from engine.host.access import why_unwritable
 from engine.report.tables import Column, age, duration, text_table
-from engine.report.waiting import Wait, waits_of
+from engine.report.waiting import Wait, in_line, waits_of
 from engine.requests import lifecycle
 from engine.run.directory import RunCard
 from engine.store import RunRow
@@ -47,7 +47,7 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
             notices.say(no_database(workspace))
         return
     with open_existing(workspace) as store:
-        active, queued = store.queue.active(), store.queue.waiting()
+        active, queued = store.queue.active(), in_line(store.queue.waiting())
         holding = store.agents.living()
         agent = Presence.of(workspace).living()
         runs = {run.id: run for run in store.changes().runs} if queued else {}
@@ -74,11 +74,13 @@ def list_queue(workspace: Workspace, as_json: bool) -> None:
 
 
 def queue_record(row: RunRow, waits: Mapping[str, Wait]) -> dict[str, Any]:
-    """A run as JSON values, with what the table says of its device and its time: `why` a queued one waits and
-    in how many seconds it may begin, or one at work end; null where nobody knows."""
+    """A run as JSON values, with what the table says of its place, its device and its time: `why` a queued
+    one waits and in how many seconds it may begin, or one at work end; null where there is none or nobody
+    knows."""
     fields = ("id", "name", "experiment", "status", "priority", "paused", "after", "queued_at", "claimed_by")
     wait = waits.get(row.id)
     return {name: getattr(row, name) for name in fields} | {
+        "place": wait.place if wait is not None else None,
         "device": slot_or_wanted(row),
         "why": wait.why if wait is not None else "",
         "begins_in_seconds": wait.seconds if wait is not None else None,
@@ -94,9 +96,8 @@ def queue_table(
     width: int | None,
 ) -> Any:
     rows = [*active, *queued]
-    places = ["-"] * len(active) + [str(place) for place in range(1, len(queued) + 1)]
     columns = [
-        Column("place", places, right=True),
+        Column("place", [place(row, waits) for row in rows], right=True),
         Column("id", [row.id for row in rows]),
         Column("state", [state(row) for row in rows]),
         Column("name", [row.name for row in rows], least=10),
@@ -107,6 +108,12 @@ def queue_table(
         Column("queued", [age(now - row.queued_at) if row.queued_at else "-" for row in rows], right=True),
     ]
     return text_table(columns, width)
+
+
+def place(row: RunRow, waits: Mapping[str, Wait]) -> str:
+    """The place of a queued run in line; one that is held back has none."""
+    wait = waits.get(row.id)
+    return "-" if wait is None or wait.place is None else str(wait.place)
 
 
 def starts(row: RunRow, waits: Mapping[str, Wait]) -> str:

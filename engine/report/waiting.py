@@ -50,8 +50,8 @@ class Wait:
 
 
 def in_line(waiting: Iterable[R]) -> list[R]:
-    """Queued runs in the order in which they start: as `seg-engine queue` has them, but each behind the one
-    that it comes after, and those that are held back at the end."""
+    """Queued runs in the order in which they start, as all lists have them: by priority, then by age, but
+    each behind the one that it comes after, and those that are held back at the end."""
     runs = {run.id: run for run in waiting}
     ready = [(place_of(run), run.id) for run in runs.values() if run.after not in runs]
     behind: dict[str, list[R]] = {}

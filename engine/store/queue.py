@@ -120,7 +120,7 @@ class Queue:
             connection.execute(runs.update().where(runs.c.id == run_id).values(change))
 
     def waiting(self) -> list[RunRow]:
-        """The queued runs, the next first."""
+        """The queued runs by priority, then by age; which comes after which is not heeded."""
         mine = (runs.c.workspace == self._workspace) & (runs.c.status == "queued")
         chosen = select_runs().where(mine).order_by(*IN_ORDER)
         with self._database.read() as connection:

@@ -51,9 +51,9 @@ def test_the_queue_comes_back_from_the_run_folders_as_it_was(seg: Command, works
     before = seg("queue --json").json["queued"]
     assert [(run["id"], run["priority"], run["paused"], run["after"]) for run in before] == [
         ("bbbb2222", 7, False, ""),
+        ("aaaa1111", 0, False, ""),
         ("dddd4444", 2, False, "aaaa1111"),
         ("cccc3333", 0, True, ""),
-        ("aaaa1111", 0, False, ""),
     ]
     assert seg("db rebuild").status == 0
     assert seg("queue --json").json["queued"] == before

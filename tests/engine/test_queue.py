@@ -192,20 +192,42 @@ def test_the_slot_of_a_run_that_another_started_is_told_or_guessed(store: Store)
 def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, store: Store) -> None:
     add(store, "aaaaaaaa")
     add(store, "bbbbbbbb", priority=2, after="aaaaaaaa")
+    add(store, "cccccccc")
     assert seg("queue pause aaa").status == 0
     lines = [line.split() for line in seg("queue").out.splitlines()[1:]]
     assert [line[:4] for line in lines] == [
-        ["1", "bbbbbbbb", "after", "aaaaaaaa"],
-        ["2", "aaaaaaaa", "paused", "aaaaaaaa"],
+        ["1", "cccccccc", "queued", "cccccccc"],
+        ["-", "aaaaaaaa", "paused", "aaaaaaaa"],
+        ["2", "bbbbbbbb", "after", "aaaaaaaa"],
     ]
     told = [
-        (run["why"], run["begins_in_seconds"], run["device"]) for run in seg("queue --json").json["queued"]
+        (run["place"], run["why"], run["begins_in_seconds"], run["device"])
+        for run in seg("queue --json").json["queued"]
     ]
-    assert told == [("after aaaaaaaa", None, "auto"), ("paused", None, "auto")]
-    assert seg("queue priority 3 aaa").status == 0
-    assert [run["id"] for run in seg("queue --json").json["queued"]] == ["aaaaaaaa", "bbbbbbbb"]
+    assert told == [
+        (1, "no agent", None, "auto"),
+        (None, "paused", None, "auto"),
+        (2, "after aaaaaaaa", None, "auto"),
+    ]
     assert seg("queue unpause").status == 0
+    assert seg("queue priority 3 aaa").status == 0
+    assert [run["id"] for run in seg("queue --json").json["queued"]] == ["aaaaaaaa", "bbbbbbbb", "cccccccc"]
     assert not any(run["paused"] for run in seg("queue --json").json["queued"])
+
+
+def test_queue_numbers_runs_as_runs_does(seg: Command, store: Store) -> None:
+    for run_id, priority, after in (("aaaaaaaa", 0, ""), ("bbbbbbbb", 5, "aaaaaaaa"), ("cccccccc", 1, "")):
+        add(store, run_id, priority=priority, after=after)
+    add(store, "dddddddd", priority=9)
+    store.queue.set_place("dddddddd", paused=True)
+    queue = {words[1]: words[0] for words in map(str.split, seg("queue").out.splitlines()[1:5])}
+    assert queue == {"cccccccc": "1", "aaaaaaaa": "2", "bbbbbbbb": "3", "dddddddd": "-"}
+    runs = seg("runs").out
+    for run_id, place in queue.items():
+        line = next(line for line in runs.splitlines() if run_id in line)
+        assert (f"queued #{place}" in line) == (place != "-"), line
+    for run_id in ("aaaaaaaa", "cccccccc"):
+        assert seg("queue --json").json["queued"][int(queue[run_id]) - 1]["id"] == run_id
 
 
 @pytest.mark.parametrize(
