@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.explain import chosen_runs
+from engine.cli.figure_options import FIGURES
 from engine.cli.reading import open_existing
 from engine.cli.runs import check_experiment
 from engine.config.fields import parse_size
@@ -72,6 +73,7 @@ def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], option
         kind = OLD_KINDS[kind]
     if kind not in KINDS:
         raise ConfigError([f"{kind}: is not a kind of figure; it must be one of {', '.join(KINDS)}"])
+    refuse_meaningless(kind, options)
     if out is not None and out.suffix and out.suffix.lower() not in SUFFIXES:
         raise FigureError(f"{out}: a figure is a PNG or PDF; its name must end in .png, .pdf or neither")
     if not prefixes and kind not in OF_ALL_RUNS:
@@ -97,6 +99,20 @@ def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], option
         print(path.absolute())
     if note:
         notices.say(f"note: {note}")
+
+
+def refuse_meaningless(kind: str, options: FigureOptions) -> None:
+    """Raises ConfigError for what was chosen and would change nothing."""
+    chosen = [each.name for each in fields(options) if getattr(options, each.name) != each.default]
+    problems = []
+    for name in chosen:
+        option, kinds = f"--{name.replace('_', '-')}", OF_KINDS.get(name, FIGURES)
+        if kind not in kinds:
+            problems.append(f"{option}: means nothing for figure {kind}; it is for {', '.join(kinds)}")
+        elif kind == "speed" and name in ("split", "at") and not options.evaluation:
+            problems.append(f"{option}: of figure speed, is for --evaluation; add that")
+    if problems:
+        raise ConfigError(problems)
 
 
 def _samples(material: _Material) -> Figure:
@@ -295,6 +311,27 @@ KINDS: dict[str, tuple[Callable[[_Material], Figure], Columns]] = {
     "explain": (_explain, 2),
 }
 """Kind of figure -> what draws it, and the columns that it usually spans."""
+
+OF_KINDS: Mapping[str, tuple[str, ...]] = {
+    "fold_seeds": ("samples", "curves", "classes"),
+    "measure": ("curves", "robustness", "generalise", "speed", "explain"),
+    "against": ("curves",),
+    "published": ("curves",),
+    "epoch": ("samples",),
+    "samples": ("samples", "ood"),
+    "split": ("confusion", "speed"),
+    "at": ("confusion", "speed"),
+    "score": ("ood",),
+    "accept": ("ood",),
+    "evaluation": ("speed",),
+    "experiment": ("speed", "explain"),
+    "protocol": ("speed",),
+    "precision": ("speed",),
+    "size": ("speed",),
+    "compiled": ("speed",),
+    "runtime": ("speed",),
+}
+"""Option -> the kinds that it means something for; those that are not here mean something for all."""
 
 OF_ALL_RUNS = ("speed", "explain")
 """The kinds that show all runs where none is named."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from engine.cli import words
-from engine.cli.arguments import ExperimentOnly, FoldSeeds, one_of
+from engine.cli.arguments import one_of
 
 FIGURES = (
     "samples",
@@ -38,12 +38,19 @@ class FigureOptions:
     columns: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=2, help="Width in columns of a two-column paper.")
     ] = None
-    fold_seeds: FoldSeeds = False
+    fold_seeds: Annotated[
+        bool,
+        typer.Option(
+            "--fold-seeds",
+            help="Of samples, curves, classes: runs that differ only in the seed as mean ± deviation.",
+        ),
+    ] = False
     measure: Annotated[
         str,
         typer.Option(
             metavar="WORD",
-            help="Of curves, robustness, generalise, speed: dice, dice_image, miou, pixel_accuracy or loss.",
+            help="Of curves, robustness, generalise, speed, explain: dice, dice_image, miou, pixel_accuracy "
+            "or loss.",
             autocompletion=words.among("dice", "dice_image", "miou", "pixel_accuracy", "loss"),
         ),
     ] = "dice"
@@ -61,7 +68,9 @@ class FigureOptions:
     epoch: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Epoch of `samples` [default: the last one saved].")
     ] = None
-    samples: Annotated[int, typer.Option(metavar="K", min=1, help="At most this many images.")] = 4
+    samples: Annotated[
+        int, typer.Option(metavar="K", min=1, help="Of samples and ood: at most this many images.")
+    ] = 4
     split: Annotated[
         str, typer.Option(metavar="WORD", help="Of a confusion matrix, and of speed --evaluation.")
     ] = "val"
@@ -75,7 +84,14 @@ class FigureOptions:
     evaluation: Annotated[
         bool, typer.Option("--evaluation", help="Of speed: scores of the newest evaluation.")
     ] = False
-    experiment: ExperimentOnly = None
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of speed and explain: only this experiment.",
+            autocompletion=words.experiments,
+        ),
+    ] = None
     protocol: Annotated[str, one_of("engine", "literature", help="Of speed: how latency was measured.")] = (
         "engine"
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from engine.cli.figure import OF_KINDS, refuse_meaningless
+from engine.cli.figure_options import FIGURES, FigureOptions
+from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
@@ -67,6 +71,15 @@ def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) ->
         ("figure samples empty", "no gallery yet"),
         ("figure samples good --epoch 2", "the gallery has no epoch 2; it has 3"),
         ("figure samples good empty", "aaaa1111 and bbbb2222 have different classes"),
+        (
+            "figure ood good --fold-seeds",
+            "--fold-seeds: means nothing for figure ood; it is for samples, curves, classes",
+        ),
+        (
+            "figure curves good --experiment default",
+            "--experiment: means nothing for figure curves; it is for speed, explain",
+        ),
+        ("figure speed good --at input", "--at: of figure speed, is for --evaluation; add that"),
         ("figure curves good --columns 3", "must be less than or equal to 2"),
         ("figure curves zzzz", "zzzz: no run has that id or name"),
     ],
@@ -79,6 +92,20 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(
     assert says in done.err
     assert len(done.err.splitlines()) == 1
     assert list(workspace.run_dir("aaaa1111").outputs.iterdir()) == []
+
+
+def test_each_option_says_for_which_kinds_it_is() -> None:
+    chosen = FigureOptions(
+        fold_seeds=True, measure="miou", against="hours", published=True, epoch=1, samples=1, split="test",
+        at="input", score="msp", accept=0.5, evaluation=True, experiment="lr", protocol="literature",
+        precision="fp32", size="8x8", compiled=True, runtime="onnxruntime", columns=1, out=Path("x.png"),
+    )  # fmt: skip
+    assert all(getattr(chosen, each.name) != each.default for each in fields(FigureOptions))
+    for kind in FIGURES:
+        with pytest.raises(ConfigError) as caught:
+            refuse_meaningless(kind, chosen)
+        refused = {line.split(":")[0][2:].replace("-", "_") for line in caught.value.problems}
+        assert refused == {name for name, kinds in OF_KINDS.items() if kind not in kinds}
 
 
 @pytest.mark.parametrize(
