@@ -38,15 +38,15 @@ def clean(
         users = Users(store)
         rows = named(store, prefixes) if prefixes else store.runs(sort="created_at")
         found = survey(workspace, rows, users)
-        cached = [] if prefixes else caches(workspace)
+        cached = None if prefixes else caches(workspace)
         if as_json and not sure:
             print_json(_record(found, cached))
         elif not kinds:
-            _overview(found, None if prefixes else cached)
+            _overview(found, cached)
         elif sure:
             _free(workspace, store, kinds, found, users, as_json)
         else:
-            _would_free(kinds, found, cached)
+            _would_free(kinds, found, cached or ())
 
 
 def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> None:
@@ -142,9 +142,12 @@ def _free(
         output.say(f"freed {data_size(total)} ({len(freed)} of {', '.join(kinds)})")
 
 
-def _record(found: Sequence[Usage], cached: Sequence[CacheInfo]) -> dict[str, object]:
-    return {
-        "caches": [{"key": cache.key, "bytes": cache.bytes, "root": cache.root} for cache in cached],
+def _record(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> dict[str, object]:
+    """As JSON values; without `cached`, which are of no run, of some runs alone."""
+    record: dict[str, object] = {}
+    if cached is not None:
+        record["caches"] = [{"key": cache.key, "bytes": cache.bytes, "root": cache.root} for cache in cached]
+    return record | {
         "runs": [
             {
                 "run": usage.row.id,

@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from engine.config.described import format_value
 from engine.config.recipes import RECIPES
 from engine.config.stored import CLASS_SET, flat_config
 from engine.report.compare_config import pretraining_epochs
 from engine.report.run_config import changed_keys
 from engine.store import RunRow
 from engine.tasks import TASKS, NetworkTask
+from engine.tasks.average import PLAIN, may_change
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
@@ -72,11 +74,19 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
 
 
 def _average(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
-    """The command that averages the same checkpoints."""
+    """The command that averages the same checkpoints, with the keys that it was told to change."""
     paths = [PurePosixPath(path) for path in row.config["average"]["checkpoints"]]
     runs = dict.fromkeys(path.parts[1] for path in paths)
     which = dict.fromkeys(path.stem.removeprefix("epoch_").lstrip("0") for path in paths)
-    return ["average", *(_called(run, others) for run in runs), "--checkpoints", ",".join(which)]
+    words = ["average", *(_called(run, others) for run in runs), "--checkpoints", ",".join(which)]
+    first = next(iter(runs))
+    trained = flat_config(others[first].stored_config) if first in others else {}
+    trained |= {key: format_value(value) for key, value in PLAIN.items() if key in trained}
+    for key, value in flat_config(row.stored_config).items():
+        if may_change(key) and trained.get(key, value) != value:
+            words += ["--set", f"{key}={value}"]
+    out = row.config["average"].get("out")
+    return [*words, "--out", out] if out else words
 
 
 def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) -> list[str]:

@@ -143,9 +143,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
         _setting(group, {key.key: key.values[place] for key in varied}, metric)
         for place, group in enumerate(groups)
     ]
-    factors = [
-        factor for key in varied if (factor := _factor(key.key, settings, len({*key.values}))) is not None
-    ]
+    factors = [factor for key in varied if (factor := _factor(key.key, settings)) is not None]
     if not factors:
         raise ExplainError(f"these {len(kept)} runs differ in no config key but the seed")
     falling = metric.better == "higher"
@@ -223,7 +221,7 @@ def _setting(group: Sequence[RunRow], values: Mapping[str, str | None], metric: 
 # ---------------------------------------------------------------------- how much a key matters
 
 
-def _factor(key: str, settings: Sequence[Setting], values: int) -> Factor | None:
+def _factor(key: str, settings: Sequence[Setting]) -> Factor | None:
     """A key among the settings that have it; None where it has but one value there."""
     having = [setting for setting in settings if setting.values[key] is not None]
     texts = list(dict.fromkeys(setting.values[key] or "" for setting in having))

@@ -17,13 +17,8 @@ from engine.run.checkpoint_file import other_classes
 from engine.run.directory import RunDir
 from engine.run.files import absolute
 from engine.store import RunRow
+from engine.tasks.average import KEYS, PLAIN, may_change
 from engine.workspace import Workspace
-
-KEYS = (
-    *("device", "precision", "batch_size", "validation.batch_size", "gallery.every", "gallery.images"),
-    *("limits.hours", "executor"),
-)
-"""Config keys that mean something here, and those of `runtime` and `slurm`."""
 
 OF_READING = (
     *("data.cache", "data.workers", "data.skip_bad", "data.size", "data.class_uniform"),
@@ -46,8 +41,7 @@ def averaged_config(
     Raises Refused for runs that cannot be averaged, and ConfigError.
     """
     values = parse_assignments(assignments)
-    strange = [key for key in values if key not in KEYS and not key.startswith(("runtime.", "slurm."))]
-    if strange:
+    if strange := [key for key in values if not may_change(key)]:
         allowed = f"{', '.join(KEYS)}, runtime.* and slurm.* can be changed"
         raise Refused([f"{key}: is fixed by the training; {allowed}" for key in strange])
     if living := [row for row in rows if not row.ended]:
@@ -64,7 +58,7 @@ def averaged_config(
         keep = "; checkpoint.keep_every=N makes a run keep those of every Nth epoch"
         raise Refused([f"--checkpoints: {', '.join(found) or 'none'} is too little to average{keep}"])
     about = {"checkpoints": found, "out": _free_path(out)}
-    table = with_values(first, {"executor": "local", "devices": "1", "slurm.nodes": 1} | values).model_dump()
+    table = with_values(first, PLAIN | values).model_dump()
     config = validate(table | NOT_TAKEN_OVER | _BY_ITSELF | {"task": "average", "average": about})
     check_hardware(config)
     return config

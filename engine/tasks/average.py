@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.tasks.task import LearningTask, Run
 from engine.typed import typed
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
+
+KEYS = (
+    *("device", "precision", "batch_size", "validation.batch_size", "gallery.every", "gallery.images"),
+    *("limits.hours", "executor"),
+)
+"""Config keys that mean something here, and those of `runtime` and `slurm`."""
+
+PLAIN: dict[str, Any] = {"executor": "local", "devices": "1", "slurm.nodes": 1}
+"""What an average has unless it is asked for something else, whatever the training had."""
+
+
+def may_change(key: str) -> bool:
+    """Whether `--set` may change a config key; the others are settled by the training."""
+    return key in KEYS or key.startswith(("runtime.", "slurm."))
 
 
 class Average(LearningTask):

@@ -124,6 +124,8 @@ def test_of_one_run_nothing_is_said_of_the_caches_which_are_of_none(
     assert [line.split()[0] for line in told.splitlines()[1:4]] == ["last", "galleries", "logs"]
     assert "caches" not in told
     assert "all else of 1 run, never" in told
+    assert "caches" not in seg("clean --run plain --json").json
+    assert seg("clean --json").json["caches"] == []
 
 
 def test_caches_that_there_is_no_line_for_are_counted(

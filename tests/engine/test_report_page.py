@@ -339,6 +339,20 @@ def test_a_prediction_is_repeated_on_its_images(store: Store) -> None:
     )
 
 
+def test_an_average_is_repeated_with_the_keys_that_were_changed(store: Store) -> None:
+    trained = with_values(get_recipe("quick"), {"data.root": "/d", "batch_size": 4, "executor": "slurm"})
+    for run_id, name in (("tttttttt", "one"), ("uuuuuuuu", "two")):
+        add_run(store, run_id, trained, name=name)
+    about = {"checkpoints": [f"../{run}/checkpoints/best.pt" for run in ("tttttttt", "uuuuuuuu")]}
+    averaged = trained.model_dump() | {"task": "average", "average": about | {"out": "/soup.pt"}}
+    changes = {"executor": "local", "device": "cpu", "batch_size": 2, "runtime.threads": 3, "epochs": 1}
+    add_run(store, "vvvvvvvv", with_values(RunConfig.model_validate(averaged), changes), name="soup")
+    assert command_lines([store.run(f"{c * 8}") for c in "tuv"])[2] == (
+        "seg-engine average one two --checkpoints best --set batch_size=2 --set device=cpu "
+        "--set runtime.threads=3 --out /soup.pt --name soup --experiment test"
+    )
+
+
 def test_a_config_that_this_version_cannot_read_is_kept_as_comment(store: Store) -> None:
     add_run(store)
     row = store.run("aaaaaaaa")
