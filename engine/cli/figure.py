@@ -62,7 +62,12 @@ class _Material:
 
     @cached_property
     def comparison(self) -> Comparison:
-        return compare(self.runs, fold_seeds=self.options.fold_seeds)
+        made = compare(self.runs, fold_seeds=self.options.fold_seeds)
+        shown = {run_id for entry in made.entries for run_id in entry.ids}
+        again = [run.row.name or run.row.id for run in self.runs if run.row.id not in shown]
+        if again:
+            notices.say(f"left out: {', '.join(again)}: another of the same seed has finished")
+        return made
 
 
 def draw_figure(workspace: Workspace, kind: str, prefixes: Sequence[str], options: FigureOptions) -> None:

@@ -7,7 +7,7 @@ dashboard show.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,7 +111,8 @@ def compare(
 ) -> Comparison:
     """Compare 1 to MOST_RUNS runs with the run whose id is `baseline`, by default the first.
 
-    With `fold_seeds`, runs equal in all but their seed become one entry; `with_published`, the numbers of
+    With `fold_seeds`, runs equal in all but their seed become one entry, without those that were made again;
+    `with_published`, the numbers of
     others that these runs can be held against are in it. Raises CompareError for a run that
     is named twice, too many or no runs, and a baseline that is not among them.
     """
@@ -122,6 +123,8 @@ def compare(
     if len(groups) > MOST_RUNS:
         raise CompareError(f"{len(groups)} runs are too many to compare; at most {MOST_RUNS}")
     pinned = next(i for i, group in enumerate(groups) if any(run.row.id == baseline for run in group))
+    again = {run.row.id for run in made_again(groups)}
+    groups = [[run for run in group if run.row.id not in again] for group in groups]
     common = _common_classes(runs)
     measures = list(measures_of(runs, common))
     measured = [_measured(group, measures) for group in groups]
@@ -141,7 +144,7 @@ def compare(
         metrics=tuple(m for m, _ in measures if any(m.name in entry.values for entry in entries)),
         classes=_class_rows(groups, pinned, common),
         config=differing_keys([entry.rows for entry in entries], fold_seeds),
-        notes=tuple(_notes(runs, common)),
+        notes=tuple(_notes(runs, common, again)),
         published=published_results([run.row.recipe for run in runs]) if with_published else (),
         literature=literature_results(_class_names(runs)) if with_published else (),
         ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
@@ -241,6 +244,16 @@ def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]
     return list(groups.values())
 
 
+def made_again(groups: Iterable[Sequence[ComparedRun]]) -> list[ComparedRun]:
+    """The runs of groups over seeds that have not finished while another of the same group and seed has: a
+    seed that failed and was made again counts once, by the run that finished."""
+    again = []
+    for group in groups:
+        finished = {run.row.seed for run in group if run.row.status == "finished"}
+        again += [run for run in group if run.row.status != "finished" and run.row.seed in finished]
+    return again
+
+
 def config_but_for_the_seed(row: RunRow, known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """What two runs share that differ in nothing but their seed; `known` as in `comparable_config`."""
     return tuple(sorted((comparable_config(row, known) | {SEED: ""}).items()))
@@ -265,8 +278,10 @@ def group_name(group: Sequence[ComparedRun]) -> str:
     return " ".join(words) or names[0]
 
 
-def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterable[str]:
-    """What a reader has to know before believing a difference."""
+def _notes(
+    runs: Sequence[ComparedRun], common: Sequence[str] | None, again: Collection[str]
+) -> Iterable[str]:
+    """What a reader has to know before believing a difference; `again` are runs that do not count."""
     scored = [run for run in runs if run.classes]
     if common is not None:
         count = f"the {len(common)} that all share are" if common else "none is shared and none is"
@@ -282,6 +297,7 @@ def _notes(runs: Sequence[ComparedRun], common: Sequence[str] | None) -> Iterabl
         row = run.row
         if row.status != "finished":
             far = f"epoch {done(row)}" if TASKS[row.task].learns else done(row)
-            yield f"{row.name or row.id} ({row.id}) is {row.status}, {far}"
+            counts = ", and left out: another of its seed has finished" if row.id in again else ""
+            yield f"{row.name or row.id} ({row.id}) is {row.status}, {far}{counts}"
         elif run.best is None and outcome(row) is None:
             yield f"{row.name or row.id} ({row.id}) has no scores"

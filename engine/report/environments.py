@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from rich.text import Text
 
@@ -23,8 +25,46 @@ DICE = Metric("environment_dice", "Dice", "higher", "score")
 """The metric whose verdict a line's scores follow."""
 
 
+def told_apart(runs: Sequence[Sequence[EnvironmentRow]]) -> list[list[EnvironmentRow]]:
+    """The environments of some runs, in which no two data sets have the same name: where folders in different
+    places share it, each is called by as much of its path as it takes."""
+    named = [[(row, _own_name(row, rows)) for row in rows] for rows in runs]
+    places: dict[str, set[str]] = {}
+    for row, name in (each for rows in named for each in rows):
+        if row.kind == "data":
+            places.setdefault(name, set()).add(row.root)
+    told = {name: _paths(name, roots) for name, roots in places.items() if len(roots) > 1}
+    return [
+        [
+            replace(row, environment=told[name][row.root]) if row.kind == "data" and name in told else row
+            for row, name in rows
+        ]
+        for rows in named
+    ]
+
+
+def _own_name(row: EnvironmentRow, beside: Sequence[EnvironmentRow]) -> str:
+    """What a data set is called, without the number that tells it from another folder of that name."""
+    folder = PurePath(row.root).name
+    is_numbered = re.fullmatch(rf"{re.escape(folder)} \d+", row.environment) is not None
+    twice = sum(other.kind == "data" and other.root == row.root for other in beside) > 1
+    return folder if is_numbered and not twice else row.environment
+
+
+def _paths(name: str, roots: Collection[str]) -> Mapping[str, str]:
+    """What to call folders that share a name, by their paths."""
+    parts = {root: PurePath(root).parts for root in roots}
+    ends: dict[str, str] = {}
+    for count in range(1, max(map(len, parts.values())) + 1):
+        ends = {root: str(PurePath(*of[-count:])) for root, of in parts.items()}
+        if len(set(ends.values())) == len(ends):
+            break
+    return {root: end if PurePath(end).name == name else f"{name} ({end})" for root, end in ends.items()}
+
+
 def environment_text(rows: Sequence[EnvironmentRow], width: int | None = None) -> Text:
     """The environments of one run of the task `generalise`, with what was merged and is not labelled."""
+    (rows,) = told_apart([rows])
     return Text("\n", no_wrap=True, overflow="ignore").join(
         [environment_table(rows, width), *(Text(line, "dim") for line in footnotes(rows))]
     )
@@ -91,7 +131,7 @@ def footnotes(rows: Sequence[EnvironmentRow]) -> list[str]:
 def environment_block(runs: Sequence[tuple[str, Sequence[EnvironmentRow]]]) -> Table:
     """The same for a page: a row for each run, by its name, and environment."""
     lines: list[list[PageCell]] = []
-    for name, rows in runs:
+    for (name, _), rows in zip(runs, told_apart([rows for _, rows in runs]), strict=True):
         for row in rows:
             numbers = [
                 cell
@@ -127,8 +167,9 @@ def environment_lines(
     what is to be compared stands together. Environments count as one that have the same name, data and
     merging of classes."""
     found: dict[tuple[object, ...], dict[str, list[EnvironmentRow]]] = {}
-    for letter, runs in entries:
-        for row in (row for run in runs for row in run):
+    letters = [letter for letter, runs in entries for _ in runs]
+    for letter, rows in zip(letters, told_apart([run for _, runs in entries for run in runs]), strict=True):
+        for row in rows:
             found.setdefault(_same(row), {}).setdefault(letter, []).append(row)
     return tuple(_line(letter, rows) for by_letter in found.values() for letter, rows in by_letter.items())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +13,10 @@ from engine.config.keys import ConfigError, validate
 from engine.report.beyond import Findings, beyond_blocks, findings_of
 from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
-from engine.report.compare import ComparedRun, Comparison, compare, same_but_for_the_seed
+from engine.report.compare import ComparedRun, Comparison, compare, made_again, same_but_for_the_seed
 from engine.report.compare_ood import corruption_block, ood_block
 from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
-from engine.report.environments import ABOUT, TITLE, environment_block, footnotes
+from engine.report.environments import ABOUT, TITLE, environment_block, footnotes, told_apart
 from engine.report.generalisation import Away, generalisation_blocks, what_helped
 from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
 from engine.report.pretraining import Held, held_against_scratch, pretraining_blocks
@@ -54,12 +54,14 @@ class Experiment:
     """An experiment as it is at `now` (UTC seconds), seen by `version` of seg-engine.
 
     `leading` are the runs that are compared: all that train or, where none does, all; of more than
-    MOST_ENTRIES entries the best.
+    MOST_ENTRIES entries the best. Those made `again` are not among them: each has a run of the same config
+    and seed that finished, and counts nowhere in tables over seeds.
     """
 
     name: str
     runs: Sequence[ReportedRun]
     leading: Sequence[ComparedRun]
+    again: Sequence[ComparedRun]
     comparison: Comparison
     findings: Findings
     pretrainings: Sequence[Held]
@@ -74,19 +76,32 @@ class Experiment:
 
 def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: str) -> Experiment:
     """The experiment with its best entries compared to its first; `runs` in the order of their making."""
+    runs = _environments_told_apart(runs)
     trainings = [run for run in runs if learns_classes(run.row.task, run.row.classes)]
     trained = [run.compared for run in trainings or runs]
+    again = made_again(same_but_for_the_seed(trained))
+    trained = [run for run in trained if run not in again]
     groups = same_but_for_the_seed(trained)
     if len(groups) > MOST_ENTRIES:
         best_first = sorted(groups, key=_best_dice, reverse=True)[:MOST_ENTRIES]
         groups = [group for group in groups if group in best_first]
     leading = [run for group in groups for run in group]
     comparison = compare(leading, fold_seeds=True)
-    held = held_against_scratch([run.compared for run in trainings], {run.row.id: run.row for run in runs})
+    counted = trained if trainings else []
+    held = held_against_scratch(counted, {run.row.id: run.row for run in runs})
     told = {run.row.id for each in held for run in (*each.pretrained, *each.scratch)}
-    findings = findings_of([run.compared for run in trainings if run.row.id not in told])
-    away = what_helped([run.compared for run in trainings])
-    return Experiment(name, runs, leading, comparison, findings, held, away, now, version)
+    findings = findings_of([run for run in counted if run.row.id not in told])
+    away = what_helped(counted)
+    return Experiment(name, runs, leading, again, comparison, findings, held, away, now, version)
+
+
+def _environments_told_apart(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
+    """The runs with environments by names that mean the same everywhere in the report."""
+    told = told_apart([run.compared.environments for run in runs])
+    return [
+        replace(run, compared=replace(run.compared, environments=rows))
+        for run, rows in zip(runs, told, strict=True)
+    ]
 
 
 def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:
@@ -96,7 +111,8 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += beyond_blocks(experiment.findings, pictures)
     blocks += pretraining_blocks(experiment.pretrainings)
     blocks += generalisation_blocks(experiment.away)
-    blocks += study_blocks([run.compared for run in experiment.trainings])
+    counted = (run.compared for run in experiment.trainings)
+    blocks += study_blocks([run for run in counted if run not in experiment.again])
     blocks += [Heading("Results"), *_results_story(experiment), numbers_block(comparison)]
     blocks += [Bullets(comparison.notes)] if comparison.notes else []
     blocks += _literature(experiment)
@@ -160,7 +176,11 @@ def _results_story(experiment: Experiment) -> Iterator[Block]:
         story += " Runs equal but for the seed are one line: mean ± sample standard deviation."
     if len(entries) > 1:
         story += f" In brackets: the difference to {base.letter}, {base.label}."
-    left_out = len(experiment.trainings or experiment.runs) - len(experiment.leading)
+    if experiment.again:
+        named = ", ".join(f"{run.row.name} ({run.row.id})" for run in experiment.again)
+        story += f" Not counted, as another run of the same config and seed has finished: {named}."
+    compared = len(experiment.leading) + len(experiment.again)
+    left_out = len(experiment.trainings or experiment.runs) - compared
     if left_out > 0:
         others = "1 other run is" if left_out == 1 else f"{left_out} other runs are"
         story += (

@@ -15,9 +15,11 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report.compare import MOST_RUNS
 from engine.report.figures.classes import MOST_ENTRIES
+from engine.run.events import Failed
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal, import_made_up_run
 from tests.engine.made_up_runs import (
+    MadeUpJournal,
     evaluation_config,
     evaluation_journal,
     finished_journal,
@@ -52,6 +54,27 @@ def test_a_report_holds_all_that_is_known(seg: Command, workspace: Workspace) ->
     assert load_config(folder / "configs" / "aaaa1111.toml") == config
     assert [row["id"] for row in csv.DictReader((folder / "runs.csv").open())] == ["aaaa1111", "bbbb2222"]
     assert json.loads((folder / "comparison.json").read_text())["entries"][0]["runs"] == ["aaaa1111"]
+
+
+def test_a_seed_that_failed_and_was_made_again_counts_once(seg: Command, workspace: Workspace) -> None:
+    config = with_values(get_recipe("paper-unet"), {"data.root": "/data/city"})
+    failed = MadeUpJournal()
+    failed.begin()
+    failed.epoch(1, 0.1, 0.2)
+    failed.add(Failed(cause="diverged", message="the loss became nan", traceback="Traceback"))
+    for run_id, journal in (("aaaa1111", failed), ("bbbb2222", finished_journal())):
+        import_made_up_run(workspace, run_id, journal, config=config, name=run_id[:4], experiment="seeds")
+    assert seg("report seeds").status == 0
+    folder = workspace.root / "reports" / "seeds"
+    markdown = (folder / "report.md").read_text()
+    assert (
+        "Not counted, as another run of the same config and seed has finished: aaaa (aaaa1111)." in markdown
+    )
+    assert "left out" not in markdown
+    (entry,) = json.loads((folder / "comparison.json").read_text())["entries"]
+    assert entry["runs"] == ["bbbb2222"]
+    done = seg(f"figure curves aaaa bbbb --fold-seeds --out '{folder / 'curve.png'}'")
+    assert "left out: aaaa: another of the same seed has finished" in done.err
 
 
 def test_no_two_experiments_share_a_folder_and_none_leaves_it() -> None:

@@ -372,6 +372,25 @@ def test_a_seed_without_scores_is_not_counted(make: Make) -> None:
     assert (value.mean, value.sd, value.n) == (0.4, None, 1)
 
 
+def test_a_seed_that_failed_and_was_made_again_counts_once(make: Make) -> None:
+    failed, again, other = (
+        make("aaaaaaaa", 0.2, {"seed": 0}, name="first"),
+        make("bbbbbbbb", 0.4, {"seed": 0}, name="again"),
+        make("cccccccc", 0.6, {"seed": 1}),
+    )
+    failed = replace(failed, row=replace(failed.row, status="failed"))
+    folded = compare([failed, again, other], baseline="aaaaaaaa", fold_seeds=True)
+    (entry,) = folded.entries
+    value = entry.values["best_dice"]
+    assert (entry.ids, value.n, folded.baseline) == (("bbbbbbbb", "cccccccc"), 2, 0)
+    assert value.mean == pytest.approx(0.5)
+    assert folded.notes == (
+        "first (aaaaaaaa) is failed, epoch 1/12, and left out: another of its seed has finished",
+    )
+    assert [entry.ids for entry in compare([failed, again]).entries] == [("aaaaaaaa",), ("bbbbbbbb",)]
+    assert compare([failed, other], fold_seeds=True).entries[0].ids == ("aaaaaaaa", "cccccccc")
+
+
 # --- Labels and limits -------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 
 import engine
 from engine.report.compare_ood import OodResults, ood_lines
+from engine.report.environments import told_apart
 from engine.report.gallery import PictureError
 from engine.report.score_maps import FULL, heat, read_score_map
-from engine.store import OodRow
+from engine.run.scoring_events import EnvironmentResult
+from engine.store import EnvironmentRow, OodRow
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import (
@@ -188,6 +191,54 @@ def test_a_report_has_both_and_how_to_make_them_again(
     town = "/data/town,name=town,layout=auto,classes=auto,split=test"
     assert f"seg-engine generalise good --split val --data {town} --corruptions fog --strength 3" in page
     assert "--class-map /maps/two.toml" in page
+
+
+def test_data_sets_of_one_name_are_told_apart_by_their_paths(
+    seg: Command, looked_at: Workspace, tmp_path: Path
+) -> None:
+    elsewhere = generalise_journal()
+    elsewhere.events = [
+        event.model_copy(update={"root": "/mnt/town"})
+        if isinstance(event, EnvironmentResult) and event.kind == "data"
+        else event
+        for event in elsewhere.events
+    ]
+    assert "/town" not in seg("compare good --format md").out
+    import_made_up_run(looked_at, "gggg2222", elsewhere, config=generalise_config(OTHER), name="elsewhere")
+    lines = seg("compare good other --format json").json["environments"]
+    told = [line["environment"] for line in lines]
+    assert told == [*["validation"] * 2, *["fog 3"] * 2, "data/town", "mnt/town"]
+    assert seg(f"report test --out '{tmp_path / 'report'}'").status == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "| good | data/town | 3 |" in page
+    assert "| other | mnt/town | 3 |" in page
+    assert "mnt/town: no label is moving" in page
+
+
+def test_only_data_sets_that_share_a_name_are_called_by_more_of_their_paths() -> None:
+    def told(*runs: list[tuple[str, str]]) -> list[list[str]]:
+        rows = [[environment(name, root) for name, root in run] for run in runs]
+        return [[row.environment for row in run] for run in told_apart(rows)]
+
+    def environment(name: str, root: str) -> EnvironmentRow:
+        event = generalise_journal().events[-2]
+        assert isinstance(event, EnvironmentResult)
+        known = {key: value for key, value in event.model_dump().items() if key in NAMES_OF_ROW}
+        return EnvironmentRow(run_id="r", source="s", **known | {"environment": name, "root": root})
+
+    assert told([("town", "/a/town"), ("rain", "/b/rain")]) == [["town", "rain"]]
+    assert told([("town", "/a/town"), ("town 2", "/b/town")]) == [["a/town", "b/town"]]
+    assert told([("town", "/b/town")], [("town", "/a/town"), ("town 2", "/b/town")]) == [
+        ["b/town"],
+        ["a/town", "b/town"],
+    ]
+    assert told([("town", "/a/x/town")], [("town", "/b/x/town")]) == [["a/x/town"], ["b/x/town"]]
+    assert told([("night", "/a/one")], [("night", "/a/two")]) == [["night (one)"], ["night (two)"]]
+    # Two splits of one folder are not two places.
+    assert told([("town", "/a/town"), ("town 2", "/a/town")]) == [["town", "town 2"]]
+
+
+NAMES_OF_ROW = {each.name for each in fields(EnvironmentRow)}
 
 
 def test_a_score_map_is_read_as_shares_or_its_fault_is_named(tmp_path: Path) -> None:

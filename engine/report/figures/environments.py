@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from engine.report.environments import told_apart
 from engine.report.figures.curves import MEASURES
 from engine.report.figures.style import Columns, FigureError, color_of, legend_above, new_figure, paper_style
 from engine.store import EnvironmentRow
@@ -25,7 +26,8 @@ def environments_figure(
 
     Raises FigureError when there is nothing to draw.
     """
-    names = list(dict.fromkeys(row.environment for _, rows in runs for row in rows))
+    found = told_apart([rows for _, rows in runs])
+    names = list(dict.fromkeys(row.environment for rows in found for row in rows))
     if not names:
         raise FigureError(
             "no run was scored in other environments; "
@@ -36,7 +38,7 @@ def environments_figure(
     with paper_style():
         figure = new_figure(columns, 0.7 + 0.3 * len(names) * max(1.0, 0.22 * len(runs)))
         axes: Axes = figure.add_subplot()
-        for place, (_, rows) in enumerate(runs):
+        for place, rows in enumerate(found):
             shift = spread * (place - (len(runs) - 1) / 2)
             own = next((getattr(row, measure) for row in rows if row.kind == "own"), None)
             if own is not None:
