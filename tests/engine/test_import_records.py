@@ -113,8 +113,34 @@ def test_evaluations_of_the_tables_come_along_without_what_the_tables_do_not_hav
     assert "0.1235" in seg(f"show {run_id}").out
     metrics = [metric["title"] for metric in seg(f"compare abcdefgh {run_id} --format json").json["metrics"]]
     assert any("val at original" in title for title in metrics), metrics
+    assert seg(f"db import {out} --from csv").out.strip().endswith("already here")
     assert "have no confusion matrix" in seg(f"figure confusion {run_id}").err
     assert seg("report one").status == 0
+
+
+def test_a_run_that_was_imported_without_its_evaluations_is_no_changed_one(
+    seg: Command, workspace: Workspace, curve: list[EpochRow]
+) -> None:
+    journal = evaluation_journal("abcdefgh", {"a": 0.5}, begins=3000.0)
+    run = make_run_dir(workspace.runs, "eval0001", journal, evaluation_config("abcdefgh"))
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+    folder = workspace.root / "out"
+    seg(f"export abcdefgh --format csv --out {folder}")
+    tables = (folder / "evaluations.csv").read_text()
+    (folder / "evaluations.csv").unlink()
+    assert seg(f"db import {folder} --from csv").status == 0  # as versions did that took no evaluations
+    (run_id,) = imported(workspace)
+    (folder / "evaluations.csv").write_text(tables)
+    again = seg(f"db import {folder} --from csv")
+    assert (again.status, again.err) == (0, "")
+    told = f"already here, without its evaluations; `seg-engine delete {run_id}` and import again to take 1"
+    assert told in again.out
+    seg(f"delete {run_id} --yes")
+    assert "evaluations, without classes: 1" in seg(f"db import {folder} --from csv").out
+    (folder / "evaluations.csv").write_text(tables.replace("0.5", "0.25"))
+    changed = seg(f"db import {folder} --from csv")
+    assert (changed.status, "has changed since it was imported" in changed.err) == (2, True)
 
 
 @pytest.mark.parametrize(

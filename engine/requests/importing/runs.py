@@ -21,10 +21,11 @@ from engine.config.stored import flat_values
 from engine.requests.importing.records import Records, RecordsError
 from engine.requests.refusals import Refused
 from engine.run.bounds import MOST_EPOCHS
-from engine.run.directory import ID_ALPHABET, ID_LENGTH, RunCard
+from engine.run.directory import ID_ALPHABET, ID_LENGTH, RunCard, RunDir
 from engine.run.event import Split
 from engine.run.events import AnyEvent, Epoch, Failed, Finished, ImportedFrom, Stopped
 from engine.run.files import replacing, write_json
+from engine.run.journal import JournalError, read_all
 from engine.run.scoring_events import Result
 from engine.store import Store
 from engine.tasks.imported import Imported
@@ -90,13 +91,14 @@ def import_records(
     run = workspace.run_dir(_id_of(program, records))
     config, dropped = _config_of(program, records)
     events = _stamped(list(_events(program, records, names, config, results)))
-    journal = "".join(event.model_dump_json() + "\n" for event in events).encode()
     if run.path.exists():
-        if run.journal.read_bytes() != journal:
+        lacking = _evaluations_lacking(run, events)
+        if lacking is None:
             told = "has changed since it was imported"
             raise Refused([f"{run.id}: {records.name} {told}; `{typed('delete', run.id)}` first"])
         store.journals.import_run(run)
-        return run.id, "already here"
+        how = f"without its evaluations; `{typed('delete', run.id)}` and import again to take {lacking}"
+        return run.id, f"already here, {how}" if lacking else "already here"
     unknown = ", ".join(config.imported.unknown) if config.imported is not None else ""
     card = RunCard(
         id=run.id,
@@ -109,7 +111,7 @@ def import_records(
     run.create(card, config)
     write_json(run.config_file, config.model_dump(mode="json", exclude_unset=True))
     with replacing(run.journal) as stream:
-        stream.write(journal)
+        stream.write("".join(event.model_dump_json() + "\n" for event in events).encode())
     store.journals.import_run(run, queued=False)
     refresh(store, [run])
     taken = {*names.values(), *filter(_CLASS.fullmatch, records.points)}
@@ -119,6 +121,24 @@ def import_records(
     words += [f"older evaluations of the same split, size and epoch left out: {kept_out}"] if kept_out else []
     words += [f"config keys left out: {', '.join(dropped)}"] if dropped else []
     return run.id, "; ".join(["imported", *words])
+
+
+def _evaluations_lacking(run: RunDir, events: Sequence[AnyEvent]) -> int | None:
+    """How many evaluations a run lacks whose records have been imported before: all or none, as earlier
+    versions took none, and they may have come later. None where anything else has changed."""
+    try:
+        here = _contents(read_all(run.journal))
+    except JournalError:
+        return None
+    without = [event for event in events if not isinstance(event, Result)]
+    if here == _contents(events):
+        return 0
+    return len(events) - len(without) if here == _contents(without) else None
+
+
+def _contents(events: Iterable[AnyEvent]) -> list[str]:
+    """What events say, whatever their numbers, and with the defaults of fields that their version lacked."""
+    return [event.model_copy(update={"seq": 0}).model_dump_json() for event in events]
 
 
 def _id_of(program: str, records: Records) -> str:
