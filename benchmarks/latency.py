@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.ending import told_in_lines
 from engine.config.sections import RuntimeConfig
 from engine.worker.process import prepare_process
 
@@ -129,4 +131,4 @@ def in_turns(ways: dict[str, Callable[[], object]], seconds: float) -> dict[str,
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told_in_lines(main))

@@ -27,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from benchmarks.ending import told_in_lines
 from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import RECIPES, get_recipe
 from engine.data.batches import ResidentBatches
@@ -203,4 +204,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told_in_lines(main))

@@ -10,10 +10,12 @@ the processor. Peak memory is what the pass needs beyond imports and the network
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.ending import told_in_lines
 from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import get_recipe
 from engine.config.sections import RuntimeConfig
@@ -78,4 +80,4 @@ def _status_bytes(name: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told_in_lines(main))

@@ -14,12 +14,14 @@ be three times as fast in one second as in the next; the fastest of all is taken
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.ending import told_in_lines
 from engine.config.described import format_value
 from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import get_recipe
@@ -273,4 +275,4 @@ def spread(ceilings: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told_in_lines(main))

@@ -10,6 +10,7 @@ programs are at work, look at the seconds of the processor with one thread.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
+from benchmarks.ending import told_in_lines
 from benchmarks.step_profile import OperatorTimes
 from benchmarks.training_loop import CONFIG, BareLoop, compare, engine_epoch
 from engine.config.keys import with_values
@@ -109,4 +111,4 @@ def compare_operators(config: RunConfig, data: Dataset, root: Path, bare_model: 
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told_in_lines(main))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import sys
 import tempfile
 import time
 import traceback
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 
 import engine
+from benchmarks.ending import told_in_lines
 from engine.config.keys import parse_assignments, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
@@ -142,4 +144,4 @@ def host_waits() -> Iterator[collections.Counter[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told_in_lines(main))
