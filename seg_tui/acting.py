@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from textual.screen import Screen
-
 from engine.store import RunSummary
 from engine.tasks import epochs_done
 from engine.typed import typed
+from seg_tui.on_top import WaitsForTop
 
 if TYPE_CHECKING:
     from seg_tui.app import DraftKey, SegTui
@@ -25,7 +24,7 @@ WRITING = frozenset(
 """The actions that write anything, or open windows on the machine of the workspace."""
 
 
-class Acting(Screen[None]):
+class Acting(WaitsForTop):
     """A screen whose keys act on runs."""
 
     @property
@@ -49,20 +48,28 @@ class Acting(Screen[None]):
     def action_new(self) -> None:
         self.tui.go_to.launch()
 
+    def _only_id(self, why_one: str) -> str:
+        """The id of the run that is meant; "" after it was said that there is none, or why there can be but
+        one."""
+        ids = self._ids()
+        if len(ids) > 1:
+            self.notify(f"{why_one}: press u to unmark all.", severity="warning", markup=False)
+            return ""
+        return ids[0] if ids else ""
+
     def action_rerun(self) -> None:
         from engine.tasks import TASKS
 
-        ids = self._ids()
-        if len(ids) > 1:
-            self.notify("Rerun takes one run: press u to unmark all.", severity="warning", markup=False)
-        elif ids and (run := self.tui.snapshot.runs.get(ids[0])) and not TASKS[run.task].learns:
+        run_id = self._only_id("Rerun takes one run")
+        run = self.tui.snapshot.runs.get(run_id)
+        if run is not None and not TASKS[run.task].learns:
             self.notify(
                 f"The form cannot make runs of the task {run.task}; use `{typed('rerun', run.id)}`.",
                 severity="warning",
                 markup=False,
             )
-        elif ids:
-            self.tui.go_to.launch(like=ids[0])
+        elif run_id:
+            self.tui.go_to.launch(like=run_id)
 
     def action_stop(self) -> None:
         from seg_tui import actions
@@ -172,7 +179,12 @@ class Acting(Screen[None]):
         if ids and ("note", tuple(ids)) in self.tui.drafts:
             self._ask_note(ids, "")
         elif ids:
-            self.tui.read_note(ids[0], lambda note: self._ask_note(ids, note))
+            self.tui.read_note(ids[0], lambda note: self._ask_about(ids, note))
+
+    def _ask_about(self, ids: Sequence[str], note: str) -> None:
+        """Ask for a note in the place of one that was read, unless something else is typed by now."""
+        if self.is_active:
+            self._ask_note(ids, note)
 
     def _ask_note(self, ids: Sequence[str], note: str, problem: str = "") -> None:
         from seg_tui import changes
@@ -203,15 +215,22 @@ class Acting(Screen[None]):
         self.app.push_screen(Ask(title, hint, value, problem), answered)
 
     def give_back(self, draft: DraftKey, problem: str) -> None:
-        """Show what was typed and could not be kept, to be sent again or changed."""
+        """Show what was typed and could not be kept, to be sent again or changed, for those of the runs that
+        are still there. For none it is told when the app ends."""
         what, ids = draft
+        runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
+        left = tuple(run.id for run in runs)
+        if not left:
+            self.tui.tell(problem, refused=True)
+            return
+        if left != ids and draft in self.tui.drafts:
+            self.tui.drafts[what, left] = self.tui.drafts.pop(draft)
         if what == "note":
-            self._ask_note(ids, "", problem)
-        elif what != "tag":
-            self.ask_words(what, ids, problem=problem)
-        else:
-            runs = [run for run_id in ids if (run := self.tui.snapshot.runs.get(run_id))]
+            self._ask_note(left, "", problem)
+        elif what == "tag":
             self._ask_tags(runs, problem)
+        else:
+            self.ask_words(what, left, problem=problem)
 
     def action_agent(self) -> None:
         from seg_tui import actions
@@ -223,27 +242,30 @@ class Acting(Screen[None]):
         if len(ids) < 2:
             self.notify("Mark two or more runs with space, then compare.", severity="warning", markup=False)
         elif len(ids) > MOST_COMPARED:
-            self.notify(
-                f"{len(ids)} runs are marked; at most {MOST_COMPARED} can be compared.",
-                severity="warning",
-                markup=False,
-            )
+            self._tell_too_many(len(ids))
         else:
             self.tui.go_to.comparison(ids)
 
+    def _tell_too_many(self, count: int) -> None:
+        line = f"{count} runs are marked; at most {MOST_COMPARED} can be seen side by side."
+        self.notify(line, severity="warning", markup=False)
+
     def action_preview(self) -> None:
-        if ids := self._ids():
-            self.tui.go_to.predictions(ids[:MOST_COMPARED])
+        ids = self._ids()
+        if len(ids) > MOST_COMPARED:
+            self._tell_too_many(len(ids))
+        elif ids:
+            self.tui.go_to.predictions(ids)
 
     def action_log(self) -> None:
-        if ids := self._ids():
-            self.tui.go_to.log(ids[0])
+        if run_id := self._only_id("The log is of one run"):
+            self.tui.go_to.log(run_id)
 
     def action_folder(self) -> None:
         from seg_tui.actions import open_folder
 
-        if ids := self._ids():
-            folder = self.tui.workspace.run_dir(ids[0]).path
+        if run_id := self._only_id("The folder is of one run"):
+            folder = self.tui.workspace.run_dir(run_id).path
             self.app.copy_to_clipboard(str(folder))
             opened = "opened; " if open_folder(folder) else ""
             self.notify(f"{folder}\n{opened}path copied to the clipboard", title="folder", markup=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from engine.errors import EngineError
 from engine.store import StoreError
 from engine.visible import one_line
 from engine.workspace import Workspace
-from seg_tui.live import Live, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
+from seg_tui.live import Live, LiveFailed, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
 from seg_tui.navigation import Navigation
 from seg_tui.safe_lines import SafeLines
 from seg_tui.settings import Settings, load_settings
@@ -135,6 +136,7 @@ class SegTui(App[None]):
         self.tour = Tour(self)
         self._colors = TerminalColors(self)
         self._undos: list[Undo] = []
+        self._keeping = threading.Lock()
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
@@ -247,6 +249,11 @@ class SegTui(App[None]):
     def forget_trouble(self) -> None:
         self.trouble = ""
 
+    @on(LiveFailed)
+    def end_by_fault(self, message: LiveFailed) -> None:
+        """Nothing on the screen would be true any more."""
+        raise message.fault
+
     # ------------------------------------------------------------------ what people want done
 
     @work(thread=True, group="actions")
@@ -261,16 +268,20 @@ class SegTui(App[None]):
         if self.read_only:
             self.post_message(ActionEnded(READ_ONLY, refused=True))
             return
+        typed = None if draft is None else self.drafts.get(draft)
         try:
             ended = action(self.workspace, self.store.get(), *arguments)
         except Exception as error:
-            if draft is not None and isinstance(error, PartlyDone):
-                text = self.drafts.pop(draft, "")
-                draft = (draft[0], error.left)
-                self.drafts[draft] = text
+            if isinstance(error, PartlyDone):
+                if error.undo is not None:
+                    self._undos.append(error.undo)
+                if draft is not None:
+                    text = self.drafts.pop(draft, "")
+                    draft = (draft[0], error.left)
+                    self.drafts[draft] = text
             self.post_message(ActionEnded(words_of(error), refused=True, draft=draft))
         else:
-            if draft is not None:
+            if draft is not None and self.drafts.get(draft) == typed:  # else there are newer words by now
                 self.drafts.pop(draft, None)
             done = ended if isinstance(ended, Done) else Done(ended)
             if done.undo is not None:
@@ -283,16 +294,17 @@ class SegTui(App[None]):
         if not self._undos:
             self.tell("there is nothing to undo: tags, notes, names, moves, archiving and protection can be")
         else:
-            self._take_back(self._undos.pop())
+            undo = self._undos.pop()
+            self._take_back(undo, len(self._undos))
 
     @work(thread=True, group="actions")
-    def _take_back(self, undo: Undo) -> None:
+    def _take_back(self, undo: Undo, place: int) -> None:
         from seg_tui.actions import words_of
 
         try:
             line = undo(self.workspace, self.store.get())
         except Exception as error:
-            self._undos.append(undo)
+            self._undos.insert(place, undo)  # what was changed since is undone first
             self.post_message(ActionEnded(f"not undone: {words_of(error)}", refused=True))
         else:
             self.post_message(ActionEnded(line, refused=False))
@@ -348,17 +360,19 @@ class SegTui(App[None]):
         if "images" in changes:
             self._notify("images: restart seg-tui to apply this to the preview", "information")
         if not self.read_only:
-            self._keep_settings(self.settings)
+            self._keep_settings()
 
-    @work(thread=True, exclusive=True, group="settings")
-    def _keep_settings(self, settings: Settings) -> None:
-        from seg_tui.settings import save_settings
+    @work(thread=True, group="settings")
+    def _keep_settings(self) -> None:
+        from seg_tui.settings import SettingsError, save_settings
 
         try:
-            save_settings(self.workspace, settings)
-        except OSError as error:
-            reason = f"the setting applies until you quit; it cannot be saved: {error.strerror or error}"
-            self.post_message(ActionEnded(reason, refused=True))
+            with self._keeping:  # whoever is last writes the newest
+                save_settings(self.workspace, self.settings)
+        except (OSError, SettingsError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else "") or error
+            told = f"the setting applies until you quit; it cannot be saved: {reason}"
+            self.post_message(ActionEnded(told, refused=True))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key of the screen that does something, by its name; then what Textual itself offers."""

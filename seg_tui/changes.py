@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine.errors import EngineError
 from engine.host.access import why_unwritable
 from engine.requests import lifecycle, refusals
 from engine.store import NoSuchRun, RunRow, Store
 from engine.workspace import Workspace
+from seg_tui.actions import words_of
+from seg_tui.commands import PartlyDone
 
 Put = Callable[[Workspace, Store, RunRow, Any], bool]
 """Gives a run a value; returns whether its folder keeps it, too."""
@@ -125,12 +128,23 @@ def _change(
     wanted: Callable[[RunRow], Any],
     told: str,
 ) -> Done:
-    """Give each run its new value. Raises Refused, StoreError."""
+    """Give each run its new value. Raises Refused, StoreError; PartlyDone where not all have it."""
     rows = [store.run(run_id) for run_id in ids]
     before = {row.id: field.read(row) for row in rows}
     after = {row.id: wanted(row) for row in rows}
-    unkept = [row for row in rows if not field.put(workspace, store, row, after[row.id])]
     named = rows[0].name if len(rows) == 1 else f"{len(rows)} runs"
+    unkept = []
+    for place, row in enumerate(rows):
+        try:
+            if not field.put(workspace, store, row, after[row.id]):
+                unkept.append(row)
+        except (EngineError, OSError) as error:
+            if place == 0:
+                raise
+            changed = {row.id: before[row.id] for row in rows[:place]}
+            undo = Undo(field, f"{place} of {named}", changed, after)
+            line = f"{place} of {named}: {told}; {row.id}: {words_of(error)}; z undoes it"
+            raise PartlyDone(line, ids[place:], undo) from error
     warning = ""
     if unkept:
         folder = workspace.run_dir(unkept[0].id).path

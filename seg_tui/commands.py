@@ -10,12 +10,16 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
 from engine.exits import FAULT
 from engine.host.processes import python_command, python_environment
 from engine.store import Store
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from seg_tui.changes import Undo
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,11 @@ class CommandRefused(EngineError):
 
 
 class PartlyDone(EngineError):
-    """Some of the runs have what was asked for; `left` are the ids of the others."""
+    """Some of the runs have what was asked for; `left` are the ids of the others, `undo` takes it back."""
 
-    def __init__(self, line: str, left: Sequence[str]) -> None:
+    def __init__(self, line: str, left: Sequence[str], undo: Undo | None = None) -> None:
         super().__init__(line)
-        self.left = tuple(left)
+        self.left, self.undo = tuple(left), undo
 
 
 def ask_engine(workspace: Workspace, store: Store, ids: Sequence[str], command: str, typed: str) -> str:

@@ -18,7 +18,7 @@ from textual.message import Message
 
 from engine.agent.presence import Presence
 from engine.host.processes import is_alive
-from engine.store import StoreError
+from engine.store import NoSuchRun, StoreError
 from engine.tasks import TASKS
 from engine.typed import typed
 from engine.workspace import Workspace
@@ -90,6 +90,14 @@ class StoreRecovered(Message):
     """The database can be read again."""
 
 
+class LiveFailed(Message):
+    """Nothing is read any more, because of a fault of this program."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.fault = fault
+
+
 class Live:
     """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds. With
     `look_after` it folds in what runs have written that nobody looks after, as every look of the command line
@@ -142,6 +150,14 @@ class Live:
             self._thread.join(timeout=2.0)
 
     def _follow(self) -> None:
+        try:
+            self._look_on()
+        except Exception as fault:
+            self._post(LiveFailed(fault))
+        finally:
+            self._close()
+
+    def _look_on(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._look_after()
@@ -156,7 +172,6 @@ class Live:
                     self._post(StoreTroubled(self._trouble))
             self._wake.wait(self.interval)
             self._wake.clear()
-        self._close()
 
     def _look(self) -> None:
         """Read what changed; post a snapshot if anything did. Raises StoreError."""
@@ -230,7 +245,8 @@ class Live:
         for row in self._store.queue.active() if not self._store.read_only else ():
             owner = owner_of(row)
             if owner is None or is_alive(owner) is False:
-                with contextlib.suppress(JournalError, OSError):  # `db check` tells what ails it
+                # `db check` tells what ails a journal; a run may be deleted just now.
+                with contextlib.suppress(JournalError, NoSuchRun, OSError):
                     refresh(self._store, [self.workspace.run_dir(row.id)])
 
     def _close(self) -> None:

@@ -88,9 +88,9 @@ def read_from(path: Path, start: int, length: int, whole: bool = False) -> LogWi
 
 
 def find(path: Path, text: str, start: int, backwards: bool = False) -> int | None:
-    """The offset of the line that holds `text`, whatever its case: the first from byte `start` on, or the
-    last before it. Goes around the end of the file once; None when no line does. Raises OSError."""
-    wanted = text.lower().encode()
+    """The offset of the line that holds `text`, whatever the case of A to Z: the first from byte `start` on,
+    or the last before it. Goes around the end of the file once; None when no line does. Raises OSError."""
+    wanted = text.encode().lower()  # as the bytes of the log, which know no case of other letters
     if not wanted or not (size := _size(path)):
         return None
     ahead, behind = (start, size), (0, start)

@@ -22,11 +22,12 @@ SETTLE_SECONDS = 0.25
 
 
 class RowsRead(Message):
-    """Sparklines of some runs by id, "" for one without a curve, and the configs of those not known yet."""
+    """Sparklines of some runs by id, "" for one without a curve, and the configs of those not known yet; none
+    when the database has `failed` to answer."""
 
-    def __init__(self, curves: Mapping[str, str], siblings: Sequence[Sibling]) -> None:
+    def __init__(self, curves: Mapping[str, str], siblings: Sequence[Sibling], failed: bool) -> None:
         super().__init__()
-        self.curves, self.siblings = curves, siblings
+        self.curves, self.siblings, self.failed = curves, siblings, failed
 
 
 class RowReader:
@@ -47,7 +48,10 @@ class RowReader:
     def take(self, message: RowsRead) -> None:
         """Show what was read, and read what was asked for meanwhile."""
         self._reading = False
-        self._table.take_facts(message.curves, message.siblings)
+        if message.failed:
+            self._table.ask_again()
+        else:
+            self._table.take_facts(message.curves, message.siblings)
         if self._wanted is not None:
             self.read(self._wanted)
 
@@ -56,10 +60,12 @@ class RowReader:
         wanted, self._wanted = self._wanted, None
         curves: dict[str, str] = {}
         siblings: list[Sibling] = []
+        failed = wanted is not None
         if wanted is not None:
             with contextlib.suppress(StoreError, OSError):  # the notice says why
                 store = cast("SegTui", self._table.app).store.get()
                 found = store.results.dice_curves(wanted.curves)
                 siblings = store.siblings(wanted.strangers)
                 curves = {run_id: sparkline(found.get(run_id, ()), BAR_CELLS) for run_id in wanted.curves}
-        self._table.post_message(RowsRead(curves, siblings))
+                failed = False
+        self._table.post_message(RowsRead(curves, siblings, failed))

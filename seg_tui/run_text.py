@@ -11,6 +11,7 @@ from rich.text import Text
 
 from engine.config.described import config_keys
 from engine.config.stored import flat_config
+from engine.data.faults import counted
 from engine.report.evaluation import images_table
 from engine.report.run import Files, RunPage, results
 from engine.report.run_config import changed_keys
@@ -85,7 +86,7 @@ def images_text(detail: Detail, width: int) -> Text:
         return Text("no image has been scored yet", "dim")
     count = len(detail.images)
     heading = Text.assemble(
-        (f"{count} images", "bold"), ("  lowest Dice first; p shows the saved ones", "dim")
+        (counted(count, "image"), "bold"), ("  lowest Dice first; p shows the saved ones", "dim")
     )
     shown = images_table(detail.images[:MOST_IMAGES], None, width)
     rest = (
@@ -161,7 +162,8 @@ def _compiled(told: dict[str, Any]) -> str:
 
 def _checkpoint(told: dict[str, Any]) -> str:
     dice = told.get("dice")
-    return f"{told.get('kind')} of epoch {told.get('epoch')}" + (f", Dice {dice:.4f}" if dice else "")
+    scored = f", Dice {dice:.4f}" if dice is not None else ""
+    return _of_epoch(str(told.get("kind")), told) + scored
 
 
 def _speed(told: dict[str, Any]) -> str:
@@ -175,7 +177,12 @@ def _data(told: dict[str, Any]) -> str:
     skipped = told.get("skipped")
     without = f", {len(skipped)} skipped" if skipped else ""
     counts = f"{told.get('train_images')} training and {told.get('val_images')} validation images"
-    return f"{counts}, {len(told.get('classes', ()))} classes, in {duration(told.get('seconds'))}{without}"
+    classes = counted(len(told.get("classes", ())), "class", "classes")
+    return f"{counts}, {classes}, in {duration(told.get('seconds'))}{without}"
+
+
+def _of_epoch(what: str, told: dict[str, Any]) -> str:
+    return f"{what} of epoch {told.get('epoch')}"
 
 
 _WORDS: dict[str, Any] = {
@@ -188,11 +195,11 @@ _WORDS: dict[str, Any] = {
     "compiled": _compiled,
     "speed": _speed,
     "checkpoint": _checkpoint,
-    "gallery": lambda told: f"{len(told.get('samples', ()))} predictions of epoch {told.get('epoch')}",
-    "timing": lambda told: f"{told.get('measurements')} measurements of epoch {told.get('epoch')}",
+    "gallery": lambda told: _of_epoch(counted(len(told.get("samples", ())), "prediction"), told),
+    "timing": lambda told: _of_epoch(counted(told.get("measurements", 0), "measurement"), told),
     "result": lambda told: (
         f"{told.get('split')} at {told.get('at')} size, epoch {told.get('epoch')}, "
-        f"{told.get('images', '?')} images"
+        f"{counted(told['images'], 'image') if 'images' in told else '? images'}"
     ),
     "warning": lambda told: str(told.get("message", "")),
     "finished": lambda told: f"epoch {told.get('epoch')}, {duration(told.get('seconds'))}",
@@ -221,7 +228,8 @@ def config_text(row: RunRow, width: int) -> Text:
         Column(usual, [(changed[key][1] or '""', "dim") if key in changed else "" for key in own], least=6),
         Column("", [(about[key].help if key in about else "", "dim") for key in own], rank=1, least=24),
     ]
-    told = f"{len(changed)} keys differ from the {usual}" if changed else f"all keys are as in the {usual}"
+    differ = counted(len(changed), "key differs", "keys differ")
+    told = f"{differ} from the {usual}" if changed else f"all keys are as in the {usual}"
     return Text("\n", no_wrap=True, overflow="ellipsis").join(
         [Text(told, "bold"), text_table(columns, width)]
     )
@@ -255,9 +263,11 @@ def files_text(folder: Path, files: Sequence[FileEntry], width: int) -> Text:
         Column("size", [data_size(entry.size) for entry in files], right=True),
         Column("changed", [_clock(entry.changed) for entry in files], rank=1),
     ]
-    rest = [Text(f"only the first {MOST_FILES} files are listed", "dim")] if len(files) == MOST_FILES else []
-    total = Text(f"{data_size(sum(entry.size for entry in files))} in {len(files)} files", "dim")
-    return Text("\n").join([heading, total, text_table(columns, width), *rest])
+    size, count = data_size(sum(entry.size for entry in files)), counted(len(files), "file")
+    told = f"{size} in {count}"
+    if len(files) == MOST_FILES:
+        told = f"{size} in the first {count}; others are not listed"
+    return Text("\n").join([heading, Text(told, "dim"), text_table(columns, width)])
 
 
 def _clock(seconds: float) -> str:

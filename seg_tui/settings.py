@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from engine.errors import EngineError
 from engine.store import StoreError
 from engine.workspace import Workspace
 from seg_tui.palette import CURVE_PALETTES
@@ -24,6 +25,10 @@ SLOWEST_REFRESH = 60.0
 FASTEST_REFRESH = 0.5
 
 COLUMN_KEYS = tuple(BY_KEY)
+
+
+class SettingsError(EngineError):
+    """The file of settings is not to be written over; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def load_settings(workspace: Workspace) -> tuple[Settings, str]:
     problems = [problem for key, value in values.items() if (problem := problem_with(key, value))]
     fine: dict[str, Any] = {key: value for key, value in values.items() if not problem_with(key, value)}
     if "columns" in fine:
-        fine["columns"] = tuple(fine["columns"])
+        fine["columns"] = tuple(dict.fromkeys(fine["columns"]))
     settings = replace(Settings(), **fine)
     if not problems:
         return settings, ""
@@ -93,7 +98,8 @@ def problem_with(key: str, value: Any) -> str:
 
 
 def save_settings(workspace: Workspace, settings: Settings) -> None:
-    """Write what differs from the usual; comments and unknown keys of the file stay. Raises OSError."""
+    """Write what differs from the usual; comments and unknown keys of the file stay. Raises OSError, and
+    SettingsError for a file that is no TOML: what somebody wrote there would be lost."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -102,8 +108,10 @@ def save_settings(workspace: Workspace, settings: Settings) -> None:
     path = workspace.root / FILE_NAME
     try:
         document = tomlkit.parse(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, TOMLKitError, UnicodeDecodeError):
+    except FileNotFoundError:
         document = tomlkit.document()
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML ({error}); mend or remove it") from error
     usual = Settings()
     for field in fields(Settings):
         value = getattr(settings, field.name)

@@ -50,7 +50,7 @@ class TableViews:
     @property
     def columns(self) -> tuple[str, ...]:
         """Those of the view, else those that the settings have."""
-        return self._columns or self._tui.settings.columns
+        return tuple(dict.fromkeys(self._columns or self._tui.settings.columns))
 
     def open(self) -> None:
         """Show the view that is called `default`, where there is one."""
@@ -100,16 +100,17 @@ class TableViews:
 
         known = named_views(self._tui.workspace)
         choices = [
-            (str(place) if place < 10 else " ", f"take:{name}", f"{name}  {_told(str(path))}")
+            (str(place) if place < 10 else "", f"take:{name}", f"{name}  {_told(str(path))}")
             for place, (name, path) in enumerate(known.items(), 1)
         ]
         own, shared = folders(self._tui.workspace)
-        where = f", in {with_tilde(own)}" if own else f": {NO_HOME}"
-        choices += [
-            ("s", "own", f"save this view for yourself{where}"),
-            ("w", "shared", f"save it for all who use the workspace, in {with_tilde(shared)}"),
-            ("u", "usual", "the usual view again"),
-        ]
+        if not self._tui.read_only:
+            where = f", in {with_tilde(own)}" if own else f": {NO_HOME}"
+            choices += [
+                ("s", "own", f"save this view for yourself{where}"),
+                ("w", "shared", f"save it for all who use the workspace, in {with_tilde(shared)}"),
+            ]
+        choices.append(("u", "usual", "the usual view again"))
 
         def act(choice: str | None) -> None:
             if choice is None:
@@ -174,14 +175,16 @@ class TableViews:
         columns = () if self.columns == tuple(BY_KEY) else self.columns
         order = runs.order
         falling = order.falling != (order.column in _TURNED)
-        sort = ("-" if falling else "") + SORTED_BY.get(order.column, order.column)
+        field = SORTED_BY.get(order.column, order.column)
+        # A column may be called like the field of another one.
+        sort = ("-" if falling else "") + (order.column if field in BY_KEY else field)
         usual = replace(order, active_first=True) == Order()
         return View(columns, self._dashboard.filter.query_text, "" if usual else sort, runs.grouping)
 
 
 def _order_of(sort: str) -> Order:
     name = ALIASES.get(sort.removeprefix("-"), sort.removeprefix("-"))
-    column = _COLUMN_OF.get(name, name)
+    column = name if name in BY_KEY else _COLUMN_OF.get(name, name)
     return Order(column, sort.startswith("-") != (column in _TURNED))
 
 

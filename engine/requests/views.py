@@ -176,6 +176,8 @@ def save_view(folder: Path, name: str, view: View) -> Path:
         for field in fields(View)
         if (value := getattr(view, field.name))
     }
+    if problem := problem_with(view):
+        raise ViewError(problem)
     path = folder / f"{name}.toml"
     try:
         folder.mkdir(parents=True, exist_ok=True)

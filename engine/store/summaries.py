@@ -23,8 +23,9 @@ class RunSummary(NamedTuple):
     and one is made in an eighth of the time that a dataclass takes. Fields as there, but that
     `best_val_loss` is told only of runs without a Dice; `variant` is equal
     for runs that differ in their seed alone, `changed` rises with every write to the run, `wish` is the
-    device that a run asks for while it is queued, "" later, `also` has what was asked for besides, by
-    the name by which filters know it."""
+    device that a run asks for while it is queued, "" later, `slot` are the devices of its host that an agent
+    gave it while it is under way, "" at other times and without an agent: a worker that gets to see one GPU
+    calls it cuda:0. `also` has what was asked for besides, by the name by which filters know it."""
 
     id: str
     name: str
@@ -83,6 +84,7 @@ class RunSummary(NamedTuple):
     crf_miou: float | None
     frames_per_second: float | None
     wish: str
+    slot: str
     also: Mapping[str, Any]
 
     @property
@@ -129,6 +131,13 @@ _OF_SUMMARY: dict[str, sa.ColumnElement[Any]] = OF_RUN | {
     "best_val_loss": sa.case((runs.c.best_dice.is_(None), OF_RUN["best_val_loss"])),
     # Configs are long, and few runs wait.
     "wish": sa.case((runs.c.status == "queued", runs.c.config["device"].as_string()), else_=""),
+    "slot": sa.case(
+        (
+            runs.c.status.not_in((*END_STATUSES, "queued")),
+            sa.func.coalesce(runs.c.claimed_by["slot"].as_string(), ""),
+        ),
+        else_="",
+    ),
 }
 
 

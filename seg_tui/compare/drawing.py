@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from textual.color import Color
 
+from engine.data.faults import counted
 from engine.report.compare import ComparedRun, Comparison, Entry
 from engine.report.short_names import ShortNames
 from engine.tasks import TASKS
@@ -33,7 +34,10 @@ class Drawing:
     def heading(self) -> tuple[str, str]:
         """The left and the right of the title."""
         base = self.comparison.entries[self.comparison.baseline]
-        return f"compare {len(self.runs)} runs", f"baseline {base.letter} {self._short(base.title)}"
+        return (
+            f"compare {counted(len(self.runs), 'run')}",
+            f"baseline {base.letter} {self._short(base.title)}",
+        )
 
     @property
     def has_curves(self) -> bool:

@@ -39,6 +39,7 @@ class LaunchForm(Vertical):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lookups = Lookups(self)
+        self._is_queueing = False
 
     @property
     def tui(self) -> SegTui:
@@ -120,7 +121,10 @@ class LaunchForm(Vertical):
             self.notify("Nothing was queued: fix the marked fields.", severity="error", markup=False)
         elif not fields.draft.data:
             fields.refuse("data", "is not set; name the folder of the data set, or press ctrl+o")
+        elif self._is_queueing:
+            self.notify("It is being queued; the data is looked at first.", markup=False)
         else:
+            self._is_queueing = True
             self._queue(fields.checked.config, fields.card, first, looker(fields.draft))
 
     def _reveal(self, row: FieldRow) -> None:
@@ -129,24 +133,30 @@ class LaunchForm(Vertical):
             self.tools.clear()
             self.fields.show_only([], self.tools.only_changed)
 
-    @work(thread=True, group="queue", exit_on_error=False)
+    @work(thread=True, group="queue")
     def _queue(self, config: RunConfig, card: Card, first: bool, look: Look) -> None:
         from seg_tui.actions import words_of
+        from seg_tui.app import ActionEnded
 
-        seen = look(config.data.root)
+        tui, seen = self.tui, look(config.data.root)
         if not seen.usable:
             self.post_message(RunRefused([seen.line], data=True))
             return
+        # Whoever has left the form meanwhile is told, too.
         try:
-            cards = queue_run(self.tui.workspace, self.tui.store.get(make=True), config, card, first)
+            cards = queue_run(tui.workspace, tui.store.get(make=True), config, card, first)
         except Exception as error:
-            self.post_message(RunRefused(words_of(error).splitlines()))
+            told = words_of(error)
+            if not self.post_message(RunRefused(told.splitlines())):
+                tui.post_message(ActionEnded(f"the run was not queued: {told}", refused=True))
         else:
-            self.post_message(RunQueued(cards))
-        self.tui.live.nudge()
+            if not self.post_message(RunQueued(cards)):
+                tui.post_message(ActionEnded(f"queued as {cards[-1].id}", refused=False))
+        tui.live.nudge()
 
     @on(RunRefused)
     def _tell_refusal(self, message: RunRefused) -> None:
+        self._is_queueing = False
         if message.data:
             self.fields.refuse("data", message.lines[0])
             return
@@ -180,6 +190,8 @@ class LaunchForm(Vertical):
         row = self.screen.focused.parent if self.screen.focused is not None else None
         if isinstance(row, FieldRow):
             self.fields.restore(row)
+        else:
+            self.notify("Go to the field that is to be reset.", severity="warning", markup=False)
 
     def copy(self) -> None:
         if line := self._command():

@@ -21,7 +21,7 @@ from engine.requests.configs import check_runnable, check_steps, default_name, w
 from engine.requests.queueing import Place, enqueue
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import expanded
-from engine.store import RunRow, RunSummary, Store
+from engine.store import RunRow, RunSummary, Store, StoreError
 from engine.store.variant import variant_of
 from engine.visible import one_line
 from engine.workspace import Workspace
@@ -197,13 +197,16 @@ def read_origin(
     """Of the run `like`, as it was queued; without one the workspace's defaults, and the data folder of the
     `newest` run where they name none.
 
-    Raises StoreError, SettingsError, and RunDirError when this version cannot read the config.
+    Raises SettingsError; of the run `like` StoreError, and RunDirError when this version cannot read its
+    config.
     """
     defaults = load_run_defaults(workspace.root)
     if like is None:
         root = defaults.data
         if not root and newest is not None:
-            root = str(stores.get().run(newest.id).config.get("data", {}).get("root", ""))
+            # It only saves typing; what ails the database is told elsewhere.
+            with contextlib.suppress(StoreError, OSError):
+                root = str(stores.get().run(newest.id).config.get("data", {}).get("root", ""))
         return Origin(data=root, defaults=defaults)
     row = stores.get().run(like)
     config, _ = usable_config(workspace.run_dir(row.id))

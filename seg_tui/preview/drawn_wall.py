@@ -24,8 +24,9 @@ TURN_SECONDS = 0.5
 
 
 class DrawnWall(Wall):
-    """A wall that shows what a `look` looks at. `shown` is what hangs there by now, None at first. `room` is
-    what there is for the pictures once all has its place, which may be before the wall has that size.
+    """A wall that shows what a `look` looks at. `shown` is what hangs there by now, None at first and when a
+    run of it is not looked at any more. `room` is what there is for the pictures once all has its place,
+    which may be before the wall has that size.
 
     A change of the look makes a new `View` and a thread draws it. The screen hears `PicturesDrawn` and has
     the newest put up while it says the words around it: a layout of its own would send pictures twice.
@@ -35,12 +36,19 @@ class DrawnWall(Wall):
         super().__init__()
         self.look = look
         self.studio = Studio()
-        self.shown: Shown | None = None
+        self._hung: Shown | None = None
         self.room = Room()
         self._graphics = graphics
         self._wanted: View | None = None
         self._flickering: Timer | None = None
         self._turned = False
+
+    @property
+    def shown(self) -> Shown | None:
+        hung = self._hung
+        if hung is None or any(panel.run not in self.look.galleries for panel in hung.view.panels):
+            return None
+        return hung
 
     @property
     def looked_at(self) -> int:
@@ -78,8 +86,9 @@ class DrawnWall(Wall):
 
     async def put_up(self, shown: Shown) -> None:
         """Hang pictures, in frames that are made for them where others were."""
-        self.shown = shown
-        view = self.shown.view
+        self._hung, view = shown, shown.view
+        if self.shown is None:
+            return
         count = 1 if self.look.full is not None else len(view.panels)
         await self.make_frames(count, view.columns, view.lines, view.cols, self._graphics())
         self._hang_shown()
@@ -98,7 +107,9 @@ class DrawnWall(Wall):
             hung = [hung[-1 if self._turned else 0]]
         elif self._turned:
             here = self.current
-            hung[here] = hung[partner_of(self.look, here)]
+            partner = partner_of(self.look, here)
+            if max(here, partner) < len(hung):  # other runs may have come, whose pictures are not there yet
+                hung[here] = hung[partner]
         self.hang(hung)
 
     def flicker(self) -> None:

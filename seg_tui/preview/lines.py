@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from engine.classes import VOID
+from engine.data.faults import counted
 from engine.metrics.scores import Scores
 from engine.report.gallery import short_name
 from seg_tui.preview.galleries import RunGallery
@@ -150,7 +151,7 @@ def legend_of(look: Look, shown: Shown, studio: Studio, columns: int) -> Text:
     if any(rankings):
         pooled = tuple(ranking.pooled.dice if ranking else None for ranking in rankings)
         counts = {ranking.images for ranking in rankings if ranking}
-        totals.append((f"all {counts.pop()} images" if len(counts) == 1 else "all images", pooled))
+        totals.append((f"all {counted(counts.pop(), 'image')}" if len(counts) == 1 else "all images", pooled))
     heads = ["Dice"] if len(runs) == 1 else [run.name for run in runs]
     text = legend(rows, heads, totals, depth != "none", "dim", bars=not columns)
     text.append_text(_boundary_errors(runs, shown))

@@ -9,8 +9,8 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from engine.report.compare import ComparedRun, Comparison
 from engine.store import RunSummary
@@ -31,14 +31,6 @@ EXPORTS = (
     (".tex", "LaTeX    tables for a paper"),
     (".png", "PNG      training and validation curves"),
 )
-
-
-class Exported(Message):
-    """The end of an export: where the file is, or why there is none."""
-
-    def __init__(self, line: str, failed: bool) -> None:
-        super().__init__()
-        self.line, self.failed = line, failed
 
 
 class CompareScreen(Acting):
@@ -120,17 +112,23 @@ class CompareScreen(Acting):
             self._seen = seen
             self.run_ids = tuple(run_id for run_id, run in seen.items() if run is not None)
             if not self.run_ids:
-                self.notify("the compared runs no longer exist", severity="warning", markup=False)
-                self.app.pop_screen()
+                self.once_on_top(self._leave)
                 return
             self._compare_anew()
+
+    def _leave(self) -> None:
+        self.notify("the compared runs no longer exist", severity="warning", markup=False)
+        self.app.pop_screen()
 
     def _compare_anew(self) -> None:
         self._compare(self.run_ids, self.runs, self.choice)
 
-    @work(thread=True, exclusive=True, group="compare", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="compare")
     def _compare(self, run_ids: Sequence[str], before: Sequence[ComparedRun], choice: Choice) -> None:
-        self.post_message(compare_runs(self.tui.store.get, run_ids, before, choice))
+        worker = get_current_worker()
+        found = compare_runs(self.tui.store.get, run_ids, before, choice)
+        if not worker.is_cancelled:  # something else is wanted by now, which may have been found sooner
+            self.post_message(found)
 
     @on(Compared)
     def keep(self, message: Compared) -> None:
@@ -193,23 +191,25 @@ class CompareScreen(Acting):
     # ------------------------------------------------------------------ export
 
     def action_export(self) -> None:
+        if self.comparison is None:
+            self.notify("nothing has been compared yet", severity="warning", markup=False)
+            return
+
         def answered(suffix: str | None) -> None:
             if suffix and self.comparison is not None:
                 self._export(self.comparison, self.runs, suffix, self.choice.score.field)
 
         self.app.push_screen(Pick("Export this view as", EXPORTS), answered)
 
-    @work(thread=True, group="export", exit_on_error=False)
+    @work(thread=True, group="export")
     def _export(self, comparison: Comparison, runs: Sequence[ComparedRun], suffix: str, field: str) -> None:
-        folder = self.tui.workspace.root / "exports"
-        try:
-            path = export_comparison(folder, comparison, runs, suffix, field, self.tui.now())
-        except ExportError as error:
-            self.post_message(Exported(str(error), failed=True))
-        else:
-            self.post_message(Exported(str(path), failed=False))
+        from seg_tui.app import ActionEnded
 
-    @on(Exported)
-    def tell_export(self, message: Exported) -> None:
-        title, severity = ("not exported", "error") if message.failed else ("exported", "information")
-        self.notify(message.line, title=title, severity=severity, markup=False)  # type: ignore[arg-type]
+        tui = self.tui  # which tells of it, whatever screen is shown by then
+        folder = tui.workspace.root / "exports"
+        try:
+            path = export_comparison(folder, comparison, runs, suffix, field, tui.now())
+        except ExportError as error:
+            tui.post_message(ActionEnded(f"not exported: {error}", refused=True))
+        else:
+            tui.post_message(ActionEnded(f"exported: {path}", refused=False))

@@ -25,7 +25,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.geometry import Size
-from textual.screen import Screen
 from textual.widgets import Static
 
 from engine.store import RunSummary
@@ -51,10 +50,11 @@ LOW_LINES = 20
 TICK_SECONDS = 2.0
 """How often ages and heartbeats are looked at while nothing else happens."""
 
+HOW_TO_SEE_ARCHIVED = "x, then h shows archived runs, too"
 HOW_TO_SEE_RUNS = "escape clears the filter, / edits it"
 
 
-class Dashboard(Acting, Screen[None]):
+class Dashboard(Acting):
     """All runs of the workspace."""
 
     DEFAULT_CSS = """
@@ -225,6 +225,8 @@ class Dashboard(Acting, Screen[None]):
         self._painted = time.monotonic()
         self._has_runs = bool(snapshot.runs)
         self._show_parts()
+        if snapshot.runs and self.focused is None:  # it was lost with the last run
+            self.table.focus()
         if not snapshot.runs:
             self._nothing.update(
                 "No runs yet: press n to start one.  "
@@ -235,9 +237,18 @@ class Dashboard(Acting, Screen[None]):
         self._reader.see(snapshot)
 
     def _show_runs(self, snapshot: Snapshot) -> None:
-        why = self.filter.why_none
-        self.table.show(snapshot, self.filter.matching, (why, HOW_TO_SEE_RUNS) if why else ())
+        self.table.show(snapshot, self.filter.matching, self._why_empty(snapshot))
         self._say_title()
+
+    def _why_empty(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """What is said where the table shows none of the runs that there are."""
+        if why := self.filter.why_none:
+            return why, HOW_TO_SEE_RUNS
+        matching, runs = self.filter.matching, snapshot.runs
+        found = [runs[run_id] for run_id in (runs if matching is None else matching & runs.keys())]
+        if not found or not all(run.archived for run in found):
+            return ()
+        return f"All runs{'' if matching is None else ' that match'} are archived.", HOW_TO_SEE_ARCHIVED
 
     def _tick(self) -> None:
         if time.monotonic() - self._painted < TICK_SECONDS / 2 or self.app.screen is not self:
@@ -341,7 +352,8 @@ class Dashboard(Acting, Screen[None]):
     # ------------------------------------------------------------------ the side pane
 
     def action_view(self) -> None:
-        self._show_pane(True)
+        if not self._with_pane:
+            self.tui.change_settings(pane=True)
         self._pane.show_view(VIEWS[(VIEWS.index(self._pane.view) + 1) % len(VIEWS)])
 
     def action_pane(self) -> None:
@@ -373,12 +385,14 @@ class Dashboard(Acting, Screen[None]):
         self.tui.go_to.run(message.run_id)
 
     def action_explain(self) -> None:
-        runs = self.targets()
-        if len(runs) == 1:
+        line = self.table.runs.cursor_line
+        if line is not None and line.group is not None and not self.table.runs.marked:
+            ids = [run.id for run in line.group.runs]
+        elif len(ids := self._ids()) == 1:
             every = self.tui.snapshot.runs.values()
-            runs = [run for run in every if run.experiment == runs[0].experiment]
-        if runs:
-            self.tui.go_to.explanation([run.id for run in runs])
+            ids = [run.id for run in every if run.experiment == self.targets()[0].experiment]
+        if ids:
+            self.tui.go_to.explanation(ids)
 
     def targets(self) -> Sequence[RunSummary]:
         return self.table.runs.targets

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
+from textual.widgets.input import Selection
 from textual.widgets.option_list import Option
 
+from seg_tui.on_top import WaitsForTop
 from seg_tui.widgets.panes import box
 
 _BOX = """
@@ -23,7 +26,7 @@ _BOX = """
 """
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(ModalScreen[str | None], WaitsForTop):
     """One line of text; None when it was left with escape. `problem` says why an earlier one was not kept."""
 
     DEFAULT_CSS = f"Ask {{ {_BOX} }}"
@@ -41,12 +44,22 @@ class Ask(ModalScreen[str | None]):
             yield Input(self._value, compact=True, select_on_focus=not self._problem)
             yield Static(self._hint, classes="hint", markup=False)
 
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._show_beginning)
+
+    def _show_beginning(self) -> None:
+        """Of a text that is selected and longer than its line: the cursor is in sight, so it goes there."""
+        field = self.query_one(Input)
+        begin, end = Selection(0, len(field.value))
+        if cell_len(field.value) > field.size.width and field.selection == (begin, end):
+            field.selection = Selection(end, begin)
+
     @on(Input.Submitted)
     def answer(self, event: Input.Submitted) -> None:
         self.dismiss(event.value.strip())
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(ModalScreen[bool], WaitsForTop):
     """Whether to do what cannot be undone; only `y` says yes."""
 
     DEFAULT_CSS = f"Confirm {{ {_BOX} }}"
@@ -64,7 +77,7 @@ class Confirm(ModalScreen[bool]):
             yield Static("\n".join(self._lines), markup=False)
 
 
-class Pick(ModalScreen[str | None]):
+class Pick(ModalScreen[str | None], WaitsForTop):
     """One of some; None when it was left with escape."""
 
     DEFAULT_CSS = (
@@ -93,7 +106,7 @@ class Pick(ModalScreen[str | None]):
         self.dismiss(event.option.id)
 
 
-class Menu(ModalScreen[str | None]):
+class Menu(ModalScreen[str | None], WaitsForTop):
     """What can be done, each by its letter; None when it was left with escape."""
 
     DEFAULT_CSS = (
@@ -107,7 +120,7 @@ class Menu(ModalScreen[str | None]):
         self._title, self._choices = title, choices
 
     def compose(self) -> ComposeResult:
-        options = (Option(f"{letter}  {text}", id=name) for letter, name, text in self._choices)
+        options = (Option(f"{letter or ' '}  {text}", id=name) for letter, name, text in self._choices)
         with box(Vertical(), self._title, "its letter, or enter: choose · escape: cancel"):
             yield OptionList(*options, markup=False, compact=True)
 

@@ -13,7 +13,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.widgets import OptionList, Static, TabbedContent, TabPane
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
+from engine.data.faults import counted
 from engine.report.explain import MEASURES, Explanation, Factor
 from engine.report.explain_text import heading, levels_table, notes, percent, settings_table, trend
 from engine.report.speed import SpeedPlot, speed_table
@@ -122,7 +124,7 @@ class ExplainScreen(Acting):
         yield KeyBar(2)
 
     def on_mount(self) -> None:
-        self.query_one(TitleBar).say("what made it better?", f"{len(self.run_ids)} runs")
+        self.query_one(TitleBar).say("what made it better?", counted(len(self.run_ids), "run"))
         self.watch(self.app, "snapshot", self._on_snapshot)
 
     # ------------------------------------------------------------------ reading
@@ -140,15 +142,18 @@ class ExplainScreen(Acting):
         there = [run.id for run in self._seen if run is not None]
         self._read(there, self.measure, self.unfinished)
 
-    @work(thread=True, exclusive=True, group="explain", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="explain")
     def _read(self, run_ids: Sequence[str], measure: str, unfinished: bool) -> None:
-        self.post_message(explain_these(self.tui.store.get, run_ids, measure, unfinished))
+        worker = get_current_worker()
+        found = explain_these(self.tui.store.get, run_ids, measure, unfinished)
+        if not worker.is_cancelled:  # something else is wanted by now, which may have been found sooner
+            self.post_message(found)
 
     @on(Explained)
     def keep(self, message: Explained) -> None:
-        self.explanation, self.speed = message.explanation, message.speed
+        before, self.explanation, self.speed = self.explanation, message.explanation, message.speed
         self.add_class("explained")
-        self._fill(message.explanation)
+        self._fill(message.explanation, before)
 
     @on(NotExplained)
     def tell_problem(self, message: NotExplained) -> None:
@@ -157,15 +162,19 @@ class ExplainScreen(Acting):
         hint = "\n\nm explains another measure, U counts unfinished runs"
         self.query_one("#problem", Static).update(message.problem + hint)
         self.query_one(TitleBar).say(
-            "what made it better?", f"{MEASURES[self.measure].title} of {len(self.run_ids)} runs"
+            "what made it better?", f"{MEASURES[self.measure].title} of {counted(len(self.run_ids), 'run')}"
         )
 
     # ------------------------------------------------------------------ showing
 
-    def _fill(self, explanation: Explanation) -> None:
+    def _fill(self, explanation: Explanation, before: Explanation | None) -> None:
+        """Show an explanation; the cursor stays on its key, which may be of another importance now."""
         self.query_one(TitleBar).say("what made it better?", heading(explanation))
         factors = self.query_one("#factors", OptionList)
-        here = max(0, min(factors.highlighted or 0, len(explanation.factors) - 1))
+        place, keys = factors.highlighted or 0, [factor.key for factor in explanation.factors]
+        known = before is not None and place < len(before.factors)
+        key = before.factors[place].key if before is not None and known else ""
+        here = keys.index(key) if key in keys else min(place, len(keys) - 1)
         factors.clear_options()
         factors.add_options(
             Option(_line(factor.importance, factor.title, trend(factor))) for factor in explanation.factors

@@ -101,7 +101,7 @@ class FolderPicker(ModalScreen[str | None]):
             self.query_one("#seen", Clipped).say(f"{with_tilde(event.node.data.path)}\n…")
             self._look_at(event.node.data.path)
 
-    @work(thread=True, exclusive=True, group="look", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="look")
     def _look_at(self, folder: Path) -> None:
         self.post_message(FolderSeen(folder, self._look(str(folder))))
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from seg_tui.launch.draft import Card, Draft
 from seg_tui.launch.form import LaunchForm
 from seg_tui.launch.messages import OriginRead, RunQueued
 from seg_tui.launch.queueing import Origin, read_origin
+from seg_tui.on_top import WaitsForTop
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.config_form import ConfigForm
@@ -26,7 +26,7 @@ AIRY = (100, 36)
 """Columns and lines from which on a line is left empty between two fields."""
 
 
-class LaunchScreen(Screen[str | None]):
+class LaunchScreen(WaitsForTop):
     """Returns the id of the run that was queued, None when it was left."""
 
     DEFAULT_CSS = """
@@ -77,7 +77,9 @@ class LaunchScreen(Screen[str | None]):
     def __init__(self, like: str | None = None) -> None:
         super().__init__()
         self.like = like
-        self.origin = Origin()
+        self.origin: Origin | None = None
+        self._recipe = ""
+        """The one that was taken before it was known what a run begins with here."""
 
     @property
     def tui(self) -> SegTui:
@@ -111,7 +113,7 @@ class LaunchScreen(Screen[str | None]):
 
     # ------------------------------------------------------------------ what it begins with
 
-    @work(thread=True, group="origin", exit_on_error=False)
+    @work(thread=True, group="origin")
     def read_origin(self) -> None:
         """The config of the run to be like; without one, the data folder of the newest run."""
         from seg_tui.actions import words_of
@@ -130,22 +132,30 @@ class LaunchScreen(Screen[str | None]):
         if self.like is None:
             if message.problem:
                 self.notify(message.problem, severity="error", timeout=10, markup=False)
+            if self._recipe:
+                await self._begin_recipe(self._recipe, message.origin)
             return
         if message.origin.config is None:
             self.notify(message.problem, severity="error", timeout=10, markup=False)
-            self.dismiss(None)
+            self.once_on_top(lambda: self.dismiss(None))
             return
         card = message.origin.card
-        await self._fill(Draft(message.origin.config, self.like, defaults=message.origin.defaults), card)
+        draft = Draft(message.origin.config, self.like, defaults=message.origin.defaults)
+        await self._fill(draft, card, message.origin.data)
         self.query_one(TitleBar).say(f"new run from {card.name} ({self.like})", "")
 
     @on(RecipeChooser.Chosen)
     async def choose_recipe(self, message: RecipeChooser.Chosen) -> None:
-        await self._fill(Draft.of_recipe(message.recipe, self.origin.defaults), self.origin.card)
+        self._recipe = message.recipe
+        if self.origin is not None:
+            await self._begin_recipe(message.recipe, self.origin)
 
-    async def _fill(self, draft: Draft, card: Card) -> None:
+    async def _begin_recipe(self, recipe: str, origin: Origin) -> None:
+        await self._fill(Draft.of_recipe(recipe, origin.defaults), origin.card, origin.data)
+
+    async def _fill(self, draft: Draft, card: Card, data: str = "") -> None:
         self.query_one(TitleBar).say(f"new run from {draft.title}", "")
-        await self.launch_form.begin(draft, card, self.origin.data)
+        await self.launch_form.begin(draft, card, data)
         self.query_one(ContentSwitcher).current = "form"
 
     # ------------------------------------------------------------------ how it ends
@@ -155,7 +165,7 @@ class LaunchScreen(Screen[str | None]):
         *before, run = message.cards
         when = f"after {before[-1].name} ({before[-1].id})" if before else "when its device is free"
         self.notify(f"queued as {run.id}; it starts {when}", markup=False)
-        self.dismiss(run.id)
+        self.once_on_top(lambda: self.dismiss(run.id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The keys of the form do nothing before a recipe is chosen."""

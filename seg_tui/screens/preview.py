@@ -7,7 +7,8 @@ the picture, ...), the `Look`: keys change it, the wall has it drawn, the words 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from pathlib import Path
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -17,7 +18,9 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engine.store import StoreError
+from engine.store import NoSuchRun, RunSummary, StoreError
+from engine.video.reading import VideoError
+from seg_tui.acting import Acting
 from seg_tui.live import Snapshot
 from seg_tui.preview.drawn_wall import TURN_SECONDS, DrawnWall
 from seg_tui.preview.footage import footage_of
@@ -32,14 +35,11 @@ from seg_tui.widgets.class_legend import legend_width
 from seg_tui.widgets.label_image import LabelImage
 from seg_tui.widgets.wall import Wall
 
-if TYPE_CHECKING:
-    from seg_tui.app import SegTui
-
 LEGEND_FROM = 100
 """The width of the screen, in cells, from which the legend is there unasked."""
 
 
-class PreviewScreen(Screen[None]):
+class PreviewScreen(Acting):
     """The gallery of one run, or of some side by side."""
 
     DEFAULT_CSS = """
@@ -71,9 +71,9 @@ class PreviewScreen(Screen[None]):
     def wall(self) -> DrawnWall:
         return self.query_one(DrawnWall)
 
-    @property
-    def tui(self) -> SegTui:
-        return cast("SegTui", self.app)
+    def targets(self) -> Sequence[RunSummary]:
+        """The first of the runs, with whose config another may begin."""
+        return [run for run_id in self.run_ids[:1] if (run := self.tui.snapshot.runs.get(run_id))]
 
     def compose(self) -> ComposeResult:
         yield TitleBar()
@@ -98,13 +98,18 @@ class PreviewScreen(Screen[None]):
     @work(thread=True, exclusive=True, group="find")
     def find(self) -> None:
         """Look up which epochs and samples the runs have kept by now."""
+        found, gone = [], []
         try:
             store = self.tui.store.get()
-            found = tuple(find_gallery(self.tui.workspace, store, run_id) for run_id in self.run_ids)
-        except StoreError as error:
+            for run_id in self.run_ids:
+                try:
+                    found.append(find_gallery(self.tui.workspace, store, run_id))
+                except NoSuchRun as error:
+                    gone.append(str(error))
+        except (StoreError, OSError) as error:
             self.post_message(GalleriesFound((), str(error)))
         else:
-            self.post_message(GalleriesFound(found))
+            self.post_message(GalleriesFound(tuple(found), "" if found else "\n".join(gone)))
 
     def _on_snapshot(self, before: Snapshot, now: Snapshot) -> None:
         for run_id in self.run_ids:
@@ -116,7 +121,8 @@ class PreviewScreen(Screen[None]):
     @on(GalleriesFound)
     def keep_galleries(self, message: GalleriesFound) -> None:
         if len(message.galleries) == 1 and message.galleries[0].video:
-            self.app.switch_screen(self._video_of(message.galleries[0]))
+            gallery = message.galleries[0]
+            self.once_on_top(lambda: self.app.switch_screen(self._video_of(gallery)))
             return
         there = [gallery for gallery in message.galleries if not gallery.problem]
         problems = [gallery.problem for gallery in message.galleries if gallery.problem]
@@ -127,6 +133,9 @@ class PreviewScreen(Screen[None]):
         if message.problem or not self.look.galleries:
             self._tell_missing(message.galleries, problems)
         if there:
+            ids = {gallery.id for gallery in there}
+            if lost := [gallery.name for gallery in self.look.galleries.values() if gallery.id not in ids]:
+                self.notify(f"no predictions any more: {', '.join(lost)}", severity="warning", timeout=10)
             self.look.keep(there)
             self.remove_class("empty")
             self.refresh_bindings()
@@ -136,8 +145,16 @@ class PreviewScreen(Screen[None]):
         """The screen that plays what a run has made, and what it goes on to make."""
         from seg_tui.screens.video import VideoScreen
 
-        store, run = self.tui.store.get(), self.tui.workspace.run_dir(gallery.id)
-        return VideoScreen(gallery.name, lambda: footage_of(store.run(gallery.id), run))
+        tui = self.tui
+
+        def find() -> tuple[Path, ...]:
+            try:
+                row = tui.store.get().run(gallery.id)
+            except (StoreError, OSError) as error:
+                raise VideoError(str(error)) from error
+            return footage_of(row, tui.workspace.run_dir(gallery.id))
+
+        return VideoScreen(gallery.name, find)
 
     def _tell_missing(self, galleries: Sequence[RunGallery], problems: Sequence[str]) -> None:
         """Say which runs are not shown: one with its reason, several by name."""
@@ -205,7 +222,7 @@ class PreviewScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action not in OF_PICTURES:
-            return True
+            return super().check_action(action, parameters)
         if parameters and parameters[0] in OF_SCORES:
             return bool(self.look.galleries) and bool(self.look.score)
         if parameters[:1] == ("toggle_boundaries",) and self.look.score:
@@ -256,9 +273,6 @@ class PreviewScreen(Screen[None]):
     def action_flicker(self) -> None:
         self.wall.flicker()
         self._tell()
-
-    def action_rerun(self) -> None:
-        self.tui.go_to.launch(self.run_ids[0])
 
     # ------------------------------------------------------------------ the cross
 

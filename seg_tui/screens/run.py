@@ -192,17 +192,23 @@ class RunScreen(Acting):
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         run = snapshot.runs.get(self.run_id)
         if run is None and self._summary is not None and snapshot.there:
-            self.notify(f"{self._summary.name} no longer exists", severity="warning", markup=False)
-            self.app.pop_screen()
-        elif run is not self._summary:
+            name, self._summary = self._summary.name, None
+            self.once_on_top(lambda: self._leave(name))
+        elif run is not self._summary or self.tab == "results":  # others measure its network
             self._summary = run
             self.read()
+
+    def _leave(self, name: str) -> None:
+        """The run is gone, unless its database was only rebuilt."""
+        if self.run_id not in self.tui.snapshot.runs:
+            self.notify(f"{name} no longer exists", severity="warning", markup=False)
+            self.app.pop_screen()
 
     def _tick(self) -> None:
         """Heartbeat and log change without the database's knowing."""
         if self.detail is None or not self.detail.row.ended:
             self.read()
-        if self.tab == "log" and (self.detail is None or not self.detail.row.ended):
+        if self.tab == "log":  # a worker may have its last words when its run has ended
             self.query_one(LogPager).refresh_end()
 
     def read(self) -> None:
@@ -213,7 +219,7 @@ class RunScreen(Acting):
         self._reading = True
         self._read(self.detail, self.tab)
 
-    @work(thread=True, group="run", exit_on_error=False)
+    @work(thread=True, group="run")
     def _read(self, before: Detail | None, tab: str) -> None:
         try:
             store = self.tui.store.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import on
@@ -50,7 +51,8 @@ class SettingsScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         settings = self.tui.settings
-        themes = [(AS_TERMINAL, ""), *((name, name) for name in sorted(self.app.available_themes))]
+        names = {*self.app.available_themes, settings.theme} - {""}  # that of the file may not exist
+        themes = [(AS_TERMINAL, ""), *((name, name) for name in sorted(names))]
         with box(VerticalScroll(), "Settings", "escape: back"):
             yield from self._line(
                 "theme", Select(themes, value=settings.theme, allow_blank=False, compact=True, id="theme")
@@ -96,7 +98,8 @@ class SettingsScreen(ModalScreen[None]):
 
     @on(Ticks.Changed)
     def _ticked(self, event: Ticks.Changed) -> None:
-        self._change("columns", event.chosen)
+        known = event.ticks.keys
+        self._change("columns", in_their_order(self.tui.settings.columns, event.chosen, known))
 
     @on(Input.Changed, "#refresh")
     def _typed(self, event: Input.Changed) -> None:
@@ -112,6 +115,17 @@ class SettingsScreen(ModalScreen[None]):
         self.query_one("#wrong", Static).update(problem)
         if not problem and getattr(self.tui.settings, key) != value:
             self.tui.change_settings(**{key: value})
+
+
+def in_their_order(before: Sequence[str], chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """What is `chosen` now, in the order that there was `before`; a new one behind the nearest of the `known`
+    before it."""
+    kept = [key for key in before if key in chosen]
+    for key in chosen:
+        if key not in kept:
+            above = [other for other in known[: known.index(key)] if other in kept]
+            kept.insert(kept.index(above[-1]) + 1 if above else 0, key)
+    return tuple(kept)
 
 
 def yes_no(value: bool) -> str:

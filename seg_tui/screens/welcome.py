@@ -16,6 +16,7 @@ from textual.worker import get_current_worker
 
 from seg_tui.actions import Abandoned, make_demo, words_of
 from seg_tui.live import Snapshot
+from seg_tui.on_top import WaitsForTop
 from seg_tui.widgets.panes import box
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class DemoEnded(Message):
         self.run_id, self.problem = run_id, problem
 
 
-class Welcome(ModalScreen[str]):
+class Welcome(ModalScreen[str], WaitsForTop):
     """Offers the demo, a new run, or the empty dashboard. Answers with the id of the demo's run, else ""."""
 
     DEFAULT_CSS = """
@@ -105,7 +106,7 @@ class Welcome(ModalScreen[str]):
     def _look(self, snapshot: Snapshot) -> None:
         """Somebody else has started a run: there is something to see now."""
         if snapshot.runs and not self.has_class("busy"):
-            self.dismiss("")
+            self.once_on_top(lambda: self.dismiss(""))
 
     def action_new(self) -> None:
         self.dismiss("")
@@ -152,12 +153,15 @@ class Welcome(ModalScreen[str]):
 
     @on(DemoEnded)
     def _end(self, message: DemoEnded) -> None:
-        self.remove_class("busy")
         if message.problem:
+            self.remove_class("busy")
             self._say(message.problem, wrong=True)
             return
         self.tui.live.nudge()
-        self.dismiss(message.run_id)
+        self.once_on_top(lambda: self._leave_for(message.run_id))
+
+    def _leave_for(self, run_id: str) -> None:
+        self.dismiss(run_id)
         if self._tours:
             self.tui.tour.start()
 

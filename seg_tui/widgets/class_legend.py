@@ -6,10 +6,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from engine.report.tables import thin_bar
 from seg_tui.widgets.class_colors import Color, hex_of
+from seg_tui.widgets.columns import fitted
 from seg_tui.widgets.label_image import shorten
 
 NAME_WIDTH = 14
@@ -70,7 +72,7 @@ def legend(
     if len(columns) > shown:
         heads[-1] = "…"
     text.append("   " + "Class".ljust(NAME_WIDTH) + "Share".rjust(COLUMN_WIDTH), style=faint)
-    text.append("".join(head.rjust(COLUMN_WIDTH) for head in heads) + "\n", style=faint)
+    text.append("".join(fitted(head, COLUMN_WIDTH, right=True) for head in heads) + "\n", style=faint)
     for name, values in totals:
         text.append("   " + shorten(name, NAME_WIDTH + COLUMN_WIDTH).ljust(NAME_WIDTH + COLUMN_WIDTH))
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in values[:shown]), style="bold")
@@ -83,7 +85,7 @@ def legend(
             text.append("██ ", style=hex_of(row.paint))
         else:
             text.append(f" {row.mark} ")
-        text.append(shorten(row.name, NAME_WIDTH).ljust(NAME_WIDTH))
+        text.append(fitted(shorten(row.name, NAME_WIDTH), NAME_WIDTH))
         text.append(percent(row.share).rjust(COLUMN_WIDTH), style=faint)
         text.append("".join(number(value).rjust(COLUMN_WIDTH) for value in row.dice[:shown]))
         if shown == 1 and bars:
@@ -98,7 +100,9 @@ def _heads(names: Sequence[str]) -> list[str]:
     columns = zip(*names, strict=False)
     common = sum(1 for _ in itertools.takewhile(lambda letters: len(set(letters)) == 1, columns))
     return [
-        name if len(name) <= room else shorten("…" + name[common:] if 0 < common < len(name) else name, room)
+        name
+        if cell_len(name) <= room
+        else shorten("…" + name[common:] if 0 < common < len(name) else name, room)
         for name in names
     ]
 

@@ -288,7 +288,7 @@ COLUMNS: tuple[Column, ...] = (
         "device",
         "device",
         lambda r, s: _plain(device_of(r)),
-        device_of,
+        lambda r: device_of(r) or None,
         12,
         12,
         grow=True,
@@ -320,7 +320,7 @@ def column_named(name: str) -> Column:
         key=name,
         title=name if len(name) <= 16 else name.rpartition(".")[2],
         cell=cell,
-        value=lambda run: run.also.get(name),
+        value=lambda run: None if run.also.get(name) == "" else run.also.get(name),  # as `told_value` has it
         width=8,
         rank=1,  # somebody has asked for it
         right=is_number(kind),

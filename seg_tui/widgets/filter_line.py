@@ -96,9 +96,11 @@ class FilterLine(Horizontal):
         return self._query
 
     def put(self, query: str) -> None:
-        """Show the runs that a query picks, all with ""; the focus stays where it is."""
+        """Show the runs that a query picks, all with ""; the focus stays where it is seen."""
         self.set_class(bool(query), "shown")
         self.query_one(Input).value = query
+        if not query and self.has_focus_within:
+            self.post_message(self.Left())
 
     def close(self) -> None:
         """Show all runs again."""
@@ -154,8 +156,12 @@ class FilterLine(Horizontal):
             self._say(message.problem, wrong=True)
             return
         self._take(message.ids, message.why_none)
-        found = len(message.ids & self._snapshot.runs.keys())
-        self._say("; ".join([f"{found:,} of {len(self._snapshot.runs):,} runs", *message.notes]))
+        runs = self._snapshot.runs
+        found = message.ids & runs.keys()
+        archived = sum(runs[run_id].archived for run_id in found)
+        told = f"{len(found):,} of {len(runs):,} runs"
+        told += f", {archived:,} of them archived" if archived else ""
+        self._say("; ".join([told, *message.notes]))
 
     def _take(self, ids: frozenset[str] | None, why_none: str = "") -> None:
         if (ids, why_none) != (self.matching, self.why_none):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -279,7 +280,7 @@ class LabelImage(Widget, can_focus=True):
         room = min(width - left, max(self.picture.cols, 12)) if self.picture else width
         value = shorten(self.value, room)
         title = shorten(self.title, max(0, room - len(value) - 1))
-        gap = " " * (room - len(title) - len(value))
+        gap = " " * (room - cell_len(title) - cell_len(value))
         line = [Segment(" " * left, background), Segment(title, style), Segment(gap + value, background)]
         return Strip(line).adjust_cell_length(width, background)
 
@@ -317,10 +318,10 @@ def _with_cross(image: Image.Image, cell: tuple[int, int], size: tuple[int, int]
 
 
 def shorten(text: str, room: int) -> str:
-    """The text, its end cut with a sign where there is no room for it."""
-    if len(text) <= room:
+    """The text, its end cut with a sign where there is no room for it; `room` is in cells."""
+    if cell_len(text) <= room:
         return text
-    return text[: room - 1].rstrip() + "…" if room > 0 else ""
+    return set_cell_size(text, room - 1).rstrip() + "…" if room > 0 else ""
 
 
 def fit(height: int, width: int, lines: int, cols: int) -> tuple[int, int]:

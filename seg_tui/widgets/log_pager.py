@@ -202,6 +202,8 @@ class LogPager(Vertical):
         if self.view.search:
             self.follow = False
             self._find(self.view.search, self.matched, by < 0)
+        else:
+            self.notify("Press / to search first.", severity="warning", markup=False)
 
     def action_follow(self) -> None:
         self.follow = not self.follow
@@ -225,15 +227,15 @@ class LogPager(Vertical):
         elif self.follow and not self._reading:
             self._read_growth(self.windows)
 
-    @work(thread=True, exclusive=True, group="log", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="log")
     def _read_last(self) -> None:
         self._try(lambda: WindowsRead([read_end(self.path)]))
 
-    @work(thread=True, exclusive=True, group="log", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="log")
     def _read_start(self) -> None:
         self._try(lambda: WindowsRead([read_from(self.path, 0, WINDOW_BYTES)], found=0))
 
-    @work(thread=True, exclusive=True, group="log", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="log")
     def _read_growth(self, windows: tuple[LogWindow, ...]) -> None:
         def read() -> Message | None:
             new = grown(self.path, windows[-1])
@@ -244,7 +246,7 @@ class LogPager(Vertical):
 
         self._try(read)
 
-    @work(thread=True, exclusive=True, group="log", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="log")
     def _read_more(self, windows: tuple[LogWindow, ...], above: bool) -> None:
         def read() -> Message:
             if above:
@@ -256,7 +258,7 @@ class LogPager(Vertical):
 
         self._try(read)
 
-    @work(thread=True, exclusive=True, group="log", exit_on_error=False)
+    @work(thread=True, exclusive=True, group="log")
     def _find(self, text: str, matched: int | None, backwards: bool) -> None:
         def search() -> Message:
             if matched is None:

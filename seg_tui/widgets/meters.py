@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from socket import gethostname
 
 from rich.text import Text
 from textual import on, work
@@ -70,15 +71,17 @@ class Meters(Still):
     def _say(self) -> None:
         if self._load is not None:
             snapshot: Snapshot = getattr(self.app, "snapshot", Snapshot())
-            self.show(load_text(self._load, held_by(snapshot.runs), self.size.width))
+            self.show(load_text(self._load, held_by(snapshot.runs, gethostname()), self.size.width))
 
 
-def held_by(runs: Mapping[str, RunSummary]) -> dict[str, list[RunSummary]]:
-    """The runs under way by the device that they compute on."""
+def held_by(runs: Mapping[str, RunSummary], host: str) -> dict[str, list[RunSummary]]:
+    """The runs under way on a host by the devices that they compute on; of one whose worker has not come up
+    yet nobody knows where it will be."""
     holders: dict[str, list[RunSummary]] = {}
     for run in runs.values():
-        if run.status in UNDER_WAY:
-            holders.setdefault(run.device or "cpu", []).append(run)
+        if run.status in UNDER_WAY and run.host in (host, ""):
+            for device in (run.slot or run.device or "cpu").split(","):
+                holders.setdefault(device, []).append(run)
     return holders
 
 
@@ -86,8 +89,8 @@ def load_text(load: Load, holders: Mapping[str, Sequence[RunSummary]], width: in
     """The strip for a width in characters; what there is no room for is left out, the holder last."""
     lines = [_gpu_line(gpu, holders.get(f"cuda:{gpu.index}", ()), width) for gpu in load.gpus]
     if not load.gpus:
-        everyone = [run for runs in holders.values() for run in runs]
-        lines.append(_machine_line(load, everyone, width))
+        everyone = {run.id: run for runs in holders.values() for run in runs}
+        lines.append(_machine_line(load, [*everyone.values()], width))
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 

@@ -124,7 +124,8 @@ class RunPane(Vertical):
         self._detail = detail
         self.set_class(detail is None, "empty")
         if detail is None:
-            self.border_title = Text()
+            # Below the table it has no head.
+            self.border_title = Text(_one_line(why_not) if self.has_class("below") else "")
             self._say("pane-head", Text(why_not, style="dim"))
             for part in ("pane-result", "pane-classes", "pane-config"):
                 self._say(part, Text())
@@ -254,6 +255,7 @@ def _pulse(detail: Detail, now: float) -> str:
 def result_text(detail: Detail, width: int) -> Text:
     """What a run has measured that looks at the network of another one: its number, then what that is of."""
     # Not needed for the first look at all runs.
+    from engine.data.faults import counted
     from engine.report.detection import LEVELS, ood_table
 
     row, found = detail.row, detail.found
@@ -271,7 +273,7 @@ def result_text(detail: Detail, width: int) -> Text:
             ("image Dice", score(last.dice_image)), ("mIoU", score(last.miou)),
             ("pixel accuracy", score(last.pixel_accuracy)),
         )  # fmt: skip
-        text.append(f"\n{last.images} images of {last.split} at the {last.at} size", "dim")
+        text.append(f"\n{counted(last.images, 'image')} of {last.split} at the {last.at} size", "dim")
         told = _packed([f"{name} {value}" for name, value in about], width)
         text.append("\n" + "\n".join(told))
     for level in dict.fromkeys(result.level for result in found.ood):
@@ -325,7 +327,9 @@ def class_bars(detail: Detail, width: int, most: int | None = None) -> Text:
     last = next((epoch for epoch in reversed(detail.epochs) if epoch.split == "val"), None)
     scored = detail.found.evaluations[-1] if detail.row.source and detail.found.evaluations else None
     if scored is not None:
-        scores, told = scored.class_dice, f"{scored.split}, {scored.images} images"
+        from engine.data.faults import counted  # as above
+
+        scores, told = scored.class_dice, f"{scored.split}, {counted(scored.images, 'image')}"
     elif last is not None:
         scores, told = last.class_dice, f"val, epoch {last.epoch}"
     else:

@@ -181,6 +181,10 @@ class RunTable(ScrollView, can_focus=True):
             self._fit()
         self.tick()
 
+    def ask_again(self) -> None:
+        """What was asked for by `FactsWanted` could not be read: the next tick asks once more."""
+        self._asked = (), ()
+
     # ------------------------------------------------------------------ room, scroll and cursor
 
     @contextmanager

@@ -37,6 +37,11 @@ class Ticks(OptionList):
         options = [Option(self._prompt(key), id=key) for key in self._titles]
         super().__init__(*options, id=id, compact=True, markup=False)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of all lines, from the top."""
+        return tuple(self._titles)
+
     def _prompt(self, key: str) -> str:
         return f"{'✓' if key in self._chosen else ' '} {self._titles[key]}"
 

@@ -49,7 +49,9 @@ def workspace(empty_workspace: Workspace, _made_up: Path) -> Workspace:
 
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The device strip shows the same load on every machine, and nobody has views of their own."""
+    """The device strip shows the same load on every machine, that of made-up runs, and nobody has views of
+    their own."""
+    monkeypatch.setattr("seg_tui.widgets.meters.gethostname", lambda: "box")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     load = Load(gpus=(), cpu=0.37, cores=8, memory_used=6 * 2**30, memory_total=32 * 2**30)
     monkeypatch.setattr(machine.LoadReader, "read", lambda self: load)

@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.requests.lifecycle import set_tags
+from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.app import ActionEnded, SegTui
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
@@ -21,7 +23,7 @@ from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import SPINNER, TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import notices, opened, screen_text, until
+from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -219,7 +221,7 @@ async def test_marked_runs_are_stopped_and_queued_again_together(
 async def test_keys_without_any_run_say_so(empty_workspace: Workspace) -> None:
     async with opened(empty_workspace) as (app, pilot):
         await pilot.press("escape")
-        for key in ("s", "r", "d", "t", "o", "y", "l", "p"):
+        for key in ("s", "r", "d", "t", "o", "y", "l", "p", "W"):
             await pilot.press(key)
             assert "No run is selected or marked" in notices(app)[-1], key
 
@@ -437,3 +439,119 @@ async def test_a_run_that_ends_is_told_once_with_bell_and_notification(
     (sequences,) = rung
     assert sequences.startswith("\x07\x1b]")
     assert told_as in sequences
+
+
+async def test_words_for_a_run_that_is_gone_are_refused_and_told_at_the_end(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        for key, words in (("t", "night"), ("o", "a thought")):
+            run_id = {"t": "aaaa0000", "o": "aaaa0001"}[key]
+            await press_on(app, pilot, run_id, key)
+            await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+            with workspace.open_store() as store:
+                store.lifecycle.delete(run_id)
+            app.live.nudge()
+            await until(pilot, lambda run_id=run_id: run_id not in app.snapshot.runs, "the news")
+            app.screen.query_one(Input).value = words
+            await pilot.press("enter")
+            await told(app, pilot, run_id)
+            assert not isinstance(app.screen, Ask), "there is nothing to ask for"
+        assert app.drafts == {("tag", ("aaaa0000",)): "night", ("note", ("aaaa0001",)): "a thought"}
+
+
+async def test_words_typed_while_older_ones_are_kept_are_not_forgotten(
+    workspace: Workspace,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(workspace: Workspace, store: Store) -> str:
+        begun.set()
+        goes_on.wait(30)
+        return "kept"
+
+    async with opened(workspace) as (app, pilot):
+        draft = ("note", ("aaaa0000",))
+        app.drafts[draft] = "older"
+        app.act(slow, draft=draft)
+        await until(pilot, begun.is_set, "the action")
+        app.drafts[draft] = "newer"
+        goes_on.set()
+        await told(app, pilot, "kept")
+        assert app.drafts == {draft: "newer"}
+
+
+async def test_what_was_changed_before_a_change_broke_off_is_undone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed: list[str] = []
+
+    def breaks_off(workspace: Workspace, store: Store, run_id: str, tags: tuple[str, ...]) -> bool:
+        if changed and "x" in tags:
+            raise StoreError("the disk is full")
+        changed.append(run_id)
+        return set_tags(workspace, store, run_id, tags)
+
+    monkeypatch.setattr("engine.requests.lifecycle.set_tags", breaks_off)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0000", "space")
+        await press_on(app, pilot, "aaaa0001", "space", "t", "x", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.query(".problem"), "it is back")
+        problem = str(app.screen.query_one(".problem").render())
+        assert "1 of 2 runs: x; aaaa000" in problem
+        assert "the disk is full; z undoes it" in problem
+        await pilot.press("escape", "z")
+        await told(app, pilot, "undone: tags of 1 of 2 runs")
+    with workspace.open_store() as store:
+        assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0001")] == [(), ("night",)]
+
+
+async def test_a_note_that_is_read_late_takes_no_keys_of_another_question(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        read, goes_on = app.store.get, threading.Event()
+
+        def slow(make: bool = False) -> Store:
+            goes_on.wait(30)
+            return read(make)
+
+        monkeypatch.setattr(app.store, "get", slow)
+        await press_on(app, pilot, "aaaa0000", "o", "t")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+        asked = app.screen
+        await pilot.press(*"ab")
+        goes_on.set()
+        await settled(pilot)
+        await pilot.press(*"cd")
+        assert app.screen is asked
+        assert asked.query_one(Input).value == "abcd"
+
+
+async def test_keys_for_one_run_or_few_say_so_when_more_are_marked(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seg_tui.acting.MOST_COMPARED", 2)
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("a")
+        for key, line in (
+            ("l", "log is of one run"),
+            ("f", "folder is of one run"),
+            ("p", "at most 2 can be"),
+        ):
+            await pilot.press(key)
+            assert line in notices(app)[-1]
+        assert len(app.screen_stack) == 2, "nothing has opened"
+
+
+@pytest.mark.parametrize(("keys", "twice"), [("x", "m"), ("S", "enter"), ("d", "y"), ("t", "enter")])
+async def test_an_answer_that_is_pressed_twice_takes_no_other_screen_away(
+    workspace: Workspace, keys: str, twice: str
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0000", keys)
+        await until(pilot, lambda: len(app.screen_stack) == 3, "the question")
+        dashboard = app.screen_stack[1]
+        for _ in range(2):  # both before the first is answered
+            app.post_message(Key(twice, twice if len(twice) == 1 else None))
+        await settled(pilot)
+        assert app.screen_stack[1] is dashboard
+        assert isinstance(app.screen, Ask) is (keys == "x")

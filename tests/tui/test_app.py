@@ -11,16 +11,18 @@ from textual.widgets import Input, Select
 from engine.run.journal import read_all
 from engine.workspace import Workspace
 from seg_tui.keys import sentence
+from seg_tui.live import Live
 from seg_tui.screens.dashboard import Dashboard
+from seg_tui.screens.dialogs import Pick
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.settings import SettingsScreen
 from seg_tui.screens.welcome import Welcome
-from seg_tui.settings import Settings, load_settings, settings_path
+from seg_tui.settings import COLUMN_KEYS, Settings, load_settings, settings_path
 from seg_tui.widgets.choice import Choice
 from seg_tui.widgets.run_table import RunTable
 from seg_tui.widgets.ticks import Ticks
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import make_app, opened, run_lines, screen_text, settled, until
+from tests.tui.conftest import make_app, notices, opened, run_lines, screen_text, settled, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -202,3 +204,63 @@ async def test_a_workspace_that_is_removed_and_comes_back_is_read_again(workspac
         app.live.nudge()
         await until(pilot, lambda: not app.trouble, "the recovery")
         assert len(app.snapshot.runs) == 6
+
+
+async def test_a_theme_that_does_not_exist_is_told_and_kept_until_another_is_chosen(
+    workspace: Workspace,
+) -> None:
+    settings_path(workspace).write_text('theme = "of a plugin"\n')
+    async with opened(workspace) as (app, pilot):
+        await until(pilot, lambda: any("does not exist" in line for line in notices(app)), "the notice")
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        await settled(pilot)
+        assert app.settings.theme == "of a plugin"
+        assert "of a plugin" in screen_text(app)
+        app.screen.query_one("#theme", Select).value = "textual-light"
+        await settled(pilot)
+        assert app.theme == "textual-light"
+
+
+async def test_a_column_that_is_named_twice_is_shown_once_and_the_order_of_columns_stays(
+    workspace: Workspace,
+) -> None:
+    settings_path(workspace).write_text('columns = ["best", "status", "best", "name"]\n')
+    async with opened(workspace) as (app, pilot):
+        assert run_lines(app)[0].split()[:6] == ["best", "Dice", "@", "epoch▼", "status", "name"]
+        await pilot.press("S")
+        await until(pilot, lambda: isinstance(app.screen, Pick))
+        await pilot.press("escape", "f2")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        ticks = app.screen.query_one("#columns", Ticks)
+        ticks.focus()
+        ticks.highlighted = COLUMN_KEYS.index("last")
+        await pilot.press("space")
+        await settled(pilot)
+        assert app.settings.columns == ("best", "last", "status", "name")
+        await pilot.press("space")
+        await settled(pilot)
+        assert app.settings.columns == ("best", "status", "name")
+
+
+async def test_a_file_of_settings_that_is_no_toml_is_not_written_over(workspace: Workspace) -> None:
+    settings_path(workspace).write_text('columns = ["name", \n# mine\n')
+    async with opened(workspace) as (app, pilot):
+        app.change_settings(refresh=2.0)
+        await until(pilot, lambda: any("is not TOML" in line for line in notices(app)), "the notice")
+        assert app.live.interval == 2.0
+    assert "# mine" in settings_path(workspace).read_text()
+
+
+async def test_a_fault_of_whoever_reads_the_database_ends_the_dashboard(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Live) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Live, "_look", broken)
+    app = make_app(workspace)
+    with pytest.raises(ZeroDivisionError):
+        async with app.run_test() as pilot:
+            await until(pilot, lambda: app.fault is not None, "the fault")
+    assert isinstance(app.fault, ZeroDivisionError)

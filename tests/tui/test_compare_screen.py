@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import threading
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
+from textual.worker import Worker, get_current_worker
 
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
+from seg_tui.compare.choice import Choice
+from seg_tui.compare.reading import compare_runs
 from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.widgets.chart import Chart
@@ -164,7 +168,7 @@ async def test_what_is_seen_is_exported_and_the_path_is_told(
         assert path.suffix == suffix
         assert path.name.startswith("compare-aaaa0000-eeee0000-")
         assert inside in path.read_bytes()
-        assert [notice.message for notice in app._notifications] == [str(path)]
+        assert [notice.message for notice in app._notifications] == [f"exported: {path}"]
         if suffix == ".csv":
             rows = list(csv.DictReader(path.read_text().splitlines()))
             assert [line["baseline"] for line in rows] == ["0", "1"]
@@ -317,3 +321,54 @@ def test_snapshot(
 
     app, before = app_at(compared, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
+
+
+@pytest.mark.asyncio
+async def test_runs_that_are_gone_close_no_screen_that_lies_over_the_comparison(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, _):
+        await press(pilot, "question_mark")
+        help_screen = app.screen
+        with compared.open_store() as store:
+            store.lifecycle.delete("aaaa0000")
+            store.lifecycle.delete("eeee0000")
+        app.live.nudge()
+        await until(pilot, lambda: "eeee0000" not in app.snapshot.runs, "the news")
+        await settled(pilot)
+        assert app.screen is help_screen
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+
+
+@pytest.mark.asyncio
+async def test_a_slow_comparison_does_not_replace_what_is_wanted_since(
+    compared: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(store: object, run_ids: object, before: object, choice: Choice) -> object:
+        if choice.fold_seeds:
+            begun.set()
+            goes_on.wait(30)
+        return compare_runs(store, run_ids, before, choice)  # type: ignore[arg-type]
+
+    class Noted:
+        def __init__(self) -> None:
+            self._worker = get_current_worker()
+
+        @property
+        def is_cancelled(self) -> bool:
+            ended.append(self._worker)
+            return self._worker.is_cancelled
+
+    ended: list[Worker[object]] = []
+    monkeypatch.setattr("seg_tui.screens.compare.compare_runs", slow)
+    monkeypatch.setattr("seg_tui.screens.compare.get_current_worker", Noted)
+    async with comparing(compared, SEEDS) as (_, pilot, screen):
+        await pilot.press("f")
+        await until(pilot, begun.is_set, "the slow one")
+        await pilot.press("f")
+        await until(pilot, lambda: len(ended) == 2, "what is wanted")
+        goes_on.set()
+        await until(pilot, lambda: len(ended) == 3, "what was wanted")
+        assert screen.comparison is not None
+        assert len(screen.comparison.entries) == 3

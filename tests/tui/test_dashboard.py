@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
+from textual.widgets import Input
 
 from engine.host.occupancy import DeviceState
 from engine.host.processes import identify
 from engine.report.waiting import in_line, waits_of, why_it_waits
-from engine.requests.views import View, find_view
-from engine.store import AgentState
+from engine.requests.views import View, find_view, named_views
+from engine.store import AgentState, StoreError
+from engine.store.results import Results
 from engine.workspace import Workspace
-from seg_tui.run_order import Line
+from seg_tui.run_order import Line, Order
 from seg_tui.screens.dashboard import Dashboard
+from seg_tui.screens.dialogs import Menu
 from seg_tui.widgets.bars import title_text
+from seg_tui.widgets.meters import held_by
 from seg_tui.widgets.run_lines import run_cells
+from seg_tui.widgets.run_pane import RunPane
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import opened, run_lines, screen_text, settled, until
@@ -366,3 +374,119 @@ async def test_an_empty_table_says_which_term_emptied_it(workspace: Workspace, q
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen.table.runs.ordered) == 6)
         assert why not in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_a_table_of_archived_runs_alone_says_so(workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        for run_id in ("cccc0000", "dddd0000"):
+            store.lifecycle.delete(run_id)
+        for run_id in ("aaaa0000", "aaaa0001"):
+            store.lifecycle.archive(run_id, True)
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("slash", *"name~seed[01]", "enter")
+        await until(pilot, lambda: "All runs that match are archived." in screen_text(app))
+        assert "2 of 4 runs, 2 of them archived" in screen_text(app)
+        await pilot.press("x", "h")
+        await until(pilot, lambda: "unet-seed1" in screen_text(app))
+        await pilot.press("x", "h", "escape")
+        with workspace.open_store() as store:
+            for run_id in ("aaaa0002", "bbbb0000"):
+                store.lifecycle.archive(run_id, True)
+        app.live.nudge()
+        await until(pilot, lambda: "All runs are archived." in screen_text(app))
+
+
+@pytest.mark.asyncio
+async def test_the_pane_that_a_view_brings_back_is_hidden_again(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        for key, hidden in (("V", True), ("v", False), ("V", True), ("V", False)):
+            await pilot.press(key)
+            assert app.screen.query_one(RunPane).display is not hidden
+            assert app.settings.pane is not hidden
+
+
+@pytest.mark.asyncio
+async def test_a_long_text_is_asked_about_from_its_beginning(workspace: Workspace) -> None:
+    async with opened(workspace, (80, 24)) as (app, pilot):
+        await pilot.press("f4")
+        await until(pilot, lambda: "status name trial" in screen_text(app), "its beginning")
+        await pilot.press("end", *" seed")
+        assert app.screen.query_one(Input).value.endswith(" device seed")
+        assert app.screen.query_one(Input).value.startswith("status name")
+
+
+@pytest.mark.asyncio
+async def test_a_view_keeps_its_column_of_the_order_and_no_filter_that_is_wrong(workspace: Workspace) -> None:
+    async with opened(workspace, (160, 50)) as (app, pilot):
+        table = app.screen.table
+        for column in ("epoch", "progress"):
+            table.change(lambda runs, column=column: runs.order_by(Order(column, falling=False)))
+            await pilot.press("f3", "s", *f"by {column}", "enter")
+            assert find_view(workspace, f"by {column}").sort == column
+            await pilot.press("f3", "u")
+            app.screen._views._take(f"by {column}", str(named_views(workspace)[f"by {column}"]))
+            assert (table.runs.order.column, table.runs.order.falling) == (column, False)
+        await pilot.press("slash", *"(dice>1", "enter", "f3", "s", *"wrong", "enter")
+        await until(pilot, lambda: "not done: filter: " in screen_text(app), "the refusal")
+    assert "wrong" not in named_views(workspace)
+
+
+@pytest.mark.asyncio
+async def test_of_many_views_a_blank_takes_none(workspace: Workspace) -> None:
+    (workspace.root / "views").mkdir()
+    for number in range(12):
+        (workspace.root / "views" / f"v{number:02}.toml").write_text('sort = "name"')
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("f3", "space")
+        await pilot.pause()
+        assert isinstance(app.screen, Menu)
+
+
+@pytest.mark.asyncio
+async def test_curves_of_lines_come_after_a_database_that_could_not_be_asked(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves, refused = Results.dice_curves, []
+
+    def locked(self: Results, ids: Sequence[str]) -> dict[str, list[float | None]]:
+        refused.append(ids)
+        raise StoreError("another program has locked the database")
+
+    monkeypatch.setattr(Results, "dice_curves", locked)
+    async with opened(workspace) as (app, pilot):
+        await until(pilot, lambda: refused, "the refusal")
+        monkeypatch.setattr(Results, "dice_curves", curves)
+        await until(pilot, lambda: "▁" in screen_text(app), "the curves")
+
+
+def test_a_device_is_held_by_whom_it_was_given_to_on_this_machine(workspace: Workspace) -> None:
+    claim = {"host": "box", "slot": "cuda:2,cuda:3"}
+    with sqlite3.connect(workspace.database) as connection:
+        connection.execute("UPDATE runs SET claimed_by = ?", (json.dumps(claim),))
+    with workspace.open_store() as store:
+        runs = {run.id: run for run in store.changes().runs}
+    running = runs["cccc0000"]
+    assert (running.slot, runs["aaaa0000"].slot, runs["dddd0000"].slot) == ("cuda:2,cuda:3", "", "")
+    elsewhere = replace(running, id="cccc0001", host="other")
+    alone = replace(running, id="cccc0002", slot="", device="cuda:0")
+    holders = held_by({run.id: run for run in (running, elsewhere, alone)}, "box")
+    assert holders == {"cuda:2": [running], "cuda:3": [running], "cuda:0": [alone]}
+
+
+@pytest.mark.asyncio
+async def test_runs_that_come_into_an_empty_table_are_gone_through_with_keys(
+    empty_workspace: Workspace,
+) -> None:
+    add(empty_workspace, "aaaa0000", finished_journal(), name="first")
+    async with opened(empty_workspace) as (app, pilot):
+        with empty_workspace.open_store() as store:
+            store.lifecycle.delete("aaaa0000")
+        app.live.nudge()
+        await until(pilot, lambda: "No runs yet" in screen_text(app), "the empty table")
+        for number in (1, 2):
+            add(empty_workspace, f"bbbb000{number}", finished_journal(), name=f"later-{number}")
+        app.live.nudge()
+        await until(pilot, lambda: len(app.screen.table.runs.lines) == 2, "the runs")
+        await pilot.press("down")
+        assert app.screen.table.runs.cursor == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,6 +11,7 @@ from textual.widgets import OptionList
 
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
+from seg_tui.explain.reading import Explained
 from seg_tui.screens.explain import ExplainScreen
 from tests.tui.conftest import opened, screen_text, settled, until
 from tests.tui.made_up_workspace import add, broken_journal, learning_journal
@@ -95,3 +97,19 @@ def test_it_looks_as_agreed(snap_compare: object, sweep: Workspace, size: tuple[
 
     app, before = app_at(sweep, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
+
+
+@pytest.mark.asyncio
+async def test_a_group_is_explained_and_the_cursor_stays_on_its_key(sweep: Workspace) -> None:
+    async with opened(sweep, (120, 40)) as (app, pilot):
+        await pilot.press("g", "home", "W")
+        await until(pilot, lambda: isinstance(app.screen, ExplainScreen) and why(app).explanation)
+        await settled(pilot)
+        assert "best Dice of 12 runs" in screen_text(app)
+        explanation = why(app).explanation
+        assert explanation is not None
+        turned = replace(explanation, factors=explanation.factors[::-1])
+        why(app).post_message(Explained(turned, None))
+        await settled(pilot)
+        assert "best Dice against optimizer.lr" in screen_text(app)
+        assert why(app).query_one(OptionList).highlighted == len(turned.factors) - 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -24,13 +26,17 @@ from engine.data.synthetic import synthesize
 from engine.optimizers.builtin import AdamWConfig
 from engine.requests.configs import resolve_config
 from engine.run.directory import RunCard
+from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.launch.draft import Card, Draft, command_line, form_keys
+from seg_tui.launch.queueing import queue_run, read_origin
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.screens.folder_picker import FolderPicker
+from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
+from seg_tui.stores import SharedStore
 from seg_tui.widgets.clipped import Clipped
 from seg_tui.widgets.config_form import CARD_FIELDS, ConfigForm
 from seg_tui.widgets.field_row import FieldRow
@@ -648,3 +654,87 @@ async def test_the_search_field_is_no_field_of_the_run(form: tuple[LaunchScreen,
     assert shown(screen) == []
     assert isinstance(screen.focused, Input)
     assert screen.query_one(ConfigForm).typed_lines() == []
+
+
+class Gate:
+    """Lets a function through when it is `open`; `reached` says that somebody waits."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.reached.set()
+        self.open.wait(30)
+        return self._function(*arguments)
+
+
+async def test_a_key_pressed_twice_queues_one_run(
+    form: tuple[LaunchScreen, Pilot[None]],
+    scenes: Path,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate(queue_run)
+    monkeypatch.setattr("seg_tui.launch.form.queue_run", gate)
+    screen, pilot = form
+    app = screen.app
+    await use_data(screen, pilot, scenes)
+    await put(screen, pilot, "name", "mine")
+    await pilot.press("ctrl+t")
+    await until(pilot, gate.reached.is_set, "the first")
+    await pilot.press("ctrl+t")
+    assert "It is being queued" in notices(app)[-1]
+    gate.open.set()
+    await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+    await settled(pilot)
+    with workspace.open_store() as store:
+        assert [run.status for run in store.runs() if run.name == "mine"] == ["queued"]
+
+
+async def test_a_run_that_is_queued_closes_its_form_and_not_the_help_over_it(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(queue_run)
+    monkeypatch.setattr("seg_tui.launch.form.queue_run", gate)
+    screen, pilot = form
+    app = screen.app
+    await use_data(screen, pilot, scenes)
+    await pilot.press("ctrl+t", "f1")
+    await until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
+    gate.open.set()
+    await until(pilot, lambda: any("queued as" in line for line in notices(app)), "it is queued")
+    assert isinstance(app.screen, HelpScreen)
+    await pilot.press("escape")
+    await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+
+
+async def test_a_recipe_that_is_taken_at_once_has_the_defaults_of_the_workspace(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(read_origin)
+    monkeypatch.setattr("seg_tui.screens.launch.read_origin", gate)
+    (workspace.root / "seg.toml").write_text("[run]\ndevice = 'cpu'\n")
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen), "the recipes")
+        screen = app.screen
+        assert isinstance(screen, LaunchScreen)
+        await pilot.press("enter")
+        await pilot.pause()
+        gate.open.set()
+        await until(pilot, lambda: screen.query_one(ContentSwitcher).current == "form", "the form")
+        assert row(screen, "device").text == "cpu"
+
+
+async def test_defaults_do_not_depend_on_a_database_that_can_be_asked(workspace: Workspace) -> None:
+    (workspace.root / "seg.toml").write_text("[run]\ndevice = 'cpu'\n")
+    with workspace.open_store() as store:
+        newest = store.changes().runs[-1]
+
+    class Locked(SharedStore):
+        def get(self, make: bool = False) -> Store:
+            raise StoreError("another program has locked the database")
+
+    origin = read_origin(workspace, Locked(workspace), None, newest)
+    assert (origin.data, origin.defaults.device) == ("", "cpu")

@@ -113,6 +113,12 @@ def test_search_goes_both_ways_and_around_the_end(tmp_path: Path) -> None:
     assert find(path, "inf", 0) is None
 
 
+def test_search_finds_letters_beyond_ascii_as_they_stand_there(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("nothing\n\u00dcBUNG 1\n", encoding="utf-8")
+    assert find(path, "\u00dcbung", 0) == len("nothing\n")
+
+
 # ---------------------------------------------------------------------- the widget
 
 

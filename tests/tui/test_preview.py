@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from rich.cells import cell_len
 from textual.actions import parse
 from textual.binding import Binding
 from textual.pilot import Pilot
 
+from engine.store import Store
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.preview.keys import KEYS
 from seg_tui.preview.look import Box, Look
 from seg_tui.preview.view import best_grid
 from seg_tui.screens.preview import PreviewScreen
-from seg_tui.widgets.label_image import LabelImage
+from seg_tui.widgets.class_legend import LegendRow, legend
+from seg_tui.widgets.label_image import LabelImage, shorten
 from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_gallery import (
     CAR,
@@ -538,3 +543,39 @@ def test_every_key_that_changes_the_look_names_a_method_of_it() -> None:
     assert changes
     for name, *values in changes:
         inspect.signature(getattr(Look, name)).bind(Look(), *values)
+
+
+async def test_a_run_that_loses_its_predictions_is_left_out_with_a_word(gallery_workspace: Workspace) -> None:
+    add_with_gallery(gallery_workspace, "gal00003", name="cleaned")
+    add_with_gallery(gallery_workspace, "gal00004", name="deleted")
+    runs = tuple(f"gal0000{number}" for number in range(1, 5))
+    async with preview(gallery_workspace, *runs) as (screen, pilot):
+        screen.look.cross = (0.5, 0.5)
+        shutil.rmtree(gallery_workspace.run_dir("gal00003").gallery)
+        with gallery_workspace.open_store() as store:
+            store.lifecycle.delete("gal00004")
+        screen.find()
+        await until(pilot, lambda: len(screen.look.galleries) == 2, "the news")
+        await settled(pilot)
+        assert titles(screen) == ["Image", "Ground truth", "good", "poor"]
+        assert notices(screen.app) == ["no predictions any more: cleaned, deleted"]
+
+
+async def test_a_workspace_that_cannot_be_reached_is_told(
+    gallery_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(make: bool = False) -> Store:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        monkeypatch.setattr(screen.tui.store, "get", stale)
+        screen.find()
+        await until(pilot, lambda: any("Stale file handle" in line for line in notices(screen.app)))
+        assert titles(screen) == ["Image", "Ground truth", "Prediction", "Error"]
+
+
+def test_wide_letters_are_cut_by_the_cells_that_they_take() -> None:
+    assert shorten("道路と歩道", 6) == "道路…"
+    rows = [LegendRow("道路", (0, 0, 0), "a", 0.5, (0.5,)), LegendRow("road", (0, 0, 0), "b", 0.5, (0.5,))]
+    wide, narrow = legend(rows, ["Dice"], [], True, "dim").plain.splitlines()[-2:]
+    assert cell_len(wide) == cell_len(narrow)

@@ -15,15 +15,18 @@ from engine.host.load import Gpu
 from engine.requests.reproducing import files_again, first_of
 from engine.run.events import Checkpoint, Failed, Warned
 from engine.run.telemetry import Sample
+from engine.store import EventRow
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
+from seg_tui.run_text import MOST_FILES, FileEntry, events_text, files_text
 from seg_tui.screens.dashboard import Dashboard
+from seg_tui.screens.launch import LaunchScreen
 from seg_tui.screens.run import TABS, RunScreen
 from seg_tui.widgets.chart import Chart
 from seg_tui.widgets.class_table import ClassTable
 from seg_tui.widgets.text_pane import TextPane
 from tests.engine.made_up_runs import MadeUpJournal, epoch_event
-from tests.tui.conftest import opened, screen_text, settled, until
+from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_gallery import add_detection, add_evaluation, add_with_gallery
 from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
 
@@ -294,6 +297,45 @@ async def test_a_run_that_is_deleted_elsewhere_closes_its_screen(workspace: Work
 
 
 @pytest.mark.asyncio
+async def test_a_run_that_is_deleted_elsewhere_takes_no_form_along(workspace: Workspace) -> None:
+    async with run_screen(workspace, FINISHED) as (app, pilot, _):
+        await pilot.press("R")
+        await until(
+            pilot, lambda: isinstance(app.screen, LaunchScreen) and app.screen.form.rows(), "the form"
+        )
+        form = app.screen
+        assert isinstance(form, LaunchScreen)
+        await settled(pilot)
+        form.form.rows()["name"].editor.value = "mine"
+        with workspace.open_store() as store:
+            store.lifecycle.delete(FINISHED)
+        app.live.nudge()
+        await until(pilot, lambda: FINISHED not in app.snapshot.runs, "the news")
+        await settled(pilot)
+        assert app.screen is form
+        await pilot.press("escape", "y")
+        await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+        assert "unet-seed0 no longer exists" in notices(app)
+
+
+@pytest.mark.asyncio
+async def test_the_log_has_what_came_before_it_was_opened_and_after_the_end(workspace: Workspace) -> None:
+    async with run_screen(workspace, RUNNING) as (app, pilot, screen):
+        log = workspace.run_dir(RUNNING).log
+        with open(log, "a") as stream:
+            stream.write("the last epoch\n")
+        with workspace.open_store() as store:
+            store.lifecycle.set_status(RUNNING, "finished")
+        app.live.nudge()
+        await until(pilot, lambda: screen.detail is not None and screen.detail.row.ended, "the end")
+        await pilot.press("l")
+        await until(pilot, lambda: "the last epoch" in screen_text(app), "what came before")
+        with open(log, "a") as stream:
+            stream.write("the last words\n")
+        await until(pilot, lambda: "the last words" in screen_text(app), "what comes after")
+
+
+@pytest.mark.asyncio
 async def test_a_tag_is_given_from_here(workspace: Workspace) -> None:
     async with run_screen(workspace, FINISHED) as (app, pilot, screen):
         await pilot.press("t", *"keep", "enter")
@@ -388,3 +430,26 @@ async def test_results_are_those_of_the_run_and_of_whoever_looked_at_it(workspac
     async with run_screen(workspace, source) as (app, pilot, screen):
         await to_tab(pilot, screen, "results")
         await until(pilot, lambda: f"by run {detection}" in screen_text(app))
+
+
+@pytest.mark.asyncio
+async def test_what_others_measure_meanwhile_is_among_the_results(workspace: Workspace) -> None:
+    source = add_with_gallery(workspace, "gal00001")
+    async with run_screen(workspace, source) as (app, pilot, screen):
+        await to_tab(pilot, screen, "results")
+        assert "by run" not in screen_text(app)
+        detection = add_detection(workspace, DETECTION)
+        app.live.nudge()
+        await until(pilot, lambda: f"by run {detection}" in screen_text(app))
+
+
+def test_one_thing_is_told_in_the_singular(workspace: Workspace) -> None:
+    told = files_text(workspace.root, (FileEntry("run.json", 10, NOW),), 80).plain
+    assert "10 B in 1 file\n" in told
+    row = EventRow(1, NOW, 1, "gallery", {"samples": ["a"], "epoch": 3})
+    assert "1 prediction of epoch 3" in events_text([row], 80).plain
+
+
+def test_the_size_of_some_files_is_not_told_as_that_of_all(workspace: Workspace) -> None:
+    files = tuple(FileEntry(f"{n:04}", 1024, NOW) for n in range(MOST_FILES))
+    assert "500 KiB in the first 500 files; others are not" in files_text(workspace.root, files, 80).plain

@@ -18,6 +18,7 @@ from seg_tui.screens.welcome import Welcome
 from seg_tui.tour import STEPS, TourLine
 from seg_tui.widgets.run_table import RunTable
 from tests.tui.conftest import notices, screen_text, until
+from tests.tui.made_up_gallery import add_with_gallery
 from tests.tui.made_up_workspace import NOW, add, learning_journal
 
 
@@ -147,3 +148,22 @@ async def test_an_empty_workspace_offers_the_tour(
         await pilot.press("t")
         await until(pilot, lambda: app.tour.step == 0, "the tour")
         await until(pilot, lambda: "press enter to open it" in screen_text(app).lower())
+
+
+async def test_a_dashboard_for_looking_saves_no_view_and_begins_no_run_from_a_preview(
+    empty_workspace: Workspace,
+) -> None:
+    add_with_gallery(empty_workspace, "gal00001")
+    app = SegTui(empty_workspace, now=lambda: NOW, read_only=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.snapshot.at > 0)
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.screen, Menu), "the views")
+        assert "usual view" in screen_text(app)
+        assert "save" not in screen_text(app)
+        await pilot.press("escape")
+        app.go_to.predictions(["gal00001"])
+        await until(pilot, lambda: isinstance(app.screen, PreviewScreen), "the preview")
+        await pilot.press("R")
+        await pilot.pause()
+        assert isinstance(app.screen, PreviewScreen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from textual.pilot import Pilot
 
 from engine.config.run_config import RunConfig
 from engine.run.directory import RunDir
+from engine.store import Store
 from engine.video.reading import Video
 from engine.video.writing import VideoParts
 from engine.workspace import Workspace
 from seg_tui.preview.footage import Reel, Shot, footage_of
+from seg_tui.preview.galleries import RunGallery, find_gallery
+from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.screens.video import VideoScreen
 from seg_tui.widgets.label_image import LabelImage, Picture
@@ -150,3 +154,29 @@ def test_what_a_run_has_made_of_a_video_can_be_watched_while_it_goes_on(
     assert middle is not None
     assert before is not None
     assert (middle.seconds, before.seconds) == pytest.approx((0.4, 0.36), abs=1e-3)
+
+
+async def test_a_video_replaces_the_preview_and_nothing_over_it_and_tells_when_its_run_is_gone(
+    empty_workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+
+    def slow(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
+        goes_on.wait(30)
+        return find_gallery(workspace, store, run_id)
+
+    monkeypatch.setattr("seg_tui.screens.preview.find_gallery", slow)
+    add_video_run(empty_workspace, make_video(tmp_path / "out.mp4", TIMES))
+    async with opened(empty_workspace, (80, 24)) as (app, pilot):
+        app.go_to.predictions(("vid00001",))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
+        goes_on.set()
+        await settled(pilot)
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, VideoScreen) and app.screen.shot, "the video")
+        with empty_workspace.open_store() as store:
+            store.lifecycle.delete("vid00001")
+        await pilot.press("end")
+        await until(pilot, lambda: "vid00001" in screen_text(app), "that it is gone")
