@@ -98,7 +98,8 @@ class PreviewScreen(Acting):
     @work(thread=True, exclusive=True, group="find")
     def find(self) -> None:
         """Look up which epochs and samples the runs have kept by now."""
-        found, gone = [], []
+        found: list[RunGallery] = []
+        gone: list[str] = []
         try:
             store = self.tui.store.get()
             for run_id in self.run_ids:
