@@ -7,7 +7,6 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -468,8 +467,8 @@ def test_a_device_is_held_by_whom_it_was_given_to_on_this_machine(workspace: Wor
         runs = {run.id: run for run in store.changes().runs}
     running = runs["cccc0000"]
     assert (running.slot, runs["aaaa0000"].slot, runs["dddd0000"].slot) == ("cuda:2,cuda:3", "", "")
-    elsewhere = replace(running, id="cccc0001", host="other")
-    alone = replace(running, id="cccc0002", slot="", device="cuda:0")
+    elsewhere = running._replace(id="cccc0001", host="other")
+    alone = running._replace(id="cccc0002", slot="", device="cuda:0")
     holders = held_by({run.id: run for run in (running, elsewhere, alone)}, "box")
     assert holders == {"cuda:2": [running], "cuda:3": [running], "cuda:0": [alone]}
 
