@@ -89,9 +89,11 @@ def experiment_of(name: str, runs: Sequence[ReportedRun], now: float, version: s
     comparison = compare(leading, fold_seeds=True)
     counted = trained if trainings else []
     held = held_against_scratch(counted, {run.row.id: run.row for run in runs})
-    told = {run.row.id for each in held for run in (*each.pretrained, *each.scratch)}
-    findings = findings_of([run for run in counted if run.row.id not in told])
     away = what_helped(counted)
+    # What a study of its own tells of is no ablation besides, though remedies are ingredients, too.
+    told = {run.row.id for each in held for run in (*each.pretrained, *each.scratch)}
+    told |= {run.row.id for each in away for run in each.runs}
+    findings = findings_of([run for run in counted if run.row.id not in told])
     return Experiment(name, runs, leading, again, comparison, findings, held, away, now, version)
 
 

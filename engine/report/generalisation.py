@@ -48,6 +48,11 @@ class Away:
     def name(self) -> str:
         return system_name(self.baseline).removesuffix(" baseline")
 
+    @property
+    def runs(self) -> list[ComparedRun]:
+        """All that take part; some more than once."""
+        return [*self.baseline, *(run for each in self.helped for run in (*each.baseline, *each.with_it))]
+
 
 def what_helped(runs: Sequence[ComparedRun]) -> list[Away]:
     """Every training with and without a remedy among runs that were scored in environments."""

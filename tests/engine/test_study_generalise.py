@@ -14,6 +14,8 @@ from engine.config.stored import flat_config
 from engine.data.checks import Known, Log
 from engine.data.environments import check_environments
 from engine.data.synthetic import synthesize
+from engine.report.ablation import ablations_of
+from engine.report.experiment import ReportedRun, experiment_of
 from engine.report.generalisation import generalisation_blocks, what_helped
 from engine.report.measures import ComparedRun
 from engine.report.page import to_markdown
@@ -28,7 +30,7 @@ from engine.requests.studies.generalisation import (
 from engine.requests.studies.plan import queue_plan, run_count
 from engine.store import EnvironmentRow
 from engine.workspace import Workspace
-from tests.engine.made_up_runs import add_run, open_store
+from tests.engine.made_up_runs import add_run, finished_journal, ingest, open_store
 
 TRIED = [remedy.name for remedy in REMEDIES if remedy.is_known and not remedy.needs_weights]
 
@@ -134,6 +136,19 @@ def test_the_report_says_what_each_remedy_bought_where(tmp_path: Path) -> None:
     assert "Not finished, and here with the best so far: unet baseline seed=0 (queued, epoch 0/" in page
     assert "Merged before scoring: rider: rider + bicycle." in page
     assert generalisation_blocks(what_helped(runs[:3])) == []
+
+
+def test_what_a_remedy_bought_is_no_ablation_besides(worlds: Path, tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    runs = []
+    for number, each in enumerate(generalisation_plan(worlds / "day", journey(worlds), [])):
+        run_id = add_run(store, f"away000{number}", each.config, name=f"{each.name} seed=0")
+        row = ingest(store, run_id, finished_journal().events)
+        runs.append(ComparedRun(row, (), environments=[_environment("town", 0.2)]))
+    assert ablations_of(runs), "for who knows nothing of environments, networks and remedies are ingredients"
+    report = experiment_of("away", [ReportedRun(run, (), ()) for run in runs], 1000.0, "1")
+    assert [found.name for found in report.away] == ["unet", "zoo"]
+    assert not report.findings
 
 
 def _environment(name: str, miou: float) -> EnvironmentRow:
