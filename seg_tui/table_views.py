@@ -148,7 +148,7 @@ class TableViews:
         self._read_values()
         self._dashboard.filter.put(view.filter)
 
-    def _ask_name(self, folder: Path, typed: str = "", problem: str = "") -> None:
+    def _ask_name(self, folder: Path, text: str = "", problem: str = "") -> None:
         from seg_tui.screens.dialogs import Ask
 
         def save(name: str | None) -> None:
@@ -167,7 +167,7 @@ class TableViews:
         hint = (
             "Columns, filter, order and grouping are saved. The view called `default` is shown at the start."
         )
-        self._dashboard.app.push_screen(Ask("Name of the view", hint, typed or self.name, problem), save)
+        self._dashboard.app.push_screen(Ask("Name of the view", hint, text or self.name, problem), save)
 
     def _shown(self) -> View:
         """What the table shows now, as a view."""
