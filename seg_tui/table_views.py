@@ -22,6 +22,7 @@ from engine.requests.views import (
 from engine.run.files import with_tilde
 from engine.store import StoreError
 from engine.store.filters import ALIASES
+from engine.typed import typed
 from seg_tui.run_list import RunList
 from seg_tui.run_order import GROUPINGS, Order
 from seg_tui.widgets.columns import BY_KEY, names_besides
