@@ -15,38 +15,36 @@ class Ohem(OfPart):
 
     Wu et al., "Bridging Category-level and Instance-level Semantic Image Segmentation", 2016, after
     Shrivastava et al., CVPR 2016. Hard is a pixel whose true class has a probability below `threshold`. Where
-    fewer than `min_kept` are, the `min_kept` of the lowest probability are kept: all, where no more are
-    valid.
+    fewer than `min_kept` are, the `min_kept` of the lowest probability are kept, with all that are as hard as
+    the last of them: all, where no more are valid.
     """
 
     def __init__(self, threshold: float, min_kept: int) -> None:
-        self.threshold, self.min_kept = threshold, min_kept
+        self.min_kept = min_kept
+        # The largest number below: what is kept is then one comparison, on a GPU one kernel less.
+        self._below = {
+            dtype: float(torch.tensor(threshold, dtype=dtype).nextafter(torch.zeros((), dtype=dtype)))
+            for dtype in (torch.float32, torch.float64)
+        }
 
     def of_part(self, logits: Tensor, labels: Tensor) -> Tensor:
         entropy, valid = pixel_entropy(logits, labels), labels != VOID
         probability = torch.where(valid, torch.exp(-entropy.detach()), 2)
-        limit = self._limit(probability.flatten())
-        kept = (probability < limit) & valid
-        total, count = (entropy * kept).sum(), kept.sum()
-        if isinstance(limit, Tensor):
-            # Of pixels that are equally hard, as many are kept as are missing, all of them in part.
-            tied = (probability == limit) & valid
-            missing = (self.min_kept - count).clamp(min=0).minimum(tied.sum())
-            total = total + (entropy * tied).sum() * (missing / tied.sum().clamp(min=1))
-            count = count + missing
-        return total / count.clamp(min=1)
+        kept = (probability <= self._limit(probability.flatten())) & valid
+        return (entropy * kept).sum() / kept.sum().clamp(min=1)
 
     def _limit(self, probability: Tensor) -> Tensor | float:
-        """Below it, pixels are kept; void ones have a probability of 2 and so come last."""
+        """Up to it, pixels are kept; void ones have a probability of 2 and so come last."""
+        below = self._below[probability.dtype]
         if self.min_kept == 0:
-            return self.threshold
+            return below
         if self.min_kept >= len(probability):
             return 2.0
         if probability.is_cuda:  # whose kthvalue has no deterministic form
-            least = probability.sort().values[self.min_kept]
+            least = probability.sort().values[self.min_kept - 1]
         else:
-            least = probability.kthvalue(self.min_kept + 1).values
-        return least.clamp(min=self.threshold)
+            least = probability.kthvalue(self.min_kept).values
+        return least.clamp(min=below)
 
 
 class Lovasz(OfPart):
