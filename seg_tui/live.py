@@ -116,6 +116,8 @@ class Live:
         self.workspace, self.interval = workspace, interval
         self._post, self._cares = post, look_after
         self._wake, self._stopped = threading.Event(), threading.Event()
+        self.newest = Snapshot()
+        """The last that was posted, for who cannot wait for its message."""
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None
         self._runs: dict[str, RunSummary] = {}
@@ -222,6 +224,7 @@ class Live:
             agents.here,
             agents.holding,
         )
+        self.newest = snapshot
         self._post(SnapshotTaken(snapshot))
 
     def _look_after(self) -> None:

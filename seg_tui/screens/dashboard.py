@@ -194,6 +194,8 @@ class Dashboard(Acting):
         self._views.open()
         self._say_title()
         self.table.focus()
+        if (early := self.tui.live.newest).runs:  # its message comes after the first frame
+            self.tui.snapshot = early
         self.watch(self.app, "snapshot", self._show_snapshot)
         self.watch(self.app, "settings", self._obey, init=False)
         self.set_interval(TICK_SECONDS, self._tick)

@@ -22,6 +22,7 @@ from engine.requests.views import View, find_view, named_views
 from engine.store import AgentState, StoreError
 from engine.store.results import Results
 from engine.workspace import Workspace
+from seg_tui.live import Live
 from seg_tui.run_order import Line, Order
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Menu
@@ -31,7 +32,7 @@ from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_pane import RunPane
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import opened, run_lines, screen_text, settled, until
+from tests.tui.conftest import make_app, opened, run_lines, screen_text, settled, until
 from tests.tui.made_up_workspace import NOW, add
 
 
@@ -71,6 +72,21 @@ async def test_the_start_styles_the_dashboard_anew_no_more_often_than_textual(
     async with opened(workspace, (120, 40)) as (app, _):
         assert "0.3589 @  12" in screen_text(app)
     assert styled == {"empty": 1, "filter-label": 1}
+
+
+@pytest.mark.asyncio
+async def test_what_was_read_by_the_first_frame_is_in_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_at_once(live: Live) -> None:
+        monkeypatch.setattr(live, "_post", lambda message: None)
+        live._look()
+
+    monkeypatch.setattr(Live, "start", read_at_once)
+    app = make_app(workspace)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        assert "0.3589 @  12" in screen_text(app)
 
 
 @pytest.mark.asyncio
