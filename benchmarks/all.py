@@ -45,7 +45,7 @@ SECTIONS = (
     Section(
         "zoo",
         "A network of segmentation_models_pytorch against a bare loop",
-        "python -m benchmarks.zoo --images 96 --batch-size 8 --rounds 5 --threads 1",
+        "python -m benchmarks.zoo --images 96 --batch-size 8 --rounds 5",
         "The bare loop trains the network as smp itself builds it, with cross-entropy and a fused SGD. It "
         "finds no classes, counts nothing, reads no loss, and its dropout does not repeat; the engine's "
         "does. Target: at least 0.95 of its speed. With one thread, the seconds of the processor say it on a "
