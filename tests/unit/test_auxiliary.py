@@ -72,7 +72,8 @@ class HelpedConfig(models.ModelSection):
 
 
 @pytest.fixture(autouse=True)
-def helped(tmp_path: Path) -> Iterator[None]:
+def helped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("engine.plugins._plugins", {})  # no other test's configs are to name the file
     file = tmp_path / "helped.py"
     file.write_text(PLUGIN)
     load_plugin(file)
