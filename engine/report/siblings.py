@@ -60,36 +60,72 @@ def _family(run: RunSummary | Sibling) -> Family:
 
 def _texts(configs: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """What to say of each of some configs."""
-    keys = list(dict.fromkeys(key for config in configs.values() for key in config))
-    filled = {variant: {key: _value(config, key) for key in keys} for variant, config in configs.items()}
-    differing = {}
-    for key in keys:
-        counts = Counter(config[key] for config in filled.values())
-        if len(counts) > 1:
-            value, most = counts.most_common(1)[0]
-            differing[key] = value if len(configs) > 2 and 3 * most >= 2 * len(configs) else None
-    names = _short(differing)
+    keys = dict.fromkeys(key for config in configs.values() for key in config)
+    sections = list(dict.fromkeys(map(_section, keys)))
+    said = {key: _said(configs, key) for key in sorted(keys, key=lambda key: sections.index(_section(key)))}
+    names = _short(key for key, values in said.items() if values)
     return {
         variant: " ".join(
-            f"{names[key]}={config[key]}" for key, usual in differing.items() if config[key] != usual
+            f"{names[key]}={values[variant]}" for key, values in said.items() if variant in values
         )
-        for variant, config in filled.items()
+        for variant in configs
     }
+
+
+def _said(configs: Mapping[str, Mapping[str, str]], key: str) -> Mapping[str, str]:
+    """The value of a key of each config in which it tells something.
+
+    Where a section has one of several forms, as `model.name` says, a key is compared among configs of one
+    form: that a DeepLab lacks a U-Net's keys follows from its name, as what its own keys are by default does.
+    """
+    values = {variant: _value(config, key) for variant, config in configs.items()}
+    if len(set(values.values())) == 1:
+        return {}
+    choice = f"{_section(key)}.name"
+    forms: dict[str, list[str]] = {}
+    for variant, config in configs.items():
+        forms.setdefault(config.get(choice, ""), []).append(variant)
+    if key == choice or len(forms) == 1:
+        return _unusual(values)
+    said: dict[str, str] = {}
+    for form, variants in forms.items():
+        of_form = {variant: values[variant] for variant in variants}
+        differs = len(set(of_form.values())) > 1
+        usual = None if differs else _default(key, form)
+        said |= _unusual(of_form) if differs else {v: value for v, value in of_form.items() if value != usual}
+    return said
+
+
+def _unusual(values: Mapping[str, str]) -> Mapping[str, str]:
+    """The values but the one that most have, where there is one."""
+    usual, most = Counter(values.values()).most_common(1)[0]
+    if len(values) > 2 and 3 * most >= 2 * len(values):
+        return {variant: value for variant, value in values.items() if value != usual}
+    return values
+
+
+def _section(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def _value(config: Mapping[str, str], key: str) -> str:
     """The value of a key that some of the configs have; one of an earlier version has the default."""
-    if key in config:
-        return config[key]
+    return config[key] if key in config else _default(key, config.get(f"{_section(key)}.name", ""))
+
+
+def _default(key: str, form: str) -> str:
+    """What a config means that lacks a key, "-" where its form of the section has no such key."""
     from engine.config.described import config_keys  # takes longer than all else here; seldom needed
 
     about = config_keys().get(key)
-    return "-" if about is None or about.variant_defaults else _told(about.when_absent)
+    if about is None or (about.variant_defaults and form not in about.variant_defaults):
+        return "-"
+    return _told(about.variant_defaults[form] if about.variant_defaults else about.when_absent)
 
 
 def _short(keys: Iterable[str]) -> dict[str, str]:
-    """The last part of each key; the whole key where two of them end alike."""
-    last = {key: key.rpartition(".")[2] for key in keys}
+    """The last part of each key, for `model.name` its section; the whole key where two of them end alike."""
+    last = {key: key.removesuffix(".name").rpartition(".")[2] for key in keys}
     counts = Counter(last.values())
     return {key: name if counts[name] == 1 else key for key, name in last.items()}
 
