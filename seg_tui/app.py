@@ -25,6 +25,7 @@ from textual.screen import Screen
 
 from engine.cli.console import Stream
 from engine.errors import EngineError
+from engine.report.waiting import UNDER_WAY
 from engine.store import StoreError
 from engine.visible import one_line
 from engine.workspace import Workspace
@@ -35,7 +36,6 @@ from seg_tui.settings import Settings, load_settings
 from seg_tui.stores import SharedStore
 from seg_tui.terminal_colors import TerminalColors
 from seg_tui.tour import Tour
-from seg_tui.widgets.columns import UNDER_WAY
 
 if TYPE_CHECKING:
     from seg_tui.changes import Done, Undo

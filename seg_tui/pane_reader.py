@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from engine.report.waiting import UNDER_WAY
 from engine.store import RunSummary, StoreError
 from seg_tui.detail import Detail, load_detail
 from seg_tui.live import Snapshot
-from seg_tui.widgets.columns import UNDER_WAY
 from seg_tui.widgets.run_pane import RunPane
 
 if TYPE_CHECKING:

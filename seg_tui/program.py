@@ -10,12 +10,12 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.exits import tell
+from engine.report.waiting import UNDER_WAY
 from engine.typed import typed, typed_with
 from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace, find_workspace
 from seg_tui.app import WHY_UNCHANGED, SegTui
 from seg_tui.live import Snapshot
-from seg_tui.widgets.columns import UNDER_WAY
 
 DEMO = Path("seg-demo")
 """The workspace of `--demo`, where no other is named."""

@@ -27,6 +27,7 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widgets import Static
 
+from engine.report.waiting import UNDER_WAY
 from engine.store import RunSummary
 from seg_tui.acting import Acting
 from seg_tui.live import Snapshot
@@ -35,7 +36,7 @@ from seg_tui.row_reader import RowReader, RowsRead
 from seg_tui.run_list import RunList
 from seg_tui.table_views import TableViews
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
-from seg_tui.widgets.columns import UNDER_WAY, column_named
+from seg_tui.widgets.columns import column_named
 from seg_tui.widgets.filter_line import FilterLine
 from seg_tui.widgets.meters import Meters
 from seg_tui.widgets.run_pane import VIEWS, RunPane

@@ -11,7 +11,7 @@ from textual import events
 from textual.widgets import Static
 from textual.worker import Worker
 
-from seg_tui.widgets.columns import fitted
+from seg_tui.widgets.column_widths import fitted
 from seg_tui.widgets.still import Still
 
 SPIN_SECONDS = 0.15

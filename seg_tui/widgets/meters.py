@@ -12,9 +12,9 @@ from textual.timer import Timer
 
 from engine.host.load import Gpu, Load, LoadReader
 from engine.report.tables import data_size, thin_bar
+from engine.report.waiting import UNDER_WAY
 from engine.store import RunSummary
 from seg_tui.live import Snapshot
-from seg_tui.widgets.columns import UNDER_WAY
 from seg_tui.widgets.still import Still
 
 READ_SECONDS = 2.0

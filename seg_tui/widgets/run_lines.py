@@ -13,7 +13,8 @@ from textual.strip import Strip
 from engine.report.runs import outcome
 from engine.report.short_names import ShortNames
 from seg_tui.run_order import Group, Line, Order, Spread
-from seg_tui.widgets.columns import GAP, Cell, Column, Seen, fitted
+from seg_tui.widgets.column_widths import GAP, fitted
+from seg_tui.widgets.columns import Cell, Column, Seen
 
 MARK_CELLS = 2
 """Width of the mark before a line: its sign and a blank."""

@@ -25,7 +25,8 @@ from engine.store import Sibling
 from seg_tui.live import Snapshot
 from seg_tui.run_list import RunList
 from seg_tui.run_order import neighbour
-from seg_tui.widgets.columns import Cell, fitted
+from seg_tui.widgets.column_widths import fitted
+from seg_tui.widgets.columns import Cell
 from seg_tui.widgets.run_lines import MARK_CELLS, column_at, head_strip, line_strip
 from seg_tui.widgets.table_columns import TableColumns
 

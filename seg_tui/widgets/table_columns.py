@@ -13,17 +13,8 @@ from engine.store import RunSummary, Sibling
 from engine.tasks import TASKS, USUAL
 from seg_tui.live import Snapshot
 from seg_tui.run_order import Grouping, Line
-from seg_tui.widgets.columns import (
-    BY_KEY,
-    COLUMNS,
-    TELLING_RANK,
-    Cell,
-    Column,
-    Lengths,
-    Seen,
-    column_named,
-    widths_for,
-)
+from seg_tui.widgets.column_widths import TELLING_RANK, Lengths, fitted, widths_for
+from seg_tui.widgets.columns import BY_KEY, COLUMNS, Cell, Column, Seen, column_named
 from seg_tui.widgets.run_lines import INDENT, group_cells, run_cells
 
 SPREAD = "AUROC 0.0000 ± 0.0000"
@@ -32,6 +23,9 @@ SPREAD = "AUROC 0.0000 ± 0.0000"
 
 BRIEF_CHANGES = 20
 """So much of what differs is shown before columns that are of less use."""
+
+LEAST_CHANGES = 8
+"""So much is shown of what differs besides the seed, or it is cut at its end."""
 
 
 def _is_in_name(name: str, changes: str) -> bool:
@@ -44,7 +38,16 @@ def _brief_changes(run: RunSummary, text: str) -> str:
     return "" if _is_in_name(run.name, text) else text[:BRIEF_CHANGES]
 
 
-TELLING = replace(BY_KEY["recipe"], title="differs in", rank=TELLING_RANK, brief=_brief_changes)
+def _with_its_seed(run: RunSummary, text: str, width: int) -> str:
+    """The changes, cut before the seed: it stands last, and may be all that tells repeats apart."""
+    changes, _, seed = text.rpartition(" seed=")
+    room = width - cell_len(f" seed={seed}")
+    return text if cell_len(text) <= width or room < LEAST_CHANGES else f"{fitted(changes, room)} seed={seed}"
+
+
+TELLING = replace(
+    BY_KEY["recipe"], title="differs in", rank=TELLING_RANK, brief=_brief_changes, within=_with_its_seed
+)
 """What tells runs apart whose names do not."""
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from seg_tui.logfile import printable
-from seg_tui.widgets.columns import fitted
+from seg_tui.widgets.column_widths import fitted
 
 
 class Tail(Widget):

@@ -131,6 +131,7 @@ async def test_a_line_tells_a_run_from_its_siblings_how_it_learned_and_when_it_m
         assert "quick" not in lines["unet-seed2"]
         assert re.search("▁[▂-█]{7} +6m33s", lines["unet-seed1"]), "its curve and what it took"
         assert "1m00s" in lines["lr-0.01"], "what is left"
+        assert "running 41%" in lines["lr-0.01"], "how far it is, also where there is no room for the bar"
         assert "queued #1" in lines["lr-0.1"]
         assert "in ~1m00s" in lines["lr-0.1"]
         assert "after lr-0.01" in lines["behind"]
@@ -140,6 +141,25 @@ async def test_a_line_tells_a_run_from_its_siblings_how_it_learned_and_when_it_m
         assert waits_of(runs, here, True, closed)["dddd0000"].brief == "quiet hours until 07:00"
         hour = waits_of(runs, here, typical=lambda run: 3600.0)
         assert [hour[run_id].seconds for run_id in ("dddd0000", "gggg0000")] == [60.0, 3660.0]
+
+
+@pytest.mark.asyncio
+async def test_where_what_differs_is_cut_the_seed_is_still_seen(workspace: Workspace) -> None:
+    classes = "all-that-is-seen-in-the-streets-of-all-the-towns-that-were-driven-through.toml"
+    for number in range(4):
+        add(
+            workspace,
+            f"ffff000{number}",
+            finished_journal(),
+            {"data.classes": classes if number < 2 else "cityscapes", "seed": number % 2},
+            name="abcd"[number],
+            experiment="labels",
+        )
+    async with opened(workspace, (80, 24)) as (app, pilot):
+        await until(pilot, lambda: "seed=1" in screen_text(app), "what was read of the visible lines")
+        lines = {name: line for line in run_lines(app) for name in line.split()[1:4]}
+        assert re.search(r" \S+… seed=0 ", lines["a"])
+        assert re.search(r" \S+… seed=1 ", lines["b"])
 
 
 @pytest.mark.asyncio
