@@ -92,8 +92,9 @@ class Mosaic:
         own = torch.arange(draws.first, draws.first + count)
         sources = torch.cat([own[None], partners])  # [4, B]: top left, top right, bottom left, bottom right
         middle = torch.stack([(down / 2 + 0.25) * height, (right / 2 + 0.25) * width]).round().long()
-        # A sample that is left as it is has its first piece over all of it.
-        middle = torch.where(chance < self.probability, middle, torch.tensor([[height], [width]]))
+        # A sample that is left as it is has its first piece over all of it; so has one without partners.
+        is_mixed = (chance < self.probability) & ((draws.whole or count) > 1)
+        middle = torch.where(is_mixed, middle, torch.tensor([[height], [width]]))
         bottom, side = torch.tensor([0, 0, 1, 1])[:, None], torch.tensor([0, 1, 0, 1])[:, None]
         # A piece as high as the part above the middle may begin so far down, one below it as far up.
         y = _start(places[0], middle[0], bottom, height)

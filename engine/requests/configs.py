@@ -41,10 +41,12 @@ def changed_config(base: RunConfig, assignments: Sequence[str], data: Path | Non
 
 
 def with_data_root(config: RunConfig) -> RunConfig:
-    """The config with the folder of its data made absolute and its class set written out.
+    """The config of a new run with the folder of its data made absolute and its class set written out.
 
-    Raises ConfigError when it names no folder, or a class set that cannot be read.
+    Raises ConfigError when it names no folder, or a class set that cannot be read, and for keys of a loss
+    that does not take part; runs that have them already go on with them.
     """
+    _refuse_idle_loss_keys(config)
     if not config.data.root:
         raise ConfigError(
             ["data.root: is not set; --data FOLDER, or [run] of seg.toml, names the data set's folder"]
@@ -112,6 +114,16 @@ def check_components(config: RunConfig) -> None:
                 "none without init.weights or model.weights; it must be local or sync"
             ]
         )
+
+
+def _refuse_idle_loss_keys(config: RunConfig) -> None:
+    """Raises ConfigError for class weights and label smoothing without the loss that they are of: other
+    losses know neither, so they would silently do nothing."""
+    loss = config.loss.model_dump()
+    idle = [key for key, none in (("class_weights", "none"), ("label_smoothing", 0)) if loss[key] != none]
+    if idle and not loss["cross_entropy"] and TASKS[config.task].learns_classes:
+        why = "has no effect, as it is of loss.cross_entropy, which is 0; give that a weight above 0"
+        raise ConfigError([f"loss.{key}: {loss[key]} {why}" for key in idle])
 
 
 def check_hardware(config: RunConfig) -> None:

@@ -44,7 +44,10 @@ class ScheduleSection(Section):
         """What of the schedule does not suit a run's length, `KEY: why; what would`; empty: nothing. The
         number of iterations is known only once the data is: None before."""
         if self.warmup_epochs and self.warmup_iterations:
-            return "schedule.warmup_iterations: schedule.warmup_epochs is given too; one of them must be 0"
+            return (
+                f"schedule.warmup_iterations: schedule.warmup_epochs is {self.warmup_epochs:g} as well; one "
+                "of them must be 0"
+            )
         for key, warmup, length in (
             ("warmup_epochs", self.warmup_epochs, epochs),
             ("warmup_iterations", self.warmup_iterations, steps_per_epoch and epochs * steps_per_epoch),

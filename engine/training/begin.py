@@ -71,12 +71,15 @@ def start(job: Job, state: TrainState) -> None:
 def tell_of_no_weights(job: Job) -> None:
     """Tell where a network that could begin with weights gets none, and warn of a frozen random encoder."""
     model, optimizer = job.config.model, job.config.optimizer
-    if "weights" not in type(model).model_fields or model.weights_file() or model.weights_source():
+    has_key = "weights" in type(model).model_fields
+    if has_key and (model.weights_file() or model.weights_source()):
         return
-    job.say(f"{model.name} trains from scratch, as neither model.weights nor init.weights is given")
+    if has_key:
+        job.say(f"{model.name} trains from scratch, as neither model.weights nor init.weights is given")
     if optimizer.encoder_lr_factor == 0 or optimizer.freeze_encoder:
         key = "encoder_lr_factor=0" if optimizer.encoder_lr_factor == 0 else "freeze_encoder"
-        job.warn(f"optimizer.{key} freezes an encoder with random weights; model.weights=FILE gives it some")
+        gives = "model.weights" if has_key else "init.weights"
+        job.warn(f"optimizer.{key} freezes an encoder with random weights; {gives}=FILE gives it some")
 
 
 def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learning:

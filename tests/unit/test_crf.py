@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from engine.config.crf import CrfParameters
+from engine.config.task_sections import CrfSearchConfig
 from engine.inference.crf import lattice
 from engine.inference.crf.lattice import CrfError, find_vertices, unique_by_table
 from engine.inference.crf.mean_field import DenseCrf
+from engine.inference.crf.refinement import use_of
+from engine.inference.crf.search import Case, proposed, scored
 from engine.learning.class_maps import class_map, logits_at
+from engine.run.crf_events import CrfTrial
 
 Floats = NDArray[np.float64]
 
@@ -169,3 +174,41 @@ def test_the_crf_begins_with_the_logits_whose_argmax_is_the_class_map(
     whole = logits_at(logits, size, way)
     assert whole.shape == (*size, 6)
     assert torch.equal(whole.argmax(2).to(torch.uint8), class_map(logits, size, way))
+
+
+def trial(number: int, about: CrfParameters | None, miou: float) -> CrfTrial:
+    use = None if about is None else use_of(about)
+    kind = ("none", "default")[number] if number < 2 else "random"
+    values = {"trial": number, "kind": kind, "use": use, "miou": miou, "class_iou": {}, "seconds": 0}
+    return CrfTrial.model_validate({**values, "dice": None, "pixel_accuracy": None})
+
+
+def test_a_search_stays_within_what_a_config_allows() -> None:
+    most = CrfParameters(
+        gaussian_weight=1000,
+        gaussian_sigma=10_000,
+        bilateral_weight=1000,
+        bilateral_sigma_xy=10_000,
+        bilateral_sigma_rgb=1000,
+    )
+    trials = [trial(0, None, 0.1), trial(1, CrfParameters(), 0.2), trial(2, most, 0.3)]
+    for seed in range(40):
+        kind, parameters = proposed(seed, trials, [64])
+        assert kind == "nearby"
+        assert parameters is not None
+
+
+def test_a_trial_that_no_lattice_suits_has_no_scores_and_the_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lattice, "LARGEST_KEY", 2**20)
+    said: list[str] = []
+    job = SimpleNamespace(say=said.append, check_stop=lambda: None)
+    network = SimpleNamespace(classes=("a", "b"), hardware=SimpleNamespace(device=torch.device("cpu")))
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    case = Case(torch.zeros(1, 2, 16, 16), pixels, np.zeros((16, 16), np.uint8))
+    about = CrfSearchConfig(source="aaaa", checkpoint="best.pt")
+    made = scored(job, about, network, [case], "random", CrfParameters(), 2)  # type: ignore[arg-type]
+    assert (made.trial, made.kind, made.miou, made.class_iou) == (2, "random", None, {})
+    assert made.use == use_of(CrfParameters())
+    assert said == ["trial 2: the standard deviations are too small for an image of this size"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.classes import VOID
+from engine.config.keys import ConfigError
 from engine.losses.builtin import LOSSES
 from engine.losses.functions import build_loss, enet, inverse_frequency
 from engine.models.contract import Outputs
+from engine.requests.configs import resolve_config
 from engine.training.objectives import Segmentation, WithLoss
 
 NAMES = [name for name, part in LOSSES.parts().items() if str(part.origin) == "seg-engine"]
@@ -107,7 +110,7 @@ def plain_focal(logits: Tensor, labels: Tensor) -> Tensor:
     return (-((1 - right) ** 2) * right.log()).mean()
 
 
-def plain_boundary(logits: Tensor, labels: Tensor) -> Tensor:
+def plain_boundary(logits: Tensor, labels: Tensor, distance: int = 2) -> Tensor:
     """Pixel by pixel: the largest of a window, as far as it lies in the image."""
 
     def largest(map: Tensor, y: int, x: int, reach: int) -> Tensor:
@@ -126,8 +129,8 @@ def plain_boundary(logits: Tensor, labels: Tensor) -> Tensor:
             found, true = ((windows(each, 1) - each) * there for each in outside)
             if not true.any():
                 continue
-            precision = (found * windows(true, 2)).sum() / found.sum()
-            recall = (true * windows(found, 2)).sum() / true.sum()
+            precision = (found * windows(true, distance)).sum() / found.sum()
+            recall = (true * windows(found, distance)).sum() / true.sum()
             losses.append(1 - 2 * precision * recall / (precision + recall))
     return torch.stack(losses).mean()
 
@@ -155,6 +158,25 @@ def test_void_pixels_take_no_part(name: str, batch: tuple[Tensor, Tensor]) -> No
     torch.testing.assert_close(found.grad, plain.grad, rtol=1e-6, atol=1e-9)
     assert found.grad is not None
     assert not found.grad.movedim(1, -1)[labels == VOID].any()
+
+
+def test_boundaries_far_apart_meet_as_the_definition_says_and_take_little_time(
+    batch: tuple[Tensor, Tensor],
+) -> None:
+    logits, labels = batch
+    found, plain = logits.clone().requires_grad_(True), logits.clone().requires_grad_(True)
+    loss_of(found, labels, boundary=1, boundary_distance=4).backward()
+    plain_boundary(plain, labels, 4).backward()
+    torch.testing.assert_close(found.grad, plain.grad, rtol=1e-6, atol=1e-9)
+
+    def seconds(distance: int) -> float:
+        many = torch.zeros(2, 8, 96, 96, requires_grad=True)
+        truth = torch.zeros(2, 96, 96, dtype=torch.uint8)
+        begun = time.process_time()
+        loss_of(many, truth, boundary=1, boundary_distance=distance).backward()
+        return time.process_time() - begun
+
+    assert min(seconds(48) for _ in range(3)) < 15 * min(seconds(2) for _ in range(3))  # squares: 35 and more
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -319,3 +341,14 @@ def test_every_loss_is_compiled_with_the_network_without_a_break(
         found.append([made.logits, made.sums, made.loss.detach(), *gradients])
     for of_plain, of_compiled in zip(*found, strict=True):
         torch.testing.assert_close(of_compiled, of_plain)
+
+
+@pytest.mark.parametrize("key", ["class_weights=enet", "label_smoothing=0.1"])
+def test_keys_of_cross_entropy_are_refused_where_it_takes_no_part(key: str, tmp_path: Path) -> None:
+    name, _, value = key.partition("=")
+    with pytest.raises(ConfigError) as refused:
+        resolve_config("quick", [f"loss.{key}", "loss.cross_entropy=0", "loss.ohem=1"], tmp_path)
+    assert str(refused.value) == (
+        f"loss.{name}: {value} has no effect, as it is of loss.cross_entropy, which is 0; give that a weight "
+        "above 0"
+    )

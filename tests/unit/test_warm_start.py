@@ -137,7 +137,21 @@ def test_a_network_that_gets_no_weights_says_so_and_warns_of_a_frozen_encoder(be
             start(Job(beginning.run, config, journal, beginning.run.path), new_state(config, CPU, STREET))
     (event,) = read_all(beginning.run.journal)
     assert isinstance(event, Warned)
-    assert event.message.startswith("optimizer.freeze_encoder freezes an encoder with random weights")
+    assert event.message.startswith(
+        "optimizer.freeze_encoder freezes an encoder with random weights; model.w"
+    )
+
+
+def test_a_frozen_random_encoder_is_warned_of_where_the_network_has_no_weights_of_its_makers(
+    beginning: Beginning,
+) -> None:
+    config = with_values(RunConfig(), {"model.width": 4, "optimizer.encoder_lr_factor": 0})
+    with JournalWriter(beginning.run.journal) as journal:
+        start(Job(beginning.run, config, journal, beginning.run.path), new_state(config, CPU, STREET))
+    (event,) = read_all(beginning.run.journal)
+    assert isinstance(event, Warned)
+    told = "optimizer.encoder_lr_factor=0 freezes an encoder with random weights"
+    assert event.message == f"{told}; init.weights=FILE gives it some"
 
 
 def test_a_source_that_is_gone_or_damaged_is_named(beginning: Beginning) -> None:

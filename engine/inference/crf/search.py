@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from annotated_types import Le
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from engine.data.decode import read_pair, resize_image, resize_labels, train_id_
 from engine.data.pairs import Pairs, refuse_other_classes
 from engine.data.search_images import SearchImages, open_search_images
 from engine.inference.crf.found import Found, found_path, save_found
+from engine.inference.crf.lattice import CrfError
 from engine.inference.crf.mean_field import DenseCrf
 from engine.inference.crf.refinement import Refinement, use_of, words
 from engine.inference.network import Network, are_finite, load_network, refuse_infinite, trained_run
@@ -35,7 +37,7 @@ from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
-from engine.metrics.scores import scores_from_confusion
+from engine.metrics.scores import Scores, scores_from_confusion
 from engine.run.crf_events import CrfFound, CrfSearching, CrfTrial
 from engine.run.events import Finished, Progress
 from engine.run.journal import read_all
@@ -43,6 +45,13 @@ from engine.training.begin import describe_model
 from engine.worker.job import Job, record_start
 
 PHASE = "crf-search"
+LARGEST = {
+    name: float(bound.le)  # type: ignore[arg-type]
+    for name, about in CrfParameters.model_fields.items()
+    for bound in about.metadata
+    if isinstance(bound, Le)
+}
+"""What a config allows of each parameter."""
 LEAST_TRIALS = 2
 """Without a CRF and with the defaults: they are made whatever the time limit."""
 
@@ -188,9 +197,37 @@ def scored(
     parameters: CrfParameters | None,
     number: int,
 ) -> CrfTrial:
-    """Refine all images with one set of parameters, and score them."""
-    classes, device = len(network.classes), network.hardware.device
+    """Refine all images with one set of parameters, and score them; one that suits no lattice has no scores,
+    and the search goes on."""
     refinement = None if parameters is None else Refinement(DenseCrf(parameters), about.at)
+    try:
+        scores = _scores(job, about, network, cases, refinement)
+    except CrfError as error:
+        job.say(f"trial {number}: {error}")
+        scores = None
+    return CrfTrial.model_validate(
+        {
+            "trial": number,
+            "kind": kind,
+            "use": None if parameters is None else use_of(parameters),
+            "miou": scores and scores.miou,
+            "dice": scores and scores.dice,
+            "pixel_accuracy": scores and scores.pixel_accuracy,
+            "class_iou": dict(zip(network.classes, scores.class_iou, strict=True)) if scores else {},
+            "seconds": (refinement.median_seconds() or 0.0) if refinement is not None else 0.0,
+        }
+    )
+
+
+def _scores(
+    job: Job,
+    about: CrfSearchConfig,
+    network: Network,
+    cases: Sequence[Case],
+    refinement: Refinement | None,
+) -> Scores:
+    """The pooled scores of all images, refined or, without a refinement, as they are. Raises CrfError."""
+    classes, device = len(network.classes), network.hardware.device
     pooled = np.zeros((classes, classes + 1), dtype=np.int64)
     for case in cases:
         logits = case.logits.to(device)
@@ -204,19 +241,7 @@ def scored(
         job.check_stop()
     if not pooled.sum():
         raise DataError("the labels of all images of the search are void, so nothing can be scored")
-    scores = scores_from_confusion(pooled)
-    return CrfTrial.model_validate(
-        {
-            "trial": number,
-            "kind": kind,
-            "use": None if parameters is None else use_of(parameters),
-            "miou": scores.miou,
-            "dice": scores.dice,
-            "pixel_accuracy": scores.pixel_accuracy,
-            "class_iou": dict(zip(network.classes, scores.class_iou, strict=True)),
-            "seconds": (refinement.median_seconds() or 0.0) if refinement is not None else 0.0,
-        }
-    )
+    return scores_from_confusion(pooled)
 
 
 def proposed(
@@ -244,7 +269,7 @@ def proposed(
     around = best.use.model_dump()
     name = rng.choice([name for name in around if name != "iterations"])
     factor = rng.choice([1, -1]) * rng.uniform(0.25, 1.0)
-    around[name] = _rounded(max(0.5, (around[name] or 1.0) * 2**factor))
+    around[name] = _rounded(min(LARGEST[name], max(0.5, (around[name] or 1.0) * 2**factor)))
     return "nearby", CrfParameters.model_validate(around)
 
 
