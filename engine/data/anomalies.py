@@ -69,7 +69,7 @@ class Scene:
             told = f"holds the value {strange[0]}; a mask has 0 (in), 1 (out) and 255 (ignored)"
             raise FileFault(self.mask, "label_value", told)
         if mask.shape != image.size[::-1]:
-            told = f"is {mask.shape[1]}x{mask.shape[0]}, its image {image.width}x{image.height}"
+            told = f"is {mask.shape[0]}x{mask.shape[1]}, its image {image.height}x{image.width}"
             raise FileFault(self.mask, "size", told)
         return image, mask
 

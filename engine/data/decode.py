@@ -21,6 +21,7 @@ from PIL import Image
 
 from engine.classes import VOID, ClassSet
 from engine.data.catalog import DataError, Fault, Sample
+from engine.data.faults import counted
 from engine.data.image_files import FileFault, orientation, read_coded, read_image, read_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.host.input_files import shown
@@ -86,8 +87,8 @@ def read_pair(
         faults.append(Fault("label_value", label_path, problem))
     if image is not None and labels is not None and image.size != labels.shape[::-1]:
         problem = (
-            f"is {labels.shape[1]}x{labels.shape[0]} but its image is {image.width}x{image.height}; "
-            "both must have the same width and height"
+            f"is {labels.shape[0]}x{labels.shape[1]} but its image is {image.height}x{image.width}; "
+            "both must have the same height and width"
         )
         if (turned := orientation(image)) != 1:
             problem += (
@@ -212,7 +213,7 @@ def _unknown_values(labels: NDArray[np.uint8], class_set: ClassSet) -> str:
     unknown = [(value, count) for value, count in enumerate(counts) if count and value not in known]
     if not unknown:
         return ""
-    values = ", ".join(f"{value} ({count} pixels)" for value, count in unknown[:8])
+    values = ", ".join(f"{value} ({counted(count, 'pixel')})" for value, count in unknown[:8])
     more = f" and {len(unknown) - 8} more values" if len(unknown) > 8 else ""
     return f"contains values outside the class set {class_set.name}: {values}{more}"
 

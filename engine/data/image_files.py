@@ -104,10 +104,12 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 def read_ids_or_colors(
     path: Path, values: Mapping[Color, int], names: Mapping[int, str] | None = None
 ) -> NDArray[np.uint8]:
-    """Label values uint8 [H, W] of a PNG: those that a greyscale or palette file stores, or those of the
-    colours of an RGB file, as tools save the same label either way. `values` and `names` as in
-    `read_colors`. Raises FileFault."""
+    """Label values uint8 [H, W] of a PNG: those that a greyscale or palette file stores, as `read_labels`
+    reads them, or those of the colours of an RGB file, as tools save the same label either way. `values` and
+    `names` as in `read_colors`. Raises FileFault."""
     image, raw_mode = _open(path, ("PNG",))
+    if image.mode in _WIDE_MODES:
+        return _narrow(path, np.asarray(image).astype(np.uint16))
     if image.mode in _LABEL_MODES:
         return _stored(image, raw_mode)
     return _ids_of_colors(path, image, _packed(values), names or {})
@@ -180,7 +182,9 @@ def _narrow(path: Path, values: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 def _unknown_numbers(path: Path, unknown: NDArray[np.uint16], why: str) -> FileFault:
     found, counts = np.unique(unknown, return_counts=True)
-    told = [f"{value} ({count} pixels)" for value, count in zip(found[:8], counts[:8], strict=True)]
+    told = [
+        f"{value} ({counted(count, 'pixel')})" for value, count in zip(found[:8], counts[:8], strict=True)
+    ]
     more = f" and {len(found) - 8} more values" if len(found) > 8 else ""
     return FileFault(path, "label_value", f"contains values {why}: {', '.join(told)}{more}")
 
@@ -297,7 +301,8 @@ def _refuse_unusual(path: Path, image: Image.Image) -> None:
         raise FileFault(
             path,
             "format",
-            f"has {width}x{height} pixels; at most {MOST_PIXELS:,} are read, so cut it into parts",
+            f"has {height}x{width} pixels (height x width); at most {MOST_PIXELS:,} are read, so cut it into "
+            "parts",
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a photograph with its preview, of which the first is meant

@@ -76,7 +76,12 @@ def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, part
     own = is_checkpoint(content)
     fit = _fit_checkpoint(state, content) if own else fit_weights(state.model, weights_in(content, path))
     epoch = int(content["epoch"]) if own else None
-    _take(job, state, str(path), _of_parts(fit, state.model, parts), epoch, instead)
+    wanted = _of_parts(fit, state.model, parts)
+    if fit.taken and not wanted.taken:
+        raise CheckpointError(
+            f"{path}: has nothing of the {parts}, which is all that init.parts={parts} takes"
+        )
+    _take(job, state, str(path), wanted, epoch, instead)
 
 
 def _of_parts(fit: Fit, model: SegmentationNetwork, parts: str) -> Fit:

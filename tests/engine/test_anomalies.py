@@ -71,7 +71,7 @@ def test_masks_that_cannot_be_right_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFault, match=r"holds the value 7; a mask has 0 \(in\), 1 \(out\) and 255"):
         scene.read()
     mask(tmp_path / "masks" / "a.png", size=(4, 4))
-    with pytest.raises(FileFault, match="is 4x4, its image 8x6"):
+    with pytest.raises(FileFault, match="is 4x4, its image 6x8"):
         scene.read()
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "other.png")
     with pytest.raises(DataError, match=r"no mask belongs to an image; a.png needs a.png"):
@@ -229,7 +229,7 @@ def test_every_mask_is_read_before_anything_is_judged(street: Path, tmp_path: Pa
     mask(out / "masks" / "11.png", values=(0, 2))
     mask(out / "masks" / "05.png", size=(4, 4))
     told = refused(config, street, out, tmp_path)
-    assert "05.png: is 4x4, its image 8x6" in told
+    assert "05.png: is 4x4, its image 6x8" in told
     assert "and 1 more like it" in told
     (out / "masks" / "05.png").unlink()
     (out / "masks" / "stray.png").touch()
@@ -260,7 +260,7 @@ def test_images_that_are_unlike_their_labels_are_found_before_a_run(street: Path
     synthesize(data, images=10, size=(64, 80), seed=3)
     label = sorted(data.glob("gtFine/val/*/*_labelIds.png"))[0]
     Image.fromarray(np.full((32, 80), 7, np.uint8)).save(label)
-    with pytest.raises(DataError, match="is 80x32 but its image is 80x64") as caught:
+    with pytest.raises(DataError, match="is 32x80 but its image is 64x80") as caught:
         open_pairs(DataConfig(root=str(data), split="official"), "val", tmp_path / "cache")
     assert "data.skip_bad=true skips these samples" in str(caught.value)
     lenient = DataConfig(root=str(data), split="official", skip_bad=True)

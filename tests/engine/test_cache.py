@@ -204,10 +204,10 @@ def test_bad_samples_are_left_out_and_listed(pairs: Pairs, cache_dir: Path) -> N
     assert cache.names == ("s4", "s5")
     assert cache.images[:, 0, 0, 0].tolist() == [4, 5]
     assert cache.faults[1].problem == (
-        "is 15x8 but its image is 16x8; both must have the same width and height"
+        "is 8x15 but its image is 8x16; both must have the same height and width"
     )
     assert cache.faults[2].problem == (
-        "contains values outside the class set three: 34 (1 pixels), 99 (3 pixels)"
+        "contains values outside the class set three: 34 (1 pixel), 99 (3 pixels)"
     )
     assert cache.faults[3].problem == "is empty (0 bytes)"
     again = pairs.open(cache_dir)

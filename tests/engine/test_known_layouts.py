@@ -672,10 +672,21 @@ def test_labels_of_voc_and_gta_saved_as_rgb_are_read_by_their_colours(tmp_path: 
     assert seen(scan(tmp_path / "gta"), "00001") == ("car", "")
     save(tmp_path / "gta", "labels/00001.png", np.zeros((8, 8), np.uint8))
     ((kind, _, told),) = problems(tmp_path / "gta")
-    assert (kind, told[:34]) == ("size", "is 8x8 but its image is 32x16; bot")
+    assert (kind, told[:34]) == ("size", "is 8x8 but its image is 16x32; bot")
     (tmp_path / "gta/split.mat").write_bytes(b"no MATLAB file")
     with pytest.raises(DataError, match=r"split.mat: is not the authors' split"):
         scan(tmp_path / "gta")
+
+
+def test_labels_of_voc_and_gta_saved_in_16_bits_are_read_as_those_of_other_layouts(tmp_path: Path) -> None:
+    draw_voc(tmp_path / "voc")
+    save(tmp_path / "voc", "SegmentationClass/2007_000032.png", halves(15, 255, np.uint16))
+    assert seen(scan(tmp_path / "voc"), "2007_000032") == ("person", "")
+    draw_gta(tmp_path / "gta")
+    save(tmp_path / "gta", "labels/00001.png", halves(26, 300, np.uint16))
+    ((kind, _, told),) = problems(tmp_path / "gta")
+    assert kind == "label_value"
+    assert told.startswith("contains values above 255, ")
 
 
 def test_archives_that_nest_their_folder_in_itself(tmp_path: Path) -> None:

@@ -239,9 +239,14 @@ def test_an_encoder_is_enough_and_half_of_one_is_not(beginning: Beginning, tmp_p
     assert event.unused == ["fc.weight", "fc.bias"]
     assert {name.split(".")[0] for name in event.new} == {"up", "merge", "head"}
 
+    beginning.run.journal.unlink()
+    with pytest.raises(
+        CheckpointError, match=r"encoder\.pth: has nothing of the decoder, which is all that in"
+    ):
+        beginning.start(STREET, **options, init__parts="decoder")
+
     del encoder["backbone.down.4.3.weight"]
     torch.save(encoder, path)
-    beginning.run.journal.unlink()
     with pytest.raises(CheckpointError, match=r"the first down\.4\.3\.weight, absent there"):
         beginning.start(STREET, **options)
     _, event = beginning.start(STREET, **options, init__strict=False)
