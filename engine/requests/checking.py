@@ -22,7 +22,7 @@ def check_data(
 ) -> list[str]:
     """Look at the data of a run before it is made, and at its pre-training run's. Returns the lines that a
     person should read. Raises DataError, and ConfigError where a step would have too few images for the
-    network.
+    network, or the run too few steps for its schedule.
 
     A `run` that goes on has the samples that it began with. `row` is the run whose network is looked at, when
     that is for the first time.
@@ -44,8 +44,8 @@ def check_data(
 
 def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
     """Configs that are equal in this are checked once for all."""
-    pretrained, values = (
-        pretraining_of(config) is not None,
-        config.model.values_per_channel(*config.train_size),
-    )
-    return config.data, pretrained, config.batch_size, config.runtime.micro_batch, config.devices, values
+    pretrained = pretraining_of(config) is not None
+    values = config.model.values_per_channel(*config.train_size)
+    steps = config.batch_size, config.budget.images, config.runtime.micro_batch, config.devices
+    schedule = (config.schedule, config.epochs) if config.schedule.counts_iterations else None
+    return config.data, pretrained, steps, config.batch_norm, values, schedule

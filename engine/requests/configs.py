@@ -3,6 +3,7 @@ this machine can run of them."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,8 +148,8 @@ def check_hardware(config: RunConfig) -> None:
 
 
 def check_steps(config: RunConfig, images: int | None = None) -> None:
-    """Refuse a run with a step that its network cannot train on; `images` train, None: not known yet. Raises
-    ConfigError."""
+    """Refuse a run with a step that its network cannot train on, or with a schedule that does not suit the
+    number of its steps; `images` train, None: not known yet. Raises ConfigError."""
     if not TASKS[config.task].learns:
         return
     if config.devices != "auto":
@@ -158,6 +159,9 @@ def check_steps(config: RunConfig, images: int | None = None) -> None:
     else:
         ranks = 1 if config.device == "cpu" else max(1, cuda_devices())
     refuse_too_small_parts(config, images, ranks)
+    steps = None if images is None else math.ceil(images / config.batch_size)
+    if problem := config.schedule.problem(config.epochs, steps):
+        raise ConfigError([problem])
 
 
 def default_name(config: RunConfig) -> str:

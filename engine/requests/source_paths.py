@@ -13,12 +13,14 @@ from pathlib import Path
 
 from engine.config.keys import ConfigError
 from engine.host.input_files import InputFileError, refuse_irregular
+from engine.requests.refusals import RESUMABLE
 from engine.run.checkpoint_file import CheckpointError
 from engine.run.directory import RunDir
 from engine.run.files import expanded
 from engine.run.freed import when_freed
 from engine.run.weight_kinds import SUFFIXES, kind_of_weights
 from engine.store import Store, StoreError
+from engine.typed import typed
 from engine.workspace import Workspace
 
 BEST, LAST = "best.pt", "last.pt"
@@ -64,7 +66,7 @@ def find_source(workspace: Workspace, store: Store, key: str, given: str, waits_
             _refuse_unreadable(path, key, is_of_run=path.is_relative_to(workspace.runs))
         elif freed := when_freed(run, f"checkpoints/{path.name}"):
             raise ConfigError([f"{key}: `seg-engine clean` removed {path} on {freed}"])
-        elif run.id != waits_for:
+        elif not waits_for or run.id != waits_for:  # a file just below / lies in no folder with a name
             raise ConfigError([f"{key}: {path} is not there; it must be a run or a file of weights"])
     within = path.is_relative_to(workspace.runs)
     return Source(run, path, f"../{path.relative_to(workspace.runs)}" if within else str(path))
@@ -88,11 +90,16 @@ def _refuse_unreadable(path: Path, key: str, is_of_run: bool) -> None:
 
 def _best_of(run: RunDir, store: Store, key: str, waits_for: str) -> Path:
     """The checkpoint that a run stands for; best.pt for a run that has yet to finish."""
-    status = store.run(run.id).status
+    row = store.run(run.id)
+    status = row.status
     if run.id == waits_for and status != "finished":
         return run.checkpoints / BEST
     for name in (BEST, LAST):
         if (run.checkpoints / name).is_file():
             return run.checkpoints / name
-    wait = f"; with --queue --after {run.id} a run waits for it" if status != "finished" else ""
-    raise ConfigError([f"{key}: {run.id} is {status} and has no checkpoint{wait}"])
+    help_ = ""
+    if not row.ended:
+        help_ = f"; with --queue --after {run.id} a run waits for it"
+    elif status in RESUMABLE:
+        help_ = f"; `{typed('resume', run.id)}` goes on with it"
+    raise ConfigError([f"{key}: {run.id} is {status} and has no checkpoint{help_}"])

@@ -40,6 +40,11 @@ class ScheduleSection(Section):
         """Iterations of the warm-up."""
         return self.warmup_iterations or self.warmup_epochs * steps_per_epoch
 
+    @property
+    def counts_iterations(self) -> bool:
+        """Whether it depends on the number of iterations whether the schedule suits a run."""
+        return self.warmup_iterations > 0 or getattr(self, "by", "") == "iterations"
+
     def problem(self, epochs: int, steps_per_epoch: int | None = None) -> str:
         """What of the schedule does not suit a run's length, `KEY: why; what would`; empty: nothing. The
         number of iterations is known only once the data is: None before."""

@@ -144,6 +144,7 @@ def validate(
             )
         _refuse_divergence(meters[weights].loss(), epoch)
     others = {weights: meter for weights, meter in meters.items() if weights != used}
+    meters[used].include_time_of(others.values())
     return meters[used], [score for weights, meter in others.items() for score in _as_metrics(weights, meter)]
 
 

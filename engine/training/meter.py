@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import resource
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,7 @@ class EpochMeter:
         self.images = 0
         self.seconds = 0.0
         self.waited = 0.0
+        self._images_beside = 0
         self._objective = objective
         self._sums = torch.zeros(batches, objective.terms, dtype=torch.float64, device=device)
         self._earlier = EarlierLoss()
@@ -136,6 +138,7 @@ class EpochMeter:
         self._sums.zero_()
         self._earlier = EarlierLoss()
         self.images, self.seconds, self.waited = 0, 0.0, 0.0
+        self._images_beside = 0
         self.start_clock()
         reset_peak_memory(self._sums.device)
 
@@ -171,9 +174,18 @@ class EpochMeter:
         total.start_clock()
         return total
 
+    def include_time_of(self, others: Iterable[EpochMeter]) -> None:
+        """Other passes over the images belong to this one, such as that of the raw weights beside their
+        average: they count in its time and its rate, and in nothing else."""
+        for other in others:
+            self.seconds += other.seconds
+            self.waited += other.waited
+            self._images_beside += other.images
+        self.start_clock()
+
     @property
     def images_per_second(self) -> float:
-        return self.images / self.seconds if self.seconds > 0 else 0.0
+        return (self.images + self._images_beside) / self.seconds if self.seconds > 0 else 0.0
 
     def event(self, epoch: int, split: Split, class_names: list[str], lr: float) -> Epoch:
         """The pass as a journal event; waits for the device."""

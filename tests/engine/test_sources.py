@@ -68,6 +68,8 @@ def test_a_checkpoint_anywhere_is_named_by_its_path(
         assert settled(workspace, store, name) == str(tmp_path / name)
     with pytest.raises(ConfigError, match=rf"init\.weights: {tmp_path}/gone\.pt is not there; it must"):
         settled(workspace, store, "gone.pt")
+    with pytest.raises(ConfigError, match=r"init\.weights: /gone/vgg16\.pth is not there; it must"):
+        settled(workspace, store, "/gone/vgg16.pth")  # the folder above its folder has no name
     with pytest.raises(ConfigError, match=rf"init\.weights: {tmp_path}: is not a regular file but a folder"):
         settled(workspace, store, str(tmp_path))
 
@@ -106,6 +108,11 @@ def test_what_is_no_source_is_said(workspace: Workspace, store: Store) -> None:
     ):
         settled(workspace, store, "aaaaaaaa")
     assert settled(workspace, store, "aaa", waits_for="aaaaaaaa") == "../aaaaaaaa/checkpoints/best.pt"
+    made(workspace, store, "dddddddd", status="failed")
+    with pytest.raises(
+        ConfigError, match=r"dddddddd is failed and has no checkpoint; `seg-engine .*resume dddddddd` goes on"
+    ):
+        settled(workspace, store, "dddddddd")
     with pytest.raises(ConfigError, match=r"cccccccc/checkpoints/best\.pt is not there"):
         settled(workspace, store, "../cccccccc/checkpoints/best.pt")
 

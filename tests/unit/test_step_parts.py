@@ -30,6 +30,7 @@ from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork
 from engine.models.registry import build_model
+from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import check_steps
 from engine.training.objectives import Denoising
 from engine.training.probes import fit
@@ -221,3 +222,29 @@ def test_advice_after_out_of_memory_is_a_step_that_the_network_can_do(
     config = with_values(config_of(batch_size=8), values)
     advice = fit.advise(Path("config.json"), config, classes=3, images=images, data_bytes=0)
     assert advice.startswith(told)
+
+
+def test_a_schedule_in_iterations_is_judged_as_soon_as_the_images_are_counted() -> None:
+    config = with_values(RunConfig(epochs=2, batch_size=4), {"schedule.warmup_iterations": 10})
+    check_steps(config)
+    check_steps(config, 21)  # six steps an epoch
+    with pytest.raises(ConfigError, match=r"^schedule.warmup_iterations: 10 leaves nothing of 10 iterations"):
+        check_steps(config, 20)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_another"),
+    [
+        ({"optimizer.lr": 0.5}, False),
+        ({"epochs": 3}, False),
+        ({"schedule.warmup_iterations": 10}, True),
+        ({"budget.images": 9}, True),
+        ({"batch_norm": "frozen"}, True),
+    ],
+)
+def test_runs_are_checked_together_where_nothing_that_is_checked_differs(
+    values: dict[str, object], is_another: bool
+) -> None:
+    base = RunConfig()
+    apart = what_the_check_depends_on(base) != what_the_check_depends_on(with_values(base, values))
+    assert apart == is_another
