@@ -9,7 +9,7 @@ from typing import Any
 from engine.report.ablation import Ablation, Bought, Group, ablations_of
 from engine.report.budgets import EqualBudget, Standing, budget_of, equal_budgets, rate_of
 from engine.report.compare_formats import number
-from engine.report.measures import ComparedRun, Metric, Value
+from engine.report.measures import ComparedRun, Metric, Value, over_seeds
 from engine.report.page import Block, Cell, Heading, Marked, Picture, table, text
 from engine.report.paired import CONFIDENCE, PairedDifference
 from engine.report.runs import done
@@ -130,8 +130,8 @@ def _bought_cells(bought: Bought) -> list[Cell]:
 
 
 def _mean_dice(group: Group) -> float | None:
-    known = [run.row.best_dice for run in group if run.row.best_dice is not None]
-    return sum(known) / len(known) if known else None
+    value = over_seeds(group, lambda run: run.row.best_dice)
+    return None if value is None else value.mean
 
 
 def unfinished(groups: Iterable[Group]) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from engine.config.described import format_value
 from engine.config.stored import recorded
 from engine.report.ablation import Ablation, Group, paired, system_name
 from engine.report.compare import config_but_for_the_seed, same_but_for_the_seed
-from engine.report.measures import ComparedRun, Value, summarised, training_seconds
+from engine.report.measures import ComparedRun, Value, over_seeds, training_seconds
 from engine.report.paired import PairedDifference
 from engine.store import RunRow
 
@@ -133,8 +133,17 @@ def rate_of(row: RunRow) -> str:
     return format_value(row.config["optimizer"]["lr"])
 
 
+def _best_dice(run: ComparedRun) -> float | None:
+    return run.row.best_dice
+
+
+def _hours(run: ComparedRun) -> float | None:
+    seconds = training_seconds(run)
+    return None if seconds is None else seconds / 3600
+
+
 def _dice(group: Group) -> float:
-    value = summarised(run.row.best_dice for run in group)
+    value = over_seeds(group, _best_dice)
     return value.mean if value is not None else 0.0
 
 
@@ -144,15 +153,14 @@ def _equal(budget: Budget, systems: Sequence[tuple[Group, tuple[str, ...]]], lea
 
 
 def _standing(group: Group, rates: tuple[str, ...], leading: Group) -> Standing:
-    dice = summarised(run.row.best_dice for run in group)
+    dice = over_seeds(group, _best_dice)
     assert dice is not None
-    seconds = [training_seconds(run) for run in group]
     return Standing(
         group,
         dice,
-        summarised(run.row.best_miou for run in group),
-        summarised(map(images_seen, group)),
-        summarised(None if each is None else each / 3600 for each in seconds),
+        over_seeds(group, lambda run: run.row.best_miou),
+        over_seeds(group, images_seen),
+        over_seeds(group, _hours),
         None if group is leading else paired(leading, group, "best_dice"),
         rates,
     )

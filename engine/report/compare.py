@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from engine.config.stored import recorded
@@ -24,7 +25,7 @@ from engine.report.compare_crf import CrfLine, crf_lines
 from engine.report.compare_ood import OodLine, ood_lines
 from engine.report.environments import EnvironmentLine, environment_lines
 from engine.report.measures import ComparedRun as ComparedRun
-from engine.report.measures import Measure, Metric, Value, measures_of, summarised
+from engine.report.measures import Measure, Metric, Value, measures_of, over_seeds
 from engine.report.published import (
     LiteratureResult,
     PublishedResult,
@@ -61,7 +62,12 @@ class Entry:
     @property
     def title(self) -> str:
         """The label, with the number of seeds where there are several."""
-        return self.label if len(self.rows) == 1 else f"{self.label}, {len(self.rows)} seeds"
+        return self.label if self.seeds == 1 else f"{self.label}, {self.seeds} seeds"
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds its runs have: those of one seed count as one."""
+        return len({row.seed for row in self.rows})
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,7 @@ def _speed(entries: Sequence[Entry], groups: Sequence[Sequence[ComparedRun]]) ->
 
 
 def _measured(group: Sequence[ComparedRun], measures: Sequence[Measure]) -> dict[str, Value]:
-    values = {metric.name: summarised(map(measure, group)) for metric, measure in measures}
+    values = {metric.name: over_seeds(group, measure) for metric, measure in measures}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -212,6 +218,10 @@ def _class_names(runs: Sequence[ComparedRun]) -> Sequence[str]:
     return next((run.row.classes for run in runs if run.row.classes), ())
 
 
+def _class_dice(name: str, run: ComparedRun) -> float | None:
+    return run.classes.get(name)
+
+
 def _class_rows(
     groups: Sequence[Sequence[ComparedRun]], pinned: int, common: Sequence[str] | None
 ) -> tuple[ClassRow, ...]:
@@ -222,7 +232,7 @@ def _class_rows(
     colors = dict(zip(scored.row.classes, scored.row.colors, strict=False))
     rows = []
     for name in names:
-        values = [summarised(run.classes.get(name) for run in group) for group in groups]
+        values = [over_seeds(group, partial(_class_dice, name)) for group in groups]
         base = values[pinned]
         dice = tuple(
             value if value is None or i == pinned else _minus(value, base) for i, value in enumerate(values)

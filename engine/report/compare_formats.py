@@ -144,8 +144,8 @@ def numbers_table(
         Column("run", [entry.ids[0] for entry in entries]),
         Column("name", [entry.label for entry in entries], least=10),
     ]
-    if any(len(entry.rows) > 1 for entry in entries):
-        columns.append(Column("seeds", [str(len(entry.rows)) for entry in entries], right=True, rank=1))
+    if any(entry.seeds > 1 for entry in entries):
+        columns.append(Column("seeds", [str(entry.seeds) for entry in entries], right=True, rank=1))
     for rank, metric in enumerate(comparison.metrics, start=2):
         values = [entry.values.get(metric.name) for entry in entries]
         columns.append(Column(metric.title, [number(metric, v) for v in values], right=True, rank=rank))
@@ -163,7 +163,7 @@ def numbers_by_metric(comparison: Comparison, styles: Mapping[str, str] = VERDIC
     columns = [Column("", ["run", "seeds", *(metric.title for metric in metrics)])]
     for i, entry in enumerate(entries):
         values = [entry.values.get(metric.name) for metric in metrics]
-        about: list[Cell] = [(entry.ids[0], styles.get(entry.letter, "")), str(len(entry.rows))]
+        about: list[Cell] = [(entry.ids[0], styles.get(entry.letter, "")), str(entry.seeds)]
         told = [number(metric, value) for metric, value in zip(metrics, values, strict=True)]
         columns.append(Column(entry.letter, [*about, *told], right=True))
         if i == comparison.baseline:

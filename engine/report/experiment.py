@@ -174,7 +174,7 @@ def _results_story(experiment: Experiment) -> Iterator[Block]:
     entries = experiment.comparison.entries
     base = entries[experiment.comparison.baseline]
     story = "Scores are of the validation split at the input size, at each run's best epoch."
-    if any(len(entry.rows) > 1 for entry in entries):
+    if any(entry.seeds > 1 for entry in entries):
         story += " Runs equal but for the seed are one line: mean ± sample standard deviation."
     if len(entries) > 1:
         story += f" In brackets: the difference to {base.letter}, {base.label}."

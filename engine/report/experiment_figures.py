@@ -90,7 +90,7 @@ def _curves(experiment: Experiment, measure: str, against: str = "epochs") -> tu
     caption = (
         f"{'Dice' if measure == 'dice' else 'Loss'} over {over[against]}, of validation and of training."
     )
-    caption += _SEEDS if any(len(entry.rows) > 1 for entry in entries) else ""
+    caption += _SEEDS if any(entry.seeds > 1 for entry in entries) else ""
     if published:
         caption += " Hollow marks are the study's published validation Dice."
     return curves_figure(curves, measure, 2, published, against), caption

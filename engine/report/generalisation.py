@@ -16,7 +16,7 @@ from engine.report.beyond import INTERVAL, difference_cells, unfinished, verdict
 from engine.report.compare import config_but_for_the_seed
 from engine.report.compare_formats import number
 from engine.report.environments import DICE
-from engine.report.measures import ComparedRun, summarised
+from engine.report.measures import ComparedRun, over_seeds
 from engine.report.page import Block, Bullets, Cell, Heading, table, text
 from engine.report.paired import PairedDifference, by_seed, paired_difference
 from engine.store import EnvironmentRow, RunRow
@@ -136,7 +136,7 @@ _HEADER = ["remedy", "environment", "seeds", "mIoU without", "with", "bought", "
 
 def _cells(helped: Helped) -> list[Cell]:
     without, with_it = (
-        summarised(_score(run, helped.environment, "miou") for run in group)
+        over_seeds(group, lambda run: _score(run, helped.environment, "miou"))
         for group in (helped.baseline, helped.with_it)
     )
     return [

@@ -290,6 +290,15 @@ def summarised(numbers: Iterable[float | None]) -> Value | None:
     return Value(mean(known), sd, len(known), missing=len(given) - len(known))
 
 
+def over_seeds(group: Iterable[ComparedRun], measure: Callable[[ComparedRun], float | None]) -> Value | None:
+    """A number of runs that are equal but for the seed; one seed counts once, by the mean of its runs."""
+    found: dict[int, list[float | None]] = {}
+    for run in group:
+        found.setdefault(run.row.seed, []).append(measure(run))
+    of_seeds = (summarised(numbers) for numbers in found.values())
+    return summarised(None if value is None else value.mean for value in of_seeds)
+
+
 def _mean_dice(scores: Mapping[str, float | None], classes: Sequence[str]) -> float | None:
     known = [dice for name in classes if (dice := scores.get(name)) is not None]
     return mean(known) if known else None

@@ -17,7 +17,7 @@ from engine.report.budgets import Budget, budget_of
 from engine.report.commands import source_id
 from engine.report.compare import config_but_for_the_seed
 from engine.report.compare_formats import number
-from engine.report.measures import ComparedRun, Metric, Value, summarised
+from engine.report.measures import ComparedRun, Metric, Value, over_seeds
 from engine.report.page import Block, Cell, Heading, table, text
 from engine.report.paired import PairedDifference
 from engine.store import RunRow
@@ -149,7 +149,7 @@ def _cells(held: Held) -> list[Cell]:
 
 
 def _dice(group: Group) -> Value | None:
-    return summarised(run.row.best_dice for run in group)
+    return over_seeds(group, lambda run: run.row.best_dice)
 
 
 def _story(found: Sequence[Held]) -> str:

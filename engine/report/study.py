@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 
 from engine.classes import CITYSCAPES
@@ -12,7 +13,7 @@ from engine.report.budgets import budget_of
 from engine.report.compare import group_name, same_but_for_the_seed
 from engine.report.compare_config import SAME_RESULT, pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
-from engine.report.measures import ComparedRun, Metric, Value, summarised
+from engine.report.measures import ComparedRun, Evaluation, Metric, Value, over_seeds
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName
@@ -84,19 +85,22 @@ def own_results(published: PublishedResult, groups: Sequence[Sequence[ComparedRu
 def _at_epoch(group: Sequence[ComparedRun], published_epoch: int | None) -> OwnResult | None:
     row = group[0].row
     epoch = own_epoch(published_epoch, row.recipe, row.epochs or row.epoch)
-    scores = [{e.split: e.dice for e in run.epochs if e.epoch == epoch} for run in group]
-    train, val = (summarised(of.get(split) for of in scores) for split in ("train", "val"))
+    train, val = (over_seeds(group, partial(_dice_at, epoch, split)) for split in ("train", "val"))
     if train is None and val is None:
         return None
     return OwnResult(_label(group), epoch, pretraining_epochs(row), train, val)
 
 
+def _dice_at(epoch: int, split: str, run: ComparedRun) -> float | None:
+    return next((e.dice for e in run.epochs if (e.epoch, e.split) == (epoch, split)), None)
+
+
 def _on_test(group: Sequence[ComparedRun]) -> OwnResult | None:
     """The latest evaluation of each run on images that it had nothing to do with: all on the same images, of
     several kinds those that most of the runs were scored on, of equally many the newest."""
-    latest = [{each.kind: each for each in run.evaluations if each.external} for run in group]
+    latest = {run.row.id: {each.kind: each for each in run.evaluations if each.external} for run in group}
     by_kind: dict[str, list[EvaluationRow]] = {}
-    for of_run in latest:
+    for of_run in latest.values():
         for kind, each in of_run.items():
             by_kind.setdefault(kind, []).append(each.scores)
     if not by_kind:
@@ -106,14 +110,18 @@ def _on_test(group: Sequence[ComparedRun]) -> OwnResult | None:
         _label(group),
         scored[0].epoch,
         pretraining_epochs(group[0].row),
-        test_dice=summarised(of_run[kind].scores.dice if kind in of_run else None for of_run in latest),
+        test_dice=over_seeds(group, lambda run: _score_of(latest[run.row.id].get(kind))),
         scored_on=kind.removeprefix("external "),
     )
 
 
+def _score_of(evaluation: Evaluation | None) -> float | None:
+    return None if evaluation is None else evaluation.scores.dice
+
+
 def _label(group: Sequence[ComparedRun]) -> str:
-    name = group_name(group)
-    return name if len(group) == 1 else f"{name}, {len(group)} seeds"
+    name, seeds = group_name(group), len({run.row.seed for run in group})
+    return name if seeds == 1 else f"{name}, {seeds} seeds"
 
 
 def own_epoch(published: int | None, recipe: str, epochs: int) -> int:

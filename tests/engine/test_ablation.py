@@ -12,6 +12,7 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.report.ablation import ablations_of, paired
 from engine.report.beyond import beyond_blocks, beyond_record, findings_of
+from engine.report.compare import compare
 from engine.report.measures import ComparedRun
 from engine.report.page import to_markdown
 from engine.report.paired import paired_difference
@@ -91,6 +92,26 @@ def test_of_several_runs_of_a_seed_the_mean_is_paired_in_whatever_order_they_com
         found = paired(whole, without, "best_dice")
         assert found is not None
         assert (found.n, found.mean) == (2, pytest.approx(((0.6 - 0.35) + (0.7 - 0.6)) / 2))
+
+
+def test_a_seed_that_was_run_twice_counts_once_in_every_mean(make: Make) -> None:
+    keys = {"budget.hours": 1.0}
+    runs = [
+        make("quick", 0.6, 0, keys=keys),
+        make("quick", 0.6, 0, keys=keys),
+        make("quick", 0.6, 0, keys=keys),
+        make("quick", 0.8, 1, keys=keys),
+        make("modern", 0.4, 0, recipe="quick-modern", keys=keys),
+        make("modern", 0.4, 1, recipe="quick-modern", keys=keys),
+    ]
+    (equal,) = findings_of(runs).budgets
+    dice, behind = equal.standings[0].dice, equal.standings[1].behind
+    assert (dice.mean, dice.n, dice.sd) == (pytest.approx(0.7), 2, pytest.approx(0.02**0.5))
+    assert behind is not None
+    assert behind.mean == pytest.approx(0.3)
+    entry, other = compare(runs, fold_seeds=True).entries
+    assert (entry.title, other.title) == ("quick, 2 seeds", "modern, 2 seeds")
+    assert entry.values["best_dice"].mean == pytest.approx(0.7)
 
 
 # --- Which runs belong together ----------------------------------------------------------------

@@ -62,7 +62,7 @@ def classes_figure(comparison: Comparison, columns: Columns = 1) -> Figure:
 def _title(entry: Entry, rows: Sequence[ClassRow], place: int) -> str:
     """What the legend calls an entry: with the number of runs that its bars are of where that is not all."""
     values = (row.dice[place] for row in rows)
-    return entry.title + told_counts((value.n for value in values if value is not None), len(entry.rows))
+    return entry.title + told_counts((value.n for value in values if value is not None), entry.seeds)
 
 
 def _draw(
