@@ -148,7 +148,8 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
         check_data(config, workspace)
     count = f"{run_count(plan)} runs"
     if hours := hours_of(plan):
-        count += f", {round(hours, 2):g} hours of them by budget.hours"
+        told = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+        count += f", {told} hours of them by budget.hours"
     if not common.yes:
         notices.say(plan_table(plan))
         if not sys.stdin.isatty():

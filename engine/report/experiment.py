@@ -159,6 +159,9 @@ def _head(experiment: Experiment) -> Iterator[Block]:
     runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
     state = "finished" if finished == len(rows) else f"{finished} finished"
     yield text(f"{runs}, {state}. Written {made} by seg-engine {experiment.version}.")
+    if unscored := [row for row in rows if row.ended and _has_no_score(row)]:
+        named = ", ".join(f"{row.name or row.id} ({row.id}: {row.cause or row.status})" for row in unscored)
+        yield text(f"Ended without a score, and so in no table of scores: {named}.")
     scored = [row for row in rows if row.best_dice is not None and learns_classes(row.task, row.classes)]
     if scored:
         best = max(scored, key=lambda row: row.best_dice or 0.0)
@@ -168,6 +171,11 @@ def _head(experiment: Experiment) -> Iterator[Block]:
             Marked(score(best.best_dice), "strong"),
             f" by {best.name or best.id} ({best.id}) after {best.best_epoch} of {epochs} epochs.",
         )
+
+
+def _has_no_score(row: RunRow) -> bool:
+    """Whether a run that was to learn has nothing to be compared by."""
+    return TASKS[row.task].learns and row.best_dice is None and row.best_val_loss is None
 
 
 def _results_story(experiment: Experiment) -> Iterator[Block]:

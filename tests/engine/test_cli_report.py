@@ -77,6 +77,24 @@ def test_a_seed_that_failed_and_was_made_again_counts_once(seg: Command, workspa
     assert "left out: aaaa: another of the same seed has finished" in done.err
 
 
+def test_runs_that_ended_without_a_score_are_named(seg: Command, workspace: Workspace) -> None:
+    """Tables of scores cannot have them, and a system that always diverges says something, too."""
+    diverged = MadeUpJournal()
+    diverged.begin()
+    diverged.add(Failed(cause="diverged", message="the loss became nan in epoch 1", traceback=""))
+    import_made_up_run(workspace, "aaaa1111", finished_journal(), name="good", experiment="study")
+    import_made_up_run(workspace, "bbbb2222", diverged, name="too fast", experiment="study")
+    late = MadeUpJournal()
+    late.begin()
+    late.epoch(1, 0.1, 0.2)
+    late.add(Failed(cause="diverged", message="the loss became nan in epoch 2", traceback=""))
+    import_made_up_run(workspace, "cccc3333", late, name="late", experiment="study")
+    assert seg("report study").status == 0
+    markdown = (workspace.root / "reports" / "study" / "report.md").read_text()
+    told = [line for line in markdown.splitlines() if "without a score" in line]
+    assert told == ["Ended without a score, and so in no table of scores: too fast (bbbb2222: diverged)."]
+
+
 def test_no_two_experiments_share_a_folder_and_none_leaves_it() -> None:
     names = ["a b", "a-b", "a/b", "a%2Fb", "..", ".", "straße", "a\n"]
     folders = [folder_name(name) for name in names]

@@ -77,6 +77,16 @@ def test_the_network_is_an_ingredient_of_a_recipe_that_has_another(tmp_path: Pat
     assert swapped.optimizer == get_recipe("quick-modern").optimizer
 
 
+def test_the_network_is_left_out_without_its_auxiliary_heads(tmp_path: Path) -> None:
+    """They are an ingredient of their own: what both bought together would be nobody's."""
+    contest = replace(QUICK, recipe="street-fast", breadth=8)
+    configs = planned(tmp_path, contest)
+    swapped = configs["street-fast without its network (0.5 h)"].model.model_dump()
+    baseline = configs["paper-unet (0.5 h)"].model.model_dump()
+    assert (swapped["deep_supervision"], baseline["deep_supervision"]) == (1, 0)
+    assert swapped == baseline | {"deep_supervision": 1}
+
+
 def test_a_tuned_unet_has_a_run_for_each_learning_rate(tmp_path: Path) -> None:
     configs = planned(tmp_path, replace(QUICK, images=0, ablate="none", rates=(0.001, 0.01)))
     assert list(configs) == [

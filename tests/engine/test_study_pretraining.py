@@ -69,6 +69,9 @@ def test_budgets_are_images_too() -> None:
         (Question("quick-modern", 0, 0), [], "--budget and --images: are both 0"),
         (Question("quick-modern", labels=(1.5,)), [], r"--labels: 1\.5 is not allowed"),
         (Question("quick-modern", share=0), [], "--share: 0 is not allowed"),
+        (Question("quick-modern", 0, 1), [], "--images 1: is too little .* nothing for pre-training"),
+        (Question("quick-modern", 1, 9, share=0.99), [], "--images 9: .* leaves nothing for training"),
+        (Question("quick-modern", 1e-6, 9), [], "--budget 1e-06: is too little to be divided"),
         (Question("quick-modern"), ["budget.hours=2"], r"budget\.hours: is set by the study itself"),
     ],
 )

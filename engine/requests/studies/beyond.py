@@ -12,6 +12,7 @@ from engine.config.ingredients import found_in, network_instead
 from engine.config.keys import ConfigError, parse_assignments, validate, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
+from engine.models import ModelSection
 from engine.requests.configs import base_config, default_name, with_data_root
 from engine.requests.studies.plan import PlannedRun, problems_of, sized
 
@@ -64,7 +65,7 @@ def beyond_plan(root: Path, contest: Contest, assignments: Sequence[str]) -> lis
         (*each, budget) for budget in budgets.values() for each in [*opponents.items(), (name, recipe)]
     ]
     if contest.ablate != "none":
-        unet = network_instead(opponents[BASELINES[0]].model)
+        unet = network_instead(_with_heads_of(recipe, opponents[BASELINES[0]].model))
         with problems_of(name):
             parts = found_in(recipe, [unet])
         if not parts:
@@ -130,6 +131,12 @@ def _opponent(
     with problems_of(name):
         narrowed = with_values(config, sized(config, breadth, ""))
         return with_values(validate(narrowed.model_dump() | around), values)
+
+
+def _with_heads_of(recipe: RunConfig, network: ModelSection) -> ModelSection:
+    """A network with as many auxiliary heads as that of the recipe: they are an ingredient of their own."""
+    heads = getattr(recipe.model, "deep_supervision", 0)
+    return network.model_copy(update={"deep_supervision": heads}) if heads else network
 
 
 def _tuned_unet(rate: float) -> RunConfig:

@@ -104,7 +104,7 @@ def _pretrained(
 ) -> PlannedRun:
     """A training on what its pre-training leaves of a budget."""
     hours, images = budget["budget.hours"], budget["budget.images"]
-    before = {"budget.hours": round(share * hours, 6), "budget.images": round(share * images)}
+    before = dict(zip(budget, _of_pretraining(share, hours, images), strict=True))
     after = {
         "budget.hours": hours - before["budget.hours"],
         "budget.images": images - before["budget.images"],
@@ -114,6 +114,11 @@ def _pretrained(
     every = {"validation.every": max(1, round(config.validation.every * config.data.label_fraction))}
     trained = with_values(config, {**after, "pretrain.noise": noise, "init.parts": parts})
     return PlannedRun(name, trained, seeds, first=with_values(first, before | every))
+
+
+def _of_pretraining(share: float, hours: float, images: int) -> tuple[float, int]:
+    """What pre-training has of a budget of hours or images."""
+    return round(share * hours, 6), round(share * images)
 
 
 def _labelled(recipe: RunConfig, labels: float) -> dict[str, Any]:
@@ -148,6 +153,14 @@ def _refuse_impossible(question: Question) -> None:
         for value in values
         if not 0 < value <= most
     ]
+    hours, images = _of_pretraining(question.share, question.hours, question.images)
+    for option, whole, before in (("--budget", question.hours, hours), ("--images", question.images, images)):
+        if not problems and whole and not 0 < before < whole:  # a budget of 0 would be none
+            nothing_for = "training" if before else "pre-training"
+            problems.append(
+                f"{option} {whole:g}: is too little to be divided; --share {question.share:.3g} leaves "
+                f"nothing for {nothing_for}"
+            )
     if not question.hours and not question.images:
         problems.append("--budget and --images: are both 0; one of them must be above")
     if problems:
