@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.cli.console import notices, progress_bar
 from engine.cli.queue import tell_queued
+from engine.cli.reading import has_database, open_existing
 from engine.cli.run import check_data
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
@@ -146,6 +147,7 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
         check_runnable(config)
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
+    note_what_is_there(workspace, plan, experiment)
     count = f"{run_count(plan)} runs"
     if hours := hours_of(plan):
         told = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
@@ -159,6 +161,23 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
         cards = queue_plan(workspace, store, plan, experiment, common.priority)
     tell_queued(workspace, cards, common.as_json)
     notices.say(f"{count} queued; when they have finished: {typed('report', experiment)}")
+
+
+def note_what_is_there(workspace: Workspace, plan: Plan, experiment: str) -> None:
+    """Tell of runs that an experiment has already, unless they failed: to queue them again costs as much as
+    before."""
+    if not has_database(workspace):
+        return
+    with open_existing(workspace) as store:
+        there = {
+            row.name for row in store.runs(experiment=experiment) if row.status not in ("failed", "lost")
+        }
+    names = [name for planned in plan for name, _ in planned.runs()]
+    if again := sum(name in there for name in names):
+        notices.note(
+            f"{experiment} has runs of these names already, {again} of {len(names)}: they would be made once "
+            "more; --experiment NAME keeps a study apart, seed=N begins with another seed"
+        )
 
 
 def plan_table(plan: Plan) -> Text:

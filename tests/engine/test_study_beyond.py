@@ -200,6 +200,15 @@ def test_a_seed_of_all_comes_before_the_next_seed(
     assert called == [workspace]
 
 
+def test_a_study_that_is_asked_for_twice_says_what_is_there(seg: Command, scenes: Path) -> None:
+    study = f"study beyond --data '{scenes}' {SMALL} --budget 0 --images 16 --ablate none"
+    assert "already" not in seg(f"{study} --yes").err
+    told = "beyond has runs of these names already, 6 of 6: they would be made once more; --experiment NAME"
+    assert told in " ".join(seg(study).err.split())
+    assert "already, 3 of 6" in " ".join(seg(f"{study} seed=1").err.split())
+    assert "already" not in seg(f"{study} --experiment other").err
+
+
 def test_rates_without_a_tuned_unet_are_a_slip(seg: Command, tmp_path: Path) -> None:
     done = seg(f"study beyond --data {tmp_path} --lr 0.1")
     assert "error: --lr: is of the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all" in done.err
