@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, queue_or_start
-from engine.requests.average import averaged_config
+from engine.requests.average import averaged_config, begun_apart
 from engine.requests.configs import check_components
 from engine.requests.derive import source_run
 from engine.requests.refusals import Refused
@@ -30,6 +31,8 @@ def average(workspace: Workspace, wanted: Averaging) -> int:
             raise Refused(["RUN: one is named twice"])
         config = averaged_config(workspace, rows, wanted.checkpoints, wanted.out, wanted.set_key)
         check_components(config)
+        if apart := begun_apart(workspace, rows):
+            notices.note(apart)
         check_data(config, workspace, run=workspace.run_dir(rows[0].id))
         new = wanted.new
         card = RunCard(

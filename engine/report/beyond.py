@@ -113,16 +113,20 @@ def _ablation_blocks(ablation: Ablation) -> Iterator[Block]:
         "explains the difference; of 20 ingredients without any effect, one will seem to have one."
     )
     header = ["ingredient", "what it is", "seeds", "without it", "Dice bought", "mIoU bought", "verdict"]
-    yield table(header, map(_bought_cells, ablation.bought), numbers_from=2)
+    lines = (_bought_cells(bought, ablation.subject) for bought in ablation.bought)
+    yield table(header, lines, numbers_from=2)
     yield from unfinished([ablation.subject, *(bought.without for bought in ablation.bought)])
 
 
-def _bought_cells(bought: Bought) -> list[Cell]:
+def _bought_cells(bought: Bought, subject: Group) -> list[Cell]:
+    """A line of the table; the score without the ingredient is of the seeds that the recipe has, too."""
+    seeds = {run.row.seed for run in subject}
+    without = [run for run in bought.without if run.row.seed in seeds] or bought.without
     return [
         bought.ingredient.name,
         bought.ingredient.about,
         "-" if bought.dice is None else str(bought.dice.n),
-        score(_mean_dice(bought.without)),
+        score(_mean_dice(without)),
         *difference_cells(bought.dice),
         *difference_cells(bought.miou),
         verdict(bought.dice),

@@ -55,13 +55,28 @@ def averaged_config(
         for name in checkpoints_of(workspace.run_dir(row.id), which or ("best" if len(rows) > 1 else "kept"))
     ]
     if len(found) < 2:
-        keep = "; checkpoint.keep_every=N makes a run keep those of every Nth epoch"
-        raise Refused([f"--checkpoints: {', '.join(found) or 'none'} is too little to average{keep}"])
+        name = Path(found[0]).name
+        keep = "checkpoint.keep_every=N makes a run keep those of every Nth epoch"
+        raise Refused([f"--checkpoints: {rows[0].id} has only {name} of these; an average takes two; {keep}"])
     about = {"checkpoints": found, "out": _free_path(out)}
     table = with_values(first, PLAIN | values).model_dump()
     config = validate(table | NOT_TAKEN_OVER | _BY_ITSELF | {"task": "average", "average": about})
     check_hardware(config)
     return config
+
+
+def begun_apart(workspace: Workspace, rows: Sequence[RunRow]) -> str:
+    """What people should know of runs that began with different random weights; "" where there are none. Only
+    from a common start do networks come to rest so near each other that their mean is one (Wortsman et al.
+    2022)."""
+    configs = [trained_config(workspace, row) for row in rows]
+    starts = {config.init.weights or config.model.weights_source() or config.seed for config in configs}
+    if len(starts) < 2:
+        return ""
+    return (
+        "these runs began with different weights, so the mean of their weights may score far below each of "
+        "them; runs with the same init.weights, or of one seed, average well"
+    )
 
 
 def checkpoints_of(run: RunDir, which: str) -> list[str]:

@@ -207,6 +207,18 @@ def test_the_report_says_what_was_bought_what_is_noise_and_what_was_chosen(
     assert lines["weight decay"].endswith("| harms |")
 
 
+def test_a_score_without_an_ingredient_is_of_the_seeds_that_the_recipe_has(make: Make) -> None:
+    """Or the difference beside it would not be that of the two scores."""
+    runs = [
+        make("quick", 0.6, 0),
+        *(make("flipless", 0.5 + 0.2 * seed, seed, keys={"augment.flip": 0}) for seed in range(2)),
+        *(make("wdless", 0.4, seed, keys={"optimizer.weight_decay": 0}) for seed in range(2)),
+    ]
+    page = to_markdown(beyond_blocks(findings_of(runs), {}))
+    (line,) = (line for line in page.splitlines() if line.startswith("| flips"))
+    assert "| 1 | 0.5000 | +0.1000 |" in line
+
+
 def test_runs_that_have_not_finished_are_named_below_their_tables(make: Make) -> None:
     keys = {"budget.hours": 1.0}
     runs = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.requests.average import averaged_config, checkpoints_of
+from engine.requests.average import averaged_config, begun_apart, checkpoints_of
 from engine.requests.refusals import Refused
 from engine.store import RunRow
 from engine.workspace import Workspace
@@ -42,6 +43,22 @@ def test_of_one_run_the_kept_epochs_and_of_several_the_best(workspace: Workspace
     assert names(both) == ["aaaaaaaa/best.pt", "bbbbbbbb/best.pt"]
 
 
+def test_runs_that_began_with_different_weights_are_told(workspace: Workspace) -> None:
+    number = itertools.count()
+
+    def told(*changes: dict[str, object]) -> str:
+        configs = [with_values(CONFIG, {"pretrain.epochs": 0} | change) for change in changes]
+        return begun_apart(
+            workspace, [made(workspace, f"run{next(number):05d}", config) for config in configs]
+        )
+
+    assert told({"seed": 1}, {"seed": 2}).startswith("these runs began with different weights")
+    assert told({"seed": 1, "optimizer.lr": 0.1}, {"seed": 1, "optimizer.lr": 0.2}) == ""
+    start = {"init.weights": "../pppppppp/checkpoints/best.pt"}
+    assert told({"seed": 1} | start, {"seed": 2} | start) == ""
+    assert told(start, {"init.weights": "../qqqqqqqq/checkpoints/best.pt"}) != ""
+
+
 @pytest.mark.parametrize(
     ("which", "found"),
     [
@@ -70,9 +87,8 @@ def test_what_cannot_be_averaged_is_refused_in_a_line(workspace: Workspace, tmp_
     there = "it has best.pt, epoch_0010.pt, epoch_0020.pt, epoch_0030.pt, last.pt"
     assert refused([one], "11..19") == f"--checkpoints 11..19: aaaaaaaa has no such checkpoint; {there}"
     assert refused([one], "worst").startswith("--checkpoints worst: must be best, last, kept, an epoch N")
-    assert "../aaaaaaaa/checkpoints/best.pt is too little to average; checkpoint.keep_every" in refused(
-        [one], "best"
-    )
+    few = "--checkpoints: aaaaaaaa has only best.pt of these; an average takes two; checkpoint.keep_every=N"
+    assert refused([one], "best").startswith(few)
     assert refused([one], "", tmp_path / "there.pt") == f"--out {tmp_path}/there.pt: is there already"
     assert "there is no folder" in refused([one], "", tmp_path / "gone" / "a.pt")
     assert refused([one], "", None, "optimizer.lr=1").startswith("optimizer.lr: is fixed by the training; ")
