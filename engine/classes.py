@@ -10,6 +10,7 @@ Understanding", CVPR 2016 (34 ids, 19 of them evaluated).
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -240,6 +241,7 @@ def load_class_set(path: Path) -> ClassSet:
     except InputFileError as error:
         raise ClassSetError(str(error)) from error
 
+    _refuse_misspelt(table, ("name", "void", "labels", "class"), f"{path}")
     entries = table.get("class")
     painted = table.get("labels", "ids") == "colors"
     if not painted and table.get("labels", "ids") != "ids":
@@ -274,6 +276,7 @@ def _class_from(entry: object, where: str, painted: bool) -> ClassInfo:
     """A class; where labels are painted, its colours stand where ids are otherwise."""
     if not isinstance(entry, dict):
         raise ClassSetError(f"{where}: is not a table with name, color and ids")
+    _refuse_misspelt(entry, ("name", "color", "ids", "also", "critical"), where)
     name, color = entry.get("name"), entry.get("color")
     if not isinstance(name, str) or not name.strip():
         raise ClassSetError(f'{where}: needs a name, such as name = "road"')
@@ -288,10 +291,19 @@ def _class_from(entry: object, where: str, painted: bool) -> ClassInfo:
             raise ClassSetError(f'{where} ({name}): has ids, though labels = "colors"; use one of the two')
         also = _colors_from(entry.get("also", []), f"{where} ({name}): also")
         return ClassInfo(name, (red, green, blue), (pack((red, green, blue)), *also), critical)
+    if "also" in entry:
+        raise ClassSetError(f'{where} ({name}): also has more colours, which need labels = "colors"')
     ids = _ids_from(entry.get("ids"), f"{where} ({name}): ids")
     if not ids:
         raise ClassSetError(f"{where} ({name}): needs at least one label value, such as ids = [7]")
     return ClassInfo(name, (red, green, blue), ids, critical)
+
+
+def _refuse_misspelt(table: Mapping[str, object], known: Collection[str], where: str) -> None:
+    """Raises ClassSetError for a key that is nearly a known one; keys of other programs may lie beside."""
+    for key in sorted(table.keys() - set(known)):
+        for meant in difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+            raise ClassSetError(f"{where}: there is no key {key!r}; did you mean {meant}?")
 
 
 def _ids_from(value: object, where: str) -> tuple[int, ...]:

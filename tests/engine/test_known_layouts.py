@@ -819,6 +819,8 @@ def test_the_first_of_several_channels_of_16_bits(kind: int, tmp_path: Path) -> 
         ('["#000000"]', '["#804080"]', "colour #804080 means both void and road"),
         ('"#00008e"', '"#00008e"\nids = [1]', r'\(car\): has ids, though labels = "colors"'),
         ('["#804081"]', '"#804081"', "also: must be a list of colours"),
+        ("void =", "viod =", r"classes.toml: there is no key 'viod'; did you mean void\?"),
+        ("also =", "als0 =", r"class 0: there is no key 'als0'; did you mean also\?"),
     ],
 )
 def test_a_colour_table_that_contradicts_itself(old: str, new: str, says: str, tmp_path: Path) -> None:
@@ -827,6 +829,17 @@ def test_a_colour_table_that_contradicts_itself(old: str, new: str, says: str, t
     assert old in text
     (tmp_path / "classes.toml").write_text(text.replace(old, new))
     with pytest.raises(DataError, match=says):
+        LAYOUTS["folder"].class_set(tmp_path)
+
+
+def test_a_table_of_ids_takes_keys_of_others_and_no_more_colours(tmp_path: Path) -> None:
+    table = '[[class]]\nname = "a"\ncolor = "#010101"\nids = [7]\nsource = "elsewhere"\n'
+    (tmp_path / "classes.toml").write_text(f'url = "https://..."\n{table}')
+    assert LAYOUTS["folder"].class_set(tmp_path).names == ("a",)
+    (tmp_path / "classes.toml").write_text(table + 'also = ["#020202"]\n')
+    with pytest.raises(
+        DataError, match=r'class 0 \(a\): also has more colours, which need labels = "colors"'
+    ):
         LAYOUTS["folder"].class_set(tmp_path)
 
 
