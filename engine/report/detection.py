@@ -58,7 +58,8 @@ def corruption_table(rows: Sequence[CorruptionRow], width: int | None = None) ->
     names = corruptions_of(rows)
     strengths = sorted({row.strength for row in rows if row.strength})
     lines = [[clean, *(by_place.get((name, strength)) for strength in strengths)] for name in names]
-    means = [mean_of(line[1:]) for line in lines]
+    # Of a run that is at work some strengths are not there yet, and the mean of the mild ones would flatter.
+    means = [mean_of(line[1:]) if None not in line[1:] else None for line in lines]
     columns = [
         Column("corruption", names),
         Column("clean", [score(line[0]) for line in lines], right=True),
@@ -66,10 +67,14 @@ def corruption_table(rows: Sequence[CorruptionRow], width: int | None = None) ->
             Column(str(strength), [score(line[place]) for line in lines], right=True)
             for place, strength in enumerate(strengths, start=1)
         ),
-        Column("mean 1-5", [score(mean) for mean in means], right=True),
+        Column(_mean_title(strengths), [score(mean) for mean in means], right=True),
         Column("kept", [share(kept(mean, clean)) for mean in means], right=True, rank=1),
     ]
     return text_table(columns, width)
+
+
+def _mean_title(strengths: Sequence[int]) -> str:
+    return f"mean {strengths[0]}-{strengths[-1]}" if len(strengths) > 1 else "mean"
 
 
 def corruptions_of(rows: Sequence[CorruptionRow]) -> list[str]:

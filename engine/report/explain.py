@@ -44,6 +44,7 @@ _WIDE = 10.0
 """Positive numbers that are so many times apart are shown on a logarithmic axis."""
 _FEWEST = 3
 """Runs below which there is nothing to explain."""
+_LEFT_OUT = "left out: "
 
 
 class ExplainError(EngineError, ValueError):
@@ -132,7 +133,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
     metric = MEASURES[measure]
     kept, notes = _usable(rows, metric, unfinished)
     if len(kept) < _FEWEST:
-        why = "; ".join(notes)
+        why = "; ".join([*notes[:1], *(note.removeprefix(_LEFT_OUT) for note in notes[1:])])
         raise ExplainError(
             f"{len(kept)} of {len(rows)} runs can be explained, and it takes {_FEWEST}{why and f': {why}'}"
         )
@@ -178,7 +179,9 @@ def _usable(rows: Sequence[RunRow], metric: Metric, unfinished: bool) -> tuple[l
         if not learns_classes(row.task, row.classes) and not TASKS[row.task].learns:
             reason = f"of the task {row.task}, which scores the network of another run"
         elif row.status != "finished" and not unfinished:
-            reason = f"{row.status}, so their score is of a part of the training"
+            has_score = getattr(row, metric.name) is not None
+            what = "the score of a part of the training" if has_score else "no score yet"
+            reason = f"{row.status}, with {what}"
         elif getattr(row, metric.name) is None:
             reason = f"without a {metric.title}"
         elif not math.isfinite(getattr(row, metric.name)):
@@ -187,7 +190,7 @@ def _usable(rows: Sequence[RunRow], metric: Metric, unfinished: bool) -> tuple[l
             kept.append(row)
             continue
         reasons.setdefault(reason, []).append(row.name or row.id)
-    return kept, [f"left out: {_named(names)}, {reason}" for reason, names in reasons.items()]
+    return kept, [f"{_LEFT_OUT}{_named(names)}, {reason}" for reason, names in reasons.items()]
 
 
 def _named(names: Sequence[str], most: int = 3) -> str:

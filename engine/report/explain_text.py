@@ -41,7 +41,11 @@ def notes(explanation: Explanation) -> list[Text]:
     """What was left out and what cannot be told, then how importance is computed."""
     told = [Text(f"note: {one_line(note)}", "yellow", no_wrap=False) for note in explanation.notes]
     constant = "All other keys are the same in all runs. " if explanation.constant else ""
-    return [*told, Text(constant + METHOD, "dim", no_wrap=False)]
+    shown = next(filter(None, map(trend, explanation.factors)), "")
+    signed = (
+        f" A signed number such as {shown}: Spearman's rank correlation of key and score." if shown else ""
+    )
+    return [*told, Text(constant + METHOD + signed, "dim", no_wrap=False)]
 
 
 def factors_table(explanation: Explanation, width: int | None) -> Text:

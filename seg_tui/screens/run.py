@@ -118,7 +118,12 @@ class RunScreen(Acting):
         Binding("d", "delete", "delete", tooltip="Delete the run with its files; asks first"),
         Binding("t", "tag", "tag", tooltip="Edit the tags"),
         Binding("o", "note", "note", tooltip="Edit the note"),
-        Binding("z", "undo", "undo", tooltip="Undo the last change of tags, note, name, experiment, archive"),
+        Binding(
+            "z",
+            "undo",
+            "undo",
+            tooltip="Undo the last change of tags, note, name, experiment, archive or protection",
+        ),
         Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
         Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),

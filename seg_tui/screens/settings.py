@@ -38,6 +38,10 @@ class SettingsScreen(ModalScreen[None]):
         & Horizontal { height: auto; }
         & .name { width: 20; text-style: bold; }
         & Select, & Input, & Choice { width: 1fr; }
+        & Select:focus > SelectCurrent { background: $primary; }
+        & Select:focus > SelectCurrent Static#label { color: $block-cursor-foreground; text-style: bold; }
+        &:ansi Select:focus > SelectCurrent { background: ansi_default; }
+        &:ansi Select:focus > SelectCurrent Static#label { color: ansi_default; text-style: bold reverse; }
         & Ticks { width: 1fr; height: auto; border: none; padding: 0; background: $surface; }
         & #wrong { color: $error; height: auto; }
         & .saved { color: $text-muted; }
@@ -53,7 +57,7 @@ class SettingsScreen(ModalScreen[None]):
         settings = self.tui.settings
         names = {*self.app.available_themes, settings.theme} - {""}  # that of the file may not exist
         themes = [(AS_TERMINAL, ""), *((name, name) for name in sorted(names))]
-        with box(VerticalScroll(), "Settings", "escape: back"):
+        with box(VerticalScroll(can_focus=False), "Settings", "tab: next · space: change · escape: back"):
             yield from self._line(
                 "theme", Select(themes, value=settings.theme, allow_blank=False, compact=True, id="theme")
             )

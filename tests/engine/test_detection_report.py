@@ -79,6 +79,22 @@ def test_show_tells_the_newest_of_each(seg: Command, looked_at: Workspace) -> No
     assert len(record["corruptions"]) == 5
 
 
+def test_the_mean_over_strengths_waits_for_all_of_them(seg: Command, looked_at: Workspace) -> None:
+    page = seg("show good").out
+    line = next(line for line in page.splitlines() if line.startswith("corruption"))
+    assert "mean 1-2" in line
+    under_way = robustness_journal()
+    under_way.events = under_way.events[:-2]  # fog is known at strength 1 alone
+    config = robustness_config(GOOD)
+    import_made_up_run(looked_at, "rrrr3333", under_way, config=config, name="under way")
+    noise, fog = (
+        next(line.split() for line in seg("show rrrr3333").out.splitlines() if line.startswith(kind))
+        for kind in ("noise", "fog")
+    )
+    assert noise == ["noise", "0.8000", "0.7000", "0.5000", "0.6000", "75.0", "%"]
+    assert fog == ["fog", "0.8000", "0.5000", "-", "-", "-"]
+
+
 def test_compare_has_a_table_of_scores(seg: Command, looked_at: Workspace) -> None:
     table = seg("compare good other").out
     assert "out-of-distribution detection" in table

@@ -79,6 +79,9 @@ def test_the_keys_come_by_importance_with_what_was_left_out(seg: Command, worksp
     assert text.startswith("best Dice of 12 runs, 6 configs\n")
     assert "optimizer.lr = data.workers" in text
     assert "(seed)" in text
+    assert "A signed number such as +0.95: Spearman's rank correlation of key and score." in " ".join(
+        text.split()
+    )
     assert "one-way analysis of variance" in text
 
     alone = seg("explain " + " ".join(f"run{number}" for number in range(0, 12, 2)) + " --json").json
@@ -101,6 +104,10 @@ def test_the_keys_come_by_importance_with_what_was_left_out(seg: Command, worksp
         (
             "explain run0 broken scored",
             "1 of 3 runs can be explained, and it takes 3: left out: broken, failed",
+        ),
+        (
+            "explain run0 broken scored",
+            "left out: broken, failed, with no score yet; scored, of the task evaluate",
         ),
         ("explain run0 'dice>0.1'", "dice>0.1: is a filter beside names of runs"),
         ("explain nobody", "nobody"),

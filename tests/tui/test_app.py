@@ -6,7 +6,9 @@ import shutil
 import sqlite3
 
 import pytest
+from textual.color import Color
 from textual.widgets import Input, Select
+from textual.widgets._select import SelectCurrent
 
 from engine.run.journal import read_all
 from engine.workspace import Workspace
@@ -129,6 +131,20 @@ async def test_settings_hold_at_once_and_are_kept_in_the_workspace(workspace: Wo
         assert app.settings == kept
         assert kept == Settings("textual-light", columns, 2.5, "bright", pane=False)
         assert "experiment" not in run_lines(app)[0]
+
+
+async def test_settings_show_which_of_them_a_key_would_change(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        theme, curves = (app.screen.query_one(name, Select) for name in ("#theme", "#curves"))
+        await until(pilot, lambda: app.focused is theme)
+        accent = Color.parse(app.get_css_variables()["primary"])
+        await pilot.press("tab")
+        await settled(pilot)
+        assert app.focused is curves
+        shown = [select.query_one(SelectCurrent).styles.background for select in (theme, curves)]
+        assert [background == accent for background in shown] == [False, True]
 
 
 async def test_a_table_without_any_column_is_refused(workspace: Workspace) -> None:
