@@ -115,12 +115,14 @@ class Group:
     def size(self) -> str:
         return "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
 
-    @property
-    def statuses(self) -> str:
-        """How many runs are of each status, the liveliest first: "2 running, 3 finished"."""
+    def statuses(self, width: int) -> str:
+        """How many runs are of each status, the liveliest first: "2 running, 3 finished"; where there is no
+        room for all of that, "2 running of 5"."""
         counts = Counter(run.status for run in self.runs)
         order = ("running", "starting", "stopping", "queued", "failed", "lost", "stopped", "finished")
-        return ", ".join(f"{counts[status]} {status}" for status in order if status in counts)
+        told = [f"{counts[status]} {status}" for status in order if status in counts]
+        whole = ", ".join(told)
+        return whole if len(whole) <= width else f"{told[0]} of {len(self.runs)}"
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,14 @@ class TableViews:
             self.obey()
         else:
             self._tui.change_settings(columns=columns)
+        self._dashboard.call_after_refresh(self._tell_left_out)
+
+    def _tell_left_out(self) -> None:
+        """Columns that somebody has named are not left out without a word."""
+        left_out, pane = self._dashboard.table.columns.left_out, self._dashboard.query_one("#pane")
+        if left_out and self.columns != tuple(BY_KEY):
+            more = "; V hides the side pane" if pane.display and not pane.has_class("below") else ""
+            self._tui.tell(f"no room here for {', '.join(left_out)}{more}")
 
     # ------------------------------------------------------------------ views
 
@@ -119,6 +127,7 @@ class TableViews:
             if choice.startswith("take:"):
                 name = choice.removeprefix("take:")
                 self._take(name, str(known[name]))
+                self._dashboard.call_after_refresh(self._tell_left_out)
             elif choice == "usual":
                 self._show("", View())
             elif (folder := own if choice == "own" else shared) is None:

@@ -77,7 +77,7 @@ def _group_text(group: Group, folded: bool, column: Column, width: int, seen: Se
             names.add(group.label)
             return f"{'▸' if folded else '▾'} {names.fit(group.label, width - 2)}"
         case "status":
-            return group.statuses
+            return group.statuses(width)
         case "progress":
             return f"n = {len(group.runs):,}"
         case "best" | "last" | "miou":

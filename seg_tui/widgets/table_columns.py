@@ -52,11 +52,13 @@ TELLING = replace(
 
 
 class TableColumns:
-    """The columns of one table. `widths` has those that are shown, each with its width in characters; `seen`
-    what its lines tell besides the summaries of runs."""
+    """The columns of one table. `widths` has those that are shown, each with its width in characters;
+    `left_out` the keys of those that there is no room for; `seen` what its lines tell besides the summaries
+    of runs."""
 
     def __init__(self) -> None:
         self.widths: list[tuple[Column, int]] = []
+        self.left_out: tuple[str, ...] = ()
         self._curves: dict[str, str] = {}
         self.seen = Seen(curves=self._curves)
         self._chosen: tuple[Column, ...] = COLUMNS
@@ -150,6 +152,8 @@ class TableColumns:
         if not self._names_tell:
             columns = [TELLING if column.key == TELLING.key else column for column in columns]
         before, self.widths = self.widths, widths_for(columns, room, lengths) if room > 0 else []
+        shown = {column.key for column, _ in self.widths}
+        self.left_out = tuple(column.key for column in columns if column.key not in shown)
         return self.widths != before
 
     def cells(self, line: Line, collapsed: Collection[str]) -> tuple[Cell, ...]:

@@ -32,7 +32,7 @@ from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_pane import RunPane
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import make_app, opened, run_lines, screen_text, settled, until
+from tests.tui.conftest import make_app, notices, opened, run_lines, screen_text, settled, until
 from tests.tui.made_up_workspace import NOW, add
 
 
@@ -252,6 +252,32 @@ async def test_columns_are_chosen_sorted_by_and_kept_as_a_view(workspace: Worksp
         (shared / "wrong.toml").write_text('sort = "dcie"')
         await pilot.press("f3")
         await until(pilot, lambda: "did you mean dice?" in screen_text(app), "what is wrong with the other")
+
+
+@pytest.mark.asyncio
+async def test_chosen_columns_without_room_are_named(workspace: Workspace) -> None:
+    async with opened(workspace, (120, 40)) as (app, pilot):
+        table = app.screen.table
+        await pilot.press("f4", *"status name optimizer.lr optimizer.name best seed duration", "enter")
+        await until(pilot, lambda: notices(app), "the notice")
+        assert notices(app) == ["no room here for seed, duration; V hides the side pane"]
+        assert table.columns.left_out == ("seed", "duration")
+        await pilot.press("V")
+        await settled(pilot)
+        assert table.columns.left_out == ()
+
+
+@pytest.mark.asyncio
+async def test_the_statuses_of_a_group_are_cut_at_a_word(workspace: Workspace) -> None:
+    async with opened(workspace, (80, 24)) as (app, pilot):
+        await pilot.press("g")
+        await settled(pilot)
+        line = next(line for line in run_lines(app) if "▾ lr" in line)
+        assert line.split("▾")[0].strip() == "1 running of 2"
+    async with opened(workspace, (160, 40)) as (app, pilot):
+        await pilot.press("g")
+        await settled(pilot)
+        assert "1 running, 1 queued" in screen_text(app)
 
 
 @pytest.mark.asyncio
