@@ -61,7 +61,9 @@ class Drawing:
 
     def _curves_of(self, place: int, entry: Entry) -> list[Curve]:
         """The curve of an entry; of several seeds their mean, with each of them faint behind it, or over the
-        time each of them."""
+        time each of them. Runs that score another's network have none, and take no room in the legend."""
+        if not any(TASKS[row.task].learns for row in entry.rows):
+            return []
         choice = self.choice
         name, color = f"{entry.letter} {self._short(entry.title)}", self._color(place)
         epochs = {run.row.id: run.epochs for run in self.runs}

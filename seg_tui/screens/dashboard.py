@@ -111,10 +111,7 @@ class Dashboard(Acting):
         Binding("t", "tag", "tag", tooltip="Edit the tags"),
         Binding("o", "note", "note", tooltip="Edit the note"),
         Binding(
-            "z",
-            "undo",
-            "undo",
-            tooltip="Undo the last change of tags, note, name, experiment, archive or protection",
+            "z", "undo", "undo", tooltip="Undo changes of tags, note, name, experiment, archive, protection"
         ),
         Binding("v", "view", "view", tooltip="Side pane: overview, classes, log, config"),
         Binding("V", "pane", "pane", tooltip="Show or hide the side pane"),

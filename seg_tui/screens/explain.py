@@ -83,7 +83,7 @@ class ExplainScreen(Acting):
         Binding("c", "compare_best", "compare best", tooltip="Compare the best configs' runs"),
         Binding("y", "copy_id", "copy ids", tooltip="Copy the runs' ids"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
-        *(Binding(str(n), f"nth_tab({n})", f"view {n}", show=False) for n in range(1, len(TABS) + 1)),
+        *(Binding(str(n), f"nth_tab({n})", "", show=False) for n in range(1, len(TABS) + 1)),
     ]
 
     def __init__(self, run_ids: tuple[str, ...]) -> None:

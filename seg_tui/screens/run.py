@@ -119,15 +119,12 @@ class RunScreen(Acting):
         Binding("t", "tag", "tag", tooltip="Edit the tags"),
         Binding("o", "note", "note", tooltip="Edit the note"),
         Binding(
-            "z",
-            "undo",
-            "undo",
-            tooltip="Undo the last change of tags, note, name, experiment, archive or protection",
+            "z", "undo", "undo", tooltip="Undo changes of tags, note, name, experiment, archive, protection"
         ),
         Binding("f", "folder", "folder", tooltip="Show the run's folder and copy its path"),
         Binding("y", "copy_id", "copy id", tooltip="Copy the run's id"),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
-        *(Binding(str(place), f"nth_tab({place})", f"tab {place}", show=False) for place in range(1, 10)),
+        *(Binding(str(place), f"nth_tab({place})", "", show=False) for place in range(1, 10)),
     ]
 
     def __init__(self, run_id: str) -> None:

@@ -109,8 +109,9 @@ def time_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """At most `most` values between 10**low and 10**high, as exponents: powers of ten, or 1, 2 and 5 times
-    them where few powers lie in between; two at least where `most` is 2 or more."""
+    """At most `most` values between 10**low and 10**high, as exponents: powers of ten, 1, 2 and 5 times them
+    where few powers lie in between, or round values a step apart where there is hardly one of those; two at
+    least where `most` is 2 or more."""
     for leading in ((1, 2, 5), (1,)):
         found = [
             math.log10(factor) + power
@@ -123,7 +124,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     if len(found) > most:
         chosen = found[:: math.ceil(len(found) / most)]
         return chosen if len(chosen) > 1 or most < 2 else [found[0], found[-1]]
-    return ticks(low, high, most)
+    return [math.log10(value) for value in ticks(10**low, 10**high, most)]
 
 
 def tick_labels(values: Sequence[float]) -> list[str]:
@@ -157,6 +158,8 @@ def reading(value: float | None) -> str:
     size = abs(value)
     if size and (size < 1e-3 or size >= 1e5):
         return f"{value:.2e}"
+    if size and size < 1e-2:
+        return f"{value:.5f}"  # learning rates of 0.00125 and 0.0013 are not the same
     return f"{value:.4f}" if size < 10 else f"{value:.2f}"
 
 

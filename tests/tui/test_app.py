@@ -196,6 +196,7 @@ async def test_help_and_palette_know_every_key_of_a_screen(
             assert sentence(description) in commands
             assert sentence(tooltip or description) in shown
         assert "Move cursor left a word" not in shown, "how one edits text anywhere is no key of a screen"
+        assert " 3 Tab 3" not in shown, "one line names the numbers of all tabs"
         await pilot.press("escape")
         assert app.screen is screen
 

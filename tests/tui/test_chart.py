@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 
 from seg_tui.palette import CURVES, _luminance, legible
 from seg_tui.widgets.chart import Chart, Curve
-from seg_tui.widgets.curves import log_ticks, tick_labels, ticks, time_label, time_ticks
+from seg_tui.widgets.curves import log_ticks, reading, tick_labels, ticks, time_label, time_ticks
 from seg_tui.widgets.plot import smoothed
 from seg_tui.widgets.raster import DOWN, SHARED, Raster
 
@@ -115,6 +115,20 @@ def test_ticks_are_round_and_not_too_many() -> None:
     assert tick_labels([100_000.0, 100_010.0]) == ["1.0000e+05", "1.0001e+05"]
     assert [time_label(t) for t in (0, 1800, 5400)] == ["0", "30m", "1h30m"]
     assert [10**t for t in log_ticks(-2.2, 0.5, 6)] == pytest.approx([0.01, 0.1, 1.0])
+    assert [10**t for t in log_ticks(-0.6, -0.18, 4)] == pytest.approx([0.4, 0.6]), "round, too"
+
+
+def test_what_is_read_off_a_curve_tells_small_values_apart() -> None:
+    assert [reading(x) for x in (None, 0.0, 0.00125, 0.0013, 0.6031, 12.345, 2e-4, 1e6)] == [
+        "-",
+        "0.0000",
+        "0.00125",
+        "0.00130",
+        "0.6031",
+        "12.35",
+        "2.00e-04",
+        "1.00e+06",
+    ]
 
 
 @pytest.mark.parametrize("background", ["#121212", "#e0e0e0", "#ffffff", "#282a36"])

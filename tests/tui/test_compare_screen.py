@@ -20,6 +20,8 @@ from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.widgets.chart import Chart
 from tests.engine.made_up_runs import (
+    evaluation_config,
+    evaluation_journal,
     generalise_config,
     generalise_journal,
     latency_config,
@@ -217,6 +219,17 @@ async def test_runs_without_scores_are_compared_too(compared: Workspace) -> None
         assert "is queued" in screen_text(app)
         await press(pilot, "2")
         assert "no scores by class" in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_runs_that_score_another_network_take_no_room_in_the_legend(compared: Workspace) -> None:
+    journal = evaluation_journal("aaaa0000", {"one": 0.5})
+    run = make_run_dir(compared.runs, "eval0000", journal, evaluation_config("aaaa0000"), name="scored")
+    with compared.open_store() as store:
+        store.journals.import_run(run)
+    async with comparing(compared, ("aaaa0000", "eval0000")) as (app, _, screen):
+        assert names(screen) == ["A unet-seed0"]
+        assert "eval0000" in screen_text(app), "its numbers are in the table"
 
 
 @pytest.mark.asyncio
