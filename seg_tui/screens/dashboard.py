@@ -271,6 +271,7 @@ class Dashboard(Acting):
         if marked:
             hidden = len(self.table.runs.marked - {run.id for run in self.table.runs.ordered})
         parts = [
+            "read-only" if self.tui.read_only or self.tui.snapshot.read_only else "",
             f"view {self._views.name}" if self._views.name else "",
             f"{marked} marked" + (f", {hidden} of them hidden" if hidden else "") if marked else "",
             "follows the newest" if self.table.runs.following else "",

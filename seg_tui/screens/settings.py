@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 AS_TERMINAL = "as the terminal can"
 YES_NO = ("yes", "no")
+NOT_KEPT = "forgotten at the end: --read-only changes nothing"
 
 
 class SettingsScreen(ModalScreen[None]):
@@ -81,11 +82,8 @@ class SettingsScreen(ModalScreen[None]):
             columns += [(name, name) for name in names_besides(chosen)]
             yield from self._line("columns", Ticks(columns, settings.columns, "columns"))
             yield Static("", id="wrong", markup=False)
-            yield Static(
-                f"saved in {settings_path(self.tui.workspace)}",
-                classes="saved",
-                markup=False,
-            )
+            where = f"saved in {settings_path(self.tui.workspace)}"
+            yield Static(NOT_KEPT if self.tui.read_only else where, classes="saved", markup=False)
 
     def _line(self, name: str, field: Any) -> ComposeResult:
         with Horizontal():

@@ -25,6 +25,14 @@ TOLD_KEYS = ("epochs", "batch_size", "data.size", "optimizer.name", "optimizer.l
 """Keys whose value is told of every recipe."""
 
 
+class RecipeList(OptionList):
+    """The names."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "choose", tooltip="Begin a run with this recipe"),
+    ]
+
+
 class RecipeChooser(Horizontal):
     """The recipes; enter takes one."""
 
@@ -50,7 +58,7 @@ class RecipeChooser(Horizontal):
             self.recipe = recipe
 
     def compose(self) -> ComposeResult:
-        names = OptionList(*(Option(name, id=name) for name in RECIPES), compact=True, markup=False)
+        names = RecipeList(*(Option(name, id=name) for name in RECIPES), compact=True, markup=False)
         yield pane(names, "Recipes")
         with pane(VerticalScroll(can_focus=False), "What it is for"):
             yield Static(markup=False)

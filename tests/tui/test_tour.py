@@ -122,6 +122,13 @@ async def test_a_dashboard_for_looking_offers_and_does_nothing_that_writes(works
             "agent",
         }
         assert {"open", "compare", "filter", "app.help"} <= offered
+        await until(pilot, lambda: "read-only" in screen_text(app).splitlines()[0], "the title says so")
+        await pilot.press("f2")
+        await until(
+            pilot, lambda: "forgotten at the end: --read-only" in screen_text(app), "the settings, too"
+        )
+        assert "saved in" not in screen_text(app)
+        await pilot.press("escape")
         app.screen.query_one(RunTable).put_cursor("dddd0000")
         await pilot.press("s", "x", "d", "R", "n", "t")
         assert len(app.screen_stack) == 2, "nothing has opened"
