@@ -251,10 +251,7 @@ class LearningTask(Task):
         every = run.config.get("gallery", {}).get("every", 0)
         if not every:
             command = typed("rerun", run.id, "gallery.every=5")
-            return (
-                f"{who} keeps no gallery, as gallery.every is 0. `{command}` makes a run that keeps one; "
-                "R does so from here."
-            )
+            return f"{who} keeps no gallery, as gallery.every is 0. `{command}` makes a run that keeps one."
         if run.ended:
             return f"{who} saved no predictions: {run.status} after epoch {run.epoch}."
         return (

@@ -68,7 +68,7 @@ KEYS: list[BindingType] = [
         "cells",
         tooltip="Class shown in a cell: the rarest, the most frequent or the middle one",
     ),
-    Binding("R", "rerun", "rerun", show=False, tooltip="New run with this config"),
+    Binding("R", "rerun", "rerun", tooltip="New run with this config"),
     Binding("home", f"look('go_to_epoch', -{_EDGE})", "first epoch", show=False, tooltip="First saved epoch"),
     Binding("end", f"look('go_to_epoch', {_EDGE})", "last epoch", show=False, tooltip="Last saved epoch"),
     Binding("up", "move(-1, 0)", "up", show=False, tooltip="Move the cross; with shift by 8"),

@@ -413,6 +413,7 @@ async def test_without_a_gallery_it_says_how_to_get_one(
         shown = " ".join(text(screen).split())
         assert "none0001 (bare)" in shown
         assert line in shown
+        assert "R rerun" in shown, "the key that begins a run with one is named"
         await press(pilot, "enter", "right_square_bracket", "z", "k")
         assert not frames(screen)
         await press(pilot, "escape")
