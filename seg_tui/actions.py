@@ -87,9 +87,10 @@ def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
 
     rows = _rows(store, ids)
     deleting.refuse_undeletable(workspace, rows)
+    others = deleting.needed_by(store, rows)
     for row in rows:
         deleting.delete(workspace, store, row)
-    return f"{_named(rows)}: deleted"
+    return f"{_named(rows)}: deleted{others and f'; {others}'}"
 
 
 def set_place(

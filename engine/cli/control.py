@@ -90,6 +90,8 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
             notices.say(problem)
         rows = named(store, prefixes)
         deleting.refuse_undeletable(workspace, rows)
+        if others := deleting.needed_by(store, rows):
+            notices.note(others)
         if not sure:
             for row in rows:
                 best = f", best Dice {row.best_dice:.4f}" if row.best_dice is not None else ""

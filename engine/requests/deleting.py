@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from engine.requests.refusals import (
@@ -38,6 +38,26 @@ def refuse_undeletable(workspace: Workspace, rows: Sequence[RunRow]) -> None:
     refuse_active(rows)
     refuse_by_folder(workspace, rows, why_undeletable)
     refuse_living(workspace, rows)
+
+
+def needed_by(store: Store, rows: Sequence[RunRow]) -> str:
+    """Which other runs cannot begin or go on without one of `rows`, in words; "" where there are none."""
+    ids = {row.id for row in rows}
+    others = (row for row in store.runs(["status!=finished"]) if row.id not in ids)
+    told = [f"{row.id} {row.name} ({use}; {row.status})" for row in others if (use := _use_of(ids, row))]
+    return f"needed by {', '.join(told)}, which cannot go on without it" if told else ""
+
+
+def _use_of(ids: Collection[str], row: RunRow) -> str:
+    """What a run that has not finished needs of runs: the network that teaches it, to its end, or the weights
+    that it has yet to begin with."""
+    uses = [("distill", "from", "its teacher")]
+    uses += [("init", "weights", "its initial weights")] if row.status == "queued" else []
+    for section, key, told in uses:
+        path = str((row.stored_config.get(section) or {}).get(key, ""))
+        if any(path.startswith(f"../{run_id}/") for run_id in ids):
+            return told
+    return ""
 
 
 def delete(workspace: Workspace, store: Store, row: RunRow) -> None:

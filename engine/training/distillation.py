@@ -71,9 +71,14 @@ def load_teacher(
     if not config.distill.teacher:
         return None
     path = Path(os.path.normpath(run_path / config.distill.teacher))
-    loaded = load_model(path, None, classes)
+    try:
+        loaded = load_model(path, None, classes)
+    except CheckpointError as error:
+        raise type(error)(f"distill.from: {error}") from error
     if problem := loaded.section.size_problem(*config.train_size):
-        raise CheckpointError(f"{path}: cannot teach on images of {config.train_size_key}: {problem}")
+        raise CheckpointError(
+            f"distill.from: {path}: cannot teach on images of {config.train_size_key}: {problem}"
+        )
     return Teacher(
         model=_frozen(loaded, config, hardware),
         built_in=MODELS.is_built_in(loaded.section.name),

@@ -11,6 +11,7 @@ import pytest
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.config.sections import PluginFile
+from engine.requests.deleting import needed_by
 from engine.requests.initial_weights import pretraining_of, settle_sources
 from engine.requests.queueing import Place, enqueue
 from engine.run.directory import RunCard, RunDir
@@ -216,6 +217,27 @@ def test_a_teacher_that_cannot_teach_is_refused_before_a_run_is_made(
         taught(workspace, store, "ccc")
     problem = f"{plugin}: the plugin that the run was made with is not there"
     assert refusal.value.problems == [f"distill.from: cccccccc: {problem}"]
+
+
+def test_whoever_deletes_a_run_hears_which_others_need_it(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+
+    def needing(run_id: str, key: str, status: str) -> None:
+        card = RunCard(run_id, f"run {run_id}", "tests", 1.0)
+        config = with_values(CONFIG, {key: "../aaaaaaaa/checkpoints/best.pt"})
+        workspace.run_dir(run_id).create(card, config)
+        store.lifecycle.create(card, config, status)
+
+    needing("bbbbbbbb", "distill.from", "finished")
+    needing("cccccccc", "init.weights", "stopped")  # has weights of its own by now
+    row = store.run("aaaaaaaa")
+    assert needed_by(store, [row]) == ""
+    needing("dddddddd", "distill.from", "stopped")
+    needing("eeeeeeee", "init.weights", "queued")
+    told = needed_by(store, [row])
+    assert "dddddddd run dddddddd (its teacher; stopped)" in told
+    assert "eeeeeeee run eeeeeeee (its initial weights; queued)" in told
+    assert needed_by(store, [row, store.run("dddddddd"), store.run("eeeeeeee")]) == ""
 
 
 def test_a_pre_training_run_has_no_teacher(workspace: Workspace, store: Store) -> None:

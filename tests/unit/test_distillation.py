@@ -157,7 +157,7 @@ def test_what_cannot_teach_is_refused_in_a_line(keep: Keep, change: dict[str, ob
     path = keep(**change)
     with pytest.raises(CheckpointError) as refusal:
         loaded(path)
-    assert str(refusal.value).startswith(f"{path}: ")
+    assert str(refusal.value).startswith(f"distill.from: {path}: ")
     assert problem in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
