@@ -182,10 +182,11 @@ class HourBudget(Length):
         return 1.0 if self._over else min(self.seconds / self._limit, ALMOST)
 
     def told(self, epoch: int, step: int = 0) -> str:
-        return f"epoch {epoch}, {100 * self.seconds / self._limit:.3g} % of budget.hours"
+        used = 100 * self.seconds / self._limit
+        return f"epoch {epoch}, {f'{used:.3g}' if used < 1000 else f'{used:,.0f}'} % of budget.hours"
 
     def at_end(self) -> str:
-        used = f"{self.seconds:.1f} of {self._limit:.1f} s are used"
+        used = f"{self.seconds:.1f} of {self._limit:,.{1 if self._limit >= 1 else 4}f} s are used"
         return f"budget.hours={self._config.budget.hours:g}: {used}"
 
     def start_clock(self) -> None:

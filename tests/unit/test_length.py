@@ -169,6 +169,16 @@ def test_an_epoch_that_begins_has_a_step() -> None:
     assert length.cuts(1)
 
 
+def test_a_budget_that_is_far_too_small_is_told_in_plain_numbers() -> None:
+    clock = Clock()
+    length = of_seconds(0.0004, clock)
+    length.start_clock()
+    clock.now += 1.5
+    length.step_done()
+    assert length.told(1) == "epoch 1, 375,000 % of budget.hours"
+    assert length.at_end().endswith(": 1.5 of 0.0004 s are used")
+
+
 def test_one_budget_is_enough() -> None:
     with pytest.raises(
         ConfigError, match=r"budget\.images: budget\.hours is given too; one of them must be 0"
