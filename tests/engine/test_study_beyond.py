@@ -117,6 +117,12 @@ def test_ingredients_are_left_out_at_the_budgets_that_are_asked_for(tmp_path: Pa
             "--budget and --images: are both 0; one of them must be above",
         ),
         (replace(QUICK, images=0, ablate="images"), [], "--ablate images: needs --images above 0"),
+        (replace(QUICK, images=0, ablate="both"), [], "--ablate both: needs --budget and --images above 0"),
+        (
+            replace(QUICK, rates=(0.1, 0.2)),
+            ["optimizer.lr=0.3"],
+            "optimizer.lr: is set by --lr for the tuned U-Net; a TOML file",
+        ),
         (
             replace(QUICK, recipe="paper-unet"),
             [],

@@ -111,6 +111,16 @@ def test_what_cannot_be_asked_is_refused(worlds: Path, changes: dict[str, object
     assert problem in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "key", ["augment.mixstyle=0.3", "augment.hue=0.1", "optimizer.encoder_lr_factor=0.5"]
+)
+def test_a_remedy_is_no_change_for_all(worlds: Path, key: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"unet: {key.partition('=')[0]}: is a remedy, which the study tries"
+    ):
+        generalisation_plan(worlds / "day", journey(worlds), [key])
+
+
 def test_the_report_says_what_each_remedy_bought_where(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     base = with_values(get_recipe("quick"), {"data.root": "/data/day"})

@@ -88,6 +88,9 @@ def subject(root: Path, contest: Contest, assignments: Sequence[str]) -> RunConf
     for key in values:
         if key.startswith("budget."):
             raise ConfigError([f"{key}: is set by --budget and --images"])
+        if key == "optimizer.lr" and contest.rates:
+            told = "is set by --lr for the tuned U-Net; a TOML file (--recipe FILE) gives the recipe another"
+            raise ConfigError([f"{key}: {told}"])
     recipe = base_config(contest.recipe)
     with problems_of(default_name(recipe)):
         config = with_data_root(
@@ -111,6 +114,8 @@ def _budgets(contest: Contest) -> dict[str, dict[str, Any]]:
     budgets = {word: budget for word, budget in both.items() if any(budget.values())}
     if not budgets:
         raise ConfigError(["--budget and --images: are both 0; one of them must be above"])
+    if contest.ablate == "both" and len(budgets) < len(both):
+        raise ConfigError(["--ablate both: needs --budget and --images above 0"])
     if contest.ablate not in (*budgets, "both", "none"):
         option = "--budget" if contest.ablate == "time" else "--images"
         raise ConfigError([f"--ablate {contest.ablate}: needs {option} above 0"])

@@ -67,6 +67,8 @@ def network_config(root: Path, network: str, journey: Journey, assignments: Sequ
     for key in values:
         if key.startswith(("budget.", "init.weights", "model.weights")):
             raise ConfigError([f"{key}: is set by the study itself"])
+        if key in without_remedies(own):
+            raise ConfigError([f"{key}: is a remedy, which the study tries by itself (--option)"])
     around = get_recipe("quick").model_dump()
     table = own.model_dump() | {key: around[key] for key in ("data", "validation")} | {"recipe": ""}
     table["gallery"] |= {"every": 0}
