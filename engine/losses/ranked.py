@@ -81,13 +81,15 @@ def _slopes(errors: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """The gradient of the Lovasz extension for errors [rows, N]: by how much the Jaccard loss grows when the
     pixel joins those of larger errors. Void pixels come last."""
     order = torch.where(valid, errors, -1).argsort(dim=1, descending=True, stable=True)
-    hits = truth.gather(1, order).int()
+    hits = truth.gather(1, order)
     # Whole numbers: sums of floating-point ones have no deterministic kernel on CUDA.
-    found = hits.cumsum(1)
+    found = hits.int().cumsum(1)
     passed = torch.arange(1, hits.shape[1] + 1, device=errors.device)
     total = found[:, -1:]
-    union = (total + passed - found).clamp(min=1)
-    jaccard = 1 - (total - found).to(errors.dtype) / union
-    steps = torch.diff(jaccard, dim=1, prepend=torch.zeros_like(jaccard[:, :1]))
+    union = (total + passed - found).clamp(min=1).to(errors.dtype)
+    # A pixel of the class leaves the intersection, another one joins the union. Of millions of pixels, the
+    # difference of two Jaccard losses would have a digit or none left in float32.
+    joins = (total - found).to(errors.dtype) / (union * (union - 1).clamp(min=1))
+    steps = torch.where(hits, 1 / union, joins)
     # By the inverse of the order, as scattering has no deterministic kernel either.
     return steps.gather(1, order.argsort(dim=1))

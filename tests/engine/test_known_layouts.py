@@ -732,7 +732,7 @@ def test_idd_without_label_images_can_still_be_pretrained_on(tmp_path: Path) -> 
 
 def test_two_sets_of_labels_in_one_folder_need_a_choice(tmp_path: Path) -> None:
     draw_mapillary2(tmp_path)
-    with pytest.raises(DataError, match=r"choose mapillary_v1 or mapillary_v2"):
+    with pytest.raises(DataError, match=r"choose data\.layout=mapillary_v1 or mapillary_v2"):
         scan(tmp_path)
     (tmp_path / "config_v2.0.json").write_text('{"labels": [{"name": 1}]}')
     with pytest.raises(DataError, match=r"config_v2.0.json: is no list of labels"):

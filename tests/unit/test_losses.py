@@ -248,6 +248,20 @@ def test_lovasz_of_each_image_is_the_mean_over_images_with_labels(batch: tuple[T
     torch.testing.assert_close(found, torch.stack(each).mean())
 
 
+def test_lovasz_of_millions_of_pixels_has_the_gradient_that_double_precision_has() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(1, 1024, 1024, generator=generator) < 0.5).to(torch.uint8)
+    single = (2 * torch.randn(1, 2, 1024, 1024, generator=generator)).requires_grad_(True)
+    double = single.detach().double().requires_grad_(True)
+    for logits in (single, double):
+        loss_of(logits, labels, lovasz=1).backward()
+    assert single.grad is not None
+    assert double.grad is not None
+    # Equal errors are ranked by chance, which changes a few: so the mean.
+    off = (single.grad.double() - double.grad).abs().mean() / double.grad.abs().mean()
+    assert float(off) < 1e-3
+
+
 @pytest.mark.parametrize("rule", ["inverse_frequency", "enet"])
 def test_class_weights_follow_from_shares_and_parts_of_a_batch_keep_to_them(
     rule: str, batch: tuple[Tensor, Tensor]

@@ -47,9 +47,8 @@ def layout_of(root: Path, wanted: str = "auto", labels: bool = True) -> Layout:
         return found[0]
     if found:
         told = " and ".join(f"{layout.looks_for} ({layout.name})" for layout in found)
-        raise DataError(
-            f"{root}: has several layouts, {told}; choose {_either([layout.name for layout in found])}"
-        )
+        choices = _either([layout.name for layout in found])
+        raise DataError(f"{root}: has several layouts, {told}; choose data.layout={choices}")
     if wanted == "auto" and not labels:
         others = [layout for layout in LAYOUTS.all().values() if not layout.labelled]
         others.sort(key=lambda layout: layout.name == ANY_FOLDER)
