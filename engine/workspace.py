@@ -119,3 +119,16 @@ def find_workspace(chosen: Path | None = None) -> Workspace:
     """`chosen`, else the folder named by SEG_WORKSPACE, else the current folder."""
     root = chosen or Path(os.environ.get(WORKSPACE_VARIABLE) or ".")
     return Workspace(expanded(root).absolute())
+
+
+def file_identity(workspace: Workspace) -> tuple[int, int] | None:
+    """Which file the database is, None while there is none. Raises OSError when it cannot be asked.
+
+    A server is always there, or says why not when it is asked. What makes another of it is the name that the
+    workspace gets with its first run.
+    """
+    try:
+        status = (workspace.identity_file if workspace.on_server else workspace.database).stat()
+    except FileNotFoundError:
+        return (0, 0) if workspace.on_server else None
+    return status.st_dev, status.st_ino

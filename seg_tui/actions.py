@@ -12,13 +12,17 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
 from engine.exits import FAULT, is_of_the_system
 from engine.host.access import explain
 from engine.host.processes import python_command, python_environment
-from engine.store import RunRow, Store
+from engine.store import RunRow
 from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.store import Store
 
 DEMO_IMAGES, DEMO_SIZE, DEMO_SEED = 120, (96, 192), 1
 """The demo data set: as many street scenes as a first look needs (height, width in pixels)."""

@@ -39,12 +39,12 @@ from seg_tui.tour import Tour
 
 if TYPE_CHECKING:
     from seg_tui.changes import Done, Undo
+    from seg_tui.first_look import FirstLook
     from seg_tui.graphics import Graphics
 
 NOTICE_SECONDS = 6.0
 
 READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
-WHY_UNCHANGED = "--read-only changes nothing"
 
 
 DraftKey = tuple[str, tuple[str, ...]]
@@ -106,12 +106,13 @@ class SegTui(App[None]):
         workspace: Workspace,
         now: Callable[[], float] = time.time,
         look_after: bool = True,
-        read_only: bool = False,
         demo: bool = False,
+        first_look: FirstLook | None = None,
     ) -> None:
         """`now` tells UTC seconds; with `look_after` what runs have written is folded in that nobody looks
-        after. `read_only` offers nothing that writes: for those who are only to look. With
-        `demo` it makes the demo where there are no runs, and gives the tour."""
+        after. Of a workspace that is `unchanged` it offers nothing that writes. With
+        `demo` it makes the demo where there are no runs, and gives the tour. A `first_look` at the workspace
+        may have begun earlier."""
         # Under NO_COLOR Textual would make greys of its themes, of which some cannot be read; of the
         # terminal's own colours nothing but bold, dim and reverse is left.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -119,15 +120,17 @@ class SegTui(App[None]):
         """Those with which the styles were parsed."""
         self._safe_lines = SafeLines()
         self.error_console = Stream(stderr=True)
-        self.workspace = workspace = replace(workspace, read_only=WHY_UNCHANGED) if read_only else workspace
+        self.workspace = workspace
         self.store = SharedStore(workspace)
         self.now = now
         self.graphics: Graphics | None = None
         """Shows pictures in pixels; None: in cells. Settled before the app runs."""
         settings, self._settings_problem = load_settings(workspace)
         self.set_reactive(SegTui.settings, settings)
-        self.read_only, self._demo = read_only, demo
-        self.live = Live(workspace, self.post_message, settings.refresh, look_after and not read_only)
+        self.read_only, self._demo = bool(workspace.read_only), demo
+        self.live = Live(
+            workspace, self.post_message, settings.refresh, look_after and not self.read_only, first_look
+        )
         self._welcomed = False
         self._rings = True
         self.fault: BaseException | None = None

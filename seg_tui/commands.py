@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from engine.errors import EngineError
 from engine.exits import FAULT
 from engine.host.processes import python_command, python_environment
-from engine.store import Store
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
+    from engine.store import Store
     from seg_tui.changes import Undo
 
 

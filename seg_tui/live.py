@@ -21,14 +21,11 @@ from engine.host.processes import is_alive
 from engine.store import NoSuchRun, StoreError
 from engine.tasks import TASKS
 from engine.typed import typed
-from engine.workspace import Workspace
-from seg_tui.stores import file_identity
+from engine.workspace import Workspace, file_identity
+from seg_tui.first_look import WAIT_SECONDS, FirstLook, Look
 
 if TYPE_CHECKING:
     from engine.store import AgentState, RunSummary, Store
-
-WAIT_SECONDS = 2.0
-"""How long a look waits for somebody who holds the database, before that is called trouble."""
 
 LOOK_AFTER_SECONDS = 2.0
 """How often it is looked whether somebody looks after the runs that are under way or wait."""
@@ -101,7 +98,8 @@ class LiveFailed(Message):
 class Live:
     """Reads the database of `workspace` every `interval` seconds until `stop`, and posts what it finds. With
     `look_after` it folds in what runs have written that nobody looks after, as every look of the command line
-    does, and tells whether runs wait for an agent that is not there. It starts nothing.
+    does, and tells whether runs wait for an agent that is not there. It starts nothing. What a `first_look`
+    that was begun earlier has seen comes first.
 
     The store it has open is its own; screens open theirs through `Workspace.open_store`.
     """
@@ -112,14 +110,17 @@ class Live:
         post: Callable[[Message], object],
         interval: float = 0.5,
         look_after: bool = True,
+        first_look: FirstLook | None = None,
     ) -> None:
         self.workspace, self.interval = workspace, interval
+        self._first_look = first_look
         self._post, self._cares = post, look_after
         self._wake, self._stopped = threading.Event(), threading.Event()
         self.newest = Snapshot()
         """The last that was posted, for who cannot wait for its message."""
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None
+        self._read_only = self._workspace_id = ""
         self._runs: dict[str, RunSummary] = {}
         self._latest = -1
         self._also: tuple[str, ...] = ()
@@ -148,11 +149,16 @@ class Live:
         """End the thread and close the database; returns when it is done, or after two seconds."""
         self._stopped.set()
         self._wake.set()
+        if self._first_look is not None:
+            self._first_look.abandon()
         if self._thread.is_alive():
             self._thread.join(timeout=2.0)
 
     def _follow(self) -> None:
         try:
+            if self._first_look is not None and (look := self._first_look.take()) is not None:
+                self._tell_of(look)
+                self._wait()  # the screen is drawn first
             self._look_on()
         except Exception as fault:
             self._post(LiveFailed(fault))
@@ -172,8 +178,18 @@ class Live:
                 if str(error) != self._trouble:
                     self._trouble = str(error)
                     self._post(StoreTroubled(self._trouble))
-            self._wake.wait(self.interval)
-            self._wake.clear()
+            self._wait()
+
+    def _wait(self) -> None:
+        self._wake.wait(self.interval)
+        self._wake.clear()
+
+    def _tell_of(self, look: Look) -> None:
+        self._file, self._read_only, self._workspace_id = look.file, look.read_only, look.workspace
+        self._runs = {run.id: run for run in look.changes.runs}
+        self._latest = look.changes.latest
+        self._known = True
+        self._tell(there=True)
 
     def _look(self) -> None:
         """Read what changed; post a snapshot if anything did. Raises StoreError."""
@@ -188,11 +204,12 @@ class Live:
             if not self._told:
                 self._tell(there=False)
             return
-        if self._store is None or file != self._file:
+        if file != self._file:
             # A rebuilt database is another file under the same name; who has the old one open reads the old.
             self._close()
-            self._store = self.workspace.open_store(WAIT_SECONDS, look=True)
-            self._file = file_identity(self.workspace)
+        if self._store is None:
+            self._open()
+        assert self._store is not None
         also = self._also
         changes = self._store.changes(self._latest if also == self._read else -1, also)
         if also and any(run.ended and not TASKS[run.task].learns for run in changes.runs):
@@ -211,16 +228,23 @@ class Live:
         self._known = True
         self._tell(there=True)
 
+    def _open(self) -> None:
+        self._store = self.workspace.open_store(WAIT_SECONDS, look=True)
+        self._read_only, self._workspace_id = self._store.read_only, self._store.workspace
+        file = file_identity(self.workspace)
+        if file != self._file:  # what is known is of none, or of another
+            self._file, self._runs, self._latest = file, {}, -1
+
     def _tell(self, there: bool) -> None:
         self._told, self._told_agents = True, self._agents
-        store, agents = self._store, self._agents
+        agents = self._agents
         snapshot = Snapshot(
             MappingProxyType(self._runs),
             there,
             time.time(),
             agents.unattended,
-            store.read_only if store is not None else "",
-            store.workspace if store is not None else "",
+            self._read_only if there else "",
+            self._workspace_id if there else "",
             agents.here,
             agents.holding,
         )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config.priority import MOST_PRIORITY
 from engine.errors import EngineError
-from engine.store import RunSummary, Store
+from engine.store import RunSummary
 from engine.tasks import TASKS
 from engine.workspace import Workspace
 from seg_tui import actions, changes
 from seg_tui.commands import COMMANDS, ask_engine
 
 if TYPE_CHECKING:
+    from engine.store import Store
     from seg_tui.acting import Acting
 
 Choice = tuple[str, str, str]

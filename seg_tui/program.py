@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
 from engine.exits import tell
-from engine.report.waiting import UNDER_WAY
+from engine.starting import importing
 from engine.typed import typed, typed_with
 from engine.visible import guard_streams, one_line
 from engine.workspace import Workspace, find_workspace
-from seg_tui.app import WHY_UNCHANGED, SegTui
-from seg_tui.live import Snapshot
+from seg_tui.first_look import FirstLook
+
+if TYPE_CHECKING:
+    from seg_tui.app import SegTui
+    from seg_tui.live import Snapshot
 
 DEMO = Path("seg-demo")
 """The workspace of `--demo`, where no other is named."""
@@ -55,6 +58,9 @@ def main() -> None:
 
             load_plugin(plugin)
         if options.read_only:
+            from seg_tui.stores import unchanged
+
+            workspace = unchanged(workspace)
             _refuse_other_version(workspace)
         if options.web:
             from seg_tui.web import Served, serve
@@ -62,7 +68,7 @@ def main() -> None:
             where = (options.host, options.port, options.allow_remote)
             serve(workspace, Served(options.plugin, options.read_only, *where))
             return
-        app = open_dashboard(workspace, options.read_only, options.demo)
+        app = open_dashboard(workspace, options.demo)
         app.run()
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(tell(error))
@@ -114,16 +120,18 @@ def command_line_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def open_dashboard(workspace: Workspace, read_only: bool, demo: bool = False) -> SegTui:
+def open_dashboard(workspace: Workspace, demo: bool = False) -> SegTui:
     """The dashboard for this terminal or, where this program is started by a web server, for its browser.
 
     Raises CannotOpen where there is neither."""
-    app = SegTui(workspace, read_only=read_only, demo=demo)
-    if in_browser():
-        return app
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not in_browser() and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CannotOpen(f"seg-tui needs a terminal; `{typed('runs')}` prints into pipes and files")
-    app.open_graphics()
+    first_look = FirstLook(workspace)
+    with importing():
+        from seg_tui.app import SegTui
+    app = SegTui(workspace, demo=demo, first_look=first_look)
+    if not in_browser():
+        app.open_graphics()
     return app
 
 
@@ -134,6 +142,8 @@ def in_browser() -> bool:
 
 def goes_on(snapshot: Snapshot) -> str:
     """Which runs go on when one quits, in a line; "" when none does."""
+    from engine.report.waiting import UNDER_WAY  # the first look begins before such imports
+
     active = [run for run in snapshot.runs.values() if run.status in UNDER_WAY]
     queued = sum(run.status == "queued" and not run.paused for run in snapshot.runs.values())
     if not active and not queued:
@@ -159,7 +169,7 @@ def _refuse_other_version(workspace: Workspace) -> None:
     from engine.store.errors import OtherVersion
 
     try:
-        replace(workspace, read_only=WHY_UNCHANGED).open_store(timeout=1.0).close()
+        workspace.open_store(timeout=1.0).close()
     except OtherVersion:
         raise
     except StoreError:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from engine.store import Store, StoreError
-from engine.workspace import Workspace
+from engine.store import StoreError
+from engine.workspace import Workspace, file_identity
+
+if TYPE_CHECKING:
+    from engine.store import Store
 
 WAIT_SECONDS = 5.0
 """How long somebody who wants to change something waits for others that hold the database."""
+
+
+def unchanged(workspace: Workspace) -> Workspace:
+    """The workspace for a dashboard that changes nothing."""
+    return replace(workspace, read_only="--read-only changes nothing")
 
 
 class SharedStore:
@@ -42,16 +52,3 @@ class SharedStore:
         if self._store is not None:
             self._store.close()
         self._store = None
-
-
-def file_identity(workspace: Workspace) -> tuple[int, int] | None:
-    """Which file the database is, None while there is none. Raises OSError when it cannot be asked.
-
-    A server is always there, or says why not when it is asked. What makes another of it is the name that the
-    workspace gets with its first run.
-    """
-    try:
-        status = (workspace.identity_file if workspace.on_server else workspace.database).stat()
-    except FileNotFoundError:
-        return (0, 0) if workspace.on_server else None
-    return status.st_dev, status.st_ino

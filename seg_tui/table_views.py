@@ -21,7 +21,6 @@ from engine.requests.views import (
 )
 from engine.run.files import with_tilde
 from engine.store import StoreError
-from engine.store.filters import ALIASES
 from engine.typed import typed
 from seg_tui.run_list import RunList
 from seg_tui.run_order import GROUPINGS, Order
@@ -193,6 +192,8 @@ class TableViews:
 
 
 def _order_of(sort: str) -> Order:
+    from engine.store.filters import ALIASES  # imports SQLAlchemy
+
     name = ALIASES.get(sort.removeprefix("-"), sort.removeprefix("-"))
     column = name if name in BY_KEY else _COLUMN_OF.get(name, name)
     return Order(column, sort.startswith("-") != (column in _TURNED))

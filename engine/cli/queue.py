@@ -15,7 +15,7 @@ from engine.report.waiting import Wait, in_line, waits_of
 from engine.requests import lifecycle
 from engine.run.directory import RunCard
 from engine.store import RunRow
-from engine.store.agents import reasons_of
+from engine.store.agent_rows import reasons_of
 from engine.typed import typed
 from engine.workspace import Workspace
 

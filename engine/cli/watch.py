@@ -15,7 +15,7 @@ from engine.run.directory import RunDirError
 from engine.run.freed import when_freed
 from engine.run.journal import read_events
 from engine.store import RunRow
-from engine.store.agents import reasons_of
+from engine.store.agent_rows import reasons_of
 from engine.typed import typed
 from engine.workspace import Workspace
 

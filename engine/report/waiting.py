@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from engine.report.tables import duration
 from engine.store import AgentState, RunRow, RunSummary
-from engine.store.agents import is_wanted, reasons_of
+from engine.store.agent_rows import is_wanted, reasons_of
 from engine.tasks import TASKS
 from engine.typed import typed
 

@@ -19,7 +19,6 @@ from typing import Any
 from engine.errors import EngineError
 from engine.run.files import expanded, replacing
 from engine.store.errors import StoreError
-from engine.store.filters import column_of, ordering
 from engine.store.query import parse_text
 from engine.workspace import Workspace
 
@@ -144,6 +143,10 @@ def problem_with(view: View) -> str:
         parse_text(view.filter)
         key = "sort"
         if view.sort:
+            from engine.store.filters import (
+                ordering,  # imports SQLAlchemy, which the usual view does not need
+            )
+
             ordering(sort_key(view.sort))
     except StoreError as error:
         return f"{key}: {error}"
@@ -157,6 +160,8 @@ def check_columns(names: Sequence[str]) -> None:
     for name in names:
         if name in TABLE_COLUMNS:
             continue
+        from engine.store.filters import column_of  # as above
+
         try:
             column_of(name)
         except StoreError as error:

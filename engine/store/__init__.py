@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from engine.store.agent_rows import AgentState
 from engine.store.errors import DamagedRow, IngestConflict, NoSuchRun, StoreError, UnfitRun
 from engine.store.rows import (
     BEST,
@@ -25,9 +26,9 @@ from engine.store.rows import (
     ExperimentRow,
     RunRow,
 )
+from engine.store.summary_rows import Changes, RunSummary, Sibling
 
 if TYPE_CHECKING:
-    from engine.store.agents import AgentState
     from engine.store.filters import NOT_ARCHIVED
     from engine.store.notices import Notice
     from engine.store.result_rows import (
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         OodRow,
     )
     from engine.store.store import Store
-    from engine.store.summaries import Changes, RunSummary, Sibling
 
 __all__ = [
     "BEST",
@@ -90,12 +90,8 @@ _LATER = {
     "MetricRow": "result_rows",
     "OodImageRow": "result_rows",
     "OodRow": "result_rows",
-    "AgentState": "agents",
-    "Changes": "summaries",
     "NOT_ARCHIVED": "filters",
     "Notice": "notices",
-    "RunSummary": "summaries",
-    "Sibling": "summaries",
     "Store": "store",
 }
 """Names from modules that import SQLAlchemy, or take long to make what few programs need."""

@@ -17,7 +17,8 @@ from engine.store.opening import open_database
 from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
 from engine.store.schema import experiments, runs, tags
 from engine.store.selects import run_row, select_runs
-from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, Changes, Sibling, run_summary
+from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, run_summary
+from engine.store.summary_rows import Changes, Sibling
 from engine.typed import typed
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -12,11 +13,12 @@ from textual.message import Message
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
-from engine.store import Store, StoreError
-from engine.store.filters import notes_on
+from engine.store import StoreError
 from engine.store.query import parse_text
-from engine.store.why_none import why_none
 from seg_tui.live import Snapshot
+
+if TYPE_CHECKING:
+    from engine.store import Store
 
 EXAMPLE = "dice>0.6 (tag:night or name~^unet) not status=failed"
 
@@ -138,6 +140,9 @@ class FilterLine(Horizontal):
             time.sleep(wait)
         if worker.is_cancelled:
             return
+        from engine.store.filters import notes_on  # imports SQLAlchemy
+        from engine.store.why_none import why_none
+
         try:
             store, parsed = self._store(), parse_text(query)
             filters = [] if parsed is None else [parsed]

@@ -25,7 +25,7 @@ from engine.host.patience import Patience
 from engine.host.processes import identify
 from engine.run.directory import RunCard, RunDir
 from engine.store import AgentState, Store
-from engine.store.agents import reasons_of
+from engine.store.agent_rows import reasons_of
 from engine.workspace import Workspace
 from tests.conftest import NewDatabase
 

@@ -91,11 +91,11 @@ def test_help_needs_neither_database_nor_rich_nor_arrays(
 
 
 def test_the_dashboard_comes_up_without_what_only_details_need() -> None:
-    code = "import sys, seg_tui.program, seg_tui.screens.dashboard; print(*sys.modules)"
+    code = "import sys, seg_tui.program, seg_tui.app, seg_tui.screens.dashboard; print(*sys.modules)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     verbs = {f"engine.store.{name}" for name in ("results", "result_rows", "queue", "lifecycle", "notices")}
-    others = {"pydantic", "pydantic_core", "numpy", "PIL", "pynvml"}
+    others = {"sqlalchemy", "pydantic", "pydantic_core", "numpy", "PIL", "pynvml"}
     assert {*NEVER, *others, *verbs} & {*done.stdout.split()} == {"textual"}
 
 
@@ -149,20 +149,33 @@ def test_ctrl_c_ends_it_with_130_and_no_traceback(tmp_path: Path) -> None:
 PRESSED = """
 import os, signal, sys
 
+program, module = sys.argv[1:]
+del sys.argv[1:]
+
 class Press:
     def find_spec(self, name, *rest):
-        if name == sys.argv[2]:
+        if name == module:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Press())
-__import__(sys.argv[1], fromlist=["main"]).main()
+__import__(program, fromlist=["main"]).main()
 """
 """A program to which Ctrl-C comes while it imports a module."""
 
 
-@pytest.mark.parametrize(("program", "module"), [("engine.cli.start", "typer"), ("seg_tui.start", "textual")])
-def test_ctrl_c_before_a_program_is_imported_ends_it_quietly(program: str, module: str) -> None:
-    done = subprocess.run([sys.executable, "-c", PRESSED, program, module], capture_output=True, timeout=60)
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [("engine.cli.start", "typer"), ("seg_tui.start", "argparse"), ("seg_tui.start", "textual")],
+)
+def test_ctrl_c_before_a_program_is_imported_ends_it_quietly(
+    program: str, module: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRESSED, program, module],
+        capture_output=True,
+        timeout=60,
+        env=os.environ | {"SEG_WORKSPACE": str(tmp_path), "TEXTUAL_DRIVER": "textual.drivers:WebDriver"},
+    )
     assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, b"", b"")
 
 

@@ -15,6 +15,7 @@ from seg_tui.screens.dialogs import Menu
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.screens.run import RunScreen
 from seg_tui.screens.welcome import Welcome
+from seg_tui.stores import unchanged
 from seg_tui.tour import STEPS, TourLine
 from seg_tui.widgets.run_table import RunTable
 from tests.tui.conftest import notices, screen_text, until
@@ -76,7 +77,7 @@ async def test_the_tour_goes_on_step_by_step_when_what_it_says_is_done(empty_wor
 async def test_a_dashboard_for_looking_writes_nothing_to_the_database_whoever_asks(
     workspace: Workspace,
 ) -> None:
-    app = SegTui(workspace, now=lambda: NOW, read_only=True)
+    app = SegTui(unchanged(workspace), now=lambda: NOW)
     with pytest.raises(StoreError, match="is open for reading only: --read-only changes nothing"):
         app.store.get().lifecycle.set_status("dddd0000", "stopped")
     with (
@@ -104,7 +105,7 @@ def test_a_database_of_an_older_version_stays_as_it_is_and_one_is_told_what_to_d
 
 
 async def test_a_dashboard_for_looking_offers_and_does_nothing_that_writes(workspace: Workspace) -> None:
-    app = SegTui(workspace, now=lambda: NOW, read_only=True)
+    app = SegTui(unchanged(workspace), now=lambda: NOW)
     before = {path: path.read_bytes() for path in workspace.runs.rglob("*.json")}
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.snapshot.at > 0)
@@ -161,7 +162,7 @@ async def test_a_dashboard_for_looking_saves_no_view_and_begins_no_run_from_a_pr
     empty_workspace: Workspace,
 ) -> None:
     add_with_gallery(empty_workspace, "gal00001")
-    app = SegTui(empty_workspace, now=lambda: NOW, read_only=True)
+    app = SegTui(unchanged(empty_workspace), now=lambda: NOW)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.snapshot.at > 0)
         await pilot.press("f3")
