@@ -156,7 +156,7 @@ def test_a_run_from_the_form_to_leaving_it_alive(cared_for: Workspace, street: P
         screen.wait_for(r"stopped +quick")
         stopped_at = epoch_on(screen)
         screen.press("r")
-        screen.wait_for(r"running +quick")
+        screen.wait_for(r"running +(\d+% +)?quick")
         wait_for_epoch_after(screen, stopped_at)
         screen.wait_until(lambda: 2 in attempts(workspace), "the second attempt in the database")
         screen.wait_until(lambda: 2 in sampled_attempts(workspace), "a sample of the second attempt")
