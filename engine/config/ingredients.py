@@ -14,6 +14,7 @@ from engine.augment import COLOUR, ERASE, MIX
 from engine.augment.builtin import AUGMENTATIONS
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
+from engine.config.sections import DistillConfig
 from engine.losses.builtin import LOSSES
 from engine.models import ModelSection
 
@@ -106,6 +107,13 @@ def _warmup(config: RunConfig) -> Values:
     return _existing(config, "schedule", ("warmup_epochs", "warmup_iterations"), 0)
 
 
+def _distillation(config: RunConfig) -> Values:
+    if not config.distill.teacher:
+        return {}
+    plain = DistillConfig().model_dump(by_alias=True)
+    return {f"distill.{key}": value for key, value in plain.items()}
+
+
 def _initial_weights(config: RunConfig) -> Values:
     if not (config.init.weights or config.model.weights_source()):
         return {}
@@ -145,6 +153,7 @@ INGREDIENTS = (
     Ingredient(
         "auxiliary heads", "losses on maps within the network; instead: on its output alone", _auxiliary
     ),
+    Ingredient("distillation", "a teacher beside the labels; instead: the labels alone", _distillation),
     Ingredient("EMA", "the average of the weights; instead: the weights themselves", _ema),
     Ingredient("warm-up", "a learning rate that rises at first; instead: at its peak at once", _warmup),
     Ingredient(

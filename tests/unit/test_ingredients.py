@@ -76,6 +76,16 @@ def test_dropout_and_weights_are_ingredients_of_the_networks_that_have_them() ->
     assert left_out["initial weights"] == {"init.weights": ""}
 
 
+def test_a_teacher_is_an_ingredient_with_all_that_is_said_of_it() -> None:
+    taught = {"distill.from": "big.pt", "distill.temperature": 4.0, "distill.weight": 0.5}
+    assert changes(with_values(get_recipe("quick"), taught))["distillation"] == {
+        "distill.from": "",
+        "distill.temperature": 1.0,
+        "distill.weight": 1.0,
+    }
+    assert "distillation" not in changes(with_values(get_recipe("quick"), {"distill.weight": 0.5}))
+
+
 def test_the_network_of_the_baseline_takes_the_place_of_the_recipes() -> None:
     config = get_recipe("quick-modern")
     found = network_instead(UNetConfig(width=8)).left_out(config)
