@@ -118,13 +118,15 @@ def check_components(config: RunConfig) -> None:
 
 
 def _refuse_idle_loss_keys(config: RunConfig) -> None:
-    """Raises ConfigError for class weights and label smoothing without the loss that they are of: other
-    losses know neither, so they would silently do nothing."""
+    """Raises ConfigError for class weights and label smoothing without the loss that they are of, as other
+    losses know neither, and for a Tversky loss that is always 0: all would silently do nothing."""
     loss = config.loss.model_dump()
     idle = [key for key, none in (("class_weights", "none"), ("label_smoothing", 0)) if loss[key] != none]
     if idle and not loss["cross_entropy"] and TASKS[config.task].learns_classes:
         why = "has no effect, as it is of loss.cross_entropy, which is 0; give that a weight above 0"
         raise ConfigError([f"loss.{key}: {loss[key]} {why}" for key in idle])
+    if loss["tversky"] and not loss["tversky_a"] and not loss["tversky_b"]:
+        raise ConfigError(["loss.tversky_a: with loss.tversky_b=0 no error counts; one must be above 0"])
 
 
 def check_hardware(config: RunConfig) -> None:

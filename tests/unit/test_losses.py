@@ -366,3 +366,11 @@ def test_keys_of_cross_entropy_are_refused_where_it_takes_no_part(key: str, tmp_
         f"loss.{name}: {value} has no effect, as it is of loss.cross_entropy, which is 0; give that a weight "
         "above 0"
     )
+
+
+def test_a_tversky_loss_that_is_always_zero_is_refused(tmp_path: Path) -> None:
+    keys = ["loss.tversky=1", "loss.tversky_a=0", "loss.tversky_b=0"]
+    with pytest.raises(
+        ConfigError, match=r"^loss\.tversky_a: with loss\.tversky_b=0 no error counts; one mus"
+    ):
+        resolve_config("quick", keys, tmp_path)
