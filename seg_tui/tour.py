@@ -20,10 +20,12 @@ LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Step:
-    """`says` what to do; `is_done` judges by what is on the screen and what there is."""
+    """`says` what to do; `is_done` judges by what is on the screen and what there is. So does `can_be_done`:
+    whoever has gone where a step cannot be done is to do the step before once more."""
 
     says: str
     is_done: Callable[[SegTui], bool]
+    can_be_done: Callable[[SegTui], bool] = lambda app: True
 
 
 def _shows(name: str) -> Callable[[SegTui], bool]:
@@ -37,6 +39,20 @@ def _classes_are_open(app: SegTui) -> bool:
     return isinstance(app.screen, RunScreen) and app.screen.tab == "classes"
 
 
+def _is_in_a_run(app: SegTui) -> bool:
+    return any(type(screen).__name__ == "RunScreen" for screen in app.screen_stack)
+
+
+def _is_in_the_form(app: SegTui) -> bool:
+    """Of a run like another one: `n` opens a screen of that class, too."""
+    forms = (screen for screen in app.screen_stack if type(screen).__name__ == "LaunchScreen")
+    return any(getattr(form, "like", None) is not None for form in forms)
+
+
+def _has_another_run(app: SegTui) -> bool:
+    return len(app.snapshot.runs) > 1
+
+
 def _two_are_marked(app: SegTui) -> bool:
     from seg_tui.screens.dashboard import Dashboard
 
@@ -45,13 +61,21 @@ def _two_are_marked(app: SegTui) -> bool:
 
 STEPS = (
     Step("This is a run, as one line. Press enter to open it.", _shows("RunScreen")),
-    Step("Its curves grow with each epoch. Press v for the next tab: the classes.", _classes_are_open),
+    Step(
+        "Its curves grow with each epoch. Press v for the next tab: the classes.",
+        _classes_are_open,
+        _is_in_a_run,
+    ),
     Step("Press p: what does the network see by now?", _shows("PreviewScreen")),
     Step("[ and ] move through epochs, escape goes back. Go back to all runs.", _shows("Dashboard")),
-    Step("Press R: a new run like this one, in a form.", _shows("LaunchScreen")),
+    Step(
+        "Press R: a new run like this one, in a form.",
+        lambda app: _is_in_the_form(app) or _has_another_run(app),
+    ),
     Step(
         "Go down to seed, make it 1, and press ctrl+t: it is queued.",
-        lambda app: len(app.snapshot.runs) > 1,
+        _has_another_run,
+        _is_in_the_form,
     ),
     Step("Mark both runs with space.", _two_are_marked),
     Step("Press c to compare them.", _shows("CompareScreen")),
@@ -93,10 +117,13 @@ class Tour:
         self._look()
 
     def skip(self) -> None:
-        """Go on as if the step were done."""
-        if self.step is not None:
+        """Go on as if the step were done, to the next one that can be."""
+        if self.step is None:
+            return
+        self.step += 1
+        while self.step < len(STEPS) and not STEPS[self.step].can_be_done(self._app):
             self.step += 1
-            self._look()
+        self._look()
 
     def leave(self) -> None:
         self.step = None
@@ -111,6 +138,8 @@ class Tour:
             return
         while self.step < len(STEPS) and STEPS[self.step].is_done(self._app):
             self.step += 1
+        if 0 < self.step < len(STEPS) and not STEPS[self.step].can_be_done(self._app):
+            self.step -= 1
         self._show(self._app.screen)
 
     def _show(self, screen: Screen[object]) -> None:

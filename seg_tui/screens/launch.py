@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Static
 
 from seg_tui.launch.draft import Card, Draft
 from seg_tui.launch.form import LaunchForm
@@ -32,6 +32,7 @@ class LaunchScreen(WaitsForTop):
     DEFAULT_CSS = """
     LaunchScreen {
         ContentSwitcher { height: 1fr; }
+        #reading { color: $text-muted; padding: 1 2; }
         &.-low FormTools { margin-top: 0; }
         &.airy FieldRow { margin-bottom: 1; }
         &.airy FieldRow > Input { background: $surface; &:focus { background: $panel; } }
@@ -97,7 +98,9 @@ class LaunchScreen(WaitsForTop):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield TroubleLine()
-        with ContentSwitcher(initial="recipes"):
+        # A list of recipes that gives way to the form after a moment would be taken for a question.
+        with ContentSwitcher(initial="recipes" if self.like is None else "reading"):
+            yield Static("reading the run...", id="reading", markup=False)
             yield RecipeChooser(id="recipes")
             yield LaunchForm(id="form")
         yield KeyBar()

@@ -138,6 +138,25 @@ def said(screen: LaunchScreen, name: str) -> str:
     return widget.text if isinstance(widget, Clipped) else str(widget.visual)
 
 
+async def test_a_run_like_another_shows_no_recipes_while_it_is_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_read = threading.Event()
+
+    def late(*arguments: Any) -> object:
+        may_read.wait(10)
+        return read_origin(*arguments)
+
+    monkeypatch.setattr("seg_tui.screens.launch.read_origin", late)
+    async with opened(workspace) as (app, pilot):
+        await pilot.press("R")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+        await until(pilot, lambda: "reading the run..." in screen_text(app))
+        assert "paper-unet" not in screen_text(app)
+        may_read.set()
+        await until(pilot, lambda: app.screen.query_one(ContentSwitcher).current == "form", "the form")
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 async def test_every_recipe_fills_a_form_that_is_right_as_it_is(workspace: Workspace, recipe: str) -> None:
     async with opened(workspace) as (app, pilot):

@@ -12,6 +12,7 @@ from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.program import goes_on, main
 from seg_tui.screens.dialogs import Menu
+from seg_tui.screens.launch import LaunchScreen
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.screens.run import RunScreen
 from seg_tui.screens.welcome import Welcome
@@ -40,6 +41,10 @@ async def test_the_tour_goes_on_step_by_step_when_what_it_says_is_done(empty_wor
         await step(0)
         await pilot.press("enter")
         await step(1)
+        await pilot.press("escape")
+        await step(0)  # from here no key does what the second step says
+        await pilot.press("enter")
+        await step(1)
         await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.detail, "the run")
         await pilot.press("v")
         await step(2)
@@ -48,11 +53,16 @@ async def test_the_tour_goes_on_step_by_step_when_what_it_says_is_done(empty_wor
         await until(pilot, lambda: isinstance(app.screen, PreviewScreen))
         await pilot.press("escape", "escape")
         await step(4)
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen), "another form")
+        await pilot.press("escape")
+        await step(4)
         await pilot.press("R")
         await step(5)
+        await pilot.press("escape")
+        await step(4)
         await pilot.press("f8")
         await step(6)
-        await pilot.press("escape")
         add(empty_workspace, "bbbb0000", None, name="demo", created=NOW - 10)
         await until(pilot, lambda: len(app.snapshot.runs) == 2)
         app.screen.query_one(RunTable).put_cursor("aaaa0000")
