@@ -100,7 +100,14 @@ class Dashboard(Acting):
             key_display="space",
             tooltip="Mark a run, or all of a group",
         ),
-        Binding("slash", "filter", "filter", key_display="/", tooltip="Show only runs that match a query"),
+        Binding(
+            "slash",
+            "filter",
+            "filter",
+            key_display="/",
+            tooltip="Show only runs that match a query",
+            priority=True,  # what is typed right behind it is for the query, and no key of the table
+        ),
         Binding("S", "sort", "sort", tooltip="Choose the sort column; or click its header"),
         Binding(
             "g", "runs('next_grouping')", "group", tooltip="Group by experiment, by all but the seed, or not"

@@ -90,7 +90,7 @@ class FilterLine(Horizontal):
 
     def open(self) -> None:
         self.add_class("shown")
-        self.query_one(Input).focus()
+        self.screen.set_focus(self.query_one(Input))  # now, not when the keys that wait were dealt with
 
     @property
     def query_text(self) -> str:

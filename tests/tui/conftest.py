@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
@@ -115,6 +116,12 @@ def run_lines(app: SegTui) -> list[str]:
     """The lines of the run table, its head first, without the frames of the panes."""
     top = 2 if app.screen.has_class("framed") else 1
     return [line.replace("│", " ") for line in screen_text(app).splitlines()[top:]]
+
+
+def type_at_once(app: SegTui, keys: str) -> None:
+    """Press keys one after another without waiting for what they do, as they come over a slow line."""
+    for key in keys:
+        app.post_message(events.Key("slash" if key == "/" else key, key))
 
 
 def notices(app: SegTui) -> list[str]:

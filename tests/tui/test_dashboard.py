@@ -32,7 +32,16 @@ from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_pane import RunPane
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import make_app, notices, opened, run_lines, screen_text, settled, until
+from tests.tui.conftest import (
+    make_app,
+    notices,
+    opened,
+    run_lines,
+    screen_text,
+    settled,
+    type_at_once,
+    until,
+)
 from tests.tui.made_up_workspace import NOW, add
 
 
@@ -252,6 +261,18 @@ async def test_columns_are_chosen_sorted_by_and_kept_as_a_view(workspace: Worksp
         (shared / "wrong.toml").write_text('sort = "dcie"')
         await pilot.press("f3")
         await until(pilot, lambda: "did you mean dice?" in screen_text(app), "what is wrong with the other")
+
+
+@pytest.mark.asyncio
+async def test_a_query_that_is_typed_at_once_is_no_keys_of_the_table(workspace: Workspace) -> None:
+    async with opened(workspace, (120, 40)) as (app, pilot):
+        type_at_once(app, "/status=queued")
+        await until(pilot, lambda: "1 of 6 runs" in screen_text(app), "the query")
+        assert app.screen.filter.query_text == "status=queued"
+        await pilot.press("/")
+        assert app.screen.filter.query_text == "status=queued/", "there it is a letter"
+    with workspace.open_store() as store:
+        assert store.run("cccc0000").status == "running", "s has stopped nothing"
 
 
 @pytest.mark.asyncio
