@@ -39,7 +39,7 @@ class FormTools(Horizontal):
         return self._search.value.lower().split()
 
     def search(self) -> None:
-        self._search.focus()
+        self.screen.set_focus(self._search)  # now, not when the keys that wait were dealt with
 
     def clear(self) -> bool:
         """End the search; returns whether there was one."""

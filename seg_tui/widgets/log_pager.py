@@ -132,7 +132,14 @@ class LogPager(Vertical):
     LogPager > LogLines { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "search", key_display="/", tooltip="Search the whole log, ignoring case"),
+        Binding(
+            "slash",
+            "search",
+            "search",
+            key_display="/",
+            tooltip="Search the whole log, ignoring case",
+            priority=True,  # what is typed right behind it is searched for, and no key of the log
+        ),
         Binding("escape", "close_search", show=False),
         Binding("n", "found(1)", "next match", show=False, tooltip="Next match"),
         Binding("N", "found(-1)", "previous match", show=False, tooltip="Previous match"),
@@ -178,7 +185,10 @@ class LogPager(Vertical):
     def action_search(self) -> None:
         box = self.query_one("#log-search", Input)
         box.add_class("shown")
-        box.focus()
+        self.screen.set_focus(box)  # now, not when the keys that wait were dealt with
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "search" or self.screen.focused is not self.query_one("#log-search", Input)
 
     @on(Input.Submitted, "#log-search")
     def search_for(self, event: Input.Submitted) -> None:

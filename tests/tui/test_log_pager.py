@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.logfile import WINDOW_BYTES, find, grown, line_end, read_after, read_before, read_end, read_from
 from seg_tui.screens.log import LogScreen
-from seg_tui.widgets.log_pager import MOST_WINDOWS, LogPager
-from tests.tui.conftest import opened, screen_text, settled, until
+from seg_tui.widgets.log_pager import MOST_WINDOWS, LogLines, LogPager
+from seg_tui.widgets.run_table import RunTable
+from tests.tui.conftest import opened, screen_text, settled, type_at_once, until
 from tests.tui.snapshots import app_at
 
 
@@ -254,3 +256,17 @@ def test_how_the_log_of_a_run_looks(
 
     app, before = app_at(workspace, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
+
+
+@pytest.mark.asyncio
+async def test_words_that_are_typed_at_once_are_searched_for_and_are_no_keys(workspace: Workspace) -> None:
+    async with opened(workspace, (120, 40)) as (app, pilot):
+        app.screen.query_one(RunTable).put_cursor("cccc0000")
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(app.focused, LogLines), "the log")
+        box = app.screen.query_one("#log-search", Input)
+        type_at_once(app, "/sdn/")
+        await until(pilot, lambda: box.value == "sdn/", "all that was typed, the second sign a letter")
+        assert isinstance(app.screen, LogScreen)
+    with workspace.open_store() as store:
+        assert store.run("cccc0000").status == "running"
