@@ -103,6 +103,7 @@ def test_a_forged_file_signals_nobody_and_the_run_ends(
         if holder is not None:
             subprocess.run(["kill", "-KILL", "--", f"-{holder.pid}"], check=True)
             holder.wait()
+            wait_for(lambda: lock_is_free(run), agent.workspace)  # what it started dies a moment later
     for _ in range(2):
         agent.step()
     assert signalled == []
