@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -173,7 +174,16 @@ def why_no_room(path: Path) -> str:
 
 def _make_file(path: Path) -> None:
     """Make the file where it is missing: SQLite itself would let only its owner write it, whatever the umask.
-    The files beside it get its mode."""
+    The files beside it get its mode.
+
+    A file that is there is never opened here. To close it would give up the locks of all connections that
+    this process has to it (fcntl(2)); the next process to close its own would take itself for the last one,
+    and delete the write-ahead log that the others go on with (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    if os.path.exists(path):
+        if why_unwritable(path):
+            raise StoreError(f"{path}: {_refused(os.strerror(errno.EACCES), path)}")
+        return
     try:
         os.close(open_shared(path, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:

@@ -246,7 +246,7 @@ def test_class_sets_that_cannot_be_had(folder: Path) -> None:
 def test_both_layouts_in_one_folder_need_a_choice(cityscapes: Path, folder: Path) -> None:
     for name in ("images", "labels", "classes.toml"):
         (folder / name).rename(cityscapes / name)
-    assert "choose cityscapes or folder" in refusal(cityscapes)
+    assert "choose data.layout=cityscapes or folder" in refusal(cityscapes)
     assert scan(cityscapes, layout="folder").layout == "folder"
     assert scan(cityscapes, layout="cityscapes").layout == "cityscapes"
     assert "there is no layout called 'coco': use auto, cityscapes, folder" in refusal(

@@ -210,3 +210,24 @@ def test_where_locks_reach_nobody_the_database_is_refused_with_advice(
     with pytest.raises(StoreError, match=r"network file system \(nfs nolock\), .*SEG_DATABASE_URL="):
         open_store(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+RENAMES = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("UPDATE runs SET name = 'renamed', changed = changed + 1")
+connection.commit()
+connection.close()
+"""
+
+
+def test_who_opens_a_database_twice_goes_on_seeing_what_other_processes_write(tmp_path: Path) -> None:
+    """To open and close the file itself would give up the locks of this process: the other one would take
+    itself for the last, and delete the log that `store` goes on reading."""
+    with open_store(tmp_path) as store:
+        add_run(store)
+        open_store(tmp_path).close()
+        database = tmp_path / "experiments.db"
+        subprocess.run([sys.executable, "-c", RENAMES, str(database)], check=True, timeout=60)
+        assert store.run("aaaaaaaa").name == "renamed"
+        assert database.with_name("experiments.db-wal").exists()
