@@ -186,8 +186,9 @@ class Live:
 
     def _tell_of(self, look: Look) -> None:
         self._file, self._read_only, self._workspace_id = look.file, look.read_only, look.workspace
+        # The next look reads all of them once more: nobody has had this file open meanwhile, so it may have
+        # been replaced by another one that got its inode.
         self._runs = {run.id: run for run in look.changes.runs}
-        self._latest = look.changes.latest
         self._known = True
         self._tell(there=True)
 
@@ -215,7 +216,7 @@ class Live:
         if also and any(run.ended and not TASKS[run.task].learns for run in changes.runs):
             # Others have now what it measured of their networks.
             changes = self._store.changes(-1, also)
-        self._read = also
+        self._read, self._latest = also, changes.latest
         fresh = {run.id: run for run in changes.runs if self._runs.get(run.id) != run}
         known = changes.count == len(self._runs) and self._agents == self._told_agents
         if not fresh and known and self._told:
@@ -224,7 +225,6 @@ class Live:
         if changes.count != len(self._runs):
             left = set(self._store.run_ids())
             self._runs = {run_id: run for run_id, run in self._runs.items() if run_id in left}
-        self._latest = changes.latest
         self._known = True
         self._tell(there=True)
 
