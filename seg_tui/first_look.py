@@ -1,7 +1,7 @@
 """The first look at the database, by a process of its own while this one imports and draws the dashboard.
 
-Reading it takes SQLAlchemy, which is as long in coming as Textual is: two processes have both in the time of
-one. Where the first look finds nothing, `Live` looks for itself and tells why; nothing is lost but the time.
+Reading it needs SQLAlchemy, which takes as long to import as Textual: two processes import both in the time
+of one. Where the first look fails, `Live` reads the database itself and says what is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.host.processes import python_command, python_environment
 from engine.workspace import Workspace, file_identity
 
 if TYPE_CHECKING:
-    from engine.store import Changes
+    from engine.store import RunSummary
 
 WAIT_SECONDS = 2.0
 """How long a look waits for somebody who holds the database, before that is called trouble."""
@@ -29,7 +29,7 @@ class Look:
     """All runs, and of which file; `read_only` and `workspace` as in a Snapshot."""
 
     file: tuple[int, int]
-    changes: Changes
+    runs: tuple[RunSummary, ...]
     read_only: str
     workspace: str
 
@@ -39,9 +39,7 @@ class FirstLook:
 
     def __init__(self, workspace: Workspace) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        with contextlib.suppress(
-            OSError
-        ):  # there may be no room for another process, but there is for this one
+        with contextlib.suppress(OSError):  # without room for another process `Live` looks for itself
             self._process = subprocess.Popen(
                 python_command("seg_tui.first_look", str(workspace.root), workspace.read_only),
                 stdin=subprocess.DEVNULL,
@@ -59,11 +57,10 @@ class FirstLook:
             return None
         import pickle  # imported while the other process is at work
 
-        from engine.store import Changes
         from engine.store.summary_rows import unpacked
 
-        file, rows, latest, count, read_only, workspace = pickle.loads(told)
-        return Look(file, Changes(tuple(map(unpacked, rows)), latest, count), read_only, workspace)
+        file, rows, read_only, workspace = pickle.loads(told)
+        return Look(file, tuple(map(unpacked, rows)), read_only, workspace)
 
     def abandon(self) -> None:
         """Let nobody wait for it any more."""
@@ -83,9 +80,8 @@ def main() -> None:
     from engine.store.summary_rows import packed
 
     with workspace.open_store(WAIT_SECONDS, look=True) as store:
-        changes, file = store.changes(), file_identity(workspace)
-        rows = list(map(packed, changes.runs))
-        told = file, rows, changes.latest, changes.count, store.read_only, store.workspace
+        rows = list(map(packed, store.changes().runs))
+        told = file_identity(workspace), rows, store.read_only, store.workspace
     sys.stdout.buffer.write(pickle.dumps(told))
 
 

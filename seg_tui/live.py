@@ -188,7 +188,7 @@ class Live:
         self._file, self._read_only, self._workspace_id = look.file, look.read_only, look.workspace
         # The next look reads all of them once more: nobody has had this file open meanwhile, so it may have
         # been replaced by another one that got its inode.
-        self._runs = {run.id: run for run in look.changes.runs}
+        self._runs = {run.id: run for run in look.runs}
         self._known = True
         self._tell(there=True)
 
