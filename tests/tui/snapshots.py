@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widget import Widget
+from textual.widgets import Input, Tab, Tabs
+from textual.widgets._tabs import Underline
 
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
@@ -23,9 +25,24 @@ def app_at(workspace: Workspace, show: Step, demo: bool = False) -> tuple[SegTui
         await until(pilot, lambda: app.snapshot.at > 0)
         await settled(pilot)
         await show(pilot)
-        await still_cursors(pilot)
+        await at_rest(pilot)
 
     return app, before
+
+
+async def at_rest(pilot: Pilot[None]) -> None:
+    """Wait for what moves by itself, and hold what never ends."""
+    await until(pilot, lambda: all(map(underlined, pilot.app.screen.query(Tabs))), "the lines below tabs")
+    await still_cursors(pilot)
+
+
+def underlined(tabs: Tabs) -> bool:
+    """Whether the line lies below the active tab, where it gets one refresh after the tabs got their size."""
+    active = tabs.query_one("Tab.-active", Tab)
+    start, end = active.virtual_region.shrink(active.styles.gutter).column_span
+    line = tabs.query_one(Underline)
+    hidden = not all(node.display for node in tabs.ancestors_with_self if isinstance(node, Widget))
+    return hidden or (start < end and (start, end) == (line.highlight_start, line.highlight_end))
 
 
 async def still_cursors(pilot: Pilot[None]) -> None:

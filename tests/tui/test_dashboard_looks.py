@@ -16,7 +16,7 @@ from seg_tui.app import SegTui
 from seg_tui.screens.dashboard import Dashboard
 from tests.tui.conftest import make_app, settled, until
 from tests.tui.made_up_workspace import many_runs, some_runs, workspace_in
-from tests.tui.snapshots import still_cursors
+from tests.tui.snapshots import at_rest
 
 pytestmark = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Size = tuple[int, int]
@@ -49,7 +49,7 @@ def look_at(
         for key in keys:
             await pilot.press(key)
         await settled(pilot)
-        await still_cursors(pilot)
+        await at_rest(pilot)
 
     compare(snap_compare, app, size, before)
 
