@@ -49,13 +49,11 @@ def export_comparison(
 
 
 def _write_curves(path: Path, comparison: Comparison, runs: Sequence[ComparedRun], field: str) -> None:
-    from engine.report.figures.curves import Curve, curves_figure
+    from engine.report.figures.curves import curves_figure, entry_curves
     from engine.report.figures.style import FigureError, save_figure
 
-    epochs = {run.row.id: run.epochs for run in runs}
-    curves = [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in comparison.entries]
     try:
-        figure = curves_figure(curves, field, 2, comparison.published)
-        save_figure(figure, path, "seg-tui compare " + " ".join(epochs))
+        figure = curves_figure(entry_curves(comparison, runs), field, 2, comparison.published)
+        save_figure(figure, path, "seg-tui compare " + " ".join(run.row.id for run in runs))
     except FigureError as error:
         raise ExportError(str(error)) from error

@@ -115,6 +115,19 @@ class Group:
     def size(self) -> str:
         return "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
 
+    @property
+    def n(self) -> int:
+        """How many seeds of how many variants there are together: no run counts twice that was made again."""
+        return len(set(map(_variant_and_seed, self.runs)))
+
+    def seeds_once(self, values: Sequence[float | None]) -> list[float | None]:
+        """A value for each seed of each variant from one for each run: of several runs of a seed the mean of
+        those that have finished, or of all where none has."""
+        of_seed: dict[tuple[str, int], list[tuple[bool, float | None]]] = {}
+        for run, value in zip(self.runs, values, strict=True):
+            of_seed.setdefault(_variant_and_seed(run), []).append((run.status == "finished", value))
+        return [_of_one_seed(found) for found in of_seed.values()]
+
     def statuses(self, width: int) -> str:
         """How many runs are of each status, the liveliest first: "2 running, 3 finished"; where there is no
         room for all of that, "2 running of 5"."""
@@ -123,6 +136,17 @@ class Group:
         told = [f"{counts[status]} {status}" for status in order if status in counts]
         whole = ", ".join(told)
         return whole if len(whole) <= width else f"{told[0]} of {len(self.runs)}"
+
+
+def _variant_and_seed(run: RunSummary) -> tuple[str, int]:
+    return run.variant, run.seed
+
+
+def _of_one_seed(found: Sequence[tuple[bool, float | None]]) -> float | None:
+    """The mean of the values of one seed's runs, each with whether its run has finished."""
+    some_finished = any(finished for finished, _ in found)
+    known = [value for finished, value in found if value is not None and finished >= some_finished]
+    return math.fsum(known) / len(known) if known else None
 
 
 @dataclass(frozen=True)

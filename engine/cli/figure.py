@@ -20,7 +20,7 @@ from engine.report.compare import ComparedRun, Comparison, compare
 from engine.report.explain import explain
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure
-from engine.report.figures.curves import MEASURES, Curve, curves_figure
+from engine.report.figures.curves import MEASURES, curves_figure, entry_curves
 from engine.report.figures.environments import environments_figure
 from engine.report.figures.explain import explain_figure
 from engine.report.figures.robustness import coverage_figure, robustness_figure
@@ -142,12 +142,6 @@ def _curves(material: _Material) -> Figure:
         reference = published_results([run.row.recipe for run in material.runs])
     curves = entry_curves(material.comparison, material.runs)
     return curves_figure(curves, options.measure, material.columns, reference, options.against)
-
-
-def entry_curves(comparison: Comparison, runs: Sequence[ComparedRun]) -> list[Curve]:
-    """The curves of each entry of a comparison of `runs`."""
-    epochs = {run.row.id: run.epochs for run in runs}
-    return [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in comparison.entries]
 
 
 def _classes(material: _Material) -> Figure:

@@ -257,11 +257,14 @@ def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]
 def made_again(groups: Iterable[Sequence[ComparedRun]]) -> list[ComparedRun]:
     """The runs of groups over seeds that have not finished while another of the same group and seed has: a
     seed that failed and was made again counts once, by the run that finished."""
-    again = []
-    for group in groups:
-        finished = {run.row.seed for run in group if run.row.status == "finished"}
-        again += [run for run in group if run.row.status != "finished" and run.row.seed in finished]
-    return again
+    return [run for group in groups for run in group if run.row.id in replaced(run.row for run in group)]
+
+
+def replaced(rows: Iterable[RunRow]) -> set[str]:
+    """The ids of runs equal but for the seed that have not finished while another of the same seed has."""
+    group = list(rows)
+    finished = {row.seed for row in group if row.status == "finished"}
+    return {row.id for row in group if row.status != "finished" and row.seed in finished}
 
 
 def config_but_for_the_seed(row: RunRow, known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -167,7 +167,8 @@ def numbers_by_metric(comparison: Comparison, styles: Mapping[str, str] = VERDIC
         told = [number(metric, value) for metric, value in zip(metrics, values, strict=True)]
         columns.append(Column(entry.letter, [*about, *told], right=True))
         if i == comparison.baseline:
-            differences: list[Cell] = [("baseline", "dim")] * (len(entries) > 1) + [""] * len(told)
+            head: Cell = ("baseline", "dim") if len(entries) > 1 else ""
+            differences: list[Cell] = [head, *[""] * len(told)]
         else:
             differences = [""]
             for metric, value in zip(metrics, values, strict=True):

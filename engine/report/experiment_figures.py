@@ -14,7 +14,7 @@ from engine.report.compare import Comparison, Entry
 from engine.report.experiment import Experiment, speed_of
 from engine.report.figures.classes import MOST_ENTRIES, classes_figure
 from engine.report.figures.confusion import confusion_figure
-from engine.report.figures.curves import Curve, curves_figure
+from engine.report.figures.curves import Curve, curves_figure, entry_curves
 from engine.report.figures.environments import environments_figure
 from engine.report.figures.robustness import robustness_figure
 from engine.report.figures.samples import Predictions, samples_figure
@@ -81,9 +81,8 @@ def _has_energy(experiment: Experiment) -> bool:
 
 
 def _curves(experiment: Experiment, measure: str, against: str = "epochs") -> tuple[Figure, str]:
-    epochs = {run.row.id: run.epochs for run in experiment.leading}
     entries = experiment.comparison.entries
-    curves = [Curve(entry.title, [epochs[run_id] for run_id in entry.ids]) for entry in entries]
+    curves = entry_curves(experiment.comparison, experiment.leading)
     ours = {row.recipe for entry in entries for row in entry.rows} & set(STUDY_RECIPES)
     published = published_results(ours) if ours and measure == "dice" and against == "epochs" else ()
     over = {"epochs": "the epochs", "hours": "hours of training and validation", "kwh": "kWh of the same"}
@@ -99,7 +98,7 @@ def _curves(experiment: Experiment, measure: str, against: str = "epochs") -> tu
 def _at_budget(equal: EqualBudget) -> tuple[Figure, str]:
     """The best systems; always with the leading one."""
     first = [equal.leading, *(each for each in equal.standings if each is not equal.leading)][:MOST_ENTRIES]
-    curves = [Curve(each.name, [run.epochs for run in each.runs]) for each in first]
+    curves = [Curve.of(each.name, each.runs) for each in first]
     against = equal.budget.kind
     used = "hours of training and validation" if against == "hours" else "training images seen"
     caption = f"Dice against {used}, of validation and of training, each run with {equal.budget.told}."

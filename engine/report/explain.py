@@ -6,6 +6,7 @@ Pure functions from rows to one immutable Explanation, which `explain_text`, a f
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,9 +14,10 @@ from statistics import fmean
 
 from engine.config.stored import recorded
 from engine.errors import EngineError
-from engine.report.compare import config_but_for_the_seed
+from engine.report.compare import config_but_for_the_seed, replaced
 from engine.report.compare_config import SAME_RESULT, SCORED_ON, SEED, differing_keys
 from engine.report.measures import Metric, Value, summarised
+from engine.report.paired import by_seed
 from engine.store import RunRow
 from engine.tasks import TASKS, learns_classes
 
@@ -53,8 +55,8 @@ class ExplainError(EngineError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One config, folded over its seeds. `values` are those of the keys that differ, as they would be typed;
-    None where it has no such key."""
+    """One config, folded over its `seeds`, each with one of `scores`: of several runs of a seed their mean.
+    `values` are those of the keys that differ, as they would be typed; None where it has no such key."""
 
     label: str
     ids: tuple[str, ...]
@@ -137,7 +139,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
         raise ExplainError(
             f"{len(kept)} of {len(rows)} runs can be explained, and it takes {_FEWEST}{why and f': {why}'}"
         )
-    groups = _folded(kept)
+    groups, repeats = _seeds_once(_folded(kept))
     differing = differing_keys(groups, folded=True)
     varied = [key for key in differing if key.key != SEED]
     settings = [
@@ -156,7 +158,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
         noise=noise,
         noise_sd=noise_sd,
         constant=len(config_but_for_the_seed(kept[0], {})) - len(varied) - 1,
-        notes=(*notes, *_cautions(kept, settings, {key.key for key in varied})),
+        notes=(*notes, *repeats, *_cautions(kept, settings, {key.key for key in varied})),
     )
 
 
@@ -207,14 +209,33 @@ def _folded(rows: Sequence[RunRow]) -> list[list[RunRow]]:
     return list(groups.values())
 
 
+def _seeds_once(groups: Sequence[Sequence[RunRow]]) -> tuple[list[list[RunRow]], list[str]]:
+    """The groups without runs that were made again, and sentences that name the runs of repeated seeds."""
+    left_out = {run_id for group in groups for run_id in replaced(group)}
+    kept = [[row for row in group if row.id not in left_out] for group in groups]
+    again = [row.name or row.id for group in groups for row in group if row.id in left_out]
+    counts = [Counter(row.seed for row in group) for group in kept]
+    twice = [
+        row.name or row.id
+        for group, of_seed in zip(kept, counts, strict=True)
+        for row in group
+        if of_seed[row.seed] > 1
+    ]
+    notes = [f"{_LEFT_OUT}{_named(again)}, another of the same seed has finished"] if again else []
+    if twice:
+        notes.append(f"{_named(twice)}: runs of one seed count once, by their mean")
+    return kept, notes
+
+
 def _setting(group: Sequence[RunRow], values: Mapping[str, str | None], metric: Metric) -> Setting:
-    scores = tuple(float(getattr(row, metric.name)) for row in group)
+    found = by_seed((row.seed, float(getattr(row, metric.name))) for row in group)
+    scores = tuple(found.values())
     score = summarised(scores)
     assert score is not None
     return Setting(
         label=group[0].name or group[0].id,
         ids=tuple(row.id for row in group),
-        seeds=tuple(row.seed for row in group),
+        seeds=tuple(found),
         values=values,
         scores=scores,
         score=score,
@@ -347,7 +368,7 @@ def _told_once(factors: Sequence[Factor], settings: Sequence[Setting]) -> list[F
 
 
 def _cautions(rows: Sequence[RunRow], settings: Sequence[Setting], varied: set[str]) -> Iterable[str]:
-    if all(len(setting.ids) == 1 for setting in settings):
+    if all(len(setting.seeds) == 1 for setting in settings):
         yield "one seed for each config: how much of a difference is chance cannot be told"
     on = [key for key in SCORED_ON if key in varied]
     if on:

@@ -97,7 +97,7 @@ def settings_table(explanation: Explanation, width: int | None, most: int = MOST
             [(number(explanation.metric, setting.score), "bold") for setting in shown],
             right=True,
         ),
-        Column("seeds", [str(len(setting.ids)) for setting in shown], right=True, rank=2),
+        Column("seeds", [str(len(setting.seeds)) for setting in shown], right=True, rank=2),
         Column("run", [setting.ids[0] for setting in shown]),
     ]
     for rank, factor in enumerate(explanation.factors, 3):

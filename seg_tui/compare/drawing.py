@@ -78,10 +78,14 @@ class Drawing:
             seeds = [f"{entry.letter} {self._short(entry.label)} seed {row.seed}" for row in entry.rows]
             return [replace(curve, name=seed) for curve, seed in zip(each, seeds, strict=True)]
         faint = [replace(curve, behind=True) for curve in each]
-        scored = [curve for curve in each if any(y is not None for y in curve.y)]
-        if 0 < len(scored) < len(each):
-            name += f" (n={len(scored)})"
-        return [mean_curve(scored, name, color), *faint]
+        of_seed: dict[int, list[Curve]] = {}
+        for row, curve in zip(entry.rows, each, strict=True):
+            if any(y is not None for y in curve.y):
+                of_seed.setdefault(row.seed, []).append(curve)
+        if 0 < len(of_seed) < entry.seeds:
+            name += f" (n={len(of_seed)})"
+        once = [mean_curve(curves, name, color) for curves in of_seed.values()]
+        return [mean_curve(once, name, color), *faint]
 
     def _short(self, title: str) -> str:
         """A title where there is little room: so that it can be told from those of the other entries."""

@@ -79,10 +79,10 @@ def _group_text(group: Group, folded: bool, column: Column, width: int, seen: Se
         case "status":
             return group.statuses(width)
         case "progress":
-            return f"n = {len(group.runs):,}"
+            return f"n = {group.n:,}"
         case "best" | "last" | "miou":
             told, scores = _outcomes(group) if column.key == "best" else ("", _values(column, group))
-            spread = Spread.of(scores)
+            spread = Spread.of(group.seeds_once(scores))
             return "-" if spread is None else at_point(spread.text(width, told), width, SPREAD_TAIL)
         case "experiment" | "recipe" | "device" | "task":
             values = {column.cell(run, seen)[0] for run in group.runs}

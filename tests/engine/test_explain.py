@@ -97,6 +97,36 @@ def test_the_keys_come_by_importance_with_what_was_left_out(seg: Command, worksp
 
 
 @pytest.mark.usefixtures("sweep")
+def test_a_seed_that_was_run_twice_counts_once(seg: Command, workspace: Workspace) -> None:
+    before = seg("explain --experiment grid --json").json
+    config = with_values(get_recipe("paper-unet"), {"optimizer.lr": 0.0001, "model.width": 32, "seed": 1})
+    for run_id, name in (("dddd0000", "again"), ("dddd0001", "and-again")):
+        import_made_up_run(workspace, run_id, scored(0.51), config=config, name=name, experiment="grid")
+    after = seg("explain --experiment grid --json").json
+    worst = after["settings"][-1]
+    assert worst["ids"] == ["aaaa0000", "aaaa0001", "dddd0000", "dddd0001"]
+    assert worst["seeds"] == [0, 1]
+    assert worst["scores"] == pytest.approx(before["settings"][-1]["scores"])
+    assert after["seed_sd"] == pytest.approx(before["seed_sd"])
+    for one, other in zip(before["factors"], after["factors"], strict=True):
+        assert one["importance"] == pytest.approx(other["importance"])
+    assert after["notes"][-1] == "run1, again, and-again: runs of one seed count once, by their mean"
+
+
+@pytest.mark.usefixtures("sweep")
+def test_a_run_that_was_made_again_is_left_out_where_unfinished_ones_count(
+    seg: Command, workspace: Workspace
+) -> None:
+    config = with_values(get_recipe("paper-unet"), {"optimizer.lr": 0.0001, "model.width": 32, "seed": 1})
+    journal = scored(0.9)
+    journal.events.pop()
+    import_made_up_run(workspace, "dddd0000", journal, config=config, name="first-try", experiment="grid")
+    told = seg("explain --experiment grid --unfinished --json").json
+    assert told["settings"][-1]["ids"] == ["aaaa0000", "aaaa0001"]
+    assert "left out: first-try, another of the same seed has finished" in told["notes"]
+
+
+@pytest.mark.usefixtures("sweep")
 @pytest.mark.parametrize(
     ("line", "says"),
     [

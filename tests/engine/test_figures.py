@@ -79,6 +79,13 @@ def test_seeds_are_a_mean_with_a_band_of_one_deviation(make: Callable[..., Compa
     assert heights.max() == pytest.approx(0.5 + 0.2 / 2**0.5)
 
 
+def test_a_seed_that_was_run_twice_counts_once_in_mean_and_band(make: Callable[..., ComparedRun]) -> None:
+    runs = [make("aaaaaaaa", 0.2), make("bbbbbbbb", 0.3), make("cccccccc", 0.65)]
+    curve = Curve("two seeds", [run.epochs for run in runs], seeds=[0, 0, 1])
+    assert curve.points("val", "dice") == [(1, pytest.approx([0.25, 0.65]))]
+    assert curve.title("dice") == "two seeds"
+
+
 def test_curves_against_hours_or_images_count_what_was_used_until_then(
     make: Callable[..., ComparedRun],
 ) -> None:

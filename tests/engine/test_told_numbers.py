@@ -9,14 +9,13 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from engine.cli.figure import entry_curves
 from engine.report.compare import compare
 from engine.report.compare_formats import comparison_text, difference, number, numbers_table
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_ood import OodLine
 from engine.report.compare_page import comparison_markdown
 from engine.report.figures.classes import classes_figure
-from engine.report.figures.curves import curves_figure
+from engine.report.figures.curves import curves_figure, entry_curves
 from engine.report.measures import ComparedRun, Metric, Value, summarised
 from engine.report.tables import LEFT_OUT, Column, score, text_table
 from engine.store import Store
@@ -77,7 +76,7 @@ def test_a_legend_says_of_how_many_runs_its_curve_or_bars_are(make: Callable[...
     assert shorter.title("dice").endswith("3 seeds (n=1 to 2)")
     for figure in (curves_figure([curve]), classes_figure(comparison)):
         assert "3 seeds (n=2)" in legends(figure)
-    assert replace(curve, runs=curve.runs[:2]).title("dice") == curve.label
+    assert replace(curve, runs=curve.runs[:2], seeds=(0, 1)).title("dice") == curve.label
 
 
 def legends(figure: Figure) -> str:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import TabbedContent
+from textual.widgets import TabbedContent, TabPane
 from textual.worker import Worker, get_current_worker
 
 from engine.workspace import Workspace
@@ -111,6 +111,22 @@ async def test_seeds_fold_into_mean_and_deviation(compared: Workspace) -> None:
         assert [name[-6:] for name in names(screen)[:3]] == ["seed 0", "seed 1", "seed 2"]
         await press(pilot, "T", "f")
         assert len(names(screen)) == 4
+
+
+@pytest.mark.asyncio
+async def test_a_seed_that_was_run_twice_counts_once(compared: Workspace) -> None:
+    journal = learning_journal(0.9, seed=4)
+    journal.finish(30)
+    add(compared, "ffff0000", journal, {"seed": 2}, name="unet-again", experiment="paper")
+    async with comparing(compared, (*SEEDS, "ffff0000")) as (_app, pilot, screen):
+        await press(pilot, "f")
+        chart = screen.query_one(Chart)
+        mean, *each = (curve.at(10) for curve in chart.curves)
+        assert len(each) == 4
+        assert mean == pytest.approx((each[0] + each[1] + (each[2] + each[3]) / 2) / 3)
+        for tab in screen.query(TabPane):  # each shows a single entry, too
+            screen.query_one(TabbedContent).active = str(tab.id)
+            await settled(pilot)
 
 
 @pytest.mark.asyncio

@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 from rich.cells import cell_len
@@ -42,7 +43,7 @@ from tests.tui.conftest import (
     type_at_once,
     until,
 )
-from tests.tui.made_up_workspace import NOW, add
+from tests.tui.made_up_workspace import NOW, add, learning_journal
 
 
 def names(table: RunTable) -> list[str]:
@@ -299,6 +300,24 @@ async def test_the_statuses_of_a_group_are_cut_at_a_word(workspace: Workspace) -
         await pilot.press("g")
         await settled(pilot)
         assert "1 running, 1 queued" in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_a_seed_that_was_run_again_counts_once_in_its_group(workspace: Workspace) -> None:
+    again, stopped = learning_journal(0.9, seed=4), learning_journal(0.1, seed=5)
+    again.finish(30)
+    add(workspace, "eeee0000", again, {"seed": 2}, name="unet-seed2-again", experiment="paper")
+    add(workspace, "eeee0001", stopped, {"seed": 2}, "stopped", name="unet-seed2-try", experiment="paper")
+    async with opened(workspace, (160, 40)) as (app, pilot):
+        await pilot.press("g")
+        await settled(pilot)
+        best = {run.name: run.best_dice for run in app.snapshot.runs.values()}
+        twice = (best["unet-seed2"] + best["unet-seed2-again"]) / 2
+        seeds = [best["unet-seed0"], best["unet-seed1"], twice]
+        line = next(line for line in run_lines(app) if "▾ paper" in line)
+        assert f"{mean(seeds):.4f} ± {stdev(seeds):.4f}" in line
+        assert "n = 3" in line
+        assert "(n=" not in line
 
 
 @pytest.mark.asyncio

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,9 +23,14 @@ from engine.report.figures.style import (
     new_figure,
     paper_style,
 )
+from engine.report.paired import by_seed
 from engine.report.published import PUBLISHED, PublishedResult
 from engine.report.tables import told_counts
 from engine.store import EpochRow
+
+if TYPE_CHECKING:
+    from engine.report.compare import Comparison
+    from engine.report.measures import ComparedRun
 
 MEASURES = {
     "dice": "Dice",
@@ -50,31 +55,45 @@ _TRAINING: dict[str, Any] = {"ls": (0, (3, 1.5)), "lw": 0.9}
 
 @dataclass(frozen=True)
 class Curve:
-    """One entry: the epochs of its run, or of each of its runs that are equal but for the seed."""
+    """One entry: the epochs of its run, or of each of its runs that are equal but for the seed. `seeds` has
+    the seed of each run, where () says that no two are of one."""
 
     label: str
     runs: Sequence[Sequence[EpochRow]]
+    seeds: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, label: str, runs: Iterable[ComparedRun]) -> Curve:
+        """The curve of runs that are equal but for the seed."""
+        given = list(runs)
+        return cls(label, [run.epochs for run in given], [run.row.seed for run in given])
 
     def points(self, split: str, measure: str, against: str = "epochs") -> list[tuple[float, list[float]]]:
-        """(epoch, the value of each run that has one), in the order of the epochs. Instead of the epoch the
-        hours or images until its end, of several runs their mean."""
-        found: dict[int, tuple[list[float], list[float]]] = {}
-        for run in self.runs:
+        """(epoch, the value of each seed that has one, of several runs of a seed their mean), in the order of
+        the epochs. Instead of the epoch the hours or images until its end, of several runs their mean."""
+        found: dict[int, tuple[list[float], list[tuple[int, float]]]] = {}
+        for seed, run in zip(self.seeds or range(len(self.runs)), self.runs, strict=True):
             used = _used(run, against)
             for row in (row for row in run if row.split == split):
                 value = getattr(row, measure)
                 if value is not None:
                     places, values = found.setdefault(row.epoch, ([], []))
                     places.append(used[row.epoch])
-                    values.append(value)
-        return [(mean(places), values) for _, (places, values) in sorted(found.items())]
+                    values.append((seed, value))
+        return [(mean(places), [*by_seed(values).values()]) for _, (places, values) in sorted(found.items())]
 
     def title(self, measure: str) -> str:
-        """The label, and of how many runs the means are where that is not all: "wide, 4 seeds (n=2 to 4)"."""
+        """The label, and of how many seeds the means are if not of all: "wide, 4 seeds (n=2 to 4)"."""
         return self.label + told_counts(
             (len(values) for split in ("val", "train") for _, values in self.points(split, measure)),
-            len(self.runs),
+            len(set(self.seeds)) or len(self.runs),
         )
+
+
+def entry_curves(comparison: Comparison, runs: Iterable[ComparedRun]) -> list[Curve]:
+    """The curves of each entry of a comparison of `runs`."""
+    by_id = {run.row.id: run for run in runs}
+    return [Curve.of(entry.title, [by_id[run_id] for run_id in entry.ids]) for entry in comparison.entries]
 
 
 def _used(run: Sequence[EpochRow], against: str) -> dict[int, float]:
