@@ -46,11 +46,16 @@ class AugmentSection(Section):
         le=1,
     )
     mixstyle_alpha: float = option(
-        0.1, "Of mixstyle: the share of the own style is drawn from Beta(alpha, alpha)", gt=0, le=100
+        0.1,
+        "Of mixstyle: the share of the own style is drawn from Beta(alpha, alpha)",
+        of="mixstyle",
+        gt=0,
+        le=100,
     )
     mixstyle_layers: str = option(
         "2,3",
         "Of mixstyle: numbers of the encoder's layers, from 1, after which styles are mixed",
+        of="mixstyle",
         form="numbers from 1, separated by commas, such as 2,3",
         pattern="^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$",
         commas=True,

@@ -76,7 +76,11 @@ class CopyPasteKeys(Section):
         0.0, "Probability of copy-paste: classes with few pixels in another image of the batch", ge=0, le=1
     )
     copy_paste_area: float = option(
-        0.05, "Of copy_paste: largest share of that image's pixels that such a class may have", gt=0, le=1
+        0.05,
+        "Of copy_paste: largest share of that image's pixels that such a class may have",
+        of="copy_paste",
+        gt=0,
+        le=1,
     )
 
 
@@ -118,7 +122,7 @@ class RandAugmentKeys(Section):
         0, "Operations of RandAugment on each image, different ones of 7; 0: none", ge=0, le=7
     )
     randaugment_magnitude: float = option(
-        0.2, "Strength of RandAugment's operations, from 0 to 1", ge=0, le=1
+        0.2, "Strength of RandAugment's operations, from 0 to 1", of="randaugment", ge=0, le=1
     )
 
 
@@ -158,7 +162,12 @@ def grayscale(keys: GrayscaleKeys) -> Change | None:
 class BlurKeys(Section):
     blur: float = option(0.0, "Probability of a Gaussian blur", ge=0, le=1)
     blur_sigma: float = option(
-        2.0, "Of blur: its largest standard deviation; the smallest is 0.1", unit="pixels", gt=0, le=20
+        2.0,
+        "Of blur: its largest standard deviation; the smallest is 0.1",
+        of="blur",
+        unit="pixels",
+        gt=0,
+        le=20,
     )
 
 
@@ -188,10 +197,10 @@ def randconv(keys: RandConvKeys) -> Change | None:
 class CutoutKeys(Section):
     cutout: float = option(0.0, "Probability of cutout: a rectangle turns black", ge=0, le=1)
     cutout_size: float = option(
-        0.25, "Of cutout: sides of the rectangle, as shares of the image's", gt=0, le=1
+        0.25, "Of cutout: sides of the rectangle, as shares of the image's", of="cutout", gt=0, le=1
     )
     cutout_labels: Literal["void", "keep"] = option(
-        "void", "Labels of the rectangle; keep: the network is to guess what was there"
+        "void", "Labels of the rectangle; keep: the network is to guess what was there", of="cutout"
     )
 
 

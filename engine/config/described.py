@@ -37,6 +37,7 @@ class ConfigKey:
     `variants` are the values of its section's `name` that have the key; none: it is always there.
     `variant_defaults` are its defaults by that name, where the section has one, and `forms` all that each
     says of it. `field` is what Python calls it. `commas`: one value may hold several words, joined by commas.
+    `part_of` is the key without which this one has no effect, "" for none.
     """
 
     key: str
@@ -54,6 +55,7 @@ class ConfigKey:
     forms: Mapping[str, ConfigKey] = dataclasses.field(default_factory=dict)
     suggested_by: str = ""
     told_by: str = ""
+    part_of: str = ""
 
     @property
     def suggestions(self) -> tuple[str, ...]:
@@ -240,8 +242,9 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
     commas = isinstance(extra, dict) and extra.get("commas") is True
     default, absent = (info.default, None) if new is None else (new, info.default)
     help = info.description or ""
-    suggested_by, told_by = (
-        str(extra.get(name) or "") if isinstance(extra, dict) else "" for name in ("suggestions", "told_by")
+    suggested_by, told_by, of = (
+        str(extra.get(name) or "") if isinstance(extra, dict) else ""
+        for name in ("suggestions", "told_by", "of")
     )
     return ConfigKey(
         key,
@@ -256,6 +259,7 @@ def _describe(key: str, field: str, info: FieldInfo) -> ConfigKey:
         absent=absent,
         suggested_by=suggested_by,
         told_by=told_by,
+        part_of=f"{key.rpartition('.')[0]}.{of}" if of else "",
     )
 
 

@@ -17,13 +17,15 @@ def option(
     new: JsonValue = None,
     suggestions: str = "",
     told_by: str = "",
+    of: str = "",
     **bounds: Any,
 ) -> Any:
     """A config field: its default, one line of help, its unit and its bounds (`ge`, `le`, `gt`, `lt`).
 
     `form` says in words what a text must look like; a value may hold `commas`; `suggestions` is the dotted
     name, MODULE:FUNCTION, of what gives words that a text may be, for completion; `told_by` that of what says
-    in a line what is known of a value, "" for nothing. `new` is what the key is in
+    in a line what is known of a value, "" for nothing. `of` is the key of the same section without which this
+    one has no effect: while that is 0, empty or none. `new` is what the key is in
     configs that are written now, where that differs from the default: a frozen config of an earlier version
     lacks the key and means the default.
     """
@@ -32,6 +34,8 @@ def option(
         extra["suggestions"] = suggestions
     if told_by:
         extra["told_by"] = told_by
+    if of:
+        extra["of"] = of
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 

@@ -136,11 +136,14 @@ class EmaConfig(Section):
         ge=0,
         lt=1,
     )
-    warmup: bool = option(True, "Let the decay rise to ema.decay: in step n it is at most (1 + n) / (10 + n)")
+    warmup: bool = option(
+        True, "Let the decay rise to ema.decay: in step n it is at most (1 + n) / (10 + n)", of="decay"
+    )
     use: Literal["average", "raw"] = option(
         "average",
         "Whose scores choose the best epoch, and which weights evaluations and predictions use: those of the "
         "average or of the raw weights; both are in the checkpoint",
+        of="decay",
     )
 
 
@@ -168,9 +171,13 @@ class EarlyStopConfig(Section):
         le=1_000_000,
     )
     metric: Literal["dice", "miou", "loss"] = option(
-        "dice", "The validation score that has to improve; in pre-training, which has no classes, the loss"
+        "dice",
+        "The validation score that has to improve; in pre-training, which has no classes, the loss",
+        of="patience",
     )
-    min_improvement: float = option(0.0, "What counts as an improvement: more than this", ge=0, le=1000)
+    min_improvement: float = option(
+        0.0, "What counts as an improvement: more than this", of="patience", ge=0, le=1000
+    )
 
 
 class GalleryConfig(Section):
@@ -183,7 +190,7 @@ class GalleryConfig(Section):
         ge=0,
         le=1_000_000,
     )
-    images: int = option(6, "Number of validation images", unit="images", ge=1, le=64)
+    images: int = option(6, "Number of validation images", of="every", unit="images", ge=1, le=64)
 
 
 class ReportConfig(Section):
@@ -294,10 +301,11 @@ class DistillConfig(Section):
         "file (.pt), of the same classes; empty: none",
         alias="from",
     )
-    weight: float = option(1.0, "Weight of distillation beside loss.*", gt=0, le=1000)
+    weight: float = option(1.0, "Weight of distillation beside loss.*", of="from", gt=0, le=1000)
     temperature: float = option(
         1.0,
         "Both networks' logits are divided by it before the softmax; above 1, unlikely classes count more",
+        of="from",
         gt=0,
         le=100,
     )

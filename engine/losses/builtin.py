@@ -41,11 +41,12 @@ class OhemKeys(Section):
         0.0, "Weight of the cross-entropy of the hardest pixels alone (OHEM, Wu et al. 2016)", ge=0, le=1000
     )
     ohem_threshold: float = option(
-        0.7, "Of ohem: pixels are hard whose true class has a lower probability", gt=0, le=1
+        0.7, "Of ohem: pixels are hard whose true class has a lower probability", of="ohem", gt=0, le=1
     )
     ohem_min_kept: int = option(
         256,
         "Of ohem: pixels of a batch, or of a device's or micro-batch's part of it, that are kept at least",
+        of="ohem",
         unit="pixels",
         ge=0,
         le=1_000_000_000,
@@ -89,8 +90,8 @@ class TverskyKeys(Section):
     tversky: float = option(
         0.0, "Weight of Tversky loss, pooled over the batch (Salehi et al. 2017)", ge=0, le=1000
     )
-    tversky_a: float = option(0.3, "Of tversky: what false positives count", ge=0, le=1)
-    tversky_b: float = option(0.7, "Of tversky: what false negatives count", ge=0, le=1)
+    tversky_a: float = option(0.3, "Of tversky: what false positives count", of="tversky", ge=0, le=1)
+    tversky_b: float = option(0.7, "Of tversky: what false negatives count", of="tversky", ge=0, le=1)
 
 
 @register(TverskyKeys)
@@ -104,7 +105,9 @@ class FocalKeys(Section):
     focal: float = option(
         0.0, "Weight of focal loss, each class against all others (Lin et al. 2017)", ge=0, le=1000
     )
-    focal_gamma: float = option(2.0, "Of focal: how strongly easy pixels are down-weighted", ge=0, le=10)
+    focal_gamma: float = option(
+        2.0, "Of focal: how strongly easy pixels are down-weighted", of="focal", ge=0, le=10
+    )
 
 
 @register(FocalKeys)
@@ -116,7 +119,9 @@ def focal(keys: FocalKeys, classes: int) -> Focal:
 
 class LovaszKeys(Section):
     lovasz: float = option(0.0, "Weight of Lovasz-softmax loss (Berman et al. 2018)", ge=0, le=1000)
-    lovasz_per_image: bool = option(False, "Of lovasz: of each image by itself, not of the batch")
+    lovasz_per_image: bool = option(
+        False, "Of lovasz: of each image by itself, not of the batch", of="lovasz"
+    )
 
 
 @register(LovaszKeys)
@@ -131,7 +136,12 @@ class BoundaryKeys(Section):
         0.0, "Weight of boundary loss, 1 - F1 of the boundaries (Bokhovkin and Burnaev 2019)", ge=0, le=1000
     )
     boundary_distance: int = option(
-        2, "Of boundary: how far apart boundaries that meet may lie", unit="pixels", ge=1, le=64
+        2,
+        "Of boundary: how far apart boundaries that meet may lie",
+        of="boundary",
+        unit="pixels",
+        ge=1,
+        le=64,
     )
 
 

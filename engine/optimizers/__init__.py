@@ -39,7 +39,9 @@ class OptimizerSection(Section):
     )
     clip_norm: float = option(0.0, "Largest norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
     clip_type: Literal["l2", "l1", "inf"] = option(
-        "l2", "The norm that optimizer.clip_norm bounds, of all gradients together; inf: their largest value"
+        "l2",
+        "The norm that optimizer.clip_norm bounds, of all gradients together; inf: their largest value",
+        of="clip_norm",
     )
     encoder_lr_factor: float = option(
         1.0, "Learning rate of the network's encoder over optimizer.lr; 0 freezes it", ge=0, le=1000

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import math
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.config.files import load_config
+from engine.config.idle import IdleKey, idle_keys
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.own_losses import refuse_own_loss_without_classes
 from engine.config.recipes import RECIPES, get_recipe
@@ -34,11 +36,15 @@ def resolve_config(
 
 
 def changed_config(base: RunConfig, assignments: Sequence[str], data: Path | None) -> RunConfig:
-    """A config with `key=value` changes, on the data in another folder if given. Raises ConfigError."""
+    """A config with `key=value` changes, on the data in another folder if given. Warns of changes without an
+    effect. Raises ConfigError."""
     values = parse_assignments(assignments)
     if data is not None:
         values["data.root"] = str(data)
-    return with_data_root(with_values(base, values))
+    config = with_data_root(with_values(base, values))
+    for note in idle_keys(config, values):
+        warnings.warn(note, IdleKey, stacklevel=1)
+    return config
 
 
 def with_data_root(config: RunConfig) -> RunConfig:
