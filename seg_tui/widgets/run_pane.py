@@ -16,7 +16,7 @@ from engine.report.trials import search_words
 from engine.tasks import TASKS
 from engine.tasks.robustness import HARDEST
 from engine.visible import one_line as _one_line
-from seg_tui.detail import Detail
+from seg_tui.detail import Detail, Results
 from seg_tui.palette import curve_color
 from seg_tui.series import epoch_curve
 from seg_tui.widgets.chart import Chart
@@ -260,11 +260,11 @@ def result_text(detail: Detail, width: int) -> Text:
 
     row, found = detail.row, detail.found
     number = outcome(row)
-    if number is None:
+    if number is None and found == Results():
         return Text(f"nothing has been measured yet: {row.status}, {done(row)}", "dim", no_wrap=True)
     text = Text(no_wrap=True)
-    text.append(worded(number), "bold")
-    if number.is_count:
+    text.append(f"{row.status}, {done(row)}" if number is None else worded(number), "bold")
+    if number is not None and number.is_count:
         for path in TASKS[row.task].files(row, detail.folder).values():
             text.append(f"\n{path}", "dim")
     if found.evaluations:
@@ -308,10 +308,17 @@ def _crf_parts(rows: Sequence[CrfRow]) -> list[str]:
     return [f"mIoU {score(first.miou_before)} before the CRF, {score(first.miou_after)} after", *took]
 
 
+def _corruption(row: CorruptionRow) -> str:
+    if not row.strength:
+        return "none"
+    return row.corruption if row.strength == HARDEST else f"{row.corruption} {row.strength}"
+
+
 def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:
-    """Dice as it is, and for each corruption where that is strongest."""
-    hardest = [row for row in rows if row.strength in (0, HARDEST)]
-    names = [row.corruption if row.strength else "none" for row in hardest]
+    """Dice as it is, and for each corruption where that is strongest of what was measured so far."""
+    hardest = list({row.corruption: row for row in sorted(rows, key=lambda row: row.strength)}.values())
+    hardest.sort(key=lambda row: row.strength > 0)
+    names = [_corruption(row) for row in hardest]
     room = max(4, width - max(map(len, (*names, "corruption"))) - 12)
     columns = [
         Column("corruption", names),

@@ -11,7 +11,13 @@ from engine.store import StoreError
 from engine.workspace import Workspace
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.run import RunScreen
-from tests.engine.made_up_runs import evaluation_config, make_run_dir, refined_journal
+from tests.engine.made_up_runs import (
+    evaluation_config,
+    make_run_dir,
+    refined_journal,
+    robustness_config,
+    robustness_journal,
+)
 from tests.tui.conftest import opened, run_lines, screen_text, settled, until
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "v0.1.tar.xz"
@@ -117,6 +123,22 @@ async def test_a_group_of_evaluations_has_the_mean_of_theirs(of_every_task: Work
         await pilot.press("g")
         await settled(pilot)
         assert "Dice 0.4469 ± 0.0039" in screen_text(app)
+
+
+@pytest.mark.asyncio
+async def test_the_pane_shows_what_there_is_before_the_number_is_known(workspace: Workspace) -> None:
+    journal = robustness_journal()  # to strength 2
+    journal.events.pop()
+    run = make_run_dir(workspace.runs, "eeee2222", journal, robustness_config("aaaa0000"), name="shaking")
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+    async with opened(workspace, (160, 50)) as (app, pilot):
+        assert isinstance(app.screen, Dashboard)
+        app.screen.table.put_cursor("eeee2222")
+        await until(pilot, lambda: "noise 2" in screen_text(app), "the pane")
+        shown = " ".join(screen_text(app).replace("│", " ").split())
+        for line in ("none 0.8000", "noise 2 0.5000", "fog 2 0.3000"):
+            assert line in shown
 
 
 @pytest.mark.asyncio
