@@ -14,7 +14,8 @@ from engine.typed import typed
 from seg_tui.on_top import WaitsForTop
 
 if TYPE_CHECKING:
-    from seg_tui.app import DraftKey, SegTui
+    from seg_tui.app import SegTui
+    from seg_tui.messages import DraftKey
 
 MOST_COMPARED = 12
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.terminal_theme import TerminalTheme
 from textual import on, work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
-from textual.message import Message
 from textual.reactive import var
 from textual.screen import Screen
 
@@ -29,7 +28,9 @@ from engine.report.waiting import UNDER_WAY
 from engine.store import StoreError
 from engine.visible import one_line
 from engine.workspace import Workspace
+from seg_tui.keys_in_turn import KeysInTurn
 from seg_tui.live import Live, LiveFailed, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
+from seg_tui.messages import ActionEnded, DraftKey, NoteRead
 from seg_tui.navigation import Navigation
 from seg_tui.safe_lines import SafeLines
 from seg_tui.settings import Settings, load_settings
@@ -47,27 +48,6 @@ NOTICE_SECONDS = 6.0
 READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
 
 
-DraftKey = tuple[str, tuple[str, ...]]
-"""What somebody types, such as `note`, `tag` or `rename`, and the ids of the runs that it is for."""
-
-
-class ActionEnded(Message):
-    """An action came to its end: `line` says what became of it, or why it was not done. `draft` names the
-    words of `SegTui.drafts` that it was to keep and did not."""
-
-    def __init__(self, line: str, refused: bool, draft: DraftKey | None = None) -> None:
-        super().__init__()
-        self.line, self.refused, self.draft = line, refused, draft
-
-
-class NoteRead(Message):
-    """The note of a run, for those who asked for it."""
-
-    def __init__(self, note: str, then: Callable[[str], None]) -> None:
-        super().__init__()
-        self.note, self.then = note, then
-
-
 def _rings(workspace: Workspace) -> bool:
     """Whether the terminal tells of what ends. Raises EngineError for settings that cannot be read."""
     if not any((workspace.root / name).exists() for name in ("seg.toml", "notify.toml")):
@@ -77,7 +57,7 @@ def _rings(workspace: Workspace) -> bool:
     return load_notify_config(workspace.root).terminal
 
 
-class SegTui(App[None]):
+class SegTui(KeysInTurn):
     """The app: owns the snapshot of all runs, and does what people request of them."""
 
     TITLE = "seg-tui"
@@ -333,19 +313,27 @@ class SegTui(App[None]):
         shown = lines[:5] + ([f"… and {len(lines) - 5} more"] if len(lines) > 5 else [])
         self._notify("\n".join(shown), "error" if refused else "information")
 
-    @work(thread=True, group="actions")
     def read_note(self, run_id: str, then: Callable[[str], None]) -> None:
-        """Read a run's note in a thread, then hand it to `then`."""
+        """Read a run's note in a thread, then hand it to `then`, with what is typed meanwhile."""
+        self._read_note(run_id, then, self.hold_keys())
+
+    @work(thread=True, group="actions")
+    def _read_note(self, run_id: str, then: Callable[[str], None], asked: object) -> None:
         try:
             note = self.store.get().run(run_id).note
         except (StoreError, OSError) as error:
+            self.call_from_thread(self.release_keys, came=False)
             self.post_message(ActionEnded(str(error), refused=True))
         else:
-            self.post_message(NoteRead(note, then))
+            self.post_message(NoteRead(note, then, asked))
 
     @on(NoteRead)
     def _hand_over_note(self, message: NoteRead) -> None:
+        if not self.holds_keys_for(message.asked):
+            return  # somebody has pressed escape meanwhile
+        before = self.screen
         message.then(message.note)
+        self.release_keys(came=self.screen is not before)
 
     def _notify(self, text: str, severity: Any) -> None:
         # A refusal stays longer: it has to be read, and nothing else says it.

@@ -136,7 +136,7 @@ class LaunchForm(Vertical):
     @work(thread=True, group="queue")
     def _queue(self, config: RunConfig, card: Card, first: bool, look: Look) -> None:
         from seg_tui.actions import words_of
-        from seg_tui.app import ActionEnded
+        from seg_tui.messages import ActionEnded
 
         tui, seen = self.tui, look(config.data.root)
         if not seen.usable:

@@ -203,7 +203,7 @@ class CompareScreen(Acting):
 
     @work(thread=True, group="export")
     def _export(self, comparison: Comparison, runs: Sequence[ComparedRun], suffix: str, field: str) -> None:
-        from seg_tui.app import ActionEnded
+        from seg_tui.messages import ActionEnded
 
         tui = self.tui  # which tells of it, whatever screen is shown by then
         folder = tui.workspace.root / "exports"

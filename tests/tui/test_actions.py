@@ -16,7 +16,8 @@ from textual.widgets import Input
 from engine.requests.lifecycle import set_tags
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
-from seg_tui.app import ActionEnded, SegTui
+from seg_tui.app import SegTui
+from seg_tui.messages import ActionEnded
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
@@ -504,8 +505,9 @@ async def test_what_was_changed_before_a_change_broke_off_is_undone(
         assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0001")] == [(), ("night",)]
 
 
-async def test_a_note_that_is_read_late_takes_no_keys_of_another_question(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_note_that_is_read_late_gets_what_was_typed_for_it_unless_escape_is_pressed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, leaves: bool
 ) -> None:
     async with opened(workspace) as (app, pilot):
         read, goes_on = app.store.get, threading.Event()
@@ -516,14 +518,14 @@ async def test_a_note_that_is_read_late_takes_no_keys_of_another_question(
 
         monkeypatch.setattr(app.store, "get", slow)
         await press_on(app, pilot, "aaaa0000", "o", "t")
-        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
-        asked = app.screen
-        await pilot.press(*"ab")
+        if leaves:
+            await pilot.press("escape")
         goes_on.set()
         await settled(pilot)
-        await pilot.press(*"cd")
-        assert app.screen is asked
-        assert asked.query_one(Input).value == "abcd"
+        await pilot.press("t", *"ab")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+        assert ("Tags of" in screen_text(app)) is leaves
+        assert app.screen.query_one(Input).value == ("ab" if leaves else "ttab")
 
 
 async def test_keys_for_one_run_or_few_say_so_when_more_are_marked(
