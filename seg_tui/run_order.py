@@ -145,7 +145,7 @@ def _variant_and_seed(run: RunSummary) -> tuple[str, int]:
 def _of_one_seed(found: Sequence[tuple[bool, float | None]]) -> float | None:
     """The mean of the values of one seed's runs, each with whether its run has finished."""
     some_finished = any(finished for finished, _ in found)
-    known = [value for finished, value in found if value is not None and finished >= some_finished]
+    known = [value for finished, value in found if value is not None and (finished or not some_finished)]
     return math.fsum(known) / len(known) if known else None
 
 

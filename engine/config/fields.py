@@ -25,9 +25,9 @@ def option(
     `form` says in words what a text must look like; a value may hold `commas`; `suggestions` is the dotted
     name, MODULE:FUNCTION, of what gives words that a text may be, for completion; `told_by` that of what says
     in a line what is known of a value, "" for nothing. `of` is the key of the same section without which this
-    one has no effect: while that is 0, empty or none. `new` is what the key is in
-    configs that are written now, where that differs from the default: a frozen config of an earlier version
-    lacks the key and means the default.
+    one has no effect: while that is 0, empty or none. `new` is what the key is in configs that are written
+    now, where that differs from the default: a frozen config of an earlier version lacks the key and means
+    the default.
     """
     extra: dict[str, JsonValue] = {"unit": unit, "form": form, "commas": commas, "new": new}
     if suggestions:

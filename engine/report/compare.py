@@ -118,9 +118,8 @@ def compare(
     """Compare 1 to MOST_RUNS runs with the run whose id is `baseline`, by default the first.
 
     With `fold_seeds`, runs equal in all but their seed become one entry, without those that were made again;
-    `with_published`, the numbers of
-    others that these runs can be held against are in it. Raises CompareError for a run that
-    is named twice, too many or no runs, and a baseline that is not among them.
+    `with_published`, the numbers of others that these runs can be held against are in it. Raises CompareError
+    for a run that is named twice, too many or no runs, and a baseline that is not among them.
     """
     ids = [run.row.id for run in runs]
     baseline = baseline or (ids[0] if ids else "")
@@ -257,7 +256,9 @@ def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]
 def made_again(groups: Iterable[Sequence[ComparedRun]]) -> list[ComparedRun]:
     """The runs of groups over seeds that have not finished while another of the same group and seed has: a
     seed that failed and was made again counts once, by the run that finished."""
-    return [run for group in groups for run in group if run.row.id in replaced(run.row for run in group)]
+    known = list(groups)
+    again = {run_id for group in known for run_id in replaced(run.row for run in group)}
+    return [run for group in known for run in group if run.row.id in again]
 
 
 def replaced(rows: Iterable[RunRow]) -> set[str]:
