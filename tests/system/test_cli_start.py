@@ -253,6 +253,7 @@ def test_the_dashboard_says_in_a_line_why_it_cannot_open(arguments: tuple[str, .
 CRASHING_DASHBOARD = """
 import sys
 from functools import partialmethod
+from textual.app import App
 from seg_tui import app, program
 
 def crash(self):
@@ -262,7 +263,7 @@ def crash(self):
 sys.stdin.isatty = sys.stderr.isatty = lambda: True
 app.SegTui.open_graphics = lambda self: None
 app.SegTui.on_mount = crash
-app.SegTui.run = partialmethod(app.App.run, headless=True)
+app.SegTui.run = partialmethod(App.run, headless=True)
 program.main()
 """
 
