@@ -7,6 +7,7 @@ letters of a tag come while the question for it opens: they would be lost, or be
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from weakref import WeakSet
 
 from textual import events
@@ -63,8 +64,8 @@ class KeysInTurn(App[None]):
             return
         self._typed.append(event)
         await self._hand_out()
-        if self._typed and self._under_way is not None:
-            self.set_timer(PATIENCE_SECONDS, lambda waited_for=self._under_way: self._give_up(waited_for))
+        if self._typed:
+            self.set_timer(PATIENCE_SECONDS, partial(self._go_on_after, self._under_way))
 
     async def _hand_out(self) -> None:
         while self._typed and self._can_go_on():
@@ -75,19 +76,17 @@ class KeysInTurn(App[None]):
                 self._under_way = None
 
     async def on_key_done(self, message: KeyDone) -> None:
-        await self._give_up(message)
+        await self._go_on_after(message)
 
-    async def _give_up(self, waited_for: KeyDone) -> None:
+    async def _go_on_after(self, waited_for: KeyDone | None) -> None:
         if waited_for is self._under_way:
             self._under_way = None
             await self._hand_out()
 
     def _can_go_on(self) -> bool:
-        if (
-            self._under_way is not None or self._held_for is not None or not self.screen_stack
-        ):  # none is left at the end
+        if not self.screen_stack:  # at the app's end
             return False
-        return self._has_opened(self.screen)
+        return self._under_way is None and self._held_for is None and self._has_opened(self.screen)
 
     def _has_opened(self, screen: Screen[object]) -> bool:
         """Whether a screen has got its focus, or will get none; if not, the keys go on when it has."""
