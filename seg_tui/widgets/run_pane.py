@@ -319,11 +319,13 @@ def _hardest_table(rows: Sequence[CorruptionRow], width: int) -> Text:
     hardest = list({row.corruption: row for row in sorted(rows, key=lambda row: row.strength)}.values())
     hardest.sort(key=lambda row: row.strength > 0)
     names = [_corruption(row) for row in hardest]
+    is_whole = all(row.strength in (0, HARDEST) for row in hardest)
+    title = f"strength {HARDEST}" if is_whole else "strongest so far"
     room = max(4, width - max(map(len, (*names, "corruption"))) - 12)
     columns = [
         Column("corruption", names),
         Column("Dice", [score(row.dice) for row in hardest], right=True),
-        Column(f"strength {HARDEST}"[:room], [(thin_bar(row.dice, room), "cyan") for row in hardest], rank=1),
+        Column(title[:room], [(thin_bar(row.dice, room), "cyan") for row in hardest], rank=1),
     ]
     return text_table(columns, width)
 

@@ -137,7 +137,7 @@ async def test_the_pane_shows_what_there_is_before_the_number_is_known(workspace
         app.screen.table.put_cursor("eeee2222")
         await until(pilot, lambda: "noise 2" in screen_text(app), "the pane")
         shown = " ".join(screen_text(app).replace("│", " ").split())
-        for line in ("none 0.8000", "noise 2 0.5000", "fog 2 0.3000"):
+        for line in ("Dice strongest so far", "none 0.8000", "noise 2 0.5000", "fog 2 0.3000"):
             assert line in shown
 
 
