@@ -1,8 +1,9 @@
-"""Keys that have no effect, as another key switches off what they are of."""
+"""Keys that have no effect, as another key switches off what they are of, or as the run ends before they have
+one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from engine.config.described import config_keys, format_value, value_of
 from engine.config.run_config import RunConfig
@@ -14,7 +15,7 @@ class IdleKey(UserWarning):
     """A key was given that has no effect; the message is a line that says why."""
 
 
-def idle_keys(config: RunConfig, keys: Iterable[str]) -> list[str]:
+def idle_keys(config: RunConfig, keys: Collection[str]) -> list[str]:
     """A line for each of these keys that has no effect in a config."""
     told = []
     for key in keys:
@@ -22,4 +23,7 @@ def idle_keys(config: RunConfig, keys: Iterable[str]) -> list[str]:
         if switch and (off := value_of(config, switch)) in _OFF:
             value = format_value(value_of(config, key))
             told.append(f"{key}={value} has no effect where {switch} is {format_value(off) or 'empty'}")
+    decides_length = any(key == "epochs" or key.startswith("schedule.") for key in keys)
+    if decides_length and (idle := config.schedule.idle(config.epochs)):
+        told.append(idle)
     return told

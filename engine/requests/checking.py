@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.config.run_config import RunConfig
 from engine.data.checks import Known, Log
 from engine.data.membership import Trained
-from engine.requests.configs import check_steps
+from engine.requests.configs import check_steps, idle_schedule
 from engine.requests.initial_weights import pretraining_of
 from engine.run.directory import RunDir
 from engine.store import RunRow
@@ -39,6 +39,8 @@ def check_data(
     )
     checked = TASKS[config.task].check_data(config, known, log)
     check_steps(config, checked.train_images)
+    if idle := idle_schedule(config, checked.train_images):
+        notes.append(idle)
     return [*notes, *checked.notes]
 
 

@@ -172,6 +172,14 @@ def check_steps(config: RunConfig, images: int | None = None) -> None:
         raise ConfigError([problem])
 
 
+def idle_schedule(config: RunConfig, images: int | None) -> str:
+    """What of a schedule that counts iterations has no effect in a run with `images` training images, in a
+    line; of one that does not, it was told with the keys."""
+    if images is None or not TASKS[config.task].learns or not config.schedule.counts_iterations:
+        return ""
+    return config.schedule.idle(config.epochs, math.ceil(images / config.batch_size))
+
+
 def default_name(config: RunConfig) -> str:
     """What a run is called when nobody says it: its recipe, or its network and size."""
     name = config.recipe or f"{config.model.name}-{config.data.size[0]}x{config.data.size[1]}"

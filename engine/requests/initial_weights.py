@@ -32,6 +32,13 @@ ONE_RATE = {
 }
 """Keys of weights that learn at different rates, at the values that make them learn at the same."""
 
+SAME_WEIGHTS = frozenset(
+    f"model.{key}"
+    for key in ("weights", "aux", "deep_supervision", "dropout", "drop_path", "output_stride", "points")
+)
+"""Keys of networks that change none of their weights but those of auxiliary heads, which are left out or
+begin at random."""
+
 
 def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_for: str = "") -> RunConfig:
     """The config with `init.weights` and `distill.from` as the worker needs them: paths of checkpoints.
@@ -85,7 +92,11 @@ def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
         source = run.read_config()
     except RunDirError:
         return  # a checkpoint that lies elsewhere: the worker looks into it
-    other = [(key, both) for key, both in differences(source, config).items() if key.startswith("model.")]
+    other = [
+        (key, both)
+        for key, both in differences(source, config).items()
+        if key.startswith("model.") and key not in SAME_WEIGHTS
+    ]
     if other:
         told = ", ".join(f"{key} {format_value(was)}, not {format_value(now)}" for key, (was, now) in other)
         advice = "init.strict=false loads the weights that fit"

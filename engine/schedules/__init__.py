@@ -62,6 +62,11 @@ class ScheduleSection(Section):
                 return f"schedule.{key}: {warmup:g} leaves nothing of {length} {unit}; it must be smaller"
         return ""
 
+    def idle(self, epochs: int, steps_per_epoch: int | None = None) -> str:
+        """What of the schedule has no effect in a run of that length, in a line; empty: nothing. Iterations
+        are known as in `problem`."""
+        return ""
+
     def at(self, time: Time) -> float:
         """`shape` at a time; to be overridden by a schedule that needs to know the time in iterations."""
         return self.shape(time.done, time.epoch)

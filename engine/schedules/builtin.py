@@ -96,15 +96,25 @@ class StepConfig(TimedSchedule):
         return [float(each) for each in self.milestones.split(",") if each]
 
     def problem(self, epochs: int, steps_per_epoch: int | None = None) -> str:
-        in_epochs = self.by != "iterations"
-        length = epochs if in_epochs else None if steps_per_epoch is None else epochs * steps_per_epoch
+        length, unit = self._length(epochs, steps_per_epoch)
         if self.milestones and self.every != StepConfig.model_fields["every"].default:
             return "schedule.every: has no effect beside schedule.milestones; give one of them"
         late = [time for time in self.times() if length is not None and time >= length]
         if late:
-            unit = "epochs" if in_epochs else "iterations"
             return f"schedule.milestones: {late[0]:g} is not reached in {length} {unit}; it must be smaller"
         return super().problem(epochs, steps_per_epoch)
+
+    def idle(self, epochs: int, steps_per_epoch: int | None = None) -> str:
+        length, unit = self._length(epochs, steps_per_epoch)
+        if self.milestones or length is None or self.every < length:
+            return ""
+        return f"schedule.every={self.every:g} has no effect in {length} {unit}: the rate never drops"
+
+    def _length(self, epochs: int, steps_per_epoch: int | None) -> tuple[int | None, str]:
+        """How long the run is, as far as it is known, and the unit that times are in."""
+        if self.by != "iterations":
+            return epochs, "epochs"
+        return None if steps_per_epoch is None else epochs * steps_per_epoch, "iterations"
 
     def at(self, time: Time) -> float:
         passed = time.passed(self.by)

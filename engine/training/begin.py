@@ -56,30 +56,32 @@ def start(job: Job, state: TrainState) -> None:
     """Give a new network the weights that the config names, if it names any."""
     config = job.config
     whole = bool(config.init.weights) and config.init.parts == "all"
+    taken: set[str] = set()
     if whole and (source := config.model.weights_source()):
         job.say(f"model.weights, {source}, is not loaded: init.weights is")
     if not whole:
         with job.group.main_rank_first():  # which downloads them
-            start_from_makers(job, state)
+            taken |= start_from_makers(job, state)
     if config.init.weights:
-        start_from_source(job, state)
-    else:
-        tell_of_no_weights(job)
+        taken |= start_from_source(job, state)
+    tell_of_random_weights(job, state, taken)
     take_embeddings(job, state)
 
 
-def tell_of_no_weights(job: Job) -> None:
-    """Tell where a network that could begin with weights gets none, and warn of a frozen random encoder."""
-    model, optimizer = job.config.model, job.config.optimizer
+def tell_of_random_weights(job: Job, state: TrainState, taken: set[str]) -> None:
+    """Tell where a network that could begin with weights gets none, and warn of a frozen encoder of which
+    none are among those that were `taken`."""
+    config, model, optimizer = job.config, job.config.model, job.config.optimizer
     has_key = "weights" in type(model).model_fields
-    if has_key and (model.weights_file() or model.weights_source()):
-        return
-    if has_key:
+    if has_key and not taken:
         job.say(f"{model.name} trains from scratch, as neither model.weights nor init.weights is given")
-    if optimizer.encoder_lr_factor == 0 or optimizer.freeze_encoder:
+    is_frozen = optimizer.encoder_lr_factor == 0 or optimizer.freeze_encoder > 0
+    if is_frozen and not any(state.model.is_encoder(name) for name in taken):
         key = "encoder_lr_factor=0" if optimizer.encoder_lr_factor == 0 else "freeze_encoder"
-        gives = "model.weights" if has_key else "init.weights"
-        job.warn(f"optimizer.{key} freezes an encoder with random weights; {gives}=FILE gives it some")
+        gives = "model.weights=FILE" if has_key else "init.weights=FILE"
+        if config.init.weights and not has_key:
+            gives = "init.parts=all"
+        job.warn(f"optimizer.{key} freezes an encoder with random weights; {gives} gives it some")
 
 
 def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learning:

@@ -31,8 +31,9 @@ FIT_INSTEAD = "init.weights=FILE init.strict=false takes the weights that fit"
 """What takes weights of `model.weights` that are of another network in part."""
 
 
-def start_from_source(job: Job, state: TrainState) -> None:
+def start_from_source(job: Job, state: TrainState) -> set[str]:
     """Put the weights of `init.weights` into a new state; what was and was not taken is on the record.
+    Returns the names of those that were.
 
     Raises CheckpointError when the file is not there, damaged or cannot be read without running code from it,
     when it is of another network and `init.strict` is set, or when none of its weights fits.
@@ -40,20 +41,21 @@ def start_from_source(job: Job, state: TrainState) -> None:
     path = Path(os.path.normpath(job.run.path / job.config.init.weights))
     strict = job.config.init.strict
     instead = "init.strict=false takes the weights that fit" if strict else ""
-    _start_from_file(job, state, path, instead, job.config.init.parts)
+    return _start_from_file(job, state, path, instead, job.config.init.parts)
 
 
-def start_from_makers(job: Job, state: TrainState) -> None:
+def start_from_makers(job: Job, state: TrainState) -> set[str]:
     """Put the weights of `model.weights` into a new state: those of a file, or those that the makers of the
-    network offer by name. What was and was not taken is on the record.
+    network offer by name. What was and was not taken is on the record. Returns the names of those that were.
 
     Raises CheckpointError as `start_from_source` does, and EngineError when a download fails.
     """
     model = job.config.model
     if file := model.weights_file():
-        _start_from_file(job, state, Path(os.path.normpath(job.run.path / file)), FIT_INSTEAD)
-    elif offered := model.named_weights():
-        _take(job, state, model.weights_source(), fit_weights(state.model, offered), None, FIT_INSTEAD)
+        return _start_from_file(job, state, Path(os.path.normpath(job.run.path / file)), FIT_INSTEAD)
+    if offered := model.named_weights():
+        return _take(job, state, model.weights_source(), fit_weights(state.model, offered), None, FIT_INSTEAD)
+    return set()
 
 
 def take_embeddings(job: Job, state: TrainState) -> None:
@@ -71,7 +73,7 @@ def take_embeddings(job: Job, state: TrainState) -> None:
     job.say(f"{path}: embeddings of {len(vectors)} classes, {read.source or 'of unknown origin'}")
 
 
-def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, parts: str = "all") -> None:
+def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, parts: str = "all") -> set[str]:
     content = read_content(path)
     own = is_checkpoint(content)
     fit = _fit_checkpoint(state, content) if own else fit_weights(state.model, weights_in(content, path))
@@ -81,7 +83,7 @@ def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, part
         raise CheckpointError(
             f"{path}: has nothing of the {parts}, which is all that init.parts={parts} takes"
         )
-    _take(job, state, str(path), wanted, epoch, instead)
+    return _take(job, state, str(path), wanted, epoch, instead)
 
 
 def _of_parts(fit: Fit, model: SegmentationNetwork, parts: str) -> Fit:
@@ -93,9 +95,10 @@ def _of_parts(fit: Fit, model: SegmentationNetwork, parts: str) -> Fit:
     return replace(fit, taken=taken, new=[*fit.new, *left], unused=[*fit.unused, *left])
 
 
-def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None, instead: str) -> None:
+def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None, instead: str) -> set[str]:
     """Put what fits into a state, and on the record; `source` is what the weights are called. Those of
-    another network are refused where `instead` says what takes a part of them."""
+    another network are refused where `instead` says what takes a part of them. Returns the names of those
+    that fit."""
     if not fit.taken:
         names = f": it has {', '.join(fit.unused[:2])}, here there are {', '.join(fit.new[:2])}"
         why = f": {fit.shapes[0]}" if fit.shapes else names
@@ -116,6 +119,7 @@ def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None,
     )
     job.record(event)
     job.say(event.told)
+    return set(fit.taken)
 
 
 def _fit_checkpoint(state: TrainState, content: Mapping[str, Any]) -> Fit:
@@ -126,12 +130,18 @@ def _fit_checkpoint(state: TrainState, content: Mapping[str, Any]) -> Fit:
         taken -= {name for name in taken if state.model.is_head(name)}
     new = [name for name in own if name not in taken]
     unused = [name for name in offered if name not in taken]
+    # A part that only one of both has, as an auxiliary head is, says no more of the others than a head does.
+    shared = _parts(own) & _parts(offered)
     misfits = [
         f"{name}, {_shape(offered.get(name))} there and {_shape(own.get(name))} here"
         for name in dict.fromkeys((*new, *unused))
-        if not state.model.is_head(name)
+        if name.split(".")[0] in shared and not state.model.is_head(name)
     ]
     return Fit("", {name: offered[name] for name in taken}, new, unused, [], misfits)
+
+
+def _parts(weights: Mapping[str, Tensor]) -> set[str]:
+    return {name.split(".")[0] for name in weights}
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -31,13 +31,18 @@ def store(workspace: Workspace) -> Iterator[Store]:
 
 
 def made(
-    workspace: Workspace, store: Store, run_id: str, *checkpoints: str, status: str = "finished"
+    workspace: Workspace,
+    store: Store,
+    run_id: str,
+    *checkpoints: str,
+    status: str = "finished",
+    config: RunConfig = CONFIG,
 ) -> RunDir:
     """A run that left checkpoints."""
     card = RunCard(run_id, f"run {run_id}", "tests", 1.0)
     run = workspace.run_dir(run_id)
-    run.create(card, CONFIG)
-    store.lifecycle.create(card, CONFIG, status)
+    run.create(card, config)
+    store.lifecycle.create(card, config, status)
     for name in checkpoints:
         (run.checkpoints / name).write_bytes(b"weights")
     return run
@@ -127,6 +132,15 @@ def test_another_network_is_refused_before_anything_is_made(workspace: Workspace
         "init.strict=false loads the weights that fit"
     )
     assert settled(workspace, store, "aaa", **{"model.width": 16, "init.strict": False}).startswith("../aaa")
+
+
+def test_keys_that_change_no_weights_make_no_other_network(workspace: Workspace, store: Store) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    assert settled(workspace, store, "aaa", **{"model.deep_supervision": 2}).startswith("../aaa")
+    zoo = {"model.name": "torchvision", "model.architecture": "lraspp_mobilenet_v3_large"}
+    other = with_values(CONFIG, {**zoo, "model.weights": "IMAGENET1K_V1"})
+    made(workspace, store, "bbbbbbbb", "best.pt", config=other)
+    assert settled(workspace, store, "bbb", **zoo).startswith("../bbb")
 
 
 def test_a_run_that_wants_pretraining_is_queued_behind_it(workspace: Workspace, store: Store) -> None:

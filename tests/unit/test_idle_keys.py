@@ -1,4 +1,4 @@
-"""Keys that have no effect, as another one switches off what they are of."""
+"""Keys that have no effect, as another one switches off what they are of, or as the run ends before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.config.described import config_keys
 from engine.config.idle import IdleKey, idle_keys
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.requests.configs import changed_config
+from engine.requests.configs import changed_config, idle_schedule
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,19 @@ def test_a_key_without_an_effect_is_told(typed: str, switch: str, told: str) -> 
     assert idle_keys(config, [key, "epochs"]) == ([f"{typed} has no effect where {told}"] if told else [])
     if switch:
         assert idle_keys(with_values(config, dict([switch.split("=")])), [key]) == []
+
+
+def test_a_rate_that_never_drops_is_told() -> None:
+    step = with_values(RunConfig(), {"epochs": 30, "schedule.name": "step"})
+    never = "schedule.every=30 has no effect in 30 epochs: the rate never drops"
+    assert idle_keys(step, ["schedule.name"]) == idle_keys(step, ["epochs"]) == [never]
+    assert idle_keys(step, ["seed"]) == []
+    for drops in ({"epochs": 31}, {"schedule.every": 10}, {"schedule.milestones": "20"}):
+        assert idle_keys(with_values(step, drops), ["schedule.name"]) == []
+    by_iterations = with_values(step, {"schedule.by": "iterations", "schedule.every": 90, "batch_size": 4})
+    assert idle_keys(by_iterations, ["schedule.every"]) == []  # their number is not known yet
+    never = "schedule.every=90 has no effect in 90 iterations: the rate never drops"
+    assert [idle_schedule(by_iterations, images) for images in (None, 12, 13)] == ["", never, ""]
 
 
 def test_who_types_one_is_warned() -> None:

@@ -128,6 +128,32 @@ def test_another_network_is_refused_by_name_unless_told_otherwise(beginning: Beg
     assert all(name.startswith("middle.0.attention.") for name in event.unused)
 
 
+OF_TORCHVISION = {"model.name": "torchvision", "model.architecture": "deeplabv3_mobilenet_v3_large"}
+
+
+@pytest.mark.parametrize(
+    ("network", "auxiliary", "part"),
+    [
+        ({"model.name": "street_net", "model.width": 4}, {"model.deep_supervision": 1}, "auxiliary."),
+        (OF_TORCHVISION, {"model.aux": True}, "aux_classifier."),
+    ],
+    ids=["street_net", "torchvision"],
+)
+@pytest.mark.parametrize("there", [True, False], ids=["there", "here"])
+def test_an_auxiliary_head_that_only_one_of_both_networks_has_makes_no_other_network(
+    beginning: Beginning, network: dict[str, object], auxiliary: dict[str, object], part: str, there: bool
+) -> None:
+    plain = {**network, "data.size": "32x32"}
+    source, target = (plain | auxiliary, plain) if there else (plain, plain | auxiliary)
+    beginning.keep(new_state(with_values(BASE, source), CPU, STREET))
+    state, event = beginning.start(STREET, **{key.replace(".", "__"): value for key, value in target.items()})
+    left, other = (event.unused, event.new) if there else (event.new, event.unused)
+    assert left
+    assert all(name.startswith(part) for name in left)
+    assert other == []
+    assert event.taken == sum(not name.startswith(part) for name in state.model.state_dict())
+
+
 def test_a_network_that_gets_no_weights_says_so_and_warns_of_a_frozen_encoder(beginning: Beginning) -> None:
     pytest.importorskip("segmentation_models_pytorch", reason="comes with the extra zoo")
     keys = {"model.name": "smp", "model.encoder": "resnet18", "data.size": "32x32"}
@@ -152,6 +178,19 @@ def test_a_frozen_random_encoder_is_warned_of_where_the_network_has_no_weights_o
     assert isinstance(event, Warned)
     told = "optimizer.encoder_lr_factor=0 freezes an encoder with random weights"
     assert event.message == f"{told}; init.weights=FILE gives it some"
+
+
+def test_a_frozen_encoder_stays_random_where_only_the_decoder_is_loaded(beginning: Beginning) -> None:
+    frozen = {"model.name": "unet", "model.width": 2, "optimizer.encoder_lr_factor": 0}
+    config = with_values(BASE, {**frozen, "init.weights": "../aaaaaaaa/checkpoints/best.pt"})
+    beginning.keep(new_state(config, CPU, STREET))
+    for parts in ("encoder", "decoder"):
+        partly = with_values(config, {"init.parts": parts})
+        with JournalWriter(beginning.run.journal) as journal:
+            start(Job(beginning.run, partly, journal, beginning.run.path), new_state(partly, CPU, STREET))
+    warned = [event.message for event in read_all(beginning.run.journal) if isinstance(event, Warned)]
+    told = "optimizer.encoder_lr_factor=0 freezes an encoder with random weights"
+    assert warned == [f"{told}; init.parts=all gives it some"]
 
 
 def test_a_source_that_is_gone_or_damaged_is_named(beginning: Beginning) -> None:
