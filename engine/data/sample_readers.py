@@ -26,7 +26,8 @@ class Split(Protocol):
     def name(self, position: int) -> str: ...
 
     def sample(self, position: int) -> tuple[Pixels, Pixels]:
-        """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run."""
+        """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run; writable, as torch warns of
+        others."""
 
     def labels(self, position: int) -> Pixels:
         """Train ids uint8 [H, W] alone."""
@@ -75,7 +76,7 @@ class FileSplit:
         if pair is None:
             raise DataError(f"{self.root / faults[0].path}: {faults[0].problem}")
         image, labels = pair
-        return resize_image(image, self.size), self._train_ids(labels)
+        return np.array(resize_image(image, self.size)), self._train_ids(labels)
 
     def labels(self, position: int) -> Pixels:
         """Raises DataError when the file has become unusable since it was checked."""

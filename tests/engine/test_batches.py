@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,14 @@ def test_leaving_early_does_not_hang(batches: Batches) -> None:
     for _ in range(5):
         for _ in batches(torch.arange(8), 1):
             break
+
+
+def test_torch_has_nothing_to_warn_of_in_a_sample(dataset: Dataset, uncached: Dataset) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for opened in (dataset, uncached):
+            for array in opened.train.sample(0):
+                torch.from_numpy(array)
 
 
 def test_training_and_validation_do_not_overlap(dataset: Dataset) -> None:
