@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from engine.config.described import config_keys, format_value, value_of
 from engine.config.run_config import RunConfig
+from engine.tasks import TASKS
 
 _OFF = (0, "", "none")
 
@@ -18,12 +19,32 @@ class IdleKey(UserWarning):
 def idle_keys(config: RunConfig, keys: Collection[str]) -> list[str]:
     """A line for each of these keys that has no effect in a config."""
     told = []
-    for key in keys:
-        switch = config_keys()[key].part_of
-        if switch and (off := value_of(config, switch)) in _OFF:
-            value = format_value(value_of(config, key))
-            told.append(f"{key}={value} has no effect where {switch} is {format_value(off) or 'empty'}")
+    # Weights that are given take the place of those that a pre-training run would make.
+    meant = dict.fromkeys([*keys, *(["pretrain.epochs"] if "init.weights" in keys else [])])
+    for key in meant:
+        if why := _switched_off(config, key) or _without_weights(config, key):
+            told.append(f"{key}={format_value(value_of(config, key))} has no effect where {why}")
     decides_length = any(key == "epochs" or key.startswith("schedule.") for key in keys)
     if decides_length and (idle := config.schedule.idle(config.epochs)):
         told.append(idle)
     return told
+
+
+def _switched_off(config: RunConfig, key: str) -> str:
+    """How the key that a key is of switches it off; "" where it does not."""
+    switch = config_keys()[key].part_of
+    if not switch or (off := value_of(config, switch)) not in _OFF:
+        return ""
+    return f"{switch} is {format_value(off) or 'empty'}"
+
+
+def _without_weights(config: RunConfig, key: str) -> str:
+    """Why a key of weights from elsewhere or of pre-training has no effect; "" where it has one."""
+    given, epochs = config.init.weights, config.pretrain.epochs
+    if key in ("init.parts", "init.strict"):
+        return "" if given or epochs else "init.weights is empty"
+    if key == "pretrain.epochs" and epochs:
+        return "init.weights is given" if given else ""
+    if key == "pretrain.noise" and TASKS[config.task].learns_classes:  # of the run that is made first
+        return "pretrain.epochs is 0" if not epochs else "init.weights is given" if given else ""
+    return ""

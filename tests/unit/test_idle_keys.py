@@ -20,6 +20,9 @@ from engine.requests.configs import changed_config, idle_schedule
         ("distill.temperature=4", "distill.from=aaaa0000", "distill.from is empty"),
         ("optimizer.clip_type=inf", "optimizer.clip_norm=5", "optimizer.clip_norm is 0"),
         ("early_stop.metric=miou", "early_stop.patience=3", "early_stop.patience is 0"),
+        ("init.parts=encoder", "init.weights=aaaa0000", "init.weights is empty"),
+        ("init.strict=false", "pretrain.epochs=5", "init.weights is empty"),
+        ("pretrain.noise=0.5", "pretrain.epochs=5", "pretrain.epochs is 0"),
         ("gallery.images=4", "", ""),
     ],
 )
@@ -30,6 +33,21 @@ def test_a_key_without_an_effect_is_told(typed: str, switch: str, told: str) -> 
     assert idle_keys(config, [key, "epochs"]) == ([f"{typed} has no effect where {told}"] if told else [])
     if switch:
         assert idle_keys(with_values(config, dict([switch.split("=")])), [key]) == []
+
+
+def test_weights_that_are_given_leave_no_pretraining_to_make() -> None:
+    config = with_values(RunConfig(), {"pretrain.epochs": 5})
+    assert idle_keys(config, ["pretrain.epochs"]) == []
+    given = with_values(config, {"init.weights": "aaaa0000"})
+    told = ["pretrain.epochs=5 has no effect where init.weights is given"]
+    assert [idle_keys(given, [key]) for key in ("pretrain.epochs", "init.weights", "seed")] == [
+        told,
+        told,
+        [],
+    ]
+    assert idle_keys(with_values(given, {"pretrain.epochs": 0}), ["pretrain.epochs", "init.weights"]) == []
+    pretraining = with_values(RunConfig(), {"task": "pretrain"})
+    assert idle_keys(pretraining, ["pretrain.noise"]) == []
 
 
 def test_a_rate_that_never_drops_is_told() -> None:
