@@ -89,6 +89,13 @@ class CompileAutotune:
         self._network = self._compile() if kept else self.model
         self.decision = CompileDecision(kept, reason)
 
+    def go_on(self, kept: bool) -> None:
+        """Decide as the attempt before did, except for what cannot be compiled where the run goes on, such as
+        on the CPU or on several devices."""
+        ruled_out = self.decision is not None and not self.decision.kept
+        if not (kept and ruled_out):
+            self.settle(kept, "as in the attempt before")
+
     def forward(self, *given: Tensor) -> Any:
         """The outputs for a batch of the network of the moment; one that fails to compile is given up, by
         several ranks together in `prove`."""

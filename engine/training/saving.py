@@ -121,7 +121,7 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) 
     if "early_stop" in content:
         state.early_stop.load(content["early_stop"], state.epoch)
     if content["compiled"] is not None:
-        state.autotune.settle(content["compiled"], "as in the attempt before")
+        state.autotune.go_on(content["compiled"])
     if content["best"] is not None:
         state.best = Best(**content["best"])
     restore_random_state(content["random"])

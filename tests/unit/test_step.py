@@ -211,6 +211,20 @@ def test_auto_leaves_the_cpu_alone() -> None:
     assert not autotune.decision.kept
 
 
+def test_what_an_attempt_compiled_stays_plain_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.learning.compile_autotune.compiled", lambda *about: lambda given: given + 1)
+    of_gpu = CompileAutotune(nn.Identity(), CUDA, "auto", lambda decision: None)
+    of_cpu = CompileAutotune(nn.Identity(), CPU, "auto", lambda decision: None)
+    refused = CompileAutotune(nn.Identity(), CUDA, "auto", lambda decision: None, refusal="several devices")
+    wanted = CompileAutotune(nn.Identity(), CPU, "on", lambda decision: None)
+    for autotune, is_compiled in ((of_gpu, True), (of_cpu, False), (refused, False), (wanted, True)):
+        autotune.go_on(kept=True)
+        assert autotune.is_compiled == is_compiled
+        assert float(autotune.forward(torch.ones(1))) == 1 + is_compiled
+        autotune.go_on(kept=False)
+        assert not autotune.is_compiled
+
+
 class BrokenBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, logits: Tensor) -> Tensor:
