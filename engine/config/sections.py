@@ -312,7 +312,7 @@ class DistillConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the machine is used. Nothing here changes the result beyond rounding."""
+    """How the machine is used. Beyond rounding, only micro_batch can change the result."""
 
     threads: int = option(
         0,
@@ -326,7 +326,8 @@ class RuntimeConfig(Section):
     channels_last: bool = option(True, "Use the channels-last memory format")
     micro_batch: int = option(
         0,
-        "Images per forward pass; gradients accumulate to batch_size; 0: the whole batch",
+        "Images per forward pass; gradients accumulate to batch_size, batch norm and losses such as Dice see "
+        "one pass alone; 0: the whole batch",
         unit="images",
         ge=0,
         le=65536,
