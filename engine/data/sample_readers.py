@@ -26,8 +26,8 @@ class Split(Protocol):
     def name(self, position: int) -> str: ...
 
     def sample(self, position: int) -> tuple[Pixels, Pixels]:
-        """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run; writable, as torch warns of
-        others."""
+        """Image uint8 [H, W, 3] and train ids uint8 [H, W], at the size of the run; writable, as torch warns
+        of others."""
 
     def labels(self, position: int) -> Pixels:
         """Train ids uint8 [H, W] alone."""

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from engine.classes import CITYSCAPES
 from engine.config.recipes import RECIPES, get_recipe
+from engine.models.builtin import MODELS
 from engine.report.budgets import budget_of
 from engine.report.compare import group_name, same_but_for_the_seed
 from engine.report.compare_config import SAME_RESULT, pretraining_epochs
@@ -18,7 +19,7 @@ from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, tex
 from engine.report.published import PUBLISHED_RESULTS, TABLES, PublishedResult
 from engine.report.published import Table as TableName
 from engine.report.run_config import changed_keys
-from engine.store import EvaluationRow
+from engine.store import EvaluationRow, RunRow
 from engine.tasks import learns_classes
 
 STUDY_RECIPES = tuple(dict.fromkeys(result.recipe for result in PUBLISHED_RESULTS))
@@ -177,6 +178,15 @@ def _left_out(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
             yield f"{name} is left out: it trains for {budget.told}, not by the study's schedule."
 
 
+def _counts(row: RunRow, key: str) -> bool:
+    """Whether a key with another value makes another experiment. Micro-batches do where there is batch norm,
+    whose statistics are then those of a part of the batch."""
+    if key == "runtime.micro_batch":
+        section = MODELS.sections().get(row.config["model"]["name"])
+        return section is None or section.has_batch_norm is not False
+    return not key.startswith(SAME_RESULT)
+
+
 def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
     """In what each of our entries is not the study's experiment."""
     for group in groups:
@@ -184,7 +194,7 @@ def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
         changed = [
             f"{key} {own} instead of {usual}"
             for key, (own, usual) in changed_keys(row).items()
-            if not key.startswith(SAME_RESULT) and not (key == "init.weights" and pretraining_epochs(row))
+            if _counts(row, key) and not (key == "init.weights" and pretraining_epochs(row))
         ]
         if row.train_images not in (None, _STUDY_IMAGES):
             root = PurePath(str(row.config.get("data", {}).get("root", ""))).name

@@ -196,6 +196,18 @@ def test_the_baselines_curve_stands_beside_table_one(make: Callable[..., Compare
     )
 
 
+@pytest.mark.parametrize(("recipe", "told"), [("paper-unet", True), ("paper-modern-unet", False)])
+def test_micro_batches_are_another_experiment_where_there_is_batch_norm(
+    make: Callable[..., ComparedRun], recipe: str, told: bool
+) -> None:
+    keys = {"runtime.micro_batch": 4, "runtime.threads": 1}
+    cut = make("aaaaaaaa", recipe, *[0.1] * 6, name="cut", keys=keys)
+    notes = study_blocks([cut])[-1]
+    assert isinstance(notes, Bullets)
+    assert ("runtime.micro_batch 4 instead of 0" in notes.points[0]) == told
+    assert "runtime.threads" not in notes.points[0]
+
+
 def test_seeds_are_one_result_with_a_deviation(make: Callable[..., ComparedRun]) -> None:
     runs = [
         make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours", keys={"seed": 1}),
