@@ -37,10 +37,10 @@ class Fit:
     """Names of the file for which there was no place."""
     shapes: list[str]
     """Names that are in both, but with another shape: a line each."""
-    misfits: list[str]
-    """What says that the weights are of another network, a line each: a part that they fill incompletely.
-    Heads do not count, nor does what comes after an encoder that they fill, nor do parts of the file, such as
-    a classifier, of which this network has nothing."""
+    misfits: dict[str, str]
+    """What says that the weights are of another network, a line for each name in this one: a part that they
+    fill incompletely. Heads do not count, nor does what comes after an encoder that they fill, nor do parts
+    of the file, such as a classifier, of which this network has nothing."""
 
     @property
     def problem(self) -> str:
@@ -48,7 +48,8 @@ class Fit:
         if not self.misfits:
             return ""
         count = len(self.misfits)
-        return f"{count} {'tensor does' if count == 1 else 'tensors do'} not fit, the first {self.misfits[0]}"
+        first = next(iter(self.misfits.values()))
+        return f"{count} {'tensor does' if count == 1 else 'tensors do'} not fit, the first {first}"
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,9 @@ def _fit(network: SegmentationNetwork, own: Weights, offered: Weights, reading: 
     used = {reading.origins[name.removeprefix(reading.add)] for name in taken}
     new = [name for name in own if name not in taken and not name.endswith(_COUNTER)]
     unused = [name for name in offered if name not in used and not name.endswith(_COUNTER)]
-    misfits = [told for name, told in shapes.items() if not network.is_head(name)]
-    misfits += [f"{name}, absent there" for name in _gaps(network, new) if name not in shapes]
-    misfits += [f"{name}, absent here" for name in _strangers(network, own, reading)]
+    misfits = {name: told for name, told in shapes.items() if not network.is_head(name)}
+    misfits |= {name: f"{name}, absent there" for name in _gaps(network, new) if name not in shapes}
+    misfits |= {name: f"{origin}, absent here" for name, origin in _strangers(network, own, reading).items()}
     return Fit(reading.source, taken, new, unused, list(shapes.values()), misfits)
 
 
@@ -145,16 +146,17 @@ def _gaps(network: SegmentationNetwork, new: list[str]) -> list[str]:
     return [name for name in new if not network.is_head(name)]
 
 
-def _strangers(network: SegmentationNetwork, own: Weights, reading: _Reading) -> list[str]:
-    """Names in the file of tensors without a place in a part that this network has: of other layers."""
+def _strangers(network: SegmentationNetwork, own: Weights, reading: _Reading) -> dict[str, str]:
+    """Tensors of the file without a place in a part that this network has, of other layers: their names in
+    the file, by those that they would have here."""
     parts = {name.removeprefix(reading.add).split(".")[0] for name in own if name.startswith(reading.add)}
-    return [
-        origin
+    return {
+        f"{reading.add}{name}": origin
         for name, origin in reading.origins.items()
         if f"{reading.add}{name}" not in own
         and name.split(".")[0] in parts
         and not (network.is_head(f"{reading.add}{name}") or name.endswith(_COUNTER))
-    ]
+    }
 
 
 def _fits(own: Tensor, offered: Tensor) -> bool:

@@ -182,7 +182,7 @@ def _counts(row: RunRow, key: str) -> bool:
     """Whether a key with another value makes another experiment. Micro-batches do where there is batch norm,
     whose statistics are then those of a part of the batch."""
     if key == "runtime.micro_batch":
-        section = MODELS.sections().get(row.config["model"]["name"])
+        section = MODELS.sections().get(row.config.get("model", {}).get("name", MODELS.default))
         return section is None or section.has_batch_norm is not False
     return not key.startswith(SAME_RESULT)
 

@@ -53,7 +53,7 @@ def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_
     if not config.init.weights:
         return config
     source = find_source(workspace, store, "init.weights", config.init.weights, waits_for)
-    if config.init.strict:
+    if config.init.strict and config.init.parts == "all":  # of a part, the worker knows what it is made of
         _refuse_other_network(config, source.run)
     return with_values(config, {"init.weights": source.written})
 

@@ -87,12 +87,14 @@ def _start_from_file(job: Job, state: TrainState, path: Path, instead: str, part
 
 
 def _of_parts(fit: Fit, model: SegmentationNetwork, parts: str) -> Fit:
-    """What fits, less what is not in the `parts` of `init.parts`."""
+    """What fits, less what is not in the `parts` of `init.parts`; nor does it matter whether that fits."""
     if parts == "all":
         return fit
-    left = [name for name in fit.taken if model.is_encoder(name) != (parts == "encoder")]
+    left = {name for name in (*fit.taken, *fit.misfits) if model.is_encoder(name) != (parts == "encoder")}
     taken = {name: tensor for name, tensor in fit.taken.items() if name not in left}
-    return replace(fit, taken=taken, new=[*fit.new, *left], unused=[*fit.unused, *left])
+    misfits = {name: told for name, told in fit.misfits.items() if name not in left}
+    beside = [name for name in fit.taken if name in left]
+    return replace(fit, taken=taken, new=[*fit.new, *beside], unused=[*fit.unused, *beside], misfits=misfits)
 
 
 def _take(job: Job, state: TrainState, source: str, fit: Fit, epoch: int | None, instead: str) -> set[str]:
@@ -132,11 +134,11 @@ def _fit_checkpoint(state: TrainState, content: Mapping[str, Any]) -> Fit:
     unused = [name for name in offered if name not in taken]
     # A part that only one of both has, as an auxiliary head is, says no more of the others than a head does.
     shared = _parts(own) & _parts(offered)
-    misfits = [
-        f"{name}, {_shape(offered.get(name))} there and {_shape(own.get(name))} here"
-        for name in dict.fromkeys((*new, *unused))
+    misfits = {
+        name: f"{name}, {_shape(offered.get(name))} there and {_shape(own.get(name))} here"
+        for name in (*new, *unused)
         if name.split(".")[0] in shared and not state.model.is_head(name)
-    ]
+    }
     return Fit("", {name: offered[name] for name in taken}, new, unused, [], misfits)
 
 

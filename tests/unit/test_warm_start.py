@@ -91,6 +91,34 @@ def test_a_part_is_loaded_and_the_other_begins_as_it_would(beginning: Beginning,
     assert set(event.new) == set(event.unused) == set(alone) - names
 
 
+def test_what_is_left_out_need_not_fit(beginning: Beginning) -> None:
+    street_net = {"model.name": "street_net", "model.width": 4, "data.size": "32x32"}
+    beginning.keep(new_state(with_values(BASE, {**street_net, "model.head_stride": 2}), CPU, STREET))
+    keys = {key.replace(".", "__"): value for key, value in street_net.items()}
+    for refused in ({}, {"init__parts": "decoder"}):
+        with pytest.raises(CheckpointError, match=r"another network: 12 tensors do not fit, the first up\.2"):
+            beginning.start(STREET, **keys, **refused)
+    state, event = beginning.start(STREET, **keys, init__parts="encoder")
+    assert event.taken == sum(state.model.is_encoder(name) for name in state.model.state_dict())
+    with pytest.raises(CheckpointError, match=r"of another network: .* the first encoder"):
+        beginning.start(STREET, **{**keys, "model__encoder": "resnet18"}, init__parts="encoder")
+
+
+def test_weights_made_elsewhere_need_not_fit_where_they_are_left_out(
+    beginning: Beginning, tmp_path: Path
+) -> None:
+    network = {**UNET, "data.size": "16x16"}
+    weights = unet().model.state_dict()
+    file = tmp_path / "other_decoder.pt"
+    others = {"merge.0.7.weight": torch.ones(2), "merge.1.0.weight": torch.ones(3, 3)}
+    torch.save({**weights, **others}, file)
+    keys = {key.replace(".", "__"): value for key, value in network.items()} | {"init__weights": str(file)}
+    with pytest.raises(CheckpointError, match="of another network: 2 tensors do not fit"):
+        beginning.start(STREET, **keys)
+    state, event = beginning.start(STREET, **keys, init__parts="encoder")
+    assert event.taken == sum(state.model.is_encoder(name) for name in weights)
+
+
 @pytest.mark.parametrize("classes", [HOUSE, ["car", "road"]])
 def test_of_other_classes_all_but_the_head_is_taken(beginning: Beginning, classes: list[str]) -> None:
     source = new_state(BASE, CPU, STREET)
