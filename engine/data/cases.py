@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.classes import CITYSCAPES, ClassSet
+from engine.classes import ClassSet
 from engine.config.sections import DataConfig
 from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, Scene, find_scenes, pseudo_mask_table
@@ -26,8 +26,9 @@ from engine.data.catalog import DataError, Sample, scan
 from engine.data.decode import map_in_order, read_pair, train_id_table
 from engine.data.faults import counted, listed
 from engine.data.fingerprints import fingerprints
+from engine.data.frozen_classes import usual_classes
 from engine.data.layouts import meaning_of
-from engine.data.layouts.recognise import found_layout, is_data_set
+from engine.data.layouts.recognise import is_data_set
 from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.data.split import split_random
@@ -114,7 +115,8 @@ def open_material(
         if about.split == "test":
             labelled = open_pairs(config, "test", cache_dir, trained=trained).samples
     elif is_data_set(in_root):
-        catalog = scan(in_root, classes=_classes_there(in_root, class_set), hold_out=config.held_out)
+        classes = usual_classes(in_root, "auto", class_set)
+        catalog = scan(in_root, classes=classes, hold_out=config.held_out)
         notes += [f"{in_root}: {note}" for note in catalog.notes]
         in_set, labelled = catalog.class_set, _of_split(catalog.splits, about.split, in_root)
     else:
@@ -286,14 +288,6 @@ def read_labelled(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Imag
     if pair is None:
         raise DataError(f"{root / faults[0].path}: {faults[0].problem}")
     return pair
-
-
-def _classes_there(root: Path, learned: ClassSet) -> str:
-    """The class set to read another data set with: that of Cityscapes where the network has its classes and
-    the data set has a table to them, else its own."""
-    layout = found_layout(root)
-    names = {c.name for c in (*learned.classes, *learned.held_out)}
-    return "cityscapes" if names == set(CITYSCAPES.names) and layout and layout.mapped_by else "auto"
 
 
 def _of_split(splits: dict[str, tuple[Sample, ...]], wanted: str, root: Path) -> tuple[Sample, ...]:

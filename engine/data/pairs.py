@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.classes import CITYSCAPES, VOID, ClassSet
 from engine.config.sections import DataConfig
-from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
+from engine.data.catalog import MAPPING, Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import as_it_was, checked
 from engine.data.decode import labels_in, resize_labels, train_id_table
 from engine.data.faults import left_out_note, listed
@@ -197,6 +197,6 @@ def _help_with_classes(pairs: Pairs, classes: tuple[str, ...]) -> str:
     if pairs.class_set.names == CITYSCAPES.names:
         return "; networks trained with data.classes=cityscapes have these classes, whatever their data set"
     layout = found_layout(pairs.root) if classes == CITYSCAPES.names else None
-    if layout is None or not layout.as_cityscapes:
+    if layout is None or not layout.is_mapped:
         return ""
-    return "; data.classes=cityscapes maps those of this data set to the 19 of Cityscapes"
+    return MAPPING

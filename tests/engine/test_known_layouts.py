@@ -29,17 +29,20 @@ from engine.config.class_set import ClassSetConfig
 from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import validate, with_values
 from engine.config.sections import DataConfig
+from engine.config.task_sections import EnvironmentConfig
 from engine.data.cache import cache_key
-from engine.data.cases import _classes_there
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.dataset import find_samples
 from engine.data.decode import read_pair, train_id_table
-from engine.data.frozen_classes import class_notes, freeze_classes
+from engine.data.environments import data_of
+from engine.data.frozen_classes import class_notes, freeze_classes, usual_classes
 from engine.data.image_files import read_colors, read_wide_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.voc import voc_color
 from engine.data.membership import Membership
-from engine.data.pairs import Pairs, refuse_other_classes
+from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.requests.derive import classes_of
+from engine.requests.generalise import Unseen, unseen_section
 from engine.requests.predict import label_values
 from engine.requests.refusals import Refused
 from engine.store import RunRow
@@ -513,20 +516,50 @@ def test_a_mapped_class_set_stays_with_the_run_and_is_dropped_on_other_data(tmp_
     assert scan(tmp_path / "kitti", classes="cityscapes").class_set == CITYSCAPES
 
 
-def test_ood_images_of_another_data_set_have_the_classes_of_the_network(tmp_path: Path) -> None:
-    draw_mapillary(tmp_path)
-    assert _classes_there(tmp_path, CITYSCAPES.without(("train",))) == "cityscapes"
-    assert _classes_there(tmp_path, LAYOUTS["synthia"].class_set(tmp_path)) == "auto"
+def test_another_data_set_has_the_classes_of_the_network(tmp_path: Path) -> None:
+    draw_mapillary(tmp_path / "vistas")
+    draw_idd(tmp_path / "idd")
     draw_kitti(tmp_path / "kitti")
-    assert _classes_there(tmp_path / "kitti", CITYSCAPES) == "auto", "its labels are Cityscapes' own"
+    without_train = CITYSCAPES.without(("train",))
+    for data in ("vistas", "idd"):
+        assert usual_classes(tmp_path / data, "auto", CITYSCAPES) == "cityscapes"
+        assert usual_classes(tmp_path / data, "auto", without_train) == "cityscapes"
+        assert usual_classes(tmp_path / data, "auto", LAYOUTS["synthia"].class_set(tmp_path)) == "auto"
+    assert usual_classes(tmp_path / "kitti", "auto", CITYSCAPES) == "auto", "its labels are Cityscapes' own"
+
+
+@pytest.mark.parametrize("hold_out", ["", "terrain,truck,train"])
+def test_a_network_is_scored_on_data_sets_that_are_mapped_to_its_classes(
+    hold_out: str, tmp_path: Path
+) -> None:
+    draw_kitti(tmp_path / "kitti")
+    draw_mapillary(tmp_path / "vistas")
+    draw_idd(tmp_path / "idd")
+    trained = freeze_classes(validate({"data": {"root": str(tmp_path / "kitti"), "hold_out": hold_out}}))
+    for data in ("vistas", "idd"):
+        section = unseen_section(trained, Unseen(data=[str(tmp_path / data)]))
+        there = data_of(trained.data, EnvironmentConfig.model_validate(section["environments"][0]))
+        names = open_pairs(there, "val", tmp_path / "cache").class_set.names
+        assert names == classes_of(trained).names
+
+
+def test_classes_held_out_that_a_data_set_does_not_have(tmp_path: Path) -> None:
+    draw_mapillary(tmp_path)
+    told = r"data\.hold_out: train: is no class of mapillary_v1, .*; data\.classes=cityscapes maps those"
+    with pytest.raises(DataError, match=told):
+        scan(tmp_path, hold_out=("train",))
+    with pytest.raises(DataError, match=r"data\.hold_out: tree: is no class of .*Ego Vehicle$"):
+        scan(tmp_path, hold_out=("tree",))
 
 
 def test_a_network_for_other_classes_is_told_how_to_compare(tmp_path: Path) -> None:
-    draw_synthia(tmp_path)
-    catalog = scan(tmp_path)
-    pairs = Pairs(tmp_path, catalog.class_set, catalog.splits["train"], ())
-    with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set to the 19"):
-        refuse_other_classes(pairs, CITYSCAPES.names, "0123")
+    draw_synthia(tmp_path / "synthia")
+    draw_idd(tmp_path / "idd")
+    for data in ("synthia", "idd"):
+        catalog = scan(tmp_path / data)
+        pairs = Pairs(tmp_path / data, catalog.class_set, catalog.splits["train"], ())
+        with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set to the 19"):
+            refuse_other_classes(pairs, CITYSCAPES.names, "0123")
 
 
 def test_what_is_frozen_is_read_back_from_toml_and_json(tmp_path: Path) -> None:
