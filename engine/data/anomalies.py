@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.classes import ClassSet
+from engine.classes import CITYSCAPES, ClassSet
 from engine.data.catalog import DataError, Fault, scan_images
 from engine.data.faults import counted, listed
 from engine.data.image_files import FileFault, read_image, read_labels
@@ -172,15 +172,16 @@ def pseudo_mask_table(class_set: ClassSet, held_out: bool) -> NDArray[np.uint8]:
     """uint8 [256]: the value of a mask for every source id, where the labels themselves say what is out.
 
     With `held_out` the classes that were held out of training are, and void is ignored. Without, void is, but
-    for what Cityscapes calls the ego vehicle, the rectification border and the region out of interest. Raises
-    DataError when the class set has nothing of the kind.
+    for what Cityscapes calls the ego vehicle, the rectification border and the region out of interest, where
+    labels hold its ids. Raises DataError when the class set has nothing of the kind.
     """
     table = np.full(256, IGNORED, dtype=np.uint8)
     table[[i for c in class_set.classes for i in c.ids]] = IN
     held = {i for c in class_set.held_out for i in c.ids}
     if held_out and not held:
         raise DataError("no class was held out of training (data.hold_out), so there is nothing to detect")
-    camera = _CAMERA_IDS if class_set.name == "cityscapes" else frozenset()
+    own_ids = {c.name: c.ids for c in (*class_set.classes, *class_set.held_out)}
+    camera = _CAMERA_IDS if own_ids == {c.name: c.ids for c in CITYSCAPES.classes} else frozenset()
     out = held if held_out else class_set.void_ids - held - camera
     table[sorted(out)] = OUT
     return table

@@ -18,6 +18,7 @@ from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan
 from engine.data.decode import train_id_table
 from engine.data.image_files import FileFault
+from engine.data.layouts.builtin import LAYOUTS
 from engine.data.pairs import open_pairs
 from engine.data.synthetic import synthesize
 
@@ -87,6 +88,9 @@ def test_void_stands_for_the_unknown_but_for_the_camera_itself() -> None:
     assert [int(table[i]) for i in (1, 2, 3)] == [IGNORED] * 3
     with pytest.raises(DataError, match=r"no class was held out of training \(data.hold_out\)"):
         pseudo_mask_table(CITYSCAPES, held_out=True)
+    gta = pseudo_mask_table(LAYOUTS["gta5"].class_set(Path()).without(["rider"]), held_out=False)
+    assert [int(gta[i]) for i in (1, 2, 3, 4)] == [IGNORED] * 3 + [OUT], "its labels hold Cityscapes' ids"
+    assert pseudo_mask_table(CITYSCAPES.as_train_ids(), held_out=False)[[1, 255]].tolist() == [IN, OUT]
 
 
 def test_a_class_held_out_is_void_in_training_and_the_unknown_afterwards() -> None:

@@ -25,6 +25,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from engine.classes import CITYSCAPES, VOID, ClassSet
+from engine.cli import exported
 from engine.config.class_set import ClassSetConfig
 from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import validate, with_values
@@ -41,6 +42,7 @@ from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.voc import voc_color
 from engine.data.membership import Membership
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.exported.network import ExportedModel
 from engine.requests.derive import classes_of
 from engine.requests.generalise import Unseen, unseen_section
 from engine.requests.predict import label_values
@@ -915,3 +917,19 @@ def test_a_person_checks_a_data_set_and_reads_what_is_mapped(seg: Command, tmp_p
     done = seg(f"data check {tmp_path / 'gta'}")
     assert done.status == 1
     assert "labels/00002.png: holds colours that are no label: #010203" in " ".join(done.out.split())
+
+
+def test_critical_classes_that_nobody_named_do_not_hide_what_is_wrong(
+    seg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of Cityscapes are person and rider, which a file of another class set does not have."""
+    draw_kitti(tmp_path)
+    about = {"size": [16, 32]}
+    model = ExportedModel(Path("net.onnx"), ("road", "sky"), ("#000000",) * 2, (16, 32), about, None)
+    monkeypatch.setattr(exported, "opened", lambda *given: model)
+    done = seg(f"evaluate net.onnx --data {tmp_path} --split train")
+    assert done.status == 2
+    told = "its classes differ from those of net.onnx: the data set also has sidewalk"
+    assert told in " ".join(done.err.split())
+    done = seg(f"evaluate net.onnx --data {tmp_path} --split train --critical person")
+    assert "--critical: there is no class person; there are road, sky" in " ".join(done.err.split())
