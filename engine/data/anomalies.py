@@ -27,7 +27,7 @@ from engine.classes import CITYSCAPES, ClassSet
 from engine.data.catalog import DataError, Fault, scan_images
 from engine.data.faults import counted, listed
 from engine.data.image_files import FileFault, read_image, read_labels
-from engine.data.layouts.recognise import refuse_no_folder
+from engine.data.layouts.recognise import fitting_layouts, refuse_no_folder
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, walk
 from engine.host.input_files import is_text, shown
@@ -92,7 +92,7 @@ def find_scenes(root: Path) -> Scenes:
     published = _lost_and_found(root)
     if published is not None:
         return published
-    catalog = scan_images(root)
+    catalog = scan_images(root, next((layout.name for layout in fitting_layouts(root)), "auto"))
     _refuse_faults(catalog.faults, root)
     found = (Scene(s.name, s.image, None) for _, part in sorted(catalog.splits.items()) for s in part)
     notes = list(catalog.notes)

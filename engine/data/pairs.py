@@ -20,7 +20,7 @@ from engine.data.decode import labels_in, resize_labels, train_id_table
 from engine.data.faults import left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.image_files import FileFault
-from engine.data.layouts.recognise import found_layout
+from engine.data.layouts.recognise import fitting_layouts
 from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
 from engine.run.files import expanded
@@ -196,7 +196,5 @@ def _help_with_classes(pairs: Pairs, classes: tuple[str, ...]) -> str:
     """How two data sets come to the same classes, where Cityscapes' are those of either."""
     if pairs.class_set.names == CITYSCAPES.names:
         return "; networks trained with data.classes=cityscapes have these classes, whatever their data set"
-    layout = found_layout(pairs.root) if classes == CITYSCAPES.names else None
-    if layout is None or not layout.is_mapped:
-        return ""
-    return MAPPING
+    layouts = fitting_layouts(pairs.root) if classes == CITYSCAPES.names else []
+    return MAPPING if any(layout.is_mapped for layout in layouts) else ""

@@ -31,6 +31,7 @@ from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import validate, with_values
 from engine.config.sections import DataConfig
 from engine.config.task_sections import EnvironmentConfig
+from engine.data.anomalies import find_scenes
 from engine.data.cache import cache_key
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.dataset import find_samples
@@ -45,7 +46,7 @@ from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
 from engine.exported.network import ExportedModel
 from engine.requests.derive import classes_of
 from engine.requests.generalise import Unseen, unseen_section
-from engine.requests.predict import label_values
+from engine.requests.predict import find_images, label_values
 from engine.requests.refusals import Refused
 from engine.store import RunRow
 from tests.conftest import REPOSITORY
@@ -784,6 +785,18 @@ def test_a_folder_that_is_half_a_data_set_says_what_it_lacks(tmp_path: Path) -> 
     (tmp_path / "JPEGImages").rename(tmp_path / "other")
     with pytest.raises(DataError, match=r"images/ and labels/, found other/; other layouts .*: acdc, ade20k"):
         scan(tmp_path)
+
+
+def test_where_labels_do_not_matter_two_sets_of_them_need_no_choice(tmp_path: Path) -> None:
+    draw_mapillary2(tmp_path / "vistas")
+    draw_voc(tmp_path / "voc")
+    draw_voc_aug(tmp_path / "voc")
+    for data, count in (("vistas", 3), ("voc", 5)):
+        assert len(find_images([str(tmp_path / data)]).images) == count
+    assert len(find_scenes(tmp_path / "vistas").scenes) == 3
+    pairs = Pairs(tmp_path / "vistas", LAYOUTS["mapillary_v1"].class_set(tmp_path), (), ())
+    with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set"):
+        refuse_other_classes(pairs, CITYSCAPES.names, "0123")
 
 
 # --- Colours and 16 bits in a folder of one's own ---------------------------------------------------
