@@ -264,7 +264,9 @@ def load_class_set(path: Path) -> ClassSet:
         for i in c.ids:
             if i in owners:
                 what = f"colour {hex_color(i)}" if painted else f"label value {i}"
-                raise ClassSetError(f"{path}: {what} means both {owners[i]} and {c.name}")
+                unsaid = owners[i] == "void" and "void" not in table
+                help_ = "; it is void where nothing else is said, and void = [] says that nothing is"
+                raise ClassSetError(f"{path}: {what} means both {owners[i]} and {c.name}{help_ * unsaid}")
             owners[i] = c.name
     found = ClassSet(str(table.get("name", path.parent.name)), classes, void)
     if painted:

@@ -891,6 +891,21 @@ def test_a_table_of_ids_takes_keys_of_others_and_no_more_colours(tmp_path: Path)
         LAYOUTS["folder"].class_set(tmp_path)
 
 
+def test_masks_of_0_and_255_are_told_how_255_becomes_a_class(tmp_path: Path) -> None:
+    table = '[[class]]\nname = "off"\ncolor = "#000000"\nids = [0]\n'
+    table += '[[class]]\nname = "on"\ncolor = "#ffffff"\nids = [255]\n'
+    (tmp_path / "classes.toml").write_text(table)
+    with pytest.raises(DataError, match=r"255 means both void and on; .* void = \[\] says that nothing is$"):
+        LAYOUTS["folder"].class_set(tmp_path)
+    (tmp_path / "classes.toml").write_text(f"void = []\n{table}")
+    save(tmp_path, "images/x.png")
+    save(tmp_path, "labels/x.png", halves(0, 255))
+    assert seen(scan(tmp_path), "x") == ("off", "on")
+    (tmp_path / "classes.toml").write_text(f"void = [255]\n{table}")
+    with pytest.raises(DataError, match=r"255 means both void and on$"):
+        LAYOUTS["folder"].class_set(tmp_path)
+
+
 def test_a_large_label_of_colours_is_decoded_at_once(tmp_path: Path) -> None:
     """2048x1024 takes 50 ms on an idle core, 20 of them beside the PNG's own; a loop over pixels took 3 s."""
     camvid = load_class_set_of_camvid()
