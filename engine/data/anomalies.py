@@ -179,7 +179,10 @@ def pseudo_mask_table(class_set: ClassSet, held_out: bool) -> NDArray[np.uint8]:
     table[[i for c in class_set.classes for i in c.ids]] = IN
     held = {i for c in class_set.held_out for i in c.ids}
     if held_out and not held:
-        raise DataError("no class was held out of training (data.hold_out), so there is nothing to detect")
+        never = ", ".join(c.name for c in class_set.held_out)
+        told = f"no label value of {class_set.name} means {never}, held out of training" if never else ""
+        told = told or "no class was held out of training (data.hold_out)"
+        raise DataError(f"{told}, so there is nothing to detect")
     own_ids = {c.name: c.ids for c in (*class_set.classes, *class_set.held_out)}
     camera = _CAMERA_IDS if own_ids == {c.name: c.ids for c in CITYSCAPES.classes} else frozenset()
     out = held if held_out else class_set.void_ids - held - camera

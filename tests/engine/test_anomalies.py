@@ -88,6 +88,9 @@ def test_void_stands_for_the_unknown_but_for_the_camera_itself() -> None:
     assert [int(table[i]) for i in (1, 2, 3)] == [IGNORED] * 3
     with pytest.raises(DataError, match=r"no class was held out of training \(data.hold_out\)"):
         pseudo_mask_table(CITYSCAPES, held_out=True)
+    ade = LAYOUTS["ade20k"].cityscapes_classes(Path()).without(["train"])
+    with pytest.raises(DataError, match="no label value of ade20k as cityscapes means train, held out of"):
+        pseudo_mask_table(ade, held_out=True)
     gta = pseudo_mask_table(LAYOUTS["gta5"].class_set(Path()).without(["rider"]), held_out=False)
     assert [int(gta[i]) for i in (1, 2, 3, 4)] == [IGNORED] * 3 + [OUT], "its labels hold Cityscapes' ids"
     assert pseudo_mask_table(CITYSCAPES.as_train_ids(), held_out=False)[[1, 255]].tolist() == [IN, OUT]
