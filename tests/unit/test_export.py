@@ -230,6 +230,14 @@ def test_pixels_of_16_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="has pixels of type I;16; it must have 8 bits per channel"):
             opened(given)
     assert opened(Image.new("LA", (3, 2))).mode == "RGB"
+    with pytest.raises(ValueError, match=r"is uint8 \[0, 3, 3\]; it must be uint8 \[H, W, 3\], RGB"):
+        opened(np.zeros((0, 3, 3), np.uint8))
+
+
+@pytest.mark.filterwarnings("error")
+def test_transparency_is_dropped_without_a_word(tmp_path: Path) -> None:
+    Image.new("P", (4, 4)).save(tmp_path / "palette.png", transparency=bytes([0, 255]))
+    assert opened(tmp_path / "palette.png").mode == "RGB"
 
 
 def test_images_for_calibration_are_spread_over_those_of_training(
