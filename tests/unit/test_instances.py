@@ -154,7 +154,7 @@ def test_instance_ids_lie_beside_labels_of_cityscapes(tmp_path: Path) -> None:
     ids = np.array([[7, 24000, 24001], [7, 25000, 26012]], np.uint16)
     Image.fromarray(ids).save(tmp_path / "a_gtFine_instanceIds.png")
     assert np.array_equal(read_instance_ids(sample, (2, 3)), ids)
-    with pytest.raises(DataError, match="is 3x2, but the labels beside it are 6x4"):
+    with pytest.raises(DataError, match="is 2x3, but the labels beside it are 4x6"):
         read_instance_ids(sample, (4, 6))
 
 
