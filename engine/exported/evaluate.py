@@ -83,7 +83,8 @@ def score_split(
             on_image(done, len(pairs))
     if not np.any(found.pooled()):
         raise DataError(f"{pairs.root}: the labels of {split} are all void, so nothing can be scored")
-    metrics = RecordedMetrics(pairs.class_set, say=notes.append).of(found.pooled(), found.matrices())
+    marked = pairs.class_set.marked(critical)
+    metrics = RecordedMetrics(marked, say=notes.append).of(found.pooled(), found.matrices())
     metrics += outlines.metrics(model.classes) if outlines is not None else []
     metrics += instances.metrics() if instances is not None else []
     return ScoredSplit(found, metrics, (*pairs.notes, *notes))
