@@ -6,6 +6,7 @@ split before a run exists.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,8 +178,11 @@ def refuse_unlabelled(
     raise DataError(f"{told}, so nothing can be scored")
 
 
-def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) -> None:
-    """Raise DataError unless the data has the very classes that the network of `run_id` tells apart."""
+def refuse_other_classes(
+    pairs: Pairs, classes: tuple[str, ...], run_id: str, may_hold_out: bool = False
+) -> None:
+    """Raise DataError unless the data has the very classes that the network of `run_id` tells apart.
+    `may_hold_out`: whoever asked may say data.hold_out."""
     names = pairs.class_set.names
     if names == classes:
         return
@@ -186,9 +190,12 @@ def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) ->
     parts = [f"lacks {listed(missing)}"] if missing else []
     parts += [f"also has {listed(extra)}"] if extra else []
     told = " and ".join(parts) or "has them in a different order"
+    help_ = _help_with_classes(pairs, classes)
+    if may_hold_out and classes == tuple(name for name in names if name in classes):
+        help_ = f"; data.hold_out={shlex.quote(','.join(extra))} makes them so"
     raise DataError(
         f"{pairs.root}: its classes differ from those of {run_id}: the data set {told}; they must be equal"
-        f"{_help_with_classes(pairs, classes)}"
+        f"{help_}"
     )
 
 

@@ -52,7 +52,7 @@ def score_split(
     Raises DataError, and ExportedError for a file that cannot be run.
     """
     pairs = open_pairs(data, split, cache_dir)
-    refuse_other_classes(pairs, model.classes, str(model.path))
+    refuse_other_classes(pairs, model.classes, str(model.path), may_hold_out=True)
     table = train_id_table(pairs.class_set)
 
     outlines = BoundaryCounter(len(model.classes)) if boundary else None
