@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.classes import CITYSCAPES, ClassSetError
+from engine.classes import CITYSCAPES, VOID, ClassSetError
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.sections import DataConfig
@@ -168,6 +168,38 @@ def test_another_data_set_gives_the_split_that_was_named(street: Path, tmp_path:
     assert [(case.name, case.origin) for case in material.cases][:2] == [("a.png", "in"), ("b.png", "in")]
     with pytest.raises(DataError, match="has no labels to take pseudo-outliers from"):
         open_material(config, section(in_root=str(tmp_path / "plain"), pseudo="void"), tmp_path)
+
+
+def test_another_data_set_need_not_have_the_classes_that_were_held_out(street: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"other/images/val/{name}.png")
+        mask(tmp_path / f"other/labels/val/{name}.png", (0, 1))
+    table = "".join(
+        f'[[class]]\nname = "{n}"\ncolor = "#00000{i}"\nids = [{i}]\n' for i, n in enumerate("ab")
+    )
+    (tmp_path / "other/classes.toml").write_text(table)
+    picture(tmp_path / "out" / "x.png")
+    config = DataConfig(root=str(street), val_fraction=0.5, hold_out="sky")
+    other = str(tmp_path / "other")
+    material = open_material(config, section(in_root=other, out_root=str(tmp_path / "out")), tmp_path)
+    assert [case.origin for case in material.cases] == ["in", "in", "out"]
+    assert any("its classes differ from the run's" in note for note in material.notes)
+    with pytest.raises(DataError, match=r"other: has none of the classes held out of training \(sky\)"):
+        open_material(config, section(in_root=other, pseudo="held-out"), tmp_path)
+
+
+def test_a_folder_of_several_layouts_is_read_as_the_one_that_suits_the_network(
+    street: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "vistas"
+    for part in ("training", "validation"):
+        picture(root / part / "images/a.jpg")
+        mask(root / part / "v1.2/labels/a.png", (13, 65))
+        mask(root / part / "v2.0/labels/a.png", (0,))
+    config = DataConfig(root=str(street), val_fraction=0.5)
+    material = open_material(config, section(in_root=str(root), pseudo="void"), tmp_path)
+    (case,) = material.cases
+    assert sorted(np.unique(case.read().target)) == [0, VOID], "road and void of version 1.2"
 
 
 @pytest.mark.parametrize("way", ["link", "x/../data", "data/leftImg8bit/val"])
