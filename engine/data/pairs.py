@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +98,12 @@ class FoundPairs:
 def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> FoundPairs:
     """Find the pairs that `open_pairs` opens, without opening one. Raises DataError as it does."""
     root = expanded(Path(config.root)).absolute()
-    catalog = scan(root, config.layout, config.known_classes, config.held_out)
     own = trained is not None and split != "test" and trained.is_of(config, root)
+    strict = own or trained is None
+    catalog = scan(root, config.layout, config.known_classes, config.held_out if strict else ())
+    if not strict:  # another data set may lack, to begin with, what a network was not to learn
+        left_out = [name for name in config.held_out if name in catalog.class_set.names]
+        catalog = replace(catalog, class_set=catalog.class_set.without(left_out))
     member = trained.membership if trained is not None else None
     if own and member is not None:
         catalog = as_it_was(catalog, config, True, member)
@@ -203,5 +207,5 @@ def _help_with_classes(pairs: Pairs, classes: tuple[str, ...]) -> str:
     """How two data sets come to the same classes, where Cityscapes' are those of either."""
     if pairs.class_set.names == CITYSCAPES.names:
         return "; networks trained with data.classes=cityscapes have these classes, whatever their data set"
-    layouts = fitting_layouts(pairs.root) if classes == CITYSCAPES.names else []
+    layouts = fitting_layouts(pairs.root) if set(classes) <= set(CITYSCAPES.names) else []
     return MAPPING if any(layout.is_mapped for layout in layouts) else ""

@@ -41,7 +41,7 @@ from engine.data.frozen_classes import class_notes, freeze_classes, usual_classe
 from engine.data.image_files import read_colors, read_wide_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.voc import voc_color
-from engine.data.membership import Membership
+from engine.data.membership import Membership, Trained
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
 from engine.exported.network import ExportedModel
 from engine.requests.derive import classes_of
@@ -544,6 +544,32 @@ def test_a_network_is_scored_on_data_sets_that_are_mapped_to_its_classes(
         there = data_of(trained.data, EnvironmentConfig.model_validate(section["environments"][0]))
         names = open_pairs(there, "val", tmp_path / "cache").class_set.names
         assert names == classes_of(trained).names
+
+
+def test_a_data_set_with_the_very_classes_that_were_left_to_learn(tmp_path: Path) -> None:
+    """Nothing of it has to be held out, and nobody could change what was."""
+    draw_kitti(tmp_path / "kitti")
+    draw_idd(tmp_path / "idd")
+    config = freeze_classes(
+        validate({"data": {"root": str(tmp_path / "kitti"), "hold_out": "terrain,train"}})
+    )
+    left = CITYSCAPES.without(("terrain", "train"))
+    save(tmp_path / "other", "images/val/x.png")
+    save(tmp_path / "other", "labels/val/x.png", halves(7, 0))
+    entry = '[[class]]\nname = "{}"\ncolor = "#000000"\nids = {}\n'
+    table = "".join(entry.format(c.name, list(c.ids)) for c in left.classes)
+    (tmp_path / "other/classes.toml").write_text(f"void = [0]\n{table}")
+    trained = Trained("0123", config.data, None)
+
+    def opened(data: str, **changes: str) -> Pairs:
+        values = {"data.root": str(tmp_path / data), "data.split": "official"}
+        values |= {f"data.{key}": value for key, value in changes.items()}
+        return open_pairs(with_values(config, values).data, "val", tmp_path / "cache", trained=trained)
+
+    refuse_other_classes(opened("other"), left.names, "0123")
+    refuse_other_classes(opened("idd", classes="cityscapes"), left.names, "0123")
+    with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set"):
+        refuse_other_classes(opened("idd"), left.names, "0123")
 
 
 def test_classes_held_out_that_a_data_set_does_not_have(tmp_path: Path) -> None:
