@@ -137,6 +137,10 @@ class ClassSet:
         ids = {i for c in held_out for i in c.ids}
         return replace(self, classes=kept, void_ids=self.void_ids | ids, held_out=self.held_out + held_out)
 
+    def marked(self, critical: Collection[str]) -> ClassSet:
+        """The same classes, of which these are the critical ones."""
+        return replace(self, classes=tuple(replace(c, critical=c.name in critical) for c in self.classes))
+
     def mapped(self, onto: ClassSet, names: Mapping[str, str]) -> ClassSet:
         """The same label files in the classes of another set: `names` gives the class there for one here.
 
@@ -264,7 +268,9 @@ def load_class_set(path: Path) -> ClassSet:
         for i in c.ids:
             if i in owners:
                 what = f"colour {hex_color(i)}" if painted else f"label value {i}"
-                raise ClassSetError(f"{path}: {what} means both {owners[i]} and {c.name}")
+                unsaid = owners[i] == "void" and "void" not in table
+                help_ = "; it is void where nothing else is said, and void = [] says that nothing is"
+                raise ClassSetError(f"{path}: {what} means both {owners[i]} and {c.name}{help_ * unsaid}")
             owners[i] = c.name
     found = ClassSet(str(table.get("name", path.parent.name)), classes, void)
     if painted:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from engine.config.seen import USUAL, Seen
 from engine.data.decode import resize_image
-from engine.data.image_files import IMAGE_MODES
+from engine.data.image_files import IMAGE_MODES, as_rgb
 from engine.exported.class_maps import ClassIds, Logits, class_map, probability_map
 from engine.exported.network import ExportedModel
 from engine.run.files import absolute
@@ -111,8 +111,8 @@ def opened(image: NDArray[np.uint8] | Image.Image | str | Path) -> Image.Image:
     if isinstance(image, Image.Image):
         if image.mode not in IMAGE_MODES:
             raise ValueError(f"the image has pixels of type {image.mode}; it must have 8 bits per channel")
-        return image.convert("RGB")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        return as_rgb(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"the image is {image.dtype} {list(image.shape)}; it must be uint8 [H, W, 3], RGB")
     return Image.fromarray(image)
 

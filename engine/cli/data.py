@@ -82,7 +82,7 @@ def lost_shares(catalog: Catalog, classes: str, values: Any) -> dict[str, float]
     if classes != "cityscapes":
         return {}
     own, void = LAYOUTS[catalog.layout], catalog.class_set.void_ids
-    if not own.mapped_by:
+    if not own.is_mapped:
         return {}
     counts = {c.name: sum(values[i] for i in c.ids if i in void) for c in own.class_set(catalog.root).classes}
     total = max(values.sum(), 1)

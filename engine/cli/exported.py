@@ -65,7 +65,8 @@ def evaluate_file(workspace: Workspace, wanted: Evaluation) -> int:
     critical = (
         critical_names(wanted.critical) if wanted.critical else classes_of(freeze_classes(data)).critical
     )
-    refuse_strange(critical, model.classes)
+    if wanted.critical:  # classes that nobody named are those of the data, which have to be the network's
+        refuse_strange(critical, model.classes)
     requirements = Known(model.classes, critical, wanted.boundary).requirements(wanted.require)
     notices.say(f"scoring {wanted.split} of {data.data.root}")
     scored = score_split(

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.classes import ClassSet
+from engine.classes import CITYSCAPES, ClassSet
 from engine.data.catalog import DataError, Fault, scan_images
 from engine.data.faults import counted, listed
 from engine.data.image_files import FileFault, read_image, read_labels
-from engine.data.layouts.recognise import refuse_no_folder
+from engine.data.layouts.recognise import fitting_layouts, refuse_no_folder
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, walk
 from engine.host.input_files import is_text, shown
@@ -92,7 +92,7 @@ def find_scenes(root: Path) -> Scenes:
     published = _lost_and_found(root)
     if published is not None:
         return published
-    catalog = scan_images(root)
+    catalog = scan_images(root, next((layout.name for layout in fitting_layouts(root)), "auto"))
     _refuse_faults(catalog.faults, root)
     found = (Scene(s.name, s.image, None) for _, part in sorted(catalog.splits.items()) for s in part)
     notes = list(catalog.notes)
@@ -172,15 +172,19 @@ def pseudo_mask_table(class_set: ClassSet, held_out: bool) -> NDArray[np.uint8]:
     """uint8 [256]: the value of a mask for every source id, where the labels themselves say what is out.
 
     With `held_out` the classes that were held out of training are, and void is ignored. Without, void is, but
-    for what Cityscapes calls the ego vehicle, the rectification border and the region out of interest. Raises
-    DataError when the class set has nothing of the kind.
+    for what Cityscapes calls the ego vehicle, the rectification border and the region out of interest, where
+    labels hold its ids. Raises DataError when the class set has nothing of the kind.
     """
     table = np.full(256, IGNORED, dtype=np.uint8)
     table[[i for c in class_set.classes for i in c.ids]] = IN
     held = {i for c in class_set.held_out for i in c.ids}
     if held_out and not held:
-        raise DataError("no class was held out of training (data.hold_out), so there is nothing to detect")
-    camera = _CAMERA_IDS if class_set.name == "cityscapes" else frozenset()
+        never = ", ".join(c.name for c in class_set.held_out)
+        told = f"no label value of {class_set.name} means {never}, held out of training" if never else ""
+        told = told or "no class was held out of training (data.hold_out)"
+        raise DataError(f"{told}, so there is nothing to detect")
+    own_ids = {c.name: c.ids for c in (*class_set.classes, *class_set.held_out)}
+    camera = _CAMERA_IDS if own_ids == {c.name: c.ids for c in CITYSCAPES.classes} else frozenset()
     out = held if held_out else class_set.void_ids - held - camera
     table[sorted(out)] = OUT
     return table

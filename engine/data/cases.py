@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.classes import CITYSCAPES, ClassSet
+from engine.classes import ClassSet
 from engine.config.sections import DataConfig
 from engine.config.task_sections import OodConfig
 from engine.data.anomalies import IGNORED, IN, OUT, Scene, find_scenes, pseudo_mask_table
@@ -26,8 +26,9 @@ from engine.data.catalog import DataError, Sample, scan
 from engine.data.decode import map_in_order, read_pair, train_id_table
 from engine.data.faults import counted, listed
 from engine.data.fingerprints import fingerprints
+from engine.data.frozen_classes import BUILT_IN, usual_classes
 from engine.data.layouts import meaning_of
-from engine.data.layouts.recognise import found_layout, is_data_set
+from engine.data.layouts.recognise import fitting_layouts, is_data_set
 from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.data.split import split_random
@@ -114,9 +115,15 @@ def open_material(
         if about.split == "test":
             labelled = open_pairs(config, "test", cache_dir, trained=trained).samples
     elif is_data_set(in_root):
-        catalog = scan(in_root, classes=_classes_there(in_root, class_set), hold_out=config.held_out)
+        layout = _layout_there(in_root, config, class_set)
+        catalog = scan(in_root, layout, usual_classes(in_root, layout, class_set))
         notes += [f"{in_root}: {note}" for note in catalog.notes]
-        in_set, labelled = catalog.class_set, _of_split(catalog.splits, about.split, in_root)
+        # What else it lacks of the network's classes is no matter: its images then have no Dice.
+        in_set = catalog.class_set.without([c for c in config.held_out if c in catalog.class_set.names])
+        if about.pseudo == "held-out" and config.held_out and not in_set.held_out:
+            told = f"has none of the classes held out of training ({listed(config.held_out)})"
+            raise DataError(f"{in_root}: {told}, so there is nothing to detect")
+        labelled = _of_split(catalog.splits, about.split, in_root)
     else:
         found_in = find_scenes(in_root)
         scenes = found_in.scenes
@@ -288,12 +295,14 @@ def read_labelled(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Imag
     return pair
 
 
-def _classes_there(root: Path, learned: ClassSet) -> str:
-    """The class set to read another data set with: that of Cityscapes where the network has its classes and
-    the data set has a table to them, else its own."""
-    layout = found_layout(root)
-    names = {c.name for c in (*learned.classes, *learned.held_out)}
-    return "cityscapes" if names == set(CITYSCAPES.names) and layout and layout.mapped_by else "auto"
+def _layout_there(root: Path, config: DataConfig, learned: ClassSet) -> str:
+    """How another data set is read: where its folder fits several layouts, as that of the run, or as the only
+    one that is mapped to the classes of Cityscapes where the network has them."""
+    fitting = [layout.name for layout in fitting_layouts(root)]
+    if len(fitting) == 1 or config.layout in fitting:
+        return fitting[0] if len(fitting) == 1 else config.layout
+    mapped = [name for name in fitting if usual_classes(root, name, learned) == BUILT_IN]
+    return mapped[0] if len(mapped) == 1 else "auto"
 
 
 def _of_split(splits: dict[str, tuple[Sample, ...]], wanted: str, root: Path) -> tuple[Sample, ...]:

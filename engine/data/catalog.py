@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.classes import UNLABELLED, ClassSet, ClassSetError, load_class_set
+from engine.classes import CITYSCAPES, UNLABELLED, ClassSet, ClassSetError, load_class_set
 from engine.data.faults import DataError as DataError
 from engine.data.faults import Fault as Fault
 from engine.data.faults import FaultyData as FaultyData
@@ -25,6 +25,9 @@ from engine.data.layouts.recognise import layout_of, refuse_no_folder
 from engine.data.layouts.splits import SPLITS, refuse_nested, splits_of
 from engine.host.input_files import shown
 from engine.plugins import errors_of_plugins
+
+MAPPING = "; data.classes=cityscapes maps those of this data set to the 19 of Cityscapes"
+"""What helps where a network knows Cityscapes' classes and a data set is read in its own."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def scan(
     try:
         class_set = class_set.without(hold_out)
     except ClassSetError as error:
-        raise DataError(f"data.hold_out: {error}") from error
+        means_cityscapes = classes == "auto" and chosen.is_mapped and set(hold_out) <= set(CITYSCAPES.names)
+        raise DataError(f"data.hold_out: {error}{MAPPING if means_cityscapes else ''}") from error
     if classes == "cityscapes":
         notes = [*chosen.mapping_notes(root), *notes]
     places = {fault.path: _split_of_file(fault.path, found, split_of) for fault in faults}

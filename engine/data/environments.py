@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.classes import CITYSCAPES
 from engine.config.run_config import RunConfig
 from engine.config.sections import DataConfig
 from engine.config.task_sections import EnvironmentConfig, GeneraliseConfig
 from engine.data.checks import Checked, Known, Log
 from engine.data.corruptions import CLEAN
-from engine.data.frozen_classes import BUILT_IN
 from engine.data.layouts.recognise import found_layout
 from engine.data.membership import Trained
 from engine.data.pairs import Pairs, find_pairs, open_pairs, refuse_other_classes, refuse_unlabelled
@@ -92,14 +90,6 @@ def find_environments(config: RunConfig, run: RunDir) -> None:
     find_pairs(config.data, about.split, trained)
     for environment, data in _other_data(config.data, about):
         find_pairs(data, environment.split, trained)
-
-
-def usual_classes(root: Path, layout: str, learned: tuple[str, ...]) -> str:
-    """Where the classes of another data set come from unless somebody says it: from the table to those of
-    Cityscapes where the network knows these and its layout has one, else from the data set itself."""
-    found = found_layout(root, layout)
-    mapped = found is not None and bool(found.as_cityscapes)
-    return BUILT_IN if mapped and learned == CITYSCAPES.names else "auto"
 
 
 def data_of(data: DataConfig, environment: EnvironmentConfig) -> DataConfig:

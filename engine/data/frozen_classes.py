@@ -73,6 +73,15 @@ def class_notes(data: DataConfig) -> list[str]:
     ]
 
 
+def usual_classes(root: Path, layout: str, learned: ClassSet) -> str:
+    """Where the classes of another data set come from unless somebody says it: from the table to those of
+    Cityscapes where a network learned these, whether some were held out or not, and the layout has one; else
+    from the data set itself."""
+    found = found_layout(root, layout)
+    names = {c.name for c in (*learned.classes, *learned.held_out)}
+    return BUILT_IN if found is not None and found.is_mapped and names == set(CITYSCAPES.names) else "auto"
+
+
 def _own_classes(data: DataConfig) -> tuple[Layout, ClassSet] | None:
     """The layout of the data, and the class set that it brings; None where there is none that can be read."""
     root = expanded(Path(data.root))

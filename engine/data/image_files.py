@@ -75,6 +75,11 @@ def read_image(path: Path) -> Image.Image:
     image, _ = _open(path, IMAGE_FORMATS)
     if image.mode not in IMAGE_MODES:
         raise FileFault(path, "format", f"has pixels of type {image.mode}; it must have 8 bits per channel")
+    return as_rgb(image)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A decoded image as 8-bit RGB, its transparency dropped."""
     if "transparency" in image.info:
         image = image.convert("RGBA")  # otherwise Pillow warns when it drops the transparency
     return image.convert("RGB")

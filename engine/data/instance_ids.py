@@ -31,6 +31,6 @@ def read_instance_ids(sample: Sample, shape: tuple[int, ...]) -> NDArray[np.uint
         return None
     ids = read_wide_labels(path)
     if ids.shape != shape:
-        wrong, right = ("{1}x{0}".format(*size) for size in (ids.shape, shape))
+        wrong, right = ("{}x{}".format(*size) for size in (ids.shape, shape))
         raise DataError(f"{shown(path)}: is {wrong}, but the labels beside it are {right}")
     return ids

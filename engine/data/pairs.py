@@ -6,21 +6,22 @@ split before a run exists.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from engine.classes import CITYSCAPES, VOID, ClassSet
 from engine.config.sections import DataConfig
-from engine.data.catalog import Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
+from engine.data.catalog import MAPPING, Catalog, DataError, Fault, FaultyData, Sample, describe_faults, scan
 from engine.data.dataset import as_it_was, checked
 from engine.data.decode import labels_in, resize_labels, train_id_table
 from engine.data.faults import left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.image_files import FileFault
-from engine.data.layouts.recognise import found_layout
+from engine.data.layouts.recognise import fitting_layouts
 from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
 from engine.data.split import split_samples
 from engine.run.files import expanded
@@ -97,8 +98,12 @@ class FoundPairs:
 def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> FoundPairs:
     """Find the pairs that `open_pairs` opens, without opening one. Raises DataError as it does."""
     root = expanded(Path(config.root)).absolute()
-    catalog = scan(root, config.layout, config.known_classes, config.held_out)
     own = trained is not None and split != "test" and trained.is_of(config, root)
+    strict = own or trained is None
+    catalog = scan(root, config.layout, config.known_classes, config.held_out if strict else ())
+    if not strict:  # another data set may lack, to begin with, what a network was not to learn
+        left_out = [name for name in config.held_out if name in catalog.class_set.names]
+        catalog = replace(catalog, class_set=catalog.class_set.without(left_out))
     member = trained.membership if trained is not None else None
     if own and member is not None:
         catalog = as_it_was(catalog, config, True, member)
@@ -177,8 +182,11 @@ def refuse_unlabelled(
     raise DataError(f"{told}, so nothing can be scored")
 
 
-def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) -> None:
-    """Raise DataError unless the data has the very classes that the network of `run_id` tells apart."""
+def refuse_other_classes(
+    pairs: Pairs, classes: tuple[str, ...], run_id: str, may_hold_out: bool = False
+) -> None:
+    """Raise DataError unless the data has the very classes that the network of `run_id` tells apart.
+    `may_hold_out`: whoever asked may say data.hold_out."""
     names = pairs.class_set.names
     if names == classes:
         return
@@ -186,9 +194,12 @@ def refuse_other_classes(pairs: Pairs, classes: tuple[str, ...], run_id: str) ->
     parts = [f"lacks {listed(missing)}"] if missing else []
     parts += [f"also has {listed(extra)}"] if extra else []
     told = " and ".join(parts) or "has them in a different order"
+    help_ = _help_with_classes(pairs, classes)
+    if may_hold_out and classes == tuple(name for name in names if name in classes):
+        help_ = f"; data.hold_out={shlex.quote(','.join(extra))} makes them so"
     raise DataError(
         f"{pairs.root}: its classes differ from those of {run_id}: the data set {told}; they must be equal"
-        f"{_help_with_classes(pairs, classes)}"
+        f"{help_}"
     )
 
 
@@ -196,7 +207,5 @@ def _help_with_classes(pairs: Pairs, classes: tuple[str, ...]) -> str:
     """How two data sets come to the same classes, where Cityscapes' are those of either."""
     if pairs.class_set.names == CITYSCAPES.names:
         return "; networks trained with data.classes=cityscapes have these classes, whatever their data set"
-    layout = found_layout(pairs.root) if classes == CITYSCAPES.names else None
-    if layout is None or not layout.as_cityscapes:
-        return ""
-    return "; data.classes=cityscapes maps those of this data set to the 19 of Cityscapes"
+    layouts = fitting_layouts(pairs.root) if set(classes) <= set(CITYSCAPES.names) else []
+    return MAPPING if any(layout.is_mapped for layout in layouts) else ""

@@ -52,7 +52,7 @@ def score_split(
     Raises DataError, and ExportedError for a file that cannot be run.
     """
     pairs = open_pairs(data, split, cache_dir)
-    refuse_other_classes(pairs, model.classes, str(model.path))
+    refuse_other_classes(pairs, model.classes, str(model.path), may_hold_out=True)
     table = train_id_table(pairs.class_set)
 
     outlines = BoundaryCounter(len(model.classes)) if boundary else None
@@ -83,7 +83,8 @@ def score_split(
             on_image(done, len(pairs))
     if not np.any(found.pooled()):
         raise DataError(f"{pairs.root}: the labels of {split} are all void, so nothing can be scored")
-    metrics = RecordedMetrics(pairs.class_set, say=notes.append).of(found.pooled(), found.matrices())
+    marked = pairs.class_set.marked(critical)
+    metrics = RecordedMetrics(marked, say=notes.append).of(found.pooled(), found.matrices())
     metrics += outlines.metrics(model.classes) if outlines is not None else []
     metrics += instances.metrics() if instances is not None else []
     return ScoredSplit(found, metrics, (*pairs.notes, *notes))

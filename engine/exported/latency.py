@@ -13,7 +13,7 @@ from engine.run.latency_events import LatencyResult
 
 def file_settings(model: ExportedModel, wanted: TimingConfig) -> list[Setting]:
     """What is to be measured of a file: in the precision that it has, at those of the sizes that it takes.
-    Raises ExportedError where it takes none of them."""
+    Raises ExportedError where it takes none of them, and for one that its network cannot see."""
     sizes = wanted.sizes or (model.size,)
     if not model.takes_any_size:
         if model.size not in sizes:
@@ -23,6 +23,8 @@ def file_settings(model: ExportedModel, wanted: TimingConfig) -> list[Setting]:
                 "and `seg-engine export --dynamic` writes a file for any size"
             )
         sizes = (model.size,)
+    if problem := next(filter(None, (model.size_problem(*size) for size in sizes)), ""):
+        raise ExportedError(f"{model.path}: {problem}")
     return [Setting(size, protocol, model.precision) for size in sizes for protocol in wanted.protocols]
 
 

@@ -76,11 +76,11 @@ class ExportedModel:
                 f"{self.path}: gives class ids alone, which windows cannot average; export it "
                 "without --argmax"
             )
-        if problem := self._size_problem(*seen):
+        if problem := self.size_problem(*seen):
             raise ExportedError(f"{self.path}: {problem}")
         return replace(self, size=size, windows=windows)
 
-    def _size_problem(self, height: int, width: int) -> str:
+    def size_problem(self, height: int, width: int) -> str:
         """Why the file cannot take images of height x width pixels, "" where it can."""
         own = tuple(self.about["size"])
         if (height, width) == own:
@@ -90,10 +90,10 @@ class ExportedModel:
                 f"sees {own[0]}x{own[1]} at once, not {height}x{width}; use windows of that size, or export "
                 "it with --dynamic"
             )
-        stride = self.about.get("multiple_of", 1)
+        stride, least = self.about.get("multiple_of", 1), self.about.get("least_side", 1)
         if height % stride or width % stride:
             return f"sees sides that divide by {stride}, not {height}x{width}"
-        return ""
+        return f"sees sides of at least {least}, not {height}x{width}" if min(height, width) < least else ""
 
     @property
     def gives_ids(self) -> bool:

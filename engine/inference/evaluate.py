@@ -86,7 +86,7 @@ def evaluate(job: Job) -> None:
     pooled = kept.confusions.pooled()
     scoring.refuse_void(pooled)
     scores = kept.confusions.scores()
-    metrics = RecordedMetrics(pairs.class_set, job.warn)
+    metrics = RecordedMetrics(pairs.class_set.marked(about.critical), job.warn)
     job.record(
         Result(
             split=about.split,

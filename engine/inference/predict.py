@@ -1,7 +1,8 @@
 """The predict task: class maps of images at their own size, one after the other.
 
 An image that cannot be used costs its own class map alone: the others are made, and the run then fails with
-the number of those that were not. A later attempt makes only what is missing.
+the number of those that were not. A later attempt makes only what is missing, and all where the checkpoint's
+file has changed since.
 """
 
 from __future__ import annotations
@@ -57,12 +58,7 @@ def predict(job: Job) -> None:
         return
     writer = ClassMapWriter.of(Path(job.run.path, about.out).resolve(), about.values, about.colors)
     wanted = [(image, output_name(image, about.naming)) for image in map(Path, about.images)]
-    if not any(isinstance(event, Predicting) for event in read_all(job.run.journal)):
-        for note in about.notes:
-            job.warn(note)
-        writer.make_room([name for _, name in wanted], about.overwrite)
-    # From here on, what is there was made by this run.
-    left = [each for each in wanted if not writer.has(each[1])]
+    left = still_to_make(job, about, network, writer, wanted)
     job.record(
         Predicting(
             source=about.source,
@@ -90,6 +86,24 @@ def predict(job: Job) -> None:
         told = f"{len(faults)} of {len(wanted)} images could not be used; the others are done"
         raise DataError(f"{told}: {faults[0]}{more}")
     job.record(Finished(epoch=0, seconds=round(time.monotonic() - begun, 3)))
+
+
+def still_to_make(
+    job: Job, about: PredictConfig, network: Network, writer: ClassMapWriter, wanted: list[tuple[Path, str]]
+) -> list[tuple[Path, str]]:
+    """The images whose class maps are not there. What an earlier attempt made with other weights is removed.
+    Raises DataError where a prediction of somebody else is there and may not be replaced."""
+    names = [name for _, name in wanted]
+    earlier = [event for event in read_all(job.run.journal) if isinstance(event, Predicting)]
+    if not earlier:
+        for note in about.notes:
+            job.warn(note)
+        writer.make_room(names, about.overwrite)
+    elif earlier[-1].sha256 != network.sha256:
+        job.warn("the checkpoint has changed; all class maps are made again")
+        writer.make_room(names, overwrite=True)
+    # From here on, what is there was made by this run.
+    return [each for each in wanted if not writer.has(each[1])]
 
 
 @dataclass(frozen=True)

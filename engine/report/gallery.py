@@ -122,8 +122,8 @@ def image_scores(sample: Sample, classes: int) -> Scores:
 
 
 def size_text(array: Pixels) -> str:
-    """WIDTHxHEIGHT of an array of pixels."""
-    return f"{array.shape[1]}x{array.shape[0]}"
+    """HEIGHTxWIDTH of an array of pixels."""
+    return f"{array.shape[0]}x{array.shape[1]}"
 
 
 def _refuse_other_size(path: Path, other: Pixels, target: Pixels) -> None:

@@ -67,8 +67,10 @@ def _output_name(wanted: ExportConfig) -> str:
 def _use(wanted: ExportConfig, made: Mapping[str, Any]) -> Iterator[str]:
     about = made["about"]
     height, width = wanted.size
+    stride, least = about["multiple_of"], about.get("least_side", 1)
+    sides = f"sides multiples of {stride}" + (f", at least {least}" if least > stride else "")
     yield f"Input: {wanted.input}; " + (
-        f"any number of images, sides multiples of {about['multiple_of']}; exported at {height}x{width}"
+        f"any number of images, {sides}; exported at {height}x{width}"
         if wanted.dynamic
         else f"one image of {height}x{width} (height x width)"
     )

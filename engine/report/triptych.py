@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,6 @@ from engine.report.gallery import (
     gallery_epochs,
     image_scores,
     read_sample,
-    size_text,
 )
 from engine.run.directory import RunDir
 from engine.run.freed import when_freed
@@ -73,7 +73,7 @@ def gallery_picture(
     `boundaries`, only errors near true boundaries are drawn, and their share of the errors stands below.
 
     Raises PictureError when there is no gallery or no such epoch, when a PNG is missing or damaged,
-    when the PNGs differ in size, or when one holds a train id that is not of `class_names`.
+    when the PNGs of a sample differ in size, or when one holds a train id that is not of `class_names`.
     """
     class_colors = parse_colors(class_names, colors)
     epoch, rows = gallery_samples(gallery, len(class_names), epoch, samples)
@@ -88,14 +88,7 @@ def gallery_samples(
         raise PictureError(f"a gallery picture shows at least 1 sample, {samples} asked for")
     epoch, predictions = _predictions_of(gallery, epoch)
     chosen = np.linspace(0, len(predictions) - 1, min(samples, len(predictions))).round().astype(int)
-    rows = [read_sample(gallery, predictions[position], classes) for position in chosen]
-    for row in rows:
-        if row.target.shape != rows[0].target.shape:
-            raise PictureError(
-                f"the samples of {gallery} differ in size: {rows[0].name} is {size_text(rows[0].target)}, "
-                f"{row.name} is {size_text(row.target)}"
-            )
-    return epoch, rows
+    return epoch, [read_sample(gallery, predictions[position], classes) for position in chosen]
 
 
 def panel_factor(width: int) -> tuple[int, int]:
@@ -157,8 +150,9 @@ def boundary_share(rows: Sequence[Sample]) -> str:
 
 
 def boundary_legend(rows: Sequence[Sample]) -> str:
-    distance = boundary_distance(rows[0].target.shape)
-    return f"wrong within {distance} px of a boundary, {boundary_share(rows)} of the errors"
+    distances = sorted({boundary_distance(row.target.shape) for row in rows})
+    told = "-".join(str(distance) for distance in dict.fromkeys((distances[0], distances[-1])))
+    return f"wrong within {told} px of a boundary, {boundary_share(rows)} of the errors"
 
 
 def classes_present(rows: Sequence[Sample]) -> list[int]:
@@ -176,8 +170,10 @@ def _compose(
     epoch_label: str,
     boundaries: bool = False,
 ) -> Image.Image:
-    factor = panel_factor(rows[0].target.shape[1])
-    panel_height, panel_width = _scale_nearest(rows[0].target, factor).shape
+    # Images of an evaluation may differ in size: a row is as high as its own, columns as wide as the widest.
+    factors = [panel_factor(row.target.shape[1]) for row in rows]
+    shapes = [_scale_nearest(row.target, factor).shape for row, factor in zip(rows, factors, strict=True)]
+    panel_width = max(width for _, width in shapes)
     content = len(_COLUMNS) * panel_width + (len(_COLUMNS) - 1) * GAP
     lefts = [MARGIN + column * (panel_width + GAP) for column in range(len(_COLUMNS))]
     large: Font
@@ -203,7 +199,8 @@ def _compose(
     legend_lines = class_lines + 1
 
     rows_top = MARGIN + (_TITLE_HEIGHT if title else 0) + _HEADER_HEIGHT
-    legend_top = rows_top + len(rows) * (panel_height + _CAPTION_HEIGHT) + 14
+    tops = list(accumulate((height + _CAPTION_HEIGHT for height, _ in shapes), initial=rows_top))
+    legend_top = tops[-1] + 14
     height = legend_top + legend_lines * _LEGEND_LINE + MARGIN - 6
     picture = Image.new("RGB", (content + 2 * MARGIN, height), "white")
     draw = ImageDraw.Draw(picture)
@@ -219,13 +216,14 @@ def _compose(
     epoch_baseline = MARGIN + 22 if title else rows_top - 9
     draw.text((right, epoch_baseline), epoch_label, font=medium, fill=FAINT_INK, anchor="rs")
 
-    for position, row in enumerate(rows):
-        top = rows_top + position * (panel_height + _CAPTION_HEIGHT)
+    for row, factor, (panel_height, _), band, top in zip(
+        rows, factors, shapes, bands, tops[:-1], strict=True
+    ):
         panels = (
             image_panel(row.image, factor),
             class_map_panel(row.target, colors, factor),
             class_map_panel(row.prediction, colors, factor),
-            error_panel(row, factor, bands[position]),
+            error_panel(row, factor, band),
         )
         scores = image_scores(row, len(class_names))
         told = _accuracy(scores) if not boundaries else f"{boundary_share([row])} of the errors"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.classes import ClassSet
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.corruptions import CORRUPTIONS, STRENGTHS
-from engine.data.environments import usual_classes
-from engine.data.frozen_classes import OF_DATA, freeze_classes
+from engine.data.frozen_classes import OF_DATA, freeze_classes, usual_classes
 from engine.data.layouts.builtin import LAYOUTS
 from engine.requests.class_map import class_map
 from engine.requests.derive import classes_of
@@ -37,8 +37,8 @@ class Unseen:
 
 def unseen_section(trained: RunConfig, wanted: Unseen) -> dict[str, Any]:
     """The keys of the task's section, for the network of a run of this config. Raises ConfigError."""
-    classes = classes_of(trained).names
-    environments = [_environment(trained, text, classes) for text in wanted.data]
+    learned = classes_of(trained)
+    environments = [_environment(trained, text, learned) for text in wanted.data]
     names = [environment["name"] for environment in environments]
     for place, environment in enumerate(environments):
         if (count := names[:place].count(environment["name"])) > 0:
@@ -50,7 +50,7 @@ def unseen_section(trained: RunConfig, wanted: Unseen) -> dict[str, Any]:
         "environments": environments,
         "corruptions": _corruptions(wanted.corruptions),
         "strengths": tuple(dict.fromkeys(wanted.strengths)),
-        **class_map(wanted.class_map, classes).keys,
+        **class_map(wanted.class_map, learned.names).keys,
     }
 
 
@@ -64,7 +64,7 @@ def _corruptions(text: str) -> tuple[str, ...]:
     return names
 
 
-def _environment(trained: RunConfig, text: str, classes: tuple[str, ...]) -> dict[str, Any]:
+def _environment(trained: RunConfig, text: str, learned: ClassSet) -> dict[str, Any]:
     """A data set as it is typed, with its class set written out."""
     folder, given = split_keys(text)
     root = absolute(folder)
@@ -76,7 +76,7 @@ def _environment(trained: RunConfig, text: str, classes: tuple[str, ...]) -> dic
         raise ConfigError([f"--data {text}: layout: there is none called {layout!r}; there are {known}"])
     values = {"data.root": str(root), "data.layout": layout, "data.split": "official", "data.val_folders": ""}
     own = trained.data.classes
-    named = given.get("classes") or (usual_classes(root, layout, classes) if own in OF_DATA else "")
+    named = given.get("classes") or (usual_classes(root, layout, learned) if own in OF_DATA else "")
     if named:
         values["data.classes"] = named
     data = freeze_classes(with_values(trained, values)).data

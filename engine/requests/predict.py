@@ -15,7 +15,7 @@ from engine.config.class_set import ClassSetConfig
 from engine.data.catalog import DataError, scan
 from engine.data.faults import counted, listed
 from engine.data.image_files import FileFault, refuse_other_formats
-from engine.data.layouts.recognise import found_layout
+from engine.data.layouts.recognise import fitting_layouts
 from engine.data.walk import IMAGE_SUFFIXES, is_image_name, walk
 from engine.host.input_files import InputFileError, is_text, refuse_irregular, shown
 from engine.plugins import errors_of_plugins
@@ -96,8 +96,7 @@ def _below(folder: Path) -> Found:
     """The images below a folder; of a data set those of its folder of images, not its labels."""
     found, told = walk(folder), []
     files = [folder / file for file in found.files]
-    layout = found_layout(folder)
-    if layout is not None:
+    for layout in fitting_layouts(folder)[:1]:
         with errors_of_plugins(DataError):
             of_layout = layout.find(folder)
         side, labels = of_layout.images, of_layout.labels

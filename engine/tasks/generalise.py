@@ -7,6 +7,9 @@ from typing import Any
 
 from engine.tasks.task import Arguments, NetworkTask, Outcome, Run, window_options
 
+KEYS = ("name", "layout", "classes", "split")
+"""What the command says of a data set behind its folder."""
+
 
 class Generalise(NetworkTask):
     name = "generalise"
@@ -23,13 +26,17 @@ class Generalise(NetworkTask):
     def arguments(self, section: Mapping[str, Any], root: str) -> Arguments:
         options: list[str] = ["--split", section["split"]]
         for environment in section["environments"]:
-            told = "".join(f",{key}={environment[key]}" for key in ("name", "layout", "classes", "split"))
+            # A name with a comma is the folder's own: none that is typed behind name= can have one.
+            keys = [key for key in KEYS if key != "name" or "," not in environment["name"]]
+            told = "".join(f",{key}={environment[key]}" for key in keys)
             options += ["--data", f"{environment['root']}{told}"]
         options += ["--corruptions", ",".join(section["corruptions"]) or "none"]
         for strength in section["strengths"]:
             options += ["--strength", str(strength)]
         if section["class_map"]:
             options += ["--class-map", section["class_map"]]
+        if section.get("tta", "none") != "none":
+            options += ["--tta", section["tta"]]
         return Arguments(options=options + window_options(section))
 
     def outcome(self, run: Run) -> Outcome | None:

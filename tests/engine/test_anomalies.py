@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.classes import CITYSCAPES, ClassSetError
+from engine.classes import CITYSCAPES, VOID, ClassSetError
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.sections import DataConfig
@@ -18,6 +18,7 @@ from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan
 from engine.data.decode import train_id_table
 from engine.data.image_files import FileFault
+from engine.data.layouts.builtin import LAYOUTS
 from engine.data.pairs import open_pairs
 from engine.data.synthetic import synthesize
 
@@ -87,6 +88,12 @@ def test_void_stands_for_the_unknown_but_for_the_camera_itself() -> None:
     assert [int(table[i]) for i in (1, 2, 3)] == [IGNORED] * 3
     with pytest.raises(DataError, match=r"no class was held out of training \(data.hold_out\)"):
         pseudo_mask_table(CITYSCAPES, held_out=True)
+    ade = LAYOUTS["ade20k"].cityscapes_classes(Path()).without(["train"])
+    with pytest.raises(DataError, match="no label value of ade20k as cityscapes means train, held out of"):
+        pseudo_mask_table(ade, held_out=True)
+    gta = pseudo_mask_table(LAYOUTS["gta5"].class_set(Path()).without(["rider"]), held_out=False)
+    assert [int(gta[i]) for i in (1, 2, 3, 4)] == [IGNORED] * 3 + [OUT], "its labels hold Cityscapes' ids"
+    assert pseudo_mask_table(CITYSCAPES.as_train_ids(), held_out=False)[[1, 255]].tolist() == [IN, OUT]
 
 
 def test_a_class_held_out_is_void_in_training_and_the_unknown_afterwards() -> None:
@@ -161,6 +168,38 @@ def test_another_data_set_gives_the_split_that_was_named(street: Path, tmp_path:
     assert [(case.name, case.origin) for case in material.cases][:2] == [("a.png", "in"), ("b.png", "in")]
     with pytest.raises(DataError, match="has no labels to take pseudo-outliers from"):
         open_material(config, section(in_root=str(tmp_path / "plain"), pseudo="void"), tmp_path)
+
+
+def test_another_data_set_need_not_have_the_classes_that_were_held_out(street: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"other/images/val/{name}.png")
+        mask(tmp_path / f"other/labels/val/{name}.png", (0, 1))
+    table = "".join(
+        f'[[class]]\nname = "{n}"\ncolor = "#00000{i}"\nids = [{i}]\n' for i, n in enumerate("ab")
+    )
+    (tmp_path / "other/classes.toml").write_text(table)
+    picture(tmp_path / "out" / "x.png")
+    config = DataConfig(root=str(street), val_fraction=0.5, hold_out="sky")
+    other = str(tmp_path / "other")
+    material = open_material(config, section(in_root=other, out_root=str(tmp_path / "out")), tmp_path)
+    assert [case.origin for case in material.cases] == ["in", "in", "out"]
+    assert any("its classes differ from the run's" in note for note in material.notes)
+    with pytest.raises(DataError, match=r"other: has none of the classes held out of training \(sky\)"):
+        open_material(config, section(in_root=other, pseudo="held-out"), tmp_path)
+
+
+def test_a_folder_of_several_layouts_is_read_as_the_one_that_suits_the_network(
+    street: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "vistas"
+    for part in ("training", "validation"):
+        picture(root / part / "images/a.jpg")
+        mask(root / part / "v1.2/labels/a.png", (13, 65))
+        mask(root / part / "v2.0/labels/a.png", (0,))
+    config = DataConfig(root=str(street), val_fraction=0.5)
+    material = open_material(config, section(in_root=str(root), pseudo="void"), tmp_path)
+    (case,) = material.cases
+    assert sorted(np.unique(case.read().target)) == [0, VOID], "road and void of version 1.2"
 
 
 @pytest.mark.parametrize("way", ["link", "x/../data", "data/leftImg8bit/val"])

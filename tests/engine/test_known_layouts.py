@@ -25,22 +25,28 @@ from PIL import Image
 from scipy.io import savemat
 
 from engine.classes import CITYSCAPES, VOID, ClassSet
+from engine.cli import exported
 from engine.config.class_set import ClassSetConfig
 from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import validate, with_values
 from engine.config.sections import DataConfig
+from engine.config.task_sections import EnvironmentConfig
+from engine.data.anomalies import find_scenes
 from engine.data.cache import cache_key
-from engine.data.cases import _classes_there
 from engine.data.catalog import Catalog, DataError, scan, scan_images
 from engine.data.dataset import find_samples
 from engine.data.decode import read_pair, train_id_table
-from engine.data.frozen_classes import class_notes, freeze_classes
+from engine.data.environments import data_of
+from engine.data.frozen_classes import class_notes, freeze_classes, usual_classes
 from engine.data.image_files import read_colors, read_wide_labels
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.voc import voc_color
-from engine.data.membership import Membership
-from engine.data.pairs import Pairs, refuse_other_classes
-from engine.requests.predict import label_values
+from engine.data.membership import Membership, Trained
+from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
+from engine.exported.network import ExportedModel
+from engine.requests.derive import classes_of
+from engine.requests.generalise import Unseen, unseen_section
+from engine.requests.predict import find_images, label_values
 from engine.requests.refusals import Refused
 from engine.store import RunRow
 from tests.conftest import REPOSITORY
@@ -513,20 +519,76 @@ def test_a_mapped_class_set_stays_with_the_run_and_is_dropped_on_other_data(tmp_
     assert scan(tmp_path / "kitti", classes="cityscapes").class_set == CITYSCAPES
 
 
-def test_ood_images_of_another_data_set_have_the_classes_of_the_network(tmp_path: Path) -> None:
-    draw_mapillary(tmp_path)
-    assert _classes_there(tmp_path, CITYSCAPES.without(("train",))) == "cityscapes"
-    assert _classes_there(tmp_path, LAYOUTS["synthia"].class_set(tmp_path)) == "auto"
+def test_another_data_set_has_the_classes_of_the_network(tmp_path: Path) -> None:
+    draw_mapillary(tmp_path / "vistas")
+    draw_idd(tmp_path / "idd")
     draw_kitti(tmp_path / "kitti")
-    assert _classes_there(tmp_path / "kitti", CITYSCAPES) == "auto", "its labels are Cityscapes' own"
+    without_train = CITYSCAPES.without(("train",))
+    for data in ("vistas", "idd"):
+        assert usual_classes(tmp_path / data, "auto", CITYSCAPES) == "cityscapes"
+        assert usual_classes(tmp_path / data, "auto", without_train) == "cityscapes"
+        assert usual_classes(tmp_path / data, "auto", LAYOUTS["synthia"].class_set(tmp_path)) == "auto"
+    assert usual_classes(tmp_path / "kitti", "auto", CITYSCAPES) == "auto", "its labels are Cityscapes' own"
+
+
+@pytest.mark.parametrize("hold_out", ["", "terrain,truck,train"])
+def test_a_network_is_scored_on_data_sets_that_are_mapped_to_its_classes(
+    hold_out: str, tmp_path: Path
+) -> None:
+    draw_kitti(tmp_path / "kitti")
+    draw_mapillary(tmp_path / "vistas")
+    draw_idd(tmp_path / "idd")
+    trained = freeze_classes(validate({"data": {"root": str(tmp_path / "kitti"), "hold_out": hold_out}}))
+    for data in ("vistas", "idd"):
+        section = unseen_section(trained, Unseen(data=[str(tmp_path / data)]))
+        there = data_of(trained.data, EnvironmentConfig.model_validate(section["environments"][0]))
+        names = open_pairs(there, "val", tmp_path / "cache").class_set.names
+        assert names == classes_of(trained).names
+
+
+def test_a_data_set_with_the_very_classes_that_were_left_to_learn(tmp_path: Path) -> None:
+    """Nothing of it has to be held out, and nobody could change what was."""
+    draw_kitti(tmp_path / "kitti")
+    draw_idd(tmp_path / "idd")
+    config = freeze_classes(
+        validate({"data": {"root": str(tmp_path / "kitti"), "hold_out": "terrain,train"}})
+    )
+    left = CITYSCAPES.without(("terrain", "train"))
+    save(tmp_path / "other", "images/val/x.png")
+    save(tmp_path / "other", "labels/val/x.png", halves(7, 0))
+    entry = '[[class]]\nname = "{}"\ncolor = "#000000"\nids = {}\n'
+    table = "".join(entry.format(c.name, list(c.ids)) for c in left.classes)
+    (tmp_path / "other/classes.toml").write_text(f"void = [0]\n{table}")
+    trained = Trained("0123", config.data, None)
+
+    def opened(data: str, **changes: str) -> Pairs:
+        values = {"data.root": str(tmp_path / data), "data.split": "official"}
+        values |= {f"data.{key}": value for key, value in changes.items()}
+        return open_pairs(with_values(config, values).data, "val", tmp_path / "cache", trained=trained)
+
+    refuse_other_classes(opened("other"), left.names, "0123")
+    refuse_other_classes(opened("idd", classes="cityscapes"), left.names, "0123")
+    with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set"):
+        refuse_other_classes(opened("idd"), left.names, "0123")
+
+
+def test_classes_held_out_that_a_data_set_does_not_have(tmp_path: Path) -> None:
+    draw_mapillary(tmp_path)
+    told = r"data\.hold_out: train: is no class of mapillary_v1, .*; data\.classes=cityscapes maps those"
+    with pytest.raises(DataError, match=told):
+        scan(tmp_path, hold_out=("train",))
+    with pytest.raises(DataError, match=r"data\.hold_out: tree: is no class of .*Ego Vehicle$"):
+        scan(tmp_path, hold_out=("tree",))
 
 
 def test_a_network_for_other_classes_is_told_how_to_compare(tmp_path: Path) -> None:
-    draw_synthia(tmp_path)
-    catalog = scan(tmp_path)
-    pairs = Pairs(tmp_path, catalog.class_set, catalog.splits["train"], ())
-    with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set to the 19"):
-        refuse_other_classes(pairs, CITYSCAPES.names, "0123")
+    draw_synthia(tmp_path / "synthia")
+    draw_idd(tmp_path / "idd")
+    for data in ("synthia", "idd"):
+        catalog = scan(tmp_path / data)
+        pairs = Pairs(tmp_path / data, catalog.class_set, catalog.splits["train"], ())
+        with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set to the 19"):
+            refuse_other_classes(pairs, CITYSCAPES.names, "0123")
 
 
 def test_what_is_frozen_is_read_back_from_toml_and_json(tmp_path: Path) -> None:
@@ -751,6 +813,18 @@ def test_a_folder_that_is_half_a_data_set_says_what_it_lacks(tmp_path: Path) -> 
         scan(tmp_path)
 
 
+def test_where_labels_do_not_matter_two_sets_of_them_need_no_choice(tmp_path: Path) -> None:
+    draw_mapillary2(tmp_path / "vistas")
+    draw_voc(tmp_path / "voc")
+    draw_voc_aug(tmp_path / "voc")
+    for data, count in (("vistas", 3), ("voc", 5)):
+        assert len(find_images([str(tmp_path / data)]).images) == count
+    assert len(find_scenes(tmp_path / "vistas").scenes) == 3
+    pairs = Pairs(tmp_path / "vistas", LAYOUTS["mapillary_v1"].class_set(tmp_path), (), ())
+    with pytest.raises(DataError, match=r"data.classes=cityscapes maps those of this data set"):
+        refuse_other_classes(pairs, CITYSCAPES.names, "0123")
+
+
 # --- Colours and 16 bits in a folder of one's own ---------------------------------------------------
 
 
@@ -843,6 +917,21 @@ def test_a_table_of_ids_takes_keys_of_others_and_no_more_colours(tmp_path: Path)
         LAYOUTS["folder"].class_set(tmp_path)
 
 
+def test_masks_of_0_and_255_are_told_how_255_becomes_a_class(tmp_path: Path) -> None:
+    table = '[[class]]\nname = "off"\ncolor = "#000000"\nids = [0]\n'
+    table += '[[class]]\nname = "on"\ncolor = "#ffffff"\nids = [255]\n'
+    (tmp_path / "classes.toml").write_text(table)
+    with pytest.raises(DataError, match=r"255 means both void and on; .* void = \[\] says that nothing is$"):
+        LAYOUTS["folder"].class_set(tmp_path)
+    (tmp_path / "classes.toml").write_text(f"void = []\n{table}")
+    save(tmp_path, "images/x.png")
+    save(tmp_path, "labels/x.png", halves(0, 255))
+    assert seen(scan(tmp_path), "x") == ("off", "on")
+    (tmp_path / "classes.toml").write_text(f"void = [255]\n{table}")
+    with pytest.raises(DataError, match=r"255 means both void and on$"):
+        LAYOUTS["folder"].class_set(tmp_path)
+
+
 def test_a_large_label_of_colours_is_decoded_at_once(tmp_path: Path) -> None:
     """2048x1024 takes 50 ms on an idle core, 20 of them beside the PNG's own; a loop over pixels took 3 s."""
     camvid = load_class_set_of_camvid()
@@ -882,3 +971,20 @@ def test_a_person_checks_a_data_set_and_reads_what_is_mapped(seg: Command, tmp_p
     done = seg(f"data check {tmp_path / 'gta'}")
     assert done.status == 1
     assert "labels/00002.png: holds colours that are no label: #010203" in " ".join(done.out.split())
+
+
+def test_critical_classes_that_nobody_named_do_not_hide_what_is_wrong(
+    seg: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of Cityscapes are person and rider, which a file of another class set does not have."""
+    draw_kitti(tmp_path)
+    about = {"size": [16, 32]}
+    model = ExportedModel(Path("net.onnx"), ("road", "sky"), ("#000000",) * 2, (16, 32), about, None)
+    monkeypatch.setattr(exported, "opened", lambda *given: model)
+    done = seg(f"evaluate net.onnx --data {tmp_path} --split train")
+    assert done.status == 2
+    told = " ".join(done.err.split())
+    assert "its classes differ from those of net.onnx: the data set also has sidewalk" in told
+    assert "they must be equal; data.hold_out='sidewalk,building," in told
+    done = seg(f"evaluate net.onnx --data {tmp_path} --split train --critical person")
+    assert "--critical: there is no class person; there are road, sky" in " ".join(done.err.split())

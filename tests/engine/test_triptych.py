@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.report.figures.samples import Predictions, samples_figure
+from engine.report.figures.style import FigureError
 from engine.report.gallery import PictureError, Sample, image_scores
 from engine.report.triptych import (
     GAP,
@@ -23,8 +25,10 @@ from engine.report.triptych import (
     classes_present,
     error_panel,
     gallery_picture,
+    gallery_samples,
     image_panel,
     panel_factor,
+    parse_colors,
 )
 
 NAMES = ("road", "car", "sky", "train")
@@ -265,14 +269,21 @@ def test_a_missing_input_is_named(gallery: Path) -> None:
 
 def test_a_prediction_of_another_size_is_refused(gallery: Path) -> None:
     Image.new("P", (64, 64)).save(gallery / "epoch_0003" / "val__a__two.png")
-    with pytest.raises(PictureError, match="is 64x64, its ground truth is 128x64"):
+    with pytest.raises(PictureError, match="is 64x64, its ground truth is 64x128"):
         gallery_picture(gallery, NAMES, COLORS)
 
 
-def test_samples_of_different_sizes_are_refused(gallery: Path) -> None:
-    write_sample(gallery, made_up_sample(32, 32, name="val__a__two"), epoch=3)
-    with pytest.raises(PictureError, match="differ in size: one is 128x64, two is 32x32"):
-        gallery_picture(gallery, NAMES, COLORS)
+def test_samples_of_different_sizes_have_rows_of_their_own_height(gallery: Path) -> None:
+    alike = gallery_picture(gallery, NAMES, COLORS)
+    tall = made_up_sample(128, 32, name="val__a__two")
+    write_sample(gallery, tall, epoch=3)
+    for boundaries in (False, True):
+        mixed = gallery_picture(gallery, NAMES, COLORS, boundaries=boundaries)
+        up, down = panel_factor(32)
+        assert mixed.height - alike.height == 128 * up // down - 64 * panel_factor(128)[0]
+    predictions = Predictions("a", gallery_samples(gallery, len(NAMES), None, 6)[1])
+    with pytest.raises(FigureError, match="one size, and one is 64x128, two is 128x32; `seg-engine picture"):
+        samples_figure([predictions], NAMES, parse_colors(NAMES, COLORS))
 
 
 def test_a_class_map_that_holds_no_train_ids_is_refused(gallery: Path) -> None:

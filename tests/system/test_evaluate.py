@@ -222,12 +222,18 @@ def test_a_comparison_and_the_database_made_again(
     status, out, err = done(
         command(
             *("evaluate", "other000", *FAST, "--split", "train", "--baseline", SOURCE, "--json"),
-            *("--critical", "road", "--require", "road.instances>=6"),
+            *("--critical", "road", "--require", "road.instances>=6", "--require", "critical_recall>=0"),
         )
     )
     assert status == 0, err
-    *_, compared, judged = map(json.loads, out.splitlines())
+    *events, compared, judged, of_pixels = map(json.loads, out.splitlines())
     assert (judged["event"], judged["name"], judged["met"]) == ("requirement", "road.instances", True)
+    (result,) = (event for event in events if event["event"] == "result")
+    (recall,) = (metric for metric in result["metrics"] if metric["name"] == "critical_recall")
+    place = CLASSES.index("road")
+    true = result["confusion"][place]
+    assert recall["classes"] == {"road": pytest.approx(true[place] / sum(true))}
+    assert of_pixels["value"] == recall["value"] == recall["classes"]["road"]
     assert (compared["event"], compared["source"]) == ("baseline", SOURCE)
     for one in compared["differences"]:
         assert one["difference"] == pytest.approx(one["value"] - one["baseline"])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,13 @@ import pytest
 from PIL import Image
 
 from engine.classes import CITYSCAPES
+from engine.config.task_sections import PredictConfig
+from engine.data.class_map_files import ClassMapWriter
+from engine.inference.predict import still_to_make
 from engine.run.directory import RunDir
+from engine.run.scoring_events import Predicting
 from engine.workspace import Workspace
+from tests.engine.made_up_runs import MadeUpJournal, make_run_dir
 from tests.system.test_evaluate import FAST, SOURCE, query, source  # noqa: F401
 from tests.system.test_run_command import Command, command, done  # noqa: F401
 
@@ -130,6 +136,47 @@ def test_a_damaged_image_costs_itself_alone_and_what_is_missing_can_be_made_late
     assert again.returncode == 0, again.stderr
     assert (run.outputs / "ids" / damaged.name).exists()
     assert (run.outputs / "ids" / good.name).stat().st_mtime_ns == before, "what is made is not made again"
+
+
+def test_class_maps_of_other_weights_are_made_again(tmp_path: Path) -> None:
+    run = make_run_dir(tmp_path, "cccc3333")
+    about = PredictConfig(source="r", checkpoint="c", images=("/x/a.png", "/x/b.png"), out="outputs")
+    wanted = [(Path(image), Path(image).name) for image in about.images]
+    writer = ClassMapWriter.of(run.outputs, (0, 1), ("#000000", "#ffffff"))
+    warnings: list[str] = []
+    job: Any = SimpleNamespace(run=run, warn=warnings.append)
+    journal = MadeUpJournal()
+
+    def attempt(sha256: str) -> list[str]:
+        network: Any = SimpleNamespace(sha256=sha256)
+        journal.begin()
+        journal.write(run.journal)
+        left = still_to_make(job, about, network, writer, wanted)
+        journal.add(
+            Predicting(
+                source="r",
+                checkpoint="c",
+                sha256=sha256,
+                epoch=1,
+                images=2,
+                done=2 - len(left),
+                out="outputs",
+                label_resize="nearest",
+                tta="none",
+                classes=["road", "car"],
+                colors=["#000000", "#ffffff"],
+            )
+        )
+        journal.write(run.journal)
+        return [name for _, name in left]
+
+    assert attempt("1") == ["a.png", "b.png"]
+    writer.write("a.png", Image.new("RGB", (4, 4)), np.zeros((4, 4), np.uint8))
+    assert (attempt("1"), warnings) == (["b.png"], [])
+    assert attempt("2") == ["a.png", "b.png"]
+    assert warnings == ["the checkpoint has changed; all class maps are made again"]
+    assert not any((run.outputs / "ids").iterdir()), "whoever is stopped now takes none of them for its own"
+    assert (attempt("2"), len(warnings)) == (["a.png", "b.png"], 1)
 
 
 def test_names_as_the_cityscapes_server_wants_them(

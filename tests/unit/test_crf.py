@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine.config.crf import CrfParameters
+from engine.config.crf import CrfConfig, CrfParameters
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.config.task_sections import CrfSearchConfig
 from engine.inference.crf import lattice
+from engine.inference.crf.found import Found, found_path, save_found
 from engine.inference.crf.lattice import CrfError, find_vertices, unique_by_table
 from engine.inference.crf.mean_field import DenseCrf
-from engine.inference.crf.refinement import use_of
+from engine.inference.crf.refinement import Refinement, use_of
 from engine.inference.crf.search import Case, proposed, scored
 from engine.learning.class_maps import class_map, logits_at
 from engine.run.crf_events import CrfTrial
+from tests.engine.made_up_runs import make_run_dir
 
 Floats = NDArray[np.float64]
 
@@ -174,6 +179,41 @@ def test_the_crf_begins_with_the_logits_whose_argmax_is_the_class_map(
     whole = logits_at(logits, size, way)
     assert whole.shape == (*size, 6)
     assert torch.equal(whole.argmax(2).to(torch.uint8), class_map(logits, size, way))
+
+
+@pytest.mark.parametrize(
+    ("at", "size", "told"),
+    [
+        ("input", (64, 128), ""),
+        ("original", (32, 64), ""),
+        ("input", (32, 64), "were searched at 64x128, and deviations in pixels do not suit 32x64"),
+    ],
+)
+def test_parameters_found_at_one_size_are_not_used_at_another(
+    tmp_path: Path, at: Literal["input", "original"], size: tuple[int, int], told: str
+) -> None:
+    make_run_dir(tmp_path, "ssss1111", config=with_values(RunConfig(), {"data.size": "64x128"}))
+    run = make_run_dir(tmp_path, "eeee1111")
+    checkpoint = tmp_path / "rrrr1111/checkpoints/best.pt"
+    path = found_path(checkpoint, "0" * 64, at, run.outputs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {**CrfParameters().model_dump(), "iterations": 3}
+    save_found(path, Found("0" * 64, at, about, 0.5, 0.4, 1, "ssss1111", []))
+    warnings: list[str] = []
+    config = SimpleNamespace(
+        crf=CrfConfig(mode="searched"),
+        of_network=SimpleNamespace(checkpoint="../rrrr1111/checkpoints/best.pt", source="rrrr1111"),
+    )
+    job: Any = SimpleNamespace(run=run, config=config, warn=warnings.append, say=lambda line: None)
+    network: Any = SimpleNamespace(sha256="0" * 64, size=size)
+    made = Refinement.of(job, network, at)
+    assert made is not None
+    assert made.searched == (not told)
+    assert made.crf.parameters.iterations == (10 if told else 3)
+    assert len(warnings) == bool(told)
+    if told:
+        assert told in warnings[0]
+        assert "`seg-engine crf-search rrrr1111 data.size=32x64 --at input` searches some" in warnings[0]
 
 
 def trial(number: int, about: CrfParameters | None, miou: float) -> CrfTrial:

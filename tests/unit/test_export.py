@@ -20,8 +20,11 @@ from engine.config.export import METADATA, SUFFIXES, ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
+from engine.config.task_sections import TimingConfig
+from engine.config.windows import WindowGrid
 from engine.exported.class_maps import class_map as numpy_class_map
 from engine.exported.class_maps import probability_map
+from engine.exported.latency import file_settings
 from engine.exported.network import ExportedError, ExportedModel
 from engine.inference.export.__main__ import export
 from engine.inference.export.agreement import ExportError, compare, images_of
@@ -174,6 +177,22 @@ def test_a_file_that_gives_nan_is_refused(unet: Path) -> None:
         compare(network, network, tries)
 
 
+def test_sizes_that_a_file_cannot_see_are_refused_before_it_is_run() -> None:
+    session = SimpleNamespace(
+        get_outputs=lambda: [SimpleNamespace(name="logits")],
+        get_inputs=lambda: [SimpleNamespace(type="tensor(uint8)", shape=["batch", "height", "width", 3])],
+    )
+    about = {"size": [48, 48], "multiple_of": 8, "least_side": 24}
+    model = ExportedModel(Path("net.onnx"), ("road", "sky"), ("#000000",) * 2, (48, 48), about, session)
+    for size, told in (((32, 44), "that divide by 8, not 32x44"), ((16, 32), "of at least 24, not 16x32")):
+        with pytest.raises(ExportedError, match=rf"^net\.onnx: sees sides {told}$"):
+            model.at(size, WindowGrid())
+        with pytest.raises(ExportedError, match=rf"^net\.onnx: sees sides {told}$"):
+            file_settings(model, TimingConfig(sizes=((32, 48), size)))
+    assert model.at((24, 32), WindowGrid()).size == (24, 32)
+    assert len(file_settings(model, TimingConfig(sizes=((24, 32),), protocols=("engine",)))) == 1
+
+
 def test_an_exported_network_that_gives_nan_is_no_class_map() -> None:
     logits = np.zeros((1, 2, 4, 4), np.float32)
     session = SimpleNamespace(
@@ -211,6 +230,14 @@ def test_pixels_of_16_bits_are_refused_and_not_cut_off(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="has pixels of type I;16; it must have 8 bits per channel"):
             opened(given)
     assert opened(Image.new("LA", (3, 2))).mode == "RGB"
+    with pytest.raises(ValueError, match=r"is uint8 \[0, 3, 3\]; it must be uint8 \[H, W, 3\], RGB"):
+        opened(np.zeros((0, 3, 3), np.uint8))
+
+
+@pytest.mark.filterwarnings("error")
+def test_transparency_is_dropped_without_a_word(tmp_path: Path) -> None:
+    Image.new("P", (4, 4)).save(tmp_path / "palette.png", transparency=bytes([0, 255]))
+    assert opened(tmp_path / "palette.png").mode == "RGB"
 
 
 def test_images_for_calibration_are_spread_over_those_of_training(

@@ -13,6 +13,7 @@ from engine.classes import CITYSCAPES, VOID
 from engine.data.catalog import DataError, Sample
 from engine.data.instance_ids import read_instance_ids
 from engine.metrics.instances import AVERAGE_SIZES, InstanceCounter
+from engine.metrics.recorded import RecordedMetrics
 from engine.metrics.scores import MetricsError
 
 CLASSES = ("road", "sidewalk", "person", "rider")
@@ -154,8 +155,18 @@ def test_instance_ids_lie_beside_labels_of_cityscapes(tmp_path: Path) -> None:
     ids = np.array([[7, 24000, 24001], [7, 25000, 26012]], np.uint16)
     Image.fromarray(ids).save(tmp_path / "a_gtFine_instanceIds.png")
     assert np.array_equal(read_instance_ids(sample, (2, 3)), ids)
-    with pytest.raises(DataError, match="is 3x2, but the labels beside it are 6x4"):
+    with pytest.raises(DataError, match="is 2x3, but the labels beside it are 4x6"):
         read_instance_ids(sample, (4, 6))
+
+
+def test_classes_are_critical_for_one_evaluation() -> None:
+    confusion = np.eye(19, 20, dtype=np.int64)
+    confusion[CITYSCAPES.names.index("car"), 0] = 3
+    for names, found in ((("car", "road"), 0.25), (("road",), 1.0), ((), None)):
+        marked = CITYSCAPES.marked(names)
+        assert set(marked.critical) == set(names)
+        values = [metric.value for metric in RecordedMetrics(marked, print).of(confusion)]
+        assert values == ([] if found is None else [found])
 
 
 def test_cityscapes_people_are_critical_and_stay_so() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from engine.classes import CITYSCAPES, ClassSet
+from engine.data.catalog import Sample
 from engine.inference.ood import scores as scores_module
 from engine.inference.ood.features import (
     NEIGHBOURS,
@@ -181,7 +186,15 @@ def test_a_fit_is_found_again_for_the_same_checkpoint_and_images_alone(tmp_path:
     for seed in range(3):
         scores.fit(random_logits(1, 5, 4, 4, seed=seed), random_logits(6, seed=seed))
     made = Fit(scores.state(), {"msp": 0.25}, {"knn": 1.5}, {"msp": SHARES.astype(np.float64)})
-    path, identity = tmp_path / "fit.npz", fit_identity("sha", (4, 4), "fp32", 0.95, (), ())
+    sample = Sample("a", tmp_path / "a.png", tmp_path / "a_label.png")
+    Image.new("RGB", (4, 4)).save(sample.image)
+    Image.new("L", (4, 4)).save(tmp_path / "a_label.png")
+
+    def identity_of(*other: Any, class_set: ClassSet = CITYSCAPES) -> str:
+        return fit_identity(*other, (), (sample,), class_set, tmp_path)
+
+    asked_for = ("sha", (4, 4), "fp32", 0.95)
+    path, identity = tmp_path / "fit.npz", identity_of(*asked_for)
     assert load_fit(path, identity) is None
     save_fit(path, identity, made)
     found = load_fit(path, identity)
@@ -198,6 +211,9 @@ def test_a_fit_is_found_again_for_the_same_checkpoint_and_images_alone(tmp_path:
         ("sha", (4, 4), "bf16", 0.95),
         ("sha", (4, 4), "fp32", 0.9),
     ):
-        assert load_fit(path, fit_identity(*other, (), ())) is None
+        assert load_fit(path, identity_of(*other)) is None
+    assert load_fit(path, identity_of(*asked_for, class_set=CITYSCAPES.without(("road",)))) is None
+    os.utime(tmp_path / "a_label.png", (1, 1))
+    assert load_fit(path, identity_of(*asked_for)) is None, "the label was drawn anew"
     path.write_bytes(path.read_bytes()[:100])
     assert load_fit(path, identity) is None

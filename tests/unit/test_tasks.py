@@ -14,7 +14,8 @@ from engine.config.described import config_keys
 from engine.config.files import config_from_json
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
-from engine.config.task_sections import OfNetworkConfig
+from engine.config.task_sections import GeneraliseConfig, OfNetworkConfig
+from engine.requests.generalise import split_keys
 from engine.tasks import TASKS, LearningTask, NetworkTask, Task
 from engine.tasks.registry import TaskRegistry
 from engine.tasks.task import named
@@ -52,6 +53,19 @@ def test_a_task_has_a_section_of_the_config_and_tabs_of_the_dashboard(task: Task
             isinstance(kind, type) and issubclass(kind, OfNetworkConfig)
             for kind in section.annotation.__args__  # type: ignore[union-attr]
         )
+
+
+def test_the_command_of_a_generalisation_makes_the_same_one() -> None:
+    folders = [{"name": name, "root": f"/data/{name}"} for name in ("town", "a, b")]
+    wanted = {"source": "r", "checkpoint": "c", "tta": "flip,scales", "environments": folders}
+    section = GeneraliseConfig.model_validate(wanted)
+    told = TASKS["generalise"]
+    assert isinstance(told, NetworkTask)
+    options = list(told.arguments(section.model_dump(mode="json"), "").options)
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert given["--tta"] == "flip,scales"
+    roots = [str(split_keys(text)[0]) for text in options[1::2] if text.startswith("/data/")]
+    assert roots == [folder["root"] for folder in folders]
 
 
 @EACH

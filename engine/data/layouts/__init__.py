@@ -108,6 +108,11 @@ class Layout:
         except ClassSetError as error:
             raise DataError(str(error)) from error
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether its own classes are others than Cityscapes', and there is a table from them to those."""
+        return bool(self.as_cityscapes or self.mapped_by)
+
     def cityscapes_classes(self, root: Path) -> ClassSet:
         """The classes of Cityscapes in the label values of this layout: by `as_cityscapes`; without it the
         label values are those of Cityscapes. Raises DataError."""

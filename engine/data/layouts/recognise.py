@@ -40,9 +40,7 @@ def layout_of(root: Path, wanted: str = "auto", labels: bool = True) -> Layout:
     Raises DataError: no layout of that name, none or several that recognise the folder.
     """
     asked = _asked(wanted, labels)
-    found = [layout for layout in asked if recognises(layout, root, unnamed=wanted == "auto")]
-    refined = {layout.refines for layout in found}
-    found = [layout for layout in found if layout.name not in refined]
+    found = _fitting(asked, root, wanted)
     if len(found) == 1:
         return found[0]
     if found:
@@ -71,6 +69,15 @@ def is_data_set(root: Path) -> bool:
     return any(recognises(layout, root) for layout in labelled_layouts())
 
 
+def fitting_layouts(root: Path) -> list[Layout]:
+    """The labelled layouts that fit a folder where nobody named one; none where that cannot be told. Of
+    several, such as Pascal VOC with and without SBD, labels differ and images are the same."""
+    try:
+        return _fitting(labelled_layouts(), root, "auto") if root.is_dir() else []
+    except DataError:
+        return []
+
+
 def found_layout(root: Path, wanted: str = "auto") -> Layout | None:
     """The labelled layout of a folder; None where there is none, or more than one."""
     try:
@@ -87,6 +94,12 @@ def recognises(layout: Layout, root: Path, unnamed: bool = False) -> bool:
             return layout.recognises(root) and (not unnamed or layout.claims(root))
         except OSError as error:
             raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
+
+
+def _fitting(asked: Sequence[Layout], root: Path, wanted: str) -> list[Layout]:
+    found = [layout for layout in asked if recognises(layout, root, unnamed=wanted == "auto")]
+    refined = {layout.refines for layout in found}
+    return [layout for layout in found if layout.name not in refined]
 
 
 def _asked(wanted: str, labels: bool) -> list[Layout]:

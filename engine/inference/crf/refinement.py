@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.config.crf import CrfParameters
-from engine.inference.crf.found import found_path, load_found
+from engine.inference.crf.found import Found, found_path, load_found
 from engine.inference.crf.mean_field import DenseCrf
 from engine.inference.network import Network
 from engine.learning.class_maps import largest_class, logits_at
 from engine.learning.transfers import to_device
 from engine.metrics.scores import Scores
 from engine.run.crf_events import CrfResult, CrfScores, CrfUse
+from engine.run.directory import RunDir, RunDirError
+from engine.typed import typed
 from engine.worker.job import Job
 
 
@@ -48,10 +50,18 @@ class Refinement:
             path = found_path(checkpoint, network.sha256, at, job.run.outputs)
             found = load_found(path, network.sha256, at)
             told = "defaults"
+            size = "x".join(map(str, network.size))
+            there = "" if found is None or at == "original" else _searched_size(job, found)
             if found is None:
                 job.warn(
                     f"CRF: no parameters were searched for this checkpoint at the {at} size, so it has the "
-                    f"defaults; `seg-engine crf-search {about.source} --at {at}` searches some"
+                    f"defaults; `{typed('crf-search', about.source, '--at', at)}` searches some"
+                )
+            elif there and there != size:
+                again = typed("crf-search", about.source, f"data.size={size}", "--at", at)
+                job.warn(
+                    f"CRF: the parameters for this checkpoint were searched at {there}, and deviations in "
+                    f"pixels do not suit {size}, so it has the defaults; `{again}` searches some"
                 )
             else:
                 made, told = cls(DenseCrf(found.crf), at, searched=True), f"of {path}"
@@ -110,6 +120,14 @@ class Refinement:
             before=before,
             after=after,
         )
+
+
+def _searched_size(job: Job, found: Found) -> str:
+    """The input size at which parameters were searched, "" where the run that did so is not here."""
+    try:
+        return "x".join(map(str, RunDir(job.run.path.parent / found.run).read_config().data.size))
+    except RunDirError:
+        return ""
 
 
 def use_of(parameters: CrfParameters) -> CrfUse:

@@ -68,6 +68,7 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
         "classes": list(loaded.classes),
         "size": list(wanted.size),
         "multiple_of": stride,
+        "least_side": config.model.least_side(),
         "parameters": count_parameters(loaded.model),
         "input": wanted.input,
         "output": wanted.output,

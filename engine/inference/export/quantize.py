@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.config.export import METADATA
 from engine.config.run_config import RunConfig
 from engine.data.decode import resize_image
+from engine.data.image_files import as_rgb
 from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.inference.export.formats import quiet
@@ -36,7 +37,7 @@ def calibration_images(
     for place in np.linspace(0, most - 1, min(count, most)).round().astype(int):
         sample = pairs.samples[place]
         with Image.open(sample.image) as image:
-            found.append(torch.from_numpy(resize_image(image.convert("RGB"), size).copy())[None])
+            found.append(torch.from_numpy(resize_image(as_rgb(image), size).copy())[None])
     return found
 
 

@@ -1,13 +1,12 @@
 """What the scores learned from a checkpoint's training data, and the thresholds that follow from it.
 
 It lies with the run whose checkpoint it is of, `outputs/ood-<first 16 digits of its SHA-256>.npz`, so the
-next evaluation finds it. It is used only for that very checkpoint, the same images, the same size and
-precision and the same share to be accepted; anything else is fitted anew.
+next evaluation finds it. It is used only for that very checkpoint, the same images and labels, the same size
+and precision and the same share to be accepted; anything else is fitted anew.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
@@ -19,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.classes import ClassSet
+from engine.data.cache import cache_key
 from engine.data.catalog import Sample
 from engine.inference.ood.scores import State
 from engine.run.files import replacing
@@ -46,14 +47,14 @@ def fit_identity(
     accept: float,
     training: Sequence[Sample],
     calibrating: Sequence[Sample],
+    class_set: ClassSet,
+    root: Path,
 ) -> str:
     """What a fit depends on, as text: the checkpoint's SHA-256, the sizes that the network sees, and the
-    images."""
-    names = hashlib.sha256()
-    for samples in (training, calibrating):
-        names.update("\n".join(str(sample.image) for sample in samples).encode("utf-8", "surrogateescape"))
-        names.update(b"\0")
-    return json.dumps([checkpoint, list(seen), precision, accept, names.hexdigest()])
+    images and labels, which are known by their lengths and times as in caches."""
+    size = seen[0], seen[1]
+    keys = [cache_key(samples, size, class_set, root) for samples in (training, calibrating)]
+    return json.dumps([checkpoint, list(seen), precision, accept, *keys])
 
 
 def fit_path(checkpoint_path: Path, sha256: str, own_outputs: Path) -> Path:

@@ -125,6 +125,8 @@ def find_fit(job: Job, about: OodConfig, material: Material, detector: Detector)
         about.accept,
         material.training,
         material.calibrating,
+        material.class_set,
+        material.root,
     )
     checkpoint = Path(job.run.path, about.checkpoint).resolve()
     path = fit_path(checkpoint, network.sha256, job.run.outputs)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.classes import VOID
 from engine.report.figures.style import FAINT, WIDTHS, Columns, FigureError, new_figure, paper_style
-from engine.report.gallery import Sample
+from engine.report.gallery import Sample, size_text
 from engine.report.triptych import (
     HATCH_DARK,
     HATCH_LIGHT,
@@ -27,6 +27,7 @@ from engine.report.triptych import (
     classes_present,
     error_panel,
 )
+from engine.typed import typed
 
 MOST_RUNS = 4
 
@@ -56,11 +57,17 @@ def samples_figure(
 ) -> Figure:
     """A row for each sample that all runs have: image, ground truth, then each run's prediction and error.
 
-    Raises FigureError for too many runs, and for runs that kept predictions of different images.
+    Raises FigureError for too many runs, for images of different sizes, and for runs that kept predictions of
+    different images.
     """
     if len(runs) > MOST_RUNS:
         raise FigureError(f"{len(runs)} runs are too many side by side; at most {MOST_RUNS}")
     rows = [_row(runs, name) for name in _shared_names(runs)]
+    first = rows[0][0]
+    for other in (row[0] for row in rows):
+        if other.target.shape != first.target.shape:
+            sizes = f"{first.name} is {size_text(first.target)}, {other.name} is {size_text(other.target)}"
+            raise FigureError(f"its images have one size, and {sizes}; `{typed('picture', 'RUN')}` takes any")
     maps = [sample for row in rows for sample in row]
     panels = [
         [row[0].image, class_map_panel(row[0].target, colors, _WHOLE)]
