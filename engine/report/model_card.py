@@ -43,7 +43,7 @@ def model_card(run: ComparedRun, wanted: ExportConfig, made: Mapping[str, Any]) 
         about_ood = (
             "The run is A. FPR95 is at the first threshold that takes in 95 % of what is out-of-distribution."
         )
-        lines = ood_lines([("A", [run.ood])])
+        lines = ood_lines([("A", [(run.row.seed, run.ood)])])
         blocks += [Heading("Out-of-distribution detection"), text(about_ood), ood_block(lines)]
     if run.corruptions:
         strengths = "Dice on validation images corrupted at five strengths."
