@@ -11,14 +11,16 @@ import pytest
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.config.sections import PluginFile
+from engine.requests.crf_parameters import refuse_unsearched
 from engine.requests.deleting import needed_by
 from engine.requests.initial_weights import pretraining_of, settle_sources
 from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import import_made_up_run
-from tests.engine.made_up_runs import CLASSES, finished_journal
+from tests.engine.made_up_runs import CLASSES, evaluation_config, finished_journal, search_config
 
 EMPTY_SAFETENSORS = (8).to_bytes(8, "little") + b"{}      "
 CONFIG = with_values(RunConfig(), {"model.width": 8})
@@ -163,6 +165,36 @@ def test_runs_queued_together_share_what_pretrains_alike(workspace: Workspace, s
         cards += enqueue(workspace, store, card, config, Place(), shared)
     assert [card.name for card in cards] == ["0 pretrain", "0", "1", "2 pretrain", "2"]
     assert store.run("1" * 8).after == cards[0].id
+
+
+def test_what_takes_the_parameters_of_a_crf_waits_for_their_search(
+    workspace: Workspace, store: Store
+) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    made(workspace, store, "eeeeeeee", "best.pt")
+    search, config = search_config("aaaaaaaa"), evaluation_config("aaaaaaaa")
+    refined = config.model_copy(update={"crf": config.crf.model_copy(update={"mode": "searched"})})
+    refuse_unsearched(store, refined)  # nobody searches, so the run says that it takes the defaults
+    enqueue(workspace, store, RunCard("bbbbbbbb", "search", "tests", 2.0), search, Place())
+
+    def after(run_id: str, config: RunConfig, behind: str = "") -> str:
+        card = RunCard(run_id, "scores", "tests", 3.0)
+        (queued,) = enqueue(workspace, store, card, config, Place(after=behind))
+        return queued.after
+
+    assert after("cccccccc", refined) == "bbbbbbbb"
+    assert after("dddddddd", refined, "bbb") == "bbbbbbbb"
+    assert after("ffffffff", config) == ""
+    assert refined.evaluate is not None
+    at_input = refined.model_copy(update={"evaluate": refined.evaluate.model_copy(update={"at": "input"})})
+    assert after("gggggggg", at_input) == ""
+    says = r"bbbbbbbb \(search\), which searches the CRF's parameters, is queued"
+    with pytest.raises(Refused, match=f"^--after eeeeeeee: {says}; `--after bbbbbbbb` waits for it$"):
+        after("hhhhhhhh", refined, "eee")
+    with pytest.raises(Refused, match=f"^--crf: {says}; add --queue, which waits for it"):
+        refuse_unsearched(store, refined)
+    store.lifecycle.set_status("bbbbbbbb", "stopped", "stopped")
+    refuse_unsearched(store, refined)
 
 
 def test_a_schedule_that_does_not_suit_the_pretraining_is_refused() -> None:
