@@ -272,6 +272,30 @@ def test_whoever_deletes_a_run_hears_which_others_need_it(workspace: Workspace, 
     assert needed_by(store, [row, store.run("dddddddd"), store.run("eeeeeeee")]) == ""
 
 
+def test_whoever_deletes_a_run_is_told_what_looks_at_it_averages_it_or_comes_after_it(
+    workspace: Workspace, store: Store
+) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    row = store.run("aaaaaaaa")
+    average = {"checkpoints": ["../aaaaaaaa/checkpoints/best.pt", "../zzzzzzzz/checkpoints/best.pt"]}
+    averaging = RunConfig.model_validate({**CONFIG.model_dump(), "task": "average", "average": average})
+    for run_id, config, status, after in (
+        ("bbbbbbbb", evaluation_config("aaaaaaaa"), "stopped", ""),
+        ("cccccccc", averaging, "queued", ""),
+        ("dddddddd", CONFIG, "queued", "aaaaaaaa"),
+        ("eeeeeeee", evaluation_config("aaaaaaaa"), "finished", ""),
+        ("ffffffff", CONFIG, "stopped", "aaaaaaaa"),
+    ):
+        card = RunCard(run_id, f"run {run_id}", "tests", 1.0, after=after)
+        store.lifecycle.create(card, config, status)
+    assert sorted(needed_by(store, [row]).removeprefix("needed by ").split(", ")) == [
+        "bbbbbbbb run bbbbbbbb (the network that it looks at; stopped)",
+        "cccccccc run cccccccc (weights that it averages; queued)",
+        "dddddddd run dddddddd (it comes after it; queued)",
+        "which cannot go on without it",
+    ]
+
+
 def test_a_pre_training_run_has_no_teacher(workspace: Workspace, store: Store) -> None:
     first = pretraining_of(with_values(CONFIG, {"pretrain.epochs": 2, "distill.from": "a.pt"}))
     assert first is not None
