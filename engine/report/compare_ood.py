@@ -123,11 +123,25 @@ def ood_block(lines: Sequence[OodLine]) -> Table:
     return table(["data", "of", "score", "run", "AUROC", "AP", "FPR95"], rows, numbers_from=4)
 
 
+_IMAGES = {"train": "training", "val": "validation"}
+"""What the images of a split are called."""
+
+
+def corruptions_told(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> str:
+    """What the scores of `corruption_block` are of."""
+    splits = dict.fromkeys(row.split for _, rows in runs for row in rows)
+    images = " and ".join(_IMAGES.get(split, split) for split in splits)
+    return f"Dice on {images} images corrupted at five strengths, at the labels' own size."
+
+
 def corruption_block(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> Table:
-    """Dice against strength: a row for each run, by its name, and corruption."""
+    """Dice against strength: a row for each run, by its name, and corruption. Where runs were scored on
+    several splits, the name has its own."""
     strengths = sorted({row.strength for _, rows in runs for row in rows if row.strength})
+    splits = {row.split for _, rows in runs for row in rows}
     lines: list[list[Cell]] = []
     for name, rows in runs:
+        scored_on = f", {rows[0].split}" if rows and len(splits) > 1 else ""
         dice = {(row.corruption, row.strength): row.dice for row in rows}
         clean = next((row.dice for row in rows if row.strength == 0), None)
         for corruption in corruptions_of(rows):
@@ -135,6 +149,6 @@ def corruption_block(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> Tab
             mean = mean_of(values) if None not in values else None  # as in `corruption_table`
             told = map(score, (clean, *values, mean))
             windows = next((f", {windows_told(row)}" for row in rows if row.window_size), "")
-            lines.append([f"{name}{windows}", corruption, *told, share(kept(mean, clean))])
+            lines.append([f"{name}{scored_on}{windows}", corruption, *told, share(kept(mean, clean))])
     header = ["run", "corruption", "clean", *map(str, strengths), mean_title(strengths), "kept"]
     return table(header, lines, numbers_from=2)

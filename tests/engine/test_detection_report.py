@@ -99,6 +99,25 @@ def test_the_mean_over_strengths_waits_for_all_of_them(seg: Command, looked_at: 
     assert "| good | fog | 0.8000 | 0.5000 | - | - | - |" in page
 
 
+def test_the_report_says_which_images_were_corrupted(seg: Command, looked_at: Workspace) -> None:
+    def page() -> str:
+        assert seg("report test").status == 0
+        return (looked_at.root / "reports" / "test" / "report.md").read_text()
+
+    assert "Dice on validation images corrupted at five strengths" in page()
+    on_test = robustness_journal()
+    on_test.events = [
+        event.model_copy(update={"split": "test"}) if event.event == "corruption_result" else event
+        for event in on_test.events
+    ]
+    config = robustness_config(OTHER)
+    import_made_up_run(looked_at, "rrrr4444", on_test, config=config, name="on test", created=2000.0)
+    both = page()
+    assert "Dice on validation and test images corrupted at five strengths" in both
+    assert "| good, val | noise |" in both
+    assert "| other, test | noise |" in both
+
+
 def test_compare_has_a_table_of_scores(seg: Command, looked_at: Workspace) -> None:
     table = seg("compare good other").out
     assert "out-of-distribution detection" in table
