@@ -26,6 +26,7 @@ from engine.host.processes import identify
 from engine.plugins import usable_config
 from engine.requests import checking
 from engine.requests.configs import check_runnable, default_name, resolve_config
+from engine.requests.crf_parameters import refuse_unsearched
 from engine.requests.derive import has_relative_classes
 from engine.requests.initial_weights import (
     names_a_run,
@@ -93,6 +94,8 @@ def queue_or_start(
     queued = enqueue(workspace, store, card, config, wanted.place)
     wish(store, "run", card.id, wanted.on_end)
     tell_queued(workspace, queued, as_json)
+    if config.crf.mode == "searched" and queued[-1].after and not wanted.place.after and not as_json:
+        notices.say(f"{card.id} starts after {queued[-1].after}, which searches the CRF's parameters")
     return 0
 
 
@@ -109,6 +112,7 @@ def start_here(
         wish(store, "run", card.id, on_end)
         tell_queued(workspace, queued, as_json)
         return 0
+    refuse_unsearched(store, config)
     config = settle_sources(workspace, store, config)
     pretraining = pretraining_of(config)
     if pretraining is not None:

@@ -27,7 +27,7 @@ from engine.requests.views import (
 )
 from engine.store import RunRow, Store, StoreError
 from engine.store.filters import Filter, unless_archived
-from engine.store.query import grouped, parse_text
+from engine.store.query import Term, grouped, parse_text
 from engine.store.why_none import why_none
 from engine.typed import typed
 from engine.workspace import Workspace
@@ -148,10 +148,11 @@ def _beside(workspace: Workspace, store: Store, rows: Sequence[RunRow], chosen: 
     )
 
 
-def _limits(experiment: str | None, status: str | None) -> list[str]:
-    """The options that narrow the list, as terms of a filter."""
+def _limits(experiment: str | None, status: str | None) -> list[Filter]:
+    """The options that narrow the list, as terms of a filter: whole ones, as an experiment may be called
+    anything that a filter would take apart."""
     given = (("experiment", experiment), ("status", status))
-    return [f"{name}={value}" for name, value in given if value is not None]
+    return [Term(name, "=", value, f"{name}={value}") for name, value in given if value is not None]
 
 
 def first_and_unfinished(found: Sequence[RunRow], unfinished: Iterable[RunRow]) -> list[RunRow]:

@@ -14,7 +14,7 @@ from engine.augment.builtin import AUGMENTATIONS
 from engine.config.described import config_keys, format_value
 from engine.config.run_config import RunConfig
 
-_RATE = "optimizer.encoder_lr_factor"
+RATE = "optimizer.encoder_lr_factor"
 _WEIGHTS = "model.weights"
 
 
@@ -65,16 +65,16 @@ WEIGHTS = Remedy("weights", "an encoder whose weights come from a file", {}, {},
 SLOW = Remedy(
     "slow encoder",
     "that encoder at a tenth of the learning rate, as Hümmer et al., VLTSeg, 2023, train theirs",
-    {_RATE: 0.1},
-    {_RATE: 1.0},
+    {RATE: 0.1},
+    {RATE: 1.0},
     needs_weights=True,
 )
 FROZEN = Remedy(
     "frozen encoder",
     "that encoder not trained at all, Kumar et al., Fine-Tuning can Distort Pretrained Features and "
     "Underperform Out-of-Distribution, ICLR 2022",
-    {_RATE: 0.0},
-    {_RATE: 1.0},
+    {RATE: 0.0},
+    {RATE: 1.0},
     needs_weights=True,
 )
 
@@ -88,7 +88,7 @@ def known_remedies() -> dict[str, Remedy]:
 
 def without_remedies(config: RunConfig) -> dict[str, Any]:
     """The keys that leave a config without any of them."""
-    rate = {_RATE: 1.0, "optimizer.freeze_encoder": 0} if hasattr(config.optimizer, "freeze_encoder") else {}
+    rate = {RATE: 1.0, "optimizer.freeze_encoder": 0} if hasattr(config.optimizer, "freeze_encoder") else {}
     plain = {key: value for remedy in known_remedies().values() for key, value in remedy.plain.items()}
     weights = {_WEIGHTS: "none"} if "weights" in type(config.model).model_fields else {}
     return {**plain, **rate, **weights}
@@ -106,7 +106,7 @@ def remedies_of(flat: Mapping[str, str]) -> tuple[str, ...]:
     if flat.get(_WEIGHTS, "none") == "none" and not flat.get("init.weights"):
         return tuple(found)
     found.append(WEIGHTS.name)
-    rate = float(flat.get(_RATE, "1") or 1)
+    rate = float(flat.get(RATE, "1") or 1)
     if rate == 0:
         found.append(FROZEN.name)
     elif rate < 1:

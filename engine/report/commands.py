@@ -18,6 +18,9 @@ from engine.tasks.average import PLAIN, may_change
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
+_BEST_OF_RUN = re.compile(rf"{_OF_RUN.pattern}best\.pt")
+"""The checkpoint that the name of a run stands for; any other is called by its path."""
+
 _OF_TASK = ("task", "init.", *(f"{task.section}." for task in TASKS if task.section))
 """Keys that an evaluation does not take over from the training that it looks at."""
 
@@ -58,12 +61,11 @@ def _training(row: RunRow, others: Mapping[str, RunRow]) -> list[str]:
     words = ["run"]
     if row.recipe in RECIPES:
         changed = {key: own for key, (own, _) in changed_keys(row).items()}
-        began_with = changed.pop("init.weights", "")
-        source = source_id(row)
-        if began_with and not (source and pretraining_epochs(row)):
-            changed["init.weights"] = _called(source, others) if source else began_with
-        if teacher := _OF_RUN.match(changed.get("distill.from", "")):
-            changed["distill.from"] = _called(teacher[1], others)
+        if source_id(row) and pretraining_epochs(row):
+            changed.pop("init.weights", None)  # the pre-training comes with the command
+        for key in ("init.weights", "distill.from"):
+            if best := _BEST_OF_RUN.fullmatch(changed.get(key, "")):
+                changed[key] = _called(best[1], others)
         words += [row.recipe, *(f"{key}={value}" for key, value in changed.items())]
     else:
         words.append(config_file(row))
@@ -115,8 +117,9 @@ def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow
 
 
 def _checkpoint(path: str) -> list[str]:
-    which = path.rpartition("/")[2].removesuffix(".pt")
-    return [] if which == "best" else ["--checkpoint", which]
+    """A checkpoint of the run by its file's name, any other file by its path."""
+    name = path if path.startswith("/") else path.rpartition("/")[2]
+    return [] if name == "best.pt" else ["--checkpoint", "last" if name == "last.pt" else name]
 
 
 def _called(run_id: str, others: Mapping[str, RunRow]) -> str:

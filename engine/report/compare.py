@@ -143,6 +143,7 @@ def compare(
         )
         for i, group in enumerate(groups)
     )
+    lettered = [(entry.letter, group) for entry, group in zip(entries, groups, strict=True)]
     return Comparison(
         entries=entries,
         baseline=pinned,
@@ -152,11 +153,11 @@ def compare(
         notes=tuple(_notes(runs, common, again)),
         published=published_results([run.row.recipe for run in runs]) if with_published else (),
         literature=literature_results(_class_names(runs)) if with_published else (),
-        ood=ood_lines([(e.letter, [run.ood for run in g]) for e, g in zip(entries, groups, strict=True)]),
+        ood=ood_lines([(letter, [(run.row.seed, run.ood) for run in group]) for letter, group in lettered]),
         environments=environment_lines(
-            [(e.letter, [run.environments for run in g]) for e, g in zip(entries, groups, strict=True)]
+            [(letter, [(run.row.seed, run.environments) for run in group]) for letter, group in lettered]
         ),
-        crf=crf_lines([(e.letter, g) for e, g in zip(entries, groups, strict=True)]),
+        crf=crf_lines(lettered),
         speed=_speed(entries, groups),
     )
 
@@ -244,13 +245,35 @@ def _class_rows(
 # ---------------------------------------------------------------------- seeds
 
 
+_Config = tuple[tuple[str, str], ...]
+"""What runs share that are equal but for the seed: their config by dotted key."""
+
+
 def same_but_for_the_seed(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
-    """Groups of runs that differ in nothing but their seed, in the order of their first."""
-    groups: dict[tuple[tuple[str, str], ...], list[ComparedRun]] = {}
+    """Groups of runs that differ in nothing but their seed, in the order of their first.
+
+    A run that has not opened its data, as it waits or failed before, knows neither its images nor its
+    classes. It counts as one of those of its config that have.
+    """
     known = recorded(run.row.stored_config for run in runs)
-    for run in runs:
-        groups.setdefault(config_but_for_the_seed(run.row, known), []).append(run)
+    configs = [(run, config_but_for_the_seed(run.row, known)) for run in runs]
+    opened: dict[_Config, _Config] = {}
+    for run, config in configs:
+        if run.row.train_images is not None:
+            opened.setdefault(_as_asked_for(run.row, config), config)
+    groups: dict[_Config, list[ComparedRun]] = {}
+    for run, config in configs:
+        if run.row.train_images is None:
+            config = opened.get(_as_asked_for(run.row, config), config)
+        groups.setdefault(config, []).append(run)
     return list(groups.values())
+
+
+def _as_asked_for(row: RunRow, config: _Config) -> _Config:
+    """A config without what was found in the data."""
+    data = row.config["data"]
+    asked = {"data.root": str(data["root"]), "data.classes": str(data["classes"])}
+    return tuple((key, asked.get(key, value)) for key, value in config)
 
 
 def made_again(groups: Iterable[Sequence[ComparedRun]]) -> list[ComparedRun]:
@@ -268,7 +291,7 @@ def replaced(rows: Iterable[RunRow]) -> set[str]:
     return {row.id for row in group if row.status != "finished" and row.seed in finished}
 
 
-def config_but_for_the_seed(row: RunRow, known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def config_but_for_the_seed(row: RunRow, known: Mapping[str, Any]) -> _Config:
     """What two runs share that differ in nothing but their seed; `known` as in `comparable_config`."""
     return tuple(sorted((comparable_config(row, known) | {SEED: ""}).items()))
 

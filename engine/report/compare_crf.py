@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from engine.report.crf import parameters
 from engine.report.detection import mean_of
-from engine.report.measures import ComparedRun, Metric, Value, summarised
+from engine.report.measures import ComparedRun, Metric, Value, of_seeds
 from engine.store import CrfRow
 
 CRF_TITLE = "with and without a CRF"
@@ -18,7 +19,7 @@ CRF_IOU = Metric("crf_class_iou", "IoU", "higher", "score")
 
 @dataclass(frozen=True, slots=True)
 class CrfLine:
-    """The scores of one entry on some images, with a CRF; of several seeds the means.
+    """The scores of one entry on some images, with a CRF; of several seeds the means, each counted once.
 
     The difference of each value is that to the same predictions without the CRF, None where either has no
     score. `seconds` is the time of the CRF for one image.
@@ -33,14 +34,21 @@ class CrfLine:
     class_iou: Mapping[str, Value | None]
 
 
+_OfRun = tuple[int, Sequence[CrfRow]]
+"""What the CRF made of the predictions of a run, beside its seed."""
+_Pair = tuple[float | None, float | None]
+"""A score without and with the CRF."""
+
+
 def crf_lines(entries: Sequence[tuple[str, Sequence[ComparedRun]]]) -> tuple[CrfLine, ...]:
     """The lines of entries, each a letter and its runs. Those that were scored on the same images stand
     together. A CRF of predictions without labels has no line."""
-    found: dict[str, dict[str, list[Sequence[CrfRow]]]] = {}
+    found: dict[str, dict[str, list[_OfRun]]] = {}
     for letter, runs in entries:
-        sizes = [_newest_of_each(run) for run in runs]
-        for scored_on in dict.fromkeys(name for each in sizes for name in each):
-            found.setdefault(scored_on, {})[letter] = [each.get(scored_on, ()) for each in sizes]
+        refined = [(run.row.seed, _newest_of_each(run)) for run in runs]
+        for scored_on in dict.fromkeys(name for _, each in refined for name in each):
+            rows = [(seed, each.get(scored_on, ())) for seed, each in refined]
+            found.setdefault(scored_on, {})[letter] = rows
     return tuple(
         _line(letter, scored_on, runs) for scored_on in found for letter, runs in found[scored_on].items()
     )
@@ -90,32 +98,34 @@ def _newest_of_each(run: ComparedRun) -> dict[str, Sequence[CrfRow]]:
     return found
 
 
-def _line(letter: str, scored_on: str, runs: Sequence[Sequence[CrfRow]]) -> CrfLine:
-    rows = [row for run in runs for row in run]
+def _line(letter: str, scored_on: str, runs: Sequence[_OfRun]) -> CrfLine:
+    rows = [row for _, of_run in runs for row in of_run]
     told = list(dict.fromkeys(parameters(row) for row in rows))
     names = dict.fromkeys(name for row in rows for name in row.class_iou_after or {})
+    seconds = of_seeds((seed, mean_of([row.seconds for row in of_run])) for seed, of_run in runs)
     return CrfLine(
         letter,
         scored_on,
         parameters=told[0] if len(told) == 1 else "each seed its own",
-        seconds=mean_of([row.seconds for row in rows]),
-        dice=_compared([[(row.dice_before, row.dice_after) for row in run] for run in runs]),
-        miou=_compared([[(row.miou_before, row.miou_after) for row in run] for run in runs]),
-        class_iou={
-            name: _compared([[_of_class(row, name) for row in run] for run in runs]) for name in names
-        },
+        seconds=None if seconds is None else seconds.mean,
+        dice=_compared(runs, lambda row: (row.dice_before, row.dice_after)),
+        miou=_compared(runs, lambda row: (row.miou_before, row.miou_after)),
+        class_iou={name: _compared(runs, partial(_of_class, name)) for name in names},
     )
 
 
-def _of_class(row: CrfRow, name: str) -> tuple[float | None, float | None]:
+def _of_class(name: str, row: CrfRow) -> _Pair:
     return (row.class_iou_before or {}).get(name), (row.class_iou_after or {}).get(name)
 
 
-def _compared(runs: Sequence[Sequence[tuple[float | None, float | None]]]) -> Value | None:
-    """Scores without and with a CRF of each run, one pair or several that are averaged, as one value."""
-    whole = [[(b, a) for b, a in pairs if b is not None and a is not None] for pairs in runs]
-    after = summarised(mean_of([a for _, a in pairs]) for pairs in whole)
-    before = summarised(mean_of([b for b, _ in pairs]) for pairs in whole)
+def _compared(runs: Sequence[_OfRun], score: Callable[[CrfRow], _Pair]) -> Value | None:
+    """A score without and with a CRF as one value; a run with several pairs counts by their mean."""
+    whole = [
+        (seed, [(b, a) for b, a in map(score, rows) if b is not None and a is not None])
+        for seed, rows in runs
+    ]
+    after = of_seeds((seed, mean_of([a for _, a in pairs])) for seed, pairs in whole)
+    before = of_seeds((seed, mean_of([b for b, _ in pairs])) for seed, pairs in whole)
     if after is None or before is None:
         return None
     return replace(after, difference=after.mean - before.mean)

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.report.detection import corruptions_of, kept, mean_of, measure, share
+from engine.report.detection import corruptions_of, kept, mean_of, mean_title, measure, share
 from engine.report.page import Cell, Table, table
+from engine.report.paired import by_seed
 from engine.report.tables import Column, score, text_table, told_counts, windows_told
 from engine.store import CorruptionRow, OodRow
 
@@ -27,7 +28,8 @@ class OodResults:
 
 @dataclass(frozen=True, slots=True)
 class OodLine:
-    """One score of one entry on one data set; of several seeds the means of those that are defined."""
+    """One score of one entry on one data set; of several seeds the means of those that are defined, each seed
+    counted once."""
 
     letter: str
     data: str
@@ -36,17 +38,17 @@ class OodLine:
     auroc: float | None
     average_precision: float | None
     fpr95: float | None
-    runs: int = 1
-    """How many runs the entry has."""
+    seeds: int = 1
+    """How many seeds the entry has."""
     counts: tuple[int, int, int] = (1, 1, 1)
-    """Of how many runs each of the three means is."""
+    """Of how many seeds each of the three means is."""
 
     @property
     def told(self) -> list[str]:
-        """The three as people read them, with how many runs they are of where that is not all."""
+        """The three as people read them, with how many seeds they are of where that is not all."""
         means = (self.auroc, self.average_precision, self.fpr95)
         return [
-            measure(mean) + (told_counts([count], self.runs) if count else "")
+            measure(mean) + (told_counts([count], self.seeds) if count else "")
             for mean, count in zip(means, self.counts, strict=True)
         ]
 
@@ -65,39 +67,39 @@ def newest_of_each(found: Iterable[OodResults]) -> list[OodResults]:
     return list({results.data: results for results in found}.values())
 
 
-def ood_lines(entries: Sequence[tuple[str, Sequence[Sequence[OodResults]]]]) -> tuple[OodLine, ...]:
-    """The lines of entries, each a letter and the results of each of its runs: by data, level and score, so
-    that what is to be compared stands together."""
-    found: dict[tuple[str, str, str], dict[str, list[OodRow]]] = {}
-    sizes = {letter: len(runs) for letter, runs in entries}
+def ood_lines(
+    entries: Sequence[tuple[str, Sequence[tuple[int, Sequence[OodResults]]]]],
+) -> tuple[OodLine, ...]:
+    """The lines of entries, each a letter and the results of each of its runs beside the run's seed: by data,
+    level and score, so that what is to be compared stands together."""
+    found: dict[tuple[str, str, str], dict[str, list[tuple[int, OodRow]]]] = {}
+    seeds = {letter: len({seed for seed, _ in runs}) for letter, runs in entries}
     for letter, runs in entries:
-        for results in (results for run in runs for results in newest_of_each(run)):
+        for seed, results in ((seed, results) for seed, run in runs for results in newest_of_each(run)):
             for row in results.rows:
                 key = (results.data, row.level, row.score)
-                found.setdefault(key, {}).setdefault(letter, []).append(row)
+                found.setdefault(key, {}).setdefault(letter, []).append((seed, row))
     order = {key: place for place, key in enumerate(found)}
     by_data = sorted(found, key=lambda key: (key[0], key[1] != "pixel", order[key]))
     return tuple(
-        OodLine(
-            letter,
-            *key,
-            auroc=mean_of([row.auroc for row in rows]),
-            average_precision=mean_of([row.average_precision for row in rows]),
-            fpr95=mean_of([row.fpr95 for row in rows]),
-            runs=sizes[letter],
-            counts=_defined(rows),
-        )
-        for key in by_data
-        for letter, rows in found[key].items()
+        _line(letter, key, rows, seeds[letter]) for key in by_data for letter, rows in found[key].items()
     )
 
 
-def _defined(rows: Sequence[OodRow]) -> tuple[int, int, int]:
+def _line(letter: str, key: tuple[str, str, str], rows: Sequence[tuple[int, OodRow]], seeds: int) -> OodLine:
     auroc, precision, fpr95 = (
-        sum(getattr(row, name) is not None for row in rows)
+        by_seed((seed, getattr(row, name)) for seed, row in rows)
         for name in ("auroc", "average_precision", "fpr95")
     )
-    return auroc, precision, fpr95
+    return OodLine(
+        letter,
+        *key,
+        auroc=mean_of([*auroc.values()]),
+        average_precision=mean_of([*precision.values()]),
+        fpr95=mean_of([*fpr95.values()]),
+        seeds=seeds,
+        counts=(len(auroc), len(precision), len(fpr95)),
+    )
 
 
 def ood_lines_table(lines: Sequence[OodLine], width: int | None) -> Text:
@@ -121,18 +123,32 @@ def ood_block(lines: Sequence[OodLine]) -> Table:
     return table(["data", "of", "score", "run", "AUROC", "AP", "FPR95"], rows, numbers_from=4)
 
 
+_IMAGES = {"train": "training", "val": "validation"}
+"""What the images of a split are called."""
+
+
+def corruptions_told(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> str:
+    """What the scores of `corruption_block` are of."""
+    splits = dict.fromkeys(row.split for _, rows in runs for row in rows)
+    images = " and ".join(_IMAGES.get(split, split) for split in splits)
+    return f"Dice on {images} images corrupted at five strengths, at the labels' own size."
+
+
 def corruption_block(runs: Sequence[tuple[str, Sequence[CorruptionRow]]]) -> Table:
-    """Dice against strength: a row for each run, by its name, and corruption."""
+    """Dice against strength: a row for each run, by its name, and corruption. Where runs were scored on
+    several splits, the name has its own."""
     strengths = sorted({row.strength for _, rows in runs for row in rows if row.strength})
+    splits = {row.split for _, rows in runs for row in rows}
     lines: list[list[Cell]] = []
     for name, rows in runs:
+        scored_on = f", {rows[0].split}" if rows and len(splits) > 1 else ""
         dice = {(row.corruption, row.strength): row.dice for row in rows}
         clean = next((row.dice for row in rows if row.strength == 0), None)
         for corruption in corruptions_of(rows):
             values = [dice.get((corruption, strength)) for strength in strengths]
-            mean = mean_of(values)
+            mean = mean_of(values) if None not in values else None  # as in `corruption_table`
             told = map(score, (clean, *values, mean))
             windows = next((f", {windows_told(row)}" for row in rows if row.window_size), "")
-            lines.append([f"{name}{windows}", corruption, *told, share(kept(mean, clean))])
-    header = ["run", "corruption", "clean", *map(str, strengths), "mean", "kept"]
+            lines.append([f"{name}{scored_on}{windows}", corruption, *told, share(kept(mean, clean))])
+    header = ["run", "corruption", "clean", *map(str, strengths), mean_title(strengths), "kept"]
     return table(header, lines, numbers_from=2)

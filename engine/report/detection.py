@@ -67,13 +67,13 @@ def corruption_table(rows: Sequence[CorruptionRow], width: int | None = None) ->
             Column(str(strength), [score(line[place]) for line in lines], right=True)
             for place, strength in enumerate(strengths, start=1)
         ),
-        Column(_mean_title(strengths), [score(mean) for mean in means], right=True),
+        Column(mean_title(strengths), [score(mean) for mean in means], right=True),
         Column("kept", [share(kept(mean, clean)) for mean in means], right=True, rank=1),
     ]
     return text_table(columns, width)
 
 
-def _mean_title(strengths: Sequence[int]) -> str:
+def mean_title(strengths: Sequence[int]) -> str:
     return f"mean {strengths[0]}-{strengths[-1]}" if len(strengths) > 1 else "mean"
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from rich.text import Text
 
-from engine.report.measures import Metric, Value, summarised
+from engine.report.measures import Metric, Value, of_seeds
 from engine.report.page import Cell as PageCell
 from engine.report.page import Table, table
 from engine.report.tables import Cell, Column, score, text_table, windows_told
@@ -149,8 +149,8 @@ def environment_block(runs: Sequence[tuple[str, Sequence[EnvironmentRow]]]) -> T
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentLine:
-    """One entry of a comparison in one environment; of several seeds the means. The differences are to the
-    entry's own images."""
+    """One entry of a comparison in one environment; of several seeds the means, each counted once. The
+    differences are to the entry's own images."""
 
     letter: str
     environment: str
@@ -161,26 +161,32 @@ class EnvironmentLine:
 
 
 def environment_lines(
-    entries: Sequence[tuple[str, Sequence[Sequence[EnvironmentRow]]]],
+    entries: Sequence[tuple[str, Sequence[tuple[int, Sequence[EnvironmentRow]]]]],
 ) -> tuple[EnvironmentLine, ...]:
-    """The lines of entries, each a letter and the environments of each of its runs: by environment, so that
-    what is to be compared stands together. Environments count as one that have the same name, data and
-    merging of classes."""
-    found: dict[tuple[object, ...], dict[str, list[EnvironmentRow]]] = {}
-    letters = [letter for letter, runs in entries for _ in runs]
-    for letter, rows in zip(letters, told_apart([run for _, runs in entries for run in runs]), strict=True):
+    """The lines of entries, each a letter and the environments of each of its runs beside the run's seed: by
+    environment, so that what is to be compared stands together. Environments count as one that have the same
+    name, data and merging of classes."""
+    found: dict[tuple[object, ...], dict[str, list[_OfRun]]] = {}
+    whose = [(letter, seed) for letter, runs in entries for seed, _ in runs]
+    told = told_apart([rows for _, runs in entries for _, rows in runs])
+    for (letter, seed), rows in zip(whose, told, strict=True):
         for row in rows:
-            found.setdefault(_same(row), {}).setdefault(letter, []).append(row)
+            found.setdefault(measured_alike(row), {}).setdefault(letter, []).append((seed, row))
     return tuple(_line(letter, rows) for by_letter in found.values() for letter, rows in by_letter.items())
 
 
-def _same(row: EnvironmentRow) -> tuple[object, ...]:
+_OfRun = tuple[int, EnvironmentRow]
+"""What a run measured in an environment, beside its seed."""
+
+
+def measured_alike(row: EnvironmentRow) -> tuple[object, ...]:
+    """What scores have in common that can be compared: name, data and merging of classes."""
     windows = (row.window_size, row.window_stride)
     return row.environment, row.kind, row.root, row.split, row.merged, row.images, windows
 
 
-def _line(letter: str, rows: Sequence[EnvironmentRow]) -> EnvironmentLine:
-    first = rows[0]
+def _line(letter: str, rows: Sequence[_OfRun]) -> EnvironmentLine:
+    _, first = rows[0]
     return EnvironmentLine(
         letter,
         first.environment,
@@ -191,7 +197,7 @@ def _line(letter: str, rows: Sequence[EnvironmentRow]) -> EnvironmentLine:
     )
 
 
-def _against_own(rows: Sequence[EnvironmentRow], measure: str) -> Value | None:
-    value = summarised(getattr(row, measure) for row in rows)
-    change = summarised(getattr(row, f"{measure}_difference") for row in rows)
+def _against_own(rows: Sequence[_OfRun], measure: str) -> Value | None:
+    value = of_seeds((seed, getattr(row, measure)) for seed, row in rows)
+    change = of_seeds((seed, getattr(row, f"{measure}_difference")) for seed, row in rows)
     return value if value is None or change is None else replace(value, difference=change.mean)

@@ -14,7 +14,7 @@ from engine.report.beyond import Findings, beyond_blocks, findings_of
 from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, made_again, same_but_for_the_seed
-from engine.report.compare_ood import corruption_block, ood_block
+from engine.report.compare_ood import corruption_block, corruptions_told, ood_block
 from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
 from engine.report.environments import ABOUT, TITLE, environment_block, footnotes, told_apart
 from engine.report.generalisation import Away, generalisation_blocks, what_helped
@@ -290,9 +290,8 @@ def _robustness(experiment: Experiment, pictures: Mapping[str, Picture]) -> list
     scored = [(name, rows) for name, rows in found if rows]
     if not scored:
         return []
-    about = "Dice on validation images corrupted at five strengths, at the labels' own size."
     drawn = _pictured("Robustness", pictures, ("robustness",)) or [Heading("Robustness")]
-    return [*drawn, text(about), corruption_block(scored)]
+    return [*drawn, text(corruptions_told(scored)), corruption_block(scored)]
 
 
 def _environments(experiment: Experiment, pictures: Mapping[str, Picture]) -> list[Block]:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
-from engine.config.remedies import OF_REMEDIES, REMEDIES, WEIGHTS, remedies_of
+from engine.config.described import format_value
+from engine.config.remedies import OF_REMEDIES, RATE, REMEDIES, WEIGHTS, remedies_of
 from engine.config.stored import flat_config, recorded
 from engine.report.ablation import Group, system_name
 from engine.report.beyond import INTERVAL, difference_cells, unfinished, verdict
 from engine.report.compare import config_but_for_the_seed
 from engine.report.compare_formats import number
-from engine.report.environments import DICE
+from engine.report.environments import DICE, measured_alike
 from engine.report.measures import ComparedRun, over_seeds
 from engine.report.page import Block, Bullets, Cell, Heading, table, text
 from engine.report.paired import PairedDifference, by_seed, paired_difference
@@ -24,16 +26,30 @@ from engine.store import EnvironmentRow, RunRow
 _ABOUT = {remedy.name: remedy.about for remedy in REMEDIES}
 
 
+_PLAIN = {
+    "model.weights": "none",
+    "init.weights": "",
+    **{key: format_value(plain) for remedy in REMEDIES for key, plain in remedy.plain.items()},
+}
+"""The keys of all remedies, as they are without any."""
+
+
 @dataclass(frozen=True)
 class Helped:
-    """What a remedy bought in one environment: scores `with_it` minus those of the `baseline`."""
+    """What a remedy bought in one environment: scores `with_it` minus those of the `baseline`. `of` are the
+    names of what it is made of, `there` is a row of a run in the environment."""
 
     remedy: str
-    environment: str
+    of: tuple[str, ...]
+    there: EnvironmentRow
     baseline: Group
     with_it: Group
     dice: PairedDifference | None
     miou: PairedDifference | None
+
+    @property
+    def environment(self) -> str:
+        return self.there.environment
 
 
 @dataclass(frozen=True)
@@ -54,63 +70,104 @@ class Away:
         return [*self.baseline, *(run for each in self.helped for run in (*each.baseline, *each.with_it))]
 
 
+@dataclass(frozen=True)
+class _Arm:
+    """Runs of a network that are equal but for the seed: with the `values` of the keys of remedies, which
+    amount to `remedies`."""
+
+    remedies: tuple[str, ...]
+    values: Mapping[str, str]
+    runs: Group
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done with its encoder that would make it no arm to hold others against."""
+        return self.values[RATE] == _PLAIN[RATE]
+
+    @property
+    def weights(self) -> tuple[str, str]:
+        return self.values["model.weights"], self.values["init.weights"]
+
+
 def what_helped(runs: Sequence[ComparedRun]) -> list[Away]:
     """Every training with and without a remedy among runs that were scored in environments."""
     scored = [run for run in runs if run.environments]
     known = recorded(run.row.stored_config for run in scored)
-    arms: dict[tuple[Any, ...], dict[tuple[str, ...], list[ComparedRun]]] = {}
+    systems: dict[tuple[Any, ...], dict[tuple[str, ...], list[ComparedRun]]] = {}
     for run in scored:
         system = tuple(pair for pair in config_but_for_the_seed(run.row, known) if pair[0] not in OF_REMEDIES)
-        arms.setdefault(system, {}).setdefault(_remedies(run.row), []).append(run)
-    return [found for by_remedy in arms.values() if (found := _away(by_remedy)) is not None]
+        values = tuple(_values(run.row).values())
+        systems.setdefault(system, {}).setdefault(values, []).append(run)
+    arms = ([_arm(group) for group in by_values.values()] for by_values in systems.values())
+    return [found for of_system in arms if (found := _away(of_system)) is not None]
 
 
-def _remedies(row: RunRow) -> tuple[str, ...]:
-    return remedies_of(flat_config(row.stored_config))
+def _values(row: RunRow) -> dict[str, str]:
+    """The keys of remedies as a run has them. Where its own initial weights lie says nothing: they may be
+    those of another run of its seed."""
+    flat = flat_config(row.stored_config)
+    values = {key: flat.get(key) or plain for key, plain in _PLAIN.items()}
+    return values | {"init.weights": "given" if values["init.weights"] else ""}
 
 
-def _away(arms: Mapping[tuple[str, ...], list[ComparedRun]]) -> Away | None:
+def _arm(group: Group) -> _Arm:
+    row = group[0].row
+    return _Arm(remedies_of(flat_config(row.stored_config)), _values(row), group)
+
+
+def _away(arms: Sequence[_Arm]) -> Away | None:
     """None where there is nothing to hold against each other."""
-    baseline = arms.get(()) or arms.get((WEIGHTS.name,))
+    without = next((arm for arm in arms if not arm.remedies and arm.is_plain), None)
+    with_weights = [arm for arm in arms if arm.remedies == (WEIGHTS.name,) and arm.is_plain]
+    baseline = without or next(iter(with_weights), None)
     if baseline is None or len(arms) < 2:
         return None
-    names = tuple(dict.fromkeys(row.environment for run in baseline for row in run.environments))
-    helped = []
-    for remedies, group in arms.items():
+    environments = [row for run in baseline.runs for row in run.environments]
+    found: list[tuple[_Arm, tuple[str, ...], _Arm]] = []
+    for arm in arms:
         # What is done with an encoder is held against the same weights without it.
-        against = arms.get((WEIGHTS.name,)) if WEIGHTS.name in remedies[:-1] else arms.get(())
-        if not remedies or against is None:
-            continue
-        told = " + ".join(name for name in remedies if name != WEIGHTS.name or len(remedies) == 1)
-        for name in names:
-            dice, miou = (_bought(group, against, name, measure) for measure in ("dice", "miou"))
-            helped.append(Helped(told, name, against, group, dice, miou))
-    return Away(baseline, names, tuple(helped))
+        of_encoder = WEIGHTS.name in arm.remedies[:-1]
+        same_weights = next((each for each in with_weights if each.weights == arm.weights), None)
+        against = same_weights if of_encoder else without
+        if arm is not against and arm.remedies and against is not None:
+            of = tuple(name for name in arm.remedies if name != WEIGHTS.name or not of_encoder)
+            found.append((arm, of, against))
+    helped = []
+    for arm, of, against in found:
+        namesakes = [other.values for other, of_other, _ in found if of_other == of]
+        for row in {measured_alike(row): row for row in environments}.values():
+            dice, miou = (_bought(arm.runs, against.runs, row, measure) for measure in ("dice", "miou"))
+            told = _told(of, arm.values, namesakes)
+            helped.append(Helped(told, of, row, against.runs, arm.runs, dice, miou))
+    names = tuple(dict.fromkeys(row.environment for row in environments))
+    return Away(baseline.runs, names, tuple(helped))
 
 
-def _bought(of: Group, to: Group, environment: str, measure: str) -> PairedDifference | None:
+def _told(of: Sequence[str], values: Mapping[str, str], namesakes: Sequence[Mapping[str, str]]) -> str:
+    """What remedies are called, with the keys that tell them from others of the same kind."""
+    differing = [key for key in values if len({each[key] for each in namesakes}) > 1]
+    keys = ", ".join(f"{key}={PurePath(values[key]).name}" for key in differing)
+    return " + ".join(of) + (f" ({keys})" if keys else "")
+
+
+def _bought(of: Group, to: Group, environment: EnvironmentRow, measure: str) -> PairedDifference | None:
     one, other = (
         by_seed((run.row.seed, _score(run, environment, measure)) for run in group) for group in (of, to)
     )
     return paired_difference(one, other)
 
 
-def _score(run: ComparedRun, environment: str, measure: str) -> float | None:
-    row = _row(run, environment)
+def _score(run: ComparedRun, environment: EnvironmentRow, measure: str) -> float | None:
+    alike = measured_alike(environment)
+    row = next((row for row in run.environments if measured_alike(row) == alike), None)
     return None if row is None else getattr(row, measure)
-
-
-def _row(run: ComparedRun, environment: str) -> EnvironmentRow | None:
-    return next((row for row in run.environments if row.environment == environment), None)
 
 
 def generalisation_blocks(found: Sequence[Away]) -> list[Block]:
     """A table for each network; nothing where nothing was held against each other."""
     if not found:
         return []
-    tried = dict.fromkeys(
-        name for away in found for helped in away.helped for name in helped.remedy.split(" + ")
-    )
+    tried = dict.fromkeys(name for away in found for helped in away.helped for name in helped.of)
     blocks: list[Block] = [
         Heading("What helps in unseen environments"),
         text(
@@ -136,7 +193,7 @@ _HEADER = ["remedy", "environment", "seeds", "mIoU without", "with", "bought", "
 
 def _cells(helped: Helped) -> list[Cell]:
     without, with_it = (
-        over_seeds(group, lambda run: _score(run, helped.environment, "miou"))
+        over_seeds(group, lambda run: _score(run, helped.there, "miou"))
         for group in (helped.baseline, helped.with_it)
     )
     return [

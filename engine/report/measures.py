@@ -292,11 +292,16 @@ def summarised(numbers: Iterable[float | None]) -> Value | None:
 
 def over_seeds(group: Iterable[ComparedRun], measure: Callable[[ComparedRun], float | None]) -> Value | None:
     """A number of runs that are equal but for the seed; one seed counts once, by the mean of its runs."""
+    return of_seeds((run.row.seed, measure(run)) for run in group)
+
+
+def of_seeds(numbers: Iterable[tuple[int, float | None]]) -> Value | None:
+    """The same of numbers that stand beside the seed of their run."""
     found: dict[int, list[float | None]] = {}
-    for run in group:
-        found.setdefault(run.row.seed, []).append(measure(run))
-    of_seeds = (summarised(numbers) for numbers in found.values())
-    return summarised(None if value is None else value.mean for value in of_seeds)
+    for seed, number in numbers:
+        found.setdefault(seed, []).append(number)
+    values = (summarised(of_seed) for of_seed in found.values())
+    return summarised(None if value is None else value.mean for value in values)
 
 
 def _mean_dice(scores: Mapping[str, float | None], classes: Sequence[str]) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config.export import ExportConfig
 from engine.report.compare_formats import or_dash
-from engine.report.compare_ood import corruption_block, ood_block, ood_lines
+from engine.report.compare_ood import corruption_block, corruptions_told, ood_block, ood_lines
 from engine.report.environments import ABOUT, environment_block
 from engine.report.instances import CAPTION, instances_block, newest
 from engine.report.measures import ComparedRun
@@ -43,11 +43,11 @@ def model_card(run: ComparedRun, wanted: ExportConfig, made: Mapping[str, Any]) 
         about_ood = (
             "The run is A. FPR95 is at the first threshold that takes in 95 % of what is out-of-distribution."
         )
-        lines = ood_lines([("A", [run.ood])])
+        lines = ood_lines([("A", [(run.row.seed, run.ood)])])
         blocks += [Heading("Out-of-distribution detection"), text(about_ood), ood_block(lines)]
     if run.corruptions:
-        strengths = "Dice on validation images corrupted at five strengths."
-        blocks += [Heading("Robustness"), text(strengths), corruption_block([("", run.corruptions)])]
+        scored = [("", run.corruptions)]
+        blocks += [Heading("Robustness"), text(corruptions_told(scored)), corruption_block(scored)]
     if run.environments:
         blocks += [Heading("Unseen environments"), text(ABOUT), environment_block([("", run.environments)])]
     return to_markdown(blocks)

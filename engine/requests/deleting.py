@@ -49,15 +49,19 @@ def needed_by(store: Store, rows: Sequence[RunRow]) -> str:
 
 
 def _use_of(ids: Collection[str], row: RunRow) -> str:
-    """What a run that has not finished needs of runs: the network that teaches it, to its end, or the weights
-    that it has yet to begin with."""
-    uses = [("distill", "from", "its teacher")]
+    """What a run that has not finished needs of runs: the network that it looks at or that teaches it and the
+    weights that it averages, to its end; the weights that it has yet to begin with, and its turn, while it
+    waits."""
+    if row.source in ids:
+        return "the network that it looks at"
+    uses = [("distill", "from", "its teacher"), ("average", "checkpoints", "weights that it averages")]
     uses += [("init", "weights", "its initial weights")] if row.status == "queued" else []
     for section, key, told in uses:
-        path = str((row.stored_config.get(section) or {}).get(key, ""))
-        if any(path.startswith(f"../{run_id}/") for run_id in ids):
+        named = (row.stored_config.get(section) or {}).get(key, "")
+        paths = [named] if isinstance(named, str) else named
+        if any(path.startswith(f"../{run_id}/") for path in paths for run_id in ids):
             return told
-    return ""
+    return "it comes after it" if row.status == "queued" and row.after in ids else ""
 
 
 def delete(workspace: Workspace, store: Store, row: RunRow) -> None:

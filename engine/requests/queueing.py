@@ -14,6 +14,7 @@ from engine.data.frozen_classes import freeze_classes
 from engine.host.input_files import is_text, shown
 from engine.host.processes import ProcessIdentity
 from engine.plugins import with_loaded
+from engine.requests.crf_parameters import search_to_wait_for
 from engine.requests.deleting import delete, remove_folder
 from engine.requests.initial_weights import pretraining_card, pretraining_of, settle_sources, starting_from
 from engine.requests.refusals import Refused, refuse_no_name, refuse_unkeepable
@@ -56,13 +57,15 @@ def enqueue(
 ) -> list[RunCard]:
     """Make a run that an agent will start; `ensure_agent` sees to it that there is one.
 
-    A run that wants pre-training has that run queued before it. Runs that are queued together share
-    `pretrained`, by config the id of each pre-training run, so that none is made twice. Returns the cards of
-    the runs that were made, in the order in which they will start.
+    A run that wants pre-training has that run queued before it, and one whose CRF a search is to find waits
+    for the search. Runs that are queued together share `pretrained`, by config the id of each pre-training
+    run, so that none is made twice. Returns the cards of the runs that were made, in the order in which they
+    will start.
     """
     if config.slurm.dry_run:
         raise ConfigError(["slurm.dry_run: is for `seg-engine run` and `sweep`; it must be false here"])
     after = predecessor(store, place)
+    after = search_to_wait_for(store, config, after) or after
     config = settle_sources(workspace, store, config, waits_for=after)
     pretraining, known = pretraining_of(config), {} if pretrained is None else pretrained
     with all_or_none(workspace, store) as made:

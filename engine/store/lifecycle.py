@@ -17,7 +17,7 @@ from engine.store.insert import experiment_id, insert_run, set_tags, settle_expe
 from engine.store.lookup import exists, hold, hold_list
 from engine.store.queue import ACTIVE_STATUSES, place_in_line
 from engine.store.rows import END_STATUSES, STATUSES, RunRow, check_status
-from engine.store.schema import experiments, runs
+from engine.store.schema import experiments, notices, runs
 
 if TYPE_CHECKING:
     from engine.config.run_config import RunConfig
@@ -124,15 +124,22 @@ class Lifecycle:
             return connection.execute(chosen.values(archived=archived)).rowcount == 1
 
     def move(self, run_id: str, experiment: str) -> None:
-        """Make a run one of another experiment, which is made where there is none; one without runs goes."""
+        """Make a run one of another experiment, which is made where there is none; one without runs goes.
+        What is to be told at the end of that is then told at the end of the other."""
         with self._database.write() as connection:
             hold_list(connection)
             hold(connection, run_id)
-            chosen = sa.select(runs.c.experiment_id, runs.c.created_at).where(runs.c.id == run_id)
-            before, created = connection.execute(chosen).one()
+            chosen = sa.select(runs.c.experiment_id, experiments.c.name, runs.c.created_at)
+            chosen = chosen.join_from(runs, experiments).where(runs.c.id == run_id)
+            before, name, created = connection.execute(chosen).one()
             there = experiment_id(connection, experiment, created)
             connection.execute(runs.update().where(runs.c.id == run_id).values(experiment_id=there))
             settle_experiments(connection, experiments.c.id.in_([before, there]))
+            left = sa.select(experiments.c.id).where(experiments.c.id == before)
+            if connection.execute(left).first() is None:
+                waits = (notices.c.scope == "experiment") & (notices.c.state == "waiting")
+                wishes = notices.update().where(waits, notices.c.subject == name)
+                connection.execute(wishes.values(subject=experiment))
 
     def delete(
         self,

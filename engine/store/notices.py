@@ -85,14 +85,15 @@ class Notices:
             )
 
     def due(self) -> list[Notice]:
-        """The notices that wait and whose time has come. Wishes for runs that are gone are forgotten."""
+        """The notices that wait and whose time has come. Wishes for runs, and for experiments, that are gone
+        are forgotten."""
         chosen = sa.select(*_COLUMNS).where(self._mine, notices.c.state == "waiting").order_by(notices.c.id)
         with self._database.read() as connection:
             waiting = [Notice(*row) for row in connection.execute(chosen)]
             due = [
                 one for one in waiting if not one.target or self._is_over(connection, one.scope, one.subject)
             ]
-        gone = [one.id for one in due if one.scope == "run" and one.target and not self._run(one.subject)]
+            gone = [one.id for one in due if one.target and not self._is_there(connection, one)]
         if gone:
             with self._database.write() as connection:
                 connection.execute(notices.delete().where(notices.c.id.in_(gone)))
@@ -142,9 +143,13 @@ class Notices:
             going_on = going_on.where(runs.c.workspace == self._workspace, ~held_back)
         return connection.execute(going_on.limit(1)).first() is None
 
-    def _run(self, run_id: str) -> bool:
-        with self._database.read() as connection:
-            return connection.execute(sa.select(runs.c.id).where(runs.c.id == run_id)).first() is not None
+    def _is_there(self, connection: sa.Connection, notice: Notice) -> bool:
+        """Whether what a notice is about has a run."""
+        if notice.scope == "queue":
+            return True
+        found = sa.select(runs.c.id).join_from(runs, experiments)
+        whose = runs.c.id if notice.scope == "run" else experiments.c.name
+        return connection.execute(found.where(whose == notice.subject).limit(1)).first() is not None
 
     def _insert(
         self,

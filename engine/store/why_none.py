@@ -21,7 +21,9 @@ def why_none(store: Store, filters: Iterable[Filter]) -> str:
         told = f"No run matches {' nor '.join(map(str, alone))}"
         return f"{told}; did you mean {' or '.join(hints)}?" if hints else f"{told}."
     # Each is met by some runs: the first that leaves nothing of what the ones before it leave.
-    place = next(place for place in range(2, len(parts) + 1) if not store.run_ids(parts[:place]))
+    place = next((place for place in range(2, len(parts) + 1) if not store.run_ids(parts[:place])), 0)
+    if not place:
+        return "No run matched; one does now."
     left = len(store.run_ids(parts[: place - 1]))
     before, last = " ".join(map(str, parts[: place - 1])), parts[place - 1]
     if isinstance(last, Not):
@@ -40,5 +42,6 @@ def _hint(store: Store, part: Query) -> str:
     if not near:
         return ""
     value = known[near[0]]
-    told = f"'{value}'" if " " in value else value
+    quote = '"' if "'" in value else "'"
+    told = f"{quote}{value}{quote}" if any(sign.isspace() or sign in "()'\"" for sign in value) else value
     return f"tag:{told}" if part.name == "tag" else f"{part.name}={told}"

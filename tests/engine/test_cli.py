@@ -7,6 +7,7 @@ import csv
 import errno
 import io
 import json
+import shlex
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -318,6 +319,16 @@ def test_runs_can_be_filtered_sorted_and_cut(seg: Command) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
+@pytest.mark.parametrize("name", ["a or b", "lr (old)", "not it", "a=b c=d", 'it\'s "one"'])
+def test_an_experiment_may_be_called_what_a_filter_would_take_apart(
+    seg: Command, workspace: Workspace, name: str
+) -> None:
+    import_made_up_run(workspace, "eeee5555", finished_journal(), experiment=name, archived=True)
+    done = seg(f"runs --experiment {shlex.quote(name)}")
+    assert (done.status, done.out) == (0, "")
+    assert f"experiment={name} does not match archived=false" in done.err
+
+
 def test_runs_have_the_columns_of_a_view(seg: Command, workspace: Workspace) -> None:
     done = seg("runs dice --columns name,optimizer.lr,dice.road,tags,best --sort best")
     assert "No run matches dice." in done.err

@@ -367,9 +367,22 @@ def test_seeds_are_told_when_the_folded_entries_do_not_have_the_same(make: Make)
 
 def test_a_seed_without_scores_is_not_counted(make: Make) -> None:
     runs = [make("aaaaaaaa", 0.4, {"seed": 0}), make("bbbbbbbb", None, {"seed": 1})]
-    folded = compare(runs, fold_seeds=True)
-    value = folded.entries[0].values["best_dice"]
-    assert (value.mean, value.sd, value.n) == (0.4, None, 1)
+    (entry,) = compare(runs, fold_seeds=True).entries
+    value = entry.values["best_dice"]
+    assert (entry.seeds, value.mean, value.sd, value.n, value.missing) == (2, 0.4, None, 1, 1)
+
+
+def test_a_run_that_has_not_opened_its_data_folds_with_those_that_have(make: Make) -> None:
+    failed, again, elsewhere = (
+        make("aaaaaaaa", None, {"seed": 0}),
+        make("bbbbbbbb", 0.4, {"seed": 0}),
+        make("cccccccc", None, {"seed": 1, "data.root": "/other/city"}),
+    )
+    failed = replace(failed, row=replace(failed.row, status="failed"))
+    groups = same_but_for_the_seed([failed, elsewhere, again])
+    assert [[run.row.id for run in group] for group in groups] == [["aaaaaaaa", "bbbbbbbb"], ["cccccccc"]]
+    (entry,) = compare([failed, again], fold_seeds=True).entries
+    assert entry.ids == ("bbbbbbbb",)
 
 
 def test_a_seed_that_failed_and_was_made_again_counts_once(make: Make) -> None:

@@ -70,13 +70,28 @@ def test_the_report_has_a_section_of_it(seg: Command, workspace: Workspace) -> N
 
 
 def test_seeds_are_averaged_and_those_without_a_crf_are_told(seg: Command, workspace: Workspace) -> None:
-    for run_id in ("cccc3333", "dddd4444"):
-        import_made_up_run(workspace, run_id, finished_journal(), name=run_id, created=2003.0)
+    for seed, run_id in enumerate(("cccc3333", "dddd4444"), start=1):
+        config = with_values(RunConfig(), {"seed": seed})
+        import_made_up_run(workspace, run_id, finished_journal(), config=config, name=run_id, created=2003.0)
     journal = refined_journal("cccc3333", BEFORE, BEFORE)
     import_made_up_run(workspace, "eeee3333", journal, config=evaluation_config("cccc3333"), created=2002.0)
     (line,) = seg("compare good cccc3333 dddd4444 --fold-seeds --format json").json["crf"]
     assert (line["letter"], line["miou"]["n"], line["miou"]["missing"]) == ("A", 2, 1)
     assert line["class_iou"]["car"]["difference"] == pytest.approx((0.2 / 1.8 - 0.4 / 1.6) / 2)
+
+
+def test_a_seed_that_was_run_twice_counts_once(seg: Command, workspace: Workspace) -> None:
+    for place, (run_id, seed, car) in enumerate((("cccc3333", 0, 0.4), ("dddd4444", 1, 0.8))):
+        config = with_values(RunConfig(), {"seed": seed})
+        import_made_up_run(workspace, run_id, finished_journal(), config=config, name=run_id, created=2003.0)
+        journal = refined_journal(run_id, BEFORE, {**BEFORE, "car": car})
+        evaluation = evaluation_config(run_id)
+        import_made_up_run(workspace, f"eeee333{place}", journal, config=evaluation, created=2004.0)
+    (line,) = seg("compare good cccc3333 dddd4444 --fold-seeds --format json").json["crf"]
+    # With the CRF cars have 0.2 and 0.4 of the two runs of seed 0, and 0.8 of the one of seed 1.
+    found = [(0.9 + 0.7 + 0.2) / 3, (0.8 + 0.6 + 0.4) / 3, (0.8 + 0.6 + 0.8) / 3]
+    assert line["dice"]["mean"] == pytest.approx(((found[0] + found[1]) / 2 + found[2]) / 2)
+    assert (line["dice"]["n"], line["dice"]["missing"]) == (2, 0)
 
 
 def test_of_robustness_there_are_clean_images_and_the_mean_over_corruptions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 
 import engine
 from engine.report.compare_ood import OodResults, ood_lines
-from engine.report.environments import told_apart
+from engine.report.environments import environment_lines, told_apart
 from engine.report.gallery import PictureError
 from engine.report.score_maps import FULL, heat, read_score_map
 from engine.run.scoring_events import EnvironmentResult
@@ -93,6 +93,29 @@ def test_the_mean_over_strengths_waits_for_all_of_them(seg: Command, looked_at: 
     )
     assert noise == ["noise", "0.8000", "0.7000", "0.5000", "0.6000", "75.0", "%"]
     assert fog == ["fog", "0.8000", "0.5000", "-", "-", "-"]
+    assert seg("report test").status == 0
+    page = (looked_at.root / "reports" / "test" / "report.md").read_text()
+    assert "| run | corruption | clean | 1 | 2 | mean 1-2 | kept |" in page
+    assert "| good | fog | 0.8000 | 0.5000 | - | - | - |" in page
+
+
+def test_the_report_says_which_images_were_corrupted(seg: Command, looked_at: Workspace) -> None:
+    def page() -> str:
+        assert seg("report test").status == 0
+        return (looked_at.root / "reports" / "test" / "report.md").read_text()
+
+    assert "Dice on validation images corrupted at five strengths" in page()
+    on_test = robustness_journal()
+    on_test.events = [
+        event.model_copy(update={"split": "test"}) if event.event == "corruption_result" else event
+        for event in on_test.events
+    ]
+    config = robustness_config(OTHER)
+    import_made_up_run(looked_at, "rrrr4444", on_test, config=config, name="on test", created=2000.0)
+    both = page()
+    assert "Dice on validation and test images corrupted at five strengths" in both
+    assert "| good, val | noise |" in both
+    assert "| other, test | noise |" in both
 
 
 def test_compare_has_a_table_of_scores(seg: Command, looked_at: Workspace) -> None:
@@ -134,12 +157,32 @@ def test_seeds_are_averaged_over_what_is_defined() -> None:
         )
 
     lines = ood_lines(
-        [("A", [[results(0.1), results(0.6)], [results(0.8)], [results(None)]]), ("B", [[results(0.5)]])]
+        [
+            ("A", [(0, [results(0.1), results(0.6)]), (1, [results(0.8)]), (2, [results(None)])]),
+            ("B", [(0, [results(0.5)])]),
+        ]
     )
     # Of two results on the same data the newer one counts.
     assert [(line.letter, line.auroc) for line in lines] == [("A", pytest.approx(0.7)), ("B", 0.5)]
-    (line,) = ood_lines([("A", [[results(None)]])])
+    assert lines[0].told[0] == "0.7000 (n=2)"
+    (line,) = ood_lines([("A", [(0, [results(None)])])])
     assert line.auroc is None
+    # A seed that was run twice counts once, by the mean of its runs.
+    (line,) = ood_lines([("A", [(0, [results(0.2)]), (0, [results(0.4)]), (1, [results(0.7)])])])
+    assert (line.auroc, line.told[0]) == (pytest.approx(0.5), "0.5000")
+
+
+def test_environments_count_a_seed_that_was_run_twice_once(looked_at: Workspace) -> None:
+    with looked_at.open_store() as store:
+        rows = store.results.newest_environments(GOOD)
+
+    def measured(dice: float) -> list[EnvironmentRow]:
+        return [replace(row, dice=dice, dice_difference=dice - 1) for row in rows]
+
+    runs = [(0, measured(0.2)), (0, measured(0.4)), (1, measured(0.7))]
+    for line in environment_lines([("A", runs)]):
+        assert line.dice is not None
+        assert (line.dice.mean, line.dice.difference, line.dice.n) == pytest.approx((0.5, -0.5, 2))
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,20 @@ def test_a_terminal_gets_one_notification_that_no_name_can_break_out_of() -> Non
     assert terminal_notice("done", {"TERM": "foot"}) == "\x07\x1b]777;notify;seg-engine;done\x07"
     inside = terminal_notice("done", {"TERM": "tmux-256color", "TMUX": "/tmp/x"})
     assert inside == "\x07\x1bPtmux;\x1b\x1b]9;seg-engine: done\x07\x1b\\"
+
+
+def test_a_wish_for_an_experiment_goes_with_its_runs(workspace: Workspace) -> None:
+    for number in range(2):
+        import_made_up_run(workspace, f"aaaa000{number}", finished_journal(), experiment="lr")
+    with workspace.open_store() as store:
+        store.lifecycle.set_status("aaaa0000", "running")
+        store.notices.wish("experiment", "lr", "./summarise.sh")
+        store.lifecycle.move("aaaa0000", "rates")
+        assert [one.subject for one in store.notices.due()] == ["lr"], "what is left of it has ended"
+        store.lifecycle.move("aaaa0001", "rates")
+        assert store.notices.due() == [], "all of it goes on under another name"
+        store.lifecycle.set_status("aaaa0000", "finished", "completed")
+        assert [one.subject for one in store.notices.due()] == ["rates"]
+        for number in range(2):
+            store.lifecycle.delete(f"aaaa000{number}")
+        assert store.notices.due() == []

@@ -333,6 +333,25 @@ def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> 
     ]
 
 
+def test_a_checkpoint_that_is_not_the_best_is_named(store: Store) -> None:
+    trained = with_values(get_recipe("quick"), {"data.root": "/d"})
+    add_run(store, "tttttttt", trained, name="net")
+    rows = [store.run("tttttttt")]
+    for place, path in enumerate(("../tttttttt/checkpoints/epoch_0010.pt", "/models/net.pt")):
+        about = {"source": "tttttttt", "checkpoint": path}
+        table = trained.model_dump() | {"task": "robustness", "robustness": about, "init": {}}
+        add_run(store, f"rrrrrrr{place}", RunConfig.model_validate(table), name=f"rain {place}")
+        rows.append(store.run(f"rrrrrrr{place}"))
+    last = "../tttttttt/checkpoints/last.pt"
+    learning = with_values(trained, {"init.weights": last, "distill.from": last})
+    add_run(store, "llllllll", learning, name="more")
+    lines = command_lines([*rows, store.run("llllllll")])
+    assert "--checkpoint epoch_0010.pt " in lines[1]
+    assert "--checkpoint /models/net.pt " in lines[2]
+    assert f" init.weights={last} " in lines[3]
+    assert f" distill.from={last} " in lines[3]
+
+
 def test_a_prediction_is_repeated_on_its_images(store: Store) -> None:
     trained = with_values(get_recipe("quick"), {"data.root": "/d"})
     add_run(store, "tttttttt", trained, name="net")

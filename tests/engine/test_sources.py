@@ -11,14 +11,16 @@ import pytest
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.config.sections import PluginFile
+from engine.requests.crf_parameters import refuse_unsearched
 from engine.requests.deleting import needed_by
 from engine.requests.initial_weights import pretraining_of, settle_sources
 from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, RunDir
 from engine.store import Store
 from engine.workspace import Workspace
 from tests.engine.conftest import import_made_up_run
-from tests.engine.made_up_runs import CLASSES, finished_journal
+from tests.engine.made_up_runs import CLASSES, evaluation_config, finished_journal, search_config
 
 EMPTY_SAFETENSORS = (8).to_bytes(8, "little") + b"{}      "
 CONFIG = with_values(RunConfig(), {"model.width": 8})
@@ -180,6 +182,36 @@ def test_runs_queued_together_share_what_pretrains_alike(workspace: Workspace, s
     assert store.run("1" * 8).after == cards[0].id
 
 
+def test_what_takes_the_parameters_of_a_crf_waits_for_their_search(
+    workspace: Workspace, store: Store
+) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    made(workspace, store, "eeeeeeee", "best.pt")
+    search, config = search_config("aaaaaaaa"), evaluation_config("aaaaaaaa")
+    refined = config.model_copy(update={"crf": config.crf.model_copy(update={"mode": "searched"})})
+    refuse_unsearched(store, refined)  # nobody searches, so the run says that it takes the defaults
+    enqueue(workspace, store, RunCard("bbbbbbbb", "search", "tests", 2.0), search, Place())
+
+    def after(run_id: str, config: RunConfig, behind: str = "") -> str:
+        card = RunCard(run_id, "scores", "tests", 3.0)
+        (queued,) = enqueue(workspace, store, card, config, Place(after=behind))
+        return queued.after
+
+    assert after("cccccccc", refined) == "bbbbbbbb"
+    assert after("dddddddd", refined, "bbb") == "bbbbbbbb"
+    assert after("ffffffff", config) == ""
+    assert refined.evaluate is not None
+    at_input = refined.model_copy(update={"evaluate": refined.evaluate.model_copy(update={"at": "input"})})
+    assert after("gggggggg", at_input) == ""
+    says = r"bbbbbbbb \(search\), which searches the CRF's parameters, is queued"
+    with pytest.raises(Refused, match=f"^--after eeeeeeee: {says}; `--after bbbbbbbb` waits for it$"):
+        after("hhhhhhhh", refined, "eee")
+    with pytest.raises(Refused, match=f"^--crf: {says}; add --queue, which waits for it"):
+        refuse_unsearched(store, refined)
+    store.lifecycle.set_status("bbbbbbbb", "stopped", "stopped")
+    refuse_unsearched(store, refined)
+
+
 def test_a_schedule_that_does_not_suit_the_pretraining_is_refused() -> None:
     config = with_values(CONFIG, {"pretrain.epochs": 3, "schedule.warmup_epochs": 5})
     with pytest.raises(ConfigError, match=r"of the pre-training run, schedule\.warmup_epochs: 5 "):
@@ -253,6 +285,30 @@ def test_whoever_deletes_a_run_hears_which_others_need_it(workspace: Workspace, 
     assert "dddddddd run dddddddd (its teacher; stopped)" in told
     assert "eeeeeeee run eeeeeeee (its initial weights; queued)" in told
     assert needed_by(store, [row, store.run("dddddddd"), store.run("eeeeeeee")]) == ""
+
+
+def test_whoever_deletes_a_run_is_told_what_looks_at_it_averages_it_or_comes_after_it(
+    workspace: Workspace, store: Store
+) -> None:
+    made(workspace, store, "aaaaaaaa", "best.pt")
+    row = store.run("aaaaaaaa")
+    average = {"checkpoints": ["../aaaaaaaa/checkpoints/best.pt", "../zzzzzzzz/checkpoints/best.pt"]}
+    averaging = RunConfig.model_validate({**CONFIG.model_dump(), "task": "average", "average": average})
+    for run_id, config, status, after in (
+        ("bbbbbbbb", evaluation_config("aaaaaaaa"), "stopped", ""),
+        ("cccccccc", averaging, "queued", ""),
+        ("dddddddd", CONFIG, "queued", "aaaaaaaa"),
+        ("eeeeeeee", evaluation_config("aaaaaaaa"), "finished", ""),
+        ("ffffffff", CONFIG, "stopped", "aaaaaaaa"),
+    ):
+        card = RunCard(run_id, f"run {run_id}", "tests", 1.0, after=after)
+        store.lifecycle.create(card, config, status)
+    assert sorted(needed_by(store, [row]).removeprefix("needed by ").split(", ")) == [
+        "bbbbbbbb run bbbbbbbb (the network that it looks at; stopped)",
+        "cccccccc run cccccccc (weights that it averages; queued)",
+        "dddddddd run dddddddd (it comes after it; queued)",
+        "which cannot go on without it",
+    ]
 
 
 def test_a_pre_training_run_has_no_teacher(workspace: Workspace, store: Store) -> None:

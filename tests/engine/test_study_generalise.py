@@ -9,7 +9,7 @@ import pytest
 
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
-from engine.config.remedies import PHOTOMETRIC, RANDCONV, REMEDIES, remedies_of
+from engine.config.remedies import PHOTOMETRIC, RANDCONV, RATE, REMEDIES, remedies_of
 from engine.config.stored import flat_config
 from engine.data.checks import Known, Log
 from engine.data.environments import check_environments
@@ -146,6 +146,35 @@ def test_the_report_says_what_each_remedy_bought_where(tmp_path: Path) -> None:
     assert "Not finished, and here with the best so far: unet baseline seed=0 (queued, epoch 0/" in page
     assert "Merged before scoring: rider: rider + bicycle." in page
     assert generalisation_blocks(what_helped(runs[:3])) == []
+
+
+def test_runs_of_one_remedy_with_other_values_are_lines_of_their_own(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    base = with_values(get_recipe("quick"), {"data.root": "/data/day"})
+    weights = {"init.weights": "/weights/a.pt"}
+    scores = {
+        "baseline": (base, 0.20),
+        "slow": (with_values(base, {RATE: 0.1}), 0.90),  # of random weights, which is no remedy
+        "half": (with_values(base, {"augment.randconv": 0.5}), 0.30),
+        "fifth": (with_values(base, {"augment.randconv": 0.2}), 0.25),
+        "weights": (with_values(base, weights), 0.40),
+        "both": (with_values(base, weights | {"augment.randconv": 0.5}), 0.50),
+        "frozen": (with_values(base, weights | {RATE: 0.0}), 0.45),
+    }
+    runs = []
+    for number, (name, (config, miou)) in enumerate(scores.items()):
+        run_id = add_run(store, f"away000{number}", config, name=f"{name} seed=0")
+        runs.append(ComparedRun(store.run(run_id), (), environments=[_environment("town", miou)]))
+    (away,) = what_helped(runs)
+    assert away.name == "baseline"
+    bought = {helped.remedy: helped.miou.mean for helped in away.helped if helped.miou is not None}
+    assert bought == {
+        "randconv (augment.randconv=0.5)": pytest.approx(0.10),
+        "randconv (augment.randconv=0.2)": pytest.approx(0.05),
+        "weights": pytest.approx(0.20),
+        "randconv + weights": pytest.approx(0.30),
+        "frozen encoder": pytest.approx(0.05),
+    }
 
 
 def test_what_a_remedy_bought_is_no_ablation_besides(worlds: Path, tmp_path: Path) -> None:
