@@ -42,7 +42,7 @@ RunName = Annotated[
 RunNames = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         help="Run ids, prefixes of them, or names.",
         autocompletion=words.runs,
     ),

@@ -33,7 +33,7 @@ admin = Commands("Admin")
 def init(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The project's folder [default: the workspace].")
+        Path | None, typer.Argument(metavar="DIR", help="The project's folder [default: the workspace].")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -245,7 +245,7 @@ def clean(
     kinds: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KIND...",
+            metavar="KIND",
             help="caches, last, galleries or logs; none: say what takes the disk.",
             autocompletion=words.among("caches", "last", "galleries", "logs"),
         ),

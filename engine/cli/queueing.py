@@ -50,7 +50,7 @@ def queue_pause(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Runs [default: all].", autocompletion=words.runs),
+        typer.Argument(metavar="RUN", help="Runs [default: all].", autocompletion=words.runs),
     ] = None,
 ) -> None:
     """Pause queued runs; they keep their place."""
@@ -64,7 +64,7 @@ def queue_unpause(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Runs [default: all].", autocompletion=words.runs),
+        typer.Argument(metavar="RUN", help="Runs [default: all].", autocompletion=words.runs),
     ] = None,
 ) -> None:
     """Unpause queued runs."""

@@ -195,7 +195,7 @@ def tune(context: typer.Context, wanted: Tuning) -> None:
 class Averaging:
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs of one network.", autocompletion=words.runs),
+        typer.Argument(metavar="RUN", help="Runs of one network.", autocompletion=words.runs),
     ]
     checkpoints: Annotated[
         str,

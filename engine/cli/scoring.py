@@ -127,7 +127,7 @@ def images(
 class Prediction:
     run: RunName
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns; or one video.")
+        list[str], typer.Argument(metavar="IMAGES", help="Files, folders or patterns; or one video.")
     ] = field(default_factory=list)
     out: Annotated[
         Path | None,

@@ -26,7 +26,7 @@ class OfStudy:
     changes: Annotated[
         list[str],
         typer.Argument(
-            metavar="[KEY=VALUE...]",
+            metavar="KEY=VALUE",
             help="Changes for all runs, such as batch_size=8.",
             autocompletion=words.changes,
         ),

@@ -214,6 +214,22 @@ def test_help_fits_80_columns(seg: Command, line: str, monkeypatch: pytest.Monke
     assert max(map(len, done.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        ("show -h", "show [OPTIONS] RUN"),
+        ("compare -h", "compare [OPTIONS] [RUN...]"),
+        ("sweep -h", "sweep [OPTIONS] RECIPE_OR_FILE KEY=VALUES..."),
+        ("predict -h", "predict [OPTIONS] RUN [IMAGES...]"),
+    ],
+)
+def test_help_tells_what_is_needed_and_what_may_be_several(seg: Command, line: str, usage: str) -> None:
+    shown = seg(line).out
+    assert shown.splitlines()[0] == f"Usage: seg-engine {usage}"
+    assert "<str>" not in shown
+    assert "<list" not in shown
+
+
 def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     listed = seg("--help").out.partition("exit.\n\n")[2].partition("\n\n  Start with")[0]
