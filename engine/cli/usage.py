@@ -89,7 +89,7 @@ class Command(TyperCommand):
 
 
 def help_record(parameter: Any, context: Any) -> tuple[str, str] | None:
-    """What the help says of an argument or option, without the `<str>` that Typer adds to RUN and the like."""
+    """What the help says of an argument or option, without the `<str>` that Typer adds to RUN and others."""
     record = parameter.get_help_record(context)
     return record and (record[0].partition(" <")[0], record[1])
 
