@@ -30,9 +30,9 @@ def clean(
     """
     kinds = [choice("KIND", kind, list(KINDS)) for kind in dict.fromkeys(kinds)]
     if sure and not kinds:
-        raise ConfigError([f"--yes: frees what is named; name some of {', '.join(KINDS)}"])
+        raise ConfigError([f"--yes: what should be freed? name some of {', '.join(KINDS)}"])
     if prefixes and "caches" in kinds:
-        raise ConfigError(["caches: are of no run; leave out --run, or caches"])
+        raise ConfigError(["caches: belong to no run; omit --run or caches"])
     # Nothing of the database changes: it may be on a full disk, where this is how to get room.
     with open_existing(workspace) as store:
         users = Users(store)

@@ -233,7 +233,7 @@ def db_import(
         status = import_from(workspace_of(context), program, folders, [*(metrics or []), *chosen], experiment)
         raise typer.Exit(status)
     if dice or metrics or experiment:
-        raise WrongUse("--dice, --metric and --experiment are of records; add --from WHAT")
+        raise WrongUse("--dice, --metric and --experiment are for records of other programs; add --from")
     from engine.cli.database import import_runs
 
     raise typer.Exit(import_runs(workspace_of(context), folders))

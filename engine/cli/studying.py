@@ -147,7 +147,9 @@ class BeyondStudy:
 
     def __post_init__(self) -> None:
         if self.lr and not self.tuned_unet:
-            raise WrongUse("--lr: is of the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all")
+            raise WrongUse(
+                "--lr: is for the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all runs"
+            )
 
 
 @app.command("beyond")
@@ -273,7 +275,7 @@ class GeneralisationStudy:
 
     def __post_init__(self) -> None:
         if not self.test and self.corruptions == "none":
-            raise WrongUse("--test: where? name a data set to test on, or --corruptions")
+            raise WrongUse("--test: which environments? name a data set to test on, or --corruptions")
         if bool(self.budget) == bool(self.images):
             raise WrongUse("--budget and --images: give one of them, such as --images 20000")
 

@@ -156,5 +156,5 @@ def test_a_run_that_is_deleted_meanwhile_does_not_keep_the_others(
 def test_wrong_words_free_nothing(seg: Command, runs: dict[str, RunDir]) -> None:
     assert "did you mean last?" in seg("clean lasts --yes").err
     assert "name some of caches, last, galleries, logs" in seg("clean --yes").err
-    assert "caches: are of no run" in seg("clean caches --run plain").err
+    assert "caches: belong to no run" in seg("clean caches --run plain").err
     assert all((run.checkpoints / "last.pt").exists() for run in runs.values())
