@@ -96,7 +96,7 @@ def models(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List architectures and encoders, their sizes, licences."""
+    """List architectures and encoders, sizes and licences."""
     from engine.cli.models import list_models
 
     list_models(workspace_of(context), filters or [], size, limit, as_json)

@@ -161,7 +161,7 @@ class ValidationConfig(SlidingWindowKeys):
 
 
 class EarlyStopConfig(Section):
-    """End a run whose validation scores no longer improve. The schedule is that of all `epochs`."""
+    """End a run whose validation scores no longer improve. The schedule still covers all `epochs`."""
 
     patience: int = option(
         0,
@@ -194,7 +194,7 @@ class GalleryConfig(Section):
 
 
 class ReportConfig(Section):
-    """Other programs that are told of a run while it goes on."""
+    """Records for other programs, written while a run goes on."""
 
     tensorboard: bool = option(
         False,
@@ -222,7 +222,7 @@ class CheckpointConfig(Section):
 
 
 class BudgetConfig(Section):
-    """What a run may use over all its attempts, if its length is not to be in epochs."""
+    """Length of a run in hours or images instead of epochs, over all its attempts."""
 
     hours: float = option(
         0.0,
@@ -293,7 +293,7 @@ class InitConfig(Section):
 
 
 class DistillConfig(Section):
-    """Learning what a trained network makes of the images beside the labels (Hinton et al. 2015)."""
+    """Learning from the outputs of a trained network as well as from labels (Hinton et al. 2015)."""
 
     teacher: str = option(
         "",
@@ -312,7 +312,10 @@ class DistillConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the machine is used. Nothing here changes the result beyond rounding."""
+    """How the machine is used. Beyond rounding, only `micro_batch` changes results.
+
+    Batch norm and losses that are not means over pixels see one micro-batch at a time.
+    """
 
     threads: int = option(
         0,
