@@ -128,7 +128,7 @@ class DataConfig(Section):
 
 
 class EmaConfig(Section):
-    """Exponential moving average of the weights, validated and kept beside them (Polyak, Juditsky 1992)."""
+    """Exponential moving average of the weights, validated and saved with them (Polyak, Juditsky 1992)."""
 
     decay: float = option(
         0.0,
@@ -172,16 +172,16 @@ class EarlyStopConfig(Section):
     )
     metric: Literal["dice", "miou", "loss"] = option(
         "dice",
-        "The validation score that has to improve; in pre-training, which has no classes, the loss",
+        "Validation score that must improve; in pre-training, which has no classes, the loss",
         of="patience",
     )
     min_improvement: float = option(
-        0.0, "What counts as an improvement: more than this", of="patience", ge=0, le=1000
+        0.0, "An improvement must be larger than this", of="patience", ge=0, le=1000
     )
 
 
 class GalleryConfig(Section):
-    """Predictions of a fixed few validation images, saved during training."""
+    """Predictions of a few fixed validation images, saved during training."""
 
     every: int = option(
         10,
@@ -297,7 +297,7 @@ class DistillConfig(Section):
 
     teacher: str = option(
         "",
-        "Learn the outputs of this network beside the labels: a run (its best checkpoint) or a checkpoint "
+        "Learn this network's outputs as well as the labels: a run (its best checkpoint) or a checkpoint "
         "file (.pt), of the same classes; empty: none",
         alias="from",
     )
