@@ -65,7 +65,7 @@ def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> Non
     output.say(text_table(columns, output.table_width))
     rest = sum(usage.bytes["best"] + usage.bytes["other"] for usage in found)
     whose = f"{len(found)} run{'' if len(found) == 1 else 's'}"
-    output.say(f"\nbest checkpoints and all else of {whose}, never freed: {data_size(rest)}\n")
+    output.say(f"\nbest checkpoints and everything else of {whose}, never freed: {data_size(rest)}\n")
     largest = [usage for usage in found[:_LARGEST] if usage.total]
     if largest:
         parts = (*OF_RUNS, "best", "other")

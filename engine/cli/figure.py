@@ -66,7 +66,7 @@ class _Material:
         shown = {run_id for entry in made.entries for run_id in entry.ids}
         again = [run.row.name or run.row.id for run in self.runs if run.row.id not in shown]
         if again:
-            notices.say(f"left out: {', '.join(again)}: another of the same seed has finished")
+            notices.say(f"left out: {', '.join(again)}: another run of the same seed has finished")
         return made
 
 

@@ -123,7 +123,7 @@ def test_of_one_run_nothing_is_said_of_the_caches_which_are_of_none(
     told = seg("clean --run plain").out
     assert [line.split()[0] for line in told.splitlines()[1:4]] == ["last", "galleries", "logs"]
     assert "caches" not in told
-    assert "all else of 1 run, never" in told
+    assert "everything else of 1 run, never" in told
     assert "caches" not in seg("clean --run plain --json").json
     assert seg("clean --json").json["caches"] == []
 
