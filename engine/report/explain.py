@@ -137,7 +137,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
     if len(kept) < _FEWEST:
         why = "; ".join([*notes[:1], *(note.removeprefix(_LEFT_OUT) for note in notes[1:])])
         raise ExplainError(
-            f"{len(kept)} of {len(rows)} runs can be explained, and it takes {_FEWEST}{why and f': {why}'}"
+            f"explaining takes {_FEWEST} runs, and {len(kept)} of {len(rows)} can be used{why and f': {why}'}"
         )
     groups, repeats = _seeds_once(_folded(kept))
     differing = differing_keys(groups, folded=True)

@@ -341,6 +341,7 @@ def test_runs_have_the_columns_of_a_view(seg: Command, workspace: Workspace) -> 
     assert lines[0].split()[:4] == ["name", "optimizer.lr", "duration", "tags"]
     assert lines[1].split()[0] == "good"
     assert "night" in lines[1]
+    assert "f3 in the dashboard saves one" in seg("views").err
     (workspace.root / "views").mkdir()
     file = workspace.root / "views" / "nights.toml"
     file.write_text('columns = ["id", "optimizer.lr"]\nfilter = "tag:night or dice>0.9"\nsort = "-best"')
