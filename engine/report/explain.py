@@ -15,7 +15,7 @@ from statistics import fmean
 from engine.config.stored import recorded
 from engine.errors import EngineError
 from engine.report.compare import config_but_for_the_seed, replaced
-from engine.report.compare_config import SAME_RESULT, SCORED_ON, SEED, differing_keys
+from engine.report.compare_config import SCORED_ON, SEED, differing_keys, keeps_result
 from engine.report.measures import Metric, Value, summarised
 from engine.report.paired import by_seed
 from engine.store import RunRow
@@ -356,7 +356,7 @@ def _noise(settings: Sequence[Setting]) -> tuple[float | None, float | None]:
 def _told_once(factors: Sequence[Factor], settings: Sequence[Setting]) -> list[Factor]:
     """Keys that change exactly where another does stand with it, those that make no difference last."""
     first: dict[tuple[int, ...], Factor] = {}
-    for factor in sorted(factors, key=lambda factor: factor.key.startswith(SAME_RESULT)):
+    for factor in sorted(factors, key=lambda factor: keeps_result(factor.key)):
         seen: dict[str | None, int] = {}
         cut = tuple(seen.setdefault(setting.values[factor.key], len(seen)) for setting in settings)
         same = first.get(cut)

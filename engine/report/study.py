@@ -11,7 +11,7 @@ from engine.classes import CITYSCAPES
 from engine.config.recipes import RECIPES, get_recipe
 from engine.report.budgets import budget_of
 from engine.report.compare import group_name, same_but_for_the_seed
-from engine.report.compare_config import SAME_RESULT, pretraining_epochs
+from engine.report.compare_config import keeps_result, pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
 from engine.report.measures import ComparedRun, Evaluation, Metric, Value, over_seeds
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
@@ -184,7 +184,7 @@ def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
         changed = [
             f"{key} {own} instead of {usual}"
             for key, (own, usual) in changed_keys(row).items()
-            if not key.startswith(SAME_RESULT) and not (key == "init.weights" and pretraining_epochs(row))
+            if not keeps_result(key) and not (key == "init.weights" and pretraining_epochs(row))
         ]
         if row.train_images not in (None, _STUDY_IMAGES):
             root = PurePath(str(row.config.get("data", {}).get("root", ""))).name

@@ -196,6 +196,16 @@ def test_the_baselines_curve_stands_beside_table_one(make: Callable[..., Compare
     )
 
 
+def test_a_batch_in_parts_is_not_the_studys_setting(make: Callable[..., ComparedRun]) -> None:
+    keys = {"runtime.micro_batch": 8, "devices": 2, "runtime.threads": 1, "device": "cpu"}
+    run = make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours", keys=keys)
+    notes = study_blocks([run])[-1]
+    assert isinstance(notes, Bullets)
+    assert notes.points[0].endswith(
+        "epochs 2 instead of 60, devices 2 instead of 1, runtime.micro_batch 8 instead of 0."
+    )
+
+
 def test_seeds_are_one_result_with_a_deviation(make: Callable[..., ComparedRun]) -> None:
     runs = [
         make("aaaaaaaa", "paper-unet", 0.1, 0.2, name="ours", keys={"seed": 1}),
