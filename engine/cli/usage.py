@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from engine.config.priority import MOST_PRIORITY
 from engine.errors import EngineError
 from engine.run.files import expanded
 from engine.typed import PROGRAM
@@ -46,6 +47,10 @@ PYDANTIC_WORDS = re.compile(r"Input should be (.+?)(?:, unable to parse .*)?$")
 
 BEYOND_INTEGERS = 2**63
 """No database column, and no counter, holds a whole number from here on."""
+
+_RANGE = f"-{MOST_PRIORITY}<=x<={MOST_PRIORITY}"
+OF_A_COLUMN = re.compile(rf" *\[{_RANGE}\]|; {_RANGE}|{_RANGE}; ")
+"""The bounds of a priority in a help text, alone or among other words in brackets."""
 
 
 class Command(TyperCommand):
@@ -89,9 +94,10 @@ class Command(TyperCommand):
 
 
 def help_record(parameter: Any, context: Any) -> tuple[str, str] | None:
-    """What the help says of an argument or option, without the `<str>` that Typer adds to RUN and others."""
+    """What the help says of an argument or option, without the `<str>` that Typer adds to RUN and others, and
+    without bounds that are the database's and that nobody meets."""
     record = parameter.get_help_record(context)
-    return record and (record[0].partition(" <")[0], record[1])
+    return record and (record[0].partition(" <")[0], OF_A_COLUMN.sub("", record[1]))
 
 
 def _usable(called: str, name: str, value: Any) -> Any:

@@ -221,6 +221,7 @@ def test_help_fits_80_columns(seg: Command, line: str, monkeypatch: pytest.Monke
         ("compare -h", "compare [OPTIONS] [RUN...]"),
         ("sweep -h", "sweep [OPTIONS] RECIPE_OR_FILE KEY=VALUES..."),
         ("predict -h", "predict [OPTIONS] RUN [IMAGES...]"),
+        ("requeue -h", "requeue [OPTIONS] RUN..."),
     ],
 )
 def test_help_tells_what_is_needed_and_what_may_be_several(seg: Command, line: str, usage: str) -> None:
@@ -228,6 +229,7 @@ def test_help_tells_what_is_needed_and_what_may_be_several(seg: Command, line: s
     assert shown.splitlines()[0] == f"Usage: seg-engine {usage}"
     assert "<str>" not in shown
     assert "<list" not in shown
+    assert "2147483647" not in shown
 
 
 def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
