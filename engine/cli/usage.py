@@ -62,7 +62,7 @@ class Command(TyperCommand):
         pieces = ["[OPTIONS]"]
         for parameter in self.get_params(context):
             if parameter.param_type_name == "argument":
-                name = parameter.metavar or parameter.human_readable_name
+                name = parameter.metavar or str(parameter.name).upper()
                 name += "..." if parameter.nargs != 1 else ""
                 pieces.append(name if parameter.required else f"[{name}]")
         return pieces
