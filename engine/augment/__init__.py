@@ -32,7 +32,7 @@ class AugmentSection(Section):
     crop: SizeWord = option(
         WHOLE,
         "Size of random crops that the network is trained on, height x width, of images of data.size; none: "
-        "whole images. Validation always sees whole images",
+        "whole images. Validation sees whole images, or windows of them (validation.window)",
         unit="pixels",
         form="none or HEIGHTxWIDTH such as 512x1024",
         pattern="^(none|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$",

@@ -42,7 +42,7 @@ RunName = Annotated[
 RunNames = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         help="Run ids, prefixes of them, or names.",
         autocompletion=words.runs,
     ),
@@ -177,7 +177,7 @@ class InWindows:
             if size and not re.fullmatch(r"[1-9]\d{0,3}[x×][1-9]\d{0,3}", size):
                 raise WrongUse(f"{option}: {size!r} is not a size; it must be HEIGHTxWIDTH such as 512x1024")
         if self.stride and not self.window:
-            raise WrongUse("--stride is the way from one window to the next; add --window")
+            raise WrongUse("--stride is the step from one window to the next; add --window")
 
     @property
     def keys(self) -> dict[str, str]:

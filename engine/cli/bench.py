@@ -38,7 +38,7 @@ def bench(
         base_config(target, load_run_defaults(workspace.root)), parse_assignments(assignments)
     )
     if config.distill.teacher:
-        raise ConfigError(["distill.from: a teacher is not measured; without it, the student alone is"])
+        raise ConfigError(["distill.from: bench measures no teacher; empty, it measures the student"])
     check_runnable(config)
     lines = []
     notices.say("importing torch")

@@ -46,7 +46,7 @@ def config(
     prefix: Annotated[
         str,
         typer.Argument(
-            metavar="[KEY]", help="Only this key or group of keys.", autocompletion=words.config_groups
+            metavar="KEY", help="Only this key or group of keys.", autocompletion=words.config_groups
         ),
     ] = "",
     effective: Annotated[
@@ -82,7 +82,7 @@ def models(
     filters: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILTER...]",
+            metavar="FILTER",
             help="Words that the name contains, such as deeplab or convnext.",
             autocompletion=words.model_names,
         ),
@@ -96,7 +96,7 @@ def models(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List architectures and encoders, their sizes, licences."""
+    """List architectures and encoders, sizes and licences."""
     from engine.cli.models import list_models
 
     list_models(workspace_of(context), filters or [], size, limit, as_json)

@@ -30,9 +30,9 @@ def clean(
     """
     kinds = [choice("KIND", kind, list(KINDS)) for kind in dict.fromkeys(kinds)]
     if sure and not kinds:
-        raise ConfigError([f"--yes: frees what is named; name some of {', '.join(KINDS)}"])
+        raise ConfigError([f"--yes: what should be freed? name some of {', '.join(KINDS)}"])
     if prefixes and "caches" in kinds:
-        raise ConfigError(["caches: are of no run; leave out --run, or caches"])
+        raise ConfigError(["caches: belong to no run; omit --run or caches"])
     # Nothing of the database changes: it may be on a full disk, where this is how to get room.
     with open_existing(workspace) as store:
         users = Users(store)
@@ -65,7 +65,7 @@ def _overview(found: Sequence[Usage], cached: Sequence[CacheInfo] | None) -> Non
     output.say(text_table(columns, output.table_width))
     rest = sum(usage.bytes["best"] + usage.bytes["other"] for usage in found)
     whose = f"{len(found)} run{'' if len(found) == 1 else 's'}"
-    output.say(f"\nbest checkpoints and all else of {whose}, never freed: {data_size(rest)}\n")
+    output.say(f"\nbest checkpoints and everything else of {whose}, never freed: {data_size(rest)}\n")
     largest = [usage for usage in found[:_LARGEST] if usage.total]
     if largest:
         parts = (*OF_RUNS, "best", "other")

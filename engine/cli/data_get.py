@@ -72,7 +72,7 @@ def _refuse_occupied(source: Source, root: Path) -> None:
     taken = [folder for folder in source.folders if os.path.lexists(root / folder)]
     if taken:
         raise DataError(
-            f"{root / taken[0]}: is there already and was not fetched by this command; name another folder"
+            f"{root / taken[0]}: already exists and was not fetched by this command; name another folder"
         )
 
 
@@ -124,9 +124,8 @@ def _downloader(name: str, source: Source) -> str:
     places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     found = shutil.which(source.downloader, path=places)
     if found is None:
-        raise ConfigError(
-            [f"data get {name}: needs {source.downloader}: pip install cityscapesScripts; then your account"]
-        )
+        how = "`pip install cityscapesScripts` installs it, and it asks for your account"
+        raise ConfigError([f"data get {name}: needs {source.downloader}; {how}"])
     return found
 
 

@@ -77,9 +77,7 @@ def rebuild_database(workspace: Workspace, as_json: bool) -> int:
         what = "what it had of this workspace" if workspace.on_server else "the database as it was"
         output.say(f"{what}: {done.backup}")
     if not done.keeps_notices:
-        notices.say(
-            "the old database could not be read: commands that --on-end and `queue on-end` asked for are lost"
-        )
+        notices.say("the old database could not be read: commands of --on-end and `queue on-end` are lost")
     for folder, problem in unreadable:
         notices.say(f"left out: {folder.name}: {problem}")
     return 1 if unreadable else 0
@@ -141,7 +139,7 @@ def copy_database(workspace: Workspace, to: str) -> None:
     told = ", ".join(f"{count:,} {table}" for table, count in copied.items() if count)
     output.say(f"{target.label}: has {told or 'nothing: there was nothing to copy'}")
     if to == "server":
-        output.say(f"from now on set {DATABASE_VARIABLE} for all that uses this workspace")
+        output.say(f"from now on, set {DATABASE_VARIABLE} for everything that uses this workspace")
         output.say(f"{workspace.database}: is unchanged and no longer needed")
     else:
         output.say(f"{workspace.database}: is used where {DATABASE_VARIABLE} is not set")

@@ -53,7 +53,7 @@ def show_effective(workspace: Workspace, chosen: Path | None, prefix: str, as_js
         Column("from", [one.origin for one in shown], least=16),
     ]
     output.say(text_table(columns, output.table_width))
-    notices.say("an option of a command comes before these, and so does what a recipe or its file sets")
+    notices.say("options of a command override these, and so do recipes and their files")
 
 
 def _places(workspace: Workspace, chosen: Path | None) -> Iterator[Setting]:

@@ -73,7 +73,7 @@ def export_records(workspace: Workspace, wanted: Export) -> None:
         )
     folder = absolute(wanted.out) if wanted.out else workspace.root / "exports" / wanted.format
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Refused([f"--out {folder}: is there already; name a new or an empty folder"])
+        raise Refused([f"--out {folder}: already exists; name a new or an empty folder"])
     with open_existing(workspace) as store:
         ids = dict.fromkeys(store.resolve(name) for name in wanted.runs)
         runs = [_recorded(workspace, store, store.run(run_id)) for run_id in ids]

@@ -25,7 +25,7 @@ class Export:
         one_of(
             *NETWORK_FORMATS,
             *RECORD_FORMATS,
-            help="Of a network: onnx, torchscript or pt2 (torch.export). Of what is recorded of runs: csv, "
+            help="For a network: onnx, torchscript or pt2 (torch.export). For records of runs: csv, "
             "json, parquet, tensorboard, mlflow or wandb-offline.",
         ),
     ] = "onnx"
@@ -38,12 +38,15 @@ class Export:
     uint8_input: Annotated[
         bool, typer.Option("--uint8-input", help="Take uint8 images [B, H, W, 3] and normalise them inside.")
     ] = False
-    argmax: Annotated[
-        bool, typer.Option("--argmax", help="Give class ids [B, H, W] in the place of logits.")
-    ] = False
+    argmax: Annotated[bool, typer.Option("--argmax", help="Give class ids [B, H, W] instead of logits.")] = (
+        False
+    )
     quantize: Annotated[str, one_of("int8", help="int8: smaller, and faster on CPUs; onnx only.")] = ""
     calibrate: Annotated[
-        int, typer.Option(metavar="N", min=1, max=100_000, help="Training images that --quantize looks at.")
+        int,
+        typer.Option(
+            metavar="N", min=1, max=100_000, help="Training images from which --quantize takes its ranges."
+        ),
     ] = 64
     checkpoint: Checkpoint = "best"
     out: Annotated[
@@ -94,7 +97,7 @@ class TextEmbeddings:
 
 @commands.command("text-embeddings")
 def text_embeddings(context: typer.Context, wanted: TextEmbeddings) -> None:
-    """Embed the names of classes by a text encoder."""
+    """Embed the names of classes with a text encoder."""
     from engine.cli.text_embeddings import text_embeddings as command
 
     command(wanted)

@@ -66,7 +66,7 @@ class _Material:
         shown = {run_id for entry in made.entries for run_id in entry.ids}
         again = [run.row.name or run.row.id for run in self.runs if run.row.id not in shown]
         if again:
-            notices.say(f"left out: {', '.join(again)}: another of the same seed has finished")
+            notices.say(f"left out: {', '.join(again)}: another run of the same seed has finished")
         return made
 
 
@@ -113,7 +113,7 @@ def refuse_meaningless(kind: str, options: FigureOptions) -> None:
     for name in chosen:
         option, kinds = f"--{name.replace('_', '-')}", OF_KINDS.get(name, FIGURES)
         if kind not in kinds:
-            problems.append(f"{option}: means nothing for figure {kind}; it is for {', '.join(kinds)}")
+            problems.append(f"{option}: has no effect on figure {kind}; it is for {', '.join(kinds)}")
         elif kind == "speed" and name in ("split", "at") and not options.evaluation:
             problems.append(f"{option}: of figure speed, is for --evaluation; add that")
     if problems:
@@ -137,7 +137,9 @@ def _curves(material: _Material) -> Figure:
     options = material.options
     reference: tuple[PublishedResult, ...] = ()
     if options.published and options.against != "epochs":
-        raise ConfigError([f"--published: has epochs, and no {options.against}; --against must be epochs"])
+        raise ConfigError(
+            [f"--published: its scores have epochs but no {options.against}; use --against epochs"]
+        )
     if options.published:
         reference = published_results([run.row.recipe for run in material.runs])
     curves = entry_curves(material.comparison, material.runs)

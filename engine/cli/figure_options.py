@@ -58,7 +58,7 @@ class FigureOptions:
         str,
         typer.Option(
             metavar="WORD",
-            help="What `curves` are drawn against: epochs, hours, images or kwh.",
+            help="X axis of `curves`: epochs, hours, images or kwh.",
             autocompletion=words.among("epochs", "hours", "images", "kwh"),
         ),
     ] = "epochs"
@@ -72,9 +72,11 @@ class FigureOptions:
         int, typer.Option(metavar="K", min=1, help="Of samples and ood: at most this many images.")
     ] = 4
     split: Annotated[
-        str, typer.Option(metavar="WORD", help="Of a confusion matrix, and of speed --evaluation.")
+        str, typer.Option(metavar="WORD", help="Of confusion and speed --evaluation: train, val or test.")
     ] = "val"
-    at: Annotated[str, typer.Option(metavar="SIZE", help="Likewise: input or original.")] = ""
+    at: Annotated[
+        str, typer.Option(metavar="SIZE", help="Of confusion and speed --evaluation: input or original.")
+    ] = ""
     score: Annotated[
         str, typer.Option(metavar="WORD", help="Of ood: msp, entropy, max_logit, energy or sml.")
     ] = "energy"

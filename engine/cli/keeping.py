@@ -33,7 +33,7 @@ admin = Commands("Admin")
 def init(
     context: typer.Context,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The project's folder [default: the workspace].")
+        Path | None, typer.Argument(metavar="DIR", help="The project's folder [default: the workspace].")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -152,7 +152,7 @@ def data_cache(
 
 @db_app.command("path")
 def db_path(context: typer.Context) -> None:
-    """Print where the database is, a server without its password."""
+    """Print where the database is; a server's password is left out."""
     workspace = workspace_of(context)
     if workspace.on_server:
         with workspace.open_store(look=True) as store:
@@ -214,11 +214,15 @@ def db_import(
             help="Make runs of another program's records: tensorboard, csv or mlflow.",
         ),
     ] = "",
-    dice: Annotated[str, typer.Option(metavar="NAME", help="With --from: its metric for dice/val.")] = "",
+    dice: Annotated[
+        str, typer.Option(metavar="NAME", help="With --from: the metric to read as dice/val.")
+    ] = "",
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", metavar="WHAT=NAME", help="With --from: such as loss/train=train_loss; repeatable."
+            "--metric",
+            metavar="WHAT=NAME",
+            help="With --from: another metric, such as loss/train=train_loss; repeatable.",
         ),
     ] = None,
     experiment: Annotated[
@@ -233,7 +237,7 @@ def db_import(
         status = import_from(workspace_of(context), program, folders, [*(metrics or []), *chosen], experiment)
         raise typer.Exit(status)
     if dice or metrics or experiment:
-        raise WrongUse("--dice, --metric and --experiment are of records; add --from WHAT")
+        raise WrongUse("--dice, --metric and --experiment are for records of other programs; add --from")
     from engine.cli.database import import_runs
 
     raise typer.Exit(import_runs(workspace_of(context), folders))
@@ -245,19 +249,19 @@ def clean(
     kinds: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KIND...",
-            help="caches, last, galleries or logs; none: say what takes the disk.",
+            metavar="KIND",
+            help="caches, last, galleries or logs; none: show what takes disk space.",
             autocompletion=words.among("caches", "last", "galleries", "logs"),
         ),
     ] = None,
     runs: Annotated[
         list[str] | None,
-        typer.Option("--run", metavar="RUN", help="Of this run only; repeatable.", autocompletion=words.runs),
+        typer.Option("--run", metavar="RUN", help="Only of this run; repeatable.", autocompletion=words.runs),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Free it; there is no way back.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what takes the disk, and free what is named."""
+    """Show what takes disk space, and free what you name."""
     from engine.cli.clean import clean as command
 
     command(workspace_of(context), kinds or [], runs or [], yes, as_json)

@@ -172,9 +172,7 @@ def augment(context: typer.Context, wanted: AugmentedStep) -> None:
 class SideBySide:
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[RUN...]", help="Run ids, prefixes of them, or names.", autocompletion=words.runs
-        ),
+        typer.Argument(metavar="RUN", help="Run ids, prefixes of them, or names.", autocompletion=words.runs),
     ] = field(default_factory=list)
     where: Annotated[
         str,
@@ -265,7 +263,7 @@ def figure(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Run ids, prefixes or names; speed and explain show all by default, explain takes filters.",
             autocompletion=words.runs,
         ),
@@ -317,7 +315,7 @@ def tag(
 def note(
     context: typer.Context,
     run: RunName,
-    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help='The note; "" removes it.')] = None,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help='The note; "" removes it.')] = None,
 ) -> None:
     """Set or print a run's note."""
     from engine.cli.control import note as command

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from engine.cli.main import GROUPS, app
+from engine.cli.usage import help_record
 from engine.report.roff import Entry, Section, Topic, manual_page
 from engine.typed import PROGRAM
 
@@ -57,7 +58,7 @@ def _topics(group: Any, context: Any, name: str, path: str) -> Iterator[Topic]:
     if command.hidden:
         return
     own = type(context)(command, info_name=name, parent=context)
-    usage = [piece.strip("{}") for piece in command.collect_usage_pieces(own) if piece != "[OPTIONS]"]
+    usage = [piece for piece in command.collect_usage_pieces(own) if piece != "[OPTIONS]"]
     yield Topic(" ".join([path, *usage]), command.help or "", tuple(_options(command, own)))
     for below in getattr(command, "commands", {}):
         yield from _topics(command, own, below, f"{path} {below}")
@@ -66,10 +67,9 @@ def _topics(group: Any, context: Any, name: str, path: str) -> Iterator[Topic]:
 def _options(command: Any, context: Any) -> Iterator[Entry]:
     """What the help says of each argument and option but --help."""
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+        record = help_record(parameter, context)
         if record is not None and "--help" not in parameter.opts:
-            name, meaning = record
-            yield name.partition(" <")[0], meaning  # what a metavar calls a FILE is no <path> as well
+            yield record
 
 
 if __name__ == "__main__":

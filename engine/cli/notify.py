@@ -40,11 +40,11 @@ def tell_ends(workspace: Workspace, store: Store) -> None:
     teller.step(now=True)
     teller.wait(1.0)
     if teller.busy:
-        notices.say(f"telling that it has ended, for at most {MOST_SECONDS:g} s; Ctrl-C leaves")
+        notices.say(f"sending notifications, for at most {MOST_SECONDS:g} s; Ctrl-C stops waiting")
         try:
             teller.wait(MOST_SECONDS)
         except KeyboardInterrupt:
-            notices.say("left; nobody is told twice")
+            notices.say("left; nobody is notified twice")
 
 
 def notify_terminal(workspace: Workspace, row: RunRow) -> None:
@@ -69,7 +69,7 @@ def on_queue_end(workspace: Workspace, command: str) -> None:
         if not store.queue.active() and all(row.paused for row in store.queue.waiting()):
             raise Refused(["nothing is running or queued, so nothing will end"])
         store.notices.wish("queue", "", command)
-    output.say("once, when nothing is running or queued any more (paused runs do not count)")
+    output.say("it will run once nothing is running or queued (paused runs do not count)")
 
 
 def show_notices(workspace: Workspace, test: bool, as_json: bool) -> int:
@@ -94,7 +94,7 @@ def show_notices(workspace: Workspace, test: bool, as_json: bool) -> int:
     output.say(f"{'terminal':8} {'bell and notification' if config.terminal else 'nothing'}")
     if not config.channels:
         notices.say(
-            f"nobody is told; url, mail and command in [notify] of {workspace.root / FILE_NAME} say whom"
+            f"nobody is notified; url, mail and command in [notify] of {workspace.root / FILE_NAME} say whom"
         )
     if recent:
         output.say()
@@ -116,7 +116,7 @@ def _test(workspace: Workspace, config: NotifyConfig) -> int:
 
     if not config.channels:
         raise Refused(
-            [f"{workspace.root / FILE_NAME}: names nobody to tell; set url, mail or command in [notify]"]
+            [f"{workspace.root / FILE_NAME}: names nobody to notify; set url, mail or command in [notify]"]
         )
     text = "this is a test of seg-engine"
     folder = os.fspath(workspace.root)

@@ -50,7 +50,7 @@ def queue_pause(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Runs [default: all].", autocompletion=words.runs),
+        typer.Argument(metavar="RUN", help="Runs [default: all].", autocompletion=words.runs),
     ] = None,
 ) -> None:
     """Pause queued runs; they keep their place."""
@@ -64,7 +64,7 @@ def queue_unpause(
     context: typer.Context,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Runs [default: all].", autocompletion=words.runs),
+        typer.Argument(metavar="RUN", help="Runs [default: all].", autocompletion=words.runs),
     ] = None,
 ) -> None:
     """Unpause queued runs."""
@@ -87,10 +87,10 @@ def queue_on_end(
 @commands.command()
 def notify(
     context: typer.Context,
-    test: Annotated[bool, typer.Option("--test", help="Tell everybody now, as a test.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send everybody a test notification now.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show who is told when something ends (seg.toml)."""
+    """Show who is notified when runs end (seg.toml)."""
     from engine.cli.notify import show_notices
 
     raise typer.Exit(show_notices(workspace_of(context), test, as_json))

@@ -44,7 +44,7 @@ class Reproducing:
         typer.Option(metavar="FILE.zip", help="Write what is known of the run to a file, and run nothing."),
     ] = None
     data: DataOfRun = None
-    name: Annotated[str, typer.Option(metavar="NAME", help="[default: the run's, and again].")] = ""
+    name: Annotated[str, typer.Option(metavar="NAME", help="[default: the run's name and 'again'].")] = ""
     experiment: Annotated[
         str,
         typer.Option(metavar="NAME", help="[default: the run's].", autocompletion=words.experiments),

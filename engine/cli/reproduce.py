@@ -56,7 +56,7 @@ def reproduce(workspace: Workspace, wanted: Reproducing) -> int:
     path = absolute(wanted.target)
     if path.suffix == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
         if wanted.bundle is not None:
-            raise WrongUse(f"--bundle: {wanted.target} is a bundle; it needs a run")
+            raise WrongUse(f"--bundle: {wanted.target} is a bundle already; name a run")
         first = first_in(path)
         config = _config(workspace, first, wanted, is_here=False)
         with workspace.open_store() as store:

@@ -99,8 +99,8 @@ class Sweep:
         list[str],
         typer.Argument(
             metavar="KEY=VALUES",
-            help="Such as optimizer.lr=0.1,0.01 seed=0..4 'data.hold_out=\"rider,train\",bus'; quotes hold a "
-            "value together that has a comma.",
+            help="Such as optimizer.lr=0.1,0.01 seed=0..4 'data.hold_out=\"rider,train\",bus'; quotes keep a "
+            "value with a comma together.",
             autocompletion=words.changes,
         ),
     ]
@@ -185,7 +185,7 @@ class Tuning:
 
 @commands.command()
 def tune(context: typer.Context, wanted: Tuning) -> None:
-    """Search better values of config keys, run by run."""
+    """Search for better values of config keys, run by run."""
     from engine.cli.tune import tune as command
 
     raise typer.Exit(command(workspace_of(context), wanted))
@@ -195,7 +195,7 @@ def tune(context: typer.Context, wanted: Tuning) -> None:
 class Averaging:
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Runs of one network.", autocompletion=words.runs),
+        typer.Argument(metavar="RUN", help="Runs of one network.", autocompletion=words.runs),
     ]
     checkpoints: Annotated[
         str,

@@ -67,7 +67,8 @@ class Evaluation:
         list[str],
         typer.Option(
             metavar="NAME>=X",
-            help="Exit with 1 unless a score is so, such as 'person.recall>=0.9', 'dice>=0.5'; repeatable.",
+            help="Exit with status 1 unless a score meets this, such as 'person.recall>=0.9', 'dice>=0.5'; "
+            "repeatable.",
         ),
     ] = field(default_factory=list)
     keep: Annotated[
@@ -127,12 +128,13 @@ def images(
 class Prediction:
     run: RunName
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Files, folders or patterns; or one video.")
+        list[str], typer.Argument(metavar="IMAGES", help="Files, folders or patterns; or one video.")
     ] = field(default_factory=list)
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Output folder, of a video its file [default: outputs/ of the new run]."
+            metavar="DIR",
+            help="Output folder; for a video, the output file [default: outputs/ of the new run].",
         ),
     ] = None
     view: Annotated[
@@ -277,7 +279,7 @@ class Generalisation:
         list[str],
         typer.Option(
             metavar="DIR[,KEY=VALUE]",
-            help="A data set of the same classes; behind it name=, layout=, classes= or split= "
+            help="A data set of the same classes, followed by name=, layout=, classes= or split= "
             "[default: val]; repeatable.",
         ),
     ] = field(default_factory=list)
@@ -330,7 +332,9 @@ class CrfSearching:
     ] = "original"
     label_resize: LabelResize = "bilinear-logits"
     tta: Tta = "none"
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the images and the parameters.")] = 0
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the choice of images and parameters.")
+    ] = 0
     checkpoint: Checkpoint = "best"
     windows: InWindows
     new: OfNetwork

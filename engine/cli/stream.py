@@ -97,7 +97,7 @@ def frame_size(text: str) -> tuple[int, int]:
     """Height and width. Raises ConfigError."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
-        raise ConfigError([f"--size {text}: is no size; height and width such as 720x1280 would be right"])
+        raise ConfigError([f"--size {text}: is not a size; it must be HEIGHTxWIDTH such as 720x1280"])
     return int(match[1]), int(match[2])
 
 

@@ -26,7 +26,7 @@ class OfStudy:
     changes: Annotated[
         list[str],
         typer.Argument(
-            metavar="[KEY=VALUE...]",
+            metavar="KEY=VALUE",
             help="Changes for all runs, such as batch_size=8.",
             autocompletion=words.changes,
         ),
@@ -100,7 +100,7 @@ class BeyondStudy:
         str,
         typer.Option(
             metavar="RECIPE_OR_FILE",
-            help="The recipe that is looked at.",
+            help="The recipe to compare.",
             show_default=True,
             autocompletion=words.recipes,
         ),
@@ -108,7 +108,7 @@ class BeyondStudy:
     budget: Annotated[
         float,
         typer.Option(
-            metavar="HOURS", min=0, help="Hours of each run at equal time; 0: none.", show_default=True
+            metavar="HOURS", min=0, help="Hours per run at equal time; 0: no such runs.", show_default=True
         ),
     ] = 1.0
     images: Annotated[
@@ -116,11 +116,11 @@ class BeyondStudy:
         typer.Option(
             metavar="N",
             min=0,
-            help="Training images of each run at equal images; 0: none [default: the recipe's epochs].",
+            help="Training images per run at equal images; 0: no such runs [default: the recipe's epochs].",
         ),
     ] = None
     seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds of each.", show_default=True)
+        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds per configuration.", show_default=True)
     ] = 3
     ablate: Annotated[
         str,
@@ -147,7 +147,9 @@ class BeyondStudy:
 
     def __post_init__(self) -> None:
         if self.lr and not self.tuned_unet:
-            raise WrongUse("--lr: is of the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all")
+            raise WrongUse(
+                "--lr: is for the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all runs"
+            )
 
 
 @app.command("beyond")
@@ -165,7 +167,7 @@ class PretrainingStudy:
         str,
         typer.Option(
             metavar="RECIPE_OR_FILE",
-            help="The recipe that is trained.",
+            help="The recipe to train.",
             show_default=True,
             autocompletion=words.recipes,
         ),
@@ -175,7 +177,7 @@ class PretrainingStudy:
         typer.Option(
             metavar="HOURS",
             min=0,
-            help="Hours of each at equal time, pre-training included; 0: none.",
+            help="Hours per run at equal time, pre-training included; 0: no such runs.",
             show_default=True,
         ),
     ] = 1.0
@@ -184,34 +186,34 @@ class PretrainingStudy:
         typer.Option(
             metavar="N",
             min=0,
-            help="Images of each at equal images, pre-training included; 0: none [default: the recipe's "
-            "epochs].",
+            help="Images per run at equal images, pre-training included; 0: no such runs [default: the "
+            "recipe's epochs].",
         ),
     ] = None
     share: Annotated[
         float,
-        typer.Option(metavar="SHARE", help="Of the budget that pre-training takes; a third is the study's."),
+        typer.Option(metavar="SHARE", help="Share of the budget for pre-training; a third in the study."),
     ] = 1 / 3
     labels: Annotated[
         list[float],
         typer.Option(
             metavar="SHARE",
-            help="Of the training images whose labels are used; repeatable [default: 0.05, 0.2, 1].",
+            help="Share of the training images whose labels are used; repeatable [default: 0.05, 0.2, 1].",
         ),
     ] = field(default_factory=list)
     noise: Annotated[
         list[float],
-        typer.Option(metavar="SIGMA", help="Of pre-training; repeatable [default: 0.1, 0.22, 0.5]."),
+        typer.Option(metavar="SIGMA", help="Noise of pre-training; repeatable [default: 0.1, 0.22, 0.5]."),
     ] = field(default_factory=list)
     rate: Annotated[
         list[float],
         typer.Option(
             metavar="FACTOR",
-            help="Of the recipe's learning rate, from scratch too; repeatable [default: 0.3, 1, 3].",
+            help="Factor on the recipe's learning rate, from scratch too; repeatable [default: 0.3, 1, 3].",
         ),
     ] = field(default_factory=list)
     seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds of each.", show_default=True)
+        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds per configuration.", show_default=True)
     ] = 3
     experiment: StudyExperiment = "pt"
 
@@ -233,11 +235,11 @@ class GeneralisationStudy:
         list[str],
         typer.Option(
             metavar="DIR[,KEY=VALUE]",
-            help="A data set to test on; behind it name=, layout=, classes= or split=; repeatable.",
+            help="A data set to test on, followed by name=, layout=, classes= or split=; repeatable.",
         ),
     ] = field(default_factory=list)
     class_map: Annotated[
-        str, typer.Option(metavar="FILE|NAME", help="As of generalise: camvid, categories or a TOML file.")
+        str, typer.Option(metavar="FILE|NAME", help="As for generalise: camvid, categories or a TOML file.")
     ] = ""
     corruptions: Annotated[
         str, typer.Option(metavar="NAMES", help="Corruptions to test under: all, none or names.")
@@ -253,7 +255,7 @@ class GeneralisationStudy:
         list[str],
         typer.Option(
             metavar="NAME",
-            help="What may help: photometric, randconv, mixstyle, weights, slow encoder, frozen encoder; "
+            help="Remedies: photometric, randconv, mixstyle, weights, slow encoder, frozen encoder; "
             "repeatable [default: all].",
         ),
     ] = field(default_factory=list)
@@ -261,26 +263,26 @@ class GeneralisationStudy:
         list[str],
         typer.Option(metavar="NETWORK=FILE", help="Weights of a network's encoder; repeatable."),
     ] = field(default_factory=list)
-    budget: Annotated[float, typer.Option(metavar="HOURS", min=0, help="Hours of each training.")] = 0.0
+    budget: Annotated[float, typer.Option(metavar="HOURS", min=0, help="Hours per training.")] = 0.0
     images: Annotated[
         int,
-        typer.Option(metavar="N", min=0, help="Training images of each training, in the place of --budget."),
+        typer.Option(metavar="N", min=0, help="Training images per training, instead of --budget."),
     ] = 0
     seeds: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds of each.", show_default=True)
+        int, typer.Option(metavar="N", min=1, max=1000, help="Seeds per configuration.", show_default=True)
     ] = 2
     experiment: StudyExperiment = "generalise"
 
     def __post_init__(self) -> None:
         if not self.test and self.corruptions == "none":
-            raise WrongUse("--test: where? name a data set to test on, or --corruptions")
+            raise WrongUse("--test: which environments? name a data set to test on, or --corruptions")
         if bool(self.budget) == bool(self.images):
             raise WrongUse("--budget and --images: give one of them, such as --images 20000")
 
 
 @app.command("generalise")
 def generalise(context: typer.Context, wanted: GeneralisationStudy) -> None:
-    """Queue trainings in one world, with and without what may help, and their tests in others."""
+    """Queue trainings in one world, with and without remedies, and their tests in others."""
     from engine.cli.study import queue_generalisation
 
     queue_generalisation(workspace_of(context), wanted)

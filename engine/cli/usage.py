@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from engine.config.priority import MOST_PRIORITY
 from engine.errors import EngineError
 from engine.run.files import expanded
 from engine.typed import PROGRAM
@@ -47,10 +48,32 @@ PYDANTIC_WORDS = re.compile(r"Input should be (.+?)(?:, unable to parse .*)?$")
 BEYOND_INTEGERS = 2**63
 """No database column, and no counter, holds a whole number from here on."""
 
+_RANGE = f"-{MOST_PRIORITY}<=x<={MOST_PRIORITY}"
+OF_A_COLUMN = re.compile(rf" *\[{_RANGE}\]|; {_RANGE}|{_RANGE}; ")
+"""The bounds of a priority in a help text, alone or among other words in brackets."""
+
 
 class Command(TyperCommand):
     """A command whose arguments hold what programs behind it can take: bounded numbers, text that is UTF-8,
     paths with `~` resolved. Every command of the program is one, so that none has to think of it."""
+
+    def collect_usage_pieces(self, context: Any) -> list[str]:
+        """The arguments as manuals write them: WORD is needed, [WORD] is not, WORD... may be several."""
+        pieces = ["[OPTIONS]"]
+        for parameter in self.get_params(context):
+            if parameter.param_type_name == "argument":
+                name = parameter.metavar or str(parameter.name).upper()
+                name += "..." if parameter.nargs != 1 else ""
+                pieces.append(name if parameter.required else f"[{name}]")
+        return pieces
+
+    def format_options(self, context: Any, formatter: Any) -> None:
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            of_kind = [each for each in self.get_params(context) if each.param_type_name == kind]
+            rows = [row for each in of_kind if (row := help_record(each, context))]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         return super().parse_args(context, with_new_options(self.name or "", arguments))
@@ -68,6 +91,13 @@ class Command(TyperCommand):
                 value = context.params[parameter.name]
                 context.params[parameter.name] = _usable(called, parameter.name or "", value)
         return super().invoke(context)
+
+
+def help_record(parameter: Any, context: Any) -> tuple[str, str] | None:
+    """What the help says of an argument or option, without the `<str>` that Typer adds to RUN and others, and
+    without bounds that are the database's and that nobody meets."""
+    record = parameter.get_help_record(context)
+    return record and (record[0].partition(" <")[0], OF_A_COLUMN.sub("", record[1]))
 
 
 def _usable(called: str, name: str, value: Any) -> Any:

@@ -32,7 +32,7 @@ def list_views(workspace: Workspace, as_json: bool) -> None:
         output.say(text_table(columns, output.table_width))
     else:
         own, shared = folders(workspace)
-        notices.say(f"no views yet; w in the dashboard saves one, as a file in {own or shared}")
+        notices.say(f"no views yet; f3 in the dashboard saves one, as a file in {own or shared}")
 
 
 def _record(name: str, path: Path, view: View | str) -> dict[str, Any]:

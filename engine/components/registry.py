@@ -92,7 +92,7 @@ class NamedRegistry(Components, Generic[T]):
         no name, or taken."""
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", name) or name in self.beside:
             allowed = "small letters, digits and _, at most 50, a letter first"
-            raise ComponentError(f"{self.kind} {name!r}: no name for one; it must be of {allowed}")
+            raise ComponentError(f"{self.kind} {name!r}: is not a usable name; it must be made of {allowed}")
         origin = origin_of(made_by)
         self._take(name, self._origins.get(name), origin)
         self._named[name], self._origins[name] = component, origin

@@ -44,7 +44,7 @@ class NotifyConfig(Section):
     def _are_addresses(cls, text: str) -> str:
         for address in filter(None, (part.strip() for part in text.split(","))):
             if not re.fullmatch(r"[^\s@,<>\"-][^\s@,<>\"]*(@[\w.-]+)?", address):
-                raise ValueError(f"{address!r} is no address; it must be such as anna@lab.org")
+                raise ValueError(f"{address!r} is not an address; it must look like anna@lab.org")
         return text
 
     @field_validator("about")
@@ -52,7 +52,7 @@ class NotifyConfig(Section):
     def _are_scopes(cls, text: str) -> str:
         for word in text.split(","):
             if word.strip() not in SCOPES:
-                raise ValueError(f"{word.strip()!r} is not allowed; it must be of {', '.join(SCOPES)}")
+                raise ValueError(f"{word.strip()!r} is not allowed; it must be some of {', '.join(SCOPES)}")
         return text
 
     @property

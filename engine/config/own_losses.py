@@ -13,5 +13,5 @@ def refuse_own_loss_without_classes(config: RunConfig) -> None:
     if key and not TASKS[config.task].learns_classes:
         name = key.partition("=")[0]
         raise ConfigError(
-            [f"{name}: {key} has a loss of classes, which task={config.task} has none of; use task={USUAL}"]
+            [f"{name}: {key} brings a loss over classes, and task={config.task} has none; use task={USUAL}"]
         )

@@ -78,5 +78,5 @@ def _days(first: str | None, last: str | None) -> list[int]:
 
 def _day(name: str) -> int:
     if name.capitalize() not in DAYS:
-        raise ValueError(f"{shown(name)} is no day; there are {', '.join(DAYS)}")
+        raise ValueError(f"{shown(name)} is not a day; there are {', '.join(DAYS)}")
     return DAYS.index(name.capitalize())

@@ -104,11 +104,9 @@ class RunConfig(Section):
         UNetConfig(), "The network; each architecture has its own keys"
     )
     optimizer: Annotated[OptimizerSection, OPTIMIZERS] = option(
-        SGDConfig(), "How weights follow gradients; each optimizer has keys of its own"
+        SGDConfig(), "How gradients change the weights; each optimizer has its own keys"
     )
-    schedule: Annotated[ScheduleSection, SCHEDULES] = option(
-        ConstantConfig(), "The learning rate over time; it changes after every step"
-    )
+    schedule: Annotated[ScheduleSection, SCHEDULES] = option(ConstantConfig(), "The learning rate over time")
     loss: Annotated[LossSection, LOSSES] = Field(default_factory=LOSSES.new)
     ema: EmaConfig = EmaConfig()
     pretrain: PretrainConfig = PretrainConfig()

@@ -128,7 +128,7 @@ class DataConfig(Section):
 
 
 class EmaConfig(Section):
-    """Exponential moving average of the weights, validated and kept beside them (Polyak, Juditsky 1992)."""
+    """Exponential moving average of the weights, validated and saved with them (Polyak, Juditsky 1992)."""
 
     decay: float = option(
         0.0,
@@ -161,7 +161,7 @@ class ValidationConfig(SlidingWindowKeys):
 
 
 class EarlyStopConfig(Section):
-    """End a run whose validation scores no longer improve. The schedule is that of all `epochs`."""
+    """End a run whose validation scores no longer improve. The schedule still covers all `epochs`."""
 
     patience: int = option(
         0,
@@ -172,16 +172,16 @@ class EarlyStopConfig(Section):
     )
     metric: Literal["dice", "miou", "loss"] = option(
         "dice",
-        "The validation score that has to improve; in pre-training, which has no classes, the loss",
+        "Validation score that must improve; in pre-training, which has no classes, the loss",
         of="patience",
     )
     min_improvement: float = option(
-        0.0, "What counts as an improvement: more than this", of="patience", ge=0, le=1000
+        0.0, "An improvement must be larger than this", of="patience", ge=0, le=1000
     )
 
 
 class GalleryConfig(Section):
-    """Predictions of a fixed few validation images, saved during training."""
+    """Predictions of a few fixed validation images, saved during training."""
 
     every: int = option(
         10,
@@ -194,7 +194,7 @@ class GalleryConfig(Section):
 
 
 class ReportConfig(Section):
-    """Other programs that are told of a run while it goes on."""
+    """Records for other programs, written while a run goes on."""
 
     tensorboard: bool = option(
         False,
@@ -222,7 +222,7 @@ class CheckpointConfig(Section):
 
 
 class BudgetConfig(Section):
-    """What a run may use over all its attempts, if its length is not to be in epochs."""
+    """Length of a run in hours or images instead of epochs, over all its attempts."""
 
     hours: float = option(
         0.0,
@@ -293,11 +293,11 @@ class InitConfig(Section):
 
 
 class DistillConfig(Section):
-    """Learning what a trained network makes of the images beside the labels (Hinton et al. 2015)."""
+    """Learning from the outputs of a trained network as well as from labels (Hinton et al. 2015)."""
 
     teacher: str = option(
         "",
-        "Learn the outputs of this network beside the labels: a run (its best checkpoint) or a checkpoint "
+        "Learn this network's outputs as well as the labels: a run (its best checkpoint) or a checkpoint "
         "file (.pt), of the same classes; empty: none",
         alias="from",
     )
@@ -312,7 +312,10 @@ class DistillConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the machine is used. Beyond rounding, only micro_batch can change the result."""
+    """How the machine is used. Beyond rounding, only `micro_batch` changes results.
+
+    Batch norm and losses that are not means over pixels see one micro-batch at a time.
+    """
 
     threads: int = option(
         0,

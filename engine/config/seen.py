@@ -25,7 +25,7 @@ class Seen:
         for name in ("size", "window", "stride"):
             given = getattr(self, name)
             if given is not None and not _is_size(given):
-                raise ConfigError([f"{name}: {given!r} is no (height, width) in pixels"])
+                raise ConfigError([f"{name}: {given!r} is not a (height, width) in pixels"])
         size, window = self.size or usual, self.window
         if window is None:
             if self.stride is not None:

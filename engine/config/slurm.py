@@ -44,7 +44,7 @@ class SlurmConfig(Section):
     cpus: int = option(0, "CPU cores per node; 0: the cluster's default", ge=0, le=4096)
     signal_seconds: int = option(
         120,
-        "How long before the end of slurm.time the run is told to save; it is then queued again",
+        "How long before the end of slurm.time the run has to save; it is then queued again",
         unit="seconds",
         ge=10,
         le=65535,

@@ -38,7 +38,7 @@ class LossSection(Section):
 
     beside_own: float = option(
         0.0,
-        "Weight of the losses of the logits beside the one that a network brings itself, as "
+        "Weight of the losses of the logits next to the one that a network brings itself, as "
         "model.head=mask2former does; 0: they are only recorded. Without effect on other networks",
         ge=0,
         le=1000,

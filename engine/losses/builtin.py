@@ -41,11 +41,11 @@ class OhemKeys(Section):
         0.0, "Weight of the cross-entropy of the hardest pixels alone (OHEM, Wu et al. 2016)", ge=0, le=1000
     )
     ohem_threshold: float = option(
-        0.7, "Of ohem: pixels are hard whose true class has a lower probability", of="ohem", gt=0, le=1
+        0.7, "Of ohem: a pixel is hard if its true class has a lower probability", of="ohem", gt=0, le=1
     )
     ohem_min_kept: int = option(
         256,
-        "Of ohem: pixels of a batch, or of a device's or micro-batch's part of it, that are kept at least",
+        "Of ohem: least number of pixels kept of a batch, or of a device's or micro-batch's part of it",
         of="ohem",
         unit="pixels",
         ge=0,
@@ -120,7 +120,7 @@ def focal(keys: FocalKeys, classes: int) -> Focal:
 class LovaszKeys(Section):
     lovasz: float = option(0.0, "Weight of Lovasz-softmax loss (Berman et al. 2018)", ge=0, le=1000)
     lovasz_per_image: bool = option(
-        False, "Of lovasz: of each image by itself, not of the batch", of="lovasz"
+        False, "Of lovasz: compute it for each image, not for the batch", of="lovasz"
     )
 
 
@@ -137,7 +137,7 @@ class BoundaryKeys(Section):
     )
     boundary_distance: int = option(
         2,
-        "Of boundary: how far apart boundaries that meet may lie",
+        "Of boundary: largest distance at which boundaries still match",
         of="boundary",
         unit="pixels",
         ge=1,

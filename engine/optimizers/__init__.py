@@ -37,7 +37,7 @@ class OptimizerSection(Section):
         ge=0,
         le=10,
     )
-    clip_norm: float = option(0.0, "Largest norm of the gradient; 0 leaves it alone", ge=0, le=1_000_000)
+    clip_norm: float = option(0.0, "Largest norm of the gradient; 0: no clipping", ge=0, le=1_000_000)
     clip_type: Literal["l2", "l1", "inf"] = option(
         "l2",
         "The norm that optimizer.clip_norm bounds, of all gradients together; inf: their largest value",
@@ -59,7 +59,7 @@ class OptimizerSection(Section):
     bias_lr_factor: float = option(
         1.0,
         "Learning rate of the biases of convolutions and linear layers over that of their weights, as in "
-        "Caffe; the shifts of norms are none",
+        "Caffe; shifts of norms are not biases",
         ge=0,
         le=1000,
     )

@@ -22,7 +22,7 @@ SCORED_ON = (
 )
 """Keys that decide which pixels a run is scored on."""
 
-SAME_RESULT: tuple[str, ...] = (
+_SAME_RESULT: tuple[str, ...] = (
     "device",
     "precision",
     "checkpoint.",
@@ -31,8 +31,17 @@ SAME_RESULT: tuple[str, ...] = (
     "runtime.",
     "data.cache",
 )
-SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
-"""Keys, and beginnings of keys, that make a run no other experiment than its recipe is."""
+_SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
+"""Keys, and beginnings of keys, that make a run no other experiment than its recipe is, but for PARTS."""
+
+PARTS = ("devices", "runtime.micro_batch")
+"""Keys that divide a batch: batch norm, and losses that are not means over pixels, see a part of it."""
+
+
+def keeps_result(key: str) -> bool:
+    """Whether a run with another value of this key is no other experiment."""
+    return key.startswith(_SAME_RESULT) and key not in PARTS
+
 
 _NAMES = ("recipe", "executor")
 _PATHS = ("data.root", "data.classes")

@@ -15,7 +15,7 @@ from statistics import fmean
 from engine.config.stored import recorded
 from engine.errors import EngineError
 from engine.report.compare import config_but_for_the_seed, replaced
-from engine.report.compare_config import SAME_RESULT, SCORED_ON, SEED, differing_keys
+from engine.report.compare_config import SCORED_ON, SEED, differing_keys, keeps_result
 from engine.report.measures import Metric, Value, summarised
 from engine.report.paired import by_seed
 from engine.store import RunRow
@@ -137,7 +137,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
     if len(kept) < _FEWEST:
         why = "; ".join([*notes[:1], *(note.removeprefix(_LEFT_OUT) for note in notes[1:])])
         raise ExplainError(
-            f"{len(kept)} of {len(rows)} runs can be explained, and it takes {_FEWEST}{why and f': {why}'}"
+            f"explaining takes {_FEWEST} runs, and {len(kept)} of {len(rows)} can be used{why and f': {why}'}"
         )
     groups, repeats = _seeds_once(_folded(kept))
     differing = differing_keys(groups, folded=True)
@@ -356,7 +356,7 @@ def _noise(settings: Sequence[Setting]) -> tuple[float | None, float | None]:
 def _told_once(factors: Sequence[Factor], settings: Sequence[Setting]) -> list[Factor]:
     """Keys that change exactly where another does stand with it, those that make no difference last."""
     first: dict[tuple[int, ...], Factor] = {}
-    for factor in sorted(factors, key=lambda factor: factor.key.startswith(SAME_RESULT)):
+    for factor in sorted(factors, key=lambda factor: keeps_result(factor.key)):
         seen: dict[str | None, int] = {}
         cut = tuple(seen.setdefault(setting.values[factor.key], len(seen)) for setting in settings)
         same = first.get(cut)

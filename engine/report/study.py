@@ -12,7 +12,7 @@ from engine.config.recipes import RECIPES, get_recipe
 from engine.models.builtin import MODELS
 from engine.report.budgets import budget_of
 from engine.report.compare import group_name, same_but_for_the_seed
-from engine.report.compare_config import SAME_RESULT, pretraining_epochs
+from engine.report.compare_config import PARTS, keeps_result, pretraining_epochs
 from engine.report.compare_formats import number, or_dash, published_score
 from engine.report.measures import ComparedRun, Evaluation, Metric, Value, over_seeds
 from engine.report.page import Block, Bullets, Cell, Heading, Marked, table, text
@@ -179,12 +179,12 @@ def _left_out(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:
 
 
 def _counts(row: RunRow, key: str) -> bool:
-    """Whether a key with another value makes another experiment. Micro-batches do where there is batch norm,
-    whose statistics are then those of a part of the batch."""
-    if key == "runtime.micro_batch":
+    """Whether a key with another value makes another experiment. A divided batch does where there is batch
+    norm, whose statistics are then those of a part of the batch."""
+    if key in PARTS:
         section = MODELS.sections().get(row.config.get("model", {}).get("name", MODELS.default))
         return section is None or section.has_batch_norm is not False
-    return not key.startswith(SAME_RESULT)
+    return not keeps_result(key)
 
 
 def _departures(groups: Sequence[Sequence[ComparedRun]]) -> Iterator[str]:

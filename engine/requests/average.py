@@ -128,7 +128,7 @@ def _free_path(out: Path | None) -> str:
         return ""
     path = absolute(out)
     if path.exists() or path.is_symlink():
-        raise Refused([f"--out {path}: is there already"])
+        raise Refused([f"--out {path}: already exists; name another file"])
     if not path.parent.is_dir():
         raise Refused([f"--out {path}: there is no folder {path.parent}"])
     return str(path)

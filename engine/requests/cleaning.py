@@ -25,13 +25,13 @@ from engine.store import NoSuchRun, RunRow, Store
 from engine.workspace import Workspace
 
 OF_RUNS: dict[str, str] = {
-    "last": "last.pt of finished runs; it can no longer be scored or averaged",
+    "last": "last.pt of finished runs; freed, the last epoch cannot be scored or averaged",
     "galleries": "predictions that `picture` and the dashboard show; they cannot be made again",
     "logs": "log.txt and system.jsonl; they cannot be made again",
 }
 """What of a run can be freed -> what that is, and what freeing it costs."""
 
-KINDS: Mapping[str, str] = {"caches": "images of data sets; made again when they are needed"} | OF_RUNS
+KINDS: Mapping[str, str] = {"caches": "images of data sets; made again when needed"} | OF_RUNS
 
 _LAST = re.compile(r"([a-z0-9]{8})/checkpoints/last\.pt$")
 

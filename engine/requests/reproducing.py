@@ -127,7 +127,7 @@ def _member(bundle: zipfile.ZipFile, name: str) -> bytes:
 def write_bundle(first: First, path: Path) -> None:
     """Whole or not at all. Raises BundleError where a file is already, OSError."""
     if path.exists() or path.is_symlink():
-        raise BundleError(f"{shown(path)}: is there already; name another file")
+        raise BundleError(f"{shown(path)}: already exists; name another file")
     origin = first.origin
     environment = last(origin.environments)
     packages = environment.packages if environment is not None else {}

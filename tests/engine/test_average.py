@@ -89,7 +89,10 @@ def test_what_cannot_be_averaged_is_refused_in_a_line(workspace: Workspace, tmp_
     assert refused([one], "worst").startswith("--checkpoints worst: must be best, last, kept, an epoch N")
     few = "--checkpoints: aaaaaaaa has only best.pt of these; an average takes two; checkpoint.keep_every=N"
     assert refused([one], "best").startswith(few)
-    assert refused([one], "", tmp_path / "there.pt") == f"--out {tmp_path}/there.pt: is there already"
+    assert (
+        refused([one], "", tmp_path / "there.pt")
+        == f"--out {tmp_path}/there.pt: already exists; name another file"
+    )
     assert "there is no folder" in refused([one], "", tmp_path / "gone" / "a.pt")
     assert refused([one], "", None, "optimizer.lr=1").startswith("optimizer.lr: is fixed by the training; ")
     wide = made(workspace, "bbbbbbbb", with_values(CONFIG, {"model.width": 16}))

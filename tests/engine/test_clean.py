@@ -123,7 +123,7 @@ def test_of_one_run_nothing_is_said_of_the_caches_which_are_of_none(
     told = seg("clean --run plain").out
     assert [line.split()[0] for line in told.splitlines()[1:4]] == ["last", "galleries", "logs"]
     assert "caches" not in told
-    assert "all else of 1 run, never" in told
+    assert "everything else of 1 run, never" in told
     assert "caches" not in seg("clean --run plain --json").json
     assert seg("clean --json").json["caches"] == []
 
@@ -156,5 +156,5 @@ def test_a_run_that_is_deleted_meanwhile_does_not_keep_the_others(
 def test_wrong_words_free_nothing(seg: Command, runs: dict[str, RunDir]) -> None:
     assert "did you mean last?" in seg("clean lasts --yes").err
     assert "name some of caches, last, galleries, logs" in seg("clean --yes").err
-    assert "caches: are of no run" in seg("clean caches --run plain").err
+    assert "caches: belong to no run" in seg("clean caches --run plain").err
     assert all((run.checkpoints / "last.pt").exists() for run in runs.values())

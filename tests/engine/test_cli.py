@@ -215,6 +215,24 @@ def test_help_fits_80_columns(seg: Command, line: str, monkeypatch: pytest.Monke
     assert max(map(len, done.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        ("show -h", "show [OPTIONS] RUN"),
+        ("compare -h", "compare [OPTIONS] [RUN...]"),
+        ("sweep -h", "sweep [OPTIONS] RECIPE_OR_FILE KEY=VALUES..."),
+        ("predict -h", "predict [OPTIONS] RUN [IMAGES...]"),
+        ("requeue -h", "requeue [OPTIONS] RUN..."),
+    ],
+)
+def test_help_tells_what_is_needed_and_what_may_be_several(seg: Command, line: str, usage: str) -> None:
+    shown = seg(line).out
+    assert shown.splitlines()[0] == f"Usage: seg-engine {usage}"
+    assert "<str>" not in shown
+    assert "<list" not in shown
+    assert "2147483647" not in shown
+
+
 def test_help_tells_every_command_in_whole_sentences(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     listed = seg("--help").out.partition("exit.\n\n")[2].partition("\n\n  Start with")[0]
@@ -336,6 +354,7 @@ def test_runs_have_the_columns_of_a_view(seg: Command, workspace: Workspace) -> 
     assert lines[0].split()[:4] == ["name", "optimizer.lr", "duration", "tags"]
     assert lines[1].split()[0] == "good"
     assert "night" in lines[1]
+    assert "f3 in the dashboard saves one" in seg("views").err
     (workspace.root / "views").mkdir()
     file = workspace.root / "views" / "nights.toml"
     file.write_text('columns = ["id", "optimizer.lr"]\nfilter = "tag:night or dice>0.9"\nsort = "-best"')

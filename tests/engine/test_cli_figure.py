@@ -63,7 +63,10 @@ def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) ->
         ("figure curves good --out x.jpg", "x.jpg: a figure is a PNG or PDF"),
         ("figure curves empty", "no epoch of these runs has a Dice"),
         ("figure curves good --measure dise", "dise: is nothing a curve can be of"),
-        ("figure curves good --published --against hours", "--published: has epochs, and no hours"),
+        (
+            "figure curves good --published --against hours",
+            "--published: its scores have epochs but no hours",
+        ),
         ("figure classes empty", "these runs have no scores by class"),
         ("figure confusion good empty", "a confusion matrix shows one run; 2 were given"),
         ("figure confusion empty", "bbbb2222 has no evaluation of val; it has none yet"),
@@ -73,11 +76,11 @@ def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) ->
         ("figure samples good empty", "aaaa1111 and bbbb2222 have different classes"),
         (
             "figure ood good --fold-seeds",
-            "--fold-seeds: means nothing for figure ood; it is for samples, curves, classes",
+            "--fold-seeds: has no effect on figure ood; it is for samples, curves, classes",
         ),
         (
             "figure curves good --experiment default",
-            "--experiment: means nothing for figure curves; it is for speed, explain",
+            "--experiment: has no effect on figure curves; it is for speed, explain",
         ),
         ("figure speed good --at input", "--at: of figure speed, is for --evaluation; add that"),
         ("figure curves good --columns 3", "must be less than or equal to 2"),

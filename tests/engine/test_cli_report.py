@@ -74,7 +74,7 @@ def test_a_seed_that_failed_and_was_made_again_counts_once(seg: Command, workspa
     (entry,) = json.loads((folder / "comparison.json").read_text())["entries"]
     assert entry["runs"] == ["bbbb2222"]
     done = seg(f"figure curves aaaa bbbb --fold-seeds --out '{folder / 'curve.png'}'")
-    assert "left out: aaaa: another of the same seed has finished" in done.err
+    assert "left out: aaaa: another run of the same seed has finished" in done.err
 
 
 def test_runs_that_ended_without_a_score_are_named(seg: Command, workspace: Workspace) -> None:

@@ -289,7 +289,7 @@ def test_wrong_names_and_folders_are_one_line(seg: Command, camvid: Server, tmp_
     assert "must begin with http" in seg(f"data get camvid {tmp_path} --mirror file:///etc").err
     (tmp_path / "701_StillsRaw_full").mkdir()
     refused = seg(f"data get camvid {tmp_path} --mirror {camvid.url} --accept-licence")
-    assert "is there already and was not fetched by this command" in refused.err
+    assert "already exists and was not fetched by this command" in refused.err
 
 
 DOWNLOADER = f"""#!{sys.executable}
@@ -308,7 +308,7 @@ def test_cityscapes_comes_by_its_own_downloader(
     line = f"data get cityscapes {tmp_path / 'c'} --accept-licence"
     missing = seg(line)
     assert missing.status == BAD_USE
-    assert "needs csDownload: pip install cityscapesScripts" in missing.err
+    assert "needs csDownload; `pip install cityscapesScripts` installs it" in missing.err
     seg(f"data synthesize {tmp_path / 'scenes'} --images 4 --size 64x96")
     programs = tmp_path / "bin"
     programs.mkdir()

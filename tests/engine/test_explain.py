@@ -130,10 +130,10 @@ def test_a_run_that_was_made_again_is_left_out_where_unfinished_ones_count(
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("explain run0 run1", "2 of 2 runs can be explained, and it takes 3"),
+        ("explain run0 run1", "explaining takes 3 runs, and 2 of 2 can be used"),
         (
             "explain run0 broken scored",
-            "1 of 3 runs can be explained, and it takes 3: left out: broken, failed",
+            "explaining takes 3 runs, and 1 of 3 can be used: left out: broken, failed",
         ),
         (
             "explain run0 broken scored",

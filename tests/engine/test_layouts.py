@@ -183,8 +183,8 @@ def test_labels_of_another_kind_are_a_fault_of_their_file(plugged: Path) -> None
     ("old", "new", "says"),
     [
         ('name = "beside"', "pass", "needs a name"),
-        ('name = "beside"', 'name = "auto"', "no name for one"),
-        ('name = "beside"', 'name = "A b"', "no name for one"),
+        ('name = "beside"', 'name = "auto"', "is not a usable name"),
+        ('name = "beside"', 'name = "A b"', "is not a usable name"),
         ('name = "beside"', 'name = "folder"', "offers a name that seg-engine has taken"),
         ('folders = ("mixed",)', "pass", "to be recognised by"),
         ("def find", "def seek", "needs find"),

@@ -210,8 +210,11 @@ def test_commands_and_mail_are_told_what_ended(
             'url = "ftp://lab/x"',
             "notify.url: 'ftp://lab/x' is not allowed; it must be an http:// or https:// URL",
         ),
-        ('mail = "-oQ/tmp"', "notify.mail: '-oQ/tmp' is no address; it must be such as anna@lab.org"),
-        ('about = "epoch"', "notify.about: 'epoch' is not allowed; it must be of run, experiment, queue"),
+        ('mail = "-oQ/tmp"', "notify.mail: '-oQ/tmp' is not an address; it must look like anna@lab.org"),
+        (
+            'about = "epoch"',
+            "notify.about: 'epoch' is not allowed; it must be some of run, experiment, queue",
+        ),
         ('ur = "x"', "notify.ur: no such key; did you mean notify.url?"),
     ],
 )

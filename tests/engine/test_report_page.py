@@ -197,14 +197,14 @@ def test_the_baselines_curve_stands_beside_table_one(make: Callable[..., Compare
 
 
 @pytest.mark.parametrize(("recipe", "told"), [("paper-unet", True), ("paper-modern-unet", False)])
-def test_micro_batches_are_another_experiment_where_there_is_batch_norm(
+def test_a_batch_in_parts_is_another_experiment_where_there_is_batch_norm(
     make: Callable[..., ComparedRun], recipe: str, told: bool
 ) -> None:
-    keys = {"runtime.micro_batch": 4, "runtime.threads": 1}
+    keys = {"runtime.micro_batch": 4, "devices": 2, "runtime.threads": 1, "device": "cpu"}
     cut = make("aaaaaaaa", recipe, *[0.1] * 6, name="cut", keys=keys)
     notes = study_blocks([cut])[-1]
     assert isinstance(notes, Bullets)
-    assert ("runtime.micro_batch 4 instead of 0" in notes.points[0]) == told
+    assert ("devices 2 instead of 1, runtime.micro_batch 4 instead of 0" in notes.points[0]) == told
     assert "runtime.threads" not in notes.points[0]
 
 

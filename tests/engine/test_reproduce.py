@@ -77,7 +77,7 @@ def test_a_bundle_depends_on_the_run_alone_and_says_all_that_is_known(
     refused = seg(f"reproduce first --bundle {tmp_path}/one.zip")
     assert (refused.status, refused.err) == (
         BAD_USE,
-        f"error: {tmp_path}/one.zip: is there already; name another file\n",
+        f"error: {tmp_path}/one.zip: already exists; name another file\n",
     )
 
 

@@ -217,6 +217,8 @@ def test_a_study_that_is_asked_for_twice_says_what_is_there(seg: Command, scenes
 
 def test_rates_without_a_tuned_unet_are_a_slip(seg: Command, tmp_path: Path) -> None:
     done = seg(f"study beyond --data {tmp_path} --lr 0.1")
-    assert "error: --lr: is of the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all" in done.err
+    assert (
+        "error: --lr: is for the tuned U-Net; add --tuned-unet, or optimizer.lr=RATE for all runs" in done.err
+    )
     assert "--data: which images?" in seg("study beyond").err
     assert "--ablate" in seg(f"study beyond --data {tmp_path} --ablate everything").err

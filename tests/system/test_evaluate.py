@@ -421,7 +421,7 @@ def test_other_classes_are_refused_by_name(command: Command, source: RunDir, tmp
         (("epochs=3",), "epochs: is fixed by the training of source00"),
         (("--window", "32"), "--window: '32' is not a size; it must be HEIGHTxWIDTH such as 512x1024"),
         (("--window", "64x48"), "evaluate.window: 64x48 is larger than the images, 32x48"),
-        (("--stride", "8x8"), "--stride is the way from one window to the next; add --window"),
+        (("--stride", "8x8"), "--stride is the step from one window to the next; add --window"),
         (("--checkpoint", "last"), "--checkpoint last: source00 has no such checkpoint; it has best.pt"),
         (("--baseline", SOURCE, "--queue"), "--baseline compares once the evaluation is done"),
     ],

@@ -84,7 +84,7 @@ async def test_one_sees_which_key_mattered_and_how(sweep: Workspace) -> None:
 async def test_runs_that_cannot_be_explained_say_why(workspace: Workspace) -> None:
     async with opened(workspace, (80, 24)) as (app, pilot):
         app.go_to.explanation(["aaaa0000", "bbbb0000", "dddd0000"])
-        await until(pilot, lambda: "1 of 3 runs can be explained" in screen_text(app))
+        await until(pilot, lambda: "explaining takes 3 runs" in screen_text(app))
         assert "too-big" in screen_text(app)
 
 

@@ -251,7 +251,7 @@ def test_losses_of_pixels_are_recorded_and_add_up_only_where_they_are_asked_for(
 
 
 def test_what_the_head_cannot_do_is_told_before_a_run_and_a_graph_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"model\.head: model.head=mask2former has a loss of classes"):
+    with pytest.raises(ConfigError, match=r"model\.head: model.head=mask2former brings a loss over classes"):
         check_components(config(task="pretrain"))
     with pytest.raises(ComponentError, match=r"model\.queries: 5 are too few for 6 classes"):
         build_model(TINY, 6)

@@ -51,7 +51,7 @@ def test_quiet_hours_hold_from_their_first_minute_to_their_last(hours: str, now:
         ("22:60-07:00", "a day has 00:00 to 24:00"),
         ("24:00-07:00", "a day has 00:00 to 24:00"),
         ("22:00-22:00", "is empty; a whole day is 00:00-24:00"),
-        ("Mo 22:00-07:00", "'Mo' is no day; there are Mon, Tue, Wed, Thu, Fri, Sat, Sun"),
+        ("Mo 22:00-07:00", "'Mo' is not a day; there are Mon, Tue, Wed, Thu, Fri, Sat, Sun"),
         ("07:00-22:00, 22:00-07:00", "leaves no hour in which a run could start"),
     ],
 )
