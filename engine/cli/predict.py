@@ -102,6 +102,7 @@ def refuse_for_video(wanted: Prediction) -> None:
         "--crf": wanted.crf,
         "--view ids": wanted.view == "ids",
         "--size": wanted.size != "",
+        **{f"--set {change}": change.startswith("crf.") for change in wanted.set_key},
     }
     if idle := [option for option, is_given in given.items() if is_given]:
         raise Refused([f"{option}: has no effect on videos, which show colours" for option in idle])

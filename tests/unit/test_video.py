@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engine.cli.predict import refuse_for_video
 from engine.requests.predict_video import find_video
 from engine.requests.refusals import Refused
 from engine.video.reading import Frame, Video, VideoError
@@ -150,3 +153,12 @@ def test_time_bases_need_not_be_those_of_the_container(tmp_path: Path) -> None:
     exact = [Fraction(frame.pts) * video.time_base for frame in video.read()]
     written = Video.open(tmp_path / "out.mp4")
     assert [Fraction(frame.pts) * written.time_base for frame in written.read()] == exact
+
+
+def test_keys_of_a_crf_are_refused_for_a_video() -> None:
+    usual = {"ids": "train", "naming": "plain", "crf": False, "view": "", "size": ""}
+    wanted: Any = SimpleNamespace(**usual, set_key=["device=cpu"])
+    refuse_for_video(wanted)
+    wanted.set_key.append("crf.iterations=5")
+    with pytest.raises(Refused, match=r"^--set crf\.iterations=5: has no effect on videos"):
+        refuse_for_video(wanted)
