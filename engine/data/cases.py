@@ -121,8 +121,8 @@ def open_material(
         # What else it lacks of the network's classes is no matter: its images then have no Dice.
         in_set = catalog.class_set.without([c for c in config.held_out if c in catalog.class_set.names])
         if about.pseudo == "held-out" and config.held_out and not in_set.held_out:
-            none = f"has none of the classes held out of training ({listed(config.held_out)})"
-            raise DataError(f"{in_root}: {none}, so there is nothing to detect")
+            lacks = f"has none of the classes held out of training ({listed(config.held_out)})"
+            raise DataError(f"{in_root}: {lacks}, so there is nothing to detect")
         labelled = _of_split(catalog.splits, about.split, in_root)
     else:
         found_in = find_scenes(in_root)
