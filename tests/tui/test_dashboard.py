@@ -223,6 +223,23 @@ async def test_a_filter_narrows_the_table_and_says_how_far(workspace: Workspace)
 
 
 @pytest.mark.asyncio
+async def test_what_is_wrong_with_a_filter_is_told_in_full_and_moves_nothing(workspace: Workspace) -> None:
+    async with opened(workspace, (80, 24)) as (app, pilot):
+        table = app.screen.query_one(RunTable)
+        await pilot.press("slash")
+        await settled(pilot)
+        place = table.region
+        await pilot.press(*"dicce>0.6")
+        await until(pilot, lambda: "nor a config key; did you mean dice?" in screen_text(app))
+        assert table.region == place
+        await pilot.press("enter")
+        await until(pilot, lambda: table.has_focus)
+        assert table.region == place
+        assert "status" in run_lines(app)[1], "nothing lies over the table any more"
+        assert "dicce: is neither a field of a run" in screen_text(app)
+
+
+@pytest.mark.asyncio
 async def test_columns_are_chosen_sorted_by_and_kept_as_a_view(workspace: Workspace, tmp_path: Path) -> None:
     async with opened(workspace, (160, 50)) as (app, pilot):
         table = app.screen.table
