@@ -16,10 +16,14 @@ class IdleKey(UserWarning):
 
 def idle_keys(config: RunConfig, keys: Iterable[str]) -> list[str]:
     """A line for each of these keys that has no effect in a config."""
-    told = []
-    for key in keys:
-        switch = config_keys()[key].part_of
-        if switch and (off := value_of(config, switch)) in _OFF:
-            value = format_value(value_of(config, key))
-            told.append(f"{key}={value} has no effect where {switch} is {format_value(off) or 'empty'}")
-    return told
+    return [
+        f"{key}={format_value(value_of(config, key))} {why}" for key in keys if (why := why_idle(config, key))
+    ]
+
+
+def why_idle(config: RunConfig, key: str) -> str:
+    """That a key has no effect in a config, and which other one switches it off; "" where it has one."""
+    about = config_keys().get(key)  # those of other tasks than training are not described
+    if about is None or not about.part_of or (off := value_of(config, about.part_of)) not in _OFF:
+        return ""
+    return f"has no effect where {about.part_of} is {format_value(off) or 'empty'}"

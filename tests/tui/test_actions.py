@@ -348,7 +348,8 @@ async def test_each_command_in_the_menu_gets_the_run_and_what_was_typed(
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         asked.append(command[command.index("--workspace") + 2 :])
         told = f'{{"event":"queued","run":"ffff0000","name":"queued by {asked[-1][0]}"}}\n'
-        return subprocess.CompletedProcess(command, 0, told, "")
+        noted = "agent 7 starts them\nnote: the data has its own classes\n"
+        return subprocess.CompletedProcess(command, 0, told, noted)
 
     monkeypatch.setattr("seg_tui.commands.subprocess.run", run)
     async with opened(workspace) as (app, pilot):
@@ -366,7 +367,7 @@ async def test_each_command_in_the_menu_gets_the_run_and_what_was_typed(
             assert app.screen.query_one(Input).value == usual
             app.screen.query_one(Input).value = typed
             await pilot.press("enter")
-            await told(app, pilot, f"queued: queued by {name}")
+            await told(app, pilot, f"queued: queued by {name}\nnote: the data has its own classes")
     assert asked == [
         ["ood", "aaaa0001", "--ood-data", str(Path("~/far away").expanduser()), "--queue", "--json"],
         ["robustness", "aaaa0001", "--split", "test", "--queue", "--json"],
