@@ -53,7 +53,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         & > .section.hidden { display: none; }
         & > .config-form--label { color: $foreground; }
         & > .config-form--rule { color: $foreground 21.4%; }
-        & > .config-form--changed { color: $primary; text-style: bold; }
+        & > .config-form--changed { color: $text-primary; text-style: bold; }
         & > .config-form--wrong { color: $text-error; }
     }
     """
