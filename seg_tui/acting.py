@@ -85,7 +85,9 @@ class Acting(WaitsForTop):
             self.tui.act(actions.resume, ids)
 
     def action_delete(self) -> None:
-        """Ask, then delete; the only action that asks, as it cannot be undone."""
+        """Ask, then delete; the only action that asks, as it cannot be undone. What other runs lose by it is
+        part of the question."""
+        from engine.requests.deleting import needed_by
         from engine.requests.refusals import Refused, refuse_active, refuse_protected
         from seg_tui import actions
         from seg_tui.screens.dialogs import Confirm
@@ -109,7 +111,13 @@ class Acting(WaitsForTop):
         lines = [_described(run) for run in runs[:10]]
         if len(runs) > 10:
             lines.append(f"… and {len(runs) - 10} more")
-        self.app.push_screen(Confirm(f"Permanently delete {what}?", lines), answered)
+
+        def ask(needed: str) -> None:
+            if self.is_active:
+                more = ["", needed] if needed else []
+                self.app.push_screen(Confirm(f"Permanently delete {what}?", [*lines, *more]), answered)
+
+        self.tui.read_words(lambda store: needed_by(store, [store.run(run_id) for run_id in ids]), ask)
 
     def action_menu(self) -> None:
         """Everything that can be done to the runs, by name and letter."""
@@ -180,7 +188,7 @@ class Acting(WaitsForTop):
         if ids and ("note", tuple(ids)) in self.tui.drafts:
             self._ask_note(ids, "")
         elif ids:
-            self.tui.read_note(ids[0], lambda note: self._ask_about(ids, note))
+            self.tui.read_words(lambda store: store.run(ids[0]).note, lambda note: self._ask_about(ids, note))
 
     def _ask_about(self, ids: Sequence[str], note: str) -> None:
         """Ask for a note in the place of one that was read, unless something else is typed by now."""

@@ -30,15 +30,17 @@ from engine.visible import one_line
 from engine.workspace import Workspace
 from seg_tui.keys_in_turn import KeysInTurn
 from seg_tui.live import Live, LiveFailed, Snapshot, SnapshotTaken, StoreRecovered, StoreTroubled
-from seg_tui.messages import ActionEnded, DraftKey, NoteRead
+from seg_tui.messages import ActionEnded, DraftKey, WordsRead
 from seg_tui.navigation import Navigation
+from seg_tui.palette import with_legible_text
 from seg_tui.safe_lines import SafeLines
-from seg_tui.settings import Settings, load_settings
+from seg_tui.settings import Settings, load_settings, rings
 from seg_tui.stores import SharedStore
 from seg_tui.terminal_colors import TerminalColors
 from seg_tui.tour import Tour
 
 if TYPE_CHECKING:
+    from engine.store import Store
     from seg_tui.changes import Done, Undo
     from seg_tui.first_look import FirstLook
     from seg_tui.graphics import Graphics
@@ -46,15 +48,6 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 6.0
 
 READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
-
-
-def _rings(workspace: Workspace) -> bool:
-    """Whether the terminal tells of what ends. Raises EngineError for settings that cannot be read."""
-    if not any((workspace.root / name).exists() for name in ("seg.toml", "notify.toml")):
-        return True
-    from engine.config.notify import load_notify_config  # its models take long to make
-
-    return load_notify_config(workspace.root).terminal
 
 
 class SegTui(KeysInTurn):
@@ -124,6 +117,9 @@ class SegTui(KeysInTurn):
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
 
+    def get_css_variables(self) -> dict[str, str]:
+        return with_legible_text(super().get_css_variables())
+
     def refresh_css(self, animate: bool = True) -> None:
         """Textual parses all styles anew when it starts, too, when their variables are what they were."""
         variables = self.get_css_variables()
@@ -148,7 +144,7 @@ class SegTui(KeysInTurn):
     def on_mount(self) -> None:
         self.sub_title = str(self.workspace.root)
         try:
-            self._rings = _rings(self.workspace)
+            self._rings = rings(self.workspace)
         except EngineError as error:
             self._notify(str(error), "warning")
         problem = self._colors.take_theme(self.settings.theme)
@@ -313,26 +309,27 @@ class SegTui(KeysInTurn):
         shown = lines[:5] + ([f"… and {len(lines) - 5} more"] if len(lines) > 5 else [])
         self._notify("\n".join(shown), "error" if refused else "information")
 
-    def read_note(self, run_id: str, then: Callable[[str], None]) -> None:
-        """Read a run's note in a thread, then hand it to `then`, with what is typed meanwhile."""
-        self._read_note(run_id, then, self.hold_keys())
+    def read_words(self, read: Callable[[Store], str], then: Callable[[str], None]) -> None:
+        """`read` words that a question needs in a thread, then hand them to `then`, which asks it, with what
+        is typed meanwhile."""
+        self._read_words(read, then, self.hold_keys())
 
     @work(thread=True, group="actions")
-    def _read_note(self, run_id: str, then: Callable[[str], None], asked: object) -> None:
+    def _read_words(self, read: Callable[[Store], str], then: Callable[[str], None], asked: object) -> None:
         try:
-            note = self.store.get().run(run_id).note
+            words = read(self.store.get())
         except (StoreError, OSError) as error:
             self.call_from_thread(self.release_keys, came=False)
             self.post_message(ActionEnded(str(error), refused=True))
         else:
-            self.post_message(NoteRead(note, then, asked))
+            self.post_message(WordsRead(words, then, asked))
 
-    @on(NoteRead)
-    def _hand_over_note(self, message: NoteRead) -> None:
+    @on(WordsRead)
+    def _hand_over_words(self, message: WordsRead) -> None:
         if not self.holds_keys_for(message.asked):
             return  # somebody has pressed escape meanwhile
         before = self.screen
-        message.then(message.note)
+        message.then(message.words)
         self.release_keys(came=self.screen is not before)
 
     def _notify(self, text: str, severity: Any) -> None:

@@ -75,19 +75,23 @@ def ask_engine(workspace: Workspace, store: Store, ids: Sequence[str], command: 
     except ValueError as error:
         raise CommandRefused(f"{typed!r}: {error}; quotes must be in pairs") from None
     queued: list[str] = []
+    notes: dict[str, None] = {}
     for position, run_id in enumerate(ids):
         try:
-            queued += _told(workspace, [command, run_id, *words, *about.added])
+            names, noted = _told(workspace, [command, run_id, *words, *about.added])
+            queued += names
+            notes |= dict.fromkeys(noted)
         except CommandRefused as refusal:
             if position == 0:
                 raise
             line = f"{position} of {len(ids)} runs: queued; {run_id}: {refusal}"
             raise PartlyDone(line, ids[position:]) from refusal
-    return f"queued: {queued[0]}" if len(queued) == 1 else f"queued: {len(queued)} runs"
+    told = f"queued: {queued[0]}" if len(queued) == 1 else f"queued: {len(queued)} runs"
+    return "\n".join([told, *notes])
 
 
-def _told(workspace: Workspace, words: Sequence[str]) -> list[str]:
-    """Run a command to its end; returns the names of the runs that it queued."""
+def _told(workspace: Workspace, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Run a command to its end; returns the names of the runs that it queued, and its notes, a line each."""
     done = subprocess.run(
         python_command("engine.cli", "--workspace", str(workspace.root), *words),
         env=python_environment(),
@@ -103,4 +107,5 @@ def _told(workspace: Workspace, words: Sequence[str]) -> list[str]:
         said = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
         raise CommandRefused("\n".join(said) or f"it ended with exit status {done.returncode}")
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return [str(event["name"]) for event in events if event.get("event") == "queued"]
+    names = [str(event["name"]) for event in events if event.get("event") == "queued"]
+    return names, [line for line in done.stderr.splitlines() if line.startswith("note: ")]

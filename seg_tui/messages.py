@@ -19,9 +19,9 @@ class ActionEnded(Message):
         self.line, self.refused, self.draft = line, refused, draft
 
 
-class NoteRead(Message):
-    """The note of a run, for those who asked for it; `asked` is that of `hold_keys`."""
+class WordsRead(Message):
+    """Words that a question needs, for those who asked for them; `asked` is that of `hold_keys`."""
 
-    def __init__(self, note: str, then: Callable[[str], None], asked: object) -> None:
+    def __init__(self, words: str, then: Callable[[str], None], asked: object) -> None:
         super().__init__()
-        self.note, self.then, self.asked = note, then, asked
+        self.words, self.then, self.asked = words, then, asked

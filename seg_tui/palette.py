@@ -28,6 +28,35 @@ def curve_color(position: int, palette: str = "okabe-ito") -> str:
     return colors[position % len(colors)]
 
 
+OF_TEXT = 4.5
+"""The contrast that WCAG 2.2 (success criterion 1.4.3) asks of text."""
+
+_INKS = ("primary", "secondary", "success", "warning", "error", "accent")
+"""What themes have a colour of text for, each in a variable such as "text-error"."""
+
+
+def with_legible_text(variables: dict[str, str]) -> dict[str, str]:
+    """The variables of a theme with its colours of text, and that of cursors, lighter or darker until they
+    can be read. Colours of the terminal's own are left as they are."""
+    grounds = [variables.get(name, "") for name in ("background", "surface", "panel")]
+    if not all(map(_is_plain, grounds)):
+        return variables
+    changed = {}
+    for name in (f"text-{ink}" for ink in _INKS):
+        color = variables.get(name, "")
+        for ground in grounds if _is_plain(color) else ():
+            color = legible(color, ground, OF_TEXT)
+        changed[name] = color
+    if _is_plain(cursor := variables.get("primary", "")):
+        changed["block-cursor-background"] = legible(cursor, grounds[0], OF_TEXT)
+        changed["block-cursor-foreground"] = grounds[0]
+    return variables | {name: color for name, color in changed.items() if color}
+
+
+def _is_plain(color: str) -> bool:
+    return len(color) == 7 and color.startswith("#")
+
+
 def legible(color: str, background: str, contrast: float = 3.0) -> str:
     """`color` made lighter or darker until its contrast to `background` is at least `contrast`.
 

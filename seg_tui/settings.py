@@ -123,5 +123,14 @@ def save_settings(workspace: Workspace, settings: Settings) -> None:
         stream.write(tomlkit.dumps(document).encode())
 
 
+def rings(workspace: Workspace) -> bool:
+    """Whether the terminal tells of what ends. Raises EngineError for settings that cannot be read."""
+    if not any((workspace.root / name).exists() for name in ("seg.toml", "notify.toml")):
+        return True
+    from engine.config.notify import load_notify_config  # its models take long to make
+
+    return load_notify_config(workspace.root).terminal
+
+
 def settings_path(workspace: Workspace) -> Path:
     return workspace.root / FILE_NAME

@@ -92,8 +92,8 @@ class TourLine(Static):
     DEFAULT_CSS = """
     TourLine {
         dock: top; height: auto; padding: 0 1;
-        background: $accent; color: $background; text-style: bold;
-        &:ansi { text-style: reverse; }
+        background: $accent; color: auto; text-style: bold;
+        &:ansi { color: $background; text-style: reverse; }
     }
     """
 

@@ -13,22 +13,20 @@ from engine.cli.console import notices, output
 from engine.cli.queue import tell_lost, tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, queue_or_start
-from engine.config.keys import parse_assignments, with_values
-from engine.plugins import usable_config
+from engine.config.idle import idle_keys
+from engine.config.keys import parse_assignments
 from engine.requests import deleting, lifecycle, refusals
 from engine.requests.configs import check_runnable, with_data_root
 from engine.requests.refusals import Refused
+from engine.requests.rerunning import config_again, tags_again
 from engine.run.directory import RunCard, new_run_id
-from engine.store import BEST, PRUNED, RunRow, Store, StoreError
+from engine.store import RunRow, Store, StoreError
 from engine.tasks import epochs_done
 from engine.visible import one_line
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from engine.cli.repeating import Again
-
-OF_TRIALS = (BEST, PRUNED)
-"""Tags that a search gives its trials; a run that is made once more is none."""
 
 _FATES = {
     "stopped": "stopped: removed from the queue",
@@ -66,12 +64,14 @@ def rerun(workspace: Workspace, wanted: Again) -> int:
     with open_existing(workspace, change=True) as store:
         row = store.run(store.resolve(wanted.run))
         before = workspace.run_dir(row.id)
-        config = with_values(usable_config(before)[0], values).model_copy(update={"plugins": None})
+        config = config_again(before, values)
         config = with_data_root(config) if config.data.root else config
+        for idle in idle_keys(config, values):
+            notices.note(idle)
         check_runnable(config)
         check_data(config, workspace)
         model = before.read_card()
-        tags = model.tags if model.trial is None else tuple(tag for tag in model.tags if tag not in OF_TRIALS)
+        tags = tags_again(model.tags, model.trial)
         card = RunCard(
             id=new_run_id(),
             name=wanted.name or one_line(model.name),

@@ -22,20 +22,26 @@ def idle_keys(config: RunConfig, keys: Collection[str]) -> list[str]:
     # Weights that are given take the place of those that a pre-training run would make.
     meant = dict.fromkeys([*keys, *(["pretrain.epochs"] if "init.weights" in keys else [])])
     for key in meant:
-        if why := _switched_off(config, key) or _without_weights(config, key):
-            told.append(f"{key}={format_value(value_of(config, key))} has no effect where {why}")
+        if why := why_idle(config, key):
+            told.append(f"{key}={format_value(value_of(config, key))} {why}")
     decides_length = any(key == "epochs" or key.startswith("schedule.") for key in keys)
     if decides_length and (idle := config.schedule.idle(config.epochs)):
         told.append(idle)
     return told
 
 
+def why_idle(config: RunConfig, key: str) -> str:
+    """That a key has no effect in a config, and by what; "" where it has one."""
+    why = _switched_off(config, key) or _without_weights(config, key)
+    return f"has no effect where {why}" if why else ""
+
+
 def _switched_off(config: RunConfig, key: str) -> str:
     """How the key that a key is of switches it off; "" where it does not."""
-    switch = config_keys()[key].part_of
-    if not switch or (off := value_of(config, switch)) not in _OFF:
+    about = config_keys().get(key)  # those of other tasks than training are not described
+    if about is None or not about.part_of or (off := value_of(config, about.part_of)) not in _OFF:
         return ""
-    return f"{switch} is {format_value(off) or 'empty'}"
+    return f"{about.part_of} is {format_value(off) or 'empty'}"
 
 
 def _without_weights(config: RunConfig, key: str) -> str:

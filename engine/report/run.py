@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,12 +178,16 @@ def _pulse(page: RunPage) -> Text:
     return Text(", ".join(parts))
 
 
-def failure(row: RunRow) -> Text | None:
-    """Why a run failed or was lost, with its traceback; None for every other run."""
+def failure(row: RunRow, width: int | None = None) -> Text | None:
+    """Why a run failed or was lost, in lines of at most `width` characters (None: no limit), with its
+    traceback, whose lines stay as they are; None for every other run."""
     if row.status not in ("failed", "lost"):
         return None
     told = f"{row.cause or row.status}: {block(row.message) or 'no message'}"
-    lines = [Text(line, "bold red") for line in told.splitlines()]
+    message = told.splitlines()
+    if width is not None:
+        message = [part for line in message for part in textwrap.wrap(line, max(20, width)) or [""]]
+    lines = [Text(line, "bold red") for line in message]
     lines += [Text("  " + line) for line in row.traceback.rstrip().splitlines()]
     return as_lines(lines)
 

@@ -12,13 +12,11 @@ from engine.report.compare import ComparedRun, Comparison, Entry
 from engine.report.short_names import ShortNames
 from engine.tasks import TASKS
 from seg_tui.compare.choice import Choice
-from seg_tui.palette import BETTER, CURVE_PALETTES, WORSE, curve_color, legible
+from seg_tui.palette import BETTER, CURVE_PALETTES, OF_TEXT, WORSE, curve_color, legible
 from seg_tui.series import epoch_curve, mean_curve
 from seg_tui.widgets.curves import Curve
 
 LONGEST_NAME = 28
-_OF_TEXT = 4.5
-"""The contrast that WCAG 2.2 (success criterion 1.4.3) asks of text."""
 
 
 class Drawing:
@@ -51,12 +49,12 @@ class Drawing:
     def styles(self, background: str) -> dict[str, str]:
         """Rich styles of verdicts and letters, for tables on a background ("#rrggbb")."""
         styles = {
-            "better": legible(BETTER, background, _OF_TEXT),
-            "worse": legible(WORSE, background, _OF_TEXT),
+            "better": legible(BETTER, background, OF_TEXT),
+            "worse": legible(WORSE, background, OF_TEXT),
             "": "dim",
         }
         for place, entry in enumerate(self.comparison.entries):
-            styles[entry.letter] = f"bold {legible(self._color(place), background)}"
+            styles[entry.letter] = f"bold {legible(self._color(place), background, OF_TEXT)}"
         return styles
 
     def _curves_of(self, place: int, entry: Entry) -> list[Curve]:

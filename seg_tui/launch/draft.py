@@ -20,6 +20,7 @@ from engine.config.described import (
     format_value,
     value_of,
 )
+from engine.config.idle import why_idle
 from engine.config.keys import ConfigError, with_values
 from engine.config.priority import MOST_PRIORITY
 from engine.config.recipes import RECIPES
@@ -75,10 +76,11 @@ class Card:
 @dataclass(frozen=True)
 class Checked:
     """What the engine says of a draft: its config, or None and what is wrong by key. A problem of no field is
-    under ""."""
+    under "". `idle` says of keys that were typed why they have no effect."""
 
     config: RunConfig | None
     problems: Mapping[str, str]
+    idle: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -137,7 +139,7 @@ class Draft:
     def check(self) -> Checked:
         """Ask the engine."""
         try:
-            return Checked(with_values(self.base, {**self.changes(), "data.root": self.data}), {})
+            config = with_values(self.base, {**self.changes(), "data.root": self.data})
         except ConfigError as error:
             problems: dict[str, str] = {}
             for line in error.problems:
@@ -145,6 +147,7 @@ class Draft:
                 known = key in form_keys()
                 problems.setdefault(key if known else "", rest if known else line)
             return Checked(None, problems)
+        return Checked(config, {}, {key: why for key in self.changes() if (why := why_idle(config, key))})
 
     def _reference(self) -> RunConfig:
         """The config before anything was typed, but with the chosen model and the like."""

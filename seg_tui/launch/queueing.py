@@ -15,10 +15,11 @@ from engine.config.run_config import RunConfig
 from engine.config.run_defaults import NO_DEFAULTS, RunDefaults, load_run_defaults
 from engine.data.catalog import DataError, scan, scan_images
 from engine.data.lessons import refuse_one_class
-from engine.plugins import usable_config, with_loaded
+from engine.plugins import with_loaded
 from engine.report.tables import data_size, duration
 from engine.requests.configs import check_runnable, check_steps, default_name, with_data_root
 from engine.requests.queueing import Place, enqueue
+from engine.requests.rerunning import config_again, tags_again
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import expanded
 from engine.store import RunRow, RunSummary, Store, StoreError
@@ -209,6 +210,7 @@ def read_origin(
                 root = str(stores.get().run(newest.id).config.get("data", {}).get("root", ""))
         return Origin(data=root, defaults=defaults)
     row = stores.get().run(like)
-    config, _ = usable_config(workspace.run_dir(row.id))
-    card = Card(name=one_line(row.name), experiment=one_line(row.experiment), tags=" ".join(row.tags))
+    config = config_again(workspace.run_dir(row.id))
+    tags = " ".join(tags_again(row.tags, row.trial))
+    card = Card(name=one_line(row.name), experiment=one_line(row.experiment), tags=tags)
     return Origin(config, card, config.data.root, defaults)

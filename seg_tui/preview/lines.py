@@ -50,7 +50,7 @@ def track_line(look: Look, playing: bool) -> Text:
         epoch = look.epoch_of(look.first)
         text.append(f"epoch {epoch}", style="bold")
         if len(look.epochs) > 1:
-            text.append(f" of {look.epochs[-1]}  ", style="dim")
+            text.append(f" of {look.epochs[-1]}  ")
             text.append_text(_points(look, epoch))
         if look.each_best:
             best = look.first.best_epoch
@@ -59,7 +59,7 @@ def track_line(look: Look, playing: bool) -> Text:
         text.append_text(_slider(look))
     evaluated = look.first.ranking
     if evaluated is not None and evaluated.images > len(look.samples):
-        text.append(f"  the worst {len(look.samples)} of {evaluated.images} evaluated images", style="dim")
+        text.append(f"  the worst {len(look.samples)} of {evaluated.images} evaluated images")
     for word in (["playing"] if playing else []) + (["flickering"] if look.flicker else []):
         text.append(f"  {word}", style="bold")
     return text

@@ -38,7 +38,7 @@ class CompareScreen(Acting):
 
     DEFAULT_CSS = """
     CompareScreen {
-        & > #problem { display: none; color: $error; padding: 0 1; height: auto; }
+        & > #problem { display: none; color: $text-error; padding: 0 1; height: auto; }
         & > #problem.shown { display: block; }
         & > Chart { height: 9fr; margin: 0 1; }
         &.-wide.-high > Chart { margin: 0; }

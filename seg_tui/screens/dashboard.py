@@ -27,13 +27,13 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widgets import Static
 
-from engine.report.waiting import UNDER_WAY
 from engine.store import RunSummary
 from seg_tui.acting import Acting
 from seg_tui.live import Snapshot
 from seg_tui.pane_reader import DetailLoaded, PaneReader
 from seg_tui.row_reader import RowReader, RowsRead
 from seg_tui.run_list import RunList
+from seg_tui.standing import how_things_stand, why_empty
 from seg_tui.table_views import TableViews
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.columns import column_named
@@ -50,9 +50,6 @@ LOW_LINES = 20
 
 TICK_SECONDS = 2.0
 """How often ages and heartbeats are looked at while nothing else happens."""
-
-HOW_TO_SEE_ARCHIVED = "x, then h shows archived runs, too"
-HOW_TO_SEE_RUNS = "escape clears the filter, / edits it"
 
 
 class Dashboard(Acting):
@@ -249,18 +246,9 @@ class Dashboard(Acting):
         self._reader.see(snapshot)
 
     def _show_runs(self, snapshot: Snapshot) -> None:
-        self.table.show(snapshot, self.filter.matching, self._why_empty(snapshot))
+        matching = self.filter.matching
+        self.table.show(snapshot, matching, why_empty(snapshot, matching, self.filter.why_none))
         self._say_title()
-
-    def _why_empty(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """What is said where the table shows none of the runs that there are."""
-        if why := self.filter.why_none:
-            return why, HOW_TO_SEE_RUNS
-        matching, runs = self.filter.matching, snapshot.runs
-        found = [runs[run_id] for run_id in (runs if matching is None else matching & runs.keys())]
-        if not found or not all(run.archived for run in found):
-            return ()
-        return f"All runs{'' if matching is None else ' that match'} are archived.", HOW_TO_SEE_ARCHIVED
 
     def _tick(self) -> None:
         if time.monotonic() - self._painted < TICK_SECONDS / 2 or self.app.screen is not self:
@@ -270,28 +258,10 @@ class Dashboard(Acting):
 
     @on(RunTable.Changed)
     def _say_title(self) -> None:
-        runs = self.tui.snapshot.runs.values()
-        active = sum(run.status in UNDER_WAY for run in runs)
-        queued = sum(run.status == "queued" for run in runs)
-        waits = self.tui.snapshot.unattended > 0
-        marked, hidden = len(self.table.runs.marked), 0
-        if marked:
-            hidden = len(self.table.runs.marked - {run.id for run in self.table.runs.ordered})
-        parts = [
-            "read-only" if self.tui.read_only or self.tui.snapshot.read_only else "",
-            f"view {self._views.name}" if self._views.name else "",
-            f"{marked} marked" + (f", {hidden} of them hidden" if hidden else "") if marked else "",
-            "follows the newest" if self.table.runs.following else "",
-            f"by {'all but the seed' if self.table.runs.grouping == 'variant' else self.table.runs.grouping}"
-            if self.table.runs.grouping
-            else "",
-            f"{active} running" if active else "",
-            f"{queued} queued" + (", no agent running: A starts one" if waits else "") if queued else "",
-            f"{archived} archived" if (archived := sum(run.archived for run in runs)) else "",
-            "1 run" if len(runs) == 1 else f"{len(runs):,} runs",
-        ]
-        right = " · ".join(part for part in parts if part)
-        self.query_one(TitleBar).say(str(self.tui.workspace.root), right)
+        stands = how_things_stand(
+            self.tui.snapshot, self.table.runs, self._views.name, bool(self.tui.read_only)
+        )
+        self.query_one(TitleBar).say(str(self.tui.workspace.root), stands)
 
     # ------------------------------------------------------------------ the run under the cursor
 

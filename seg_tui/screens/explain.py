@@ -56,6 +56,7 @@ class ExplainScreen(Acting):
         & #by-key { layout: horizontal; height: 1fr; }
         & #of-all { width: 46; height: 1fr; background: $surface; }
         & #factors { height: auto; max-height: 60%; background: $surface; border: none; padding: 0 1; }
+        & #factors > .option-list--option-disabled { color: $text-muted; }
         & #notes { height: 1fr; margin-top: 1; }
         & #of-key { width: 1fr; height: 1fr; padding: 0 1; }
         & #key-line { height: 1; }
@@ -252,7 +253,7 @@ def _line(importance: float | None, title: str, trend: str) -> Text:
     line.append(f"{percent(importance):>5}  ", "bold")
     line.append(thin_bar(importance, _BAR).ljust(_BAR))
     line.append(f"  {one_line(title)}")
-    return line.append(f"  {trend}" if trend else "", "dim")
+    return line.append(f"  {trend}" if trend else "")
 
 
 def _configs(explanation: Explanation, width: int) -> Text:

@@ -20,7 +20,8 @@ class LogScreen(Screen[None]):
     """A run's whole log, with search; it stays at the end until one scrolls up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "app.pop_screen", "back", key_display="esc"),
+        Binding("escape", "app.pop_screen", "back", key_display="esc"),
+        Binding("q", "app.pop_screen", "back", show=False),
         Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
     ]
 

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Static, TabbedContent, TabPane
+from textual.widgets import TabbedContent, TabPane
 
 from engine.report.reproduction import reproduction_line
 from engine.report.run import failure, heading
@@ -37,9 +37,13 @@ from seg_tui.series import Score, epochs_in_order
 from seg_tui.widgets.bars import KeyBar, TitleBar, TroubleLine
 from seg_tui.widgets.chart_grid import ChartGrid, LoadGrid
 from seg_tui.widgets.class_table import ClassTable, Scored
+from seg_tui.widgets.clipped import Clipped
 from seg_tui.widgets.log_pager import LogPager
 from seg_tui.widgets.panes import pane
 from seg_tui.widgets.text_pane import TextPane
+
+MOST_OF_HEADING = 6
+"""So many lines above the tabs say how the run fares and what people call it."""
 
 TICK_SECONDS = 1.0
 """How often heartbeat and log are looked at while the run is under way."""
@@ -91,7 +95,7 @@ class RunScreen(Acting):
 
     DEFAULT_CSS = """
     RunScreen {
-        & #run-heading { height: auto; max-height: 6; padding: 0 1; }
+        & #run-heading { padding: 0 1; }
         & TabbedContent { height: 1fr; }
         & TabPane { padding: 0; height: 1fr; }
         & ContentSwitcher { height: 1fr; }
@@ -149,7 +153,7 @@ class RunScreen(Acting):
         run = self.tui.snapshot.runs.get(self.run_id)
         yield TitleBar()
         yield TroubleLine()
-        yield pane(Static(id="run-heading", markup=False), "Status")
+        yield pane(Clipped(MOST_OF_HEADING, id="run-heading"), "Status")
         with TabbedContent(initial=_first_tab(run)):
             with TabPane(TABS["curves"], id="curves"):
                 yield ChartGrid()
@@ -247,7 +251,7 @@ class RunScreen(Acting):
 
     @on(RunUnreadable)
     def tell_problem(self, message: RunUnreadable) -> None:
-        self.query_one("#run-heading", Static).update(Text(message.problem, "bold red"))
+        self.query_one("#run-heading", Clipped).say(Text(message.problem, "bold red"))
         self._read_done()
 
     def _read_done(self) -> None:
@@ -264,16 +268,16 @@ class RunScreen(Acting):
         if detail is None:
             return
         page = page_of(detail, self.run_dir.path, self.tui.now())
-        # Its first line, id and name, is in the title bar.
-        lines = list(heading(page).split("\n"))[1:]
+        # Its first line, id and name, is in the title bar; the last may be a note of many lines.
+        _, state, *lines = heading(page).split("\n")
         if page.reproduction is not None:
-            lines.append(reproduction_line(page.reproduction))
+            lines.insert(0, reproduction_line(page.reproduction))
         elif isinstance(detail.reproduction, str) and detail.reproduction:
-            lines.append(Text(detail.reproduction, "yellow"))
-        text = Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
-        head = self.query_one("#run-heading", Static)
-        if str(head.content) != text.plain:
-            head.update(text)
+            lines.insert(0, Text(detail.reproduction, "yellow"))
+        text = Text("\n").join([state, *lines])
+        head = self.query_one("#run-heading", Clipped)
+        if head.text != text.plain:
+            head.say(text)
         row, palette = detail.row, self.tui.settings.curves
         match self.tab:
             case "curves":
@@ -291,9 +295,10 @@ class RunScreen(Acting):
             case "events":
                 self._text("events", lambda width: events_text(detail.events, width))
             case "failure":
-                told = failure(row) or Text("the run has not failed", "dim")
                 # What went wrong is the last line of a traceback.
-                self.query_one("#failure-text", TextPane).show(lambda width: told, at_end=True)
+                self.query_one("#failure-text", TextPane).show(
+                    lambda width: failure(row, width) or Text("the run has not failed", "dim"), at_end=True
+                )
             case "config":
                 self._text("config", lambda width: config_text(row, width))
             case "files" if self.files is not None:

@@ -39,12 +39,12 @@ class SettingsScreen(ModalScreen[None]):
         & Horizontal { height: auto; }
         & .name { width: 20; text-style: bold; }
         & Select, & Input, & Choice { width: 1fr; }
-        & Select:focus > SelectCurrent { background: $primary; }
+        & Select:focus > SelectCurrent { background: $block-cursor-background; }
         & Select:focus > SelectCurrent Static#label { color: $block-cursor-foreground; text-style: bold; }
         &:ansi Select:focus > SelectCurrent { background: ansi_default; }
         &:ansi Select:focus > SelectCurrent Static#label { color: ansi_default; text-style: bold reverse; }
         & Ticks { width: 1fr; height: auto; border: none; padding: 0; background: $surface; }
-        & #wrong { color: $error; height: auto; }
+        & #wrong { color: $text-error; height: auto; }
         & .saved { color: $text-muted; }
     }
     """

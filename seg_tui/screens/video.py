@@ -77,7 +77,7 @@ class VideoScreen(Screen[None]):
     DEFAULT_CSS = """
     VideoScreen {
         #place { height: 1; padding: 0 1; }
-        #problem { height: auto; max-height: 3; padding: 0 1; color: $warning; }
+        #problem { height: auto; max-height: 3; padding: 0 1; color: $text-warning; }
         Room { width: 1fr; height: 1fr; margin: 0 1; }
     }
     """
@@ -255,7 +255,7 @@ def place_line(at: float, length: float, playing: bool, width: int) -> Text:
     text = Text(no_wrap=True)
     text.append("playing" if playing else "paused ", style="bold" if playing else "")
     text.append(f"  {told_time(at)}", style="bold")
-    text.append(f" of {told_time(length)}  ", style="dim")
+    text.append(f" of {told_time(length)}  ")
     room = max(5, width - text.cell_len)
     done = min(room - 1, int(at / length * room)) if length > 0 else 0
     text.append("━" * done)

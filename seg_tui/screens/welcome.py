@@ -54,7 +54,7 @@ class Welcome(ModalScreen[str], WaitsForTop):
         & ProgressBar { display: none; margin: 1 0 0 0; }
         & Bar { width: 40; }
         & #demo-says { height: auto; color: $text-muted; }
-        & #demo-says.wrong { color: $error; text-style: bold; }
+        & #demo-says.wrong { color: $text-error; text-style: bold; }
         &.busy ProgressBar { display: block; }
     }
     """

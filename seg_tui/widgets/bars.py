@@ -84,7 +84,8 @@ class TroubleLine(Static):
     DEFAULT_CSS = """
     TroubleLine {
         display: none; height: auto; padding: 0 1;
-        background: $warning; color: $background; text-style: bold;
+        background: $warning; color: auto; text-style: bold;
+        &:ansi { color: $background; }
         &.shown { display: block; }
     }
     """

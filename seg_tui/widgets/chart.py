@@ -41,7 +41,7 @@ class Chart(Widget, can_focus=True):
     DEFAULT_CSS = """
     Chart { height: 1fr; min-height: 4; }
     Chart > .chart--axis { color: $foreground 35%; }
-    Chart > .chart--label { color: $foreground 60%; }
+    Chart > .chart--label { color: $foreground 70%; }
     Chart > .chart--title { color: $foreground; text-style: bold; }
     Chart > .chart--cursor { color: $text-accent; }
     Chart > .chart--shared { color: $foreground; text-style: bold; }

@@ -23,9 +23,11 @@ class Choice(Widget, can_focus=True):
         height: 1;
         color: $text-muted;
         & > .choice--chosen { color: $foreground; background: $panel; text-style: bold; }
-        &:focus > .choice--chosen { color: $background; background: $primary; }
+        &:focus > .choice--chosen { color: $block-cursor-foreground; background: $block-cursor-background; }
         &:ansi > .choice--chosen { text-style: bold reverse; }
-        &:ansi:focus > .choice--chosen { text-style: bold reverse underline; }
+        &:ansi:focus > .choice--chosen {
+            color: $background; background: $primary; text-style: bold reverse underline;
+        }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"choice--chosen"}

@@ -12,7 +12,7 @@ from textual.reactive import reactive
 
 from engine.report.tables import Cell, Column, score, sparkline, text_table, thin_bar
 from engine.store import EpochRow, EvaluationRow
-from seg_tui.palette import BETTER, CURVES, WORSE, legible
+from seg_tui.palette import BETTER, CURVES, OF_TEXT, WORSE, legible
 from seg_tui.widgets.text_pane import TextPane
 
 _EPOCH_WIDTH = 8
@@ -166,7 +166,7 @@ class ClassTable(TextPane):
             return "-", "dim"
         if abs(change) < 5e-5:
             return "0.0000", "dim"
-        return f"{change:+.4f}", legible(BETTER if change > 0 else WORSE, self._background)
+        return f"{change:+.4f}", legible(BETTER if change > 0 else WORSE, self._background, OF_TEXT)
 
     @property
     def _background(self) -> str:

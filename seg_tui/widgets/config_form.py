@@ -53,7 +53,7 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         & > .section.hidden { display: none; }
         & > .config-form--label { color: $foreground; }
         & > .config-form--rule { color: $foreground 21.4%; }
-        & > .config-form--changed { color: $primary; text-style: bold; }
+        & > .config-form--changed { color: $text-primary; text-style: bold; }
         & > .config-form--wrong { color: $text-error; }
     }
     """
@@ -238,7 +238,9 @@ class ConfigForm(VerticalScroll, inherit_bindings=False):
         self.post_message(self.Judged(typed))
 
     def _told(self, key: str) -> str:
-        """What is known of a value, such as the size of an encoder."""
+        """What is known of a value: that it has no effect, or such as the size of an encoder."""
+        if key in self.checked.idle:
+            return self.checked.idle[key]
         about = config_keys()[key]
         if about.forms:
             about = about.of(self.draft.variant(key.partition(".")[0]))

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from rich.cells import cell_len
+from textual import events, on, work
 from textual.app import ComposeResult
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 from textual.worker import get_current_worker
@@ -28,18 +29,28 @@ SETTLE_SECONDS = 0.12
 """How long nobody types before the database is asked."""
 
 
-class FilterLine(Horizontal):
+class FilterLine(Vertical):
     """Hidden until it is opened. What is wrong with a query is said beside it, in the engine's words; the
-    last one that was right holds meanwhile."""
+    last one that was right holds meanwhile.
+
+    It is one line whatever is said: what has no room beside the query lies over what is below while the query
+    is typed, so that the table stays where it is."""
 
     DEFAULT_CSS = """
     FilterLine {
-        height: auto; display: none; background: $surface; padding: 0 1;
+        height: 1; display: none; background: $surface;
         &.shown { display: block; }
-        & > #filter-label { width: auto; text-style: bold; }
-        & > #filter-query { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
-        & > #filter-says { width: 3fr; height: auto; max-height: 3; padding: 0 0 0 2; color: $text-muted; }
-        & > #filter-says.wrong { color: $error; text-style: bold; }
+        & > #filter-line { height: 1; padding: 0 1; }
+        & #filter-label { width: auto; text-style: bold; }
+        & #filter-query { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
+        & #filter-says { width: 3fr; height: 1; padding: 0 0 0 2; color: $text-muted; }
+        & #filter-says { text-wrap: nowrap; text-overflow: ellipsis; }
+        & > #filter-more {
+            overlay: screen; display: none; height: auto; max-height: 3; padding: 0 1 0 3;
+            background: $surface; color: $text-muted;
+        }
+        & > #filter-more.needed { display: block; }
+        & #filter-says.wrong, & > #filter-more.wrong { color: $text-error; text-style: bold; }
     }
     """
 
@@ -74,15 +85,14 @@ class FilterLine(Horizontal):
         self._store = store
         self._snapshot = Snapshot()
         self._query = ""
+        self._said = HINT
 
     def compose(self) -> ComposeResult:
-        yield Static("/ ", id="filter-label", markup=False)
-        yield Input(
-            id="filter-query",
-            compact=True,
-            placeholder="dice>0.6 (tag:night or name~^unet) not status=failed",
-        )
-        yield Static(HINT, id="filter-says", markup=False)
+        with Horizontal(id="filter-line"):
+            yield Static("/ ", id="filter-label", markup=False)
+            yield Input(id="filter-query", compact=True, placeholder=EXAMPLE)
+            yield Static(HINT, id="filter-says", markup=False)
+        yield Static(id="filter-more", markup=False)
 
     @property
     def is_open(self) -> bool:
@@ -174,6 +184,19 @@ class FilterLine(Horizontal):
             self.post_message(self.Changed())
 
     def _say(self, text: str, wrong: bool = False) -> None:
-        says = self.query_one("#filter-says", Static)
-        says.set_class(wrong, "wrong")
-        says.update(text)
+        self._said = text
+        for says in ("#filter-says", "#filter-more"):
+            self.query_one(says).set_class(wrong, "wrong")
+        self._find_room()
+
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    @on(events.Resize)
+    def _find_room(self) -> None:
+        """Say it beside the query, or below it while the query is typed and there is no room beside it."""
+        beside, below = self.query_one("#filter-says", Static), self.query_one("#filter-more", Static)
+        is_short = cell_len(self._said) <= beside.content_size.width
+        goes_below = self.query_one(Input).has_focus and not is_short
+        beside.update("" if goes_below else self._said)
+        below.update(self._said)
+        below.set_class(goes_below, "needed")

@@ -165,7 +165,7 @@ class LabelImage(Widget, can_focus=True):
         width: 1fr;
         color: $text-muted;
         & > .label-image--title { color: $foreground; }
-        & > .label-image--current { color: $primary; text-style: bold; }
+        & > .label-image--current { color: $text-primary; text-style: bold; }
         & > .pixels { display: none; }
     }
     """

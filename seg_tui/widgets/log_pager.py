@@ -9,7 +9,6 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.text import Text
 from textual import on, work
-from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -67,9 +66,10 @@ class LogLines(ScrollView, can_focus=True):
 
     DEFAULT_CSS = """
     LogLines { height: 1fr; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
-    LogLines > .log--match { background: $warning; color: $background; }
+    LogLines > .log--match { background: $warning; color: auto; }
+    LogLines:ansi > .log--match { color: $background; }
     LogLines > .log--found { background: $boost; text-style: bold; }
-    LogLines > .log--bad { color: $error; }
+    LogLines > .log--bad { color: $text-error; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log--match", "log--found", "log--bad"}
 
@@ -140,7 +140,7 @@ class LogPager(Vertical):
             tooltip="Search the whole log, ignoring case",
             priority=True,  # what is typed right behind it is searched for, and no key of the log
         ),
-        Binding("escape", "close_search", show=False),
+        Binding("escape", "close_search", "close search", key_display="esc"),
         Binding("n", "found(1)", "next match", show=False, tooltip="Next match"),
         Binding("N", "found(-1)", "previous match", show=False, tooltip="Previous match"),
         Binding("F", "follow", "follow", tooltip="Follow the end of the log, or stop following"),
@@ -188,7 +188,12 @@ class LogPager(Vertical):
         self.screen.set_focus(box)  # now, not when the keys that wait were dealt with
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action != "search" or self.screen.focused is not self.query_one("#log-search", Input)
+        """While one types what to search for, "/" is a letter and escape closes the line; else escape means
+        what it means on the screen."""
+        box = self.query_one("#log-search", Input)
+        if action == "close_search":
+            return box.has_class("shown")
+        return action != "search" or self.screen.focused is not box
 
     @on(Input.Submitted, "#log-search")
     def search_for(self, event: Input.Submitted) -> None:
@@ -202,10 +207,7 @@ class LogPager(Vertical):
         self.view.refresh()
 
     def action_close_search(self) -> None:
-        box = self.query_one("#log-search", Input)
-        if not box.has_class("shown"):
-            raise SkipAction  # escape then means what it means on the screen
-        box.remove_class("shown")
+        self.query_one("#log-search", Input).remove_class("shown")
         self.view.focus()
 
     def action_found(self, by: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from socket import gethostname
 
@@ -19,6 +20,11 @@ from seg_tui.widgets.still import Still
 
 READ_SECONDS = 2.0
 BAR_CELLS = 8
+MOST_LINES = 4
+"""More GPUs than this stand side by side."""
+GAP = 2
+ROOM_OF_BAR, ROOM_OF_MEMORY = 50, 30
+"""Columns of GPUs that are narrower do without a bar, or without memory: who has the GPU says more."""
 
 
 class LoadRead(Message):
@@ -33,10 +39,11 @@ class LoadRead(Message):
 
 
 class Meters(Still):
-    """One line a GPU, or one for processors and memory where there is none."""
+    """One line a GPU, several GPUs a line where there are many; one for processors and memory where there is
+    none."""
 
     DEFAULT_CSS = """
-    Meters { height: auto; max-height: 4; background: $surface; color: $foreground; padding: 0 1; }
+    Meters { height: auto; background: $surface; color: $foreground; padding: 0 1; }
     """
 
     def __init__(self, reader: LoadReader | None = None, id: str | None = None) -> None:
@@ -87,6 +94,9 @@ def held_by(runs: Mapping[str, RunSummary], host: str) -> dict[str, list[RunSumm
 
 def load_text(load: Load, holders: Mapping[str, Sequence[RunSummary]], width: int) -> Text:
     """The strip for a width in characters; what there is no room for is left out, the holder last."""
+    side_by_side = math.ceil(len(load.gpus) / MOST_LINES)
+    if side_by_side > 1:
+        return _gpu_grid(load.gpus, holders, width, side_by_side)
     lines = [_gpu_line(gpu, holders.get(f"cuda:{gpu.index}", ()), width) for gpu in load.gpus]
     if not load.gpus:
         everyone = {run.id: run for runs in holders.values() for run in runs}
@@ -105,6 +115,29 @@ def _gpu_line(gpu: Gpu, holders: Sequence[RunSummary], width: int) -> Text:
     return _line(meter, parts, holders)
 
 
+def _gpu_grid(
+    gpus: Sequence[Gpu], holders: Mapping[str, Sequence[RunSummary]], width: int, columns: int
+) -> Text:
+    """GPUs in some columns, each with how busy it is, its memory in use, and which run has it."""
+    room = max(1, (width - GAP * (columns - 1)) // columns)
+    label = max(len(f"cuda:{gpu.index}") for gpu in gpus)
+    cells = []
+    for gpu in gpus:
+        share = None if gpu.utilisation is None else gpu.utilisation / 100
+        name = f"cuda:{gpu.index}"
+        cell = _meter(name.ljust(label), share) if room >= ROOM_OF_BAR else _percent(name.ljust(label), share)
+        held = holders.get(name, ())
+        if gpu.memory_used is not None and room >= ROOM_OF_MEMORY:
+            cell.append(f"  {data_size(gpu.memory_used):>8}")
+        cell.append("  ").append(", ".join(run.name for run in held) or "free", "bold" if held else "dim")
+        cell.truncate(room, overflow="ellipsis", pad=True)
+        cells.append(cell)
+    rows = math.ceil(len(cells) / columns)
+    gap = Text(" " * GAP)
+    lines = [gap.join(cells[row::rows]) for row in range(rows)]
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+
+
 def _machine_line(load: Load, holders: Sequence[RunSummary], width: int) -> Text:
     cores = f"CPU {load.cores} cores" if width >= 100 else "CPU"
     memory = _memory(load.memory_used, load.memory_total, "memory ")
@@ -114,7 +147,11 @@ def _machine_line(load: Load, holders: Sequence[RunSummary], width: int) -> Text
 def _meter(label: str, share: float | None) -> Text:
     drawn = thin_bar(share, BAR_CELLS)
     text = Text(f"{label}  ").append(drawn, "cyan").append("─" * (BAR_CELLS - len(drawn)), "dim")
-    return text.append("   - %" if share is None else f" {round(share * 100):3d} %")
+    return text.append_text(_percent("", share))
+
+
+def _percent(label: str, share: float | None) -> Text:
+    return Text(label + ("   - %" if share is None else f" {round(share * 100):3d} %"))
 
 
 def _memory(used: int | None, total: int | None, label: str = "") -> str:

@@ -24,7 +24,7 @@ from seg_tui.widgets.still import Still
 from seg_tui.widgets.tail import Tail, wrapped
 
 if TYPE_CHECKING:
-    from engine.store import CorruptionRow, CrfRow
+    from engine.store import CorruptionRow, CrfRow, RunRow
 
 View = Literal["overview", "classes", "log", "config"]
 VIEWS: tuple[View, ...] = ("overview", "classes", "log", "config")
@@ -261,9 +261,9 @@ def result_text(detail: Detail, width: int) -> Text:
     row, found = detail.row, detail.found
     number = outcome(row)
     if number is None and found == Results():
-        return Text(f"nothing has been measured yet: {row.status}, {done(row)}", "dim", no_wrap=True)
+        return Text(f"nothing has been measured yet: {_how_far(row)}", "dim", no_wrap=True)
     text = Text(no_wrap=True)
-    text.append(f"{row.status}, {done(row)}" if number is None else worded(number), "bold")
+    text.append(_how_far(row) if number is None else worded(number), "bold")
     if number is not None and number.is_count:
         for path in TASKS[row.task].files(row, detail.folder).values():
             text.append(f"\n{path}", "dim")
@@ -297,6 +297,11 @@ def result_text(detail: Detail, width: int) -> Text:
 
         text.append("\n").append_text(environment_text(found.environments, width))
     return text
+
+
+def _how_far(row: RunRow) -> str:
+    """The status and, once a worker has counted what there is to do, how much of it is done."""
+    return f"{row.status}, {done(row)}" if row.steps else row.status
 
 
 def _crf_parts(rows: Sequence[CrfRow]) -> list[str]:

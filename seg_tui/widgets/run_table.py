@@ -56,13 +56,16 @@ class RunTable(ScrollView, can_focus=True):
         overflow-x: hidden;
         overflow-y: auto;
         scrollbar-size-vertical: 1;
-        &:focus > .run-table--cursor { background: $primary; color: $background; text-style: bold; }
+        &:focus > .run-table--cursor {
+            background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold;
+        }
         & > .run-table--cursor { background: $surface-lighten-2; color: $foreground; }
         & > .run-table--head { background: $surface; color: $text-muted; text-style: bold; }
         & > .run-table--group { background: $surface; text-style: bold; }
         & > .run-table--marked { background: $surface; text-style: bold; }
-        & > .run-table--sign { color: $accent; text-style: bold; }
+        & > .run-table--sign { color: $text-accent; text-style: bold; }
         &:ansi > .run-table--cursor { text-style: reverse; }
+        &:ansi:focus > .run-table--cursor { background: $primary; color: $background; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

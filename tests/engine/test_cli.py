@@ -604,5 +604,8 @@ def test_a_rerun_of_a_trial_is_not_the_best_of_its_search(
     import_made_up_run(
         workspace, "aaaa1111", finished_journal(), config=config, trial=0, tags=("best", "night")
     )
-    assert seg("rerun aaaa1111 --queue").status == 0
+    assert (
+        "note: ema.use=raw has no effect where ema.decay is 0"
+        in seg("rerun aaaa1111 ema.use=raw --queue").err.splitlines()
+    )
     assert [run["tags"] for run in seg("runs --status queued --json").json] == [["night"]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from textual.events import Key
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from engine.requests.lifecycle import set_tags
 from engine.store import Store, StoreError
@@ -102,6 +102,19 @@ async def test_delete_asks_and_only_y_deletes(workspace: Workspace) -> None:
         await told(app, pilot, "unet-seed1: deleted")
         await until(pilot, lambda: "aaaa0001" not in app.snapshot.runs)
     assert not folder.exists()
+
+
+async def test_who_needs_a_run_is_part_of_the_question_whether_to_delete_it(workspace: Workspace) -> None:
+    add(workspace, "eeee0000", None, {"distill.from": "../aaaa0001/checkpoints/best.pt"}, name="student")
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        shown = str(app.screen.query_one(Static).visual)
+        assert "needed by eeee0000 student (its teacher; queued), which cannot go on without it" in shown
+        await pilot.press("n")
+        await press_on(app, pilot, "aaaa0002", "d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "needed by" not in screen_text(app)
 
 
 async def test_a_living_run_is_not_deleted_nor_any_that_are_marked_with_it(workspace: Workspace) -> None:
@@ -348,7 +361,8 @@ async def test_each_command_in_the_menu_gets_the_run_and_what_was_typed(
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         asked.append(command[command.index("--workspace") + 2 :])
         told = f'{{"event":"queued","run":"ffff0000","name":"queued by {asked[-1][0]}"}}\n'
-        return subprocess.CompletedProcess(command, 0, told, "")
+        noted = "agent 7 starts them\nnote: the data has its own classes\n"
+        return subprocess.CompletedProcess(command, 0, told, noted)
 
     monkeypatch.setattr("seg_tui.commands.subprocess.run", run)
     async with opened(workspace) as (app, pilot):
@@ -366,7 +380,7 @@ async def test_each_command_in_the_menu_gets_the_run_and_what_was_typed(
             assert app.screen.query_one(Input).value == usual
             app.screen.query_one(Input).value = typed
             await pilot.press("enter")
-            await told(app, pilot, f"queued: queued by {name}")
+            await told(app, pilot, f"queued: queued by {name}\nnote: the data has its own classes")
     assert asked == [
         ["ood", "aaaa0001", "--ood-data", str(Path("~/far away").expanduser()), "--queue", "--json"],
         ["robustness", "aaaa0001", "--split", "test", "--queue", "--json"],

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 from textual.app import App, ComposeResult
+from textual.theme import BUILTIN_THEMES, Theme
 
-from seg_tui.palette import CURVES, _luminance, legible
+from seg_tui.palette import CURVES, _luminance, legible, with_legible_text
 from seg_tui.widgets.chart import Chart, Curve
 from seg_tui.widgets.curves import log_ticks, reading, tick_labels, ticks, time_label, time_ticks
 from seg_tui.widgets.plot import smoothed
@@ -136,6 +137,19 @@ def test_every_curve_can_be_told_from_the_background(background: str) -> None:
     for color in CURVES:
         lights = sorted([_luminance(legible(color, background)), _luminance(background)])
         assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 3
+
+
+@pytest.mark.parametrize("theme", BUILTIN_THEMES.values(), ids=BUILTIN_THEMES.keys())
+def test_text_and_cursor_can_be_read_in_every_theme(theme: Theme) -> None:
+    variables = with_legible_text(theme.to_color_system().generate())
+    if not variables["panel"].startswith("#"):
+        assert variables == theme.to_color_system().generate(), "the terminal's own colours"
+        return
+    inks = [f"text-{ink}" for ink in ("primary", "secondary", "success", "warning", "error", "accent")]
+    pairs = [(ink, ground) for ink in inks for ground in ("background", "surface", "panel")]
+    for ink, ground in [*pairs, ("block-cursor-foreground", "block-cursor-background")]:
+        lights = sorted(_luminance(variables[name]) for name in (ink, ground))
+        assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5, (ink, ground)
 
 
 # ---------------------------------------------------------------------- the widget

@@ -16,6 +16,7 @@ from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.widgets import Input
 
+from engine.host.load import Gpu, Load
 from engine.host.occupancy import DeviceState
 from engine.host.processes import identify
 from engine.report.waiting import in_line, waits_of, why_it_waits
@@ -28,7 +29,7 @@ from seg_tui.run_order import Line, Order
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Menu
 from seg_tui.widgets.bars import title_text
-from seg_tui.widgets.meters import held_by
+from seg_tui.widgets.meters import held_by, load_text
 from seg_tui.widgets.run_lines import run_cells
 from seg_tui.widgets.run_pane import RunPane
 from seg_tui.widgets.run_table import RunTable
@@ -220,6 +221,23 @@ async def test_a_filter_narrows_the_table_and_says_how_far(workspace: Workspace)
         assert table.runs.cursor_run.id == "aaaa0002"
         await pilot.press("slash", *"evaluation.every=1")
         await until(pilot, lambda: "evaluation.every is now" in screen_text(app))
+
+
+@pytest.mark.asyncio
+async def test_what_is_wrong_with_a_filter_is_told_in_full_and_moves_nothing(workspace: Workspace) -> None:
+    async with opened(workspace, (80, 24)) as (app, pilot):
+        table = app.screen.query_one(RunTable)
+        await pilot.press("slash")
+        await settled(pilot)
+        place = table.region
+        await pilot.press(*"dicce>0.6")
+        await until(pilot, lambda: "nor a config key; did you mean dice?" in screen_text(app))
+        assert table.region == place
+        await pilot.press("enter")
+        await until(pilot, lambda: table.has_focus)
+        assert table.region == place
+        assert "status" in run_lines(app)[1], "nothing lies over the table any more"
+        assert "dicce: is neither a field of a run" in screen_text(app)
 
 
 @pytest.mark.asyncio
@@ -573,6 +591,24 @@ def test_a_device_is_held_by_whom_it_was_given_to_on_this_machine(workspace: Wor
     alone = running._replace(id="cccc0002", slot="", device="cuda:0")
     holders = held_by({run.id: run for run in (running, elsewhere, alone)}, "box")
     assert holders == {"cuda:2": [running], "cuda:3": [running], "cuda:0": [alone]}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(("count", "lines"), [(1, 1), (4, 4), (8, 4), (16, 4)])
+def test_each_of_many_gpus_is_seen_with_the_run_that_has_it(
+    workspace: Workspace, width: int, count: int, lines: int
+) -> None:
+    with workspace.open_store() as store:
+        run = next(run for run in store.changes().runs if run.id == "cccc0000")
+    gpus = tuple(Gpu(i, "H100", 37, 300.0, 6 * 2**30, 80 * 2**30, 60) for i in range(count))
+    load = Load(gpus, cpu=0.4, cores=8, memory_used=1, memory_total=2)
+    text = load_text(load, {f"cuda:{count - 1}": [run]}, width).plain
+    shown = text.splitlines()
+    assert len(shown) == lines
+    assert all(len(line) <= width for line in shown) or count <= 4
+    assert all(f"cuda:{i} " in text for i in range(count))
+    held = next(line for line in shown if f"cuda:{count - 1} " in line)
+    assert held.partition(f"cuda:{count - 1} ")[2].split()[-1][:4] in ("lr-0", "lr…", "l…")
 
 
 @pytest.mark.asyncio

@@ -19,11 +19,14 @@ from textual.widgets import ContentSwitcher, Input
 
 from engine.cli.main import command_line as run_seg_engine
 from engine.config.described import differences
+from engine.config.idle import IdleKey
 from engine.config.keys import ConfigError
 from engine.config.recipes import RECIPES, get_recipe
 from engine.config.run_config import RunConfig
+from engine.config.sections import PluginFile
 from engine.data.synthetic import synthesize
 from engine.optimizers.builtin import AdamWConfig
+from engine.plugins import load_plugin
 from engine.requests.configs import resolve_config
 from engine.run.directory import RunCard
 from engine.store import Store, StoreError
@@ -196,6 +199,21 @@ async def test_a_value_out_of_bounds_is_told_at_its_field_in_the_engines_words(
     assert not row(screen, "batch_size").is_wrong
     assert "1 key differs from quick" in said(screen, "count")
     assert "batch_size=4" in said(screen, "command")
+
+
+async def test_a_key_that_has_no_effect_is_told_at_its_field_as_the_command_line_notes_it(
+    form: tuple[LaunchScreen, Pilot[None]], scenes: Path
+) -> None:
+    screen, pilot = form
+    await use_data(screen, pilot, scenes)
+    await put(screen, pilot, "loss.ohem_threshold", "0.6")
+    told = "has no effect where loss.ohem is 0"
+    await until(pilot, lambda: told in screen_text(screen.app))
+    assert not row(screen, "loss.ohem_threshold").is_wrong
+    with pytest.warns(IdleKey, match=rf"^loss.ohem_threshold=0.6 {told}$"):
+        resolve_config("quick", ["loss.ohem_threshold=0.6"], scenes)
+    await put(screen, pilot, "loss.ohem", "0.5")
+    await until(pilot, lambda: told not in screen_text(screen.app))
 
 
 async def test_nothing_is_queued_before_it_is_right_and_the_fault_gets_the_focus(
@@ -757,3 +775,21 @@ async def test_defaults_do_not_depend_on_a_database_that_can_be_asked(workspace:
 
     origin = read_origin(workspace, Locked(workspace), None, newest)
     assert (origin.data, origin.defaults.device) == ("", "cpu")
+
+
+async def test_a_run_like_another_takes_neither_the_place_in_its_search_nor_its_record_of_plugins(
+    workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.plugins._plugins", {})
+    plugin = tmp_path / "own.py"
+    plugin.write_text("# as it is now\n")
+    then = PluginFile(path=str(plugin), sha256="0" * 64)
+    made = {"data.root": str(scenes), "plugins": (then,)}
+    add(workspace, "eeee0000", None, made, trial=0, tags=("best", "night"))
+    origin = read_origin(workspace, SharedStore(workspace), "eeee0000", None)
+    assert origin.card.tags == "night"
+    assert origin.config is not None
+    with workspace.open_store() as store:
+        (card,) = queue_run(workspace, store, origin.config, Card(name="again"), first=False)
+    (now,) = workspace.run_dir(card.id).read_config().plugins or ()
+    assert now.sha256 == load_plugin(plugin).sha256

@@ -28,7 +28,7 @@ from seg_tui.widgets.text_pane import TextPane
 from tests.engine.made_up_runs import MadeUpJournal, epoch_event
 from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_gallery import add_detection, add_evaluation, add_with_gallery
-from tests.tui.made_up_workspace import NOW, add, learning_journal, running_journal
+from tests.tui.made_up_workspace import NOW, add, broken_journal, learning_journal, running_journal
 
 FINISHED, FAILED, RUNNING, QUEUED = "aaaa0000", "bbbb0000", "cccc0000", "dddd0000"
 EVALUATION, DETECTION = "eval0001", "deed0001"
@@ -75,6 +75,38 @@ async def test_a_failed_run_opens_at_its_traceback(workspace: Workspace) -> None
         text = screen_text(app)
         assert "out_of_memory: CUDA memory ran out; batch_size=16 fits" in text
         assert "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB" in text
+
+
+@pytest.mark.asyncio
+async def test_the_whole_message_of_a_failure_is_seen_on_a_small_screen(workspace: Workspace) -> None:
+    message = "the loss is NaN at step 1200 of epoch 31; a lower learning rate helps: optimizer.lr=0.0001"
+    journal = MadeUpJournal(NOW - 4000.0)
+    journal.begin()
+    journal.add(Failed(cause="diverged", message=message, traceback=""))
+    add(workspace, "eeee0000", journal, name="too fast")
+    async with run_screen(workspace, "eeee0000", (80, 24)) as (app, _, _):
+        assert f"diverged: {message}" in " ".join(screen_text(app).split())
+
+
+@pytest.mark.asyncio
+async def test_a_long_note_takes_six_lines_and_says_that_it_goes_on(workspace: Workspace) -> None:
+    add(workspace, "eeee0000", broken_journal(), name="noted", note="why it was made. " * 60)
+    async with run_screen(workspace, "eeee0000", (80, 24)) as (app, _, _):
+        lines = screen_text(app).splitlines()
+        assert lines[3].startswith(" note: why it was made.")
+        assert lines[6].rstrip().endswith("…")
+        assert lines[7].startswith(" Curves")
+
+
+@pytest.mark.asyncio
+async def test_escape_is_among_the_keys_of_a_log(workspace: Workspace) -> None:
+    async with run_screen(workspace, FINISHED) as (app, pilot, screen):
+        await to_tab(pilot, screen, "log")
+        await until(pilot, lambda: "esc back" in screen_text(app))
+        await pilot.press("slash")
+        await until(pilot, lambda: "esc close search" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "esc back" in screen_text(app))
 
 
 @pytest.mark.asyncio

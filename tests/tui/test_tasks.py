@@ -139,6 +139,7 @@ async def test_the_pane_shows_what_there_is_before_the_number_is_known(workspace
         shown = " ".join(screen_text(app).replace("│", " ").split())
         for line in ("Dice strongest so far", "none 0.8000", "noise 2 0.5000", "fog 2 0.3000"):
             assert line in shown
+        assert ", -" not in shown, "how much there is to do is not known"
 
 
 @pytest.mark.asyncio
