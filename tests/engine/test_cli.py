@@ -347,6 +347,7 @@ def test_an_experiment_may_be_called_what_a_filter_would_take_apart(
     assert f"experiment={name} does not match archived=false" in done.err
 
 
+@pytest.mark.usefixtures("two_runs")
 def test_runs_have_the_columns_of_a_view(seg: Command, workspace: Workspace) -> None:
     done = seg("runs dice --columns name,optimizer.lr,dice.road,tags,best --sort best")
     assert "No run matches dice." in done.err

@@ -307,7 +307,7 @@ def test_a_score_map_is_read_as_shares_or_its_fault_is_named(tmp_path: Path) -> 
     assert (shares[0, 0], shares[0, 31]) == (pytest.approx(0.3, abs=1e-4), pytest.approx(0.995, abs=1e-4))
     coloured = heat(shares)
     assert coloured[0, 31].sum() > coloured[0, 0].sum()
-    with pytest.raises(PictureError, match="is 32x16, its ground truth is 4x4"):
+    with pytest.raises(PictureError, match="is 16x32, its ground truth is 4x4"):
         read_score_map(tmp_path, "out__a", "energy", like[:4, :4])
     path = tmp_path / "scores" / "out__a_energy.png"
     path.write_bytes(path.read_bytes()[:60])

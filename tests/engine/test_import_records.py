@@ -240,7 +240,7 @@ def test_what_cannot_be_taken_is_one_line(seg: Command, workspace: Workspace, tm
     assert (
         "--metric nonsense: must be WHAT=NAME" in seg(f"db import {folder} --from csv --metric nonsense").err
     )
-    assert "add --from WHAT" in seg(f"db import {folder} --dice F1").err
+    assert "other programs; add --from" in seg(f"db import {folder} --dice F1").err
     assert imported(workspace) == []
     assert "task: imported is for records" in seg(f"run quick task=imported --data {tmp_path}").err
 

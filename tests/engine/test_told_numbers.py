@@ -63,7 +63,7 @@ def test_a_difference_keeps_of_how_many_the_mean_is() -> None:
 
 
 def test_detection_tells_it_for_each_of_its_means() -> None:
-    line = OodLine("A", "d", "pixel", "energy", 0.5, None, 0.25, runs=3, counts=(3, 0, 2))
+    line = OodLine("A", "d", "pixel", "energy", 0.5, None, 0.25, seeds=3, counts=(3, 0, 2))
     assert line.told == ["0.5000", "undefined", "0.2500 (n=2)"]
 
 
