@@ -139,7 +139,7 @@ async def test_settings_show_which_of_them_a_key_would_change(workspace: Workspa
         await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
         theme, curves = (app.screen.query_one(name, Select) for name in ("#theme", "#curves"))
         await until(pilot, lambda: app.focused is theme)
-        accent = Color.parse(app.get_css_variables()["primary"])
+        accent = Color.parse(app.get_css_variables()["block-cursor-background"])
         await pilot.press("tab")
         await settled(pilot)
         assert app.focused is curves
