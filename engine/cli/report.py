@@ -16,10 +16,11 @@ from engine.host.access import refuse_unwritable
 from engine.report.beyond import beyond_record
 from engine.report.commands import config_file
 from engine.report.compare_records import comparison_csv, comparison_record
-from engine.report.experiment import ReportedRun, config_toml, experiment_of, report_blocks
+from engine.report.experiment import experiment_of, report_blocks
 from engine.report.experiment_figures import draw_figures
 from engine.report.page import to_markdown
 from engine.report.page_html import to_html
+from engine.report.reported_runs import ReportedRun, config_toml
 from engine.report.runs import runs_csv
 from engine.run.files import replacing
 from engine.store import NOT_ARCHIVED, StoreError

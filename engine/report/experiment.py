@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from engine.config.files import to_toml
-from engine.config.keys import ConfigError, validate
 from engine.report.beyond import Findings, beyond_blocks, findings_of
-from engine.report.commands import command_lines
 from engine.report.compare import MOST_RUNS as MOST_ENTRIES
 from engine.report.compare import ComparedRun, Comparison, compare, made_again, same_but_for_the_seed
 from engine.report.compare_ood import corruption_block, corruptions_told, ood_block
-from engine.report.compare_page import classes_block, crf_blocks, keys_block, literature_block, numbers_block
+from engine.report.compare_page import classes_block, crf_blocks, literature_block, numbers_block
 from engine.report.environments import ABOUT, TITLE, environment_block, footnotes, told_apart
 from engine.report.generalisation import Away, generalisation_blocks, what_helped
-from engine.report.page import Block, Bullets, Cell, Code, Details, Heading, Marked, Picture, table, text
+from engine.report.page import Block, Bullets, Cell, Details, Heading, Marked, Picture, table, text
 from engine.report.pretraining import Held, held_against_scratch, pretraining_blocks
 from engine.report.published import literature_results
+from engine.report.reported_runs import ReportedRun, config_blocks, cost_blocks, repetition_blocks
 from engine.report.speed import SpeedPlot, contender, speed_blocks, speed_plot
 from engine.report.study import study_blocks
-from engine.report.tables import data_size, duration, large, score
-from engine.store import EvaluationRow, EventRow, RunRow
+from engine.report.tables import score
+from engine.store import RunRow
 from engine.tasks import TASKS, epochs_done, learns_classes
-
-MOST_CONFIGS = 30
-"""Of more runs the whole configs are files only."""
-
-
-@dataclass(frozen=True)
-class ReportedRun:
-    """All that is known of one run of the experiment."""
-
-    compared: ComparedRun
-    events: Sequence[EventRow]
-    evaluations: Sequence[EvaluationRow]
-
-    @property
-    def row(self) -> RunRow:
-        return self.compared.row
-
-    def last(self, event: str) -> dict[str, Any]:
-        """What its latest event of that kind says; nothing without one."""
-        found = [entry.payload for entry in self.events if entry.event == event]
-        return found[-1] if found else {}
 
 
 @dataclass(frozen=True)
@@ -129,9 +104,9 @@ def report_blocks(experiment: Experiment, pictures: Mapping[str, Picture]) -> li
     blocks += _robustness(experiment, pictures)
     blocks += _environments(experiment, pictures)
     blocks += _real_time(experiment, pictures)
-    blocks += [Heading("Speed"), *_speed(experiment)]
-    blocks += [Heading("Configuration"), *_configs(experiment)]
-    blocks += [Heading("How to reproduce it"), *_repetition(experiment)]
+    blocks += [Heading("Speed"), *cost_blocks(experiment.runs)]
+    blocks += [Heading("Configuration"), *config_blocks(experiment.runs, experiment.comparison)]
+    blocks += [Heading("How to reproduce it"), *repetition_blocks(experiment.runs)]
     return blocks
 
 
@@ -317,93 +292,3 @@ def speed_of(experiment: Experiment) -> SpeedPlot | None:
     runs = [run.compared for run in experiment.trainings]
     latencies = [row for run in runs for row in run.latencies]
     return speed_plot([contender(run.row) for run in runs], latencies) if latencies else None
-
-
-def _speed(experiment: Experiment) -> Iterator[Block]:
-    rows: list[list[Cell]] = []
-    for run in (run for run in experiment.runs if TASKS[run.row.task].learns):
-        row = run.row
-        seconds = sum(epoch.seconds or 0.0 for epoch in run.compared.epochs)
-        share = "-" if row.utilisation is None else f"{100 * row.utilisation:.0f} %"
-        rows.append(
-            [
-                row.name or row.id,
-                f"{row.device_name or row.device or '-'}, {row.precision or '-'}",
-                "-" if row.images_per_second is None else f"{row.images_per_second:.1f}",
-                large(row.achieved_flops, "FLOP/s"),
-                share,
-                large(row.parameters),
-                large(row.flops_per_sample, "FLOP"),
-                data_size(row.peak_memory_bytes),
-                duration(row.first_step_seconds),
-                duration(seconds or None),
-                "-" if row.device_hours is None else f"{row.device_hours:.3g}",
-                *("-" if kwh is None else f"{kwh:.3g}" for kwh in (row.gpu_kwh, row.cpu_kwh)),
-            ]
-        )
-    header = ["run", "device and precision", "images/s", "achieved", "of the ceiling", "parameters"]
-    header += ["a sample", "memory", "first step", "all epochs", "device hours", "GPU kWh", "CPU kWh"]
-    yield text(
-        "Images a second are of training. What is achieved counts three times the forward pass; the ceiling "
-        "is a large matrix product on the same device in the same precision. Energy is of whole GPUs and "
-        "processors, whoever used them, from the start of each attempt to its end; -: not measured."
-    )
-    yield table(header, rows, numbers_from=2)
-
-
-def _configs(experiment: Experiment) -> Iterator[Block]:
-    if experiment.comparison.config:
-        names = ", ".join(f"{entry.letter} {entry.title}" for entry in experiment.comparison.entries)
-        yield text(f"Keys that differ ({names}):")
-        yield keys_block(experiment.comparison)
-    else:
-        yield text("All runs have the same config." if len(experiment.runs) > 1 else "The whole config:")
-    for run in experiment.runs if len(experiment.runs) <= MOST_CONFIGS else ():
-        name = f"{run.row.name or run.row.id} ({run.row.id})"
-        yield Details(f"Config of {name}", (Code(config_toml(run.row), "toml"),))
-
-
-def config_toml(row: RunRow) -> str:
-    """The config of a run as a file that `seg-engine run FILE` takes; one that this version cannot read, as
-    it lies in the database."""
-    try:
-        return to_toml(validate(row.config))
-    except ConfigError as error:
-        told = [*(f"# {problem}" for problem in error.problems), json.dumps(row.config, indent=1)]
-        return "\n# ".join("\n".join(told).splitlines()) + "\n"
-
-
-def _repetition(experiment: Experiment) -> Iterator[Block]:
-    yield text(
-        "With the versions named below and the same data, these lines make the runs again. On the same kind "
-        "of CPU with as many threads they repeat to the same bits, on CUDA with runtime.deterministic=true; "
-        "elsewhere rounding differs, which in the end may matter as much as another seed does."
-    )
-    yield Code("\n".join(command_lines([run.row for run in experiment.runs])), "sh")
-    yield text(
-        "The whole configs lie beside this page in ",
-        Marked("configs/", "code"),
-        "; ",
-        Marked("seg-engine run configs/ID.toml", "code"),
-        " takes one.",
-    )
-    header = ["run", "id", "seed", "split seed", "images", "classes", "host", "device", "versions"]
-    rows: list[list[Cell]] = []
-    for run in experiment.runs:
-        row, started = run.row, run.last("started")
-        versions = started.get("versions", {})
-        images = "-" if row.train_images is None else f"{row.train_images} + {row.val_images}"
-        rows.append(
-            [
-                row.name or row.id,
-                Marked(row.id, "code"),
-                str(row.seed),
-                str(row.config.get("data", {}).get("split_seed", "-")),
-                images,
-                str(len(row.classes) or "-"),
-                row.host or "-",
-                f"{row.device_name or '-'} ({row.device or '-'}), {row.precision or '-'}",
-                ", ".join(f"{name} {version}" for name, version in versions.items()) or "-",
-            ]
-        )
-    yield table(header, rows, numbers_from=len(header))

@@ -19,7 +19,6 @@ from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.report.commands import command_line, command_lines
 from engine.report.compare import ComparedRun
-from engine.report.experiment import config_toml
 from engine.report.measures import Evaluation
 from engine.report.page import (
     Block,
@@ -36,6 +35,7 @@ from engine.report.page import (
 )
 from engine.report.page_html import to_html
 from engine.report.published import PUBLISHED_RESULTS, PublishedResult
+from engine.report.reported_runs import config_toml
 from engine.report.study import own_epoch, own_results, study_blocks
 from engine.store import Store
 from tests.engine.made_up_runs import (

@@ -15,10 +15,11 @@ from engine.data.checks import Known, Log
 from engine.data.environments import check_environments
 from engine.data.synthetic import synthesize
 from engine.report.ablation import ablations_of
-from engine.report.experiment import ReportedRun, experiment_of
+from engine.report.experiment import experiment_of
 from engine.report.generalisation import generalisation_blocks, what_helped
 from engine.report.measures import ComparedRun
 from engine.report.page import to_markdown
+from engine.report.reported_runs import ReportedRun
 from engine.requests.derive import classes_of
 from engine.requests.generalise import Unseen
 from engine.requests.studies.generalisation import (
