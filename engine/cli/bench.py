@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from engine.cli.console import notices, output, print_json
+from engine.cli.mistaken import recipe_expected
 from engine.config.described import format_value
 from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
@@ -34,9 +35,9 @@ def bench(
     workspace: Workspace, target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool
 ) -> None:
     """Measure training speed by batch size and the latency of one image. Raises ConfigError, BenchError."""
-    config = with_values(
-        base_config(target, load_run_defaults(workspace.root)), parse_assignments(assignments)
-    )
+    with recipe_expected(workspace, target, "--latency measures its network"):
+        base = base_config(target, load_run_defaults(workspace.root))
+    config = with_values(base, parse_assignments(assignments))
     if config.distill.teacher:
         raise ConfigError(["distill.from: bench measures no teacher; empty, it measures the student"])
     check_runnable(config)

@@ -15,6 +15,7 @@ from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from engine.cli.mistaken import recipe_expected
 from engine.cli.notify import notify_terminal, tell_ends, wish
 from engine.cli.queue import tell_queued
 from engine.cli.reading import open_existing
@@ -42,6 +43,7 @@ from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import RunRow, Store
 from engine.store.cards import card_of
 from engine.tasks import TASKS
+from engine.typed import typed
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
     as_json = wanted.as_json
     assignments = [*wanted.changes, *(["data.skip_bad=true"] if wanted.skip_bad else ())]
     defaults = load_run_defaults(workspace.root)
-    config = resolve_config(wanted.recipe, assignments, wanted.data, defaults)
+    again = f"`{typed('rerun', wanted.recipe)}` makes it again, with KEY=VALUE changes"
+    with recipe_expected(workspace, wanted.recipe, again):
+        config = resolve_config(wanted.recipe, assignments, wanted.data, defaults)
     if config.slurm.dry_run:
         print_scripts(workspace, [config])
         return 0

@@ -7,8 +7,8 @@ was not.
 
 Several ranks run this loop side by side, each with its local batch. A step's gradient is that
 of the global batch, whoever computes which part of it; so batch size and learning rate mean the same on any
-number of devices. Only batch norm and soft Dice loss see a local batch or, with `runtime.micro_batch`, a
-micro-batch alone.
+number of devices. Only batch norm and losses that are not means over pixels see a local batch or, with
+`runtime.micro_batch`, a micro-batch alone.
 """
 
 from __future__ import annotations

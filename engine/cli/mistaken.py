@@ -1,0 +1,35 @@
+"""Where somebody names a run and a command takes a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.cli.reading import has_database, open_existing
+from engine.config.keys import ConfigError
+from engine.config.recipes import UnknownRecipe
+from engine.store import StoreError
+from engine.workspace import Workspace
+
+
+@contextmanager
+def recipe_expected(workspace: Workspace, target: str, of_run: str) -> Iterator[None]:
+    """Instead of UnknownRecipe, raise a ConfigError that says what does the like `of_run` if `target` is
+    one."""
+    try:
+        yield
+    except UnknownRecipe:
+        if _is_run(workspace, target):
+            raise ConfigError([f"{target}: is a run, not a recipe; {of_run}"]) from None
+        raise
+
+
+def _is_run(workspace: Workspace, target: str) -> bool:
+    if not workspace.root.is_dir() or not has_database(workspace):
+        return False
+    try:
+        with open_existing(workspace) as store:
+            store.resolve(target)
+    except StoreError:
+        return False
+    return True
