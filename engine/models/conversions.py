@@ -78,11 +78,80 @@ def _from_mit(name: str, tensor: Tensor) -> Weights:
     return {name: tensor}
 
 
+_SWIN = renaming(
+    "mmsegmentation Swin",
+    (r"patch_embed\.projection\.", "patch_embed.proj."),
+    (r"stages\.(\d)\.blocks\.(\d+)\.attn\.w_msa\.", r"layers_\1.blocks.\2.attn."),
+    (r"stages\.(\d)\.blocks\.(\d+)\.ffn\.layers\.0\.0\.", r"layers_\1.blocks.\2.mlp.fc1."),
+    (r"stages\.(\d)\.blocks\.(\d+)\.ffn\.layers\.1\.", r"layers_\1.blocks.\2.mlp.fc2."),
+    (r"stages\.(\d)\.", r"layers_\1."),
+)
+_SWIN_OF_ITS_AUTHORS = renaming("Swin", (r"layers\.(\d)\.", r"layers_\1."))
+_SWIN_MERGING = re.compile(r"(?:stages|layers)\.(\d)\.downsample\.")
+_SWIN_BUFFERS = ("attn_mask", "relative_position_index")
+"""Positions within a window, which timm computes."""
+
+
+def _from_swin(name: str, tensor: Tensor) -> Weights:
+    """A tensor of mmsegmentation's Swin, as timm names it."""
+    theirs = _from_authors_swin(name, tensor, _SWIN)
+    return {name: _by_pixel(each) if ".downsample." in name else each for name, each in theirs.items()}
+
+
+def _from_authors_swin(name: str, tensor: Tensor, names: Conversion = _SWIN_OF_ITS_AUTHORS) -> Weights:
+    """A tensor of Swin as its authors publish it, as timm names it. There, a stage ends with the merging of
+    patches; in timm, the next stage begins with it."""
+    if name.endswith(_SWIN_BUFFERS):
+        return {}
+    if match := _SWIN_MERGING.match(name):
+        return {f"layers_{int(match[1]) + 1}.downsample.{name[match.end() :]}": tensor}
+    return names.convert(name, tensor)
+
+
+def _by_pixel(tensor: Tensor) -> Tensor:
+    """Weights of what merges 2x2 pixels (..., C x 4), in the order of `torch.nn.Unfold`: channel by channel,
+    the pixels row by row. Returns (..., 4 x C), as Swin's authors have them: pixel by pixel, by columns."""
+    if tensor.ndim == 0 or tensor.shape[-1] % 4:
+        return tensor
+    pixels = tensor.unflatten(-1, (-1, 4))[..., [0, 2, 1, 3]]
+    return pixels.transpose(-1, -2).flatten(-2)
+
+
+def _convnext(source: str, depthwise: str, pointwise: str) -> Conversion:
+    """From the names of ConvNeXt's authors to those of timm; others differ in those of its convolutions."""
+    block = r"stages\.(\d)\.(\d+)\."
+    return renaming(
+        source,
+        (r"downsample_layers\.0\.(\d)\.", r"stem_\1."),
+        (r"downsample_layers\.(\d)\.(\d)\.", r"stages_\1.downsample.\2."),
+        (rf"{block}{depthwise}\.", r"stages_\1.blocks.\2.conv_dw."),
+        (rf"{block}{pointwise}([12])\.", r"stages_\1.blocks.\2.mlp.fc\3."),
+        (block, r"stages_\1.blocks.\2."),
+    )
+
+
+_VIT = renaming(
+    "mmsegmentation ViT",
+    (r"patch_embed\.projection\.", "patch_embed.proj."),
+    (r"ln1\.", "norm."),
+    (r"layers\.(\d+)\.ln([12])\.", r"blocks.\1.norm\2."),
+    (r"layers\.(\d+)\.attn\.attn\.in_proj_", r"blocks.\1.attn.qkv."),
+    (r"layers\.(\d+)\.attn\.attn\.out_proj\.", r"blocks.\1.attn.proj."),
+    (r"layers\.(\d+)\.ffn\.layers\.0\.0\.", r"blocks.\1.mlp.fc1."),
+    (r"layers\.(\d+)\.ffn\.layers\.1\.", r"blocks.\1.mlp.fc2."),
+)
+
+
 GENERAL = (
     # In timm's feature extractors, the parts of a list are parts of the network: stages.0 is stages_0.
     renaming("timm", (r"(stem|stages|layers|blocks|features)\.(\d+)\.", r"\1_\2.")),
     # The three small convolutions in the place of ResNet's first one, which timm calls conv1 as well.
     renaming("mmsegmentation ResNetV1c", (r"stem\.7\.", "bn1."), (r"stem\.(\d)\.", r"conv1.\1.")),
     Conversion("mmsegmentation MiT", _from_mit),
+    Conversion("mmsegmentation Swin", _from_swin),
+    Conversion("Swin", _from_authors_swin),
+    _VIT,
+    _convnext("mmsegmentation ConvNeXt", "depthwise_conv", "pointwise_conv"),
+    _convnext("ConvNeXt", "dwconv", "pwconv"),
 )
 """Conversions that are tried for every network."""

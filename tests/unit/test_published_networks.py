@@ -3,6 +3,7 @@ weights of other programs by their names. Sizes and names are those of the meta 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from engine.config.run_config import RunConfig
 from engine.models import ModelSection
 from engine.models.builtin import DeepLabLargeFOVConfig, ResNet38Config
 from engine.models.contract import SegmentationNetwork
+from engine.models.conversions import GENERAL
 from engine.models.deeplab_largefov.network import DeepLabLargeFOV, from_vgg16
 from engine.models.registry import build_model, count_parameters
 from engine.models.resnet38.network import ResNet38
@@ -338,3 +340,101 @@ def test_a_segformer_encoder_of_mmsegmentation_finds_its_place() -> None:
     encoder = {name: each for name, each in network.state_dict().items() if network.is_encoder(name)}
     assert fit.taken.keys() == encoder.keys()
     assert all(torch.equal(fit.taken[name], each) for name, each in encoder.items())
+
+
+SWIN = {
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "attn.qkv": "attn.w_msa.qkv",
+    "attn.proj": "attn.w_msa.proj",
+    "attn.relative_position_bias_table": "attn.w_msa.relative_position_bias_table",
+    "mlp.fc1": "ffn.layers.0.0",
+    "mlp.fc2": "ffn.layers.1",
+}
+VIT = {
+    "norm1": "ln1",
+    "norm2": "ln2",
+    "attn.qkv.": "attn.attn.in_proj_",
+    "attn.proj": "attn.attn.out_proj",
+    "mlp.fc1": "ffn.layers.0.0",
+    "mlp.fc2": "ffn.layers.1",
+}
+CONVNEXT = {"conv_dw": "dwconv", "mlp.fc1": "pwconv1", "mlp.fc2": "pwconv2"}
+MM_CONVNEXT = {"conv_dw": "depthwise_conv", "mlp.fc1": "pointwise_conv1", "mlp.fc2": "pointwise_conv2"}
+
+
+def named_elsewhere(name: str, blocks: str, inner: dict[str, str]) -> str:
+    """The name of a tensor of timm's in a program that calls its parts otherwise: in the one after the last
+    number, by `inner`; `blocks` is where it has them, with the numbers of stage and block."""
+    where = re.match(r"(?:(?:layers|stages)_(\d)\.)?blocks\.(\d+)\.", name)
+    if where is None:
+        return name.replace("patch_embed.proj.", "patch_embed.projection.")
+    rest = name[where.end() :]
+    part = next((part for part in inner if rest.startswith(part)), "")
+    return blocks.format(*where.groups()) + inner.get(part, "") + rest.removeprefix(part)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "program", "blocks", "inner"),
+    [
+        ("swin_tiny_patch4_window7_224", "mmsegmentation Swin", "stages.{0}.blocks.{1}.", SWIN),
+        ("swin_tiny_patch4_window7_224", "Swin", "layers.{0}.blocks.{1}.", {}),
+        ("convnext_tiny", "mmsegmentation ConvNeXt", "stages.{0}.{1}.", MM_CONVNEXT),
+        ("convnext_tiny", "ConvNeXt", "stages.{0}.{1}.", CONVNEXT),
+        ("vit_tiny_patch16_224", "mmsegmentation ViT", "layers.{1}.", VIT),
+    ],
+)
+def test_transformers_and_convnext_of_others_find_their_place(
+    encoder: str, program: str, blocks: str, inner: dict[str, str]
+) -> None:
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        network = Wrapped(Named(timm.create_model(encoder, features_only=True)))
+    place = "network.encoder.model." if "vit" in encoder else "network.encoder."
+    theirs: dict[str, Tensor] = {}
+    own: dict[str, str] = {}
+    for name, tensor in network.state_dict().items():
+        if network.is_encoder(name):
+            other = name.removeprefix(place)
+            other = re.sub(r"^stem_(\d)", r"downsample_layers.0.\1", other)
+            other = re.sub(r"^stages_(\d)\.downsample\.(\d)", r"downsample_layers.\1.\2", other)
+            if merging := re.match(r"layers_(\d)\.downsample", other):
+                kind = blocks.partition(".")[0]
+                other = f"{kind}.{int(merging[1]) - 1}.downsample{other[merging.end() :]}"
+            if program.startswith("mm") or "blocks." in other:
+                other = named_elsewhere(other, blocks, inner)
+            theirs[f"backbone.{other}"] = tensor
+            own[f"backbone.{other}"] = name
+    assert len(theirs) > 100
+    more = {"backbone.norm3.weight": torch.ones(768), "decode_head.conv_seg.bias": torch.ones(19)}
+    if "Swin" in program:
+        at = "stages.0.blocks.1.attn.w_msa." if program.startswith("mm") else "layers.0.blocks.1.attn."
+        more[f"backbone.{at}relative_position_index"] = torch.zeros(49, 49, dtype=torch.long)
+    fit = fit_weights(network, {**theirs, **more})
+    assert (fit.problem, fit.source, fit.unused) == ("", program, list(more))
+    assert fit.taken.keys() == set(own.values())
+    moved = [other for other, name in own.items() if fit.taken[name] is not theirs[other]]
+    assert all(".downsample." in name for name in moved), "in another order"
+    assert len(moved) == (9 if program == "mmsegmentation Swin" else 0)
+
+
+def test_merged_patches_of_mmsegmentation_mean_the_same_pixels_here() -> None:
+    swin = pytest.importorskip("timm.models.swin_transformer")
+    torch.manual_seed(0)
+    here = swin.PatchMerging(8).eval()
+    maps = torch.randn(2, 6, 10, 8)
+    norm, reduction = nn.LayerNorm(32), nn.Linear(32, 16, bias=False)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    unfolded = functional.unfold(maps.permute(0, 3, 1, 2), 2, stride=2).transpose(1, 2)
+    wanted = reduction(norm(unfolded)).reshape(2, 3, 5, 16)
+    (convert,) = (each.convert for each in GENERAL if each.source == "mmsegmentation Swin")
+    theirs = {"norm.weight": norm.weight, "norm.bias": norm.bias, "reduction.weight": reduction.weight}
+    taken: dict[str, Tensor] = {}
+    for name, tensor in theirs.items():
+        taken |= convert(f"stages.1.downsample.{name}", tensor)
+    here.load_state_dict({name.removeprefix("layers_2.downsample."): each for name, each in taken.items()})
+    torch.testing.assert_close(here(maps), wanted)
+    assert convert("stages.1.downsample.norm.bias", torch.ones(3))["layers_2.downsample.norm.bias"].shape == (
+        3,
+    )
