@@ -20,7 +20,7 @@ from engine.report.compare_ood import OodResults, what_was_out
 from engine.report.compare_page import comparison_markdown
 from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.measures import ComparedRun, Evaluation
-from engine.store import CorruptionRow, EvaluationRow, Store, StoreError
+from engine.store import EvaluationRow, Store, StoreError
 from engine.store.filters import unless_archived
 from engine.store.query import parse_text
 from engine.store.why_none import why_none
@@ -82,7 +82,7 @@ def compared_run(store: Store, prefix: str) -> ComparedRun:
         store.results.epochs(row.id),
         [_evaluation(store, scores) for scores in found],
         ood_of(store, row.id),
-        corruptions_of(store, row.id),
+        store.results.newest_corruptions(row.id),
         store.results.metrics(row.id),
         store.results.crf_results(row.id),
         store.results.latencies(row.id),
@@ -95,12 +95,6 @@ def ood_of(store: Store, run_id: str) -> list[OodResults]:
     rows = store.results.ood_results(run_id)
     by_run = [list(part) for _, part in groupby(rows, key=lambda row: row.run_id)]
     return [OodResults(what_was_out(store.run(part[0].run_id).config), part) for part in by_run]
-
-
-def corruptions_of(store: Store, run_id: str) -> list[CorruptionRow]:
-    """The newest scores on corrupted images of the run's network."""
-    rows = store.results.corruptions(run_id)
-    return [row for row in rows if row.run_id == rows[-1].run_id]
 
 
 def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePath
 from statistics import mean, median, stdev
 from typing import Literal
 
@@ -51,6 +52,7 @@ class Evaluation:
         words += [f"input {self.input_size}"] if self.input_size else []
         words += [f"data {self.data}"] if self.data else []
         words += [windows_told(scores)] if scores.window_size else []
+        words += [file] if (file := PurePath(scores.checkpoint).name) not in ("", "best.pt") else []
         return ", ".join(words)
 
 

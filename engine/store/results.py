@@ -108,10 +108,10 @@ class Results:
         return [ImageRow(*row) for row in self._rows(run_id, chosen)]
 
     def ood_results(self, run_id: str) -> list[OodRow]:
-        """What the run itself, of the task `ood`, or the runs that looked at its network measured; in order
-        of time, of one run first pixels, then images."""
+        """What the run itself, of the task `ood`, or the runs that looked at its network measured; the newest
+        run that finished last, of one run first pixels, then images."""
         chosen = sa.select(*OOD_COLUMNS).join_from(ood_results, runs).where(_of(run_id))
-        order = (runs.c.created_at, ood_results.c.run_id, ood_results.c.seq)
+        order = (*_BY_RUN, ood_results.c.run_id, ood_results.c.seq)
         return [OodRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def ood_images(self, run_id: str) -> list[OodImageRow]:
@@ -120,36 +120,41 @@ class Results:
         return [OodImageRow(*row) for row in self._rows(run_id, chosen.order_by(ood_images.c.seq))]
 
     def corruptions(self, run_id: str) -> list[CorruptionRow]:
-        """What the run itself, of the task `robustness`, or those of its network measured; in order of
-        time."""
+        """What the run itself, of the task `robustness`, or those of its network measured; the newest
+        run that finished last."""
         chosen = sa.select(*CORRUPTION_COLUMNS).join_from(corruptions, runs).where(_of(run_id))
-        order = (runs.c.created_at, corruptions.c.run_id, corruptions.c.seq)
+        order = (*_BY_RUN, corruptions.c.run_id, corruptions.c.seq)
         return [CorruptionRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
+    def newest_corruptions(self, run_id: str) -> list[CorruptionRow]:
+        """Those of `corruptions` that count: of the newest run that finished; if none did, of the newest."""
+        rows = self.corruptions(run_id)
+        return [row for row in rows if row.run_id == rows[-1].run_id]
+
     def environments(self, run_id: str) -> list[EnvironmentRow]:
-        """What the run itself, of the task `generalise`, or those of its network measured; in order of
-        time."""
+        """What the run itself, of the task `generalise`, or those of its network measured; the newest
+        run that finished last."""
         chosen = sa.select(*ENVIRONMENT_COLUMNS).join_from(environments, runs).where(_of(run_id))
-        order = (runs.c.created_at, environments.c.run_id, environments.c.place)
+        order = (*_BY_RUN, environments.c.run_id, environments.c.place)
         return [EnvironmentRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def newest_environments(self, run_id: str) -> list[EnvironmentRow]:
-        """Those of `environments` that were measured last."""
+        """Those of `environments` that count, likewise."""
         rows = self.environments(run_id)
         return [row for row in rows if row.run_id == rows[-1].run_id]
 
     def crf_results(self, run_id: str) -> list[CrfRow]:
-        """What CRFs made of the predictions of the run itself, or of those that looked at its network; in
-        order of time."""
+        """What CRFs made of the predictions of the run itself, or of those that looked at its network; the
+        newest run that finished last."""
         chosen = sa.select(*CRF_COLUMNS).join_from(crf_results, runs).where(_of(run_id))
-        order = (runs.c.created_at, crf_results.c.run_id, crf_results.c.seq)
+        order = (*_BY_RUN, crf_results.c.run_id, crf_results.c.seq)
         return [CrfRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def crf_trials(self, run_id: str) -> list[CrfTrialRow]:
-        """The trials of the run itself, of the task `crf-search`, or of those for its network; in order of
-        time."""
+        """The trials of the run itself, of the task `crf-search`, or of those for its network; the newest run
+        that finished last."""
         chosen = sa.select(*CRF_TRIAL_COLUMNS).join_from(crf_trials, runs).where(_of(run_id))
-        order = (runs.c.created_at, crf_trials.c.run_id, crf_trials.c.trial)
+        order = (*_BY_RUN, crf_trials.c.run_id, crf_trials.c.trial)
         return [CrfTrialRow(*row) for row in self._rows(run_id, chosen.order_by(*order))]
 
     def latencies(self, run_id: str) -> list[LatencyRow]:
@@ -180,6 +185,9 @@ def _of(run_id: str) -> sa.ColumnElement[bool]:
     return (runs.c.id == run_id) | (runs.c.source == run_id)
 
 
+_BY_RUN = (sa.case((runs.c.status == "finished", 1), else_=0), runs.c.created_at)
+"""Runs in order of time, but those that did not finish first: where the last counts, no run that was stopped
+takes the place of one that measured everything."""
 _LATENCIES = (
     sa.select(*LATENCY_COLUMNS)
     .join_from(latencies, runs)

@@ -200,6 +200,13 @@ def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: 
     metric = next(metric for metric in comparison.metrics if metric.name == name)
     assert (metric.title, metric.better) == ("Dice, external at original, 20 images", "higher")
     assert named(comparison, "A").values["latency_seconds"].mean == 0.02
+    # What scored another checkpoint is no later score of the best one.
+    (best,) = store.results.evaluations_of("aaaaaaaa")
+    last = replace(best, dice=0.125, checkpoint="../aaaaaaaa/checkpoints/last.pt")
+    both = replace(runs[0], evaluations=[Evaluation(each, external=True) for each in (best, last)])
+    values = named(compare([both]), "A").values
+    assert values[name].mean == 0.25
+    assert values[f"{name}, last.pt"].mean == 0.125
     # An evaluation itself is compared by its own scores.
     (alone,) = store.results.evaluations("eeeeeee2")
     itself = ComparedRun(store.run("eeeeeee2"), [], [Evaluation(alone, external=False)])

@@ -14,6 +14,7 @@ from engine.report.compare_ood import OodResults, ood_lines
 from engine.report.environments import environment_lines, told_apart
 from engine.report.gallery import PictureError
 from engine.report.score_maps import FULL, heat, read_score_map
+from engine.run.events import Stopped
 from engine.run.scoring_events import EnvironmentResult
 from engine.store import EnvironmentRow, OodRow
 from engine.workspace import Workspace
@@ -79,13 +80,28 @@ def test_show_tells_the_newest_of_each(seg: Command, looked_at: Workspace) -> No
     assert len(record["corruptions"]) == 5
 
 
+def test_a_run_that_was_stopped_takes_no_place_of_one_that_measured_everything(
+    seg: Command, looked_at: Workspace
+) -> None:
+    begun = robustness_journal()
+    begun.events = begun.events[:-2]
+    begun.add(Stopped(cause="stopped", epoch=0))
+    import_made_up_run(looked_at, "ssss1111", begun, config=robustness_config(GOOD), name="half of it")
+    assert "Dice by corruption and strength, by run rrrr1111" in seg("show good").out
+    assert "Dice by corruption and strength\n" in seg("show ssss1111").out
+    assert {row["run_id"] for row in seg("show good --json").json["corruptions"]} == {"rrrr1111", "ssss1111"}
+    with looked_at.open_store() as store:
+        assert {row.run_id for row in store.results.newest_corruptions(GOOD)} == {"rrrr1111"}
+
+
 def test_the_mean_over_strengths_waits_for_all_of_them(seg: Command, looked_at: Workspace) -> None:
     page = seg("show good").out
     line = next(line for line in page.splitlines() if line.startswith("corruption"))
     assert "mean 1-2" in line
     under_way = robustness_journal()
     under_way.events = under_way.events[:-2]  # fog is known at strength 1 alone
-    config = robustness_config(GOOD)
+    import_made_up_run(looked_at, "cccc1111", finished_journal(), name="third")
+    config = robustness_config("cccc1111")
     import_made_up_run(looked_at, "rrrr3333", under_way, config=config, name="under way")
     noise, fog = (
         next(line.split() for line in seg("show rrrr3333").out.splitlines() if line.startswith(kind))
@@ -96,7 +112,7 @@ def test_the_mean_over_strengths_waits_for_all_of_them(seg: Command, looked_at: 
     assert seg("report test").status == 0
     page = (looked_at.root / "reports" / "test" / "report.md").read_text()
     assert "| run | corruption | clean | 1 | 2 | mean 1-2 | kept |" in page
-    assert "| good | fog | 0.8000 | 0.5000 | - | - | - |" in page
+    assert "| third | fog | 0.8000 | 0.5000 | - | - | - |" in page
 
 
 def test_the_report_says_which_images_were_corrupted(seg: Command, looked_at: Workspace) -> None:
