@@ -32,7 +32,7 @@ def idle_keys(config: RunConfig, keys: Collection[str]) -> list[str]:
 
 def why_idle(config: RunConfig, key: str) -> str:
     """That a key has no effect in a config, and by what; "" where it has one."""
-    why = _switched_off(config, key) or _without_weights(config, key)
+    why = _switched_off(config, key) or _without_weights(config, key) or _without_draw(config, key)
     return f"has no effect where {why}" if why else ""
 
 
@@ -53,4 +53,14 @@ def _without_weights(config: RunConfig, key: str) -> str:
         return "init.weights is given" if given else ""
     if key == "pretrain.noise" and TASKS[config.task].learns_classes:  # of the run that is made first
         return "pretrain.epochs is 0" if not epochs else "init.weights is given" if given else ""
+    return ""
+
+
+def _without_draw(config: RunConfig, key: str) -> str:
+    """Why a key by which training images are drawn has no effect; "" where it has one."""
+    data = config.data
+    if key == "data.val_fraction" and data.split != "random":
+        return f"data.split is {data.split}"
+    if key in ("data.split_seed", "data.split_rule") and not data.chooses_images:
+        return f"data.split is {data.split} and data.label_fraction is 1"
     return ""

@@ -50,6 +50,17 @@ def test_weights_that_are_given_leave_no_pretraining_to_make() -> None:
     assert idle_keys(pretraining, ["pretrain.noise"]) == []
 
 
+def test_keys_of_a_random_split_are_told_where_none_is_drawn() -> None:
+    official = with_values(RunConfig(), {"data.split": "official"})
+    assert idle_keys(official, ["data.split_seed", "data.val_fraction"]) == [
+        "data.split_seed=2147483647 has no effect where data.split is official and data.label_fraction is 1",
+        "data.val_fraction=0.2 has no effect where data.split is official",
+    ]
+    some_labels = with_values(official, {"data.label_fraction": 0.5})
+    assert idle_keys(some_labels, ["data.split_seed", "data.split_rule"]) == []
+    assert idle_keys(RunConfig(), ["data.split_seed", "data.split_rule", "data.val_fraction"]) == []
+
+
 def test_a_rate_that_never_drops_is_told() -> None:
     step = with_values(RunConfig(), {"epochs": 30, "schedule.name": "step"})
     never = "schedule.every=30 has no effect in 30 epochs: the rate never drops"
