@@ -37,9 +37,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
+# Python compiles a module when it first imports it, so that most need not be compiled here.
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "installing (PyTorch with CUDA is about 5 GB; this happens once)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e ".[dev]"
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
