@@ -114,8 +114,7 @@ class Acting(WaitsForTop):
 
         def ask(needed: str) -> None:
             if self.is_active:
-                more = ["", needed] if needed else []
-                self.app.push_screen(Confirm(f"Permanently delete {what}?", [*lines, *more]), answered)
+                self.app.push_screen(Confirm(f"Permanently delete {what}?", lines, needed), answered)
 
         self.tui.read_words(lambda store: needed_by(store, [store.run(run_id) for run_id in ids]), ask)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from engine.cli.reading import has_database, open_existing
 from engine.config.keys import ConfigError
 from engine.config.recipes import UnknownRecipe
-from engine.store import StoreError
+from engine.store import NoSuchRun, StoreError
 from engine.workspace import Workspace
 
 
@@ -30,6 +30,8 @@ def _is_run(workspace: Workspace, target: str) -> bool:
     try:
         with open_existing(workspace) as store:
             store.resolve(target)
-    except StoreError:
+    except NoSuchRun:
         return False
+    except StoreError:
+        return True  # the name of several
     return True

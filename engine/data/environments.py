@@ -19,9 +19,6 @@ from engine.data.membership import Trained
 from engine.data.pairs import Pairs, find_pairs, open_pairs, refuse_other_classes, refuse_unlabelled
 from engine.run.directory import RunDir
 
-OWN = "validation"
-"""What the images that the run held out are called; the others are held against them."""
-
 Kind = Literal["own", "corruption", "data"]
 
 
@@ -38,6 +35,16 @@ class Environment:
     strength: int = 0
 
 
+def own_name(split: str) -> str:
+    """What the run's own images are called, against which the others are held: mostly those that it held
+    out."""
+    return "validation" if split == "val" else split
+
+
+def corrupted_name(corruption: str, strength: int) -> str:
+    return f"{corruption} {strength}"
+
+
 def open_environments(
     config: RunConfig,
     cache_dir: Path,
@@ -47,10 +54,10 @@ def open_environments(
     """All of them, the run's own images first; every file is opened once. Raises DataError."""
     about = _about(config)
     own = open_pairs(config.data, about.split, cache_dir, on_progress, trained)
-    found = [Environment(OWN if about.split == "val" else about.split, "own", about.split, own)]
+    found = [Environment(own_name(about.split), "own", about.split, own)]
     for corruption in about.corruptions:
         for strength in about.strengths:
-            name = f"{corruption} {strength}"
+            name = corrupted_name(corruption, strength)
             found.append(
                 Environment(name, "corruption", about.split, own, corruption=corruption, strength=strength)
             )

@@ -48,7 +48,8 @@ def _own_name(row: EnvironmentRow, beside: Sequence[EnvironmentRow]) -> str:
     folder = PurePath(row.root).name
     is_numbered = re.fullmatch(rf"{re.escape(folder)} \d+", row.environment) is not None
     twice = sum(other.kind == "data" and other.root == row.root for other in beside) > 1
-    return folder if is_numbered and not twice else row.environment
+    taken = any(other.kind != "data" and other.environment == folder for other in beside)
+    return folder if is_numbered and not (twice or taken) else row.environment
 
 
 def _paths(name: str, roots: Collection[str]) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from engine.classes import ClassSet
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.corruptions import CORRUPTIONS, STRENGTHS
+from engine.data.environments import corrupted_name, own_name
 from engine.data.frozen_classes import OF_DATA, freeze_classes, usual_classes
 from engine.data.layouts.builtin import LAYOUTS
 from engine.requests.class_map import class_map
@@ -39,17 +41,21 @@ def unseen_section(trained: RunConfig, wanted: Unseen) -> dict[str, Any]:
     """The keys of the task's section, for the network of a run of this config. Raises ConfigError."""
     learned = classes_of(trained)
     environments = [_environment(trained, text, learned) for text in wanted.data]
-    names = [environment["name"] for environment in environments]
-    for place, environment in enumerate(environments):
-        if (count := names[:place].count(environment["name"])) > 0:
-            environment["name"] += f" {count + 1}"  # folders of the same name
     if strange := [strength for strength in wanted.strengths if strength not in STRENGTHS]:
         raise ConfigError([f"--strength {strange[0]}: is not allowed; it must be from 1 to {STRENGTHS[-1]}"])
+    corruptions, strengths = _corruptions(wanted.corruptions), tuple(dict.fromkeys(wanted.strengths))
+    names = [own_name(wanted.split), *(corrupted_name(*each) for each in product(corruptions, strengths))]
+    for environment in environments:
+        name, number = environment["name"], 1
+        while environment["name"] in names:  # folders may have the same name
+            number += 1
+            environment["name"] = f"{name} {number}"
+        names.append(environment["name"])
     return {
         "split": wanted.split,
         "environments": environments,
-        "corruptions": _corruptions(wanted.corruptions),
-        "strengths": tuple(dict.fromkeys(wanted.strengths)),
+        "corruptions": corruptions,
+        "strengths": strengths,
         **class_map(wanted.class_map, learned.names).keys,
     }
 

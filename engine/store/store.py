@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from engine.store import filters as terms
 from engine.store.dialects import LatestChange
-from engine.store.errors import StoreError
+from engine.store.errors import NoSuchRun, StoreError
 from engine.store.lookup import exists, no_run
 from engine.store.opening import open_database
 from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
@@ -141,7 +141,7 @@ class Store:
     def resolve(self, prefix: str) -> str:
         """The id of the one run whose id begins with `prefix` or whose name is exactly that.
 
-        Raises StoreError when there is none, or more than one; the message then lists some of them.
+        Raises NoSuchRun when there is none, and StoreError when there are several; it lists some of them.
         """
         text = prefix.strip()
         if not text:
@@ -154,7 +154,7 @@ class Store:
                 return text
             candidates = connection.execute(newest_first).all()
         if not candidates:
-            raise StoreError(f"{text}: no run has that id or name; `{typed('runs')}` lists them")
+            raise NoSuchRun(f"{text}: no run has that id or name; `{typed('runs')}` lists them")
         if len(candidates) > 1:
             shown = ", ".join(f"{row.id} ({row.name})" for row in candidates[:MAX_CANDIDATES])
             more = ", ..." if len(candidates) > MAX_CANDIDATES else ""

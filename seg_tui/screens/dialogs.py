@@ -60,21 +60,27 @@ class Ask(ModalScreen[str | None], WaitsForTop):
 
 
 class Confirm(ModalScreen[bool], WaitsForTop):
-    """Whether to do what cannot be undone; only `y` says yes."""
+    """Whether to do what cannot be undone; only `y` says yes. Each of `lines` stays one line; `note` stands
+    below them, whole."""
 
-    DEFAULT_CSS = f"Confirm {{ {_BOX} }}"
+    DEFAULT_CSS = (
+        f"Confirm {{ {_BOX} & > Vertical {{ overflow-y: auto; }} "
+        "& .lines { text-wrap: nowrap; text-overflow: ellipsis; } }"
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "yes"),
         Binding("n,escape,q", "dismiss(False)", "no"),
     ]
 
-    def __init__(self, question: str, lines: Sequence[str]) -> None:
+    def __init__(self, question: str, lines: Sequence[str], note: str = "") -> None:
         super().__init__()
-        self._question, self._lines = question, lines
+        self._question, self._lines, self._note = question, lines, note
 
     def compose(self) -> ComposeResult:
         with box(Vertical(), self._question, "y: yes · n or escape: cancel"):
-            yield Static("\n".join(self._lines), markup=False)
+            yield Static("\n".join(self._lines), classes="lines", markup=False)
+            if self._note:
+                yield Static(f"\n{self._note}", markup=False)
 
 
 class Pick(ModalScreen[str | None], WaitsForTop):

@@ -117,6 +117,13 @@ def test_wrong_words_are_one_line_and_status_2(
     assert len(done.err.splitlines()) == 1
 
 
+def test_a_name_that_several_runs_have_is_not_taken_for_a_recipe(seg: Command, workspace: Workspace) -> None:
+    for run_id in ("aaaa1111", "bbbb2222"):
+        import_made_up_run(workspace, run_id, finished_journal(), name="twice")
+    assert "twice: is a run, not a recipe" in seg("run twice --data .").err
+    assert "twice: could be aaaa1111 (twice), bbbb2222 (twice)" in seg("rerun twice").err
+
+
 def test_each_problem_of_a_config_has_its_line(seg: Command, tmp_path: Path) -> None:
     done = seg(f"run quick --data {tmp_path} epochs=0 optimizer.lr=-1 model.width=big")
     lines = done.err.splitlines()

@@ -309,6 +309,9 @@ def test_only_data_sets_that_share_a_name_are_called_by_more_of_their_paths() ->
     ]
     assert told([("town", "/a/x/town")], [("town", "/b/x/town")]) == [["a/x/town"], ["b/x/town"]]
     assert told([("night", "/a/one")], [("night", "/a/two")]) == [["night (one)"], ["night (two)"]]
+    own = replace(environment("town", "/own"), kind="own")
+    (rows,) = told_apart([[own, environment("town 2", "/b/town")]])
+    assert [row.environment for row in rows] == ["town", "town 2"]
     # Two splits of one folder are not two places.
     assert told([("town", "/a/town"), ("town 2", "/a/town")]) == [["town", "town 2"]]
 

@@ -546,6 +546,21 @@ def test_a_network_is_scored_on_data_sets_that_are_mapped_to_its_classes(
         assert names == classes_of(trained).names
 
 
+def test_a_data_set_whose_name_is_taken_gets_a_number(tmp_path: Path) -> None:
+    draw_kitti(tmp_path / "validation")
+    draw_kitti(tmp_path / "other" / "validation")
+    trained = freeze_classes(validate({"data": {"root": str(tmp_path / "validation")}}))
+
+    def names(*data: str, **more: str) -> list[str]:
+        section = unseen_section(trained, Unseen(data=[f"{tmp_path}/{each}" for each in data], **more))
+        return [environment["name"] for environment in section["environments"]]
+
+    assert names("validation", "other/validation") == ["validation 2", "validation 3"]
+    assert names("validation", split="test") == ["validation"]
+    assert names("validation,name=fog 3", corruptions="fog") == ["fog 3 2"]
+    assert names("validation,name=a 2", "validation,name=a", "validation,name=a") == ["a 2", "a", "a 3"]
+
+
 def test_a_data_set_with_the_very_classes_that_were_left_to_learn(tmp_path: Path) -> None:
     """Nothing of it has to be held out, and nobody could change what was."""
     draw_kitti(tmp_path / "kitti")

@@ -109,12 +109,26 @@ async def test_who_needs_a_run_is_part_of_the_question_whether_to_delete_it(work
     async with opened(workspace) as (app, pilot):
         await press_on(app, pilot, "aaaa0001", "d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        shown = str(app.screen.query_one(Static).visual)
+        shown = str(app.screen.query(Static).last().visual)
         assert "needed by eeee0000 student (its teacher; queued), which cannot go on without it" in shown
         await pilot.press("n")
         await press_on(app, pilot, "aaaa0002", "d")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         assert "needed by" not in screen_text(app)
+
+
+async def test_the_question_fits_the_smallest_screen_whatever_the_names(workspace: Workspace) -> None:
+    for number in range(10):
+        add(workspace, f"eeee000{number}", finished_journal(), name=f"{number} " + "very long " * 12)
+    async with opened(workspace, size=(80, 24)) as (app, pilot):
+        for number in range(10):
+            await press_on(app, pilot, f"eeee000{number}", "space")
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        shown = screen_text(app)
+        assert "Permanently delete these 10 runs" in shown
+        assert "y: yes" in shown
+        assert all(f"eeee000{number}  {number} very long" in shown for number in range(10))
 
 
 async def test_a_living_run_is_not_deleted_nor_any_that_are_marked_with_it(workspace: Workspace) -> None:
