@@ -17,7 +17,7 @@ from engine.run.checkpoint_file import other_classes
 from engine.run.directory import RunDir
 from engine.run.files import absolute
 from engine.store import RunRow
-from engine.tasks.average import KEYS, PLAIN, may_change
+from engine.tasks.average import KEYS, OF_TRAINING, PLAIN, may_change
 from engine.workspace import Workspace
 
 OF_READING = (
@@ -111,12 +111,13 @@ def _refuse_different(first: RunRow, config: RunConfig, row: RunRow, other: RunC
     images, of which the first may have learned."""
     if row.classes != first.classes:
         raise Refused([f"{row.id}: {other_classes(row.classes, first.classes, whose=first.id)}"])
+    may_differ = {*OF_READING, *(f"model.{key}" for key in OF_TRAINING)}
     differing = differences(other, config)
     for what, prefix in (("another network", "model."), ("other data", "data.")):
         told = [
             f"{key} {format_value(own)}, not {format_value(wanted)}"
             for key, (own, wanted) in differing.items()
-            if key.startswith(prefix) and key not in OF_READING
+            if key.startswith(prefix) and key not in may_differ
         ]
         if told:
             raise Refused([f"{row.id}: has {what} than {first.id}: {', '.join(told)}"])

@@ -30,6 +30,7 @@ from engine.metrics.recorded import RecordedMetrics
 from engine.run.checkpoint_file import sha256_of
 from engine.run.directory import RunDir
 from engine.run.events import Averaged, AveragedFrom, Checkpoint, Finished, Progress
+from engine.tasks.average import OF_TRAINING
 from engine.training.begin import Learning, begin, warn_of_seen_images
 from engine.training.loop import say_epoch, validate
 from engine.training.saving import identity, scores_of
@@ -93,13 +94,16 @@ def start_from_average(job: Job, state: TrainState) -> None:
     """Put the mean of the checkpoints into a new state, and on the record where it comes from. Where a run
     has an average of its weights and uses it, that is what counts. Whole numbers, such as counts of batches,
     are those of the first."""
+    model = job.config.model
     sums: dict[str, Tensor] = {}
     sources = []
     for path in checkpoints(job):
         content = load_checkpoint(path)
         if not {"model", "model_config", "classes", "epoch"} <= content.keys():
             raise CheckpointError(f"{path}: contains no segmentation network")
-        check_fits(path, content, job.config.model, state.classes)
+        own = {key: value for key, value in model.model_dump(mode="json").items() if key in OF_TRAINING}
+        of_network = {**content, "model_config": {**content["model_config"], **own}}
+        check_fits(path, of_network, model, state.classes)
         for name, tensor in validated_weights(content).items():
             if not tensor.is_floating_point():
                 sums.setdefault(name, tensor)

@@ -43,6 +43,15 @@ def test_of_one_run_the_kept_epochs_and_of_several_the_best(workspace: Workspace
     assert names(both) == ["aaaaaaaa/best.pt", "bbbbbbbb/best.pt"]
 
 
+def test_runs_may_differ_in_how_their_network_was_trained(workspace: Workspace) -> None:
+    network = with_values(CONFIG, {"model.name": "deeplab_largefov", "model.width": 2})
+    one = made(workspace, "aaaaaaaa", network)
+    other = made(workspace, "bbbbbbbb", with_values(network, {"model.dropout": 0.1}))
+    config = averaged_config(workspace, [one, other], "", None, [])
+    assert names(config) == ["aaaaaaaa/best.pt", "bbbbbbbb/best.pt"]
+    assert config.model == network.model
+
+
 def test_runs_that_began_with_different_weights_are_told(workspace: Workspace) -> None:
     number = itertools.count()
 

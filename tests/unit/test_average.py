@@ -51,13 +51,13 @@ def keep(tmp_path: Path) -> Keep:
     return keep
 
 
-def averaging(folder: Path, *names: str) -> RunConfig:
+def averaging(folder: Path, *names: str, base: RunConfig = BASE) -> RunConfig:
     about = {"checkpoints": [str(folder / name) for name in names]}
-    return validate(BASE.model_dump() | {"task": "average", "average": about})
+    return validate(base.model_dump() | {"task": "average", "average": about})
 
 
-def averaged(folder: Path, *names: str) -> tuple[TrainState, Averaged]:
-    config, run = averaging(folder, *names), RunDir(folder / "run")
+def averaged(folder: Path, *names: str, base: RunConfig = BASE) -> tuple[TrainState, Averaged]:
+    config, run = averaging(folder, *names, base=base), RunDir(folder / "run")
     run.path.mkdir(exist_ok=True)
     state = new_state(config, CPU, CLASSES)
     with JournalWriter(run.journal) as journal:
@@ -78,6 +78,14 @@ def test_weights_are_the_mean_and_say_whose(keep: Keep, tmp_path: Path) -> None:
         ("a.pt", 3), ("bb.pt", 3), ("ccc.pt", 3)
     ]  # fmt: skip
     assert event.sources[1].sha256 == hashlib.sha256((tmp_path / "bb.pt").read_bytes()).hexdigest()
+
+
+def test_networks_that_differ_in_dropout_have_a_mean(keep: Keep, tmp_path: Path) -> None:
+    network = with_values(BASE, {"model.name": "deeplab_largefov", "model.width": 2})
+    sources = [keep("a.pt", network), keep("bb.pt", with_values(network, {"model.dropout": 0.1}))]
+    state, _ = averaged(tmp_path, "a.pt", "bb.pt", base=network)
+    one, other = (source.model.state_dict()["head.weight"] for source in sources)
+    torch.testing.assert_close(state.model.state_dict()["head.weight"], (one + other) / 2)
 
 
 def test_the_average_of_a_run_counts_where_the_run_uses_it(keep: Keep, tmp_path: Path) -> None:
