@@ -113,8 +113,8 @@ def _by_pixel(tensor: Tensor) -> Tensor:
     the pixels row by row. Returns (..., 4 x C), as Swin's authors have them: pixel by pixel, by columns."""
     if tensor.ndim == 0 or tensor.shape[-1] % 4:
         return tensor
-    pixels = tensor.unflatten(-1, (-1, 4))[..., [0, 2, 1, 3]]
-    return pixels.transpose(-1, -2).flatten(-2)
+    pixels = tensor.reshape(*tensor.shape[:-1], -1, 4)[..., [0, 2, 1, 3]]
+    return pixels.transpose(-1, -2).reshape(tensor.shape)
 
 
 def _convnext(source: str, depthwise: str, pointwise: str) -> Conversion:
