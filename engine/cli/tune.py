@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import notices, output, print_json
+from engine.cli.reading import open_existing
 from engine.cli.run import check_data
 from engine.config.keys import ConfigError
 from engine.config.run_defaults import RunDefaults, load_run_defaults
@@ -13,6 +14,7 @@ from engine.exits import DONE, FAILED, INTERRUPTED
 from engine.report.tables import Column, text_table
 from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import check_runnable
+from engine.requests.initial_weights import names_a_run, settle_sources
 from engine.requests.refusals import refuse_unkeepable
 from engine.requests.tuning.goals import GOALS, refuse_unfit
 from engine.requests.tuning.search import RUN, News, Search, Searching, searching
@@ -43,16 +45,18 @@ def tune(workspace: Workspace, wanted: Tuning) -> int:
         checked.append(config)
     for config in {what_the_check_depends_on(config): config for config in checked}.values():
         check_data(config, workspace)
-    with (
-        workspace.open_store() as store,
-        searching(workspace, store, search, _Told(wanted.as_json, search.metrics)) as at_work,
-    ):
-        try:
-            at_work.run()
-        except KeyboardInterrupt:
-            notices.say("trials in the queue go on; repeat the command to go on with the search")
-            return INTERRUPTED
-        return tell_best(at_work, wanted.as_json)
+    # What names a run is looked up in a database that is there; to look must not make one.
+    named = any(map(names_a_run, checked))
+    with open_existing(workspace, change=True) if named else workspace.open_store() as store:
+        for config in checked:
+            settle_sources(workspace, store, config)
+        with searching(workspace, store, search, _Told(wanted.as_json, search.metrics)) as at_work:
+            try:
+                at_work.run()
+            except KeyboardInterrupt:
+                notices.say("trials in the queue go on; repeat the command to go on with the search")
+                return INTERRUPTED
+            return tell_best(at_work, wanted.as_json)
 
 
 def search_of(wanted: Tuning, defaults: RunDefaults) -> Search:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from engine.agent.ingest import refresh
 from engine.agent.presence import ensure_agent
+from engine.components.origin import ComponentError
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import RunDefaults
@@ -198,10 +199,10 @@ class Searching:
         )
         try:
             config = search.config(trial.params)
-        except ConfigError as error:  # the ends of the ranges fit, these values together do not
+            enqueue(self.workspace, self.store, card, config, Place(search.priority))
+        except (ConfigError, ComponentError) as error:  # the ends of the ranges fit, these values do not
             self._give_up(trial, str(error))
             return
-        enqueue(self.workspace, self.store, card, config, Place(search.priority))
         self._news(trial, "started", run=run_id)
 
     def _follow(self, trial: FrozenTrial) -> None:

@@ -1,0 +1,68 @@
+"""`seg-engine tune` up to the queue: which trials there are, and what becomes of those that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.config.keys import with_values
+from engine.config.recipes import get_recipe
+from engine.data.synthetic import synthesize
+from engine.exits import BAD_USE, FAILED
+from engine.workspace import Workspace
+from tests.engine.conftest import Command
+from tests.engine.made_up_runs import finished_journal, make_run_dir
+
+pytest.importorskip("optuna", reason="comes with the extra tune")
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    synthesize(tmp_path / "scenes", 8, (64, 64), 0, 0.25)
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def narrow(workspace: Workspace) -> str:
+    """A finished run of a network that is 4 channels wide."""
+    config = with_values(get_recipe("quick"), {"model.width": 4})
+    run = make_run_dir(workspace.runs, "narrow00", finished_journal(), config)
+    (run.checkpoints / "best.pt").write_bytes(b"weights")
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+    return run.id
+
+
+def searched(scenes: Path, *words: str) -> str:
+    tiny = ("data.size=64x64", "batch_size=4", "device=cpu", "--data", str(scenes), "--parallel", "1")
+    return " ".join(["tune quick", *words, *tiny, "--sampler grid"])
+
+
+def test_a_trial_whose_weights_do_not_fit_its_network_fails_and_the_search_goes_on(
+    seg: Command, workspace: Workspace, scenes: Path, narrow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.tune.MOST_CHECKED", 0)  # as if there were more ends than are checked
+    words = searched(scenes, "model.width=8,16", f"init.weights={narrow}")
+    done = seg(words)
+    assert done.status == FAILED, done.err
+    failed = [line for line in done.out.splitlines() if "failed" in line]
+    assert len(failed) == 2, done.out
+    for width, line in zip((8, 16), failed, strict=True):
+        assert f"narrow00 has another network: model.width 4, not {width}" in line
+    assert seg(words).status == FAILED  # which has no trial left, and none that nobody can get past
+
+
+def test_weights_that_fit_no_end_of_a_range_are_told_before_the_first_trial(
+    seg: Command, workspace: Workspace, scenes: Path, narrow: str
+) -> None:
+    for weights, problem in (
+        (narrow, "narrow00 has another network"),
+        ("nobody", "no run has that id or name"),
+    ):
+        refused = seg(searched(scenes, "model.width=4,8", f"init.weights={weights}"))
+        assert refused.status == BAD_USE
+        assert problem in refused.err
+        assert not (workspace.root / "tune").exists()
+        with workspace.open_store() as store:
+            assert [row.id for row in store.runs()] == [narrow]
