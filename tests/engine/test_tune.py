@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.data.synthetic import synthesize
 from engine.exits import BAD_USE, FAILED
+from engine.requests.tuning.space import parse_space
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
 from tests.engine.made_up_runs import finished_journal, make_run_dir
@@ -66,3 +68,23 @@ def test_weights_that_fit_no_end_of_a_range_are_told_before_the_first_trial(
         assert not (workspace.root / "tune").exists()
         with workspace.open_store() as store:
             assert [row.id for row in store.runs()] == [narrow]
+
+
+@pytest.mark.parametrize(
+    ("typed", "values"),
+    [
+        ("augment.flip=0.1..0.7:0.1", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        ("augment.flip=0.1..1:0.3", [0.1, 0.4, 0.7, 1.0]),
+        ("augment.flip=0.1..0.3:0.2", [0.1, 0.3]),
+        ("augment.flip=0.1..0.75:0.3", [0.1, 0.4, 0.7]),
+        ("epochs=10..45:10", [10, 20, 30, 40]),
+    ],
+)
+def test_a_range_in_steps_has_the_values_that_people_mean(typed: str, values: list[float]) -> None:
+    (axis,), _ = parse_space([typed])
+    assert axis.grid() == values
+    assert [axis.typed(value) for value in values][:: len(values) - 1] == list(axis.ends)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna warns of a range that its steps do not fill
+        distribution = axis.distribution()
+    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in axis.grid())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from engine.config.described import config_keys, format_value, unknown_key
@@ -64,8 +66,21 @@ class Axis:
                 [f"{self.key}: --sampler grid needs values or a step, such as {self.key}=0.1,0.01; {FORM}"]
             )
         step = self.step or 1
-        values = [self.low + i * step for i in range(int((self.high - self.low) / step + 1e-9) + 1)]
+        values = [_after(self.low, step, i) for i in range(_steps_between(self.low, self.high, step) + 1)]
         return [int(value) for value in values] if self.is_whole else list(values)
+
+
+def _steps_between(low: float, high: float, step: float) -> int:
+    """How many steps up from `low` stay at or below `high`, of numbers as people write them: as floats, 0.3 -
+    0.1 is less than 0.2."""
+    first, last, by = (Decimal(str(number)) for number in (low, high, step))
+    return int((last - first) / by)
+
+
+def _after(low: float, step: float, number: int) -> float:
+    """The value that so many steps lead to, as people write it: a sum of floats would be a little beside it,
+    and the last one above the range."""
+    return float(Decimal(str(low)) + number * Decimal(str(step)))
 
 
 def parse_space(assignments: Sequence[str]) -> tuple[list[Axis], list[str]]:
@@ -109,8 +124,10 @@ def _range(key: str, text: str, found: re.Match[str]) -> Axis:
     if how == "log" and low <= 0:
         raise ConfigError([f"{key}: {text!r} has a logarithmic scale; the lower end must be above 0"])
     step = float(how) if how not in (None, "log") else None
-    if step is not None and not 0 < step <= high - low:
+    if step is not None and not (step > 0 and math.isfinite(high) and _steps_between(low, high, step)):
         raise ConfigError([f"{key}: {text!r} has a step that does not fit into it; {FORM}"])
     if step is not None and is_whole and step != int(step):
         raise ConfigError([f"{key}: {text!r} must have a whole number as its step"])
+    if step is not None:  # the last value that there is, which steps from the lower end may not lead to
+        high = _after(low, step, _steps_between(low, high, step))
     return Axis(key, (), low, high, is_whole, how == "log", step)
