@@ -136,8 +136,8 @@ def names_a_run(config: RunConfig) -> bool:
 
 
 def pretraining_card(card: RunCard) -> RunCard:
-    """What the pre-training run of a training run is called."""
-    return replace(card, id=new_run_id(), name=f"{card.name} pretrain")
+    """What the pre-training run of a training run is called. Of a trial of a search it is none itself."""
+    return replace(card, id=new_run_id(), name=f"{card.name} pretrain", trial=None)
 
 
 def starting_from(config: RunConfig, run_id: str) -> RunConfig:

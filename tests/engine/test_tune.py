@@ -11,7 +11,9 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.data.synthetic import synthesize
 from engine.exits import BAD_USE, FAILED
+from engine.requests.queueing import Place, enqueue
 from engine.requests.tuning.space import parse_space
+from engine.run.directory import RunCard
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
 from tests.engine.made_up_runs import finished_journal, make_run_dir
@@ -88,3 +90,15 @@ def test_a_range_in_steps_has_the_values_that_people_mean(typed: str, values: li
         warnings.simplefilter("error")  # Optuna warns of a range that its steps do not fill
         distribution = axis.distribution()
     assert all(distribution._contains(distribution.to_internal_repr(value)) for value in axis.grid())
+
+
+def test_the_pre_training_of_a_trial_is_no_trial(workspace: Workspace) -> None:
+    config = with_values(get_recipe("quick-modern"), {"pretrain.epochs": 1, "data.root": "/data"})
+    card = RunCard("aaaa0000", "tune trial 3", "tune", 900.0, trial=3)
+    with workspace.open_store() as store:
+        enqueue(workspace, store, card, config, Place())
+        assert {row.name: row.trial for row in store.runs()} == {
+            "tune trial 3 pretrain": None,
+            "tune trial 3": 3,
+        }
+        assert [row.id for row in store.runs(["trial>=0"])] == ["aaaa0000"]
