@@ -122,6 +122,14 @@ def test_a_remedy_is_no_change_for_all(worlds: Path, key: str) -> None:
         generalisation_plan(worlds / "day", journey(worlds), [key])
 
 
+def test_a_network_that_begins_with_weights_of_its_own_is_refused(worlds: Path, tmp_path: Path) -> None:
+    """They would replace those of the remedies, so that all of these would be the baseline."""
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[model]\nname = "unet"\n[init]\nweights = "street.pt"\n')
+    with pytest.raises(ConfigError, match=r"mine\.toml: init\.weights: is street\.pt; .* must be empty"):
+        generalisation_plan(worlds / "day", journey(worlds, networks=(str(recipe),)), [])
+
+
 def test_the_report_says_what_each_remedy_bought_where(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     base = with_values(get_recipe("quick"), {"data.root": "/data/day"})

@@ -80,6 +80,20 @@ def test_what_cannot_be_asked_is_refused(question: Question, changes: list[str],
         planned(question, *changes)
 
 
+def test_a_share_that_is_named_twice_is_one() -> None:
+    once, twice = (Question("quick-modern", labels=labels) for labels in ((0.5, 1), (0.5, 1, 0.5)))
+    assert planned(twice) == planned(once)
+
+
+def test_a_recipe_that_begins_with_weights_of_its_own_is_refused(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[model]\nname = "unet"\n[init]\nweights = "street.pt"\n')
+    with pytest.raises(
+        ConfigError, match=r"--recipe .*mine\.toml: init\.weights: is street\.pt; .* must be empty"
+    ):
+        planned(Question(str(recipe), images=900))
+
+
 def test_trainings_start_from_the_weights_of_their_shared_pre_training(workspace: Workspace) -> None:
     plan = [each for each in planned(SMALL) if "20%" in each.name]
     with workspace.open_store() as store:

@@ -12,7 +12,7 @@ from engine.config.remedies import WEIGHTS, Remedy, known_remedies, without_reme
 from engine.config.run_config import RunConfig
 from engine.requests.configs import base_config, with_data_root
 from engine.requests.generalise import Unseen, unseen_section
-from engine.requests.studies.plan import PlannedEvaluation, PlannedRun, problems_of, sized
+from engine.requests.studies.plan import PlannedEvaluation, PlannedRun, problems_of, refuse_begun, sized
 
 NETWORKS = ("unet", "zoo", "vltseg-tiny")
 
@@ -61,6 +61,7 @@ def network_config(root: Path, network: str, journey: Journey, assignments: Sequ
     """A network's own training without any remedy, on the same images, for the same budget, as all others.
     Raises ConfigError and UnknownRecipe."""
     own = get_recipe("quick") if network in ("unet", "zoo") else base_config(network)
+    refuse_begun(own)
     if network == "zoo":
         own = with_values(own, ZOO)
     values = parse_assignments(assignments)

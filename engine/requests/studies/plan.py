@@ -155,6 +155,14 @@ def sized(config: RunConfig, breadth: int, size: str) -> dict[str, Any]:
     return values
 
 
+def refuse_begun(recipe: RunConfig) -> None:
+    """Raises ConfigError for a recipe with initial weights, where a study holds weights against none: all of
+    its runs would begin with these."""
+    if recipe.init.weights:
+        why = "all runs of the study would begin with them"
+        raise ConfigError([f"init.weights: is {recipe.init.weights}; {why}; it must be empty"])
+
+
 @contextlib.contextmanager
 def problems_of(name: str) -> Iterator[None]:
     """A ConfigError of the block says of which of the study's systems it is."""

@@ -11,7 +11,7 @@ from engine.config.keys import ConfigError, parse_assignments, with_values
 from engine.config.run_config import RunConfig
 from engine.requests.configs import base_config, default_name, with_data_root
 from engine.requests.initial_weights import pretraining_of
-from engine.requests.studies.plan import PlannedRun, problems_of, sized
+from engine.requests.studies.plan import PlannedRun, problems_of, refuse_begun, sized
 
 LABELS = (0.05, 0.2, 1.0)
 NOISES = (0.1, 0.22, 0.5)
@@ -51,7 +51,7 @@ def pretraining_plan(root: Path, question: Question, assignments: Sequence[str])
     seeds = tuple(range(first, first + question.seeds))
     plan: list[PlannedRun] = []
     for budget in _budgets(question):
-        for labels in sorted(question.labels):
+        for labels in sorted(set(question.labels)):
             config = with_values(recipe, _labelled(recipe, labels))
             plan += _arms(config, budget, question, seeds, varied=labels == max(question.labels))
     return plan
@@ -64,6 +64,8 @@ def questioned(root: Path, question: Question, assignments: Sequence[str]) -> Ru
         if key.startswith(("budget.", "init.", "pretrain.epochs", "data.label_fraction")):
             raise ConfigError([f"{key}: is set by the study itself"])
     recipe = base_config(question.recipe)
+    with problems_of(f"--recipe {question.recipe}"):
+        refuse_begun(recipe)
     own = sized(recipe, question.breadth, question.size) | values
     with problems_of(default_name(recipe)):
         return with_data_root(with_values(recipe, own | {"data.root": str(root), "pretrain.epochs": 0}))
