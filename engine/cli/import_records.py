@@ -8,7 +8,8 @@ from pathlib import Path
 from engine.cli.console import notices, output
 from engine.requests.importing.records import READERS, RecordsError
 from engine.requests.importing.runs import check_names, import_records
-from engine.requests.refusals import Refused
+from engine.requests.refusals import Refused, refuse_no_name
+from engine.run.directory import RunDirError
 from engine.run.files import absolute
 from engine.tasks import epochs_done
 from engine.workspace import Workspace
@@ -20,6 +21,8 @@ def import_from(
     """Make runs of the records in folders; returns 1 when some were left out. Raises ConfigError, and Refused
     when all were."""
     chosen = check_names(metrics)
+    if experiment:
+        refuse_no_name(experiment=experiment)
     left_out: list[str] = []
     taken = 0
     workspace.root.mkdir(parents=True, exist_ok=True)
@@ -31,9 +34,12 @@ def import_from(
                 continue
             try:
                 for records in READERS[program](folder):
+                    if isinstance(records, RecordsError):
+                        left_out.append(str(records))
+                        continue
                     try:
                         run_id, done = import_records(workspace, store, program, records, chosen, experiment)
-                    except (RecordsError, Refused) as error:
+                    except (RecordsError, Refused, RunDirError) as error:
                         left_out.append(str(error))
                         continue
                     taken += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -243,6 +244,43 @@ def test_what_cannot_be_taken_is_one_line(seg: Command, workspace: Workspace, tm
     assert "other programs; add --from" in seg(f"db import {folder} --dice F1").err
     assert imported(workspace) == []
     assert "task: imported is for records" in seg(f"run quick task=imported --data {tmp_path}").err
+
+
+def test_a_table_that_cannot_be_taken_costs_no_other(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "old", "notes.csv", "who,what\nme,nothing\n")
+    table = "epoch,dice/val\n1,0.5\n"
+    write(folder, "before.csv", table)
+    write(folder, os.fsdecode(b"caf\xe9.csv"), table)
+    write(folder, "parts.csv", "epoch,dice/val\n0.25,0.5\n0.75,0.6\n")
+    write(folder, "two\nlines.csv", table)
+    write(folder, " .csv", table)
+    (folder / "folder.csv").mkdir()
+    done = seg(f"db import {folder} --from csv")
+    assert done.status == 1
+    told = sorted(line.rpartition("/")[2] for line in done.err.splitlines())
+    assert told == [
+        "caf\\xe9.csv: its name is not valid UTF-8, which databases need",
+        "notes.csv: has no column called epoch or step",
+        "parts.csv: epoch 0.25 is no whole number; one of the columns epoch and step must have them alone",
+    ]
+    with workspace.open_store() as store:
+        names = {row.name: row.id for row in store.runs()}
+    (unnamed,) = names.keys() - {"before", "two␊lines"}
+    assert len(names) == 3
+    assert unnamed == names[unnamed]
+    assert (
+        "experiment: 'a\\nb' has a line break"
+        in seg(f"db import {folder} --from csv --experiment 'a\nb'").err
+    )
+
+
+def test_an_epoch_in_parts_stands_beside_steps(seg: Command, workspace: Workspace, tmp_path: Path) -> None:
+    folder = write(tmp_path / "old", "a.csv", "epoch,dice/val,step\n0.25,0.5,100\n0.75,0.6,300\n")
+    assert seg(f"db import {folder} --from csv").status == 0
+    curve = seg(f"show {imported(workspace)[0]} --json").json["curve"]
+    assert [(row["epoch"], row["dice"]) for row in curve] == [(100, 0.5), (300, 0.6)]
 
 
 def test_what_mlflow_cannot_read_is_a_line_and_no_traceback(

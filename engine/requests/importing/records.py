@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,27 +142,51 @@ _OWN_KEYS = {"run", "name", "epoch", "split", "t"}
 STEPS = ("epoch", "step", "Epoch", "Step")
 
 
-def read_csv(folder: Path) -> Iterator[Records]:
+def read_csv(folder: Path) -> Iterator[Records | RecordsError]:
     """The runs of `export --format csv`, or else a run for each file, with a metric a column and a column
     `epoch` or `step`."""
     own = folder / "epochs.csv"
     if own.is_file() and all(line.keys() >= _OWN_KEYS for line in _lines(own)[:1]):
         yield from _of_own_tables(folder)
         return
-    for path in sorted(folder.rglob("*.csv")):
-        lines = _lines(path)
-        step = next((name for name in STEPS if lines and name in lines[0]), None)
-        if step is None:
-            raise RecordsError(f"{path}: has no column called epoch or step")
-        records = Records(str(path), path.stem)
-        t = path.stat().st_mtime
-        for line in lines:
-            number = _number(line[step])
-            for name, text in line.items():
-                value = _number(text)
-                if name != step and value is not None and number is not None:
-                    records.add(name, int(number), t, value)
-        yield records
+    for path in sorted(path for path in folder.rglob("*.csv") if not path.is_dir()):
+        try:
+            records = _of_table(path)
+        except RecordsError as error:
+            yield error
+        else:
+            yield records
+
+
+def _of_table(path: Path) -> Records:
+    lines = _lines(path)
+    step = _step_column(path, lines)
+    records = Records(str(path), path.stem)
+    t = path.stat().st_mtime
+    for line in lines:
+        number = _number(line[step])
+        for name, text in line.items():
+            value = _number(text)
+            if name != step and value is not None and number is not None:
+                records.add(name, int(number), t, value)
+    return records
+
+
+def _step_column(path: Path, lines: Sequence[Mapping[str, str]]) -> str:
+    """The first column of STEPS that holds whole numbers: of some programs, an epoch is a fraction beside
+    steps. Raises RecordsError where there is none."""
+    named = [name for name in STEPS if lines and name in lines[0]]
+    if not named:
+        raise RecordsError(f"{path}: has no column called epoch or step")
+    problems = []
+    for name in named:
+        broken = next((line[name] for line in lines if (_number(line[name]) or 0.0) % 1), None)
+        if broken is None:
+            return name
+        problems.append(f"{name} {broken} is no whole number")
+    raise RecordsError(
+        f"{path}: {', and '.join(problems)}; one of the columns epoch and step must have them alone"
+    )
 
 
 _OF_SPLIT = (
@@ -216,6 +240,8 @@ def _lines(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             return [{k: v or "" for k, v in line.items() if k} for line in csv.DictReader(file)]
+    except OSError as error:
+        raise RecordsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise RecordsError(f"{path}: is no CSV file: {error}") from error
 
@@ -234,8 +260,10 @@ def _need(package: str, extra: str) -> None:
         raise RecordsError(f"--from {package}: needs {package}: pip install 'seg-engine[{extra}]'")
 
 
-READERS: Mapping[str, Callable[[Path], Iterator[Records]]] = {
+READERS: Mapping[str, Callable[[Path], Iterator[Records | RecordsError]]] = {
     "tensorboard": read_tensorboard,
     "csv": read_csv,
     "mlflow": read_mlflow,
 }
+"""How the records of each program are read: the runs and, of a part of them that cannot be read, why; what
+comes after it is read all the same. Raise RecordsError where nothing is."""

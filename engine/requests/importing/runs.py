@@ -18,6 +18,7 @@ from engine.config.described import config_keys
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.config.stored import flat_values
+from engine.host.input_files import is_text, shown
 from engine.requests.importing.records import Records, RecordsError
 from engine.requests.refusals import Refused
 from engine.run.bounds import MOST_EPOCHS
@@ -30,6 +31,7 @@ from engine.run.scoring_events import Result
 from engine.store import Store
 from engine.tasks.imported import Imported
 from engine.typed import typed
+from engine.visible import one_line
 from engine.workspace import Workspace
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -85,7 +87,11 @@ def import_records(
     chosen: Mapping[str, str],
     experiment: str,
 ) -> tuple[str, str]:
-    """Make a run; returns its id, and what was done. Raises RecordsError, Refused and StoreError."""
+    """Make a run; returns its id, and what was done. Raises RecordsError, Refused, RunDirError for words that
+    no run can be called, and StoreError."""
+    if not is_text(records.source):
+        told = "its name is not valid UTF-8, which databases need"
+        raise RecordsError(f"{shown(records.source)}: {told}")
     names = taken_as(records, chosen)
     results, kept_out = _results(records)
     run = workspace.run_dir(_id_of(program, records))
@@ -102,8 +108,8 @@ def import_records(
     unknown = ", ".join(config.imported.unknown) if config.imported is not None else ""
     card = RunCard(
         id=run.id,
-        name=records.name[:600],
-        experiment=experiment or records.experiment or "imported",
+        name=one_line(records.name).strip()[:600] or run.id,
+        experiment=experiment or one_line(records.experiment).strip() or "imported",
         created=events[0].t,
         note=f"imported from {program}: {records.source}; not known: {unknown}",
         queued_for=0,
