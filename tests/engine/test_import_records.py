@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
-from engine.exits import BAD_USE
+from engine.exits import BAD_USE, INTERRUPTED
+from engine.run.directory import RunDir
 from engine.run.scalars import scalars
 from engine.store import EpochRow
 from engine.workspace import Workspace
@@ -281,6 +283,37 @@ def test_an_epoch_in_parts_stands_beside_steps(seg: Command, workspace: Workspac
     assert seg(f"db import {folder} --from csv").status == 0
     curve = seg(f"show {imported(workspace)[0]} --json").json["curve"]
     assert [(row["epoch"], row["dice"]) for row in curve] == [(100, 0.5), (300, 0.6)]
+
+
+def test_another_copy_of_a_table_is_no_changed_one(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "old", "a.csv", "epoch,dice/val\n1,0.5\n2,0.25\n")
+    assert seg(f"db import {folder} --from csv").status == 0
+    os.utime(folder / "a.csv", (1e9, 1e9))
+    again = seg(f"db import {folder} --from csv")
+    assert (again.status, again.out.strip().endswith("already here")) == (0, True), again.err
+    write(folder, "a.csv", "epoch,dice/val\n1,0.5\n2,0.25\n3,0.75\n")
+    assert "has changed since it was imported" in seg(f"db import {folder} --from csv").err
+
+
+def test_an_import_that_was_interrupted_is_made_good_by_the_next(
+    seg: Command, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "old", "a.csv", "epoch,dice/val\n1,0.5\n")
+    create = RunDir.create
+
+    def interrupted(run: RunDir, *words: Any) -> None:
+        create(run, *words)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "create", interrupted)
+        assert seg(f"db import {folder} --from csv").status == INTERRUPTED
+    assert imported(workspace) == []
+    again = seg(f"db import {folder} --from csv")
+    assert again.status == 0, again.err
+    assert seg(f"show {imported(workspace)[0]} --json").json["best_dice"] == 0.5
 
 
 def test_what_mlflow_cannot_read_is_a_line_and_no_traceback(

@@ -24,11 +24,13 @@ class RecordsError(EngineError):
 class Records:
     """One run. `points` holds for each metric, by step, (UTC seconds, value); `evaluations` the rows of a
     table of scores of its checkpoints, by column; `config` what is told of its config, by key. `end` is ""
-    where the records do not tell how it ended."""
+    where the records do not tell how it ended. Where they have no times (`are_timed`), all are that of their
+    file, which another copy of it may have otherwise."""
 
     source: str
     name: str
     experiment: str = ""
+    are_timed: bool = True
     points: dict[str, dict[int, tuple[float, float]]] = field(default_factory=dict)
     evaluations: list[dict[str, str]] = field(default_factory=list)
     config: dict[str, str] = field(default_factory=dict)
@@ -161,7 +163,7 @@ def read_csv(folder: Path) -> Iterator[Records | RecordsError]:
 def _of_table(path: Path) -> Records:
     lines = _lines(path)
     step = _step_column(path, lines)
-    records = Records(str(path), path.stem)
+    records = Records(str(path), path.stem, are_timed=False)
     t = path.stat().st_mtime
     for line in lines:
         number = _number(line[step])

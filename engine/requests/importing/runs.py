@@ -25,7 +25,6 @@ from engine.run.bounds import MOST_EPOCHS
 from engine.run.directory import ID_ALPHABET, ID_LENGTH, RunCard, RunDir
 from engine.run.event import Split
 from engine.run.events import AnyEvent, Epoch, Failed, Finished, ImportedFrom, Stopped
-from engine.run.files import replacing, write_json
 from engine.run.journal import JournalError, read_all
 from engine.run.scoring_events import Result
 from engine.store import Store
@@ -98,7 +97,7 @@ def import_records(
     config, dropped = _config_of(program, records)
     events = _stamped(list(_events(program, records, names, config, results)))
     if run.path.exists():
-        lacking = _evaluations_lacking(run, events)
+        lacking = _evaluations_lacking(run, events, records.are_timed)
         if lacking is None:
             told = "has changed since it was imported"
             raise Refused([f"{run.id}: {records.name} {told}; `{typed('delete', run.id)}` first"])
@@ -114,10 +113,11 @@ def import_records(
         note=f"imported from {program}: {records.source}; not known: {unknown}",
         queued_for=0,
     )
-    run.create(card, config)
-    write_json(run.config_file, config.model_dump(mode="json", exclude_unset=True))
-    with replacing(run.journal) as stream:
-        stream.write("".join(event.model_dump_json() + "\n" for event in events).encode())
+    files = {  # with the folder, as one without a journal would count as records that have changed
+        run.config_file.name: config.model_dump_json(indent=2, exclude_unset=True).encode() + b"\n",
+        run.journal.name: "".join(event.model_dump_json() + "\n" for event in events).encode(),
+    }
+    run.create(card, config, files)
     store.journals.import_run(run, queued=False)
     refresh(store, [run])
     taken = {*names.values(), *filter(_CLASS.fullmatch, records.points)}
@@ -129,22 +129,24 @@ def import_records(
     return run.id, "; ".join(["imported", *words])
 
 
-def _evaluations_lacking(run: RunDir, events: Sequence[AnyEvent]) -> int | None:
+def _evaluations_lacking(run: RunDir, events: Sequence[AnyEvent], are_timed: bool) -> int | None:
     """How many evaluations a run lacks whose records have been imported before: all or none, as earlier
     versions took none, and they may have come later. None where anything else has changed."""
     try:
-        here = _contents(read_all(run.journal))
+        here = _contents(read_all(run.journal), are_timed)
     except JournalError:
         return None
     without = [event for event in events if not isinstance(event, Result)]
-    if here == _contents(events):
+    if here == _contents(events, are_timed):
         return 0
-    return len(events) - len(without) if here == _contents(without) else None
+    return len(events) - len(without) if here == _contents(without, are_timed) else None
 
 
-def _contents(events: Iterable[AnyEvent]) -> list[str]:
-    """What events say, whatever their numbers, and with the defaults of fields that their version lacked."""
-    return [event.model_copy(update={"seq": 0}).model_dump_json() for event in events]
+def _contents(events: Iterable[AnyEvent], are_timed: bool) -> list[str]:
+    """What events say, whatever their numbers, and with the defaults of fields that their version lacked.
+    Times that the records do not have say nothing."""
+    same: dict[str, Any] = {"seq": 0} if are_timed else {"seq": 0, "t": 0.0}
+    return [event.model_copy(update=same).model_dump_json() for event in events]
 
 
 def _id_of(program: str, records: Records) -> str:
