@@ -22,7 +22,7 @@ from engine.report.records import (
 )
 from engine.report.runs import run_values
 from engine.requests.opening import has_database, open_existing
-from engine.store import ExperimentRow, RunRow
+from engine.store import ExperimentRow, NoSuchRun, RunRow
 from engine.workspace import Workspace as Folders
 from engine.workspace import find_workspace
 
@@ -84,27 +84,26 @@ class Tables:
 
     def evaluations(self, *runs: str | HasId) -> Frame:
         """The scores that the networks of some runs, of all where none is named, got on a split: by
-        themselves at their end and by `seg-engine evaluate`."""
-        found: list[EvaluationOfRun] = []
+        themselves at their end and by `seg-engine evaluate`. Of a run that is such an evaluation, its own."""
+        found: dict[tuple[str, int], EvaluationOfRun] = {}
         with self.open() as store:
             for row in self._named(store, runs):
-                own = store.results.evaluations(row.id) if not row.source else []
-                scores = [*own, *store.results.evaluations_of(row.id)]
-                found += [EvaluationOfRun(row, each) for each in scores]
-        return as_frame(found, evaluation_record, self.frames)
+                learned = _learned(store, row)
+                for scores in (*store.results.evaluations(row.id), *store.results.evaluations_of(row.id)):
+                    found.setdefault((scores.run_id, scores.seq), EvaluationOfRun(learned, scores))
+        return as_frame([*found.values()], evaluation_record, self.frames)
 
     def environments(self, *runs: str | HasId) -> Frame:
         """The scores that the networks of some runs, of all where none is named, got in other environments by
         `seg-engine generalise`: a row for each environment, the images that the run held out first. The
-        differences are to these, with 95 % intervals."""
+        differences are to these, with 95 % intervals. Of a run of that command, its own."""
+        found: dict[tuple[str, int], EnvironmentOfRun] = {}
         with self.open() as store:
-            found = [
-                EnvironmentOfRun(row, scores)
-                for row in self._named(store, runs)
-                for scores in store.results.environments(row.id)
-                if runs or not row.source
-            ]
-        return as_frame(found, environment_record, self.frames)
+            for row in self._named(store, runs):
+                learned = _learned(store, row)
+                for scores in store.results.environments(row.id):
+                    found.setdefault((scores.run_id, scores.place), EnvironmentOfRun(learned, scores))
+        return as_frame([*found.values()], environment_record, self.frames)
 
     def figure(
         self, *runs: str | HasId, measure: str = "dice", against: str = "epochs", columns: int = 1
@@ -142,6 +141,14 @@ class Tables:
                 for row in self._named(store, runs)
                 for epoch in store.results.epochs(row.id, split)
             ]
+
+
+def _learned(store: Store, row: RunRow) -> RunRow:
+    """The run whose network a run looked at; itself where it looked at none, or at that of a deleted run."""
+    try:
+        return store.run(row.source) if row.source else row
+    except NoSuchRun:
+        return row
 
 
 def notice(line: str) -> None:

@@ -1,0 +1,54 @@
+"""`engine.Workspace`: whose scores its tables have."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import Workspace
+from engine.workspace import Workspace as Folders
+from tests.engine.conftest import Command, import_made_up_run
+from tests.engine.made_up_runs import (
+    evaluation_config,
+    evaluation_journal,
+    finished_journal,
+    generalise_config,
+    generalise_journal,
+)
+
+TRAINED, EVALUATED, ELSEWHERE = "train000", "eval0000", "elsewher"
+
+
+@pytest.fixture
+def scored(workspace: Folders) -> Workspace:
+    """A training, an evaluation of its network, and its scores in other environments."""
+    import_made_up_run(workspace, TRAINED, finished_journal())
+    journal, config = evaluation_journal(TRAINED, {"a": 0.25}), evaluation_config(TRAINED)
+    import_made_up_run(workspace, EVALUATED, journal, config=config, created=901.0)
+    journal, config = generalise_journal(), generalise_config(TRAINED)
+    import_made_up_run(workspace, ELSEWHERE, journal, config=config, created=902.0)
+    return Workspace(workspace.root, frames="rows")
+
+
+def whose(table: list[object]) -> list[tuple[str, str]]:
+    """Of each row the run whose network was scored, and the run that scored it."""
+    return [(row.run.id, row.scores.run_id) for row in table]  # type: ignore[attr-defined]
+
+
+def test_a_run_that_scored_a_network_has_its_scores(scored: Workspace) -> None:
+    assert whose(scored.evaluations(EVALUATED)) == [(TRAINED, EVALUATED)]
+    assert whose(scored.run(EVALUATED).evaluations()) == [(TRAINED, EVALUATED)]
+    assert whose(scored.environments(ELSEWHERE)) == [(TRAINED, ELSEWHERE)] * 3
+
+
+def test_scores_that_two_named_runs_have_are_there_once(scored: Workspace) -> None:
+    both = [(TRAINED, TRAINED), (TRAINED, EVALUATED)]
+    assert whose(scored.evaluations(TRAINED, EVALUATED)) == both
+    assert whose(scored.evaluations()) == both
+    assert whose(scored.environments(ELSEWHERE, TRAINED)) == [(TRAINED, ELSEWHERE)] * 3
+    assert whose(scored.environments()) == [(TRAINED, ELSEWHERE)] * 3
+
+
+def test_scores_stay_when_the_run_that_was_scored_is_deleted(scored: Workspace, seg: Command) -> None:
+    assert seg(f"delete {TRAINED} --yes").status == 0
+    assert whose(scored.evaluations()) == [(EVALUATED, EVALUATED)]
+    assert whose(scored.environments()) == [(ELSEWHERE, ELSEWHERE)] * 3
