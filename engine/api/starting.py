@@ -16,6 +16,7 @@ from engine.data.checks import Log
 from engine.requests.checking import check_data
 from engine.requests.configs import check_runnable, default_name, resolve_config
 from engine.requests.queueing import Place, enqueue
+from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
 from engine.store import Store
 from engine.workspace import Workspace
@@ -45,6 +46,8 @@ def queue_run(
 ) -> str:
     """Check everything, make the run and see to it that there is an agent to start it; returns its id. `say`
     gets the lines that a person should read. Raises EngineError; nothing is made then."""
+    if isinstance(wanted.tags, str):  # else each of its letters would be one
+        raise Refused([f"tags: {wanted.tags!r} is a text; it must be a list, such as [{wanted.tags!r}]"])
     assignments = [f"{key}={format_value(value)}" for key, value in wanted.changes.items()]
     data = Path(wanted.data) if wanted.data is not None else None
     defaults = load_run_defaults(workspace.root)

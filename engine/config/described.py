@@ -133,7 +133,8 @@ def format_value(value: Any) -> str:
     if isinstance(value, tuple | list):
         is_size = len(value) == 2 and all(isinstance(part, int) for part in value)
         return ("x" if is_size else ",").join(str(part) for part in value)
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    # One of NumPy's is a float, too, and says so in its repr.
+    return float.__repr__(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -1,10 +1,15 @@
-"""`engine.Workspace`: whose scores its tables have."""
+"""`engine.Workspace`: whose scores its tables have, and what it takes from a program."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from engine import Workspace
+from engine.config.keys import ConfigError
+from engine.requests.refusals import Refused
 from engine.workspace import Workspace as Folders
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import (
@@ -52,3 +57,17 @@ def test_scores_stay_when_the_run_that_was_scored_is_deleted(scored: Workspace, 
     assert seg(f"delete {TRAINED} --yes").status == 0
     assert whose(scored.evaluations()) == [(EVALUATED, EVALUATED)]
     assert whose(scored.environments()) == [(ELSEWHERE, ELSEWHERE)] * 3
+
+
+def test_numbers_of_numpy_are_numbers(workspace: Folders, tmp_path: Path) -> None:
+    ws = Workspace(workspace.root)
+    rates = np.geomspace(1e-4, 1e-2, 3)
+    values = {"optimizer.lr": rates[1], "epochs": np.int64(0)}
+    with pytest.raises(ConfigError) as refused:
+        ws.start("quick", data=tmp_path, **values)
+    assert [problem.partition(" is not")[0] for problem in refused.value.problems] == ["epochs: '0'"]
+
+
+def test_a_text_is_no_list_of_tags(workspace: Folders, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"tags: 'night' is a text; it must be a list, such as \['night'\]"):
+        Workspace(workspace.root).start("quick", data=tmp_path, tags="night")
