@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import warnings
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from engine.requests.tuning.space import parse_space
 from engine.run.directory import RunCard
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
-from tests.engine.made_up_runs import finished_journal, make_run_dir
+from tests.engine.made_up_runs import evaluation_journal, finished_journal, make_run_dir
 
 pytest.importorskip("optuna", reason="comes with the extra tune")
 
@@ -102,3 +104,41 @@ def test_the_pre_training_of_a_trial_is_no_trial(workspace: Workspace) -> None:
             "tune trial 3": 3,
         }
         assert [row.id for row in store.runs(["trial>=0"])] == ["aaaa0000"]
+
+
+class FakeAgent:
+    """Runs all that waits, at once: an evaluation is lost the first time. Leaves when the queue is empty."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
+    def __call__(self, workspace: Workspace) -> None:
+        with workspace.open_store() as store:
+            for row in store.queue.waiting():
+                run = workspace.run_dir(row.id)
+                self.begun.append(row.task)
+                if row.source and self.begun.count(row.task) == 1:
+                    store.lifecycle.set_status(row.id, "lost", "lost", "its machine is gone")
+                    continue
+                (run.checkpoints / "best.pt").write_bytes(b"weights")
+                journal = evaluation_journal(row.source, {"a": 0.5}) if row.source else finished_journal()
+                journal.write(run.journal)
+                store.journals.import_run(run)
+
+
+def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, looks = FakeAgent(), itertools.count()
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", agent)
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    monkeypatch.setattr(
+        "time.sleep", lambda seconds: None if next(looks) < 50 else pytest.fail("goes on for ever")
+    )
+    done = seg(searched(scenes, "model.width=4,8", "--metric latency --trials 1 --json"))
+    assert done.status == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [each["event"] for each in events] == ["started", "resumed", "finished", "best"]
+    assert events[1]["message"] == "its machine is gone"
+    assert events[2]["scores"] == {"latency": 0.02}
+    assert agent.begun == ["train", "evaluate", "evaluate"]

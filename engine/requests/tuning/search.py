@@ -119,7 +119,7 @@ class Searching:
             active = self._active()
             if not active:
                 return
-            if any(self._row(trial).status == "queued" for trial in active):
+            if any(map(self._waits, active)):
                 ensure_agent(self.workspace)
             time.sleep(POLL_SECONDS)
 
@@ -226,12 +226,18 @@ class Searching:
             self._finish(trial, row)
         elif trial.user_attrs.get(STOPPED):
             self._prune(trial, row)
-        elif row.status == "lost" and trial.user_attrs.get(RESUMES, 0) < MOST_RESUMES:
-            self._keep(trial, RESUMES, trial.user_attrs.get(RESUMES, 0) + 1)
-            requeue(self.workspace, self.store, [row])
-            self._news(trial, "resumed", why=row.message)
+        elif self._may_resume(trial, row):
+            self._resume(trial, row)
         else:
             self._give_up(trial, row.message or f"was {row.status}")
+
+    def _may_resume(self, trial: FrozenTrial, row: RunRow) -> bool:
+        return row.status == "lost" and trial.user_attrs.get(RESUMES, 0) < MOST_RESUMES
+
+    def _resume(self, trial: FrozenTrial, row: RunRow) -> None:
+        self._keep(trial, RESUMES, trial.user_attrs.get(RESUMES, 0) + 1)
+        requeue(self.workspace, self.store, [row])
+        self._news(trial, "resumed", run=row.id, why=row.message)
 
     def _report(self, trial: FrozenTrial, row: RunRow) -> None:
         """Pass on the epochs that are new; ask whether the trial is worth going on."""
@@ -254,10 +260,17 @@ class Searching:
     def _finish(self, trial: FrozenTrial, row: RunRow) -> None:
         scores: list[float] = []
         for name, goal in zip(self.search.metrics, self.goals, strict=True):
-            value = self._latency(trial, row) if goal.needs_speed else goal.of_run(row)
+            if goal.needs_speed:
+                evaluation = self._evaluation(trial, row)
+                value = self._latency(evaluation.id)
+                if value is None and self._may_resume(trial, evaluation):
+                    self._resume(trial, evaluation)
+                    return
+                if value is None and (not evaluation.ended or evaluation.cause == "preempted"):
+                    return  # it goes on; of one that had ended before, all scores were there
+            else:
+                value = goal.of_run(row)
             if value is None:
-                if goal.needs_speed and not self._has_failed(trial):
-                    return  # its evaluation goes on
                 self._give_up(trial, f"it has no {name}")
                 return
             scores.append(float(value))
@@ -276,14 +289,12 @@ class Searching:
             if row.trial is not None and row.id not in best:
                 change_tags(self.workspace, self.store, row.id, remove=[BEST])
 
-    def _latency(self, trial: FrozenTrial, row: RunRow) -> float | None:
-        """Seconds an image of an evaluation, which is queued where there is none; None: not known yet."""
-        run_id = trial.user_attrs.get(EVALUATION)
-        if run_id is not None and self._exists(run_id):
+    def _evaluation(self, trial: FrozenTrial, row: RunRow) -> RunRow:
+        """The run that measures the speed of a trial's network, as it is now; queued where there is none."""
+        run_id = trial.user_attrs.get(EVALUATION) or new_run_id()
+        if self._exists(run_id):
             refresh(self.store, [self.workspace.run_dir(run_id)])
-            scores = self.store.results.evaluations(run_id)
-            return scores[-1].latency_seconds if scores else None
-        run_id = run_id or new_run_id()
+            return self.store.run(run_id)
         self._keep(trial, EVALUATION, run_id)
         path = checkpoint_of(self.workspace, row, "best", waits=False)
         about = {"source": row.id, "checkpoint": path, "split": "val", "at": "input"}
@@ -296,12 +307,12 @@ class Searching:
             tags=self.search.tags,
         )
         enqueue(self.workspace, self.store, card, config, Place(self.search.priority))
-        return None
+        return self.store.run(run_id)
 
-    def _has_failed(self, trial: FrozenTrial) -> bool:
-        run_id = self._frozen(trial.number).user_attrs[EVALUATION]
-        row = self.store.run(run_id)
-        return row.ended and row.cause != "preempted"
+    def _latency(self, run_id: str) -> float | None:
+        """Seconds an image of an evaluation; None: not known yet."""
+        scores = self.store.results.evaluations(run_id)
+        return scores[-1].latency_seconds if scores else None
 
     def _prune(self, trial: FrozenTrial, row: RunRow) -> None:
         from optuna.trial import TrialState
@@ -332,6 +343,11 @@ class Searching:
         }
         run = run or trial.user_attrs.get(RUN, "")
         self.tell(News(trial.number, run, state, values, epoch, scores, why))
+
+    def _waits(self, trial: FrozenTrial) -> bool:
+        """Whether the run of a trial, or the evaluation after it, is in the queue."""
+        ids = [trial.user_attrs[name] for name in (RUN, EVALUATION) if name in trial.user_attrs]
+        return any(self._exists(run_id) and self.store.run(run_id).status == "queued" for run_id in ids)
 
     def _row(self, trial: FrozenTrial) -> RunRow:
         return self.store.run(self._frozen(trial.number).user_attrs.get(RUN, ""))
