@@ -6,14 +6,17 @@ import itertools
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
 from engine.exits import BAD_USE, FAILED
 from engine.requests.queueing import Place, enqueue
+from engine.requests.tuning.goals import most_epochs
 from engine.requests.tuning.space import parse_space
 from engine.run.directory import RunCard
 from engine.workspace import Workspace
@@ -142,3 +145,21 @@ def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
     assert events[1]["message"] == "its machine is gone"
     assert events[2]["scores"] == {"latency": 0.02}
     assert agent.begun == ["train", "evaluate", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "epochs"),
+    [
+        (["epochs=1..27"], 27),
+        (["epochs=9,81,3", "model.width=4,8"], 81),
+        (["optimizer.lr=0.1,0.01"], get_recipe("quick").epochs),
+        (["budget.hours=0,1"], 0),
+    ],
+)
+def test_a_pruner_knows_the_longest_trial(typed: list[str], epochs: int) -> None:
+    axes, _ = parse_space(typed)
+
+    def config_of(values: dict[str, Any]) -> RunConfig:
+        return with_values(get_recipe("quick"), {axis.key: axis.typed(values[axis.key]) for axis in axes})
+
+    assert most_epochs(axes, config_of) == epochs

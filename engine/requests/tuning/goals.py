@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.config.keys import ConfigError
+from engine.config.old_keys import new_name
 from engine.requests.tuning.space import Axis
 from engine.store import EpochRow, RunRow
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+
+    from engine.config.run_config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,16 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
         "nsga2": lambda: samplers.NSGAIISampler(seed=seed),
     }
     return makers[name]()
+
+
+def most_epochs(axes: Sequence[Axis], config_of: Callable[[dict[str, Any]], RunConfig]) -> int:
+    """The most epochs that a trial has, whose config follows from its values by key; 0: not known, as a
+    budget ends some."""
+    first = {axis.key: axis.extremes[0] for axis in axes}
+    lengths = [axis for axis in axes if new_name(axis.key) == "epochs" or axis.key.startswith("budget.")]
+    found = [config_of(first | {axis.key: value}) for axis in lengths for value in axis.extremes]
+    found = found or [config_of(first)]
+    return 0 if any(config.budget.is_given for config in found) else max(config.epochs for config in found)
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner:

@@ -27,7 +27,7 @@ from engine.requests.derive import checkpoint_of, derived_config
 from engine.requests.lifecycle import change_tags, requeue, stop
 from engine.requests.queueing import Place, enqueue
 from engine.requests.refusals import Refused
-from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler
+from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler, most_epochs
 from engine.requests.tuning.space import Axis
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import FileLock
@@ -138,12 +138,11 @@ class Searching:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         file = JournalFileBackend(str(study_file(self.workspace, self.search.name)))
         self._storage = optuna.storages.JournalStorage(file)
-        config = self.search.config({axis.key: _lowest(axis) for axis in self.search.axes})
         study = optuna.create_study(
             storage=self._storage,
             study_name=self.search.name,
             directions=["minimize" if goal.is_cost else "maximize" for goal in self.goals],
-            pruner=make_pruner(self.search.pruner, 0 if config.budget.is_given else config.epochs),
+            pruner=make_pruner(self.search.pruner, most_epochs(self.search.axes, self.search.config)),
             load_if_exists=True,
         )
         before = study.user_attrs.get(SETTINGS)
@@ -390,7 +389,3 @@ def searching(
 def study_file(workspace: Workspace, name: str) -> Path:
     """Where Optuna keeps a study. The name of an experiment may hold what no file's name can."""
     return workspace.root / "tune" / f"{quote(name, safe=' ')}.study"
-
-
-def _lowest(axis: Axis) -> Any:
-    return axis.choices[0] if axis.choices else axis.low

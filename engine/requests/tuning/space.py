@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.config.described import config_keys, format_value, unknown_key
 from engine.config.grids import choices_of, values_of
@@ -36,9 +36,14 @@ class Axis:
     step: float | None = None
 
     @property
-    def ends(self) -> tuple[str, ...]:
+    def extremes(self) -> tuple[Any, ...]:
         """The values by which the axis can be checked: all choices, or both ends."""
-        return self.choices or (self.typed(self.low), self.typed(self.high))
+        return self.choices or (self.low, self.high)
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """`extremes` as they are typed."""
+        return tuple(map(self.typed, self.extremes))
 
     def typed(self, value: object) -> str:
         """A value as it is typed on the command line."""
