@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,14 @@ def test_a_pruner_knows_the_longest_trial(typed: list[str], epochs: int) -> None
         return with_values(get_recipe("quick"), {axis.key: axis.typed(values[axis.key]) for axis in axes})
 
     assert most_epochs(axes, config_of) == epochs
+
+
+def test_a_search_does_not_go_on_with_other_data_of_the_workspace(
+    seg: Command, workspace: Workspace, scenes: Path, narrow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.tune.MOST_CHECKED", 0)
+    words = searched(scenes, "model.width=8,16", f"init.weights={narrow}").replace(f"--data {scenes}", "")
+    other = shutil.copytree(scenes, scenes.parent / "other")
+    for data, problem in ((scenes, "has another network"), (other, "was begun with another data")):
+        (workspace.root / "seg.toml").write_text(f'[run]\ndata = "{data}"\n')
+        assert problem in "".join(seg(words)[1:])

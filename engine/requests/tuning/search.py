@@ -72,7 +72,7 @@ class Search:
         """What must be the same when a search goes on; more trials may be asked for."""
         return {
             "recipe": self.recipe,
-            "data": str(self.data) if self.data is not None else "",
+            "data": str(self.data) if self.data is not None else self.defaults.data,
             "varies": {axis.key: str(axis.distribution()) for axis in self.axes},
             "sampler": self.sampler if self.sampler == "grid" else "",
             "fixed": sorted(self.fixed),
@@ -146,6 +146,8 @@ class Searching:
             load_if_exists=True,
         )
         before = study.user_attrs.get(SETTINGS)
+        if before is not None and not before["data"]:  # earlier versions did not keep a default
+            before = before | {"data": self.search.settings["data"]}
         if before is None:
             if self.search.sampler == "grid":
                 names = [axis.key for axis in self.search.axes]
