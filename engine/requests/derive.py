@@ -6,7 +6,7 @@ Both front ends ask here. Nothing is made; what cannot be done is refused before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from engine.classes import CITYSCAPES, ClassSet
@@ -18,6 +18,7 @@ from engine.metrics.image_confusions import ImageConfusions, load_image_confusio
 from engine.plugins import usable_config
 from engine.requests.configs import check_hardware
 from engine.requests.refusals import Refused
+from engine.requests.source_paths import BEST
 from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import absolute, expanded
@@ -170,12 +171,17 @@ def refuse_strange_classes(row: RunRow, found: ClassSet) -> None:
 
 
 def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow:
-    """The evaluation to compare with one of the config `wanted`: the run itself, or the newest made of it.
+    """The evaluation to compare with one of the config `wanted`: the run itself, or the newest made of its
+    best checkpoint, for which a run stands.
 
     Raises Refused when there is none of the same images, size and way to it.
     """
     row = store.run(store.resolve(prefix))
-    found = store.results.evaluations(row.id) if row.source else store.results.evaluations_of(row.id)
+    if row.source:
+        found = store.results.evaluations(row.id)
+    else:
+        made = store.results.evaluations_of(row.id)
+        found = [each for each in made if PurePath(each.checkpoint).name in ("", BEST)]
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""

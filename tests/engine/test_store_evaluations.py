@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.requests.derive import find_baseline
+from engine.requests.refusals import Refused
 from engine.run.event import MetricScore
 from engine.run.events import AnyEvent, Epoch
 from engine.run.scoring_events import Result
@@ -58,6 +60,23 @@ def test_an_evaluation_is_no_best_run(store: Store) -> None:
     assert (row.best_dice, row.last_dice) == (None, 0.99)
     assert [run.id for run in store.leaderboard()] == [SOURCE]
     assert store.experiments()[0].best_dice == 0.6
+
+
+def test_a_run_is_the_baseline_by_its_best_checkpoint_and_an_evaluation_by_its_own(store: Store) -> None:
+    wanted = evaluation_config("bbbbbbbb")
+    last = add_run(store, "ffffffff", evaluation_config(SOURCE))
+    of_last = evaluation_journal(SOURCE, {"a": 0.7}, begins=9000.0).events
+    path = f"../{SOURCE}/checkpoints/last.pt"
+    ingest(
+        store,
+        last,
+        [e.model_copy(update={"checkpoint": path}) if isinstance(e, Result) else e for e in of_last],
+    )
+    with pytest.raises(Refused, match=f"--baseline {SOURCE}: has no evaluation of this kind"):
+        find_baseline(store, SOURCE, wanted)
+    ingest(store, EVALUATION, evaluation_journal(SOURCE, {"a": 0.3}).events)
+    assert find_baseline(store, SOURCE, wanted).run_id == EVALUATION
+    assert find_baseline(store, last, wanted).run_id == last
 
 
 def test_a_metric_of_a_run_is_that_of_the_newest_evaluation_of_its_network(store: Store) -> None:
