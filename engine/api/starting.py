@@ -11,6 +11,7 @@ from typing import Any
 from engine.agent.presence import ensure_agent
 from engine.config.described import format_value
 from engine.config.priority import MOST_PRIORITY
+from engine.config.run_config import RunConfig
 from engine.config.run_defaults import load_run_defaults
 from engine.data.checks import Log
 from engine.requests.checking import check_data
@@ -41,11 +42,11 @@ def next_place(store: Store) -> Place:
     return Place(priority=min(waiting + 1, MOST_PRIORITY))
 
 
-def queue_run(
-    workspace: Workspace, store: Store, wanted: NewRun, place: Place, say: Callable[[str], None]
-) -> str:
-    """Check everything, make the run and see to it that there is an agent to start it; returns its id. `say`
-    gets the lines that a person should read. Raises EngineError; nothing is made then."""
+def checked_run(
+    workspace: Workspace, wanted: NewRun, say: Callable[[str], None]
+) -> tuple[RunCard, RunConfig]:
+    """Look at all that can be looked at before there is a database; `say` gets the lines that a person should
+    read. Raises EngineError."""
     if isinstance(wanted.tags, str):  # else each of its letters would be one
         raise Refused([f"tags: {wanted.tags!r} is a text; it must be a list, such as [{wanted.tags!r}]"])
     assignments = [f"{key}={format_value(value)}" for key, value in wanted.changes.items()]
@@ -63,6 +64,12 @@ def queue_run(
         tags=tuple(dict.fromkeys(wanted.tags)),
         note=wanted.note,
     )
+    return card, config
+
+
+def queue_run(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> str:
+    """Make a run that was checked and see to it that there is an agent to start it; returns its id. Raises
+    EngineError; nothing is made then."""
     made = enqueue(workspace, store, card, config, place)
     ensure_agent(workspace)
     return made[-1].id

@@ -56,11 +56,19 @@ class Workspace(Tables):
         keys, the machine, each file of the data. `data` and `experiment` that are not given are those of
         `seg.toml`. Raises EngineError with what is wrong; nothing is made then.
         """
-        from engine.api.starting import NewRun, next_place, queue_run  # what only changes need takes a while
+        from engine.api.starting import (  # what only changes need takes a while
+            NewRun,
+            checked_run,
+            next_place,
+            queue_run,
+        )
+        from engine.requests.initial_weights import names_a_run
 
+        self._refuse_no_folder()
         wanted = NewRun(recipe, data, name, experiment, tags, note, changes)
-        with self._ready() as store:
-            return Run(self, queue_run(self.folders, store, wanted, next_place(store), notice))
+        card, config = checked_run(self.folders, wanted, notice)
+        with self._ready(names_a_run(config)) as store:
+            return Run(self, queue_run(self.folders, store, card, config, next_place(store)))
 
     def queue(
         self,
@@ -77,18 +85,24 @@ class Workspace(Tables):
     ) -> Run:
         """Give a run its place in the queue: higher priorities start first, and after the run `after`
         finished. All else is as in `start`."""
-        from engine.api.starting import NewRun, queue_run
+        from engine.api.starting import NewRun, checked_run, queue_run
+        from engine.requests.initial_weights import names_a_run
         from engine.requests.queueing import Place
 
+        self._refuse_no_folder()
         wanted = NewRun(recipe, data, name, experiment, tags, note, changes)
         place = Place(priority, after.id if isinstance(after, Run) else after)
-        with self._ready() as store:
-            return Run(self, queue_run(self.folders, store, wanted, place, notice))
+        card, config = checked_run(self.folders, wanted, notice)
+        with self._ready(names_a_run(config) or place.after != "") as store:
+            return Run(self, queue_run(self.folders, store, card, config, place))
 
-    @contextmanager
-    def _ready(self) -> Iterator[Store]:
-        """The store of the workspace, made where there is none."""
+    def _refuse_no_folder(self) -> None:
         if not self.folders.root.is_dir():
             raise EngineError(f"{self.folders.root}: no such folder; make it first")
-        with self.folders.open_store() as store:
+
+    @contextmanager
+    def _ready(self, is_there: bool) -> Iterator[Store]:
+        """The store of the workspace, made where there is none unless it `is_there`, as it has a run that was
+        named."""
+        with self.open(change=True) if is_there else self.folders.open_store() as store:
             yield store

@@ -9,6 +9,8 @@ import pytest
 
 from engine import Workspace
 from engine.config.keys import ConfigError
+from engine.data.synthetic import synthesize
+from engine.errors import EngineError
 from engine.requests.refusals import Refused
 from engine.workspace import Workspace as Folders
 from tests.engine.conftest import Command, import_made_up_run
@@ -71,3 +73,15 @@ def test_numbers_of_numpy_are_numbers(workspace: Folders, tmp_path: Path) -> Non
 def test_a_text_is_no_list_of_tags(workspace: Folders, tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"tags: 'night' is a text; it must be a list, such as \['night'\]"):
         Workspace(workspace.root).start("quick", data=tmp_path, tags="night")
+
+
+def test_what_is_refused_makes_no_database(workspace: Folders, tmp_path: Path) -> None:
+    synthesize(tmp_path / "scenes", 4, (64, 64), 0, 0.25)
+    ws = Workspace(workspace.root)
+    with pytest.raises(EngineError, match="quickk: no such recipe"):
+        ws.start("quickk", data=tmp_path / "scenes")
+    with pytest.raises(EngineError, match="no runs here yet"):
+        ws.queue("quick", data=tmp_path / "scenes", after="nobody")
+    with pytest.raises(EngineError, match="no runs here yet"):
+        ws.start("quick", data=tmp_path / "scenes", **{"init.weights": "nobody"})
+    assert not workspace.database.exists()
