@@ -13,6 +13,7 @@ from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.exits import BAD_USE, INTERRUPTED
 from engine.run.directory import RunDir
+from engine.run.events import Stopped
 from engine.run.scalars import scalars
 from engine.store import EpochRow
 from engine.workspace import Workspace
@@ -314,6 +315,20 @@ def test_an_import_that_was_interrupted_is_made_good_by_the_next(
     again = seg(f"db import {folder} --from csv")
     assert again.status == 0, again.err
     assert seg(f"show {imported(workspace)[0]} --json").json["best_dice"] == 0.5
+
+
+def test_a_stopped_run_comes_back_from_mlflow_as_stopped(seg: Command, workspace: Workspace) -> None:
+    pytest.importorskip("mlflow")
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.epoch(1, 0.5, 0.5)
+    journal.add(Stopped(cause="stopped", epoch=1))
+    import_made_up_run(workspace, "abcdefgh", journal)
+    folder = workspace.root / "out"
+    assert seg(f"export abcdefgh --format mlflow --out {folder}").status == 0
+    assert seg(f"db import {folder} --from mlflow").status == 0
+    with workspace.open_store() as store:
+        assert [store.run(run_id).status for run_id in imported(workspace)] == ["stopped"]
 
 
 def test_what_mlflow_cannot_read_is_a_line_and_no_traceback(

@@ -20,6 +20,10 @@ ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"
 makes a database of one."""
 
 
+ENDS = {"finished": "FINISHED", "stopped": "KILLED"}
+"""What MLflow calls the ends of runs that did not fail."""
+
+
 def write_tensorboard(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
     """A folder of event files for each run: curves, class scores, the config as hyperparameters, the
     predictions of the last gallery."""
@@ -67,7 +71,7 @@ def write_mlflow(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
                 from PIL import Image
 
                 client.log_image(made.info.run_id, Image.open(io.BytesIO(drawn[0])), "predictions.png")
-            end = "FINISHED" if row.status == "finished" else "FAILED" if row.ended else "RUNNING"
+            end = ENDS.get(row.status, "FAILED" if row.ended else "RUNNING")
             client.set_terminated(made.info.run_id, end, _milliseconds(row.ended_at or run.began))
     return [folder]
 
