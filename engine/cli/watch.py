@@ -1,4 +1,7 @@
-"""`seg-engine watch` and `seg-engine logs`: follow a run that somebody else looks after."""
+"""`seg-engine watch` and `seg-engine logs`: follow a run that somebody else looks after.
+
+Whoever may only look sees its end once they have put it into the database.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
                     display.show(events)
                     if ended and not events:
                         break
-                    if time.monotonic() - refreshed > REFRESH_SECONDS:
+                    if not store.read_only and time.monotonic() - refreshed > REFRESH_SECONDS:
                         refresh(store, [run])
                         refreshed = time.monotonic()
                     if not events:
@@ -94,7 +97,7 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
                     sys.stdout.flush()
                 if ended or not follow:
                     return 0
-                if time.monotonic() - refreshed > REFRESH_SECONDS:
+                if not store.read_only and time.monotonic() - refreshed > REFRESH_SECONDS:
                     refresh(store, [run])
                     refreshed = time.monotonic()
                 time.sleep(POLL_SECONDS)
