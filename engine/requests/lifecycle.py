@@ -65,7 +65,7 @@ def _stop(workspace: Workspace, store: Store, run_id: str) -> str:
 
 def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority: int | None = None) -> None:
     """Queue runs that stopped, failed or were lost; they go on from their last checkpoint. `ensure_agent`
-    sees to it that somebody starts them.
+    sees to it that somebody starts them. None is paused, as it may have been in its former place.
 
     Raises Refused, and queues none, when one is of another status, its worker still lives or its data is not
     there.
@@ -76,8 +76,7 @@ def requeue(workspace: Workspace, store: Store, rows: Sequence[RunRow], priority
     refuse_living(workspace, rows)
     refuse_without_data(workspace, rows)
     for row in rows:
-        if priority is not None:
-            store.queue.set_place(row.id, priority=priority)
+        store.queue.set_place(row.id, priority=priority, paused=False)
         store.lifecycle.set_status(row.id, "queued", expect=RESUMABLE)
         keep_card(store, workspace.run_dir(row.id))
 

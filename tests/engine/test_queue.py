@@ -273,6 +273,13 @@ def test_requeue_puts_a_failed_run_back_and_wants_an_agent(seg: Command, no_agen
     assert seg("runs bad --json").json[0]["status"] == "stopped"
 
 
+@pytest.mark.usefixtures("two_runs", "no_agent")
+def test_a_run_that_was_paused_and_stopped_is_queued_again_to_start(seg: Command, store: Store) -> None:
+    for line in ("requeue bad", "queue pause bad", "stop bad", "requeue bad"):
+        assert seg(line).status == 0
+    assert claim_all(store) == ["bbbb2222"]
+
+
 def test_stopping_a_run_that_nobody_looks_after_wants_an_agent(
     seg: Command, workspace: Workspace, store: Store, no_agent: list[Workspace]
 ) -> None:
