@@ -19,6 +19,7 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.host.access import why_irremovable, why_unwritable
+from engine.host.mounts import mounts_in, read_mounts
 from engine.run.directory import MAKING, RunDir, RunDirError
 
 DELETED = ".deleted-"
@@ -167,11 +168,7 @@ def _links(path: Path) -> Iterator[Path]:
 
 
 def _mounts_below(folder: Path) -> list[str]:
-    """The mount points at and below a folder, those of the same disk too (proc(5), mountinfo)."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return []
+    """The mount points at and below a folder, those of the same disk too."""
     real = os.path.realpath(folder)
-    points = [line.split()[4].encode(errors="surrogateescape").decode("unicode_escape") for line in lines]
+    points = [mount.point for mount in mounts_in(read_mounts())]
     return [point for point in points if point == real or point.startswith(f"{real}/")]

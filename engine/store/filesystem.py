@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from engine.host.mounts import Mount, mounts_in, read_mounts
 
 # First field of `struct statfs`, as in linux/magic.h and the file systems' own headers.
 _MAGIC = {
@@ -68,14 +69,14 @@ class FileSystem:
         return f"a network file system ({' '.join([self.kind.removeprefix('fuse.'), *told])})"
 
 
-def file_system(folder: Path, mounts: str | None = None, magic: int | None = None) -> FileSystem:
+def file_system(folder: Path, mounts: bytes | None = None, magic: int | None = None) -> FileSystem:
     """The file system of a folder that exists: what the kernel says of the folder itself (statfs), with the
     options of its mount.
 
-    `mounts`, the text of /proc/self/mountinfo, and `magic`, the number of statfs, are asked of the kernel
+    `mounts`, the content of /proc/self/mountinfo, and `magic`, the number of statfs, are asked of the kernel
     where they are not given.
     """
-    mounted, options = _mount(folder, _read_mounts() if mounts is None else mounts)
+    mounted, options = _mount(folder, read_mounts() if mounts is None else mounts)
     number = _statfs_type(folder) if magic is None else magic
     kind = _MAGIC.get(number, "")
     if number == _FUSE or (not kind and number == 0):
@@ -97,27 +98,12 @@ def _statfs_type(folder: Path) -> int:
     return ctypes.c_ulong.from_buffer(answer).value & 0xFFFFFFFF
 
 
-def _read_mounts() -> str:
-    try:
-        return Path("/proc/self/mountinfo").read_text()
-    except OSError:
-        return ""
-
-
-_ESCAPES: Mapping[str, str] = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
-
-
-def _mount(folder: Path, mounts: str) -> tuple[str, frozenset[str]]:
+def _mount(folder: Path, mounts: bytes) -> tuple[str, frozenset[str]]:
     """Kind and options of the mount that a folder lies on."""
     place = folder.absolute().resolve()
-    nearest, kind, options = -1, "", ""
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, about = left.split(), right.split()
-        point = fields[4]
-        for escape, character in _ESCAPES.items():
-            point = point.replace(escape, character)
+    nearest = Mount("", "", ())
+    for mount in mounts_in(mounts):
         # Of two mounts on one point the later hides the earlier.
-        if place.is_relative_to(point) and len(point) >= nearest:
-            nearest, kind, options = len(point), about[0], ",".join((fields[5], *about[2:]))
-    return _OTHER_NAMES.get(kind, kind), frozenset(options.split(","))
+        if place.is_relative_to(mount.point) and len(mount.point) >= len(nearest.point):
+            nearest = mount
+    return _OTHER_NAMES.get(nearest.kind, nearest.kind), frozenset(nearest.options)

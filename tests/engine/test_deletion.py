@@ -17,6 +17,7 @@ from engine.run import deletion
 from engine.run.directory import RunCard, RunDir
 from engine.store import StoreError
 from engine.store.lifecycle import Lifecycle
+from engine.visible import visible
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import finished_journal
@@ -102,19 +103,19 @@ def test_what_cannot_be_removed_is_refused_before_anything_is(
     assert (run.checkpoints / "best.pt").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["", "one disk", "Messungen für später", "no\u00a0break", "b\udcfccher", "a\\b"]
+)
 def test_a_mount_point_is_refused_before_anything_is(
-    seg: Command, run: RunDir, monkeypatch: pytest.MonkeyPatch
+    seg: Command, run: RunDir, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    told = Path.read_text
-    line = f"1 1 0:1 / {run.gallery} rw - tmpfs none rw\n".replace(" none", " none")
-
-    def with_mount(path: Path, *args: str, **options: str) -> str:
-        return line if path == Path("/proc/self/mountinfo") else told(path, *args, **options)
-
-    monkeypatch.setattr(Path, "read_text", with_mount)
+    point = run.gallery / name
+    told = os.fsencode(point).replace(b"\\", rb"\134").replace(b" ", rb"\040")
+    line = b"1 1 0:1 / /mnt/b\xfccher\x0b rw - tmpfs none rw\n1 1 0:1 / " + told + b" rw - tmpfs none rw\n"
+    monkeypatch.setattr(deletion, "read_mounts", lambda: line)
     done = seg("delete aaaa1111 --yes")
     assert done.status == BAD_USE
-    assert f"{run.gallery} is a mount point; unmount it first" in done.err
+    assert f"{visible(str(point))} is a mount point; unmount it first" in visible(done.err)
     assert known(seg) == ["aaaa1111"]
 
 

@@ -153,7 +153,7 @@ def test_a_lock_that_others_hold_too_long_is_named(tmp_path: Path) -> None:
         assert store.lifecycle.set_status(run_id, "stopping")
 
 
-MOUNTS = """\
+MOUNTS = b"""\
 21 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw
 31 21 0:40 / /home rw shared:1 - nfs4 server:/home rw,vers=4.2,local_lock=none
 32 31 0:41 / /home/me/scratch\\040disk rw - xfs /dev/vdb rw
@@ -162,6 +162,8 @@ MOUNTS = """\
 35 21 0:52 / /flash rw - lustre mgs@tcp:/flash rw,localflock
 36 21 0:53 / /usb rw - fuseblk /dev/sdb1 rw
 37 21 0:54 / /scratch rw - lustre mgs@tcp:/scratch rw,flock
+38 21 0:55 / /media/b\xfccher\xe2\x80\xa8\x0b rw - ext4 /dev/sdc1 rw
+39 21 0:56 / /media/no\xc2\xa0break rw - fuse.sshfs me@host: rw
 """
 EXT4, NFS, FUSE, LUSTRE, BEEGFS, AFS = 0xEF53, 0x6969, 0x65735546, 0x0BD00BD0, 0x19830326, 0x5346414F
 
@@ -175,6 +177,7 @@ EXT4, NFS, FUSE, LUSTRE, BEEGFS, AFS = 0xEF53, 0x6969, 0x65735546, 0x0BD00BD0, 0
         ("/homework", EXT4, "", False),
         ("/mnt/share/a", FUSE, "fuse.sshfs", True),
         ("/usb", FUSE, "", False),
+        ("/media/no\u00a0break", FUSE, "fuse.sshfs", True),
         ("/old/lab", NFS, "nfs", True),
         ("/flash/me", LUSTRE, "lustre", True),
         ("/scratch/me", LUSTRE, "lustre", False),
