@@ -233,19 +233,27 @@ def send_signal(pid: int, number: signal.Signals, is_meant: Callable[[int], bool
     return False
 
 
-def group_usage() -> tuple[float, int]:
-    """What this process's group uses: processor seconds since each of its processes began, those of children
-    that have ended included, and bytes of memory of its own. Mapped files do not count: they can be dropped.
+def usage_of_all() -> tuple[float, int]:
+    """What this process uses with all that come of it: processor seconds since each of them began, those of
+    children that have ended included, and bytes of memory of their own. Mapped files do not count: they can
+    be dropped.
 
     Source: proc(5), /proc/<pid>/stat and the RssAnon line of /proc/<pid>/status.
     """
-    group, tick = os.getpgrp(), os.sysconf("SC_CLK_TCK")
-    seconds, memory = 0.0, 0
-    for name in os.listdir("/proc"):
-        stat = _stat_fields(int(name)) if name.isdigit() else None
-        if stat is not None and int(stat[2]) == group:
+    stats = {int(name): _stat_fields(int(name)) for name in os.listdir("/proc") if name.isdigit()}
+    children: dict[int, list[int]] = {}
+    for pid, stat in stats.items():
+        if stat is not None:
+            children.setdefault(int(stat[1]), []).append(pid)
+    seconds, memory, tick = 0.0, 0, os.sysconf("SC_CLK_TCK")
+    counted = [os.getpid()]
+    for pid in counted:
+        stat = stats.get(pid)
+        if stat is not None:
             seconds += sum(map(int, stat[11:15])) / tick
-            memory += _own_memory(int(name))
+            memory += _own_memory(pid)
+        # By descent and not by the process group: torchrun's launcher starts ranks in sessions of their own.
+        counted += children.get(pid, [])
     return seconds, memory
 
 

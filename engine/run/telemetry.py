@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from engine.host.cuda_driver import device_uuids
 from engine.host.load import Gpu, Nvml
-from engine.host.processes import group_usage
+from engine.host.processes import usage_of_all
 from engine.run.files import open_shared
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class Sampler:
         uuids = device_uuids() if config.device != "cpu" else ()
         self._nvml = Nvml(gpus_of(config, uuids)) if uuids else None
         self._begun = self._last = time.monotonic()
-        self._busy, _ = group_usage()
+        self._busy, _ = usage_of_all()
 
     def take(self) -> None:
         """Raises OSError when the sample cannot be written."""
         now = time.monotonic()
         if now - self._last < max(FIRST_INTERVAL, (now - self._begun) / SAMPLES_PER_E_FOLD):
             return
-        busy, memory = group_usage()
+        busy, memory = usage_of_all()
         sample = Sample(
             t=time.time(),
             attempt=self._attempt,
