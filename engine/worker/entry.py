@@ -50,6 +50,9 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help="folder of data caches (default: beside runs/)")
     parser.add_argument("--preemptible", action="store_true", help="SIGTERM preempts, SIGINT stops")
     arguments = parser.parse_args()
+    # Before anything is on the record, where a signal that nobody listens to would end the attempt as failed.
+    causes: list[StopCause] = []
+    listen_for_stops(causes.append, arguments.preemptible)
     run = RunDir(arguments.run_dir.absolute())
     cache_dir = (arguments.cache or run.path.parent.parent / "cache").absolute()
     # For all that it starts: what it is part of, and that modules do not come from where it happens to be.
@@ -57,7 +60,7 @@ def main() -> int:
     adopt_orphans()
     faulthandler.enable()  # a crash in C leaves its stack in log.txt
     try:
-        return attempt(run, cache_dir, begun, arguments.preemptible)
+        return attempt(run, cache_dir, begun, causes, arguments.preemptible)
     except Exception as error:
         # The run directory refuses even the first or the last word: say it where somebody may hear it.
         if is_fault(error):
@@ -67,8 +70,11 @@ def main() -> int:
         return EXIT_FAILED
 
 
-def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = False) -> int:
-    """One attempt at a run, from taking possession of its directory to its exit status."""
+def attempt(
+    run: RunDir, cache_dir: Path, begun: float, causes: list[StopCause], preemptible: bool = False
+) -> int:
+    """One attempt at a run, from taking possession of its directory to its exit status. `causes` are the stop
+    requests that come meanwhile."""
     config = run.read_config()
     with possession(run), JournalWriter(run.journal) as journal:
         costs: CostMeter | None = None
@@ -80,7 +86,7 @@ def attempt(run: RunDir, cache_dir: Path, begun: float, preemptible: bool = Fals
             beat_forever(run)
             sample_forever(run.samples, journal.attempt, config)
             costs = CostMeter(config)  # asks the driver, which may not answer: after the heart has begun
-            ending = do_task(run, config, notes, journal, costs, cache_dir, begun, preemptible)
+            ending = do_task(run, config, notes, journal, costs, cache_dir, begun, causes, preemptible)
         except BaseException as error:
             ending = failure(error)
         return conclude(run, journal, ending, costs)
@@ -94,12 +100,10 @@ def do_task(
     costs: CostMeter,
     cache_dir: Path,
     begun: float,
+    causes: list[StopCause],
     preemptible: bool,
 ) -> Ending:
     """Do the run's task here, or have several processes do it. Its end is still to be put on the record."""
-    # A stop may come while torch is still being imported, which takes seconds: listen from the start.
-    causes: list[StopCause] = []
-    listen_for_stops(causes.append, preemptible)
     prepare_process(config.runtime)
     imports_begun = time.monotonic()
     from engine.learning.hardware import count_devices
@@ -117,10 +121,13 @@ def do_task(
         listen_for_stops(between.ask_to_stop, preemptible)
         for cause in causes:
             between.ask_to_stop(cause)
-        if nodes == 1:
-            ending = run_ranks(run, cache_dir, journal.attempt, count, between, preemptible)
-        else:
-            ending = run_nodes(run, cache_dir, journal.attempt, count, nodes, between, preemptible)
+        try:
+            if nodes == 1:
+                ending = run_ranks(run, cache_dir, journal.attempt, count, between, preemptible)
+            else:
+                ending = run_nodes(run, cache_dir, journal.attempt, count, nodes, between, preemptible)
+        finally:
+            listen_for_stops(causes.append, preemptible)  # there is nobody left to tell, and soon no exchange
     journal.catch_up()
     return ending
 
