@@ -44,7 +44,8 @@ Say = Callable[[str], None]
 @dataclass
 class Submitted:
     """A run that is a job. `restarts` is how often Slurm had started it again when it was last looked at,
-    `since` and `asked` are monotonic times: of its submission, and of the word that it is to stop."""
+    `since` and `asked` are monotonic times: of its submission, and of the word that it is to stop. `tried` is
+    the time of the listing with which that was last tried, `refusal` what Slurm said to it."""
 
     run: RunDir
     job: str
@@ -52,6 +53,8 @@ class Submitted:
     restarts: int = 0
     asked: float | None = None
     cancelled: bool = False
+    tried: float | None = None
+    refusal: str = ""
     damage: str = ""
 
 
@@ -240,11 +243,14 @@ class Cluster:
                 self.store.lifecycle.set_status(run.id, "starting", expect=("running", "stopped", "failed"))
 
     def _stop(self, submitted: Submitted, job: SlurmJob) -> None:
-        now = time.monotonic()
+        """Once with each listing, until the job is not among the living: Slurm may not answer at first."""
+        if submitted.tried == self._asked_at:
+            return
+        submitted.tried, now = self._asked_at, time.monotonic()
         try:
             if job.waiting and not submitted.cancelled:
-                submitted.cancelled = True
                 slurm.cancel(job.id)
+                submitted.cancelled = True
                 self.say(f"{submitted.run.id} taken out of Slurm's queue (job {job.id})")
             elif submitted.asked is None and not job.waiting:
                 slurm.interrupt(job.id)
@@ -253,11 +259,13 @@ class Cluster:
             elif (
                 submitted.asked is not None and not submitted.cancelled and now - submitted.asked > self.grace
             ):
-                submitted.cancelled = True
                 slurm.cancel(job.id)
+                submitted.cancelled = True
                 self.say(f"{submitted.run.id} cancelled: it did not stop within {self.grace:g} s")
         except SlurmError as error:  # it may have ended just now; the next listing says so
-            self.say(f"{submitted.run.id}: {error}")
+            if str(error) != submitted.refusal:
+                self.say(f"{submitted.run.id}: {error}")
+            submitted.refusal = str(error)
 
     def _end(self, submitted: Submitted, state: str) -> None:
         """A job is no more. `state` is how Slurm says that it ended, "" when it does not."""

@@ -232,3 +232,38 @@ def test_while_slurm_has_no_room_runs_stay_queued(
     agent.step()
     row = store.run(run.id)
     assert (row.status, row.message) == ("failed", "sbatch: error: invalid account")
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_stop_that_slurm_does_not_take_is_tried_again(
+    cluster_of: MadeUpSlurm,
+    agent: Agent,
+    queue: Queue,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+) -> None:
+    said: list[str] = []
+    agent.cluster.say, agent.cluster.grace = said.append, 0.0
+    interrupted: list[str] = []
+    monkeypatch.setattr(slurm, "interrupt", interrupted.append)
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show(state)
+    store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
+    refusal = SlurmError("scancel: error: Socket timed out on send/recv operation")
+
+    def refuse(job: str) -> None:
+        raise refusal
+
+    with monkeypatch.context() as busy:
+        busy.setattr(slurm, "cancel", refuse)
+        for _ in range(4):
+            agent.step()
+    assert said.count(f"{run.id}: {refusal}") == 1
+    assert cluster_of.cancelled == []
+    agent.step()
+    agent.step()
+    assert cluster_of.cancelled == ["7"], "once, and when Slurm answers"
+    assert interrupted == (["7"] if state == "RUNNING" else [])
+    assert store.run(run.id).status == "stopping"
