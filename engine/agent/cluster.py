@@ -75,7 +75,7 @@ class Cluster:
         self.watched: dict[str, Submitted] = {}
         self._jobs: dict[str, SlurmJob] = {}
         self._waiting = False
-        self._looked_at = self._asked_at = self._not_before = float("-inf")
+        self._looked_at = self._tried_at = self._asked_at = self._not_before = float("-inf")
         self._known: dict[str, list[str]] = {}
         self._trouble = ""
 
@@ -86,14 +86,11 @@ class Cluster:
             self._looked_at, self._waiting = now, self.store.queue.has_next(DEVICES, executor=SLOT)
         if not (orphans or self._waiting or self.watched):
             return
-        try:
-            if now - self._asked_at >= ASK_SECONDS:
-                self._jobs = {job.id: job for job in slurm.list_jobs()}
-                self._asked_at = now
-        except SlurmError as error:
-            self._tell_trouble(str(error))
+        if not self._is_told(now):  # what journals say holds all the same
+            for run_id in self.troubles.last(self.watched):
+                with self.troubles.of(run_id):
+                    self._read_journal(self.watched[run_id])
             return
-        self._trouble = ""
         for row in orphans:
             with self.troubles.of(row.id):
                 self._take_in(row)
@@ -105,6 +102,17 @@ class Cluster:
         if self._waiting and now >= self._not_before:
             self._submit_all()
             self._waiting = False
+
+    def _is_told(self, now: float) -> bool:
+        """Ask Slurm for its jobs every ASK_SECONDS; False while it does not answer."""
+        if now - self._tried_at >= ASK_SECONDS:
+            self._tried_at = now
+            try:
+                self._jobs = {job.id: job for job in slurm.list_jobs()}
+                self._asked_at, self._trouble = now, ""
+            except SlurmError as error:
+                self._tell_trouble(str(error))
+        return self._asked_at == self._tried_at
 
     # ------------------------------------------------------------------ what Slurm has
 
@@ -221,13 +229,7 @@ class Cluster:
         run, job = submitted.run, self._jobs.get(submitted.job)
         if job is not None and not self._is_for(job, run.id):
             job = None  # the database names another's
-        try:
-            catch_up(self.store, run)
-            submitted.damage = ""
-        except JournalError as error:
-            if str(error) != submitted.damage:
-                self.say(f"{run.id}: {error}")
-            submitted.damage = str(error)
+        self._read_journal(submitted)
         if submitted.since > self._asked_at:
             return  # Slurm was asked before it was submitted
         if job is None or not job.alive:
@@ -241,6 +243,16 @@ class Cluster:
             self.say(f"{run.id}: Slurm starts job {job.id} again ({job.reason or job.state})")
             if job.waiting:
                 self.store.lifecycle.set_status(run.id, "starting", expect=("running", "stopped", "failed"))
+
+    def _read_journal(self, submitted: Submitted) -> None:
+        run = submitted.run
+        try:
+            catch_up(self.store, run)
+            submitted.damage = ""
+        except JournalError as error:
+            if str(error) != submitted.damage:
+                self.say(f"{run.id}: {error}")
+            submitted.damage = str(error)
 
     def _stop(self, submitted: Submitted, job: SlurmJob) -> None:
         """Once with each listing, until the job is not among the living: Slurm may not answer at first."""

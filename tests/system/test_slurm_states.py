@@ -25,12 +25,20 @@ class MadeUpSlurm:
         self.scripts: list[str] = []
         self.cancelled: list[str] = []
         self.refusal: SlurmError | None = None
+        self.silence: SlurmError | None = None
+        self.asked = 0
         self.accounts = ""
         monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
-        monkeypatch.setattr(slurm, "list_jobs", lambda: self.jobs)
+        monkeypatch.setattr(slurm, "list_jobs", self.list_jobs)
         monkeypatch.setattr(slurm, "accounted_state", lambda job: self.accounts)
         monkeypatch.setattr(slurm, "submit", self.submit)
         monkeypatch.setattr(slurm, "cancel", self.cancelled.append)
+
+    def list_jobs(self) -> list[SlurmJob]:
+        self.asked += 1
+        if self.silence is not None:
+            raise self.silence
+        return self.jobs
 
     def submit(self, script: object) -> str:
         if self.refusal is not None:
@@ -267,3 +275,24 @@ def test_a_stop_that_slurm_does_not_take_is_tried_again(
     assert cluster_of.cancelled == ["7"], "once, and when Slurm answers"
     assert interrupted == (["7"] if state == "RUNNING" else [])
     assert store.run(run.id).status == "stopping"
+
+
+def test_while_slurm_does_not_answer_journals_are_read_and_it_is_asked_no_more_often(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    cluster_of.silence = SlurmError("squeue: error: Unable to contact slurm controller")
+    come_up(run).close()
+    agent.step()
+    assert store.run(run.id).status == "running"
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 3600.0)
+    before = cluster_of.asked
+    with JournalWriter(run.journal, attempt=1) as journal:
+        journal.write(Stopped(cause="stopped", epoch=0))
+    for _ in range(3):
+        agent.step()
+    assert store.run(run.id).status == "stopped"
+    assert cluster_of.asked == before
+    assert run.id in agent.cluster.watched, "until Slurm says that its job has ended"
