@@ -260,9 +260,9 @@ class ImportedFrom(OfClasses):
 
 class Used(Event):
     """What the attempt has used, told right before it ends: `seconds` of each of its `devices` (GPUs, or 1
-    for the machine's processors), the energy of these GPUs and of the machine's processors, and the bytes
-    that the run's folder has now. Energy is of whole GPUs and processors, whoever used them; None where it is
-    not measured."""
+    for the processors of a machine, on all of its nodes), the energy of the GPUs and the processors of the
+    first node, and the bytes that the run's folder has now. Energy is of whole GPUs and processors, whoever
+    used them; None where it is not measured."""
 
     event: Literal["used"] = "used"
     devices: Whole

@@ -14,12 +14,13 @@ from engine.run.telemetry import gpus_of
 
 
 class CostMeter:
-    """Counts from when it is made, for the GPUs that a config chooses and this machine's processors."""
+    """Counts from when it is made, for the GPUs that a config chooses and this machine's processors. Of a run
+    on several nodes, the time of all their devices counts, and the energy of those here."""
 
     def __init__(self, config: RunConfig) -> None:
         uuids = gpus_of(config, device_uuids() if config.device != "cpu" else ())
         self._begun = time.monotonic()
-        self._devices = len(uuids) or 1
+        self._devices = (len(uuids) or 1) * config.slurm.nodes
         self._energy = EnergyMeter(uuids)
         self._energy.keep_reading()
         self._last = self._energy.read().joules

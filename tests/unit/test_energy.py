@@ -9,7 +9,10 @@ from typing import Any
 import pynvml
 import pytest
 
+from engine.config.keys import with_values
+from engine.config.run_config import RunConfig
 from engine.host.energy import EnergyMeter
+from engine.worker import costs
 
 
 @pytest.fixture
@@ -80,3 +83,24 @@ def test_gpus_count_together_or_not_at_all(
     told["a"] += 500
     told["b"] += 5000
     assert meter.read().gpu == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "values", "devices"),
+    [
+        ((), {"device": "cpu", "devices": "2"}, 3),
+        (("a", "b", "c"), {"device": "cuda", "devices": "2"}, 6),
+        (("a", "b", "c"), {"device": "cuda", "devices": "auto"}, 9),
+    ],
+)
+def test_the_time_of_a_run_on_several_nodes_is_that_of_all_their_devices(
+    gpus: tuple[str, ...],
+    values: dict[str, str],
+    devices: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(costs, "device_uuids", lambda: gpus)
+    slurm = {"executor": "slurm", "slurm.nodes": 3, "slurm.gpus": len(gpus), "batch_size": 16}
+    config = with_values(RunConfig(), {**slurm, **values})
+    assert costs.CostMeter(config).used(tmp_path).devices == devices
