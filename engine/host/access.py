@@ -91,10 +91,12 @@ def why_irremovable(folder: Path) -> str:
         return f"{folder} {described(folder)}; in {folder.parent}, users may remove only their own files"
     if folder.is_symlink():
         return ""
-    for place, _, files in os.walk(folder):
-        if files and (why := why_unwritable(Path(place))):
+    unlisted: list[OSError] = []  # which os.walk itself passes over
+    for place, folders, files in os.walk(folder, onerror=unlisted.append):
+        if (folders or files) and (why := why_unwritable(Path(place))):
             return why
-    return ""
+    refused = next((error for error in unlisted if error.errno in REFUSALS), None)
+    return explain(refused) if refused is not None else ""
 
 
 def reason(error: OSError) -> str:

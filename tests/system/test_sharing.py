@@ -377,6 +377,23 @@ def test_a_run_that_the_group_may_not_write_is_refused_before_anything_changes(g
         assert store.run("aaaa1111").status == "stopped"
 
 
+@pytest.mark.parametrize(("place", "mode"), [("outputs/closed", 0o2700), ("gallery", 0o2755)])
+def test_a_deletion_that_would_stop_half_way_is_refused_before_anything_is_removed(
+    group: Workspace, place: str, mode: int
+) -> None:
+    run = import_made_up_run(group, "aaaa1111", finished_journal())
+    (run.path / "outputs" / "closed").mkdir(parents=True)
+    (run.path / "gallery" / "epoch_0001").mkdir(parents=True)
+    give(group.root, ALICE, 0o664, 0o2775)
+    (run.path / place).chmod(mode)
+    before = listing(run.path)
+    said = BOB.seg(group.root, "delete aaaa1111 --yes")
+    assert_line(said, f"{run.path / place} belongs to {ALICE.name}", f"{BOB.name} may not")
+    assert listing(run.path) == before
+    with group.open_store() as store:
+        assert store.run("aaaa1111").status == "finished"
+
+
 def test_an_imported_run_is_the_groups_whatever_its_files_were(group: Workspace, ground: Path) -> None:
     away = Workspace(ground / "away")
     away.root.mkdir()
