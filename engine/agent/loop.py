@@ -92,7 +92,7 @@ def run_agent(
                     presence.announce()
                 on_step(agent)
                 time.sleep(POLL_SECONDS)
-            teller.wait(LEAVE_SECONDS)
+            teller.leave(LEAVE_SECONDS)
             with contextlib.suppress(StoreError):  # what stays is of a process that has ended
                 agent.bulletin.withdraw()
             say(f"exiting; {len(agent.watched)} workers continue")

@@ -28,13 +28,15 @@ class Teller:
     def __init__(self, store: Store, workspace: Workspace, say: Callable[[str], None]) -> None:
         self.store, self.workspace, self.say = store, workspace, say
         self._jobs: queue.Queue[tuple[Notice, NotifyConfig]] = queue.Queue()
+        self._pending: set[int] = set()
+        self._leaving = False
         self._threads = 0
         self._looked = float("-inf")
         self._fault = ""
 
     @property
     def busy(self) -> bool:
-        """Whether something is being told just now."""
+        """Whether something is being told just now, or is next."""
         return self._jobs.unfinished_tasks > 0
 
     def step(self, now: bool = False) -> None:
@@ -52,25 +54,41 @@ class Teller:
         self._fault = ""
         self.store.notices.post_ends(config.scopes, config.channels)
         for notice in self.store.notices.due():
-            if self.store.notices.take(notice):
+            if notice.id not in self._pending:
+                self._pending.add(notice.id)
                 self._jobs.put((notice, config))
                 if self._threads < THREADS:
                     self._threads += 1
                     threading.Thread(target=self._work, name="teller", daemon=True).start()
 
     def wait(self, seconds: float) -> None:
-        """Return when all is told, or after that time; what is not told by then may never be."""
+        """Return when all is told, or after that time."""
         deadline = time.monotonic() + seconds
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.05)
+
+    def leave(self, seconds: float) -> None:
+        """Wait for the last time: what is being told by then may never be known to be, what has not begun is
+        for the next."""
+        self.wait(seconds)
+        self._leaving = True
 
     def _work(self) -> None:
         while True:
             notice, config = self._jobs.get()
             try:
-                self._tell(notice, config)
+                if not self._leaving and self._is_ours(notice):
+                    self._tell(notice, config)
             finally:
+                self._pending.discard(notice.id)
                 self._jobs.task_done()
+
+    def _is_ours(self, notice: Notice) -> bool:
+        """Take a notice, now that its turn has come: nobody else ever tells what was taken."""
+        try:
+            return self.store.notices.take(notice)
+        except StoreError:  # it waits, and is found again
+            return False
 
     def _tell(self, notice: Notice, config: NotifyConfig) -> None:
         try:

@@ -45,6 +45,7 @@ def tell_ends(workspace: Workspace, store: Store) -> None:
             teller.wait(MOST_SECONDS)
         except KeyboardInterrupt:
             notices.say("left; nobody is notified twice")
+    teller.leave(0.0)
 
 
 def notify_terminal(workspace: Workspace, row: RunRow) -> None:

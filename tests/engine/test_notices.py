@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.agent import channels
-from engine.agent.teller import Teller
+from engine.agent.teller import THREADS, Teller
 from engine.config.notify import load_notify_config
 from engine.config.settings_file import SettingsError
 from engine.host.processes import identify
@@ -24,13 +24,15 @@ from tests.engine.made_up_runs import finished_journal
 
 
 class Hook(http.server.ThreadingHTTPServer):
-    """A webhook on a real socket; `answer` is the status, and nothing is answered before `may_answer`."""
+    """A webhook on a real socket; `answer` is the status, and nothing is answered before `may_answer`.
+    `is_asked` counts what has come in."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got: list[dict[str, Any]] = []
+        self.is_asked = threading.Semaphore(0)
         self.answer = 200
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -46,6 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.server.is_asked.release()
         self.server.may_answer.wait(20)
         self.send_response(self.server.answer)
         self.end_headers()
@@ -167,6 +170,31 @@ def test_servers_that_are_slow_refuse_or_complain_hold_nobody_up_and_are_not_ask
     shown = seg("notify").out
     assert "Connection refused" in shown
     assert "secret-token" not in shown
+
+
+def test_what_has_not_begun_to_be_told_when_a_teller_leaves_is_told_by_the_next(
+    workspace: Workspace, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "ANSWER_SECONDS", 20.0)
+    settings(workspace, url=hook.url)
+    ids = [f"aaaa000{number}" for number in range(THREADS + 2)]
+    for run_id in ids:
+        import_made_up_run(workspace, run_id, finished_journal())
+    with workspace.open_store() as store:
+        hook.may_answer.clear()
+        for run_id in ids:
+            end(store, run_id)
+        teller = Teller(store, workspace, pytest.fail)
+        teller.step(now=True)
+        teller.step(now=True)
+        assert hook.is_asked.acquire(timeout=20)
+        teller.leave(0.0)
+        hook.may_answer.set()
+        teller.wait(20)
+        assert 1 <= len(hook.got) <= THREADS, "those that had begun"
+        assert told(store, workspace) == []
+        assert sorted(one["run"] for one in hook.got) == ids, "each once"
+        assert {notice.state for notice in store.notices.recent(9)} == {"told"}
 
 
 def test_commands_and_mail_are_told_what_ended(
