@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from engine.agent import cluster
@@ -296,3 +299,22 @@ def test_while_slurm_does_not_answer_journals_are_read_and_it_is_asked_no_more_o
     assert store.run(run.id).status == "stopped"
     assert cluster_of.asked == before
     assert run.id in agent.cluster.watched, "until Slurm says that its job has ended"
+
+
+def test_slurm_is_asked_for_all_jobs_of_this_user_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("squeue", "scancel"):
+        program = tmp_path / command
+        program.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked; env >>{tmp_path}/told\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("LOGNAME", "SQUEUE_PARTITION", "SQUEUE_ACCOUNT", "SCANCEL_STATE"):
+        monkeypatch.setenv(name, "other")
+    assert slurm.list_jobs() == []
+    slurm.cancel("7")
+    asked, told = (tmp_path / "asked").read_text(), (tmp_path / "told").read_text()
+    assert f"--user={os.getuid()} " in asked
+    assert "SQUEUE_" not in told
+    assert "SCANCEL_" not in told
+    assert "LOGNAME=other" in told

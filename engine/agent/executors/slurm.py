@@ -6,7 +6,6 @@ https://slurm.schedmd.com/sbatch.html, squeue.html, scancel.html and sacct.html 
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import os
 import re
@@ -166,7 +165,7 @@ def submit(script: Path) -> str:
 def list_jobs() -> list[SlurmJob]:
     """This user's jobs of this program, those that have just ended among them. Raises SlurmError."""
     form = ",".join(f"{field}:120|" for field in _FIELDS)
-    told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}", "-O", form)
+    told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "-O", form)
     jobs = []
     for line in told.splitlines():
         job, name, state, restarts, reason = (part.strip() for part in line.split("|")[: len(_FIELDS)])
@@ -201,6 +200,9 @@ def _refuse_other(job: str) -> None:
         raise SlurmError(f"{shown(job)} is no number of a job", passing=False)
 
 
+_FILTERS = ("SQUEUE_", "SCANCEL_", "SACCT_")
+"""Variables of people's own looking, such as SQUEUE_PARTITION. What they leave out would count as gone."""
+
 _PASSING = (
     "contact slurm controller",
     "timed out",
@@ -212,6 +214,7 @@ _PASSING = (
 
 
 def _ask(*command: str) -> str:
+    environment = environment_of_workers()  # sbatch hands it to the job
     try:
         done = subprocess.run(
             command,
@@ -219,7 +222,7 @@ def _ask(*command: str) -> str:
             text=True,
             timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
-            env=environment_of_workers(),  # sbatch hands it to the job
+            env={name: value for name, value in environment.items() if not name.startswith(_FILTERS)},
         )
     except FileNotFoundError:
         message = (
