@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -318,3 +320,23 @@ def test_slurm_is_asked_for_all_jobs_of_this_user_whatever_the_environment_says(
     assert "SQUEUE_" not in told
     assert "SCANCEL_" not in told
     assert "LOGNAME=other" in told
+
+
+SQUEUE = """
+import sys
+
+for job, name in ((b"1", b"a|b"), (b"2", b"two\\nlines"), (b"3", b"b\\xfccher"), (b"4_1", b"seg-mine")):
+    told = dict(JobArrayID=job, Name=name, State=b"PENDING", RestartCnt=b"2", ReasonList=b"(None)")
+    for field in sys.argv[-1].split(","):
+        sys.stdout.buffer.write(told[field.partition(":")[0]].ljust(120) + b"|")
+    print(flush=True)
+"""
+"""Answers as squeue does with the fields of -O."""
+
+
+def test_jobs_of_other_programs_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "squeue"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(SQUEUE)} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert slurm.list_jobs() == [SlurmJob("4_1", "seg-mine", "PENDING", 2, "(None)")]

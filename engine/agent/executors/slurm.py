@@ -37,7 +37,8 @@ WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
 
 COMMAND_SECONDS = 60.0
 
-_FIELDS = ("JobArrayID", "Name", "State", "RestartCnt", "ReasonList")
+_FIELDS = ("JobArrayID", "State", "RestartCnt", "ReasonList", "Name")
+"""The name last: a job of another program may have any, with bars and line breaks in it."""
 
 
 class SlurmError(EngineError):
@@ -167,9 +168,11 @@ def list_jobs() -> list[SlurmJob]:
     form = ",".join(f"{field}:120|" for field in _FIELDS)
     told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "-O", form)
     jobs = []
-    for line in told.splitlines():
-        job, name, state, restarts, reason = (part.strip() for part in line.split("|")[: len(_FIELDS)])
-        if name.startswith(NAME_PREFIX):
+    for line in told.split("\n"):
+        fields = [part.strip() for part in line.split("|", len(_FIELDS) - 1)]
+        name = fields[-1].removesuffix("|").rstrip()
+        if len(fields) == len(_FIELDS) and name.startswith(NAME_PREFIX):
+            job, state, restarts, reason, _ = fields
             jobs.append(SlurmJob(job, name, state, int(restarts or 0), reason))
     return jobs
 
@@ -220,6 +223,7 @@ def _ask(*command: str) -> str:
             command,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
             env={name: value for name, value in environment.items() if not name.startswith(_FILTERS)},
