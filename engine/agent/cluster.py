@@ -45,7 +45,8 @@ Say = Callable[[str], None]
 class Submitted:
     """A run that is a job. `restarts` is how often Slurm had started it again when it was last looked at,
     `since` and `asked` are monotonic times: of its submission, and of the word that it is to stop. `tried` is
-    the time of the listing with which that was last tried, `refusal` what Slurm said to it."""
+    the time of the listing with which that was last tried, `refusal` what Slurm said to it. `at_work`: it ran
+    already when the run was taken from the queue, so that it may be of an earlier attempt."""
 
     run: RunDir
     job: str
@@ -53,6 +54,7 @@ class Submitted:
     restarts: int = 0
     asked: float | None = None
     cancelled: bool = False
+    at_work: bool = False
     tried: float | None = None
     refusal: str = ""
     damage: str = ""
@@ -151,6 +153,7 @@ class Cluster:
             job = self._job_of(row.id)
             if job is not None:
                 self._watch(run, job.id, job.restarts)
+                self.watched[run.id].at_work = not job.waiting
                 self.say(f"{row.id} adopted: it is job {job.id}")
                 continue
             try:
@@ -239,7 +242,7 @@ class Cluster:
         if row.status == "stopping":
             self._stop(submitted, job)
         elif job.restarts > submitted.restarts:
-            submitted.restarts = job.restarts
+            submitted.restarts, submitted.at_work = job.restarts, False
             self.say(f"{run.id}: Slurm starts job {job.id} again ({job.reason or job.state})")
             if job.waiting:
                 self.store.lifecycle.set_status(run.id, "starting", expect=("running", "stopped", "failed"))
@@ -306,6 +309,9 @@ class Cluster:
         how = f"job {job} ended as {state}" if state else f"job {job} is gone"
         if told is not None and told.attempt >= max(row.attempt, claimed_attempt(row)):
             end = (told.status, told.cause, told.message)
+        elif submitted.at_work and row.status == "starting":
+            self._queue_again(run, ("starting",), f"{how}, which was an earlier attempt")
+            return
         elif row.status == "stopping" or state.startswith("CANCELLED"):
             end = ("stopped", "stopped", "")
         elif state in STARTED_AGAIN:

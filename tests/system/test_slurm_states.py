@@ -233,6 +233,30 @@ def test_a_job_is_shown_and_not_submitted_twice_though_the_database_forgets_it(
     assert cluster_of.cancelled == ["7"]
 
 
+def test_a_run_that_is_queued_again_while_its_old_job_leaves_gets_a_new_one(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    with come_up(run) as writer:
+        writer.write(Stopped(cause="stopped", epoch=0))
+    agent.step()
+    assert store.run(run.id).status == "stopped"
+    store.lifecycle.set_status(run.id, "queued")
+    cluster_of.show("COMPLETING")
+    agent.step()
+    assert len(cluster_of.scripts) == 1, "two jobs would be in one folder"
+    cluster_of.show("FAILED")
+    agent.step()
+    agent.step()
+    assert (store.run(run.id).status, len(cluster_of.scripts)) == ("starting", 2)
+    come_up(run).close()
+    cluster_of.show("RUNNING")
+    agent.step()
+    assert (store.run(run.id).status, store.run(run.id).attempt) == ("running", 2)
+
+
 def test_while_slurm_has_no_room_runs_stay_queued(
     cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
 ) -> None:
