@@ -152,6 +152,7 @@ class Cluster:
             run = self.workspace.run_dir(row.id)
             job = self._job_of(row.id)
             if job is not None:
+                self.store.queue.note_job(run.id, self.me, job.id)
                 self._watch(run, job.id, job.restarts)
                 self.watched[run.id].at_work = not job.waiting
                 self.say(f"{row.id} adopted: it is job {job.id}")
@@ -204,9 +205,14 @@ class Cluster:
     def _take_in(self, row: RunRow) -> None:
         """Look after a run whose agent is gone."""
         run, job = self.workspace.run_dir(row.id), self._job_of(row.id)
+        with contextlib.suppress(JournalError):  # whoever looks after it tells of that
+            catch_up(self.store, run)
+            row = self.store.run(row.id)
         number = job.id if job is not None else (row.claimed_by or {}).get("job", "")
         number = number if slurm.is_job(number) else ""
-        if row.status == "stopped":  # it made room
+        if row.ended and row.cause != "preempted":
+            self.say(f"{row.id} {row.status} while no agent was there")
+        elif row.ended:
             if job is None:
                 self._watch(run, number)
                 self._end(self.watched[run.id], slurm.accounted_state(number) if number else "")

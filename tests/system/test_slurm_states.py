@@ -19,6 +19,7 @@ from engine.run.directory import RunDir
 from engine.run.events import Started, Stopped
 from engine.run.journal import JournalWriter
 from engine.store import Store
+from engine.store.schema import runs
 from tests.system.conftest import Queue, seg
 
 
@@ -255,6 +256,31 @@ def test_a_run_that_is_queued_again_while_its_old_job_leaves_gets_a_new_one(
     cluster_of.show("RUNNING")
     agent.step()
     assert (store.run(run.id).status, store.run(run.id).attempt) == ("running", 2)
+
+
+def test_what_ended_while_no_agent_was_there_is_not_queued_again(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("PENDING")
+    store.lifecycle.set_status(run.id, "queued", expect=("starting",))  # as after a rebuild
+    agent.cluster.watched.clear()  # as a new agent
+    agent.step()
+    claim = store.run(run.id).claimed_by
+    assert claim is not None
+    assert claim["job"] == "7"
+    agent.cluster.watched.clear()
+    cluster_of.jobs = []
+    unnoted = {key: value for key, value in claim.items() if key != "job"}
+    with store.database.write() as connection:  # its agent was killed between sbatch and its note
+        connection.execute(runs.update().where(runs.c.id == run.id).values(claimed_by=unnoted))
+    with come_up(run) as writer:
+        writer.write(Stopped(cause="stopped", epoch=3))
+    agent.step()
+    agent.step()
+    assert store.run(run.id).status == "stopped"
+    assert len(cluster_of.scripts) == 1
 
 
 def test_while_slurm_has_no_room_runs_stay_queued(
