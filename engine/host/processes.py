@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from engine.host.access import owner_of_path, user_name
@@ -102,20 +102,29 @@ CORES_VARIABLE = "SEG_CORES"
 
 
 def available_cores() -> int:
-    """Cores this process may really use: its affinity, capped by the quota of its cgroup (v2), by what Slurm
-    has given the job (a cluster without cgroups or affinity says it in SLURM_CPUS_PER_TASK alone) and by its
-    share where an agent runs several at once."""
+    """Cores this process may really use: its affinity, capped by the quotas of its cgroup (v2) and of those
+    around it, by what Slurm has given the job (a cluster without cgroups or affinity says it in
+    SLURM_CPUS_PER_TASK alone) and by its share where an agent runs several at once."""
     cores = len(os.sched_getaffinity(0))
     for variable in ("SLURM_CPUS_PER_TASK", CORES_VARIABLE):
         given = os.environ.get(variable, "")
         if given.isdecimal():
             cores = max(1, min(cores, int(given)))
+    return max(1, min([cores, *_quotas()]))
+
+
+def _quotas() -> Iterator[int]:
+    """The whole cores that each cgroup around this process grants. A limit holds for all below it
+    (cgroup-v2.rst, cpu.max): a session often has none, and the slice of its user has one."""
     try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        quota, period = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+        group = PurePosixPath(Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2])
+    except OSError:
+        return
+    for inside in (group, *group.parents):
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = Path(f"/sys/fs/cgroup/{inside}/cpu.max").read_text().split()
+            if quota != "max":
+                yield int(quota) // int(period)
 
 
 def identify(pid: int | None = None) -> ProcessIdentity:

@@ -17,7 +17,7 @@ from engine.augment.functions import Draws, build_augmentations
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
-from engine.host.processes import available_cores
+from engine.host.processes import CORES_VARIABLE, available_cores
 from engine.learning.compile_autotune import TIMED_STEPS, WARM_STEPS, CompileAutotune, CompileDecision
 from engine.learning.compiled_passes import CompiledPasses, LogitsOf
 from engine.learning.distributed import Group, made_inside, sharing_nothing
@@ -148,6 +148,33 @@ def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> No
     assert available_cores() == 1
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "100")
     assert available_cores() == everything
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"user.slice/user-7.slice/cpu.max": "250000 100000"}, 2),
+        ({"user.slice/cpu.max": "300000 100000", "user.slice/user-7.slice/a.scope/cpu.max": "max 100000"}, 3),
+        ({"cpu.max": "400000 100000", "user.slice/user-7.slice/a.scope/cpu.max": "50000 100000"}, 1),
+        ({"user.slice/user-8.slice/cpu.max": "100000 100000"}, 8),
+    ],
+)
+def test_cores_are_those_that_the_cgroups_around_grant(
+    files: dict[str, str], cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {Path("/sys/fs/cgroup", name): f"{text}\n" for name, text in files.items()}
+    told[Path("/proc/self/cgroup")] = "0::/user.slice/user-7.slice/a.scope\n"
+
+    def read(path: Path) -> str:
+        if path not in told:
+            raise FileNotFoundError
+        return told[path]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    monkeypatch.delenv(CORES_VARIABLE, raising=False)
+    assert available_cores() == cores
 
 
 @pytest.fixture
