@@ -148,6 +148,7 @@ class Cluster:
     def _submit_all(self) -> None:
         """Claim what is queued; runs that want the same of the cluster go as one array."""
         groups: dict[SlurmConfig, list[RunDir]] = {}
+        in_order: list[RunDir] = []
         while (row := self.store.queue.claim_next(self.me, SLOT, DEVICES, executor=SLOT)) is not None:
             run = self.workspace.run_dir(row.id)
             job = self._job_of(row.id)
@@ -165,11 +166,18 @@ class Cluster:
                 self._fail(row.id, str(error), ("starting",))
                 continue
             groups.setdefault(wanted, []).append(run)
+            in_order.append(run)
+        left: set[RunDir] = set()
         for wanted, runs in groups.items():
             for first in range(0, len(runs), slurm.LARGEST_ARRAY):
-                self._submit(wanted, runs[first : first + slurm.LARGEST_ARRAY])
+                left.update(self._submit(wanted, runs[first : first + slurm.LARGEST_ARRAY]))
+        for run in in_order:
+            if run in left:
+                self.store.lifecycle.set_status(run.id, "queued", expect=("starting",))
 
-    def _submit(self, wanted: SlurmConfig, runs: list[RunDir]) -> None:
+    def _submit(self, wanted: SlurmConfig, runs: list[RunDir]) -> list[RunDir]:
+        """Submit as many of these runs as Slurm takes, as one array if it takes that; returns those that it
+        has no room for now."""
         name = slurm.new_name(runs)
         script = self._script(name)
         try:
@@ -178,21 +186,26 @@ class Cluster:
                 stream.write(slurm.job_script(name, runs, wanted, self.workspace.cache).encode())
             number = slurm.submit(script)
         except (SlurmError, OSError) as error:
-            passing = isinstance(error, SlurmError) and error.passing
-            for run in runs:
-                if passing:
-                    self.store.lifecycle.set_status(run.id, "queued", expect=("starting",))
-                else:
-                    self._fail(run.id, str(error), ("starting", "stopping"))
-            if passing:
+            too_many = isinstance(error, SlurmError) and error.too_many
+            if too_many:  # and there is no job that the script is kept for
+                script.unlink(missing_ok=True)
+            if too_many and len(runs) > 1:
+                half = len(runs) // 2
+                left = self._submit(wanted, runs[:half])
+                return left + runs[half:] if left else self._submit(wanted, runs[half:])
+            if isinstance(error, SlurmError) and error.passing:
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 self._tell_trouble(f"{error}; tried again in {RETRY_SECONDS:g} s")
-            return
+                return runs
+            for run in runs:
+                self._fail(run.id, str(error), ("starting", "stopping"))
+            return []
         for task, run in enumerate(runs):
             job = f"{number}_{task}" if len(runs) > 1 else number
             self.store.queue.note_job(run.id, self.me, job)
             self._watch(run, job)
             self.say(f"{run.id}: job {job} submitted")
+        return []
 
     def _watch(self, run: RunDir, job: str, restarts: int = 0) -> None:
         self.watched[run.id] = Submitted(run, job, time.monotonic(), restarts)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -353,40 +350,27 @@ def test_while_slurm_does_not_answer_journals_are_read_and_it_is_asked_no_more_o
     assert run.id in agent.cluster.watched, "until Slurm says that its job has ended"
 
 
-def test_slurm_is_asked_for_all_jobs_of_this_user_whatever_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_more_runs_than_may_be_submitted_go_as_far_as_there_is_room_in_their_order(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for command in ("squeue", "scancel"):
-        program = tmp_path / command
-        program.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked; env >>{tmp_path}/told\n')
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    for name in ("LOGNAME", "SQUEUE_PARTITION", "SQUEUE_ACCOUNT", "SCANCEL_STATE"):
-        monkeypatch.setenv(name, "other")
-    assert slurm.list_jobs() == []
-    slurm.cancel("7")
-    asked, told = (tmp_path / "asked").read_text(), (tmp_path / "told").read_text()
-    assert f"--user={os.getuid()} " in asked
-    assert "SQUEUE_" not in told
-    assert "SCANCEL_" not in told
-    assert "LOGNAME=other" in told
+    room = 5
 
+    def submit(script: Path) -> str:
+        nonlocal room
+        (words,) = [line for line in script.read_text().splitlines() if line.startswith("set -- ")]
+        if len(words.split()) - 2 > room:
+            raise SlurmError("sbatch: error: QOSMaxSubmitJobPerUserLimit", too_many=True)
+        room -= len(words.split()) - 2
+        return cluster_of.submit(script)
 
-SQUEUE = """
-import sys
-
-for job, name in ((b"1", b"a|b"), (b"2", b"two\\nlines"), (b"3", b"b\\xfccher"), (b"4_1", b"seg-mine")):
-    told = dict(JobArrayID=job, Name=name, State=b"PENDING", RestartCnt=b"2", ReasonList=b"(None)")
-    for field in sys.argv[-1].split(","):
-        sys.stdout.buffer.write(told[field.partition(":")[0]].ljust(120) + b"|")
-    print(flush=True)
-"""
-"""Answers as squeue does with the fields of -O."""
-
-
-def test_jobs_of_other_programs_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "squeue"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(SQUEUE)} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert slurm.list_jobs() == [SlurmJob("4_1", "seg-mine", "PENDING", 2, "(None)")]
+    monkeypatch.setattr(slurm, "submit", submit)
+    ids = [queue(executor="slurm", slurm__cpus=1 + number % 2).id for number in range(12)]
+    agent.step()
+    first = [run_id for run_id in ids if store.run(run_id).status == "starting"]
+    assert first == ids[0:10:2], "those of one array; there is no room for the other"
+    assert [row.id for row in store.queue.waiting()] == [run_id for run_id in ids if run_id not in first]
+    scripts = agent.workspace.root / "slurm"
+    assert len(list(scripts.iterdir())) == len(cluster_of.scripts)
+    room, agent.cluster._not_before = 7, 0.0
+    agent.step()
+    assert store.queue.waiting() == []

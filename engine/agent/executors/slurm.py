@@ -42,11 +42,12 @@ _FIELDS = ("JobArrayID", "State", "RestartCnt", "ReasonList", "Name")
 
 
 class SlurmError(EngineError):
-    """Slurm cannot be asked, or refuses; the message is one line. `passing`: a later try may do."""
+    """Slurm cannot be asked, or refuses; the message is one line. `passing`: a later try may do. `too_many`:
+    nothing was submitted, and fewer jobs may be taken now."""
 
-    def __init__(self, message: str, passing: bool = True) -> None:
+    def __init__(self, message: str, passing: bool = True, too_many: bool = False) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.passing, self.too_many = passing, too_many
 
 
 @dataclass(frozen=True)
@@ -206,14 +207,8 @@ def _refuse_other(job: str) -> None:
 _FILTERS = ("SQUEUE_", "SCANCEL_", "SACCT_")
 """Variables of people's own looking, such as SQUEUE_PARTITION. What they leave out would count as gone."""
 
-_PASSING = (
-    "contact slurm controller",
-    "timed out",
-    "temporarily",
-    "MaxSubmit",
-    "job submit limit",
-    "try again",
-)
+_TOO_MANY = ("MaxSubmit", "job submit limit")
+_PASSING = (*_TOO_MANY, "contact slurm controller", "timed out", "temporarily", "try again")
 
 
 def _ask(*command: str) -> str:
@@ -241,4 +236,5 @@ def _ask(*command: str) -> str:
         return done.stdout
     lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
     message = lines[0] if lines[0].startswith(command[0]) else f"{command[0]}: {lines[0]}"
-    raise SlurmError(message, passing=any(mark in done.stderr for mark in _PASSING))
+    passing, too_many = (any(mark in done.stderr for mark in marks) for marks in (_PASSING, _TOO_MANY))
+    raise SlurmError(message, passing, too_many)

@@ -1,0 +1,74 @@
+"""How Slurm's commands are asked, and what is made of what they print."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.agent.executors import slurm
+from engine.agent.executors.slurm import SlurmError, SlurmJob
+
+
+def test_slurm_is_asked_for_all_jobs_of_this_user_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("squeue", "scancel"):
+        program = tmp_path / command
+        program.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked; env >>{tmp_path}/told\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("LOGNAME", "SQUEUE_PARTITION", "SQUEUE_ACCOUNT", "SCANCEL_STATE"):
+        monkeypatch.setenv(name, "other")
+    assert slurm.list_jobs() == []
+    slurm.cancel("7")
+    asked, told = (tmp_path / "asked").read_text(), (tmp_path / "told").read_text()
+    assert f"--user={os.getuid()} " in asked
+    assert "SQUEUE_" not in told
+    assert "SCANCEL_" not in told
+    assert "LOGNAME=other" in told
+
+
+SQUEUE = """
+import sys
+
+for job, name in ((b"1", b"a|b"), (b"2", b"two\\nlines"), (b"3", b"b\\xfccher"), (b"4_1", b"seg-mine")):
+    told = dict(JobArrayID=job, Name=name, State=b"PENDING", RestartCnt=b"2", ReasonList=b"(None)")
+    for field in sys.argv[-1].split(","):
+        sys.stdout.buffer.write(told[field.partition(":")[0]].ljust(120) + b"|")
+    print(flush=True)
+"""
+"""Answers as squeue does with the fields of -O."""
+
+
+def test_jobs_of_other_programs_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "squeue"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(SQUEUE)} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert slurm.list_jobs() == [SlurmJob("4_1", "seg-mine", "PENDING", 2, "(None)")]
+
+
+@pytest.mark.parametrize(
+    ("said", "passing", "too_many"),
+    [
+        ("QOSMaxSubmitJobPerUserLimit", True, True),
+        ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", True, True),
+        ("Socket timed out on send/recv operation", True, False),
+        ("Invalid account or account/partition combination specified", False, False),
+    ],
+)
+def test_a_refusal_says_whether_a_later_try_or_fewer_jobs_may_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, passing: bool, too_many: bool
+) -> None:
+    program = tmp_path / "sbatch"
+    program.write_text(f"#!/bin/sh\necho {shlex.quote(f'sbatch: error: {said}')} >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(SlurmError) as refusal:
+        slurm.submit(tmp_path / "job.sh")
+    assert (refusal.value.passing, refusal.value.too_many) == (passing, too_many)
+    assert str(refusal.value) == f"sbatch: error: {said}"
