@@ -4,7 +4,7 @@ Programs name the parts of the same network differently. A `Conversion` reads on
 lists its own in `conversions`, and some hold for every network (`GENERAL`). Wrappers need no conversion: a
 prefix that many names of the file have, such as "module." or "backbone.", may be left out, and the place of
 the encoder, such as "network.encoder.", put before. Of all these ways to read a file, the one that fills most
-of the network is taken.
+of the network is taken; of conversions that fill as much, one that knows which tensors have no place here.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ class Fit:
 @dataclass(frozen=True)
 class _Reading:
     """One way to read a file: its tensors by what they are called in the network, less `add`, and the name in
-    the file of each."""
+    the file of each. `cut` is what was left out at the beginning of these."""
 
     source: str
     tensors: dict[str, Tensor]
     origins: dict[str, str]
+    cut: str = ""
     add: str = ""
 
     def named(self) -> dict[str, Tensor]:
@@ -76,8 +77,9 @@ def fit_weights(network: SegmentationNetwork, offered: Weights) -> Fit:
             for name, tensor in reading.named().items()
             if name in own and not name.endswith(_COUNTER)
         ]
-        if (sum(known), len(known)) > most:
-            best, most = reading, (sum(known), len(known))
+        filled = sum(known), len(known)
+        if filled > most or (filled == most and _leaves_less(network, own, reading, best)):
+            best, most = reading, filled
     return _fit(network, own, offered, best)
 
 
@@ -97,7 +99,15 @@ def _readings(network: SegmentationNetwork, offered: Weights, adds: Sequence[str
                     tensors.update(converted)
                     origins.update(dict.fromkeys(converted, name))
             for add in adds:
-                yield _Reading(conversion.source, tensors, origins, add)
+                yield _Reading(conversion.source, tensors, origins, prefix, add)
+
+
+def _leaves_less(network: SegmentationNetwork, own: Weights, reading: _Reading, best: _Reading) -> bool:
+    """Whether a reading differs from the best one by its conversion alone, which leaves fewer tensors without
+    a place. What else it may leave out, such as a decoder, says that the file is of another network."""
+    if (reading.cut, reading.add) != (best.cut, best.add):
+        return False
+    return len(_strangers(network, own, reading)) < len(_strangers(network, own, best))
 
 
 def _prefixes(offered: Weights) -> list[str]:

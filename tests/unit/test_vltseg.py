@@ -122,6 +122,16 @@ def test_files_of_eva_clip_fill_the_backbone_to_the_bit(theirs: nn.Module) -> No
     assert set(fit.unused) >= {"visual.head.weight", "text.token_embedding.weight"}
 
 
+@pytest.mark.parametrize("makers", [False, True])
+def test_a_file_may_have_blocks_beyond_the_last_one_that_is_used(theirs: nn.Module, makers: bool) -> None:
+    network = build_model(TINY.model_copy(update={"blocks": "2,4,6,8"}), 5)
+    state = theirs.state_dict()
+    fit = fit_weights(network, dict(names_of_makers(state)) if makers else state)
+    assert not fit.problem
+    assert {name for name in network.state_dict() if network.is_encoder(name)} <= set(fit.taken)
+    assert any("blocks.9." in name for name in fit.unused)
+
+
 def test_position_embeddings_and_patches_of_another_size_are_resampled() -> None:
     larger = timm.create_model("eva02_tiny_patch14_336", num_classes=0)
     network = build_model(TINY, 5)

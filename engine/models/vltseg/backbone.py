@@ -7,6 +7,7 @@ last norm, which VLTSeg leaves out.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch.nn import functional
 
 from engine.models.conversions import Conversion, Weights
 from engine.models.vltseg.fixed import on_device, resampling
+
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
 
 _RENAMED = (
     ("mlp.ffn_ln", "mlp.norm"),
@@ -89,13 +92,18 @@ class Backbone(nn.Module):
         return torch.cat((first, resampled.flatten(1).mT[None].to(first.dtype)), 1)
 
     def conversion(self) -> Conversion:
-        """How to read the files of EVA-02 and EVA-CLIP, and of timm for another size of image or patch."""
+        """How to read the files of EVA-02 and EVA-CLIP, and of timm for another size of image or patch.
+
+        Blocks beyond the last one that is taken have no place here.
+        """
         own = {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()}
         grid = list(self.grid)
 
         def convert(name: str, tensor: Tensor) -> Weights:
             if "rope" in name:
                 return {}  # fixed, and made here
+            if (block := _BLOCK.match(name)) and int(block[1]) >= len(self.blocks):
+                return {}
             for theirs, ours in _RENAMED:
                 name = name.replace(theirs, ours)
             for kind in "qv":
