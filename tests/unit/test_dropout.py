@@ -13,7 +13,7 @@ from engine.config.run_config import RunConfig
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.dropout import Dropouts, mask
 from engine.learning.hardware import Hardware
-from engine.models.builtin import ResNet38Config
+from engine.models.builtin import ResNet38Config, SmpConfig
 from engine.models.registry import build_model
 from engine.training.probes.steps import random_batch
 from engine.training.state import TrainState, new_state
@@ -80,6 +80,24 @@ def test_stochastic_depth_of_timm_drops_whole_images() -> None:
     assert torch.equal(kept, kept[:, :1, :1].expand_as(kept))
     dropouts.show(8, 4)
     assert torch.equal(network(torch.ones(4, 5, 2)), kept[8:12])
+
+
+def test_an_efficientnet_of_smp_drops_by_the_numbers_of_the_images() -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    network = build_model(SmpConfig(encoder="efficientnet-b0"), 3).train()
+    dropouts = Dropouts(network, 8, CPU.device)
+    images = torch.randn(2, 3, 32, 32)
+
+    def features(step: int) -> list[Tensor]:
+        dropouts.draw(torch.Generator().manual_seed(step), 2, 0, 2)
+        dropouts.show(0, 2)
+        with torch.no_grad():
+            maps: list[Tensor] = network.encoder(images)
+        return maps
+
+    first, again = features(1), features(1)
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(first[-1], features(2)[-1])
 
 
 def learned(changes: dict[str, object], steps: int = 2, begin: TrainState | None = None) -> TrainState:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
 from segmentation_models_pytorch.encoders import get_encoder
+from segmentation_models_pytorch.encoders.efficientnet import EfficientNetEncoder
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.models.segmentation.fcn import FCNHead
 
@@ -57,6 +59,8 @@ class SmpNetwork(SegmentationNetwork):
         super().__init__()
         made = on_default_device(lambda: build_theirs(config, inputs, classes))
         self.encoder, self.decoder = made.encoder, made.decoder
+        if isinstance(self.encoder, EfficientNetEncoder):
+            drop_by_layers(self.encoder)
         self.segmentation_head = made.segmentation_head
         self.deepest = nn.Identity()
         self.joins_tokens = config.decoder == "DPT"
@@ -103,6 +107,32 @@ class SmpNetwork(SegmentationNetwork):
         own = {f"{name}.{parameter}" for parameter, _ in encoder.named_parameters()}
         asked: Iterable[str] = getattr(encoder, "no_weight_decay", tuple)()
         yield from sorted(own & {f"{name}.{parameter}" for parameter in asked})
+
+
+class Skipped(nn.Module):
+    """What comes before a block of smp's EfficientNet: its shortcut, around what `drop` leaves of the block.
+    A function drops there, whose numbers are torch's own, so others for other micro-batches and ranks."""
+
+    drop: nn.Module
+
+    def forward(self, inputs: Tensor, drop_connect_rate: float | None = None) -> Tensor:
+        change: Tensor = super().forward(inputs)  # without the shortcut, as `drop_by_layers` has left it
+        dropped: Tensor = self.drop(change)
+        return dropped + inputs
+
+
+def drop_by_layers(encoder: EfficientNetEncoder) -> None:
+    """Give the blocks of an EfficientNet layers for what they drop. In place; weights keep their names."""
+    for index, block in enumerate(encoder._blocks):
+        if block._has_drop_connect:
+            block._has_drop_connect = False  # by which smp means the shortcut, too
+            block.drop = DropPath(encoder._drop_connect_rate * index / len(encoder._blocks))
+            block.__class__ = _skipped(type(block))
+
+
+@cache
+def _skipped(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f"Skipped{kind.__name__}", (Skipped, kind), {})
 
 
 def build_theirs(config: SmpConfig, inputs: int, classes: int) -> Any:
