@@ -44,7 +44,7 @@ class MixStyle:
         device: torch.device,
         group: Group,
     ) -> None:
-        self._probability, self._alpha = probability, alpha
+        self._model, self._probability, self._alpha = model, probability, alpha
         self._part, self._group = part, group
         names = layers_by_number(model, numbers)
         # What is kept of each layer and image: how much it keeps of its own style, and whose else it takes.
@@ -86,7 +86,8 @@ class MixStyle:
     def _mix(self, index: int, name: str, layer: nn.Module, given: Any, output: Any) -> Any:
         """A layer's output, a map [B, C, h, w] or [B, h, w, C] or tokens [B, N, C], with mixed styles in
         training."""
-        if not layer.training or self._now is None:
+        # The network decides, not the layer: frozen batch norms are in evaluation mode in training, too.
+        if not self._model.training or self._now is None:
             return output
         if not isinstance(output, Tensor) or output.ndim not in (3, 4):
             raise ComponentError(

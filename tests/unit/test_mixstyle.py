@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from engine.components.origin import ComponentError
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
+from engine.learning.batch_norm import set_training_mode
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.learning.mixstyle import MixStyle, layers_by_number, pixel_axes
-from engine.models.builtin import ModernUNetConfig, ResNet38Config, UNetConfig, VLTSegConfig
+from engine.models.builtin import ModernUNetConfig, ResNet38Config, StreetNetConfig, UNetConfig, VLTSegConfig
 from engine.models.registry import build_model
 from engine.requests.configs import check_components
 from engine.training.probes.steps import random_batch
@@ -181,6 +182,20 @@ def test_steps_with_mixed_styles_repeat_to_the_bit_and_differ_from_those_without
     first, again, without = learned(1.0), learned(1.0), learned(0.0)
     assert all(torch.equal(weight, again[name]) for name, weight in first.items())
     assert not all(torch.equal(weight, without[name]) for name, weight in first.items())
+
+
+def test_styles_are_mixed_after_batch_norms_whose_statistics_are_frozen() -> None:
+    with torch.device("meta"):
+        assert layers_by_number(build_model(StreetNetConfig(width=4), 3), [1]) == ["encoder.bn1"]
+    network = build_model(StreetNetConfig(width=4), 3)
+    styles = MixStyle(network, 1.0, 0.5, [1], IMAGES, 0, CPU.device, ALONE)
+    set_training_mode(network, "frozen_statistics")
+    features = torch.randn(IMAGES, 4, 8, 8)
+    plain = network.encoder.bn1(features)
+    drawn(styles)
+    mixed = network.encoder.bn1(features)
+    assert not torch.allclose(moments(mixed), moments(plain), atol=0.01)
+    assert torch.equal(network.eval().encoder.bn1(features), plain)
 
 
 def test_the_modern_unet_mixes_after_the_blocks_of_its_first_levels() -> None:
