@@ -160,6 +160,35 @@ def is_state_of(saved: dict[str, Any], optimizer: Optimizer) -> bool:
     )
 
 
+def divide_as(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Divide the parameters among the groups of a new optimizer as a saved state has them, if just which of
+    them decay is another: an earlier version may have spared others, and a run goes on as it began."""
+    groups, own = saved["param_groups"], optimizer.param_groups
+    theirs, ours = (
+        {name: _pace(group) for group in division for name in group.get("names", ())}
+        for division in (groups, own)
+    )
+    if theirs != ours or [_pace(group) for group in groups] != [_pace(group) for group in own]:
+        return
+    if not all(_agree_in_order(group["names"], mine["names"]) for group in groups for mine in own):
+        return
+    pairs = [zip(group["names"], group["params"], strict=True) for group in own]
+    parameters = {name: parameter for pair in pairs for name, parameter in pair}
+    for group, new in zip(own, groups, strict=True):
+        group["names"] = list(new["names"])
+        group["params"] = [parameters[name] for name in new["names"]]
+
+
+def _pace(group: dict[str, Any]) -> tuple[float, int]:
+    """What tells groups apart beside their weight decay."""
+    return group.get("lr_factor", 1.0), group.get("frozen_iterations", 0)
+
+
+def _agree_in_order(one: list[str], other: list[str]) -> bool:
+    both = set(one) & set(other)
+    return [name for name in one if name in both] == [name for name in other if name in both]
+
+
 def _factor(section: OptimizerSection, network: SegmentationNetwork, name: str) -> float:
     """The learning rate of a parameter over that of the schedule."""
     if network.is_head(name):

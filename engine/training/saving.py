@@ -17,7 +17,7 @@ from engine.learning.checkpoint import (
     save_checkpoint,
 )
 from engine.learning.distributed import Group
-from engine.optimizers.groups import is_state_of, load_state, state_of
+from engine.optimizers.groups import divide_as, is_state_of, load_state, state_of
 from engine.run.events import Checkpoint
 from engine.schedules import learning_rate
 from engine.training.state import Best, TrainState
@@ -93,6 +93,7 @@ def restore(job: Job, state: TrainState, resumption: Resumption) -> None:
         state.early_stop.load({"best": None, "epoch": state.epoch}, state.epoch)
         state.length.load(content.get("length", {}))
     else:
+        divide_as(state.optimizer, content["optimizer"])
         if not is_state_of(content["optimizer"], state.optimizer):
             raise CheckpointError(
                 f"{resumption.path}: its optimizer has other groups of parameters; the names of its "

@@ -32,6 +32,7 @@ from engine.optimizers import OPTIMIZERS, OptimizerSection
 from engine.optimizers.builtin import AdamConfig, AdamWConfig, RMSpropConfig, SGDConfig
 from engine.optimizers.groups import (
     build_optimizer,
+    divide_as,
     is_state_of,
     load_state,
     parameter_groups,
@@ -237,6 +238,33 @@ def test_old_states_of_an_optimizer_load_and_those_of_other_groups_do_not() -> N
     assert not is_state_of(state, build_optimizer(AdamWConfig(encoder_lr_factor=0.5), network))
     renamed = [{**group, "names": group["names"][::-1]} for group in state["param_groups"]]
     assert not is_state_of({**state, "param_groups": renamed}, build_optimizer(AdamWConfig(), network))
+
+
+def test_a_resumed_run_goes_on_with_the_weight_decay_that_it_began_with() -> None:
+    network = Positions(5)
+    saved = build_optimizer(AdamWConfig(weight_decay=0.1), Small(5))
+    began = state_of(build_optimizer(AdamWConfig(weight_decay=0.1), network))
+    decaying, spared = began["param_groups"]
+    decaying["names"] = ["positions", *decaying["names"]]  # as an earlier version had it
+    spared["names"] = spared["names"][1:]
+    decaying["params"], spared["params"] = [0, 1, 2], [3, 4]
+    ones = torch.ones(4, 4)
+    began["state"] = {0: {"step": torch.ones(()), "exp_avg": ones, "exp_avg_sq": ones}}
+
+    optimizer = build_optimizer(AdamWConfig(weight_decay=0.1), network)
+    assert not is_state_of(began, optimizer)
+    divide_as(optimizer, began)
+    assert is_state_of(began, optimizer)
+    load_state(optimizer, began)
+    first, second = optimizer.param_groups
+    assert first["params"][0] is network.positions
+    assert (first["weight_decay"], second["weight_decay"]) == (0.1, 0.0)
+    assert torch.equal(optimizer.state[network.positions]["exp_avg"], ones)
+
+    for other in (state_of(saved), {**began, "param_groups": [decaying, {**spared, "lr_factor": 0.5}]}):
+        optimizer = build_optimizer(AdamWConfig(weight_decay=0.1), network)
+        divide_as(optimizer, other)
+        assert not is_state_of(other, optimizer)
 
 
 class Own(OptimizerSection):

@@ -130,6 +130,25 @@ def test_a_network_keeps_the_contract_and_says_how_few_images_it_trains_on(secti
         assert outputs_of(network.eval(), image).auxiliary == ()
 
 
+@pytest.mark.parametrize(
+    ("encoder", "spared"),
+    [
+        ("tu-swin_tiny_patch4_window7_224", "layers_0.blocks.0.attn.relative_position_bias_table"),
+        ("tu-swinv2_tiny_window8_256", "layers_3.blocks.1.attn.logit_scale"),
+        ("tu-tiny_vit_5m_224", "stages_1.blocks.0.attn.attention_biases"),
+    ],
+)
+def test_what_timm_spares_the_weight_decay_has_none_in_its_list_of_stages(encoder: str, spared: str) -> None:
+    with torch.device("meta"):
+        network = build_model(SmpConfig(decoder="FPN", encoder=encoder), 4)
+    parameters = dict(network.named_parameters())
+    name = f"encoder.model.{spared}"
+    assert parameters[name].ndim >= 2
+    assert not network.decays(name, parameters[name])
+    last = [name for name, each in parameters.items() if network.is_encoder(name) and each.ndim == 2][-1]
+    assert network.decays(last, parameters[last])
+
+
 def test_layers_go_from_the_input_to_the_bottleneck_and_hold_the_whole_encoder() -> None:
     for encoder, first, last in (
         ("tu-convnext_atto", "encoder.model.stem_0", "encoder.model.stages_3"),

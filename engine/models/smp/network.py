@@ -7,6 +7,8 @@ UPerNet 29,604,307.
 
 from __future__ import annotations
 
+import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
@@ -68,7 +70,8 @@ class SmpNetwork(SegmentationNetwork):
         if config.aux:
             self.auxiliary = FCNHead(self.encoder.out_channels[-2], classes)
             self.head_names = ("segmentation_head", "auxiliary")
-        self.no_decay_names = tuple(self._no_decay())
+        is_of_timm = config.encoder.startswith("tu-")
+        self.no_decay_names = tuple(self._no_decay(config.encoder.removeprefix("tu-") if is_of_timm else ""))
 
     def forward(self, images: Tensor) -> Outputs:
         if self.joins_tokens:
@@ -101,12 +104,30 @@ class SmpNetwork(SegmentationNetwork):
             encoder, name = encoder.model, f"{name}.model"
         return encoder, name
 
-    def _no_decay(self) -> Iterator[str]:
-        """The parameters that timm wants without weight decay, such as position embeddings."""
+    def _no_decay(self, of_timm: str) -> Iterator[str]:
+        """The parameters that timm wants without weight decay, such as position embeddings; `of_timm` is what
+        it calls the encoder, "" where that is smp's own."""
         encoder, name = self._inner_encoder()
         own = {f"{name}.{parameter}" for parameter, _ in encoder.named_parameters()}
-        asked: Iterable[str] = getattr(encoder, "no_weight_decay", tuple)()
+        asked: Iterable[str]
+        if hasattr(encoder, "no_weight_decay"):
+            asked = encoder.no_weight_decay()
+        else:  # such as timm's list of stages, which does not say what the whole network does
+            asked = spared_by_timm(of_timm) if of_timm else ()
         yield from sorted(own & {f"{name}.{parameter}" for parameter in asked})
+
+
+@cache
+def spared_by_timm(name: str) -> frozenset[str]:
+    """What a network of timm wants without weight decay, by the names in the list of its stages, where
+    stages.0 is stages_0. Only a network that has been built can be asked."""
+    module = sys.modules[timm.models.model_entrypoint(name).__module__]
+    if not any(isinstance(kind, type) and hasattr(kind, "no_weight_decay") for kind in vars(module).values()):
+        return frozenset()
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        whole = on_default_device(lambda: timm.create_model(name))
+    asked = getattr(whole, "no_weight_decay", tuple)()
+    return frozenset(re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", each) for each in asked)
 
 
 class Skipped(nn.Module):
