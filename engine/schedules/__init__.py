@@ -71,8 +71,8 @@ class ScheduleSection(Section):
         """`shape` at a time; to be overridden by a schedule that needs to know the time in iterations."""
         return self.shape(time.done, time.epoch)
 
-    def rate(self, factor: float, peak: float) -> float:
-        """The learning rate where the shape is `factor`."""
+    def rate(self, factor: float, peak: float, time: Time) -> float:
+        """The learning rate at a time, where the shape is `factor`."""
         return peak * factor
 
     def shape(self, done: float, epoch: float) -> float:
@@ -118,7 +118,7 @@ class TimedSchedule(ScheduleSection):
     )
     min_lr: float = option(0.0, "Learning rate at which the fall ends", ge=0, le=100)
 
-    def rate(self, factor: float, peak: float) -> float:
+    def rate(self, factor: float, peak: float, time: Time) -> float:
         return self.min_lr + (peak - self.min_lr) * factor
 
 
@@ -153,13 +153,14 @@ def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float
         step -= step % steps_per_epoch  # the epoch's first
     steps = config.epochs * steps_per_epoch
     done = max(0.0, step - warmup) / max(1, steps - warmup)
-    factor: object = schedule.at(Time(done, step / steps_per_epoch, step, steps, config.epochs, warmup))
+    time = Time(done, step / steps_per_epoch, step, steps, config.epochs, warmup)
+    factor: object = schedule.at(time)
     if not isinstance(factor, Real) or not math.isfinite(factor) or factor < 0:
         raise ComponentError(
             f"schedule.name={schedule.name} ({type(schedule).__module__}): shape({done:g}, "
             f"{step / steps_per_epoch:g}) is {factor!r}; it must be a finite number from 0"
         )
-    return schedule.rate(float(factor), peak)  # NumPy's own numbers would not fit into a checkpoint
+    return schedule.rate(float(factor), peak, time)  # NumPy's own numbers would not fit into a checkpoint
 
 
 def check_schedule(config: RunConfig) -> None:

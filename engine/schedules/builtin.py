@@ -122,7 +122,7 @@ class StepConfig(TimedSchedule):
         drops = bisect.bisect_right(times, passed) if times else math.floor(passed / self.every)
         return float(self.factor**drops)
 
-    def rate(self, factor: float, peak: float) -> float:
+    def rate(self, factor: float, peak: float, time: Time) -> float:
         return max(self.min_lr, peak * factor)
 
 
@@ -150,6 +150,12 @@ class LinearConfig(TimedSchedule):
     def at(self, time: Time) -> float:
         return 1.0 if time.passed(self.by) < self.hold else self.fall_from * time.left(self.by, self.hold)
 
+    def rate(self, factor: float, peak: float, time: Time) -> float:
+        if time.passed(self.by) < self.hold:
+            return peak
+        left = factor / self.fall_from
+        return max(self.min_lr, peak * factor + self.min_lr * (1 - left))
+
 
 @register
 class OneCycleConfig(TimedSchedule):
@@ -172,6 +178,9 @@ class OneCycleConfig(TimedSchedule):
         if done < self.rise:
             return self.rise_from + (1 - self.rise_from) * 0.5 * (1 - math.cos(math.pi * done / self.rise))
         return 0.5 * (1 + math.cos(math.pi * (done - self.rise) / (1 - self.rise)))
+
+    def rate(self, factor: float, peak: float, time: Time) -> float:
+        return peak * factor if time.done < self.rise else super().rate(factor, peak, time)
 
 
 SCHEDULES.load_installed()

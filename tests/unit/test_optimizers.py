@@ -395,6 +395,12 @@ def test_schedules_have_the_shapes_that_are_published() -> None:
     assert rates_at((0, 9, 50, 59), **poly, schedule__by="epochs") == pytest.approx([1, 1, 0.4, 0.4])
     cycle = rates_at((0, 15, 30, 65, 99), epochs=10, schedule__name="one_cycle", schedule__min_lr=0.0)
     assert cycle == pytest.approx([0.04, 0.52, 1, 0.5, 0.5 * (1 + math.cos(math.pi * 69 / 70))])
+    ends = {"epochs": 10, "schedule__min_lr": 0.1}  # which only what falls is scaled to
+    found = rates_at((0, 15, 30, 65), schedule__name="one_cycle", **ends)
+    assert found == pytest.approx([0.04, 0.52, 1, 0.55])
+    line = {**ends, "schedule__name": "linear", "schedule__hold": 5}
+    assert rates_at((49, 50, 75), schedule__fall_from=0.5, **line) == pytest.approx([1, 0.5, 0.3])
+    assert rates_at((49, 50, 75), schedule__fall_from=0.05, **line) == pytest.approx([1, 0.1, 0.1])
     warm = {"epochs": 10, "schedule__warmup_iterations": 3, "schedule__name": "linear", "schedule__hold": 0.1}
     assert rates_at((0, 2, 3, 99), **warm) == pytest.approx([0.25, 0.75, 1, 1 / 97])
     torchs = optim.lr_scheduler.OneCycleLR(
