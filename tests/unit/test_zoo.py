@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from engine.components.origin import ComponentError
 from engine.components.stored import reading_stored
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.learning.activation_checkpointing import checkpoint_activations
 from engine.learning.enough_images import is_lack_of_images
+from engine.learning.mixstyle import layers_by_number
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, SmpConfig, TorchvisionConfig
 from engine.models.contract import check_shapes, outputs_of
@@ -27,6 +29,8 @@ from engine.models.smp.encoders import Encoder, encoders, made_with, near_names
 from engine.models.smp.network import SmpNetwork
 from engine.models.torchvision.network import TorchvisionNetwork
 from engine.models.weight_fit import fit_weights
+from engine.optimizers.builtin import AdamWConfig
+from engine.optimizers.groups import parameter_groups
 from engine.requests.configs import check_components
 
 SIZES = {
@@ -147,6 +151,24 @@ def test_what_timm_spares_the_weight_decay_has_none_in_its_list_of_stages(encode
     assert not network.decays(name, parameters[name])
     last = [name for name, each in parameters.items() if network.is_encoder(name) and each.ndim == 2][-1]
     assert network.decays(last, parameters[last])
+
+
+def test_layers_of_an_encoder_that_the_decoder_does_not_look_at_are_none() -> None:
+    with torch.device("meta"):
+        network = build_model(SmpConfig(decoder="PSPNet", encoder="resnet18"), 4)
+    assert [names[-1] for names in network.layers()] == [
+        "encoder.bn1",
+        *(f"encoder.layer{level}.{block}" for level in (1, 2) for block in (0, 1)),
+    ]
+    rates = {
+        name: group["lr_factor"]
+        for group in parameter_groups(AdamWConfig(layer_decay=0.5), network)
+        for name in group["names"]
+    }
+    assert rates["encoder.layer2.1.conv1.weight"] == 0.5
+    assert rates["encoder.conv1.weight"] == 0.5**5
+    with pytest.raises(ComponentError, match=r"mixstyle_layers: 6 is not allowed; .* has 5 layers"):
+        layers_by_number(network, [6])
 
 
 def test_layers_go_from_the_input_to_the_bottleneck_and_hold_the_whole_encoder() -> None:

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -36,9 +37,9 @@ def build_network(config: SmpConfig, inputs: int, classes: int) -> SmpNetwork:
     """The network of a section. Its weights that take no part, such as those of stages below the depth that
     PSPNet uses, want no gradient."""
     network = SmpNetwork(config, inputs, classes)
-    idle = _idle_weights(config.model_copy(update={"weights": "none"}))
+    network.idle = _idle_weights(config.model_copy(update={"weights": "none"}))
     for name, parameter in network.named_parameters():
-        if name in idle:
+        if name in network.idle:
             parameter.requires_grad_(False)
     return network
 
@@ -56,6 +57,8 @@ class SmpNetwork(SegmentationNetwork):
 
     encoder_names = ("encoder",)
     head_names: tuple[str, ...] = ("segmentation_head",)
+    idle: frozenset[str] = frozenset()
+    """Names of the parameters that take no part, such as those of stages that a decoder does not look at."""
 
     def __init__(self, config: SmpConfig, inputs: int, classes: int) -> None:
         super().__init__()
@@ -91,7 +94,15 @@ class SmpNetwork(SegmentationNetwork):
         return self.deepest
 
     def layers(self) -> Sequence[Sequence[str]]:
-        return layers_of(*self._inner_encoder())
+        """Those of the encoder that take part: stages that the decoder does not look at are none of them."""
+        return [names for names in layers_of(*self._inner_encoder()) if not self._are_idle(names)]
+
+    def _are_idle(self, names: Sequence[str]) -> bool:
+        return bool(self.idle) and all(
+            parameter in self.idle
+            for name in names
+            for parameter in _parameters_of(name, attrgetter(name)(self))
+        )
 
     def blocks(self) -> Iterator[nn.Module]:
         yield from blocks_of(self._inner_encoder()[0])
@@ -154,6 +165,14 @@ def drop_by_layers(encoder: EfficientNetEncoder) -> None:
 @cache
 def _skipped(kind: type[nn.Module]) -> type[nn.Module]:
     return type(f"Skipped{kind.__name__}", (Skipped, kind), {})
+
+
+def _parameters_of(name: str, part: nn.Module | nn.Parameter) -> Iterator[str]:
+    """The names of the parameters of a part, which may be one itself."""
+    if isinstance(part, nn.Parameter):
+        yield name
+    else:
+        yield from (each for each, _ in part.named_parameters(name))
 
 
 def build_theirs(config: SmpConfig, inputs: int, classes: int) -> Any:
