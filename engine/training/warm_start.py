@@ -21,6 +21,7 @@ from engine.learning.checkpoint import CheckpointError, is_checkpoint
 from engine.learning.weight_average import validated_weights
 from engine.models.class_embeddings import read_embeddings
 from engine.models.contract import SegmentationNetwork
+from engine.models.pretrained import WeightsError
 from engine.models.weight_files import read_content, weights_in
 from engine.models.weight_fit import Fit, fit_weights, shape_of
 from engine.run.events import WarmStart
@@ -67,6 +68,12 @@ def take_embeddings(job: Job, state: TrainState) -> None:
     path = Path(file)
     read = read_embeddings(path)
     vectors = torch.from_numpy(read.of(state.classes, path))
+    size, wanted = vectors.shape[1], state.model.get_buffer(state.model.embeddings_name).shape[1]
+    if size != wanted:  # the file is another one than it was then
+        raise WeightsError(
+            f"{path}: has embeddings of {size} numbers, those that the run was made with had {wanted}; a new "
+            "run takes these"
+        )
     state.model.load_state_dict({state.model.embeddings_name: vectors}, strict=False)
     if state.average is not None:
         state.average.restart()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from engine.models.vltseg.config import VLTSegConfig
 from engine.models.vltseg.fixed import on_device, resampling, sines
 from engine.models.vltseg.network import Similarity, VLTSeg
 from engine.models.weight_fit import fit_weights
+from engine.training.warm_start import take_embeddings
 
 TINY = VLTSegConfig(backbone="eva02_tiny_patch14", channels=8)
 TAKEN = (3, 5, 7, 11)
@@ -207,6 +210,21 @@ def test_class_embeddings_come_back_in_the_order_that_is_asked_for(tmp_path: Pat
     assert read.of(["car", "sky"], path).tolist() == [[4, 5], [0, 1]]
     with pytest.raises(WeightsError, match=r"has no embedding of bus; it has sky, road, car"):
         read.of(["road", "bus"], path)
+
+
+def test_embeddings_that_have_another_length_since_the_run_was_made_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "classes.safetensors"
+    model = TINY.model_copy(update={"text": str(path), "text_size": 6})
+    job: Any = SimpleNamespace(config=SimpleNamespace(model=model), say=print)
+    state: Any = SimpleNamespace(model=build_model(model, 2), classes=["sky", "road"], average=None)
+    write_embeddings(path, ClassEmbeddings(("road", "sky"), np.ones((2, 6), np.float32)))
+    take_embeddings(job, state)
+    assert torch.equal(state.model.head.embeddings, torch.ones(2, 6))
+    write_embeddings(path, ClassEmbeddings(("road", "sky"), np.ones((2, 7), np.float32)))
+    with pytest.raises(
+        WeightsError, match=r"embeddings of 7 numbers, those that the run was made with had 6"
+    ):
+        take_embeddings(job, state)
 
 
 def test_files_that_are_no_class_embeddings_are_told(tmp_path: Path) -> None:
