@@ -20,7 +20,7 @@ import timm
 import torch
 from segmentation_models_pytorch.encoders import get_encoder
 from segmentation_models_pytorch.encoders.efficientnet import EfficientNetEncoder
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torchvision.models.segmentation.fcn import FCNHead
 
@@ -122,7 +122,7 @@ class SmpNetwork(SegmentationNetwork):
         own = {f"{name}.{parameter}" for parameter, _ in encoder.named_parameters()}
         asked: Iterable[str]
         if hasattr(encoder, "no_weight_decay"):
-            asked = encoder.no_weight_decay()
+            asked = encoder.no_weight_decay()  # type: ignore[operator]
         else:  # such as timm's list of stages, which does not say what the whole network does
             asked = spared_by_timm(of_timm) if of_timm else ()
         yield from sorted(own & {f"{name}.{parameter}" for parameter in asked})
@@ -137,7 +137,7 @@ def spared_by_timm(name: str) -> frozenset[str]:
         return frozenset()
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         whole = on_default_device(lambda: timm.create_model(name))
-    asked = getattr(whole, "no_weight_decay", tuple)()
+    asked: Iterable[str] = getattr(whole, "no_weight_decay", tuple)()
     return frozenset(re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", each) for each in asked)
 
 
@@ -155,16 +155,13 @@ class Skipped(nn.Module):
 
 def drop_by_layers(encoder: EfficientNetEncoder) -> None:
     """Give the blocks of an EfficientNet layers for what they drop. In place; weights keep their names."""
+    kind: Any = type(encoder._blocks[0])
+    skipped = type(f"Skipped{kind.__name__}", (Skipped, kind), {})
     for index, block in enumerate(encoder._blocks):
         if block._has_drop_connect:
             block._has_drop_connect = False  # by which smp means the shortcut, too
             block.drop = DropPath(encoder._drop_connect_rate * index / len(encoder._blocks))
-            block.__class__ = _skipped(type(block))
-
-
-@cache
-def _skipped(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Skipped{kind.__name__}", (Skipped, kind), {})
+            block.__class__ = skipped
 
 
 def _parameters_of(name: str, part: nn.Module | nn.Parameter) -> Iterator[str]:
