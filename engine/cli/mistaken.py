@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from engine.cli.reading import has_database, open_existing
 from engine.config.keys import ConfigError
 from engine.config.recipes import UnknownRecipe
-from engine.store import NoSuchRun, StoreError
+from engine.store import NoSuchRun, Store, StoreError
 from engine.workspace import Workspace
 
 
@@ -29,7 +29,14 @@ def _is_run(workspace: Workspace, target: str) -> bool:
         return False
     try:
         with open_existing(workspace) as store:
-            store.resolve(target)
+            return _names_a_run(store, target)
+    except StoreError:  # of a database that cannot be read, nobody knows
+        return False
+
+
+def _names_a_run(store: Store, target: str) -> bool:
+    try:
+        store.resolve(target)
     except NoSuchRun:
         return False
     except StoreError:

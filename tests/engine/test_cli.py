@@ -124,6 +124,11 @@ def test_a_name_that_several_runs_have_is_not_taken_for_a_recipe(seg: Command, w
     assert "twice: could be aaaa1111 (twice), bbbb2222 (twice)" in seg("rerun twice").err
 
 
+def test_a_database_that_cannot_be_read_makes_no_run_of_a_word(seg: Command, workspace: Workspace) -> None:
+    (workspace.root / "experiments.db").write_bytes(b"no database " * 400)
+    assert "quik: no such recipe; did you mean quick?" in seg("run quik --data .").err
+
+
 def test_each_problem_of_a_config_has_its_line(seg: Command, tmp_path: Path) -> None:
     done = seg(f"run quick --data {tmp_path} epochs=0 optimizer.lr=-1 model.width=big")
     lines = done.err.splitlines()
