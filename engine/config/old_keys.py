@@ -103,6 +103,18 @@ def with_new_keys(
     return new
 
 
+def stored_with_new_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """`with_new_keys` of the config of a run, which has all the keys that its version knew; with what a run
+    of smp without `model.normalisation` did."""
+    table = with_new_keys(stored)
+    model = table.get("model")
+    if not isinstance(model, Mapping) or model.get("name") != "smp":
+        return table
+    from engine.models.smp.encoders import with_former_normalisation  # not asked for by most lists of runs
+
+    return {**table, "model": with_former_normalisation(model)}
+
+
 def _one_section(old: str, new: str, one: Any, other: Any) -> dict[str, Any]:
     """A section of which some keys stand under its old name and the others under its new one."""
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):

@@ -23,7 +23,7 @@ from engine.components.sections import Registry
 from engine.config.class_set import ClassSetConfig
 from engine.config.described import format_value
 from engine.config.fields import Section
-from engine.config.old_keys import GivenTwice, with_new_keys
+from engine.config.old_keys import GivenTwice, stored_with_new_keys
 from engine.config.run_config import RunConfig, registries
 from engine.tasks.imported import Imported
 
@@ -149,7 +149,7 @@ def _leaves(table: Table, prefix: str) -> Iterable[tuple[str, Any]]:
 
 def _renamed(stored: Table) -> dict[str, Any]:
     try:
-        return with_new_keys(stored)
+        return stored_with_new_keys(stored)
     except GivenTwice:
         return dict(stored)  # no program writes it; whoever works with the run refuses it
 

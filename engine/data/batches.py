@@ -34,12 +34,12 @@ from engine.host.leaving import die_with_the_parent
 from engine.host.processes import available_cores
 from engine.learning.constants import constant
 from engine.learning.transfers import to_device
+from engine.models.pretrained import IMAGENET, NORMALISATIONS
 from engine.plugins import load_plugin, loaded_plugins
 
-# Per-channel mean and standard deviation of ImageNet's training images (RGB, in units of 0-255): the
-# normalisation pre-trained networks expect, close enough to that of street scenes.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
+MEAN, STD = (tuple(round(255 * each, 3) for each in values) for values in NORMALISATIONS[IMAGENET])
+"""Mean and standard deviation of red, green and blue in ImageNet's training images, from 0 to 255: most
+weights from elsewhere want it, and it is close enough to that of street scenes."""
 
 RESIDENT_SHARE = 0.5
 """Largest share of a device's free memory that the caches may take."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
+from engine.components.stored import reading_stored
 from engine.config.run_config import RunConfig
 from engine.config.task_sections import OfImagesConfig, OfNetworkConfig
 from engine.data.batches import normalise
@@ -190,7 +191,8 @@ def _section_of(path: Path, table: Mapping[str, Any]) -> ModelSection:
             "names a plugin that has it"
         )
     try:
-        return kind.model_validate(table)
+        with reading_stored():
+            return kind.model_validate(table)
     except ValidationError as error:
         raise CheckpointError(f"{path}: is of the model {table}, which this version cannot make") from error
 

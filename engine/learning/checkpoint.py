@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from engine.components.stored import reading_stored
 from engine.models import ModelSection
 from engine.run.checkpoint_file import (
     CheckpointError,
@@ -119,7 +120,8 @@ def check_fits(path: Path, content: dict[str, Any], model: ModelSection, classes
 
 def _is_of(model: ModelSection, saved: dict[str, Any]) -> bool:
     try:
-        return type(model).model_validate(saved) == model
+        with reading_stored():
+            return type(model).model_validate(saved) == model
     except ValidationError:
         return False
 

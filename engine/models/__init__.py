@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from engine.components.origin import ComponentError
 from engine.components.sections import Registry
 from engine.config.fields import Section
+from engine.models.pretrained import IMAGENET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +90,11 @@ class ModelSection(Section):
         """The weights that `model.weights` calls by name, downloaded, by names of the network or its encoder;
         empty: none. Raises EngineError, one line, when they cannot be had."""
         return {}
+
+    def input_normalisation(self) -> str:
+        """How the network wants images normalised, a name of `pretrained.NORMALISATIONS`. It is given them
+        normalised as ImageNet's whatever it wants, and changes them itself."""
+        return IMAGENET
 
     def own_loss_key(self) -> str:
         """The key by which the network brings a loss of its own, as `key=value`; empty: it brings none. Such

@@ -13,6 +13,22 @@ from engine.errors import EngineError
 NONE = "none"
 """The weights of a network that is drawn at random."""
 
+Channels = tuple[float, float, float]
+
+IMAGENET = "imagenet"
+"""How every network gets its images normalised."""
+
+NORMALISATIONS: dict[str, tuple[Channels, Channels]] = {
+    IMAGENET: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    "satellite": ((0.43, 0.411, 0.296), (0.213, 0.156, 0.143)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+"""Mean and standard deviation of red, green and blue by which weights that others have made want pixels from
+0 to 1 normalised; the names are those of timm's constants. `satellite` is DINOv3's on satellite images."""
+
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 """How the names of weight files end."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from engine.config.old_keys import GivenTwice, with_new_keys
+from engine.config.old_keys import GivenTwice, stored_with_new_keys
 from engine.store import RunSummary, Sibling
 
 Family = tuple[str, str, str]
@@ -132,7 +132,7 @@ def _short(keys: Iterable[str]) -> dict[str, str]:
 
 def _flat(stored: Mapping[str, Any]) -> dict[str, str]:
     try:
-        table = with_new_keys(stored)
+        table = stored_with_new_keys(stored)
     except GivenTwice:
         table = dict(stored)
     return dict(_leaves({key: value for key, value in table.items() if key not in _SAY_NOTHING}, ""))

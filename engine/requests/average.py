@@ -121,6 +121,9 @@ def _refuse_different(first: RunRow, config: RunConfig, row: RunRow, other: RunC
         ]
         if told:
             raise Refused([f"{row.id}: has {what} than {first.id}: {', '.join(told)}"])
+    own, wanted = other.model.input_normalisation(), config.model.input_normalisation()
+    if own != wanted:
+        raise Refused([f"{row.id}: has images normalised as {own}, {first.id} as {wanted}"])
 
 
 def _free_path(out: Path | None) -> str:

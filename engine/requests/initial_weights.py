@@ -34,10 +34,13 @@ ONE_RATE = {
 
 SAME_WEIGHTS = frozenset(
     f"model.{key}"
-    for key in ("weights", "aux", "deep_supervision", "dropout", "drop_path", "output_stride", "points")
+    for key in (
+        *("weights", "normalisation", "aux", "deep_supervision", "dropout", "drop_path", "output_stride"),
+        "points",
+    )
 )
 """Keys of networks that change none of their weights but those of auxiliary heads, which are left out or
-begin at random."""
+begin at random. How images are normalised is asked of the networks: for what a key says, others matter."""
 
 
 def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_for: str = "") -> RunConfig:
@@ -55,6 +58,8 @@ def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_
     source = find_source(workspace, store, "init.weights", config.init.weights, waits_for)
     if config.init.strict and config.init.parts == "all":  # of a part, the worker knows what it is made of
         _refuse_other_network(config, source.run)
+    if config.init.strict and config.init.parts != "decoder":
+        _refuse_other_images(config, source.run)
     return with_values(config, {"init.weights": source.written})
 
 
@@ -101,6 +106,19 @@ def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
         told = ", ".join(f"{key} {format_value(was)}, not {format_value(now)}" for key, (was, now) in other)
         advice = "init.strict=false loads the weights that fit"
         raise ConfigError([f"init.weights: {run.id} has another network: {told}; {advice}"])
+
+
+def _refuse_other_images(config: RunConfig, run: RunDir) -> None:
+    """Raises ConfigError when the source's network, if its config is there, sees images normalised otherwise
+    than the same network would here."""
+    try:
+        source = run.read_config().model
+    except RunDirError:
+        return
+    was, now = source.input_normalisation(), config.model.input_normalisation()
+    if source.name == config.model.name and was != now:
+        told = f"init.weights: {run.id} has images normalised as {was}, this network as {now}"
+        raise ConfigError([f"{told}; model.normalisation={was} gives its weights what they know"])
 
 
 def pretraining_of(config: RunConfig) -> RunConfig | None:

@@ -16,9 +16,9 @@ KEYS = (
 )
 """Config keys that mean something here, and those of `runtime` and `slurm`."""
 
-OF_TRAINING = ("weights", "dropout", "drop_path")
+OF_TRAINING = ("weights", "normalisation", "dropout", "drop_path")
 """Keys of networks that say how they are trained and change neither their weights nor what these compute, so
-that they may differ."""
+that they may differ; how images are normalised in the end has to be the same."""
 
 PLAIN: dict[str, Any] = {"executor": "local", "devices": "1", "slurm.nodes": 1}
 """What an average has unless it is asked for something else, whatever the training had."""

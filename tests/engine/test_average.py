@@ -107,6 +107,10 @@ def test_what_cannot_be_averaged_is_refused_in_a_line(workspace: Workspace, tmp_
     wide = made(workspace, "bbbbbbbb", with_values(CONFIG, {"model.width": 16}))
     expected = "bbbbbbbb: has another network than aaaaaaaa: model.width 16, not 8"
     assert refused([one, wide]) == expected
+    zoo = {"model.name": "smp", "model.encoder": "efficientnet-b0"}
+    plain = made(workspace, "dddddddd", with_values(CONFIG, zoo))
+    advprop = made(workspace, "eeeeeeee", with_values(CONFIG, zoo | {"model.weights": "advprop"}))
+    assert refused([plain, advprop]) == "eeeeeeee: has images normalised as inception, dddddddd as imagenet"
     split = made(workspace, "cccccccc", with_values(CONFIG, {"data.split_seed": 5}))
     assert refused([one, split]).startswith("cccccccc: has other data than aaaaaaaa: data.split_seed 5, not ")
     with workspace.open_store() as store:

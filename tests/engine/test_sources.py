@@ -147,6 +147,26 @@ def test_keys_that_change_no_weights_make_no_other_network(workspace: Workspace,
     assert settled(workspace, store, "bbb", **zoo).startswith("../bbb")
 
 
+def test_weights_that_saw_images_normalised_otherwise_are_refused(workspace: Workspace, store: Store) -> None:
+    zoo = {"model.name": "smp", "model.encoder": "efficientnet-b0"}
+    made(
+        workspace,
+        store,
+        "aaaaaaaa",
+        "best.pt",
+        config=with_values(CONFIG, zoo | {"model.weights": "advprop"}),
+    )
+    for parts in ("all", "encoder"):
+        with pytest.raises(ConfigError) as refusal:
+            settled(workspace, store, "aaa", **zoo, **{"init.parts": parts})
+        assert str(refusal.value) == (
+            "init.weights: aaaaaaaa has images normalised as inception, this network as imagenet; "
+            "model.normalisation=inception gives its weights what they know"
+        )
+    for changes in ({"model.normalisation": "inception"}, {"init.parts": "decoder"}):
+        assert settled(workspace, store, "aaa", **zoo, **changes).startswith("../aaa")
+
+
 def test_a_run_that_wants_pretraining_is_queued_behind_it(workspace: Workspace, store: Store) -> None:
     made(workspace, store, "aaaaaaaa", status="queued")
     config = with_values(CONFIG, {"pretrain.epochs": 5, "data.label_fraction": 0.1, "epochs": 20})

@@ -13,19 +13,22 @@ from engine.components.origin import ComponentError
 from engine.components.stored import reading_stored
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
+from engine.config.stored import flat_config
+from engine.data.batches import normalise
 from engine.learning.activation_checkpointing import checkpoint_activations
+from engine.learning.checkpoint import CheckpointError, check_fits
 from engine.learning.enough_images import is_lack_of_images
 from engine.learning.mixstyle import layers_by_number
 from engine.models import ModelSection
 from engine.models.builtin import MODELS, SmpConfig, TorchvisionConfig
 from engine.models.contract import check_shapes, outputs_of
 from engine.models.make_sizes import measured
-from engine.models.pretrained import WeightsError
+from engine.models.pretrained import NORMALISATIONS, WeightsError
 from engine.models.registry import build_model, count_parameters
 from engine.models.sizes import SIZE, sizes
 from engine.models.smp import config as smp_config
 from engine.models.smp.config import DECODERS
-from engine.models.smp.encoders import Encoder, encoders, made_with, near_names
+from engine.models.smp.encoders import Encoder, encoders, made_with, near_names, normalisation_of
 from engine.models.smp.network import SmpNetwork
 from engine.models.torchvision.network import TorchvisionNetwork
 from engine.models.weight_fit import fit_weights
@@ -294,6 +297,50 @@ def test_a_stored_config_whose_encoder_is_gone_still_reads_and_says_what_is_miss
     assert config.missing()[0].startswith("model.encoder: there is no encoder 'tu-long_gone'")
 
 
+# ------------------------------------------------------------------ how images are normalised
+
+VIT = {"decoder": "DPT", "encoder": "tu-vit_tiny_patch16_224", "weights": "augreg_in21k"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "mean", "std"),
+    [
+        ({"encoder": "resnet18", "weights": "imagenet"}, 0.485, 0.229),
+        ({"encoder": "efficientnet-b0", "weights": "advprop"}, 0.5, 0.5),
+        (VIT, 0.5, 0.5),
+        (VIT | {"normalisation": "imagenet"}, 0.485, 0.229),
+        (VIT | {"weights": "vit.safetensors"}, 0.485, 0.229),
+        (VIT | {"weights": "vit.safetensors", "normalisation": "none"}, 0.0, 1.0),
+    ],
+)
+def test_an_encoder_sees_images_normalised_as_its_weights_want_them(
+    keys: dict[str, Any], mean: float, std: float
+) -> None:
+    network = build_model(SmpConfig(**keys), 2).eval()
+    seen: list[torch.Tensor] = []
+    network.encoder.register_forward_pre_hook(lambda part, given: seen.append(given[0]))  # type: ignore[operator]
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(24)[: 64 * 32 * 3].view(1, 64, 32, 3)
+    with torch.no_grad():
+        outputs_of(network, normalise(pixels))
+    torch.testing.assert_close(seen[0][0, 0], (pixels[0, :, :, 0] / 255 - mean) / std, rtol=0, atol=1e-5)
+
+
+def test_a_network_of_before_the_key_sees_what_it_was_trained_on() -> None:
+    section = SmpConfig(**VIT)
+    saved = section.model_dump()
+    del saved["normalisation"]
+    table = {**RunConfig().model_dump(mode="json"), "model": saved}
+    former = RunConfig.of_stored(table).model
+    assert former.input_normalisation() == "imagenet"
+    assert flat_config(table)["model.normalisation"] == "imagenet"
+    content = {"model_config": saved, "classes": ["a"]}
+    check_fits(Path("best.pt"), content, former, ["a"])
+    with pytest.raises(CheckpointError):
+        check_fits(Path("best.pt"), content, section, ["a"])
+    usual = {**saved, "encoder": "resnet18", "weights": "imagenet", "decoder": "Unet"}
+    assert flat_config({**table, "model": usual})["model.normalisation"] == "auto"
+
+
 # ------------------------------------------------------------------ the list of encoders
 
 
@@ -335,6 +382,45 @@ def test_the_list_says_of_an_encoder_what_is_found_when_it_is_tried(name: str) -
     else:
         fields: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
         assert encoders()[name] == Encoder(name=name, **fields)
+
+
+def test_the_list_says_how_weights_of_timm_want_images_normalised() -> None:
+    import timm
+
+    seen = set()
+    for encoder in encoders().values():
+        for weights in encoder.weights if encoder.is_of_timm else ():
+            about = timm.get_pretrained_cfg(f"{encoder.name[3:]}.{weights}")
+            assert about is not None
+            wanted = normalisation_of(encoder.name, weights)
+            mean, std = NORMALISATIONS[wanted]
+            assert (*about.mean, *about.std) == pytest.approx((*mean, *std), abs=1e-4), encoder.name
+            seen.add(wanted)
+    assert seen == NORMALISATIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "of_timm"),
+    [
+        (("dpn68", "imagenet"), "dpn68.mx_in1k"),
+        (("inceptionv4", "imagenet"), "inception_v4.tf_in1k"),
+        (("inceptionresnetv2", "imagenet+background"), "inception_resnet_v2.tf_in1k"),
+        (("xception", "imagenet"), "legacy_xception.tf_in1k"),
+        (("timm-efficientnet-b3", "advprop"), "tf_efficientnet_b3.ap_in1k"),
+        (("timm-efficientnet-b3", "noisy-student"), "tf_efficientnet_b3.ns_jft_in1k"),
+        (("timm-tf_efficientnet_lite1", "imagenet"), "tf_efficientnet_lite1.in1k"),
+        (("se_resnet50", "imagenet"), "legacy_seresnet50.in1k"),
+        (("mobileone_s1", "imagenet"), "mobileone_s1.apple_in1k"),
+    ],
+)
+def test_weights_of_smp_want_images_as_timm_has_it_of_the_same(name: tuple[str, str], of_timm: str) -> None:
+    import timm
+
+    assert name[1] in encoders()[name[0]].weights
+    about = timm.get_pretrained_cfg(of_timm)
+    assert about is not None
+    mean, std = NORMALISATIONS[normalisation_of(*name)]
+    assert (*about.mean, *about.std) == pytest.approx((*mean, *std), abs=1e-4)
 
 
 def test_licences_that_forbid_commerce_are_in_the_list() -> None:

@@ -15,7 +15,16 @@ from engine.config.fields import as_word, option
 from engine.models import ModelSection, register
 from engine.models.pretrained import NONE, is_weights_file, problem_with_weights
 from engine.models.sizes import told
-from engine.models.smp.encoders import POOLED, Encoder, encoders, made_with, names_with, near_names
+from engine.models.smp.encoders import (
+    POOLED,
+    Encoder,
+    encoders,
+    made_with,
+    names_with,
+    near_names,
+    normalisation_of,
+    with_former_normalisation,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,12 +105,22 @@ class SmpConfig(ModelSection):
         form="none, a name such as imagenet that `seg-engine models ENCODER` lists, or the path of a file",
         min_length=1,
     )
+    normalisation: Literal["auto", "imagenet", "inception", "clip", "dpn", "satellite", "none"] = option(
+        "auto",
+        "How images are normalised for the encoder; auto: as those that the weights named by model.weights "
+        "were trained on, as ImageNet's for a file and without weights",
+    )
     output_stride: OutputStride = option(
         "auto", "Input size over the size of the encoder's smallest map; auto: the decoder's usual one"
     )
     aux: bool = option(
         False, "Auxiliary head on the encoder's last map but one, weighted by loss.auxiliary in training"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was(cls, keys: object) -> object:
+        return with_former_normalisation(keys) if is_reading_stored() and isinstance(keys, Mapping) else keys
 
     @model_validator(mode="after")
     def _parts_suit_each_other(self) -> Self:
@@ -215,6 +234,11 @@ class SmpConfig(ModelSection):
 
     def weights_licence(self) -> str:
         return "" if self.about is None else self.about.weights.get(self.weights, "")
+
+    def input_normalisation(self) -> str:
+        if self.normalisation != "auto":
+            return self.normalisation
+        return normalisation_of(self.encoder, self.weights)
 
     def named_weights(self) -> Mapping[str, Tensor]:
         if self.weights == NONE or self.weights_file():

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine.models.pretrained import IMAGENET
 from engine.models.sizes import at_size
 
 FILE = Path(__file__).with_name("encoders.json")
@@ -34,7 +35,8 @@ class Encoder:
     `dilates` the output strides it can be dilated to, `fine` those of them that take sides that divide by the
     output stride alone. `dpt` is what the sides must divide by with DPT, 0 where DPT cannot use it. `weights`
     are those that are downloaded by name, the usual ones first, each with its licence, "" where the source
-    states none. `options` and `dpt_options` are what timm needs to take images of any size.
+    states none; `normalisations` those of them that want images normalised otherwise than ImageNet's, by the
+    names of NORMALISATIONS. `options` and `dpt_options` are what timm needs to take images of any size.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Encoder:
     no_depth_3: bool = False
     only_dpt: bool = False
     weights: Mapping[str, str] = field(default_factory=dict)
+    normalisations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_of_timm(self) -> bool:
@@ -80,6 +83,20 @@ def _encoder(name: str, entry: dict[str, Any]) -> Encoder:
     """An encoder from its line of the list, where tuples are lists."""
     fields: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     return Encoder(name=name, **fields)
+
+
+def normalisation_of(encoder: str, weights: str) -> str:
+    """How the weights of an encoder want images normalised, a name of NORMALISATIONS; as ImageNet's where
+    that is not known, as of a file."""
+    about = encoders().get(encoder)
+    return IMAGENET if about is None else about.normalisations.get(weights, IMAGENET)
+
+
+def with_former_normalisation(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The model section of a run or a checkpoint, whose key `normalisation` may not have been there when it
+    was made: all weights then got images normalised as ImageNet's."""
+    unlike = normalisation_of(str(stored.get("encoder")), str(stored.get("weights"))) != IMAGENET
+    return {"normalisation": IMAGENET, **stored} if unlike else dict(stored)
 
 
 @cache

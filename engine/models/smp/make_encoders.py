@@ -5,13 +5,14 @@
 Each encoder of segmentation_models_pytorch and each network of timm is built on the meta device and tried:
 what maps it has, what sizes it takes, which output strides it can be dilated to, and where its batch norms
 are. An encoder that neither kind of decoder can use is left out. Takes about half an hour on two cores; what
-is known already is kept unless `--anew` is given.
+is known already is kept unless `--anew` is given, but for the weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.models.pretrained import IMAGENET, NORMALISATIONS
 from engine.models.smp.encoders import FILE, FLOPS_SIZE
 
 MULTIPLES = (32, 64, 128, 224, 256, 384)
@@ -58,6 +60,18 @@ SMP_LICENCES = {
 SMP_WEIGHTS_LICENCES = {"ssl": NO_COMMERCE, "swsl": NO_COMMERCE, "instagram": NO_COMMERCE}
 
 
+SMP_NORMALISATIONS = {
+    ("efficientnet-", "advprop"): "inception",
+    ("timm-efficientnet-", "advprop"): "inception",
+    ("timm-tf_efficientnet_lite", ""): "inception",
+    ("inception", ""): "inception",
+    ("xception", ""): "inception",
+    ("dpn", ""): "dpn",
+}
+"""How weights that smp names want images normalised, by how the encoder's name begins and a part of theirs,
+as timm has it of the same weights; the others as ImageNet's."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -74,6 +88,9 @@ def main() -> None:
                 known[name] = entry
             if done % 50 == 0:
                 write(known)
+    for name, entry in known.items():
+        entry.pop("normalisations", None)
+        entry.update(weights_entry(name))
     write({name: known[name] for name in names if name in known})
 
 
@@ -108,7 +125,7 @@ def described(name: str) -> tuple[str, dict[str, Any] | None]:
 def entry_of(name: str) -> dict[str, Any] | None:
     """What is known of an encoder; None when no decoder can use it."""
     entry = levels_of(name) or (dpt_of(name) if name.startswith("tu-") else {})
-    return {**entry, "weights": weights_of(name)} if entry else None
+    return {**entry, **weights_entry(name)} if entry else None
 
 
 def levels_of(name: str) -> dict[str, Any]:
@@ -304,6 +321,35 @@ def measured(encoder: Any, multiple: int, deepest: int = 2**LEVELS) -> tuple[flo
     flops = float(f"{counter.get_total_flops() * wanted / (height * width) / 1e9:.4g}")
     smallest = min(seen, default=(0, 0))
     return flops, 0 if not seen else -1 if smallest == (1, 1) else height // smallest[0]
+
+
+def weights_entry(name: str) -> dict[str, Any]:
+    """The part of an entry that is about weights."""
+    weights = weights_of(name)
+    wanted = {each: normalisation_of(name, each) for each in weights}
+    unusual = {each: wanted for each, wanted in wanted.items() if wanted != IMAGENET}
+    return {"weights": weights, **({"normalisations": unusual} if unusual else {})}
+
+
+def normalisation_of(name: str, weights: str) -> str:
+    """How weights want images normalised. Raises LookupError where NORMALISATIONS lacks it."""
+    if not name.startswith("tu-"):
+        found = (
+            wanted
+            for (start, of), wanted in SMP_NORMALISATIONS.items()
+            if name.startswith(start) and of in weights
+        )
+        return next(found, IMAGENET)
+    about = timm.get_pretrained_cfg(f"{name[3:]}.{weights}")
+    assert about is not None
+    for known, values in NORMALISATIONS.items():
+        if all(
+            math.isclose(*pair, abs_tol=1e-4)
+            for own, other in zip((about.mean, about.std), values, strict=True)
+            for pair in zip(own, other, strict=True)
+        ):
+            return known
+    raise LookupError(f"{name}.{weights}: mean {about.mean}, std {about.std} are not in NORMALISATIONS")
 
 
 def weights_of(name: str) -> dict[str, str]:

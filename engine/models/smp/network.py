@@ -27,6 +27,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 from engine.models.contract import Outputs, SegmentationNetwork
 from engine.models.downloads import downloading
 from engine.models.foreign import blocks_of, has_weights, idle_weights, layers_of
+from engine.models.pretrained import IMAGENET, NORMALISATIONS
 from engine.models.smp.config import DECODERS, SmpConfig
 
 SIDE = 128
@@ -63,6 +64,7 @@ class SmpNetwork(SegmentationNetwork):
     def __init__(self, config: SmpConfig, inputs: int, classes: int) -> None:
         super().__init__()
         made = on_default_device(lambda: build_theirs(config, inputs, classes))
+        self.pixels = Renormalised(config.input_normalisation())
         self.encoder, self.decoder = made.encoder, made.decoder
         if isinstance(self.encoder, EfficientNetEncoder):
             drop_by_layers(self.encoder)
@@ -77,6 +79,7 @@ class SmpNetwork(SegmentationNetwork):
         self.no_decay_names = tuple(self._no_decay(config.encoder.removeprefix("tu-") if is_of_timm else ""))
 
     def forward(self, images: Tensor) -> Outputs:
+        images = self.pixels(images)
         if self.joins_tokens:
             maps, tokens = self.encoder(images)
             maps[-1] = self.deepest(maps[-1])
@@ -126,6 +129,28 @@ class SmpNetwork(SegmentationNetwork):
         else:  # such as timm's list of stages, which does not say what the whole network does
             asked = spared_by_timm(of_timm) if of_timm else ()
         yield from sorted(own & {f"{name}.{parameter}" for parameter in asked})
+
+
+class Renormalised(nn.Module):
+    """Images that are normalised as ImageNet's -> images that are normalised as `wanted`, a name of
+    NORMALISATIONS."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__()
+        self.changes = wanted != IMAGENET
+        (was_mean, was_std), (mean, std) = (
+            (torch.tensor(values).view(-1, 1, 1) for values in NORMALISATIONS[name])
+            for name in (IMAGENET, wanted)
+        )
+        # They follow from the config, so that checkpoints have no use for them.
+        self.register_buffer("scale", was_std / std, persistent=False)
+        self.register_buffer("shift", (was_mean - mean) / std, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.scale + self.shift if self.changes else images
 
 
 @cache
