@@ -154,7 +154,12 @@ def _confusion(material: _Material) -> Figure:
     if len(material.runs) > 1:
         raise FigureError(f"a confusion matrix shows one run; {len(material.runs)} were given")
     row = material.runs[0].row
-    scores = _evaluation(material.store.results.evaluations(row.id), row.id, material.options)
+    results = material.store.results
+    # A run's own scores count before those that evaluations gave its network.
+    found = [*results.evaluations_of(row.id), *results.evaluations(row.id)]
+    scores = _evaluation(found, row.id, material.options)
+    if scores.run_id != row.id:
+        notices.say(f"of the evaluation {scores.run_id} of {scores.split} at {scores.at}")
     return confusion_figure(scores.confusion, row.classes, material.columns)
 
 

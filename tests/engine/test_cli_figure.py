@@ -17,6 +17,8 @@ from engine.workspace import Workspace
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import (
     MadeUpJournal,
+    evaluation_config,
+    evaluation_journal,
     finished_journal,
     generalise_config,
     generalise_journal,
@@ -44,6 +46,17 @@ def test_each_kind_becomes_a_png_and_a_pdf_in_the_folder_of_the_run(
         picture.load()
         assert picture.info["Description"] == "seg-engine runs aaaa1111"
     assert (folder / f"{kind}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_confusion_of_a_split_that_only_evaluations_scored_is_theirs(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    for run, begins in (("cccc3333", 3000.0), ("dddd4444", 4000.0)):
+        journal = evaluation_journal("aaaa1111", {"a": 0.5}, begins=begins)
+        import_made_up_run(workspace, run, journal, config=evaluation_config("aaaa1111"))
+    done = seg(f"figure confusion good --at original --out '{tmp_path / 'c.png'}'")
+    assert (done.status, done.err.strip()) == (0, "of the evaluation dddd4444 of val at original")
+    assert seg(f"figure confusion good --out '{tmp_path / 'd.png'}'").err == ""
 
 
 def test_the_ending_of_out_says_what_is_written(seg: Command, tmp_path: Path) -> None:
