@@ -35,16 +35,17 @@ def empty_workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def _made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a workspace with `some_runs` of `made_up_workspace`, to be copied."""
     folder = tmp_path_factory.mktemp("made_up")
     some_runs(Workspace(folder))
     return folder
 
 
 @pytest.fixture
-def workspace(empty_workspace: Workspace, _made_up: Path) -> Workspace:
+def workspace(empty_workspace: Workspace, made_up: Path) -> Workspace:
     """Six made-up runs: `some_runs` of `made_up_workspace`."""
-    shutil.copytree(_made_up, empty_workspace.root, dirs_exist_ok=True)
+    shutil.copytree(made_up, empty_workspace.root, dirs_exist_ok=True)
     return empty_workspace
 
 

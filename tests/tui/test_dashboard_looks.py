@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from seg_tui import live
 from seg_tui.app import SegTui
 from seg_tui.screens.dashboard import Dashboard
 from tests.tui.conftest import make_app, settled, until
-from tests.tui.made_up_workspace import many_runs, some_runs, workspace_in
+from tests.tui.made_up_workspace import many_runs, workspace_in
 from tests.tui.snapshots import at_rest
 
 pytestmark = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
@@ -31,8 +32,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.fixture
-def filled(bare: Workspace) -> Workspace:
-    some_runs(bare)
+def filled(bare: Workspace, made_up: Path) -> Workspace:
+    shutil.copytree(made_up, bare.root, dirs_exist_ok=True)
     return bare
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from seg_tui.screens.launch import LaunchScreen
 from seg_tui.tour import TourLine
 from seg_tui.widgets.run_table import RunTable
 from tests.tui.conftest import settled, until
-from tests.tui.made_up_workspace import some_runs
 from tests.tui.snapshots import app_at
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
@@ -28,6 +28,13 @@ def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.delenv("XDG_CONFIG_HOME")
     Path("workspace").mkdir()
     return Workspace(Path("workspace"))
+
+
+@pytest.fixture
+def filled(near: Workspace, made_up: Path) -> Workspace:
+    """The same with six made-up runs."""
+    shutil.copytree(made_up, near.root, dirs_exist_ok=True)
+    return near
 
 
 async def to_form(pilot: Pilot[None], recipe: str = "quick") -> LaunchScreen:
@@ -45,23 +52,19 @@ async def to_form(pilot: Pilot[None], recipe: str = "quick") -> LaunchScreen:
 
 
 @SIZES
-def test_recipes(snap_compare: object, near: Workspace, size: tuple[int, int]) -> None:
-    some_runs(near)
-
+def test_recipes(snap_compare: object, filled: Workspace, size: tuple[int, int]) -> None:
     async def show(pilot: Pilot[None]) -> None:
         await pilot.press("n")
         await until(pilot, lambda: isinstance(pilot.app.screen, LaunchScreen))
         await settled(pilot)
 
-    app, before = app_at(near, show)
+    app, before = app_at(filled, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
 
 
 @SIZES
 @pytest.mark.parametrize("state", ["as it is", "changed", "wrong"])
-def test_form(snap_compare: object, near: Workspace, size: tuple[int, int], state: str) -> None:
-    some_runs(near)
-
+def test_form(snap_compare: object, filled: Workspace, size: tuple[int, int], state: str) -> None:
     async def show(pilot: Pilot[None]) -> None:
         screen = await to_form(pilot)
         rows = screen.form.rows()
@@ -72,21 +75,21 @@ def test_form(snap_compare: object, near: Workspace, size: tuple[int, int], stat
             await until(pilot, lambda: "no such folder" in screen.form.data_look.line)
         await settled(pilot)
 
-    app, before = app_at(near, show)
+    app, before = app_at(filled, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
 
 
 @SIZES
 @pytest.mark.parametrize("keys", ["d", "t", "S", "x", "f4", "f2", "f3", "ctrl+p", "question_mark"])
-def test_over_the_dashboard(snap_compare: object, near: Workspace, size: tuple[int, int], keys: str) -> None:
-    some_runs(near)
-
+def test_over_the_dashboard(
+    snap_compare: object, filled: Workspace, size: tuple[int, int], keys: str
+) -> None:
     async def show(pilot: Pilot[None]) -> None:
         pilot.app.screen.query_one(RunTable).put_cursor("aaaa0001")
         await pilot.press(keys)
         await settled(pilot)
 
-    app, before = app_at(near, show)
+    app, before = app_at(filled, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
 
 
@@ -100,20 +103,17 @@ def test_welcome(snap_compare: object, near: Workspace, size: tuple[int, int]) -
 
 
 @SIZES
-def test_tour(snap_compare: object, near: Workspace, size: tuple[int, int]) -> None:
-    some_runs(near)
-
+def test_tour(snap_compare: object, filled: Workspace, size: tuple[int, int]) -> None:
     async def show(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: pilot.app.screen.query(TourLine), "its line")
         await settled(pilot)
 
-    app, before = app_at(near, show, demo=True)
+    app, before = app_at(filled, show, demo=True)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
 
 
 @SIZES
-def test_folder_picker(snap_compare: object, near: Workspace, size: tuple[int, int]) -> None:
-    some_runs(near)
+def test_folder_picker(snap_compare: object, filled: Workspace, size: tuple[int, int]) -> None:
     for folder in ("leftImg8bit/train/a", "gtFine/train/a", "other"):
         (Path("data") / folder).mkdir(parents=True)
 
@@ -128,5 +128,5 @@ def test_folder_picker(snap_compare: object, near: Workspace, size: tuple[int, i
         tree = pilot.app.screen.query_one(DirectoryTree)
         await until(pilot, lambda: len(tree.root.children) == 3, "the folders")
 
-    app, before = app_at(near, show)
+    app, before = app_at(filled, show)
     assert snap_compare(app, terminal_size=size, run_before=before)  # type: ignore[operator]
