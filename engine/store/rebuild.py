@@ -139,7 +139,8 @@ def _held(database: Path) -> Iterator[sqlite3.Connection | None]:
         yield None
         return
     try:
-        with contextlib.closing(sqlite3.connect(database, LOCK_SECONDS, isolation_level=None)) as connection:
+        opened = sqlite3.connect(database, timeout=LOCK_SECONDS, isolation_level=None)
+        with contextlib.closing(opened) as connection:
             try:
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 connection.execute("PRAGMA journal_mode = DELETE").fetchone()
